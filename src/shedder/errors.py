@@ -1,0 +1,127 @@
+"""What can go wrong, one class for each sentence that a user needs, with the exit code it earns."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, ClassVar
+
+SERVER_FLOOR = "Redis 7.0 or Valkey 7.2"
+
+
+class ShedderError(Exception):
+    """shedder could not do what it was asked to do; the message says why.
+
+    The class attribute `exit_code` is what the command line exits with: 1 for a failure, 2 for
+    input that is not accepted, 3 for an answer of "no", 4 for a server that cannot be reached.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception's own way calls the class with the message, which keyword-only arguments refuse.
+        return _revived, (type(self), self.args), self.__dict__
+
+
+class InvalidInput(ShedderError):
+    """A value that was given is not accepted; the message says which would be."""
+
+    exit_code = 2
+
+    def __init__(self, *, name: str, value: object, accepted: str) -> None:
+        super().__init__(f"{name}: {value!r} is not accepted; use {accepted}")
+        self.name = name
+        self.value = value
+        self.accepted = accepted
+
+
+class EventNotFound(InvalidInput):
+    """No event with this id is in the journal."""
+
+    def __init__(self, event_id: str) -> None:
+        super().__init__(name="event", value=event_id, accepted="an id that the journal lists")
+        self.event_id = event_id
+
+
+class NothingMatched(ShedderError):
+    """What was named does not exist here; the message lists what does."""
+
+    exit_code = 3
+
+    def __init__(self, what: str, *, found: tuple[str, ...] = ()) -> None:
+        super().__init__(f"nothing matched {what}; found {_listed(found)}")
+        self.what = what
+        self.found = found
+
+
+class ConditionNotMet(ShedderError):
+    """The condition that the caller set does not hold, so nothing was changed."""
+
+    exit_code = 3
+
+    def __init__(self, condition: str, *, found: str) -> None:
+        super().__init__(f"condition not met: {condition}; found {found}")
+        self.condition = condition
+        self.found = found
+
+
+class CannotUndo(ShedderError):
+    """This event cannot be undone any more; the message says what to do instead."""
+
+    exit_code = 3
+
+    def __init__(self, event_id: str, *, reason: str, try_instead: str) -> None:
+        super().__init__(f"event {event_id} cannot be undone: {reason}; try {try_instead}")
+        self.event_id = event_id
+        self.reason = reason
+        self.try_instead = try_instead
+
+
+class RedisUnreachable(ShedderError):
+    """Redis does not answer at this address, so it is not known whether anything was changed."""
+
+    exit_code = 4
+
+    def __init__(self, address: str) -> None:
+        self.address = _without_credentials(address)
+        super().__init__(f"Redis at {self.address} cannot be reached")
+
+
+class ServerTooOld(ShedderError):
+    """The server is too old: only newer ones let a script run when memory is full."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(f"the server is {found}; shedder needs at least {SERVER_FLOOR}")
+        self.found = found
+
+
+class RecordUnreadable(ShedderError):
+    """A stored record is damaged or was written by a newer shedder; it was left as it is."""
+
+    def __init__(self, key: str, *, reason: str) -> None:
+        super().__init__(f"the record {key} cannot be read: {reason}")
+        self.key = key
+        self.reason = reason
+
+
+class ServerNotFound(ShedderError):
+    """No server program to start was found on this machine."""
+
+    def __init__(self, *, looked_in: tuple[str, ...]) -> None:
+        super().__init__(
+            f"no valkey-server or redis-server to start; looked in {_listed(looked_in)}"
+        )
+        self.looked_in = looked_in
+
+
+def _revived(kind: type[ShedderError], args: tuple[object, ...]) -> ShedderError:
+    return kind.__new__(kind, *args)
+
+
+def _listed(names: tuple[str, ...], *, most: int = 10) -> str:
+    shown = ", ".join(names[:most]) or "nothing"
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def _without_credentials(address: str) -> str:
+    # A query can hold a password too, and a socket's path may hold an "@" of its own.
+    return re.sub(r"^(\w+://)?+(?!/).*@", r"\1", address.partition("?")[0], flags=re.DOTALL)

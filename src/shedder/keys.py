@@ -1,0 +1,145 @@
+"""Under which name does shedder keep what in Redis?
+
+The page `docs/reference/keys.md` describes each of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shedder.lanes import Lane, lane_of
+
+
+@dataclass(frozen=True, slots=True)
+class EngineKeys:
+    """The names that the job queue itself gives its keys; `shedder.rq.layout` reads them from RQ.
+
+    Attributes:
+        prefix: RQ's key prefix (`rq` unless `RQ_KEY_PREFIX` says otherwise). With a hash tag in
+            it, such as `{rq}`, all keys share one slot of a cluster.
+        lists: What the key of a queue's list begins with.
+        jobs: What the key of a job's hash begins with.
+        executions: What the key of a job's live executions begins with.
+        limits: What the keys of RQ's own rate limits begin with.
+        limit_keys: Set of the keys of RQ's own rate limits.
+        queues: Set of all queues.
+        suspended: Exists while `rq suspend` is on.
+    """
+
+    prefix: str
+    lists: str
+    jobs: str
+    executions: str
+    limits: str
+    limit_keys: str
+    queues: str
+    suspended: str
+
+    @property
+    def script_prefixes(self) -> tuple[str, str, str, str]:
+        """The prefixes that scripts build a popped job's keys from, in their order."""
+        return self.jobs, self.executions, self.limits, self.lists
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The names of all keys that shedder owns, under RQ's own prefix.
+
+    Attributes:
+        engine: The names of RQ's keys.
+    """
+
+    engine: EngineKeys
+
+    def _key(self, *parts: str) -> str:
+        return ":".join((self.engine.prefix, "shedder", *parts))
+
+    def lane(self, name: str) -> tuple[str, str, str, str]:
+        """The keys of a lane as scripts take them: list, kept, parked, bell."""
+        bell = self.bell(lane_of(name).queue)
+        return self.engine.lists + name, self.kept(name), self.parked(name), bell
+
+    def lanes(self, lanes: tuple[Lane, ...]) -> tuple[str, ...]:
+        """The keys of several lanes, one after the other."""
+        return tuple(key for lane in lanes for key in self.lane(lane.name))
+
+    @property
+    def root(self) -> str:
+        """What every key of ours begins with."""
+        return self._key("")
+
+    @property
+    def pauses(self) -> str:
+        """Hash: lane -> record of the pause in force."""
+        return self._key("pauses")
+
+    @property
+    def diverts(self) -> str:
+        """Hash: lane -> records of the diverts in force, oldest first."""
+        return self._key("diverts")
+
+    @property
+    def claims(self) -> str:
+        """Sorted set: claim -> server's time of its last sign of life, in milliseconds."""
+        return self._key("claims")
+
+    @property
+    def starting(self) -> str:
+        """Hash: claim that has passed the gate and not yet reported that the function runs."""
+        return self._key("starting")
+
+    @property
+    def meters(self) -> str:
+        """Hash: counters, such as the number of starts of each lane."""
+        return self._key("meters")
+
+    @property
+    def events(self) -> str:
+        """Stream: the journal."""
+        return self._key("events")
+
+    @property
+    def sampled(self) -> str:
+        """String: exists while the last upkeep (and the sample of all lanes) is fresh."""
+        return self._key("sampled")
+
+    def operation(self, identifier: str) -> str:
+        """Hash: last step of one operation and what it returned; expires after an hour."""
+        return self._key("operation", identifier)
+
+    def kept(self, lane: str) -> str:
+        """List: the front of a lane while a scan or a restore goes through it."""
+        return self._key("kept", lane)
+
+    def parked(self, lane: str) -> str:
+        """List: jobs of a paused lane that were taken out of the reach of stock workers."""
+        return self._key("parked", lane)
+
+    def bell(self, queue: str) -> str:
+        """List: what idle workers of a queue wait for. It never holds a job."""
+        return self._key("bell", queue)
+
+    def series(self, lane: str) -> str:
+        """List: the last samples of a lane's counters."""
+        return self._key("series", lane)
+
+    def backlog(self, order: str, lane: str) -> tuple[str, str, str]:
+        """Lists: the backlog of one divert in one lane, in reading order.
+
+        The first holds what came back to its front or stood in `kept`, the second what was in the
+        lane and all that arrived since, the third (`slot`) those that wait for a slot of RQ's own
+        rate limit while the backlog drains.
+        """
+        return (
+            self._key("backlog", order, lane, "front"),
+            self._key("backlog", order, lane, "rest"),
+            self._key("backlog", order, lane, "slot"),
+        )
+
+    def drain(self, order: str, lane: str) -> str:
+        """Hash: token bucket and counts of a drain."""
+        return self._key("drain", order, lane)
+
+    def skipped(self, order: str, lane: str) -> str:
+        """List: the first jobs that a drain skipped, each with its cause."""
+        return self._key("skipped", order, lane)

@@ -1,0 +1,299 @@
+"""Which jobs of a lane a divert takes: by function, by fields of their meta, by age.
+
+A glob on function names is matched here and inside Redis (`lua/lib/selection.lua`) by the same
+steps, on the bytes of its UTF-8 form. It is cut at each `*` into pieces of a known width, which
+are looked for from left to right without ever going back, so no glob can be slow.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from shedder.durations import format_duration, parse_duration
+from shedder.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+MAX_FUNCTIONS = 50
+MAX_META = 20
+MAX_TEXT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The criteria that a job must meet; none at all means every job.
+
+    All kinds of criteria that are given must hold.
+
+    Attributes:
+        functions: globs on the dotted function name, such as `app.mail.*`; one of them must
+            match. `*` is any run of bytes, `?` one byte, `[abc]`, `[a-z]` and `[!a-z]`
+            one byte of, or not of, a set of ASCII characters. At most 50, of 200 bytes each.
+        meta: pairs of a field of the job's meta and its value as `str(value)`; all must match.
+            At most 20.
+        older_than: the least time since the job was enqueued, counted in whole milliseconds.
+
+    Raises:
+        InvalidInput: a value is empty, too long, has control characters, or is a glob with a
+            bracket that has no partner; or a field of the meta is given twice.
+    """
+
+    functions: tuple[str, ...] = ()
+    meta: tuple[tuple[str, str], ...] = ()
+    older_than: timedelta | None = None
+
+    def __post_init__(self) -> None:
+        _check_functions(self.functions)
+        _check_meta(self.meta)
+        if self.older_than is not None and self.older_than < _MILLISECOND:
+            raise InvalidInput(name="older_than", value=self.older_than, accepted="1ms or more")
+
+    @classmethod
+    def parse(
+        cls,
+        *,
+        functions: str | Iterable[str] = (),
+        meta: str | Iterable[str] = (),
+        older_than: str | None = None,
+    ) -> Selection:
+        """Read what an operator typed: globs, `field=value` pairs and a duration such as `1h`.
+
+        Raises:
+            InvalidInput: one is not accepted; its `name` is `function`, `meta` or `older_than`.
+        """
+        least_age = None if older_than is None else parse_duration(older_than, name="older_than")
+        return cls(
+            functions=_several(functions),
+            meta=tuple(_pair(text) for text in _several(meta)),
+            older_than=least_age,
+        )
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Selection:
+        """Read what `to_record` wrote; what it compiled from the globs is not trusted.
+
+        Raises:
+            InvalidInput: the record is damaged, or has criteria that are not known here; to leave
+                one out would be to divert jobs that were to stay.
+        """
+        try:
+            return _restored(**record)
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+            accepted = "a record that this version of shedder can have written"
+            raise InvalidInput(name="selection", value=record, accepted=accepted) from error
+
+    def to_record(self) -> dict[str, Any]:
+        """This selection as JSON-able values, globs compiled for Lua, what is empty left out."""
+        record: dict[str, Any] = {}
+        if self.functions:
+            record["functions"] = [_compiled(glob).to_record() for glob in self.functions]
+        if self.meta:
+            record["meta"] = dict(self.meta)
+        if self.older_than is not None:
+            record["older_than_ms"] = self.older_than // _MILLISECOND
+        return record
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every job is taken, because there is no criterion."""
+        return not self.functions and not self.meta and self.older_than is None
+
+    def matches(self, *, function: str | None, meta: Mapping[str, str], age: timedelta) -> bool:
+        """Whether a job is taken: its function's name, its meta as text, its time since enqueued.
+
+        A function that is not known (None) meets no glob, not even `*`.
+        """
+        least_age = self.older_than or timedelta.min
+        return (
+            age // _MILLISECOND >= least_age // _MILLISECOND
+            and all(meta.get(field) == value for field, value in self.meta)
+            and self._takes_function(function)
+        )
+
+    def describe(self) -> str:
+        """For humans, such as `function app.mail.*, meta tenant=acme, older than 1h`."""
+        criteria = ["function " + " or ".join(self.functions)] if self.functions else []
+        criteria += [f"meta {field}={value}" for field, value in self.meta]
+        if self.older_than is not None:
+            criteria.append(f"older than {format_duration(self.older_than, exact=True)}")
+        return ", ".join(criteria) or "every job"
+
+    def _takes_function(self, function: str | None) -> bool:
+        if not self.functions:
+            return True
+        if function is None:
+            return False
+        name = function.encode("utf-8", "surrogatepass")
+        return any(_compiled(glob).matches(name) for glob in self.functions)
+
+
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """What stands between two `*` of a glob: the same pattern for Lua and here, and its bytes."""
+
+    lua: str
+    regex: re.Pattern[bytes]
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Glob:
+    """A glob as pieces; `head` and `tail` tie the first and the last to the name's ends."""
+
+    text: str
+    pieces: tuple[_Piece, ...]
+    head: bool
+    tail: bool
+
+    def matches(self, name: bytes) -> bool:
+        """The twin of `matches_glob` in `lua/lib/selection.lua`, step for step."""
+        position = 0
+        for number, piece in enumerate(self.pieces, start=1):
+            start, anchored = position, self.head and number == 1
+            if self.tail and number == len(self.pieces):
+                start = len(name) - piece.width
+                if start < position or (anchored and start != position):
+                    return False
+                anchored = True
+            found = (piece.regex.match if anchored else piece.regex.search)(name, start)
+            if found is None:
+                return False
+            position = found.end()
+        return True
+
+    def to_record(self) -> dict[str, Any]:
+        return {
+            "glob": self.text,
+            "pieces": [piece.lua for piece in self.pieces],
+            "width": [piece.width for piece in self.pieces],
+            "head": self.head,
+            "tail": self.tail,
+        }
+
+
+# A "]" that comes first in a set is a member, so "[]]" and "[[]" are how a bracket is matched.
+_TOKEN = re.compile(
+    r"(?P<stars>\*+)|(?P<one>\?)|\[(?P<negated>!?+)(?P<set>\]?+[^]]*+)\]|(?P<literal>[^]\[])"
+)
+_SET_ITEM = re.compile(r"(?P<first>[0-9A-Za-z])-(?P<last>[0-9A-Za-z])|.")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_META_ACCEPTED = "field=value, such as tenant=acme"
+
+
+@lru_cache(maxsize=512)
+def _compiled(glob: str) -> _Glob:
+    tokens = list(_TOKEN.finditer(glob))
+    if sum(len(token[0]) for token in tokens) < len(glob):
+        raise _refused_glob(glob, "brackets in pairs as in [abc]; for a bracket itself [[] or []]")
+    runs: list[list[re.Match[str]]] = [[]]
+    for token in tokens:
+        if token["stars"]:
+            runs.append([])
+        else:
+            runs[-1].append(token)
+    return _Glob(
+        text=glob,
+        pieces=tuple(_piece(run) for run in runs if run),
+        head=bool(runs[0]),
+        tail=bool(runs[-1]),
+    )
+
+
+def _piece(run: list[re.Match[str]]) -> _Piece:
+    elements = [_element(token) for token in run]
+    return _Piece(
+        lua="".join(lua for lua, _ in elements),
+        regex=re.compile("".join(regex for _, regex in elements).encode(), re.DOTALL),
+        width=sum(len(token["literal"].encode()) if token["literal"] else 1 for token in run),
+    )
+
+
+def _element(token: re.Match[str]) -> tuple[str, str]:
+    """One element of a piece, as Lua pattern and as regular expression."""
+    if token["one"]:
+        return ".", "."
+    if token["literal"]:
+        return _escaped(token["literal"])
+    items = [_set_item(item, token.string) for item in _SET_ITEM.finditer(token["set"])]
+    opening = "[^" if token["negated"] else "["
+    lua, regex = ("".join(parts) for parts in zip(*items, strict=True))
+    return f"{opening}{lua}]", f"{opening}{regex}]"
+
+
+def _set_item(item: re.Match[str], glob: str) -> tuple[str, str]:
+    if item["first"] and item["first"] <= item["last"]:
+        return item[0], item[0]
+    # To Lua only letters and digits can be the ends of a range; a "-" at the edge is itself.
+    if item["first"] or (item[0] == "-" and 0 < item.start() < len(item.string) - 1):
+        raise _refused_glob(glob, "ranges such as a-z or 0-9; put a - that is meant first or last")
+    if not item[0].isascii():
+        raise _refused_glob(glob, "ASCII characters inside [ ]")
+    return _escaped(item[0])
+
+
+def _escaped(character: str) -> tuple[str, str]:
+    lua = f"%{character}" if character in "^$()%.[]*+-?" else character
+    return lua, re.escape(character)
+
+
+def _check_functions(functions: tuple[str, ...]) -> None:
+    _check_count("function", functions, MAX_FUNCTIONS)
+    for glob in functions:
+        _check_text("function", glob, glob, "a glob on the function's name, such as app.mail.*")
+        _compiled(glob)
+
+
+def _check_meta(meta: tuple[tuple[str, str], ...]) -> None:
+    _check_count("meta", meta, MAX_META)
+    for field, value in meta:
+        _check_text("meta", field, f"{field}={value}", _META_ACCEPTED)
+        _check_text("meta", value or "-", f"{field}={value}", _META_ACCEPTED)
+    if len(dict(meta)) < len(meta):
+        raise InvalidInput(name="meta", value=meta, accepted="each field once")
+
+
+def _check_count(name: str, values: object, most: int) -> None:
+    # A plain string is several strings to Python: "app.*" would have "*" among its globs.
+    if not isinstance(values, tuple) or len(values) > most:
+        raise InvalidInput(name=name, value=values, accepted=f"at most {most} of them, in a tuple")
+
+
+def _check_text(name: str, text: str, shown: str, accepted: str) -> None:
+    if not text or _CONTROL.search(text) or len(text.encode()) > MAX_TEXT:
+        limits = f"{accepted}, of at most {MAX_TEXT} bytes and without control characters"
+        raise InvalidInput(name=name, value=shown, accepted=limits)
+
+
+def _refused_glob(glob: str, accepted: str) -> InvalidInput:
+    return InvalidInput(name="function", value=glob, accepted=accepted)
+
+
+def _several(texts: str | Iterable[str]) -> tuple[str, ...]:
+    return (texts,) if isinstance(texts, str) else tuple(texts)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    field, equals, value = text.partition("=")
+    if not equals:
+        raise InvalidInput(name="meta", value=text, accepted=_META_ACCEPTED)
+    return field, value
+
+
+def _restored(**criteria: Any) -> Selection:
+    older_than_ms = criteria.get("older_than_ms")
+    selection = Selection(
+        functions=tuple(compiled["glob"] for compiled in criteria.get("functions", ())),
+        meta=tuple(criteria.get("meta", {}).items()),
+        older_than=None if older_than_ms is None else timedelta(milliseconds=older_than_ms),
+    )
+    if selection.to_record().keys() != criteria.keys():
+        raise ValueError("a criterion is empty or not known")
+    return selection
