@@ -56,7 +56,9 @@ def lanes_of_target(target: str) -> tuple[Lane, ...]:
     """
     if not target or any(ord(character) < 32 or ord(character) == 127 for character in target):
         raise InvalidInput(
-            name="queue", value=target, accepted="a queue name such as mail, or a lane such as mail.low"
+            name="queue",
+            value=target,
+            accepted="a queue name such as mail, or a lane such as mail.low",
         )
     queue, dot, suffix = target.rpartition(".")
     if dot and queue and suffix in PRIORITIES:

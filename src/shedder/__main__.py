@@ -1,0 +1,8 @@
+"""`python -m shedder` is `shedder`."""
+
+from __future__ import annotations
+
+from shedder.cli import main
+
+if __name__ == "__main__":
+    main()

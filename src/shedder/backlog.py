@@ -1,0 +1,246 @@
+"""How do jobs get into a backlog, and back to where they were?
+
+A divert of everything is one step. A subset takes a scan, in bounded steps, which anybody may
+continue; what it has not reached the claim diverts, because the order stands from the first step.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from shedder.journal import event_head
+from shedder.keys import Keys
+from shedder.lanes import Lane
+from shedder.records import Cause
+from shedder.selection import Selection
+from shedder.store import Command
+from shedder.stored import text_of, time_from_ms
+
+JOBS_PER_STEP = 500
+"""Jobs that one step of a scan, a restore or a dry run looks at: 1 to 3 ms of the server."""
+
+UNDECIDED_PER_STEP = 500
+"""Jobs of stock producers whose data one step hands to the caller."""
+
+Judge = Callable[[bytes, bytes], bool]
+"""Says from a job's data (its first bytes) and its meta whether an order takes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DivertSet:
+    """A divert that is in force now.
+
+    Attributes:
+        event: Id of its event.
+        at: Server's clock, UTC.
+        lanes: For each lane its name, the id of the order in force, jobs moved, jobs left to scan.
+    """
+
+    event: str
+    at: datetime
+    lanes: tuple[tuple[str, str, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """A job that a script cannot judge.
+
+    Attributes:
+        job_id: Its id.
+        data: The first bytes of its serialized data.
+        meta: Its serialized meta, `?` when that is too long.
+        enqueued_at: When it was enqueued, as RQ writes it; empty when not asked for.
+    """
+
+    job_id: str
+    data: bytes
+    meta: bytes
+    enqueued_at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScanStep:
+    """What one step of a scan did.
+
+    Attributes:
+        state: `more`, `done` or `ended` (there is no such order any more).
+        moved: Jobs moved to the backlog.
+        looked_at: Jobs looked at.
+        undecided: Jobs that the next step needs a judgement of.
+    """
+
+    state: str
+    moved: int
+    looked_at: int
+    undecided: tuple[Undecided, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreStep:
+    """What one step of a restore did.
+
+    Attributes:
+        state: `more`, `done`, `ended` (there is no such order any more) or `fold` (the lane must
+            be folded first).
+        event: Id of the event, when it is done.
+        restored: Jobs put back in this step.
+        left: Jobs left in the backlog.
+    """
+
+    state: str
+    event: str
+    restored: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewWindow:
+    """What a dry run saw in one window of a lane.
+
+    Attributes:
+        looked_at: Jobs in the window; less than asked for means that the list has ended.
+        taken: Those that would be taken, as far as a script can judge.
+        oldest: When the oldest of them was enqueued.
+        functions: Those taken, by function.
+        undecided: Those that the caller must judge, or whose function it must read.
+    """
+
+    looked_at: int
+    taken: int
+    oldest: datetime | None
+    functions: Counter[str]
+    undecided: tuple[Undecided, ...]
+
+
+def divert_lanes(
+    keys: Keys, lanes: Sequence[Lane], selection: Selection, cause: Cause, *, order: str
+) -> Command[DivertSet]:
+    """Set a divert; `order` is the id of the operation as well."""
+    names = tuple(lane.name for lane in lanes)
+    record = json.dumps(selection.to_record(), sort_keys=True)
+    head = event_head("divert", cause, names, order=order, selection=selection.describe())
+    lane_keys = tuple(
+        key
+        for name in names
+        for key in (
+            *keys.lane(name),
+            *keys.backlog(order, name),
+            keys.drain(order, name),
+            keys.skipped(order, name),
+        )
+    )
+    return Command(
+        "divert_lanes",
+        (keys.diverts, keys.events, keys.operation(order), *lane_keys),
+        ("divert", head, order, cause.by, cause.why, record, *names),
+        lambda reply: _divert_set(reply, names),
+    )
+
+
+def scan_lane(
+    keys: Keys,
+    lane: str,
+    order: str,
+    cause: Cause,
+    *,
+    operation: str,
+    step: int,
+    judged: Sequence[tuple[str, bool]] = (),
+) -> Command[ScanStep]:
+    """One step of the scan of `lane` for `order`."""
+    head = event_head("scan", cause, (lane,), order=order)
+    decisions = tuple(part for job, taken in judged for part in (job, int(taken)))
+    return Command(
+        "scan_lane",
+        (keys.pauses, keys.diverts, keys.events, keys.operation(operation), *keys.lane(lane),
+         keys.engine.limit_keys),
+        (f"scan {lane} {step}", head, lane, order, JOBS_PER_STEP, UNDECIDED_PER_STEP,
+         *keys.engine.script_prefixes, *decisions),
+        _scan_step,
+    )  # fmt: skip
+
+
+def restore_lane(
+    keys: Keys,
+    lane: str,
+    order: str,
+    cause: Cause,
+    *,
+    operation: str,
+    step: int,
+    undoes: str = "",
+) -> Command[RestoreStep]:
+    """One step of putting the backlog of `order` back into `lane`."""
+    head = event_head("restore", cause, (lane,), order=order, undoes=undoes)
+    return Command(
+        "restore_lane",
+        (keys.pauses, keys.diverts, keys.events, keys.operation(operation), *keys.lane(lane)),
+        (f"restore {lane} {step}", head, lane, order, JOBS_PER_STEP, keys.engine.jobs),
+        lambda reply: RestoreStep(
+            text_of(reply[0]), text_of(reply[1]), int(reply[2]), int(reply[3])
+        ),
+    )
+
+
+def preview_lane(
+    keys: Keys, source: str, selection: Selection, *, first: int
+) -> Command[PreviewWindow]:
+    """What `selection` would take from the jobs of one list, from index `first` on."""
+    record = json.dumps(selection.to_record(), sort_keys=True)
+    return Command(
+        "preview_lane",
+        (source,),
+        (record, first, JOBS_PER_STEP, keys.engine.jobs),
+        _preview_window,
+    )
+
+
+def free_slot(keys: Keys, job_id: str, limit: str) -> Command[bool]:
+    """Free the slot of RQ's own rate limit `limit` that a diverted job holds."""
+    return Command(
+        "free_slot",
+        (keys.diverts, keys.engine.jobs + job_id),
+        (job_id, limit, *keys.engine.script_prefixes),
+        bool,
+    )
+
+
+def _divert_set(reply: list[Any], names: tuple[str, ...]) -> DivertSet:
+    event, at, *rest = reply
+    lanes = tuple(
+        (name, text_of(order), int(moved), int(waiting))
+        for name, order, moved, waiting in zip(
+            names, rest[::3], rest[1::3], rest[2::3], strict=True
+        )
+    )
+    return DivertSet(text_of(event), time_from_ms(int(at)), lanes)
+
+
+def _scan_step(reply: list[Any]) -> ScanStep:
+    state, moved, looked_at, *rest = reply
+    undecided = tuple(
+        Undecided(text_of(job), bytes(data), bytes(meta))
+        for job, data, meta in zip(rest[::3], rest[1::3], rest[2::3], strict=True)
+    )
+    return ScanStep(text_of(state), int(moved), int(looked_at), undecided)
+
+
+def _preview_window(reply: list[Any]) -> PreviewWindow:
+    looked_at, taken, oldest, functions, rest = reply
+    counts = {
+        text_of(name): int(count)
+        for name, count in zip(functions[::2], functions[1::2], strict=True)
+    }
+    undecided = tuple(
+        Undecided(text_of(job), bytes(data), bytes(meta), text_of(enqueued_at))
+        for job, data, meta, enqueued_at in zip(
+            rest[::4], rest[1::4], rest[2::4], rest[3::4], strict=True
+        )
+    )
+    since = time_from_ms(int(oldest)) if int(oldest) else None
+    return PreviewWindow(int(looked_at), int(taken), since, Counter(counts), undecided)

@@ -1,0 +1,272 @@
+"""The one object that a program needs: it wires the parts and has no logic of its own."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from shedder import journal
+from shedder.drain import order_drain
+from shedder.errors import ConditionNotMet
+from shedder.keys import Keys
+from shedder.lanes import Lane, lane_of, lanes_of_targets
+from shedder.rates import Rate
+from shedder.records import (
+    AuditReport,
+    Cause,
+    DivertPreview,
+    DivertReceipt,
+    DrainProgress,
+    DrainReceipt,
+    Event,
+    PauseReceipt,
+    RestoreReceipt,
+    ResumeReceipt,
+    RunningJob,
+    Status,
+    WorkerSeen,
+)
+from shedder.rq import audit, diverting, draining, fleet, pausing, preview, running, status, undoing
+from shedder.rq.layout import rq_keys
+from shedder.selection import Selection
+from shedder.store import Store
+
+if TYPE_CHECKING:
+    import redis
+
+Progress = Callable[[int, int], None]
+
+
+def default_actor() -> str:
+    """Who acts when nobody says: `user@host`."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"
+
+
+class Shedder:
+    """Load shedding for the RQ queues on one Redis.
+
+    A target is a queue (`mail`, all its lanes) or one lane (`mail.low`, `mail.normal`).
+
+    Args:
+        connection: The client that the application uses; it stays as it is.
+        by: Who acts, unless a call says otherwise; `user@host` when not given.
+
+    Every method may raise `RedisUnreachable`, `ServerTooOld`, `RecordUnreadable` and
+    `InvalidInput` (a target that is no name).
+    """
+
+    def __init__(self, connection: redis.Redis, *, by: str | None = None) -> None:
+        self.store = Store(connection)
+        self.keys: Keys = rq_keys()
+        self._by = by or default_actor()
+
+    def lanes(self, targets: tuple[str, ...]) -> tuple[Lane, ...]:
+        """The lanes that `targets` stand for."""
+        return lanes_of_targets(targets)
+
+    def queues(self) -> tuple[str, ...]:
+        """The names of all queues that RQ knows, sorted."""
+        known = fleet.queues_of(self.store, self.keys)
+        return tuple(sorted({lane_of(name).queue for name in known}))
+
+    def workers(self, *targets: str) -> tuple[WorkerSeen, ...]:
+        """The workers that serve `targets`, stock ones among them."""
+        return fleet.workers_of(self.store, self.keys, self._names(targets))
+
+    def running(self, *targets: str) -> tuple[RunningJob, ...]:
+        """The jobs of `targets` that run now."""
+        return running.running_jobs(self.store, self.keys, self._names(targets))
+
+    def pause(
+        self,
+        *targets: str,
+        reason: str,
+        by: str | None = None,
+        expires_in: timedelta | None = None,
+    ) -> PauseReceipt:
+        """Let no job of `targets` start any more.
+
+        With workers of ours none starts after this has returned; `expires_in` ends it by the
+        server's clock.
+        """
+        return pausing.pause(
+            self.store,
+            self.keys,
+            self._lanes(targets),
+            self._cause(reason, by),
+            operation=uuid4().hex,
+            expires_in=expires_in,
+        )
+
+    def wait_until_idle(
+        self,
+        *targets: str,
+        timeout: timedelta | None = None,
+        on_change: Callable[[tuple[RunningJob, ...]], None] | None = None,
+    ) -> tuple[RunningJob, ...]:
+        """Wait until no job of `targets` runs; those that still do when `timeout` is over."""
+        return pausing.wait_until_idle(
+            self.store, self.keys, self._names(targets), timeout=timeout, on_change=on_change
+        )
+
+    def resume(self, *targets: str, reason: str, by: str | None = None) -> ResumeReceipt:
+        """End the pause of `targets`."""
+        return pausing.resume(
+            self.store,
+            self.keys,
+            self._lanes(targets),
+            self._cause(reason, by),
+            operation=uuid4().hex,
+        )
+
+    def divert(
+        self,
+        *targets: str,
+        selection: Selection | None = None,
+        reason: str,
+        by: str | None = None,
+        on_progress: Progress | None = None,
+    ) -> DivertReceipt:
+        """Move what `selection` takes to the backlog, and what still arrives too."""
+        return diverting.divert(
+            self.store,
+            self.keys,
+            self._lanes(targets),
+            selection or Selection(),
+            self._cause(reason, by),
+            order=uuid4().hex,
+            on_progress=on_progress,
+        )
+
+    def preview_divert(
+        self,
+        *targets: str,
+        selection: Selection | None = None,
+        on_progress: Progress | None = None,
+    ) -> DivertPreview:
+        """What `divert` would do; changes nothing."""
+        return preview.preview_divert(
+            self.store,
+            self.keys,
+            self._lanes(targets),
+            selection or Selection(),
+            on_progress=on_progress,
+        )
+
+    def drain(
+        self,
+        *targets: str,
+        rate: Rate,
+        reason: str,
+        by: str | None = None,
+        stays: bool = False,
+    ) -> DrainReceipt:
+        """Let the backlogs of `targets` start again, oldest first, each at most at `rate`.
+
+        It is an order: it goes on when this process ends. Said again, it changes the rate. When a
+        backlog is empty its divert ends, unless `stays`.
+        """
+        return self._order_drain(targets, rate, self._cause(reason, by), stays=stays)
+
+    def stop_drain(self, *targets: str, reason: str, by: str | None = None) -> DrainReceipt:
+        """Stop draining; the diverts stay in force."""
+        return self._order_drain(targets, None, self._cause(reason, by))
+
+    def drain_at_once(
+        self,
+        *targets: str,
+        reason: str,
+        by: str | None = None,
+        on_progress: Progress | None = None,
+    ) -> RestoreReceipt:
+        """End the diverts of `targets` and put their backlogs back, in order, at no pace."""
+        return undoing.restore_targets(
+            self.store,
+            self.keys,
+            self._names(targets),
+            self._cause(reason, by),
+            on_progress=on_progress,
+        )
+
+    def drain_progress(self, receipt: DrainReceipt) -> tuple[DrainProgress, ...]:
+        """How far the drains of `receipt` are."""
+        backlogs = [(lane.lane, lane.order) for lane in receipt.lanes]
+        return draining.drain_progress(self.store, self.keys, backlogs)
+
+    def release_for_stock_workers(self, receipt: DrainReceipt) -> None:
+        """Release the next jobs of lanes that only stock workers serve; to be called regularly."""
+        if receipt.rate is not None:
+            pace = receipt.rate.per_second
+            backlogs = [(lane.lane, lane.order, pace) for lane in receipt.lanes]
+            draining.release_for_stock_workers(self.store, self.keys, backlogs)
+
+    def status(self, *targets: str) -> Status:
+        """How `targets` are, or all lanes; its cost does not depend on the length of queues."""
+        lanes = self._lanes(targets) if targets else None
+        return status.read_status(self.store, self.keys, lanes)
+
+    def audit(self, on_progress: Progress | None = None) -> AuditReport:
+        """Where every job is; reads only, in bounded steps."""
+        return audit.audit(self.store, self.keys, on_progress=on_progress)
+
+    def events(
+        self, *, limit: int = 50, after: str | None = None, targets: tuple[str, ...] = ()
+    ) -> tuple[Event, ...]:
+        """The last `limit` events, oldest first, or the first `limit` after an id."""
+        return journal.read_events(
+            self.store, self.keys, limit=limit, after=after, lanes=self._names(targets)
+        )
+
+    def follow_events(
+        self, *, after: str = "$", until: Callable[[], bool] = lambda: False
+    ) -> Iterator[Event]:
+        """The events that come, as they come, until `until` says so."""
+        return journal.follow(self.store, self.keys, after=after, until=until)
+
+    def event(self, event_id: str) -> Event:
+        """One event.
+
+        Raises:
+            EventNotFound: there is none with this id.
+        """
+        return journal.find_event(self.store, self.keys, event_id)
+
+    def undo(
+        self, event_id: str | None = None, *, reason: str, by: str | None = None
+    ) -> PauseReceipt | ResumeReceipt | RestoreReceipt | DrainReceipt:
+        """Take back what an event did, or the last one that can be taken back.
+
+        Raises:
+            EventNotFound: there is none with this id.
+            CannotUndo: it was undone, has ended, or has no way back; the error says what to do.
+        """
+        return undoing.undo(self.store, self.keys, event_id, self._cause(reason, by))
+
+    def _order_drain(
+        self, targets: tuple[str, ...], rate: Rate | None, cause: Cause, *, stays: bool = False
+    ) -> DrainReceipt:
+        lanes = self._lanes(targets)
+        done = self.store.run(
+            order_drain(self.keys, lanes, rate, cause, operation=uuid4().hex, stays=stays)
+        )
+        workers = fleet.workers_of(self.store, self.keys, [lane.name for lane in lanes])
+        return DrainReceipt(done.event, done.at, rate, done.lanes, workers)
+
+    def _cause(self, reason: str, by: str | None) -> Cause:
+        return Cause(by=by or self._by, why=reason)
+
+    def _lanes(self, targets: tuple[str, ...]) -> tuple[Lane, ...]:
+        if not targets:
+            raise ConditionNotMet("at least one queue or lane is named", found="none")
+        return lanes_of_targets(targets)
+
+    def _names(self, targets: tuple[str, ...]) -> list[str]:
+        return [lane.name for lane in lanes_of_targets(targets)]

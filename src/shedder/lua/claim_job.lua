@@ -1,0 +1,242 @@
+#!lua flags=allow-oom
+-- Claim the next job that may run, for one worker: decision and pop in one step.
+--
+-- Lanes are tried in the order given. A paused lane is skipped. In a diverted lane, what matches
+-- goes to the backlog; a draining backlog is served in its lane's place, oldest first, as fast as
+-- its bucket allows. Claims without a sign of life for a lease go back to the front first.
+--
+-- KEYS
+--   claims     sorted set: claim -> ms of its last sign of life
+--   pauses     hash: lane -> pause
+--   diverts    hash: lane -> orders
+--   meters     hash: counters
+--   events     stream: journal
+--   suspended  string: exists while RQ itself is suspended
+--   sampled    string: exists while the last sample of lanes is fresh
+--   then for each lane: list, kept, parked, bell
+-- ARGV
+--   worker             name of the worker
+--   lease              ms after which a claim without a sign of life is taken back
+--   limit              jobs that this call may look at in all
+--   job_prefix, executions_prefix, limit_prefix, list_prefix   RQ's key prefixes
+--   then for each lane: its name
+-- RETURNS
+--   {'claimed', number of the lane, claim, id of the job, 1 when a divert could not be decided here, hash of the job as a flat list}
+--   {'empty', ms after which a drain has its next token, 0 when none waits for one, 1 when the upkeep is due}
+--   {'again'}      the limit was reached, there may be more
+--   {'suspended'}  RQ's own suspend is on
+-- include lib/clock.lua
+-- include lib/journal.lua
+-- include lib/controls.lua
+-- include lib/lane.lua
+-- include lib/claim.lua
+-- include lib/slot.lua
+-- include lib/selection.lua
+-- include lib/job.lua
+-- include lib/drain.lua
+local claims, pauses, diverts, meters, events, suspended, sampled =
+  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local worker, lease, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local rq = {
+  job_prefix = ARGV[4], executions_prefix = ARGV[5], limit_prefix = ARGV[6], list_prefix = ARGV[7],
+}
+local lanes = lanes_from(KEYS, 8, ARGV, 8, 4)
+
+local now = now_precise()
+local looked_at = 0
+local wait = 0
+local plain -- no lane has anything in front of its list
+
+local function fronts()
+  local keys = {}
+  for _, lane in ipairs(lanes) do
+    keys[#keys + 1], keys[#keys + 2] = lane.kept, lane.parked
+  end
+  return keys
+end
+
+local function take_back_stale()
+  local stale = redis.call('ZRANGEBYSCORE', claims, '-inf', now - lease, 'LIMIT', 0, 10)
+  for _, member in ipairs(stale) do
+    if give_back(claims, pauses, diverts, member) then
+      redis.call('HINCRBY', meters, 'claims:taken_back', 1)
+      note_crash(rq, unpack_claim(member).id)
+    end
+  end
+end
+
+local function read_job(id)
+  local flat = redis.call('HGETALL', rq.job_prefix .. id)
+  local fields = {}
+  for index = 1, #flat, 2 do fields[flat[index]] = flat[index + 1] end
+  return flat, fields
+end
+
+local function drop(lane, cause)
+  redis.call('HINCRBY', meters, lane.name .. ':dropped:' .. cause, 1)
+end
+
+local function claim(index, lane, id, order, undecided, flat)
+  local number = redis.call('HINCRBY', meters, 'claims', 1)
+  local member = pack_claim(worker, lane, id, math.floor(now), order, number)
+  redis.call('ZADD', claims, now, member)
+  -- one push of a producer that rings no bell may have been many jobs: wake the next worker
+  if redis.call('LLEN', lane.bell) == 0 and redis.call('EXISTS', lane.list) == 1 then
+    redis.call('RPUSH', lane.bell, '1')
+  end
+  return {'claimed', index, member, id, undecided and 1 or 0, flat}
+end
+
+-- why a job cannot run, or nil
+local function obstacle(id, flat, fields)
+  if #flat == 0 or not fields.data then return 'gone' end
+  if not is_runnable(rq, id, fields.status) then return fields.status end
+  return nil
+end
+
+local function from_lane(index, lane, orders)
+  while looked_at < limit do
+    local id
+    if plain then id = redis.call('LPOP', lane.list) else id = pop(lane) end
+    if not id then return nil end
+    looked_at = looked_at + 1
+    local flat, fields = read_job(id)
+    local cause = obstacle(id, flat, fields)
+    if cause then
+      drop(lane, cause)
+    else
+      local order, undecided
+      if orders then
+        order, undecided = order_for(orders, function_of(fields.shedder, fields.created_at), nil,
+          age_ms(fields.enqueued_at, now))
+      end
+      if order then
+        redis.call('RPUSH', order.rest, id)
+        free_slot(rq, now, id, fields.rate_limit_key, fields.rate_limit_concurrency)
+      elseif take_slot(rq, now, id, fields.rate_limit_key, fields.rate_limit_concurrency) then
+        return claim(index, lane, id, '', undecided, flat)
+      else
+        wait_for_slot(rq, now, id, fields.rate_limit_key)
+      end
+    end
+  end
+  return {'again'}
+end
+
+-- Everything that still arrives in a lane whose whole is diverted goes behind its backlog.
+local function sweep(lane, order)
+  for _, source in ipairs({lane.kept, lane.parked, lane.list}) do
+    if looked_at < limit and redis.call('EXISTS', source) == 1 and redis.call('EXISTS', order.rest) == 0 then
+      redis.call('RENAME', source, order.rest)
+    end
+    while looked_at < limit and redis.call('LMOVE', source, order.rest, 'LEFT', 'RIGHT') do
+      looked_at = looked_at + 1
+    end
+  end
+end
+
+-- A drained job that holds no slot of RQ's rate limit stands aside until one is free.
+local function from_slot_waiters(order)
+  for _, id in ipairs(redis.call('LRANGE', order.slot, 0, 9)) do
+    local fields = redis.call('HMGET', rq.job_prefix .. id, 'rate_limit_key', 'rate_limit_concurrency')
+    if take_slot(rq, now, id, fields[1], fields[2]) then
+      redis.call('LREM', order.slot, 1, id)
+      return id
+    end
+  end
+  return nil
+end
+
+local SLOT_WAITERS = 100
+
+local function next_of_backlog(lane, order)
+  -- a restore merges lane and backlog into `kept`: what stands there is the oldest
+  local merged = order.restoring and redis.call('LPOP', lane.kept)
+  if merged then return merged end
+  local waiter = from_slot_waiters(order)
+  if waiter then return waiter end
+  if redis.call('LLEN', order.slot) >= SLOT_WAITERS then return nil end
+  return redis.call('LPOP', order.front) or redis.call('LPOP', order.rest)
+end
+
+local function from_backlog(index, lane, orders, order)
+  local tokens = order.restoring and 1 or settle(order, now)
+  if tokens < 1 then
+    if backlog_length(order) > 0 or not order.drain.stay then
+      local next_token = math.ceil((1 - tokens) / order.drain.rate)
+      if wait == 0 or next_token < wait then wait = math.max(next_token, 1) end
+    end
+    return nil
+  end
+  while looked_at < limit do
+    local id = next_of_backlog(lane, order)
+    if not id then
+      if not order.restoring and backlog_length(order) == 0 and not order.drain.stay then
+        end_order(events, diverts, lane.name, orders, order, 'drained', now)
+      end
+      return nil
+    end
+    looked_at = looked_at + 1
+    local flat, fields = read_job(id)
+    local cause = obstacle(id, flat, fields)
+    if cause then
+      if order.restoring then drop(lane, cause) else note_skipped(order, id, cause) end
+    elseif not take_slot(rq, now, id, fields.rate_limit_key, fields.rate_limit_concurrency) then
+      redis.call('RPUSH', order.slot, id)
+    else
+      if not order.restoring then
+        store_tokens(order, tokens - 1, now)
+        redis.call('HINCRBY', order.bucket, 'released', 1)
+      end
+      return claim(index, lane, id, order.id, false, flat)
+    end
+  end
+  return {'again'}
+end
+
+local function end_expired_pause(lane, text)
+  local pause = decode(text)
+  redis.call('HDEL', pauses, lane.name)
+  local head = {v = 1, verb = 'pause expired', lanes = {lane.name}, by = pause.by, why = pause.why}
+  write_event(events, cjson.encode(head), {paused = true, since = pause.since}, {paused = false})
+end
+
+local function from_controlled_lane(index, lane, orders)
+  local whole = whole_order(orders)
+  if whole then sweep(lane, whole) end
+  if looked_at >= limit then return {'again'} end
+  -- a copy, because an order that ends leaves the list
+  local standing = {unpack(orders)}
+  for _, order in ipairs(standing) do
+    if order.drain or order.restoring then
+      local result = from_backlog(index, lane, orders, order)
+      if result then return result end
+    end
+  end
+  if whole then return nil end
+  return from_lane(index, lane, #orders > 0 and orders or nil)
+end
+
+take_back_stale()
+plain = redis.call('EXISTS', unpack(fronts())) == 0
+if redis.call('EXISTS', suspended) == 1 then return {'suspended'} end
+
+local names = {}
+for index, lane in ipairs(lanes) do names[index] = lane.name end
+local paused = redis.call('HMGET', pauses, unpack(names))
+local ordered = redis.call('HMGET', diverts, unpack(names))
+
+for index, lane in ipairs(lanes) do
+  if not pause_in_force(paused[index], now) then
+    if paused[index] then end_expired_pause(lane, paused[index]) end
+    local result
+    if ordered[index] then
+      local orders = decode_orders(ordered[index])
+      if orders then result = from_controlled_lane(index, lane, orders) end
+    else
+      result = from_lane(index, lane, nil)
+    end
+    if result then return result end
+  end
+end
+return {'empty', wait, 1 - redis.call('EXISTS', sampled)}

@@ -1,0 +1,95 @@
+#!lua flags=allow-oom
+-- Set a divert on lanes. A divert of everything moves each whole lane here, by renaming.
+--
+-- A lane that has an order with the same selection keeps that order: a drain of it stops.
+--
+-- KEYS
+--   diverts, events, operation   see docs/reference/keys.md
+--   then for each lane: list, kept, parked, bell, front, rest, slot, bucket, skipped
+-- ARGV
+--   step       of the operation
+--   head       JSON: what the event says
+--   order      id of the order
+--   by, why    who and for which reason
+--   selection  JSON: what the order takes, {} for everything
+--   then for each lane: its name
+-- RETURNS
+--   {event, ms of the server's clock, then for each lane: id of the order in force there, jobs moved now, jobs of the lane left to scan}
+-- include lib/clock.lua
+-- include lib/journal.lua
+-- include lib/operation.lua
+-- include lib/controls.lua
+-- include lib/lane.lua
+local diverts, events, operation = KEYS[1], KEYS[2], KEYS[3]
+local step, head, identifier, by, why, selection = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local lanes = lanes_from(KEYS, 4, ARGV, 7, 9)
+
+local replayed = recall(operation, step)
+if replayed then return replayed end
+local now = now_ms()
+local before, after, result = {}, {}, {'', now}
+local whole = selection == '{}'
+
+local function same_order(orders)
+  for _, order in ipairs(orders) do
+    if order.selection == selection and not order.restoring then return order end
+  end
+  return nil
+end
+
+local function new_order(lane)
+  return {
+    v = RECORD_VERSION, id = identifier, by = by, why = why, since = now, whole = whole,
+    selection = selection, select = decode(selection), scanning = not whole, front = lane.more[1],
+    rest = lane.more[2], slot = lane.more[3], bucket = lane.more[4], skipped = lane.more[5],
+  }
+end
+
+-- Onto names that are free only: RENAME destroys what it falls on. What cannot be renamed stays in
+-- the lane, and the claim sweeps it.
+local function move(source, target)
+  if redis.call('EXISTS', source) == 0 or redis.call('EXISTS', target) == 1 then return 0 end
+  redis.call('RENAME', source, target)
+  return redis.call('LLEN', target)
+end
+
+local function move_whole(lane, order)
+  local moved = 0
+  if redis.call('EXISTS', order.rest) == 0 then moved = move(lane.kept, order.front) end
+  if redis.call('EXISTS', lane.kept) == 1 then return moved end
+  moved = moved + move(lane.parked, order.rest)
+  if redis.call('EXISTS', lane.parked) == 1 then return moved end
+  return moved + move(lane.list, order.rest)
+end
+
+local function divert(lane)
+  local orders = read_orders(diverts, lane.name)
+  if orders == false then return redis.error_reply('UNREADABLE ' .. lane.name) end
+  orders = orders or {}
+  local order = same_order(orders)
+  local known = order ~= nil
+  local was_draining = known and order.drain ~= nil
+  if not known then
+    order = new_order(lane)
+    orders[#orders + 1] = order
+  end
+  order.drain = nil
+  order.scanning = not whole
+  local backlog = backlog_length(order)
+  local moved = whole and move_whole(lane, order) or 0
+  write_orders(diverts, lane.name, orders)
+  local waiting = waiting_in(lane)
+  before[lane.name] = {diverted = known, draining = was_draining, backlog = backlog,
+    waiting = waiting + moved}
+  after[lane.name] = {diverted = true, backlog = backlog + moved, waiting = waiting}
+  result[#result + 1] = order.id
+  result[#result + 1] = moved
+  result[#result + 1] = waiting
+end
+
+for _, lane in ipairs(lanes) do
+  local failure = divert(lane)
+  if failure then return failure end
+end
+result[1] = write_event(events, head, before, after)
+return remember(operation, step, result)

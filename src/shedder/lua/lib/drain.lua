@@ -1,0 +1,54 @@
+-- The pace of a drain: a bucket that stores tokens (rate: jobs per ms, burst: most at once).
+-- It is settled at the old rate before a change, so that no change of rate gives tokens away.
+
+local function settle(order, now)
+  local state = redis.call('HMGET', order.bucket, 'tokens', 'at')
+  local tokens = tonumber(state[1]) or 0
+  local at = tonumber(state[2]) or now
+  if now > at then tokens = tokens + (now - at) * order.drain.rate end
+  return math.min(tokens, order.drain.burst)
+end
+
+local function store_tokens(order, tokens, now)
+  redis.call('HSET', order.bucket, 'tokens', string.format('%.6f', tokens),
+    'at', string.format('%.3f', now))
+end
+
+local SKIPPED_NAMES = 100
+
+local function note_skipped(order, id, cause)
+  redis.call('HINCRBY', order.bucket, 'skipped:' .. cause, 1)
+  if redis.call('LLEN', order.skipped) < SKIPPED_NAMES then
+    redis.call('RPUSH', order.skipped, id .. ' ' .. cause)
+  end
+end
+
+-- what a drain did in numbers, for its last event
+local function drain_counts(order)
+  local counts = {released = 0, skipped = {}}
+  local state = redis.call('HGETALL', order.bucket)
+  for index = 1, #state, 2 do
+    local cause = string.match(state[index], '^skipped:(.*)$')
+    if cause then counts.skipped[cause] = tonumber(state[index + 1]) end
+    if state[index] == 'released' then counts.released = tonumber(state[index + 1]) end
+  end
+  counts.names = redis.call('LRANGE', order.skipped, 0, SKIPPED_NAMES - 1)
+  return counts
+end
+
+local DRAIN_RECORD_TTL_MS = 604800000
+
+-- Ends a divert whose backlog is empty, and says so in the journal.
+local function end_order(events, diverts, lane, orders, order, verb, now)
+  local _, index = find_order(orders, order.id)
+  local counts = drain_counts(order)
+  table.remove(orders, index)
+  write_orders(diverts, lane, orders)
+  redis.call('PEXPIRE', order.bucket, DRAIN_RECORD_TTL_MS)
+  redis.call('PEXPIRE', order.skipped, DRAIN_RECORD_TTL_MS)
+  local head = {
+    v = 1, verb = verb, lanes = {lane}, by = order.drain and order.drain.by or order.by,
+    why = order.drain and order.drain.why or order.why, order = order.id,
+  }
+  write_event(events, cjson.encode(head), {backlog = 0, diverted_since = order.since}, counts)
+end

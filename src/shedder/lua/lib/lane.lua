@@ -1,0 +1,76 @@
+-- A lane is read as `kept`, then `parked`, then the RQ list. `kept` holds the front of the lane while
+-- a scan or a restore goes through it; `parked` what a pause took out of the reach of stock workers.
+
+local BELL_LENGTH = 64
+
+-- lanes from a script's keys: `width` keys each (list, kept, parked, bell, ...), and one name each
+local function lanes_from(keys, first_key, argv, first_name, width)
+  local lanes = {}
+  for index = 1, #argv - first_name + 1 do
+    local key = first_key + width * (index - 1)
+    lanes[index] = {
+      name = argv[first_name + index - 1],
+      list = keys[key], kept = keys[key + 1], parked = keys[key + 2], bell = keys[key + 3],
+      more = {unpack(keys, key + 4, key + width - 1)},
+    }
+  end
+  return lanes
+end
+
+local function ring(bell, times)
+  local missing = BELL_LENGTH - redis.call('LLEN', bell)
+  for _ = 1, math.min(times, missing) do redis.call('RPUSH', bell, '1') end
+end
+
+local function waiting_in(lane)
+  return redis.call('LLEN', lane.kept) + redis.call('LLEN', lane.parked) + redis.call('LLEN', lane.list)
+end
+
+local function pop(lane)
+  return redis.call('LPOP', lane.kept) or redis.call('LPOP', lane.parked)
+    or redis.call('LPOP', lane.list)
+end
+
+local function put_front(lane, pauses, id)
+  if redis.call('EXISTS', lane.kept) == 1 then
+    redis.call('LPUSH', lane.kept, id)
+  elseif redis.call('EXISTS', lane.parked) == 1 or is_parked(pauses, lane.name) then
+    redis.call('LPUSH', lane.parked, id)
+  else
+    redis.call('LPUSH', lane.list, id)
+  end
+end
+
+local function push_all(key, ids)
+  for first = 1, #ids, 1000 do
+    redis.call('RPUSH', key, unpack(ids, first, math.min(first + 999, #ids)))
+  end
+end
+
+-- Makes two lists one, under the name of the second, without changing the reading order and moving
+-- the shorter side. Returns how many ids there are still to move.
+local function join(front, back, limit)
+  local ahead = redis.call('LLEN', front)
+  if ahead == 0 then return 0 end
+  local behind = redis.call('LLEN', back)
+  if behind == 0 then
+    redis.call('RENAME', front, back)
+    return 0
+  end
+  local moved = math.min(ahead, behind, limit)
+  if ahead <= behind then
+    for _ = 1, moved do redis.call('LMOVE', front, back, 'RIGHT', 'LEFT') end
+    return ahead - moved
+  end
+  for _ = 1, moved do redis.call('LMOVE', back, front, 'LEFT', 'RIGHT') end
+  if moved == behind then redis.call('RENAME', front, back) end
+  return behind - moved
+end
+
+-- Brings `kept` and `parked` back into the list, or `kept` into `parked` where the lane is parked.
+local function fold(lane, parked, limit)
+  if parked then return join(lane.kept, lane.parked, limit) end
+  local left = join(lane.parked, lane.list, limit)
+  if left > 0 then return left + redis.call('LLEN', lane.kept) end
+  return join(lane.kept, lane.list, limit)
+end

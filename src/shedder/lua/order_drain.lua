@@ -1,0 +1,68 @@
+#!lua flags=allow-oom
+-- Order the drain of backlogs, change its rate, or stop it.
+--
+-- The bucket is settled at the old rate first, so that a change gives no tokens away.
+--
+-- KEYS
+--   diverts, events, operation   see docs/reference/keys.md
+--   then for each lane: list, kept, parked, bell
+-- ARGV
+--   step    of the operation
+--   head    JSON: what the event says
+--   order   id of the only order to drain, '' for all of a lane
+--   rate    jobs per ms for each backlog, 0 to stop
+--   burst   jobs that may start at once
+--   stay    1 when the divert stays in force after its backlog is empty
+--   by, why who and for which reason
+--   then for each lane: its name
+-- RETURNS
+--   {event or '' when there is no backlog, ms of the server's clock, then for each order: lane, order, jobs in its backlog, rate before (jobs per ms, as text)}
+-- include lib/clock.lua
+-- include lib/journal.lua
+-- include lib/operation.lua
+-- include lib/controls.lua
+-- include lib/lane.lua
+-- include lib/drain.lua
+local diverts, events, operation = KEYS[1], KEYS[2], KEYS[3]
+local step, head, only = ARGV[1], ARGV[2], ARGV[3]
+local rate, burst, stay = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6] == '1'
+local by, why = ARGV[7], ARGV[8]
+local lanes = lanes_from(KEYS, 4, ARGV, 9, 4)
+
+local replayed = recall(operation, step)
+if replayed then return replayed end
+local now = now_precise()
+local before, after, result = {}, {}, {'', math.floor(now)}
+
+local function drain(lane, order)
+  local old_rate = order.drain and order.drain.rate or 0
+  local backlog = backlog_length(order)
+  local tokens = 0
+  if order.drain then tokens = settle(order, now) end
+  store_tokens(order, math.min(tokens, burst), now)
+  if rate > 0 then
+    order.drain = {rate = rate, burst = burst, stay = stay, by = by, why = why,
+      since = order.drain and order.drain.since or math.floor(now)}
+    order.restoring = nil
+  else
+    order.drain = nil
+  end
+  before[lane.name] = {rate = old_rate * 1000, backlog = backlog}
+  after[lane.name] = {rate = rate * 1000, backlog = backlog}
+  result[#result + 1], result[#result + 2] = lane.name, order.id
+  result[#result + 1], result[#result + 2] = backlog, tostring(old_rate)
+end
+
+for _, lane in ipairs(lanes) do
+  local orders = read_orders(diverts, lane.name)
+  if orders == false then return redis.error_reply('UNREADABLE ' .. lane.name) end
+  for _, order in ipairs(orders or {}) do
+    if (only == '' or only == order.id) and not order.restoring then drain(lane, order) end
+  end
+  if orders then
+    write_orders(diverts, lane.name, orders)
+    ring(lane.bell, 8)
+  end
+end
+if #result > 2 then result[1] = write_event(events, head, before, after) end
+return remember(operation, step, result)

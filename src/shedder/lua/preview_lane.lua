@@ -1,0 +1,54 @@
+#!lua flags=no-writes
+-- One window of a dry run: which jobs of a lane a selection would take. Changes nothing.
+--
+-- KEYS
+--   source   list: one of the three that a lane is read from
+-- ARGV
+--   selection  JSON: what a divert would take, {} for everything
+--   first      index of the first job of the window
+--   limit      jobs to look at, at most
+--   job_prefix RQ's key prefix of jobs
+-- RETURNS
+--   {jobs looked at, jobs taken, ms when the oldest that is taken was enqueued or 0,
+--    flat list: function, count of those taken, ...,
+--    flat list: id, first bytes of its data, its meta, enqueued at, ... of those undecided}
+-- include lib/clock.lua
+-- include lib/selection.lua
+-- include lib/job.lua
+local source = KEYS[1]
+local selection, first, limit, job_prefix = cjson.decode(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+
+local DATA_HEAD, META_LIMIT = 1024, 65536
+local now = now_precise()
+local ids = redis.call('LRANGE', source, first, first + limit - 1)
+local whole = next(selection) == nil
+local taken, oldest, counts, undecided = 0, 0, {}, {}
+
+local function note_undecided(id, enqueued_at)
+  local fields = redis.call('HMGET', job_prefix .. id, 'data', 'meta')
+  local meta = fields[2] or ''
+  if #meta > META_LIMIT then meta = '?' end
+  for _, value in ipairs({id, string.sub(fields[1] or '', 1, DATA_HEAD), meta, enqueued_at or ''}) do
+    undecided[#undecided + 1] = value
+  end
+end
+
+for _, id in ipairs(ids) do
+  local fields = redis.call('HMGET', job_prefix .. id, 'shedder', 'created_at', 'enqueued_at')
+  local name = function_of(fields[1], fields[2])
+  local match = 0
+  if fields[2] then
+    match = whole and 1 or matches_selection(selection, name, nil, age_ms(fields[3], now))
+  end
+  if match == -1 or (match == 1 and not name) then
+    note_undecided(id, fields[3])
+  elseif match == 1 then
+    taken = taken + 1
+    counts[name] = (counts[name] or 0) + 1
+    local since = iso_to_ms(fields[3])
+    if since and (oldest == 0 or since < oldest) then oldest = since end
+  end
+end
+local flat = {}
+for name, count in pairs(counts) do flat[#flat + 1], flat[#flat + 2] = name, count end
+return {#ids, taken, oldest, flat, undecided}

@@ -1,0 +1,126 @@
+#!lua flags=allow-oom
+-- One step of putting a backlog back into its lane, where its jobs were: by time of enqueueing.
+--
+-- When nothing younger stands in the way the whole backlog is renamed, at a cost that does not
+-- depend on its length. Otherwise lane and backlog are merged into `kept`, in bounded steps; claims
+-- read it first. From the first step on the order takes nothing more. An unfinished restore is
+-- finished by whoever does the upkeep.
+--
+-- KEYS
+--   pauses, diverts, events, operation   see docs/reference/keys.md
+--   list, kept, parked, bell             of the lane
+-- ARGV
+--   step   of the operation
+--   head   JSON: what the event says
+--   lane   its name
+--   order  id of the order
+--   limit  jobs to look at, at most
+--   job_prefix   RQ's key prefix of jobs
+-- RETURNS
+--   {state, event or '', jobs put back in this step, jobs left}
+--   state: 'more', 'done', 'ended' (no such order: nothing was done), 'fold' (fold the lane first)
+-- include lib/clock.lua
+-- include lib/journal.lua
+-- include lib/operation.lua
+-- include lib/controls.lua
+-- include lib/lane.lua
+-- include lib/drain.lua
+local pauses, diverts, events, operation = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local step, head, identifier = ARGV[1], ARGV[2], ARGV[4]
+local limit, job_prefix = tonumber(ARGV[5]), ARGV[6]
+local lane = {name = ARGV[3], list = KEYS[5], kept = KEYS[6], parked = KEYS[7], bell = KEYS[8]}
+
+local replayed = recall(operation, step)
+if replayed then return replayed end
+local orders = read_orders(diverts, lane.name)
+local order, position = find_order(orders, identifier)
+if not order then return remember(operation, step, {'ended', '', 0, 0}) end
+if not order.restoring and redis.call('EXISTS', lane.kept) == 1 then return {'fold', '', 0, 0} end
+local parked = is_parked(pauses, lane.name)
+local main = (parked or redis.call('EXISTS', lane.parked) == 1) and lane.parked or lane.list
+
+local function enqueued_at(id)
+  return redis.call('HGET', job_prefix .. id, 'enqueued_at') or ''
+end
+
+local function end_now()
+  table.remove(orders, position)
+  write_orders(diverts, lane.name, orders)
+  local waiting = waiting_in(lane)
+  ring(lane.bell, waiting)
+  redis.call('DEL', order.bucket, order.skipped)
+  return write_event(events, head, {[lane.name] = {backlog = order.restored or 0}},
+    {[lane.name] = {backlog = 0, waiting = waiting}})
+end
+
+local function join_waiters()
+  for _ = 1, redis.call('LLEN', order.slot) do
+    redis.call('LMOVE', order.slot, order.front, 'RIGHT', 'LEFT')
+  end
+end
+
+-- true when the last of the backlog is not younger than the first of the lane
+local function is_all_older()
+  if redis.call('EXISTS', main) == 0 then return true end
+  local last = redis.call('LINDEX', order.rest, -1) or redis.call('LINDEX', order.front, -1)
+  local first = redis.call('LINDEX', main, 0)
+  return enqueued_at(last) <= enqueued_at(first)
+end
+
+-- the parts of the backlog become the front of the lane: at most three names in a row
+local function rename_back()
+  local parts = {}
+  for _, part in ipairs({order.front, order.rest}) do
+    if redis.call('EXISTS', part) == 1 then parts[#parts + 1] = part end
+  end
+  local free = {}
+  if redis.call('EXISTS', main) == 0 then free = {lane.kept, main} else free = {lane.kept} end
+  if #parts > #free then return false end
+  for index = #parts, 1, -1 do redis.call('RENAME', parts[index], free[#free - (#parts - index)]) end
+  return true
+end
+
+local function part_to_merge()
+  return redis.call('EXISTS', order.front) == 1 and order.front or order.rest
+end
+
+-- Two windows are merged in here and pushed at once: each job is read one time.
+local function merge()
+  local part = part_to_merge()
+  local backlog, waiting = redis.call('LRANGE', part, 0, limit - 1), redis.call('LRANGE', main, 0, limit - 1)
+  local merged, restored, passed = {}, 0, 0
+  local older = backlog[1] and enqueued_at(backlog[1])
+  local next_at = waiting[1] and enqueued_at(waiting[1])
+  local is_main_read_out = #waiting < limit
+  while #merged < limit and restored < #backlog do
+    if passed == #waiting and not is_main_read_out then break end
+    if passed == #waiting or older <= next_at then
+      restored = restored + 1
+      merged[#merged + 1] = backlog[restored]
+      older = backlog[restored + 1] and enqueued_at(backlog[restored + 1])
+    else
+      passed = passed + 1
+      merged[#merged + 1] = waiting[passed]
+      next_at = waiting[passed + 1] and enqueued_at(waiting[passed + 1])
+    end
+  end
+  push_all(lane.kept, merged)
+  if restored > 0 then redis.call('LTRIM', part, restored, -1) end
+  if passed > 0 then redis.call('LTRIM', main, passed, -1) end
+  return restored
+end
+
+if not order.restoring then
+  join_waiters()
+  order.restoring, order.drain, order.scanning = true, nil, nil
+  order.restored = backlog_length(order)
+  local all = order.restored
+  if all == 0 or (is_all_older() and rename_back()) then
+    return remember(operation, step, {'done', end_now(), all, 0})
+  end
+  write_orders(diverts, lane.name, orders)
+end
+local moved = merge()
+local left = backlog_length(order)
+if left > 0 then return remember(operation, step, {'more', '', moved, left}) end
+return remember(operation, step, {'done', end_now(), moved, 0})

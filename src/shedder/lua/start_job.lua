@@ -1,0 +1,87 @@
+#!lua flags=allow-oom
+-- The gate: decide whether a claimed job starts, and mark it started as RQ does, in one step.
+--
+-- Run in the process that is about to run the job, after its function was imported.
+--
+-- KEYS
+--   claims, pauses, diverts, starting, meters   see docs/reference/keys.md
+--   job   hash of the job
+-- ARGV
+--   member     the claim
+--   mode       'start', or 'check' to decide about diverts only and start nothing
+--   timestamp  the worker's time, as RQ writes it
+--   name       function of the job, empty when its data cannot be read
+--   meta       JSON: fields of the job's meta as text
+--   job_prefix, executions_prefix, limit_prefix, list_prefix   RQ's key prefixes
+-- RETURNS
+--   {'started'}            the job runs now, and the claim has ended
+--   {'kept'}               mode 'check': no divert takes it
+--   {'lost'}               the claim is not ours any more: another worker has the job
+--   {'paused'}             back at the front of its lane
+--   {'diverted', order}    in the backlog
+--   {'dropped', status}    it was cancelled, deleted or is in a list twice
+-- include lib/clock.lua
+-- include lib/controls.lua
+-- include lib/lane.lua
+-- include lib/claim.lua
+-- include lib/slot.lua
+-- include lib/selection.lua
+-- include lib/job.lua
+local claims, pauses, diverts, starting, meters, job =
+  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local member, mode, timestamp, name, meta =
+  ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local rq = {
+  job_prefix = ARGV[6], executions_prefix = ARGV[7], limit_prefix = ARGV[8], list_prefix = ARGV[9],
+}
+
+if not redis.call('ZSCORE', claims, member) then return {'lost'} end
+local now = now_precise()
+local claim = unpack_claim(member)
+local fields = redis.call('HMGET', job, 'status', 'data', 'enqueued_at', 'rate_limit_key',
+  'rate_limit_concurrency')
+local status = fields[1]
+
+local function drop(cause)
+  redis.call('ZREM', claims, member)
+  redis.call('HINCRBY', meters, claim.lane.name .. ':dropped:' .. cause, 1)
+  return {'dropped', cause}
+end
+
+-- A job that had been started by a worker that died carries the execution of this very start.
+local function is_twin()
+  return status == 'started' and redis.call('ZCARD', rq.executions_prefix .. claim.id) > 1
+end
+
+-- Behind the backlog what arrived after the divert; in front of it what was in hand before.
+local function divert_to(order)
+  redis.call('ZREM', claims, member)
+  local end_of_backlog = claim.claimed_at < order.since and 'LPUSH' or 'RPUSH'
+  redis.call(end_of_backlog, end_of_backlog == 'LPUSH' and order.front or order.rest, claim.id)
+  free_slot(rq, now, claim.id, fields[4], fields[5])
+  return {'diverted', order.id}
+end
+
+if not fields[2] then return drop('gone') end
+if NOT_WAITING[status or ''] then return drop(status) end
+if is_twin() then return drop('twin') end
+
+if mode == 'start' and pause_in_force(redis.call('HGET', pauses, claim.lane.name), now) then
+  give_back(claims, pauses, diverts, member)
+  return {'paused'}
+end
+local orders = read_orders(diverts, claim.lane.name)
+if orders and claim.order == '' then
+  local known = name ~= '' and name or nil
+  local order = order_for(orders, known or '', decode(meta) or {}, age_ms(fields[3], now))
+  if order then return divert_to(order) end
+end
+if mode ~= 'start' then return {'kept'} end
+
+redis.call('ZREM', claims, member)
+redis.call('HSET', job, 'status', 'started', 'started_at', timestamp, 'last_heartbeat', timestamp,
+  'worker_name', claim.worker)
+redis.call('PERSIST', job)
+redis.call('HSET', starting, member, math.floor(now))
+redis.call('HINCRBY', meters, claim.lane.name .. ':started', 1)
+return {'started'}

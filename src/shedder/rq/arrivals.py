@@ -1,0 +1,79 @@
+"""Which commands put a job into a lane?"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from rq.utils import utcformat
+
+from shedder.keys import Keys
+from shedder.lanes import lane_of
+from shedder.rq.notes import NOTE_FIELD, function_of, note_of, texts_of
+from shedder.store import Command
+
+if TYPE_CHECKING:
+    from redis.client import Pipeline
+    from rq.job import Job
+
+_BELL_LENGTH = 64
+_RUNG = "_shedder_rung"
+
+
+def enqueue_job(keys: Keys, lane: str, job: Job, *, at_front: bool, unique: bool) -> Command[bool]:
+    """Save `job` and put it into `lane`; False when `unique` and the id exists."""
+    fields, empty = _hash_of(job)
+    return Command(
+        "enqueue_job",
+        (keys.pauses, keys.diverts, keys.engine.queues, job.key, *keys.lane(lane)),
+        (job.id, lane, int(at_front), int(unique), job.ttl or 0, utcformat(job.created_at),
+         utcformat(job.enqueued_at or job.created_at), function_of(job), _meta_of(job),
+         len(empty), *empty, *fields),
+        bool,
+    )  # fmt: skip
+
+
+def push_job(keys: Keys, lane: str, job_id: str, *, at_front: bool) -> Command[bool]:
+    """Put the id of a job that is saved already into `lane`."""
+    return Command(
+        "push_job",
+        (keys.pauses, keys.diverts, *keys.lane(lane)),
+        (job_id, lane, int(at_front), "", ""),
+        bool,
+    )
+
+
+def ring_on(pipeline: Pipeline, keys: Keys, lane: str) -> None:
+    """Wake an idle worker of `lane` when `pipeline` is carried out, with plain commands.
+
+    Once for all that is on the pipeline: who finds more than one job wakes the next worker.
+    """
+    bell = keys.bell(lane_of(lane).queue)
+    # a pipeline takes a new list of commands when it has been carried out
+    batch, rung = getattr(pipeline, _RUNG, (None, frozenset[str]()))
+    if batch is not pipeline.command_stack:
+        rung = frozenset()
+    if bell in rung:
+        return
+    setattr(pipeline, _RUNG, (pipeline.command_stack, rung | {bell}))
+    pipeline.rpush(bell, "1")
+    pipeline.ltrim(bell, -_BELL_LENGTH, -1)
+
+
+def _meta_of(job: Job) -> str:
+    return json.dumps(texts_of(job)) if job.meta else "{}"
+
+
+def _hash_of(job: Job) -> tuple[list[Any], list[str]]:
+    """The fields of the job's hash, and those that RQ would store empty.
+
+    A missing field reads the same to RQ as an empty one; the memory it saves pays for our own.
+    """
+    fields: list[Any] = []
+    empty: list[str] = []
+    for name, value in {**job.to_dict(), NOTE_FIELD: note_of(job)}.items():
+        if value == "":
+            empty.append(name)
+        else:
+            fields += (name, value)
+    return fields, empty

@@ -1,0 +1,166 @@
+"""Which commands take a job, start it, or give it back?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shedder.keys import Keys
+from shedder.lanes import lane_of
+from shedder.store import Command
+
+LEASE_MS = 30_000
+"""A claim without a sign of life for so long goes back to the front of its lane."""
+
+RENEW_SECONDS = 5.0
+"""A live worker that still prepares its job gives a sign of life this often."""
+
+JOBS_PER_CLAIM = 200
+"""Jobs that one claim may look at before it lets others in: well below 5 ms of the server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A job that is in this worker's hands and has not started.
+
+    Attributes:
+        lane: Name of the lane it came from.
+        token: The claim, which fences: whoever holds another one has lost the job.
+        job_id: The job's id.
+        is_undecided: A divert of this lane depends on what only the job's data tells.
+        fields: The job's hash.
+    """
+
+    lane: str
+    token: bytes
+    job_id: str
+    is_undecided: bool
+    fields: dict[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldClaim:
+    """What a process must know to pass the gate with a job.
+
+    Attributes:
+        token: The claim.
+        job_id: The job's id.
+        lane: Name of the lane it came from.
+        crashes: How many processes died with this job in hand before it started.
+    """
+
+    token: bytes
+    job_id: str
+    lane: str
+    crashes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NothingClaimed:
+    """No job may run now.
+
+    Attributes:
+        wait_ms: After how long a drain has its next token; 0 when none waits for one.
+        is_again: The server ended the search early: ask again at once.
+        is_suspended: RQ's own suspend is on.
+        is_upkeep_due: Nobody has done the upkeep lately.
+    """
+
+    wait_ms: int = 0
+    is_again: bool = False
+    is_suspended: bool = False
+    is_upkeep_due: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What the gate decided.
+
+    Attributes:
+        verdict: `started`, `kept`, `lost`, `paused`, `diverted` or `dropped`.
+        detail: The order that took it, or the status for which it was dropped.
+    """
+
+    verdict: str
+    detail: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """The job runs now (or may still be started, when only diverts were asked)."""
+        return self.verdict in ("started", "kept")
+
+
+def claim_job(
+    keys: Keys, lanes: Sequence[str], *, worker: str
+) -> Command[Claimed | NothingClaimed]:
+    """Take the first job that may run from `lanes`, most important first."""
+    lane_keys = tuple(key for lane in lanes for key in keys.lane(lane))
+    names = tuple(lanes)
+    return Command(
+        "claim_job",
+        (keys.claims, keys.pauses, keys.diverts, keys.meters, keys.events, keys.engine.suspended,
+         keys.sampled, *lane_keys),
+        (worker, LEASE_MS, JOBS_PER_CLAIM, *keys.engine.script_prefixes, *names),
+        lambda reply: _claimed(reply, names),
+    )  # fmt: skip
+
+
+def start_job(
+    keys: Keys, held: HeldClaim, *, timestamp: str, function: str, meta: dict[str, str]
+) -> Command[Gate]:
+    """Let a claimed job through the gate, or learn why not."""
+    return _gate(keys, held, ("start", timestamp, function, json.dumps(meta)))
+
+
+def check_diverts(
+    keys: Keys, held: HeldClaim, *, function: str, meta: dict[str, str]
+) -> Command[Gate]:
+    """Let a divert take a claimed job, now that its data was read; start nothing."""
+    return _gate(keys, held, ("check", "", function, json.dumps(meta)))
+
+
+def release_claim(keys: Keys, token: bytes, *, is_crash: bool = False) -> Command[bool]:
+    """Give the job of `token` back to the front of its lane."""
+    return Command(
+        "release_claim",
+        (keys.claims, keys.pauses, keys.diverts),
+        (token, int(is_crash), keys.engine.jobs),
+        bool,
+    )
+
+
+def renew_claim(keys: Keys, token: bytes) -> Command[bool]:
+    """Say that the holder of `token` is alive."""
+    return Command("renew_claim", (keys.claims,), (token,), bool)
+
+
+def bells(keys: Keys, lanes: Sequence[str]) -> tuple[str, ...]:
+    """What an idle worker of `lanes` waits for."""
+    return tuple(dict.fromkeys(keys.bell(lane_of(lane).queue) for lane in lanes))
+
+
+def _gate(keys: Keys, held: HeldClaim, question: tuple[str, str, str, str]) -> Command[Gate]:
+    return Command(
+        "start_job",
+        (keys.claims, keys.pauses, keys.diverts, keys.starting, keys.meters,
+         keys.engine.jobs + held.job_id),
+        (held.token, *question, *keys.engine.script_prefixes),
+        lambda reply: Gate(*(_text(part) for part in reply)),
+    )  # fmt: skip
+
+
+def _claimed(reply: list[Any], lanes: tuple[str, ...]) -> Claimed | NothingClaimed:
+    state = _text(reply[0])
+    if state == "claimed":
+        _, number, token, job_id, undecided, flat = reply
+        fields = dict(zip(flat[::2], flat[1::2], strict=True))
+        return Claimed(lanes[number - 1], token, _text(job_id), bool(undecided), fields)
+    if state == "empty":
+        return NothingClaimed(wait_ms=int(reply[1]), is_upkeep_due=bool(reply[2]))
+    return NothingClaimed(is_again=state == "again", is_suspended=state == "suspended")
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

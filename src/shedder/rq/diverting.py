@@ -1,0 +1,135 @@
+"""How is a divert carried out, when some of it takes several steps?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from uuid import uuid4
+
+from shedder.backlog import Undecided, divert_lanes, free_slot, scan_lane
+from shedder.keys import Keys
+from shedder.lanes import Lane
+from shedder.records import Cause, DivertedLane, DivertReceipt
+from shedder.rq.fleet import workers_of
+from shedder.rq.pausing import fold
+from shedder.rq.payload import function_name, meta_texts
+from shedder.selection import Selection
+from shedder.store import Store
+from shedder.stored import text_of
+
+Progress = Callable[[int, int], None]
+"""Is told how many jobs were looked at, and of how many."""
+
+_OLD_ENOUGH = timedelta(days=36_500)
+
+
+def divert(
+    store: Store,
+    keys: Keys,
+    lanes: Sequence[Lane],
+    selection: Selection,
+    cause: Cause,
+    *,
+    order: str,
+    on_progress: Progress | None = None,
+) -> DivertReceipt:
+    """Set a divert on `lanes` and move what waits in them already."""
+    done = store.run(divert_lanes(keys, lanes, selection, cause, order=order))
+    diverted = tuple(DivertedLane(*lane) for lane in done.lanes)
+    if selection.is_whole:
+        free_slots(store, keys, [lane.lane for lane in diverted])
+    else:
+        total = sum(lane.waiting for lane in diverted)
+        diverted = _scan_all(store, keys, diverted, selection, cause, _counter(on_progress, total))
+    workers = workers_of(store, keys, [lane.lane for lane in diverted])
+    return DivertReceipt(done.event, done.at, selection, diverted, workers)
+
+
+def scan(
+    store: Store,
+    keys: Keys,
+    lane: str,
+    order: str,
+    selection: Selection,
+    cause: Cause,
+    *,
+    on_step: Callable[[int], None] | None = None,
+) -> int:
+    """Move the waiting jobs of `lane` that `order` takes to its backlog; how many.
+
+    It may be run by several at once, and again after one that died: each step is whole.
+    """
+    fold(store, keys, lane)
+    operation = uuid4().hex
+    judged: list[tuple[str, bool]] = []
+    moved = step = 0
+    while True:
+        step += 1
+        done = store.run(
+            scan_lane(keys, lane, order, cause, operation=operation, step=step, judged=judged)
+        )
+        moved += done.moved
+        if on_step is not None:
+            on_step(done.looked_at)
+        if done.state != "more":
+            fold(store, keys, lane)
+            return moved
+        judged = [(job.job_id, judge(job, selection)) for job in done.undecided]
+
+
+def judge(job: Undecided, selection: Selection) -> bool:
+    """Whether `selection` takes a job of a stock producer; its age was judged by the script.
+
+    A job whose data nobody can read here stays: the worker, which can, decides before it starts.
+    """
+    return selection.matches(
+        function=function_name(job.data), meta=meta_texts(job.meta) or {}, age=_OLD_ENOUGH
+    )
+
+
+def free_slots(store: Store, keys: Keys, lanes: Sequence[str]) -> None:
+    """Free the slots of RQ's own rate limits that jobs hold which went to a backlog as a whole."""
+    limits = store.read(lambda ask: ask.smembers(keys.engine.limit_keys))[0]
+    names = [text_of(name) for name in limits]
+    if not names:
+        return
+    allowed = store.read(
+        lambda ask: [ask.zrange(f"{keys.engine.limits}{name}:allowed", 0, -1) for name in names]
+    )
+    held = [(text_of(job), name) for name, jobs in zip(names, allowed, strict=True) for job in jobs]
+    if not held:
+        return
+    origins = store.read(
+        lambda ask: [ask.hget(keys.engine.jobs + job, "origin") for job, _ in held]
+    )
+    for (job, name), origin in zip(held, origins, strict=True):
+        if origin is not None and text_of(origin) in lanes:
+            store.run(free_slot(keys, job, name))
+
+
+def _scan_all(
+    store: Store,
+    keys: Keys,
+    lanes: Sequence[DivertedLane],
+    selection: Selection,
+    cause: Cause,
+    on_step: Callable[[int], None],
+) -> tuple[DivertedLane, ...]:
+    scanned = []
+    for lane in lanes:
+        moved = scan(store, keys, lane.lane, lane.order, selection, cause, on_step=on_step)
+        scanned.append(replace(lane, moved=moved, waiting=max(lane.waiting - moved, 0)))
+    return tuple(scanned)
+
+
+def _counter(on_progress: Progress | None, total: int) -> Callable[[int], None]:
+    looked_at = 0
+
+    def count(more: int) -> None:
+        nonlocal looked_at
+        looked_at += more
+        if on_progress is not None:
+            on_progress(min(looked_at, total), total)
+
+    return count

@@ -1,0 +1,93 @@
+"""Which queues does RQ know, and which workers serve them?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rq.worker import BaseWorker
+from rq.worker_registration import WORKERS_BY_QUEUE_KEY
+
+from shedder.keys import Keys
+from shedder.records import WorkerSeen
+from shedder.store import Store
+from shedder.stored import text_of
+
+if TYPE_CHECKING:
+    from redis.client import Pipeline
+
+Registered = dict[str, tuple[str, ...]]
+"""The keys of workers, and in which lanes' sets RQ has them."""
+
+
+def queues_of(store: Store, keys: Keys) -> tuple[str, ...]:
+    """The names of all RQ queues (lanes), sorted."""
+    return queue_names(keys, store.read(lambda ask: ask.smembers(keys.engine.queues))[0])
+
+
+def queue_names(keys: Keys, members: Sequence[bytes | str]) -> tuple[str, ...]:
+    """The names that the members of RQ's set of queues stand for, sorted."""
+    return tuple(sorted(text_of(key).removeprefix(keys.engine.lists) for key in members))
+
+
+def workers_of(
+    store: Store,
+    keys: Keys,  # noqa: ARG001 (given as to all that read; RQ itself knows these names)
+    lanes: Sequence[str],
+) -> tuple[WorkerSeen, ...]:
+    """The live workers that serve one of `lanes`, in two round trips; sorted by name."""
+    if not lanes:
+        return ()
+    registered = registered_from(lanes, store.read(lambda ask: ask_registered(ask, lanes)))
+    if not registered:
+        return ()
+    return workers_from(registered, store.read(lambda ask: ask_workers(ask, registered)))
+
+
+def ask_registered(ask: Pipeline, lanes: Sequence[str]) -> None:
+    """Ask for the workers that registered for each of `lanes`: one reply each."""
+    for lane in lanes:
+        ask.smembers(WORKERS_BY_QUEUE_KEY % lane)
+
+
+def registered_from(lanes: Sequence[str], replies: Sequence[Any]) -> Registered:
+    """What the replies to `ask_registered` say."""
+    registered: dict[str, list[str]] = {}
+    for lane, members in zip(lanes, replies, strict=True):
+        for key in members:
+            registered.setdefault(text_of(key), []).append(lane)
+    return {key: tuple(registered[key]) for key in sorted(registered)}
+
+
+def ask_workers(ask: Pipeline, registered: Registered) -> None:
+    """Ask for what is stored of each registered worker: one reply each."""
+    for key in registered:
+        ask.hmget(key, _FIELDS)
+
+
+def workers_from(registered: Registered, replies: Sequence[Any]) -> tuple[WorkerSeen, ...]:
+    """The live workers that the replies to `ask_workers` describe."""
+    return tuple(_live_workers(registered, replies))
+
+
+_FIELDS = ("queues", "state", "hostname", "shedder", "death")
+
+
+def _live_workers(registered: Registered, replies: Sequence[Any]) -> Iterator[WorkerSeen]:
+    for (key, lanes), values in zip(registered.items(), replies, strict=True):
+        found = {name: text_of(value) for name, value in zip(_FIELDS, values, strict=True) if value}
+        if found and "death" not in found:
+            yield _worker(key, lanes, found)
+
+
+def _worker(key: str, lanes: tuple[str, ...], found: Mapping[str, str]) -> WorkerSeen:
+    # A worker that was frozen until its hash expired writes only some of it again. Its queues are
+    # then those under which it registered, and as nothing says that it is ours it counts as stock.
+    queues = found.get("queues")
+    return WorkerSeen(
+        name=key.removeprefix(BaseWorker.redis_worker_namespace_prefix),
+        lanes=tuple(queues.split(",")) if queues else lanes,
+        is_stock="shedder" not in found,
+        state=found.get("state", ""),
+        host=found.get("hostname", ""),
+    )

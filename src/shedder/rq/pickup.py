@@ -1,0 +1,141 @@
+"""How does an idle worker find its next job, without ever holding one that nobody knows of?
+
+It claims; when there is nothing it waits for a bell, which is not a job, and claims again. Our own
+producers ring it, stock producers do not, so the wait is short. A lost bell costs one such wait.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+from rq.exceptions import NoSuchJobError, StopRequested
+
+from shedder.lanes import lane_of
+from shedder.rq.claims import (
+    Claimed,
+    HeldClaim,
+    NothingClaimed,
+    bells,
+    check_diverts,
+    claim_job,
+)
+from shedder.rq.notes import function_of, texts_of
+
+if TYPE_CHECKING:
+    from rq.job import Job
+    from rq.queue import Queue as RQQueue
+
+    from shedder.rq.worker import WorkerMixin
+
+SLICE_SECONDS = 0.9
+"""The longest wait for a bell: a stock producer's job is found within a second."""
+
+SHORTEST_WAIT_SECONDS = 0.001
+
+
+class Pickup:
+    """One search of a worker for its next job."""
+
+    def __init__(
+        self, worker: WorkerMixin, *, is_burst: bool, max_idle_seconds: float | None
+    ) -> None:
+        self._worker = worker
+        self._is_burst = is_burst
+        self._max_idle = math.inf if max_idle_seconds is None else max_idle_seconds
+        self._since = time.monotonic()
+        ordered = worker._ordered_queues
+        self._lanes = sorted(ordered, key=lambda lane: _rank(lane.name))
+        self._names = tuple(lane.name for lane in self._lanes)
+
+    def next_job(self) -> tuple[Job, RQQueue] | None:
+        """The next job and its lane; None when a burst is done or the idle time is over."""
+        if self._worker.upkeep.is_late:
+            self._worker.upkeep.do()
+        while True:
+            answer = self._claim()
+            if isinstance(answer, Claimed):
+                found = self._receive(answer)
+                if found is not None:
+                    return found
+            elif answer.is_suspended:
+                self._worker.wait_while_suspended(self._is_burst)
+            elif not answer.is_again and not self._idle(answer):
+                return None
+
+    def _idle(self, nothing: NothingClaimed) -> bool:
+        """Do what is due and wait; False when this search is over.
+
+        Before the wait and not after it, where it would delay the job that ended the wait.
+        """
+        worker = self._worker
+        worker.heartbeat()
+        if worker.should_run_maintenance_tasks:
+            worker.run_maintenance_tasks()
+        if nothing.is_upkeep_due and worker.upkeep.do():
+            return True
+        return self._wait(nothing)
+
+    def _claim(self) -> Claimed | NothingClaimed:
+        worker = self._worker
+        with worker._heart.claiming():
+            answer = worker.store.execute(claim_job(worker.keys, self._names, worker=worker.name))
+            if isinstance(answer, Claimed):
+                worker.hold(_held(answer))
+        if worker._stop_requested:
+            worker.give_back()
+            raise StopRequested
+        return answer
+
+    def _receive(self, claimed: Claimed) -> tuple[Job, RQQueue] | None:
+        lane = next(lane for lane in self._lanes if lane.name == claimed.lane)
+        job = self._read_job(claimed, lane)
+        if job is None or (claimed.is_undecided and not self._may_keep(job, _held(claimed))):
+            self._worker.hold(None)
+            return None
+        return job, lane
+
+    def _read_job(self, claimed: Claimed, lane: RQQueue) -> Job | None:
+        worker = self._worker
+        job = worker.job_class(
+            claimed.job_id, connection=worker.connection, serializer=worker.serializer
+        )
+        try:
+            job.restore(claimed.fields)
+        except NoSuchJobError:
+            worker.give_back()
+            return None
+        except Exception as error:
+            # RQ's worker stops at a hash that it cannot read, and loses the job; ours sets it aside
+            worker.log.exception("Worker %s: job %s cannot be read", worker.name, job.id)
+            worker.set_aside(job, lane, error)
+            return None
+        return job
+
+    def _may_keep(self, job: Job, held: HeldClaim) -> bool:
+        worker = self._worker
+        gate = worker.store.execute(
+            check_diverts(worker.keys, held, function=function_of(job), meta=texts_of(job))
+        )
+        return gate.is_open
+
+    def _wait(self, nothing: NothingClaimed) -> bool:
+        idle = time.monotonic() - self._since
+        if nothing.wait_ms == 0 and (self._is_burst or idle >= self._max_idle):
+            return False
+        seconds = min(SLICE_SECONDS, max(self._max_idle - idle, SHORTEST_WAIT_SECONDS))
+        if nothing.wait_ms:
+            seconds = min(seconds, max(nothing.wait_ms / 1000, SHORTEST_WAIT_SECONDS))
+        connection: Any = self._worker.connection
+        connection.blpop(bells(self._worker.keys, self._names), timeout=seconds)
+        return True
+
+
+def _held(claimed: Claimed) -> HeldClaim:
+    crashes = int(claimed.fields.get(b"shedder_crashes", b"0"))
+    return HeldClaim(claimed.token, claimed.job_id, claimed.lane, crashes)
+
+
+def _rank(lane: str) -> int:
+    return lane_of(lane).rank

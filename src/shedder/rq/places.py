@@ -1,0 +1,221 @@
+"""In which places can a job be, and how are they walked while they change?
+
+A walk goes in windows, and between two of them jobs move. The two ways of walking here err to
+opposite sides. With the flow of jobs, lists from their end, a walk overtakes no job: it may meet
+one twice, and misses only one that is put back. Against the flow, lists from their front, it may
+miss a job, and meets only one twice that is put back. What both say is so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rq.intermediate_queue import IntermediateQueue
+from rq.rate_limit import RateLimitRegistry
+from rq.registry import (
+    DeferredJobRegistry,
+    ReadyJobRegistry,
+    ScheduledJobRegistry,
+    StartedJobRegistry,
+)
+
+from shedder.keys import Keys
+from shedder.lanes import PRIORITIES, Lane, lane_of
+from shedder.rq.fleet import queue_names
+from shedder.rq.running import job_of, list_claims
+from shedder.store import Store
+from shedder.stored import diverts_from, server_time, text_of
+
+LANE, KEPT, PARKED, BACKLOG, CLAIM = WAITING = ("lane", "kept", "parked", "backlog", "claim")
+"""Where a job waits for a worker, or is in the hands of one that has not started it."""
+
+STARTED, ABANDONED = "started", "started, and not heard of since"
+STOCK = "stock intermediate"
+DEFERRED, SCHEDULED, READY, LIMITED = "deferred", "scheduled", "ready", "rate limited"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in which jobs can be.
+
+    Attributes:
+        kind: What it is, such as `lane` or `backlog`.
+        lane: Name of the lane it belongs to.
+        key: Where it is in Redis.
+    """
+
+    kind: str
+    lane: str
+    key: str
+
+    @property
+    def name(self) -> str:
+        """Its name for humans, such as `backlog mail.low`."""
+        return f"{self.kind} {self.lane}"
+
+
+Window = tuple[Place, Sequence[str]]
+"""A place and some ids of jobs that are in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Walker:
+    """Walks through all places of some lanes, no command longer than `window` items.
+
+    Attributes:
+        store: Where to read.
+        keys: The names of the keys.
+        lanes: Names of the lanes.
+        window: Items that one command reads at most.
+    """
+
+    store: Store
+    keys: Keys
+    lanes: Sequence[str]
+    window: int
+
+    def with_flow(self) -> Iterator[Window]:
+        """All places, in the order in which jobs pass through them."""
+        for place in (*_registries(self.lanes), *self._rate_limits()):
+            for entries in self._zset(place.key):
+                yield place, [text_of(job) for job, _ in entries]
+        for place in self._lane_lists():
+            yield from self._list_from_end(place)
+        for place in self._backlogs():
+            yield from self._list_from_end(place)
+        for place in _intermediates(self.keys, self.lanes):
+            yield from self._list_from_end(place)
+        yield from self._claims()
+        yield from self._executions()
+
+    def against_flow(self) -> Iterator[Window]:
+        """The places where jobs wait, in the opposite order."""
+        yield from self._claims()
+        for place in (*reversed(self._backlogs()), *reversed(self._lane_lists())):
+            yield from self._list_from_front(place)
+
+    def _lane_lists(self) -> list[Place]:
+        kinds = (LANE, PARKED, KEPT)
+        places = []
+        for lane in self.lanes:
+            listed, kept, parked, _ = self.keys.lane(lane)
+            keys = (listed, parked, kept)
+            places += [Place(kind, lane, key) for kind, key in zip(kinds, keys, strict=True)]
+        return places
+
+    def _backlogs(self) -> list[Place]:
+        # read when it is their turn: an order may be new
+        records = self.store.read(lambda ask: ask.hgetall(self.keys.diverts))[0]
+        return [
+            Place(BACKLOG, text_of(lane), key)
+            for lane, record in records.items()
+            for order in diverts_from(text_of(lane), record)
+            for key in (order.rest, order.slot, order.front)
+        ]
+
+    def _rate_limits(self) -> list[Place]:
+        cursor, places = -1, []
+        while cursor:
+            cursor, names = self._ask("sscan", self.keys.engine.limit_keys, max(cursor, 0))
+            for name in map(text_of, names):
+                registry = RateLimitRegistry(name, self.store.connection)
+                places.append(Place(LIMITED, name, registry.rate_limited_key))
+        return places
+
+    def _list_from_end(self, place: Place) -> Iterator[Window]:
+        last = -1
+        while True:
+            first = last - self.window + 1
+            ids = self._range(place.key, first, last)
+            yield place, ids
+            if len(ids) < self.window:
+                return
+            last = first - 1
+
+    def _list_from_front(self, place: Place) -> Iterator[Window]:
+        first, before = 0, list[str]()
+        while True:
+            last = first + self.window - 1
+            ids = self._range(place.key, first, last)
+            yield place, _without_overlap(before, ids)
+            if len(ids) < self.window:
+                return
+            first, before = last + 1, ids
+
+    def _range(self, key: str, first: int, last: int) -> list[str]:
+        ids = self.store.read(lambda ask: ask.lrange(key, first, last))[0]
+        return [text_of(job) for job in ids]
+
+    def _claims(self) -> Iterator[Window]:
+        first, known, is_more = 0, set(), True
+        while is_more:
+            command = list_claims(self.keys, first=first, limit=self.window, starting=0)
+            claims = self.store.run(command)
+            for claim in claims:
+                # a sign of life moves a claim to another rank, and so into another window
+                same = (claim.worker, claim.job_id, claim.claimed_at_ms)
+                if same not in known:
+                    known.add(same)
+                    yield Place(CLAIM, claim.lane, self.keys.claims), (claim.job_id,)
+            first += self.window
+            is_more = len(claims) == self.window
+
+    def _executions(self) -> Iterator[Window]:
+        now = server_time(self.store).timestamp()
+        for lane in self.lanes:
+            key = StartedJobRegistry.key_template.format(lane)
+            for entries in self._zset(key):
+                live = [job_of(member) for member, until in entries if until > now]
+                expired = [job_of(member) for member, until in entries if until <= now]
+                yield Place(STARTED, lane, key), live
+                yield Place(ABANDONED, lane, key), expired
+
+    def _zset(self, key: str) -> Iterator[list[tuple[bytes, float]]]:
+        cursor = -1
+        while cursor:
+            cursor, entries = self._ask("zscan", key, max(cursor, 0))
+            yield entries
+
+    def _ask(self, verb: str, key: str, cursor: int) -> Any:
+        return self.store.read(lambda ask: getattr(ask, verb)(key, cursor, count=self.window))[0]
+
+
+def all_lanes(store: Store, keys: Keys, *, origins: Iterable[str] = ()) -> tuple[str, ...]:
+    """The names of all lanes of the queues that RQ knows, that have a control, or in `origins`."""
+
+    def ask_names(ask: Any) -> None:
+        ask.smembers(keys.engine.queues)
+        ask.hkeys(keys.pauses)
+        ask.hkeys(keys.diverts)
+
+    queues, paused, diverted = store.read(ask_names)
+    names = {*queue_names(keys, queues), *map(text_of, paused), *map(text_of, diverted), *origins}
+    of_queues = {Lane(lane_of(n).queue, each).name for n in names for each in PRIORITIES}
+    return tuple(sorted(names | of_queues))
+
+
+def _registries(lanes: Sequence[str]) -> Iterator[Place]:
+    templates = {
+        DEFERRED: DeferredJobRegistry.key_template,
+        SCHEDULED: ScheduledJobRegistry.key_template,
+        READY: ReadyJobRegistry.key_template,
+    }
+    for kind, template in templates.items():
+        for lane in lanes:
+            yield Place(kind, lane, template.format(lane))
+
+
+def _intermediates(keys: Keys, lanes: Sequence[str]) -> Iterator[Place]:
+    for lane in lanes:
+        key = IntermediateQueue.get_intermediate_queue_key(keys.engine.lists + lane)
+        yield Place(STOCK, lane, key)
+
+
+def _without_overlap(before: Sequence[str], ids: Sequence[str]) -> Sequence[str]:
+    """`ids` without what was met at the end of the window before, which jobs put in front moved."""
+    if not before or before[-1] not in ids:
+        return ids
+    met = ids.index(before[-1]) + 1
+    return ids[met:] if list(before[-met:]) == list(ids[:met]) else ids

@@ -1,0 +1,133 @@
+"""How does a job get into a lane?"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Self
+
+from rq.exceptions import DuplicateJobError
+from rq.job import Job, JobStatus
+from rq.queue import Queue as RQQueue
+
+from shedder.lanes import Lane, lane_of, parse_priority
+from shedder.rq.arrivals import enqueue_job, push_job, ring_on
+from shedder.rq.layout import rq_keys
+from shedder.rq.notes import NOTE_FIELD, note_of
+from shedder.store import Store
+
+if TYPE_CHECKING:
+    from redis.client import Pipeline
+
+_NOT_QUEUED_PLAINLY = (JobStatus.DEFERRED,)
+
+
+class QueueMixin(RQQueue):
+    """Lanes and controls for a class of RQ queues; put it first among the bases.
+
+    The queue itself is the lane of normal priority. The others are queues beside it, which
+    `low`, `high` and `critical` give, with all of RQ's own methods.
+    """
+
+    def lane(self, priority: str) -> Self:
+        """The queue that holds this queue's jobs of `priority`.
+
+        Raises:
+            InvalidInput: there is no such priority.
+        """
+        name = Lane(lane_of(self.name).queue, parse_priority(priority)).name
+        return self if name == self.name else self._named(name)
+
+    @property
+    def critical(self) -> Self:
+        """The lane of critical priority."""
+        return self.lane("critical")
+
+    @property
+    def high(self) -> Self:
+        """The lane of high priority."""
+        return self.lane("high")
+
+    @property
+    def normal(self) -> Self:
+        """The lane of normal priority: the queue under its plain name."""
+        return self.lane("normal")
+
+    @property
+    def low(self) -> Self:
+        """The lane of low priority."""
+        return self.lane("low")
+
+    @property
+    def priority(self) -> str:
+        """The priority of this lane's jobs."""
+        return lane_of(self.name).priority
+
+    def enqueue_job(
+        self,
+        job: Job,
+        pipeline: Pipeline | None = None,
+        at_front: bool = False,
+        unique: bool = False,
+    ) -> Job:
+        """Enqueue a job, in one round trip where RQ needs two."""
+        if pipeline is not None or not self._is_async or job._dependency_ids or job.has_rate_limit:
+            return super().enqueue_job(job, pipeline=pipeline, at_front=at_front, unique=unique)
+        if unique and not job._id:
+            raise ValueError("unique=True requires an explicit job_id")
+        return self._enqueue_async_job(job, at_front=at_front, unique=unique)
+
+    def push_job_id(
+        self, job_id: str, pipeline: Pipeline | None = None, at_front: bool = False
+    ) -> None:
+        """Put the id of a saved job where the controls of this lane say.
+
+        On a pipeline it is RQ's own push, and the claim applies the controls: a script could fail
+        there (NOSCRIPT), and RQ pushes on pipelines where an error loses or fails jobs.
+        """
+        if pipeline is None:
+            command = push_job(rq_keys(), self.name, job_id, at_front=at_front)
+            Store(self.connection).execute(command)
+            return
+        super().push_job_id(job_id, pipeline=pipeline, at_front=at_front)
+        ring_on(pipeline, rq_keys(), self.name)
+
+    def _enqueue_async_job(
+        self,
+        job: Job,
+        pipeline: Pipeline | None = None,
+        at_front: bool = False,
+        unique: bool = False,
+    ) -> Job:
+        is_deferred = job.get_status(refresh=False) in _NOT_QUEUED_PLAINLY
+        if is_deferred or (pipeline is not None and not unique):
+            return super()._enqueue_async_job(job, pipeline, at_front, unique)
+        self._prepare_for_queue(job)
+        command = enqueue_job(rq_keys(), self.name, job, at_front=at_front, unique=unique)
+        if not Store(self.connection).execute(command):
+            raise DuplicateJobError(f"Job with ID '{job.id}' already exists")
+        return job
+
+    def _persist_job(
+        self, job: Job, pipeline: Pipeline, status: JobStatus = JobStatus.QUEUED
+    ) -> None:
+        # RQ writes the status and then the whole job with its status; once is enough
+        job._status = status
+        pipeline.hset(job.key, mapping={**job.to_dict(), NOTE_FIELD: note_of(job)})
+        job.cleanup(ttl=job.ttl, pipeline=pipeline)
+
+    def _named(self, name: str) -> Self:
+        other = copy.copy(self)
+        other.name = name
+        other._key = f"{self.redis_queue_namespace_prefix}{name}"
+        return other
+
+
+class Queue(QueueMixin):
+    """`rq.Queue` with lanes: a drop-in replacement.
+
+    ```python
+    mail = Queue("mail", connection=redis)
+    mail.enqueue(send_receipt, order_id)       # normal priority, RQ's queue `mail`
+    mail.low.enqueue(send_newsletter, user_id)  # RQ's queue `mail.low`
+    ```
+    """

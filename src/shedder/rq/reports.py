@@ -1,0 +1,72 @@
+"""How does a worker say that a job's function runs, without waiting for the answer?
+
+Between the gate and the first line of the function lies a moment in which a process can be frozen.
+`pause` waits for those who are in it, so each start must end it: one line on the wire, whose reply
+is read when the function has returned.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+import redis.client
+import redis.exceptions
+
+
+class StartReport:
+    """The report of one start, on a connection of its own out of the client's pool."""
+
+    def __init__(self, client: redis.Redis, starting: str, token: bytes) -> None:
+        self._client = client
+        self._starting = starting
+        self._token = token
+        self._connection: Any = None
+        self._replies = 0
+
+    def pipeline(self) -> redis.client.Pipeline:
+        """What else is to be sent with the report."""
+        return self._client.pipeline(transaction=False)
+
+    def send(self, pipeline: redis.client.Pipeline) -> None:
+        """Send what is on `pipeline` and the report, and do not wait.
+
+        A server that cannot be reached now is met again when the job has ended; the start then
+        stands as unconfirmed, which `pause` names and never hides.
+        """
+        pipeline.hdel(self._starting, self._token)
+        commands = [arguments for arguments, _ in pipeline.command_stack]
+        try:
+            self._connection = self._client.connection_pool.get_connection()
+            self._connection.send_packed_command(self._connection.pack_commands(commands))
+        except (redis.exceptions.RedisError, OSError):
+            self._give_up()
+            return
+        self._replies = len(commands)
+
+    def confirm(self) -> None:
+        """Read the replies, and return the connection."""
+        connection = self._connection
+        if connection is None:
+            return
+        try:
+            for _ in range(self._replies):
+                _read(connection)
+        except (redis.exceptions.RedisError, OSError):
+            self._give_up()
+            return
+        self._connection = None
+        self._client.connection_pool.release(connection)
+
+    def _give_up(self) -> None:
+        if self._connection is not None:
+            self._connection.disconnect()
+            self._client.connection_pool.release(self._connection)
+            self._connection = None
+
+
+def _read(connection: Any) -> None:
+    try:
+        connection.read_response()
+    except redis.exceptions.ResponseError:
+        return

@@ -1,0 +1,184 @@
+"""Which jobs run now, and which are in a worker's hands?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from rq.job import JobStatus
+from rq.registry import StartedJobRegistry
+from rq.utils import utcparse
+
+from shedder.keys import Keys
+from shedder.records import RunningJob
+from shedder.rq.notes import NOTE_FIELD
+from shedder.rq.payload import function_name
+from shedder.store import Command, Store
+from shedder.stored import text_of
+
+if TYPE_CHECKING:
+    from redis.client import Pipeline
+
+JOBS_PER_LANE = 1000
+"""Executions of a lane that are looked at, at most."""
+
+CLAIMS_PER_STEP = 1000
+"""Claims that one step lists: about 1 ms of the server."""
+
+LONGEST_DATA = 65_536
+"""Bytes of a job's data that are worth fetching for the name of its function."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimSeen:
+    """A job between the list and the first line of its function.
+
+    Attributes:
+        is_starting: It has passed the gate and has not reported since; else it has not started.
+        worker: Name of the worker that has it.
+        lane: Name of the lane it came from.
+        job_id: Its id.
+        claimed_at_ms: When it was claimed, in milliseconds of the server's clock.
+        order: Id of the divert from whose backlog it came; empty when it came from the lane.
+        alive_at_ms: Its worker's last sign of life, or when it passed the gate.
+    """
+
+    is_starting: bool
+    worker: str
+    lane: str
+    job_id: str
+    claimed_at_ms: int
+    order: str
+    alive_at_ms: int
+
+
+def list_claims(
+    keys: Keys, *, first: int = 0, limit: int = CLAIMS_PER_STEP, starting: int = CLAIMS_PER_STEP
+) -> Command[tuple[ClaimSeen, ...]]:
+    """At most `limit` claims from rank `first` on, and at most `starting` that passed the gate."""
+    return Command(
+        "list_claims", (keys.claims, keys.starting), (first, limit, starting), _claims_from
+    )
+
+
+def running_jobs(store: Store, keys: Keys, lanes: Sequence[str]) -> tuple[RunningJob, ...]:
+    """The jobs of `lanes` that run now: by lane, then those first that started first.
+
+    A job that is claimed and has not passed the gate does not run, though RQ counts it. Looks at
+    no more than `JOBS_PER_LANE` executions of each lane.
+    """
+    if not lanes:
+        return ()
+    executions = store.read(lambda ask: _ask_executions(ask, lanes))
+    claims = store.run(list_claims(keys, limit=0))
+    starting = {(claim.lane, claim.job_id): claim.worker for claim in claims if claim.lane in lanes}
+    found = {
+        (lane, job_of(each))
+        for lane, those in zip(lanes, executions, strict=True)
+        for each in those
+    }
+    # a frozen process may be past the gate after RQ has given up its execution
+    jobs = _started_jobs(store, keys, found | starting.keys(), starting)
+    ranks = {lane: rank for rank, lane in enumerate(lanes)}
+    return tuple(sorted(jobs, key=lambda job: (ranks[job.lane], _since(job), job.job_id)))
+
+
+def job_of(execution: bytes | str) -> str:
+    """The id of the job in a member of RQ's registry of started jobs, `<job>:<execution>`."""
+    job, colon, last = text_of(execution).rpartition(":")
+    return job if colon else last
+
+
+_FIELDS = ("status", "worker_name", "started_at", "created_at", NOTE_FIELD)
+
+_Found = tuple[str, str, Mapping[str, str]]
+
+
+def _ask_executions(ask: Pipeline, lanes: Sequence[str]) -> None:
+    for lane in lanes:
+        ask.zrange(StartedJobRegistry.key_template.format(lane), 0, JOBS_PER_LANE - 1)
+
+
+def _started_jobs(
+    store: Store,
+    keys: Keys,
+    candidates: Iterable[tuple[str, str]],
+    starting: Mapping[tuple[str, str], str],
+) -> list[RunningJob]:
+    started = _read_started(store, keys, list(candidates))
+    names = _read_functions(store, keys, started)
+    return [
+        RunningJob(
+            job_id=job,
+            lane=lane,
+            worker=fields.get("worker_name", ""),
+            since=_time(fields.get("started_at", "")),
+            function=names[job],
+            is_certain=starting.get((lane, job)) != fields.get("worker_name", ""),
+        )
+        for lane, job, fields in started
+    ]
+
+
+def _read_started(store: Store, keys: Keys, jobs: Sequence[tuple[str, str]]) -> list[_Found]:
+    if not jobs:
+        return []
+    replies = store.read(
+        lambda ask: [ask.hmget(keys.engine.jobs + job, _FIELDS) for _, job in jobs]
+    )
+    found = [(lane, job, _texts(values)) for (lane, job), values in zip(jobs, replies, strict=True)]
+    return [each for each in found if each[2].get("status") == JobStatus.STARTED.value]
+
+
+def _read_functions(store: Store, keys: Keys, jobs: Sequence[_Found]) -> dict[str, str]:
+    names = {job: _noted_function(fields) for _, job, fields in jobs}
+    unknown = [keys.engine.jobs + job for job, name in names.items() if not name]
+    if not unknown:
+        return names
+    sizes = store.read(lambda ask: [ask.hstrlen(key, "data") for key in unknown])
+    small = [key for key, size in zip(unknown, sizes, strict=True) if 0 < size <= LONGEST_DATA]
+    if small:
+        data = store.read(lambda ask: [ask.hget(key, "data") for key in small])
+        for key, value in zip(small, data, strict=True):
+            names[key.removeprefix(keys.engine.jobs)] = function_name(value or b"") or ""
+    return names
+
+
+def _noted_function(fields: Mapping[str, str]) -> str:
+    """The function that our producers note; the note of an older job with this id is no answer."""
+    created_at, _, name = fields.get(NOTE_FIELD, "").partition(" ")
+    return name if created_at == fields.get("created_at") else ""
+
+
+def _texts(values: Sequence[Any]) -> dict[str, str]:
+    pairs = zip(_FIELDS, values, strict=True)
+    return {name: text_of(value) for name, value in pairs if value is not None}
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        return utcparse(text)
+    except ValueError:
+        return None
+
+
+def _since(job: RunningJob) -> float:
+    return job.since.timestamp() if job.since else 0.0
+
+
+def _claims_from(reply: list[Any]) -> tuple[ClaimSeen, ...]:
+    rows = zip(*(reply[column::7] for column in range(7)), strict=True)
+    return tuple(
+        ClaimSeen(
+            is_starting=text_of(which) == "starting",
+            worker=text_of(worker),
+            lane=text_of(lane),
+            job_id=text_of(job),
+            claimed_at_ms=int(claimed_at),
+            order=text_of(order),
+            alive_at_ms=int(alive_at),
+        )
+        for which, worker, lane, job, claimed_at, order, alive_at in rows
+    )

@@ -1,0 +1,222 @@
+"""How are the lanes? Told at a cost that does not depend on how many jobs wait.
+
+Four round trips, whatever there is: what exists, how long it is, what is in workers' hands, and how
+old the first jobs are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from rq.utils import utcparse
+
+from shedder.errors import RecordUnreadable
+from shedder.keys import Keys
+from shedder.lanes import DEFAULT_PRIORITY, PRIORITIES, Lane, lane_of
+from shedder.records import Divert, LaneStatus, Pause, Status, WorkerSeen
+from shedder.rq.fleet import (
+    Registered,
+    ask_registered,
+    ask_workers,
+    queue_names,
+    registered_from,
+    workers_from,
+)
+from shedder.rq.readings import LaneReading, Lists, ask_lane, rates_of, reading_from
+from shedder.rq.running import ClaimSeen, list_claims
+from shedder.rq.troubles import by_trouble, lane_warnings, memory_share, server_warnings
+from shedder.store import Store
+from shedder.stored import (
+    StoredOrder,
+    diverts_from,
+    is_in_force,
+    ms_from_time,
+    pause_from,
+    text_of,
+    time_from_ms,
+)
+
+if TYPE_CHECKING:
+    from redis.client import Pipeline
+
+
+def read_status(store: Store, keys: Keys, lanes: Sequence[Lane] | None = None) -> Status:
+    """How `lanes` are, or all lanes that have jobs, workers or controls, and all queues."""
+    server = _read_server(store, keys)
+    chosen = _known_lanes(keys, server) if lanes is None else list(dict.fromkeys(lanes))
+    names = [lane.name for lane in chosen]
+    controls = {name: _controls(server, name) for name in names}
+    found, registered = _read_lanes(store, keys, controls)
+    around = _read_around(store, keys, found.values(), registered_from(names, registered))
+    statuses = [
+        _lane_status(lane, server.at, controls[lane.name], found[lane.name], around)
+        for lane in chosen
+    ]
+    return Status(
+        at=server.at,
+        lanes=by_trouble([each for each in statuses if lanes is not None or _is_worth(each)]),
+        memory_used=memory_share(server.memory),
+        is_suspended=server.is_suspended,
+        warnings=server_warnings(server.memory, is_suspended=server.is_suspended),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    at: datetime
+    queues: Sequence[bytes]
+    pauses: Mapping[str, bytes]
+    diverts: Mapping[str, bytes]
+    memory: Mapping[str, Any]
+    is_suspended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Controls:
+    pause: Pause | None
+    orders: tuple[StoredOrder, ...]
+    unreadable: tuple[RecordUnreadable, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """What is around the lanes: jobs in workers' hands, workers, and when jobs were enqueued."""
+
+    claims: Sequence[ClaimSeen]
+    workers: Sequence[WorkerSeen]
+    enqueued: Mapping[str, datetime | None]
+
+    def oldest(self, lists: Iterable[Lists]) -> datetime | None:
+        times = [self.enqueued[job] for each in lists for job in each.heads]
+        return min((time for time in times if time is not None), default=None)
+
+    def serving(self, lane: str, *, is_stock: bool) -> int:
+        return sum(lane in each.lanes and each.is_stock == is_stock for each in self.workers)
+
+
+def _read_server(store: Store, keys: Keys) -> _Server:
+    def ask_server(ask: Pipeline) -> None:
+        ask.time()
+        ask.smembers(keys.engine.queues)
+        ask.hgetall(keys.pauses)
+        ask.hgetall(keys.diverts)
+        ask.info("memory")
+        ask.exists(keys.engine.suspended)
+
+    (seconds, microseconds), queues, pauses, diverts, memory, suspended = store.read(ask_server)
+    return _Server(
+        at=time_from_ms(seconds * 1000 + microseconds // 1000),
+        queues=queues,
+        pauses={text_of(lane): record for lane, record in pauses.items()},
+        diverts={text_of(lane): record for lane, record in diverts.items()},
+        memory=memory,
+        is_suspended=bool(suspended),
+    )
+
+
+def _known_lanes(keys: Keys, server: _Server) -> list[Lane]:
+    names = {*queue_names(keys, server.queues), *server.pauses, *server.diverts}
+    queues = sorted({lane_of(name).queue for name in names})
+    return [Lane(queue, priority) for queue in queues for priority in PRIORITIES]
+
+
+def _controls(server: _Server, lane: str) -> _Controls:
+    pause: Pause | None = None
+    orders: tuple[StoredOrder, ...] = ()
+    unreadable = []
+    try:
+        pause = pause_from(lane, server.pauses.get(lane))
+    except RecordUnreadable as error:
+        unreadable.append(error)
+    try:
+        orders = diverts_from(lane, server.diverts.get(lane))
+    except RecordUnreadable as error:
+        unreadable.append(error)
+    if pause is not None and not is_in_force(pause, ms_from_time(server.at)):
+        pause = None
+    return _Controls(pause, orders, tuple(unreadable))
+
+
+def _read_lanes(
+    store: Store, keys: Keys, controls: Mapping[str, _Controls]
+) -> tuple[dict[str, LaneReading], list[Any]]:
+    """What each lane's lists say, and the replies to `ask_registered`."""
+
+    def ask_all(ask: Pipeline) -> None:
+        for lane, each in controls.items():
+            ask_lane(ask, keys, lane, each.orders)
+        ask_registered(ask, list(controls))
+
+    replies = iter(store.read(ask_all))
+    found = {lane: reading_from(replies, len(each.orders)) for lane, each in controls.items()}
+    return found, list(replies)
+
+
+def _read_around(
+    store: Store, keys: Keys, found: Iterable[LaneReading], registered: Registered
+) -> _Around:
+    claims = store.run(list_claims(keys, starting=0))
+    heads = [job for each in found for lists in each.lists for job in lists.heads]
+
+    def ask_all(ask: Pipeline) -> None:
+        for job in heads:
+            ask.hget(keys.engine.jobs + job, "enqueued_at")
+        ask_workers(ask, registered)
+
+    replies = store.read(ask_all)
+    enqueued = {job: _time(reply) for job, reply in zip(heads, replies, strict=False)}
+    return _Around(claims, workers_from(registered, replies[len(heads) :]), enqueued)
+
+
+def _time(text: bytes | None) -> datetime | None:
+    try:
+        return utcparse(text_of(text)) if text else None
+    except ValueError:
+        return None
+
+
+def _lane_status(
+    lane: Lane, at: datetime, controls: _Controls, found: LaneReading, around: _Around
+) -> LaneStatus:
+    claimed = [claim.job_id for claim in around.claims if claim.lane == lane.name]
+    stock = around.serving(lane.name, is_stock=True)
+    # stock workers count neither starts nor ends
+    arrivals, completions = (None, None) if stock else rates_of(at, found)
+    status = LaneStatus(
+        lane=lane.name,
+        queue=lane.queue,
+        priority=lane.priority,
+        waiting=found.waiting.jobs,
+        backlog=found.backlog,
+        running=max(found.executions - len(found.executing.intersection(claimed)), 0),
+        claimed=len(claimed),
+        oldest=around.oldest([found.waiting]),
+        oldest_in_backlog=around.oldest(found.lists[1:]),
+        arrivals=arrivals,
+        completions=completions,
+        pause=controls.pause,
+        diverts=_diverts(controls.orders, found),
+        workers=around.serving(lane.name, is_stock=False),
+        stock_workers=stock,
+    )
+    unreadable = controls.unreadable
+    warnings = lane_warnings(status, parked=found.parked, unreadable=unreadable, at=at)
+    return replace(status, warnings=warnings)
+
+
+def _diverts(orders: Sequence[StoredOrder], found: LaneReading) -> tuple[Divert, ...]:
+    return tuple(
+        order.counted(backlog=lists.jobs, counts=counts)
+        for order, (lists, counts) in zip(orders, found.backlogs, strict=True)
+    )
+
+
+def _is_worth(lane: LaneStatus) -> bool:
+    """Whether a lane is shown that nobody asked for by name."""
+    has_jobs = lane.waiting or lane.backlog or lane.running or lane.claimed
+    has_controls = lane.pause or lane.diverts or lane.warnings
+    is_queue = lane.priority == DEFAULT_PRIORITY
+    return bool(is_queue or has_jobs or has_controls or lane.workers or lane.stock_workers)

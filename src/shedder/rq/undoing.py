@@ -1,0 +1,139 @@
+"""How is a change taken back?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import uuid4
+
+from shedder import journal
+from shedder.drain import order_drain, rate_or_none
+from shedder.errors import CannotUndo
+from shedder.keys import Keys
+from shedder.lanes import lane_of
+from shedder.records import Cause, DrainReceipt, Event, PauseReceipt, RestoreReceipt, ResumeReceipt
+from shedder.rq import pausing
+from shedder.rq.diverting import Progress
+from shedder.rq.fleet import workers_of
+from shedder.rq.restoring import Backlog, restore
+from shedder.store import Store
+from shedder.stored import diverts_from, server_time
+
+Undone = PauseReceipt | ResumeReceipt | RestoreReceipt | DrainReceipt
+
+EVENTS_LOOKED_AT = 200
+
+
+def undo(store: Store, keys: Keys, event_id: str | None, cause: Cause) -> Undone:
+    """Take back what an event did; the last that can be taken back when none is named."""
+    event = journal.find_event(store, keys, event_id) if event_id else _last(store, keys)
+    if not event.can_undo:
+        raise CannotUndo(
+            event.id,
+            reason=f"there is no way back from '{event.verb}'",
+            try_instead="shedder status",
+        )
+    if event.verb == "pause":
+        return _resume(store, keys, event, cause)
+    if event.verb == "resume":
+        return _pause_again(store, keys, event, cause)
+    if event.verb == "divert":
+        return _restore(store, keys, event, cause)
+    return _drain_as_before(store, keys, event, cause)
+
+
+def restore_targets(
+    store: Store,
+    keys: Keys,
+    lanes: Sequence[str],
+    cause: Cause,
+    *,
+    on_progress: Progress | None = None,
+) -> RestoreReceipt:
+    """Put all backlogs of `lanes` back."""
+    backlogs = _backlogs(store, keys, lanes)
+    events, restored = restore(store, keys, backlogs, cause, on_progress=on_progress)
+    return RestoreReceipt(events, server_time(store), restored)
+
+
+def _last(store: Store, keys: Keys) -> Event:
+    events = journal.read_events(store, keys, limit=EVENTS_LOOKED_AT, after=None, lanes=())
+    undone = {event.undoes for event in events if event.undoes}
+    for event in reversed(events):
+        if event.can_undo and not event.undoes and event.id not in undone:
+            return event
+    raise CannotUndo("(last)", reason="there is nothing to undo", try_instead="shedder events")
+
+
+def _resume(store: Store, keys: Keys, event: Event, cause: Cause) -> ResumeReceipt:
+    records = store.read(lambda ask: [ask.hget(keys.pauses, lane) for lane in event.lanes])
+    if not any(records):
+        raise CannotUndo(
+            event.id, reason="nothing of it is paused now", try_instead="shedder status"
+        )
+    lanes = [lane_of(name) for name in event.lanes]
+    return pausing.resume(store, keys, lanes, cause, operation=uuid4().hex, undoes=event.id)
+
+
+def _pause_again(store: Store, keys: Keys, event: Event, cause: Cause) -> PauseReceipt:
+    lanes = [lane_of(name) for name in event.lanes if event.before.get(name, {}).get("paused")]
+    until = [event.before[lane.name].get("until") for lane in lanes]
+    left = None
+    if until and all(until):
+        left = timedelta(milliseconds=max(until) - server_time(store).timestamp() * 1000)
+        if left <= timedelta():
+            raise CannotUndo(
+                event.id, reason="the pause would have ended by now", try_instead="shedder pause"
+            )
+    return pausing.pause(
+        store, keys, lanes, cause, operation=uuid4().hex, expires_in=left, undoes=event.id
+    )
+
+
+def _restore(store: Store, keys: Keys, event: Event, cause: Cause) -> RestoreReceipt:
+    backlogs = _backlogs(store, keys, event.lanes, only=event.order)
+    if not backlogs:
+        raise CannotUndo(
+            event.id,
+            reason="this divert has ended, its backlog is empty",
+            try_instead="shedder status",
+        )
+    events, lanes = restore(store, keys, backlogs, cause, undoes=event.id)
+    return RestoreReceipt(events, server_time(store), lanes)
+
+
+def _drain_as_before(store: Store, keys: Keys, event: Event, cause: Cause) -> DrainReceipt:
+    if not _backlogs(store, keys, event.lanes):
+        raise CannotUndo(
+            event.id,
+            reason="this drain has ended, its backlog is empty",
+            try_instead="shedder status",
+        )
+    before = [float(each.get("rate", 0)) for each in event.before.values()]
+    rate = rate_or_none(max(before, default=0.0) / 1000)
+    lanes = [lane_of(name) for name in event.lanes]
+    done = store.run(order_drain(keys, lanes, rate, cause, operation=uuid4().hex, undoes=event.id))
+    workers = workers_of(store, keys, list(event.lanes))
+    return DrainReceipt(done.event, done.at, rate, done.lanes, workers)
+
+
+def _backlogs(store: Store, keys: Keys, lanes: Sequence[str], *, only: str = "") -> list[Backlog]:
+    if not lanes:
+        return []
+    records = store.read(lambda ask: ask.hmget(keys.diverts, list(lanes)))[0]
+    orders = [
+        (lane, each)
+        for lane, record in zip(lanes, records, strict=True)
+        if record
+        for each in diverts_from(lane, record)
+        if not only or each.divert.order == only
+    ]
+    if not orders:
+        return []
+    lengths = store.read(
+        lambda ask: [ask.llen(part) for _, each in orders for part in each.backlog_keys]
+    )
+    return [
+        (lane, each.divert.order, sum(lengths[3 * index : 3 * index + 3]))
+        for index, (lane, each) in enumerate(orders)
+    ]

@@ -1,0 +1,116 @@
+"""What must somebody do now and then, whoever is there?
+
+Any worker of ours does it between two jobs, one at a time: samples of the lanes for `status`, and
+the rest of what an operator's process began and did not live to finish.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+
+from shedder.errors import ShedderError
+from shedder.keys import Keys
+from shedder.lanes import PRIORITIES, Lane, lane_of
+from shedder.records import Cause, Divert
+from shedder.rq.diverting import scan
+from shedder.rq.draining import release_for_stock_workers
+from shedder.rq.fleet import queues_of
+from shedder.rq.pausing import fold
+from shedder.rq.restoring import restore_one
+from shedder.store import Command, Store
+from shedder.stored import diverts_from, text_of
+
+logger = logging.getLogger("shedder.upkeep")
+
+INTERVAL_SECONDS = 1.0
+SAMPLES_KEPT = 90
+
+LANES_PER_SAMPLE = 200
+"""So that one sample stays well below 5 ms of the server."""
+
+BY_ITSELF = "shedder"
+
+
+class Upkeep:
+    """The upkeep as one worker does it."""
+
+    def __init__(self, store: Store, keys: Keys, lanes: Sequence[str]) -> None:
+        self._store = store
+        self._keys = keys
+        self._own = tuple(lanes)
+        self._last = time.monotonic()
+        self._known: list[str] = []
+        self._rounds = 0
+
+    @property
+    def is_late(self) -> bool:
+        """Whether this worker has not asked for longer than the interval."""
+        return time.monotonic() - self._last >= INTERVAL_SECONDS
+
+    def do(self) -> bool:
+        """Do what is due; False when another worker has just done it."""
+        self._last = time.monotonic()
+        if not self._store.execute(sample_lanes(self._keys, self._next_lanes())):
+            return False
+        try:
+            self._known = self._all_lanes()
+            self._finish_what_was_begun()
+        except ShedderError as error:
+            logger.warning("upkeep: %s", error)
+        return True
+
+    def _next_lanes(self) -> Sequence[str]:
+        if not self._known:
+            return self._own
+        self._rounds += 1
+        pages = -(-len(self._known) // LANES_PER_SAMPLE)
+        first = self._rounds % pages * LANES_PER_SAMPLE
+        return self._known[first : first + LANES_PER_SAMPLE]
+
+    def _all_lanes(self) -> list[str]:
+        queues = {lane_of(name).queue for name in queues_of(self._store, self._keys)}
+        return sorted(Lane(queue, each).name for queue in queues for each in PRIORITIES)
+
+    def _finish_what_was_begun(self) -> None:
+        standing = self._store.read(lambda ask: ask.hgetall(self._keys.diverts))[0]
+        for lane, record in standing.items():
+            for order in diverts_from(text_of(lane), record):
+                self._look_after(order.divert)
+        self._fold_leftovers(standing)
+
+    def _look_after(self, divert: Divert) -> None:
+        cause = Cause(by=BY_ITSELF, why=f"finishing what {divert.by} began: {divert.why}")
+        if divert.is_restoring:
+            restore_one(self._store, self._keys, divert.lane, divert.order, cause)
+        elif divert.is_scanning:
+            scan(self._store, self._keys, divert.lane, divert.order, divert.selection, cause)
+        elif divert.drain is not None:
+            pace = divert.drain.rate.per_second
+            release_for_stock_workers(self._store, self._keys, [(divert.lane, divert.order, pace)])
+
+    def _fold_leftovers(self, standing: dict[bytes, bytes]) -> None:
+        lanes = self._known
+        if not lanes:
+            return
+        fronts = self._store.read(
+            lambda ask: [
+                ask.exists(self._keys.kept(lane), self._keys.parked(lane)) for lane in lanes
+            ]
+        )
+        busy = {text_of(lane) for lane in standing}
+        for lane, has_front in zip(lanes, fronts, strict=True):
+            if has_front and lane not in busy:
+                fold(self._store, self._keys, lane)
+
+
+def sample_lanes(keys: Keys, lanes: Sequence[str]) -> Command[bool]:
+    """Take the sample of `lanes` and the right to do the upkeep, unless somebody just has."""
+    lane_keys = tuple(key for lane in lanes for key in (*keys.lane(lane), keys.series(lane)))
+    return Command(
+        "sample_lanes",
+        (keys.sampled, keys.meters, keys.diverts, *lane_keys),
+        (int(INTERVAL_SECONDS * 1000), SAMPLES_KEPT, *lanes),
+        bool,
+    )

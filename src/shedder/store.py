@@ -1,0 +1,124 @@
+"""How does a command reach Redis, and what do its errors mean?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, NoReturn, TypeVar
+
+import redis
+import redis.exceptions
+
+from shedder.errors import RecordUnreadable, RedisUnreachable, ServerTooOld, ShedderError
+from shedder.scripts import Script, load_script
+
+T = TypeVar("T")
+
+Argument = str | bytes | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Command(Generic[T]):
+    """One atomic command: a decision made by a feature, not yet sent.
+
+    Attributes:
+        script: Name of the Lua script.
+        keys: The keys that it touches, in the script's order.
+        args: Its arguments, in the script's order.
+        parse: Turns the reply into a typed value.
+    """
+
+    script: str
+    keys: tuple[str, ...]
+    args: tuple[Argument, ...]
+    parse: Callable[[Any], T]
+
+
+class Store:
+    """Sends commands on the user's own connection, which it leaves as it is."""
+
+    def __init__(self, connection: redis.Redis) -> None:
+        self.connection = connection
+
+    def run(self, command: Command[T]) -> T:
+        """The parsed reply of `command`.
+
+        Raises:
+            RedisUnreachable: no answer from the server.
+            ServerTooOld: it does not know script flags.
+            RecordUnreadable: a stored record is damaged or of a newer shedder.
+            ShedderError: any other refusal by the server.
+        """
+        try:
+            return self.execute(command)
+        except redis.exceptions.RedisError as error:
+            raise_translated(error, self.connection)
+
+    def execute(self, command: Command[T]) -> T:
+        """The parsed reply of `command`, where a host expects redis-py's own errors."""
+        script = load_script(command.script)
+        arguments = (len(command.keys), *command.keys, *command.args)
+        try:
+            reply = self.connection.execute_command("EVALSHA", script.sha, *arguments)
+        except redis.exceptions.NoScriptError:
+            reply = self._load_and_run(script, arguments)
+        return command.parse(reply)
+
+    def _load_and_run(self, script: Script, arguments: tuple[Argument, ...]) -> Any:
+        try:
+            return self.connection.execute_command("EVAL", script.text, *arguments)
+        except redis.exceptions.ResponseError as error:
+            if _is_too_old(error):
+                raise ServerTooOld(_version(self.connection)) from error
+            raise
+
+    def read(self, ask: Callable[[Any], Any]) -> list[Any]:
+        """The replies to the plain commands that `ask` puts on a pipeline, in one round trip.
+
+        Raises:
+            RedisUnreachable: no answer from the server.
+            ShedderError: any refusal by the server.
+        """
+        try:
+            with self.connection.pipeline(transaction=False) as pipeline:
+                ask(pipeline)
+                replies: list[Any] = pipeline.execute()
+                return replies
+        except redis.exceptions.RedisError as error:
+            raise_translated(error, self.connection)
+
+
+def raise_translated(error: redis.exceptions.RedisError, connection: redis.Redis) -> NoReturn:
+    """Raise the error of ours that says what `error` means for the user."""
+    text = str(error)
+    if isinstance(error, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError):
+        raise RedisUnreachable(address_of(connection)) from error
+    if "UNREADABLE" in text:
+        lane = text.partition("UNREADABLE ")[2].split(" ")[0]
+        raise RecordUnreadable(
+            f"of lane {lane}", reason="it is damaged or of a newer shedder"
+        ) from error
+    if _is_too_old(error):
+        raise ServerTooOld(_version(connection)) from error
+    raise ShedderError(f"Redis refused the command: {text}") from error
+
+
+def address_of(connection: redis.Redis) -> str:
+    """Where `connection` goes to, without user or password."""
+    settings = connection.connection_pool.connection_kwargs
+    if settings.get("path"):
+        return str(settings["path"])
+    return f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}"
+
+
+def _is_too_old(error: Exception) -> bool:
+    # the first line of each script names its flags, which an older server takes for Lua
+    return "unexpected symbol near '#'" in str(error) or "Unexpected flag" in str(error)
+
+
+def _version(connection: redis.Redis) -> str:
+    try:
+        found: Any = connection.info("server")
+    except redis.exceptions.RedisError:
+        return "unknown"
+    return str(found.get("valkey_version") or found.get("redis_version"))

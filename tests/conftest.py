@@ -1,0 +1,55 @@
+"""Which server do the tests talk to, and how hard do the property tests try?"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from shedder.embedded import EmbeddedServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from redis import Redis
+
+# A shared machine can be slow at any moment; that is not what a property test is about.
+_PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("default", _PATIENT, max_examples=50)
+settings.register_profile("long", _PATIENT, max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+class ServerFactory(Protocol):
+    """Starts a server of the test's own; the options are those of `EmbeddedServer`."""
+
+    def __call__(self, **options: Any) -> EmbeddedServer: ...
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[EmbeddedServer]:
+    """The server that the tests of this process share."""
+    with EmbeddedServer() as shared:
+        yield shared
+
+
+@pytest.fixture
+def redis(server: EmbeddedServer) -> Iterator[Redis]:
+    """A client of the shared server, which is empty when the test begins."""
+    with server.client() as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def server_factory() -> Iterator[ServerFactory]:
+    """Starts further servers; all of them end with the test."""
+    with ExitStack() as servers:
+
+        def start(**options: Any) -> EmbeddedServer:
+            return servers.enter_context(EmbeddedServer(**options))
+
+        yield start

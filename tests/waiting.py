@@ -1,0 +1,34 @@
+"""How does a test wait for something that another process does?"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def wait_until(
+    predicate: Callable[[], object],
+    *,
+    timeout: float = 10.0,
+    interval: float = 0.005,
+    what: str = "the condition",
+) -> None:
+    """Return as soon as ``predicate`` gives something true.
+
+    Args:
+        predicate: called again and again; what it raises goes to the caller.
+        timeout: seconds after which to give up.
+        interval: seconds between two calls.
+        what: what is awaited, for the message.
+
+    Raises:
+        AssertionError: it did not become true in time.
+    """
+    deadline = time.monotonic() + timeout
+    while not predicate():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout:g} s in vain for {what}")
+        time.sleep(interval)
