@@ -74,7 +74,7 @@ local function divert(lane)
     orders[#orders + 1] = order
   end
   order.drain = nil
-  order.scanning = not whole
+  order.scanning = not whole and waiting_in(lane) > 0
   local backlog = backlog_length(order)
   local moved = whole and move_whole(lane, order) or 0
   write_orders(diverts, lane.name, orders)

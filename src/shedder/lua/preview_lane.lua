@@ -22,7 +22,10 @@ local DATA_HEAD, META_LIMIT = 1024, 65536
 local now = now_precise()
 local ids = redis.call('LRANGE', source, first, first + limit - 1)
 local whole = next(selection) == nil
-local taken, oldest, counts, undecided = 0, 0, {}, {}
+local taken, oldest, counts, undecided = 0, nil, {}, {}
+-- Most selections ask for the function alone, and few functions make up a lane.
+local by_name_only = not selection.meta and not selection.older_than_ms
+local verdicts = {}
 
 local function note_undecided(id, enqueued_at)
   local fields = redis.call('HMGET', job_prefix .. id, 'data', 'meta')
@@ -33,22 +36,32 @@ local function note_undecided(id, enqueued_at)
   end
 end
 
+local function match_of(name, enqueued_at)
+  if whole then return 1 end
+  if not by_name_only or not name then
+    return matches_selection(selection, name, nil, age_ms(enqueued_at, now))
+  end
+  local verdict = verdicts[name]
+  if not verdict then
+    verdict = matches_selection(selection, name, nil, 0)
+    verdicts[name] = verdict
+  end
+  return verdict
+end
+
 for _, id in ipairs(ids) do
   local fields = redis.call('HMGET', job_prefix .. id, 'shedder', 'created_at', 'enqueued_at')
   local name = function_of(fields[1], fields[2])
-  local match = 0
-  if fields[2] then
-    match = whole and 1 or matches_selection(selection, name, nil, age_ms(fields[3], now))
-  end
+  local match = fields[2] and match_of(name, fields[3]) or 0
   if match == -1 or (match == 1 and not name) then
     note_undecided(id, fields[3])
   elseif match == 1 then
     taken = taken + 1
     counts[name] = (counts[name] or 0) + 1
-    local since = iso_to_ms(fields[3])
-    if since and (oldest == 0 or since < oldest) then oldest = since end
+    -- RQ's timestamps sort as text
+    if fields[3] and (not oldest or fields[3] < oldest) then oldest = fields[3] end
   end
 end
 local flat = {}
 for name, count in pairs(counts) do flat[#flat + 1], flat[#flat + 2] = name, count end
-return {#ids, taken, oldest, flat, undecided}
+return {#ids, taken, iso_to_ms(oldest) or 0, flat, undecided}

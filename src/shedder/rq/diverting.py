@@ -118,6 +118,9 @@ def _scan_all(
 ) -> tuple[DivertedLane, ...]:
     scanned = []
     for lane in lanes:
+        if lane.waiting == 0:
+            scanned.append(lane)
+            continue
         moved = scan(store, keys, lane.lane, lane.order, selection, cause, on_step=on_step)
         scanned.append(replace(lane, moved=moved, waiting=max(lane.waiting - moved, 0)))
     return tuple(scanned)
