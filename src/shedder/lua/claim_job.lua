@@ -29,6 +29,7 @@
 -- include lib/journal.lua
 -- include lib/controls.lua
 -- include lib/lane.lua
+-- include lib/token.lua
 -- include lib/claim.lua
 -- include lib/slot.lua
 -- include lib/selection.lua

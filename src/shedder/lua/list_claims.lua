@@ -12,6 +12,7 @@
 --   starting_limit  claims past the gate to list, at most
 -- RETURNS
 --   {for each: 'claimed' or 'starting', worker, lane, id of the job, ms when it was claimed, id of the order whose backlog it came from or '', ms of its last sign of life or when it passed the gate}
+-- include lib/token.lua
 -- include lib/claim.lua
 local claims, starting = KEYS[1], KEYS[2]
 local first, limit, starting_limit = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])

@@ -11,6 +11,7 @@
 --   1 when it was ours, else 0
 -- include lib/controls.lua
 -- include lib/lane.lua
+-- include lib/token.lua
 -- include lib/claim.lua
 -- include lib/job.lua
 local claims, pauses, diverts = KEYS[1], KEYS[2], KEYS[3]

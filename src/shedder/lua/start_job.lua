@@ -5,13 +5,15 @@
 --
 -- KEYS
 --   claims, pauses, diverts, starting, meters   see docs/reference/keys.md
---   job   hash of the job
+--   job      hash of the job
+--   started  sorted set: RQ's registry of started jobs, which may be left out
 -- ARGV
 --   member     the claim
 --   mode       'start', or 'check' to decide about diverts only and start nothing
 --   timestamp  the worker's time, as RQ writes it
 --   name       function of the job, empty when its data cannot be read
 --   meta       JSON: fields of the job's meta as text
+--   execution  id of this start in RQ's registry, empty when it has none
 --   job_prefix, executions_prefix, limit_prefix, list_prefix   RQ's key prefixes
 -- RETURNS
 --   {'started'}            the job runs now, and the claim has ended
@@ -23,16 +25,17 @@
 -- include lib/clock.lua
 -- include lib/controls.lua
 -- include lib/lane.lua
+-- include lib/token.lua
 -- include lib/claim.lua
 -- include lib/slot.lua
 -- include lib/selection.lua
 -- include lib/job.lua
-local claims, pauses, diverts, starting, meters, job =
-  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local member, mode, timestamp, name, meta =
-  ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local claims, pauses, diverts, starting, meters, job, registry =
+  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local member, mode, timestamp, name, meta, execution =
+  ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local rq = {
-  job_prefix = ARGV[6], executions_prefix = ARGV[7], limit_prefix = ARGV[8], list_prefix = ARGV[9],
+  job_prefix = ARGV[7], executions_prefix = ARGV[8], limit_prefix = ARGV[9], list_prefix = ARGV[10],
 }
 
 if not redis.call('ZSCORE', claims, member) then return {'lost'} end
@@ -62,6 +65,21 @@ local function divert_to(order)
   return {'diverted', order.id}
 end
 
+local FORMER_EXECUTIONS = 100
+
+-- RQ fails or repeats a started job when any of its executions expires. Those of workers that died
+-- before it started would do that to a job that is well.
+local function forget_former_executions()
+  if not registry then return end
+  local executions = rq.executions_prefix .. claim.id
+  for _, former in ipairs(redis.call('ZRANGE', executions, 0, FORMER_EXECUTIONS)) do
+    if former ~= execution then
+      redis.call('ZREM', registry, claim.id .. ':' .. former)
+      redis.call('ZREM', executions, former)
+    end
+  end
+end
+
 if not fields[2] then return drop('gone') end
 if NOT_WAITING[status or ''] then return drop(status) end
 if is_twin() then return drop('twin') end
@@ -79,6 +97,7 @@ end
 if mode ~= 'start' then return {'kept'} end
 
 redis.call('ZREM', claims, member)
+forget_former_executions()
 redis.call('HSET', job, 'status', 'started', 'started_at', timestamp, 'last_heartbeat', timestamp,
   'worker_name', claim.worker)
 redis.call('PERSIST', job)

@@ -17,6 +17,9 @@ LEASE_MS = 30_000
 RENEW_SECONDS = 5.0
 """A live worker that still prepares its job gives a sign of life this often."""
 
+CRASHES_FIELD = "shedder_crashes"
+"""Field of a job's hash: how many processes died with the job in hand before it started."""
+
 JOBS_PER_CLAIM = 200
 """Jobs that one claim may look at before it lets others in: well below 5 ms of the server."""
 
@@ -108,17 +111,29 @@ def claim_job(
 
 
 def start_job(
-    keys: Keys, held: HeldClaim, *, timestamp: str, function: str, meta: dict[str, str]
+    keys: Keys,
+    held: HeldClaim,
+    *,
+    timestamp: str,
+    function: str,
+    meta: dict[str, str],
+    registry: str = "",
+    execution: str = "",
 ) -> Command[Gate]:
-    """Let a claimed job through the gate, or learn why not."""
-    return _gate(keys, held, ("start", timestamp, function, json.dumps(meta)))
+    """Let a claimed job through the gate, or learn why not.
+
+    `registry` is the key of RQ's registry of started jobs, `execution` the id that this start has
+    in it.
+    """
+    question = ("start", timestamp, function, json.dumps(meta), execution)
+    return _gate(keys, held, question, registry)
 
 
 def check_diverts(
     keys: Keys, held: HeldClaim, *, function: str, meta: dict[str, str]
 ) -> Command[Gate]:
     """Let a divert take a claimed job, now that its data was read; start nothing."""
-    return _gate(keys, held, ("check", "", function, json.dumps(meta)))
+    return _gate(keys, held, ("check", "", function, json.dumps(meta), ""))
 
 
 def release_claim(keys: Keys, token: bytes, *, is_crash: bool = False) -> Command[bool]:
@@ -141,11 +156,13 @@ def bells(keys: Keys, lanes: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(keys.bell(lane_of(lane).queue) for lane in lanes))
 
 
-def _gate(keys: Keys, held: HeldClaim, question: tuple[str, str, str, str]) -> Command[Gate]:
+def _gate(
+    keys: Keys, held: HeldClaim, question: tuple[str, ...], registry: str = ""
+) -> Command[Gate]:
     return Command(
         "start_job",
         (keys.claims, keys.pauses, keys.diverts, keys.starting, keys.meters,
-         keys.engine.jobs + held.job_id),
+         keys.engine.jobs + held.job_id, *([registry] if registry else [])),
         (held.token, *question, *keys.engine.script_prefixes),
         lambda reply: Gate(*(_text(part) for part in reply)),
     )  # fmt: skip

@@ -14,6 +14,7 @@ from rq.exceptions import NoSuchJobError, StopRequested
 
 from shedder.lanes import lane_of
 from shedder.rq.claims import (
+    CRASHES_FIELD,
     Claimed,
     HeldClaim,
     NothingClaimed,
@@ -33,6 +34,9 @@ SLICE_SECONDS = 0.9
 """The longest wait for a bell: a stock producer's job is found within a second."""
 
 SHORTEST_WAIT_SECONDS = 0.001
+
+IDLE_HEARTBEAT_SECONDS = 30.0
+"""An idle worker says that it lives this often; RQ forgets it after eight minutes."""
 
 
 class Pickup:
@@ -70,7 +74,8 @@ class Pickup:
         Before the wait and not after it, where it would delay the job that ended the wait.
         """
         worker = self._worker
-        worker.heartbeat()
+        if worker.is_silent_for(IDLE_HEARTBEAT_SECONDS):
+            worker.heartbeat()
         if worker.should_run_maintenance_tasks:
             worker.run_maintenance_tasks()
         if nothing.is_upkeep_due and worker.upkeep.do():
@@ -133,7 +138,7 @@ class Pickup:
 
 
 def _held(claimed: Claimed) -> HeldClaim:
-    crashes = int(claimed.fields.get(b"shedder_crashes", b"0"))
+    crashes = int(claimed.fields.get(CRASHES_FIELD.encode(), b"0"))
     return HeldClaim(claimed.token, claimed.job_id, claimed.lane, crashes)
 
 

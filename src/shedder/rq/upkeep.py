@@ -27,6 +27,9 @@ logger = logging.getLogger("shedder.upkeep")
 INTERVAL_SECONDS = 1.0
 SAMPLES_KEPT = 90
 
+FORGET_AFTER_MS = 60_000
+MOST_STARTS = 1000
+
 LANES_PER_SAMPLE = 200
 """So that one sample stays well below 5 ms of the server."""
 
@@ -79,6 +82,7 @@ class Upkeep:
             for order in diverts_from(text_of(lane), record):
                 self._look_after(order.divert)
         self._fold_leftovers(standing)
+        self._store.run(forget_starts(self._keys))
 
     def _look_after(self, divert: Divert) -> None:
         cause = Cause(by=BY_ITSELF, why=f"finishing what {divert.by} began: {divert.why}")
@@ -103,6 +107,13 @@ class Upkeep:
         for lane, has_front in zip(lanes, fronts, strict=True):
             if has_front and lane not in busy:
                 fold(self._store, self._keys, lane)
+
+
+def forget_starts(keys: Keys) -> Command[int]:
+    """Forget starts whose worker died before it could report that the function runs."""
+    return Command(
+        "forget_starts", (keys.starting,), (FORGET_AFTER_MS, MOST_STARTS, keys.engine.jobs), int
+    )
 
 
 def sample_lanes(keys: Keys, lanes: Sequence[str]) -> Command[bool]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rq.defaults import DEFAULT_FAILURE_TTL
 from rq.exceptions import StopRequested
 from rq.job import Job, JobStatus
+from rq.timeouts import JobTimeoutException
 from rq.utils import now, utcformat
 from rq.worker import BaseWorker, WorkerStatus
 from rq.worker import SimpleWorker as RQSimpleWorker
@@ -23,7 +24,7 @@ from rq.worker import SpawnWorker as RQSpawnWorker
 from rq.worker import Worker as RQWorker
 
 from shedder.lanes import serving_order
-from shedder.rq.claims import Gate, HeldClaim, release_claim, start_job
+from shedder.rq.claims import CRASHES_FIELD, Gate, HeldClaim, release_claim, start_job
 from shedder.rq.heart import Heart
 from shedder.rq.layout import rq_keys
 from shedder.rq.notes import function_of, texts_of
@@ -69,6 +70,7 @@ class WorkerMixin(BaseWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._held: HeldClaim | None = None
         self._report: StartReport | None = None
+        self._has_crashed = False
         self._lane = ""
         self._last_beat = (0.0, 0)
         self._stored_state = ""
@@ -182,18 +184,18 @@ class WorkerMixin(BaseWorker):
         if held is None:
             return super().perform_job(job, queue, execution)
         self._lane = held.lane
-        gate = self._ask_gate(job, held)
+        gate = self._ask_gate(job, held, execution)
         if not gate.is_open:
             self._leave(job, execution, gate)
             return False
-        self._held = None
-        self._heart.hold(None)
+        self.hold(None)
+        self._has_crashed = held.crashes > 0
         self._report = StartReport(self.connection, self.keys.starting, held.token)
         return super().perform_job(job, queue, execution)
 
-    def _ask_gate(self, job: Job, held: HeldClaim) -> Gate:
+    def _ask_gate(self, job: Job, held: HeldClaim, execution: Execution) -> Gate:
         if held.crashes < CRASHES_BEFORE_PLAIN_START:
-            _import_function(job)
+            self._import_function(job)
         job.started_at = job.last_heartbeat = now()
         return self.store.execute(
             start_job(
@@ -202,15 +204,30 @@ class WorkerMixin(BaseWorker):
                 timestamp=utcformat(job.started_at),
                 function=function_of(job),
                 meta=texts_of(job),
+                registry=job.started_job_registry.key,
+                execution=execution.id,
             )
         )
+
+    def _import_function(self, job: Job) -> None:
+        """Import what the job will call, so that nothing slow stands between the gate and the call.
+
+        What goes wrong here RQ meets again, and reports, where it performs the job.
+        """
+        timeout = job.timeout or self.queue_class.DEFAULT_TIMEOUT
+        try:
+            with self.death_penalty_class(timeout, JobTimeoutException, job_id=job.id):
+                _ = job.func, job.args
+        except SystemExit:
+            if self._shutdown_requested_date is not None:
+                raise  # by a second signal, and not by a module that exits when it is imported
+        except Exception as error:  # noqa: BLE001 - an import raises what it likes
+            self.log.debug("Worker %s: job %s cannot be imported: %s", self.name, job.id, error)
 
     def _leave(self, job: Job, execution: Execution, gate: Gate) -> None:
         self.log.debug("Worker %s: job %s does not start: %s", self.name, job.id, gate.verdict)
         self.hold(None)
-        with self.connection.pipeline() as pipeline:
-            self.cleanup_execution(job, pipeline=pipeline, execution=execution)
-            pipeline.execute()
+        self._forget(job, execution)
 
     def prepare_job_execution(self, job: Job, remove_from_intermediate_queue: bool = False) -> None:
         """RQ's bookkeeping before a job runs; the gate has done what concerns the job."""
@@ -220,16 +237,19 @@ class WorkerMixin(BaseWorker):
             return
         job.worker_name = self.name
         job._status = JobStatus.STARTED
-        self.procline(f"Processing {job.func_name} from {job.origin} since {time.time()}")
         with report.pipeline() as pipeline:
             super().heartbeat(self.get_heartbeat_ttl(job), pipeline=pipeline)
             report.send(pipeline)
+        self.procline(f"Processing {job.func_name} from {job.origin} since {time.time()}")
 
     def handle_execution_ended(self, job: Job, queue: RQQueue, heartbeat_ttl: int) -> None:
         """Called when the function has returned or raised."""
         if self._report is not None:
             self._report.confirm()
             self._report = None
+        if self._has_crashed:
+            self._has_crashed = False
+            self.connection.hdel(job.key, CRASHES_FIELD)
         super().handle_execution_ended(job, queue, heartbeat_ttl)
 
     def handle_job_failure(
@@ -242,22 +262,26 @@ class WorkerMixin(BaseWorker):
     ) -> None:
         """Fail or retry a job that ran; give one back whose process died before it started."""
         held = None if self.is_horse else self._held
-        if held is not None and self._is_not_to_fail(job, held):
+        if held is not None and self._is_out_of_hand(job, held):
             self._forget(job, execution)
             return
         super().handle_job_failure(job, queue, started_job_registry, exc_string, execution)
-        # what is failed or stopped now no claim will take: the id leaves the lane at the next one
-        self.give_back()
 
-    def _is_not_to_fail(self, job: Job, held: HeldClaim) -> bool:
-        if self._stopped_job_id == job.id or held.crashes + 1 >= CRASHES_BEFORE_FAILURE:
+    def _is_out_of_hand(self, job: Job, held: HeldClaim) -> bool:
+        """Whether the job whose process died is not ours to fail: given back, or elsewhere."""
+        is_stopped = self._stopped_job_id == job.id
+        if not is_stopped and held.crashes + 1 < CRASHES_BEFORE_FAILURE:
+            if self.give_back(is_crash=True):
+                return True
+        elif self._end_claim(held):
             return False
-        return self.give_back(is_crash=True) or self._is_elsewhere(job)
+        status, holder = self.connection.hmget(job.key, ("status", "worker_name"))
+        return (status, holder) != (JobStatus.STARTED.value.encode(), self.name.encode())
 
-    def _is_elsewhere(self, job: Job) -> bool:
-        """Whether another worker has this job now, because our claim was taken back."""
-        holder: Any = self.connection.hget(job.key, "worker_name")
-        return bool(holder != self.name.encode())
+    def _end_claim(self, held: HeldClaim) -> bool:
+        """End a claim and give its job to nobody; False when it was not ours any more."""
+        self.hold(None)
+        return bool(self.connection.zrem(self.keys.claims, held.token))
 
     def _forget(self, job: Job, execution: Execution | None) -> None:
         with self.connection.pipeline() as pipeline:
@@ -280,6 +304,10 @@ class WorkerMixin(BaseWorker):
         if self._lane:
             counter = pipeline if pipeline is not None else self.connection
             counter.hincrby(self.keys.meters, f"{self._lane}:ended", 1)
+
+    def is_silent_for(self, seconds: float) -> bool:
+        """Whether the last heartbeat was so long ago."""
+        return time.monotonic() - self._last_beat[0] >= seconds
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         """RQ's heartbeat, in one round trip and not more than once a second."""
@@ -342,11 +370,3 @@ def _held_of_parent(job: Job) -> HeldClaim | None:
     if job_id != job.id or not token:
         return None
     return HeldClaim(bytes.fromhex(token), job_id, lane, int(crashes))
-
-
-def _import_function(job: Job) -> None:
-    """Import what the job will call, so that nothing slow stands between the gate and the call."""
-    try:
-        _ = job.func, job.args
-    except Exception:  # noqa: BLE001 - RQ reports it where it performs the job
-        return
