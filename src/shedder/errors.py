@@ -64,6 +64,19 @@ class ConditionNotMet(ShedderError):
         self.found = found
 
 
+class LimitExceeded(ShedderError):
+    """This is over the limit now; `retry_after` says in how many seconds to come again."""
+
+    exit_code = 3
+
+    def __init__(self, limit: str, *, key: str, retry_after: float) -> None:
+        of = f" for {key}" if key else ""
+        super().__init__(f"the limit {limit} is reached{of}; try again in {retry_after:.1f} s")
+        self.limit = limit
+        self.key = key
+        self.retry_after = retry_after
+
+
 class CannotUndo(ShedderError):
     """This event cannot be undone any more; the message says what to do instead."""
 

@@ -261,7 +261,7 @@ class Shedder:
         return DrainReceipt(done.event, done.at, rate, done.lanes, workers)
 
     def _cause(self, reason: str, by: str | None) -> Cause:
-        return Cause(by=by or self._by, why=reason)
+        return Cause(by=_clean(by or self._by), why=_clean(reason))
 
     def _lanes(self, targets: tuple[str, ...]) -> tuple[Lane, ...]:
         if not targets:
@@ -270,3 +270,8 @@ class Shedder:
 
     def _names(self, targets: tuple[str, ...]) -> list[str]:
         return [lane.name for lane in lanes_of_targets(targets)]
+
+
+def _clean(text: str) -> str:
+    # half a character of UTF-16, as a shell may hand over, is nothing that Redis takes
+    return text.encode("utf-8", "replace").decode()

@@ -103,6 +103,46 @@ class Keys:
         """String: exists while the last upkeep (and the sample of all lanes) is fresh."""
         return self._key("sampled")
 
+    @property
+    def flags(self) -> str:
+        """Hash: flag -> the operator's setting of it."""
+        return self._key("flags")
+
+    @property
+    def flag_declarations(self) -> str:
+        """Hash: flag -> what the code that uses it says of it."""
+        return self._key("flag-declarations")
+
+    @property
+    def limits(self) -> str:
+        """Hash: limit, or limit and key -> the operator's setting of it."""
+        return self._key("limits")
+
+    @property
+    def limit_declarations(self) -> str:
+        """Hash: limit -> what the code that uses it says of it."""
+        return self._key("limit-declarations")
+
+    @property
+    def limit_hits(self) -> str:
+        """Hash: counts of hits and refusals of each limit."""
+        return self._key("limit-hits")
+
+    @property
+    def limit_windows(self) -> str:
+        """What the keys of the limits' own windows begin with."""
+        return self._key("limit-window")
+
+    @property
+    def settings_version(self) -> str:
+        """String: grows with each change of a flag or a limit."""
+        return self._key("settings-version")
+
+    @property
+    def settings_channel(self) -> str:
+        """Channel: tells that a flag or a limit was changed."""
+        return self._key("settings-changed")
+
     def operation(self, identifier: str) -> str:
         """Hash: last step of one operation and what it returned; expires after an hour."""
         return self._key("operation", identifier)

@@ -28,6 +28,7 @@
 -- include lib/clock.lua
 -- include lib/journal.lua
 -- include lib/controls.lua
+-- include lib/expiry.lua
 -- include lib/lane.lua
 -- include lib/token.lua
 -- include lib/claim.lua
@@ -95,10 +96,25 @@ local function obstacle(id, flat, fields)
   return nil
 end
 
+-- A backlog on the way back is a part of its lane: behind what was merged, before all else.
+local function pop_restoring(lane, orders)
+  local id = redis.call('LPOP', lane.kept)
+  for _, order in ipairs(orders) do
+    if id then break end
+    if order.restoring then id = redis.call('LPOP', order.front) or redis.call('LPOP', order.rest) end
+  end
+  return id or pop(lane)
+end
+
 local function from_lane(index, lane, orders)
+  local pop_next = orders and restoring_order(orders) and pop_restoring or pop
   while looked_at < limit do
     local id
-    if plain then id = redis.call('LPOP', lane.list) else id = pop(lane) end
+    if plain and pop_next == pop then
+      id = redis.call('LPOP', lane.list)
+    else
+      id = pop_next(lane, orders)
+    end
     if not id then return nil end
     looked_at = looked_at + 1
     local flat, fields = read_job(id)
@@ -139,8 +155,11 @@ end
 -- A drained job that holds no slot of RQ's rate limit stands aside until one is free.
 local function from_slot_waiters(order)
   for _, id in ipairs(redis.call('LRANGE', order.slot, 0, 9)) do
-    local fields = redis.call('HMGET', rq.job_prefix .. id, 'rate_limit_key', 'rate_limit_concurrency')
-    if take_slot(rq, now, id, fields[1], fields[2]) then
+    local fields = redis.call('HMGET', rq.job_prefix .. id, 'status', 'data', 'rate_limit_key',
+      'rate_limit_concurrency')
+    -- one that cannot run takes no slot: nobody would give it back
+    local is_over = not fields[2] or not is_runnable(rq, id, fields[1])
+    if is_over or take_slot(rq, now, id, fields[3], fields[4]) then
       redis.call('LREM', order.slot, 1, id)
       return id
     end
@@ -150,10 +169,7 @@ end
 
 local SLOT_WAITERS = 100
 
-local function next_of_backlog(lane, order)
-  -- a restore merges lane and backlog into `kept`: what stands there is the oldest
-  local merged = order.restoring and redis.call('LPOP', lane.kept)
-  if merged then return merged end
+local function next_of_backlog(order)
   local waiter = from_slot_waiters(order)
   if waiter then return waiter end
   if redis.call('LLEN', order.slot) >= SLOT_WAITERS then return nil end
@@ -161,7 +177,7 @@ local function next_of_backlog(lane, order)
 end
 
 local function from_backlog(index, lane, orders, order)
-  local tokens = order.restoring and 1 or settle(order, now)
+  local tokens = settle(order, now)
   if tokens < 1 then
     if backlog_length(order) > 0 or not order.drain.stay then
       local next_token = math.ceil((1 - tokens) / order.drain.rate)
@@ -170,9 +186,9 @@ local function from_backlog(index, lane, orders, order)
     return nil
   end
   while looked_at < limit do
-    local id = next_of_backlog(lane, order)
+    local id = next_of_backlog(order)
     if not id then
-      if not order.restoring and backlog_length(order) == 0 and not order.drain.stay then
+      if backlog_length(order) == 0 and not order.drain.stay then
         end_order(events, diverts, lane.name, orders, order, 'drained', now)
       end
       return nil
@@ -181,25 +197,16 @@ local function from_backlog(index, lane, orders, order)
     local flat, fields = read_job(id)
     local cause = obstacle(id, flat, fields)
     if cause then
-      if order.restoring then drop(lane, cause) else note_skipped(order, id, cause) end
+      note_skipped(order, id, cause)
     elseif not take_slot(rq, now, id, fields.rate_limit_key, fields.rate_limit_concurrency) then
       redis.call('RPUSH', order.slot, id)
     else
-      if not order.restoring then
-        store_tokens(order, tokens - 1, now)
-        redis.call('HINCRBY', order.bucket, 'released', 1)
-      end
+      store_tokens(order, tokens - 1, now)
+      redis.call('HINCRBY', order.bucket, 'released', 1)
       return claim(index, lane, id, order.id, false, flat)
     end
   end
   return {'again'}
-end
-
-local function end_expired_pause(lane, text)
-  local pause = decode(text)
-  redis.call('HDEL', pauses, lane.name)
-  local head = {v = 1, verb = 'pause expired', lanes = {lane.name}, by = pause.by, why = pause.why}
-  write_event(events, cjson.encode(head), {paused = true, since = pause.since}, {paused = false})
 end
 
 local function from_controlled_lane(index, lane, orders)
@@ -209,7 +216,7 @@ local function from_controlled_lane(index, lane, orders)
   -- a copy, because an order that ends leaves the list
   local standing = {unpack(orders)}
   for _, order in ipairs(standing) do
-    if order.drain or order.restoring then
+    if order.drain then
       local result = from_backlog(index, lane, orders, order)
       if result then return result end
     end
@@ -229,7 +236,7 @@ local ordered = redis.call('HMGET', diverts, unpack(names))
 
 for index, lane in ipairs(lanes) do
   if not pause_in_force(paused[index], now) then
-    if paused[index] then end_expired_pause(lane, paused[index]) end
+    if paused[index] then end_expired_pause(pauses, events, lane.name, paused[index]) end
     local result
     if ordered[index] then
       local orders = decode_orders(ordered[index])

@@ -63,9 +63,7 @@ local function move_whole(lane, order)
 end
 
 local function divert(lane)
-  local orders = read_orders(diverts, lane.name)
-  if orders == false then return redis.error_reply('UNREADABLE ' .. lane.name) end
-  orders = orders or {}
+  local orders = read_orders(diverts, lane.name) or {}
   local order = same_order(orders)
   local known = order ~= nil
   local was_draining = known and order.drain ~= nil
@@ -87,9 +85,8 @@ local function divert(lane)
   result[#result + 1] = waiting
 end
 
-for _, lane in ipairs(lanes) do
-  local failure = divert(lane)
-  if failure then return failure end
-end
+local unreadable = unreadable_lane(diverts, lanes)
+if unreadable then return redis.error_reply('UNREADABLE ' .. unreadable) end
+for _, lane in ipairs(lanes) do divert(lane) end
 result[1] = write_event(events, head, before, after)
 return remember(operation, step, result)

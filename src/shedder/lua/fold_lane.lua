@@ -9,6 +9,7 @@
 --   lane   its name
 -- RETURNS
 --   ids that are still to be moved
+-- include lib/clock.lua
 -- include lib/controls.lua
 -- include lib/lane.lua
 local pauses = KEYS[1]

@@ -11,7 +11,7 @@
 --   limit     claims to list, at most
 --   starting_limit  claims past the gate to list, at most
 -- RETURNS
---   {for each: 'claimed' or 'starting', worker, lane, id of the job, ms when it was claimed, id of the order whose backlog it came from or '', ms of its last sign of life or when it passed the gate}
+--   {for each: 'claimed' or 'starting', worker, lane, id of the job, ms when it was claimed, id of the order whose backlog it came from or '', ms of its last sign of life or when it passed the gate, the claim}
 -- include lib/token.lua
 -- include lib/claim.lua
 local claims, starting = KEYS[1], KEYS[2]
@@ -23,7 +23,7 @@ local function add(which, member, at)
   local readable, claim = pcall(unpack_claim, member)
   if not readable or not claim.lane.name or not claim.id then return end
   for _, value in ipairs({which, claim.worker or '', claim.lane.name, claim.id,
-    claim.claimed_at or 0, claim.order or '', math.floor(tonumber(at) or 0)}) do
+    claim.claimed_at or 0, claim.order or '', math.floor(tonumber(at) or 0), member}) do
     result[#result + 1] = value
   end
 end

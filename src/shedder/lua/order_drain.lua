@@ -53,9 +53,10 @@ local function drain(lane, order)
   result[#result + 1], result[#result + 2] = backlog, tostring(old_rate)
 end
 
+local unreadable = unreadable_lane(diverts, lanes)
+if unreadable then return redis.error_reply('UNREADABLE ' .. unreadable) end
 for _, lane in ipairs(lanes) do
   local orders = read_orders(diverts, lane.name)
-  if orders == false then return redis.error_reply('UNREADABLE ' .. lane.name) end
   for _, order in ipairs(orders or {}) do
     if (only == '' or only == order.id) and not order.restoring then drain(lane, order) end
   end

@@ -9,6 +9,7 @@
 --   lane   its name
 -- RETURNS
 --   {1 when the lane is parked and no id is left to move, or not paused, else 0, jobs parked}
+-- include lib/clock.lua
 -- include lib/controls.lua
 -- include lib/lane.lua
 local pauses = KEYS[1]

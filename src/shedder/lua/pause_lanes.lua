@@ -16,6 +16,7 @@
 -- include lib/journal.lua
 -- include lib/operation.lua
 -- include lib/controls.lua
+-- include lib/expiry.lua
 -- include lib/lane.lua
 local pauses, events, operation = KEYS[1], KEYS[2], KEYS[3]
 local step, head, duration, by, why = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
@@ -29,6 +30,7 @@ local before, after, result = {}, {}, {'', now}
 local function pause(lane)
   local previous = redis.call('HGET', pauses, lane.name)
   local in_force = previous and pause_in_force(previous, now)
+  if previous and not in_force then end_expired_pause(pauses, events, lane.name, previous) end
   local old = in_force and decode(previous) or {}
   local record = {v = RECORD_VERSION, by = by, why = why, since = old.since or now, parked = old.parked}
   if duration > 0 then record['until'] = now + duration end

@@ -5,7 +5,7 @@
 -- job. Arrivals behind that job go to the end of the backlog first, so that they stay behind.
 --
 -- KEYS
---   diverts, events              see docs/reference/keys.md
+--   pauses, diverts, events      see docs/reference/keys.md
 --   list, kept, parked, bell     of the lane
 -- ARGV
 --   lane   its name
@@ -15,7 +15,7 @@
 --   job_prefix, executions_prefix, limit_prefix, list_prefix   RQ's key prefixes
 -- RETURNS
 --   {state, jobs released in this step, jobs released and not started, jobs left}
---   state: 'draining', 'waiting' (for tokens or for workers), 'ended'
+--   state: 'draining', 'waiting' (for tokens, for workers, or until the lane is resumed), 'ended'
 -- include lib/clock.lua
 -- include lib/journal.lua
 -- include lib/controls.lua
@@ -23,9 +23,9 @@
 -- include lib/slot.lua
 -- include lib/job.lua
 -- include lib/drain.lua
-local diverts, events = KEYS[1], KEYS[2]
+local pauses, diverts, events = KEYS[1], KEYS[2], KEYS[3]
 local identifier, cap, limit = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local lane = {name = ARGV[1], list = KEYS[3], kept = KEYS[4], parked = KEYS[5], bell = KEYS[6]}
+local lane = {name = ARGV[1], list = KEYS[4], kept = KEYS[5], parked = KEYS[6], bell = KEYS[7]}
 local rq = {
   job_prefix = ARGV[5], executions_prefix = ARGV[6], limit_prefix = ARGV[7], list_prefix = ARGV[8],
 }
@@ -34,6 +34,9 @@ local orders = read_orders(diverts, lane.name)
 local order = orders and find_order(orders, identifier)
 if not order or not order.drain then return {'ended', 0, 0, 0} end
 local now = now_precise()
+if pause_in_force(redis.call('HGET', pauses, lane.name), now) then
+  return {'waiting', 0, redis.call('LLEN', lane.list), backlog_length(order)}
+end
 
 local function sweep_arrivals()
   if not order.whole then return end

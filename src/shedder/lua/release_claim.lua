@@ -9,6 +9,7 @@
 --   job_prefix  RQ's key prefix of jobs
 -- RETURNS
 --   1 when it was ours, else 0
+-- include lib/clock.lua
 -- include lib/controls.lua
 -- include lib/lane.lua
 -- include lib/token.lua

@@ -14,6 +14,7 @@
 -- include lib/journal.lua
 -- include lib/operation.lua
 -- include lib/controls.lua
+-- include lib/expiry.lua
 -- include lib/lane.lua
 local pauses, events, operation = KEYS[1], KEYS[2], KEYS[3]
 local step, head = ARGV[1], ARGV[2]
@@ -27,6 +28,7 @@ local before, after, result, resumed = {}, {}, {'', now}, false
 local function resume(lane)
   local record = redis.call('HGET', pauses, lane.name)
   local in_force = record and pause_in_force(record, now)
+  if record and not in_force then end_expired_pause(pauses, events, lane.name, record) end
   redis.call('HDEL', pauses, lane.name)
   local waiting = waiting_in(lane)
   if in_force then

@@ -38,7 +38,10 @@ local rq = {
   job_prefix = ARGV[7], executions_prefix = ARGV[8], limit_prefix = ARGV[9], list_prefix = ARGV[10],
 }
 
-if not redis.call('ZSCORE', claims, member) then return {'lost'} end
+if not redis.call('ZSCORE', claims, member) then
+  -- its holder asks again when the reply was lost: the job is started, and nobody else has it
+  return {redis.call('HEXISTS', starting, member) == 1 and 'started' or 'lost'}
+end
 local now = now_precise()
 local claim = unpack_claim(member)
 local fields = redis.call('HMGET', job, 'status', 'data', 'enqueued_at', 'rate_limit_key',
@@ -59,7 +62,7 @@ end
 -- Behind the backlog what arrived after the divert; in front of it what was in hand before.
 local function divert_to(order)
   redis.call('ZREM', claims, member)
-  local end_of_backlog = claim.claimed_at < order.since and 'LPUSH' or 'RPUSH'
+  local end_of_backlog = claim.claimed_at <= order.since and 'LPUSH' or 'RPUSH'
   redis.call(end_of_backlog, end_of_backlog == 'LPUSH' and order.front or order.rest, claim.id)
   free_slot(rq, now, claim.id, fields[4], fields[5])
   return {'diverted', order.id}

@@ -33,8 +33,8 @@ from shedder.rq.places import (
 from shedder.store import Store
 from shedder.stored import server_time, text_of
 
-WINDOW = 1000
-"""Items that one command reads at most: below 1 ms of the server."""
+WINDOW = 500
+"""Items that one command reads at most: 0.5 ms of the server, a few when its memory is cold."""
 
 LOOKS = 3
 """So many looks must miss a job before it is said to be nowhere, and find one twice."""

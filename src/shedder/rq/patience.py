@@ -8,6 +8,7 @@ carried out twice: an id that is pushed twice runs once (the claim and the gate 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -33,12 +34,22 @@ _PASSING = (
     "TRYAGAIN",
     "NOREPLICAS",
     "MISCONF",
+    "UNBLOCKED",
+)
+
+
+# of the family of connection errors, but no waiting helps: a pool that is too small for one process
+# would be waited for by the very thread that holds its connections
+_LASTING = (
+    redis.exceptions.AuthenticationError,
+    redis.exceptions.AuthorizationError,
+    redis.exceptions.MaxConnectionsError,
 )
 
 
 def is_passing(error: BaseException) -> bool:
     """Whether `error` says that Redis will do it later."""
-    if isinstance(error, redis.exceptions.AuthenticationError):
+    if isinstance(error, _LASTING):
         return False
     if isinstance(error, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError):
         return True
@@ -50,39 +61,64 @@ def is_passing(error: BaseException) -> bool:
     return text.startswith(_PASSING) or any(f": {word} " in text for word in _PASSING)
 
 
-def patiently(attempt: Callable[[], T]) -> T:
-    """The value of `attempt`, called again for as long as its failure is a passing one."""
-    wait = FIRST_WAIT_SECONDS
-    while True:
-        try:
-            value = attempt()
-        except redis.exceptions.RedisError as error:
-            if not is_passing(error):
-                raise
-            if wait == FIRST_WAIT_SECONDS:
-                logger.warning("Redis does not serve us, trying again until it does: %s", error)
-            time.sleep(wait)
-            wait = min(2 * wait, LONGEST_WAIT_SECONDS)
-        else:
-            if wait != FIRST_WAIT_SECONDS:
-                logger.warning("Redis serves us again")
-            return value
+class Patience:
+    """How long a client tries again: for ever, unless it was told to come to an end."""
+
+    def __init__(self, pool: redis.ConnectionPool) -> None:
+        self._pool = pool
+        self._end = math.inf
+
+    def begin(self) -> None:
+        """Try for ever from now on."""
+        self._end = math.inf
+
+    def end_in(self, seconds: float) -> None:
+        """Try no longer than so many seconds from now on."""
+        self._end = min(self._end, time.monotonic() + seconds)
+
+    def run(self, attempt: Callable[[], T]) -> T:
+        """The value of `attempt`, called again for as long as its failure is a passing one."""
+        wait = FIRST_WAIT_SECONDS
+        while True:
+            try:
+                value = attempt()
+            except redis.exceptions.RedisError as error:
+                if not is_passing(error) or time.monotonic() >= self._end:
+                    raise
+                self._take_note(error, is_first=wait == FIRST_WAIT_SECONDS)
+                time.sleep(wait)
+                wait = min(2 * wait, LONGEST_WAIT_SECONDS)
+            else:
+                if wait != FIRST_WAIT_SECONDS:
+                    logger.warning("Redis serves us again")
+                return value
+
+    def _take_note(self, error: redis.exceptions.RedisError, *, is_first: bool) -> None:
+        if is_first:
+            logger.warning("Redis does not serve us, trying again until it does: %s", error)
+        if isinstance(error, redis.exceptions.ReadOnlyError):
+            # a server that was demoted answers so for ever: its name may lead to the new one now
+            self._pool.disconnect(inuse_connections=False)
 
 
 class PatientPipeline(redis.client.Pipeline):
     """A pipeline that is sent again when Redis could not serve it."""
+
+    patience: Patience
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:
         """The replies to all commands on the pipeline."""
         if self.watching:
             return self._execute_watched(raise_on_error)
         stack, is_transaction = list(self.command_stack), self.explicit_transaction
+        scripts = set(self.scripts)
 
         def attempt() -> list[Any]:
             self.command_stack, self.explicit_transaction = list(stack), is_transaction
+            self.scripts = set(scripts)  # a server that restarted knows none of them
             return super(PatientPipeline, self).execute(raise_on_error)
 
-        return patiently(attempt)
+        return self.patience.run(attempt)
 
     def _execute_watched(self, raise_on_error: bool) -> list[Any]:
         # what was read under WATCH cannot be read again here: RQ starts over at a WatchError
@@ -95,10 +131,11 @@ class PatientPipeline(redis.client.Pipeline):
             raise redis.exceptions.WatchError(str(error)) from error
 
     def immediate_execute_command(self, *args: Any, **options: Any) -> Any:
-        """The reply to one command that is sent at once, such as WATCH."""
-        if self.watching:
-            return super().immediate_execute_command(*args, **options)
-        return patiently(
+        """The reply to one command that is sent at once: WATCH, and what is read after it.
+
+        A connection that breaks ends the WATCH, and RQ starts over; after a refusal it still holds.
+        """
+        return self.patience.run(
             lambda: super(PatientPipeline, self).immediate_execute_command(*args, **options)
         )
 
@@ -106,19 +143,30 @@ class PatientPipeline(redis.client.Pipeline):
 class PatientRedis(redis.Redis):
     """A client on another client's pool of connections that waits for Redis to come back."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.patience = Patience(self.connection_pool)
+        self.given: redis.Redis | None = None
+
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """The reply to one command."""
-        return patiently(lambda: super(PatientRedis, self).execute_command(*args, **options))
+        return self.patience.run(
+            lambda: super(PatientRedis, self).execute_command(*args, **options)
+        )
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> PatientPipeline:
         """A pipeline with the same patience."""
-        return PatientPipeline(
+        pipeline = PatientPipeline(
             self.connection_pool, self.response_callbacks, transaction, shard_hint
         )
+        pipeline.patience = self.patience
+        return pipeline
 
 
 def patient(connection: redis.Redis) -> PatientRedis:
     """A patient client on the pool of `connection`, which stays as it is."""
     if isinstance(connection, PatientRedis):
         return connection
-    return PatientRedis(connection_pool=connection.connection_pool)
+    client = PatientRedis(connection_pool=connection.connection_pool)
+    client.given = connection  # it closes the pool when nobody needs it any more
+    return client

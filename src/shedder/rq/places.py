@@ -1,9 +1,9 @@
 """In which places can a job be, and how are they walked while they change?
 
 A walk goes in windows, and between two of them jobs move. The two ways of walking here err to
-opposite sides. With the flow of jobs, lists from their end, a walk overtakes no job: it may meet
-one twice, and misses only one that is put back. Against the flow, lists from their front, it may
-miss a job, and meets only one twice that is put back. What both say is so.
+opposite sides. With the flow of jobs, lists from their end, it may meet a job twice, and misses
+only one that is put back. Against the flow, lists from their front, it may miss a job, and meets
+only one twice that is put back. What both say is so.
 """
 
 from __future__ import annotations
@@ -125,24 +125,21 @@ class Walker:
         return places
 
     def _list_from_end(self, place: Place) -> Iterator[Window]:
-        last = -1
-        while True:
-            first = last - self.window + 1
-            ids = self._range(place.key, first, last)
-            yield place, ids
-            if len(ids) < self.window:
-                return
-            last = first - 1
+        for last in range(self._length(place.key) - 1, -1, -self.window):
+            yield place, self._range(place.key, max(last - self.window + 1, 0), last)
 
     def _list_from_front(self, place: Place) -> Iterator[Window]:
-        first, before = 0, list[str]()
-        while True:
-            last = first + self.window - 1
-            ids = self._range(place.key, first, last)
+        before: list[str] = []
+        for first in range(0, self._length(place.key), self.window):
+            # from the last one of the window before, which tells whether jobs have moved meanwhile
+            ids = self._range(place.key, max(first - 1, 0), first + self.window - 1)
             yield place, _without_overlap(before, ids)
-            if len(ids) < self.window:
-                return
-            first, before = last + 1, ids
+            before = ids
+
+    def _length(self, key: str) -> int:
+        # what is pushed from now on needs no look, and a walk must end
+        length: int = self.store.read(lambda ask: ask.llen(key))[0]
+        return length
 
     def _range(self, key: str, first: int, last: int) -> list[str]:
         ids = self.store.read(lambda ask: ask.lrange(key, first, last))[0]
@@ -155,9 +152,8 @@ class Walker:
             claims = self.store.run(command)
             for claim in claims:
                 # a sign of life moves a claim to another rank, and so into another window
-                same = (claim.worker, claim.job_id, claim.claimed_at_ms)
-                if same not in known:
-                    known.add(same)
+                if claim.token not in known:
+                    known.add(claim.token)
                     yield Place(CLAIM, claim.lane, self.keys.claims), (claim.job_id,)
             first += self.window
             is_more = len(claims) == self.window
@@ -213,9 +209,9 @@ def _intermediates(keys: Keys, lanes: Sequence[str]) -> Iterator[Place]:
         yield Place(STOCK, lane, key)
 
 
-def _without_overlap(before: Sequence[str], ids: Sequence[str]) -> Sequence[str]:
-    """`ids` without what was met at the end of the window before, which jobs put in front moved."""
-    if not before or before[-1] not in ids:
-        return ids
-    met = ids.index(before[-1]) + 1
-    return ids[met:] if list(before[-met:]) == list(ids[:met]) else ids
+def _without_overlap(before: list[str], ids: list[str]) -> list[str]:
+    """`ids` without those at its front that are the end of the window before."""
+    for met in range(1, min(len(before), len(ids)) + 1):
+        if ids[met - 1] == before[-1] and ids[:met] == before[-met:]:
+            return ids[met:]
+    return ids

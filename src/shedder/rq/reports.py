@@ -45,15 +45,15 @@ class StartReport:
         self._replies = len(commands)
 
     def confirm(self) -> None:
-        """Read the replies, and return the connection."""
+        """Read the replies, and return the connection; report again what has not arrived."""
         connection = self._connection
-        if connection is None:
-            return
         try:
             for _ in range(self._replies):
                 _read(connection)
         except (redis.exceptions.RedisError, OSError):
             self._give_up()
+        if self._connection is None:
+            self._client.hdel(self._starting, self._token)
             return
         self._connection = None
         self._client.connection_pool.release(connection)

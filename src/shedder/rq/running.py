@@ -43,6 +43,7 @@ class ClaimSeen:
         claimed_at_ms: When it was claimed, in milliseconds of the server's clock.
         order: Id of the divert from whose backlog it came; empty when it came from the lane.
         alive_at_ms: Its worker's last sign of life, or when it passed the gate.
+        token: The claim itself, by which it is given back.
     """
 
     is_starting: bool
@@ -52,6 +53,7 @@ class ClaimSeen:
     claimed_at_ms: int
     order: str
     alive_at_ms: int
+    token: bytes
 
 
 def list_claims(
@@ -169,7 +171,7 @@ def _since(job: RunningJob) -> float:
 
 
 def _claims_from(reply: list[Any]) -> tuple[ClaimSeen, ...]:
-    rows = zip(*(reply[column::7] for column in range(7)), strict=True)
+    rows = zip(*(reply[column::8] for column in range(8)), strict=True)
     return tuple(
         ClaimSeen(
             is_starting=text_of(which) == "starting",
@@ -179,6 +181,7 @@ def _claims_from(reply: list[Any]) -> tuple[ClaimSeen, ...]:
             claimed_at_ms=int(claimed_at),
             order=text_of(order),
             alive_at_ms=int(alive_at),
+            token=token,
         )
-        for which, worker, lane, job, claimed_at, order, alive_at in rows
+        for which, worker, lane, job, claimed_at, order, alive_at, token in rows
     )

@@ -14,7 +14,7 @@ from shedder.errors import ShedderError
 from shedder.keys import Keys
 from shedder.lanes import PRIORITIES, Lane, lane_of
 from shedder.records import Cause, Divert
-from shedder.rq.diverting import scan
+from shedder.rq.diverting import free_slots, scan
 from shedder.rq.draining import release_for_stock_workers
 from shedder.rq.fleet import queues_of
 from shedder.rq.pausing import fold
@@ -93,6 +93,9 @@ class Upkeep:
         elif divert.drain is not None:
             pace = divert.drain.rate.per_second
             release_for_stock_workers(self._store, self._keys, [(divert.lane, divert.order, pace)])
+        elif divert.selection.is_whole:
+            # RQ promotes rate limited jobs into the lane, and the backlog takes them with their slots
+            free_slots(self._store, self._keys, [divert.lane])
 
     def _fold_leftovers(self, standing: dict[bytes, bytes]) -> None:
         lanes = self._known

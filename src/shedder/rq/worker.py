@@ -53,6 +53,9 @@ CRASHES_BEFORE_FAILURE = 3
 
 HEARTBEAT_SECONDS = 1.0
 
+LAST_PATIENCE_SECONDS = 5.0
+"""A worker that is to stop, and runs no job, waits so long for a Redis that is away."""
+
 SCRIPTS_OF_A_JOB = ("claim_job", "start_job", "release_claim")
 
 
@@ -83,7 +86,9 @@ class WorkerMixin(BaseWorker):
         self.upkeep = Upkeep(self.store, self.keys, [queue.name for queue in self.queues])
 
     def _set_connection(self, connection: redis.Redis) -> redis.Redis:
-        return patient(super()._set_connection(connection))
+        client = patient(super()._set_connection(connection))
+        self._patience = client.patience
+        return client
 
     def _lanes_of(self, queues: list[RQQueue]) -> list[RQQueue]:
         given = {queue.name: queue for queue in queues}
@@ -155,6 +160,7 @@ class WorkerMixin(BaseWorker):
         # `execute_job` gives it back and stops.
         if self._heart.is_claiming or (self._held is not None and not self._is_busy):
             self._stop_requested = True
+            self._patience.end_in(LAST_PATIENCE_SECONDS)
             return
         super()._shutdown()
 
@@ -332,6 +338,7 @@ class WorkerMixin(BaseWorker):
 
     def bootstrap(self, *args: Any, **kwargs: Any) -> None:
         """RQ's start of a worker, and that of the thread that keeps claims alive."""
+        self._patience.begin()
         super().bootstrap(*args, **kwargs)
         for name in SCRIPTS_OF_A_JOB:
             load_script(name)  # once here, and not in the process of every job
@@ -340,6 +347,7 @@ class WorkerMixin(BaseWorker):
     def teardown(self) -> None:
         """RQ's end of a worker; a job that is still in hand goes back first."""
         if not self.is_horse:
+            self._patience.end_in(LAST_PATIENCE_SECONDS)
             self._heart.stop()
             self.give_back()
         super().teardown()

@@ -40,10 +40,11 @@ local function push_to_backlog(lane, order, id, at_front)
 end
 
 -- A damaged control must not make a push fail, because RQ pushes where an error loses the job:
--- the plain list is always right, since the claim decides once more.
+-- the plain list is always right, since the claim decides once more. Until a scan has been through
+-- the lane, what arrives stays behind what came before it, and the scan takes both.
 local function arrive(lane, pauses, diverts, id, at_front, name, meta)
   local read, order = pcall(order_on_arrival, lane, diverts, name, meta)
-  if read and order then
+  if read and order and (at_front or not order.scanning) then
     push_to_backlog(lane, order, id, at_front)
   elseif not read or not pcall(push_to_lane, lane, pauses, id, at_front) then
     redis.call(at_front and 'LPUSH' or 'RPUSH', lane.list, id)

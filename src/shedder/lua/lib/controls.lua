@@ -17,9 +17,10 @@ local function pause_in_force(text, now)
   return not (type(pause['until']) == 'number' and now >= pause['until'])
 end
 
+-- the record of a pause that is in force and can be read
 local function read_pause(pauses, lane)
   local text = redis.call('HGET', pauses, lane)
-  return text and decode(text)
+  return text and pause_in_force(text, now_ms()) and decode(text)
 end
 
 local function is_parked(pauses, lane)
@@ -44,6 +45,14 @@ local function read_orders(diverts, lane)
   return decode_orders(redis.call('HGET', diverts, lane))
 end
 
+-- asked before the first change, so that an order for several lanes is carried out whole or not at all
+local function unreadable_lane(diverts, lanes)
+  for _, lane in ipairs(lanes) do
+    if read_orders(diverts, lane.name) == false then return lane.name end
+  end
+  return nil
+end
+
 local function write_orders(diverts, lane, orders)
   if #orders == 0 then
     redis.call('HDEL', diverts, lane)
@@ -62,6 +71,14 @@ end
 local function backlog_length(order)
   return redis.call('LLEN', order.front) + redis.call('LLEN', order.rest)
     + redis.call('LLEN', order.slot)
+end
+
+-- the order whose backlog is on the way back into the lane, if there is one
+local function restoring_order(orders)
+  for _, order in ipairs(orders or {}) do
+    if order.restoring then return order end
+  end
+  return nil
 end
 
 -- the order that takes everything which still arrives, if there is one

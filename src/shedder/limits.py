@@ -1,0 +1,288 @@
+"""May this happen now? Rates that an operator changes while everything runs."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import json
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, ParamSpec, TypeVar, cast
+
+from shedder.errors import InvalidInput, LimitExceeded
+from shedder.limit_windows import LimitUnavailable, LocalWindows, SharedWindows, StableItem, item_of
+from shedder.rates import Rate
+from shedder.watch import Known, SettingsWatch
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+logger = logging.getLogger("shedder.limits")
+
+AWAY_SECONDS = 1.0
+"""After Redis did not answer, hits are decided without it for so long."""
+
+
+class WithoutRedis(str, Enum):
+    """What a limit says while Redis is away."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    LOCAL = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class LimitDeclaration:
+    """What the code that uses a limit says of it.
+
+    Attributes:
+        name: Its name, such as `reports`.
+        default: The rate when no operator has set one; None when it is off until one does.
+        without_redis: What it says while Redis is away.
+        description: What it protects, in business words.
+        owner: Who answers for it, such as a team.
+    """
+
+    name: str
+    default: Rate | None = None
+    without_redis: WithoutRedis = WithoutRedis.OPEN
+    description: str = ""
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    item: StableItem
+    without_redis: WithoutRedis
+    is_shadow: bool = False
+
+
+class Limits:
+    """The limits of a process.
+
+    A limit without a default in code and without an operator's setting is off and costs a look into
+    a dictionary. An operator's setting beats the default for as long as it is in force.
+    """
+
+    def __init__(
+        self, watch: SettingsWatch, shared: SharedWindows, declarations_key: str, hits_key: str
+    ) -> None:
+        self._watch = watch
+        self._shared = shared
+        self._declarations_key = declarations_key
+        self._hits_key = hits_key
+        self._local = LocalWindows()
+        self._declared: dict[str, LimitDeclaration] = {}
+        self._told: set[str] = set()
+        self._rules: dict[str, _Rule] = {}
+        self._counts: Counter[str] = Counter()
+        self._counting = threading.Lock()
+        self._away_until = 0.0
+        watch.listen(self._take)
+        watch.do_each_round(self._report)
+
+    def declare(
+        self,
+        name: str,
+        *,
+        default: Rate | str | None = None,
+        without_redis: WithoutRedis | str = WithoutRedis.OPEN,
+        description: str = "",
+        owner: str = "",
+    ) -> LimitDeclaration:
+        """Say what a limit is, on a calm day.
+
+        Raises:
+            InvalidInput: the rate cannot be read, or `without_redis` is none of open, closed, local.
+        """
+        rate = Rate.parse(default) if isinstance(default, str) else default
+        limit = LimitDeclaration(name, rate, _checked(without_redis), description, owner)
+        self._declared[name] = limit
+        self._told.discard(name)
+        self._take(self._watch.known)
+        return limit
+
+    def hit(self, name: str, key: str = "", cost: int = 1) -> bool:
+        """Whether `cost` more are within the limit `name` for `key`; they count when they are.
+
+        All or nothing: more than is left counts nothing.
+        """
+        if not self._watch.is_awake:
+            self._watch.wake()
+        rule = self._rules.get(name) if not key else self._rule_for(name, key)
+        return True if rule is None else self._decide(rule, name, key, cost)
+
+    def require(self, name: str, key: str = "", cost: int = 1) -> None:
+        """Count `cost` more, or say when to come again.
+
+        Raises:
+            LimitExceeded: they are not within the limit; it has `retry_after` in seconds.
+        """
+        if not self.hit(name, key, cost):
+            raise LimitExceeded(name, key=key, retry_after=self._retry_after(name, key))
+
+    @contextmanager
+    def within(self, name: str, key: str = "", cost: int = 1) -> Iterator[None]:
+        """A block of code that only runs within the limit.
+
+        Raises:
+            LimitExceeded: it does not run.
+        """
+        self.require(name, key, cost)
+        yield
+
+    def limited(
+        self, name: str, *, key: Callable[P, str] | None = None
+    ) -> Callable[[Callable[P, T]], Callable[P, T]]:
+        """Let a function or a coroutine function run only within a limit.
+
+        `key` is called with the same arguments. Where it does not run, `LimitExceeded` is raised.
+        """
+
+        def decorate(function: Callable[P, T]) -> Callable[P, T]:
+            if inspect.iscoroutinefunction(function):
+                return cast(Callable[P, T], self._limited_async(name, key, function))
+
+            @functools.wraps(function)
+            def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+                self.require(name, key(*args, **kwargs) if key else "")
+                return function(*args, **kwargs)
+
+            return guarded
+
+        return decorate
+
+    async def ahit(self, name: str, key: str = "", cost: int = 1) -> bool:
+        """`hit` for coroutines: the event loop goes on while Redis is asked."""
+        if not self._watch.is_awake:
+            await asyncio.to_thread(self._watch.wake)
+        rule = self._rule_for(name, key)
+        if rule is None:
+            return True
+        return await asyncio.to_thread(self._decide, rule, name, key, cost)
+
+    async def arequire(self, name: str, key: str = "", cost: int = 1) -> None:
+        """`require` for coroutines.
+
+        Raises:
+            LimitExceeded: they are not within the limit.
+        """
+        if not await self.ahit(name, key, cost):
+            retry_after = await asyncio.to_thread(self._retry_after, name, key)
+            raise LimitExceeded(name, key=key, retry_after=retry_after)
+
+    @asynccontextmanager
+    async def awithin(self, name: str, key: str = "", cost: int = 1) -> AsyncIterator[None]:
+        """`within` for coroutines.
+
+        Raises:
+            LimitExceeded: the block does not run.
+        """
+        await self.arequire(name, key, cost)
+        yield
+
+    def _limited_async(
+        self, name: str, key: Callable[..., str] | None, function: Callable[..., Awaitable[T]]
+    ) -> Callable[..., Awaitable[T]]:
+        @functools.wraps(function)
+        async def guarded(*args: Any, **kwargs: Any) -> T:
+            await self.arequire(name, key(*args, **kwargs) if key else "")
+            return await function(*args, **kwargs)
+
+        return guarded
+
+    def _rule_for(self, name: str, key: str) -> _Rule | None:
+        return (self._rules.get(f"{name} {key}") if key else None) or self._rules.get(name)
+
+    def _decide(self, rule: _Rule, name: str, key: str, cost: int) -> bool:
+        is_within = self._ask(rule, name, key, cost)
+        with self._counting:
+            self._counts[f"{name}:{'hits' if is_within else 'refusals'}"] += cost
+        return is_within or rule.is_shadow
+
+    def _ask(self, rule: _Rule, name: str, key: str, cost: int) -> bool:
+        if time.monotonic() >= self._away_until:
+            try:
+                is_within = self._shared.hit(name, key, rule.item, cost)
+            except LimitUnavailable as error:
+                self._note_away(error)
+            else:
+                self._note_back()
+                return is_within
+        if rule.without_redis is WithoutRedis.LOCAL:
+            return self._local.hit(name, key, rule.item, cost)
+        return rule.without_redis is WithoutRedis.OPEN
+
+    def _retry_after(self, name: str, key: str) -> float:
+        rule = self._rule_for(name, key)
+        if rule is None:
+            return 0.0
+        try:
+            return self._shared.retry_after(name, key, rule.item)
+        except LimitUnavailable:
+            return AWAY_SECONDS
+
+    def _note_away(self, error: LimitUnavailable) -> None:
+        if self._away_until == 0.0:
+            logger.warning("limits are decided without Redis, as each declares: %s", error)
+        self._away_until = time.monotonic() + AWAY_SECONDS
+
+    def _note_back(self) -> None:
+        if self._away_until:
+            logger.warning("limits are decided with Redis again")
+            self._away_until = 0.0
+
+    def _take(self, known: Known) -> None:
+        rules = {
+            limit.name: _Rule(item_of(limit.default), limit.without_redis)
+            for limit in self._declared.values()
+            if limit.default is not None
+        }
+        for name, setting in known.limits.items():
+            declared = self._declared.get(name.partition(" ")[0])
+            rules[name] = _Rule(
+                item_of(Rate.parse(str(setting.body["rate"]))),
+                declared.without_redis if declared else WithoutRedis.OPEN,
+                is_shadow=bool(setting.body.get("shadow", False)),
+            )
+        self._rules = rules
+
+    def _report(self, connection: Any) -> None:
+        with self._counting:
+            counts, self._counts = self._counts, Counter()
+        news = [limit for name, limit in self._declared.items() if name not in self._told]
+        if not counts and not news:
+            return
+        with connection.pipeline(transaction=False) as pipeline:
+            for field, count in counts.items():
+                pipeline.hincrby(self._hits_key, field, count)
+            for limit in news:
+                pipeline.hset(self._declarations_key, limit.name, json.dumps(_declared(limit)))
+            pipeline.execute()
+        self._told.update(limit.name for limit in news)
+
+
+def _declared(limit: LimitDeclaration) -> dict[str, Any]:
+    return {
+        "v": 1,
+        "default": None if limit.default is None else str(limit.default),
+        "without_redis": limit.without_redis.value,
+        "description": limit.description,
+        "owner": limit.owner,
+    }
+
+
+def _checked(without_redis: WithoutRedis | str) -> WithoutRedis:
+    try:
+        return WithoutRedis(without_redis)
+    except ValueError:
+        raise InvalidInput(
+            name="without_redis", value=without_redis, accepted="open, closed or local"
+        ) from None
