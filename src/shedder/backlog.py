@@ -10,12 +10,13 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from shedder.journal import event_head
 from shedder.keys import Keys
 from shedder.lanes import Lane
+from shedder.rates import Rate, burst_of
 from shedder.records import Cause
 from shedder.selection import Selection
 from shedder.store import Command
@@ -29,6 +30,41 @@ UNDECIDED_PER_STEP = 500
 
 Judge = Callable[[bytes, bytes], bool]
 """Says from a job's data (its first bytes) and its meta whether an order takes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitTerms:
+    """What a limit on the starts of jobs allows.
+
+    Attributes:
+        rate: At most so many starts; None without a pace.
+        most: At most so many jobs that run at once; None without such a bound.
+        expires_in: How long it stands; None until somebody ends it.
+    """
+
+    rate: Rate | None = None
+    most: int | None = None
+    expires_in: timedelta | None = None
+
+    @property
+    def duration_ms(self) -> int:
+        """How long it stands, in milliseconds; 0 until somebody ends it."""
+        return int(self.expires_in.total_seconds() * 1000) if self.expires_in else 0
+
+    def describe(self) -> dict[str, Any]:
+        """What its event says."""
+        return {
+            "rate": str(self.rate) if self.rate else None,
+            "most": self.most,
+            "duration_ms": self.duration_ms or None,
+        }
+
+    def to_json(self) -> str:
+        """What the script takes."""
+        pace = (
+            {"rate": self.rate.per_second / 1000, "burst": burst_of(self.rate)} if self.rate else {}
+        )
+        return json.dumps({**pace, **({"most": self.most} if self.most else {})})
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,28 +154,39 @@ class PreviewWindow:
 
 
 def divert_lanes(
-    keys: Keys, lanes: Sequence[Lane], selection: Selection, cause: Cause, *, order: str
+    keys: Keys,
+    lanes: Sequence[Lane],
+    selection: Selection,
+    cause: Cause,
+    *,
+    order: str,
+    terms: LimitTerms | None = None,
 ) -> Command[DivertSet]:
-    """Set a divert; `order` is the id of the operation as well."""
+    """Set a divert, or a limit with `terms`; `order` is the id of the operation as well."""
     names = tuple(lane.name for lane in lanes)
     record = json.dumps(selection.to_record(), sort_keys=True)
-    head = event_head("divert", cause, names, order=order, selection=selection.describe())
+    what = {"order": order, "selection": selection.describe()}
+    verb = "limit start" if terms else "divert"
+    head = event_head(verb, cause, names, **what, **(terms.describe() if terms else {}))
+    bucket = keys.limit_bucket(order)
     lane_keys = tuple(
         key
         for name in names
         for key in (
             *keys.lane(name),
             *keys.backlog(order, name),
-            keys.drain(order, name),
+            bucket if terms else keys.drain(order, name),
             keys.skipped(order, name),
+            keys.running(order),
         )
     )
     return Command(
         "divert_lanes",
         (keys.diverts, keys.events, keys.operation(order), *lane_keys),
-        ("divert", head, order, cause.by, cause.why, record, *names),
+        ("divert", head, order, cause.by, cause.why, record,
+         terms.to_json() if terms else "", terms.duration_ms if terms else 0, *names),
         lambda reply: _divert_set(reply, names),
-    )
+    )  # fmt: skip
 
 
 def scan_lane(

@@ -14,13 +14,10 @@ from typing import Any
 from shedder.journal import event_head
 from shedder.keys import Keys
 from shedder.lanes import Lane
-from shedder.rates import Rate
+from shedder.rates import Rate, burst_of
 from shedder.records import Cause, DrainingLane, DrainProgress
 from shedder.store import Command
 from shedder.stored import rate_from, text_of, time_from_ms
-
-BURST_SECONDS = 0.1
-"""So much of a rate may start at once after a time in which no worker was free."""
 
 RELEASES_PER_STEP = 500
 """Jobs that one step of a release looks at: well below 5 ms of the server."""
@@ -39,11 +36,6 @@ class DrainSet:
     event: str
     at: datetime
     lanes: tuple[DrainingLane, ...]
-
-
-def burst_of(rate: Rate) -> float:
-    """How many jobs may start at once under `rate`."""
-    return max(1.0, rate.per_second * BURST_SECONDS)
 
 
 def order_drain(

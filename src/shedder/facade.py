@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from shedder import journal
+from shedder.backlog import LimitTerms
 from shedder.drain import order_drain
-from shedder.errors import ConditionNotMet
+from shedder.errors import ConditionNotMet, InvalidInput
 from shedder.keys import Keys
 from shedder.lanes import Lane, lane_of, lanes_of_targets
 from shedder.rates import Rate
@@ -194,6 +195,45 @@ class Shedder:
             self._names(targets),
             self._cause(reason, by),
             on_progress=on_progress,
+        )
+
+    def limit_starts(
+        self,
+        *targets: str,
+        rate: Rate | None = None,
+        most: int | None = None,
+        selection: Selection | None = None,
+        expires_in: timedelta | None = None,
+        reason: str,
+        by: str | None = None,
+    ) -> DivertReceipt:
+        """Let jobs of `targets` start at most at `rate`, and at most `most` of them run at once.
+
+        One bound holds for all `targets` together. With a `selection` it is a limit of these jobs
+        alone, and the others of the lane pass them. What has to wait does so outside the lane's
+        list, in order. A divert beats a limit.
+
+        Raises:
+            InvalidInput: neither a rate nor a positive `most` is given.
+        """
+        if (rate is None and most is None) or (most is not None and most < 1):
+            raise InvalidInput(
+                name="limit", value=most, accepted="a rate, or a number of jobs that run at once"
+            )
+        return diverting.divert(
+            self.store,
+            self.keys,
+            self._lanes(targets),
+            selection or Selection(),
+            self._cause(reason, by),
+            order=uuid4().hex,
+            terms=LimitTerms(rate, most, expires_in),
+        )
+
+    def lift_limit(self, *targets: str, reason: str, by: str | None = None) -> RestoreReceipt:
+        """End the limits on starts of `targets`; what waits under them is in the lanes again."""
+        return undoing.lift_limits(
+            self.store, self.keys, self._names(targets), self._cause(reason, by)
         )
 
     def drain_progress(self, receipt: DrainReceipt) -> tuple[DrainProgress, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
-import json
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,9 @@ from enum import Enum
 from typing import Any, ParamSpec, TypeVar, cast
 
 from shedder.errors import InvalidInput
+from shedder.keys import Keys
+from shedder.settings import checked_name, declare_settings
+from shedder.store import Store
 from shedder.watch import Known, SettingsWatch
 
 P = ParamSpec("P")
@@ -73,9 +75,9 @@ class Flags:
     no longer than 100 ms.
     """
 
-    def __init__(self, watch: SettingsWatch, declarations_key: str) -> None:
+    def __init__(self, watch: SettingsWatch, keys: Keys) -> None:
         self._watch = watch
-        self._declarations_key = declarations_key
+        self._keys = keys
         self._declared: dict[str, FlagDeclaration] = {}
         self._told: set[str] = set()
         self._degraded: dict[str, float] = {}
@@ -100,9 +102,9 @@ class Flags:
                 of keep, on, off.
         """
         flag = FlagDeclaration(
-            _checked_name(name), description, owner, group, default, keep_for, _checked_then(then)
+            checked_name(name, of="flag"), description, owner, group, default, keep_for, _checked_then(then)
         )
-        self._declared[name] = flag
+        self._declared = {**self._declared, name: flag}
         self._told.discard(name)
         self._take(self._watch.known)
         return flag
@@ -166,7 +168,9 @@ class Flags:
 
     def _take(self, known: Known) -> None:
         degraded = {
-            name: float(setting.body.get("percent", 100)) for name, setting in known.flags.items()
+            name: float(setting.body["percent"])
+            for name, setting in known.flags.items()
+            if isinstance(setting.body.get("percent"), int | float)
         }
         for flag in self._declared.values():
             self._apply_declaration(flag, degraded)
@@ -183,13 +187,11 @@ class Flags:
             else:
                 degraded.pop(flag.name, None)
 
-    def _register(self, connection: Any) -> None:
+    def _register(self, store: Store) -> None:
         news = {name: flag for name, flag in self._declared.items() if name not in self._told}
         if news:
-            connection.hset(
-                self._declarations_key,
-                mapping={name: json.dumps(_declared(flag)) for name, flag in news.items()},
-            )
+            said = {name: _declared(flag) for name, flag in news.items()}
+            store.run(declare_settings(self._keys.flag_declarations, said))
             self._told.update(news)
 
 
@@ -211,14 +213,6 @@ def _declared(flag: FlagDeclaration) -> Mapping[str, Any]:
         "group": flag.group,
         "default": flag.default,
     }
-
-
-def _checked_name(name: str) -> str:
-    if not name or len(name) > 200 or not all(each.isprintable() and each != " " for each in name):
-        raise InvalidInput(
-            name="flag", value=name, accepted="a name without spaces such as search.autocomplete"
-        )
-    return name
 
 
 def _checked_then(then: WhenStale | str) -> WhenStale:

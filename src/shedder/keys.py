@@ -129,11 +129,6 @@ class Keys:
         return self._key("limit-hits")
 
     @property
-    def limit_windows(self) -> str:
-        """What the keys of the limits' own windows begin with."""
-        return self._key("limit-window")
-
-    @property
     def settings_version(self) -> str:
         """String: grows with each change of a flag or a limit."""
         return self._key("settings-version")
@@ -142,6 +137,14 @@ class Keys:
     def settings_channel(self) -> str:
         """Channel: tells that a flag or a limit was changed."""
         return self._key("settings-changed")
+
+    def limit_window(self, counter: str) -> str:
+        """List: when the hits were that count; `counter` is a limit, or a limit and a key."""
+        return self._key("limit-window", counter)
+
+    def limit_longest(self, counter: str) -> str:
+        """String: the longest period of a limit that was in force lately; expires with its hits."""
+        return self._key("limit-longest", counter)
 
     def operation(self, identifier: str) -> str:
         """Hash: last step of one operation and what it returned; expires after an hour."""
@@ -179,6 +182,14 @@ class Keys:
     def drain(self, order: str, lane: str) -> str:
         """Hash: token bucket and counts of a drain."""
         return self._key("drain", order, lane)
+
+    def running(self, order: str) -> str:
+        """Sorted set: claims that run under a limit of what runs at once -> ms when forgotten."""
+        return self._key("running", order)
+
+    def limit_bucket(self, order: str) -> str:
+        """Hash: token bucket of a limit on starts, one for all lanes of its target."""
+        return self._key("limit-bucket", order)
 
     def skipped(self, order: str, lane: str) -> str:
         """List: the first jobs that a drain skipped, each with its cause."""

@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import json
 import logging
-import threading
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -17,8 +14,12 @@ from enum import Enum
 from typing import Any, ParamSpec, TypeVar, cast
 
 from shedder.errors import InvalidInput, LimitExceeded
+from shedder.keys import Keys
 from shedder.limit_windows import LimitUnavailable, LocalWindows, SharedWindows, StableItem, item_of
 from shedder.rates import Rate
+from shedder.setting_records import Setting
+from shedder.settings import checked_name, declare_settings
+from shedder.store import Store
 from shedder.watch import Known, SettingsWatch
 
 P = ParamSpec("P")
@@ -28,6 +29,9 @@ logger = logging.getLogger("shedder.limits")
 
 AWAY_SECONDS = 1.0
 """After Redis did not answer, hits are decided without it for so long."""
+
+LARGEST_COST = 10_000
+"""More at once would hold the server for longer than 5 ms."""
 
 
 class WithoutRedis(str, Enum):
@@ -71,22 +75,17 @@ class Limits:
     a dictionary. An operator's setting beats the default for as long as it is in force.
     """
 
-    def __init__(
-        self, watch: SettingsWatch, shared: SharedWindows, declarations_key: str, hits_key: str
-    ) -> None:
+    def __init__(self, watch: SettingsWatch, shared: SharedWindows, keys: Keys) -> None:
         self._watch = watch
         self._shared = shared
-        self._declarations_key = declarations_key
-        self._hits_key = hits_key
+        self._keys = keys
         self._local = LocalWindows()
         self._declared: dict[str, LimitDeclaration] = {}
         self._told: set[str] = set()
         self._rules: dict[str, _Rule] = {}
-        self._counts: Counter[str] = Counter()
-        self._counting = threading.Lock()
         self._away_until = 0.0
         watch.listen(self._take)
-        watch.do_each_round(self._report)
+        watch.do_each_round(self._register)
 
     def declare(
         self,
@@ -100,11 +99,13 @@ class Limits:
         """Say what a limit is, on a calm day.
 
         Raises:
-            InvalidInput: the rate cannot be read, or `without_redis` is none of open, closed, local.
+            InvalidInput: the name has spaces, the rate cannot be read, or `without_redis` is none of
+                open, closed, local.
         """
+        checked_name(name, of="limit")
         rate = Rate.parse(default) if isinstance(default, str) else default
         limit = LimitDeclaration(name, rate, _checked(without_redis), description, owner)
-        self._declared[name] = limit
+        self._declared = {**self._declared, name: limit}
         self._told.discard(name)
         self._take(self._watch.known)
         return limit
@@ -113,6 +114,9 @@ class Limits:
         """Whether `cost` more are within the limit `name` for `key`; they count when they are.
 
         All or nothing: more than is left counts nothing.
+
+        Raises:
+            InvalidInput: `cost` is not within 1 to 10,000 (and the limit is on).
         """
         if not self._watch.is_awake:
             self._watch.wake()
@@ -202,22 +206,22 @@ class Limits:
         return (self._rules.get(f"{name} {key}") if key else None) or self._rules.get(name)
 
     def _decide(self, rule: _Rule, name: str, key: str, cost: int) -> bool:
-        is_within = self._ask(rule, name, key, cost)
-        with self._counting:
-            self._counts[f"{name}:{'hits' if is_within else 'refusals'}"] += cost
-        return is_within or rule.is_shadow
-
-    def _ask(self, rule: _Rule, name: str, key: str, cost: int) -> bool:
+        if not 1 <= cost <= LARGEST_COST:
+            raise InvalidInput(name="cost", value=cost, accepted=f"1 to {LARGEST_COST}")
         if time.monotonic() >= self._away_until:
             try:
                 is_within = self._shared.hit(name, key, rule.item, cost)
             except LimitUnavailable as error:
                 self._note_away(error)
             else:
-                self._note_back()
-                return is_within
+                if self._away_until:
+                    self._note_back()
+                return is_within or rule.is_shadow
+        return rule.is_shadow or self._decide_alone(rule, name, key, cost)
+
+    def _decide_alone(self, rule: _Rule, name: str, key: str, cost: int) -> bool:
         if rule.without_redis is WithoutRedis.LOCAL:
-            return self._local.hit(name, key, rule.item, cost)
+            return self._local.hit(name, key, rule.item.shared_by(self._watch.processes), cost)
         return rule.without_redis is WithoutRedis.OPEN
 
     def _retry_after(self, name: str, key: str) -> float:
@@ -235,9 +239,8 @@ class Limits:
         self._away_until = time.monotonic() + AWAY_SECONDS
 
     def _note_back(self) -> None:
-        if self._away_until:
-            logger.warning("limits are decided with Redis again")
-            self._away_until = 0.0
+        logger.warning("limits are decided with Redis again")
+        self._away_until = 0.0
 
     def _take(self, known: Known) -> None:
         rules = {
@@ -246,27 +249,27 @@ class Limits:
             if limit.default is not None
         }
         for name, setting in known.limits.items():
-            declared = self._declared.get(name.partition(" ")[0])
-            rules[name] = _Rule(
-                item_of(Rate.parse(str(setting.body["rate"]))),
-                declared.without_redis if declared else WithoutRedis.OPEN,
-                is_shadow=bool(setting.body.get("shadow", False)),
-            )
+            rule = self._rule_of(name, setting)
+            if rule is not None:
+                rules[name] = rule
         self._rules = rules
 
-    def _report(self, connection: Any) -> None:
-        with self._counting:
-            counts, self._counts = self._counts, Counter()
-        news = [limit for name, limit in self._declared.items() if name not in self._told]
-        if not counts and not news:
-            return
-        with connection.pipeline(transaction=False) as pipeline:
-            for field, count in counts.items():
-                pipeline.hincrby(self._hits_key, field, count)
-            for limit in news:
-                pipeline.hset(self._declarations_key, limit.name, json.dumps(_declared(limit)))
-            pipeline.execute()
-        self._told.update(limit.name for limit in news)
+    def _rule_of(self, name: str, setting: Setting) -> _Rule | None:
+        declared = self._declared.get(name.partition(" ")[0])
+        without_redis = declared.without_redis if declared else WithoutRedis.OPEN
+        try:
+            rate = Rate.parse(str(setting.body.get("rate")))
+        except InvalidInput as error:
+            logger.warning("the setting of the limit %s is not obeyed: %s", name, error)
+            return None
+        return _Rule(item_of(rate), without_redis, is_shadow=bool(setting.body.get("shadow")))
+
+    def _register(self, store: Store) -> None:
+        news = {name: limit for name, limit in self._declared.items() if name not in self._told}
+        if news:
+            said = {name: _declared(limit) for name, limit in news.items()}
+            store.run(declare_settings(self._keys.limit_declarations, said))
+            self._told.update(news)
 
 
 def _declared(limit: LimitDeclaration) -> dict[str, Any]:

@@ -12,6 +12,10 @@ SLOWEST_PER_SECOND = 1e-9
 FASTEST_PER_SECOND = 1e9
 
 
+BURST_SECONDS = 0.1
+"""So much of a rate may start at once after a time in which no worker was free."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rate:
     """So many things in so much time; always positive and finite.
@@ -96,3 +100,8 @@ def _accepted(amount: float | None = None) -> str:
 def _plain(number: float) -> str:
     # Without an exponent and without a ".0", which repr() would give.
     return format(Decimal(repr(float(number))).normalize(), "f")
+
+
+def burst_of(rate: Rate) -> float:
+    """How many jobs may start at once under `rate`: one, or what it allows in a tenth of a second."""
+    return max(1.0, rate.per_second * BURST_SECONDS)

@@ -9,6 +9,15 @@ from typing import Any
 
 from shedder.rates import Rate
 from shedder.selection import Selection
+from shedder.setting_records import FlagState, LimitState
+
+
+_CAN_UNDO = frozenset(
+    {
+        "pause", "resume", "divert", "drain",
+        "flag degrade", "flag restore", "limit set", "limit clear",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,9 @@ class Divert:
         drain: The drain under way, if there is one.
         is_scanning: Its first pass through the waiting jobs is not finished.
         is_restoring: Its backlog is on the way back into the lane.
+        is_limit: It is a limit on starts: what it takes starts at its rate, from its backlog.
+        most: As a limit, at most so many of its jobs run at once; None without such a bound.
+        until: As a limit, when it ends by itself; None when somebody must end it.
     """
 
     lane: str
@@ -72,6 +84,9 @@ class Divert:
     drain: Drain | None = None
     is_scanning: bool = False
     is_restoring: bool = False
+    is_limit: bool = False
+    most: int | None = None
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,14 +390,15 @@ class Event:
         id: Its id; ids grow with time.
         at: When it happened (server's clock, UTC).
         verb: What happened: `pause`, `resume`, `pause expired`, `divert`, `scan`, `drain`,
-            `drain stopped`, `drained`, `restore`.
+            `drain stopped`, `drained`, `restore`, `flag degrade`, `flag restore`, `limit set`,
+            `limit clear`.
         by: Who did it.
         why: For which reason.
         lanes: Names of the lanes concerned.
         order: Id of the divert concerned, if there is one.
         undoes: Id of the event that this one undid, if it did.
-        before: What stood before, by lane.
-        after: What stands after, by lane.
+        before: What stood before, by lane, flag or limit.
+        after: What stands after, by lane, flag or limit.
         details: What else the event says, such as a rate or a selection.
     """
 
@@ -401,7 +417,7 @@ class Event:
     @property
     def can_undo(self) -> bool:
         """Whether `undo` knows a way back."""
-        return self.verb in ("pause", "resume", "divert", "drain")
+        return self.verb in ("pause", "resume", "divert", "drain", "limit start")
 
 
 @dataclass(frozen=True, slots=True)
@@ -455,6 +471,8 @@ class Status:
         memory_used: Share of the server's memory limit in use, 0 to 1; None without a limit.
         is_suspended: RQ's own suspend is on.
         warnings: What concerns the whole server, one sentence each.
+        flags: Flags that are degraded.
+        limits: Limits that an operator set.
     """
 
     at: datetime
@@ -462,6 +480,8 @@ class Status:
     memory_used: float | None = None
     is_suspended: bool = False
     warnings: tuple[str, ...] = ()
+    flags: tuple[FlagState, ...] = ()
+    limits: tuple[LimitState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,41 +2,45 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from shedder.errors import RecordUnreadable
+from shedder.errors import CannotUndo, InvalidInput, NothingMatched, RecordUnreadable
 from shedder.journal import event_head
 from shedder.keys import Keys
-from shedder.records import Cause
-from shedder.store import Command
-from shedder.stored import RECORD_VERSION, text_of, time_from_ms
+from shedder.records import Cause, Event
+from shedder.setting_records import Setting
+from shedder.store import Command, Store
+from shedder.stored import (
+    RECORD_VERSION,
+    ms_from_time,
+    server_time,
+    text_of,
+    time_from_ms,
+)
 
 _FRAME = frozenset({"v", "by", "why", "since", "until"})
 
+LONGEST_NAME = 200
+
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """What an operator set.
+class Change:
+    """A setting to be written or ended.
 
     Attributes:
         name: Of the flag or the limit.
-        by: Who set it.
-        why: For which reason.
-        since: Since when (server's clock, UTC).
-        until: When it ends by itself; None when somebody must end it.
-        body: What it says, such as a percentage or a rate.
+        body: What it says; None to end it.
+        expires_in: After how long it ends by itself; None when somebody must end it.
     """
 
     name: str
-    by: str
-    why: str
-    since: datetime
-    until: datetime | None = None
-    body: Mapping[str, Any] = field(default_factory=dict)
+    body: Mapping[str, Any] | None = None
+    expires_in: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,51 +57,63 @@ class SettingsChanged:
     event: str
     at: datetime
     names: tuple[str, ...]
-    replaced: Mapping[str, Setting]
+    replaced: Mapping[str, Setting] = field(default_factory=dict)
 
 
-def set_settings(
+def change_settings(
     keys: Keys,
     settings: str,
-    names: Sequence[str],
-    body: Mapping[str, Any],
-    cause: Cause,
-    *,
-    verb: str,
-    operation: str,
-    expires_in: timedelta | None = None,
-    undoes: str = "",
-) -> Command[SettingsChanged]:
-    """Write the same `body` for all `names` into the hash `settings`."""
-    duration = int(expires_in.total_seconds() * 1000) if expires_in else 0
-    head = event_head(verb, cause, (), undoes=undoes, names=list(names), **body)
-    record = json.dumps({**body, "by": cause.by, "why": cause.why})
-    return Command(
-        "set_settings",
-        (settings, keys.settings_version, keys.events, keys.operation(operation)),
-        ("set", head, keys.settings_channel, duration, record, *names),
-        lambda reply: _changed(reply, tuple(names)),
-    )
-
-
-def clear_settings(
-    keys: Keys,
-    settings: str,
-    names: Sequence[str],
+    changes: Sequence[Change],
     cause: Cause,
     *,
     verb: str,
     operation: str,
     undoes: str = "",
+    **details: Any,
 ) -> Command[SettingsChanged]:
-    """End the settings of `names` in the hash `settings`."""
-    head = event_head(verb, cause, (), undoes=undoes, names=list(names))
+    """Carry out `changes` of the hash `settings`, all in one step with one event."""
+    names = tuple(change.name for change in changes)
+    head = event_head(verb, cause, (), undoes=undoes, names=list(names), **details)
+    said = [part for change in changes for part in _arguments(change, cause)]
     return Command(
-        "clear_settings",
+        "change_settings",
         (settings, keys.settings_version, keys.events, keys.operation(operation)),
-        ("clear", head, keys.settings_channel, *names),
-        lambda reply: _changed(reply, tuple(names)),
+        ("change", head, keys.settings_channel, *said),
+        lambda reply: _changed(reply, names),
     )
+
+
+def declare_settings(
+    declarations: str, declared: Mapping[str, Mapping[str, Any]]
+) -> Command[int]:
+    """Note what an application's code says of its flags or limits; at least one."""
+    said = [part for name, each in declared.items() for part in (name, json.dumps(each))]
+    return Command("declare_settings", (declarations,), tuple(said), int)
+
+
+def checked_name(name: str, *, of: str) -> str:
+    """`name`, if a flag or a limit can be called so.
+
+    Raises:
+        InvalidInput: it is empty, too long, or has spaces or control characters.
+    """
+    is_plain = all(each.isprintable() and not each.isspace() for each in name)
+    if not name or len(name) > LONGEST_NAME or not is_plain:
+        accepted = f"a name without spaces of at most {LONGEST_NAME} letters, such as search.hints"
+        raise InvalidInput(name=of, value=name, accepted=accepted)
+    return name
+
+
+def check_known(name: str, known: Collection[str], *, of: str) -> None:
+    """Refuse a name that nobody has declared.
+
+    Raises:
+        NothingMatched: it is none of `known`; the error has the nearest first.
+    """
+    if name not in known:
+        nearest = difflib.get_close_matches(name, known, n=3) or sorted(known)
+        hint = "" if known else " (no process that declares one has been seen)"
+        raise NothingMatched(f"the {of} {name}{hint}", found=tuple(nearest))
 
 
 def setting_from(name: str, text: bytes | str) -> Setting:
@@ -123,9 +139,85 @@ def setting_from(name: str, text: bytes | str) -> Setting:
         raise RecordUnreadable(f"of {name}", reason=str(error)) from error
 
 
+def settings_from(records: Mapping[bytes, bytes], now_ms: float) -> dict[str, Setting]:
+    """The settings in force, by name; one that cannot be read is told as by nobody, not hidden."""
+    found = {text_of(name): _setting_or_note(text_of(name), text) for name, text in records.items()}
+    return {name: each for name, each in found.items() if is_in_force(each, now_ms)}
+
+
+def is_in_force(setting: Setting, now_ms: float) -> bool:
+    """Whether a setting holds at `now_ms` (milliseconds of the server's clock)."""
+    return setting.until is None or now_ms < ms_from_time(setting.until)
+
+
+def declared_from(records: Mapping[bytes, bytes]) -> dict[str, Mapping[str, Any]]:
+    """What applications' code says, by name; nothing for what cannot be read."""
+    return {text_of(name): _object_or_empty(text) for name, text in records.items()}
+
+
+def way_back(store: Store, settings: str, event: Event) -> tuple[Change, ...]:
+    """The changes that take `event` back.
+
+    Raises:
+        CannotUndo: what it set was changed since, or what stood before would have ended by now.
+    """
+    records = store.read(lambda ask: ask.hmget(settings, list(event.after)))[0]
+    now_ms = server_time(store).timestamp() * 1000
+    found = {name: text for name, text in zip(event.after, records, strict=True) if text}
+    standing = settings_from({name.encode(): text for name, text in found.items()}, now_ms)
+    for name, after in event.after.items():
+        since = ms_from_time(standing[name].since) if name in standing else None
+        if since != after.get("since"):
+            raise CannotUndo(
+                event.id,
+                reason=f"{name} was changed, or has ended, since",
+                try_instead="shedder events",
+            )
+    return tuple(_back(event, name, now_ms) for name in event.after)
+
+
+def _back(event: Event, name: str, now_ms: float) -> Change:
+    before = event.before.get(name) or {}
+    if not before:
+        return Change(name)
+    until = before.get("until")
+    left = None if until is None else timedelta(milliseconds=until - now_ms)
+    if left is not None and left <= timedelta():
+        raise CannotUndo(
+            event.id, reason=f"what stood before on {name} would have ended by now",
+            try_instead="shedder status",
+        )  # fmt: skip
+    return Change(name, {key: value for key, value in before.items() if key not in _FRAME}, left)
+
+
+def _arguments(change: Change, cause: Cause) -> tuple[str, str, int]:
+    if change.body is None:
+        return change.name, "", 0
+    duration = int(change.expires_in.total_seconds() * 1000) if change.expires_in else 0
+    said = json.dumps({**change.body, "by": cause.by, "why": cause.why})
+    return change.name, said, duration
+
+
 def _changed(reply: list[Any], names: tuple[str, ...]) -> SettingsChanged:
     event, at, *previous = reply
     replaced = {
-        name: setting_from(name, text) for name, text in zip(names, previous, strict=True) if text
+        name: _setting_or_note(name, text)
+        for name, text in zip(names, previous, strict=True)
+        if text
     }
     return SettingsChanged(text_of(event), time_from_ms(int(at)), names, replaced)
+
+
+def _setting_or_note(name: str, text: bytes | str) -> Setting:
+    try:
+        return setting_from(name, text)
+    except RecordUnreadable as error:
+        return Setting(name, by="", why=str(error), since=time_from_ms(0))
+
+
+def _object_or_empty(text: bytes | str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

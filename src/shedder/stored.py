@@ -148,7 +148,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _order(lane: str, record: dict[str, Any]) -> StoredOrder:
-    drain = record.get("drain")
+    drain = _a(dict, record.get("drain", {}))
     return StoredOrder(
         divert=Divert(
             lane=lane,
@@ -157,9 +157,13 @@ def _order(lane: str, record: dict[str, Any]) -> StoredOrder:
             why=_text(record, "why"),
             since=time_from_ms(_number(record, "since")),
             selection=Selection.from_record(json.loads(_a(str, record["selection"]))),
-            drain=None if drain is None else _drain(_a(dict, drain)),
+            # a limit of what runs at once has no pace, and so no drain to speak of
+            drain=_drain(drain) if "rate" in drain else None,
             is_scanning=record.get("scanning") is True,
             is_restoring=record.get("restoring") is True,
+            is_limit=record.get("limit") is True,
+            most=int(_number(drain, "most")) if "most" in drain else None,
+            until=None if record.get("until") is None else time_from_ms(_number(record, "until")),
         ),
         **{part: _a(str, record[part]) for part in ("front", "rest", "slot", "bucket", "skipped")},
     )

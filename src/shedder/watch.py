@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import threading
 import time
 import weakref
@@ -21,8 +22,11 @@ import redis.exceptions
 
 from shedder.errors import RecordUnreadable
 from shedder.keys import Keys
-from shedder.settings import Setting, setting_from
-from shedder.stored import ms_from_time, text_of
+from shedder.own_client import own_client
+from shedder.setting_records import Setting
+from shedder.settings import is_in_force, setting_from
+from shedder.store import Store
+from shedder.stored import text_of
 
 logger = logging.getLogger("shedder.settings")
 
@@ -32,7 +36,11 @@ POLL_SECONDS = 1.0
 FIRST_LOAD_SECONDS = 0.1
 """How long the first question of a process waits for Redis before it takes what the code says."""
 
-LONGEST_RETRY_SECONDS = 5.0
+SHORTEST_RETRY_SECONDS = 0.1
+LONGEST_RETRY_SECONDS = 1.0
+
+PATIENCE_SECONDS = 1.0
+"""A Redis that has not answered for so long is away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +62,30 @@ class SettingsWatch:
     """What this process knows of flags and limits, kept fresh by a thread.
 
     Args:
-        connection: The application's client; the thread takes connections from its pool.
+        connection: The application's client; the thread has connections of its own beside it.
         keys: Where the settings are.
+
+    Attributes:
+        known: What was read last.
+        confirmed_at: When Redis last confirmed it (this machine's monotonic clock).
+        processes: How many processes follow the settings, as Redis counted them last; at least 1.
+        is_awake: The thread runs in this process, and its first load is done or given up.
     """
 
     def __init__(self, connection: redis.Redis, keys: Keys) -> None:
-        self._connection = connection
+        self._client = own_client(connection, patience=PATIENCE_SECONDS)
+        self._store = Store(self._client)
         self._keys = keys
         self._listeners: list[Callable[[Known], None]] = []
-        self._chores: list[Callable[[redis.Redis], None]] = []
+        self._chores: list[Callable[[Store], None]] = []
         self.known = Known()
         self.confirmed_at = -float("inf")
-        self._version: bytes | None = None
-        self._server_offset_ms = (time.time() - time.monotonic()) * 1000
+        self.processes = 1
         self.is_awake = False
-        self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
-        self._loaded = threading.Event()
-        self._ended = threading.Event()
+        self._version: bytes | None = None
+        self._server_ahead = time.time() - time.monotonic()
+        self._is_served = True
+        self._forget_thread()
         me = weakref.ref(self)
 
         def after_fork() -> None:
@@ -86,8 +100,8 @@ class SettingsWatch:
         self._listeners.append(listener)
         listener(self.known)
 
-    def do_each_round(self, chore: Callable[[redis.Redis], None]) -> None:
-        """Let the thread do `chore` once a second, such as sending counts."""
+    def do_each_round(self, chore: Callable[[Store], None]) -> None:
+        """Let the thread do `chore` once a second, such as telling what is declared."""
         self._chores.append(chore)
 
     @property
@@ -95,80 +109,103 @@ class SettingsWatch:
         """How long ago Redis confirmed what is known; infinite when it never has."""
         return time.monotonic() - self.confirmed_at
 
-    def server_now(self) -> float:
-        """The server's clock in seconds, as far as this process knows it."""
-        return time.monotonic() + self._server_offset_ms / 1000
+    @property
+    def is_stale(self) -> bool:
+        """Whether what is known is older than it is while Redis answers."""
+        return self.age_seconds > 2 * POLL_SECONDS + PATIENCE_SECONDS
 
     def wake(self) -> None:
         """See to it that the thread runs in this process, and wait a moment for its first load."""
         with self._starting:
-            if not self.is_awake:
-                self._thread = threading.Thread(
-                    target=self._watch, name="shedder-settings", daemon=True
-                )
-                self._thread.start()
-                self.is_awake = True
+            if self._thread is None and not self._start():
+                return
         if self.age_seconds > POLL_SECONDS:
             self._loaded.wait(FIRST_LOAD_SECONDS)
+        self.is_awake = True
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread; the next question starts it again."""
         self._ended.set()
+        thread = self._thread
+        self._forget_thread()
+        if thread is not None:
+            thread.join(2 * PATIENCE_SECONDS)
+        self._client.close()
+
+    def _start(self) -> bool:
+        ended = self._ended
+        thread = threading.Thread(
+            target=self._watch, args=(ended,), name="shedder-settings", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:  # the interpreter ends, or the system has no more threads
+            logger.debug("settings are not followed: %s", error)
+            return False
+        self._thread = thread
+        return True
 
     def _forget_thread(self) -> None:
         # locks and events of the parent may be held by a thread that is not here
         self.is_awake = False
-        self._thread = None
+        self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._loaded = threading.Event()
         self._ended = threading.Event()
 
-    def _watch(self) -> None:
+    def _watch(self, ended: threading.Event) -> None:
         pubsub: Any = None
-        retry = 0.1
-        is_served = True
-        while not self._ended.is_set():
+        retry = SHORTEST_RETRY_SECONDS
+        while not ended.is_set():
             try:
                 if pubsub is None:
-                    pubsub = self._connection.pubsub(ignore_subscribe_messages=True)
-                    pubsub.subscribe(self._keys.settings_channel)
+                    pubsub = self._subscribed()
                 self._refresh()
-                if not is_served:
-                    self._tell()
-                self._do_chores()
-                is_served = self._note_service(was_served=is_served, is_served=True)
-                retry = 0.1
+                retry = SHORTEST_RETRY_SECONDS
                 pubsub.get_message(timeout=POLL_SECONDS)
-            except (redis.exceptions.RedisError, OSError) as error:
-                is_served = self._note_service(was_served=is_served, is_served=False, error=error)
+            except Exception as error:  # noqa: BLE001 - without this thread nobody learns anything
                 _close(pubsub)
                 pubsub = None
-                self._tell()
-                self._ended.wait(retry)
+                self._note_away(error)
+                ended.wait(retry * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
                 retry = min(2 * retry, LONGEST_RETRY_SECONDS)
         _close(pubsub)
 
+    def _subscribed(self) -> Any:
+        pubsub = self._client.pubsub(ignore_subscribe_messages=True)
+        pubsub.subscribe(self._keys.settings_channel)
+        return pubsub
+
     def _refresh(self) -> None:
-        version: Any = self._connection.get(self._keys.settings_version)
+        version, (seconds, microseconds), listening = self._store.read(self._ask_news)
+        self._server_ahead = seconds + microseconds / 1e6 - time.monotonic()
+        self.processes = max(1, sum(int(count) for _, count in listening))
         if version != self._version or not self.known.is_loaded:
             self._load(version)
         self.confirmed_at = time.monotonic()
         self._drop_expired()
+        self._note_back()
         self._loaded.set()
+        for chore in self._chores:
+            chore(self._store)
+
+    def _ask_news(self, ask: Any) -> None:
+        ask.get(self._keys.settings_version)
+        ask.time()
+        ask.pubsub_numsub(self._keys.settings_channel)
+
+    def _ask_all(self, ask: Any) -> None:
+        ask.hgetall(self._keys.flags)
+        ask.hgetall(self._keys.limits)
 
     def _load(self, version: bytes | None) -> None:
-        with self._connection.pipeline(transaction=False) as pipeline:
-            pipeline.time()
-            pipeline.hgetall(self._keys.flags)
-            pipeline.hgetall(self._keys.limits)
-            (seconds, microseconds), flags, limits = pipeline.execute()
-        self._server_offset_ms = seconds * 1000 + microseconds / 1000 - time.monotonic() * 1000
+        flags, limits = self._store.read(self._ask_all)
         self.known = Known(_readable(flags), _readable(limits), is_loaded=True)
         self._version = version
         self._tell()
 
     def _drop_expired(self) -> None:
-        now_ms = time.monotonic() * 1000 + self._server_offset_ms
+        now_ms = (time.monotonic() + self._server_ahead) * 1000
         flags, limits = (_in_force(each, now_ms) for each in (self.known.flags, self.known.limits))
         if len(flags) != len(self.known.flags) or len(limits) != len(self.known.limits):
             self.known = Known(flags, limits, is_loaded=True)
@@ -178,19 +215,19 @@ class SettingsWatch:
         for listener in self._listeners:
             listener(self.known)
 
-    def _do_chores(self) -> None:
-        for chore in self._chores:
-            chore(self._connection)
-
-    def _note_service(
-        self, *, was_served: bool, is_served: bool, error: Exception | None = None
-    ) -> bool:
+    def _note_away(self, error: Exception) -> None:
         # once for each change of state, not once for each attempt
-        if was_served and not is_served:
+        if self._is_served:
             logger.warning("settings of flags and limits are not confirmed any more: %s", error)
-        elif is_served and not was_served:
+        self._is_served = False
+        self._drop_expired()
+        self._tell()
+
+    def _note_back(self) -> None:
+        if not self._is_served:
             logger.warning("settings of flags and limits are confirmed again")
-        return is_served
+            self._is_served = True
+            self._tell()
 
 
 def _close(pubsub: Any) -> None:
@@ -212,8 +249,4 @@ def _readable(records: Mapping[bytes, bytes]) -> dict[str, Setting]:
 
 
 def _in_force(settings: Mapping[str, Setting], now_ms: float) -> dict[str, Setting]:
-    return {
-        name: setting
-        for name, setting in settings.items()
-        if setting.until is None or now_ms < ms_from_time(setting.until)
-    }
+    return {name: each for name, each in settings.items() if is_in_force(each, now_ms)}

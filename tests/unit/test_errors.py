@@ -13,6 +13,7 @@ from shedder.errors import (
     ConditionNotMet,
     EventNotFound,
     InvalidInput,
+    LimitExceeded,
     NothingMatched,
     RecordUnreadable,
     RedisUnreachable,
@@ -38,6 +39,11 @@ EXAMPLES: list[tuple[ShedderError, int, str]] = [
         ConditionNotMet("mail holds more than 1000 jobs", found="12"),
         3,
         "condition not met: mail holds more than 1000 jobs; found 12",
+    ),
+    (
+        LimitExceeded("reports", key="acme", retry_after=2.5),
+        3,
+        "the limit reports is reached for acme; try again in 2.5 s",
     ),
     (
         CannotUndo("17-0", reason="the backlog was drained", try_instead="a new divert"),

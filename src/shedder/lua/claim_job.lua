@@ -21,7 +21,7 @@
 --   job_prefix, executions_prefix, limit_prefix, list_prefix   RQ's key prefixes
 --   then for each lane: its name
 -- RETURNS
---   {'claimed', number of the lane, claim, id of the job, 1 when a divert could not be decided here, hash of the job as a flat list}
+--   {'claimed', number of the lane, claim, id of the job, 1 when a divert could not be decided here, hash of the job as a flat list, set of what runs under a limit or ''}
 --   {'empty', ms after which a drain has its next token, 0 when none waits for one, 1 when the upkeep is due}
 --   {'again'}      the limit was reached, there may be more
 --   {'suspended'}  RQ's own suspend is on
@@ -78,15 +78,16 @@ local function drop(lane, cause)
   redis.call('HINCRBY', meters, lane.name .. ':dropped:' .. cause, 1)
 end
 
-local function claim(index, lane, id, order, undecided, flat)
+local function claim(index, lane, id, order, undecided, flat, fields)
   local number = redis.call('HINCRBY', meters, 'claims', 1)
-  local member = pack_claim(worker, lane, id, math.floor(now), order, number)
+  local member = pack_claim(worker, lane, id, math.floor(now), order and order.id or '', number)
+  if order then note_running(order, member, now, fields.timeout) end
   redis.call('ZADD', claims, now, member)
   -- one push of a producer that rings no bell may have been many jobs: wake the next worker
   if redis.call('LLEN', lane.bell) == 0 and redis.call('EXISTS', lane.list) == 1 then
     redis.call('RPUSH', lane.bell, '1')
   end
-  return {'claimed', index, member, id, undecided and 1 or 0, flat}
+  return {'claimed', index, member, id, undecided and 1 or 0, flat, order and order.running or ''}
 end
 
 -- why a job cannot run, or nil
@@ -131,7 +132,7 @@ local function from_lane(index, lane, orders)
         redis.call('RPUSH', order.rest, id)
         free_slot(rq, now, id, fields.rate_limit_key, fields.rate_limit_concurrency)
       elseif take_slot(rq, now, id, fields.rate_limit_key, fields.rate_limit_concurrency) then
-        return claim(index, lane, id, '', undecided, flat)
+        return claim(index, lane, id, nil, undecided, flat)
       else
         wait_for_slot(rq, now, id, fields.rate_limit_key)
       end
@@ -176,7 +177,15 @@ local function next_of_backlog(order)
   return redis.call('LPOP', order.front) or redis.call('LPOP', order.rest)
 end
 
+-- The divert that takes a job which a limit would let start.
+local function divert_before(order, orders, fields)
+  if not order.limit then return nil, false end
+  return order_for(diverts_of(orders), function_of(fields.shedder, fields.created_at), nil,
+    age_ms(fields.enqueued_at, now))
+end
+
 local function from_backlog(index, lane, orders, order)
+  if is_full(order, now) then return nil end
   local tokens = settle(order, now)
   if tokens < 1 then
     if backlog_length(order) > 0 or not order.drain.stay then
@@ -196,27 +205,45 @@ local function from_backlog(index, lane, orders, order)
     looked_at = looked_at + 1
     local flat, fields = read_job(id)
     local cause = obstacle(id, flat, fields)
+    local divert, undecided = divert_before(order, orders, fields)
     if cause then
       note_skipped(order, id, cause)
+    elseif divert then
+      redis.call('RPUSH', divert.rest, id)
+      free_slot(rq, now, id, fields.rate_limit_key, fields.rate_limit_concurrency)
     elseif not take_slot(rq, now, id, fields.rate_limit_key, fields.rate_limit_concurrency) then
       redis.call('RPUSH', order.slot, id)
     else
       store_tokens(order, tokens - 1, now)
       redis.call('HINCRBY', order.bucket, 'released', 1)
-      return claim(index, lane, id, order.id, false, flat)
+      return claim(index, lane, id, order, undecided, flat, fields)
     end
   end
   return {'again'}
 end
 
+-- A limit whose time is over takes nothing more, and its jobs go back, oldest first.
+local function end_expired_limits(lane, orders)
+  local is_changed = false
+  for _, order in ipairs(orders) do
+    if order['until'] and now >= order['until'] and not order.restoring then
+      order.restoring, order.scanning, order.drain, is_changed = true, nil, nil, true
+    end
+  end
+  if is_changed then write_orders(diverts, lane.name, orders) end
+end
+
 local function from_controlled_lane(index, lane, orders)
+  end_expired_limits(lane, orders)
   local whole = whole_order(orders)
   if whole then sweep(lane, whole) end
   if looked_at >= limit then return {'again'} end
+  local stopping = whole_order(diverts_of(orders))
+  local is_stopped = stopping and not stopping.drain
   -- a copy, because an order that ends leaves the list
   local standing = {unpack(orders)}
   for _, order in ipairs(standing) do
-    if order.drain then
+    if order.drain and not (order.limit and is_stopped) then
       local result = from_backlog(index, lane, orders, order)
       if result then return result end
     end

@@ -1,17 +1,20 @@
 #!lua flags=allow-oom
 -- Set a divert on lanes. A divert of everything moves each whole lane here, by renaming.
 --
--- A lane that has an order with the same selection keeps that order: a drain of it stops.
+-- A lane that has an order with the same selection keeps that order: a drain of it stops. With
+-- `terms` it is a limit: an order that drains from the beginning, and stays.
 --
 -- KEYS
 --   diverts, events, operation   see docs/reference/keys.md
---   then for each lane: list, kept, parked, bell, front, rest, slot, bucket, skipped
+--   then for each lane: list, kept, parked, bell, front, rest, slot, bucket, skipped, running
 -- ARGV
 --   step       of the operation
 --   head       JSON: what the event says
 --   order      id of the order
 --   by, why    who and for which reason
 --   selection  JSON: what the order takes, {} for everything
+--   terms      JSON: rate (jobs per ms) and burst, most (jobs that run at once); '' for a divert
+--   duration   ms until a limit ends by itself, 0 for never
 --   then for each lane: its name
 -- RETURNS
 --   {event, ms of the server's clock, then for each lane: id of the order in force there, jobs moved now, jobs of the lane left to scan}
@@ -20,9 +23,11 @@
 -- include lib/operation.lua
 -- include lib/controls.lua
 -- include lib/lane.lua
+-- include lib/drain.lua
 local diverts, events, operation = KEYS[1], KEYS[2], KEYS[3]
 local step, head, identifier, by, why, selection = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local lanes = lanes_from(KEYS, 4, ARGV, 7, 9)
+local terms, duration = ARGV[7], tonumber(ARGV[8])
+local lanes = lanes_from(KEYS, 4, ARGV, 9, 10)
 
 local replayed = recall(operation, step)
 if replayed then return replayed end
@@ -32,7 +37,8 @@ local whole = selection == '{}'
 
 local function same_order(orders)
   for _, order in ipairs(orders) do
-    if order.selection == selection and not order.restoring then return order end
+    local is_same_kind = (order.limit or false) == (terms ~= '')
+    if order.selection == selection and is_same_kind and not order.restoring then return order end
   end
   return nil
 end
@@ -41,7 +47,7 @@ local function new_order(lane)
   return {
     v = RECORD_VERSION, id = identifier, by = by, why = why, since = now, whole = whole,
     selection = selection, select = decode(selection), scanning = not whole, front = lane.more[1],
-    rest = lane.more[2], slot = lane.more[3], bucket = lane.more[4], skipped = lane.more[5],
+    rest = lane.more[2], slot = lane.more[3], bucket = lane.more[4], skipped = lane.more[5], running = lane.more[6],
   }
 end
 
@@ -53,13 +59,37 @@ local function move(source, target)
   return redis.call('LLEN', target)
 end
 
-local function move_whole(lane, order)
+-- What waits under a limit is older than the rest of its lane.
+local function move_limited(orders, order)
   local moved = 0
-  if redis.call('EXISTS', order.rest) == 0 then moved = move(lane.kept, order.front) end
+  for _, limit in ipairs(orders) do
+    if limit.limit and not limit.restoring then
+      moved = moved + move(limit.front, order.front)
+      if redis.call('EXISTS', limit.front) == 0 then moved = moved + move(limit.rest, order.rest) end
+    end
+  end
+  return moved
+end
+
+local function move_whole(lane, orders, order)
+  local moved = terms == '' and move_limited(orders, order) or 0
+  if redis.call('EXISTS', order.rest) == 0 then moved = moved + move(lane.kept, order.front) end
   if redis.call('EXISTS', lane.kept) == 1 then return moved end
   moved = moved + move(lane.parked, order.rest)
   if redis.call('EXISTS', lane.parked) == 1 then return moved end
   return moved + move(lane.list, order.rest)
+end
+
+-- A change of a limit's rate gives no tokens away: the bucket is settled at the old one first.
+local function set_terms(order)
+  local tokens = order.drain and settle(order, now) or 0
+  order.drain = nil
+  if terms == '' then return end
+  local drain = cjson.decode(terms)
+  drain.stay, drain.by, drain.why, drain.since = true, by, why, now
+  order.limit, order.drain = true, drain
+  if duration > 0 then order['until'] = now + duration else order['until'] = nil end
+  store_tokens(order, math.min(tokens, drain.burst or 0), now)
 end
 
 local function divert(lane)
@@ -71,10 +101,10 @@ local function divert(lane)
     order = new_order(lane)
     orders[#orders + 1] = order
   end
-  order.drain = nil
+  set_terms(order)
   order.scanning = not whole and waiting_in(lane) > 0
   local backlog = backlog_length(order)
-  local moved = whole and move_whole(lane, order) or 0
+  local moved = whole and move_whole(lane, orders, order) or 0
   write_orders(diverts, lane.name, orders)
   local waiting = waiting_in(lane)
   before[lane.name] = {diverted = known, draining = was_draining, backlog = backlog,

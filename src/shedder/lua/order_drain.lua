@@ -58,7 +58,7 @@ if unreadable then return redis.error_reply('UNREADABLE ' .. unreadable) end
 for _, lane in ipairs(lanes) do
   local orders = read_orders(diverts, lane.name)
   for _, order in ipairs(orders or {}) do
-    if (only == '' or only == order.id) and not order.restoring then drain(lane, order) end
+    if (only == '' or only == order.id) and not order.restoring and not order.limit then drain(lane, order) end
   end
   if orders then
     write_orders(diverts, lane.name, orders)

@@ -50,6 +50,7 @@ local status = fields[1]
 
 local function drop(cause)
   redis.call('ZREM', claims, member)
+  forget_running(find_order(read_orders(diverts, claim.lane.name), claim.order), member)
   redis.call('HINCRBY', meters, claim.lane.name .. ':dropped:' .. cause, 1)
   return {'dropped', cause}
 end
@@ -60,8 +61,9 @@ local function is_twin()
 end
 
 -- Behind the backlog what arrived after the divert; in front of it what was in hand before.
-local function divert_to(order)
+local function divert_to(order, own)
   redis.call('ZREM', claims, member)
+  forget_running(own, member)
   local end_of_backlog = claim.claimed_at <= order.since and 'LPUSH' or 'RPUSH'
   redis.call(end_of_backlog, end_of_backlog == 'LPUSH' and order.front or order.rest, claim.id)
   free_slot(rq, now, claim.id, fields[4], fields[5])
@@ -92,10 +94,12 @@ if mode == 'start' and pause_in_force(redis.call('HGET', pauses, claim.lane.name
   return {'paused'}
 end
 local orders = read_orders(diverts, claim.lane.name)
-if orders and claim.order == '' then
+local own = find_order(orders, claim.order)
+if orders and own and own.limit then orders = diverts_of(orders) end
+if orders and (claim.order == '' or (own and own.limit)) then
   local known = name ~= '' and name or nil
   local order = order_for(orders, known or '', decode(meta) or {}, age_ms(fields[3], now))
-  if order then return divert_to(order) end
+  if order then return divert_to(order, own) end
 end
 if mode ~= 'start' then return {'kept'} end
 

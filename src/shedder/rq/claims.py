@@ -33,6 +33,7 @@ class Claimed:
         token: The claim, which fences: whoever holds another one has lost the job.
         job_id: The job's id.
         is_undecided: A divert of this lane depends on what only the job's data tells.
+        running: Key of the set of what runs under a limit; empty when there is none.
         fields: The job's hash.
     """
 
@@ -40,6 +41,7 @@ class Claimed:
     token: bytes
     job_id: str
     is_undecided: bool
+    running: str
     fields: dict[bytes, bytes]
 
 
@@ -52,12 +54,14 @@ class HeldClaim:
         job_id: The job's id.
         lane: Name of the lane it came from.
         crashes: How many processes died with this job in hand before it started.
+        running: Key of the set of what runs under a limit; empty when there is none.
     """
 
     token: bytes
     job_id: str
     lane: str
     crashes: int = 0
+    running: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +175,11 @@ def _gate(
 def _claimed(reply: list[Any], lanes: tuple[str, ...]) -> Claimed | NothingClaimed:
     state = _text(reply[0])
     if state == "claimed":
-        _, number, token, job_id, undecided, flat = reply
+        _, number, token, job_id, undecided, flat, running = reply
         fields = dict(zip(flat[::2], flat[1::2], strict=True))
-        return Claimed(lanes[number - 1], token, _text(job_id), bool(undecided), fields)
+        return Claimed(
+            lanes[number - 1], token, _text(job_id), bool(undecided), _text(running), fields
+        )
     if state == "empty":
         return NothingClaimed(wait_ms=int(reply[1]), is_upkeep_due=bool(reply[2]))
     return NothingClaimed(is_again=state == "again", is_suspended=state == "suspended")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
-from shedder.backlog import Undecided, divert_lanes, free_slot, scan_lane
+from shedder.backlog import LimitTerms, Undecided, divert_lanes, free_slot, scan_lane
 from shedder.keys import Keys
 from shedder.lanes import Lane
 from shedder.records import Cause, DivertedLane, DivertReceipt
@@ -32,10 +32,11 @@ def divert(
     cause: Cause,
     *,
     order: str,
+    terms: LimitTerms | None = None,
     on_progress: Progress | None = None,
 ) -> DivertReceipt:
-    """Set a divert on `lanes` and move what waits in them already."""
-    done = store.run(divert_lanes(keys, lanes, selection, cause, order=order))
+    """Set a divert (with `terms` a limit) on `lanes` and move what waits in them already."""
+    done = store.run(divert_lanes(keys, lanes, selection, cause, order=order, terms=terms))
     diverted = tuple(DivertedLane(*lane) for lane in done.lanes)
     if selection.is_whole:
         free_slots(store, keys, [lane.lane for lane in diverted])

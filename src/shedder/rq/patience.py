@@ -2,7 +2,7 @@
 
 RQ's worker exits at the first such reply, wherever it meets it, and takes what it has in hand with
 it. Ours talks through a client that waits and tries again. A command whose reply was lost may so be
-carried out twice: an id that is pushed twice runs once (the claim and the gate see its status).
+carried out twice. That is so with redis-py's own retries too, and the scripts are made for it.
 """
 
 from __future__ import annotations
@@ -11,11 +11,15 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from itertools import count
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import redis
 import redis.client
 import redis.exceptions
+
+from shedder.rq.layout import rq_keys
 
 T = TypeVar("T")
 
@@ -23,6 +27,11 @@ logger = logging.getLogger("shedder.worker")
 
 FIRST_WAIT_SECONDS = 0.05
 LONGEST_WAIT_SECONDS = 2.0
+
+MARK_SECONDS = 120
+"""So long an outage may last before a push whose reply it took is made again."""
+
+_PUSHES = ("RPUSH", "LPUSH")
 
 _PASSING = (
     "BUSY",
@@ -102,31 +111,54 @@ class Patience:
 
 
 class PatientPipeline(redis.client.Pipeline):
-    """A pipeline that is sent again when Redis could not serve it."""
+    """A pipeline that is sent again when Redis could not serve it.
+
+    A transaction that pushes leaves a mark, by which one whose reply was lost is known: pushed a
+    second time, after another worker has started the job, the job would run twice.
+    """
 
     patience: Patience
+    client: PatientRedis
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:
-        """The replies to all commands on the pipeline."""
-        if self.watching:
-            return self._execute_watched(raise_on_error)
+        """The replies to all commands on the pipeline; None for each when they were lost."""
+        mark = self._leave_mark()
+        run = self._execute_watched if self.watching else self._execute_again
+        replies = run(raise_on_error, mark)
+        return replies[:-1] if mark else replies
+
+    def _leave_mark(self) -> str:
+        is_transaction = self.transaction or self.explicit_transaction
+        if not is_transaction or not any(args[0] in _PUSHES for args, _ in self.command_stack):
+            return ""
+        mark = rq_keys().operation(uuid4().hex)
+        self.set(mark, 1, ex=MARK_SECONDS)
+        return mark
+
+    def _execute_again(self, raise_on_error: bool, mark: str) -> list[Any]:
         stack, is_transaction = list(self.command_stack), self.explicit_transaction
         scripts = set(self.scripts)
+        failures = count()
 
         def attempt() -> list[Any]:
+            if next(failures) and mark and self.client.exists(mark):
+                return [None] * len(stack)
             self.command_stack, self.explicit_transaction = list(stack), is_transaction
             self.scripts = set(scripts)  # a server that restarted knows none of them
             return super(PatientPipeline, self).execute(raise_on_error)
 
         return self.patience.run(attempt)
 
-    def _execute_watched(self, raise_on_error: bool) -> list[Any]:
+    def _execute_watched(self, raise_on_error: bool, mark: str) -> list[Any]:
         # what was read under WATCH cannot be read again here: RQ starts over at a WatchError
+        size = len(self.command_stack)
         try:
             return super().execute(raise_on_error)
         except redis.exceptions.RedisError as error:
             if not is_passing(error):
                 raise
+            if mark and self.client.exists(mark):
+                return [None] * size
             time.sleep(FIRST_WAIT_SECONDS)
             raise redis.exceptions.WatchError(str(error)) from error
 
@@ -159,7 +191,7 @@ class PatientRedis(redis.Redis):
         pipeline = PatientPipeline(
             self.connection_pool, self.response_callbacks, transaction, shard_hint
         )
-        pipeline.patience = self.patience
+        pipeline.patience, pipeline.client = self.patience, self
         return pipeline
 
 

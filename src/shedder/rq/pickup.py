@@ -139,7 +139,7 @@ class Pickup:
 
 def _held(claimed: Claimed) -> HeldClaim:
     crashes = int(claimed.fields.get(CRASHES_FIELD.encode(), b"0"))
-    return HeldClaim(claimed.token, claimed.job_id, claimed.lane, crashes)
+    return HeldClaim(claimed.token, claimed.job_id, claimed.lane, crashes, claimed.running)
 
 
 def _rank(lane: str) -> int:

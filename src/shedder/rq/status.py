@@ -6,16 +6,18 @@ old the first jobs are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rq.utils import utcparse
 
+from shedder.degrading import ask_flags, flags_from
 from shedder.errors import RecordUnreadable
 from shedder.keys import Keys
 from shedder.lanes import DEFAULT_PRIORITY, PRIORITIES, Lane, lane_of
+from shedder.limiting import ask_limits, limits_from
 from shedder.records import Divert, LaneStatus, Pause, Status, WorkerSeen
 from shedder.rq.fleet import (
     Registered,
@@ -28,6 +30,7 @@ from shedder.rq.fleet import (
 from shedder.rq.readings import LaneReading, Lists, ask_lane, rates_of, reading_from
 from shedder.rq.running import ClaimSeen, list_claims
 from shedder.rq.troubles import by_trouble, lane_warnings, memory_share, server_warnings
+from shedder.setting_records import FlagState, LimitState
 from shedder.store import Store
 from shedder.stored import (
     StoredOrder,
@@ -61,6 +64,8 @@ def read_status(store: Store, keys: Keys, lanes: Sequence[Lane] | None = None) -
         memory_used=memory_share(server.memory),
         is_suspended=server.is_suspended,
         warnings=server_warnings(server.memory, is_suspended=server.is_suspended),
+        flags=server.flags,
+        limits=server.limits,
     )
 
 
@@ -72,6 +77,8 @@ class _Server:
     diverts: Mapping[str, bytes]
     memory: Mapping[str, Any]
     is_suspended: bool
+    flags: tuple[FlagState, ...]
+    limits: tuple[LimitState, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +112,32 @@ def _read_server(store: Store, keys: Keys) -> _Server:
         ask.hgetall(keys.diverts)
         ask.info("memory")
         ask.exists(keys.engine.suspended)
+        ask_flags(ask, keys)
+        ask_limits(ask, keys)
 
-    (seconds, microseconds), queues, pauses, diverts, memory, suspended = store.read(ask_server)
+    (seconds, microseconds), queues, pauses, diverts, memory, suspended, *more = store.read(
+        ask_server
+    )
+    at_ms = seconds * 1000 + microseconds // 1000
+    settings = iter(more)
     return _Server(
-        at=time_from_ms(seconds * 1000 + microseconds // 1000),
+        at=time_from_ms(at_ms),
         queues=queues,
         pauses={text_of(lane): record for lane, record in pauses.items()},
         diverts={text_of(lane): record for lane, record in diverts.items()},
         memory=memory,
         is_suspended=bool(suspended),
+        flags=_degraded(settings, at_ms),
+        limits=_limits_set(settings, at_ms),
     )
+
+
+def _degraded(settings: Iterator[Any], now_ms: float) -> tuple[FlagState, ...]:
+    return tuple(flag for flag in flags_from(settings, now_ms) if flag.percent)
+
+
+def _limits_set(settings: Iterator[Any], now_ms: float) -> tuple[LimitState, ...]:
+    return tuple(limit for limit in limits_from(settings, now_ms) if limit.setting)
 
 
 def _known_lanes(keys: Keys, server: _Server) -> list[Lane]:

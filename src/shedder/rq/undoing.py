@@ -7,19 +7,25 @@ from datetime import timedelta
 from uuid import uuid4
 
 from shedder import journal
+from shedder.degrading import undo_flags
 from shedder.drain import order_drain, rate_or_none
 from shedder.errors import CannotUndo
 from shedder.keys import Keys
 from shedder.lanes import lane_of
+from shedder.limiting import undo_limit
 from shedder.records import Cause, DrainReceipt, Event, PauseReceipt, RestoreReceipt, ResumeReceipt
 from shedder.rq import pausing
 from shedder.rq.diverting import Progress
 from shedder.rq.fleet import workers_of
 from shedder.rq.restoring import Backlog, restore
+from shedder.rq.skipping import bring_back
+from shedder.setting_records import FlagReceipt, LimitReceipt
 from shedder.store import Store
 from shedder.stored import diverts_from, server_time
 
-Undone = PauseReceipt | ResumeReceipt | RestoreReceipt | DrainReceipt
+Undone = (
+    PauseReceipt | ResumeReceipt | RestoreReceipt | DrainReceipt | FlagReceipt | LimitReceipt
+)
 
 EVENTS_LOOKED_AT = 200
 
@@ -37,8 +43,12 @@ def undo(store: Store, keys: Keys, event_id: str | None, cause: Cause) -> Undone
         return _resume(store, keys, event, cause)
     if event.verb == "resume":
         return _pause_again(store, keys, event, cause)
-    if event.verb == "divert":
+    if event.verb in ("divert", "limit start"):
         return _restore(store, keys, event, cause)
+    if event.verb.startswith("flag "):
+        return _flags_as_before(store, keys, event, cause)
+    if event.verb.startswith("limit "):
+        return undo_limit(store, keys, event, cause, operation=uuid4().hex)
     return _drain_as_before(store, keys, event, cause)
 
 
@@ -51,8 +61,15 @@ def restore_targets(
     on_progress: Progress | None = None,
 ) -> RestoreReceipt:
     """Put all backlogs of `lanes` back."""
-    backlogs = _backlogs(store, keys, lanes)
+    backlogs = backlogs_of(store, keys, lanes)
     events, restored = restore(store, keys, backlogs, cause, on_progress=on_progress)
+    return RestoreReceipt(events, server_time(store), restored)
+
+
+def lift_limits(store: Store, keys: Keys, lanes: Sequence[str], cause: Cause) -> RestoreReceipt:
+    """End the limits on starts of `lanes`; what waits under them is in the lanes again."""
+    backlogs = backlogs_of(store, keys, lanes, are_limits=True)
+    events, restored = restore(store, keys, backlogs, cause)
     return RestoreReceipt(events, server_time(store), restored)
 
 
@@ -91,7 +108,7 @@ def _pause_again(store: Store, keys: Keys, event: Event, cause: Cause) -> PauseR
 
 
 def _restore(store: Store, keys: Keys, event: Event, cause: Cause) -> RestoreReceipt:
-    backlogs = _backlogs(store, keys, event.lanes, only=event.order)
+    backlogs = backlogs_of(store, keys, event.lanes, only=event.order)
     if not backlogs:
         raise CannotUndo(
             event.id,
@@ -102,8 +119,13 @@ def _restore(store: Store, keys: Keys, event: Event, cause: Cause) -> RestoreRec
     return RestoreReceipt(events, server_time(store), lanes)
 
 
+def _flags_as_before(store: Store, keys: Keys, event: Event, cause: Cause) -> FlagReceipt:
+    receipt = undo_flags(store, keys, event, cause, operation=uuid4().hex)
+    return bring_back(store, keys, receipt, cause)
+
+
 def _drain_as_before(store: Store, keys: Keys, event: Event, cause: Cause) -> DrainReceipt:
-    if not _backlogs(store, keys, event.lanes):
+    if not backlogs_of(store, keys, event.lanes):
         raise CannotUndo(
             event.id,
             reason="this drain has ended, its backlog is empty",
@@ -117,16 +139,23 @@ def _drain_as_before(store: Store, keys: Keys, event: Event, cause: Cause) -> Dr
     return DrainReceipt(done.event, done.at, rate, done.lanes, workers)
 
 
-def _backlogs(store: Store, keys: Keys, lanes: Sequence[str], *, only: str = "") -> list[Backlog]:
+def backlogs_of(
+    store: Store,
+    keys: Keys,
+    lanes: Sequence[str],
+    *,
+    only: str = "",
+    are_limits: bool = False,
+) -> list[Backlog]:
+    """The backlogs of diverts of `lanes` (of limits with `are_limits`), or of the order `only`."""
     if not lanes:
         return []
     records = store.read(lambda ask: ask.hmget(keys.diverts, list(lanes)))[0]
     orders = [
         (lane, each)
         for lane, record in zip(lanes, records, strict=True)
-        if record
         for each in diverts_from(lane, record)
-        if not only or each.divert.order == only
+        if (each.divert.order == only if only else each.divert.is_limit == are_limits)
     ]
     if not orders:
         return []

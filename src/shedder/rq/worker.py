@@ -8,6 +8,7 @@ and a claim is given back: by its holder, or by any other worker once its lease 
 from __future__ import annotations
 
 import copy
+import json
 import os
 import time
 import zlib
@@ -75,6 +76,7 @@ class WorkerMixin(BaseWorker):
         self._report: StartReport | None = None
         self._has_crashed = False
         self._lane = ""
+        self._under_limit: HeldClaim | None = None
         self._last_beat = (0.0, 0)
         self._stored_state = ""
         super().__init__(*args, **kwargs)
@@ -176,6 +178,7 @@ class WorkerMixin(BaseWorker):
             self.give_back()
             raise StopRequested
         self._lane = queue.name
+        self._under_limit = self._held if self._held and self._held.running else None
         try:
             super().execute_job(job, queue)
         except BaseException:
@@ -190,6 +193,7 @@ class WorkerMixin(BaseWorker):
         if held is None:
             return super().perform_job(job, queue, execution)
         self._lane = held.lane
+        self._under_limit = held if held.running else None
         gate = self._ask_gate(job, held, execution)
         if not gate.is_open:
             self._leave(job, execution, gate)
@@ -310,6 +314,8 @@ class WorkerMixin(BaseWorker):
         if self._lane:
             counter = pipeline if pipeline is not None else self.connection
             counter.hincrby(self.keys.meters, f"{self._lane}:ended", 1)
+            if self._under_limit is not None:
+                counter.zrem(self._under_limit.running, self._under_limit.token)
 
     def is_silent_for(self, seconds: float) -> bool:
         """Whether the last heartbeat was so long ago."""
@@ -368,13 +374,13 @@ class SpawnWorker(WorkerMixin, RQSpawnWorker):
         """Start the fresh process, which learns its claim from the environment."""
         held = self._held
         if held is not None:
-            parts = (held.job_id, held.lane, str(held.crashes), held.token.hex())
-            os.environ[HELD_CLAIM_VARIABLE] = "\n".join(parts)
+            parts = (held.token.hex(), held.job_id, held.lane, held.crashes, held.running)
+            os.environ[HELD_CLAIM_VARIABLE] = json.dumps(parts)
         super().fork_work_horse(job, queue)
 
 
 def _held_of_parent(job: Job) -> HeldClaim | None:
-    job_id, lane, crashes, token = os.environ.get(HELD_CLAIM_VARIABLE, "\n\n0\n").split("\n")
-    if job_id != job.id or not token:
+    parts = json.loads(os.environ.get(HELD_CLAIM_VARIABLE, "[]"))
+    if not parts or parts[1] != job.id:
         return None
-    return HeldClaim(bytes.fromhex(token), job_id, lane, int(crashes))
+    return HeldClaim(bytes.fromhex(parts[0]), *parts[1:])

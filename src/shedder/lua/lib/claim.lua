@@ -7,6 +7,7 @@ local function give_back(claims, pauses, diverts, member)
   local orders = read_orders(diverts, claim.lane.name)
   local order = orders and (find_order(orders, claim.order) or whole_order(orders))
   local restoring = orders and restoring_order(orders)
+  forget_running(order, member)
   if order and not order.restoring then
     redis.call('LPUSH', order.front, claim.id)
   elseif restoring and redis.call('EXISTS', claim.lane.kept) == 0 then

@@ -81,6 +81,35 @@ local function restoring_order(orders)
   return nil
 end
 
+-- A limit of what runs at once counts claims from the moment they are made; a worker that died is
+-- counted until its job's time would have been over.
+local function is_full(order, now)
+  if not order.drain or not order.drain.most then return false end
+  redis.call('ZREMRANGEBYSCORE', order.running, '-inf', now)
+  return redis.call('ZCARD', order.running) >= order.drain.most
+end
+
+local function note_running(order, member, now, timeout)
+  if order.drain and order.drain.most then
+    local seconds = tonumber(timeout) or 180
+    if seconds < 0 then seconds = 86400 end
+    redis.call('ZADD', order.running, now + (seconds + 60) * 1000, member)
+  end
+end
+
+local function forget_running(order, member)
+  if order and order.drain and order.drain.most then redis.call('ZREM', order.running, member) end
+end
+
+-- A divert beats a limit: what a limit would let start goes to the backlog of the divert.
+local function diverts_of(orders)
+  local result = {}
+  for _, order in ipairs(orders) do
+    if not order.limit then result[#result + 1] = order end
+  end
+  return result
+end
+
 -- the order that takes everything which still arrives, if there is one
 local function whole_order(orders)
   for _, order in ipairs(orders or {}) do

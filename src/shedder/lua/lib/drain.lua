@@ -2,6 +2,7 @@
 -- It is settled at the old rate before a change, so that no change of rate gives tokens away.
 
 local function settle(order, now)
+  if not order.drain.rate then return 1 end -- a limit of what runs at once has no pace
   local state = redis.call('HMGET', order.bucket, 'tokens', 'at')
   local tokens = tonumber(state[1]) or 0
   local at = tonumber(state[2]) or now
@@ -10,6 +11,7 @@ local function settle(order, now)
 end
 
 local function store_tokens(order, tokens, now)
+  if order.drain and not order.drain.rate then return end
   redis.call('HSET', order.bucket, 'tokens', string.format('%.6f', tokens),
     'at', string.format('%.3f', now))
 end

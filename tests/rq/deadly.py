@@ -1,0 +1,27 @@
+"""A module whose import does what the environment says, as those of some applications do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from tests import jobs
+
+_WHAT = os.environ.get("SHEDDER_TEST_IMPORT", "")
+
+if _WHAT:
+    with open(os.environ["SHEDDER_TEST_IMPORTS"], "a", encoding="ascii") as _file:
+        _file.write(f"{_WHAT}\n")
+if _WHAT == "kill":
+    os.kill(os.getpid(), signal.SIGKILL)
+elif _WHAT == "exit":
+    raise SystemExit(3)
+elif _WHAT == "hang":
+    time.sleep(30)
+elif _WHAT == "slow":
+    time.sleep(1)
+
+
+def run(path: str, key: str) -> str:
+    return jobs.mark(path, key)
