@@ -1,0 +1,228 @@
+"""Which options do several verbs share, and what do they become?"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import click
+
+from shedder.cli.completion import complete_targets
+from shedder.cli.run import Run
+from shedder.durations import parse_duration
+from shedder.errors import InvalidInput
+from shedder.lanes import lanes_of_target
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+Body = Callable[..., int]
+
+HELP_SETTINGS: dict[str, Any] = {
+    "max_content_width": 88,
+    "help_option_names": ["-h", "--help"],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a command that changes something was told: which queues, who, why.
+
+    Attributes:
+        names: The queues or lanes that were named.
+        is_all: All queues are meant.
+        by: Who acts; None when nothing was said.
+        reason: For which reason; None when nothing was said.
+    """
+
+    names: tuple[str, ...] = ()
+    is_all: bool = False
+    by: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A value of an option that may stand alone, such as `--wait` or `--wait 5m`.
+
+    Attributes:
+        limit: The duration; None when the option stood alone.
+    """
+
+    limit: timedelta | None = None
+
+
+class MaybeDuration(click.Option):
+    """An option that takes the next word as its value only when that begins with a digit."""
+
+
+class Verb(click.Command):
+    """A verb; its function returns the exit code.
+
+    Attributes:
+        examples: Command lines that its help shows.
+    """
+
+    examples: Sequence[str] = ()
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples."""
+        write_examples(formatter, self.examples)
+        super().format_epilog(ctx, formatter)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the words of the command line."""
+        names = {name for each in self.params if isinstance(each, MaybeDuration)
+                 for name in each.opts}  # fmt: skip
+        return super().parse_args(ctx, list(_with_values(args, names)))
+
+
+def write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> None:
+    """Write command lines as they are, which click would fill into paragraphs."""
+    if examples:
+        with formatter.section("Examples"):
+            for line in examples:
+                formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+
+
+def verb(name: str, *, short: str, examples: Sequence[str]) -> Callable[[Body], Verb]:
+    """Make a verb of a function that returns the exit code; `short` is its line in the list."""
+
+    def decorate(body: Body) -> Verb:
+        made = click.command(name, cls=Verb, short_help=short, context_settings=HELP_SETTINGS)
+        finished = made(click.pass_obj(body))
+        finished.params += connection_options()
+        finished.examples = examples
+        return finished
+
+    return decorate
+
+
+def connection_options() -> list[click.Parameter]:
+    """`--url`, `--config`, `--json`, `--verbose` and `--debug`, which the `Run` remembers."""
+    return [
+        _remembered("-u", "--url", metavar="URL", help="Redis, as redis://host:port/db."),
+        _remembered("-c", "--config", metavar="MODULE", help="RQ settings module."),
+        _remembered("--json", "is_json", help="Print one JSON object."),
+        _remembered("-v", "--verbose", "is_verbose", help="Show log records."),
+        _remembered("--debug", "is_debug", help="Show tracebacks."),
+    ]
+
+
+def targets_argument(decorated: Decorated) -> Decorated:
+    """Queues and lanes, checked before anything is touched."""
+    return click.argument(
+        "names", nargs=-1, metavar="[QUEUE|LANE]...", shell_complete=complete_targets,
+        callback=_checked_targets,
+    )(decorated)  # fmt: skip
+
+
+def cause_options(body: Callable[..., int]) -> Body:
+    """Who and why; the body gets them as `asked`, with `names` and `is_all` where it has them."""
+
+    @click.option("-r", "--reason", metavar="TEXT", callback=_text, help="Why; asked if absent.")
+    @click.option("--by", metavar="NAME", callback=_text, help="Who; user@host if absent.")
+    @functools.wraps(body)
+    def gather(
+        *args: Any,
+        by: str | None,
+        reason: str | None,
+        names: tuple[str, ...] = (),
+        is_all: bool = False,
+        **options: Any,
+    ) -> int:
+        return body(*args, asked=Asked(names, is_all, by, reason), **options)
+
+    return gather
+
+
+def change_options(body: Callable[..., int]) -> Body:
+    """What every verb needs that changes queues; the body gets it as `asked`."""
+    every = click.option("-a", "--all", "is_all", is_flag=True, help="All queues.")
+    return targets_argument(every(cause_options(body)))
+
+
+def duration_option(*names: str, **settings: Any) -> Callable[[Decorated], Decorated]:
+    """An option whose value is a duration."""
+    settings.setdefault("metavar", "DURATION")
+    return click.option(*names, callback=_duration, **settings)
+
+
+def maybe_duration_option(*names: str, **settings: Any) -> Callable[[Decorated], Decorated]:
+    """An option that becomes a `Wait`, or None when it is not there."""
+    settings.setdefault("metavar", "[DURATION]")
+    return click.option(*names, cls=MaybeDuration, callback=_wait, **settings)
+
+
+def _remembered(*names: str, **settings: Any) -> click.Option:
+    settings.setdefault("is_flag", "metavar" not in settings)
+    return click.Option(
+        names, expose_value=False, is_eager=True, default=None, callback=_remember, **settings
+    )
+
+
+def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    # What stands behind the verb is read later, and wins over what stands before it.
+    run = context.find_object(Run)
+    if run is not None and value and parameter.name is not None:
+        setattr(run, parameter.name, value)
+
+
+def _checked_targets(
+    _context: click.Context, _parameter: click.Parameter, names: tuple[str, ...]
+) -> tuple[str, ...]:
+    for name in names:
+        _check_text("queue", name)
+        lanes_of_target(name)
+    return tuple(dict.fromkeys(names))
+
+
+def _text(_context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
+    name = f"--{parameter.name}"
+    _check_text(name, value)
+    if not value.strip():
+        raise InvalidInput(name=name, value=value, accepted="a text that is not empty")
+    return value.strip()
+
+
+def _check_text(name: str, value: str) -> None:
+    # Bytes of the command line that are no UTF-8 come as half characters, which Redis cannot store.
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+        raise InvalidInput(name=name, value=value, accepted="text in UTF-8")
+
+
+def _duration(
+    _context: click.Context, parameter: click.Parameter, value: str | None
+) -> timedelta | None:
+    return None if value is None else parse_duration(value, name=parameter.opts[-1])
+
+
+def _wait(_context: click.Context, parameter: click.Parameter, value: str | None) -> Wait | None:
+    if value is None:
+        return None
+    return Wait(parse_duration(value, name=parameter.opts[-1]) if value else None)
+
+
+def _with_values(words: list[str], names: set[str]) -> Iterator[str]:
+    """The words, `--wait 5m` as `--wait=5m` and a `--wait` that stands alone as `--wait=`."""
+    rest = iter(words)
+    held = ""
+    for word in rest:
+        if held:
+            takes = word[:1].isdigit()
+            yield f"{held}={word}" if takes else f"{held}="
+            held = ""
+            if takes:
+                continue
+        if word == "--":
+            yield word
+            yield from rest
+        elif word in names:
+            held = word
+        else:
+            yield word
+    if held:
+        yield f"{held}="

@@ -1,0 +1,119 @@
+"""What does a person see while something takes its time?"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Self
+
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
+
+from shedder.cli.text import age, counted, escaped, listed, number, per_second
+from shedder.durations import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from shedder.cli.screen import Screen
+    from shedder.records import DrainProgress, RunningJob
+
+JOBS_NAMED = 2
+PACE_SECONDS = 10.0
+
+
+@contextlib.contextmanager
+def scan_bar(screen: Screen, what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar for `on_progress` of a long scan; None when nobody looks."""
+    if not screen.shows_progress:
+        yield None
+        return
+    columns = (TextColumn("{task.fields[said]}", markup=False), BarColumn(bar_width=20))
+    with Progress(*columns, console=screen.err, transient=True) as bars:
+        task = bars.add_task("", total=None, said=escaped(what))
+
+        def show(looked_at: int, of: int) -> None:
+            said = f"{escaped(what)}: {number(looked_at)} of {number(of)}"
+            bars.update(task, completed=looked_at, total=of, said=said)
+
+        yield show
+
+
+@contextlib.contextmanager
+def live_line(screen: Screen) -> Iterator[Callable[[str], None]]:
+    """Shows one line that changes in place; on what is no terminal, each new line once."""
+    if screen.shows_progress:
+        with Live(console=screen.err, transient=True, refresh_per_second=8) as live:
+            yield lambda line: live.update(Text(line))
+        return
+    last = ""
+
+    def print_new(line: str) -> None:
+        nonlocal last
+        if line != last:
+            screen.remark(line)
+        last = line
+
+    yield print_new
+
+
+def still_running_line(jobs: tuple[RunningJob, ...], now: datetime) -> str:
+    """Which jobs a pause still waits for."""
+    named = [f"{job.function or job.job_id} ({age(job.since, now)})" for job in jobs]
+    return f"waiting for {counted(len(jobs), 'running job')}: {listed(named, most=JOBS_NAMED)}"
+
+
+class DrainBar:
+    """The bar of a drain: its pace, what is left, and when it ends at this pace.
+
+    Args:
+        screen: Where it is shown.
+        backlog: Jobs that the drain has to release.
+        rate: The most that it may release, for all backlogs together.
+    """
+
+    def __init__(self, screen: Screen, *, backlog: int, rate: float) -> None:
+        self._rate = rate
+        self._samples: deque[tuple[float, int]] = deque()
+        columns = (BarColumn(bar_width=20), TextColumn("{task.fields[said]}", markup=False))
+        self._bars = Progress(
+            *columns, console=screen.err, transient=True, disable=not screen.shows_progress
+        )
+        self._task = self._bars.add_task("", total=max(backlog, 1), said="")
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def show(self, progress: tuple[DrainProgress, ...]) -> None:
+        """Show how far the drain is now."""
+        released = sum(each.released for each in progress)
+        left = sum(each.backlog for each in progress)
+        said = drain_line(self._pace(released), left=left, rate=self._rate)
+        self._bars.update(self._task, completed=released, total=max(released + left, 1), said=said)
+
+    def say(self, text: str) -> None:
+        """Show a remark in place of the numbers."""
+        self._bars.update(self._task, said=text)
+
+    def _pace(self, released: int) -> float | None:
+        now = time.monotonic()
+        self._samples.append((now, released))
+        while now - self._samples[0][0] > PACE_SECONDS:
+            self._samples.popleft()
+        since, before = self._samples[0]
+        return (released - before) / (now - since) if now - since >= 1 else None
+
+
+def drain_line(pace: float | None, *, left: int, rate: float) -> str:
+    """`184/s of 200/s, 31,000 left, ends in 2m 48s`."""
+    parts = [f"{per_second(pace)}/s of {per_second(rate)}/s", f"{number(left)} left"]
+    if pace:
+        parts.append(f"ends in {format_duration(left / pace // 1)}")
+    return ", ".join(parts)

@@ -1,0 +1,31 @@
+"""What does a person read after `undo`?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shedder.cli.receipts_backlog import drain_receipt, restore_receipt
+from shedder.cli.receipts_pause import pause_receipt, resume_receipt
+from shedder.records import DrainReceipt, PauseReceipt, RestoreReceipt, ResumeReceipt
+
+if TYPE_CHECKING:
+    from shedder.cli.parts import Parts
+
+Undone = PauseReceipt | ResumeReceipt | RestoreReceipt | DrainReceipt
+
+
+def kind_of(receipt: Undone) -> str:
+    """Which verb has such a receipt: `pause`, `resume`, `drain` or `restore`."""
+    kinds = {PauseReceipt: "pause", ResumeReceipt: "resume", DrainReceipt: "drain"}
+    return kinds.get(type(receipt), "restore")
+
+
+def undo_receipt(receipt: Undone, *, server: str = "") -> Parts:
+    """The receipt of what was done to undo something."""
+    if isinstance(receipt, PauseReceipt):
+        return pause_receipt(receipt, server=server)
+    if isinstance(receipt, ResumeReceipt):
+        return resume_receipt(receipt, server=server)
+    if isinstance(receipt, DrainReceipt):
+        return drain_receipt(receipt, server=server)
+    return restore_receipt(receipt)

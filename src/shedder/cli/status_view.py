@@ -1,0 +1,167 @@
+"""How does the state of all lanes look on a screen?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from shedder.cli.parts import Parts, blank, headline, plain, row, table
+from shedder.cli.text import (
+    age,
+    clock,
+    counted,
+    escaped,
+    listed,
+    number,
+    per_second,
+    targets_of,
+)
+from shedder.lanes import DEFAULT_PRIORITY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from shedder.records import Divert, LaneStatus, Pause, Status
+
+CRITICAL_MEMORY = 0.9
+
+
+def status_view(status: Status, *, address: str, named: Sequence[str] = ()) -> Parts:
+    """The table of lanes, then each control with who and why, then what to beware of.
+
+    A lane without jobs is left out when its controls are those of its whole queue, unless it is
+    among the targets `named`.
+    """
+    mains = {lane.queue: _standing(lane) for lane in status.lanes if _is_main(lane)}
+    shown = [
+        lane
+        for lane in status.lanes
+        if lane.lane in named or _has_jobs(lane) or _standing(lane) != mains.get(lane.queue, [])
+    ]
+    if not shown:
+        return [_place(status, address), *_nothing(status, named), *_warnings(status)]
+    made = table(
+        "lane", ">waiting", ">backlog", ">running", ">oldest", ">in/s", ">out/s", "control"
+    )
+    for lane in shown:
+        row(made, *_cells(lane, status.at))
+    parts: Parts = [_place(status, address), made]
+    hidden = len(status.lanes) - len(shown)
+    if hidden:
+        parts.append(Text(f"and {counted(hidden, 'empty lane')}", style="dim"))
+    return [*parts, *_controls(status), *_warnings(status)]
+
+
+def _place(status: Status, address: str) -> Text:
+    line = Text(f"Redis at {escaped(address)}, {status.at.strftime('%H:%M:%S')} UTC", style="dim")
+    if status.memory_used is not None:
+        is_critical = status.memory_used >= CRITICAL_MEMORY
+        line.append(f", memory {status.memory_used:.0%}", style="bold red" if is_critical else "")
+    return line
+
+
+def _nothing(status: Status, named: Sequence[str]) -> Parts:
+    where = f" in {listed(named)}" if named else ""
+    idle = f" ({counted(len(status.lanes), 'empty lane')})" if status.lanes else ""
+    return [headline(f"No job waits or runs{where}, and nothing is paused or diverted{idle}.")]
+
+
+def _is_main(lane: LaneStatus) -> bool:
+    return lane.priority == DEFAULT_PRIORITY
+
+
+def _has_jobs(lane: LaneStatus) -> bool:
+    numbers = (lane.waiting, lane.backlog, lane.running, lane.claimed)
+    return any(numbers) or _is_main(lane)
+
+
+def _standing(lane: LaneStatus) -> list[object]:
+    """Which controls stand on a lane, so that two lanes can be compared."""
+    paused = [(lane.pause.by, lane.pause.why, lane.pause.since)] if lane.pause else []
+    return [*paused, *(divert.order for divert in lane.diverts)]
+
+
+def _cells(lane: LaneStatus, now: datetime) -> list[str | Text]:
+    oldest = min(filter(None, [lane.oldest, lane.oldest_in_backlog]), default=None)
+    return [
+        lane.lane,
+        number(lane.waiting),
+        number(lane.backlog),
+        number(lane.running),
+        age(oldest, now),
+        per_second(lane.arrivals),
+        per_second(lane.completions),
+        _control(lane),
+    ]
+
+
+def _control(lane: LaneStatus) -> Text:
+    words = ["paused"] if lane.pause else []
+    if lane.diverts:
+        words.append("diverted")
+    words += [f"draining {divert.drain.rate}" for divert in lane.diverts if divert.drain]
+    return Text(", ".join(dict.fromkeys(words)), style="bold yellow" if words else "")
+
+
+def _controls(status: Status) -> Parts:
+    lines = [*_pause_lines(status), *_divert_lines(status)]
+    return [blank(), *map(plain, lines)] if lines else []
+
+
+def _pause_lines(status: Status) -> list[str]:
+    together: dict[tuple[object, ...], list[Pause]] = {}
+    for pause in (lane.pause for lane in status.lanes if lane.pause):
+        key = (pause.by, pause.why, pause.since, pause.until)
+        together.setdefault(key, []).append(pause)
+    return [_pause_line(pauses, status.at) for pauses in together.values()]
+
+
+def _pause_line(pauses: Sequence[Pause], now: datetime) -> str:
+    names = listed(targets_of(pause.lane for pause in pauses), most=8)
+    first = pauses[0]
+    until = f", until {clock(first.until, now)} ({age(now, first.until)})" if first.until else ""
+    return f"{names} paused {_who(first, now)}{until}: {escaped(first.why)}"
+
+
+def _divert_lines(status: Status) -> list[str]:
+    together: dict[str, list[Divert]] = {}
+    for divert in (divert for lane in status.lanes for divert in lane.diverts):
+        together.setdefault(divert.order, []).append(divert)
+    return [line for diverts in together.values() for line in _lines_of(diverts, status.at)]
+
+
+def _lines_of(diverts: Sequence[Divert], now: datetime) -> Iterable[str]:
+    names = listed(targets_of(divert.lane for divert in diverts), most=8)
+    first = diverts[0]
+    backlog = counted(sum(divert.backlog for divert in diverts), "job")
+    yield (
+        f"{names} diverted {_who(first, now)}: {escaped(first.why)} "
+        f"[{escaped(first.selection.describe())}; {backlog} in the backlog{_under_way(diverts)}]"
+    )
+    draining = [divert.drain for divert in diverts if divert.drain]
+    if draining:
+        skipped = sum(sum(drain.skipped.values()) for drain in draining)
+        yield (
+            f"  drains at {draining[0].rate} {_who(draining[0], now)}: {escaped(draining[0].why)} "
+            f"[{number(sum(drain.released for drain in draining))} released"
+            f"{f', {number(skipped)} skipped' if skipped else ''}]"
+        )
+
+
+def _under_way(diverts: Sequence[Divert]) -> str:
+    if any(divert.is_restoring for divert in diverts):
+        return ", on the way back"
+    return ", first pass not finished" if any(divert.is_scanning for divert in diverts) else ""
+
+
+def _who(control: object, now: datetime) -> str:
+    by, since = getattr(control, "by", ""), getattr(control, "since", now)
+    return f"since {clock(since, now)} ({age(since, now)}) by {escaped(by)}"
+
+
+def _warnings(status: Status) -> Parts:
+    found = [*status.warnings, *(text for lane in status.lanes for text in lane.warnings)]
+    lines = [Text(f"! {escaped(text)}", style="yellow") for text in dict.fromkeys(found)]
+    return [blank(), *lines] if lines else []

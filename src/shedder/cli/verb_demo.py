@@ -1,0 +1,40 @@
+"""`shedder demo`: an incident on a private server, step by step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from shedder.cli.options import verb
+
+if TYPE_CHECKING:
+    from shedder.cli.run import Run
+
+USUAL_JOBS = 200_000
+MOST_JOBS = 2_000_000
+
+
+_EXAMPLES = (
+    "shedder demo",
+    "shedder demo --jobs 20000",
+)
+
+
+@verb("demo", examples=_EXAMPLES, short="An incident on a private server.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, MOST_JOBS),
+    default=USUAL_JOBS,
+    show_default=True,
+    help="How many jobs clog the queue.",
+)
+@click.option("--keep", is_flag=True, help="Leave the private server up until Ctrl-C.")
+def demo(run: Run, *, jobs: int, keep: bool) -> int:
+    """Live through an incident: a clogged queue, and what an operator does about it.
+
+    Starts a Redis or Valkey of its own; touches no other.
+    """
+    from shedder.demo import main
+
+    return main(jobs=jobs, keep=keep, json=run.is_json)

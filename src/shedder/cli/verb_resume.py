@@ -1,0 +1,39 @@
+"""`shedder resume`: end a pause."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shedder.cli.asking import settle_order
+from shedder.cli.options import Asked, change_options, verb
+from shedder.cli.text import command, is_are
+
+if TYPE_CHECKING:
+    from shedder.cli.run import Run
+
+
+_EXAMPLES = (
+    'shedder resume mail -r "database is fine again"',
+    'shedder resume mail.critical -r "receipts first"',
+    'shedder resume --all -r "incident is over"',
+)
+
+
+@verb("resume", examples=_EXAMPLES, short="End a pause.")
+@change_options
+def resume(run: Run, *, asked: Asked) -> int:
+    """End the pause of a queue (or lane): its jobs start again, in their order."""
+    order = settle_order(run, asked, "resume")
+    check = command("status", *order.targets, server=run.server_option)
+    run.state = f"whether {is_are(order.targets)} resumed, says: {check}"
+    receipt = run.shedder.resume(*order.targets, reason=order.reason, by=order.by)
+    run.state = f"{is_are(order.targets)} resumed"
+    if run.is_json:
+        from shedder.cli.asjson import document
+
+        run.screen.emit(document("resume/1", receipt))
+    else:
+        from shedder.cli.receipts_pause import resume_receipt
+
+        run.screen.show(*resume_receipt(receipt, server=run.server_option))
+    return 0

@@ -1,0 +1,47 @@
+"""`shedder undo`: take back what an event did."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from shedder.cli.asking import reason_of
+from shedder.cli.options import Asked, cause_options, verb
+from shedder.cli.text import command, escaped
+
+if TYPE_CHECKING:
+    from shedder.cli.run import Run
+
+
+_EXAMPLES = (
+    'shedder undo -r "wrong queue"',
+    'shedder undo 1764000000000-0 -r "wrong queue"',
+    "shedder events                     lists the events",
+)
+
+
+@verb("undo", examples=_EXAMPLES, short="Take back a change.")
+@click.argument("event_id", metavar="[EVENT]", required=False)
+@cause_options
+def undo(run: Run, *, asked: Asked, event_id: str | None) -> int:
+    """Take back what an event did, or the last one that can be taken back.
+
+    A pause is resumed, a resume paused again, a divert put back, a drain set as it was.
+    """
+    connected = run.shedder
+    deed = f"undo event {event_id}" if event_id else "undo the last change"
+    reason = reason_of(asked, escaped(deed))
+    check = command("events", server=run.server_option)
+    run.state = f"whether it is undone, says: {check}"
+    receipt = connected.undo(event_id, reason=reason, by=asked.by)
+    run.state = "it is undone"
+    from shedder.cli.receipts_undo import kind_of, undo_receipt
+
+    if run.is_json:
+        from shedder.cli.asjson import document
+
+        run.screen.emit(document("undo/1", {"kind": kind_of(receipt), "receipt": receipt}))
+    else:
+        run.screen.show(*undo_receipt(receipt, server=run.server_option))
+    return 0

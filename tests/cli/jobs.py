@@ -1,0 +1,20 @@
+"""What the jobs of these tests do."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+
+def send_receipt(order: int = 0) -> int:
+    return order
+
+
+def send_newsletter(user: int = 0) -> int:
+    return user
+
+
+def run_until_gone(path: str) -> None:
+    """Run for as long as the file at `path` is there."""
+    while Path(path).exists():
+        time.sleep(0.01)

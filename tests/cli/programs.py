@@ -1,0 +1,183 @@
+"""How does a test run `shedder` as people do: in a process of its own, or on a terminal?"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Self
+
+import jsonschema
+
+PATIENCE_SECONDS = 30.0
+TRIES = 5
+ROOT = Path(__file__).parents[2]
+
+_SETTINGS = re.compile("SHEDDER_|RQ_|REDIS_|NO_COLOR$|COLUMNS$|FORCE_COLOR$")
+_SEQUENCES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b[=>]")
+
+
+@dataclass(frozen=True, slots=False)
+class Outcome:
+    """What a program that has ended left behind."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float = 0.0
+
+    @cached_property
+    def json(self) -> Any:
+        """The object on standard output; it is what its schema says."""
+        return valid(json.loads(self.out))
+
+    @property
+    def json_lines(self) -> list[Any]:
+        """The objects on standard output, one on each line."""
+        return [valid(json.loads(line)) for line in self.lines]
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+
+def valid(found: Any) -> Any:
+    """`found`, which is what the schema that it names says."""
+    name = found["schema"].removeprefix("shedder.").partition("/")[0]
+    schema = json.loads((files("shedder") / "schemas" / f"{name}.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(found)
+    return found
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment of a program: that of the tests without settings for RQ and shedder."""
+    kept = {name: value for name, value in os.environ.items() if not _SETTINGS.match(name)}
+    path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+    return {**kept, "PYTHONPATH": path, "TERM": "xterm-256color", **more}
+
+
+def run_program(
+    *words: str | bytes, env: Mapping[str, str], cwd: Path | None = None, stdin: Any = None
+) -> Outcome:
+    """Run `shedder` to its end, without a terminal."""
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "shedder", *words],
+        env=dict(env),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL if stdin is None else stdin,
+        capture_output=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    seconds = time.monotonic() - began
+    return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode(), seconds)
+
+
+class Terminal:
+    """A program on a terminal of its own, of 80 columns."""
+
+    def __init__(self, *words: str, env: Mapping[str, str], module: str = "shedder") -> None:
+        self._master, inner = pty.openpty()
+        fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
+        self._raw = b""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", module, *words],
+            env=dict(env), stdin=inner, stdout=inner, stderr=inner, start_new_session=True,
+        )  # fmt: skip
+        os.close(inner)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self._master)
+
+    @property
+    def raw(self) -> str:
+        return self._raw.decode(errors="replace")
+
+    @property
+    def text(self) -> str:
+        """All that was printed, without colours and movements of the cursor."""
+        return _SEQUENCES.sub("", self.raw).replace("\r\n", "\n").replace("\r", "\n")
+
+    def wait_for(self, *texts: str, after: int = 0) -> None:
+        """Return when all of `texts` were printed, after so many characters."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not all(text in self.text[after:] for text in texts):
+            ended = not self._read(0.05) and self.process.poll() is not None
+            if ended and not self._read(0.2):
+                raise AssertionError(f"ended without {texts}:\n{self.text[-2000:]}")
+            if time.monotonic() > deadline:
+                raise AssertionError(f"waited in vain for {texts}:\n{self.text[-2000:]}")
+
+    def type(self, text: str) -> None:
+        os.write(self._master, text.encode())
+
+    def interrupt(self) -> None:
+        """What Ctrl-C does."""
+        self.process.send_signal(signal.SIGINT)
+
+    def interrupt_question(self) -> int:
+        """Ctrl-C at a question; the exit code. One that comes before Python reads is not seen."""
+        for _ in range(TRIES):
+            self.interrupt()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(2.0)
+                break
+        return self.end()
+
+    def end(self) -> int:
+        """The exit code, once the program has ended."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self.process.poll() is None:
+            self._read(0.05)
+            if time.monotonic() > deadline:
+                raise AssertionError(f"does not end:\n{self.text[-2000:]}")
+        while self._read(0.05):
+            pass
+        return self.process.returncode
+
+    def _read(self, seconds: float) -> bool:
+        if not select.select([self._master], [], [], seconds)[0]:
+            return False
+        try:
+            piece = os.read(self._master, 65536)
+        except OSError:  # nobody holds the other end any more
+            return False
+        self._raw += piece
+        return bool(piece)
+
+
+def started(words: Sequence[str], *, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """A program of another module that goes on in the background."""
+    return subprocess.Popen(
+        [sys.executable, "-m", *words], env=dict(env), stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a program that goes on in the background, and its children, which are in its group."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

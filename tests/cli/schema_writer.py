@@ -1,0 +1,212 @@
+"""What do the schemas of `--json` look like? They follow from the records.
+
+`python -m tests.cli.schema_writer` writes them; a test says when that was forgotten. A field that
+goes or changes its meaning is a new number behind the slash.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from shedder import records
+from shedder.cli.asjson import plain_properties
+from shedder.rates import Rate
+from shedder.selection import Selection
+
+Schema = dict[str, Any]
+
+TEXT: Schema = {"type": "string"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+SECONDS: Schema = {"type": "number", "minimum": 0}
+FLAG: Schema = {"type": "boolean"}
+
+_PLAIN: dict[Any, Schema] = {
+    str: TEXT,
+    bool: FLAG,
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    datetime: {"type": "string", "format": "date-time"},
+    Rate: {"type": "string", "examples": ["200/second"]},
+    Any: {},
+}
+
+_SELECTION: Schema = {
+    "type": "object",
+    "description": "Which jobs are taken; with no criterion, every job.",
+    "properties": {
+        "describes": {**TEXT, "description": "All criteria, for a person."},
+        "functions": {"type": "array", "items": TEXT, "description": "One of these globs matches."},
+        "meta": {
+            "type": "object",
+            "additionalProperties": TEXT,
+            "description": "All these fields of the job's meta match.",
+        },
+        "older_than_seconds": {
+            "type": ["number", "null"],
+            "description": "The job was enqueued so long ago.",
+        },
+    },
+}
+
+
+def all_schemas() -> dict[str, Schema]:
+    """Each schema, by the name of its file."""
+    running = _nullable(_array(_of(records.RunningJob)))
+    progress = _nullable(_array(_of(records.DrainProgress)))
+    receipts = (
+        records.PauseReceipt,
+        records.ResumeReceipt,
+        records.RestoreReceipt,
+        records.DrainReceipt,
+    )
+    return {
+        "pause": _of_record("pause/1", records.PauseReceipt, still_running={
+            **running, "description": "Jobs that ran at the end of --wait; null without it."}),
+        "resume": _of_record("resume/1", records.ResumeReceipt),
+        "divert": _of_record("divert/1", records.DivertReceipt),
+        "divert-preview": _of_record("divert-preview/1", records.DivertPreview),
+        "drain": _of_record("drain/1", records.DrainReceipt, progress={
+            **progress, "description": "How far it was at the end of --wait; null without it."}),
+        "restore": _of_record("restore/1", records.RestoreReceipt),
+        "undo": _finished("undo/1", "What was done to undo an event.", {
+            "kind": {"enum": ["pause", "resume", "restore", "drain"],
+                     "description": "Which kind of receipt it is."},
+            "receipt": {"oneOf": [_of(each) for each in receipts]}}),
+        "status": _of_record("status/1", records.Status),
+        "audit": _of_record("audit/1", records.AuditReport),
+        "events": _finished("events/1", "Lines of the journal, oldest first.", {
+            "events": _array(_of(records.Event))}),
+        "event": _of_record("event/1", records.Event),
+        "completion": _finished("completion/1", "What teaches a shell to complete.", {
+            "shell": {"enum": ["bash", "zsh", "fish"]}, "script": TEXT}),
+        "error": _finished("error/1", "Why something was not done.", {
+            "error": {**TEXT, "description": "One line: what is wrong and what to do next."},
+            "exit_code": {"enum": [1, 2, 3, 4, 130],
+                          "description": "1 failed, 2 usage, 3 nothing matched or condition not "
+                          "met, 4 Redis cannot be reached, 130 Ctrl-C."}}),
+        "demo": _demo(),
+    }  # fmt: skip
+
+
+def written(schema: Schema) -> str:
+    """A schema as its file has it."""
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def _of_record(name: str, kind: type, **more: Schema) -> Schema:
+    body = _record(kind)
+    return _finished(name, body["description"], {**body["properties"], **more})
+
+
+def _finished(name: str, description: str, properties: dict[str, Schema]) -> Schema:
+    body = _closed(
+        {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": f"shedder.{name}",
+            "description": description,
+            "type": "object",
+            "properties": {"schema": {"const": f"shedder.{name}"}, **properties},
+        }
+    )
+    definitions = _definitions(body)
+    return {**body, "$defs": definitions} if definitions else body
+
+
+def _record(kind: type) -> Schema:
+    hints = get_type_hints(kind)
+    told = _told(kind)
+    properties = {
+        field.name: {**_of(hints[field.name]), "description": told[field.name]}
+        for field in dataclasses.fields(kind)
+    }
+    for name, hint in plain_properties(kind).items():
+        summary = (getattr(kind, name).__doc__ or "").strip()
+        properties[name] = {**_of(hint), "description": summary}
+    summary = (kind.__doc__ or "").strip().split("\n\n")[0]
+    return _closed({"type": "object", "description": summary, "properties": properties})
+
+
+def _of(hint: Any) -> Schema:
+    if hint is Selection or (dataclasses.is_dataclass(hint) and hint is not Rate):
+        return {"$ref": "#/$defs/" + getattr(hint, "__name__", "")}
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return _nullable(_of(next(each for each in inner if each is not NoneType)))
+    if origin is tuple:
+        if inner[-1] is Ellipsis:
+            return _array(_of(inner[0]))
+        return {"type": "array", "prefixItems": [_of(each) for each in inner], "items": False}
+    if origin is Mapping:
+        return {"type": "object", "additionalProperties": _of(inner[1])}
+    return dict(_PLAIN[hint])
+
+
+def _told(kind: type) -> dict[str, str]:
+    """What the docstring of a record says of each attribute."""
+    _, _, attributes = (kind.__doc__ or "").partition("Attributes:")
+    found = re.findall(r"^        (\w+): (.*(?:\n            .*)*)", attributes, re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in found}
+
+
+def _closed(schema: Schema) -> Schema:
+    return {**schema, "required": list(schema["properties"]), "additionalProperties": False}
+
+
+def _array(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def _nullable(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _definitions(schema: Schema) -> dict[str, Schema]:
+    found: dict[str, Schema] = {}
+    waiting = [schema]
+    while waiting:
+        names = re.findall(r'"#/\$defs/(\w+)"', json.dumps(waiting.pop()))
+        for name in names:
+            if name not in found:
+                is_selection = name == Selection.__name__
+                found[name] = (
+                    _closed(_SELECTION) if is_selection else _record(getattr(records, name))
+                )
+                waiting.append(found[name])
+    return dict(sorted(found.items()))
+
+
+def _open(**properties: Schema) -> Schema:
+    return _closed({"type": "object", "properties": properties})
+
+
+def _demo() -> Schema:
+    wait = _nullable(_open(seconds=SECONDS, is_over=FLAG))
+    waits = _open(step=TEXT, lane=TEXT, sent=COUNT, started=COUNT, p50=wait, p99=wait, longest=wait)
+    command = _open(command=TEXT, exit_code={"type": "integer"}, seconds=SECONDS, output=TEXT)
+    counts = dict.fromkeys(
+        ("sent", "run", "running", "claimed", "waiting", "backlog", "failed"), COUNT
+    )
+    ids = dict.fromkeys(("missing", "twice", "run_again", "strangers"), _array(TEXT))
+    return _finished("demo/1", "What the demo measured and counted.", {
+        "jobs": COUNT, "server": TEXT, "url": TEXT, "workers": COUNT, "seconds": SECONDS,
+        "loading_seconds": SECONDS, "started_while_paused": COUNT, "waits": _array(waits),
+        "commands": _array(command), "accounts": _open(**counts, **ids, is_complete=FLAG),
+        "is_good": FLAG})  # fmt: skip
+
+
+def main() -> None:
+    folder = Path(str(files("shedder"))) / "schemas"
+    for name, schema in all_schemas().items():
+        (folder / f"{name}.json").write_text(written(schema))
+
+
+if __name__ == "__main__":
+    main()

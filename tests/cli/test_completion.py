@@ -1,0 +1,43 @@
+"""Do shells complete?"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.programs import Outcome
+
+
+def completed(program, *words: str, **env: str) -> list[str]:
+    """What bash would offer for the last of `words`."""
+    line = {"_SHEDDER_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(["shedder", *words]),
+            "COMP_CWORD": str(len(words)), **env}  # fmt: skip
+    done: Outcome = program(env=line)
+    assert "" == done.err
+    return [line.partition(",")[2] for line in done.lines if line]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_gets_its_script(shell, invoke):
+    """The script asks this very program."""
+    done = invoke("completion", shell)
+    assert 0 == done.code
+    assert "_SHEDDER_COMPLETE" in done.out
+    assert done.out.strip() == invoke("completion", shell, "--json").json["script"].strip()
+
+
+def test_verbs_and_options_are_offered(program):
+    """As click does it."""
+    assert ["pause"] == completed(program, "pa")
+    assert ["--priority"] == completed(program, "divert", "mail", "--pri")
+
+
+def test_queues_on_the_server_are_offered(program, mail):
+    """Queues by their first letters, lanes after the dot."""
+    assert ["mail"] == completed(program, "pause", "m")
+    lanes = ["mail.critical", "mail.high", "mail.normal", "mail.low"]
+    assert lanes == completed(program, "pause", "mail.")
+
+
+def test_nothing_is_said_when_redis_is_away(program):
+    """A line that is being typed shows no error."""
+    assert [] == completed(program, "pause", "m", SHEDDER_REDIS_URL="redis://127.0.0.1:1")

@@ -1,0 +1,120 @@
+"""What does `divert` do and say?"""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+from shedder.rq import Queue
+from tests.cli import jobs
+from tests.cli.programs import Terminal
+
+NEWSLETTERS = "*.send_newsletter"
+
+
+def backlog_of(invoke, lane):
+    status = invoke("status", lane, "--json").json
+    return sum(each["backlog"] for each in status["lanes"])
+
+
+def test_a_lane_goes_to_the_backlog(invoke, mail):
+    """The receipt tells how many went, how many stay, and how to bring them back."""
+    done = invoke("divert", "mail", "--priority", "low", "-r", "only receipts now")
+    assert 0 == done.code
+    assert "5 jobs of mail.low went to the backlog; none waits." == done.lines[0]
+    assert "What still arrives goes there too: every job." == done.lines[1]
+    assert "bring back  shedder drain mail.low --rate 200/second" in done.lines
+    assert re.search(r"undo +shedder undo [0-9]+-[0-9]+\n", done.out)
+    assert 5 == backlog_of(invoke, "mail")
+
+
+def test_a_selection_takes_what_it_names(invoke, redis):
+    """Functions, fields of the meta and age narrow a divert, together."""
+    queue = Queue("mail", connection=redis)
+    queue.enqueue(jobs.send_newsletter, meta={"tenant": "acme"})
+    queue.enqueue(jobs.send_newsletter, meta={"tenant": "umbrella"})
+    queue.enqueue(jobs.send_receipt, meta={"tenant": "acme"})
+    done = invoke(
+        "divert", "mail", "--function", NEWSLETTERS, "--meta", "tenant=acme", "--older-than", "1ms",
+        "-r", "acme floods us", "--json",
+    )  # fmt: skip
+    assert 1 == done.json["moved"]
+    assert 1 == backlog_of(invoke, "mail")
+
+
+def test_several_priorities_of_several_queues(invoke, redis, mail):
+    """`--priority` turns each queue into these lanes."""
+    Queue("reports", connection=redis).enqueue(jobs.send_receipt)
+    done = invoke("divert", "mail", "reports", "--priority", "low", "--priority", "normal", "-r",
+                  "why", "--json")  # fmt: skip
+    moved = {lane["lane"]: lane["moved"] for lane in done.json["lanes"]}
+    assert {"mail.low": 5, "mail": 3, "reports.low": 0, "reports": 1} == moved
+
+
+def test_a_priority_that_contradicts_a_lane_is_refused(invoke, mail):
+    """mail.low has one priority already."""
+    done = invoke("divert", "mail.low", "--priority", "high", "-r", "why")
+    assert 2 == done.code
+    assert "use low, which mail.low is, or name the queue mail" in done.err
+
+
+def test_a_dry_run_counts_and_changes_nothing(invoke, redis, mail):
+    """What would go is told by function, with the command that does it, and no reason is needed."""
+    done = invoke("divert", "mail", "--function", NEWSLETTERS, "--dry-run")
+    assert 0 == done.code
+    assert "5 of 8 jobs in mail would go to the backlog" in done.lines[0]
+    assert re.search(r"tests\.cli\.jobs\.send_newsletter +5", done.out)
+    line = next(line for line in done.lines if line.startswith("do it"))
+    assert ["shedder", "divert", "mail", "--function", NEWSLETTERS] == shlex.split(line)[2:]
+    assert not redis.exists("rq:shedder:diverts", "rq:shedder:events")
+
+
+def test_a_dry_run_that_finds_nothing_says_what_is_there(invoke, mail):
+    """Exit 3, the functions that wait there instead, and what comes next."""
+    done = invoke("divert", "mail", "--function", "app.news.*", "-n")
+    assert 3 == done.code
+    assert "Nothing that waits in mail matches: function app.news.*." == done.lines[0]
+    assert re.search(r"tests\.cli\.jobs\.send_newsletter +5", done.out)
+    assert re.search(r"tests\.cli\.jobs\.send_receipt +3", done.out)
+    assert "divert what arrives  shedder divert mail --function 'app.news.*'" in done.lines
+
+
+def test_a_divert_that_moves_nothing_stands_for_what_arrives(invoke, redis, mail):
+    """It is in force, says so, and says what waits there instead; exit 0."""
+    done = invoke("divert", "mail", "--meta", "tenant=acme", "-r", "why")
+    assert 0 == done.code
+    assert (
+        "mail is diverted from now on; nothing that waits matches, so no job was moved."
+    ) == done.lines[0]
+    assert re.search(r"tests\.cli\.jobs\.send_receipt +3", done.out)
+    Queue("mail", connection=redis).enqueue(jobs.send_receipt, meta={"tenant": "acme"})
+    assert 1 == backlog_of(invoke, "mail")
+
+
+def test_a_divert_of_everything_is_confirmed_on_a_terminal(env, redis, mail):
+    """`divert --all` asks, and a no changes nothing."""
+    with Terminal("divert", "--all", "-r", "why", env=env) as terminal:
+        terminal.wait_for("Divert every job of ALL queues (mail)? [y/N]")
+        terminal.type("n\n")
+        assert 1 == terminal.end()
+        assert "nothing was changed, because you said no" in terminal.text
+    assert not redis.exists("rq:shedder:diverts")
+
+
+def test_yes_or_no_terminal_asks_nothing(invoke, env, mail):
+    """A script is not asked, and neither is who said --yes."""
+    assert 8 == invoke("divert", "--all", "-r", "why", "--json").json["moved"]
+    with Terminal("divert", "--all", "--yes", "-r", "why", env=env) as terminal:
+        assert 0 == terminal.end()
+        assert "ALL queues" not in terminal.text
+
+
+def test_a_long_scan_shows_its_progress_on_a_terminal(env, redis):
+    """A bar on standard error says how many jobs were looked at; a pipe has none."""
+    queue = Queue("mail", connection=redis)
+    data = [Queue.prepare_data(jobs.send_receipt, (each,)) for each in range(2000)]
+    queue.enqueue_many(data)
+    with Terminal("divert", "mail", "--function", "*", "-r", "why", env=env) as terminal:
+        assert 0 == terminal.end()
+        assert re.search(r"diverting mail: [\d,]+ of 2,000", terminal.text)
+        assert "2,000 jobs of mail went to the backlog" in terminal.text

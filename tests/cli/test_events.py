@@ -1,0 +1,114 @@
+"""What do `events` and `undo` show?"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.cli.programs import Terminal, environment
+
+
+def test_each_event_is_a_line_with_the_way_back(invoke, mail):
+    """Time, verb, place, person, reason, numbers, and how to undo it."""
+    invoke("pause", "mail", "-r", "database at 99 %", "--by", "ana@ops")
+    invoke("divert", "mail.low", "-r", "only receipts", "--by", "ben@ops")
+    lines = invoke("events").lines
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ  pause mail by ana@ops: database at 99 % "
+        r"\(8 jobs waiting\)  undo: shedder undo \d+-\d+",
+        lines[0],
+    )
+    assert (
+        "divert mail.low by ben@ops: only receipts (5 jobs to the backlog, every job)" in lines[1]
+    )
+
+
+def test_what_was_undone_offers_no_undo(invoke, mail):
+    """A way back that was taken is not offered again."""
+    invoke("pause", "mail", "-r", "why")
+    invoke("undo", "-r", "wrong queue")
+    pause, resume = invoke("events").lines
+    assert "undone" in pause
+    assert "undo:" not in pause
+    assert "undoes" in resume
+
+
+def test_the_journal_can_be_cut(invoke, mail):
+    """By number, by position, by queue."""
+    for name in ("mail", "reports", "mail"):
+        invoke("pause", name, "-r", "why")
+    found = invoke("events", "--json").json["events"]
+    assert 3 == len(found)
+    assert found[2:] == invoke("events", "-n", "1", "--json").json["events"]
+    assert found[1:] == invoke("events", "--after", found[0]["id"], "--json").json["events"]
+    assert found[1:2] == invoke("events", "reports", "--json").json["events"]
+
+
+def test_an_empty_journal_is_no_failure(invoke):
+    """Nothing has happened yet."""
+    done = invoke("events")
+    assert (0, "") == (done.code, done.out)
+
+
+def test_following_shows_what_comes_across_a_restart(server_factory, program):
+    """`--follow` prints events as they come, and goes on when Redis is back."""
+    own = server_factory(appendonly=True)
+    env = environment(SHEDDER_REDIS_URL=own.url)
+    with Terminal("events", "--follow", "mail", env=env) as terminal:
+        program("pause", "reports", "mail", "-r", "first", env=env)
+        terminal.wait_for("by", "first")
+        own.kill()
+        terminal.wait_for("cannot be reached, trying again")
+        own.start()
+        program("pause", "reports", "-r", "second", env=env)
+        program("resume", "mail", "-r", "third", env=env)
+        terminal.wait_for("third")
+        assert "second" not in terminal.text
+        assert 1 == terminal.text.count("first")
+        terminal.interrupt()
+        assert 130 == terminal.end()
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "said"),
+    [
+        (["pause", "mail"], "resume", "mail is resumed: 8 jobs wait and may start."),
+        (["divert", "mail.low"], "restore", "5 jobs of mail.low are back in place"),
+    ],
+)
+def test_undo_shows_the_receipt_of_what_it_did(words, kind, said, invoke, mail):
+    """The way back of a pause is a resume, that of a divert puts its jobs back."""
+    event = invoke(*words, "-r", "why", "--json").json["event"]
+    done = invoke("undo", event, "-r", "wrong queue")
+    assert 0 == done.code
+    assert done.lines[0].startswith(said)
+    invoke(*words, "-r", "why")
+    assert kind == invoke("undo", "-r", "wrong again", "--json").json["kind"]
+
+
+def test_undo_of_a_drain_and_of_a_resume(invoke, mail):
+    """A drain is set as it was before, a resume is paused again."""
+    invoke("divert", "mail.low", "-r", "why")
+    invoke("drain", "mail.low", "--rate", "1/hour", "-r", "why")
+    assert "The drain of mail.low has stopped" in invoke("undo", "-r", "too early").out
+    invoke("pause", "mail", "-r", "why")
+    invoke("resume", "mail", "-r", "why")
+    assert "mail is paused: " in invoke("undo", "-r", "too early").out
+
+
+def test_what_cannot_be_undone_says_what_to_do(invoke, mail):
+    """Exit 3, the reason, and what to try instead."""
+    done = invoke("undo", "-r", "why")
+    assert 3 == done.code
+    assert "nothing to undo; try shedder events" in done.err
+
+
+def test_the_reason_of_an_undo_is_asked_for(env, invoke, mail):
+    """On a terminal a person is asked why."""
+    invoke("pause", "mail", "-r", "why")
+    with Terminal("undo", env=env) as terminal:
+        terminal.wait_for("Why undo the last change?")
+        terminal.type("wrong queue\n")
+        assert 0 == terminal.end()
+    assert 2 == invoke("undo").code

@@ -1,0 +1,68 @@
+"""Is help quick and complete?"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from shedder.cli import main
+from tests.cli.programs import environment
+
+VERBS = sorted(main.commands)
+
+_IMPORTED = """
+import sys
+from shedder.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    print(*sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("words", [["--help"], ["pause", "--help"], ["--version"], ["nonsense"]])
+def test_help_imports_nothing_slow(words):
+    """Help, the version and a typing error cost no import of Redis' client, RQ or the renderer."""
+    done = subprocess.run(
+        [sys.executable, "-c", _IMPORTED, *words],
+        env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    imported = done.stderr.split()
+    assert "click" in imported
+    assert [] == [
+        name
+        for name in ("redis", "rq", "rich", "pydantic", "limits", "structlog")
+        if name in imported
+    ]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_shows_how_it_is_used(verb, invoke):
+    """The help of each verb fits 80 columns and has two to four examples."""
+    done = invoke(verb, "--help")
+    assert 0 == done.code
+    examples = done.out.partition("Examples:\n")[2].splitlines()
+    assert 2 <= len(examples) <= 4
+    assert [] == [line for line in done.lines if len(line) > 80]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_takes_the_options_of_the_connection(verb, invoke):
+    """The server can be named behind each verb too."""
+    help_text = invoke(verb, "--help").out
+    assert "-u, --url URL" in help_text
+    assert "-c, --config MODULE" in help_text
+
+
+def test_no_verb_at_all_shows_the_help_and_is_an_error(invoke):
+    """Without a verb the help is shown, and a script learns that nothing was done."""
+    done = invoke()
+    assert 2 == done.code
+    assert "Commands:" in done.out
+
+
+def test_json_is_offered_by_every_verb_but_the_worker(invoke):
+    """Every verb that has an answer gives it as JSON on demand."""
+    assert ["worker"] == [verb for verb in VERBS if "--json" not in invoke(verb, "--help").out]

@@ -1,0 +1,104 @@
+"""What does `status` show?"""
+
+from __future__ import annotations
+
+import re
+
+from shedder.rq import Queue
+from tests.cli import jobs
+from tests.cli.conftest import fill
+from tests.cli.programs import Terminal, environment
+
+
+def test_each_lane_has_a_line(invoke, mail):
+    """Lanes with jobs are listed with their numbers; empty ones are only counted."""
+    done = invoke("status")
+    assert 0 == done.code
+    lines = [line.split() for line in done.lines]
+    assert ["lane", "waiting", "backlog", "running", "oldest", "in/s", "out/s", "control"] == lines[
+        1
+    ]
+    assert ["mail", "3", "0", "0"] == lines[2][:4]
+    assert ["mail.low", "5", "0", "0"] == lines[3][:4]
+    assert not re.search(r"mail\.(high|critical)", done.out)
+
+
+def test_controls_tell_who_and_why(invoke, mail):
+    """Each control has a line: where, since when, by whom, until when, why."""
+    invoke("pause", "mail", "-r", "database at 99 %", "--by", "ana@ops", "--for", "30m")
+    invoke("divert", "mail.low", "-r", "only receipts", "--by", "ben@ops")
+    invoke("drain", "mail.low", "--rate", "2/second", "-r", "slowly", "--by", "eva@ops")
+    out = invoke("status").out
+    assert re.search(r"mail paused since .* by ana@ops, until .*: database at 99 %", out)
+    assert re.search(
+        r"mail.low diverted since .* by ben@ops: only receipts \[every job; 5 jobs", out
+    )
+    assert re.search(r"drains at 2/second since .* by eva@ops: slowly \[0 released\]", out)
+    assert re.search(r"mail.low +0 +5 .*paused, diverted, draining 2/second", out)
+
+
+def test_named_queues_only(invoke, redis, mail):
+    """With names only these are shown; one that nobody knows is mentioned."""
+    Queue("reports", connection=redis).enqueue(jobs.send_receipt)
+    done = invoke("status", "reports", "mial")
+    assert 0 == done.code
+    assert not re.search(r"^mail", done.out, re.MULTILINE)
+    assert "no queue is called mial (did you mean mail?)" in done.err
+
+
+def test_warnings_stand_below(invoke, mail):
+    """What a person should know is told in sentences, each once."""
+    out = invoke("status").out
+    assert 1 == len(re.findall(r"^! mail has 3 jobs and no worker", out, re.MULTILINE))
+
+
+def test_an_empty_redis_says_so_and_where_it_is(invoke, server):
+    """Nothing at all may mean the wrong server, so its address is shown."""
+    done = invoke("status")
+    assert 0 == done.code
+    assert f"Redis at {server.socket_path}" in done.lines[0]
+    assert "No job waits or runs, and nothing is paused or diverted." in done.lines[1]
+
+
+def test_the_state_as_json_names_every_lane(invoke, mail):
+    """Programs get everything, empty lanes included where they are named."""
+    lanes = {
+        each["lane"]: each["waiting"] for each in invoke("status", "mail", "--json").json["lanes"]
+    }
+    assert {"mail.critical": 0, "mail.high": 0, "mail": 3, "mail.low": 5} == lanes
+
+
+def test_watching_survives_a_restart_of_redis(server_factory):
+    """While Redis is away the screen says so; when it is back the numbers are."""
+    own = server_factory(appendonly=True)
+    client = own.client()
+    fill(Queue("mail", connection=client), receipts=3)
+    client.close()
+    env = environment(SHEDDER_REDIS_URL=own.url)
+    with Terminal("status", "--watch", "100ms", env=env) as terminal:
+        terminal.wait_for("Redis at ", "mail")
+        own.kill()
+        terminal.wait_for("cannot be reached, trying again")
+        seen = len(terminal.text)
+        own.start()
+        terminal.wait_for("waiting", after=seen)
+        terminal.interrupt()
+        assert 130 == terminal.end()
+        assert "nothing was changed by looking" in terminal.text
+
+
+def test_watching_as_json_is_an_object_a_line(env, mail):
+    """A program that watches reads one object after another."""
+    import json
+    import subprocess
+    import sys
+
+    from tests.cli.programs import valid
+
+    words = [sys.executable, "-m", "shedder", "status", "--watch", "100ms", "--json"]
+    with subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as watch:
+        lines = [valid(json.loads(watch.stdout.readline())) for _ in range(2)]
+        watch.kill()
+        watch.stdout.read()
+        watch.stderr.read()
+    assert lines[0]["at"] < lines[1]["at"]

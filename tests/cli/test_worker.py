@@ -1,0 +1,63 @@
+"""Does `shedder worker` start RQ's worker with our classes?"""
+
+from __future__ import annotations
+
+import pytest
+
+from shedder.rq import Queue
+from tests.cli import jobs
+
+
+@pytest.mark.parametrize("kind", ["fork", "simple", "spawn"])
+def test_a_worker_of_each_class_does_its_jobs(kind, program, redis, mail):
+    """Options of `rq worker` pass through, lanes are served, and logs go to standard error."""
+    done = program("worker", "mail", "--burst", "--class", kind, "--name", "w1", "--max-jobs", "8")
+    assert 0 == done.code
+    assert "" == done.out
+    assert "w1" in done.err
+    assert 3 == mail.finished_job_registry.count
+    assert 5 == mail.low.finished_job_registry.count
+
+
+def test_a_worker_obeys_a_pause(program, redis, mail):
+    """It is a worker of ours."""
+    program("pause", "mail.low", "-r", "why")
+    program("worker", "mail", "--burst", "--class", "simple", "--quiet")
+    assert (0, 5) == (mail.count, mail.low.count)
+
+
+def test_a_settings_module_is_read_by_the_worker_too(program, redis, server, tmp_path):
+    """With -c the queues of the settings are served."""
+    (tmp_path / "our_settings.py").write_text(
+        f"REDIS_URL = {server.url!r}\nQUEUES = ['from_settings']\n"
+    )
+    queue = Queue("from_settings", connection=redis)
+    queue.enqueue(jobs.send_receipt)
+    done = program("worker", "-c", "our_settings", "--burst", "--class", "simple", cwd=tmp_path,
+                   env={"SHEDDER_REDIS_URL": ""})  # fmt: skip
+    assert 0 == done.code
+    assert 1 == queue.finished_job_registry.count
+
+
+def test_a_server_that_is_away_is_told_at_the_start(program):
+    """A worker that cannot start says so in one line, with exit 4."""
+    done = program("worker", "mail", "-u", "redis://127.0.0.1:1")
+    assert 4 == done.code
+    assert 1 == len(done.err.splitlines())
+
+
+def test_a_wrong_option_is_refused(program):
+    """What `rq worker` does not know is refused as any other option."""
+    done = program("worker", "mail", "--nonsense")
+    assert 2 == done.code
+    assert [
+        "shedder: No such option '--nonsense'. See shedder worker --help"
+    ] == done.err.splitlines()
+
+
+def test_what_ends_rqs_own_command_is_one_line(program, redis, mail):
+    """A failure inside `rq worker` shows no traceback."""
+    done = program("worker", "mail", "--burst", "--exception-handler", "no.such.handler")
+    assert 1 == done.code
+    assert "Traceback" not in done.err
+    assert "handler" in done.err
