@@ -34,7 +34,10 @@ if replayed then return replayed end
 local now = now_precise()
 local before, after, result = {}, {}, {'', math.floor(now)}
 
-local function drain(lane, order)
+-- Where nothing is left to drain the divert ends here: no claim may ever come by.
+local finished = {}
+
+local function drain(lane, orders, order)
   local old_rate = order.drain and order.drain.rate or 0
   local backlog = backlog_length(order)
   local tokens = 0
@@ -43,7 +46,9 @@ local function drain(lane, order)
   if rate > 0 then
     order.drain = {rate = rate, burst = burst, stay = stay, by = by, why = why,
       since = order.drain and order.drain.since or math.floor(now)}
-    order.restoring = nil
+    if backlog == 0 and not stay then
+      finished[#finished + 1] = {lane = lane.name, orders = orders, order = order}
+    end
   else
     order.drain = nil
   end
@@ -58,7 +63,9 @@ if unreadable then return redis.error_reply('UNREADABLE ' .. unreadable) end
 for _, lane in ipairs(lanes) do
   local orders = read_orders(diverts, lane.name)
   for _, order in ipairs(orders or {}) do
-    if (only == '' or only == order.id) and not order.restoring and not order.limit then drain(lane, order) end
+    if (only == '' or only == order.id) and not order.restoring and not order.limit then
+      drain(lane, orders, order)
+    end
   end
   if orders then
     write_orders(diverts, lane.name, orders)
@@ -66,4 +73,7 @@ for _, lane in ipairs(lanes) do
   end
 end
 if #result > 2 then result[1] = write_event(events, head, before, after) end
+for _, each in ipairs(finished) do
+  end_order(events, diverts, each.lane, each.orders, each.order, 'drained', now)
+end
 return remember(operation, step, result)
