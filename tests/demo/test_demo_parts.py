@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import io
+import shlex
+from collections import Counter
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shedder.demo.accounts import balance
+from shedder.demo.commands import folded
+from shedder.demo.mix import KINDS, planned
+from shedder.demo.places import Places
+from shedder.demo.runlog import RunLog
+from shedder.demo.telling import Teller
+from shedder.demo.waits import Wait, percentile, waits_of
+
+waits = st.lists(st.builds(Wait, st.floats(0, 1000), st.booleans()), min_size=1)
+ids = st.lists(st.sampled_from([planned(number).id for number in range(30)]), unique=True)
+
+
+@given(waits, st.sampled_from([50.0, 99.0, 100.0]), st.lists(st.floats(0, 1000), min_size=100))
+def test_a_percentile_is_exact_or_a_lower_bound(
+    found: list[Wait], percent: float, more: list[float]
+) -> None:
+    """However long open waits become, an exact percentile stands and another only grows."""
+    now = percentile(sorted(found, key=lambda wait: wait.seconds), percent)
+    ended = [
+        wait if wait.is_over else Wait(wait.seconds + extra)
+        for wait, extra in zip(found, more, strict=False)
+    ] + found[len(more) :]
+    later = percentile(sorted(ended, key=lambda wait: wait.seconds), percent)
+
+    assert now is not None
+    assert later is not None
+    assert later.seconds == now.seconds if now.is_over else later.seconds >= now.seconds
+
+
+def test_waits_of_nobody() -> None:
+    """A step in which nothing was sent has no waiting times rather than wrong ones."""
+    step = waits_of("clogged", "mail", [])
+
+    assert (0, 0, None) == (step.sent, step.started, step.p99)
+
+
+def test_waits_are_spoken_in_the_unit_that_fits() -> None:
+    """Short waits are told in milliseconds, long ones in seconds, open ones with a mark."""
+    assert ["4 ms", "1.0 s", "> 17.2 s"] == [
+        str(wait) for wait in (Wait(0.0042), Wait(0.9996), Wait(17.21, is_over=False))
+    ]
+
+
+@given(st.data())
+def test_jobs_in_one_place_each_balance(data: st.DataObject) -> None:
+    """Whatever place each job is in, the numbers add up to what was sent."""
+    sent = data.draw(ids)
+    names = ("run", *Places.__slots__)
+    where = {job: data.draw(st.sampled_from(names[:-1])) for job in sent}
+    places = {name: tuple(job for job in sent if where[job] == name) for name in Places.__slots__}
+    accounts = balance(
+        sent,
+        started={job: 1 for job in sent if where[job] in ("run", "running")},
+        again=[],
+        places=Places(**places),
+    )
+
+    counts = (accounts.run, accounts.running, accounts.claimed, accounts.waiting, accounts.backlog)
+    assert accounts.is_complete
+    assert len(sent) == sum(counts)
+
+
+@given(ids.filter(bool))
+def test_a_lost_job_is_missing(sent: list[str]) -> None:
+    """A job that is in no place and has not run is named."""
+    lost, *rest = sent
+    accounts = balance(sent, started={}, again=[], places=Places(backlog=tuple(rest)))
+
+    assert (lost,) == accounts.missing
+    assert not accounts.is_complete
+
+
+@given(ids.filter(bool), st.sampled_from(["waiting", "backlog", "claimed"]))
+def test_a_job_that_ran_and_still_waits_is_in_two_places(sent: list[str], place: str) -> None:
+    """A job that has run must not be found where jobs wait."""
+    accounts = balance(
+        sent,
+        started=dict.fromkeys(sent, 1),
+        again=[],
+        places=Places(**{place: (sent[0],)}),
+    )
+
+    assert (sent[0],) == accounts.twice
+    assert not accounts.is_complete
+
+
+def test_a_job_that_ran_twice_is_told() -> None:
+    """A second start of the same job spoils the accounts."""
+    accounts = balance(["charge-000001"], started={"charge-000001": 1}, again=["charge-000001"],
+                       places=Places())  # fmt: skip
+
+    assert ("charge-000001",) == accounts.run_again
+    assert not accounts.is_complete
+
+
+def test_a_claimed_job_is_not_running() -> None:
+    """A job in a worker's hands is registered as running by RQ before it starts; it counts once."""
+    places = Places(claimed=("charge-000001",), running=("charge-000001",))
+    accounts = balance(["charge-000001"], started={}, again=[], places=places)
+
+    assert (1, 0, True) == (accounts.claimed, accounts.running, accounts.is_complete)
+
+
+def test_the_mix_is_the_same_everywhere() -> None:
+    """Ids are unique, and each kind has its share of any thousand jobs in a row."""
+    jobs = [planned(number) for number in range(3000)]
+
+    assert 3000 == len({job.id for job in jobs})
+    assert {kind: kind.share for kind in KINDS} == Counter(job.kind for job in jobs[700:1700])
+    assert 1000 == sum(kind.share for kind in KINDS)
+
+
+def test_the_run_log_takes_whole_lines_only(tmp_path: Path) -> None:
+    """A line that is still being written counts when it is whole, and a second start is noted."""
+    log = RunLog(tmp_path / "log")
+    with log.path.open("a") as file:
+        file.write("charge-000001 17\ncharge-0000")
+        file.flush()
+        log.refresh()
+        assert {"charge-000001": 17} == log.starts
+        file.write("02 18\ncharge-000001 19\n")
+    log.refresh()
+
+    assert {"charge-000001": 17, "charge-000002": 18} == log.starts
+    assert ["charge-000001"] == log.again
+    assert 1 == log.started_after(17)
+
+
+@given(st.lists(st.text(min_size=1, max_size=30), max_size=8), st.integers(40, 80))
+def test_a_folded_command_is_the_same_command(words: list[str], width: int) -> None:
+    """A shell reads a command that was folded for the screen as it was typed."""
+    line = shlex.join(["shedder", "divert", *words])
+
+    assert shlex.split(line) == shlex.split(folded(line, width).replace(" \\\n", " "))
+
+
+def test_told_lines_fit_the_screen() -> None:
+    """Nothing that is told is wider than the screen, and quoted lines keep their indent."""
+    stream = io.StringIO()
+    teller = Teller(stream)
+    teller.head("A step")
+    teller.say("word " * 100)
+    teller.quote(f"table  column  \n{'more words ' * 20}")
+
+    lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= teller.width
+    assert "    table  column" in lines
+    assert "\n\n\n" not in stream.getvalue()
+
+
+def test_progress_is_for_terminals_only() -> None:
+    """A pipe gets no lines that replace one another."""
+    stream = io.StringIO()
+    Teller(stream).progress("1 of 2")
+
+    assert "" == stream.getvalue()

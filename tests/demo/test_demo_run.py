@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import json
+import shlex
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+
+from tests.demo.stagehand import Demo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.slow
+JOBS = 600
+ELSEWHERE = {
+    "SHEDDER_REDIS_URL": "redis://127.0.0.1:1/0",
+    "RQ_REDIS_URL": "redis://127.0.0.1:1/0",
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+    "RQ_CONFIG": "no_such_module",
+    "RQ_QUEUE_CLASS": "no.such.Queue",
+    "RQ_KEY_PREFIX": "{elsewhere}",
+}
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Demo]:
+    """A small demo that has run to its end, with its summary as JSON.
+
+    What the environment says about another Redis must not matter to any part of it.
+    """
+    with Demo("--jobs", str(JOBS), "--json", **ELSEWHERE) as run:
+        run.wait()
+        yield run
+
+
+@pytest.fixture(scope="module")
+def summary(demo: Demo) -> dict[str, Any]:
+    """The one object on its standard output."""
+    content: dict[str, Any] = json.loads(demo.stdout)
+    return content
+
+
+def test_ends_well(demo: Demo) -> None:
+    """A demo in which every job is accounted for exits with 0, whatever Redis others use."""
+    assert 0 == demo.process.returncode, demo.stderr
+
+
+def test_summary_has_its_published_shape(summary: dict[str, Any]) -> None:
+    """The summary is what the schema that ships with shedder says."""
+    schema = json.loads((files("shedder") / "schemas" / "demo.json").read_text())
+
+    jsonschema.validate(summary, schema)
+
+
+def test_accounts_for_every_job(summary: dict[str, Any]) -> None:
+    """Each id that was sent is in exactly one place, and the numbers add up."""
+    accounts = summary["accounts"]
+    places = ("run", "running", "claimed", "waiting", "backlog")
+    charges = sum(step["sent"] for step in summary["waits"])
+
+    assert JOBS + charges == accounts["sent"] == sum(accounts[place] for place in places)
+    assert ([], [], [], []) == tuple(
+        accounts[wrong] for wrong in ("missing", "twice", "run_again", "strangers")
+    )
+    assert (0, True, True) == (accounts["failed"], accounts["is_complete"], summary["is_good"])
+
+
+def test_work_is_shed(summary: dict[str, Any]) -> None:
+    """At the end some jobs have run and some are in the backlog: there was something to see."""
+    assert summary["accounts"]["run"] > 0
+    assert summary["accounts"]["backlog"] > 0
+
+
+def test_nothing_starts_while_paused(summary: dict[str, Any]) -> None:
+    """No job began after `shedder pause` had returned."""
+    assert 0 == summary["started_while_paused"]
+
+
+def test_uses_the_products_own_commands(summary: dict[str, Any]) -> None:
+    """Each step is a command of shedder that succeeded and left a receipt."""
+    verbs = [shlex.split(each["command"])[1] for each in summary["commands"]]
+
+    assert [
+        "pause", "divert", "divert", "resume", "status", "drain", "drain", "audit", "events",
+    ] == verbs  # fmt: skip
+    assert all(each["exit_code"] == 0 and each["output"] for each in summary["commands"])
+
+
+def test_measures_each_step(summary: dict[str, Any]) -> None:
+    """Waiting times of every step are measured, and the charges that waited have all started."""
+    steps = [each["step"] for each in summary["waits"]]
+
+    assert ["clogged", "paused", "resumed", "diverted", "draining", "draining faster"] == steps
+    assert all(
+        each["sent"] == each["started"] and each["p50"]["is_over"] for each in summary["waits"][:4]
+    )
+
+
+def test_tells_the_story_beside_the_summary(demo: Demo) -> None:
+    """With --json the narration goes to standard error, each receipt under its command."""
+    assert "$ shedder pause mail -r 'database at 99 %'" in demo.stderr
+    assert "mail is paused:" in demo.stderr
+    assert all(len(line) <= 80 for line in demo.stderr.splitlines() if "  undo  " not in line)
+
+
+def test_leaves_nothing_behind(demo: Demo) -> None:
+    """No process and no file is left of a demo that has ended."""
+    demo.assert_nothing_is_left()
