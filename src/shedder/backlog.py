@@ -161,8 +161,9 @@ def divert_lanes(
     *,
     order: str,
     terms: LimitTerms | None = None,
+    operation: str = "",
 ) -> Command[DivertSet]:
-    """Set a divert, or a limit with `terms`; `order` is the id of the operation as well."""
+    """Set a divert, or a limit with `terms`; `order` is its operation unless that has an id."""
     names = tuple(lane.name for lane in lanes)
     record = json.dumps(selection.to_record(), sort_keys=True)
     what = {"order": order, "selection": selection.describe()}
@@ -182,7 +183,7 @@ def divert_lanes(
     )
     return Command(
         "divert_lanes",
-        (keys.diverts, keys.events, keys.operation(order), *lane_keys),
+        (keys.diverts, keys.events, keys.operation(operation or order), *lane_keys),
         ("divert", head, order, cause.by, cause.why, record,
          terms.to_json() if terms else "", terms.duration_ms if terms else 0, *names),
         lambda reply: _divert_set(reply, names),
@@ -205,7 +206,7 @@ def scan_lane(
     return Command(
         "scan_lane",
         (keys.pauses, keys.diverts, keys.events, keys.operation(operation), *keys.lane(lane),
-         keys.engine.limit_keys),
+         keys.engine.limit_keys, keys.at_work(lane)),
         (f"scan {lane} {step}", head, lane, order, JOBS_PER_STEP, UNDECIDED_PER_STEP,
          *keys.engine.script_prefixes, *decisions),
         _scan_step,
@@ -226,7 +227,14 @@ def restore_lane(
     head = event_head("restore", cause, (lane,), order=order, undoes=undoes)
     return Command(
         "restore_lane",
-        (keys.pauses, keys.diverts, keys.events, keys.operation(operation), *keys.lane(lane)),
+        (
+            keys.pauses,
+            keys.diverts,
+            keys.events,
+            keys.operation(operation),
+            *keys.lane(lane),
+            keys.at_work(lane),
+        ),
         (f"restore {lane} {step}", head, lane, order, JOBS_PER_STEP, keys.engine.jobs),
         lambda reply: RestoreStep(
             text_of(reply[0]), text_of(reply[1]), int(reply[2]), int(reply[3])

@@ -154,6 +154,10 @@ class Keys:
         """List: the front of a lane while a scan or a restore goes through it."""
         return self._key("kept", lane)
 
+    def at_work(self, lane: str) -> str:
+        """String: somebody scans or restores the lane right now; expires three seconds after."""
+        return self._key("at-work", lane)
+
     def parked(self, lane: str) -> str:
         """List: jobs of a paused lane that were taken out of the reach of stock workers."""
         return self._key("parked", lane)

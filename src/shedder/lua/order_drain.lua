@@ -73,7 +73,5 @@ for _, lane in ipairs(lanes) do
   end
 end
 if #result > 2 then result[1] = write_event(events, head, before, after) end
-for _, each in ipairs(finished) do
-  end_order(events, diverts, each.lane, each.orders, each.order, 'drained', now)
-end
+if #finished > 0 then end_empty_orders(events, diverts, finished, by, why) end
 return remember(operation, step, result)

@@ -9,6 +9,7 @@
 -- KEYS
 --   pauses, diverts, events, operation   see docs/reference/keys.md
 --   list, kept, parked, bell             of the lane
+--   at_work                              string: exists while somebody is at work on the lane
 -- ARGV
 --   step   of the operation
 --   head   JSON: what the event says
@@ -29,12 +30,14 @@ local pauses, diverts, events, operation = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local step, head, identifier = ARGV[1], ARGV[2], ARGV[4]
 local limit, job_prefix = tonumber(ARGV[5]), ARGV[6]
 local lane = {name = ARGV[3], list = KEYS[5], kept = KEYS[6], parked = KEYS[7], bell = KEYS[8]}
+local at_work = KEYS[9]
 
 local replayed = recall(operation, step)
 if replayed then return replayed end
 local orders = read_orders(diverts, lane.name)
 local order, position = find_order(orders, identifier)
 if not order then return remember(operation, step, {'ended', '', 0, 0}) end
+note_work(at_work)
 if not order.restoring and redis.call('EXISTS', lane.kept) == 1 then return {'fold', '', 0, 0} end
 local parked = is_parked(pauses, lane.name)
 local main = (parked or redis.call('EXISTS', lane.parked) == 1) and lane.parked or lane.list

@@ -9,6 +9,7 @@
 --   pauses, diverts, events, operation   see docs/reference/keys.md
 --   list, kept, parked, bell             of the lane
 --   limit_keys                           set: keys of RQ's own rate limits
+--   at_work                              string: exists while somebody is at work on the lane
 -- ARGV
 --   step       of the operation
 --   head       JSON: what the last event says
@@ -32,7 +33,7 @@
 local pauses, diverts, events, operation = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local step, head, identifier = ARGV[1], ARGV[2], ARGV[4]
 local lane = {name = ARGV[3], list = KEYS[5], kept = KEYS[6], parked = KEYS[7], bell = KEYS[8]}
-local limit_keys = KEYS[9]
+local limit_keys, at_work = KEYS[9], KEYS[10]
 local limit, window = tonumber(ARGV[5]), tonumber(ARGV[6])
 local rq = {
   job_prefix = ARGV[7], executions_prefix = ARGV[8], limit_prefix = ARGV[9], list_prefix = ARGV[10],
@@ -48,6 +49,7 @@ local orders = read_orders(diverts, lane.name)
 local order = orders and find_order(orders, identifier)
 if not order or order.restoring then return remember(operation, step, {'ended', 0, 0}) end
 local now = now_precise()
+note_work(at_work)
 
 -- Most orders ask for the function alone, and few functions make up a lane.
 local by_name_only = not order.select.meta and not order.select.older_than_ms

@@ -55,9 +55,13 @@ local function drop(cause)
   return {'dropped', cause}
 end
 
--- A job that had been started by a worker that died carries the execution of this very start.
+-- A job that had been started by a worker that died has no other execution than that of this start.
+-- The start of a twin has removed ours.
 local function is_twin()
-  return status == 'started' and redis.call('ZCARD', rq.executions_prefix .. claim.id) > 1
+  if status ~= 'started' then return false end
+  local executions = rq.executions_prefix .. claim.id
+  local own = execution == '' or redis.call('ZSCORE', executions, execution)
+  return redis.call('ZCARD', executions) > (own and 1 or 0)
 end
 
 -- Behind the backlog what arrived after the divert; in front of it what was in hand before.

@@ -117,14 +117,31 @@ def _scan_all(
     cause: Cause,
     on_step: Callable[[int], None],
 ) -> tuple[DivertedLane, ...]:
-    scanned = []
-    for lane in lanes:
-        if lane.waiting == 0:
-            scanned.append(lane)
-            continue
-        moved = scan(store, keys, lane.lane, lane.order, selection, cause, on_step=on_step)
-        scanned.append(replace(lane, moved=moved, waiting=max(lane.waiting - moved, 0)))
-    return tuple(scanned)
+    return tuple(
+        _scanned(store, keys, lane, selection, cause, on_step) if lane.waiting else lane
+        for lane in lanes
+    )
+
+
+def _scanned(
+    store: Store,
+    keys: Keys,
+    lane: DivertedLane,
+    selection: Selection,
+    cause: Cause,
+    on_step: Callable[[int], None],
+) -> DivertedLane:
+    before = _in_backlog(store, keys, lane)
+    counted = scan(store, keys, lane.lane, lane.order, selection, cause, on_step=on_step)
+    # the claims of workers divert too, and another operator may: the lists know better than we do
+    moved = max(counted, _in_backlog(store, keys, lane) - before)
+    left = store.read(lambda ask: [ask.llen(part) for part in keys.lane(lane.lane)[:3]])
+    return replace(lane, moved=moved, waiting=sum(left))
+
+
+def _in_backlog(store: Store, keys: Keys, lane: DivertedLane) -> int:
+    parts = keys.backlog(lane.order, lane.lane)
+    return sum(store.read(lambda ask: [ask.llen(part) for part in parts]))
 
 
 def _counter(on_progress: Progress | None, total: int) -> Callable[[int], None]:

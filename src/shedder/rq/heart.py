@@ -60,8 +60,8 @@ class Heart:
             self._thread.join(timeout=1)
 
     def _beat(self) -> None:
-        # A connection of its own: a fork in the middle of a beat must not copy a pool's held lock, and
-        # a pool that is just large enough for RQ has none to give.
+        # A connection of its own: a fork in the middle of a beat must not copy a pool's held lock,
+        # and a pool that is just large enough for RQ has none to give.
         pool = self._worker.connection.connection_pool
         connection = pool.connection_class(**pool.connection_kwargs)
         while not self._ended.wait(RENEW_SECONDS):

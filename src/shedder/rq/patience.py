@@ -113,12 +113,12 @@ class Patience:
 class PatientPipeline(redis.client.Pipeline):
     """A pipeline that is sent again when Redis could not serve it.
 
-    A transaction that pushes leaves a mark, by which one whose reply was lost is known: pushed a
-    second time, after another worker has started the job, the job would run twice.
+    One that pushes leaves a mark, by which it is known when its reply was lost: pushed a second
+    time, after another worker has started the job, the job would run twice.
     """
 
     patience: Patience
-    client: PatientRedis
+    owner: PatientRedis
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:
         """The replies to all commands on the pipeline; None for each when they were lost."""
@@ -128,8 +128,7 @@ class PatientPipeline(redis.client.Pipeline):
         return replies[:-1] if mark else replies
 
     def _leave_mark(self) -> str:
-        is_transaction = self.transaction or self.explicit_transaction
-        if not is_transaction or not any(args[0] in _PUSHES for args, _ in self.command_stack):
+        if not any(args[0] in _PUSHES for args, _ in self.command_stack):
             return ""
         mark = rq_keys().operation(uuid4().hex)
         self.set(mark, 1, ex=MARK_SECONDS)
@@ -141,7 +140,7 @@ class PatientPipeline(redis.client.Pipeline):
         failures = count()
 
         def attempt() -> list[Any]:
-            if next(failures) and mark and self.client.exists(mark):
+            if next(failures) and mark and self.owner.exists(mark):
                 return [None] * len(stack)
             self.command_stack, self.explicit_transaction = list(stack), is_transaction
             self.scripts = set(scripts)  # a server that restarted knows none of them
@@ -157,7 +156,7 @@ class PatientPipeline(redis.client.Pipeline):
         except redis.exceptions.RedisError as error:
             if not is_passing(error):
                 raise
-            if mark and self.client.exists(mark):
+            if mark and self.owner.exists(mark):
                 return [None] * size
             time.sleep(FIRST_WAIT_SECONDS)
             raise redis.exceptions.WatchError(str(error)) from error
@@ -191,7 +190,7 @@ class PatientRedis(redis.Redis):
         pipeline = PatientPipeline(
             self.connection_pool, self.response_callbacks, transaction, shard_hint
         )
-        pipeline.patience, pipeline.client = self.patience, self
+        pipeline.patience, pipeline.owner = self.patience, self
         return pipeline
 
 

@@ -1,21 +1,28 @@
 """What becomes of jobs whose feature is degraded?
 
 A function that was decorated with `@degradable(..., fallback=SKIP)` does not run while its flag is
-degraded. The first worker that meets such a job sets a divert of exactly this function on the
-job's lane; from then on the claim and the gate know it, and the jobs wait in the backlog. When the
-flag is restored, they are put back where they were.
+degraded for the job's id. The worker that meets such a job sets a divert on the job's lane, and the
+gate then takes the job to the backlog. Of a flag that is degraded as a whole it is a divert of the
+function, so that the claim takes the next ones without a worker's help. Of one that is degraded in
+part it is a divert of a name that no function has, which the worker tells the gate.
+
+When the flag is restored, or its time is over, the jobs are put back where they were.
 """
 
 from __future__ import annotations
 
-import re
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from shedder.backlog import divert_lanes
-from shedder.flags import FLAG_ATTRIBUTE, Flags
+from shedder.degrading import list_flags
+from shedder.errors import ShedderError
+from shedder.flags import FLAG_ATTRIBUTE
 from shedder.lanes import lane_of
-from shedder.records import Cause
+from shedder.records import Cause, Divert
 from shedder.rq.notes import function_of
 from shedder.rq.restoring import restore_one
 from shedder.selection import Selection
@@ -28,51 +35,80 @@ if TYPE_CHECKING:
     from shedder.keys import Keys
     from shedder.store import Store
 
-ACTOR = "shedder"
+logger = logging.getLogger("shedder.flags")
+
+BY_ITSELF = "shedder"
 
 _PREFIX = "flag-"
+_IN_PART = "degraded/"
 
 
-def order_of(flag: str) -> str:
-    """The id of the diverts that stand because `flag` is degraded."""
-    return _PREFIX + re.sub(r"[^A-Za-z0-9._-]", "-", flag)
-
-
-def divert_if_degraded(store: Store, keys: Keys, job: Job, lane: str) -> None:
-    """Let the gate divert `job` if its feature is degraded for it; the key is the job's id."""
-    found = getattr(_function(job), FLAG_ATTRIBUTE, None)
+def name_for_gate(store: Store, keys: Keys, job: Job, lane: str) -> str:
+    """The function that the gate is told of; if its feature is degraded, a divert stands for it."""
+    function = function_of(job)
+    found = getattr(_callable(job), FLAG_ATTRIBUTE, None)
     if found is None:
-        return
-    flags, name = found
-    if flags.enabled(name, key=job.id):
-        return
-    set_divert(store, keys, lane, name, function_of(job))
+        return function
+    flags, flag = found
+    if flags.enabled(flag, key=job.id):
+        return function
+    name = function if flags.percent(flag) >= 100 else f"{_IN_PART}{function}"
+    try:
+        _set_divert(store, keys, lane, flag, name)
+    except ShedderError as error:
+        logger.warning("the job %s of the degraded feature %s runs: %s", job.id, flag, error)
+        return function
+    return name
 
 
-def set_divert(store: Store, keys: Keys, lane: str, flag: str, function: str) -> None:
-    """Set a divert of `function` on `lane`, unless it stands already."""
-    cause = Cause(ACTOR, f"the flag {flag} is degraded")
+def bring_back(store: Store, keys: Keys, receipt: FlagReceipt) -> FlagReceipt:
+    """Put back the jobs that the flags of `receipt` do not keep from running any more."""
+    standing = store.read(lambda ask: ask.hgetall(keys.diverts))[0]
+    return replace(receipt, restored=end_needless_diverts(store, keys, standing))
+
+
+def end_needless_diverts(store: Store, keys: Keys, standing: Mapping[bytes, bytes]) -> int:
+    """Put back the jobs of all flags that are not degraded any more; how many.
+
+    A backlog that drains already goes on at its pace.
+    """
+    diverts = list(_of_flags(standing))
+    if not diverts:
+        return 0
+    percents = {flag.name: flag.percent for flag in list_flags(store, keys)}
+    restored = 0
+    for divert, flag, function in diverts:
+        percent = percents.get(flag, 0.0)
+        is_needed = percent > 0 if function.startswith(_IN_PART) else percent >= 100
+        if not is_needed and divert.drain is None:
+            cause = Cause(BY_ITSELF, f"the flag {flag} is degraded at {percent:g} % now")
+            restored += restore_one(store, keys, divert.lane, divert.order, cause)[1]
+    return restored
+
+
+def _set_divert(store: Store, keys: Keys, lane: str, flag: str, function: str) -> None:
+    order = f"{_PREFIX}{flag}/{function}"
+    standing = store.read(lambda ask: ask.hget(keys.diverts, lane))[0]
+    if any(each.divert.order == order for each in diverts_from(lane, standing)):
+        return
+    cause = Cause(BY_ITSELF, f"the flag {flag} is degraded")
     selection = Selection(functions=(function,))
-    store.execute(
-        divert_lanes(keys, [lane_of(lane)], selection, cause, order=order_of(flag))
+    store.run(
+        divert_lanes(keys, [lane_of(lane)], selection, cause, order=order, operation=uuid4().hex)
     )
 
 
-def bring_back(store: Store, keys: Keys, receipt: FlagReceipt, cause: Cause) -> FlagReceipt:
-    """End the diverts of the flags that `receipt` restored, and put their backlogs back."""
-    orders = {order_of(flag.name) for flag in receipt.flags if flag.percent == 0}
-    records: dict[bytes, bytes] = store.read(lambda ask: ask.hgetall(keys.diverts))[0]
-    restored = 0
-    for lane, record in records.items():
+def _of_flags(standing: Mapping[bytes, bytes]) -> Iterator[tuple[Divert, str, str]]:
+    """The diverts that stand because of flags, each with the flag and what it takes."""
+    for lane, record in standing.items():
         for each in diverts_from(text_of(lane), record):
-            if each.divert.order in orders:
-                restored += restore_one(store, keys, text_of(lane), each.divert.order, cause)[1]
-    from dataclasses import replace
+            order = each.divert.order
+            if order.startswith(_PREFIX) and each.divert.selection.functions:
+                function = each.divert.selection.functions[0]
+                yield each.divert, order[len(_PREFIX) : -len(function) - 1], function
 
-    return replace(receipt, restored=restored)
 
-
-def _function(job: Job) -> Any:
+def _callable(job: Job) -> Any:
     try:
         return job.func
     except Exception:  # noqa: BLE001 - what cannot be imported RQ reports when it performs the job

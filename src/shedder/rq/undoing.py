@@ -23,9 +23,7 @@ from shedder.setting_records import FlagReceipt, LimitReceipt
 from shedder.store import Store
 from shedder.stored import diverts_from, server_time
 
-Undone = (
-    PauseReceipt | ResumeReceipt | RestoreReceipt | DrainReceipt | FlagReceipt | LimitReceipt
-)
+Undone = PauseReceipt | ResumeReceipt | RestoreReceipt | DrainReceipt | FlagReceipt | LimitReceipt
 
 EVENTS_LOOKED_AT = 200
 
@@ -121,7 +119,7 @@ def _restore(store: Store, keys: Keys, event: Event, cause: Cause) -> RestoreRec
 
 def _flags_as_before(store: Store, keys: Keys, event: Event, cause: Cause) -> FlagReceipt:
     receipt = undo_flags(store, keys, event, cause, operation=uuid4().hex)
-    return bring_back(store, keys, receipt, cause)
+    return bring_back(store, keys, receipt)
 
 
 def _drain_as_before(store: Store, keys: Keys, event: Event, cause: Cause) -> DrainReceipt:

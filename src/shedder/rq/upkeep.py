@@ -19,6 +19,7 @@ from shedder.rq.draining import release_for_stock_workers
 from shedder.rq.fleet import queues_of
 from shedder.rq.pausing import fold
 from shedder.rq.restoring import restore_one
+from shedder.rq.skipping import end_needless_diverts
 from shedder.store import Command, Store
 from shedder.stored import diverts_from, text_of
 
@@ -81,11 +82,14 @@ class Upkeep:
         for lane, record in standing.items():
             for order in diverts_from(text_of(lane), record):
                 self._look_after(order.divert)
+        end_needless_diverts(self._store, self._keys, standing)
         self._fold_leftovers(standing)
         self._store.run(forget_starts(self._keys))
 
     def _look_after(self, divert: Divert) -> None:
         cause = Cause(by=BY_ITSELF, why=f"finishing what {divert.by} began: {divert.why}")
+        if (divert.is_restoring or divert.is_scanning) and self._is_at_work(divert.lane):
+            return
         if divert.is_restoring:
             restore_one(self._store, self._keys, divert.lane, divert.order, cause)
         elif divert.is_scanning:
@@ -94,8 +98,12 @@ class Upkeep:
             pace = divert.drain.rate.per_second
             release_for_stock_workers(self._store, self._keys, [(divert.lane, divert.order, pace)])
         elif divert.selection.is_whole:
-            # RQ promotes rate limited jobs into the lane, and the backlog takes them with their slots
+            # RQ promotes rate limited jobs into the lane, and they keep their slots in the backlog
             free_slots(self._store, self._keys, [divert.lane])
+
+    def _is_at_work(self, lane: str) -> bool:
+        """Whether somebody alive scans or restores `lane`."""
+        return bool(self._store.read(lambda ask: ask.exists(self._keys.at_work(lane)))[0])
 
     def _fold_leftovers(self, standing: dict[bytes, bytes]) -> None:
         lanes = self._known

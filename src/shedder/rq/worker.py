@@ -32,6 +32,7 @@ from shedder.rq.notes import function_of, texts_of
 from shedder.rq.patience import patient
 from shedder.rq.pickup import Pickup
 from shedder.rq.reports import StartReport
+from shedder.rq.skipping import name_for_gate
 from shedder.rq.upkeep import Upkeep
 from shedder.scripts import load_script
 from shedder.store import Store
@@ -157,11 +158,17 @@ class WorkerMixin(BaseWorker):
                 pipeline.zrem(self.keys.claims, held.token)
             pipeline.execute()
 
+    def request_stop(self, signum: Any, frame: Any) -> None:
+        """Called by the signal that ends a worker politely."""
+        # RQ logs and raises here, in the middle of whatever runs. Either may fail or be caught
+        # there, as by a log line that is being written, and the worker would never stop.
+        self._stop_requested = True
+        super().request_stop(signum, frame)
+
     def _shutdown(self) -> None:
-        # A signal that comes while a claim is under way or in hand must not lose sight of it:
-        # `execute_job` gives it back and stops.
+        # A claim that is under way or in hand must not be lost sight of: `execute_job` gives it
+        # back and stops.
         if self._heart.is_claiming or (self._held is not None and not self._is_busy):
-            self._stop_requested = True
             self._patience.end_in(LAST_PATIENCE_SECONDS)
             return
         super()._shutdown()
@@ -204,15 +211,17 @@ class WorkerMixin(BaseWorker):
         return super().perform_job(job, queue, execution)
 
     def _ask_gate(self, job: Job, held: HeldClaim, execution: Execution) -> Gate:
+        name = function_of(job)
         if held.crashes < CRASHES_BEFORE_PLAIN_START:
             self._import_function(job)
+            name = name_for_gate(self.store, self.keys, job, held.lane)
         job.started_at = job.last_heartbeat = now()
         return self.store.execute(
             start_job(
                 self.keys,
                 held,
                 timestamp=utcformat(job.started_at),
-                function=function_of(job),
+                function=name,
                 meta=texts_of(job),
                 registry=job.started_job_registry.key,
                 execution=execution.id,

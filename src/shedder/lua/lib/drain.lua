@@ -40,14 +40,29 @@ end
 
 local DRAIN_RECORD_TTL_MS = 604800000
 
--- Ends a divert whose backlog is empty, and says so in the journal.
-local function end_order(events, diverts, lane, orders, order, verb, now)
+local function remove_order(diverts, lane, orders, order)
   local _, index = find_order(orders, order.id)
-  local counts = drain_counts(order)
   table.remove(orders, index)
   write_orders(diverts, lane, orders)
   redis.call('PEXPIRE', order.bucket, DRAIN_RECORD_TTL_MS)
   redis.call('PEXPIRE', order.skipped, DRAIN_RECORD_TTL_MS)
+end
+
+-- Ends diverts that had nothing to drain, with one event for all.
+local function end_empty_orders(events, diverts, finished, by, why)
+  local lanes = {}
+  for _, each in ipairs(finished) do
+    lanes[#lanes + 1] = each.lane
+    remove_order(diverts, each.lane, each.orders, each.order)
+  end
+  local head = {v = 1, verb = 'drained', lanes = lanes, by = by, why = why, order = finished[1].order.id}
+  write_event(events, cjson.encode(head), {backlog = 0}, {released = 0, skipped = {}, names = {}})
+end
+
+-- Ends a divert whose backlog is empty, and says so in the journal.
+local function end_order(events, diverts, lane, orders, order, verb, now)
+  local counts = drain_counts(order)
+  remove_order(diverts, lane, orders, order)
   local head = {
     v = 1, verb = verb, lanes = {lane}, by = order.drain and order.drain.by or order.by,
     why = order.drain and order.drain.why or order.why, order = order.id,

@@ -17,6 +17,13 @@ local function lanes_from(keys, first_key, argv, first_name, width)
   return lanes
 end
 
+-- Says that somebody is at work on a lane, so that nobody finishes it for them.
+local AT_WORK_MS = 3000
+
+local function note_work(at_work)
+  redis.call('SET', at_work, '1', 'PX', AT_WORK_MS)
+end
+
 local function ring(bell, times)
   local missing = BELL_LENGTH - redis.call('LLEN', bell)
   for _ = 1, math.min(times, missing) do redis.call('RPUSH', bell, '1') end
