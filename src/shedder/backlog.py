@@ -22,8 +22,8 @@ from shedder.selection import Selection
 from shedder.store import Command
 from shedder.stored import text_of, time_from_ms
 
-JOBS_PER_STEP = 500
-"""Jobs that one step of a scan, a restore or a dry run looks at: 1 to 3 ms of the server."""
+JOBS_PER_STEP = 250
+"""Jobs that one step of a scan, a restore or a dry run looks at: about 1 ms of the server."""
 
 UNDECIDED_PER_STEP = 500
 """Jobs of stock producers whose data one step hands to the caller."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from shedder.cli.parts import Parts, blank, headline, plain, row, table
+from shedder.cli.settings_view import settings_part
 from shedder.cli.text import (
     age,
     clock,
@@ -34,6 +35,7 @@ def status_view(status: Status, *, address: str, named: Sequence[str] = ()) -> P
     A lane without jobs is left out when its controls are those of its whole queue, unless it is
     among the targets `named`.
     """
+    parts: Parts
     mains = {lane.queue: _standing(lane) for lane in status.lanes if _is_main(lane)}
     shown = [
         lane
@@ -41,17 +43,23 @@ def status_view(status: Status, *, address: str, named: Sequence[str] = ()) -> P
         if lane.lane in named or _has_jobs(lane) or _standing(lane) != mains.get(lane.queue, [])
     ]
     if not shown:
-        return [_place(status, address), *_nothing(status, named), *_warnings(status)]
+        parts = [_place(status, address), *_nothing(status, named), *_settings(status)]
+        return [*parts, *_warnings(status)]
     made = table(
         "lane", ">waiting", ">backlog", ">running", ">oldest", ">in/s", ">out/s", "control"
     )
     for lane in shown:
         row(made, *_cells(lane, status.at))
-    parts: Parts = [_place(status, address), made]
+    parts = [_place(status, address), made]
     hidden = len(status.lanes) - len(shown)
     if hidden:
         parts.append(Text(f"and {counted(hidden, 'empty lane')}", style="dim"))
-    return [*parts, *_controls(status), *_warnings(status)]
+    return [*parts, *_controls(status), *_settings(status), *_warnings(status)]
+
+
+def _settings(status: Status) -> Parts:
+    lines = settings_part(status.flags, status.limits, status.at)
+    return [blank(), *lines] if lines else []
 
 
 def _place(status: Status, address: str) -> Text:
@@ -99,9 +107,10 @@ def _cells(lane: LaneStatus, now: datetime) -> list[str | Text]:
 
 def _control(lane: LaneStatus) -> Text:
     words = ["paused"] if lane.pause else []
-    if lane.diverts:
-        words.append("diverted")
-    words += [f"draining {divert.drain.rate}" for divert in lane.diverts if divert.drain]
+    words += [_limited(divert) for divert in lane.diverts if divert.is_limit]
+    diverts = [divert for divert in lane.diverts if not divert.is_limit]
+    words += ["diverted"] if diverts else []
+    words += [f"draining {divert.drain.rate}" for divert in diverts if divert.drain]
     return Text(", ".join(dict.fromkeys(words)), style="bold yellow" if words else "")
 
 
@@ -136,6 +145,13 @@ def _lines_of(diverts: Sequence[Divert], now: datetime) -> Iterable[str]:
     names = listed(targets_of(divert.lane for divert in diverts), most=8)
     first = diverts[0]
     backlog = counted(sum(divert.backlog for divert in diverts), "job")
+    if first.is_limit:
+        until = f", until {clock(first.until, now)}" if first.until else ""
+        yield (
+            f"{names} {_limited(first)} {_who(first, now)}{until}: {escaped(first.why)} "
+            f"[{escaped(first.selection.describe())}; {backlog} under the limit]"
+        )
+        return
     yield (
         f"{names} diverted {_who(first, now)}: {escaped(first.why)} "
         f"[{escaped(first.selection.describe())}; {backlog} in the backlog{_under_way(diverts)}]"
@@ -148,6 +164,12 @@ def _lines_of(diverts: Sequence[Divert], now: datetime) -> Iterable[str]:
             f"[{number(sum(drain.released for drain in draining))} released"
             f"{f', {number(skipped)} skipped' if skipped else ''}]"
         )
+
+
+def _limited(divert: Divert) -> str:
+    terms = [str(divert.drain.rate)] if divert.drain else []
+    terms += [f"{divert.most} at once"] if divert.most else []
+    return f"limited to {', '.join(terms)}"
 
 
 def _under_way(diverts: Sequence[Divert]) -> str:

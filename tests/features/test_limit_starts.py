@@ -1,0 +1,160 @@
+"""Limits on starts: a rate, a number at once, and who beats whom."""
+
+from __future__ import annotations
+
+import logging
+import operator
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shedder import Rate, Selection, Shedder
+from shedder.errors import InvalidInput
+from shedder.rq import Queue, SimpleWorker
+from shedder.rq.claims import (
+    Claimed,
+    HeldClaim,
+    NothingClaimed,
+    claim_job,
+    release_claim,
+    start_job,
+)
+from shedder.store import Store
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+LANES = ("mail.critical", "mail.high", "mail", "mail.low")
+
+
+@pytest.fixture
+def shed(redis: Redis) -> Shedder:
+    logging.getLogger("rq.worker").setLevel(logging.WARNING)
+    return Shedder(redis, by="test")
+
+
+def claim(shed: Shedder, worker: str = "w") -> Claimed | NothingClaimed:
+    return shed.store.run(claim_job(shed.keys, LANES, worker=worker))
+
+
+def fill(redis: Redis, count: int) -> list[str]:
+    mail = Queue("mail", connection=redis)
+    return [mail.enqueue(operator.neg, 1).id for _ in range(count)]
+
+
+def test_a_rate_lets_so_many_start_and_tells_when_the_next_may(redis: Redis, shed: Shedder) -> None:
+    """Under a slow rate nothing starts without a token, and a worker learns how long to wait."""
+    fill(redis, 3)
+    shed.limit_starts("mail", rate=Rate(1, 3600), reason="slow")
+    answer = claim(shed)
+    assert isinstance(answer, NothingClaimed)
+    assert answer.wait_ms > 0
+
+
+def test_a_limited_lane_does_not_block_the_lanes_behind_it(redis: Redis, shed: Shedder) -> None:
+    """A lane over its rate is passed by a lane of lower priority that has none."""
+    fill(redis, 2)
+    shed.limit_starts("mail.normal", rate=Rate(1, 3600), reason="slow")
+    low = Queue("mail", connection=redis).low.enqueue(operator.neg, 1)
+    answer = claim(shed)
+    assert isinstance(answer, Claimed)
+    assert low.id == answer.job_id
+
+
+def test_no_more_than_the_bound_run_at_once(redis: Redis, shed: Shedder) -> None:
+    """With two at once the third is claimed only when one of the two has gone back."""
+    fill(redis, 3)
+    shed.limit_starts("mail", most=2, reason="few connections")
+    first, second = claim(shed, "a"), claim(shed, "b")
+    assert isinstance(first, Claimed)
+    assert isinstance(second, Claimed)
+    assert isinstance(claim(shed, "c"), NothingClaimed)
+    shed.store.run(release_claim(shed.keys, first.token))
+    assert isinstance(claim(shed, "c"), Claimed)
+
+
+def test_a_job_that_has_ended_makes_room_for_the_next(redis: Redis, shed: Shedder) -> None:
+    """One at once is one after another: a worker gets through all of them."""
+    ids = fill(redis, 4)
+    shed.limit_starts("mail", most=1, reason="one by one")
+    SimpleWorker(["mail"], connection=redis).work(burst=True)
+    assert len(ids) == Queue("mail", connection=redis).finished_job_registry.count
+    assert 0 == sum(redis.zcard(key) for key in redis.keys("rq:shedder:running:*"))
+
+
+def test_a_limit_of_one_function_lets_the_others_pass(redis: Redis, shed: Shedder) -> None:
+    """Jobs of a limited function wait aside while the others of their lane go on."""
+    mail = Queue("mail", connection=redis)
+    slow = mail.enqueue(operator.neg, 1)
+    quick = mail.enqueue(operator.abs, 1)
+    selection = Selection.parse(functions=("_operator.neg",))
+    shed.limit_starts("mail", rate=Rate(1, 3600), selection=selection, reason="slow")
+    answer = claim(shed)
+    assert isinstance(answer, Claimed)
+    assert (quick.id, slow.id) == (answer.job_id, slow.id)
+    assert isinstance(claim(shed), NothingClaimed)
+
+
+def test_a_divert_beats_a_limit(redis: Redis, shed: Shedder) -> None:
+    """What waits under a limit goes to the backlog of a divert, and does not start."""
+    fill(redis, 3)
+    shed.limit_starts("mail", rate=Rate(1000), reason="limit")
+    receipt = shed.divert("mail", reason="all of it")
+    assert 3 == receipt.moved
+    answer = claim(shed)
+    assert isinstance(answer, NothingClaimed)
+
+
+def test_a_job_claimed_under_a_limit_is_stopped_by_a_later_divert(
+    redis: Redis, shed: Shedder
+) -> None:
+    """The gate diverts a job that a limit had let out before the divert was set."""
+    fill(redis, 1)
+    shed.limit_starts("mail", most=5, reason="limit")
+    answer = claim(shed)
+    assert isinstance(answer, Claimed)
+    shed.divert("mail", reason="all of it")
+    held = HeldClaim(answer.token, answer.job_id, answer.lane, running=answer.running)
+    gate = shed.store.run(start_job(shed.keys, held, timestamp="t", function="x", meta={}))
+    assert "diverted" == gate.verdict
+    assert 0 == redis.zcard(answer.running)
+
+
+def test_lifting_a_limit_puts_the_jobs_back_in_order(redis: Redis, shed: Shedder) -> None:
+    """After a limit is lifted its jobs are in their lane as they were."""
+    ids = fill(redis, 5)
+    shed.limit_starts("mail", rate=Rate(1, 3600), reason="limit")
+    receipt = shed.lift_limit("mail", reason="over")
+    assert 5 == receipt.restored
+    assert ids == Queue("mail", connection=redis).job_ids
+
+
+def test_a_limit_ends_by_the_clock_of_the_server(redis: Redis, shed: Shedder) -> None:
+    """A limit whose time is over holds nothing back."""
+    ids = fill(redis, 2)
+    shed.limit_starts("mail", rate=Rate(1, 3600), expires_in=timedelta(milliseconds=1), reason="x")
+    SimpleWorker(["mail"], connection=redis).work(burst=True)
+    assert len(ids) == Queue("mail", connection=redis).finished_job_registry.count
+
+
+def test_a_drain_leaves_limits_alone(redis: Redis, shed: Shedder) -> None:
+    """`drain` speaks of diverts: where only a limit stands there is nothing to drain."""
+    fill(redis, 2)
+    shed.limit_starts("mail", rate=Rate(1, 3600), reason="limit")
+    assert "" == shed.drain("mail", rate=Rate(5), reason="no").event
+
+
+def test_undo_ends_a_limit(redis: Redis, shed: Shedder) -> None:
+    """The undo of a limit puts what waited under it back."""
+    ids = fill(redis, 2)
+    shed.limit_starts("mail", rate=Rate(1, 3600), reason="limit")
+    shed.undo(reason="wrong queue")
+    assert ids == Queue("mail", connection=redis).job_ids
+
+
+def test_a_limit_without_terms_is_refused(shed: Shedder) -> None:
+    """Neither a rate nor a number of jobs is no limit."""
+    with pytest.raises(InvalidInput):
+        shed.limit_starts("mail", reason="nothing")
+    assert isinstance(shed.store, Store)
