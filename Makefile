@@ -57,6 +57,11 @@ check: $(STAMP) ## format, lint, types, layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+.PHONY: docs
+docs: $(STAMP) ## the pages, into build/docs; a warning is an error
+	@for page in scripts cli; do $(BIN)/python docs/generate_$${page}_page.py || exit; done
+	@$(BIN)/mkdocs build --quiet --strict
+
 .PHONY: bench
 bench: $(STAMP) ## benchmarks (ARGS: which ones)
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from shedder.records import Pause, PauseReceipt, ResumeReceipt
 
 _STOCK = (
-    "The jobs that wait were taken out of its reach; it still runs what producers without shedder "
-    "add from now on."
+    "The jobs that wait were taken out of its reach; it still runs what reaches the queue past "
+    "shedder from now on: jobs of other producers, of enqueue_many, of schedulers and retries."
 )
 
 

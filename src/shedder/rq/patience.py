@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import time
 from collections.abc import Callable
 from itertools import count
@@ -27,6 +28,9 @@ logger = logging.getLogger("shedder.worker")
 
 FIRST_WAIT_SECONDS = 0.05
 LONGEST_WAIT_SECONDS = 2.0
+
+ORPHAN_SECONDS = 600.0
+"""A job's process whose worker was killed keeps the job's end so long for a Redis that is away."""
 
 MARK_SECONDS = 120
 """So long an outage may last before a push whose reply it took is made again."""
@@ -76,6 +80,8 @@ class Patience:
     def __init__(self, pool: redis.ConnectionPool) -> None:
         self._pool = pool
         self._end = math.inf
+        self._is_tried = False
+        self._parent = 0
 
     def begin(self) -> None:
         """Try for ever from now on."""
@@ -85,6 +91,10 @@ class Patience:
         """Try no longer than so many seconds from now on."""
         self._end = min(self._end, time.monotonic() + seconds)
 
+    def stay_with(self, parent: int) -> None:
+        """Come to an end some time after the process `parent` has ended."""
+        self._parent = parent
+
     def run(self, attempt: Callable[[], T]) -> T:
         """The value of `attempt`, called again for as long as its failure is a passing one."""
         wait = FIRST_WAIT_SECONDS
@@ -92,22 +102,33 @@ class Patience:
             try:
                 value = attempt()
             except redis.exceptions.RedisError as error:
-                if not is_passing(error) or time.monotonic() >= self._end:
-                    raise
-                self._take_note(error, is_first=wait == FIRST_WAIT_SECONDS)
-                time.sleep(wait)
+                self.bear(error, seconds=wait)
                 wait = min(2 * wait, LONGEST_WAIT_SECONDS)
             else:
                 if wait != FIRST_WAIT_SECONDS:
-                    logger.warning("Redis serves us again")
+                    self.rest()
                 return value
 
-    def _take_note(self, error: redis.exceptions.RedisError, *, is_first: bool) -> None:
-        if is_first:
+    def bear(self, error: redis.exceptions.RedisError, *, seconds: float) -> None:
+        """Wait so long before another attempt; raise `error` when there should be none."""
+        if self._parent and os.getppid() != self._parent:
+            self.end_in(ORPHAN_SECONDS)
+            self._parent = 0
+        if not is_passing(error) or time.monotonic() >= self._end:
+            raise error
+        if not self._is_tried:
+            self._is_tried = True
             logger.warning("Redis does not serve us, trying again until it does: %s", error)
         if isinstance(error, redis.exceptions.ReadOnlyError):
             # a server that was demoted answers so for ever: its name may lead to the new one now
             self._pool.disconnect(inuse_connections=False)
+        time.sleep(seconds)
+
+    def rest(self) -> None:
+        """Say that what failed has succeeded."""
+        if self._is_tried:
+            self._is_tried = False
+            logger.warning("Redis serves us again")
 
 
 class PatientPipeline(redis.client.Pipeline):
@@ -152,14 +173,14 @@ class PatientPipeline(redis.client.Pipeline):
         # what was read under WATCH cannot be read again here: RQ starts over at a WatchError
         size = len(self.command_stack)
         try:
-            return super().execute(raise_on_error)
+            replies = super().execute(raise_on_error)
         except redis.exceptions.RedisError as error:
-            if not is_passing(error):
-                raise
+            self.patience.bear(error, seconds=FIRST_WAIT_SECONDS)
             if mark and self.owner.exists(mark):
                 return [None] * size
-            time.sleep(FIRST_WAIT_SECONDS)
             raise redis.exceptions.WatchError(str(error)) from error
+        self.patience.rest()
+        return replies
 
     def immediate_execute_command(self, *args: Any, **options: Any) -> Any:
         """The reply to one command that is sent at once: WATCH, and what is read after it.

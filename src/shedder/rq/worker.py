@@ -58,6 +58,9 @@ HEARTBEAT_SECONDS = 1.0
 LAST_PATIENCE_SECONDS = 5.0
 """A worker that is to stop, and runs no job, waits so long for a Redis that is away."""
 
+SILENCE_SECONDS = 30
+"""A connection that says nothing for so long is given up; no command of ours waits a second."""
+
 SCRIPTS_OF_A_JOB = ("claim_job", "start_job", "release_claim")
 
 
@@ -87,6 +90,11 @@ class WorkerMixin(BaseWorker):
         self._ordered_queues = self.queues[:]
         self._heart = Heart(self)
         self.upkeep = Upkeep(self.store, self.keys, [queue.name for queue in self.queues])
+
+    @property
+    def connection_timeout(self) -> int:
+        """Seconds; RQ must wait for as long as its BLPOP blocks, which is minutes."""
+        return SILENCE_SECONDS
 
     def _set_connection(self, connection: redis.Redis) -> redis.Redis:
         client = patient(super()._set_connection(connection))
@@ -194,6 +202,11 @@ class WorkerMixin(BaseWorker):
             raise
         self.hold(None)
 
+    def main_work_horse(self, job: Job, queue: RQQueue) -> None:
+        """RQ's entry of the process of a job."""
+        self._patience.stay_with(os.getppid())
+        super().main_work_horse(job, queue)
+
     def perform_job(self, job: Job, queue: RQQueue, execution: Execution) -> bool:
         """Let the job through the gate and run it; leave it where the gate put it otherwise."""
         held = self._held or _held_of_parent(job)
@@ -212,8 +225,7 @@ class WorkerMixin(BaseWorker):
 
     def _ask_gate(self, job: Job, held: HeldClaim, execution: Execution) -> Gate:
         name = function_of(job)
-        if held.crashes < CRASHES_BEFORE_PLAIN_START:
-            self._import_function(job)
+        if held.crashes < CRASHES_BEFORE_PLAIN_START and self._import_function(job):
             name = name_for_gate(self.store, self.keys, job, held.lane)
         job.started_at = job.last_heartbeat = now()
         return self.store.execute(
@@ -228,10 +240,10 @@ class WorkerMixin(BaseWorker):
             )
         )
 
-    def _import_function(self, job: Job) -> None:
+    def _import_function(self, job: Job) -> bool:
         """Import what the job will call, so that nothing slow stands between the gate and the call.
 
-        What goes wrong here RQ meets again, and reports, where it performs the job.
+        False when it failed: RQ meets that again, and reports it, where it performs the job.
         """
         timeout = job.timeout or self.queue_class.DEFAULT_TIMEOUT
         try:
@@ -240,8 +252,11 @@ class WorkerMixin(BaseWorker):
         except SystemExit:
             if self._shutdown_requested_date is not None:
                 raise  # by a second signal, and not by a module that exits when it is imported
+            return False
         except Exception as error:  # noqa: BLE001 - an import raises what it likes
             self.log.debug("Worker %s: job %s cannot be imported: %s", self.name, job.id, error)
+            return False
+        return True
 
     def _leave(self, job: Job, execution: Execution, gate: Gate) -> None:
         self.log.debug("Worker %s: job %s does not start: %s", self.name, job.id, gate.verdict)
