@@ -7,15 +7,23 @@ from typing import TYPE_CHECKING, Any
 from shedder.version import VERSION
 
 if TYPE_CHECKING:
+    from shedder.errors import LimitExceeded
     from shedder.facade import Shedder
+    from shedder.flags import SKIP
     from shedder.rates import Rate
     from shedder.selection import Selection
 
 __version__ = VERSION
 
-__all__ = ["Rate", "Selection", "Shedder", "__version__"]
+__all__ = ["SKIP", "LimitExceeded", "Rate", "Selection", "Shedder", "__version__"]
 
-_HOMES = {"Rate": "shedder.rates", "Selection": "shedder.selection", "Shedder": "shedder.facade"}
+_HOMES = {
+    "SKIP": "shedder.flags",
+    "LimitExceeded": "shedder.errors",
+    "Rate": "shedder.rates",
+    "Selection": "shedder.selection",
+    "Shedder": "shedder.facade",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -27,8 +27,12 @@ MOST_NAMES = 500
 
 def list_flags(store: Store, keys: Keys) -> tuple[FlagState, ...]:
     """All flags that are declared or set, the degraded ones first."""
-    replies = store.read(lambda ask: (ask.time(), ask_flags(ask, keys)))
-    (seconds, microseconds), *rest = replies
+
+    def ask_all(ask: Any) -> None:
+        ask.time()
+        ask_flags(ask, keys)
+
+    (seconds, microseconds), *rest = store.read(ask_all)
     return flags_from(iter(rest), seconds * 1000 + microseconds / 1000)
 
 
@@ -65,7 +69,7 @@ def degrade_flags(
         InvalidInput: the percentage is not within 0 to 100, or a name is empty.
         NothingMatched: a flag or the group is not declared (and it is not forced).
     """
-    if not 0 < percent <= 100:  # noqa: PLR2004 - a percentage
+    if not 0 < percent <= 100:
         raise InvalidInput(name="percent", value=percent, accepted="a number above 0, up to 100")
     chosen = _chosen(list_flags(store, keys), names, group, is_forced=is_forced)
     changes = [Change(name, {"percent": percent}, expires_in) for name in chosen]
@@ -87,7 +91,7 @@ def restore_flags(
     Raises:
         NothingMatched: a flag or the group is not known.
     """
-    chosen = _chosen(list_flags(store, keys), names, group, is_forced=False)
+    chosen = _chosen(list_flags(store, keys), names, group)
     changes = [Change(name) for name in chosen]
     return _carry_out(store, keys, changes, cause, verb="flag restore", operation=operation,
                       group=group or None)  # fmt: skip
@@ -120,13 +124,13 @@ def _carry_out(
 
 
 def _chosen(
-    flags: Sequence[FlagState], names: Sequence[str], group: str, *, is_forced: bool
+    flags: Sequence[FlagState], names: Sequence[str], group: str, *, is_forced: bool | None = None
 ) -> tuple[str, ...]:
     known = {flag.name for flag in flags}
     for name in names:
         checked_name(name, of="flag")
         if not is_forced:
-            check_known(name, known, of="flag")
+            check_known(name, known, of="flag", can_force=is_forced is False)
     grouped = [flag.name for flag in flags if group and flag.group == group]
     if group and not grouped:
         groups = sorted({flag.group for flag in flags if flag.group})

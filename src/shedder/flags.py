@@ -9,7 +9,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Any, ParamSpec, TypeVar, cast
 
 from shedder.errors import InvalidInput
@@ -37,7 +37,7 @@ SKIP = Skip.SKIP
 """As a fallback: the job does not run, it goes to the backlog until the feature is restored."""
 
 
-class WhenStale(str, Enum):
+class WhenStale(StrEnum):
     """What holds when Redis has not confirmed a flag for longer than it may be kept."""
 
     KEEP = "keep"
@@ -102,7 +102,13 @@ class Flags:
                 of keep, on, off.
         """
         flag = FlagDeclaration(
-            checked_name(name, of="flag"), description, owner, group, default, keep_for, _checked_then(then)
+            checked_name(name, of="flag"),
+            description,
+            owner,
+            group,
+            default,
+            keep_for,
+            _checked_then(then),
         )
         self._declared = {**self._declared, name: flag}
         self._told.discard(name)
@@ -119,6 +125,33 @@ class Flags:
             self._watch.wake()
         percent = self._degraded.get(name)
         return percent is None or not is_hit(name, key, percent)
+
+    def percent(self, name: str) -> float:
+        """How much of the feature is degraded, 0 to 100."""
+        if not self._watch.is_awake:
+            self._watch.wake()
+        return self._degraded.get(name, 0.0)
+
+    def percents(self) -> Mapping[str, float]:
+        """How much of each degraded feature is, as far as this process knows now."""
+        return self._degraded
+
+    def is_known(self, name: str) -> bool:
+        """Whether code here has declared the flag, or an operator has set it."""
+        return name in self._declared or name in self._watch.known.flags
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether Redis has not confirmed the flags lately."""
+        return self._watch.is_stale
+
+    def refresh(self) -> None:
+        """Learn what holds, in 100 ms at most; the first question does it by itself."""
+        self._watch.wake()
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call `listener` when a flag was changed, or grew stale; from the thread that follows."""
+        self._watch.listen(lambda _known: listener())
 
     def age_seconds(self) -> float:
         """How long ago Redis confirmed the flags; infinite when it never has."""
@@ -138,7 +171,7 @@ class Flags:
                 setattr(function, FLAG_ATTRIBUTE, (self, name))
                 return function
             if inspect.iscoroutinefunction(function):
-                return cast(Callable[P, T], self._degradable_async(name, function, fallback))
+                return cast("Callable[P, T]", self._degradable_async(name, function, fallback))
             return self._degradable_sync(name, function, fallback)
 
         return decorate
@@ -150,7 +183,7 @@ class Flags:
         def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
             if self.enabled(name):
                 return function(*args, **kwargs)
-            return cast(T, fallback(*args, **kwargs) if callable(fallback) else fallback)
+            return cast("T", fallback(*args, **kwargs) if callable(fallback) else fallback)
 
         return guarded
 
@@ -162,7 +195,7 @@ class Flags:
             if self.enabled(name):
                 return await function(*args, **kwargs)
             value = fallback(*args, **kwargs) if callable(fallback) else fallback
-            return cast(T, await value if inspect.isawaitable(value) else value)
+            return cast("T", await value if inspect.isawaitable(value) else value)
 
         return guarded
 

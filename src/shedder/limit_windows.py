@@ -8,6 +8,7 @@ period still counts, and can count when memory is full. See `docs/explanation/li
 
 from __future__ import annotations
 
+import os
 import time
 from fractions import Fraction
 
@@ -101,10 +102,15 @@ class LocalWindows:
     """Hits of this process alone, while Redis is away."""
 
     def __init__(self) -> None:
-        self._windows = MovingWindowRateLimiter(MemoryStorage())
+        self._windows: MovingWindowRateLimiter | None = None
+        self._process = 0
 
     def hit(self, name: str, key: str, item: StableItem, cost: int) -> bool:
         """Whether `cost` hits are within the rate; they count when they are."""
+        # the storage starts a thread, and a fork may inherit its locks while they are held
+        if self._windows is None or self._process != os.getpid():
+            self._windows = MovingWindowRateLimiter(MemoryStorage())
+            self._process = os.getpid()
         return self._windows.hit(item, name, key, cost=cost)
 
 

@@ -30,8 +30,12 @@ LONGEST_KEY = 500
 
 def list_limits(store: Store, keys: Keys) -> tuple[LimitState, ...]:
     """All limits that are declared or set, those that an operator set first."""
-    replies = store.read(lambda ask: (ask.time(), ask_limits(ask, keys)))
-    (seconds, microseconds), *rest = replies
+
+    def ask_all(ask: Any) -> None:
+        ask.time()
+        ask_limits(ask, keys)
+
+    (seconds, microseconds), *rest = store.read(ask_all)
     return limits_from(iter(rest), seconds * 1000 + microseconds / 1000)
 
 
@@ -75,8 +79,8 @@ def set_limit(
     """
     target = _target(name, key)
     if not is_forced:
-        check_known(name, _names(list_limits(store, keys)), of="limit")
-    body = {"rate": str(rate), **({"shadow": True} if is_shadow else {})}
+        check_known(name, _names(list_limits(store, keys)), of="limit", can_force=True)
+    body: dict[str, Any] = {"rate": str(rate), **({"shadow": True} if is_shadow else {})}
     return _carry_out(store, keys, [Change(target, body, expires_in)], cause,
                       verb="limit set", operation=operation, **body)  # fmt: skip
 
@@ -92,9 +96,7 @@ def clear_limit(
     """
     target = _target(name, key)
     check_known(name, _names(list_limits(store, keys)), of="limit")
-    return _carry_out(
-        store, keys, [Change(target)], cause, verb="limit clear", operation=operation
-    )
+    return _carry_out(store, keys, [Change(target)], cause, verb="limit clear", operation=operation)
 
 
 def undo_limit(

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Any, ParamSpec, TypeVar, cast
 
 from shedder.errors import InvalidInput, LimitExceeded
@@ -34,7 +34,7 @@ LARGEST_COST = 10_000
 """More at once would hold the server for longer than 5 ms."""
 
 
-class WithoutRedis(str, Enum):
+class WithoutRedis(StrEnum):
     """What a limit says while Redis is away."""
 
     OPEN = "open"
@@ -99,8 +99,8 @@ class Limits:
         """Say what a limit is, on a calm day.
 
         Raises:
-            InvalidInput: the name has spaces, the rate cannot be read, or `without_redis` is none of
-                open, closed, local.
+            InvalidInput: the name has spaces, the rate cannot be read, or `without_redis` is none
+                of open, closed, local.
         """
         checked_name(name, of="limit")
         rate = Rate.parse(default) if isinstance(default, str) else default
@@ -152,7 +152,7 @@ class Limits:
 
         def decorate(function: Callable[P, T]) -> Callable[P, T]:
             if inspect.iscoroutinefunction(function):
-                return cast(Callable[P, T], self._limited_async(name, key, function))
+                return cast("Callable[P, T]", self._limited_async(name, key, function))
 
             @functools.wraps(function)
             def guarded(*args: P.args, **kwargs: P.kwargs) -> T:

@@ -11,10 +11,9 @@ from shedder.rates import Rate
 from shedder.selection import Selection
 from shedder.setting_records import FlagState, LimitState
 
-
 _CAN_UNDO = frozenset(
     {
-        "pause", "resume", "divert", "drain",
+        "pause", "resume", "divert", "drain", "limit start",
         "flag degrade", "flag restore", "limit set", "limit clear",
     }
 )  # fmt: skip
@@ -417,7 +416,7 @@ class Event:
     @property
     def can_undo(self) -> bool:
         """Whether `undo` knows a way back."""
-        return self.verb in ("pause", "resume", "divert", "drain", "limit start")
+        return self.verb in _CAN_UNDO
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,9 +83,7 @@ def change_settings(
     )
 
 
-def declare_settings(
-    declarations: str, declared: Mapping[str, Mapping[str, Any]]
-) -> Command[int]:
+def declare_settings(declarations: str, declared: Mapping[str, Mapping[str, Any]]) -> Command[int]:
     """Note what an application's code says of its flags or limits; at least one."""
     said = [part for name, each in declared.items() for part in (name, json.dumps(each))]
     return Command("declare_settings", (declarations,), tuple(said), int)
@@ -104,7 +102,9 @@ def checked_name(name: str, *, of: str) -> str:
     return name
 
 
-def check_known(name: str, known: Collection[str], *, of: str) -> None:
+def check_known(
+    name: str, known: Collection[str], *, of: str, can_force: bool = False
+) -> None:
     """Refuse a name that nobody has declared.
 
     Raises:
@@ -112,7 +112,7 @@ def check_known(name: str, known: Collection[str], *, of: str) -> None:
     """
     if name not in known:
         nearest = difflib.get_close_matches(name, known, n=3) or sorted(known)
-        hint = "" if known else " (no process that declares one has been seen)"
+        hint = " (which none has declared yet: --force)" if can_force else ""
         raise NothingMatched(f"the {of} {name}{hint}", found=tuple(nearest))
 
 
@@ -123,9 +123,7 @@ def setting_from(name: str, text: bytes | str) -> Setting:
         RecordUnreadable: it is damaged or of a newer shedder.
     """
     try:
-        record = json.loads(text)
-        if record["v"] != RECORD_VERSION:
-            raise ValueError(f"it is of version {record['v']}")
+        record = _versioned(json.loads(text))
         until = record.get("until")
         return Setting(
             name=name,
@@ -213,6 +211,12 @@ def _setting_or_note(name: str, text: bytes | str) -> Setting:
         return setting_from(name, text)
     except RecordUnreadable as error:
         return Setting(name, by="", why=str(error), since=time_from_ms(0))
+
+
+def _versioned(record: dict[str, Any]) -> dict[str, Any]:
+    if record["v"] != RECORD_VERSION:
+        raise ValueError(f"it is of version {record['v']}")
+    return record
 
 
 def _object_or_empty(text: bytes | str) -> dict[str, Any]:

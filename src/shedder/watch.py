@@ -78,6 +78,7 @@ class SettingsWatch:
         self._keys = keys
         self._listeners: list[Callable[[Known], None]] = []
         self._chores: list[Callable[[Store], None]] = []
+        self._thread: threading.Thread | None = None
         self.known = Known()
         self.confirmed_at = -float("inf")
         self.processes = 1
@@ -85,7 +86,9 @@ class SettingsWatch:
         self._version: bytes | None = None
         self._server_ahead = time.time() - time.monotonic()
         self._is_served = True
-        self._forget_thread()
+        self._starting = threading.Lock()
+        self._loaded = threading.Event()
+        self._ended = threading.Event()
         me = weakref.ref(self)
 
         def after_fork() -> None:
@@ -148,7 +151,7 @@ class SettingsWatch:
     def _forget_thread(self) -> None:
         # locks and events of the parent may be held by a thread that is not here
         self.is_awake = False
-        self._thread: threading.Thread | None = None
+        self._thread = None
         self._starting = threading.Lock()
         self._loaded = threading.Event()
         self._ended = threading.Event()

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from shedder import records
+from shedder import records, setting_records
 from shedder.cli.asjson import plain_properties
 from shedder.rates import Rate
 from shedder.selection import Selection
@@ -66,6 +66,8 @@ def all_schemas() -> dict[str, Schema]:
         records.ResumeReceipt,
         records.RestoreReceipt,
         records.DrainReceipt,
+        setting_records.FlagReceipt,
+        setting_records.LimitReceipt,
     )
     return {
         "pause": _of_record("pause/1", records.PauseReceipt, still_running={
@@ -77,9 +79,16 @@ def all_schemas() -> dict[str, Schema]:
             **progress, "description": "How far it was at the end of --wait; null without it."}),
         "restore": _of_record("restore/1", records.RestoreReceipt),
         "undo": _finished("undo/1", "What was done to undo an event.", {
-            "kind": {"enum": ["pause", "resume", "restore", "drain"],
+            "kind": {"enum": ["pause", "resume", "restore", "drain", "flag", "limit"],
                      "description": "Which kind of receipt it is."},
             "receipt": {"oneOf": [_of(each) for each in receipts]}}),
+        "flag": _of_record("flag/1", setting_records.FlagReceipt),
+        "flag-list": _finished("flag-list/1", "All flags, the degraded ones first.", {
+            "flags": _array(_of(setting_records.FlagState))}),
+        "limit": _of_record("limit/1", setting_records.LimitReceipt),
+        "limit-list": _finished("limit-list/1", "All limits, those that were set first.", {
+            "limits": _array(_of(setting_records.LimitState))}),
+        "limit-test": _of_record("limit-test/1", setting_records.LimitAnswer),
         "status": _of_record("status/1", records.Status),
         "audit": _of_record("audit/1", records.AuditReport),
         "events": _finished("events/1", "Lines of the journal, oldest first.", {
@@ -177,10 +186,15 @@ def _definitions(schema: Schema) -> dict[str, Schema]:
             if name not in found:
                 is_selection = name == Selection.__name__
                 found[name] = (
-                    _closed(_SELECTION) if is_selection else _record(getattr(records, name))
+                    _closed(_SELECTION) if is_selection else _record(_kind(name))
                 )
                 waiting.append(found[name])
     return dict(sorted(found.items()))
+
+
+def _kind(name: str) -> type:
+    kind: type = getattr(setting_records, name, None) or getattr(records, name)
+    return kind
 
 
 def _open(**properties: Schema) -> Schema:

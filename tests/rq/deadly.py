@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 from tests import jobs
 
 _WHAT = os.environ.get("SHEDDER_TEST_IMPORT", "")
 
 if _WHAT:
-    with open(os.environ["SHEDDER_TEST_IMPORTS"], "a", encoding="ascii") as _file:
+    with Path(os.environ["SHEDDER_TEST_IMPORTS"]).open("a", encoding="ascii") as _file:
         _file.write(f"{_WHAT}\n")
 if _WHAT == "kill":
     os.kill(os.getpid(), signal.SIGKILL)

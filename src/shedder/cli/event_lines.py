@@ -28,7 +28,7 @@ def event_line(event: Event, *, is_undone: bool = False, server: str = "") -> Ve
     """When, what, where, who and why, the numbers, and how to undo it."""
     line = Verbatim(event.at.strftime("%Y-%m-%d %H:%M:%SZ  "))
     line.append(escaped(event.verb), style="bold")
-    line.append(f" {listed(targets_of(event.lanes), most=MOST_TARGETS)}")
+    line.append(f" {listed(_targets(event), most=MOST_TARGETS)}")
     line.append(f" by {escaped(event.by)}: {escaped(event.why)}" if event.by else "")
     numbers = _numbers(event)
     line.append(f" ({numbers})" if numbers else "")
@@ -39,6 +39,13 @@ def event_line(event: Event, *, is_undone: bool = False, server: str = "") -> Ve
         line.append("  undo: ", style="dim")
         line.append(command("undo", event.id, server=server))
     return line
+
+
+def _targets(event: Event) -> Sequence[str]:
+    names = event.details.get("names")
+    if event.lanes or not isinstance(names, list):
+        return targets_of(event.lanes)
+    return [str(name) for name in names]
 
 
 def _numbers(event: Event) -> str:
@@ -78,6 +85,13 @@ def _restored(event: Event) -> str:
     return f"{counted(_sum(event.before, 'backlog'), 'job')} back in place"
 
 
+def _set(event: Event) -> str:
+    percent, rate = event.details.get("percent"), event.details.get("rate")
+    if isinstance(percent, int | float):
+        return f"{percent:g} %"
+    return f"{rate}{', shadow' if event.details.get('shadow') else ''}" if rate else ""
+
+
 _TELLING: Mapping[str, Callable[[Event], str]] = {
     "pause": _waiting,
     "resume": _waiting,
@@ -88,6 +102,8 @@ _TELLING: Mapping[str, Callable[[Event], str]] = {
     "drain stopped": _in_backlog,
     "drained": _drained,
     "restore": _restored,
+    "flag degrade": _set,
+    "limit set": _set,
 }
 
 

@@ -19,6 +19,8 @@ from shedder.cli.verb_demo import demo
 from shedder.cli.verb_divert import divert
 from shedder.cli.verb_drain import drain
 from shedder.cli.verb_events import events
+from shedder.cli.verb_flag import flag
+from shedder.cli.verb_limit import limit
 from shedder.cli.verb_pause import pause
 from shedder.cli.verb_resume import resume
 from shedder.cli.verb_status import status
@@ -91,7 +93,8 @@ def main(context: click.Context) -> int:
 
 main.params += connection_options()
 for each in (
-    status, pause, resume, divert, drain, undo, events, audit, worker, demo, completion,
+    status, pause, resume, divert, drain, flag, limit, undo, events, audit, worker, demo,
+    completion,
 ):  # fmt: skip
     main.add_command(each)
 

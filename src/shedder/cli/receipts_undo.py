@@ -6,17 +6,25 @@ from typing import TYPE_CHECKING
 
 from shedder.cli.receipts_backlog import drain_receipt, restore_receipt
 from shedder.cli.receipts_pause import pause_receipt, resume_receipt
+from shedder.cli.receipts_settings import flag_receipt, limit_receipt
 from shedder.records import DrainReceipt, PauseReceipt, RestoreReceipt, ResumeReceipt
+from shedder.setting_records import FlagReceipt, LimitReceipt
 
 if TYPE_CHECKING:
     from shedder.cli.parts import Parts
 
-Undone = PauseReceipt | ResumeReceipt | RestoreReceipt | DrainReceipt
+Undone = PauseReceipt | ResumeReceipt | RestoreReceipt | DrainReceipt | FlagReceipt | LimitReceipt
 
 
 def kind_of(receipt: Undone) -> str:
-    """Which verb has such a receipt: `pause`, `resume`, `drain` or `restore`."""
-    kinds = {PauseReceipt: "pause", ResumeReceipt: "resume", DrainReceipt: "drain"}
+    """Which verb has such a receipt: such as `pause`, `restore` or `flag`."""
+    kinds = {
+        PauseReceipt: "pause",
+        ResumeReceipt: "resume",
+        DrainReceipt: "drain",
+        FlagReceipt: "flag",
+        LimitReceipt: "limit",
+    }
     return kinds.get(type(receipt), "restore")
 
 
@@ -28,4 +36,8 @@ def undo_receipt(receipt: Undone, *, server: str = "") -> Parts:
         return resume_receipt(receipt, server=server)
     if isinstance(receipt, DrainReceipt):
         return drain_receipt(receipt, server=server)
+    if isinstance(receipt, FlagReceipt):
+        return flag_receipt(receipt, server=server)
+    if isinstance(receipt, LimitReceipt):
+        return limit_receipt(receipt, server=server)
     return restore_receipt(receipt)

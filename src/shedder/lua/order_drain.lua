@@ -34,7 +34,8 @@ if replayed then return replayed end
 local now = now_precise()
 local before, after, result = {}, {}, {'', math.floor(now)}
 
--- Where nothing is left to drain the divert ends here: no claim may ever come by.
+-- Where nothing is left to drain the divert ends here: no claim may ever come by. What others pushed
+-- into a lane that is diverted as a whole still has to go through the backlog.
 local finished = {}
 
 local function drain(lane, orders, order)
@@ -46,7 +47,7 @@ local function drain(lane, orders, order)
   if rate > 0 then
     order.drain = {rate = rate, burst = burst, stay = stay, by = by, why = why,
       since = order.drain and order.drain.since or math.floor(now)}
-    if backlog == 0 and not stay then
+    if backlog == 0 and not stay and not (order.whole and waiting_in(lane) > 0) then
       finished[#finished + 1] = {lane = lane.name, orders = orders, order = order}
     end
   else

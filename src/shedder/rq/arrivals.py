@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from rq.utils import utcformat
-
 from shedder.keys import Keys
 from shedder.lanes import lane_of
 from shedder.rq.notes import NOTE_FIELD, function_of, note_of, texts_of
@@ -22,15 +20,35 @@ _RUNG = "_shedder_rung"
 
 def enqueue_job(keys: Keys, lane: str, job: Job, *, at_front: bool, unique: bool) -> Command[bool]:
     """Save `job` and put it into `lane`; False when `unique` and the id exists."""
-    fields, empty = _hash_of(job)
+    stored, empty = hash_of(job)
+    fields = [part for pair in stored.items() for part in pair]
     return Command(
         "enqueue_job",
         (keys.pauses, keys.diverts, keys.engine.queues, job.key, *keys.lane(lane)),
-        (job.id, lane, int(at_front), int(unique), job.ttl or 0, utcformat(job.created_at),
-         utcformat(job.enqueued_at or job.created_at), function_of(job), _meta_of(job),
+        (job.id, lane, int(at_front), int(unique), job.ttl or 0, stored["created_at"],
+         stored.get("enqueued_at", stored["created_at"]), function_of(job), _meta_of(job),
          len(empty), *empty, *fields),
         bool,
     )  # fmt: skip
+
+
+def hash_of(job: Job) -> tuple[dict[Any, Any], list[str]]:
+    """The fields of the job's hash, and the names of those that RQ would store empty.
+
+    A missing field reads the same to RQ as an empty one; the memory it saves pays for our own.
+    """
+    stored, empty = {}, []
+    for name, value in job.to_dict().items():
+        if value == "":
+            empty.append(name)
+        else:
+            stored[name] = value
+    note = note_of(job, stored["created_at"])
+    if note:
+        stored[NOTE_FIELD] = note
+    else:
+        empty.append(NOTE_FIELD)
+    return stored, empty
 
 
 def push_job(keys: Keys, lane: str, job_id: str, *, at_front: bool) -> Command[bool]:
@@ -62,18 +80,3 @@ def ring_on(pipeline: Pipeline, keys: Keys, lane: str) -> None:
 
 def _meta_of(job: Job) -> str:
     return json.dumps(texts_of(job)) if job.meta else "{}"
-
-
-def _hash_of(job: Job) -> tuple[list[Any], list[str]]:
-    """The fields of the job's hash, and those that RQ would store empty.
-
-    A missing field reads the same to RQ as an empty one; the memory it saves pays for our own.
-    """
-    fields: list[Any] = []
-    empty: list[str] = []
-    for name, value in {**job.to_dict(), NOTE_FIELD: note_of(job)}.items():
-        if value == "":
-            empty.append(name)
-        else:
-            fields += (name, value)
-    return fields, empty

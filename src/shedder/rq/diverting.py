@@ -21,6 +21,9 @@ from shedder.stored import text_of
 Progress = Callable[[int, int], None]
 """Is told how many jobs were looked at, and of how many."""
 
+SLOT_ROUNDS = 500
+"""About half a second, where so many jobs wait one after the other for a slot of one limit."""
+
 _OLD_ENOUGH = timedelta(days=36_500)
 
 
@@ -90,23 +93,37 @@ def judge(job: Undecided, selection: Selection) -> bool:
 
 
 def free_slots(store: Store, keys: Keys, lanes: Sequence[str]) -> None:
-    """Free the slots of RQ's own rate limits that jobs hold which went to a backlog as a whole."""
+    """Free the slots of RQ's own rate limits that jobs hold which went to a backlog as a whole.
+
+    For each slot RQ's next job of that limit is promoted, often into the same lane: so again, until
+    a slot has gone elsewhere. What is left after `SLOT_ROUNDS` the upkeep goes on with.
+    """
+    for _ in range(SLOT_ROUNDS):
+        held = _slots_held(store, keys, lanes)
+        if not sum(store.run(free_slot(keys, job, limit)) for job, limit in held):
+            return
+
+
+def _slots_held(store: Store, keys: Keys, lanes: Sequence[str]) -> list[tuple[str, str]]:
+    """The jobs of `lanes` that hold a slot, and the limit it is of."""
     limits = store.read(lambda ask: ask.smembers(keys.engine.limit_keys))[0]
     names = [text_of(name) for name in limits]
     if not names:
-        return
+        return []
     allowed = store.read(
         lambda ask: [ask.zrange(f"{keys.engine.limits}{name}:allowed", 0, -1) for name in names]
     )
     held = [(text_of(job), name) for name, jobs in zip(names, allowed, strict=True) for job in jobs]
     if not held:
-        return
+        return []
     origins = store.read(
         lambda ask: [ask.hget(keys.engine.jobs + job, "origin") for job, _ in held]
     )
-    for (job, name), origin in zip(held, origins, strict=True):
-        if origin is not None and text_of(origin) in lanes:
-            store.run(free_slot(keys, job, name))
+    return [
+        each
+        for each, origin in zip(held, origins, strict=True)
+        if origin is not None and text_of(origin) in lanes
+    ]
 
 
 def _scan_all(

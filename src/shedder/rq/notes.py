@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rq.utils import utcformat
-
 if TYPE_CHECKING:
     from rq.job import Job
 
 NOTE_FIELD = "shedder"
 
 
-def note_of(job: Job) -> str:
-    """The text of the field `shedder`: `<created_at> <function>`, nothing when there is no name."""
+def note_of(job: Job, created_at: str) -> str:
+    """The text of the field `shedder`: `<created_at> <function>`, nothing when there is no name.
+
+    `created_at` is the job's, as RQ writes it.
+    """
     name = function_of(job)
-    return f"{utcformat(job.created_at)} {name}" if name else ""
+    return f"{created_at} {name}" if name else ""
 
 
 def function_of(job: Job) -> str:

@@ -10,9 +10,8 @@ from rq.job import Job, JobStatus
 from rq.queue import Queue as RQQueue
 
 from shedder.lanes import Lane, lane_of, parse_priority
-from shedder.rq.arrivals import enqueue_job, push_job, ring_on
+from shedder.rq.arrivals import enqueue_job, hash_of, push_job, ring_on
 from shedder.rq.layout import rq_keys
-from shedder.rq.notes import NOTE_FIELD, note_of
 from shedder.store import Store
 
 if TYPE_CHECKING:
@@ -112,7 +111,10 @@ class QueueMixin(RQQueue):
     ) -> None:
         # RQ writes the status and then the whole job with its status; once is enough
         job._status = status
-        pipeline.hset(job.key, mapping={**job.to_dict(), NOTE_FIELD: note_of(job)})
+        fields, empty = hash_of(job)
+        if empty:
+            pipeline.hdel(job.key, *empty)
+        pipeline.hset(job.key, mapping=fields)
         job.cleanup(ttl=job.ttl, pipeline=pipeline)
 
     def _named(self, name: str) -> Self:

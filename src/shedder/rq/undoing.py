@@ -61,6 +61,9 @@ def restore_targets(
     """Put all backlogs of `lanes` back."""
     backlogs = backlogs_of(store, keys, lanes)
     events, restored = restore(store, keys, backlogs, cause, on_progress=on_progress)
+    # who died after the last step of a restore left the front of the lane where it was merged
+    for lane in set(lanes).difference(lane for lane, _, _ in backlogs):
+        pausing.fold(store, keys, lane)
     return RestoreReceipt(events, server_time(store), restored)
 
 

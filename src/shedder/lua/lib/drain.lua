@@ -50,13 +50,19 @@ end
 
 -- Ends diverts that had nothing to drain, with one event for all.
 local function end_empty_orders(events, diverts, finished, by, why)
-  local lanes = {}
+  local lanes, after = {}, {released = 0, skipped = {}, names = {}}
   for _, each in ipairs(finished) do
+    local counts = drain_counts(each.order)
     lanes[#lanes + 1] = each.lane
+    after.released = after.released + counts.released
+    for cause, count in pairs(counts.skipped) do
+      after.skipped[cause] = (after.skipped[cause] or 0) + count
+    end
+    for _, name in ipairs(counts.names) do after.names[#after.names + 1] = name end
     remove_order(diverts, each.lane, each.orders, each.order)
   end
   local head = {v = 1, verb = 'drained', lanes = lanes, by = by, why = why, order = finished[1].order.id}
-  write_event(events, cjson.encode(head), {backlog = 0}, {released = 0, skipped = {}, names = {}})
+  write_event(events, cjson.encode(head), {backlog = 0}, after)
 end
 
 -- Ends a divert whose backlog is empty, and says so in the journal.

@@ -1,0 +1,97 @@
+"""What does `shedder limit` do and say?"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from shedder import Shedder
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def app(redis):
+    """An application that has declared its limits."""
+    shedder = Shedder(redis)
+    shedder.limits.declare("reports", default="100/minute", description="nightly PDFs")
+    shedder.limits.declare("search")
+    shedder.limits.hit("search")
+    wait_until(lambda: 2 == len(shedder.limit_states()))
+    yield shedder
+    shedder.close()
+
+
+def test_the_receipt_says_what_holds_and_the_way_back(invoke, app):
+    """First the fact, last how to clear and how to undo."""
+    done = invoke("limit", "set", "reports", "10/minute", "-k", "tenant=acme", "-r", "floods us")
+    assert (0, "reports for tenant=acme is limited to 10/minute.") == (done.code, done.lines[0])
+    assert "clear  shedder limit clear reports --key tenant=acme" in done.lines
+    assert re.search(r"undo +shedder undo \d+-\d+", done.out)
+
+
+def test_shadow_and_end_are_told(invoke, app):
+    """A limit that refuses nothing says so."""
+    done = invoke("limit", "set", "search", "1/s", "--shadow", "--for", "1h", "-r", "try")
+    assert re.match(r"search is limited to 1/second until .* in shadow mode", done.lines[0])
+
+
+def test_a_cleared_limit_falls_back_to_the_code(invoke, app):
+    """What holds again is told; a second time there is nothing to clear."""
+    invoke("limit", "set", "reports", "10/minute", "-r", "why")
+    done = invoke("limit", "clear", "reports", "-r", "fine")
+    assert "reports is limited to 100/minute, as without this setting." == done.lines[0]
+    assert (
+        "reports is not set: nothing to clear."
+        == invoke("limit", "clear", "reports", "-r", "fine").lines[0]
+    )
+
+
+def test_the_list_and_the_status_show_hits_and_who(invoke, app):
+    """The rate in force, the default, what was let through and refused, and who did it."""
+    invoke("limit", "set", "search", "2/minute", "-r", "slow", "--by", "ana@ops")
+    wait_until(lambda: app._watch.known.limits)
+    for _ in range(5):
+        app.limits.hit("search")
+    listed = invoke("limit", "list")
+    assert re.search(r"search +- +2/minute +- +2 +3 +ana@ops: slow", listed.lines[1])
+    assert re.search(r"limit search 2/minute since .* by ana@ops: slow \[2", invoke("status").out)
+
+
+def test_a_test_counts_nothing(invoke, app):
+    """`test` says what a hit would be told, and its exit code says it too."""
+    assert 0 == invoke("limit", "test", "search").code
+    assert "search is off" in invoke("limit", "test", "search").out
+    for _ in range(100):
+        app.limits.hit("reports")
+    done = invoke("limit", "test", "reports")
+    assert 3 == done.code
+    assert re.match(r"reports refuses: 100 of 100/minute used, the next in \d+\.\d s", done.out)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["report", "1/s"], 3, "found reports"),
+        (["reports", "0/s"], 2, "shedder pause"),
+        (["reports", "fast"], 2, "200/second"),
+        (["reports", "1/s", "--for", "soon"], 2, "--for"),
+        (["re ports", "1/s"], 2, "without spaces"),
+    ],
+)
+def test_bad_input_changes_nothing(invoke, app, redis, words, code, said):
+    """What is not accepted is told in one line, with what would be."""
+    done = invoke("limit", "set", *words, "-r", "why")
+    assert (code, 1) == (done.code, len(done.err.splitlines()))
+    assert said in done.err
+    assert not redis.exists("rq:shedder:limits", "rq:shedder:events")
+
+
+def test_json_follows_its_schema(invoke, app):
+    """Each answer is one JSON object of a known shape."""
+    done = invoke("limit", "set", "search", "2/minute", "-r", "x", "--json").json
+    assert "2/minute" == done["limits"][0]["rate"]
+    assert 2 == len(invoke("limit", "list", "--json").json["limits"])
+    assert invoke("limit", "test", "search", "--json").json["is_within"]
+    assert 1 == len(invoke("status", "--json").json["limits"])
+    assert "limit" == invoke("undo", "-r", "x", "--json").json["kind"]

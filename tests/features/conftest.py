@@ -1,0 +1,51 @@
+"""What do the tests of flags and limits share?"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shedder import Shedder
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from redis import Redis
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., Shedder]]:
+    """Makes a `Shedder` whose thread ends with the test."""
+    with ExitStack() as opened:
+
+        def make(client: Redis) -> Shedder:
+            shedder = Shedder(client, by="ana@ops")
+            opened.callback(shedder.close)
+            return shedder
+
+        yield make
+
+
+@pytest.fixture
+def app(redis: Redis, connect: Callable[..., Shedder]) -> Shedder:
+    """The application: it declares and asks."""
+    return connect(redis)
+
+
+@pytest.fixture
+def operator(redis: Redis, connect: Callable[..., Shedder]) -> Shedder:
+    """The operator, in another process as far as flags and limits are concerned."""
+    return connect(redis)
+
+
+def declared(app: Shedder) -> None:
+    """Return when Redis knows what `app` has declared."""
+    app.flags.enabled("wake")
+    wanted = {*app.flags._declared, *app.limits._declared}
+    wait_until(
+        lambda: wanted <= {each.name for each in (*app.flag_states(), *app.limit_states())},
+        what="declarations in Redis",
+    )

@@ -1,0 +1,52 @@
+"""Processes that follow a flag: `python -m tests.features.followers SOCKET NUMBER`.
+
+Each prints a line when it is ready, and the time when it sees the flag `wave` degraded. They are
+forks of one process, as a web server's workers are.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from redis import Redis
+
+from shedder import Shedder
+
+POLL_SECONDS = 0.001
+PATIENCE_SECONDS = 30.0
+
+
+def follow(path: str, number: int) -> None:
+    """Wait for the flag, and tell when it was seen."""
+    shedder = Shedder(Redis(unix_socket_path=path))
+    assert shedder.flags.enabled("wave")
+    say(f"ready {number}")
+    deadline = time.time() + PATIENCE_SECONDS
+    while shedder.flags.enabled("wave") and time.time() < deadline:
+        time.sleep(POLL_SECONDS)
+    say(f"seen {time.time()}")
+
+
+def say(text: str) -> None:
+    os.write(1, f"{text}\n".encode())
+
+
+def main() -> None:
+    path, count = sys.argv[1], int(sys.argv[2])
+    children = []
+    for number in range(count):
+        child = os.fork()
+        if not child:
+            try:
+                follow(path, number)
+            finally:
+                os._exit(0)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""How soon does every process know, and is a fork safe?"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from shedder.rq import Queue, SimpleWorker
+from shedder.rq.upkeep import Upkeep
+from tests.features import skippable
+from tests.waiting import wait_until
+from tests.workers import Yard, run_burst
+
+ROOT = Path(__file__).parents[2]
+PROCESSES = 8
+
+
+@pytest.fixture
+def socket_path(redis, monkeypatch):
+    path = redis.connection_pool.connection_kwargs["path"]
+    monkeypatch.setenv("TEST_SOCKET", path)
+    yield path
+    if skippable.shed.cache_info().currsize:
+        skippable.shed().close()
+    skippable.shed.cache_clear()
+
+
+@pytest.fixture
+def followers(socket_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.features.followers", socket_path, str(PROCESSES)],
+        stdout=subprocess.PIPE, text=True, cwd=ROOT,
+    )  # fmt: skip
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def lines_of(process, count):
+    return [process.stdout.readline().split() for _ in range(count)]
+
+
+def test_every_process_sees_a_change_within_a_second(followers, operator):
+    """Several processes, each with its own thread: all see the flag in well under a second."""
+    assert {"ready"} == {line[0] for line in lines_of(followers, PROCESSES)}
+    began = time.time()
+    operator.degrade_flag("wave", reason="test", force=True)
+    seen = [float(line[1]) - began for line in lines_of(followers, PROCESSES)]
+    assert max(seen) < 1.0
+
+
+def test_a_change_is_seen_without_its_message(followers, operator, redis):
+    """When the message is lost, the version that is asked for each second tells."""
+    lines_of(followers, PROCESSES)
+    began = time.time()
+    redis.hset("rq:shedder:flags", "wave", '{"v":1,"since":1,"percent":100,"by":"","why":""}')
+    redis.incr("rq:shedder:settings-version")
+    seen = [float(line[1]) - began for line in lines_of(followers, PROCESSES)]
+    assert max(seen) < 5.0
+
+
+def test_importing_starts_no_thread():
+    """A thread starts at the first question, not at import and not at a declaration."""
+    program = (
+        "import threading, redis, shedder\n"
+        "shed = shedder.Shedder(redis.Redis(port=1))\n"
+        "shed.flags.declare('a'); shed.limits.declare('b', default='1/s')\n"
+        "before = threading.active_count()\n"
+        "shed.flags.enabled('a')\n"
+        "print(before, threading.active_count())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert "1 2" == done.stdout.strip()
+
+
+def test_a_fork_keeps_what_is_known_and_learns_what_comes(app, operator, tmp_path):
+    """The child of a process that asks all the time answers at once, and follows by itself."""
+    asking = threading.Event()
+    threads = [threading.Thread(target=ask_until, args=(app, asking)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: app._watch.is_awake)
+    try:
+        for number in range(10):
+            operator.degrade_flag(f"flag-{number}", reason="test", force=True)
+            child = os.fork()
+            if not child:
+                try:
+                    wait_until(lambda name=f"flag-{number}": not app.flags.enabled(name), timeout=5)
+                    app.limits.hit("reports")
+                finally:
+                    os._exit(0 if not app.flags.enabled(f"flag-{number}") else 1)
+            assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    finally:
+        asking.set()
+        for thread in threads:
+            thread.join()
+
+
+def ask_until(app, ended):
+    while not ended.is_set():
+        app.flags.enabled("hints")
+        app.limits.hit("reports")
+
+
+def test_forked_jobs_obey_flags_and_limits(redis, server, socket_path, operator, tmp_path):
+    """Each job runs in a fork of RQ's worker: it is told what holds now, by a thread of its own."""
+    operator.set_limit("reports", rate_of("2/minute"), reason="test", force=True)
+    marks = tmp_path / "marks"
+    queue = Queue("mail", connection=redis)
+    with Yard(server, tmp_path) as yard:
+        yard.start("mail")
+        for number in range(3):
+            queue.enqueue(skippable.ask, str(marks), str(number))
+        wait_until(lambda: lines(marks) == 3, what="three jobs")
+        operator.degrade_flag("search", reason="test", force=True)
+        queue.enqueue(skippable.ask, str(marks), "3")
+        wait_until(lambda: lines(marks) == 4, what="the last job")
+    told = marks.read_text().splitlines()
+    assert ["0 True True True", "1 True True True", "2 True False True"] == told[:3]
+    assert "3 False False True" == told[3]
+
+
+def rate_of(text):
+    from shedder import Rate
+
+    return Rate.parse(text)
+
+
+def lines(path):
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def burst(redis, socket_path):
+    skippable.shed.cache_clear()
+    run_burst(SimpleWorker(["mail"], connection=redis))
+    skippable.shed().close()
+
+
+def jobs(queue, marks, count=6):
+    for number in range(count):
+        queue.enqueue(skippable.newsletter, str(marks), str(number))
+        queue.enqueue(skippable.receipt, str(marks), str(number))
+
+
+def words(marks):
+    return marks.read_text().splitlines() if marks.exists() else []
+
+
+def test_jobs_of_a_degraded_feature_go_to_the_backlog(redis, socket_path, operator, tmp_path):
+    """They do not run, others do, and they run in their order after the feature is restored."""
+    marks, queue = tmp_path / "marks", Queue("mail", connection=redis)
+    operator.degrade_flag("newsletters", reason="database at 99 %", force=True)
+    jobs(queue, marks)
+    burst(redis, socket_path)
+    assert [f"receipt {each}" for each in range(6)] == words(marks)
+    lane = next(each for each in operator.status().lanes if each.lane == "mail")
+    assert (6, 0) == (lane.backlog, lane.waiting)
+    assert "the flag newsletters is degraded" == lane.diverts[0].why
+    assert 6 == operator.restore_flag("newsletters", reason="fine").restored
+    burst(redis, socket_path)
+    assert [f"newsletter {each}" for each in range(6)] == words(marks)[6:]
+    assert operator.audit().is_clean
+
+
+def test_a_percentage_takes_its_share_of_the_jobs(redis, socket_path, operator, tmp_path):
+    """At 50 % some of the jobs run and the rest wait; each job by its own id."""
+    marks, queue = tmp_path / "marks", Queue("mail", connection=redis)
+    operator.degrade_flag("newsletters", percent=50, reason="half", force=True)
+    jobs(queue, marks, 20)
+    burst(redis, socket_path)
+    ran = sum(word.startswith("newsletter") for word in words(marks))
+    assert 0 < ran < 20
+    assert 20 - ran == operator.restore_flag("newsletters", reason="fine").restored
+
+
+def test_an_expired_degradation_frees_its_jobs(redis, socket_path, operator, tmp_path):
+    """When the time is over, the upkeep of any worker puts the jobs back: nobody must restore."""
+    marks, queue = tmp_path / "marks", Queue("mail", connection=redis)
+    operator.degrade_flag("newsletters", reason="test", force=True)
+    jobs(queue, marks, 3)
+    burst(redis, socket_path)
+    redis.hdel("rq:shedder:flags", "newsletters")
+    redis.delete("rq:shedder:sampled")
+    assert Upkeep(operator.store, operator.keys, ["mail"]).do()
+    assert 3 == redis.llen("rq:queue:mail")
+
+
+def test_a_second_degradation_diverts_again(redis, socket_path, operator, tmp_path):
+    """Degrade, restore, degrade: the second one is not taken for a repetition of the first."""
+    marks, queue = tmp_path / "marks", Queue("mail", connection=redis)
+    for turn in range(2):
+        operator.degrade_flag("newsletters", reason="test", force=True)
+        jobs(queue, marks, 1)
+        burst(redis, socket_path)
+        assert turn == sum(word.startswith("newsletter") for word in words(marks))
+        assert 1 == operator.restore_flag("newsletters", reason="fine").restored
+        burst(redis, socket_path)
