@@ -1,0 +1,137 @@
+"""An operator's process dies between any two commands of an order; somebody else goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+from shedder.errors import ShedderError
+from shedder.store import Store
+from tests.faults.schedule import Fault
+from tests.faults.verbs import (
+    MOST_STEPS,
+    VERBS,
+    Verb,
+    end_all_controls,
+    fill_lanes,
+    small_steps,
+    wrong_lists,
+    wrong_when_idle,
+)
+
+if TYPE_CHECKING:
+    from tests.faults.stage import Stage
+
+
+@contextlib.contextmanager
+def counted_commands(number: int, then: Callable[[], object]) -> Iterator[None]:
+    """A time in which `then` is called after so many commands were carried out."""
+    done = 0
+
+    def counted(method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(self: Store, *args: Any) -> Any:
+            nonlocal done
+            if done >= number:
+                then()
+            done += 1
+            return method(self, *args)
+
+        return call
+
+    with (
+        mock.patch.object(Store, "execute", counted(Store.execute)),
+        mock.patch.object(Store, "read", counted(Store.read)),
+    ):
+        yield
+
+
+def _kill_me() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass(frozen=True, slots=True)
+class Killed:
+    """An order is given again and again; its process dies one command later each time."""
+
+    verb: Verb
+
+    def __call__(self, stage: Stage) -> None:
+        """Play it."""
+        with small_steps():
+            first = stage.dice.randrange(3) if stage.size < 10 else 0
+            step = 1 if stage.size >= 10 else 3
+            for number in range(first, MOST_STEPS, step):
+                if not self._play(stage, number):
+                    return
+
+    def _play(self, stage: Stage, number: int) -> bool:
+        """Whether the process died before it was done."""
+        stage.redis.flushall()
+        stage.book.sure.clear()
+        self.verb.prepare(stage)
+        child = stage.start(partial(self._act, stage, number))
+        status = child.wait()
+        if status == 1:
+            raise RuntimeError(f"{self.verb.name} failed: {child.said()}")
+        stage.outcome.injected += status == -signal.SIGKILL
+        seen = stage.check_now()
+        stage.outcome.wrong += wrong_lists(seen)
+        since = time.monotonic()
+        if stage.dice.random() < 0.5:
+            with contextlib.suppress(ShedderError):
+                self.verb.act(stage.operator())
+            stage.check_now()
+        end_all_controls(stage)
+        stage.outcome.recovered.append(time.monotonic() - since)
+        stage.outcome.wrong += wrong_when_idle(stage)
+        stage.outcome.jobs += len(stage.book.sure)
+        return status == -signal.SIGKILL
+
+    def _act(self, stage: Stage, number: int) -> None:
+        with counted_commands(number, _kill_me):
+            self.verb.act(stage.operator())
+
+
+def _kill_commands(stage: Stage) -> None:
+    """The command line itself, killed at any moment after its start."""
+    orders = (
+        ("divert", "mail", "-r", "x", "--yes"),
+        ("divert", "mail", "--function", "tests.jobs.decorated", "-r", "x", "--yes"),
+        ("pause", "mail", "-r", "x"),
+    )
+    for _ in range(max(2, stage.size // 4)):
+        stage.redis.flushall()
+        stage.book.sure.clear()
+        fill_lanes(stage)
+        command = [sys.executable, "-m", "shedder", "--url", stage.server.url]
+        with subprocess.Popen(
+            [*command, *stage.dice.choice(orders)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            time.sleep(stage.dice.uniform(0.4, 1.2))
+            process.kill()
+        stage.outcome.injected += 1
+        stage.outcome.jobs += len(stage.book.sure)
+        stage.check_now()
+        end_all_controls(stage)
+        stage.outcome.wrong += wrong_when_idle(stage)
+
+
+def faults() -> list[Fault]:
+    """The rows of this family."""
+    rows = [
+        Fault(f"operator kill: {verb.name}", "operators", Killed(verb))
+        for verb in VERBS
+    ]
+    return [*rows, Fault("operator kill: the command line", "operators", _kill_commands)]

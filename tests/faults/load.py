@@ -1,0 +1,154 @@
+"""Something is always going on: workers, producers and an operator, while faults come and go."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from shedder.errors import ShedderError
+from shedder.rates import Rate
+from shedder.rq import SimpleWorker, Worker
+from tests.faults.accounting import Wrong
+from tests.faults.faults_workers import settle_abandoned
+from tests.faults.producers import produce
+from tests.faults.verbs import LANES, SOME, finish_begun
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shedder import Shedder
+    from tests.faults.actors import Child
+    from tests.faults.stage import Stage
+    from tests.workers import WorkerProcess
+
+FINISH_SECONDS = 40.0
+WAYS = ("enqueue", "many", "unique", "stock", "other", "pipeline")
+
+
+class Load:
+    """Workers, producers and an operator at work on a stage.
+
+    Args:
+        stage: Where.
+        workers_at, producer_at, operator_at: Where each role finds the server; at the server itself
+            when not given.
+        has_operator: Whether an operator pauses, diverts and drains all the while.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        *,
+        workers_at: Any = None,
+        producer_at: Any = None,
+        operator_at: Any = None,
+        has_operator: bool = True,
+        ways: Sequence[str] = WAYS,
+    ) -> None:
+        self.stage = stage
+        self.faults: list[float] = []
+        self._workers_at = workers_at
+        self._workers: list[WorkerProcess] = []
+        for kind in (Worker, SimpleWorker):
+            self._workers.append(self._start(kind))
+        seed = stage.dice.random()
+        client = (producer_at or stage.server).client()
+        self._producer = stage.start(
+            lambda: produce(
+                client,
+                LANES,
+                name="p",
+                ledger=str(stage.ledger_path),
+                marks=stage.marks_path,
+                dice=Random(seed),
+                ways=ways,
+                pause=0.02,
+            )
+        )
+        self._operator: Child | None = None
+        if has_operator:
+            target = (operator_at or stage.server).client()
+            self._operator = stage.start(partial(command, stage, target, Random(seed + 1)))
+
+    def _start(self, kind: Any) -> WorkerProcess:
+        return self.stage.start_worker(("mail", "reports"), kind, at=self._workers_at)
+
+    def note_fault(self) -> None:
+        """Something was done to them now."""
+        self.faults.append(time.monotonic())
+        self.stage.outcome.injected += 1
+
+    def wait_for_progress(self, *, timeout: float = 20.0) -> None:
+        """Return when a job has started after the last fault; the time it took is noted."""
+        since = time.monotonic()
+        started = self._starts()
+        wait_until(lambda: self._starts() > started, timeout=timeout, what="a start")
+        self.stage.outcome.recovered.append(time.monotonic() - since)
+
+    def finish(self) -> None:
+        """End producers and operator, let all jobs run, and settle the accounts."""
+        for child in (self._producer, self._operator):
+            if child is not None:
+                if not child.is_alive():
+                    raise RuntimeError(f"a process ended by itself: {child.said()}")
+                child.kill()
+        self.stage.book.read(self.stage.ledger_path)
+        for kind, worker in zip((Worker, SimpleWorker), self._workers, strict=True):
+            if not worker.is_alive():
+                self.stage.outcome.wrong.append(Wrong("worker ended", str(worker)[-600:]))
+                self._start(kind)
+        self._end_controls()
+        end = time.monotonic() + FINISH_SECONDS
+        while time.monotonic() < end:
+            settle_abandoned(self.stage, LANES)
+            if self.stage.wait_until_done(timeout=2.0):
+                break
+        self.stage.check_end({"*": self.faults})
+
+    def _end_controls(self) -> None:
+        operator = self.stage.operator()
+        finish_begun(operator)
+        operator.resume(*LANES, reason="over")
+        operator.lift_limit(*LANES, reason="over")
+        operator.drain_at_once(*LANES, reason="over")
+
+    def _starts(self) -> int:
+        return sum(int(each or 0) for each in self._meters())
+
+    def _meters(self) -> list[Any]:
+        names = [f"{lane}:started" for lane in LANES]
+        return list(self.stage.redis.hmget(f"{self.stage.keys.root}meters", names))
+
+
+def command(stage: Stage, client: Any, dice: Random) -> None:
+    """Give orders for ever, for a process of its own; what fails is given up."""
+    operator = stage.operator(client)
+    while True:
+        try:
+            _command_once(operator, dice)
+        except ShedderError:
+            time.sleep(0.05)
+
+
+def _command_once(operator: Shedder, dice: Random) -> None:
+    target = dice.choice(LANES)
+    verb = dice.randrange(6)
+    if verb == 0:
+        operator.pause(target, reason="x")
+        time.sleep(dice.uniform(0, 0.1))
+        operator.resume(target, reason="x")
+    elif verb == 1:
+        operator.divert(target, reason="x")
+    elif verb == 2:
+        operator.divert(target, selection=SOME, reason="x")
+    elif verb == 3:
+        operator.drain(target, rate=Rate(200.0), reason="x")
+    elif verb == 4:
+        operator.drain_at_once(target, reason="x")
+    else:
+        operator.limit_starts(target, rate=Rate(100.0), reason="x")
+        operator.lift_limit(target, reason="x")
+    time.sleep(dice.uniform(0, 0.1))

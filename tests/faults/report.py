@@ -1,0 +1,93 @@
+"""What does a run show in the end? One table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from statistics import median
+
+from tests.faults.schedule import Fault
+from tests.faults.stage import Outcome
+
+COUNTED = ("lost", "doubled", "twice", "leaked")
+
+
+@dataclass(slots=True)
+class Row:
+    """All trials of one fault."""
+
+    fault: Fault
+    trials: int = 0
+    injected: int = 0
+    jobs: int = 0
+    restarted: int = 0
+    wrong: Counter[str] = field(default_factory=Counter)
+    recovered: list[float] = field(default_factory=list)
+    stock_injected: int = 0
+    stock_lost: int = 0
+    stock_failed: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, outcome: Outcome) -> None:
+        """Take in a trial."""
+        self.trials += 1
+        self.injected += outcome.injected
+        self.jobs += outcome.jobs
+        self.restarted += outcome.restarted
+        self.recovered += outcome.recovered
+        self.wrong.update(wrong.kind for wrong in outcome.wrong)
+        self.notes += [note for note in outcome.notes if note not in self.notes]
+
+    def add_stock(self, outcome: Outcome) -> None:
+        """Take in a trial with stock RQ."""
+        kinds = Counter(wrong.kind for wrong in outcome.wrong)
+        self.stock_injected += outcome.injected
+        self.stock_lost += kinds["lost"]
+        self.stock_failed += kinds["failed"]
+
+    @property
+    def others(self) -> int:
+        """What else went wrong."""
+        return sum(count for kind, count in self.wrong.items() if kind not in COUNTED)
+
+
+HEADER = (
+    "fault",
+    "trials",
+    "injected",
+    "jobs",
+    "lost",
+    "doubled",
+    "twice",
+    "leaked",
+    "other",
+    "run again",
+    "back after p50 / max",
+    "stock RQ: lost / failed unrun",
+)
+
+
+def table(rows: list[Row]) -> str:
+    """All rows as a table in Markdown, with a line of totals."""
+    lines = [_cells(row) for row in rows if row.trials]
+    total = [sum(int(line[column]) for line in lines) for column in range(1, 10)]
+    lines.append(["**all**", *map(str, total), "", ""])
+    widths = [max(len(line[i]) for line in (HEADER, *lines)) for i in range(len(HEADER))]
+    rule = ["-" * width for width in widths]
+    shown = [HEADER, rule, *lines]
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
+        for line in shown
+    )
+
+
+def _cells(row: Row) -> list[str]:
+    wrong = [str(row.wrong[kind]) for kind in COUNTED]
+    back = "-"
+    if row.recovered:
+        back = f"{median(row.recovered):.2f} s / {max(row.recovered):.2f} s"
+    stock = "-"
+    if row.stock_injected:
+        stock = f"{row.stock_lost} / {row.stock_failed} of {row.stock_injected}"
+    counts = [str(each) for each in (row.trials, row.injected, row.jobs)]
+    return [row.fault.name, *counts, *wrong, str(row.others), str(row.restarted), back, stock]

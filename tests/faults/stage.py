@@ -1,0 +1,222 @@
+"""Where does a trial play, and what may it use?"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any, Self
+from unittest import mock
+
+from shedder import Shedder
+from shedder.embedded import EmbeddedServer
+from shedder.rq.layout import rq_keys
+from tests.faults.accounting import (
+    ENDED,
+    Book,
+    Hold,
+    Wrong,
+    marks_of,
+    started_in,
+    started_twice,
+    wrong_at_end,
+    wrong_places,
+)
+from tests.faults.actors import Child
+from tests.faults.snapshot import Snapshot, take_snapshot
+from tests.waiting import wait_until
+from tests.workers import WorkerProcess
+
+if TYPE_CHECKING:
+    from redis import Redis
+    from rq.worker import BaseWorker
+
+LEASE_SECONDS = 1.0
+"""Instead of 30 s, so that a run sees many deaths."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a trial saw.
+
+    Attributes:
+        injected: Faults that came true.
+        jobs: Jobs that were in play.
+        restarted: Jobs that a kill past their start made run again, as RQ promises.
+        recovered: Seconds from a fault until what it held was going on again.
+        wrong: What must not be.
+        notes: What else is worth a line in the table.
+    """
+
+    injected: int = 0
+    jobs: int = 0
+    restarted: int = 0
+    recovered: list[float] = field(default_factory=list)
+    wrong: list[Wrong] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class Address:
+    """Where clients find a server: what `WorkerProcess` asks a server for."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        self.url = url
+        self._options = options
+
+    def client(self, **options: Any) -> Redis:
+        """A new client."""
+        import redis
+
+        return redis.Redis.from_url(self.url, **{**self._options, **options})
+
+
+class Stage:
+    """One trial's server, workers, producers and accounts; nothing outlives the trial.
+
+    Args:
+        server: The server that it may flush.
+        folder: For logs and marks.
+        dice: Decides all that is left to chance.
+        size: About how many faults to inject.
+    """
+
+    def __init__(self, server: EmbeddedServer, folder: Path, *, dice: Random, size: int) -> None:
+        self.server = server
+        self.folder = folder
+        self.dice = dice
+        self.size = size
+        self.book = Book()
+        self.holds: list[Hold] = []
+        self.outcome = Outcome()
+        self.redis = server.client()
+        self.redis.flushall()
+        self.marks_path = str(folder / "marks")
+        self.notes_path = folder / "notes"
+        self.ledger_path = folder / "ledger"
+        self.keys = rq_keys()
+        self.is_due = (self.keys.starting,)
+        self._workers: list[WorkerProcess] = []
+        self._children: list[Child] = []
+        self._numbers: dict[str, int] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(hurried())
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for child in self._children:
+            child.kill()
+        for worker in self._workers:
+            if worker.is_alive():
+                worker.kill(and_children=True)
+        self._stack.close()
+        self.redis.close()
+
+    def operator(self, client: Redis | None = None) -> Shedder:
+        """The Python API, on a client of its own."""
+        return Shedder(client or self.server.client(), by="operator")
+
+    def own_server(self, **options: Any) -> EmbeddedServer:
+        """Another server, for this trial only, which the trial then plays on."""
+        server = self._stack.enter_context(EmbeddedServer(**options))
+        self.server = server
+        self.redis = self._stack.enter_context(server.client())
+        return server
+
+    def keep(self, context: Any) -> Any:
+        """Enter a context that ends with the trial."""
+        return self._stack.enter_context(context)
+
+    def start_worker(
+        self,
+        queues: Sequence[str],
+        kind: type[BaseWorker],
+        *,
+        at: Any = None,
+        settings: dict[str, Any] | None = None,
+        **work: Any,
+    ) -> WorkerProcess:
+        """Start a worker in a process of its own."""
+        log = self.folder / f"worker-{len(self._workers)}.log"
+        worker = WorkerProcess(
+            at or self.server, queues, worker_class=kind, log=log, settings=settings, **work
+        )
+        self._workers.append(worker)
+        return worker
+
+    def start(self, action: Callable[[], object]) -> Child:
+        """Do something in a process of its own."""
+        child = Child(action, log=self.folder / f"child-{len(self._children)}.log")
+        self._children.append(child)
+        return child
+
+    def forget(self) -> None:
+        """Begin again with empty books: ids are given from 1 on."""
+        self.book.sure.clear()
+        self._numbers.clear()
+
+    def next_id(self, lane: str) -> str:
+        """An id that tells the order of arrival in its lane."""
+        self._numbers[lane] = self._numbers.get(lane, 0) + 1
+        return f"{lane.replace('.', '_')}-{self._numbers[lane]:06d}"
+
+    def snapshot(self) -> Snapshot:
+        """Everything at this instant."""
+        return take_snapshot(self.redis)
+
+    def check_now(self, *, has_stock: bool = False) -> Snapshot:
+        """Note every job that is in no place now, or in two."""
+        seen = self.snapshot()
+        self.outcome.wrong += wrong_places(seen, self.book, has_stock=has_stock)
+        return seen
+
+    def check_end(self, kills: Mapping[str, Sequence[float]] | None = None) -> None:
+        """Note what is wrong when all work is done; `kills` are faults past the start, by job."""
+        kills = kills or {}
+        self.book.read(self.ledger_path)
+        marks = marks_of(self.marks_path)
+        excused, twice = started_twice(marks, kills)
+        self.outcome.jobs += len(self.book.sure)
+        self.outcome.restarted += excused
+        self.outcome.wrong += twice
+        self.outcome.wrong += wrong_at_end(self.snapshot(), self.book, marks, kills)
+        self.outcome.wrong += started_in(self.holds, marks, self.book)
+
+    @contextmanager
+    def held(self, kind: str, lanes: Sequence[str], running: Sequence[str] = ()) -> Iterator[None]:
+        """A time, from now on, in which no job of `lanes` may start."""
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            end = time.monotonic()
+            self.holds.append(Hold(kind, frozenset(lanes), begin, end, frozenset(running)))
+
+    def wait_until_done(self, *, timeout: float = 30.0, what: str = "all jobs") -> bool:
+        """Whether nothing waits and nothing runs before the time is over."""
+        with contextlib.suppress(AssertionError):
+            wait_until(self._is_done, timeout=timeout, interval=0.05, what=what)
+            return True
+        return False
+
+    def _is_done(self) -> bool:
+        seen = self.snapshot()
+        left = [key for key in seen.left_over() if key in self.is_due]
+        return not seen.waiting() and not left and ENDED.issuperset(seen.status.values())
+
+
+@contextmanager
+def hurried(lease_seconds: float = LEASE_SECONDS) -> Iterator[None]:
+    """A time in which leases are short, here and in the processes that are forked meanwhile."""
+    with (
+        mock.patch("shedder.rq.claims.LEASE_MS", int(lease_seconds * 1000)),
+        mock.patch("shedder.rq.heart.RENEW_SECONDS", lease_seconds / 5),
+        mock.patch("shedder.rq.worker.SILENCE_SECONDS", 2 * lease_seconds),
+        mock.patch("shedder.rq.upkeep.FORGET_AFTER_MS", int(lease_seconds * 1000)),
+    ):
+        yield

@@ -1,0 +1,215 @@
+"""Which orders can an operator be killed, cut off or answered wrongly in?
+
+Each with the state that it needs, in steps so small that it takes many commands.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from unittest import mock
+
+from rq.worker import Worker as RQWorker
+
+from shedder import Shedder
+from shedder.lanes import lanes_of_targets
+from shedder.rates import Rate
+from shedder.rq.layout import rq_keys
+from shedder.rq.upkeep import Upkeep
+from shedder.selection import Selection
+from shedder.store import Store
+from tests.faults.accounting import Wrong, out_of_order
+from tests.faults.producers import fill
+
+if TYPE_CHECKING:
+    from tests.faults.snapshot import Snapshot
+    from tests.faults.stage import Stage
+
+LANES = ("mail", "mail.low", "reports")
+SOME = Selection(functions=("tests.jobs.decorated",))
+MOST_STEPS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """An order and the state in which it is given.
+
+    Attributes:
+        name: What it is called.
+        prepare: Makes the state.
+        act: Gives the order.
+    """
+
+    name: str
+    prepare: Callable[[Stage], object]
+    act: Callable[[Shedder], object]
+
+
+def fill_lanes(stage: Stage) -> None:
+    """Jobs of two functions, from our producers and stock ones, in several lanes."""
+    for way in ("enqueue", "other", "stock", "stock other", "many", "other"):
+        fill(stage, "mail", 2, way=way)
+    fill(stage, "mail.low", 3)
+    fill(stage, "mail.low", 2, way="other")
+    fill(stage, "reports", 3, way="unique")
+
+
+def _diverted(stage: Stage) -> None:
+    fill_lanes(stage)
+    stage.operator().divert("mail", reason="before")
+    fill(stage, "mail", 2)
+
+
+def _some_diverted(stage: Stage) -> None:
+    fill_lanes(stage)
+    stage.operator().divert("mail", selection=SOME, reason="before")
+    fill(stage, "mail", 3)
+    fill(stage, "mail", 3, way="other")
+
+
+def _draining(stage: Stage) -> None:
+    _diverted(stage)
+    stage.operator().drain("mail", rate=Rate(1.0), reason="before")
+
+
+def _with_stock_worker(stage: Stage) -> None:
+    fill_lanes(stage)
+    RQWorker(["mail", "mail.low"], connection=stage.redis).register_birth()
+
+
+def _parked(stage: Stage) -> None:
+    _with_stock_worker(stage)
+    stage.operator().pause("mail", reason="before")
+    fill(stage, "mail", 5, way="stock")
+
+
+def _restoring(stage: Stage) -> None:
+    """A restore whose operator died after its first step."""
+    _some_diverted(stage)
+    with mock.patch("shedder.backlog.JOBS_PER_STEP", 2):
+        _first_commands(stage, lambda operator: operator.drain_at_once("mail", reason="x"), 4)
+
+
+def _scanning(stage: Stage) -> None:
+    """A divert whose operator died in the middle of its scan."""
+    fill_lanes(stage)
+    _first_commands(
+        stage, lambda operator: operator.divert("mail", selection=SOME, reason="x"), 4
+    )
+
+
+class _EnoughError(Exception):
+    pass
+
+
+def _first_commands(stage: Stage, act: Callable[[Shedder], object], number: int) -> None:
+    from tests.faults.faults_operators import counted_commands
+
+    def end() -> None:
+        raise _EnoughError
+
+    with counted_commands(number, end):
+        try:
+            act(stage.operator())
+        except _EnoughError:
+            return
+
+
+def _upkeep(operator: Shedder) -> None:
+    lanes = [lane.name for lane in operator.lanes(LANES)]
+    for _ in range(3):
+        operator.store.connection.delete(operator.keys.sampled)
+        Upkeep(operator.store, operator.keys, lanes).do()
+
+
+VERBS: tuple[Verb, ...] = (
+    Verb("pause", fill_lanes, lambda o: o.pause("mail", reason="x")),
+    Verb("pause with stock workers", _with_stock_worker, lambda o: o.pause("mail", reason="x")),
+    Verb("resume", _parked, lambda o: o.resume("mail", reason="x")),
+    Verb("divert", fill_lanes, lambda o: o.divert("mail", "reports", reason="x")),
+    Verb("divert some", fill_lanes, lambda o: o.divert("mail", selection=SOME, reason="x")),
+    Verb(
+        "divert some of a parked lane",
+        _parked,
+        lambda o: o.divert("mail", selection=SOME, reason="x"),
+    ),
+    Verb("divert more", _some_diverted, lambda o: o.divert("mail", reason="x")),
+    Verb("drain", _diverted, lambda o: o.drain("mail", rate=Rate(50.0), reason="x")),
+    Verb("change of rate", _draining, lambda o: o.drain("mail", rate=Rate(50.0), reason="x")),
+    Verb("stop drain", _draining, lambda o: o.stop_drain("mail", reason="x")),
+    Verb("drain at once", _diverted, lambda o: o.drain_at_once("mail", reason="x")),
+    Verb("drain at once and merge", _some_diverted, lambda o: o.drain_at_once("mail", reason="x")),
+    Verb("undo divert", _some_diverted, lambda o: o.undo(None, reason="x")),
+    Verb("undo pause", _parked, lambda o: o.undo(None, reason="x")),
+    Verb("undo drain", _draining, lambda o: o.undo(None, reason="x")),
+    Verb(
+        "limit starts",
+        fill_lanes,
+        lambda o: o.limit_starts("mail", rate=Rate(1.0), reason="x"),
+    ),
+    Verb("upkeep of a scan", _scanning, _upkeep),
+    Verb("upkeep of a restore", _restoring, _upkeep),
+)
+
+
+@contextmanager
+def small_steps() -> Iterator[None]:
+    """A time in which each step of an order moves very few jobs, here and in forks."""
+    with ExitStack() as stack:
+        for name, value in (
+            ("shedder.backlog.JOBS_PER_STEP", 3),
+            ("shedder.backlog.UNDECIDED_PER_STEP", 2),
+            ("shedder.controls.IDS_PER_STEP", 2),
+        ):
+            stack.enter_context(mock.patch(name, value))
+        yield
+
+
+def end_all_controls(stage: Stage) -> None:
+    """What a second operator does in the end: nothing is paused, diverted or limited any more."""
+    operator = stage.operator()
+    finish_begun(operator)
+    operator.resume(*LANES, reason="over")
+    operator.lift_limit(*LANES, reason="over")
+    operator.drain_at_once(*LANES, reason="over")
+    operator.resume(*LANES, reason="over")
+
+
+def finish_begun(operator: Shedder) -> None:
+    """What a worker does: the upkeep, without waiting until the dead are known to be dead."""
+    keys = rq_keys()
+    store = Store(operator.store.connection)
+    names = [lane.name for lane in operator.lanes(LANES)]
+    for _ in range(MOST_STEPS):
+        at_work = [keys.at_work(name) for name in names]
+        store.connection.delete(keys.sampled, *at_work)
+        Upkeep(store, keys, names).do()
+        standing = store.connection.hvals(keys.diverts)
+        if not any(b'"scanning":true' in each or b'"restoring":true' in each for each in standing):
+            return
+        time.sleep(0.001)
+    raise AssertionError("the upkeep does not come to an end")
+
+
+def wrong_lists(seen: Snapshot, *, in_hand: int = 0) -> list[Wrong]:
+    """What stands in the wrong order: each lane is read kept, parked, list; a backlog by parts."""
+    wrong = []
+    keys = rq_keys()
+    for lane in (each.name for each in lanes_of_targets(LANES)):
+        listed, kept, parked, _ = keys.lane(lane)
+        ids = [job for key in (kept, parked, listed) for job in seen.lists.get(key, ())]
+        wrong += out_of_order(ids, in_hand=in_hand)
+    return wrong
+
+
+def wrong_when_idle(stage: Stage) -> list[Wrong]:
+    """What is wrong when no control is left and no job has run: each is in its lane, in order."""
+    seen = stage.snapshot()
+    wrong = wrong_lists(seen) + [Wrong("leaked", key) for key in seen.left_over()]
+    for job, lane in stage.book.sure.items():
+        if seen.places.get(job) != (f"{rq_keys().engine.lists}{lane}",):
+            wrong.append(Wrong("lost", f"{job} is in {seen.places.get(job)}, not in {lane}"))
+    return wrong

@@ -1,0 +1,8 @@
+"""The machine's own comparisons tell what differs, as those of a test do."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.register_assert_rewrite("tests.model.machine", "tests.model.job_steps")
+pytest.register_assert_rewrite("tests.model.control_steps", "tests.model.expected")
