@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rq import Retry
+from rq import Retry, get_current_job
 
 LONGEST_HOLD_SECONDS = 30.0
 
@@ -85,6 +85,16 @@ def ask_again(path: str, key: str, interval: int = 0) -> str | Retry:
     with _Marks(path, key):
         if Counter(started(path))[key] == 1:
             return Retry(max=3, interval=interval)
+    return key
+
+
+def note(path: str, key: str) -> str:
+    """Write something down on the job itself."""
+    job = get_current_job()
+    assert job is not None
+    with _Marks(path, key):
+        job.meta["note"] = key
+        job.save_meta()
     return key
 
 

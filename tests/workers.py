@@ -41,6 +41,7 @@ class WorkerProcess:
         worker_class: Any class of RQ workers.
         log: File for what it says.
         settings: More arguments of the class.
+        client: Options of its Redis client.
         work: Arguments of the worker's `work`.
     """
 
@@ -52,6 +53,7 @@ class WorkerProcess:
         worker_class: type[BaseWorker] = Worker,
         log: Path,
         settings: dict[str, Any] | None = None,
+        client: dict[str, Any] | None = None,
         **work: Any,
     ) -> None:
         self.name = uuid4().hex
@@ -59,7 +61,8 @@ class WorkerProcess:
         self.status: int | None = None
         self.pid = os.fork()
         if self.pid == 0:
-            _be_worker(server, queues, worker_class, self.name, log, settings or {}, work)
+            arguments = {"name": self.name, **(settings or {})}
+            _be_worker(server, queues, worker_class, log, arguments, client or {}, work)
 
     @property
     def key(self) -> str:
@@ -136,6 +139,7 @@ class Yard:
         worker_class: type[BaseWorker] = Worker,
         server: EmbeddedServer | None = None,
         settings: dict[str, Any] | None = None,
+        client: dict[str, Any] | None = None,
         **work: Any,
     ) -> WorkerProcess:
         """Start one worker."""
@@ -145,6 +149,7 @@ class Yard:
             worker_class=worker_class,
             log=self._folder / f"worker-{len(self._workers)}.log",
             settings=settings,
+            client=client,
             **work,
         )
         self._workers.append(worker)
@@ -178,9 +183,9 @@ def _be_worker(
     server: EmbeddedServer,
     queues: Sequence[str],
     worker_class: type[BaseWorker],
-    name: str,
     log: Path,
     settings: dict[str, Any],
+    client: dict[str, Any],
     work: dict[str, Any],
 ) -> NoReturn:
     status = 1
@@ -191,7 +196,7 @@ def _be_worker(
             os._exit(1)
         os.setsid()  # by which its family is known, also when it is dead
         _leave_the_test(log)
-        worker = worker_class(list(queues), name=name, connection=server.client(), **settings)
+        worker = worker_class(list(queues), connection=server.client(**client), **settings)
         worker.work(logging_level="INFO", **work)
         status = 0
     except SystemExit:

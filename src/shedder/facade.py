@@ -289,7 +289,9 @@ class Shedder:
         return SettingsWatch(self.store.connection, self.keys)
 
     def close(self) -> None:
-        """End the thread that follows flags and limits, if there is one; the connection stays."""
+        """End what follows flags and limits, if there is such; the given connection stays."""
+        if "limits" in vars(self):
+            self.limits.close()
         if "_watch" in vars(self):
             self._watch.close()
 

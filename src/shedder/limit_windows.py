@@ -72,7 +72,12 @@ class SharedWindows:
 
     def __init__(self, connection: redis.Redis, keys: Keys) -> None:
         client = own_client(connection, patience=_PATIENCE_SECONDS)
+        self._client = client
         self._windows = MovingWindowRateLimiter(_Windows(client, keys))
+
+    def close(self) -> None:
+        """Close the connections; the next hit opens one again."""
+        self._client.close()
 
     def hit(self, name: str, key: str, item: StableItem, cost: int) -> bool:
         """Whether `cost` hits are within the rate; they count when they are.

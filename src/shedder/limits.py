@@ -110,6 +110,10 @@ class Limits:
         self._take(self._watch.known)
         return limit
 
+    def close(self) -> None:
+        """Close the connections; the next hit opens one again."""
+        self._shared.close()
+
     def hit(self, name: str, key: str = "", cost: int = 1) -> bool:
         """Whether `cost` more are within the limit `name` for `key`; they count when they are.
 

@@ -3,7 +3,7 @@
 ```python
 from openfeature import api
 
-api.set_provider(ShedderProvider(shed.flags), "shedder")
+api.set_provider_and_wait(ShedderProvider(shed.flags), "shedder")
 client = api.get_client("shedder")
 client.get_boolean_value("search.hints", True)
 ```
@@ -17,15 +17,17 @@ with the reason STALE.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from openfeature.evaluation_context import EvaluationContext
 from openfeature.event import ProviderEvent, ProviderEventDetails
 from openfeature.exception import ErrorCode
 from openfeature.flag_evaluation import FlagResolutionDetails, FlagValueType, Reason
 from openfeature.provider import AbstractProvider, Metadata
 
 from shedder.flags import Flags
+
+if TYPE_CHECKING:
+    from openfeature.evaluation_context import EvaluationContext
 
 T = TypeVar("T")
 Object = Sequence[FlagValueType] | Mapping[str, FlagValueType]

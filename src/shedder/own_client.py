@@ -29,4 +29,4 @@ def own_client(connection: redis.Redis, *, patience: float) -> redis.Redis:
         )
     else:
         own = redis.ConnectionPool(connection_class=pool.connection_class, **settings)
-    return redis.Redis(connection_pool=own)
+    return redis.Redis.from_pool(own)  # whose close() closes the pool, too

@@ -102,9 +102,7 @@ def checked_name(name: str, *, of: str) -> str:
     return name
 
 
-def check_known(
-    name: str, known: Collection[str], *, of: str, can_force: bool = False
-) -> None:
+def check_known(name: str, known: Collection[str], *, of: str, can_force: bool = False) -> None:
     """Refuse a name that nobody has declared.
 
     Raises:

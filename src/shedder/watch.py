@@ -131,9 +131,9 @@ class SettingsWatch:
         self._ended.set()
         thread = self._thread
         self._forget_thread()
+        self._client.close()  # which wakes the thread, if it waits for a message
         if thread is not None:
             thread.join(2 * PATIENCE_SECONDS)
-        self._client.close()
 
     def _start(self) -> bool:
         ended = self._ended
@@ -169,6 +169,8 @@ class SettingsWatch:
             except Exception as error:  # noqa: BLE001 - without this thread nobody learns anything
                 _close(pubsub)
                 pubsub = None
+                if ended.is_set():
+                    return
                 self._note_away(error)
                 ended.wait(retry * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
                 retry = min(2 * retry, LONGEST_RETRY_SECONDS)

@@ -40,9 +40,7 @@ def main() -> int:
     return 1 if any(row.wrong for row in rows.values()) else 0
 
 
-def _run(
-    faults: list[Fault], rows: dict[str, Row], seed: str, options: argparse.Namespace
-) -> None:
+def _run(faults: list[Fault], rows: dict[str, Row], seed: str, options: argparse.Namespace) -> None:
     with EmbeddedServer() as server:
         for fault, trial_seed in rounds(faults, seed=seed, minutes=options.minutes):
             since = time.monotonic()
@@ -54,9 +52,7 @@ def _run(
                 rows[fault.name].add_stock(beside)
 
 
-def _tell(
-    fault: Fault, seed: str, outcome: Outcome, folder: Path | None, seconds: float
-) -> None:
+def _tell(fault: Fault, seed: str, outcome: Outcome, folder: Path | None, seconds: float) -> None:
     verdict = "ok" if not outcome.wrong else str(dict(Counter(w.kind for w in outcome.wrong)))
     print(f"{fault.name}: {outcome.injected} injected, {seconds:.1f} s, {verdict}", flush=True)
     for wrong in outcome.wrong[:SHOWN]:

@@ -27,6 +27,7 @@ _HOMES = {
     "rate_limited": {"rate_limited"},
     "ready_to_enqueue": {"ready"},
 }
+_ANY = {"any"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +95,17 @@ def _wrong_place(
 ) -> Iterable[Wrong]:
     where = snapshot.places.get(job, ())
     status = snapshot.status.get(job)
+    homes = snapshot.registries.get(job, frozenset())
     if len(where) > 1:
         yield Wrong("doubled", f"{job} ({status}) is in {' and '.join(where)}")
-    elif where and status == "started" and "started" in snapshot.registries.get(job, ()):
+    elif where and status == "started" and "started" in homes:
         yield Wrong("doubled", f"{job} runs, and is in {where[0]}")
     elif status is None and not where and not may_vanish:
         yield Wrong("lost", f"{job} is gone")
     elif not where and status == "queued" and not has_stock:
         yield Wrong("lost", f"{job} is queued and in no place")
-    elif not where and status in _HOMES:
-        if snapshot.registries.get(job, frozenset()).isdisjoint(_HOMES[status]):
-            yield Wrong("lost", f"{job} is {status} and in no place")
+    elif not where and _HOMES.get(status or "", _ANY).isdisjoint({*homes, *_ANY}):
+        yield Wrong("lost", f"{job} is {status} and in no place")
 
 
 def wrong_at_end(
@@ -185,9 +186,9 @@ def started_in(holds: Sequence[Hold], marks: Sequence[Mark], book: Book) -> list
         lane = book.sure.get(mark.key)
         for hold in holds if mark.what == "start" else ():
             late = mark.at - hold.begin - GRACE_SECONDS[hold.kind]
-            if lane in hold.lanes and late > 0 and mark.at < hold.end:
-                if mark.key not in hold.uncertain:
-                    wrong.append(Wrong(hold.kind, f"{mark.key} started {late:.4f} s too late"))
+            is_held = lane in hold.lanes and mark.key not in hold.uncertain
+            if is_held and late > 0 and mark.at < hold.end:
+                wrong.append(Wrong(hold.kind, f"{mark.key} started {late:.4f} s too late"))
     return wrong
 
 

@@ -230,7 +230,7 @@ def _act(action: Callable[[], object], log: Path) -> None:
         action()
         status = 0
     except BaseException:
-        logging.exception("the process ends")
+        logging.getLogger("faults").exception("the process ends")
     finally:
         os._exit(status)
 

@@ -118,9 +118,7 @@ def take_all(stage: Stage) -> list[str]:
 
 def _starts(stage: Stage, store: Store, claim: HeldClaim) -> bool:
     gate = store.run(
-        start_job(
-            stage.keys, claim, timestamp="2026-01-01T00:00:00.000000Z", function="x", meta={}
-        )
+        start_job(stage.keys, claim, timestamp="2026-01-01T00:00:00.000000Z", function="x", meta={})
     )
     return gate.verdict == "started"
 

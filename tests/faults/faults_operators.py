@@ -67,9 +67,7 @@ class Killed:
     def __call__(self, stage: Stage) -> None:
         """Play it."""
         with small_steps():
-            first = stage.dice.randrange(3) if stage.size < 10 else 0
-            step = 1 if stage.size >= 10 else 3
-            for number in range(first, MOST_STEPS, step):
+            for number in range(0, MOST_STEPS, 1 if stage.size >= 10 else 3):
                 if not self._play(stage, number):
                     return
 
@@ -130,8 +128,5 @@ def _kill_commands(stage: Stage) -> None:
 
 def faults() -> list[Fault]:
     """The rows of this family."""
-    rows = [
-        Fault(f"operator kill: {verb.name}", "operators", Killed(verb))
-        for verb in VERBS
-    ]
+    rows = [Fault(f"operator kill: {verb.name}", "operators", Killed(verb)) for verb in VERBS]
     return [*rows, Fault("operator kill: the command line", "operators", _kill_commands)]

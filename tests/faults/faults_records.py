@@ -48,6 +48,7 @@ BAD_ORDERS = (
     '[{"v": 1, "id": "x", "restoring": true}]',
     '[{"v": 1, "id": "x", "select": {"functions": 7}}]',
 )
+_LISTS = (":kept:", ":parked:", ":bell:", ":series:", ":backlog:", ":skipped:")
 BAD_CLAIMS = (b"x", b"", b"\x00\xff", b"\x90", b"\x01", b"\x93\x01\x02\x03", b"\xc1" * 40)
 
 
@@ -89,7 +90,8 @@ class WrongType:
                 stage.forget()
                 prepare(stage)
                 key = stage.dice.choice(_keys_of_ours(stage))
-                value = stage.dice.choice(("string", "list", "zset"))
+                is_list = any(part in key for part in _LISTS)
+                value = stage.dice.choice(("string", "hash" if is_list else "list", "zset"))
                 _replace(stage, key, value)
                 stage.outcome.injected += 1
                 try_it(stage, f"{name} with {key} as {value}", act)
@@ -102,7 +104,7 @@ class WrongType:
 def _replace(stage: Stage, key: str, value: str) -> None:
     right = stage.redis.type(key).decode()
     if right == value:
-        value = "hash"
+        value = "string"
     if right != "none":
         stage.redis.rename(key, STASH)
     if value == "string":

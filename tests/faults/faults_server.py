@@ -171,7 +171,12 @@ def faults() -> list[Fault]:
             for name in PERSISTENCE
         ],
         *[
-            Fault(f"server kill under load: appendonly {name}", "server", KilledUnderLoad(name))
+            Fault(
+                f"server kill under load: appendonly {name}",
+                "server",
+                KilledUnderLoad(name),
+                is_short=name in ("always", "nothing"),
+            )
             for name in PERSISTENCE
         ],
         Fault("server freeze under load", "server", _frozen_under_load),

@@ -16,6 +16,7 @@ from rq.registry import ReadyJobRegistry, StartedJobRegistry
 
 from shedder.rq.worker import CRASHES_BEFORE_FAILURE
 from tests.faults import actors
+from tests.faults.accounting import marks_of
 from tests.faults.actors import (
     BEGUN,
     CLAIMED,
@@ -37,7 +38,6 @@ from tests.faults.actors import (
     notes_in,
     thaw,
 )
-from tests.faults.accounting import marks_of
 from tests.faults.producers import produce
 from tests.faults.schedule import Fault
 from tests.faults.stage import LEASE_SECONDS, Stage
@@ -158,9 +158,10 @@ class _Play:
     def _finish(self, healthy: WorkerProcess) -> None:
         stage = self.stage
         end = time.monotonic() + FINISH_SECONDS
+        frozen = len(self._notes())
         while time.monotonic() < end:
             self._thaw()
-            if self.storm.action != FREEZE or len(self.thawed) == len(self._notes()):
+            if self.storm.action != FREEZE or len(self.thawed) >= frozen:
                 self._end_doomed()
             if not healthy.is_alive():
                 healthy = self._start(None)
@@ -221,6 +222,22 @@ def settle_abandoned(stage: Stage, lanes: Sequence[str]) -> bool:
     return True
 
 
+_SHORT = {
+    (CLAIMED, KILL, "fork"),
+    (PREPARED, KILL, "fork"),
+    (BEGUN, KILL, "fork"),
+    (GATED, KILL, "fork"),
+    (BEGUN, KILL_BOTH, "fork"),
+    (RUNNING, ORPHAN, "fork"),
+    (CLAIMED, TERM, "fork"),
+    (BEGUN, FREEZE, "fork"),
+    ("any", KILL_BOTH, "fork"),
+    (CLAIMED, KILL, "simple"),
+    (GATED, KILL, "simple"),
+    (PREPARED, TERM, "simple"),
+}
+
+
 def faults() -> list[Fault]:
     """The rows of this family."""
     rows = [
@@ -241,7 +258,9 @@ def faults() -> list[Fault]:
     ]
     made = [_fault(step, action, kind) for step, action, kind in rows]
     one_queue = Storm(CLAIMED, KILL, queues=("mail",))
-    made.append(Fault("worker kill: claimed (fork on one queue)", "workers", one_queue))
+    made.append(
+        Fault("worker kill: claimed (fork on one queue)", "workers", one_queue, is_short=False)
+    )
     return made
 
 
@@ -251,5 +270,5 @@ def _fault(step: str, action: str, kind: str) -> Fault:
         family="workers",
         trial=Storm(step, action, kind),
         beside=Storm(step, action, kind, is_stock=True),
-        is_short=kind != "spawn",
+        is_short=(step, action, kind) in _SHORT,
     )

@@ -17,7 +17,7 @@ from tests.faults.verbs import LANES, SOME, finish_begun
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from shedder import Shedder
     from tests.faults.actors import Child
@@ -88,8 +88,11 @@ class Load:
         wait_until(lambda: self._starts() > started, timeout=timeout, what="a start")
         self.stage.outcome.recovered.append(time.monotonic() - since)
 
-    def finish(self) -> None:
-        """End producers and operator, let all jobs run, and settle the accounts."""
+    def finish(self, *, also: Callable[[], object] = lambda: None) -> None:
+        """End producers and operator, let all jobs run, and settle the accounts.
+
+        `also` is done again and again until all is done.
+        """
         for child in (self._producer, self._operator):
             if child is not None:
                 if not child.is_alive():
@@ -104,6 +107,7 @@ class Load:
         end = time.monotonic() + FINISH_SECONDS
         while time.monotonic() < end:
             settle_abandoned(self.stage, LANES)
+            also()
             if self.stage.wait_until_done(timeout=2.0):
                 break
         self.stage.check_end({"*": self.faults})

@@ -90,7 +90,7 @@ class Pauses:
             for _ in range(200):
                 self._enqueue()
         is_over = threading.Event()
-        thread = threading.Thread(target=self._produce, args=(is_over,))
+        thread = threading.Thread(target=self._produce, args=(is_over,), daemon=True)
         thread.start()
         try:
             yield

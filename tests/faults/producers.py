@@ -9,6 +9,7 @@ import redis.exceptions
 from rq import Queue as RQQueue
 from rq import Retry
 from rq.job import Dependency
+from rq.rate_limit import RateLimit
 
 from shedder.rq import Queue
 from tests import jobs
@@ -71,6 +72,9 @@ def _put_one(
     elif way == "dependent" and before:
         after = Dependency(jobs=[before], allow_failure=True)
         queue.enqueue(jobs.mark, marks, job, seconds, job_id=job, depends_on=after)
+    elif way == "limited":
+        limit = RateLimit(key="shop", concurrency=2)
+        queue.enqueue(jobs.mark, marks, job, seconds, job_id=job, rate_limit=limit)
     elif way == "unique":
         queue.enqueue(jobs.mark, marks, job, seconds, job_id=job, unique=True)
     else:

@@ -76,7 +76,9 @@ def table(rows: list[Row]) -> str:
     rule = ["-" * width for width in widths]
     shown = [HEADER, rule, *lines]
     return "\n".join(
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
+        "| "
+        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        + " |"
         for line in shown
     )
 

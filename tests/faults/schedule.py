@@ -16,7 +16,7 @@ from shedder.embedded import EmbeddedServer
 from tests.faults.accounting import Wrong
 from tests.faults.stage import Outcome, Stage
 
-FAMILIES = ("workers", "operators", "server", "network", "memory", "records")
+FAMILIES = ("workers", "operators", "server", "network", "memory", "records", "pairs", "rq")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def play(
         with stage:
             trial(stage)
     except Exception:  # noqa: BLE001 - a trial that breaks is told like one that finds something
-        stage.outcome.wrong.append(Wrong("broken", traceback.format_exc()))
+        stage.outcome.wrong.append(Wrong("broken", traceback.format_exc(limit=-3)))
     if stage.outcome.wrong and not beside:
         return stage.outcome, folder
     shutil.rmtree(folder, ignore_errors=True)

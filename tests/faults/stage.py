@@ -160,6 +160,10 @@ class Stage:
         self.book.sure.clear()
         self._numbers.clear()
 
+    def clear_marks(self) -> None:
+        """Forget what jobs have run."""
+        Path(self.marks_path).unlink(missing_ok=True)
+
     def next_id(self, lane: str) -> str:
         """An id that tells the order of arrival in its lane."""
         self._numbers[lane] = self._numbers.get(lane, 0) + 1

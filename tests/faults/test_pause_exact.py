@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from itertools import product
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from rq import Queue as StockQueue
@@ -53,6 +55,33 @@ def test_nothing_starts_after_a_pause(
     assert pauses.starts() > 0
 
 
+class FreezesPastTheGate(SimpleWorker):
+    """Is halted between the gate and the first line of the function."""
+
+    def prepare_job_execution(self, *args: Any, **kwargs: Any) -> None:
+        os.kill(os.getpid(), signal.SIGSTOP)
+        super().prepare_job_execution(*args, **kwargs)
+
+
+def test_a_process_that_is_frozen_past_the_gate(
+    redis: Redis, operator: Shedder, yard: Yard, marks: str
+) -> None:
+    """A process that may begin a job after the pause, because it is frozen, is named in time."""
+    job = Queue("mail", connection=redis).enqueue(jobs.mark, marks, "a")
+    worker = yard.start("mail", worker_class=FreezesPastTheGate, max_jobs=1)
+    wait_until(lambda: redis.hget(job.key, "status") == b"started", what="the gate")
+    receipt = operator.pause("mail", reason="a test")
+    assert [(job.id, worker.name, False)] == [
+        (each.job_id, each.worker, each.is_certain) for each in receipt.running
+    ]
+    assert [] == jobs.started(marks)
+    wait_until(lambda: _is_halted(worker.pid), what="the frozen worker")
+    worker.send(signal.SIGCONT)
+    assert 0 == worker.wait()
+    assert ["a"] == jobs.ended(marks)
+    assert () == operator.running("mail")
+
+
 @pytest.mark.parametrize("worker_class", [StockWorker, StockSimpleWorker])
 def test_the_suspend_of_rq_fails_the_same_check(
     redis: Redis, yard: Yard, marks: str, worker_class: type[BaseWorker]
@@ -67,3 +96,8 @@ def test_the_suspend_of_rq_fails_the_same_check(
         queue.enqueue(jobs.mark, marks, str(number))
     wait_until(lambda: len(jobs.ended(marks)) == 2, what="the jobs that get through")
     assert all(mark.at > returned for mark in jobs.marks_in(marks))
+
+
+def _is_halted(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+    return stat.rpartition(")")[2].split()[0] == "T"

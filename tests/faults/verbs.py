@@ -96,9 +96,7 @@ def _restoring(stage: Stage) -> None:
 def _scanning(stage: Stage) -> None:
     """A divert whose operator died in the middle of its scan."""
     fill_lanes(stage)
-    _first_commands(
-        stage, lambda operator: operator.divert("mail", selection=SOME, reason="x"), 4
-    )
+    _first_commands(stage, lambda operator: operator.divert("mail", selection=SOME, reason="x"), 4)
 
 
 class _EnoughError(Exception):

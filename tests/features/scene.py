@@ -9,6 +9,7 @@ import rq
 from rq.job import Job
 
 from shedder.facade import Shedder
+from shedder.rates import Rate, burst_of
 from shedder.rq import Queue
 from shedder.rq.claims import Claimed, NothingClaimed
 from shedder.stored import diverts_from, text_of
@@ -16,6 +17,7 @@ from tests.model.hands import Hands
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from redis import Redis
 
@@ -124,6 +126,11 @@ class Scene:
     def server_ms(self) -> float:
         seconds, microseconds = self.redis.time()
         return float(seconds * 1000 + microseconds / 1000)
+
+    def allowed(self, rate: Rate, began: datetime) -> float:
+        """Jobs that may have started since `began`, which is told in whole milliseconds."""
+        seconds = self.server_ms() / 1000 - began.timestamp() + 0.001
+        return burst_of(rate) + rate.per_second * seconds
 
     def let_pass(self, milliseconds: float) -> None:
         """Return when the server's clock shows so much more."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +14,7 @@ from shedder.errors import RecordUnreadable
 from shedder.rates import Rate
 from shedder.records import Cause
 from shedder.selection import Selection
+from shedder.store import Command
 from tests.features.scene import Scene, numbered
 
 if TYPE_CHECKING:
@@ -270,7 +271,7 @@ def test_an_order_for_several_lanes_is_carried_out_whole_or_not_at_all(
     scene.fill("mail.high", "a")
     scene.redis.hset(scene.keys.diverts, "mail.low", "{not JSON")
     lanes = scene.lanes("mail")
-    commands = {
+    commands: dict[str, Command[Any]] = {
         "divert": divert_lanes(scene.keys, lanes, Selection(), CAUSE, order="o"),
         "drain": order_drain(scene.keys, lanes, Rate(1.0), CAUSE, operation="o"),
     }

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from shedder import backlog
-from shedder.backlog import restore_lane
 from shedder.rates import BURST_SECONDS, Rate, burst_of
 from shedder.records import Cause
 from shedder.selection import Selection
@@ -16,8 +13,6 @@ from tests.features.scene import Scene, numbered
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from redis import Redis
 
 FAST = Rate(1e9)
@@ -66,13 +61,7 @@ def test_no_more_start_than_the_rate_allows(scene: Scene) -> None:
     began = scene.shedder.drain("mail", rate=rate, reason="r").at
     for started in range(1, 41):
         wait_until(lambda: scene.run_one("mail"), what="the next token", interval=0.001)
-        assert started <= allowed(scene, rate, began)
-
-
-def allowed(scene: Scene, rate: Rate, began: datetime) -> float:
-    """Jobs that may have started since `began`, which is told in whole milliseconds."""
-    seconds = scene.server_ms() / 1000 - began.timestamp() + 0.001
-    return burst_of(rate) + rate.per_second * seconds
+        assert started <= scene.allowed(rate, began)
 
 
 def test_time_without_a_worker_gives_no_more_than_the_burst(scene: Scene) -> None:
@@ -98,7 +87,7 @@ def test_a_change_of_rate_gives_no_tokens_away(scene: Scene) -> None:
     for rate in (50.0, 200.0, 1.0, 100.0, 200.0) * 10:
         scene.shedder.drain("mail", rate=Rate(rate), reason="r")
         started += len(scene.run_all("mail"))
-        assert started <= allowed(scene, Rate(200.0), began)
+        assert started <= scene.allowed(Rate(200.0), began)
 
 
 def test_a_slower_rate_is_obeyed_from_the_change_on(scene: Scene) -> None:
@@ -109,6 +98,17 @@ def test_a_slower_rate_is_obeyed_from_the_change_on(scene: Scene) -> None:
     receipt = scene.shedder.drain("mail.normal", rate=Rate(1, 86400.0), reason="slower")
     assert FAST == receipt.lanes[0].rate_before
     assert ["a-1"] == scene.run_all("mail")
+
+
+def test_time_at_a_slow_rate_is_not_paid_at_a_fast_one(scene: Scene) -> None:
+    """What has gathered when the rate changes has gathered at the old rate."""
+    scene.fill("mail", *numbered("a", 50))
+    scene.shedder.divert("mail", reason="r")
+    scene.shedder.drain("mail", rate=Rate(1, 86400.0), reason="r")
+    scene.let_pass(200)
+    changed = scene.shedder.drain("mail", rate=Rate(50.0), reason="faster").at
+    started = len(scene.run_all("mail"))
+    assert started <= 50.0 * (scene.server_ms() / 1000 - changed.timestamp() + 0.001)
 
 
 def test_an_idle_worker_is_told_when_the_next_token_comes(scene: Scene) -> None:
@@ -151,6 +151,45 @@ def test_a_drain_of_nothing_is_no_event(scene: Scene) -> None:
     receipt = scene.shedder.drain("mail", rate=FAST, reason="r")
     assert ("", ()) == (receipt.event, receipt.lanes)
     assert [] == scene.verbs()
+
+
+def test_a_drain_of_an_empty_backlog_ends_the_divert(scene: Scene) -> None:
+    """At once, because no claim may ever come by, and with one event for all lanes."""
+    scene.shedder.divert("mail", reason="r")
+    receipt = scene.shedder.drain("mail", rate=Rate(1.0), reason="over")
+    assert 4 == len(receipt.lanes)
+    assert {} == scene.redis.hgetall(scene.keys.diverts)
+    assert ["divert", "drain", "drained"] == scene.verbs()
+    assert 4 == len(scene.shedder.events()[-1].lanes)
+
+
+def test_what_others_pushed_into_a_diverted_lane_drains_at_the_rate_too(scene: Scene) -> None:
+    """It is not in the backlog yet, but the divert has taken it."""
+    scene.shedder.divert("mail.normal", reason="r")
+    scene.fill("mail", "a", "b", how="stock")
+    scene.shedder.drain("mail.normal", rate=Rate(1, 86400.0), reason="r")
+    assert [] == scene.run_all("mail")
+    assert ["a", "b"] == scene.backlog("mail")
+    scene.shedder.drain("mail.normal", rate=FAST, reason="r")
+    assert ["a", "b"] == scene.run_all("mail")
+    assert "drained" == scene.verbs()[-1]
+
+
+def test_the_end_of_a_drain_tells_what_all_of_it_did(scene: Scene) -> None:
+    """Jobs that were released before the drain was ordered to end count as well."""
+    scene.fill("mail", "a", "b")
+    scene.hands.cancel("b")
+    scene.redis.rpush("rq:queue:mail", "b")
+    scene.shedder.divert("mail.normal", reason="r")
+    scene.shedder.drain("mail.normal", rate=FAST, reason="r", stays=True)
+    assert ["a"] == scene.run_all("mail")
+    scene.shedder.drain("mail.normal", rate=FAST, reason="that is all")
+    after = scene.shedder.events()[-1].after
+    assert (1, {"canceled": 1}, ["b canceled"]) == (
+        after["released"],
+        after["skipped"],
+        after["names"],
+    )
 
 
 def test_jobs_that_cannot_run_any_more_are_counted_and_named(scene: Scene) -> None:
@@ -201,157 +240,3 @@ def test_a_drained_job_that_does_not_start_goes_back_to_the_front(scene: Scene) 
     assert ["b"] == scene.backlog("mail")
     scene.redis.zadd(scene.keys.claims, {token: 0})
     assert ["a", "b"] == scene.run_all("mail")
-
-
-# at once
-
-
-def test_at_once_brings_a_whole_lane_back_in_one_step(scene: Scene) -> None:
-    """What was diverted stands before what arrives, and nothing is diverted any more."""
-    jobs = scene.fill("mail", *numbered("a", 1200))
-    scene.shedder.divert("mail.normal", reason="r")
-    scene.fill("mail", "b")
-    receipt = scene.shedder.drain_at_once("mail", reason="over")
-    assert (1201, 1) == (receipt.restored, len(receipt.events))
-    scene.fill("mail", "c")
-    assert [*jobs, "b", "c"] == scene.listed("mail")
-    assert ["divert", "restore"] == scene.verbs()
-
-
-@pytest.mark.parametrize("at_a_time", [1, 2, 1000])
-def test_at_once_puts_a_subset_back_where_its_jobs_were(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, at_a_time: int
-) -> None:
-    """By the time of enqueueing, whatever the size of the steps."""
-    monkeypatch.setattr(backlog, "JOBS_PER_STEP", at_a_time)
-    jobs = []
-    for number in range(5):
-        jobs += scene.fill("mail", f"m{number}")
-        jobs += scene.fill("mail", f"r{number}", function="app.report.build")
-    scene.shedder.divert("mail", selection=MAIL, reason="r")
-    jobs += scene.fill("mail", "m5", "m6")
-    scene.shedder.drain_at_once("mail", reason="over")
-    assert jobs == scene.listed("mail")
-
-
-def test_at_once_does_not_open_another_divert(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A job on its way back does not start while another order takes it."""
-    monkeypatch.setattr(backlog, "JOBS_PER_STEP", 1)
-    scene.fill("mail", "a", tenant="acme")
-    scene.fill("mail", "b", function="app.report.build")
-    scene.fill("mail", "c", tenant="acme")
-    first = scene.shedder.divert("mail.normal", selection=MAIL, reason="r")
-    acme = Selection.parse(meta=["tenant=acme"])
-    scene.shedder.divert("mail.normal", selection=acme, reason="r")
-    order = first.lanes[0].order
-    command = restore_lane(scene.keys, "mail", order, CAUSE, operation="x", step=1)
-    assert "more" == scene.shedder.store.run(command).state
-    assert ["b"] == scene.run_all("mail")
-    assert {"a", "c"} == set(scene.backlog("mail"))
-
-
-def test_at_once_brings_back_jobs_that_wait_for_a_slot(scene: Scene) -> None:
-    """What a drain had set aside is the front of what comes back."""
-    scene.fill("mail", "a", "b")
-    scene.shedder.divert("mail.normal", reason="r")
-    order = scene.shedder.status("mail.normal").lanes[0].diverts[0].order
-    _, rest, slot = scene.keys.backlog(order, "mail")
-    scene.redis.lmove(rest, slot, "LEFT", "RIGHT")
-    assert 2 == scene.shedder.drain_at_once("mail", reason="over").restored
-    assert ["a", "b"] == scene.listed("mail")
-
-
-# for stock workers
-
-
-def test_stock_workers_get_a_few_at_a_time_oldest_first(scene: Scene) -> None:
-    """Two for each worker before any has started, and more as they take them."""
-    scene.add_stock_worker("mail")
-    scene.fill("mail", *numbered("a", 6))
-    scene.shedder.divert("mail.normal", reason="r")
-    receipt = scene.shedder.drain("mail.normal", rate=FAST, reason="r")
-    small = order_with_rate(receipt, Rate(1.0))
-    for left in (["a-1", "a-2"], ["a-2", "a-3"]):
-        scene.shedder.release_for_stock_workers(small)
-        assert left == scene.listed("mail")
-        scene.redis.lpop("rq:queue:mail")
-    scene.shedder.release_for_stock_workers(small)
-    assert ["a-3", "a-4"] == scene.listed("mail")
-    assert ["a-5", "a-6"] == scene.backlog("mail")
-
-
-def order_with_rate(receipt: object, rate: Rate) -> object:
-    """The same receipt, of a drain with the pace `rate`, which sets how many are out at once."""
-    from dataclasses import replace
-
-    return replace(receipt, rate=rate)  # type: ignore[type-var]
-
-
-def test_arrivals_stay_behind_what_is_released_to_stock_workers(scene: Scene) -> None:
-    """A stock producer's push goes to the end of the backlog at the next step."""
-    scene.add_stock_worker("mail")
-    scene.fill("mail", "a", "b", "c")
-    scene.shedder.divert("mail.normal", reason="r")
-    receipt = order_with_rate(scene.shedder.drain("mail.normal", rate=FAST, reason="r"), Rate(1.0))
-    scene.shedder.release_for_stock_workers(receipt)
-    scene.fill("mail", "d", how="stock")
-    scene.shedder.release_for_stock_workers(receipt)
-    assert (["a", "b"], ["c", "d"]) == (scene.listed("mail"), scene.backlog("mail"))
-
-
-def test_the_divert_ends_when_the_last_job_was_released(scene: Scene) -> None:
-    """Stock workers find the rest in the list, and the journal has the end with its numbers."""
-    scene.add_stock_worker("mail")
-    scene.fill("mail", "a", "b", "c")
-    scene.shedder.divert("mail.normal", reason="r")
-    scene.hands.cancel("b")
-    receipt = scene.shedder.drain("mail.normal", rate=FAST, reason="r")
-    scene.shedder.release_for_stock_workers(receipt)
-    assert ["a", "c"] == scene.listed("mail")
-    drained = scene.shedder.events()[-1]
-    assert ("drained", 2, ["b canceled"]) == (
-        drained.verb, drained.after["released"], drained.after["names"],
-    )  # fmt: skip
-
-
-def test_nothing_is_released_to_stock_workers_of_a_paused_lane(scene: Scene) -> None:
-    """They would start it: the drain waits until the lane is resumed."""
-    scene.add_stock_worker("mail")
-    scene.fill("mail", "a")
-    scene.shedder.divert("mail", reason="r")
-    receipt = scene.shedder.drain("mail", rate=FAST, reason="r")
-    scene.shedder.pause("mail", reason="r")
-    scene.shedder.release_for_stock_workers(receipt)
-    assert ([], ["a"]) == (scene.listed("mail"), scene.backlog("mail"))
-    scene.shedder.resume("mail", reason="r")
-    scene.shedder.release_for_stock_workers(receipt)
-    assert ["a"] == scene.listed("mail")
-
-
-def test_the_rate_holds_for_stock_workers_too(scene: Scene) -> None:
-    """However often somebody asks, no more is released than the rate allows."""
-    scene.add_stock_worker("mail")
-    scene.fill("mail", *numbered("a", 50))
-    scene.shedder.divert("mail.normal", reason="r")
-    rate = Rate(100.0)
-    receipt = scene.shedder.drain("mail.normal", rate=rate, reason="r")
-    released = 0
-    while released < 20:
-        scene.shedder.release_for_stock_workers(receipt)
-        released += len(scene.redis.lpop("rq:queue:mail", 100) or [])
-        assert released <= allowed(scene, rate, receipt.at)
-    assert timedelta() < scene.shedder.status().at - receipt.at
-
-
-def test_lanes_with_a_worker_of_ours_release_nothing(scene: Scene) -> None:
-    """Where a worker claims from the backlog nobody else moves its jobs."""
-    scene.add_stock_worker("mail")
-    worker = scene.add_stock_worker("mail")
-    scene.redis.hset(worker.key, "shedder", "1")
-    scene.fill("mail", "a")
-    scene.shedder.divert("mail", reason="r")
-    receipt = scene.shedder.drain("mail", rate=FAST, reason="r")
-    scene.shedder.release_for_stock_workers(receipt)
-    assert ["a"] == scene.backlog("mail")

@@ -7,24 +7,27 @@ import itertools
 import logging
 import os
 import signal
+import threading
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 
 import limits
 import pytest
+import redis as redis_package
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from limits.storage import RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from benchmarks.proxy import Proxy
 from shedder import LimitExceeded, Rate
 from shedder.errors import CannotUndo, InvalidInput, NothingMatched
 from shedder.limit_windows import SharedWindows, StableItem, item_of
 from shedder.rq.layout import rq_keys
 from tests.features.conftest import declared
+from tests.roads import Road
 from tests.waiting import wait_until
 
 MINUTE = 60
@@ -109,18 +112,20 @@ class Model:
         self.hits = deque()
 
     def hit(self, now, amount, period, cost):
-        counted = sum(time > now - period for time in self.hits)
+        counted = sum(each > now - period for each in self.hits)
         if counted + cost > amount:
             return False
         self.hits.extend([now] * cost)
         return True
 
 
+PERIOD = 300
+STEP_MS = 50_000  # so long that the time which the test itself takes decides nothing
 STEPS = st.lists(
     st.tuples(
         st.integers(1, 12),  # amount from now on
         st.integers(1, 4),  # cost of each hit
-        st.integers(0, 1500),  # ms that pass
+        st.integers(0, 3).map(lambda times: times * STEP_MS),  # ms that pass
     ),
     min_size=1, max_size=60,
 )  # fmt: skip
@@ -133,20 +138,20 @@ def test_the_window_is_exact_under_any_change_of_rate(redis, steps):
 
     The clock of the test passes by moving the remembered hits into the past.
     """
-    windows, model, now = SharedWindows(redis, rq_keys()), Model(), 0.0
+    windows, model, now = SharedWindows(redis, rq_keys()), Model(), 0
     name = f"reports-{next(counters)}"
     window = f"rq:shedder:limit-window:{name}"
     for amount, cost, passed in steps:
-        now += passed / 1000
+        now += passed
         pass_time(redis, window, passed)
-        expected = model.hit(now, amount, 3, cost)
-        assert expected is windows.hit(name, "", StableItem(amount, 3), cost)
-        within = sum(each > now - 3 for each in model.hits)
+        expected = model.hit(now, amount, PERIOD * 1000, cost)
+        assert expected is windows.hit(name, "", StableItem(amount, PERIOD), cost)
+        within = sum(each > now - PERIOD * 1000 for each in model.hits)
         assert within <= max(each for each, _, _ in steps)
 
 
 def pass_time(redis, window, milliseconds):
-    """Let time pass for a window; a tenth of a millisecond of real time must not count."""
+    """Let time pass for a window: the hits that it remembers move into the past."""
     times = redis.lrange(window, 0, -1)
     with redis.pipeline() as pipeline:
         for index, text in enumerate(times):
@@ -222,7 +227,7 @@ def test_who_is_refused_learns_when_to_come_again(app, operator):
 
 
 def test_decorators_and_blocks_run_only_within_the_limit(app, operator):
-    """The decorated function gets its key from the arguments; a block that is refused is not run."""
+    """The decorated function gets its key from the arguments; a refused block is not run."""
     set_and_seen(app, operator, "1/minute")
     ran = []
 
@@ -384,14 +389,61 @@ def test_a_server_that_comes_back_decides_again(server_factory, connect, caplog)
     assert 2 == len([each for each in caplog.records if each.name == "shedder.limits"])
 
 
-def test_a_slow_or_cut_road_never_lets_more_through_than_the_rule(server_factory, connect):
-    """Replies that come late or never are decided as without Redis; nothing raises."""
-    server = server_factory(port=0)
-    with Proxy(host="127.0.0.1", port=server.port, delay_ms=400) as road:
-        import redis
+@pytest.fixture
+def road(server_factory):
+    with Road(server_factory(port=0).port) as made:
+        yield made
 
-        app = connect(redis.Redis(port=road.port))
-        app.limits.declare("reports", default="5/minute", without_redis="closed")
-        began = time.monotonic()
-        assert 0 == admitted(app, tries=10)
-        assert time.monotonic() - began < 1.0
+
+@pytest.fixture
+def far(road, connect):
+    """An application at the end of the road."""
+    with closing(redis_package.Redis(port=road.port)) as client:
+        yield connect(client)
+
+
+def test_a_slow_road_is_decided_as_declared(far, road):
+    """Replies that come too late are as good as none: the rule holds, and nothing waits long."""
+    far.limits.declare("reports", default="5/minute", without_redis="closed")
+    assert 5 == admitted(far, tries=10)
+    road.delay_seconds = 0.4
+    began = time.monotonic()
+    assert 0 == admitted(far, tries=10)
+    assert time.monotonic() - began < 0.5
+
+
+@pytest.mark.parametrize("way", ["cut", "half close"])
+def test_a_road_that_is_cut_in_the_middle_of_hits_raises_nothing(far, road, way):
+    """Hits of several threads go on while connections break; never more than rate and rule."""
+    far.limits.declare("reports", default="50/minute", without_redis="closed")
+    far.limits.hit("reports")
+    with ThreadPoolExecutor(4) as pool:
+        hits = [pool.submit(far.limits.hit, "reports") for _ in range(100)]
+        road.is_swallowing = way == "half close"
+        road.cut() if way == "cut" else None
+        granted = sum(each.result() for each in hits)
+    assert granted < 50
+    road.is_swallowing = False
+    road.cut()
+    window = far.keys.limit_window("reports")
+    wait_until(
+        lambda: admitted(far, tries=60) < 60 and far.store.connection.llen(window) == 50,
+        what="all 50 hits let through, and no more",
+    )
+    assert 0 == admitted(far, tries=60)
+
+
+def test_a_change_whose_reply_is_lost_is_one_change(server_factory, connect):
+    """The operator's client asks again after a cut: one event, and the rate is in force."""
+    server = server_factory(port=0)
+    with Road(server.port) as road:
+        client = redis_package.Redis(port=road.port, socket_timeout=0.3)
+        operator = connect(client)
+        operator.store.connection.ping()
+        road.is_swallowing = True
+        back = threading.Timer(0.2, lambda: setattr(road, "is_swallowing", False))
+        back.start()
+        receipt = operator.set_limit("reports", Rate(1), reason="test", force=True)
+        back.join()
+        assert [receipt.event] == [event.id for event in operator.events()]
+        client.close()

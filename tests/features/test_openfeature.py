@@ -26,7 +26,7 @@ def client():
 
 
 def attach(app):
-    api.set_provider(ShedderProvider(app.flags, degraded=DEGRADED), "shedder")
+    api.set_provider_and_wait(ShedderProvider(app.flags, degraded=DEGRADED), "shedder")
 
 
 def test_a_boolean_is_true_while_the_feature_is_on(app, operator, client):
@@ -43,7 +43,7 @@ def test_a_boolean_is_true_while_the_feature_is_on(app, operator, client):
 
 
 def test_the_other_types_have_a_value_for_the_bad_hour(app, operator, client):
-    """Text, whole number, number and object: the default while on, what was given while degraded."""
+    """Text, numbers and objects: the default while on, what was given while degraded."""
     attach(app)
     asks = {
         "model": (client.get_string_value, "large"),

@@ -115,7 +115,7 @@ class LosesReplies:
     """Makes a client carry out each script twice, as one does that lost the first reply."""
 
     def __init__(self, redis: Redis) -> None:
-        self._send = redis.execute_command
+        self._send: Callable[..., Any] = redis.execute_command
         redis.execute_command = self  # type: ignore[method-assign]
 
     def __call__(self, *args: Any, **options: Any) -> Any:
@@ -155,6 +155,13 @@ def test_a_reply_that_was_lost_is_no_second_order(
     assert before + verbs == scene.verbs()
     jobs = [job for lane in ("mail", "tasks") for job in scene.waiting(lane) + scene.backlog(lane)]
     assert list("abcdefgh") == jobs
+
+
+def test_a_lost_reply_of_an_enqueue_is_no_second_job(scene: Scene) -> None:
+    """The client of a producer asks again, and the id is pushed once."""
+    LosesReplies(scene.redis)
+    scene.fill("mail", "a", "b")
+    assert ["a", "b"] == scene.waiting("mail")
 
 
 def test_a_lost_reply_of_the_gate_does_not_lose_the_job(scene: Scene) -> None:

@@ -50,18 +50,19 @@ def test_arrivals_are_parked_too_and_all_comes_back_in_order(scene: Scene) -> No
     assert ["first", "a", "b", "c"] == scene.listed("mail")
 
 
+@pytest.mark.parametrize("arrivals", ["hij", "hijklmnopqrst"])
 def test_a_lane_is_parked_and_joined_in_steps(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, arrivals: str
 ) -> None:
-    """However small the steps are, nothing is lost and the order is kept."""
+    """However small the steps are, and whichever part is longer, the order is kept."""
     monkeypatch.setattr(controls, "IDS_PER_STEP", 2)
     scene.fill("mail", "a", "b", "c")
     scene.shedder.pause("mail", reason="r")
     scene.fill("mail", "d", "e", "f", "g", how="stock")
     assert 7 == scene.shedder.pause("mail", reason="again").lanes[2].parked
-    scene.fill("mail", "h", "i", "j", how="stock")
+    scene.fill("mail", *arrivals, how="stock")
     scene.shedder.resume("mail", reason="over")
-    assert list("abcdefghij") == scene.listed("mail")
+    assert list("abcdefg" + arrivals) == scene.listed("mail")
 
 
 def test_a_second_pause_keeps_the_lane_parked(scene: Scene) -> None:

@@ -5,4 +5,6 @@ from __future__ import annotations
 import pytest
 
 pytest.register_assert_rewrite("tests.model.machine", "tests.model.job_steps")
-pytest.register_assert_rewrite("tests.model.control_steps", "tests.model.expected")
+pytest.register_assert_rewrite(
+    "tests.model.pause_steps", "tests.model.divert_steps", "tests.model.drain_steps"
+)

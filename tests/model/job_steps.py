@@ -9,8 +9,8 @@ from hypothesis.stateful import initialize, precondition, rule
 
 from shedder.lanes import serving_order
 from shedder.rq.claims import LEASE_MS, Claimed, NothingClaimed, release_claim, renew_claim
-from tests.model.expected import Parts, Taken, Work
 from tests.model.machine import QUEUES, Machine, batches, busy_lanes, fronts
+from tests.model.things import Parts, Taken, Work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

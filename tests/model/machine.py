@@ -13,9 +13,10 @@ from shedder.lanes import lanes_of_targets, serving_order
 from shedder.records import Cause
 from shedder.rq.layout import rq_keys
 from shedder.store import Command, Store
-from tests.model.expected import Lanes, Order, Parts
+from tests.model.expected import Lanes
 from tests.model.hands import Hands
 from tests.model.observed import Seen, look, stray_lists
+from tests.model.things import Order, Parts
 
 if TYPE_CHECKING:
     from redis import Redis

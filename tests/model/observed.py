@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from shedder.lanes import lane_of
 from shedder.stored import text_of
-from tests.model.expected import Parts
+from tests.model.things import Parts
 
 if TYPE_CHECKING:
     from redis import Redis

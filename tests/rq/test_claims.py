@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from redis import Redis
+from redis._parsers import _RESP2Parser, _RESP3Parser
 from rq import Queue as StockQueue
 from rq import Retry
 from rq.command import send_stop_execution_command
@@ -35,6 +34,8 @@ from tests.workers import Yard, run_burst
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from redis import Redis
 
     from shedder.embedded import EmbeddedServer
     from shedder.facade import Shedder
@@ -701,12 +702,15 @@ def test_diverted_between_claim_and_start(
     assert [job.id for job in many] == waiting(redis)
 
 
+def environment_of_programs() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
+
+
 def rq_command(server: EmbeddedServer, *words: str) -> subprocess.CompletedProcess[str]:
     """Run `rq`, as a user does."""
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
     return subprocess.run(
         [sys.executable, "-m", "rq.cli", words[0], "--url", server.url, *words[1:]],
-        env=environment,
+        env=environment_of_programs(),
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -837,19 +841,58 @@ def test_workers_of_one_queue_share_its_jobs(redis: Redis, yard: Yard, marks: st
     assert 1 < len({mark.pid for mark in jobs.marks_in(marks)})
 
 
-def test_a_small_pool_of_connections(server: EmbeddedServer, marks: str) -> None:
-    """A worker on a pool that is just large enough for RQ's runs its jobs and does not hang."""
-    with Redis(unix_socket_path=str(server.socket_path), max_connections=2) as small:
-        small.flushall()
-        Queue("mail", connection=small).enqueue(jobs.mark, marks, "a")
-        worker = SimpleWorker(["mail"], connection=small)
-        guard = threading.Timer(10, os.kill, (os.getpid(), signal.SIGINT))
-        guard.start()
-        try:
-            run_burst(worker)
-        finally:
-            guard.cancel()
-        assert ["a"] == jobs.started(marks)
+@FORKS_AND_NOT
+def test_a_small_pool_of_connections(
+    redis: Redis, server: EmbeddedServer, yard: Yard, marks: str, worker_class: type[BaseWorker]
+) -> None:
+    """A worker on a pool that is just large enough for RQ's runs jobs that use it themselves."""
+    job = Queue("mail", connection=redis).enqueue(jobs.note, marks, "a")
+    small = {"max_connections": 2}
+    worker = yard.start("mail", worker_class=worker_class, client=small, burst=True)
+    assert 0 == worker.wait()
+    assert (["a"], {"note": "a"}) == (jobs.ended(marks), job.get_meta())
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+@FORKS_AND_NOT
+def test_protocols(
+    redis: Redis, yard: Yard, marks: str, worker_class: type[BaseWorker], protocol: int
+) -> None:
+    """A worker does the same over both protocols of Redis, without the parser in C too."""
+    parser = _RESP3Parser if protocol == 3 else _RESP2Parser
+    client = {"protocol": protocol, "parser_class": parser}
+    queue = Queue("mail", connection=redis)
+    many = [queue.low.enqueue(jobs.mark, marks, key) for key in "ab"]
+    assert 0 == yard.start("mail", worker_class=worker_class, client=client, burst=True).wait()
+    assert ["a", "b"] == jobs.ended(marks)
+    assert {JobStatus.FINISHED} == {status_of(job) for job in many}
+
+
+@pytest.mark.slow
+def test_a_prefix_of_keys(redis: Redis, server: EmbeddedServer, marks: str) -> None:
+    """With another prefix, as a cluster needs it, every key of RQ and of ours has it."""
+    program = f"""
+import redis
+from shedder.facade import Shedder
+from shedder.rq import Queue, SimpleWorker
+from tests import jobs
+client = redis.Redis.from_url({server.url!r})
+mail, operator = Queue("mail", connection=client), Shedder(client)
+worker = SimpleWorker(["mail"], connection=client)
+operator.pause("mail", reason="a test")
+mail.low.enqueue(jobs.mark, {marks!r}, "a")
+operator.divert("mail", reason="a test")
+worker.work(burst=True)
+assert not jobs.started({marks!r})
+operator.resume("mail", reason="a test")
+operator.drain_at_once("mail", reason="a test")
+worker.work(burst=True)
+"""
+    environment = environment_of_programs() | {"RQ_KEY_PREFIX": "{app}"}
+    subprocess.run([sys.executable, "-c", program], env=environment, timeout=30, check=True)
+    assert ["a"] == jobs.started(marks)
+    others = [key for key in map(text_of, redis.scan_iter()) if not key.startswith("{app}:")]
+    assert ([], True) == (others, bool(redis.exists("{app}:shedder:events")))
 
 
 def _oldest_claim_ms(redis: Redis) -> float:

@@ -64,7 +64,7 @@ def busy(server: EmbeddedServer) -> Iterator[None]:
             with pytest.raises(redis.exceptions.ResponseError, match="killed"):
                 victim.eval("while true do end", 0)
 
-        thread = threading.Thread(target=run_for_ever)
+        thread = threading.Thread(target=run_for_ever, daemon=True)
         thread.start()
         wait_until(lambda: _refusal(operator) == "BUSY", what="a busy server")
         try:
@@ -343,14 +343,16 @@ def test_read_only_makes_it_connect_again(server: EmbeddedServer) -> None:
         ours.set("a", 1)
         first = ours.client_id()
         with read_only(server):
-            thread = threading.Thread(target=ours.set, args=("a", 2))
+            thread = threading.Thread(target=ours.set, args=("a", 2), daemon=True)
             thread.start()
             wait_until(lambda: first not in _client_ids(operator), what="the end of the connection")
         thread.join(10)
         assert b"2" == operator.get("a")
 
 
-def test_scripts_on_a_pipeline_after_a_restart(server: EmbeddedServer) -> None:
+def test_scripts_on_a_pipeline_after_a_restart(
+    server: EmbeddedServer, caplog: pytest.LogCaptureFixture
+) -> None:
     """A script that is on a pipeline works on a server that restarted and knows no script."""
     with server.client() as client:
         ours = patient(client)
@@ -360,10 +362,12 @@ def test_scripts_on_a_pipeline_after_a_restart(server: EmbeddedServer) -> None:
             script(keys=["a"], client=pipeline)
             with restarting(server):
                 replies: list[Any] = []
-                thread = threading.Thread(target=lambda: replies.extend(pipeline.execute()))
-                thread.start()
-                time.sleep(0.1)
-            thread.join(10)
+                send = threading.Thread(
+                    target=lambda: replies.extend(pipeline.execute()), daemon=True
+                )
+                send.start()
+                wait_until(lambda: SORRY in caplog.text)
+            send.join(10)
         assert [2] == replies
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +21,8 @@ from rq.scheduler import RQScheduler
 from shedder.rq import Queue, SimpleWorker
 from shedder.stored import text_of
 from tests import jobs
-from tests.workers import run_burst
+from tests.waiting import wait_until
+from tests.workers import Yard, run_burst
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -421,6 +423,22 @@ def test_rate_limit_promotion(scene: Scene) -> None:
     assert JobStatus.RATE_LIMITED == last.get_status()
     scene.check_second_run(last.id, starts=["first", "last"])
     assert [] == _slots(scene.redis, "tenant")
+
+
+def test_rate_limit_of_a_diverted_lane(
+    redis: Redis, operator: Shedder, yard: Yard, marks: str, tmp_path: Path
+) -> None:
+    """A job that RQ's rate limit let into a diverted lane does not keep its slot from others."""
+    queue, limit = Queue("mail", connection=redis), RateLimit("tenant", concurrency=1)
+    hold = str(tmp_path / "go")
+    queue.low.enqueue(jobs.hold, marks, "1", hold, rate_limit=limit, job_id="1")
+    queue.low.enqueue(jobs.mark, marks, "2", rate_limit=limit, job_id="2")
+    queue.high.enqueue(jobs.mark, marks, "3", rate_limit=limit, job_id="3")
+    yard.start("mail")
+    wait_until(lambda: jobs.started(marks) == ["1"])
+    operator.divert(LANE, reason="a test")
+    Path(hold).touch()
+    wait_until(lambda: jobs.started(marks) == ["1", "3"], what="the job of the other lane")
 
 
 def test_rate_limit_with_retry(scene: Scene) -> None:

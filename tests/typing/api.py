@@ -8,6 +8,7 @@ from redis import Redis
 
 import shedder
 from shedder.embedded import EmbeddedServer
+from shedder.setting_records import FlagReceipt, FlagState, LimitAnswer, LimitReceipt, LimitState
 
 assert_type(shedder.__version__, str)
 
@@ -19,3 +20,39 @@ def private_server() -> None:
         assert_type(server.version, str)
         assert_type(server.port, int | None)
         assert_type(server.client(decode_responses=True), Redis)
+
+
+def flags_and_limits(shed: shedder.Shedder) -> None:
+    flags, limits = shed.flags, shed.limits
+    assert_type(flags.enabled("search.hints", "user-7"), bool)
+    assert_type(flags.percent("search.hints"), float)
+    assert_type(limits.hit("reports", "tenant=acme", cost=2), bool)
+
+    @limits.limited("reports", key=lambda tenant: tenant)
+    @flags.degradable("charts", fallback="none")
+    def charts(tenant: str) -> str:
+        return tenant
+
+    @flags.degradable("newsletter", fallback=shedder.SKIP)
+    def newsletter(reader: int) -> None: ...
+
+    assert_type(charts("acme"), str)
+    newsletter(1)
+    assert_type(shed.degrade_flag("charts", reason="why"), FlagReceipt)
+    assert_type(shed.restore_flag("charts", reason="why"), FlagReceipt)
+    assert_type(shed.flag_states(), tuple[FlagState, ...])
+    assert_type(shed.set_limit("reports", shedder.Rate(10), reason="why"), LimitReceipt)
+    assert_type(shed.clear_limit("reports", reason="why"), LimitReceipt)
+    assert_type(shed.limit_states(), tuple[LimitState, ...])
+    assert_type(shed.test_limit("reports"), LimitAnswer)
+    try:
+        limits.require("reports")
+    except shedder.LimitExceeded as error:
+        assert_type(error.retry_after, float)
+    shed.close()
+
+
+async def limits_of_coroutines(shed: shedder.Shedder) -> None:
+    assert_type(await shed.limits.ahit("reports"), bool)
+    async with shed.limits.awithin("reports"):
+        await shed.limits.arequire("reports")

@@ -135,7 +135,7 @@ def test_a_setting_that_makes_no_sense_is_not_obeyed(flags, watch):
 
 
 def test_a_fallback_is_a_value_or_is_called(flags, watch):
-    """While degraded, the function gives the value, or what the fallback gives for its arguments."""
+    """While degraded, the function gives the value, or what the fallback gives."""
 
     @flags.degradable("hints", fallback=())
     def hints(word):

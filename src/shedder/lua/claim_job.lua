@@ -57,18 +57,24 @@ local function fronts()
   return keys
 end
 
+local function take_back(member)
+  if give_back(claims, pauses, diverts, member) then
+    note_crash(rq, unpack_claim(member).id)
+    redis.call('HINCRBY', meters, 'claims:taken_back', 1)
+  end
+end
+
+-- One that cannot be given back now, or not be read, stays for a later lease: it must stop nobody.
 local function take_back_stale()
   local stale = redis.call('ZRANGEBYSCORE', claims, '-inf', now - lease, 'LIMIT', 0, 10)
   for _, member in ipairs(stale) do
-    if give_back(claims, pauses, diverts, member) then
-      redis.call('HINCRBY', meters, 'claims:taken_back', 1)
-      note_crash(rq, unpack_claim(member).id)
-    end
+    if not pcall(take_back, member) then redis.call('ZADD', claims, 'XX', now, member) end
   end
 end
 
 local function read_job(id)
-  local flat = redis.call('HGETALL', rq.job_prefix .. id)
+  local is_hash, flat = pcall(redis.call, 'HGETALL', rq.job_prefix .. id)
+  if not is_hash then flat = {} end
   local fields = {}
   for index = 1, #flat, 2 do fields[flat[index]] = flat[index + 1] end
   return flat, fields
@@ -84,8 +90,8 @@ local function claim(index, lane, id, order, undecided, flat, fields)
   if order then note_running(order, member, now, fields.timeout) end
   redis.call('ZADD', claims, now, member)
   -- one push of a producer that rings no bell may have been many jobs: wake the next worker
-  if redis.call('LLEN', lane.bell) == 0 and redis.call('EXISTS', lane.list) == 1 then
-    redis.call('RPUSH', lane.bell, '1')
+  if redis.call('EXISTS', lane.bell) == 0 and redis.call('EXISTS', lane.list) == 1 then
+    ring(lane.bell, 1)
   end
   return {'claimed', index, member, id, undecided and 1 or 0, flat, order and order.running or ''}
 end
@@ -99,44 +105,59 @@ end
 
 -- A backlog on the way back is a part of its lane: behind what was merged, before all else.
 local function pop_restoring(lane, orders)
-  local id = redis.call('LPOP', lane.kept)
+  local sources = {lane.kept}
   for _, order in ipairs(orders) do
-    if id then break end
-    if order.restoring then id = redis.call('LPOP', order.front) or redis.call('LPOP', order.rest) end
+    if order.restoring then sources[#sources + 1], sources[#sources + 2] = order.front, order.rest end
   end
-  return id or pop(lane)
+  for _, source in ipairs(sources) do
+    local id = redis.call('LPOP', source)
+    if id then return id, source end
+  end
+  return pop(lane)
+end
+
+-- An error undoes nothing of what was done: an id in hand goes back before the caller learns of it.
+local function or_put_back(source, id, act)
+  local done, result = pcall(act, id)
+  if done then return result end
+  redis.call('LPUSH', source, id)
+  return error(result)
 end
 
 local function from_lane(index, lane, orders)
   local pop_next = orders and restoring_order(orders) and pop_restoring or pop
-  while looked_at < limit do
-    local id
-    if plain and pop_next == pop then
-      id = redis.call('LPOP', lane.list)
+
+  local function place(id)
+    local flat, fields = read_job(id)
+    local cause = obstacle(id, flat, fields)
+    if cause then return drop(lane, cause) end
+    local order, undecided
+    if orders then
+      order, undecided = order_for(orders, function_of(fields.shedder, fields.created_at), nil,
+        age_ms(fields.enqueued_at, now))
+    end
+    if order then
+      free_slot(rq, now, id, fields.rate_limit_key, fields.rate_limit_concurrency)
+      redis.call('RPUSH', order.rest, id)
+    elseif take_slot(rq, now, id, fields.rate_limit_key, fields.rate_limit_concurrency) then
+      return claim(index, lane, id, nil, undecided, flat)
     else
-      id = pop_next(lane, orders)
+      wait_for_slot(rq, now, id, fields.rate_limit_key)
+    end
+    return nil
+  end
+
+  while looked_at < limit do
+    local id, source
+    if plain and pop_next == pop then
+      id, source = redis.call('LPOP', lane.list), lane.list
+    else
+      id, source = pop_next(lane, orders)
     end
     if not id then return nil end
     looked_at = looked_at + 1
-    local flat, fields = read_job(id)
-    local cause = obstacle(id, flat, fields)
-    if cause then
-      drop(lane, cause)
-    else
-      local order, undecided
-      if orders then
-        order, undecided = order_for(orders, function_of(fields.shedder, fields.created_at), nil,
-          age_ms(fields.enqueued_at, now))
-      end
-      if order then
-        redis.call('RPUSH', order.rest, id)
-        free_slot(rq, now, id, fields.rate_limit_key, fields.rate_limit_concurrency)
-      elseif take_slot(rq, now, id, fields.rate_limit_key, fields.rate_limit_concurrency) then
-        return claim(index, lane, id, nil, undecided, flat)
-      else
-        wait_for_slot(rq, now, id, fields.rate_limit_key)
-      end
-    end
+    local claimed = or_put_back(source, id, place)
+    if claimed then return claimed end
   end
   return {'again'}
 end
@@ -194,23 +215,15 @@ local function from_backlog(index, lane, orders, order)
     end
     return nil
   end
-  while looked_at < limit do
-    local id = next_of_backlog(order)
-    if not id then
-      if backlog_length(order) == 0 and not order.drain.stay then
-        end_order(events, diverts, lane.name, orders, order, 'drained', now)
-      end
-      return nil
-    end
-    looked_at = looked_at + 1
+  local function place(id)
     local flat, fields = read_job(id)
     local cause = obstacle(id, flat, fields)
     local divert, undecided = divert_before(order, orders, fields)
     if cause then
       note_skipped(order, id, cause)
     elseif divert then
-      redis.call('RPUSH', divert.rest, id)
       free_slot(rq, now, id, fields.rate_limit_key, fields.rate_limit_concurrency)
+      redis.call('RPUSH', divert.rest, id)
     elseif not take_slot(rq, now, id, fields.rate_limit_key, fields.rate_limit_concurrency) then
       redis.call('RPUSH', order.slot, id)
     else
@@ -218,6 +231,20 @@ local function from_backlog(index, lane, orders, order)
       redis.call('HINCRBY', order.bucket, 'released', 1)
       return claim(index, lane, id, order, undecided, flat, fields)
     end
+    return nil
+  end
+
+  while looked_at < limit do
+    local id = next_of_backlog(order)
+    if not id then
+      if backlog_length(order) == 0 and not order.drain.stay and not order.scanning then
+        end_order(events, diverts, lane.name, orders, order, 'drained', now)
+      end
+      return nil
+    end
+    looked_at = looked_at + 1
+    local claimed = or_put_back(order.front, id, place)
+    if claimed then return claimed end
   end
   return {'again'}
 end

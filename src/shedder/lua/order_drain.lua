@@ -31,6 +31,7 @@ local lanes = lanes_from(KEYS, 4, ARGV, 9, 4)
 
 local replayed = recall(operation, step)
 if replayed then return replayed end
+check_types(events, lanes)
 local now = now_precise()
 local before, after, result = {}, {}, {'', math.floor(now)}
 
@@ -47,7 +48,7 @@ local function drain(lane, orders, order)
   if rate > 0 then
     order.drain = {rate = rate, burst = burst, stay = stay, by = by, why = why,
       since = order.drain and order.drain.since or math.floor(now)}
-    if backlog == 0 and not stay and not (order.whole and waiting_in(lane) > 0) then
+    if backlog == 0 and not stay and not order.scanning and not (order.whole and waiting_in(lane) > 0) then
       finished[#finished + 1] = {lane = lane.name, orders = orders, order = order}
     end
   else

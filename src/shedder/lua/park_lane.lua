@@ -18,6 +18,7 @@ local lane = lanes_from(KEYS, 2, ARGV, 2, 4)[1]
 
 local pause = read_pause(pauses, lane.name)
 if not pause then return {1, 0} end
+waiting_in(lane) -- fails before the first change where a key is of another type
 if not pause.parked then
   pause.parked = true
   redis.call('HSET', pauses, lane.name, cjson.encode(pause))

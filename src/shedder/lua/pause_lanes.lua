@@ -24,6 +24,7 @@ local lanes = lanes_from(KEYS, 4, ARGV, 6, 4)
 
 local replayed = recall(operation, step)
 if replayed then return replayed end
+check_types(events, lanes)
 local now = now_ms()
 local before, after, result = {}, {}, {'', now}
 

@@ -33,6 +33,8 @@ local rq = {
 local orders = read_orders(diverts, lane.name)
 local order = orders and find_order(orders, identifier)
 if not order or not order.drain then return {'ended', 0, 0, 0} end
+check_types(events, {lane})
+backlog_length(order)
 local now = now_precise()
 if pause_in_force(redis.call('HGET', pauses, lane.name), now) then
   return {'waiting', 0, redis.call('LLEN', lane.list), backlog_length(order)}
@@ -80,7 +82,7 @@ end
 store_tokens(order, tokens, now)
 if released > 0 then redis.call('HINCRBY', order.bucket, 'released', released) end
 local left = backlog_length(order)
-if left == 0 and not order.drain.stay then
+if left == 0 and not order.drain.stay and not order.scanning then
   end_order(events, diverts, lane.name, orders, order, 'drained', now)
   return {'ended', released, outstanding + released, 0}
 end

@@ -37,6 +37,8 @@ if replayed then return replayed end
 local orders = read_orders(diverts, lane.name)
 local order, position = find_order(orders, identifier)
 if not order then return remember(operation, step, {'ended', '', 0, 0}) end
+check_types(events, {lane})
+backlog_length(order)
 note_work(at_work)
 if not order.restoring and redis.call('EXISTS', lane.kept) == 1 then return {'fold', '', 0, 0} end
 local parked = is_parked(pauses, lane.name)

@@ -22,6 +22,7 @@ local lanes = lanes_from(KEYS, 4, ARGV, 3, 4)
 
 local replayed = recall(operation, step)
 if replayed then return replayed end
+check_types(events, lanes)
 local now = now_ms()
 local before, after, result, resumed = {}, {}, {'', now}, false
 

@@ -49,6 +49,8 @@ local orders = read_orders(diverts, lane.name)
 local order = orders and find_order(orders, identifier)
 if not order or order.restoring then return remember(operation, step, {'ended', 0, 0}) end
 local now = now_precise()
+check_types(events, {lane})
+backlog_length(order)
 note_work(at_work)
 
 -- Most orders ask for the function alone, and few functions make up a lane.

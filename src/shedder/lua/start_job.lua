@@ -66,10 +66,10 @@ end
 
 -- Behind the backlog what arrived after the divert; in front of it what was in hand before.
 local function divert_to(order, own)
-  redis.call('ZREM', claims, member)
   forget_running(own, member)
   local end_of_backlog = claim.claimed_at <= order.since and 'LPUSH' or 'RPUSH'
   redis.call(end_of_backlog, end_of_backlog == 'LPUSH' and order.front or order.rest, claim.id)
+  redis.call('ZREM', claims, member)
   free_slot(rq, now, claim.id, fields[4], fields[5])
   return {'diverted', order.id}
 end
@@ -107,11 +107,12 @@ if orders and (claim.order == '' or (own and own.limit)) then
 end
 if mode ~= 'start' then return {'kept'} end
 
+-- first what could fail because somebody made a key something else: an error undoes nothing
+redis.call('HINCRBY', meters, claim.lane.name .. ':started', 1)
+redis.call('HSET', starting, member, math.floor(now))
 redis.call('ZREM', claims, member)
 forget_former_executions()
 redis.call('HSET', job, 'status', 'started', 'started_at', timestamp, 'last_heartbeat', timestamp,
   'worker_name', claim.worker)
 redis.call('PERSIST', job)
-redis.call('HSET', starting, member, math.floor(now))
-redis.call('HINCRBY', meters, claim.lane.name .. ':started', 1)
 return {'started'}

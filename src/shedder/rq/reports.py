@@ -13,6 +13,9 @@ import redis
 import redis.client
 import redis.exceptions
 
+SMALL_POOL = 8
+"""A pool of no more connections is not short of one while a job runs, which may need it."""
+
 
 class StartReport:
     """The report of one start, on a connection of its own out of the client's pool."""
@@ -23,6 +26,7 @@ class StartReport:
         self._token = token
         self._connection: Any = None
         self._replies = 0
+        self._has_arrived = False
 
     def pipeline(self) -> redis.client.Pipeline:
         """What else is to be sent with the report."""
@@ -43,20 +47,27 @@ class StartReport:
             self._give_up()
             return
         self._replies = len(commands)
+        if self._client.connection_pool.max_connections <= SMALL_POOL:
+            self._collect()
 
     def confirm(self) -> None:
         """Read the replies, and return the connection; report again what has not arrived."""
-        connection = self._connection
+        self._collect()
+        if not self._has_arrived:
+            self._client.hdel(self._starting, self._token)
+
+    def _collect(self) -> None:
+        if self._connection is None:
+            return
         try:
             for _ in range(self._replies):
-                _read(connection)
+                _read(self._connection)
         except (redis.exceptions.RedisError, OSError):
             self._give_up()
-        if self._connection is None:
-            self._client.hdel(self._starting, self._token)
             return
+        self._has_arrived = True
+        self._client.connection_pool.release(self._connection)
         self._connection = None
-        self._client.connection_pool.release(connection)
 
     def _give_up(self) -> None:
         if self._connection is not None:

@@ -56,8 +56,11 @@ class Upkeep:
     def do(self) -> bool:
         """Do what is due; False when another worker has just done it."""
         self._last = time.monotonic()
-        if not self._store.execute(sample_lanes(self._keys, self._next_lanes())):
-            return False
+        try:
+            if not self._store.run(sample_lanes(self._keys, self._next_lanes())):
+                return False
+        except ShedderError as error:  # what is to be finished matters more than a sample
+            logger.warning("upkeep: %s", error)
         try:
             self._known = self._all_lanes()
             self._finish_what_was_begun()
@@ -80,11 +83,17 @@ class Upkeep:
     def _finish_what_was_begun(self) -> None:
         standing = self._store.read(lambda ask: ask.hgetall(self._keys.diverts))[0]
         for lane, record in standing.items():
-            for order in diverts_from(text_of(lane), record):
-                self._look_after(order.divert)
-        end_needless_diverts(self._store, self._keys, standing)
+            self._look_after_lane(text_of(lane), record)
         self._fold_leftovers(standing)
         self._store.run(forget_starts(self._keys))
+        end_needless_diverts(self._store, self._keys, standing)
+
+    def _look_after_lane(self, lane: str, record: bytes) -> None:
+        try:
+            for order in diverts_from(lane, record):
+                self._look_after(order.divert)
+        except ShedderError as error:  # the next lane's record may be sound
+            logger.warning("upkeep of %s: %s", lane, error)
 
     def _look_after(self, divert: Divert) -> None:
         cause = Cause(by=BY_ITSELF, why=f"finishing what {divert.by} began: {divert.why}")

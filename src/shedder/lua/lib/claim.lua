@@ -2,7 +2,7 @@
 
 -- Puts a claimed job back where it came from: the front of its backlog, or of its lane.
 local function give_back(claims, pauses, diverts, member)
-  if redis.call('ZREM', claims, member) == 0 then return false end
+  if not redis.call('ZSCORE', claims, member) then return false end
   local claim = unpack_claim(member)
   local orders = read_orders(diverts, claim.lane.name)
   local order = orders and (find_order(orders, claim.order) or whole_order(orders))
@@ -17,5 +17,6 @@ local function give_back(claims, pauses, diverts, member)
     put_front(claim.lane, pauses, claim.id)
     ring(claim.lane.bell, 1)
   end
+  redis.call('ZREM', claims, member)
   return true
 end

@@ -28,15 +28,28 @@ local function is_parked(pauses, lane)
   return pause and pause.parked and true or false
 end
 
+local TEXTS_OF_ORDER = {'id', 'front', 'rest', 'slot', 'bucket', 'skipped'}
+
+local function is_drain(drain)
+  return type(drain) == 'table' and (drain.most or type(drain.rate) == 'number' and type(drain.burst) == 'number')
+end
+
+local function is_order(order)
+  if type(order) ~= 'table' or type(order.v) ~= 'number' or order.v > RECORD_VERSION then return false end
+  for _, name in ipairs(TEXTS_OF_ORDER) do
+    if type(order[name]) ~= 'string' then return false end
+  end
+  return type(order.since) == 'number' and type(order.select) == 'table'
+    and (not order.drain or is_drain(order.drain))
+end
+
 -- nil when there are none, false when they cannot be read
 local function decode_orders(text)
   if not text then return nil end
   local orders = decode(text)
   if not orders then return false end
-  for _, order in ipairs(orders) do
-    if type(order) ~= 'table' or type(order.v) ~= 'number' or order.v > RECORD_VERSION then
-      return false
-    end
+  for index, order in pairs(orders) do
+    if type(index) ~= 'number' or not is_order(order) then return false end
   end
   return orders
 end

@@ -24,18 +24,34 @@ local function note_work(at_work)
   redis.call('SET', at_work, '1', 'PX', AT_WORK_MS)
 end
 
+-- A bell is worth no error in the middle of a change: one that somebody made something else goes.
 local function ring(bell, times)
-  local missing = BELL_LENGTH - redis.call('LLEN', bell)
-  for _ = 1, math.min(times, missing) do redis.call('RPUSH', bell, '1') end
+  local is_bell, length = pcall(redis.call, 'LLEN', bell)
+  if not is_bell then
+    redis.call('DEL', bell)
+    length = 0
+  end
+  for _ = 1, math.min(times, BELL_LENGTH - length) do redis.call('RPUSH', bell, '1') end
 end
 
 local function waiting_in(lane)
   return redis.call('LLEN', lane.kept) + redis.call('LLEN', lane.parked) + redis.call('LLEN', lane.list)
 end
 
+-- An error undoes nothing of what a script has done: a key that somebody made something else must be
+-- met before the first change.
+local function check_types(events, lanes)
+  redis.call('XLEN', events)
+  for _, lane in ipairs(lanes) do waiting_in(lane) end
+end
+
+-- the first id of a lane, and the list from which it came
 local function pop(lane)
-  return redis.call('LPOP', lane.kept) or redis.call('LPOP', lane.parked)
-    or redis.call('LPOP', lane.list)
+  for _, source in ipairs({lane.kept, lane.parked, lane.list}) do
+    local id = redis.call('LPOP', source)
+    if id then return id, source end
+  end
+  return nil
 end
 
 local function put_front(lane, pauses, id)

@@ -38,6 +38,6 @@ end
 
 -- Hands a job without a slot to RQ, which pushes it onto its queue when a slot is free.
 local function wait_for_slot(rq, now, id, key)
-  redis.call('HSET', rq.job_prefix .. id, 'status', 'rate_limited')
   redis.call('ZADD', rq.limit_prefix .. key .. ':rate_limited', math.floor(now / 1000), id)
+  redis.call('HSET', rq.job_prefix .. id, 'status', 'rate_limited')
 end

@@ -1,0 +1,1 @@
+"""What does shedder cost every day, and how fast is it in the bad hour?"""

@@ -1,0 +1,89 @@
+"""Run the benchmarks: `python -m benchmarks`, or `make bench`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+
+from benchmarks import bullmq_side, machine, report
+from benchmarks.progress import say
+from benchmarks.rows import Row, Verdict
+from benchmarks.settings import Settings
+
+QUESTIONS = {
+    1: "q01_divert_whole",
+    2: "q02_divert_subset",
+    3: "q03_other_clients",
+    4: "q04_looking",
+    5: "q05_drain_at_once",
+    6: "q06_drain_pace",
+    7: "q07_producer",
+    8: "q08_worker",
+    9: "q09_pickup",
+    10: "q10_idle",
+    11: "q11_pause",
+    12: "q12_bad_hour",
+    13: "q13_memory",
+    14: "q14_scale",
+    15: "q15_limits",
+    16: "q16_flags",
+    17: "q17_propagation",
+}
+
+
+def main() -> int:
+    """Measure, print the table, and write it into `benchmarks/results/`."""
+    options = _parser().parse_args()
+    logging.disable(logging.WARNING)
+    settings = Settings(options.jobs, options.latency_ms, options.repeat, options.full,
+                        options.bullmq)  # fmt: skip
+    began = time.monotonic()
+    about = {"command": shlex.join(["python -m benchmarks", *sys.argv[1:]]).replace("'", "")}
+    about |= machine.describe()
+    with bullmq_side.installed():
+        rows = [row for number in options.only for row in _answers(number, settings)]
+    about["took"] = f"{(time.monotonic() - began) / 60:.1f} min"
+    print(report.markdown(rows, about=about))
+    say("written: " + ", ".join(str(path) for path in report.write(rows, about=about)))
+    return 0
+
+
+def _answers(number: int, settings: Settings) -> Iterator[Row]:
+    program = importlib.import_module(f"benchmarks.{QUESTIONS[number]}")
+    say(f"question {number}: {str(program.__doc__).splitlines()[0]}")
+    for row in program.run(settings):
+        verdict = "" if row.verdict is Verdict.NO_GOAL else f" [{row.verdict.value}]"
+        say(f"  {row.case}: {row.ours}" + (f" | {row.other}" if row.other else "")
+            + (f" | {row.ratio}" if row.ratio else "") + verdict)  # fmt: skip
+        yield row
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--only", type=_numbers, default=list(QUESTIONS), metavar="1,2,5",
+                        help="only these questions")  # fmt: skip
+    parser.add_argument("--full", action="store_true", help="the long form: about an hour")
+    parser.add_argument("--jobs", type=int, help="jobs that wait in the queue")
+    parser.add_argument("--latency-ms", type=float, default=0.0, metavar="MS",
+                        help="what the network adds to a round trip")  # fmt: skip
+    parser.add_argument("--repeat", type=int, help="pairs of measurements for each comparison")
+    help_on_bullmq = "install BullMQ into a temporary folder and measure it too"
+    parser.add_argument("--bullmq", action="store_true", help=help_on_bullmq)
+    return parser
+
+
+def _numbers(text: str) -> list[int]:
+    numbers = [int(part) for part in text.split(",")]
+    unknown = [str(each) for each in numbers if each not in QUESTIONS]
+    if unknown:
+        raise argparse.ArgumentTypeError("there is no question " + ", ".join(unknown))
+    return numbers
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""How fast may jobs leave a lane, when what they do takes no time?
+
+A claimer does what a worker of ours does between two jobs (claim, then the gate) and nothing of
+what RQ does with the job. Two of them on two cores take what would need ten workers.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import struct
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from benchmarks.fleet import die_with_parent
+from shedder.rq.claims import Claimed, HeldClaim, NothingClaimed, bells, claim_job, start_job
+from shedder.rq.layout import rq_keys
+from shedder.rq.pickup import SLICE_SECONDS
+from shedder.scripts import load_script
+from shedder.store import Command, Store
+
+if TYPE_CHECKING:
+    import redis
+
+    from benchmarks.ground import Ground
+
+_MOMENT = struct.Struct("d")
+
+
+class Claimers:
+    """Processes that claim the jobs of one lane, and note when.
+
+    Args:
+        ground: On which server.
+        lane: Which lane.
+        number: How many.
+        at_once: For how many workers each of them claims in one round trip.
+    """
+
+    def __init__(self, ground: Ground, lane: str, *, number: int = 2, at_once: int = 1) -> None:
+        self._paths = [Path(tempfile.mkstemp(prefix="shedder-claims-")[1]) for _ in range(number)]
+        self.pids = [_start(ground, lane, path, at_once) for path in self._paths]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for pid in self.pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        for path in self._paths:
+            path.unlink()
+
+    def moments(self) -> list[float]:
+        """When jobs were claimed, in monotonic seconds, in order."""
+        found: list[float] = []
+        for path in self._paths:
+            data = path.read_bytes()
+            whole = len(data) // _MOMENT.size * _MOMENT.size
+            found += [at for (at,) in _MOMENT.iter_unpack(data[:whole])]
+        return sorted(found)
+
+
+def _start(ground: Ground, lane: str, path: Path, at_once: int) -> int:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            die_with_parent()
+            _claim(ground.client(), lane, path, at_once)
+        finally:
+            os._exit(1)
+    return pid
+
+
+def _claim(client: redis.Redis, lane: str, path: Path, at_once: int) -> None:
+    keys = rq_keys()
+    claim = claim_job(keys, [lane], worker=f"claimer-{os.getpid()}")
+    bell = bells(keys, [lane])
+    held: list[HeldClaim] = []
+    Store(client).execute(claim)
+    with path.open("wb", buffering=0) as file:
+        while True:
+            answers = _next(client, claim, held, at_once)
+            claimed = [each for each in answers if isinstance(each, Claimed)]
+            file.write(_MOMENT.pack(time.monotonic()) * len(claimed))
+            held = [HeldClaim(each.token, each.job_id, each.lane) for each in claimed]
+            last = answers[-1]
+            if not isinstance(last, Claimed) and not last.is_again and not claimed:
+                _wait(client, bell, last)
+
+
+def _wait(client: redis.Redis, bell: tuple[str, ...], nothing: NothingClaimed) -> None:
+    if nothing.wait_ms:
+        time.sleep(min(nothing.wait_ms / 1000, SLICE_SECONDS))
+    else:
+        client.blpop(list(bell), timeout=SLICE_SECONDS)
+
+
+def _next(
+    client: redis.Redis, claim: Command[Any], held: list[HeldClaim], at_once: int
+) -> list[Claimed | NothingClaimed]:
+    """Let the jobs in hand through the gate and claim the next ones, in one round trip."""
+    pipeline = client.pipeline(transaction=False)
+    for each in held:
+        _put(pipeline, start_job(rq_keys(), each, timestamp="now", function="", meta={}))
+    for _ in range(at_once):
+        _put(pipeline, claim)
+    return [claim.parse(reply) for reply in pipeline.execute()[-at_once:]]
+
+
+def _put(pipeline: Any, command: Command[Any]) -> None:
+    text = load_script(command.script)
+    pipeline.evalsha(text.sha, len(command.keys), *command.keys, *command.args)

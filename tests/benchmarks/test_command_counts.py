@@ -1,0 +1,193 @@
+"""What does each operation send, exactly? A change of these numbers is a change of the price."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import rq
+
+from benchmarks.gauges import sent_by_us, watched
+from benchmarks.load import BULK, QUEUE, Load, fill, functions_as_globs
+from benchmarks.work import nothing
+from shedder import Rate, Selection, Shedder
+from shedder.rq import Queue, SimpleWorker
+from tests.workers import run_burst
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from redis import Redis
+
+    from shedder.embedded import EmbeddedServer
+
+LANES = 4
+BULK_ONLY = Selection.parse(functions=functions_as_globs(BULK))
+
+
+class Price:
+    """Counts what an operation costs."""
+
+    def __init__(self, server: EmbeddedServer) -> None:
+        self._server = server
+
+    def of(self, operation: Callable[[], Any]) -> tuple[int, int, int]:
+        """Round trips, commands sent, and commands on the server with those inside scripts."""
+        with (
+            self._server.client() as looker,
+            watched(looker, self._server.pid) as served,
+            sent_by_us() as sent,
+        ):
+            operation()
+        return sent.round_trips, sent.total, served.total
+
+
+@pytest.fixture
+def price(server: EmbeddedServer) -> Price:
+    return Price(server)
+
+
+@pytest.fixture
+def shedder(redis: Redis) -> Shedder:
+    return Shedder(redis, by="test")
+
+
+def test_enqueue_is_one_round_trip(redis: Redis, price: Price) -> None:
+    """One script saves and pushes a job, where RQ takes two transactions."""
+    ours, theirs = Queue(QUEUE, connection=redis), rq.Queue(QUEUE, connection=redis)
+    ours.enqueue(nothing)
+
+    assert (1, 1, 10) == price.of(lambda: ours.enqueue(nothing))
+    assert (2, 8, 8) == price.of(lambda: theirs.enqueue(nothing))
+
+
+def test_many_jobs_are_one_round_trip(redis: Redis, price: Price) -> None:
+    """A hundred jobs go in one packet, with three commands for each and one bell for all."""
+    queue = Queue(QUEUE, connection=redis)
+    queue.enqueue(nothing)
+
+    def enqueue() -> None:
+        queue.enqueue_many([queue.prepare_data(nothing, (number,)) for number in range(100)])
+
+    assert (1, 305, 305) == price.of(enqueue)
+
+
+@pytest.mark.parametrize("jobs", [1, 2000])
+def test_a_divert_of_a_whole_queue_costs_the_same_at_every_length(
+    redis: Redis, shedder: Shedder, price: Price, jobs: int
+) -> None:
+    """Three round trips: the divert, RQ's rate limits, and who works there."""
+    _know_the_scripts(redis, shedder)
+    fill(redis, Load(jobs))
+
+    assert (3, 2 + LANES, 74) == price.of(lambda: shedder.divert(QUEUE, reason="test"))
+
+
+@pytest.mark.parametrize("jobs", [1, 2000])
+def test_an_undo_of_it_costs_the_same_at_every_length(
+    redis: Redis, shedder: Shedder, price: Price, jobs: int
+) -> None:
+    """The backlog gets its old name back, lane by lane."""
+    _know_the_scripts(redis, shedder)
+    fill(redis, Load(jobs))
+    event = shedder.divert(QUEUE, reason="test").event
+
+    trips, sent, _ = price.of(lambda: shedder.undo(event, reason="test"))
+    assert (12, 23) == (trips, sent)
+
+
+@pytest.mark.parametrize("jobs", [1, 2000])
+def test_status_costs_the_same_at_every_length(
+    redis: Redis, shedder: Shedder, price: Price, jobs: int
+) -> None:
+    """Four round trips, whatever waits."""
+    _know_the_scripts(redis, shedder)
+    fill(redis, Load(jobs))
+
+    assert (4, 57, 57) == price.of(shedder.status)
+
+
+def test_a_divert_by_function_takes_a_step_for_each_window(
+    redis: Redis, shedder: Shedder, price: Price
+) -> None:
+    """The commands sent grow by one with each window of jobs, and not with the jobs."""
+    from shedder.backlog import JOBS_PER_STEP
+
+    _know_the_scripts(redis, shedder)
+    fill(redis, Load(2 * JOBS_PER_STEP))
+    two, _, _ = price.of(lambda: shedder.divert(QUEUE, selection=BULK_ONLY, reason="test"))
+    fill(redis, Load(6 * JOBS_PER_STEP))
+    six, _, _ = price.of(lambda: shedder.divert(QUEUE, selection=BULK_ONLY, reason="test"))
+
+    assert 4 == six - two
+
+
+def test_pause_and_resume(redis: Redis, shedder: Shedder, price: Price) -> None:
+    """A pause reads who works and what runs; a resume of an idle queue is one script."""
+    _know_the_scripts(redis, shedder)
+    fill(redis, Load(10))
+
+    pause, resume = shedder.pause, shedder.resume
+    assert (4, 10) == price.of(lambda: pause(QUEUE, reason="test"))[:2]
+    assert (1, 1) == price.of(lambda: resume(QUEUE, reason="test"))[:2]
+
+
+def test_a_job_costs_a_worker_fewer_round_trips_than_stock(redis: Redis, price: Price) -> None:
+    """Claim, RQ's bookkeeping, gate, start and end: nine where RQ's own worker takes twenty."""
+    assert 9.0 == _trips_of_a_job(redis, price, SimpleWorker, Queue)
+    assert 20.0 == _trips_of_a_job(redis, price, rq.SimpleWorker, rq.Queue)
+
+
+def test_a_drained_job_costs_a_worker_no_more(
+    redis: Redis, shedder: Shedder, price: Price
+) -> None:
+    """A job out of a backlog takes the round trips of any other."""
+
+    def divert() -> None:
+        shedder.divert(QUEUE, reason="test")
+        shedder.drain(QUEUE, rate=Rate(1_000_000), reason="test")
+
+    assert 9.0 == _trips_of_a_job(redis, price, SimpleWorker, Queue, prepare=divert)
+
+
+@pytest.mark.slow
+def test_an_idle_worker_asks_about_once_a_second(redis: Redis, price: Price) -> None:
+    """A wait and a claim in each slice, and now and then the upkeep."""
+    worker = SimpleWorker([QUEUE], connection=redis)
+    run_burst(worker)
+
+    def idle() -> None:
+        SimpleWorker([QUEUE], connection=redis).work(max_idle_time=3, logging_level="WARNING")
+
+    trips, _, _ = price.of(idle)
+    start_and_end, _, _ = price.of(lambda: run_burst(SimpleWorker([QUEUE], connection=redis)))
+    # a wait and a claim, and the four round trips of the upkeep, each in about 0.9 s
+    assert (trips - start_and_end) / 3 <= 7
+
+
+def _know_the_scripts(redis: Redis, shedder: Shedder) -> None:
+    """The first call of a script sends its text."""
+    fill(redis, Load(3))
+    for selection in (Selection(), BULK_ONLY):
+        shedder.undo(shedder.divert(QUEUE, selection=selection, reason="t").event, reason="t")
+    shedder.pause(QUEUE, reason="test")
+    shedder.resume(QUEUE, reason="test")
+    shedder.status()
+
+
+def _trips_of_a_job(
+    redis: Redis,
+    price: Price,
+    worker_class: type[rq.SimpleWorker],
+    queue_class: type[rq.Queue],
+    *,
+    prepare: Callable[[], None] = lambda: None,
+) -> float:
+    trips = []
+    for jobs in (10, 10, 30):  # the first run sends the text of scripts
+        fill(redis, Load(jobs, functions=(nothing,), queue_class=queue_class))
+        prepare()
+        worker = worker_class([QUEUE], connection=redis)
+        trips.append(price.of(lambda worker=worker: run_burst(worker))[0])  # type: ignore[misc]
+        assert 0 == redis.llen(f"rq:queue:{QUEUE}")
+    return (trips[2] - trips[1]) / 20

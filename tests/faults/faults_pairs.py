@@ -1,0 +1,127 @@
+"""Two operators give orders at once, while others produce: thousands of interleavings."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING
+
+from shedder.errors import ShedderError
+from shedder.rates import Rate
+from tests.faults.producers import produce
+from tests.faults.schedule import Fault
+from tests.faults.verbs import (
+    LANES,
+    SOME,
+    end_all_controls,
+    finish_begun,
+    small_steps,
+    wrong_when_idle,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from shedder import Shedder
+    from tests.faults.stage import Stage
+
+_ORDERS: dict[str, Callable[[Shedder], object]] = {
+    "pause": lambda o: o.pause("mail", reason="x"),
+    "resume": lambda o: o.resume("mail", reason="x"),
+    "divert": lambda o: o.divert("mail", reason="x"),
+    "divert some": lambda o: o.divert("mail", selection=SOME, reason="x"),
+    "drain": lambda o: o.drain("mail", rate=Rate(100.0), reason="x"),
+    "stop drain": lambda o: o.stop_drain("mail", reason="x"),
+    "drain at once": lambda o: o.drain_at_once("mail", reason="x"),
+    "undo": lambda o: o.undo(None, reason="x"),
+    "limit": lambda o: o.limit_starts("mail", rate=Rate(100.0), reason="x"),
+    "lift": lambda o: o.lift_limit("mail", reason="x"),
+    "upkeep": finish_begun,
+}
+_ALL = tuple(_ORDERS)
+
+
+@dataclass(frozen=True, slots=True)
+class AtOnce:
+    """Operators in processes of their own, each with a choice of orders.
+
+    Attributes:
+        first, second: What each of the two may order.
+        is_ordered: Whether the jobs of a lane must stand in the order of their arrival in the end.
+            Where one operator diverts what the other is putting back, and where stock producers
+            push past a divert of some, only that nothing is lost or doubled is promised.
+    """
+
+    first: Sequence[str]
+    second: Sequence[str]
+    is_ordered: bool = False
+
+    @property
+    def ways(self) -> Sequence[str]:
+        """The ways in by which the producers enqueue."""
+        ours = ("enqueue", "other", "unique")
+        return ours if self.is_ordered else (*ours, "many", "stock", "stock other")
+
+    def __call__(self, stage: Stage) -> None:
+        """Play it."""
+        with small_steps():
+            producers = [stage.start(partial(_produce, stage, lane, self.ways)) for lane in LANES[:2]]
+            operators = [
+                stage.start(partial(_command, stage, choice, stage.dice.random()))
+                for choice in (self.first, self.second)
+            ]
+            end = time.monotonic() + 0.4 + 0.08 * stage.size
+            while time.monotonic() < end:
+                stage.book.read(stage.ledger_path)
+                stage.check_now()
+                time.sleep(0.02)
+            for child in (*producers, *operators):
+                if not child.is_alive():
+                    raise RuntimeError(f"a process ended by itself: {child.said()}")
+                child.kill()
+            stage.book.read(stage.ledger_path)
+            stage.outcome.injected += stage.redis.xlen(stage.keys.events)
+            stage.outcome.jobs += len(stage.book.sure)
+            end_all_controls(stage)
+            wrong = wrong_when_idle(stage)
+            stage.outcome.wrong += [w for w in wrong if self.is_ordered or w.kind != "order"]
+
+
+def _produce(stage: Stage, lane: str, ways: Sequence[str]) -> None:
+    produce(
+        stage.server.client(),
+        (lane,),
+        name="p",
+        ledger=str(stage.ledger_path),
+        marks=stage.marks_path,
+        dice=Random(7),
+        ways=ways,
+        most_waiting=80,
+    )
+
+
+def _command(stage: Stage, choice: Sequence[str], seed: float) -> None:
+    operator, dice = stage.operator(), Random(seed)
+    while True:
+        try:
+            _ORDERS[dice.choice(choice)](operator)
+        except ShedderError:
+            time.sleep(0.001)
+
+
+def faults() -> list[Fault]:
+    """The rows of this family."""
+    divert = ("divert", "divert some")
+    return [
+        Fault(f"at once: {name}", "pairs", trial)
+        for name, trial in (
+            ("pause and resume", AtOnce(("pause",), ("resume",), is_ordered=True)),
+            ("divert and divert", AtOnce(divert, (*divert, "upkeep"), is_ordered=True)),
+            ("divert and drain", AtOnce(divert, ("drain", "stop drain", "drain at once"))),
+            ("drain and drain", AtOnce(("divert", "drain"), ("drain", "drain at once"))),
+            ("undo and anything", AtOnce(("undo",), _ALL)),
+            ("anything and anything", AtOnce(_ALL, _ALL)),
+        )
+    ]

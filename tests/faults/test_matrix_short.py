@@ -1,0 +1,38 @@
+"""The short form of `make faults`: each row of the matrix once, with few faults.
+
+One class for each family, so that several processes share the work.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.faults.schedule import FAMILIES, Fault, all_faults, play
+
+if TYPE_CHECKING:
+    from shedder.embedded import EmbeddedServer
+
+SEED = os.environ.get("FAULTS_SEED", "short")
+SIZE = 4
+
+
+class _Matrix:
+    def test_nothing_goes_wrong(self, server: EmbeddedServer, fault: Fault) -> None:
+        """A fault of the matrix loses no job, doubles none, and leaves nothing behind."""
+        outcome, folder = play(fault, server, seed=SEED, size=SIZE)
+        assert [] == outcome.wrong, f"seed {SEED}, logs in {folder}"
+        assert outcome.injected > 0
+
+
+def _class_of(family: str) -> type[_Matrix]:
+    faults = [fault for fault in all_faults([family]) if fault.is_short]
+    marked = pytest.mark.parametrize("fault", faults, ids=lambda fault: fault.name)(_Matrix)
+    return type(f"Test{family.title()}", (_Matrix,), {"pytestmark": marked.pytestmark})
+
+
+for _family in FAMILIES:
+    globals()[f"Test{_family.title()}"] = _class_of(_family)
+    del _Matrix.pytestmark  # type: ignore[attr-defined]

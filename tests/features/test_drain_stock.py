@@ -1,0 +1,113 @@
+"""Do stock workers get a backlog at its pace, oldest first, and no more than they can take?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shedder.rates import Rate
+from shedder.records import DrainReceipt
+from tests.features.scene import Scene, numbered
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+FAST = Rate(1e9)
+
+
+@pytest.fixture
+def scene(redis: Redis) -> Scene:
+    """Queues, an operator and workers on the shared server."""
+    return Scene(redis)
+
+
+def test_stock_workers_get_a_few_at_a_time_oldest_first(scene: Scene) -> None:
+    """Two for each worker before any has started, and more as they take them."""
+    scene.add_stock_worker("mail")
+    scene.fill("mail", *numbered("a", 6))
+    scene.shedder.divert("mail.normal", reason="r")
+    receipt = scene.shedder.drain("mail.normal", rate=FAST, reason="r")
+    small = order_with_rate(receipt, Rate(1.0))
+    for left in (["a-1", "a-2"], ["a-2", "a-3"]):
+        scene.shedder.release_for_stock_workers(small)
+        assert left == scene.listed("mail")
+        scene.redis.lpop("rq:queue:mail")
+    scene.shedder.release_for_stock_workers(small)
+    assert ["a-3", "a-4"] == scene.listed("mail")
+    assert ["a-5", "a-6"] == scene.backlog("mail")
+
+
+def order_with_rate(receipt: DrainReceipt, rate: Rate) -> DrainReceipt:
+    """The same receipt, of a drain with the pace `rate`, which sets how many are out at once."""
+    return replace(receipt, rate=rate)
+
+
+def test_arrivals_stay_behind_what_is_released_to_stock_workers(scene: Scene) -> None:
+    """A stock producer's push goes to the end of the backlog at the next step."""
+    scene.add_stock_worker("mail")
+    scene.fill("mail", "a", "b", "c")
+    scene.shedder.divert("mail.normal", reason="r")
+    receipt = order_with_rate(scene.shedder.drain("mail.normal", rate=FAST, reason="r"), Rate(1.0))
+    scene.shedder.release_for_stock_workers(receipt)
+    scene.fill("mail", "d", how="stock")
+    scene.shedder.release_for_stock_workers(receipt)
+    assert (["a", "b"], ["c", "d"]) == (scene.listed("mail"), scene.backlog("mail"))
+
+
+def test_the_divert_ends_when_the_last_job_was_released(scene: Scene) -> None:
+    """Stock workers find the rest in the list, and the journal has the end with its numbers."""
+    scene.add_stock_worker("mail")
+    scene.fill("mail", "a", "b", "c")
+    scene.shedder.divert("mail.normal", reason="r")
+    scene.hands.cancel("b")
+    receipt = scene.shedder.drain("mail.normal", rate=FAST, reason="r")
+    scene.shedder.release_for_stock_workers(receipt)
+    assert ["a", "c"] == scene.listed("mail")
+    drained = scene.shedder.events()[-1]
+    assert ("drained", 2, ["b canceled"]) == (
+        drained.verb, drained.after["released"], drained.after["names"],
+    )  # fmt: skip
+
+
+def test_nothing_is_released_to_stock_workers_of_a_paused_lane(scene: Scene) -> None:
+    """They would start it: the drain waits until the lane is resumed."""
+    scene.add_stock_worker("mail")
+    scene.fill("mail", "a")
+    scene.shedder.divert("mail", reason="r")
+    receipt = scene.shedder.drain("mail", rate=FAST, reason="r")
+    scene.shedder.pause("mail", reason="r")
+    scene.shedder.release_for_stock_workers(receipt)
+    assert ([], ["a"]) == (scene.listed("mail"), scene.backlog("mail"))
+    scene.shedder.resume("mail", reason="r")
+    scene.shedder.release_for_stock_workers(receipt)
+    assert ["a"] == scene.listed("mail")
+
+
+def test_the_rate_holds_for_stock_workers_too(scene: Scene) -> None:
+    """However often somebody asks, no more is released than the rate allows."""
+    scene.add_stock_worker("mail")
+    scene.fill("mail", *numbered("a", 50))
+    scene.shedder.divert("mail.normal", reason="r")
+    rate = Rate(100.0)
+    receipt = scene.shedder.drain("mail.normal", rate=rate, reason="r")
+    released = 0
+    while released < 20:
+        scene.shedder.release_for_stock_workers(receipt)
+        released += len(scene.redis.lpop("rq:queue:mail", 100) or [])
+        assert released <= scene.allowed(rate, receipt.at)
+    assert timedelta() < scene.shedder.status().at - receipt.at
+
+
+def test_lanes_with_a_worker_of_ours_release_nothing(scene: Scene) -> None:
+    """Where a worker claims from the backlog nobody else moves its jobs."""
+    scene.add_stock_worker("mail")
+    worker = scene.add_stock_worker("mail")
+    scene.redis.hset(worker.key, "shedder", "1")
+    scene.fill("mail", "a")
+    scene.shedder.divert("mail", reason="r")
+    receipt = scene.shedder.drain("mail", rate=FAST, reason="r")
+    scene.shedder.release_for_stock_workers(receipt)
+    assert ["a"] == scene.backlog("mail")

@@ -1,0 +1,52 @@
+"""What is a planted bug?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+PAUSE = "tests/features/test_pause.py"
+PARKED = "tests/features/test_pause_parked.py"
+PICKUP = "tests/features/test_pause_pickup.py"
+DIVERT = "tests/features/test_divert.py"
+DRAIN = "tests/features/test_drain.py"
+AT_ONCE = "tests/features/test_drain_at_once.py"
+STOCK = "tests/features/test_drain_stock.py"
+UNDO = "tests/features/test_undo.py"
+MEMORY = "tests/features/test_memory.py"
+OPERATORS = "tests/features/test_operators.py"
+SLOTS = "tests/features/test_limits_slots.py"
+CLAIMS = "tests/rq/test_claims.py"
+TWINS = "tests/rq/test_twins.py"
+MODEL = "tests/model"
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """A mistake that somebody could make.
+
+    Attributes:
+        name: What goes wrong.
+        path: The file, below `src/shedder`.
+        old: Text that stands there exactly once.
+        new: What the mistake makes of it.
+        tests: The tests that ought to catch it.
+    """
+
+    name: str
+    path: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+    def plant(self, source: Path) -> None:
+        """Make the mistake in the copy of the package in `source`.
+
+        Raises:
+            ValueError: the text is not there, or more than once.
+        """
+        file = source / "shedder" / self.path
+        text = file.read_text(encoding="utf-8")
+        if text.count(self.old) != 1:
+            raise ValueError(f"{self.path} has {text.count(self.old)} times: {self.old}")
+        file.write_text(text.replace(self.old, self.new), encoding="utf-8")

@@ -1,0 +1,148 @@
+"""Mistakes in pauses, in the journal, and in how an operation is recognised."""
+
+from __future__ import annotations
+
+from tests.planted.bug import (
+    AT_ONCE,
+    DIVERT,
+    DRAIN,
+    MEMORY,
+    OPERATORS,
+    PARKED,
+    PAUSE,
+    UNDO,
+    Bug,
+)
+
+RECALL = "local replayed = recall(operation, step)"
+
+
+def _not_recognised(script: str, what: str) -> Bug:
+    return Bug(
+        f"a repeated {what} is not recognised",
+        f"lua/{script}.lua",
+        RECALL,
+        "local replayed = nil",
+        (OPERATORS,),
+    )
+
+
+def _without_event(script: str, what: str, old: str, new: str, tests: str) -> Bug:
+    return Bug(f"{what} writes no event", f"lua/{script}.lua", old, new, (tests,))
+
+
+WRITTEN = "result[1] = write_event(events, head, before, after)"
+
+BUGS = (
+    _not_recognised("pause_lanes", "pause"),
+    _not_recognised("resume_lanes", "resume"),
+    _not_recognised("divert_lanes", "divert"),
+    _not_recognised("scan_lane", "step of a scan"),
+    _not_recognised("order_drain", "drain"),
+    _not_recognised("restore_lane", "step of a restore"),
+    Bug(
+        "a repeated enqueue is not recognised",
+        "lua/enqueue_job.lua",
+        "if before[1] == created_at and before[2] == enqueued_at then return 1 end",
+        "",
+        (OPERATORS,),
+    ),
+    _without_event("pause_lanes", "a pause", WRITTEN, "", PAUSE),
+    _without_event("resume_lanes", "a resume", "if resumed then", "if false then", PAUSE),
+    _without_event("divert_lanes", "a divert", WRITTEN, "", DIVERT),
+    _without_event("order_drain", "a drain", "if #result > 2 then", "if false then", DRAIN),
+    _without_event(
+        "restore_lane",
+        "a restore",
+        "return write_event(events, head, {[lane.name] = {backlog = order.restored or 0}},\n"
+        "    {[lane.name] = {backlog = 0, waiting = waiting}})",
+        "return ''",
+        AT_ONCE,
+    ),
+    _without_event(
+        "lib/expiry",
+        "the end of a pause",
+        "  write_event(events, cjson.encode(head)",
+        "  type(head",
+        PAUSE,
+    ),
+    Bug(
+        "the parked part of a lane is not restored",
+        "lua/lib/lane.lua",
+        "local left = join(lane.parked, lane.list, limit)",
+        "local left = 0",
+        (PARKED,),
+    ),
+    Bug(
+        "two parts of a lane are joined in the wrong order",
+        "lua/lib/lane.lua",
+        "redis.call('LMOVE', front, back, 'RIGHT', 'LEFT')",
+        "redis.call('LMOVE', front, back, 'LEFT', 'LEFT')",
+        (PARKED,),
+    ),
+    Bug(
+        "a second pause forgets that the lane is parked",
+        "lua/pause_lanes.lua",
+        "parked = old.parked",
+        "parked = nil",
+        (PARKED,),
+    ),
+    Bug(
+        "arrivals of a parked lane are within the reach of stock workers",
+        "lua/lib/arrival.lua",
+        "elseif is_parked(pauses, lane.name) then",
+        "elseif false then",
+        (PARKED,),
+    ),
+    Bug(
+        "a lane whose pause is over goes on being parked",
+        "lua/lib/controls.lua",
+        "return text and pause_in_force(text, now_ms()) and decode(text)",
+        "return text and decode(text)",
+        (PARKED,),
+    ),
+    Bug(
+        "a pause needs memory",
+        "lua/pause_lanes.lua",
+        "#!lua flags=allow-oom",
+        "#!lua",
+        (MEMORY,),
+    ),
+    Bug(
+        "a scan needs memory",
+        "lua/scan_lane.lua",
+        "#!lua flags=allow-oom",
+        "#!lua",
+        (MEMORY,),
+    ),
+    Bug(
+        "an order for several lanes is carried out by half",
+        "lua/divert_lanes.lua",
+        "local unreadable = unreadable_lane(diverts, lanes)",
+        "local unreadable = nil",
+        (DIVERT,),
+    ),
+    Bug(
+        "what was undone is undone again",
+        "rq/undoing.py",
+        " and event.id not in undone",
+        "",
+        (UNDO,),
+    ),
+    Bug(
+        "undo ends all diverts of a lane",
+        "rq/undoing.py",
+        "only=event.order",
+        'only=""',
+        (UNDO,),
+    ),
+    Bug(
+        "a push by our producer overtakes those of others before it",
+        "lua/lib/arrival.lua",
+        "    if not redis.call('LMOVE', lane.list, target, 'LEFT', 'RIGHT') then break end\n"
+        "  end\n"
+        "  redis.call('RPUSH', redis.call('EXISTS', lane.list) == 1 and lane.list or target, id)",
+        "  end\n  redis.call('RPUSH', target, id)",
+        (DIVERT,),
+    ),
+)

@@ -1,0 +1,174 @@
+"""What the scripts of jobs return, as they return it: one function for each outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from unittest import mock
+
+from rq import RateLimit
+
+from shedder import controls
+from shedder.backlog import divert_lanes, free_slot
+from shedder.controls import fold_lane, park_lane
+from shedder.rates import Rate
+from shedder.records import Cause
+from shedder.rq import claims, upkeep
+from shedder.rq.arrivals import enqueue_job
+from shedder.rq.claims import HeldClaim, check_diverts, claim_job, start_job
+from shedder.rq.running import list_claims
+from shedder.selection import Selection
+from shedder.store import Command
+from tests.features.scene import Scene
+
+WHO = Cause("ana@desk", "r")
+FAST = Rate(1e9)
+SLOW = Rate(1, 86400.0)
+MAIL = Selection.parse(functions=["app.mail.*"])
+
+
+def raw(scene: Scene, command: Command[Any]) -> Any:
+    """What the script returns, as text and numbers."""
+    return plain(scene.shedder.store.run(replace(command, parse=lambda reply: reply)))
+
+
+def plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [plain(each) for each in value]
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+# claims
+
+
+def claimed(scene: Scene) -> list[Any]:
+    scene.fill("mail", "a")
+    reply: list[Any] = raw(scene, claim_job(scene.keys, ["mail.high", "mail"], worker="w"))
+    assert [2, "a", 0, ""] == [reply[1], reply[3], reply[4], reply[6]]
+    assert "queued" == dict(zip(reply[5][::2], reply[5][1::2], strict=True))["status"]
+    return reply
+
+
+def claimed_undecided(scene: Scene) -> list[Any]:
+    scene.shedder.divert("mail", selection=MAIL, reason="r")
+    scene.fill("mail", "a", how="stock")
+    reply: list[Any] = raw(scene, claim_job(scene.keys, ["mail"], worker="w"))
+    assert 1 == reply[4]
+    return reply
+
+
+def empty(scene: Scene) -> list[Any]:
+    assert ["empty", 0, 1] == raw(scene, claim_job(scene.keys, ["mail"], worker="w"))
+    raw(scene, upkeep.sample_lanes(scene.keys, ["mail"]))
+    scene.fill("mail", "a")
+    scene.shedder.divert("mail", reason="r")
+    scene.shedder.drain("mail", rate=Rate(1.0), reason="r")
+    reply: list[Any] = raw(scene, claim_job(scene.keys, ["mail"], worker="w"))
+    assert (True, 0) == (0 < reply[1] <= 1000, reply[2])
+    return reply
+
+
+def again(scene: Scene) -> list[Any]:
+    scene.fill("mail", "a", "b")
+    scene.hands.expire("a")
+    with mock.patch.object(claims, "JOBS_PER_CLAIM", 1):
+        reply: list[Any] = raw(scene, claim_job(scene.keys, ["mail"], worker="w"))
+    return reply
+
+
+def suspended(scene: Scene) -> list[Any]:
+    scene.fill("mail", "a")
+    scene.redis.set(scene.keys.engine.suspended, 1)
+    reply: list[Any] = raw(scene, claim_job(scene.keys, ["mail"], worker="w"))
+    return reply
+
+
+def gate(
+    scene: Scene, before: Callable[[Scene, bytes], object], *, starts: bool = True
+) -> list[str]:
+    scene.fill("mail", "a")
+    token = scene.take("mail")
+    before(scene, token)
+    held = HeldClaim(token, "a", "mail")
+    name, meta, at = "app.mail.send", {"tenant": "acme"}, "2026-01-01T00:00:00.000000Z"
+    start = start_job(scene.keys, held, timestamp=at, function=name, meta=meta)
+    check = check_diverts(scene.keys, held, function=name, meta=meta)
+    reply: list[str] = raw(scene, start if starts else check)
+    return reply
+
+
+def diverted_at_the_gate(scene: Scene) -> list[str]:
+    reply = gate(scene, lambda it, _: it.shedder.divert("mail", selection=MAIL, reason="r"))
+    assert reply[1] == scene.shedder.status("mail.normal").lanes[0].diverts[0].order
+    return reply
+
+
+def dropped_at_the_gate(scene: Scene) -> list[str]:
+    reply = gate(scene, lambda it, _: it.hands.cancel("a"))
+    assert ["dropped", "canceled"] == reply
+    return reply
+
+
+def held_claims(scene: Scene) -> list[Any]:
+    scene.fill("mail", "a", "b")
+    first, second = scene.take("mail"), scene.take("mail")
+    scene.hands.start(second)
+    reply: list[Any] = raw(scene, list_claims(scene.keys))
+    assert [["claimed", "tester", "mail", "a"], ["starting", "tester", "mail", "b"]] == [
+        reply[0:4], reply[8:12],
+    ]  # fmt: skip
+    assert plain(first) == reply[7]
+    return reply
+
+
+# lanes
+
+
+def parked(scene: Scene, at_a_time: int) -> list[int]:
+    scene.fill("mail", "a")
+    scene.shedder.pause("mail", reason="r")
+    raw(scene, park_lane(scene.keys, "mail"))
+    scene.fill("mail", "b", "c", how="stock")
+    with mock.patch.object(controls, "IDS_PER_STEP", at_a_time):
+        reply: list[int] = raw(scene, park_lane(scene.keys, "mail"))
+    assert [1 + min(at_a_time, 2)] == reply[1:]
+    return reply
+
+
+def folded(scene: Scene) -> int:
+    parked(scene, 9)
+    scene.redis.hdel(scene.keys.pauses, "mail")
+    scene.fill("mail", "d", "e", "f", how="stock")
+    with mock.patch.object(controls, "IDS_PER_STEP", 1):
+        reply: int = raw(scene, fold_lane(scene.keys, "mail"))
+    return reply
+
+
+def enqueued(scene: Scene, *, unique: bool) -> int:
+    job = scene.ours("mail").create_job("app.mail.send", job_id="a")
+    job.enqueued_at = datetime.now(UTC)
+    if unique:
+        scene.fill("mail", "a")
+    command = enqueue_job(scene.keys, "mail", job, at_front=False, unique=unique)
+    reply: int = raw(scene, command)
+    return reply
+
+
+def freed(scene: Scene, *, holds: bool) -> int:
+    if holds:
+        scene.stock("mail").enqueue("app.f", job_id="a", rate_limit=RateLimit("k", 1))
+        raw(scene, divert_lanes(scene.keys, scene.lanes("mail"), Selection(), WHO, order="o"))
+    reply: int = raw(scene, free_slot(scene.keys, "a", "k"))
+    return reply
+
+
+def starts_forgotten(scene: Scene) -> int:
+    scene.fill("mail", "a")
+    token = scene.take("mail")
+    scene.hands.start(token)
+    assert 0 == raw(scene, upkeep.forget_starts(scene.keys))
+    scene.redis.hset(scene.keys.starting, token, 0)
+    scene.hands.finish("a")
+    return int(raw(scene, upkeep.forget_starts(scene.keys)))

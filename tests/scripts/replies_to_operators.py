@@ -1,0 +1,214 @@
+"""What the scripts of operators return, as they return it: one function for each outcome."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest import mock
+
+from shedder import backlog
+from shedder.backlog import divert_lanes, preview_lane, restore_lane, scan_lane
+from shedder.controls import pause_lanes, resume_lanes
+from shedder.drain import order_drain, release_backlog
+from shedder.rates import Rate
+from shedder.selection import Selection
+from shedder.store import Command
+from tests.features.scene import Scene
+from tests.scripts.replies import FAST, MAIL, WHO, parked, raw
+
+
+def changed(scene: Scene, command: Command[Any], verb: str) -> list[Any]:
+    """The reply to a command whose event is the last of the journal."""
+    reply: list[Any] = raw(scene, command)
+    event = scene.shedder.events()[-1]
+    assert (event.id, verb) == (reply[0], event.verb)
+    assert abs(event.at.timestamp() * 1000 - reply[1]) < 1000
+    return reply[2:]
+
+
+def paused(scene: Scene) -> list[Any]:
+    scene.fill("mail", "a")
+    lanes = scene.lanes("mail.normal", "mail.low")
+    scene.shedder.pause("mail.low", reason="before")
+    rest = changed(scene, pause_lanes(scene.keys, lanes, WHO, operation="o"), "pause")
+    assert ["", 1, 0] == [rest[0], rest[1], rest[3]]
+    assert '"why":"before"' in rest[2]
+    return rest
+
+
+def resumed(scene: Scene) -> list[Any]:
+    parked(scene, 9)
+    scene.redis.rpush("rq:queue:mail", "d")
+    lanes = scene.lanes("reports.low", "mail.normal")
+    rest = changed(scene, resume_lanes(scene.keys, lanes, WHO, operation="o"), "resume")
+    assert (["", 0, 0], [4, 3]) == (rest[:3], rest[4:])
+    assert '"parked":true' in rest[3]
+    return rest
+
+
+def not_resumed(scene: Scene) -> list[Any]:
+    lanes = scene.lanes("mail.normal")
+    reply: list[Any] = raw(scene, resume_lanes(scene.keys, lanes, WHO, operation="o"))
+    assert ["", "", 0, 0] == [reply[0], *reply[2:]]
+    return reply
+
+
+def diverted(scene: Scene) -> list[Any]:
+    scene.fill("mail", "a", "b")
+    lanes = scene.lanes("mail.normal")
+    command = divert_lanes(scene.keys, lanes, Selection(), WHO, order="whole")
+    assert ["whole", 2, 0] == changed(scene, command, "divert")
+    scene.fill("mail.low", "c")
+    command = divert_lanes(scene.keys, scene.lanes("mail.low"), MAIL, WHO, order="some")
+    rest = changed(scene, command, "divert")
+    assert ["some", 0, 1] == rest
+    return rest
+
+
+def drained(scene: Scene) -> list[Any]:
+    diverted(scene)
+    lanes = scene.lanes("mail.normal")
+    changed(scene, order_drain(scene.keys, lanes, Rate(2000.0), WHO, operation="1"), "drain")
+    command = order_drain(scene.keys, lanes, None, WHO, operation="2")
+    rest = changed(scene, command, "drain stopped")
+    assert ["mail", "whole", 2, "2"] == rest
+    return rest
+
+
+def not_drained(scene: Scene) -> list[Any]:
+    reply: list[Any] = raw(scene, order_drain(scene.keys, scene.lanes("mail"), FAST, WHO,
+                                              operation="1"))  # fmt: skip
+    assert ("", 2) == (reply[0], len(reply))
+    return reply
+
+
+# backlogs, in steps
+
+
+def scanned(scene: Scene, steps: int, **judged: bool) -> list[Any]:
+    scene.fill("mail", "a")
+    scene.fill("mail", "b", how="stock")
+    raw(scene, divert_lanes(scene.keys, scene.lanes("mail.normal"), MAIL, WHO, order="o"))
+    reply: list[Any] = []
+    for step in range(steps):
+        said = tuple(judged.items()) if step else ()
+        command = scan_lane(scene.keys, "mail", "o", WHO, operation="s", step=step, judged=said)
+        reply = raw(scene, command)
+    return reply
+
+
+def scan_more(scene: Scene) -> list[Any]:
+    reply = scanned(scene, 1)
+    assert (["more", 1, 1, "b"], 6) == (reply[:4], len(reply))
+    return reply
+
+
+def scan_done(scene: Scene) -> list[Any]:
+    reply = scanned(scene, 2, b=True)
+    assert ["done", 1, 1] == reply
+    return reply
+
+
+def scan_ended(scene: Scene) -> list[Any]:
+    command = scan_lane(scene.keys, "mail", "o", WHO, operation="s", step=0)
+    reply: list[Any] = raw(scene, command)
+    return reply
+
+
+def restored(scene: Scene, steps: int, *, folds: bool = False) -> list[Any]:
+    scene.fill("mail", "a")
+    scene.fill("mail", "b", function="app.report.build")
+    scene.fill("mail", "c")
+    order = scene.shedder.divert("mail.normal", selection=MAIL, reason="r").lanes[0].order
+    if folds:
+        scene.redis.rename("rq:queue:mail", scene.keys.kept("mail"))
+    reply: list[Any] = []
+    with mock.patch.object(backlog, "JOBS_PER_STEP", 2):
+        for step in range(steps):
+            command = restore_lane(scene.keys, "mail", order, WHO, operation="x", step=step)
+            reply = raw(scene, command)
+    return reply
+
+
+def restore_done(scene: Scene) -> list[Any]:
+    reply = restored(scene, 2)
+    event = scene.shedder.events()[-1]
+    assert ("restore", ["done", event.id, 1, 0]) == (event.verb, reply)
+    return reply
+
+
+def restore_more(scene: Scene) -> list[Any]:
+    reply = restored(scene, 1)
+    assert ["more", "", 1, 1] == reply
+    return reply
+
+
+def released(scene: Scene, rate: Rate, cap: int) -> list[Any]:
+    scene.fill("mail", "a", "b", "c")
+    order = scene.shedder.divert("mail.normal", reason="r").lanes[0].order
+    scene.shedder.drain("mail.normal", rate=rate, reason="r")
+    reply: list[Any] = raw(scene, release_backlog(scene.keys, "mail", order, cap=cap))
+    return reply
+
+
+def release_paused(scene: Scene) -> list[Any]:
+    scene.shedder.pause("mail", reason="r")
+    reply = released(scene, FAST, 2)
+    assert ["waiting", 0, 0, 3] == reply
+    return reply
+
+
+def previewed(scene: Scene) -> list[Any]:
+    scene.fill("mail", "a", "b")
+    scene.fill("mail", "c", how="stock")
+    scene.fill("mail", "d", function="app.report.build")
+    since = scene.job("a").enqueued_at
+    assert since is not None
+    reply: list[Any] = raw(scene, preview_lane(scene.keys, "rq:queue:mail", MAIL, first=0))
+    assert [4, 2, int(since.timestamp() * 1000), ["app.mail.send", 2]] == reply[:4]
+    assert ("c", 4) == (reply[4][0], len(reply[4]))
+    return reply
+
+
+# settings and windows
+
+
+def set_by(scene: Scene, *said: str | int) -> list[Any]:
+    """The reply to a change of settings: name, JSON and duration for each."""
+    keys = ("rq:shedder:x", "rq:shedder:x-version", scene.keys.events, scene.keys.operation("o"))
+    head = '{"v":1,"verb":"flag degrade","by":"ana","why":"r","lanes":[]}'
+    scene.redis.delete(scene.keys.operation("o"))
+    reply: list[Any] = raw(scene, Command("change_settings", keys, ("s", head, "c", *said), list))
+    return reply
+
+
+def setting_replaced(scene: Scene) -> list[Any]:
+    assert [""] == set_by(scene, "a", '{"n":1}', 0)[2:]
+    reply = set_by(scene, "a", '{"n":2}', 1000, "b", "", 0)
+    assert (scene.shedder.events()[-1].id, "") == (reply[0], reply[3])
+    assert '"n":1' in reply[2]
+    return reply
+
+
+def setting_not_there(scene: Scene) -> list[Any]:
+    reply = set_by(scene, "a", "", 0)
+    assert ["", ""] == [reply[0], *reply[2:]]
+    return reply
+
+
+def declared(scene: Scene) -> int:
+    assert 1 == raw(scene, Command("declare_settings", ("d",), ("a", "{}"), int))
+    return int(raw(scene, Command("declare_settings", ("d",), ("a", "{}", "b", "{}"), int)))
+
+
+def hit(scene: Scene, times: int) -> int:
+    """The reply to the last of so many hits on a window that lets one through."""
+    keys = ("rq:shedder:w", "rq:shedder:w-longest", scene.keys.limit_hits)
+    command = Command("hit_window", keys, (1, 10_000_000, 1, "partner", 100), int)
+    return [int(raw(scene, command)) for _ in range(times)][-1]
+
+
+def window(scene: Scene) -> list[Any]:
+    hit(scene, 1)
+    reply: list[Any] = raw(scene, Command("read_window", ("rq:shedder:w",), (1, 10_000_000), list))
+    assert 9_000_000 < reply[1] <= 10_000_000
+    return reply

@@ -1,0 +1,164 @@
+"""Does every script return all that its header says, at least once?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from shedder.backlog import free_slot
+from shedder.controls import fold_lane, park_lane
+from shedder.rq.arrivals import push_job
+from shedder.rq.claims import release_claim, renew_claim
+from shedder.rq.upkeep import sample_lanes
+from shedder.scripts import script_names
+from tests.features.scene import Scene
+from tests.scripts import replies
+from tests.scripts import replies_to_operators as orders
+from tests.scripts.replies import FAST, SLOW, raw
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+Outcome = tuple[str, Callable[[Scene], Any], Any]
+
+OUTCOMES: dict[str, list[Outcome]] = {
+    "claim_job": [
+        ("'claimed'", replies.claimed, "claimed"),
+        ("1 when a divert could not be decided here", replies.claimed_undecided, "claimed"),
+        ("'empty'", replies.empty, "empty"),
+        ("'again'", replies.again, "again"),
+        ("'suspended'", replies.suspended, "suspended"),
+    ],
+    "start_job": [
+        ("'started'", lambda it: replies.gate(it, lambda *_: None), "started"),
+        ("'kept'", lambda it: replies.gate(it, lambda *_: None, starts=False), "kept"),
+        ("'lost'", lambda it: replies.gate(it, lambda it, at: it.hands.release(at)), "lost"),
+        ("'paused'", lambda it: replies.gate(
+            it, lambda it, _: it.shedder.pause("mail", reason="r")), "paused"),
+        ("'diverted'", replies.diverted_at_the_gate, "diverted"),
+        ("'dropped'", replies.dropped_at_the_gate, "dropped"),
+    ],
+    "release_claim": [
+        ("1 when", lambda it: ours(it, release_claim), 1),
+        ("else 0", lambda it: raw(it, release_claim(it.keys, b"nobody's")), 0),
+    ],
+    "renew_claim": [
+        ("1 when", lambda it: ours(it, renew_claim), 1),
+        ("else 0", lambda it: raw(it, renew_claim(it.keys, b"nobody's")), 0),
+    ],
+    "list_claims": [
+        ("'claimed'", replies.held_claims, "claimed"),
+        ("'starting'", lambda it: replies.held_claims(it)[8], "starting"),
+    ],
+    "forget_starts": [("starts forgotten", replies.starts_forgotten, 1)],
+    "enqueue_job": [
+        ("1 saved and pushed", lambda it: replies.enqueued(it, unique=False), 1),
+        ("0 refused", lambda it: replies.enqueued(it, unique=True), 0),
+    ],
+    "push_job": [("1", lambda it: raw(it, push_job(it.keys, "mail", "a", at_front=False)), 1)],
+    "park_lane": [
+        ("1 when the lane is parked", lambda it: replies.parked(it, 9), 1),
+        ("else 0", lambda it: replies.parked(it, 1), 0),
+        ("not paused", lambda it: raw(it, park_lane(it.keys, "mail")), 1),
+    ],
+    "fold_lane": [
+        ("ids that are still to be moved", replies.folded, 2),
+        ("ids", lambda it: raw(it, fold_lane(it.keys, "mail")), 0),
+    ],
+    "pause_lanes": [("{event", orders.paused, "")],
+    "resume_lanes": [
+        ("{event", orders.resumed, ""),
+        ("or '' when none was paused", orders.not_resumed, ""),
+    ],
+    "divert_lanes": [("{event", orders.diverted, "some")],
+    "order_drain": [
+        ("{event", orders.drained, "mail"),
+        ("or '' when there is no backlog", orders.not_drained, ""),
+    ],
+    "scan_lane": [
+        ("'more'", orders.scan_more, "more"),
+        ("'done'", orders.scan_done, "done"),
+        ("'ended'", orders.scan_ended, "ended"),
+    ],
+    "restore_lane": [
+        ("'more'", orders.restore_more, "more"),
+        ("'done'", orders.restore_done, "done"),
+        ("'fold'", lambda it: orders.restored(it, 1, folds=True), "fold"),
+        ("'ended'", lambda it: orders.restored(it, 3), "ended"),
+    ],
+    "release_backlog": [
+        ("'draining'", lambda it: orders.released(it, FAST, 2), "draining"),
+        ("'waiting'", lambda it: orders.released(it, SLOW, 2), "waiting"),
+        ("until the lane is resumed", orders.release_paused, "waiting"),
+        ("'ended'", lambda it: orders.released(it, FAST, 9), "ended"),
+    ],
+    "preview_lane": [("{jobs looked at", orders.previewed, 4)],
+    "free_slot": [
+        ("1 when", lambda it: replies.freed(it, holds=True), 1),
+        ("else 0", lambda it: raw(it, free_slot(it.keys, "a", "k")), 0),
+    ],
+    "sample_lanes": [
+        ("1 when", lambda it: raw(it, sample_lanes(it.keys, ["mail"])), 1),
+        ("else 0", lambda it: [raw(it, sample_lanes(it.keys, ["mail"])) for _ in "12"][1], 0),
+    ],
+    "change_settings": [
+        ("{event", lambda it: orders.setting_replaced(it)[3], ""),
+        ("or '' when there was nothing to end", orders.setting_not_there, ""),
+    ],
+    "declare_settings": [("how many were not known before", orders.declared, 1)],
+    "hit_window": [
+        ("1 when", lambda it: orders.hit(it, 1), 1),
+        ("0 when", lambda it: orders.hit(it, 2), 0),
+    ],
+    "read_window": [("{hits that count", orders.window, 1)],
+}  # fmt: skip
+
+CASES = [(name, *outcome) for name, outcomes in OUTCOMES.items() for outcome in outcomes]
+
+
+@pytest.fixture
+def scene(redis: Redis) -> Scene:
+    """Queues, an operator and workers on the shared server."""
+    return Scene(redis)
+
+
+def ours(scene: Scene, command: Callable[..., Any]) -> int:
+    scene.fill("mail", "a")
+    return int(raw(scene, command(scene.keys, scene.take("mail"))))
+
+
+def returns_of(name: str) -> str:
+    """What the header of a script says that it returns."""
+    source = files("shedder").joinpath("lua").joinpath(f"{name}.lua").read_text(encoding="utf-8")
+    lines = source.splitlines()
+    first = lines.index("-- RETURNS") + 1
+    last = next(at for at in range(first, len(lines)) if not lines[at].startswith("--   "))
+    return "\n".join(lines[first:last])
+
+
+@pytest.mark.parametrize(
+    ("name", "says", "outcome", "expected"), CASES, ids=[f"{case[0]}: {case[1]}" for case in CASES]
+)
+def test_a_script_returns_what_its_header_says(
+    scene: Scene, name: str, says: str, outcome: Callable[[Scene], Any], expected: Any
+) -> None:
+    """Each outcome that is written down can be reached, and looks as it is written."""
+    assert says in returns_of(name)
+    reply = outcome(scene)
+    assert expected == (reply[0] if isinstance(reply, list) else reply)
+
+
+def test_every_script_is_here() -> None:
+    """A new script brings its outcomes."""
+    assert set(script_names()) == set(OUTCOMES)
+
+
+@pytest.mark.parametrize("name", script_names())
+def test_every_state_that_a_header_names_is_here(name: str) -> None:
+    """So does a new state."""
+    words = set(re.findall(r"'\w+'", returns_of(name)))
+    assert words - {"'check'"} <= {says for says, _, _ in OUTCOMES[name]}
