@@ -62,7 +62,7 @@ class Claimers:
             path.unlink()
 
     def moments(self) -> list[float]:
-        """When jobs were claimed, in monotonic seconds, in order."""
+        """When jobs were claimed, in seconds of the server's clock, in order."""
         found: list[float] = []
         for path in self._paths:
             data = path.read_bytes()
@@ -91,11 +91,13 @@ def _claim(client: redis.Redis, lane: str, path: Path, at_once: int) -> None:
     with path.open("wb", buffering=0) as file:
         while True:
             answers = _next(client, claim, held, at_once)
-            claimed = [each for each in answers if isinstance(each, Claimed)]
-            file.write(_MOMENT.pack(time.monotonic()) * len(claimed))
-            held = [HeldClaim(each.token, each.job_id, each.lane) for each in claimed]
-            last = answers[-1]
-            if not isinstance(last, Claimed) and not last.is_again and not claimed:
+            held = []
+            for answer, at in answers:
+                if isinstance(answer, Claimed):
+                    file.write(_MOMENT.pack(at))
+                    held.append(HeldClaim(answer.token, answer.job_id, answer.lane))
+            last = answers[-1][0]
+            if not isinstance(last, Claimed) and not last.is_again and not held:
                 _wait(client, bell, last)
 
 
@@ -108,14 +110,22 @@ def _wait(client: redis.Redis, bell: tuple[str, ...], nothing: NothingClaimed) -
 
 def _next(
     client: redis.Redis, claim: Command[Any], held: list[HeldClaim], at_once: int
-) -> list[Claimed | NothingClaimed]:
-    """Let the jobs in hand through the gate and claim the next ones, in one round trip."""
+) -> list[tuple[Claimed | NothingClaimed, float]]:
+    """Let the jobs in hand through the gate and claim the next ones, in one round trip.
+
+    Each claim with its time by the server's clock, in seconds.
+    """
     pipeline = client.pipeline(transaction=False)
     for each in held:
         _put(pipeline, start_job(rq_keys(), each, timestamp="now", function="", meta={}))
     for _ in range(at_once):
         _put(pipeline, claim)
-    return [claim.parse(reply) for reply in pipeline.execute()[-at_once:]]
+        pipeline.time()
+    replies = pipeline.execute()[len(held) :]
+    return [
+        (claim.parse(reply), seconds + microseconds / 1e6)
+        for reply, (seconds, microseconds) in zip(replies[::2], replies[1::2], strict=True)
+    ]
 
 
 def _put(pipeline: Any, command: Command[Any]) -> None:

@@ -103,5 +103,5 @@ def _plain(number: float) -> str:
 
 
 def burst_of(rate: Rate) -> float:
-    """How many jobs may start at once under `rate`: one, or what it allows in a tenth of a second."""
+    """How many jobs may start at once under `rate`: what it allows in 0.1 s, but one at least."""
     return max(1.0, rate.per_second * BURST_SECONDS)

@@ -24,7 +24,7 @@ class Cause:
     """Who changes something, and for which reason.
 
     Attributes:
-        by: The person or program, such as `ana@host`.
+        by: The person or program, such as `oncall@host`.
         why: The reason, in their words.
     """
 

@@ -162,8 +162,9 @@ def way_back(store: Store, settings: str, event: Event) -> tuple[Change, ...]:
     found = {name: text for name, text in zip(event.after, records, strict=True) if text}
     standing = settings_from({name.encode(): text for name, text in found.items()}, now_ms)
     for name, after in event.after.items():
-        since = ms_from_time(standing[name].since) if name in standing else None
-        if since != after.get("since"):
+        # as a whole: two changes of one millisecond have the same time
+        stands = json.loads(found[name]) if name in standing else None
+        if stands != (after if "since" in after else None):
             raise CannotUndo(
                 event.id,
                 reason=f"{name} was changed, or has ended, since",

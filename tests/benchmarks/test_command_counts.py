@@ -80,7 +80,7 @@ def test_a_divert_of_a_whole_queue_costs_the_same_at_every_length(
     _know_the_scripts(redis, shedder)
     fill(redis, Load(jobs))
 
-    assert (3, 2 + LANES, 74) == price.of(lambda: shedder.divert(QUEUE, reason="test"))
+    assert (3, 2 + LANES, 87) == price.of(lambda: shedder.divert(QUEUE, reason="test"))
 
 
 @pytest.mark.parametrize("jobs", [1, 2000])
@@ -138,9 +138,7 @@ def test_a_job_costs_a_worker_fewer_round_trips_than_stock(redis: Redis, price: 
     assert 20.0 == _trips_of_a_job(redis, price, rq.SimpleWorker, rq.Queue)
 
 
-def test_a_drained_job_costs_a_worker_no_more(
-    redis: Redis, shedder: Shedder, price: Price
-) -> None:
+def test_a_drained_job_costs_a_worker_no_more(redis: Redis, shedder: Shedder, price: Price) -> None:
     """A job out of a backlog takes the round trips of any other."""
 
     def divert() -> None:
@@ -161,8 +159,8 @@ def test_an_idle_worker_asks_about_once_a_second(redis: Redis, price: Price) -> 
 
     trips, _, _ = price.of(idle)
     start_and_end, _, _ = price.of(lambda: run_burst(SimpleWorker([QUEUE], connection=redis)))
-    # a wait and a claim, and the four round trips of the upkeep, each in about 0.9 s
-    assert (trips - start_and_end) / 3 <= 7
+    # a wait and a claim, and the seven round trips of the upkeep, each in about 0.9 s
+    assert (trips - start_and_end) / 3 <= 10
 
 
 def _know_the_scripts(redis: Redis, shedder: Shedder) -> None:

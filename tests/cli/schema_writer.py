@@ -185,9 +185,7 @@ def _definitions(schema: Schema) -> dict[str, Schema]:
         for name in names:
             if name not in found:
                 is_selection = name == Selection.__name__
-                found[name] = (
-                    _closed(_SELECTION) if is_selection else _record(_kind(name))
-                )
+                found[name] = _closed(_SELECTION) if is_selection else _record(_kind(name))
                 waiting.append(found[name])
     return dict(sorted(found.items()))
 

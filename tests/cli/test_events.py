@@ -11,16 +11,16 @@ from tests.cli.programs import Terminal, environment
 
 def test_each_event_is_a_line_with_the_way_back(invoke, mail):
     """Time, verb, place, person, reason, numbers, and how to undo it."""
-    invoke("pause", "mail", "-r", "database at 99 %", "--by", "ana@ops")
-    invoke("divert", "mail.low", "-r", "only receipts", "--by", "ben@ops")
+    invoke("pause", "mail", "-r", "database at 99 %", "--by", "oncall@ops")
+    invoke("divert", "mail.low", "-r", "only receipts", "--by", "second@ops")
     lines = invoke("events").lines
     assert re.fullmatch(
-        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ  pause mail by ana@ops: database at 99 % "
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ  pause mail by oncall@ops: database at 99 % "
         r"\(8 jobs waiting\)  undo: shedder undo \d+-\d+",
         lines[0],
     )
     assert (
-        "divert mail.low by ben@ops: only receipts (5 jobs to the backlog, every job)" in lines[1]
+        "divert mail.low by second@ops: only receipts (5 jobs to the backlog, every job)" in lines[1]
     )
 
 

@@ -38,10 +38,10 @@ def test_the_receipt_says_what_is_off_and_how_to_get_it_back(invoke, app):
 
 def test_a_group_in_part(invoke, app):
     """A group and a percentage go together; a second order says what it replaces."""
-    invoke("flag", "degrade", "faces", "-r", "first", "--by", "ben@ops")
+    invoke("flag", "degrade", "faces", "-r", "first", "--by", "second@ops")
     done = invoke("flag", "degrade", "-g", "non-critical", "--percent", "50", "-r", "half")
     assert "faces and search.hints are degraded for 50 %." == done.lines[0]
-    assert re.search(r"takes the place of 100 % since .* by ben@ops: first", done.out)
+    assert re.search(r"takes the place of 100 % since .* by second@ops: first", done.out)
 
 
 def test_restoring_says_so_and_twice_is_no_error(invoke, app):
@@ -54,13 +54,15 @@ def test_restoring_says_so_and_twice_is_no_error(invoke, app):
 
 def test_the_list_and_the_status_say_who_did_it(invoke, app):
     """Degraded flags come first, with who and why; the status has them too."""
-    invoke("flag", "degrade", "faces", "-r", "database at 99 %", "--by", "ana@ops")
+    invoke("flag", "degrade", "faces", "-r", "database at 99 %", "--by", "oncall@ops")
     listed = invoke("flag", "list")
     assert listed.lines[1].startswith("faces")
-    assert "ana@ops: database at 99 %" in listed.lines[1]
+    assert "oncall@ops: database at 99 %" in listed.lines[1]
     assert "no suggestions while typing" in listed.out
-    assert re.search(r"feature faces degraded since .* by ana@ops: database", invoke("status").out)
-    assert "flag degrade faces by ana@ops" in invoke("events").out
+    assert re.search(
+        r"feature faces degraded since .* by oncall@ops: database", invoke("status").out
+    )
+    assert "flag degrade faces by oncall@ops" in invoke("events").out
 
 
 def test_undo_restores(invoke, app):

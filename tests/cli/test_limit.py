@@ -49,13 +49,15 @@ def test_a_cleared_limit_falls_back_to_the_code(invoke, app):
 
 def test_the_list_and_the_status_show_hits_and_who(invoke, app):
     """The rate in force, the default, what was let through and refused, and who did it."""
-    invoke("limit", "set", "search", "2/minute", "-r", "slow", "--by", "ana@ops")
+    invoke("limit", "set", "search", "2/minute", "-r", "slow", "--by", "oncall@ops")
     wait_until(lambda: app._watch.known.limits)
     for _ in range(5):
         app.limits.hit("search")
     listed = invoke("limit", "list")
-    assert re.search(r"search +- +2/minute +- +2 +3 +ana@ops: slow", listed.lines[1])
-    assert re.search(r"limit search 2/minute since .* by ana@ops: slow \[2", invoke("status").out)
+    assert re.search(r"search +- +2/minute +- +2 +3 +oncall@ops: slow", listed.lines[1])
+    assert re.search(
+        r"limit search 2/minute since .* by oncall@ops: slow \[2", invoke("status").out
+    )
 
 
 def test_a_test_counts_nothing(invoke, app):

@@ -17,7 +17,7 @@ UNDO = re.compile(r"undo +(shedder undo [0-9]+-[0-9]+)\n")
 
 def test_the_receipt_says_what_is_and_what_comes_next(invoke, mail):
     """First the fact with numbers, then the lanes, and last the way back."""
-    done = invoke("pause", "mail", "-r", "database at 99 %", "--by", "ana@ops")
+    done = invoke("pause", "mail", "-r", "database at 99 %", "--by", "oncall@ops")
     assert 0 == done.code
     assert "mail is paused: 8 jobs wait, none runs." == done.lines[0]
     assert ["lane      waiting", "mail            3", "mail.low        5"] == [
@@ -45,9 +45,9 @@ def test_a_pause_can_end_by_itself(invoke, mail):
 
 def test_a_second_pause_says_what_it_replaces(invoke, mail):
     """Nobody's reason is overwritten in silence."""
-    invoke("pause", "mail", "-r", "first", "--by", "ana@ops")
-    done = invoke("pause", "mail", "-r", "second", "--by", "ben@ops")
-    assert re.search(r"takes the place of the pause since .* by ana@ops: first", done.out)
+    invoke("pause", "mail", "-r", "first", "--by", "oncall@ops")
+    done = invoke("pause", "mail", "-r", "second", "--by", "second@ops")
+    assert re.search(r"takes the place of the pause since .* by oncall@ops: first", done.out)
 
 
 def test_stock_workers_are_named_with_what_that_means(invoke, mail, redis, background):
@@ -132,11 +132,11 @@ def test_a_queue_that_nobody_knows_is_paused_with_a_warning(invoke, mail):
 
 def test_resume_ends_the_pause_and_says_whose_it_was(invoke, mail):
     """The receipt tells what may start now, and what stood until now."""
-    invoke("pause", "mail", "-r", "database at 99 %", "--by", "ana@ops")
+    invoke("pause", "mail", "-r", "database at 99 %", "--by", "oncall@ops")
     done = invoke("resume", "mail", "-r", "it is fine")
     assert 0 == done.code
     assert "mail is resumed: 8 jobs wait and may start." == done.lines[0]
-    assert re.search(r"The pause stood since .* by ana@ops: database at 99 %", done.out)
+    assert re.search(r"The pause stood since .* by oncall@ops: database at 99 %", done.out)
     assert UNDO.search(done.out)
 
 

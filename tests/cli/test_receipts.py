@@ -166,8 +166,8 @@ def test_a_server_that_is_nearly_full_is_told():
 
 def test_lanes_that_a_queue_speaks_for_are_left_out():
     """Of a paused queue only lanes with jobs have a line; a lane with its own control has one."""
-    pause = Pause("mail", "ana", "why", SINCE)
-    own = Pause("mail.high", "ben", "other", SINCE)
+    pause = Pause("mail", "oncall", "why", SINCE)
+    own = Pause("mail.high", "second", "other", SINCE)
     lanes = (
         LaneStatus("mail.critical", "mail", "critical", pause=pause),
         LaneStatus("mail.high", "mail", "high", pause=own),

@@ -25,13 +25,13 @@ def test_each_lane_has_a_line(invoke, mail):
 
 def test_controls_tell_who_and_why(invoke, mail):
     """Each control has a line: where, since when, by whom, until when, why."""
-    invoke("pause", "mail", "-r", "database at 99 %", "--by", "ana@ops", "--for", "30m")
-    invoke("divert", "mail.low", "-r", "only receipts", "--by", "ben@ops")
+    invoke("pause", "mail", "-r", "database at 99 %", "--by", "oncall@ops", "--for", "30m")
+    invoke("divert", "mail.low", "-r", "only receipts", "--by", "second@ops")
     invoke("drain", "mail.low", "--rate", "2/second", "-r", "slowly", "--by", "eva@ops")
     out = invoke("status").out
-    assert re.search(r"mail paused since .* by ana@ops, until .*: database at 99 %", out)
+    assert re.search(r"mail paused since .* by oncall@ops, until .*: database at 99 %", out)
     assert re.search(
-        r"mail.low diverted since .* by ben@ops: only receipts \[every job; 5 jobs", out
+        r"mail.low diverted since .* by second@ops: only receipts \[every job; 5 jobs", out
     )
     assert re.search(r"drains at 2/second since .* by eva@ops: slowly \[0 released\]", out)
     assert re.search(r"mail.low +0 +5 .*paused, diverted, draining 2/second", out)

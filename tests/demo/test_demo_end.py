@@ -58,7 +58,7 @@ def test_sigkill_leaves_nothing_behind() -> None:
 
 def test_keep_leaves_the_server_up_until_ctrl_c() -> None:
     """With --keep the server and its workers can be played with, and Ctrl-C is the good end."""
-    with Demo("--jobs", "300", "--keep") as demo:
+    with Demo("--jobs", "1500", "--keep") as demo:
         demo.wait_for("shedder events --follow")
         found = re.search(r"export SHEDDER_REDIS_URL=(\S+)", demo.stdout)
         assert found

@@ -55,7 +55,7 @@ class Stage:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the page's commands find: no more than a shell of ana's on the host `ops`."""
+        """What the page's commands find: no more than a shell of oncall's on the host `ops`."""
         kept = {
             name: os.environ[name]
             for name in ("LANG", "PYTHONPATH", "TMPDIR")
@@ -65,7 +65,7 @@ class Stage:
             **kept,
             "PATH": f"{self._programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(self.folder),
-            "LOGNAME": "ana",
+            "LOGNAME": "oncall",
             "PYTHONWARNINGS": "ignore",
             "RQ_REDIS_URL": self.server.url,
         }

@@ -14,7 +14,7 @@ from tests.faults.report import Row, table
 from tests.faults.schedule import Fault, all_faults, chosen, play, rounds
 from tests.faults.stage import Outcome
 
-SHOWN = 5
+SHOWN = 12
 
 
 def main() -> int:

@@ -67,7 +67,9 @@ class AtOnce:
     def __call__(self, stage: Stage) -> None:
         """Play it."""
         with small_steps():
-            producers = [stage.start(partial(_produce, stage, lane, self.ways)) for lane in LANES[:2]]
+            producers = [
+                stage.start(partial(_produce, stage, lane, self.ways)) for lane in LANES[:2]
+            ]
             operators = [
                 stage.start(partial(_command, stage, choice, stage.dice.random()))
                 for choice in (self.first, self.second)

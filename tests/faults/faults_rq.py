@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from redis import Redis
 from rq import Queue as RQQueue
 from rq.job import Job
 from rq.rate_limit import RateLimitRegistry
@@ -26,6 +25,8 @@ from tests.faults.verbs import SOME, end_all_controls, fill_lanes
 from tests.workers import run_burst
 
 if TYPE_CHECKING:
+    from redis import Redis
+
     from tests.faults.stage import Stage
 
 LANES = ("mail", "mail.low", "reports")

@@ -49,7 +49,7 @@ class Pauses:
         operator: Pauses and resumes.
         queues: What the workers serve.
         marks: File for the jobs' marks.
-        is_busy: Whether jobs wait in the queues, or the workers wait for jobs.
+        is_busy: Whether jobs wait in the queues, or the workers wait for the first one.
         seed: Of the random instants.
         uncertain: Late starts that the receipt had named as uncertain.
     """
@@ -61,7 +61,7 @@ class Pauses:
     seed: int = 7
     uncertain: int = 0
     _number: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _trials: int = 0
     _chance: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
@@ -109,7 +109,8 @@ class Pauses:
         queue.enqueue(jobs.mark, self.marks, str(self._number), seconds, result_ttl=0)
 
     def _wait_for_a_random_instant(self) -> None:
-        if self.is_busy:
+        self._trials += 1
+        if self.is_busy or self._trials % 2 == 0:
             before = self.starts()
             wait_until(lambda: self.starts() > before, what="the first job")
         time.sleep(self._chance.uniform(0, LONGEST_WAIT_SECONDS))

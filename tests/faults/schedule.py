@@ -16,7 +16,17 @@ from shedder.embedded import EmbeddedServer
 from tests.faults.accounting import Wrong
 from tests.faults.stage import Outcome, Stage
 
-FAMILIES = ("workers", "operators", "server", "network", "memory", "records", "pairs", "rq")
+FAMILIES = (
+    "workers",
+    "operators",
+    "server",
+    "network",
+    "memory",
+    "records",
+    "pairs",
+    "rq",
+    "hostile",
+)
 
 
 @dataclass(frozen=True, slots=True)

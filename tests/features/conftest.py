@@ -22,7 +22,7 @@ def connect() -> Iterator[Callable[..., Shedder]]:
     with ExitStack() as opened:
 
         def make(client: Redis) -> Shedder:
-            shedder = Shedder(client, by="ana@ops")
+            shedder = Shedder(client, by="oncall@ops")
             opened.callback(shedder.close)
             return shedder
 

@@ -29,7 +29,7 @@ class Scene:
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
-        self.shedder = Shedder(redis, by="ana@desk")
+        self.shedder = Shedder(redis, by="oncall@desk")
         self.keys = self.shedder.keys
         self.hands = Hands(redis, self.keys)
         self._stock: list[rq.Worker] = []

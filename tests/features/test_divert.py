@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MAIL = Selection.parse(functions=["app.mail.*"])
 ACME = Selection.parse(meta=["tenant=acme"])
 OLD = Selection.parse(older_than="1h")
-CAUSE = Cause("ana@desk", "r")
+CAUSE = Cause("oncall@desk", "r")
 
 
 @pytest.fixture

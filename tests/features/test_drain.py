@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 FAST = Rate(1e9)
 MAIL = Selection.parse(functions=["app.mail.*"])
-CAUSE = Cause("ana@desk", "r")
+CAUSE = Cause("oncall@desk", "r")
 
 
 @pytest.fixture
@@ -144,6 +144,23 @@ def test_a_stopped_drain_starts_nothing_more(scene: Scene) -> None:
     scene.shedder.drain("mail.normal", rate=Rate(1, 86400.0), reason="r")
     assert [] == scene.run_all("mail")
     assert ["divert", "drain", "drain stopped", "drain"] == scene.verbs()
+
+
+def test_the_event_of_a_drain_tells_of_all_diverts_of_a_lane(scene: Scene) -> None:
+    """Two backlogs of one lane are counted together, the faster one is the rate before."""
+    mail = Selection.parse(functions=["app.mail.*"])
+    scene.fill("mail", "a", "b")
+    scene.fill("mail", "c", function="app.report.build")
+    scene.shedder.divert("mail.normal", selection=mail, reason="r")
+    scene.shedder.drain("mail.normal", rate=Rate(1, 86400.0), reason="r")
+    scene.shedder.divert("mail.normal", reason="r")
+    receipt = scene.shedder.drain("mail.normal", rate=Rate(2.0), reason="r")
+    assert [2, 1] == [lane.backlog for lane in receipt.lanes]
+    event = scene.shedder.event(receipt.event)
+    assert (3, pytest.approx(1 / 86400.0)) == (
+        event.before["mail"]["backlog"],
+        event.before["mail"]["rate"],
+    )
 
 
 def test_a_drain_of_nothing_is_no_event(scene: Scene) -> None:

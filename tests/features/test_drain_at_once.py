@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FAST = Rate(1e9)
 MAIL = Selection.parse(functions=["app.mail.*"])
-CAUSE = Cause("ana@desk", "r")
+CAUSE = Cause("oncall@desk", "r")
 
 
 @pytest.fixture

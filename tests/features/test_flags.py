@@ -64,10 +64,10 @@ def test_a_percentage_must_be_one(operator, redis, percent):
 
 def test_who_comes_later_is_told_what_was_replaced(redis, operator):
     """Nobody's setting is overwritten in silence."""
-    other = Shedder(redis, by="ben@ops")
+    other = Shedder(redis, by="second@ops")
     operator.degrade_flag("hints", percent=20, reason="first", force=True)
     (replaced,) = other.degrade_flag("hints", percent=40, reason="second", force=True).replaced
-    assert ("ana@ops", "first", {"percent": 20}) == (replaced.by, replaced.why, replaced.body)
+    assert ("oncall@ops", "first", {"percent": 20}) == (replaced.by, replaced.why, replaced.body)
 
 
 def test_undo_sets_what_stood_before(operator):
@@ -85,7 +85,7 @@ def test_undo_sets_what_stood_before(operator):
 
 def test_a_replayed_call_is_no_second_change(operator):
     """A reply that was lost and asked for again gives the first result and one event."""
-    cause = Cause("ana@ops", "test")
+    cause = Cause("oncall@ops", "test")
     one, two = (
         degrade_flags(
             operator.store, operator.keys, ["hints"], cause, operation="same", is_forced=True
@@ -126,7 +126,7 @@ def test_status_says_what_is_degraded_and_by_whom(app, operator):
     declared(app)
     operator.degrade_flag("hints", reason="database at 99 %")
     (flag,) = operator.status().flags
-    assert ("hints", "ana@ops", "database at 99 %") == (
+    assert ("hints", "oncall@ops", "database at 99 %") == (
         flag.name,
         flag.setting.by,
         flag.setting.why,

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from redis import Redis
 
 KEYS = rq_keys()
-CAUSE = Cause(by="ana@host", why="db at 99 %")
-HEAD = {"v": 1, "verb": "pause", "by": "ana", "why": "db", "lanes": ["mail"]}
+CAUSE = Cause(by="oncall@host", why="db at 99 %")
+HEAD = {"v": 1, "verb": "pause", "by": "oncall", "why": "db", "lanes": ["mail"]}
 
 
 def pause(redis: Redis, name: str, operation: str = "op", **options: Any) -> str:
@@ -55,7 +55,7 @@ def test_an_event_says_who_what_why_and_what_stood_before_and_after(redis: Redis
             id=identifier,
             at=event.at,
             verb="pause",
-            by="ana@host",
+            by="oncall@host",
             why="db at 99 %",
             lanes=("mail",),
             undoes="1-1",
@@ -237,7 +237,7 @@ def test_any_text_in_a_head_can_be_stored_and_read(
     redis: Redis, why: str, lane: str, name: str, value: str
 ) -> None:
     """Whatever characters a reason has, the scripts can decode it and the journal shows it."""
-    cause = Cause(by="ana", why=why)
+    cause = Cause(by="oncall", why=why)
     head = event_head("pause", cause, [lane], order="", detail={name: [value]}, nothing=None)
     assert 1 == redis.eval("return cjson.decode(ARGV[1]).v", 0, head)
     redis.delete(KEYS.events)
@@ -251,4 +251,4 @@ def test_any_text_in_a_head_can_be_stored_and_read(
 def test_what_an_event_is_cannot_be_overwritten_by_a_detail() -> None:
     """Details stand beside verb, actor and reason, and never replace them."""
     head = json.loads(event_head("pause", CAUSE, ["mail"], by="eve", v=9, rate="5/second"))
-    assert (1, "ana@host", "5/second") == (head["v"], head["by"], head["rate"])
+    assert (1, "oncall@host", "5/second") == (head["v"], head["by"], head["rate"])

@@ -51,7 +51,7 @@ def test_the_receipt_says_what_was_done(scene: Scene) -> None:
     assert [None] * 4 == [lane.replaced for lane in receipt.lanes]
     assert (None, (), ()) == (receipt.until, receipt.running, receipt.workers)
     event = scene.shedder.event(receipt.event)
-    assert ("pause", "ana@desk", "why not", LANES) == (
+    assert ("pause", "oncall@desk", "why not", LANES) == (
         event.verb, event.by, event.why, event.lanes,
     )  # fmt: skip
     assert {"paused": False, "waiting": 2} == event.before["mail"]
@@ -61,11 +61,11 @@ def test_the_receipt_says_what_was_done(scene: Scene) -> None:
 
 def test_a_second_pause_replaces_the_first_and_tells_it(scene: Scene) -> None:
     """The second operator learns who paused before; the queue is paused since the first."""
-    first = scene.shedder.pause("mail", reason="one", by="ana@desk")
+    first = scene.shedder.pause("mail", reason="one", by="oncall@desk")
     second = scene.shedder.pause("mail", reason="two", by="bob@desk")
     replaced = second.lanes[0].replaced
     assert replaced is not None
-    assert ("ana@desk", "one", first.at) == (replaced.by, replaced.why, replaced.since)
+    assert ("oncall@desk", "one", first.at) == (replaced.by, replaced.why, replaced.since)
     [lane] = scene.shedder.status("mail.normal").lanes
     assert lane.pause is not None
     assert ("bob@desk", "two", first.at) == (lane.pause.by, lane.pause.why, lane.pause.since)

@@ -106,6 +106,23 @@ def test_a_drain_is_undone_by_the_rate_before(scene: Scene) -> None:
     assert [] == scene.run_all("mail")
 
 
+def test_undoing_a_drain_gives_each_lane_its_own_rate_back(scene: Scene) -> None:
+    """What did not drain before does not drain after it."""
+    scene.fill("mail", "a")
+    scene.fill("mail.low", "b", "c")
+    scene.shedder.divert("mail", reason="r")
+    scene.shedder.drain("mail.low", rate=Rate(3.0), reason="r")
+    drain = scene.shedder.drain("mail", rate=FAST, reason="all of it")
+    undone = scene.shedder.undo(drain.event, reason="r")
+    assert isinstance(undone, DrainReceipt)
+    assert Rate(3.0) == undone.rate
+    diverts = {lane.lane: lane.diverts for lane in scene.shedder.status("mail").lanes}
+    [normal], [low] = diverts["mail"], diverts["mail.low"]
+    assert normal.drain is None
+    assert low.drain is not None
+    assert Rate(3.0) == low.drain.rate
+
+
 def test_without_an_id_the_last_change_is_undone_and_then_the_one_before(scene: Scene) -> None:
     """What was undone, and what undid it, are not candidates again."""
     scene.fill("mail", "a")

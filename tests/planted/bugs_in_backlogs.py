@@ -44,10 +44,10 @@ BUGS = (
         (DIVERT,),
     ),
     Bug(
-        "a scan reads the list of a lane that is parked",
+        "a scan is done before it has seen what is parked",
         SCAN,
-        "redis.call('EXISTS', lane.parked) == 1 and lane.parked or lane.list",
-        "lane.list",
+        "if redis.call('EXISTS', lane.list, lane.parked) == 0 then",
+        "if redis.call('EXISTS', lane.list) == 0 then",
         (DIVERT,),
     ),
     Bug(

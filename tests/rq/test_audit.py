@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from shedder.embedded import EmbeddedServer
 
 KEYS = rq_keys()
-CAUSE = Cause(by="ana", why="db at 99 %")
+CAUSE = Cause(by="oncall", why="db at 99 %")
 
 
 @pytest.fixture(autouse=True)

@@ -369,7 +369,6 @@ def test_a_token_of_another_claim(redis: Redis, marks: str) -> None:
     assert ["a"] == jobs.started(marks)
 
 
-@pytest.mark.usefixtures("short_lease")
 @FORKS_AND_NOT
 def test_a_long_import(
     redis: Redis,
@@ -381,11 +380,12 @@ def test_a_long_import(
 ) -> None:
     """A worker that imports for longer than the lease keeps its claim, and the job runs once."""
     monkeypatch.setenv("SHEDDER_TEST_IMPORT", "slow")
+    monkeypatch.setattr("shedder.rq.claims.LEASE_MS", 400)
     monkeypatch.setattr("shedder.rq.heart.RENEW_SECONDS", 0.01)
     job = Queue("mail", connection=redis).enqueue("tests.rq.deadly.run", marks, "a")
     worker = yard.start("mail", worker_class=worker_class, burst=True)
     wait_until(lambda: imports.read_text() != "")
-    deadline = time.monotonic() + 0.5
+    deadline = time.monotonic() + 0.7
     while time.monotonic() < deadline:
         run_burst(SimpleWorker(["mail"], connection=redis))
     assert "slow\n" == imports.read_text()
@@ -590,7 +590,7 @@ def test_told_to_stop_while_idle(redis: Redis, yard: Yard, worker_class: type[Ba
     """An idle worker that is told to stop ends at once and is registered no more."""
     worker = yard.start("mail", worker_class=worker_class).wait_until_idle(redis)
     worker.send(signal.SIGTERM)
-    assert 0 == worker.wait(timeout=3)
+    assert 0 == worker.wait(timeout=5)
     assert set() == redis.smembers("rq:workers")
 
 

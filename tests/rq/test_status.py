@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tests.conftest import ServerFactory
 
 KEYS = rq_keys()
-CAUSE = Cause(by="ana", why="db at 99 %")
+CAUSE = Cause(by="oncall", why="db at 99 %")
 
 
 def status(redis: Redis, *targets: str) -> Status:
@@ -142,7 +142,7 @@ def test_controls_are_shown(redis: Redis) -> None:
     redis.hset(KEYS.drain("o2", "mail"), mapping={"released": 5, "skipped:gone": 1})
     found = lane(redis, "mail")
     assert found.pause is not None
-    assert ("ana", "db at 99 %") == (found.pause.by, found.pause.why)
+    assert ("oncall", "db at 99 %") == (found.pause.by, found.pause.why)
     some, whole = found.diverts
     assert ("function app.x", 0, True) == (
         some.selection.describe(),
@@ -274,7 +274,7 @@ def test_unfinished_steps_are_warned_of(redis: Redis) -> None:
     enqueue(redis, "mail")
     divert(redis, "mail", selection=Selection.parse(functions="app.x"))
     (scan,) = warned(redis)
-    assert "The divert of mail by ana has not looked at all waiting jobs: " in scan
+    assert "The divert of mail by oncall has not looked at all waiting jobs: " in scan
     stored = json.loads(redis.hget(KEYS.diverts, "mail") or "")
     stored[0] |= {"scanning": None, "restoring": True}
     redis.hset(KEYS.diverts, "mail", json.dumps(stored))
@@ -305,8 +305,8 @@ def test_old_controls_are_warned_of(redis: Redis) -> None:
     age(redis, "mail", KEYS.pauses, 3)
     age(redis, "mail", KEYS.diverts, 28)
     assert [
-        "mail has been paused for 1d 2h by ana: run `shedder resume mail` if that is over.",
-        "mail has been diverted for 2d 3h by ana: run `shedder drain mail` if that is over.",
+        "mail has been paused for 1d 2h by oncall: run `shedder resume mail` if that is over.",
+        "mail has been diverted for 2d 3h by oncall: run `shedder drain mail` if that is over.",
     ] == warned(redis)
 
 

@@ -55,7 +55,7 @@ def test_two_workers_that_both_prepared_a_job(redis: Redis) -> None:
 
 
 def test_a_job_whose_worker_died_after_the_start(redis: Redis) -> None:
-    """A job that is marked as started, and that nobody runs, starts again when its id comes back."""
+    """A job marked as started that nobody runs starts again when its id comes back."""
     store = Store(redis)
     queue = Queue("mail", connection=redis)
     job = queue.enqueue(jobs.mark, "nowhere", "a", job_id="a")

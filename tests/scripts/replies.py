@@ -23,7 +23,7 @@ from shedder.selection import Selection
 from shedder.store import Command
 from tests.features.scene import Scene
 
-WHO = Cause("ana@desk", "r")
+WHO = Cause("oncall@desk", "r")
 FAST = Rate(1e9)
 SLOW = Rate(1, 86400.0)
 MAIL = Selection.parse(functions=["app.mail.*"])

@@ -175,7 +175,7 @@ def previewed(scene: Scene) -> list[Any]:
 def set_by(scene: Scene, *said: str | int) -> list[Any]:
     """The reply to a change of settings: name, JSON and duration for each."""
     keys = ("rq:shedder:x", "rq:shedder:x-version", scene.keys.events, scene.keys.operation("o"))
-    head = '{"v":1,"verb":"flag degrade","by":"ana","why":"r","lanes":[]}'
+    head = '{"v":1,"verb":"flag degrade","by":"oncall","why":"r","lanes":[]}'
     scene.redis.delete(scene.keys.operation("o"))
     reply: list[Any] = raw(scene, Command("change_settings", keys, ("s", head, "c", *said), list))
     return reply

@@ -38,7 +38,7 @@ class Watch:
 
     def tell(self, *, age: float = 0.0, **percents: float) -> None:
         settings = {
-            name: Setting(name, "ana", "test", NOW, body={"percent": percent})
+            name: Setting(name, "oncall", "test", NOW, body={"percent": percent})
             for name, percent in percents.items()
         }
         self.known = Known(flags=settings, is_loaded=True)

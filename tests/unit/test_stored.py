@@ -25,12 +25,12 @@ from shedder.stored import (
 )
 
 SINCE = datetime(2026, 11, 23, 9, 0, 0, 123_000, UTC)
-PAUSE = {"v": 1, "by": "ana", "why": "db at 99 %", "since": ms_from_time(SINCE)}
+PAUSE = {"v": 1, "by": "oncall", "why": "db at 99 %", "since": ms_from_time(SINCE)}
 SELECTION = Selection.parse(functions=["app.*"], meta=["tenant=acme"], older_than="1h")
 ORDER = {
     "v": 1,
     "id": "o1",
-    "by": "ana",
+    "by": "oncall",
     "why": "db",
     "since": ms_from_time(SINCE),
     "whole": False,
@@ -42,7 +42,14 @@ ORDER = {
     "bucket": "b",
     "skipped": "k",
 }
-DRAIN = {"rate": 0.2, "burst": 20, "stay": False, "by": "bo", "why": "ok", "since": PAUSE["since"]}
+DRAIN = {
+    "rate": 0.2,
+    "burst": 20,
+    "stay": False,
+    "by": "lead",
+    "why": "ok",
+    "since": PAUSE["since"],
+}
 
 
 def as_json(record: Any, **changes: Any) -> bytes:
@@ -57,7 +64,7 @@ def test_a_pause_is_read() -> None:
     """Every field of a stored pause arrives, times as UTC datetimes."""
     until = SINCE + timedelta(minutes=5)
     text = as_json(PAUSE, until=ms_from_time(until), parked=True)
-    assert Pause("mail", "ana", "db at 99 %", SINCE, until, True) == pause_from("mail", text)
+    assert Pause("mail", "oncall", "db at 99 %", SINCE, until, True) == pause_from("mail", text)
 
 
 @pytest.mark.parametrize("text", [None, "", b""])
@@ -76,20 +83,20 @@ def test_an_empty_array_of_the_scripts_is_no_divert() -> None:
 def test_a_pause_ends_at_its_time(later_ms: int, in_force: bool) -> None:
     """A pause holds up to the millisecond before its end, as in the scripts."""
     until = SINCE + timedelta(minutes=5)
-    pause = Pause("mail", "ana", "db", SINCE, until)
+    pause = Pause("mail", "oncall", "db", SINCE, until)
     assert in_force == is_in_force(pause, ms_from_time(until) + later_ms)
 
 
 def test_a_pause_without_end_is_always_in_force() -> None:
     """A pause that somebody must end does not end by itself."""
-    assert is_in_force(Pause("mail", "ana", "db", SINCE), 10**15)
+    assert is_in_force(Pause("mail", "oncall", "db", SINCE), 10**15)
 
 
 def test_an_order_is_read() -> None:
     """Every field of a stored divert arrives, with its keys and its drain."""
     (order,) = diverts_from("mail", orders_as_json(drain=DRAIN, scanning=True))
-    drain = Drain(Rate(200), "bo", "ok", SINCE)
-    expected = Divert("mail", "o1", "ana", "db", SINCE, SELECTION, drain=drain, is_scanning=True)
+    drain = Drain(Rate(200), "lead", "ok", SINCE)
+    expected = Divert("mail", "o1", "oncall", "db", SINCE, SELECTION, drain=drain, is_scanning=True)
     assert expected == order.divert
     assert (("f", "r", "s"), "b", "k") == (order.backlog_keys, order.bucket, order.skipped)
 

@@ -72,7 +72,7 @@ def resume_receipt(receipt: ResumeReceipt, *, server: str = "") -> Parts:
 
 
 def why_and_who(control: Pause, now: datetime) -> str:
-    """`since 02:11 UTC (38m) by ana@ops: database at 99 %`."""
+    """`since 02:11 UTC (38m) by oncall@ops: database at 99 %`."""
     since = f"since {clock(control.since, now)} ({age(control.since, now)})"
     return f"{since} by {escaped(control.by)}: {escaped(control.why)}"
 

@@ -54,8 +54,11 @@ local function drain(lane, orders, order)
   else
     order.drain = nil
   end
-  before[lane.name] = {rate = old_rate * 1000, backlog = backlog}
-  after[lane.name] = {rate = rate * 1000, backlog = backlog}
+  -- a lane may have several orders: the event tells their jobs in all, and the fastest
+  local others = before[lane.name] or {rate = 0, backlog = 0}
+  local in_all = backlog + others.backlog
+  before[lane.name] = {rate = math.max(old_rate * 1000, others.rate), backlog = in_all}
+  after[lane.name] = {rate = rate * 1000, backlog = in_all}
   result[#result + 1], result[#result + 2] = lane.name, order.id
   result[#result + 1], result[#result + 2] = backlog, tostring(old_rate)
 end

@@ -10,6 +10,7 @@ from typing import Any
 from shedder.keys import Keys
 from shedder.lanes import lane_of
 from shedder.store import Command
+from shedder.stored import text_of
 
 LEASE_MS = 30_000
 """A claim without a sign of life for so long goes back to the front of its lane."""
@@ -178,7 +179,7 @@ def _claimed(reply: list[Any], lanes: tuple[str, ...]) -> Claimed | NothingClaim
         _, number, token, job_id, undecided, flat, running = reply
         fields = dict(zip(flat[::2], flat[1::2], strict=True))
         return Claimed(
-            lanes[number - 1], token, _text(job_id), bool(undecided), _text(running), fields
+            lanes[number - 1], token, text_of(job_id), bool(undecided), _text(running), fields
         )
     if state == "empty":
         return NothingClaimed(wait_ms=int(reply[1]), is_upkeep_due=bool(reply[2]))

@@ -103,18 +103,18 @@ class Pickup:
 
     def _read_job(self, claimed: Claimed, lane: RQQueue) -> Job | None:
         worker = self._worker
-        job = worker.job_class(
-            claimed.job_id, connection=worker.connection, serializer=worker.serializer
-        )
         try:
+            job = worker.job_class(
+                claimed.job_id, connection=worker.connection, serializer=worker.serializer
+            )
             job.restore(claimed.fields)
         except NoSuchJobError:
             worker.give_back()
             return None
         except Exception as error:
             # RQ's worker stops at a hash that it cannot read, and loses the job; ours sets it aside
-            worker.log.exception("Worker %s: job %s cannot be read", worker.name, job.id)
-            worker.set_aside(job, lane, error)
+            worker.log.exception("Worker %s: job %s cannot be read", worker.name, claimed.job_id)
+            worker.set_aside(claimed.job_id, lane, error)
             return None
         return job
 
@@ -138,7 +138,8 @@ class Pickup:
 
 
 def _held(claimed: Claimed) -> HeldClaim:
-    crashes = int(claimed.fields.get(CRASHES_FIELD.encode(), b"0"))
+    count = claimed.fields.get(CRASHES_FIELD.encode(), b"")
+    crashes = int(count) if count.isdigit() else 0
     return HeldClaim(claimed.token, claimed.job_id, claimed.lane, crashes, claimed.running)
 
 

@@ -112,7 +112,14 @@ def _add(tally: _Tally, window: PreviewWindow, selection: Selection) -> None:
 def _add_undecided(tally: _Tally, job: Undecided) -> None:
     tally.taken += 1
     tally.functions[function_name(job.data) or UNKNOWN_FUNCTION] += 1
-    _note_oldest(tally, utcparse(job.enqueued_at) if job.enqueued_at else None)
+    _note_oldest(tally, _time(job.enqueued_at))
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        return utcparse(text) if text else None
+    except ValueError:
+        return None
 
 
 def _note_oldest(tally: _Tally, since: datetime | None) -> None:

@@ -11,8 +11,9 @@ from shedder.degrading import undo_flags
 from shedder.drain import order_drain, rate_or_none
 from shedder.errors import CannotUndo
 from shedder.keys import Keys
-from shedder.lanes import lane_of
+from shedder.lanes import Lane, lane_of
 from shedder.limiting import undo_limit
+from shedder.rates import Rate
 from shedder.records import Cause, DrainReceipt, Event, PauseReceipt, RestoreReceipt, ResumeReceipt
 from shedder.rq import pausing
 from shedder.rq.diverting import Progress
@@ -132,12 +133,28 @@ def _drain_as_before(store: Store, keys: Keys, event: Event, cause: Cause) -> Dr
             reason="this drain has ended, its backlog is empty",
             try_instead="shedder status",
         )
-    before = [float(each.get("rate", 0)) for each in event.before.values()]
-    rate = rate_or_none(max(before, default=0.0) / 1000)
-    lanes = [lane_of(name) for name in event.lanes]
-    done = store.run(order_drain(keys, lanes, rate, cause, operation=uuid4().hex, undoes=event.id))
-    workers = workers_of(store, keys, list(event.lanes))
-    return DrainReceipt(done.event, done.at, rate, done.lanes, workers)
+    done = [
+        store.run(order_drain(keys, lanes, rate, cause, operation=uuid4().hex, undoes=event.id))
+        for rate, lanes in _lanes_by_rate(event).items()
+    ]
+    return DrainReceipt(
+        event=next((each.event for each in done if each.event), ""),
+        at=done[-1].at,
+        rate=max(
+            filter(None, _lanes_by_rate(event)), key=lambda rate: rate.per_second, default=None
+        ),
+        lanes=tuple(lane for each in done for lane in each.lanes),
+        workers=workers_of(store, keys, list(event.lanes)),
+    )
+
+
+def _lanes_by_rate(event: Event) -> dict[Rate | None, list[Lane]]:
+    """The rates at which the lanes of a drain drained before it; None for those that did not."""
+    found: dict[Rate | None, list[Lane]] = {}
+    for name, before in event.before.items():
+        rate = rate_or_none(float(before.get("rate", 0)) / 1000)
+        found.setdefault(rate, []).append(lane_of(name))
+    return found
 
 
 def backlogs_of(

@@ -58,6 +58,9 @@ HEARTBEAT_SECONDS = 1.0
 LAST_PATIENCE_SECONDS = 5.0
 """A worker that is to stop, and runs no job, waits so long for a Redis that is away."""
 
+NO_TEXT = "\ufffd"
+"""Stands in an id for bytes that are no text."""
+
 SILENCE_SECONDS = 30
 """A connection that says nothing for so long is given up; no command of ours waits a second."""
 
@@ -154,14 +157,20 @@ class WorkerMixin(BaseWorker):
             return False
         return self.store.execute(release_claim(self.keys, held.token, is_crash=is_crash))
 
-    def set_aside(self, job: Job, lane: RQQueue, error: Exception) -> None:
-        """Put a job whose hash cannot be read among the failed ones, where a person finds it."""
+    def set_aside(self, job_id: str, lane: RQQueue, error: Exception) -> None:
+        """Put a job that cannot be read among the failed ones, where a person finds it."""
         held, self._held = self._held, None
         self._heart.hold(None)
-        text = zlib.compress(f"shedder could not read this job: {error}".encode())
+        sentence = f"shedder could not read this job: {error}"
+        fields = {
+            "status": JobStatus.FAILED,
+            "exc_info": zlib.compress(sentence.encode("utf-8", "replace")),
+        }
         with self.connection.pipeline() as pipeline:
-            pipeline.hset(job.key, mapping={"status": JobStatus.FAILED, "exc_info": text})
-            pipeline.zadd(lane.failed_job_registry.key, {job.id: time.time() + DEFAULT_FAILURE_TTL})
+            if NO_TEXT not in job_id:  # an id that is no text has no name to write it under
+                pipeline.hset(self.keys.engine.jobs + job_id, mapping=fields)
+                until = time.time() + DEFAULT_FAILURE_TTL
+                pipeline.zadd(lane.failed_job_registry.key, {job_id: until})
             if held is not None:
                 pipeline.zrem(self.keys.claims, held.token)
             pipeline.execute()

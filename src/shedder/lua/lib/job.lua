@@ -43,6 +43,6 @@ end
 -- A job may kill every worker that so much as imports it. The count lets a worker start it first.
 local function note_crash(rq, id)
   if redis.call('EXISTS', rq.job_prefix .. id) == 1 then
-    redis.call('HINCRBY', rq.job_prefix .. id, 'shedder_crashes', 1)
+    pcall(redis.call, 'HINCRBY', rq.job_prefix .. id, 'shedder_crashes', 1)
   end
 end
