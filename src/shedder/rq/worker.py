@@ -162,7 +162,7 @@ class WorkerMixin(BaseWorker):
         held, self._held = self._held, None
         self._heart.hold(None)
         sentence = f"shedder could not read this job: {error}"
-        fields = {
+        fields: dict[Any, Any] = {
             "status": JobStatus.FAILED,
             "exc_info": zlib.compress(sentence.encode("utf-8", "replace")),
         }
