@@ -20,7 +20,8 @@ def test_each_event_is_a_line_with_the_way_back(invoke, mail):
         lines[0],
     )
     assert (
-        "divert mail.low by second@ops: only receipts (5 jobs to the backlog, every job)" in lines[1]
+        "divert mail.low by second@ops: only receipts (5 jobs to the backlog, every job)"
+        in lines[1]
     )
 
 

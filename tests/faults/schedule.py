@@ -25,7 +25,6 @@ FAMILIES = (
     "records",
     "pairs",
     "rq",
-    "hostile",
 )
 
 
