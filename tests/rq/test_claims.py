@@ -252,6 +252,15 @@ class HorseDiesBeforeTheGate(Worker):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+class DiesBetweenCrashAndFailure(HorseDiesBeforeTheGate):
+    """Is killed itself when it has decided that a job fails, before RQ has written that down."""
+
+    def cleanup_execution(self, *args: Any, **kwargs: Any) -> Any:
+        if self._held is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().cleanup_execution(*args, **kwargs)
+
+
 class FreezesBeforeTheGate(SimpleWorker):
     """Is halted with a job in hand, until somebody lets it go on."""
 
@@ -421,6 +430,18 @@ def test_crashes_without_end(redis: Redis, yard: Yard, marks: str, retries: int)
     assert ([job.id] if retries else []) == waiting(redis)
     assert (JobStatus.QUEUED if retries else JobStatus.FAILED) == status_of(job)
     assert (0 if retries else 1) == len(Queue("mail", connection=redis).failed_job_registry)
+
+
+def test_killed_while_it_fails_a_job(redis: Redis, yard: Yard, marks: str) -> None:
+    """A worker that dies between the third crash of a job and its failure leaves it to RQ."""
+    job = Queue("mail", connection=redis).enqueue(jobs.mark, marks, "a")
+    redis.hset(job.key, CRASHES_FIELD, 2)
+    yard.start("mail", worker_class=DiesBetweenCrashAndFailure, max_jobs=1).wait()
+    started = StartedJobRegistry("mail", connection=redis)
+    assert (JobStatus.STARTED, [job.id]) == (status_of(job), started.get_job_ids(cleanup=False))
+    assert (0, 0) == (redis.zcard(KEYS.claims), redis.hlen(KEYS.starting))
+    started.cleanup(timestamp=time.time() + 10_000)
+    assert (JobStatus.FAILED, []) == (status_of(job), jobs.started(marks))
 
 
 def test_an_import_that_kills(

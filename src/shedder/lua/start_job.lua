@@ -9,7 +9,8 @@
 --   started  sorted set: RQ's registry of started jobs, which may be left out
 -- ARGV
 --   member     the claim
---   mode       'start', or 'check' to decide about diverts only and start nothing
+--   mode       'start'; 'check' to decide about diverts only and start nothing; or 'fail' to mark the
+--              job started whatever the controls say, for a worker that will fail it at once
 --   timestamp  the worker's time, as RQ writes it
 --   name       function of the job, empty when its data cannot be read
 --   meta       JSON: fields of the job's meta as text
@@ -100,16 +101,17 @@ end
 local orders = read_orders(diverts, claim.lane.name)
 local own = find_order(orders, claim.order)
 if orders and own and own.limit then orders = diverts_of(orders) end
-if orders and (claim.order == '' or (own and own.limit)) then
+if mode ~= 'fail' and orders and (claim.order == '' or (own and own.limit)) then
   local known = name ~= '' and name or nil
   local order = order_for(orders, known or '', decode(meta) or {}, age_ms(fields[3], now))
   if order then return divert_to(order, own) end
 end
-if mode ~= 'start' then return {'kept'} end
+if mode == 'check' then return {'kept'} end
 
 -- first what could fail because somebody made a key something else: an error undoes nothing
 redis.call('HINCRBY', meters, claim.lane.name .. ':started', 1)
-redis.call('HSET', starting, member, math.floor(now))
+-- no function of a job that fails will ever report that it runs
+if mode == 'start' then redis.call('HSET', starting, member, math.floor(now)) end
 redis.call('ZREM', claims, member)
 forget_former_executions()
 redis.call('HSET', job, 'status', 'started', 'started_at', timestamp, 'last_heartbeat', timestamp,

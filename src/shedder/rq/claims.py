@@ -124,13 +124,15 @@ def start_job(
     meta: dict[str, str],
     registry: str = "",
     execution: str = "",
+    to_fail: bool = False,
 ) -> Command[Gate]:
     """Let a claimed job through the gate, or learn why not.
 
     `registry` is the key of RQ's registry of started jobs, `execution` the id that this start has
-    in it.
+    in it. With `to_fail` the job will not run, and no control is asked.
     """
-    question = ("start", timestamp, function, json.dumps(meta), execution)
+    mode = "fail" if to_fail else "start"
+    question = (mode, timestamp, function, json.dumps(meta), execution)
     return _gate(keys, held, question, registry)
 
 

@@ -305,26 +305,43 @@ class WorkerMixin(BaseWorker):
     ) -> None:
         """Fail or retry a job that ran; give one back whose process died before it started."""
         held = None if self.is_horse else self._held
-        if held is not None and self._is_out_of_hand(job, held):
+        if held is not None and self._is_out_of_hand(job, held, execution):
             self._forget(job, execution)
             return
         super().handle_job_failure(job, queue, started_job_registry, exc_string, execution)
 
-    def _is_out_of_hand(self, job: Job, held: HeldClaim) -> bool:
+    def _is_out_of_hand(self, job: Job, held: HeldClaim, execution: Execution | None) -> bool:
         """Whether the job whose process died is not ours to fail: given back, or elsewhere."""
         is_stopped = self._stopped_job_id == job.id
         if not is_stopped and held.crashes + 1 < CRASHES_BEFORE_FAILURE:
             if self.give_back(is_crash=True):
                 return True
-        elif self._end_claim(held):
+        elif self._start_to_fail(job, held, execution):
             return False
         status, holder = self.connection.hmget(job.key, ("status", "worker_name"))
         return (status, holder) != (JobStatus.STARTED.value.encode(), self.name.encode())
 
-    def _end_claim(self, held: HeldClaim) -> bool:
-        """End a claim and give its job to nobody; False when it was not ours any more."""
+    def _start_to_fail(self, job: Job, held: HeldClaim, execution: Execution | None) -> bool:
+        """Make a claimed job one that runs, as RQ fails no other; False when it was not ours.
+
+        Its claim must not end before: a worker that is killed in between would lose the job. So
+        RQ's maintenance finds it instead, as it finds every job whose worker died.
+        """
         self.hold(None)
-        return bool(self.connection.zrem(self.keys.claims, held.token))
+        job.started_at = job.last_heartbeat = now()
+        gate = self.store.execute(
+            start_job(
+                self.keys,
+                held,
+                timestamp=utcformat(job.started_at),
+                function="",
+                meta={},
+                registry=job.started_job_registry.key,
+                execution=execution.id if execution else "",
+                to_fail=True,
+            )
+        )
+        return gate.is_open
 
     def _forget(self, job: Job, execution: Execution | None) -> None:
         with self.connection.pipeline() as pipeline:
