@@ -73,7 +73,7 @@ def _check(ground: Ground, load: Load, ids: list[str], backlog: str) -> None:
 
 
 def _beside_loop(ground: Ground, settings: Settings) -> Row:
-    jobs = settings.size(short=20_000, full=GOAL_JOBS)
+    jobs = settings.size(short=10_000, full=GOAL_JOBS)
     ratio = compare(
         lambda: divert_once(ground, Load(jobs)),
         lambda: _stock_once(ground, Load(jobs), stock.divert_by_loop),

@@ -51,7 +51,7 @@ class Idle:
 
 def run(settings: Settings) -> Iterator[Row]:
     """Ours, then stock; then ours while a slow drain is under way."""
-    span = settings.pick(short=12, full=60)
+    span = settings.pick(short=8, full=60)
     ours = _measure(settings, SimpleWorker, Queue, span)
     theirs = _measure(settings, rq.SimpleWorker, rq.Queue, span)
     yield Row(
