@@ -38,6 +38,18 @@ def test_a_pause_is_undone_by_a_resume(scene: Scene) -> None:
     assert (paused.event, "bob@desk", "the wrong queue") == (event.undoes, event.by, event.why)
 
 
+def test_undoing_a_pause_does_not_end_the_pause_of_somebody_else(scene: Scene) -> None:
+    """Who paused later has reasons of his own, and the first operator is told whom to ask."""
+    scene.fill("mail", "a")
+    first = scene.shedder.pause("mail", reason="one", by="ana@desk")
+    second = scene.shedder.pause("mail.normal", reason="two", by="bob@desk")
+    with pytest.raises(CannotUndo, match=f"bob@desk .* shedder undo {second.event}"):
+        scene.shedder.undo(first.event, reason="it was me")
+    assert [] == scene.run_all("mail")
+    scene.shedder.undo(second.event, reason="both agree")
+    assert ["a"] == scene.run_all("mail")
+
+
 def test_a_resume_is_undone_by_a_pause(scene: Scene) -> None:
     """Only of the lanes that were paused, and until when they were."""
     scene.fill("mail", "a")

@@ -90,6 +90,16 @@ def _resume(store: Store, keys: Keys, event: Event, cause: Cause) -> ResumeRecei
         raise CannotUndo(
             event.id, reason="nothing of it is paused now", try_instead="shedder status"
         )
+    later = journal.read_events(
+        store, keys, limit=EVENTS_LOOKED_AT, after=event.id, lanes=event.lanes
+    )
+    newer = next((each for each in reversed(later) if each.verb == "pause"), None)
+    if newer is not None:
+        raise CannotUndo(
+            event.id,
+            reason=f"{newer.by} has paused it again since",
+            try_instead=f"shedder undo {newer.id}",
+        )
     lanes = [lane_of(name) for name in event.lanes]
     return pausing.resume(store, keys, lanes, cause, operation=uuid4().hex, undoes=event.id)
 
