@@ -80,6 +80,7 @@ def test_those_that_wait_behind_it_do_not_block_the_key_either(
     enqueue(scene, "mail", "a", "b", "c", how=how)
     enqueue(scene, "reports", "d", how=how)
     scene.shedder.divert("mail.normal", selection=selection, reason="r")
+    assert ([], list("abc")) == (scene.listed("mail"), scene.backlog("mail"))
     assert ["d"] == run_all(scene, "mail", "reports")
     scene.shedder.drain_at_once("mail", reason="r")
     assert ["a", "b", "c"] == run_all(scene, "mail")

@@ -19,10 +19,18 @@ local rq = {
   job_prefix = ARGV[3], executions_prefix = ARGV[4], limit_prefix = ARGV[5], list_prefix = ARGV[6],
 }
 
+local PROMOTED_LATELY = 1000
+
 local fields = redis.call('HMGET', job, 'status', 'origin', 'rate_limit_concurrency')
 if fields[1] ~= 'queued' or not fields[2] then return 0 end
 local order = whole_order(read_orders(diverts, fields[2]) or {})
 -- a drain that is under way takes slots for the jobs that it releases
 if not order or order.drain then return 0 end
+-- one that RQ has promoted just now is still where stock workers take it, and must not run without
+local list = rq.list_prefix .. fields[2]
+if redis.call('LPOS', list, id, 'RANK', -1, 'MAXLEN', PROMOTED_LATELY) then
+  redis.call('LREM', list, -1, id)
+  redis.call('RPUSH', order.rest, id)
+end
 free_slot(rq, now_precise(), id, key, fields[3])
 return 1
