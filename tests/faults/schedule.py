@@ -25,6 +25,7 @@ FAMILIES = (
     "records",
     "pairs",
     "rq",
+    "clock",
 )
 
 

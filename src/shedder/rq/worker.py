@@ -32,6 +32,7 @@ from shedder.rq.notes import function_of, texts_of
 from shedder.rq.patience import patient
 from shedder.rq.pickup import Pickup
 from shedder.rq.reports import StartReport
+from shedder.rq.skew import SkewMixin
 from shedder.rq.skipping import name_for_gate
 from shedder.rq.upkeep import Upkeep
 from shedder.scripts import load_script
@@ -67,7 +68,7 @@ SILENCE_SECONDS = 30
 SCRIPTS_OF_A_JOB = ("claim_job", "start_job", "release_claim")
 
 
-class WorkerMixin(BaseWorker):
+class WorkerMixin(SkewMixin, BaseWorker):
     """Lanes, claims and controls for a class of RQ workers; put it first among the bases.
 
     ```python

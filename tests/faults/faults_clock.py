@@ -1,0 +1,179 @@
+"""A client's clock is an hour ahead or behind: only the server's clock decides.
+
+Its own clock a server cannot be given here, without root and without a library that fakes time.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import rq.utils
+
+from shedder.rates import Rate
+from shedder.rq import SimpleWorker, Worker
+from shedder.rq.claims import NothingClaimed, claim_job
+from shedder.store import Store
+from tests.faults.accounting import Wrong, marks_of
+from tests.faults.load import Load
+from tests.faults.producers import fill
+from tests.faults.schedule import Fault
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from tests.faults.stage import Stage
+
+HOUR = 3600.0
+
+
+def shift_clock(seconds: float) -> None:
+    """Let this process believe that it is so much later, for good."""
+    true_time, true_now = time.time, rq.utils.now
+    time.time = lambda: true_time() + seconds
+    # RQ's other function of the time asks this one
+    for module in list(sys.modules.values()):
+        if getattr(module, "now", None) is true_now:
+            module.now = lambda: true_now() + timedelta(seconds=seconds)
+
+
+class ShiftedWorker(Worker):
+    """Ours, with a wrong clock."""
+
+    def __init__(self, *args: Any, shift: float = 0.0, **kwargs: Any) -> None:
+        shift_clock(shift)
+        super().__init__(*args, **kwargs)
+
+
+class ShiftedSimpleWorker(SimpleWorker):
+    """Ours, with a wrong clock."""
+
+    def __init__(self, *args: Any, shift: float = 0.0, **kwargs: Any) -> None:
+        shift_clock(shift)
+        super().__init__(*args, **kwargs)
+
+
+@dataclass(frozen=True, slots=True)
+class WrongClock:
+    """What a worker whose clock is off by `seconds` does to its own jobs and to those of others."""
+
+    seconds: float
+
+    def __call__(self, stage: Stage) -> None:
+        """Play it."""
+        kinds = (ShiftedWorker, ShiftedSimpleWorker)
+        for kind in kinds if stage.size >= 10 else kinds[:1]:
+            self._jobs_of_others(stage, kind)
+            self._own_jobs(stage, kind)
+        self._pace(stage)
+        self._lease(stage)
+        stage.check_end()
+
+    def _jobs_of_others(self, stage: Stage, kind: Any) -> None:
+        """It starts, with RQ's maintenance, while another worker runs a job."""
+        sound = stage.start_worker(("mail",), Worker)
+        (job,) = fill(stage, "mail", 1, seconds=1.0)
+        _wait_for_start(stage, job)
+        wrong = stage.start_worker(("mail",), kind, settings={"shift": self.seconds})
+        wrong.wait_until_idle(stage.redis)
+        self._expect_finished(stage, job, "its own worker is sound")
+        for worker in (sound, wrong):
+            worker.kill(and_children=True)
+
+    def _own_jobs(self, stage: Stage, kind: Any) -> None:
+        """It runs a job while another worker starts, with RQ's maintenance."""
+        wrong = stage.start_worker(("mail",), kind, settings={"shift": self.seconds})
+        (job,) = fill(stage, "mail", 1, seconds=1.0)
+        _wait_for_start(stage, job)
+        sound = stage.start_worker(("mail",), Worker)
+        sound.wait_until_idle(stage.redis)
+        self._expect_finished(stage, job, "its own worker is wrong")
+        for worker in (sound, wrong):
+            worker.kill(and_children=True)
+
+    def _expect_finished(self, stage: Stage, job: str, what: str) -> None:
+        stage.outcome.injected += 1
+        stage.wait_until_done(timeout=5.0)
+        status = stage.snapshot().status.get(job)
+        if status != "finished":
+            wrong = f"{job} is {status} ({what}, {self.seconds:+g} s)"
+            stage.outcome.wrong.append(Wrong("other", wrong))
+
+    def _pace(self, stage: Stage) -> None:
+        """A drain keeps its pace with it."""
+        operator = stage.operator()
+        operator.divert("mail", reason="x")
+        ids = set(fill(stage, "mail", 40))
+        operator.drain("mail", rate=Rate(10.0), reason="x")
+        since = time.monotonic()
+        stage.start_worker(("mail",), ShiftedSimpleWorker, settings={"shift": self.seconds})
+        time.sleep(1.5)
+        starts = sum(
+            mark.what == "start" and mark.key in ids for mark in marks_of(stage.marks_path)
+        )
+        allowed = 10.0 * (time.monotonic() - since) + 2
+        if not 1 <= starts <= allowed:
+            wrong = f"{starts} starts, {allowed:.0f} allowed"
+            stage.outcome.wrong.append(Wrong("other", wrong))
+        operator.drain_at_once("mail", reason="x")
+        stage.wait_until_done()
+        stage.outcome.injected += 1
+
+    def _lease(self, stage: Stage) -> None:
+        """A pause of an operator with this clock ends when the server says so."""
+        child = stage.start(lambda: self._pause(stage))
+        child.wait()
+        stage.outcome.injected += 1
+        fill(stage, "reports", 1)
+        store = Store(stage.redis)
+        if not isinstance(store.run(_claim(stage)), NothingClaimed):
+            stage.outcome.wrong.append(Wrong("paused", "its pause was over at once"))
+        stage.start_worker(("reports",), SimpleWorker)
+        if not stage.wait_until_done(timeout=5.0):
+            stage.outcome.wrong.append(Wrong("stuck", "its pause did not end"))
+
+    def _pause(self, stage: Stage) -> None:
+        shift_clock(self.seconds)
+        operator = stage.operator()
+        operator.pause("reports", reason="x", expires_in=timedelta(seconds=1))
+
+
+def _claim(stage: Stage) -> Any:
+    return claim_job(stage.keys, ["reports"], worker="w")
+
+
+def _wait_for_start(stage: Stage, job: str) -> None:
+    wait_until(
+        lambda: any(mark.key == job for mark in marks_of(stage.marks_path)), what=f"start of {job}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class UnderLoad:
+    """A worker with a wrong clock among sound ones, all at work."""
+
+    seconds: float
+
+    def __call__(self, stage: Stage) -> None:
+        """Play it."""
+        load = Load(stage)
+        settings = {"shift": self.seconds}
+        for kind in (ShiftedWorker, ShiftedSimpleWorker):
+            stage.start_worker(("mail", "reports"), kind, settings=settings)
+            load.note_fault()
+        time.sleep(0.5 + 0.1 * stage.size)
+        load.faults.clear()  # a wrong clock excuses nothing
+        load.finish()
+
+
+def faults() -> list[Fault]:
+    """The rows of this family."""
+    hours = (HOUR, -HOUR)
+    alone = [
+        Fault(f"clock of a worker {s:+g} s", "clock", WrongClock(s), is_short=abs(s) == HOUR)
+        for s in (*hours, 120.0)
+    ]
+    among = [Fault(f"clock of workers {s:+g} s under load", "clock", UnderLoad(s)) for s in hours]
+    return [*alone, *among]
