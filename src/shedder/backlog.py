@@ -87,7 +87,7 @@ class Undecided:
     """A job that a script cannot judge.
 
     Attributes:
-        job_id: Its id.
+        job_id: Its id; bytes that are no text stand in it as half characters.
         data: The first bytes of its serialized data.
         meta: Its serialized meta, `?` when that is too long.
         enqueued_at: When it was enqueued, as RQ writes it; empty when not asked for.
@@ -202,7 +202,9 @@ def scan_lane(
 ) -> Command[ScanStep]:
     """One step of the scan of `lane` for `order`."""
     head = event_head("scan", cause, (lane,), order=order)
-    decisions = tuple(part for job, taken in judged for part in (job, int(taken)))
+    decisions = tuple(
+        part for job, taken in judged for part in (job.encode("utf-8", _AS_IS), int(taken))
+    )
     return Command(
         "scan_lane",
         (keys.pauses, keys.diverts, keys.events, keys.operation(operation), *keys.lane(lane),
@@ -276,10 +278,14 @@ def _divert_set(reply: list[Any], names: tuple[str, ...]) -> DivertSet:
     return DivertSet(text_of(event), time_from_ms(int(at)), lanes)
 
 
+_AS_IS = "surrogateescape"
+"""An id that comes back as something else would be asked about for ever."""
+
+
 def _scan_step(reply: list[Any]) -> ScanStep:
     state, moved, looked_at, *rest = reply
     undecided = tuple(
-        Undecided(text_of(job), bytes(data), bytes(meta))
+        Undecided(bytes(job).decode("utf-8", _AS_IS), bytes(data), bytes(meta))
         for job, data, meta in zip(rest[::3], rest[1::3], rest[2::3], strict=True)
     )
     return ScanStep(text_of(state), int(moved), int(looked_at), undecided)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -11,6 +12,9 @@ PRIORITIES: tuple[str, ...] = ("critical", "high", "normal", "low")
 """All priorities, most important first."""
 
 DEFAULT_PRIORITY = "normal"
+
+_NO_NAME = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+"""Control characters, and halves of characters, which Redis cannot be sent."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -52,9 +56,9 @@ def lanes_of_target(target: str) -> tuple[Lane, ...]:
     `mail` stands for four lanes, `mail.low` and `mail.normal` for one each.
 
     Raises:
-        InvalidInput: the target is empty or has control characters.
+        InvalidInput: the target is empty, or has control characters or half ones.
     """
-    if not target or any(ord(character) < 32 or ord(character) == 127 for character in target):
+    if not target or _NO_NAME.search(target):
         raise InvalidInput(
             name="queue",
             value=target,

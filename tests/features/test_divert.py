@@ -249,11 +249,15 @@ def test_a_paused_lane_is_diverted_from_where_it_is_parked(scene: Scene) -> None
     assert ["a", "b", "c"] == scene.backlog("mail")
 
 
-def test_a_subset_of_a_parked_lane_leaves_the_rest_parked(scene: Scene) -> None:
+@pytest.mark.parametrize("at_a_time", [1, 1000])
+def test_a_subset_of_a_parked_lane_leaves_the_rest_parked(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, at_a_time: int
+) -> None:
     """A scan does not put what stays within the reach of stock workers."""
+    monkeypatch.setattr(backlog, "JOBS_PER_STEP", at_a_time)
     scene.add_stock_worker("mail")
-    scene.fill("mail", "a")
     scene.fill("mail", "b", function="app.report.build")
+    scene.fill("mail", "a")
     scene.shedder.pause("mail", reason="r")
     scene.shedder.divert("mail", selection=MAIL, reason="r")
     assert (["a"], [], ["b"]) == (

@@ -40,7 +40,7 @@ BUGS = (
         "a scan cuts off one job too few",
         SCAN,
         "redis.call('LTRIM', source, looked_at, -1)",
-        "redis.call('LTRIM', source, looked_at - 1, -1)",
+        "redis.call('LTRIM', source, math.max(looked_at - 1, 1), -1)",
         (DIVERT,),
     ),
     Bug(

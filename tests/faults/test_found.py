@@ -1,0 +1,213 @@
+"""What the matrix found, each as small as it can be told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shedder import Shedder
+from shedder.errors import InvalidInput, RecordUnreadable, ShedderError
+from shedder.rates import Rate
+from shedder.rq import Queue, SimpleWorker, Worker
+from shedder.rq.claims import CRASHES_FIELD, Claimed, HeldClaim, claim_job, start_job
+from shedder.rq.layout import rq_keys
+from shedder.rq.upkeep import Upkeep
+from shedder.selection import Selection
+from shedder.store import Store
+from tests import jobs
+from tests.faults.actors import Child
+from tests.faults.proxy import FORSAKE, Proxy, to_unix_socket
+from tests.waiting import wait_until
+from tests.workers import Yard, run_burst
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from redis import Redis
+
+    from shedder.embedded import EmbeddedServer
+
+KEYS = rq_keys()
+MAIL = KEYS.lane("mail")[0]
+REPORTS = KEYS.lane("reports")[0]
+
+
+def enqueue(redis: Redis, marks: str, *ids: str, lane: str = "mail") -> None:
+    for job in ids:
+        Queue(lane, connection=redis).enqueue(jobs.mark, marks, job, job_id=job)
+
+
+def claim(redis: Redis, *lanes: str) -> Claimed:
+    found = Store(redis).run(claim_job(KEYS, lanes or ("mail",), worker="w"))
+    assert isinstance(found, Claimed)
+    return found
+
+
+def everything(redis: Redis) -> dict[bytes, bytes | None]:
+    return {key: redis.dump(key) for key in redis.keys("*")}
+
+
+def test_a_claim_that_fails_keeps_the_job_in_its_lane(redis: Redis) -> None:
+    """A script that meets a key of another type after it took a job puts the job back."""
+    enqueue(redis, "nowhere", "a", "b")
+    redis.set(KEYS.meters, "not a hash")
+    with pytest.raises(ShedderError):
+        claim(redis)
+    assert [b"a", b"b"] == redis.lrange(MAIL, 0, -1)
+
+
+def test_a_claim_of_a_backlog_that_fails_keeps_the_job_there(redis: Redis) -> None:
+    """The same for a backlog that drains."""
+    enqueue(redis, "nowhere", "a", "b")
+    operator = Shedder(redis)
+    order = operator.divert("mail.normal", reason="x").lanes[0].order
+    operator.drain("mail.normal", rate=Rate(1000.0), reason="x")
+    redis.hset(KEYS.drain(order, "mail"), mapping={"tokens": "5", "at": "0"})
+    redis.set(KEYS.meters, "not a hash")
+    with pytest.raises(ShedderError):
+        claim(redis)
+    front, rest, _ = KEYS.backlog(order, "mail")
+    assert [b"a", b"b"] == redis.lrange(front, 0, -1) + redis.lrange(rest, 0, -1)
+
+
+def test_a_start_that_fails_changes_nothing(redis: Redis) -> None:
+    """A gate that meets a key of another type leaves job and claim as they are."""
+    enqueue(redis, "nowhere", "a")
+    found = claim(redis)
+    redis.set(KEYS.starting, "not a hash")
+    held = HeldClaim(found.token, found.job_id, found.lane)
+    with pytest.raises(ShedderError):
+        Store(redis).run(
+            start_job(KEYS, held, timestamp="2026-01-01T00:00:00.000000Z", function="f", meta={})
+        )
+    status = redis.hget(f"{KEYS.engine.jobs}a", "status")
+    assert (b"queued", 1) == (status, redis.zcard(KEYS.claims))
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "divert"])
+def test_an_order_that_fails_changes_nothing(redis: Redis, verb: str) -> None:
+    """An order for several lanes that meets a key of another type in the last one is not begun."""
+    enqueue(redis, "nowhere", "a")
+    operator = Shedder(redis)
+    if verb == "resume":
+        operator.pause("mail", reason="x")
+    redis.set(KEYS.kept("mail.low"), "not a list")
+    before = everything(redis)
+    with pytest.raises(ShedderError):
+        getattr(operator, verb)("mail", reason="x")
+    assert before == everything(redis)
+
+
+@pytest.mark.parametrize(
+    "record", ['[{"v": 1, "id": "x"}]', '{"v": 1}', '[{"v": 1, "id": "x", "drain": {}}]', "[7]"]
+)
+def test_a_damaged_divert_holds_its_lane(redis: Redis, record: str) -> None:
+    """An order with parts missing holds its lane, and workers go on with other lanes."""
+    enqueue(redis, "nowhere", "a")
+    enqueue(redis, "nowhere", "b", lane="reports")
+    redis.hset(KEYS.diverts, "mail", record)
+    assert "b" == claim(redis, "mail", "reports").job_id
+    assert [b"a"] == redis.lrange(MAIL, 0, -1)
+    with pytest.raises(RecordUnreadable):
+        Shedder(redis).divert("mail", reason="x")
+
+
+def test_a_damaged_claim_stops_nobody(redis: Redis) -> None:
+    """What somebody wrote among the claims is left alone, and workers go on."""
+    enqueue(redis, "nowhere", "a")
+    redis.zadd(KEYS.claims, {b"garbage": 1, b"": 1})
+    assert "a" == claim(redis).job_id
+
+
+def test_a_claim_that_cannot_be_given_back_stops_nobody(redis: Redis) -> None:
+    """The claim of a dead worker whose lane is broken is tried again later, and others go on."""
+    enqueue(redis, "nowhere", "a")
+    enqueue(redis, "nowhere", "b", lane="reports")
+    dead = claim(redis).token
+    redis.zadd(KEYS.claims, {dead: 1})
+    redis.set(KEYS.kept("mail"), "not a list")
+    assert "b" == claim(redis, "reports").job_id
+    redis.delete(KEYS.kept("mail"))
+    redis.zadd(KEYS.claims, {dead: 1})
+    assert "a" == claim(redis).job_id
+
+
+def test_upkeep_goes_on_after_a_damaged_record(redis: Redis) -> None:
+    """The upkeep finishes what was begun in one lane though the record of another is damaged."""
+    enqueue(redis, "nowhere", "a", "b", lane="reports")
+    redis.hset(KEYS.diverts, "mail", "garbage")
+    redis.lmove(REPORTS, KEYS.kept("reports"))
+    Upkeep(Store(redis), KEYS, ["mail", "reports"]).do()
+    assert [b"a", b"b"] == redis.lrange(REPORTS, 0, -1)
+
+
+def test_a_restore_without_its_last_step(redis: Redis) -> None:
+    """`drain --at-once`, said again, folds a lane whose operator died after the last merge."""
+    enqueue(redis, "nowhere", "a", "b")
+    redis.lmove(MAIL, KEYS.kept("mail"))
+    Shedder(redis).drain_at_once("mail", reason="x")
+    assert [b"a", b"b"] == redis.lrange(MAIL, 0, -1)
+
+
+@pytest.mark.parametrize("job", [b"a b", b"\xff\xfe", b"x:y"])
+def test_an_id_that_rq_refuses(redis: Redis, marks: str, job: bytes) -> None:
+    """A worker survives an id that RQ's Job class refuses, and the jobs behind it run."""
+    enqueue(redis, marks, "good")
+    redis.rename(f"{KEYS.engine.jobs}good", KEYS.engine.jobs.encode() + job)
+    redis.delete(MAIL)
+    redis.rpush(MAIL, job)
+    enqueue(redis, marks, "behind")
+    run_burst(SimpleWorker(["mail"], connection=redis))
+    assert (["behind"], 0) == (jobs.ended(marks), redis.zcard(KEYS.claims))
+
+
+def test_a_count_of_crashes_that_is_none(redis: Redis, marks: str) -> None:
+    """A damaged count stops no worker."""
+    enqueue(redis, marks, "a")
+    redis.hset(f"{KEYS.engine.jobs}a", CRASHES_FIELD, "many")
+    run_burst(SimpleWorker(["mail"], connection=redis))
+    assert ["a"] == jobs.ended(marks)
+
+
+def test_a_scan_over_an_id_that_is_no_text(redis: Redis) -> None:
+    """The scan of a divert comes to an end at an id of bytes that are no text."""
+    redis.rpush(MAIL, b"\xff\xfe")
+    redis.hset(KEYS.engine.jobs.encode() + b"\xff\xfe", mapping={"created_at": "x", "data": "y"})
+    receipt = Shedder(redis).divert("mail", selection=Selection(functions=("f",)), reason="x")
+    assert 0 == receipt.moved
+
+
+def test_a_dry_run_over_a_time_that_is_none(redis: Redis) -> None:
+    """A job whose times are garbage is counted in a dry run."""
+    redis.rpush(MAIL, "a")
+    redis.hset(f"{KEYS.engine.jobs}a", mapping={"created_at": "x", "enqueued_at": "y"})
+    assert 1 == Shedder(redis).preview_divert("mail").taken
+
+
+def test_half_a_character_is_no_queue(redis: Redis) -> None:
+    """A name that cannot be sent to Redis is refused in a sentence."""
+    with pytest.raises(InvalidInput):
+        Shedder(redis).status("\ud800")
+
+
+def test_a_connection_that_falls_silent(
+    server: EmbeddedServer,
+    redis: Redis,
+    yard: Yard,
+    marks: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A worker gives up a connection on which no answer comes, and works on with another."""
+    monkeypatch.setattr("shedder.rq.worker.SILENCE_SECONDS", 1)
+    with Proxy(to_unix_socket(str(server.socket_path))) as proxy:
+        relay = Child(proxy.run, log=tmp_path / "proxy.log")
+        try:
+            worker = yard.start("mail", worker_class=Worker, server=proxy)
+            worker.wait_until_idle(redis)
+            proxy.order(FORSAKE)
+            enqueue(redis, marks, "a")
+            wait_until(lambda: jobs.ended(marks) == ["a"])
+        finally:
+            relay.kill()
