@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 SERVER_FLOOR = "Redis 7.0 or Valkey 7.2"
@@ -40,6 +41,46 @@ class EventNotFound(InvalidInput):
     def __init__(self, event_id: str) -> None:
         super().__init__(name="event", value=event_id, accepted="an id that the journal lists")
         self.event_id = event_id
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyProblem:
+    """One thing that is wrong with a policy.
+
+    Attributes:
+        place: Where: `rules[2].tolerance` is the tolerance of the second rule.
+        value: What stands there, in short; empty where it may hold a secret or nothing stands.
+        accepted: What is accepted there.
+    """
+
+    place: str
+    value: str
+    accepted: str
+
+    def __str__(self) -> str:
+        found = f"{self.value} is not accepted; use " if self.value else "use "
+        return f"{self.place}: {found}{self.accepted}"
+
+
+class PolicyInvalid(InvalidInput):
+    """A policy has problems, all of which `problems` lists; nothing was changed."""
+
+    def __init__(self, source: str, *, problems: tuple[PolicyProblem, ...]) -> None:
+        ShedderError.__init__(self, f"{source}: {'; '.join(map(str, problems))}")
+        self.source = source
+        self.problems = problems
+
+
+class PolicyTooNew(InvalidInput):
+    """A policy is of a version that only a newer shedder reads; nothing was changed."""
+
+    def __init__(self, source: str, *, version: int, known: int) -> None:
+        ShedderError.__init__(
+            self, f"{source} is of version {version}; this shedder reads version {known}"
+        )
+        self.source = source
+        self.version = version
+        self.known = known
 
 
 class NothingMatched(ShedderError):

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from shedder import records, setting_records
+from shedder import policy_form, records, setting_records
 from shedder.cli.asjson import plain_properties
 from shedder.rates import Rate
 from shedder.selection import Selection
@@ -102,6 +102,7 @@ def all_schemas() -> dict[str, Schema]:
                           "description": "1 failed, 2 usage, 3 nothing matched or condition not "
                           "met, 4 Redis cannot be reached, 130 Ctrl-C."}}),
         "demo": _demo(),
+        "policy": policy_form.json_schema(),
     }  # fmt: skip
 
 

@@ -15,6 +15,9 @@ from shedder.errors import (
     InvalidInput,
     LimitExceeded,
     NothingMatched,
+    PolicyInvalid,
+    PolicyProblem,
+    PolicyTooNew,
     RecordUnreadable,
     RedisUnreachable,
     ServerNotFound,
@@ -29,6 +32,25 @@ EXAMPLES: list[tuple[ShedderError, int, str]] = [
         "rate: 'x/s' is not accepted; use a positive rate",
     ),
     (EventNotFound("17-0"), 2, "event: '17-0' is not accepted; use an id that the journal lists"),
+    (
+        PolicyInvalid(
+            "shedder.toml",
+            problems=(
+                PolicyProblem("rules[2].shed", "0", "a whole number within 1 to 1000"),
+                PolicyProblem("version", "", "this key, which must be there: version of this form"),
+            ),
+        ),
+        2,
+        (
+            "shedder.toml: rules[2].shed: 0 is not accepted; use a whole number within 1 to 1000; "
+            "version: use this key, which must be there: version of this form"
+        ),
+    ),
+    (
+        PolicyTooNew("shedder.toml", version=3, known=1),
+        2,
+        "shedder.toml is of version 3; this shedder reads version 1",
+    ),
     (
         NothingMatched("queue mial", found=("mail", "reports")),
         3,
