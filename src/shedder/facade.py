@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     import redis
 
     from shedder.flags import Flags
+    from shedder.incidents import Incidents
     from shedder.limits import Limits
     from shedder.watch import SettingsWatch
 
@@ -281,6 +282,13 @@ class Shedder:
         from shedder.limits import Limits
 
         return Limits(self._watch, SharedWindows(self.store.connection, self.keys), self.keys)
+
+    @attribute
+    def incidents(self) -> Incidents:
+        """The incidents: open one, give roles, note findings, close it."""
+        from shedder.incidents import Incidents
+
+        return Incidents(self.store, self.keys, self._cause)
 
     @attribute
     def _watch(self) -> SettingsWatch:

@@ -44,7 +44,14 @@ def event_head(
     `details` are values that JSON can hold; those that are None are left out. Half a character of
     UTF-16, which neither Redis nor a terminal takes, becomes a question mark.
     """
-    head = {**details, "order": order or None, "undoes": undoes or None}
+    head = {
+        **details,
+        "order": order or None,
+        "undoes": undoes or None,
+        "incident": cause.incident or None,
+        "role": cause.role or None,
+        "readings": cause.readings or None,
+    }
     known = {name: value for name, value in head.items() if value is not None}
     fixed = {"v": HEAD_VERSION, "verb": verb, "by": cause.by, "why": cause.why}
     return json.dumps(_clean({**known, **fixed, "lanes": list(lanes)}), allow_nan=False)
@@ -190,6 +197,8 @@ def _readable_event(identifier: str, fields: Mapping[str, str]) -> Event:
         undoes=_string(head.pop("undoes", "")),
         before=_mapping(fields["before"]),
         after=_mapping(fields["after"]),
+        incident=_string(head.pop("incident", "")),
+        role=_string(head.pop("role", "")),
         details=head,
     )
 

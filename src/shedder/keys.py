@@ -138,6 +138,20 @@ class Keys:
         """Channel: tells that a flag or a limit was changed."""
         return self._key("settings-changed")
 
+    @property
+    def incidents(self) -> str:
+        """Sorted set: id of an incident -> when it was opened, in milliseconds."""
+        return self._key("incidents")
+
+    @property
+    def open_incidents(self) -> str:
+        """Set: ids of the incidents that are not resolved."""
+        return self._key("open-incidents")
+
+    def incident(self, incident: str) -> str:
+        """String: the record of an incident."""
+        return self._key("incident", incident)
+
     def limit_window(self, counter: str) -> str:
         """List: when the hits were that count; `counter` is a limit, or a limit and a key."""
         return self._key("limit-window", counter)

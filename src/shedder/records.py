@@ -26,10 +26,16 @@ class Cause:
     Attributes:
         by: The person or program, such as `oncall@host`.
         why: The reason, in their words.
+        incident: Id of the incident that it belongs to; empty outside of one.
+        role: The role that they have in it; empty without one.
+        readings: During an incident, by lane how it was just before.
     """
 
     by: str
     why: str
+    incident: str = ""
+    role: str = ""
+    readings: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,7 +396,7 @@ class Event:
         at: When it happened (server's clock, UTC).
         verb: What happened: `pause`, `resume`, `pause expired`, `divert`, `scan`, `drain`,
             `drain stopped`, `drained`, `restore`, `flag degrade`, `flag restore`, `limit set`,
-            `limit clear`.
+            `limit clear`, and those of incidents, such as `incident open` and `note`.
         by: Who did it.
         why: For which reason.
         lanes: Names of the lanes concerned.
@@ -399,6 +405,8 @@ class Event:
         before: What stood before, by lane, flag or limit.
         after: What stands after, by lane, flag or limit.
         details: What else the event says, such as a rate or a selection.
+        incident: Id of the incident that it belongs to; empty outside of one.
+        role: The role that who did it had in the incident; empty without one.
     """
 
     id: str
@@ -412,6 +420,8 @@ class Event:
     before: Mapping[str, Any] = field(default_factory=dict)
     after: Mapping[str, Any] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
+    incident: str = ""
+    role: str = ""
 
     @property
     def can_undo(self) -> bool:

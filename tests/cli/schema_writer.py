@@ -18,6 +18,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from shedder import policy_form, records, setting_records
 from shedder.cli.asjson import plain_properties
+from shedder.incident import records as incident_records
 from shedder.rates import Rate
 from shedder.selection import Selection
 
@@ -192,7 +193,8 @@ def _definitions(schema: Schema) -> dict[str, Schema]:
 
 
 def _kind(name: str) -> type:
-    kind: type = getattr(setting_records, name, None) or getattr(records, name)
+    homes = (records, setting_records, incident_records)
+    kind: type = next(getattr(home, name) for home in homes if hasattr(home, name))
     return kind
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 from unittest import mock
 
@@ -9,9 +10,13 @@ from shedder import backlog
 from shedder.backlog import divert_lanes, preview_lane, restore_lane, scan_lane
 from shedder.controls import pause_lanes, resume_lanes
 from shedder.drain import order_drain, release_backlog
+from shedder.incident.keeping import Deed, write_incident
+from shedder.incident.life import new_incident
+from shedder.incident.records import NOW
 from shedder.rates import Rate
 from shedder.selection import Selection
 from shedder.store import Command
+from shedder.stored import text_of
 from tests.features.scene import Scene
 from tests.scripts.replies import FAST, MAIL, WHO, parked, raw
 
@@ -211,4 +216,27 @@ def window(scene: Scene) -> list[Any]:
     hit(scene, 1)
     reply: list[Any] = raw(scene, Command("read_window", ("rq:shedder:w",), (1, 10_000_000), list))
     assert 9_000_000 < reply[1] <= 10_000_000
+    return reply
+
+
+# incidents
+
+
+def incident_written(scene: Scene, **how: Any) -> list[Any]:
+    """The reply to a new incident."""
+    made = new_incident("day", "late", severity=2, by="ana@desk", now=NOW)
+    deed = Deed("incident open", WHO, is_alone=True)
+    command = write_incident(scene.keys, None, made, deed, operation="o", **how)
+    reply: list[Any] = raw(scene, command)
+    if reply[0] == "done":
+        assert reply[2] == scene.shedder.events()[-1].id
+        assert reply[3] == text_of(scene.redis.get(scene.keys.incident("day")))
+    assert abs(time.time() * 1000 - reply[1]) < 10_000
+    return reply
+
+
+def another_incident(scene: Scene) -> list[Any]:
+    identifier = scene.shedder.incidents.open("first", severity=2).incident.id
+    reply = incident_written(scene)
+    assert identifier == reply[2]
     return reply

@@ -114,6 +114,11 @@ OUTCOMES: dict[str, list[Outcome]] = {
         ("1 when", lambda it: orders.hit(it, 1), 1),
         ("0 when", lambda it: orders.hit(it, 2), 0),
     ],
+    "change_incident": [
+        ("'done'", orders.incident_written, "done"),
+        ("'stale'", lambda it: orders.incident_written(it, seen="0"), "stale"),
+        ("'other'", orders.another_incident, "other"),
+    ],
     "read_window": [("{hits that count", orders.window, 1)],
 }  # fmt: skip
 

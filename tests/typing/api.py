@@ -8,6 +8,7 @@ from redis import Redis
 
 import shedder
 from shedder.embedded import EmbeddedServer
+from shedder.incident.records import Incident, IncidentReceipt
 from shedder.setting_records import FlagReceipt, FlagState, LimitAnswer, LimitReceipt, LimitState
 
 assert_type(shedder.__version__, str)
@@ -50,6 +51,18 @@ def flags_and_limits(shed: shedder.Shedder) -> None:
     except shedder.LimitExceeded as error:
         assert_type(error.retry_after, float)
     shed.close()
+
+
+def incidents(shed: shedder.Shedder) -> None:
+    opened = shed.incidents.open("late", severity=2, commander="ana@desk")
+    assert_type(opened, IncidentReceipt)
+    assert_type(opened.incident, Incident)
+    assert_type(shed.incidents.current(), Incident | None)
+    assert_type(shed.incidents.open_ones(), tuple[Incident, ...])
+    assert_type(shed.incidents.list(limit=3), tuple[Incident, ...])
+    assert_type(shed.incidents.read("2026-11-25-1"), Incident)
+    kept = shed.incidents.change(lambda incident, now: incident, verb="note", reason="why")
+    assert_type(kept, IncidentReceipt)
 
 
 async def limits_of_coroutines(shed: shedder.Shedder) -> None:

@@ -4,7 +4,11 @@
 
 local JOURNAL_LENGTH = 100000
 
-local function write_event(events, head, before, after)
+local function append_event(events, head, before, after)
   return redis.call('XADD', events, 'MAXLEN', '~', JOURNAL_LENGTH, '*', 'head', head,
-    'before', cjson.encode(before), 'after', cjson.encode(after))
+    'before', before, 'after', after)
+end
+
+local function write_event(events, head, before, after)
+  return append_event(events, head, cjson.encode(before), cjson.encode(after))
 end

@@ -1,0 +1,205 @@
+"""How does an incident go from open to closed? Decisions only: from a record to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from shedder.errors import ConditionNotMet, InvalidInput
+from shedder.incident.records import (
+    NOW,
+    SEVERITIES,
+    Incident,
+    Role,
+    RoleHeld,
+    RolePast,
+    SeveritySince,
+)
+
+LONGEST_TITLE = 200
+
+TIMES = ("began", "detected", "opened", "mitigated", "resolved")
+"""The times that can be corrected."""
+
+
+def new_incident(
+    day: str,
+    title: str,
+    *,
+    severity: int,
+    by: str,
+    commander: str = "",
+    now: datetime,
+    times: Mapping[str, datetime] | None = None,
+) -> Incident:
+    """An incident that is being opened; `day` is its id without the number.
+
+    Raises:
+        InvalidInput: the title is empty, the severity is none, or a time is in the future.
+    """
+    opened = Incident(
+        id=day,
+        title=checked_text("title", title, longest=LONGEST_TITLE),
+        severity=checked_severity(severity),
+        opened_at=NOW,
+        opened_by=by,
+        severities=(SeveritySince(severity, NOW, by),),
+        roles=(RoleHeld(Role.COMMANDER, commander, NOW),) if commander else (),
+    )
+    corrected = with_times(opened, times or {}, now)
+    if corrected.detected_at is None:
+        return replace(corrected, detected_at=corrected.opened_at)
+    return corrected
+
+
+def mitigate(incident: Incident, now: datetime, *, at: datetime | None = None) -> Incident:
+    """Customers are helped.
+
+    Raises:
+        ConditionNotMet: it is resolved.
+        InvalidInput: `at` is in the future, or before it was noticed.
+    """
+    check_open(incident)
+    return with_times(incident, {"mitigated": at or NOW}, now)
+
+
+def resolve(
+    incident: Incident, now: datetime, *, review_in: timedelta, at: datetime | None = None
+) -> Incident:
+    """It is over; a review is due.
+
+    Raises:
+        ConditionNotMet: it is resolved already.
+        InvalidInput: `at` is in the future, or before it was mitigated.
+    """
+    check_open(incident)
+    resolved = with_times(incident, {"resolved": at or NOW}, now)
+    mitigated = resolved.mitigated_at or resolved.resolved_at
+    return replace(
+        resolved,
+        mitigated_at=mitigated,
+        next_update_at=None,
+        review_due_at=now + review_in,
+    )
+
+
+def reopen(incident: Incident) -> Incident:
+    """It was not over.
+
+    Raises:
+        ConditionNotMet: it is open, or closed.
+    """
+    check_not_closed(incident)
+    if incident.is_open:
+        raise ConditionNotMet(f"{incident.id} is resolved", found=f"it is {incident.state}")
+    return replace(incident, mitigated_at=None, resolved_at=None, review_due_at=None)
+
+
+def with_severity(incident: Incident, severity: int, *, by: str) -> Incident:
+    """Another severity, from now on.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    if checked_severity(severity) == incident.severity:
+        return incident
+    since = SeveritySince(severity, NOW, by)
+    return replace(incident, severity=severity, severities=(*incident.severities, since))
+
+
+def with_times(incident: Incident, times: Mapping[str, datetime], now: datetime) -> Incident:
+    """The incident with other times, by name: `began`, `detected`, `opened`, ...
+
+    Raises:
+        InvalidInput: a name is none, a time is in the future, or their order is impossible.
+    """
+    for name, at in times.items():
+        if name not in TIMES:
+            raise InvalidInput(name="time", value=name, accepted=", ".join(TIMES))
+        if at is not NOW and at > now:
+            raise InvalidInput(
+                name=name, value=_moment(at), accepted="a time that is not in the future"
+            )
+    moments: dict[str, Any] = {f"{name}_at": at for name, at in times.items()}
+    changed = replace(incident, **moments)
+    _check_order(changed)
+    return changed
+
+
+def check_open(incident: Incident) -> None:
+    """Refuse what makes sense only before an incident is resolved.
+
+    Raises:
+        ConditionNotMet: it is resolved or closed.
+    """
+    if not incident.is_open:
+        raise ConditionNotMet(
+            f"{incident.id} is open (shedder incident reopen)", found=f"it is {incident.state}"
+        )
+
+
+def check_not_closed(incident: Incident) -> None:
+    """Refuse what changes an incident after its review.
+
+    Raises:
+        ConditionNotMet: it is closed.
+    """
+    if incident.closed_at is not None:
+        raise ConditionNotMet(f"{incident.id} is not closed", found="it is closed for good")
+
+
+def checked_severity(severity: int) -> int:
+    """`severity`, if it is one.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    if severity not in SEVERITIES:
+        accepted = f"{SEVERITIES[0]} (worst) to {SEVERITIES[-1]}"
+        raise InvalidInput(name="severity", value=severity, accepted=accepted)
+    return severity
+
+
+def checked_text(name: str, text: str, *, longest: int, lines: bool = False) -> str:
+    """`text` without space around it, if it can stand in a record.
+
+    Raises:
+        InvalidInput: it is empty, too long, or drives a terminal.
+    """
+    said = text.strip()
+    plain = said.replace("\n", " ").replace("\t", " ") if lines else said
+    if not said or len(said) > longest or not plain.isprintable():
+        accepted = f"a text of at most {longest:,} characters that can be printed"
+        raise InvalidInput(name=name, value=said[:50], accepted=accepted)
+    return said
+
+
+def past(held: RoleHeld) -> RolePast:
+    """A role that ends now."""
+    return RolePast(held.role, held.person, held.since, NOW, held.task)
+
+
+_ORDER = (
+    ("began", "detected"),
+    ("detected", "mitigated"),
+    ("detected", "resolved"),
+    ("mitigated", "resolved"),
+    ("opened", "resolved"),
+)
+
+
+def _check_order(incident: Incident) -> None:
+    for earlier, later in _ORDER:
+        first, second = getattr(incident, f"{earlier}_at"), getattr(incident, f"{later}_at")
+        if first is not None and second is not None and first > second:
+            raise InvalidInput(
+                name=later,
+                value=_moment(second),
+                accepted=f"a time that is not before {earlier} ({_moment(first)})",
+            )
+
+
+def _moment(at: datetime) -> str:
+    return "now" if at is NOW else f"{at:%Y-%m-%dT%H:%M:%SZ}"
