@@ -18,6 +18,7 @@ OPERATORS = "tests/features/test_operators.py"
 SLOTS = "tests/features/test_limits_slots.py"
 CLAIMS = "tests/rq/test_claims.py"
 TWINS = "tests/rq/test_twins.py"
+FOUND = "tests/faults/test_found.py"
 MODEL = "tests/model"
 
 

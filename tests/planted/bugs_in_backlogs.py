@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.planted.bug import AT_ONCE, DIVERT, DRAIN, MODEL, OPERATORS, SLOTS, STOCK, Bug
+from tests.planted.bug import AT_ONCE, DIVERT, DRAIN, OPERATORS, SLOTS, STOCK, Bug
 
 CLAIM, SCAN, RESTORE = "lua/claim_job.lua", "lua/scan_lane.lua", "lua/restore_lane.lua"
 RELEASE, DRAINS = "lua/release_backlog.lua", "lua/lib/drain.lua"
@@ -187,9 +187,9 @@ BUGS = (
     Bug(
         "a restore lets through what another divert takes",
         CLAIM,
-        "if whole then return nil end",
-        "if whole and not restoring_order(orders) then return nil end",
-        (MODEL,),
+        "    if orders then\n      order, undecided",
+        "    if orders and not restoring_order(orders) then\n      order, undecided",
+        (AT_ONCE,),
     ),
     Bug(
         "a restore forgets those that wait for a slot",
@@ -225,5 +225,12 @@ BUGS = (
         "        elif divert.is_scanning:\n",
         "        elif False:\n",
         (OPERATORS,),
+    ),
+    Bug(
+        "a job that RQ promotes while its lane is diverted stays with its slot gone",
+        "lua/free_slot.lua",
+        "  redis.call('LREM', list, -1, id)\n  redis.call('RPUSH', order.rest, id)\n",
+        "",
+        (SLOTS,),
     ),
 )

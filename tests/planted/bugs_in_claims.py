@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.planted.bug import CLAIMS, DIVERT, DRAIN, OPERATORS, PAUSE, PICKUP, TWINS, Bug
+from tests.planted.bug import CLAIMS, DIVERT, DRAIN, FOUND, OPERATORS, PAUSE, PICKUP, TWINS, Bug
 
 CLAIM, GATE = "lua/claim_job.lua", "lua/start_job.lua"
 
@@ -153,5 +153,19 @@ BUGS = (
         "except redis.exceptions.NoScriptError:",
         "except ZeroDivisionError:",
         (OPERATORS,),
+    ),
+    Bug(
+        "a job that is about to fail is in nobody's hands",
+        "rq/worker.py",
+        "elif self._start_to_fail(job, held, execution):",
+        "elif self.connection.zrem(self.keys.claims, held.token):",
+        (CLAIMS,),
+    ),
+    Bug(
+        "a claim that fails loses the job it took",
+        CLAIM,
+        "  redis.call('LPUSH', source, id)\n  return error(result)",
+        "  return error(result)",
+        (FOUND,),
     ),
 )

@@ -145,4 +145,11 @@ BUGS = (
         "  end\n  redis.call('RPUSH', target, id)",
         (DIVERT,),
     ),
+    Bug(
+        "undo of a pause ends a later pause of somebody else",
+        "rq/undoing.py",
+        'if each.verb == "pause"), None)',
+        'if each.verb == ""), None)',
+        (UNDO,),
+    ),
 )
