@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import socket
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -47,6 +47,7 @@ from shedder.rq import (
     undoing,
 )
 from shedder.rq.layout import rq_keys
+from shedder.samples import Sample, read_samples
 from shedder.selection import Selection
 from shedder.setting_records import FlagReceipt, FlagState, LimitAnswer, LimitReceipt, LimitState
 from shedder.store import Store
@@ -405,6 +406,16 @@ class Shedder:
     def audit(self, on_progress: Progress | None = None) -> AuditReport:
         """Where every job is; reads only, in bounded steps."""
         return audit.audit(self.store, self.keys, on_progress=on_progress)
+
+    def samples(
+        self, *targets: str, since: datetime, until: datetime | None = None
+    ) -> dict[str, tuple[Sample, ...]]:
+        """How the lanes of `targets`, or all, were in a time, oldest first; at most 14 days back.
+
+        A lane for which there is no sample is left out.
+        """
+        names = self._names(targets or self.queues())
+        return read_samples(self.store, self.keys, names, since=since, until=until)
 
     def events(
         self, *, limit: int = 50, after: str | None = None, targets: tuple[str, ...] = ()

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from shedder.lanes import Lane, lane_of
 
+SAMPLE_STEPS = (10, 60, 600)
+"""Seconds between two samples of a lane, in each of the lists that they are kept in."""
+
 
 @dataclass(frozen=True, slots=True)
 class EngineKeys:
@@ -181,8 +184,12 @@ class Keys:
         return self._key("bell", queue)
 
     def series(self, lane: str) -> str:
-        """List: the last samples of a lane's counters."""
+        """List: a lane's counters in the last seconds, one entry for each."""
         return self._key("series", lane)
+
+    def samples(self, lane: str) -> tuple[str, ...]:
+        """Lists: how a lane was, one sample every 10 s, every minute, and every ten minutes."""
+        return tuple(self._key("samples", str(step), lane) for step in SAMPLE_STEPS)
 
     def backlog(self, order: str, lane: str) -> tuple[str, str, str]:
         """Lists: the backlog of one divert in one lane, in reading order.

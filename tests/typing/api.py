@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import assert_type
 
 from redis import Redis
@@ -9,6 +10,7 @@ from redis import Redis
 import shedder
 from shedder.embedded import EmbeddedServer
 from shedder.incident.records import Incident, IncidentReceipt
+from shedder.samples import Pace, Sample, paces_of
 from shedder.setting_records import FlagReceipt, FlagState, LimitAnswer, LimitReceipt, LimitState
 
 assert_type(shedder.__version__, str)
@@ -21,6 +23,12 @@ def private_server() -> None:
         assert_type(server.version, str)
         assert_type(server.port, int | None)
         assert_type(server.client(decode_responses=True), Redis)
+
+
+def samples(shed: shedder.Shedder) -> None:
+    found = shed.samples("mail", since=datetime(2026, 11, 23, tzinfo=UTC))
+    assert_type(found, dict[str, tuple[Sample, ...]])
+    assert_type(paces_of(found["mail"]), tuple[Pace, ...])
 
 
 def flags_and_limits(shed: shedder.Shedder) -> None:

@@ -1,12 +1,21 @@
 #!lua flags=allow-oom
 -- Write down the counters of lanes, from which rates are told; at most once in a while for all.
 --
+-- A sample is 32 bytes: eight unsigned 32-bit numbers, big-endian. They are the server's time in
+-- seconds; jobs waiting, in backlogs and running; the age in seconds of the oldest that waits and of
+-- the oldest in a backlog; jobs that workers of ours have started and ended since the beginning.
+-- Fine samples are kept for a while, coarse ones for longer. An empty lane whose numbers stay the same
+-- writes none: a gap means that nothing happened.
+--
 -- KEYS
 --   sampled, meters, diverts   see docs/reference/keys.md
---   then for each lane: list, kept, parked, bell, series
+--   then for each lane: list, kept, parked, bell, series, executions, and a list for each step
 -- ARGV
---   interval  ms between two samples
---   keep      samples to keep for each lane
+--   interval    ms between two entries of a series
+--   keep        entries of a series to keep for each lane
+--   job_prefix  RQ's key prefix of jobs
+--   steps       JSON: [seconds between two samples, how many are kept], the finest step first
+--   expiry      seconds after which the samples of a lane go that has written none
 --   then for each lane: its name
 -- RETURNS
 --   1 when a sample was taken, else 0
@@ -14,16 +23,57 @@
 -- include lib/controls.lua
 -- include lib/lane.lua
 local sampled, meters, diverts = KEYS[1], KEYS[2], KEYS[3]
-local interval, keep = tonumber(ARGV[1]), tonumber(ARGV[2])
-local lanes = lanes_from(KEYS, 4, ARGV, 3, 5)
+local interval, keep, job_prefix = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
+local steps, expiry = cjson.decode(ARGV[4]), tonumber(ARGV[5])
+local lanes = lanes_from(KEYS, 4, ARGV, 6, 6 + #steps)
 
 if not redis.call('SET', sampled, '1', 'NX', 'PX', interval) then return 0 end
 local now = now_ms()
+local now_seconds = math.floor(now / 1000)
+local LARGEST = 4294967296
 
-local function in_backlogs(name)
-  local total = 0
-  for _, order in ipairs(read_orders(diverts, name) or {}) do total = total + backlog_length(order) end
-  return total
+local function packed(...)
+  local numbers = {...}
+  for index, each in ipairs(numbers) do numbers[index] = math.max(0, math.floor(each)) % LARGEST end
+  return struct.pack('>I4I4I4I4I4I4I4I4', unpack(numbers))
+end
+
+local function backlog_of(orders)
+  local total, fronts = 0, {}
+  for _, order in ipairs(orders or {}) do
+    total = total + backlog_length(order)
+    for _, list in ipairs({order.slot, order.front, order.rest}) do fronts[#fronts + 1] = list end
+  end
+  return total, fronts
+end
+
+-- the age in seconds of the oldest job that stands first in one of these lists
+local function oldest_in(lists)
+  local oldest = now
+  for _, list in ipairs(lists) do
+    local id = redis.call('LINDEX', list, 0)
+    local is_hash, text = pcall(redis.call, 'HGET', job_prefix .. (id or ''), 'enqueued_at')
+    oldest = math.min(oldest, is_hash and iso_to_ms(text) or now)
+  end
+  return (now - oldest) / 1000
+end
+
+local function is_due(last, seconds)
+  return not last or #last ~= 32 or now_seconds - struct.unpack('>I4', last) >= seconds
+end
+
+local function write_samples(lists, sample_of, is_empty)
+  local sample
+  for index, step in ipairs(steps) do
+    local last = redis.call('LINDEX', lists[index], -1)
+    if not is_due(last, step[1]) then return end
+    sample = sample or sample_of()
+    if not (is_empty and last and string.sub(last, 5) == string.sub(sample, 5)) then
+      redis.call('RPUSH', lists[index], sample)
+      redis.call('LTRIM', lists[index], -step[2], -1)
+      redis.call('EXPIRE', lists[index], expiry)
+    end
+  end
 end
 
 -- Arrivals are not counted where jobs are pushed, because stock producers push too: what is there
@@ -31,11 +81,15 @@ end
 for _, lane in ipairs(lanes) do
   local counts = redis.call('HMGET', meters, lane.name .. ':started', lane.name .. ':ended')
   local started, ended = tonumber(counts[1]) or 0, tonumber(counts[2]) or 0
-  local waiting, backlog = waiting_in(lane), in_backlogs(lane.name)
-  local series = lane.more[1]
-  if waiting + backlog + started > 0 then
-    redis.call('RPUSH', series, cjson.encode({now, waiting, backlog, started, ended}))
-    redis.call('LTRIM', series, -keep, -1)
+  local waiting, running = waiting_in(lane), redis.call('ZCARD', lane.more[2])
+  local backlog, fronts = backlog_of(read_orders(diverts, lane.name))
+  if waiting + backlog + started + running > 0 then
+    redis.call('RPUSH', lane.more[1], cjson.encode({now, waiting, backlog, started, ended}))
+    redis.call('LTRIM', lane.more[1], -keep, -1)
+    write_samples({unpack(lane.more, 3)}, function()
+      local oldest = oldest_in({lane.kept, lane.parked, lane.list})
+      return packed(now_seconds, waiting, backlog, running, oldest, oldest_in(fronts), started, ended)
+    end, waiting + backlog + running == 0)
   end
 end
 return 1

@@ -6,12 +6,15 @@ the rest of what an operator's process began and did not live to finish.
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Sequence
 
+from rq.registry import StartedJobRegistry
+
 from shedder.errors import ShedderError
-from shedder.keys import Keys
+from shedder.keys import SAMPLE_STEPS, Keys
 from shedder.lanes import PRIORITIES, Lane, lane_of
 from shedder.records import Cause, Divert
 from shedder.rq.diverting import free_slots, scan
@@ -20,13 +23,14 @@ from shedder.rq.fleet import queues_of
 from shedder.rq.pausing import fold
 from shedder.rq.restoring import restore_one
 from shedder.rq.skipping import end_needless_diverts
+from shedder.samples import EXPIRY, SAMPLES_KEPT
 from shedder.store import Command, Store
 from shedder.stored import diverts_from, text_of
 
 logger = logging.getLogger("shedder.upkeep")
 
 INTERVAL_SECONDS = 1.0
-SAMPLES_KEPT = 90
+SERIES_KEPT = 90
 
 FORGET_AFTER_MS = 60_000
 MOST_STARTS = 1000
@@ -138,10 +142,30 @@ def forget_starts(keys: Keys) -> Command[int]:
 
 def sample_lanes(keys: Keys, lanes: Sequence[str]) -> Command[bool]:
     """Take the sample of `lanes` and the right to do the upkeep, unless somebody just has."""
-    lane_keys = tuple(key for lane in lanes for key in (*keys.lane(lane), keys.series(lane)))
+    steps = json.dumps(list(zip(SAMPLE_STEPS, SAMPLES_KEPT, strict=True)))
     return Command(
         "sample_lanes",
-        (keys.sampled, keys.meters, keys.diverts, *lane_keys),
-        (int(INTERVAL_SECONDS * 1000), SAMPLES_KEPT, *lanes),
+        (keys.sampled, keys.meters, keys.diverts, *_sampled_keys(keys, lanes)),
+        (
+            int(INTERVAL_SECONDS * 1000),
+            SERIES_KEPT,
+            keys.engine.jobs,
+            steps,
+            int(EXPIRY.total_seconds()),
+            *lanes,
+        ),
         bool,
+    )
+
+
+def _sampled_keys(keys: Keys, lanes: Sequence[str]) -> tuple[str, ...]:
+    return tuple(
+        key
+        for lane in lanes
+        for key in (
+            *keys.lane(lane),
+            keys.series(lane),
+            StartedJobRegistry.key_template.format(lane),
+            *keys.samples(lane),
+        )
     )
