@@ -1,0 +1,165 @@
+"""What does an update say? A situation becomes text, and each number in it is one of the situation.
+
+Receipt e-mails: 41,200 delayed, oldest 38 min, catching up at 60/s, done about 14:50. Payments
+are not affected (oldest 2 s). Next update 14:45 UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+from shedder.situation import TEAM, Measure, Situation, Work
+
+LEAST_NET = 0.05
+"""Fewer jobs a second than that, more or fewer, is no trend."""
+
+LONGEST_FORECAST = timedelta(days=14)
+
+
+def compose(situation: Situation, *, audience: str) -> str:
+    """The update for `audience`, in one paragraph; for the team one with the lanes and commands."""
+    parts = [
+        *(_late(work, situation.at) for work in situation.works if work.is_late),
+        *(_held(work) for work in situation.works if work.held and not work.is_late),
+        *_unaffected(situation.works),
+        *_done(situation, audience),
+        *situation.notices,
+        *(_numbers(work) for work in situation.works if audience == TEAM),
+        *_next(situation),
+    ]
+    return " ".join(_sentence(part) for part in parts)
+
+
+def expected_end(work: Work, at: datetime) -> datetime | None:
+    """When all of it that waits will have started, if things go on as now; None when never.
+
+    What is held does not end by itself.
+    """
+    net = work.net
+    if net is None or net <= LEAST_NET or work.held:
+        return None
+    left = timedelta(seconds=work.waiting / net)
+    return at + left if left <= LONGEST_FORECAST else None
+
+
+def spoken(length: timedelta) -> str:
+    """A length of time for people: `2 s`, `38 min`, `1 h 5 min`, `2 d 3 h`."""
+    seconds = max(int(length.total_seconds()), 0)
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if hours < 1:
+        return f"{minutes} min"
+    if days < 1:
+        return _two(hours, "h", minutes % 60, "min")
+    return _two(days, "d", hours % 24, "h")
+
+
+def moment(when: datetime, now: datetime) -> str:
+    """`14:45`, and the date with it when that is not today's (UTC)."""
+    when, now = when.astimezone(UTC), now.astimezone(UTC)
+    return when.strftime("%H:%M" if when.date() == now.date() else "%Y-%m-%d %H:%M")
+
+
+def pace(per_second: float) -> str:
+    """`60/s`, or `24/min` and `3/h` where a second is too short to tell."""
+    for factor, unit in ((1, "s"), (60, "min")):
+        if per_second * factor >= 1:
+            return f"{round(per_second * factor):,}/{unit}"
+    return f"{round(per_second * 3600):,}/h"
+
+
+def named(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def _late(work: Work, at: datetime) -> str:
+    about = "about " if work.is_estimated else ""
+    facts = [f"{about}{work.late:,} delayed"]
+    if work.tenants:
+        at_least = "at least " if work.is_estimated else ""
+        facts[0] += (
+            f" for {at_least}{work.tenants:,} {'tenant' if work.tenants == 1 else 'tenants'}"
+        )
+    if work.since:
+        facts[0] += f" since {moment(work.since, at)}"
+    if work.oldest is not None:
+        facts.append(f"oldest {spoken(work.oldest)}")
+    facts += _trend(work, at)
+    return f"{work.noun}: {', '.join(facts)}"
+
+
+def _trend(work: Work, at: datetime) -> list[str]:
+    if work.held >= work.waiting:
+        return ["on hold until we let them go"]
+    held = [f"{work.held:,} of them on hold"] if work.held else []
+    if work.net is None:
+        return [*held, "pace not known yet"]
+    if abs(work.net) <= LEAST_NET:
+        return [*held, "neither better nor worse"]
+    if work.net < 0:
+        return [*held, f"growing by {pace(-work.net)}"]
+    end = expected_end(work, at)
+    done = [f"done about {moment(end, at)}"] if end else []
+    return [*held, f"catching up at {pace(work.net)}", *done]
+
+
+def _held(work: Work) -> str:
+    about = "about " if work.is_estimated else ""
+    oldest = f", oldest {spoken(work.oldest)}" if work.oldest is not None else ""
+    return f"{work.noun}: {about}{work.held:,} on hold{oldest}, none late yet"
+
+
+def _unaffected(works: Sequence[Work]) -> Iterator[str]:
+    fine = [work for work in works if not work.is_late and not work.held]
+    if not fine:
+        return
+    ages = [work.oldest for work in fine if work.oldest is not None]
+    oldest = f"oldest {spoken(max(ages))}" if ages else "none waits"
+    yield f"{named([work.noun for work in fine])} are not affected ({oldest})"
+
+
+def _done(situation: Situation, audience: str) -> Iterator[str]:
+    if not situation.measures:
+        return
+    told = [_told(measure, situation.at, audience) for measure in situation.measures]
+    yield f"in force: {'; '.join(told)}"
+
+
+def _told(measure: Measure, at: datetime, audience: str) -> str:
+    by = [measure.role] if measure.role else []
+    said = f"{measure.what} ({', '.join([*by, f'since {moment(measure.since, at)}'])})"
+    if audience == TEAM:
+        why = f", because {measure.why}" if measure.why else ""
+        command = f" [{measure.command}]" if measure.command else ""
+        return f"{said}{why}{command}"
+    return said
+
+
+def _numbers(work: Work) -> str:
+    """What the team wants to know besides."""
+    paces = [
+        f"{pace(per_second)} {what}"
+        for per_second, what in ((work.arrivals, "arrive"), (work.completions, "end"))
+        if per_second is not None
+    ]
+    counts = [f"{work.waiting:,} wait", f"{work.held:,} of them on hold"]
+    return f"{work.noun} [{', '.join(work.targets)}]: {', '.join([*counts, *paces])}"
+
+
+def _next(situation: Situation) -> Iterator[str]:
+    if situation.next_update is not None:
+        yield f"next update {moment(situation.next_update, situation.at)} UTC"
+    else:
+        yield f"this was at {moment(situation.at, situation.at)} UTC"
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
+def _two(first: int, unit: str, second: int, small: str) -> str:
+    return f"{first} {unit} {second} {small}" if second else f"{first} {unit}"
