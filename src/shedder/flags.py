@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import hashlib
 import inspect
@@ -192,6 +193,8 @@ class Flags:
     ) -> Callable[..., Awaitable[T]]:
         @functools.wraps(function)
         async def guarded(*args: Any, **kwargs: Any) -> T:
+            if not self._watch.is_awake:  # the one question that waits must not hold the loop
+                await asyncio.to_thread(self._watch.wake)
             if self.enabled(name):
                 return await function(*args, **kwargs)
             value = fallback(*args, **kwargs) if callable(fallback) else fallback
@@ -220,7 +223,9 @@ class Flags:
             else:
                 degraded.pop(flag.name, None)
 
-    def _register(self, store: Store) -> None:
+    def _register(self, store: Store, is_new: bool) -> None:  # noqa: FBT001 - a chore's signature
+        if is_new:
+            self._told.clear()
         news = {name: flag for name, flag in self._declared.items() if name not in self._told}
         if news:
             said = {name: _declared(flag) for name, flag in news.items()}

@@ -21,14 +21,16 @@ from limits.strategies import MovingWindowRateLimiter
 
 from shedder.errors import ShedderError
 from shedder.keys import Keys
-from shedder.own_client import own_client
+from shedder.own_client import Haste, hasty_client
 from shedder.rates import Rate
 from shedder.store import Command, Store
 
 DECISION_SECONDS = 0.1
 """A decision takes no longer than this, whatever Redis does."""
 
-_PATIENCE_SECONDS = 0.085
+PATIENCE_SECONDS = 0.085
+"""So much of it goes to Redis: to connections, handshakes and replies together."""
+
 _LARGEST_PERIOD = 100_000
 _FORGOTTEN_PER_HIT = 1000
 _MICROSECONDS = 1_000_000
@@ -45,7 +47,7 @@ class StableItem(RateLimitItemPerSecond):
 
     def key_for(self, *identifiers: bytes | str | float) -> str:
         """The name of the counter: what is limited, and nothing of the rate."""
-        return " ".join(str(each) for each in identifiers if each != "")
+        return " ".join(str(each) for each in identifiers if each not in ("", None))
 
     def shared_by(self, processes: int) -> StableItem:
         """What one of `processes` may do, when they cannot ask one another."""
@@ -68,10 +70,14 @@ class SharedWindows:
     Args:
         connection: The application's client; a client of our own beside it has a short patience.
         keys: Where the windows are.
+        patience: Seconds that one decision waits for Redis.
     """
 
-    def __init__(self, connection: redis.Redis, keys: Keys) -> None:
-        client = own_client(connection, patience=_PATIENCE_SECONDS)
+    def __init__(
+        self, connection: redis.Redis, keys: Keys, *, patience: float = PATIENCE_SECONDS
+    ) -> None:
+        self._haste = Haste(patience)
+        client = hasty_client(connection, self._haste, patience=patience)
         self._client = client
         self._windows = MovingWindowRateLimiter(_Windows(client, keys))
 
@@ -85,6 +91,7 @@ class SharedWindows:
         Raises:
             LimitUnavailable: Redis did not answer in time.
         """
+        self._haste.begin()
         try:
             return self._windows.hit(item, name, key, cost=cost)
         except (StorageError, OSError) as error:
@@ -96,6 +103,7 @@ class SharedWindows:
         Raises:
             LimitUnavailable: Redis did not answer in time.
         """
+        self._haste.begin()
         try:
             stats = self._windows.get_window_stats(item, name, key)
         except (StorageError, OSError) as error:

@@ -6,7 +6,6 @@ import asyncio
 import functools
 import inspect
 import logging
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from shedder.errors import InvalidInput, LimitExceeded
 from shedder.keys import Keys
+from shedder.limit_absence import AWAY_SECONDS, Absence
 from shedder.limit_windows import LimitUnavailable, LocalWindows, SharedWindows, StableItem, item_of
 from shedder.rates import Rate
 from shedder.setting_records import Setting
@@ -26,9 +26,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 logger = logging.getLogger("shedder.limits")
-
-AWAY_SECONDS = 1.0
-"""After Redis did not answer, hits are decided without it for so long."""
 
 LARGEST_COST = 10_000
 """More at once would hold the server for longer than 5 ms."""
@@ -83,7 +80,7 @@ class Limits:
         self._declared: dict[str, LimitDeclaration] = {}
         self._told: set[str] = set()
         self._rules: dict[str, _Rule] = {}
-        self._away_until = 0.0
+        self._absence = Absence()
         watch.listen(self._take)
         watch.do_each_round(self._register)
 
@@ -212,14 +209,13 @@ class Limits:
     def _decide(self, rule: _Rule, name: str, key: str, cost: int) -> bool:
         if not 1 <= cost <= LARGEST_COST:
             raise InvalidInput(name="cost", value=cost, accepted=f"1 to {LARGEST_COST}")
-        if time.monotonic() >= self._away_until:
+        if self._absence.may_ask():
             try:
                 is_within = self._shared.hit(name, key, rule.item, cost)
             except LimitUnavailable as error:
-                self._note_away(error)
+                self._absence.note_away(error)
             else:
-                if self._away_until:
-                    self._note_back()
+                self._absence.note_back()
                 return is_within or rule.is_shadow
         return rule.is_shadow or self._decide_alone(rule, name, key, cost)
 
@@ -236,15 +232,6 @@ class Limits:
             return self._shared.retry_after(name, key, rule.item)
         except LimitUnavailable:
             return AWAY_SECONDS
-
-    def _note_away(self, error: LimitUnavailable) -> None:
-        if self._away_until == 0.0:
-            logger.warning("limits are decided without Redis, as each declares: %s", error)
-        self._away_until = time.monotonic() + AWAY_SECONDS
-
-    def _note_back(self) -> None:
-        logger.warning("limits are decided with Redis again")
-        self._away_until = 0.0
 
     def _take(self, known: Known) -> None:
         rules = {
@@ -268,7 +255,9 @@ class Limits:
             return None
         return _Rule(item_of(rate), without_redis, is_shadow=bool(setting.body.get("shadow")))
 
-    def _register(self, store: Store) -> None:
+    def _register(self, store: Store, is_new: bool) -> None:  # noqa: FBT001 - a chore's signature
+        if is_new:
+            self._told.clear()
         news = {name: limit for name, limit in self._declared.items() if name not in self._told}
         if news:
             said = {name: _declared(limit) for name, limit in news.items()}

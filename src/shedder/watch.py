@@ -43,6 +43,10 @@ PATIENCE_SECONDS = 1.0
 """A Redis that has not answered for so long is away."""
 
 
+Chore = Callable[[Store, bool], None]
+"""Its second argument is true after each reconnection: Redis may not be the one that it was."""
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """What a process knows of the settings.
@@ -77,7 +81,7 @@ class SettingsWatch:
         self._store = Store(self._client)
         self._keys = keys
         self._listeners: list[Callable[[Known], None]] = []
-        self._chores: list[Callable[[Store], None]] = []
+        self._chores: list[Chore] = []
         self._thread: threading.Thread | None = None
         self.known = Known()
         self.confirmed_at = -float("inf")
@@ -103,7 +107,7 @@ class SettingsWatch:
         self._listeners.append(listener)
         listener(self.known)
 
-    def do_each_round(self, chore: Callable[[Store], None]) -> None:
+    def do_each_round(self, chore: Chore) -> None:
         """Let the thread do `chore` once a second, such as telling what is declared."""
         self._chores.append(chore)
 
@@ -161,9 +165,10 @@ class SettingsWatch:
         retry = SHORTEST_RETRY_SECONDS
         while not ended.is_set():
             try:
-                if pubsub is None:
+                is_new = pubsub is None
+                if is_new:
                     pubsub = self._subscribed()
-                self._refresh()
+                self._refresh(is_new=is_new)
                 retry = SHORTEST_RETRY_SECONDS
                 pubsub.get_message(timeout=POLL_SECONDS)
             except Exception as error:  # noqa: BLE001 - without this thread nobody learns anything
@@ -181,18 +186,19 @@ class SettingsWatch:
         pubsub.subscribe(self._keys.settings_channel)
         return pubsub
 
-    def _refresh(self) -> None:
+    def _refresh(self, *, is_new: bool) -> None:
         version, (seconds, microseconds), listening = self._store.read(self._ask_news)
         self._server_ahead = seconds + microseconds / 1e6 - time.monotonic()
         self.processes = max(1, sum(int(count) for _, count in listening))
-        if version != self._version or not self.known.is_loaded:
+        # after a fail-over or a restore the same version may stand for other settings
+        if version != self._version or is_new:
             self._load(version)
         self.confirmed_at = time.monotonic()
         self._drop_expired()
         self._note_back()
         self._loaded.set()
         for chore in self._chores:
-            chore(self._store)
+            chore(self._store, is_new)
 
     def _ask_news(self, ask: Any) -> None:
         ask.get(self._keys.settings_version)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shedder import Shedder
+from shedder.limit_windows import SharedWindows
+from shedder.limits import Limits
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -16,13 +18,23 @@ if TYPE_CHECKING:
     from redis import Redis
 
 
+PATIENT_SECONDS = 10.0
+"""A busy machine may let 85 ms pass at any moment; most tests are not about that."""
+
+
 @pytest.fixture
 def connect() -> Iterator[Callable[..., Shedder]]:
-    """Makes a `Shedder` whose thread ends with the test."""
+    """Makes a `Shedder` whose thread ends with the test.
+
+    Its limits wait for Redis for as long as it takes, but with `in_haste` as long as they should.
+    """
     with ExitStack() as opened:
 
-        def make(client: Redis) -> Shedder:
+        def make(client: Redis, *, in_haste: bool = False) -> Shedder:
             shedder = Shedder(client, by="oncall@ops")
+            if not in_haste:
+                windows = SharedWindows(client, shedder.keys, patience=PATIENT_SECONDS)
+                vars(shedder)["limits"] = Limits(shedder._watch, windows, shedder.keys)
             opened.callback(shedder.close)
             return shedder
 

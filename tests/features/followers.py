@@ -1,7 +1,8 @@
-"""Processes that follow a flag: `python -m tests.features.followers SOCKET NUMBER`.
+"""Processes that follow a flag: `python -m tests.features.followers SOCKET NUMBER POLL`.
 
-Each prints a line when it is ready, and the time when it sees the flag `wave` degraded. They are
-forks of one process, as a web server's workers are.
+Each prints a line when it is ready, and one with the time when it sees the flag `wave` degraded.
+They ask for the version every POLL seconds. They are forks of one process, as a web server's
+workers are.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 
 from redis import Redis
 
-from shedder import Shedder
+from shedder import Shedder, watch
 
 POLL_SECONDS = 0.001
 PATIENCE_SECONDS = 30.0
@@ -21,7 +22,8 @@ PATIENCE_SECONDS = 30.0
 def follow(path: str, number: int) -> None:
     """Wait for the flag, and tell when it was seen."""
     shedder = Shedder(Redis(unix_socket_path=path))
-    assert shedder.flags.enabled("wave")
+    while shedder.flags.age_seconds() == float("inf"):
+        assert shedder.flags.enabled("wave")
     say(f"ready {number}")
     deadline = time.time() + PATIENCE_SECONDS
     while shedder.flags.enabled("wave") and time.time() < deadline:
@@ -35,6 +37,7 @@ def say(text: str) -> None:
 
 def main() -> None:
     path, count = sys.argv[1], int(sys.argv[2])
+    watch.POLL_SECONDS = float(sys.argv[3])
     children = []
     for number in range(count):
         child = os.fork()

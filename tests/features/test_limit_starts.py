@@ -21,9 +21,16 @@ from shedder.rq.claims import (
     start_job,
 )
 from shedder.store import Store
+from tests import jobs
+from tests.waiting import wait_until
+from tests.workers import Yard
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from redis import Redis
+
+    from shedder.embedded import EmbeddedServer
 
 LANES = ("mail.critical", "mail.high", "mail", "mail.low")
 
@@ -81,6 +88,32 @@ def test_a_job_that_has_ended_makes_room_for_the_next(redis: Redis, shed: Shedde
     SimpleWorker(["mail"], connection=redis).work(burst=True)
     assert len(ids) == Queue("mail", connection=redis).finished_job_registry.count
     assert 0 == sum(redis.zcard(key) for key in redis.keys("rq:shedder:running:*"))
+
+
+@pytest.mark.parametrize("functions", [(), ("tests.jobs.*",)])
+def test_a_worker_that_died_gives_its_place_back(
+    redis: Redis, server: EmbeddedServer, shed: Shedder, functions: tuple[str, ...],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A job without a time-out whose worker was killed holds its place until RQ knows of it."""
+    monkeypatch.setattr("shedder.rq.upkeep.FORGET_AFTER_MS", 0)
+    marks, mail = tmp_path / "marks", Queue("mail", connection=redis)
+    shed.limit_starts(
+        "mail", most=1, selection=Selection.parse(functions=functions), reason="slow database"
+    )
+    lost = mail.enqueue(jobs.hold, str(marks), "lost", str(tmp_path / "never"), job_timeout=-1)
+    with Yard(server, tmp_path) as yard:
+        first = yard.start("mail")
+        wait_until(lambda: ["lost"] == jobs.started(marks), what="the job that is to be lost")
+        mail.enqueue(jobs.mark, str(marks), "next")
+        yard.start("mail").wait_until_idle(redis)
+        first.kill(and_children=True)
+        rounds = redis.hget(shed.keys.meters, "claims")
+        redis.delete(shed.keys.sampled)
+        wait_until(lambda: redis.exists(shed.keys.sampled), what="one more upkeep")
+        assert (["lost"], rounds) == (jobs.started(marks), redis.hget(shed.keys.meters, "claims"))
+        redis.delete(shed.keys.engine.executions + lost.id)  # as when its heartbeats have ended
+        wait_until(lambda: ["next"] == jobs.ended(marks), what="the next job")
 
 
 def test_a_limit_of_one_function_lets_the_others_pass(redis: Redis, shed: Shedder) -> None:

@@ -22,6 +22,7 @@ from shedder.rq.running import list_claims
 from shedder.selection import Selection
 from shedder.store import Command
 from tests.features.scene import Scene
+from tests.model.hands import WORKER
 
 WHO = Cause("oncall@desk", "r")
 FAST = Rate(1e9)
@@ -162,6 +163,22 @@ def freed(scene: Scene, *, holds: bool) -> int:
         raw(scene, divert_lanes(scene.keys, scene.lanes("mail"), Selection(), WHO, order="o"))
     reply: int = raw(scene, free_slot(scene.keys, "a", "k"))
     return reply
+
+
+def running_forgotten(scene: Scene) -> int:
+    scene.fill("mail", "a")
+    scene.shedder.limit_starts("mail", most=1, reason="r")
+    order = scene.shedder.status("mail").lanes[0].diverts[0].order
+    token = scene.take("mail")
+    with mock.patch("shedder.rq.upkeep.FORGET_AFTER_MS", 0):
+        forget = upkeep.forget_running(scene.keys, order)
+    assert 0 == raw(scene, forget)  # it is claimed and not started
+    scene.hands.start(token)
+    executions = scene.keys.engine.executions + "a"
+    scene.redis.hset(scene.keys.engine.jobs + "a", "worker_name", WORKER)
+    assert 0 == raw(scene, forget)  # it runs
+    scene.redis.delete(executions)
+    return int(raw(scene, forget))
 
 
 def starts_forgotten(scene: Scene) -> int:

@@ -54,6 +54,7 @@ OUTCOMES: dict[str, list[Outcome]] = {
         ("'claimed'", replies.held_claims, "claimed"),
         ("'starting'", lambda it: replies.held_claims(it)[8], "starting"),
     ],
+    "forget_running": [("jobs forgotten", replies.running_forgotten, 1)],
     "forget_starts": [("starts forgotten", replies.starts_forgotten, 1)],
     "enqueue_job": [
         ("1 saved and pushed", lambda it: replies.enqueued(it, unique=False), 1),

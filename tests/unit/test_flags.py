@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -167,6 +168,25 @@ def test_coroutines_have_fallbacks_too(flags, watch):
     assert ["a", "a", "a"] == [asyncio.run(each("a")) for each in both]
     watch.tell(hints=100)
     assert [(), "no a", "aa"] == [asyncio.run(each("a")) for each in both]
+
+
+def test_the_first_question_of_a_coroutine_does_not_hold_the_loop(flags, watch):
+    """While the first load is awaited, other coroutines go on."""
+    watch.is_awake, freed = False, threading.Event()
+    watch.wake = lambda: setattr(watch, "is_awake", freed.wait(10))
+
+    @flags.degradable("search")
+    async def search():
+        return "found"
+
+    async def other():
+        freed.set()
+
+    async def both():
+        return await asyncio.gather(search(), other())
+
+    assert ["found", None] == asyncio.run(both())
+    assert watch.is_awake
 
 
 def test_a_job_to_be_skipped_stays_the_function_that_it_is(flags):

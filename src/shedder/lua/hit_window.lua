@@ -3,7 +3,8 @@
 --
 -- A window is a list of times, newest first, one for each hit that was let through. The one that is
 -- as far from the front as the rate allows decides: hits are within the rate when it has left the
--- window. So no hit is forgotten when the rate changes, and a refused one does not count.
+-- window. So no hit is forgotten when the rate changes, and a refused one does not count. Spare hits
+-- of the last minute are kept beyond their period, because the next rate may be one a minute.
 --
 -- KEYS
 --   window   list: times (us of the server's clock) of the hits that were let through, newest first
@@ -22,6 +23,8 @@ local amount, period, cost, name, most =
   tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 
 local PER_CALL = 1000
+local MINUTE = 60000000
+local SPARE_HITS = 10000
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 
@@ -39,10 +42,13 @@ local function remembered()
   return period
 end
 
-local function forget(before)
+local function forget(span)
+  local spare = math.max(span, MINUTE)
   for _ = 1, most do
     local oldest = redis.call('LINDEX', window, -1)
-    if not oldest or tonumber(oldest) > before then return end
+    local age = oldest and now - tonumber(oldest) or 0
+    if age < span then return end
+    if age < spare and redis.call('LLEN', window) <= SPARE_HITS then return end
     redis.call('RPOP', window)
   end
 end
@@ -60,7 +66,7 @@ while left > 0 do
   left = left - #hits
 end
 local span = remembered()
-forget(now - span)
-redis.call('PEXPIRE', window, math.ceil(span / 1000))
+forget(span)
+redis.call('PEXPIRE', window, math.ceil(math.max(span, MINUTE) / 1000))
 redis.call('HINCRBY', counts, name .. ' hits', cost)
 return 1

@@ -100,6 +100,8 @@ class Upkeep:
             logger.warning("upkeep of %s: %s", lane, error)
 
     def _look_after(self, divert: Divert) -> None:
+        if divert.most is not None:
+            self._store.run(forget_running(self._keys, divert.order))
         cause = Cause(by=BY_ITSELF, why=f"finishing what {divert.by} began: {divert.why}")
         if (divert.is_restoring or divert.is_scanning) and self._is_at_work(divert.lane):
             return
@@ -137,6 +139,16 @@ def forget_starts(keys: Keys) -> Command[int]:
     """Forget starts whose worker died before it could report that the function runs."""
     return Command(
         "forget_starts", (keys.starting,), (FORGET_AFTER_MS, MOST_STARTS, keys.engine.jobs), int
+    )
+
+
+def forget_running(keys: Keys, order: str) -> Command[int]:
+    """Forget jobs whose worker died while they held a place under the limit `order`."""
+    return Command(
+        "forget_running",
+        (keys.running(order), keys.claims),
+        (FORGET_AFTER_MS, MOST_STARTS, keys.engine.jobs, keys.engine.executions),
+        int,
     )
 
 

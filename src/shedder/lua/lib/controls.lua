@@ -94,8 +94,8 @@ local function restoring_order(orders)
   return nil
 end
 
--- A limit of what runs at once counts claims from the moment they are made; a worker that died is
--- counted until its job's time would have been over.
+-- A limit of what runs at once counts claims from the moment they are made. The job of a worker that
+-- died is counted until the upkeep finds it, or its time would have been over.
 local function is_full(order, now)
   if not order.drain or not order.drain.most then return false end
   redis.call('ZREMRANGEBYSCORE', order.running, '-inf', now)
