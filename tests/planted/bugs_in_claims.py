@@ -156,7 +156,7 @@ BUGS = (
     ),
     Bug(
         "a job that is about to fail is in nobody's hands",
-        "rq/worker.py",
+        "rq/performing.py",
         "elif self._start_to_fail(job, held, execution):",
         "elif self.connection.zrem(self.keys.claims, held.token):",
         (CLAIMS,),

@@ -1,0 +1,63 @@
+"""Which claim does a worker hold, and how does it let go of the job?"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from rq.defaults import DEFAULT_FAILURE_TTL
+from rq.job import JobStatus
+from rq.worker import BaseWorker
+
+from shedder.rq.claims import HeldClaim, release_claim
+
+if TYPE_CHECKING:
+    from rq.queue import Queue as RQQueue
+
+    from shedder.keys import Keys
+    from shedder.rq.heart import Heart
+    from shedder.store import Store
+
+NO_TEXT = "\ufffd"
+"""Stands in an id for bytes that are no text."""
+
+
+class HoldingMixin(BaseWorker):
+    """A worker with at most one claim in hand, which its heart keeps alive."""
+
+    keys: Keys
+    store: Store
+    _heart: Heart
+    _held: HeldClaim | None = None
+
+    def hold(self, held: HeldClaim | None) -> None:
+        """Keep in mind which claim this worker must use or give back."""
+        self._held = held
+        self._heart.hold(held)
+
+    def give_back(self, *, is_crash: bool = False) -> bool:
+        """Return the job in hand to the front of its lane; False when it was not ours any more."""
+        held, self._held = self._held, None
+        self._heart.hold(None)
+        if held is None:
+            return False
+        return self.store.execute(release_claim(self.keys, held.token, is_crash=is_crash))
+
+    def set_aside(self, job_id: str, lane: RQQueue, error: Exception) -> None:
+        """Put a job that cannot be read among the failed ones, where a person finds it."""
+        held, self._held = self._held, None
+        self._heart.hold(None)
+        sentence = f"shedder could not read this job: {error}"
+        fields: dict[Any, Any] = {
+            "status": JobStatus.FAILED,
+            "exc_info": zlib.compress(sentence.encode("utf-8", "replace")),
+        }
+        with self.connection.pipeline() as pipeline:
+            if NO_TEXT not in job_id:  # an id that is no text has no name to write it under
+                pipeline.hset(self.keys.engine.jobs + job_id, mapping=fields)
+                until = time.time() + DEFAULT_FAILURE_TTL
+                pipeline.zadd(lane.failed_job_registry.key, {job_id: until})
+            if held is not None:
+                pipeline.zrem(self.keys.claims, held.token)
+            pipeline.execute()
