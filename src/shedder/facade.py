@@ -17,6 +17,7 @@ from shedder.drain import order_drain
 from shedder.errors import ConditionNotMet, InvalidInput
 from shedder.keys import Keys
 from shedder.lanes import Lane, lane_of, lanes_of_targets
+from shedder.leaving import UninstallReceipt
 from shedder.limiting import ask_limit, clear_limit, list_limits, set_limit
 from shedder.rates import Rate
 from shedder.records import (
@@ -45,6 +46,7 @@ from shedder.rq import (
     skipping,
     status,
     undoing,
+    uninstalling,
 )
 from shedder.rq.layout import rq_keys
 from shedder.samples import Sample, read_samples
@@ -449,6 +451,36 @@ class Shedder:
             CannotUndo: it was undone, has ended, or has no way back; the error says what to do.
         """
         return undoing.undo(self.store, self.keys, event_id, self._cause(reason, by))
+
+    def uninstall(
+        self,
+        *,
+        reason: str,
+        by: str | None = None,
+        force: bool = False,
+        on_event: Callable[[Event], None] | None = None,
+        on_progress: Progress | None = None,
+    ) -> UninstallReceipt:
+        """Bring every job back to the lists of RQ, end all controls, remove all keys of shedder.
+
+        It may be killed anywhere, and goes on when it is called again. Each line of the journal is
+        handed to `on_event` before it goes. `force` is for workers that RQ still has on record
+        and that are dead, and for records that cannot be read.
+
+        Raises:
+            NothingMatched: there is nothing of shedder on this server.
+            ConditionNotMet: workers of shedder are alive.
+            RecordUnreadable: a divert is damaged or of a newer shedder.
+        """
+        cause = self._cause(reason, by)
+        return uninstalling.uninstall(
+            self.store, self.keys, cause, is_forced=force, on_event=on_event,
+            on_progress=on_progress,
+        )  # fmt: skip
+
+    def preview_uninstall(self) -> UninstallReceipt:
+        """What `uninstall` would do; changes nothing."""
+        return uninstalling.preview(self.store, self.keys)
 
     def _order_drain(
         self, targets: tuple[str, ...], rate: Rate | None, cause: Cause, *, stays: bool = False

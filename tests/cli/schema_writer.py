@@ -16,7 +16,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from shedder import policy_form, records, setting_records
+from shedder import leaving, policy_form, records, setting_records
 from shedder.cli.asjson import plain_properties
 from shedder.incident import records as incident_records
 from shedder.rates import Rate
@@ -95,6 +95,7 @@ def all_schemas() -> dict[str, Schema]:
         "events": _finished("events/1", "Lines of the journal, oldest first.", {
             "events": _array(_of(records.Event))}),
         "event": _of_record("event/1", records.Event),
+        "uninstall": _of_record("uninstall/1", leaving.UninstallReceipt),
         "completion": _finished("completion/1", "What teaches a shell to complete.", {
             "shell": {"enum": ["bash", "zsh", "fish"]}, "script": TEXT}),
         "error": _finished("error/1", "Why something was not done.", {
@@ -193,7 +194,7 @@ def _definitions(schema: Schema) -> dict[str, Schema]:
 
 
 def _kind(name: str) -> type:
-    homes = (records, setting_records, incident_records)
+    homes = (records, setting_records, incident_records, leaving)
     kind: type = next(getattr(home, name) for home in homes if hasattr(home, name))
     return kind
 

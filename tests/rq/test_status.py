@@ -238,7 +238,9 @@ def warned(redis: Redis, name: str = "mail") -> list[str]:
 def test_jobs_without_a_worker_are_warned_of(redis: Redis) -> None:
     """Somebody must start a worker, or nothing happens."""
     enqueue(redis, "mail.low")
-    expected = "mail.low has 1 job and no worker: start one that serves mail."
+    expected = (
+        "mail.low has 1 job and no worker: start one that serves mail, or a stock one for it."
+    )
     assert [expected] == warned(redis, "mail.low")
     serve(redis, "mail")
     assert [] == warned(redis, "mail.low")

@@ -13,6 +13,7 @@ from shedder.drain import order_drain, release_backlog
 from shedder.incident.keeping import Deed, write_incident
 from shedder.incident.life import new_incident
 from shedder.incident.records import NOW
+from shedder.leaving import return_claims, return_list
 from shedder.rates import Rate
 from shedder.selection import Selection
 from shedder.store import Command
@@ -240,3 +241,34 @@ def another_incident(scene: Scene) -> list[Any]:
     reply = incident_written(scene)
     assert identifier == reply[2]
     return reply
+
+
+def claims_returned(scene: Scene) -> int:
+    scene.fill("mail", "a")
+    scene.take("mail")
+    reply = raw(scene, return_claims(scene.keys, WHO, operation="o", step=1))
+    assert [scene.shedder.events()[-1].id, 1, 0] == reply
+    assert ["a"] == scene.listed("mail")
+    return int(reply[1])
+
+
+def no_claims_returned(scene: Scene) -> str:
+    reply = raw(scene, return_claims(scene.keys, WHO, operation="o", step=2))
+    assert ["", 0, 0] == reply
+    return str(reply[0])
+
+
+def list_returned(scene: Scene) -> int:
+    source = "rq:shedder:backlog:gone:mail:rest"
+    scene.redis.rpush(source, "a", "b", "c")
+    scene.fill("mail", "d", "e", "f", "g")
+    with mock.patch("shedder.leaving.IDS_PER_STEP", 2):
+        command = return_list(scene.keys, source, "mail", WHO, total=3)
+        assert 1 == raw(scene, command)
+        left: int = raw(scene, command)
+    assert ["a", "b", "c", "d", "e", "f", "g"] == scene.listed("mail")
+    assert ("restore", {"mail": {"backlog": 3}}) == (
+        scene.shedder.events()[-1].verb,
+        scene.shedder.events()[-1].before,
+    )
+    return left

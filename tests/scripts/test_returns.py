@@ -46,6 +46,11 @@ OUTCOMES: dict[str, list[Outcome]] = {
         ("1 when", lambda it: ours(it, release_claim), 1),
         ("else 0", lambda it: raw(it, release_claim(it.keys, b"nobody's")), 0),
     ],
+    "return_claims": [
+        ("{event or '', jobs given back", orders.claims_returned, 1),
+        ("or ''", orders.no_claims_returned, ""),
+    ],
+    "return_list": [("ids that are still to be moved", orders.list_returned, 0)],
     "renew_claim": [
         ("1 when", lambda it: ours(it, renew_claim), 1),
         ("else 0", lambda it: raw(it, renew_claim(it.keys, b"nobody's")), 0),

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import assert_type
+from typing import TYPE_CHECKING, Any, assert_type
 
 from redis import Redis
 
 import shedder
+from shedder.django import with_lanes
 from shedder.embedded import EmbeddedServer
+from shedder.flask import RQ, Worker
 from shedder.incident.records import Incident, IncidentReceipt
+from shedder.leaving import UninstallReceipt
 from shedder.samples import Pace, Sample, paces_of
 from shedder.setting_records import FlagReceipt, FlagState, LimitAnswer, LimitReceipt, LimitState
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 assert_type(shedder.__version__, str)
 
@@ -71,6 +77,14 @@ def incidents(shed: shedder.Shedder) -> None:
     assert_type(shed.incidents.read("2026-11-25-1"), Incident)
     kept = shed.incidents.change(lambda incident, now: incident, verb="note", reason="why")
     assert_type(kept, IncidentReceipt)
+
+
+def hosts(shed: shedder.Shedder, app: Flask) -> None:
+    assert_type(shed.uninstall(reason="why", force=True, on_event=print), UninstallReceipt)
+    assert_type(shed.preview_uninstall(), UninstallReceipt)
+    assert_type(with_lanes({"mail": {}}, priorities=["low"]), dict[str, dict[str, Any]])
+    extension = RQ(app)
+    assert_type(extension.make_worker(["mail.low"]), Worker)
 
 
 async def limits_of_coroutines(shed: shedder.Shedder) -> None:

@@ -25,6 +25,7 @@ from shedder.cli.verb_pause import pause
 from shedder.cli.verb_resume import resume
 from shedder.cli.verb_status import status
 from shedder.cli.verb_undo import undo
+from shedder.cli.verb_uninstall import uninstall
 from shedder.cli.verb_worker import worker
 from shedder.version import VERSION
 
@@ -94,7 +95,7 @@ def main(context: click.Context) -> int:
 main.params += connection_options()
 for each in (
     status, pause, resume, divert, drain, flag, limit, undo, events, audit, worker, demo,
-    completion,
+    uninstall, completion,
 ):  # fmt: skip
     main.add_command(each)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rq.worker import BaseWorker
-from rq.worker_registration import WORKERS_BY_QUEUE_KEY
+from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 
 from shedder.keys import Keys
 from shedder.records import WorkerSeen
@@ -42,6 +42,16 @@ def workers_of(
     if not registered:
         return ()
     return workers_from(registered, store.read(lambda ask: ask_workers(ask, registered)))
+
+
+def all_workers(store: Store, *, is_stock: bool) -> tuple[WorkerSeen, ...]:
+    """All live workers of that kind, whatever they serve; sorted by name."""
+    members = store.read(lambda ask: ask.smembers(REDIS_WORKER_KEYS))[0]
+    registered: Registered = dict.fromkeys(sorted(map(text_of, members)), ())
+    if not registered:
+        return ()
+    found = workers_from(registered, store.read(lambda ask: ask_workers(ask, registered)))
+    return tuple(worker for worker in found if worker.is_stock == is_stock)
 
 
 def ask_registered(ask: Pipeline, lanes: Sequence[str]) -> None:

@@ -195,6 +195,13 @@ class PerformingMixin(BookkeepingMixin, HoldingMixin):
             pipeline.execute()
 
 
+def tell_fresh_process(held: HeldClaim | None) -> None:
+    """Let the next process that this one starts, and that is no fork of it, know its claim."""
+    if held is not None:
+        parts = (held.token.hex(), held.job_id, held.lane, held.crashes, held.running)
+        os.environ[HELD_CLAIM_VARIABLE] = json.dumps(parts)
+
+
 def _held_of_parent(job: Job) -> HeldClaim | None:
     parts = json.loads(os.environ.get(HELD_CLAIM_VARIABLE, "[]"))
     if not parts or parts[1] != job.id:

@@ -83,7 +83,9 @@ def _worker_warnings(lane: LaneStatus) -> Iterator[str]:
     is_draining = any(divert.drain and divert.backlog for divert in lane.diverts)
     jobs = lane.waiting + (lane.backlog if is_draining else 0)
     if jobs and not lane.workers and not lane.stock_workers:
-        yield f"{lane.lane} has {_jobs(jobs)} and no worker: start one that serves {lane.queue}."
+        # a stock worker that was started for the queue does not know its other lanes
+        whom = lane.queue if lane.lane == lane.queue else f"{lane.queue}, or a stock one for it"
+        yield f"{lane.lane} has {_jobs(jobs)} and no worker: start one that serves {whom}."
     if is_held and lane.stock_workers:
         number = lane.stock_workers
         who = "1 stock worker serves" if number == 1 else f"{number} stock workers serve"

@@ -9,8 +9,6 @@ out.
 from __future__ import annotations
 
 import copy
-import json
-import os
 from typing import TYPE_CHECKING, Any
 
 from rq.worker import SimpleWorker as RQSimpleWorker
@@ -22,7 +20,7 @@ from shedder.lanes import serving_order
 from shedder.rq.heart import Heart
 from shedder.rq.layout import rq_keys
 from shedder.rq.patience import patient
-from shedder.rq.performing import HELD_CLAIM_VARIABLE, PerformingMixin
+from shedder.rq.performing import PerformingMixin, tell_fresh_process
 from shedder.rq.pickup import Pickup
 from shedder.rq.skew import SkewMixin
 from shedder.rq.upkeep import Upkeep
@@ -163,8 +161,5 @@ class SpawnWorker(WorkerMixin, RQSpawnWorker):
 
     def fork_work_horse(self, job: Job, queue: RQQueue) -> None:
         """Start the fresh process, which learns its claim from the environment."""
-        held = self._held
-        if held is not None:
-            parts = (held.token.hex(), held.job_id, held.lane, held.crashes, held.running)
-            os.environ[HELD_CLAIM_VARIABLE] = json.dumps(parts)
+        tell_fresh_process(self._held)
         super().fork_work_horse(job, queue)

@@ -10,7 +10,7 @@ end
 local function unpack_claim(member)
   local claim = cmsgpack.unpack(member)
   return {
-    worker = claim[1], id = claim[3], claimed_at = claim[4], order = claim[9],
+    worker = claim[1], id = claim[3], claimed_at = claim[4], order = claim[9], number = claim[10],
     lane = {name = claim[2], list = claim[5], kept = claim[6], parked = claim[7], bell = claim[8]},
   }
 end

@@ -1,0 +1,144 @@
+"""Do URLs and settings for TLS and for sentinels reach the server that they name?"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+import redis as redis_py
+
+from shedder.rq import Queue
+from tests.cli.programs import environment, run_program
+from tests.hosts.tls_road import TlsRoad
+from tests.jobs import ended, mark
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from shedder.embedded import EmbeddedServer
+    from tests.conftest import ServerFactory
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> dict[str, str]:
+    """A key and a certificate that is its own authority."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no openssl to make a certificate with")
+    key, cert = str(tmp_path / "key.pem"), str(tmp_path / "cert.pem")
+    subprocess.run(
+        [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+         "-nodes", "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
+        check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    return {"key": key, "cert": cert}
+
+
+@pytest.fixture
+def tls(server_factory: ServerFactory, certificate: dict[str, str]) -> Iterator[tuple[int, str]]:
+    """A port that speaks TLS only, and its certificate; the server that comes with the tests
+    is built without TLS."""
+    server = server_factory(port=0)
+    assert server.port is not None
+    with TlsRoad(server.port, certificate=certificate["cert"], key=certificate["key"]) as road:
+        yield road.port, certificate["cert"]
+
+
+def test_a_url_with_tls_serves_all_three_roles(tls: tuple[int, str], tmp_path: Path) -> None:
+    """Producer, worker and operator over TLS; without the authority's certificate nobody talks."""
+    port, cert = tls
+    url = f"rediss://127.0.0.1:{port}/0"
+    trusted = f"{url}?ssl_ca_certs={cert}"
+    marks = str(tmp_path / "marks")
+    with redis_py.Redis.from_url(trusted) as client:
+        Queue("mail", connection=client).enqueue(mark, marks, "tls")
+        env = environment(RQ_REDIS_URL=trusted)
+        assert 0 == run_program("status", env=env).code
+        # the process of each job makes a connection of its own
+        done = run_program("worker", "mail", "--burst", "--class", "spawn", env=env)
+        assert 0 == done.code, done.err
+    assert ["tls"] == ended(marks)
+    refused = run_program("status", env=environment(RQ_REDIS_URL=url))
+    assert (4, 1) == (refused.code, len(refused.err.splitlines()))
+
+
+def test_settings_with_tls_are_those_of_rq(tls: tuple[int, str], tmp_path: Path) -> None:
+    """`-c` and the variables that RQ reads say the same."""
+    port, cert = tls
+    (tmp_path / "settings_tls.py").write_text(
+        f"REDIS_HOST = '127.0.0.1'\nREDIS_PORT = {port}\nREDIS_SSL = True\n"
+        f"REDIS_SSL_CA_CERTS = {cert!r}\n"
+    )
+    settings = environment()
+    settings["PYTHONPATH"] += f":{tmp_path}"
+    assert 0 == run_program("status", "-c", "settings_tls", env=settings).code
+    variables = environment(
+        REDIS_HOST="127.0.0.1", REDIS_PORT=str(port), REDIS_SSL="yes", REDIS_SSL_CA_CERTS=cert
+    )
+    assert 0 == run_program("status", env=variables).code
+
+
+def test_the_master_is_found_through_sentinels(
+    server_factory: ServerFactory, tmp_path: Path
+) -> None:
+    """A real sentinel watches a real master; `shedder -c` and its worker ask it where that is."""
+    master = server_factory(port=0)
+    with sentinel_of(master, tmp_path) as port:
+        (tmp_path / "settings_sentinel.py").write_text(
+            f"SENTINEL = {{'INSTANCES': [('127.0.0.1', {port})], 'MASTER_NAME': 'shop',"
+            " 'SOCKET_TIMEOUT': 5}\nQUEUES = ['mail']\n"
+        )
+        env = environment()
+        env["PYTHONPATH"] += f":{tmp_path}"
+        marks = str(tmp_path / "marks")
+        with master.client() as client:
+            Queue("mail", connection=client).enqueue(mark, marks, "sentinel")
+        words = ("-c", "settings_sentinel")
+        assert 0 == run_program("status", *words, env=env).code
+        done = run_program("worker", "--burst", *words, env=env)
+        assert 0 == done.code, done.err
+        assert ["sentinel"] == ended(marks)
+
+
+class sentinel_of:  # noqa: N801 - it is used as a function
+    """A sentinel process that watches `master` under the name `shop`; its port."""
+
+    def __init__(self, master: EmbeddedServer, folder: Path) -> None:
+        self._master, self._folder = master, folder
+
+    def __enter__(self) -> int:
+        from shedder.server_binary import find_server
+
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port: int = free.getsockname()[1]
+        config = self._folder / "sentinel.conf"
+        config.write_text(
+            f"port {port}\nbind 127.0.0.1\ndir {self._folder}\n"
+            f"sentinel monitor shop 127.0.0.1 {self._master.port} 1\n"
+        )
+        self._process = subprocess.Popen(
+            [find_server().path, str(config), "--sentinel"], stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        with redis_py.Redis(port=port) as client:
+
+            def answers() -> bool:
+                try:
+                    return bool(
+                        client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "shop")
+                    )
+                except redis_py.exceptions.ConnectionError:
+                    return False
+
+            wait_until(answers, what="a sentinel")
+        return port
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()

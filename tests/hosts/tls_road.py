@@ -1,0 +1,61 @@
+"""How does a server without TLS speak TLS to its clients? Behind an end of the road that does."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import ssl
+import threading
+from typing import Self
+
+CHUNK = 65536
+
+
+class TlsRoad:
+    """A TLS port in front of the server at `port` on this machine.
+
+    Attributes:
+        port: Where it listens.
+    """
+
+    def __init__(self, port: int, *, certificate: str, key: str) -> None:
+        self._target = port
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(certificate, key)
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listening.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listening.accept()
+                threading.Thread(target=self._carry, args=(near,), daemon=True).start()
+
+    def _carry(self, raw: socket.socket) -> None:
+        with (
+            contextlib.suppress(OSError),  # an SSLError is one: who does not trust us hangs up
+            self._context.wrap_socket(raw, server_side=True) as near,
+            socket.create_connection(("127.0.0.1", self._target)) as far,
+        ):
+            while self._step(near, far):
+                pass
+
+    def _step(self, near: ssl.SSLSocket, far: socket.socket) -> bool:
+        for end in select.select([near, far], [], [])[0]:
+            data = end.recv(CHUNK)
+            while end is near and near.pending():
+                data += near.recv(CHUNK)
+            if not data:
+                return False
+            (far if end is near else near).sendall(data)
+        return True
