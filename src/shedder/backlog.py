@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from shedder.journal import event_head
@@ -22,8 +23,12 @@ from shedder.selection import Selection
 from shedder.store import Command
 from shedder.stored import text_of, time_from_ms
 
-JOBS_PER_STEP = 250
-"""Jobs that one step of a scan, a restore or a dry run looks at: about 1 ms of the server."""
+JOBS_PER_STEP = 100
+"""Jobs that one step of a scan, a restore or a dry run looks at: about 0.3 ms of the server.
+
+Whoever asks in the meantime waits for one step. A larger one is not much faster: a step and the way
+to its caller and back cost what about fifty jobs cost.
+"""
 
 UNDECIDED_PER_STEP = 500
 """Jobs of stock producers whose data one step hands to the caller."""
@@ -201,7 +206,7 @@ def scan_lane(
     judged: Sequence[tuple[str, bool]] = (),
 ) -> Command[ScanStep]:
     """One step of the scan of `lane` for `order`."""
-    head = event_head("scan", cause, (lane,), order=order)
+    head = _head_of_step("scan", cause, lane, order, "")
     decisions = tuple(
         part for job, taken in judged for part in (job.encode("utf-8", _AS_IS), int(taken))
     )
@@ -226,7 +231,7 @@ def restore_lane(
     undoes: str = "",
 ) -> Command[RestoreStep]:
     """One step of putting the backlog of `order` back into `lane`."""
-    head = event_head("restore", cause, (lane,), order=order, undoes=undoes)
+    head = _head_of_step("restore", cause, lane, order, undoes)
     return Command(
         "restore_lane",
         (
@@ -265,6 +270,12 @@ def free_slot(keys: Keys, job_id: str, limit: str) -> Command[bool]:
         (job_id, limit, *keys.engine.script_prefixes),
         bool,
     )
+
+
+@lru_cache(maxsize=64)
+def _head_of_step(verb: str, cause: Cause, lane: str, order: str, undoes: str) -> str:
+    # the same for thousands of steps, and as much work as the rest of the command
+    return event_head(verb, cause, (lane,), order=order, undoes=undoes)
 
 
 def _divert_set(reply: list[Any], names: tuple[str, ...]) -> DivertSet:

@@ -264,6 +264,21 @@ def test_enqueue_job(scene: Scene) -> None:
     scene.check(job.id, starts=["a"])
 
 
+@pytest.mark.parametrize("is_many", [False, True])
+def test_a_used_id_takes_nothing_over(redis: Redis, *, is_many: bool) -> None:
+    """What a former job under the same id left in its hash is gone, however the new one comes."""
+    queue = Queue("mail", connection=redis)
+    job = queue.enqueue(jobs.mark, "a", job_id="a")
+    redis.hset(job.key, mapping={"worker_name": "w", "ended_at": "2020-01-01T00:00:00Z"})
+
+    if is_many:
+        queue.enqueue_many([queue.prepare_data(jobs.mark, ("a",), job_id="a")])
+    else:
+        queue.enqueue(jobs.mark, "a", job_id="a")
+
+    assert [None, None] == redis.hmget(job.key, "worker_name", "ended_at")
+
+
 def test_push_job_id(scene: Scene) -> None:
     """The id of a saved job that is pushed by hand obeys the control and runs once."""
     scene.apply()

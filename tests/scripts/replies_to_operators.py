@@ -136,7 +136,7 @@ def restored(scene: Scene, steps: int, *, folds: bool = False) -> list[Any]:
 
 
 def restore_done(scene: Scene) -> list[Any]:
-    reply = restored(scene, 2)
+    reply = restored(scene, 3)
     event = scene.shedder.events()[-1]
     assert ("restore", ["done", event.id, 1, 0]) == (event.verb, reply)
     return reply

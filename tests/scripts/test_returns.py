@@ -94,7 +94,7 @@ OUTCOMES: dict[str, list[Outcome]] = {
         ("'more'", orders.restore_more, "more"),
         ("'done'", orders.restore_done, "done"),
         ("'fold'", lambda it: orders.restored(it, 1, folds=True), "fold"),
-        ("'ended'", lambda it: orders.restored(it, 3), "ended"),
+        ("'ended'", lambda it: orders.restored(it, 4), "ended"),
     ],
     "release_backlog": [
         ("'draining'", lambda it: orders.released(it, FAST, 2), "draining"),

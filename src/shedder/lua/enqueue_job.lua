@@ -17,7 +17,7 @@
 --   created_at, enqueued_at   of the job: the same twice is one order whose reply was lost
 --   name       function of the job
 --   meta       JSON: fields of the job's meta as text
---   cleared    number of hash fields to remove, then their names
+--   cleared    names of hash fields to remove, with spaces between
 --   then field, value, ...
 -- RETURNS
 --   1 saved and pushed, 0 refused because the id exists
@@ -31,16 +31,16 @@ local pauses, diverts, queues, job = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local lane = {name = ARGV[2], list = KEYS[5], kept = KEYS[6], parked = KEYS[7], bell = KEYS[8]}
 local id, at_front, unique, ttl = ARGV[1], ARGV[3] == '1', ARGV[4] == '1', tonumber(ARGV[5])
 local created_at, enqueued_at, name, meta = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
-local cleared = tonumber(ARGV[10])
-local names_of_cleared = {unpack(ARGV, 11, 10 + cleared)}
-local fields = {unpack(ARGV, 11 + cleared)}
+local cleared = {}
+for field in string.gmatch(ARGV[10], '%S+') do cleared[#cleared + 1] = field end
+local fields = {unpack(ARGV, 11)}
 
 local before = redis.call('HMGET', job, 'created_at', 'enqueued_at')
 if before[1] == created_at and before[2] == enqueued_at then return 1 end
 if unique and redis.call('EXISTS', job) == 1 then return 0 end
 
 redis.call('SADD', queues, lane.list)
-if cleared > 0 then redis.call('HDEL', job, unpack(names_of_cleared)) end
+if #cleared > 0 then redis.call('HDEL', job, unpack(cleared)) end
 redis.call('HSET', job, unpack(fields))
 if ttl > 0 then redis.call('EXPIRE', job, ttl) end
 arrive(lane, pauses, diverts, id, at_front, name, meta)

@@ -15,12 +15,13 @@
 -- include lib/clock.lua
 -- include lib/selection.lua
 -- include lib/job.lua
+-- include lib/fields.lua
 local source = KEYS[1]
 local selection, first, limit, job_prefix = cjson.decode(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 
 local DATA_HEAD, META_LIMIT = 1024, 65536
 local now = now_precise()
-local ids = redis.call('LRANGE', source, first, first + limit - 1)
+local jobs = read_fields(source, first, limit, job_prefix, {'shedder', 'created_at', 'enqueued_at'})
 local whole = next(selection) == nil
 local taken, oldest, counts, undecided = 0, nil, {}, {}
 -- Most selections ask for the function alone, and few functions make up a lane.
@@ -49,19 +50,19 @@ local function match_of(name, enqueued_at)
   return verdict
 end
 
-for _, id in ipairs(ids) do
-  local fields = redis.call('HMGET', job_prefix .. id, 'shedder', 'created_at', 'enqueued_at')
-  local name = function_of(fields[1], fields[2])
-  local match = fields[2] and match_of(name, fields[3]) or 0
+for at = 1, #jobs, 4 do
+  local created_at, enqueued_at = jobs[at + 2], jobs[at + 3]
+  local name = function_of(jobs[at + 1], created_at)
+  local match = created_at and match_of(name, enqueued_at) or 0
   if match == -1 or (match == 1 and not name) then
-    note_undecided(id, fields[3])
+    note_undecided(jobs[at], enqueued_at)
   elseif match == 1 then
     taken = taken + 1
     counts[name] = (counts[name] or 0) + 1
     -- RQ's timestamps sort as text
-    if fields[3] and (not oldest or fields[3] < oldest) then oldest = fields[3] end
+    if enqueued_at and (not oldest or enqueued_at < oldest) then oldest = enqueued_at end
   end
 end
 local flat = {}
 for name, count in pairs(counts) do flat[#flat + 1], flat[#flat + 2] = name, count end
-return {#ids, taken, iso_to_ms(oldest) or 0, flat, undecided}
+return {#jobs / 4, taken, iso_to_ms(oldest) or 0, flat, undecided}

@@ -26,6 +26,7 @@
 -- include lib/controls.lua
 -- include lib/lane.lua
 -- include lib/drain.lua
+-- include lib/fields.lua
 local pauses, diverts, events, operation = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local step, head, identifier = ARGV[1], ARGV[2], ARGV[4]
 local limit, job_prefix = tonumber(ARGV[5]), ARGV[6]
@@ -89,24 +90,20 @@ local function part_to_merge()
   return redis.call('EXISTS', order.front) == 1 and order.front or order.rest
 end
 
--- Two windows are merged in here and pushed at once: each job is read one time.
+-- A window of each side is merged until one of them is used up: then each job is read once or twice.
 local function merge()
-  local part = part_to_merge()
-  local backlog, waiting = redis.call('LRANGE', part, 0, limit - 1), redis.call('LRANGE', main, 0, limit - 1)
+  local part, half = part_to_merge(), math.ceil(limit / 2)
+  local backlog = read_fields(part, 0, half, job_prefix, {'enqueued_at'})
+  local waiting = read_fields(main, 0, half, job_prefix, {'enqueued_at'})
   local merged, restored, passed = {}, 0, 0
-  local older = backlog[1] and enqueued_at(backlog[1])
-  local next_at = waiting[1] and enqueued_at(waiting[1])
-  local is_main_read_out = #waiting < limit
-  while #merged < limit and restored < #backlog do
-    if passed == #waiting and not is_main_read_out then break end
-    if passed == #waiting or older <= next_at then
+  while 2 * restored < #backlog and (2 * passed < #waiting or #waiting == 0) do
+    local older, next_at = backlog[2 * restored + 2] or '', waiting[2 * passed + 2] or ''
+    if #waiting == 0 or older <= next_at then
+      merged[#merged + 1] = backlog[2 * restored + 1]
       restored = restored + 1
-      merged[#merged + 1] = backlog[restored]
-      older = backlog[restored + 1] and enqueued_at(backlog[restored + 1])
     else
+      merged[#merged + 1] = waiting[2 * passed + 1]
       passed = passed + 1
-      merged[#merged + 1] = waiting[passed]
-      next_at = waiting[passed + 1] and enqueued_at(waiting[passed + 1])
     end
   end
   push_all(lane.kept, merged)

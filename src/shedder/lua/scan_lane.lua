@@ -30,6 +30,7 @@
 -- include lib/slot.lua
 -- include lib/selection.lua
 -- include lib/job.lua
+-- include lib/fields.lua
 local pauses, diverts, events, operation = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local step, head, identifier = ARGV[1], ARGV[2], ARGV[4]
 local lane = {name = ARGV[3], list = KEYS[5], kept = KEYS[6], parked = KEYS[7], bell = KEYS[8]}
@@ -67,31 +68,31 @@ local function verdict_by_name(name)
   return verdict
 end
 
-local function match(id)
-  if decided[id] then return decided[id] end
-  local job = rq.job_prefix .. id
-  if by_name_only then
-    local fields = redis.call('HMGET', job, 'shedder', 'created_at')
-    if not fields[2] then return 0 end
-    return verdict_by_name(function_of(fields[1], fields[2]))
-  end
-  local fields = redis.call('HMGET', job, 'shedder', 'created_at', 'enqueued_at')
-  if not fields[2] then return 0 end
-  return matches_selection(order.select, function_of(fields[1], fields[2]), nil,
-    age_ms(fields[3], now))
+local source = redis.call('EXISTS', lane.parked) == 1 and lane.parked or lane.list
+local names = by_name_only and {'shedder', 'created_at'} or {'shedder', 'created_at', 'enqueued_at'}
+local width = 1 + #names
+local jobs = read_fields(source, 0, limit, rq.job_prefix, names)
+
+local function match(at)
+  local verdict = decided[jobs[at]]
+  if verdict then return verdict end
+  local note, created_at = jobs[at + 1], jobs[at + 2]
+  if not created_at then return 0 end
+  if by_name_only then return verdict_by_name(function_of(note, created_at)) end
+  return matches_selection(order.select, function_of(note, created_at), nil,
+    age_ms(jobs[at + 3], now))
 end
 
-local function undecided_from(ids, first)
+local function undecided_from(first)
   local result, bytes = {}, 0
-  for index = first, #ids do
+  for at = first, #jobs, width do
     if #result >= 3 * window or bytes > WINDOW_BYTES then break end
-    local id = ids[index]
-    if match(id) == -1 then
-      local fields = redis.call('HMGET', rq.job_prefix .. id, 'data', 'meta')
+    if match(at) == -1 then
+      local fields = redis.call('HMGET', rq.job_prefix .. jobs[at], 'data', 'meta')
       local data = string.sub(fields[1] or '', 1, DATA_HEAD)
       local meta = fields[2] or ''
       if #meta > META_LIMIT then meta = '?' end
-      result[#result + 1], result[#result + 2], result[#result + 3] = id, data, meta
+      result[#result + 1], result[#result + 2], result[#result + 3] = jobs[at], data, meta
       bytes = bytes + #data + #meta
     end
   end
@@ -105,17 +106,15 @@ local function free_slots(ids)
   end
 end
 
-local source = redis.call('EXISTS', lane.parked) == 1 and lane.parked or lane.list
-local ids = redis.call('LRANGE', source, 0, limit - 1)
 local taken, left, looked_at, undecided = {}, {}, 0, {}
-for index, id in ipairs(ids) do
-  local verdict = match(id)
+for at = 1, #jobs, width do
+  local verdict = match(at)
   if verdict == -1 then
-    undecided = undecided_from(ids, index)
+    undecided = undecided_from(at)
     break
   end
-  if verdict == 1 then taken[#taken + 1] = id else left[#left + 1] = id end
-  looked_at = index
+  if verdict == 1 then taken[#taken + 1] = jobs[at] else left[#left + 1] = jobs[at] end
+  looked_at = looked_at + 1
 end
 push_all(order.rest, taken)
 push_all(lane.kept, left)

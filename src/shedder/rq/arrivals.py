@@ -20,35 +20,47 @@ _RUNG = "_shedder_rung"
 
 def enqueue_job(keys: Keys, lane: str, job: Job, *, at_front: bool, unique: bool) -> Command[bool]:
     """Save `job` and put it into `lane`; False when `unique` and the id exists."""
-    stored, empty = hash_of(job)
+    function = function_of(job)
+    stored, empty = hash_of(job, function)
     fields = [part for pair in stored.items() for part in pair]
     return Command(
         "enqueue_job",
         (keys.pauses, keys.diverts, keys.engine.queues, job.key, *keys.lane(lane)),
         (job.id, lane, int(at_front), int(unique), job.ttl or 0, stored["created_at"],
-         stored.get("enqueued_at", stored["created_at"]), function_of(job), _meta_of(job),
-         len(empty), *empty, *fields),
+         stored.get("enqueued_at", stored["created_at"]), function, _meta_of(job),
+         " ".join(empty), *fields),
         bool,
     )  # fmt: skip
 
 
-def hash_of(job: Job) -> tuple[dict[Any, Any], list[str]]:
+def save_on(pipeline: Pipeline, job: Job) -> None:
+    """Save `job` when `pipeline` is carried out, as `enqueue_job` would."""
+    stored, empty = hash_of(job, function_of(job))
+    if empty:
+        pipeline.hdel(job.key, *empty)
+    pipeline.hset(job.key, mapping=stored)
+    if job.ttl:
+        job.cleanup(ttl=job.ttl, pipeline=pipeline)
+
+
+def hash_of(job: Job, function: str) -> tuple[dict[Any, Any], list[str]]:
     """The fields of the job's hash, and the names of those that RQ would store empty.
 
     A missing field reads the same to RQ as an empty one; the memory it saves pays for our own.
+    Those that a former job left must go; a job that has no id yet has no former one.
     """
+    is_new = job._id is None
     stored, empty = {}, []
     for name, value in job.to_dict().items():
         if value == "":
             empty.append(name)
         else:
             stored[name] = value
-    note = note_of(job, stored["created_at"])
-    if note:
-        stored[NOTE_FIELD] = note
+    if function:
+        stored[NOTE_FIELD] = note_of(function, stored["created_at"])
     else:
         empty.append(NOTE_FIELD)
-    return stored, empty
+    return stored, [] if is_new else empty
 
 
 def push_job(keys: Keys, lane: str, job_id: str, *, at_front: bool) -> Command[bool]:

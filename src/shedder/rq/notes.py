@@ -15,13 +15,9 @@ if TYPE_CHECKING:
 NOTE_FIELD = "shedder"
 
 
-def note_of(job: Job, created_at: str) -> str:
-    """The text of the field `shedder`: `<created_at> <function>`, nothing when there is no name.
-
-    `created_at` is the job's, as RQ writes it.
-    """
-    name = function_of(job)
-    return f"{created_at} {name}" if name else ""
+def note_of(function: str, created_at: str) -> str:
+    """The text of the field `shedder`: `<created_at> <function>`; `created_at` as RQ writes it."""
+    return f"{created_at} {function}"
 
 
 def function_of(job: Job) -> str:

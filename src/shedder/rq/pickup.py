@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from rq.exceptions import NoSuchJobError, StopRequested
+from rq.serializers import DefaultSerializer
 
 from shedder.lanes import lane_of
 from shedder.rq.claims import (
@@ -104,8 +105,12 @@ class Pickup:
     def _read_job(self, claimed: Claimed, lane: RQQueue) -> Job | None:
         worker = self._worker
         try:
+            # RQ checks a serializer for each job unless it is left to take its own
+            is_usual = worker.serializer is DefaultSerializer
             job = worker.job_class(
-                claimed.job_id, connection=worker.connection, serializer=worker.serializer
+                claimed.job_id,
+                connection=worker.connection,
+                serializer=None if is_usual else worker.serializer,
             )
             job.restore(claimed.fields)
         except NoSuchJobError:

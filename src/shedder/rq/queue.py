@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rq.exceptions import DuplicateJobError
 from rq.job import Job, JobStatus
 from rq.queue import Queue as RQQueue
+from rq.serializers import DefaultSerializer
 
 from shedder.lanes import Lane, lane_of, parse_priority
-from shedder.rq.arrivals import enqueue_job, hash_of, push_job, ring_on
+from shedder.rq.arrivals import enqueue_job, push_job, ring_on, save_on
 from shedder.rq.layout import rq_keys
 from shedder.store import Store
 
@@ -61,6 +62,17 @@ class QueueMixin(RQQueue):
         """The priority of this lane's jobs."""
         return lane_of(self.name).priority
 
+    def create_job(self, *args: Any, **options: Any) -> Job:
+        """RQ's own, without its check of the serializer for each job when it is RQ's own too.
+
+        That check takes as long as all the rest of it.
+        """
+        if self.serializer is not DefaultSerializer:
+            return super().create_job(*args, **options)
+        plain = copy.copy(self)
+        plain.serializer = None  # type: ignore[assignment]  # which RQ takes for its own, at once
+        return super(QueueMixin, plain).create_job(*args, **options)
+
     def enqueue_job(
         self,
         job: Job,
@@ -97,10 +109,13 @@ class QueueMixin(RQQueue):
         at_front: bool = False,
         unique: bool = False,
     ) -> Job:
-        is_deferred = job.get_status(refresh=False) in _NOT_QUEUED_PLAINLY
-        if is_deferred or (pipeline is not None and not unique):
+        if job.get_status(refresh=False) in _NOT_QUEUED_PLAINLY:
             return super()._enqueue_async_job(job, pipeline, at_front, unique)
         self._prepare_for_queue(job)
+        if pipeline is not None and not unique:
+            save_on(pipeline, job)
+            self.push_job_id(job.id, pipeline=pipeline, at_front=at_front)
+            return job
         command = enqueue_job(rq_keys(), self.name, job, at_front=at_front, unique=unique)
         if not Store(self.connection).execute(command):
             raise DuplicateJobError(f"Job with ID '{job.id}' already exists")
@@ -111,11 +126,7 @@ class QueueMixin(RQQueue):
     ) -> None:
         # RQ writes the status and then the whole job with its status; once is enough
         job._status = status
-        fields, empty = hash_of(job)
-        if empty:
-            pipeline.hdel(job.key, *empty)
-        pipeline.hset(job.key, mapping=fields)
-        job.cleanup(ttl=job.ttl, pipeline=pipeline)
+        save_on(pipeline, job)
 
     def _named(self, name: str) -> Self:
         other = copy.copy(self)
