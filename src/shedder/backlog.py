@@ -18,10 +18,10 @@ from shedder.journal import event_head
 from shedder.keys import Keys
 from shedder.lanes import Lane
 from shedder.rates import Rate, burst_of
-from shedder.records import Cause
+from shedder.records import Cause, StartsLimit
 from shedder.selection import Selection
 from shedder.store import Command
-from shedder.stored import text_of, time_from_ms
+from shedder.stored import starts_limit_from, text_of, time_from_ms
 
 JOBS_PER_STEP = 100
 """Jobs that one step of a scan, a restore or a dry run looks at: about 0.3 ms of the server.
@@ -80,11 +80,13 @@ class DivertSet:
         event: Id of its event.
         at: Server's clock, UTC.
         lanes: For each lane its name, the id of the order in force, jobs moved, jobs left to scan.
+        replaced: The limits that were changed.
     """
 
     event: str
     at: datetime
     lanes: tuple[tuple[str, str, int, int], ...]
+    replaced: tuple[StartsLimit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +169,12 @@ def divert_lanes(
     order: str,
     terms: LimitTerms | None = None,
     operation: str = "",
+    undoes: str = "",
 ) -> Command[DivertSet]:
     """Set a divert, or a limit with `terms`; `order` is its operation unless that has an id."""
     names = tuple(lane.name for lane in lanes)
     record = json.dumps(selection.to_record(), sort_keys=True)
-    what = {"order": order, "selection": selection.describe()}
+    what = {"order": order, "selection": selection.describe(), "undoes": undoes}
     verb = "limit start" if terms else "divert"
     head = event_head(verb, cause, names, **what, **(terms.describe() if terms else {}))
     bucket = keys.limit_bucket(order)
@@ -283,10 +286,15 @@ def _divert_set(reply: list[Any], names: tuple[str, ...]) -> DivertSet:
     lanes = tuple(
         (name, text_of(order), int(moved), int(waiting))
         for name, order, moved, waiting in zip(
-            names, rest[::3], rest[1::3], rest[2::3], strict=True
+            names, rest[::4], rest[1::4], rest[2::4], strict=True
         )
     )
-    return DivertSet(text_of(event), time_from_ms(int(at)), lanes)
+    replaced = tuple(
+        starts_limit_from(name, json.loads(text))
+        for name, text in zip(names, rest[3::4], strict=True)
+        if text
+    )
+    return DivertSet(text_of(event), time_from_ms(int(at)), lanes, replaced)
 
 
 _AS_IS = "surrogateescape"

@@ -159,10 +159,6 @@ class Keys:
         """List: when the hits were that count; `counter` is a limit, or a limit and a key."""
         return self._key("limit-window", counter)
 
-    def limit_longest(self, counter: str) -> str:
-        """String: the longest period of a limit that was in force lately; expires with its hits."""
-        return self._key("limit-longest", counter)
-
     def operation(self, identifier: str) -> str:
         """Hash: last step of one operation and what it returned; expires after an hour."""
         return self._key("operation", identifier)

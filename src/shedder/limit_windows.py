@@ -156,7 +156,7 @@ class _Windows(RedisStorage):
         return self._store.execute(
             Command(
                 "hit_window",
-                (keys.limit_window(key), keys.limit_longest(key), keys.limit_hits),
+                (keys.limit_window(key), keys.limit_hits),
                 (limit, expiry * _MICROSECONDS, amount, name, _FORGOTTEN_PER_HIT),
                 bool,
             )

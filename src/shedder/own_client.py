@@ -18,6 +18,9 @@ MOST_CONNECTIONS = 2**31
 SHORTEST_WAIT_SECONDS = 0.001
 """Zero would not be a wait at all."""
 
+TOLERATED_SECONDS = 0.002
+"""By so much a wait may be longer than it should."""
+
 
 class Haste(threading.local):
     """How long a thread still waits for Redis, over all replies of one decision together.
@@ -82,8 +85,10 @@ def _client(connection: redis.Redis, kind: type[Any], patience: float) -> redis.
 
 def _hasty(kind: type[Any], haste: Haste) -> type[Any]:
     class Hasty(kind):  # type: ignore[misc]  # whatever class the application's pool has
+        _said = 0.0
+
         def _connect(self) -> Any:
-            self.socket_connect_timeout = self.socket_timeout = haste.left
+            self._said = self.socket_connect_timeout = self.socket_timeout = haste.left
             return super()._connect()
 
         def send_packed_command(self, *args: Any, **options: Any) -> Any:
@@ -95,7 +100,10 @@ def _hasty(kind: type[Any], haste: Haste) -> type[Any]:
             return super().read_response(*args, **options)
 
         def _hurry(self) -> None:
-            if self._sock is not None:
-                self._sock.settimeout(haste.left)
+            left = haste.left
+            # each change is a call of the system; what is a little off is as good
+            if self._sock is not None and abs(left - self._said) > TOLERATED_SECONDS:
+                self._said = left
+                self._sock.settimeout(left)
 
     return Hasty

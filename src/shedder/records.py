@@ -249,8 +249,31 @@ class DivertedLane:
 
 
 @dataclass(frozen=True, slots=True)
+class StartsLimit:
+    """What a limit on the starts of jobs said before it was changed.
+
+    Attributes:
+        lane: The lane that it stands on.
+        rate: At most so many starts; None without a pace.
+        most: At most so many jobs that run at once; None without such a bound.
+        by: Who set it.
+        why: For which reason.
+        since: Since when (server's clock, UTC).
+        until: When it would have ended by itself; None when somebody had to end it.
+    """
+
+    lane: str
+    rate: Rate | None
+    most: int | None
+    by: str
+    why: str
+    since: datetime
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DivertReceipt:
-    """What `divert` did.
+    """What `divert` or `limit_starts` did.
 
     Attributes:
         event: Id of its event; `undo` takes it.
@@ -258,6 +281,9 @@ class DivertReceipt:
         selection: Which jobs it takes.
         lanes: The lanes, one by one.
         workers: The workers that serve these lanes, stock ones among them.
+        rate: As a limit, at most so many starts; None without a pace.
+        most: As a limit, at most so many jobs that run at once; None without such a bound.
+        replaced: As a limit, what it said before, on the lanes where it stood already.
     """
 
     event: str
@@ -265,6 +291,9 @@ class DivertReceipt:
     selection: Selection
     lanes: tuple[DivertedLane, ...]
     workers: tuple[WorkerSeen, ...] = ()
+    rate: Rate | None = None
+    most: int | None = None
+    replaced: tuple[StartsLimit, ...] = ()
 
     @property
     def moved(self) -> int:

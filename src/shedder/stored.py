@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from shedder.errors import InvalidInput, RecordUnreadable
 from shedder.rates import Rate
-from shedder.records import Divert, Drain, Pause
+from shedder.records import Divert, Drain, Pause, StartsLimit
 from shedder.selection import Selection
 
 if TYPE_CHECKING:
@@ -177,6 +177,25 @@ def _drain(record: dict[str, Any]) -> Drain:
         since=time_from_ms(_number(record, "since")),
         stays=record.get("stay") is True,
     )
+
+
+def starts_limit_from(lane: str, record: Mapping[str, Any]) -> StartsLimit:
+    """What a limit on starts said, as an event has it.
+
+    Raises:
+        RecordUnreadable: it is damaged.
+    """
+    with _reading(f"of the limit on {lane}"):
+        until = record.get("until")
+        return StartsLimit(
+            lane=lane,
+            rate=rate_from(_number(record, "rate")) if "rate" in record else None,
+            most=int(_number(record, "most")) if "most" in record else None,
+            by=_text(record, "by"),
+            why=_text(record, "why"),
+            since=time_from_ms(_number(record, "since")),
+            until=None if until is None else time_from_ms(_number(record, "until")),
+        )
 
 
 def _skipped(numbers: Mapping[str, bytes]) -> dict[str, int]:

@@ -66,6 +66,7 @@ def all_schemas() -> dict[str, Schema]:
         records.PauseReceipt,
         records.ResumeReceipt,
         records.RestoreReceipt,
+        records.DivertReceipt,
         records.DrainReceipt,
         setting_records.FlagReceipt,
         setting_records.LimitReceipt,
@@ -80,7 +81,8 @@ def all_schemas() -> dict[str, Schema]:
             **progress, "description": "How far it was at the end of --wait; null without it."}),
         "restore": _of_record("restore/1", records.RestoreReceipt),
         "undo": _finished("undo/1", "What was done to undo an event.", {
-            "kind": {"enum": ["pause", "resume", "restore", "drain", "flag", "limit"],
+            "kind": {"enum": ["pause", "resume", "restore", "limit starts", "drain", "flag",
+                              "limit"],
                      "description": "Which kind of receipt it is."},
             "receipt": {"oneOf": [_of(each) for each in receipts]}}),
         "flag": _of_record("flag/1", setting_records.FlagReceipt),

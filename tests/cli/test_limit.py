@@ -89,6 +89,24 @@ def test_bad_input_changes_nothing(invoke, app, redis, words, code, said):
     assert not redis.exists("rq:shedder:limits", "rq:shedder:events")
 
 
+def test_a_changed_limit_on_starts_says_what_it_replaced(invoke, mail):
+    """The receipt and the undo tell both terms; the journal tells what was set."""
+    words = ("limit", "starts", "mail", "--rate", "5/second", "--at-once", "1")
+    invoke(*words, "-r", "slow", "--by", "oncall@ops")
+    done = invoke("limit", "starts", "mail", "--rate", "9/second", "-r", "faster")
+    assert "mail is limited to 9/second." == done.lines[0]
+    assert re.search(
+        "This takes the place of 5/second, 1 at once since .* by oncall@ops: slow", done.out
+    )
+    assert "9/second, every job" in invoke("events").lines[-1]
+    undone = invoke("undo", "-r", "too fast", "--json").json
+    assert ("limit starts", "5/second") == (undone["kind"], undone["receipt"]["rate"])
+    assert (
+        "mail is limited to 9/second."
+        == invoke("undo", undone["receipt"]["event"], "-r", "x").lines[0]
+    )
+
+
 def test_json_follows_its_schema(invoke, app):
     """Each answer is one JSON object of a known shape."""
     done = invoke("limit", "set", "search", "2/minute", "-r", "x", "--json").json

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from shedder.rq import Queue
 from tests.cli import jobs
 from tests.cli.conftest import fill
@@ -85,6 +87,13 @@ def test_watching_survives_a_restart_of_redis(server_factory):
         terminal.interrupt()
         assert 130 == terminal.end()
         assert "nothing was changed by looking" in terminal.text
+
+
+@pytest.mark.parametrize("words", [(), ("mail",)])
+def test_watching_a_server_that_was_never_there_ends(invoke, words):
+    """Who mistyped the address learns it at once."""
+    done = invoke("status", *words, "--watch", "-u", "redis://127.0.0.1:1")
+    assert (4, 1) == (done.code, len(done.err.splitlines()))
 
 
 def test_watching_as_json_is_an_object_a_line(env, mail):

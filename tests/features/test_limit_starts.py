@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shedder import Rate, Selection, Shedder
-from shedder.errors import InvalidInput
+from shedder.errors import CannotUndo, InvalidInput
+from shedder.records import Divert, DivertReceipt
 from shedder.rq import Queue, SimpleWorker
 from shedder.rq.claims import (
     Claimed,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from shedder.embedded import EmbeddedServer
 
+HOUR = timedelta(hours=1)
 LANES = ("mail.critical", "mail.high", "mail", "mail.low")
 
 
@@ -176,6 +178,64 @@ def test_a_drain_leaves_limits_alone(redis: Redis, shed: Shedder) -> None:
     fill(redis, 2)
     shed.limit_starts("mail", rate=Rate(1, 3600), reason="limit")
     assert "" == shed.drain("mail", rate=Rate(5), reason="no").event
+
+
+def test_who_changes_a_limit_is_told_what_it_replaced(redis: Redis, shed: Shedder) -> None:
+    """The receipt, the status and the journal name both operators and both terms."""
+    first = shed.limit_starts(
+        "mail", rate=Rate(5), most=1, expires_in=HOUR, by="oncall@ops", reason="slow"
+    )
+    assert () == first.replaced
+    later = shed.limit_starts("mail", rate=Rate(9), by="ana@desk", reason="faster")
+    assert {"mail.critical", "mail.high", "mail", "mail.low"} == {it.lane for it in later.replaced}
+    found = later.replaced[0]
+    assert (Rate(5), 1, "oncall@ops", "slow") == (found.rate, found.most, found.by, found.why)
+    assert first.at + HOUR == found.until
+    (stands,) = status_of(shed)
+    assert (Rate(9), None, None) == (stands.drain and stands.drain.rate, stands.most, stands.until)
+    assert ("ana@desk", "faster") == (stands.by, stands.why)
+
+
+def test_undo_of_a_change_sets_the_limit_that_was(redis: Redis, shed: Shedder) -> None:
+    """Its rate, its number and what is left of its time; the undo of the first one lifts it."""
+    first = shed.limit_starts("mail", rate=Rate(5), most=1, expires_in=HOUR, reason="slow")
+    later = shed.limit_starts("mail", most=7, reason="faster")
+    with pytest.raises(CannotUndo):
+        shed.undo(first.event, reason="it is not the last one")
+    undone = shed.undo(later.event, reason="too fast")
+    assert isinstance(undone, DivertReceipt)
+    assert (Rate(5), 1, 7) == (undone.rate, undone.most, undone.replaced[0].most)
+    (stands,) = status_of(shed)
+    assert (Rate(5), 1) == (stands.drain and stands.drain.rate, stands.most)
+    assert timedelta() <= first.at + HOUR - (stands.until or first.at) < timedelta(minutes=1)
+    assert later.event == shed.events()[-1].undoes
+
+
+def test_undo_of_a_change_is_refused_when_what_was_would_have_ended(
+    redis: Redis, shed: Shedder
+) -> None:
+    """Nothing is changed then."""
+    shed.limit_starts("mail", rate=Rate(5), expires_in=timedelta(milliseconds=1), reason="slow")
+    later = shed.limit_starts("mail", rate=Rate(9), reason="faster")
+    with pytest.raises(CannotUndo, match="would have ended"):
+        shed.undo(later.event, reason="too fast")
+    drain = status_of(shed)[0].drain
+    assert Rate(9) == (drain and drain.rate)
+
+
+def test_lifting_two_limits_counts_each_job_once(redis: Redis, shed: Shedder) -> None:
+    """Jobs that one of them gives back are not taken by the other on the way."""
+    fill(redis, 3)
+    shed.limit_starts("mail", rate=Rate(1, 3600), reason="all")
+    selection = Selection.parse(functions=("_operator.*",))
+    shed.limit_starts("mail", most=1, selection=selection, reason="some")
+    assert 3 == shed.lift_limit("mail", reason="done").restored
+    assert 3 == redis.llen("rq:queue:mail")
+
+
+def status_of(shed: Shedder) -> tuple[Divert, ...]:
+    """What stands on the lane `mail`."""
+    return next(lane.diverts for lane in shed.status("mail").lanes if lane.lane == "mail")
 
 
 def test_undo_ends_a_limit(redis: Redis, shed: Shedder) -> None:

@@ -86,6 +86,37 @@ def test_no_window_holds_more_than_the_highest_rate_in_force_in_it(redis, steps)
         assert held <= highest
 
 
+def test_an_hour_is_remembered_over_a_time_of_seconds(redis):
+    """100 an hour, then 1 a second for most of an hour, then 100 an hour again: nothing is left."""
+    windows = SharedWindows(redis, rq_keys(), patience=PATIENCE)
+    hour, second, name = StableItem(100, 3600), StableItem(1, 1), f"hour-{next(counters)}"
+    assert 60 == sum(windows.hit(name, "", hour, 1) for _ in range(60))
+    for _ in range(59):
+        pass_time(redis, name, 60)
+        assert windows.hit(name, "", second, 1)
+    assert not windows.hit(name, "", hour, 1)
+    pass_time(redis, name, 61)  # the first sixty have left the hour
+    assert 41 == sum(windows.hit(name, "", hour, 1) for _ in range(100))
+    windows.close()
+
+
+def test_what_no_rate_needs_is_forgotten(redis):
+    """Under a fast rate spare hits are bounded by number, and under any rate by a minute."""
+    windows, name = SharedWindows(redis, rq_keys(), patience=PATIENCE), f"spare-{next(counters)}"
+    fast, window = StableItem(10_000, 1), rq_keys().limit_window(name)
+    for _ in range(4):
+        assert windows.hit(name, "", fast, 9_000)
+        pass_time(redis, name, 2)
+    for _ in range(100):
+        windows.hit(name, "", fast, 1)
+    assert redis.llen(window) <= 10_000
+    pass_time(redis, name, 60)
+    for _ in range(20):
+        windows.hit(name, "", fast, 1)
+    assert 20 == redis.llen(window)
+    windows.close()
+
+
 def in_time(steps):
     """As many of the steps as a busy machine manages while the real clock hardly moves."""
     began = time.monotonic()
@@ -93,12 +124,12 @@ def in_time(steps):
 
 
 def pass_time(redis, name, seconds):
-    """Let time pass for a window: the hits that it remembers move into the past."""
-    keys = rq_keys()
-    window = keys.limit_window(name)
-    times = redis.lrange(window, 0, -1)
+    """Let time pass for a window: its hits move into the past, and its end comes closer."""
+    window = rq_keys().limit_window(name)
+    times, left = redis.lrange(window, 0, -1), redis.pttl(window)
     with redis.pipeline() as pipeline:
         for index, text in enumerate(times):
             pipeline.lset(window, index, int(text) - seconds * 1_000_000)
-        pipeline.persist(window)
+        if times:
+            pipeline.pexpire(window, max(left - seconds * 1000, 0))
         pipeline.execute()

@@ -89,6 +89,23 @@ def test_changes_are_events(app, operator, client):
     assert ["hints"] == seen.get(timeout=5).flags_changed
 
 
+def test_a_redis_that_is_back_is_an_event_too(server_factory, connect, client):
+    """After STALE comes READY, and the reason is again what it was."""
+    server = server_factory()
+    app, ready, stale = connect(server.client()), queue.Queue(), queue.Queue()
+    app.flags.declare("hints")
+    attach(app)
+    client.add_handler(ProviderEvent.PROVIDER_STALE, stale.put)
+    server.kill()
+    stale.get(timeout=10)
+    assert Reason.STALE == client.get_boolean_details("hints", False).reason
+    client.add_handler(ProviderEvent.PROVIDER_READY, ready.put)
+    server.restart()
+    ready.get(timeout=10)
+    assert ProviderStatus.READY == client.get_provider_status()
+    assert Reason.STATIC == client.get_boolean_details("hints", False).reason
+
+
 def test_without_redis_the_last_answer_is_stale_and_nothing_raises(
     server_factory, connect, client, caplog
 ):

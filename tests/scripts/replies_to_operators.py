@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 from unittest import mock
 
 from shedder import backlog
-from shedder.backlog import divert_lanes, preview_lane, restore_lane, scan_lane
+from shedder.backlog import LimitTerms, divert_lanes, preview_lane, restore_lane, scan_lane
 from shedder.controls import pause_lanes, resume_lanes
 from shedder.drain import order_drain, release_backlog
 from shedder.incident.keeping import Deed, write_incident
@@ -62,12 +63,24 @@ def diverted(scene: Scene) -> list[Any]:
     scene.fill("mail", "a", "b")
     lanes = scene.lanes("mail.normal")
     command = divert_lanes(scene.keys, lanes, Selection(), WHO, order="whole")
-    assert ["whole", 2, 0] == changed(scene, command, "divert")
+    assert ["whole", 2, 0, ""] == changed(scene, command, "divert")
     scene.fill("mail.low", "c")
     command = divert_lanes(scene.keys, scene.lanes("mail.low"), MAIL, WHO, order="some")
     rest = changed(scene, command, "divert")
-    assert ["some", 0, 1] == rest
+    assert ["some", 0, 1, ""] == rest
     return rest
+
+
+def limit_changed(scene: Scene) -> list[Any]:
+    lanes = scene.lanes("mail.normal")
+    for order, most in (("o", 1), ("p", 2)):
+        terms = LimitTerms(most=most)
+        reply = raw(
+            scene, divert_lanes(scene.keys, lanes, Selection(), WHO, order=order, terms=terms)
+        )
+    replaced = json.loads(reply[5])
+    assert (1, WHO.by, WHO.why) == (replaced["most"], replaced["by"], replaced["why"])
+    return ["a limit"]
 
 
 def drained(scene: Scene) -> list[Any]:
@@ -208,7 +221,7 @@ def declared(scene: Scene) -> int:
 
 def hit(scene: Scene, times: int) -> int:
     """The reply to the last of so many hits on a window that lets one through."""
-    keys = ("rq:shedder:w", "rq:shedder:w-longest", scene.keys.limit_hits)
+    keys = ("rq:shedder:w", scene.keys.limit_hits)
     command = Command("hit_window", keys, (1, 10_000_000, 1, "partner", 100), int)
     return [int(raw(scene, command)) for _ in range(times)][-1]
 

@@ -80,7 +80,10 @@ OUTCOMES: dict[str, list[Outcome]] = {
         ("{event", orders.resumed, ""),
         ("or '' when none was paused", orders.not_resumed, ""),
     ],
-    "divert_lanes": [("{event", orders.diverted, "some")],
+    "divert_lanes": [
+        ("{event", orders.diverted, "some"),
+        ("JSON of the limit", orders.limit_changed, "a limit"),
+    ],
     "order_drain": [
         ("{event", orders.drained, "mail"),
         ("or '' when there is no backlog", orders.not_drained, ""),

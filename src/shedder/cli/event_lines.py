@@ -65,6 +65,13 @@ def _diverted(event: Event) -> str:
     return f"{counted(moved, 'job')} to the backlog{f', {selection}' if selection else ''}"
 
 
+def _starts(event: Event) -> str:
+    rate, most = event.details.get("rate"), event.details.get("most")
+    selection = str(event.details.get("selection", ""))
+    words = [str(rate or ""), f"{most} at once" if most else "", selection]
+    return ", ".join(filter(None, words))
+
+
 def _in_backlog(event: Event) -> str:
     return f"{counted(_sum(event.after, 'backlog'), 'job')} in the backlog"
 
@@ -104,6 +111,7 @@ _TELLING: Mapping[str, Callable[[Event], str]] = {
     "restore": _restored,
     "flag degrade": _set,
     "limit set": _set,
+    "limit start": _starts,
 }
 
 

@@ -5,21 +5,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shedder.cli.parts import Parts, commands_part, headline, lane_table, plain, workers_part
-from shedder.cli.text import command, counted, escaped, is_are, listed, targets_of
+from shedder.cli.text import (
+    age,
+    clock,
+    command,
+    counted,
+    escaped,
+    is_are,
+    listed,
+    number,
+    targets_of,
+)
 
 if TYPE_CHECKING:
-    from shedder.records import DivertReceipt, RestoreReceipt
+    from shedder.records import DivertReceipt, RestoreReceipt, StartsLimit
 
 _STOCK = "Jobs that wait under the limit are out of its reach; what arrives later it may still run."
 
 
-def limit_receipt(receipt: DivertReceipt, terms: str, *, server: str = "") -> Parts:
+def limit_receipt(receipt: DivertReceipt, *, server: str = "") -> Parts:
     """The receipt of a limit on starts."""
     targets = targets_of(lane.lane for lane in receipt.lanes)
     lift = command("limit", "lift", *targets, server=server)
     return [
-        headline(f"{is_are(targets)} limited to {escaped(terms)}.", style="bold yellow"),
+        headline(f"{is_are(targets)} limited to {terms_of(receipt)}.", style="bold yellow"),
         plain(f"It holds for {escaped(receipt.selection.describe())}, in order of arrival."),
+        *_replaced(receipt),
         *lane_table(
             ["under the limit", "waiting"],
             [(lane.lane, lane.moved, lane.waiting) for lane in receipt.lanes],
@@ -29,7 +40,14 @@ def limit_receipt(receipt: DivertReceipt, terms: str, *, server: str = "") -> Pa
     ]
 
 
-def lift_receipt(receipt: RestoreReceipt, _terms: str, *, server: str = "") -> Parts:
+def terms_of(limit: DivertReceipt | StartsLimit) -> str:
+    """What a limit allows, such as `5/second, 2 at once`."""
+    rate = [str(limit.rate)] if limit.rate else []
+    most = [f"{number(limit.most)} at once"] if limit.most is not None else []
+    return ", ".join([*rate, *most])
+
+
+def lift_receipt(receipt: RestoreReceipt, *, server: str = "") -> Parts:
     """The receipt of limits that were lifted."""
     if not receipt.lanes:
         check = command("status", server=server)
@@ -41,3 +59,12 @@ def lift_receipt(receipt: RestoreReceipt, _terms: str, *, server: str = "") -> P
             f"{counted(receipt.restored, 'job')} that waited under it may start."
         )
     ]
+
+
+def _replaced(receipt: DivertReceipt) -> Parts:
+    lines = [
+        f"This takes the place of {terms_of(each)} since {clock(each.since, receipt.at)} "
+        f"({age(each.since, receipt.at)}) by {escaped(each.by)}: {escaped(each.why)}"
+        for each in receipt.replaced
+    ]
+    return [plain(line) for line in dict.fromkeys(lines)]

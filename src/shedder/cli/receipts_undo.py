@@ -4,16 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shedder.cli import receipts_starts
 from shedder.cli.receipts_backlog import drain_receipt, restore_receipt
 from shedder.cli.receipts_pause import pause_receipt, resume_receipt
 from shedder.cli.receipts_settings import flag_receipt, limit_receipt
-from shedder.records import DrainReceipt, PauseReceipt, RestoreReceipt, ResumeReceipt
+from shedder.records import (
+    DivertReceipt,
+    DrainReceipt,
+    PauseReceipt,
+    RestoreReceipt,
+    ResumeReceipt,
+)
 from shedder.setting_records import FlagReceipt, LimitReceipt
 
 if TYPE_CHECKING:
     from shedder.cli.parts import Parts
 
-Undone = PauseReceipt | ResumeReceipt | RestoreReceipt | DrainReceipt | FlagReceipt | LimitReceipt
+Undone = (
+    PauseReceipt
+    | ResumeReceipt
+    | RestoreReceipt
+    | DivertReceipt
+    | DrainReceipt
+    | FlagReceipt
+    | LimitReceipt
+)
 
 
 def kind_of(receipt: Undone) -> str:
@@ -21,6 +36,7 @@ def kind_of(receipt: Undone) -> str:
     kinds = {
         PauseReceipt: "pause",
         ResumeReceipt: "resume",
+        DivertReceipt: "limit starts",
         DrainReceipt: "drain",
         FlagReceipt: "flag",
         LimitReceipt: "limit",
@@ -34,6 +50,8 @@ def undo_receipt(receipt: Undone, *, server: str = "") -> Parts:
         return pause_receipt(receipt, server=server)
     if isinstance(receipt, ResumeReceipt):
         return resume_receipt(receipt, server=server)
+    if isinstance(receipt, DivertReceipt):
+        return receipts_starts.limit_receipt(receipt, server=server)
     if isinstance(receipt, DrainReceipt):
         return drain_receipt(receipt, server=server)
     if isinstance(receipt, FlagReceipt):

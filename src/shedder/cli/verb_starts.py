@@ -61,9 +61,7 @@ def limit_starts(
         reason=order.reason, by=order.by,
     )  # fmt: skip
     run.state = f"{is_are(order.targets)} limited"
-    terms = [str(rate)] if rate else []
-    terms += [f"{most} at once"] if most else []
-    _tell(run, "divert/1", receipt, "limit_receipt", terms=", ".join(terms))
+    _tell(run, "divert/1", receipt, "limit_receipt")
     return 0
 
 
@@ -78,11 +76,11 @@ def lift(run: Run, *, asked: Asked) -> int:
         *order.targets, reason=order.reason, by=order.by
     )
     run.state = "they are lifted"
-    _tell(run, "restore/1", receipt, "lift_receipt", terms="")
+    _tell(run, "restore/1", receipt, "lift_receipt")
     return 0 if receipt.lanes else 3
 
 
-def _tell(run: Run, schema: str, receipt: Any, receipt_name: str, *, terms: str) -> None:
+def _tell(run: Run, schema: str, receipt: Any, receipt_name: str) -> None:
     if run.is_json:
         from shedder.cli.asjson import document
 
@@ -90,5 +88,5 @@ def _tell(run: Run, schema: str, receipt: Any, receipt_name: str, *, terms: str)
         return
     from shedder.cli import receipts_starts
 
-    told = getattr(receipts_starts, receipt_name)(receipt, terms, server=run.server_option)
+    told = getattr(receipts_starts, receipt_name)(receipt, server=run.server_option)
     run.screen.show(*told)

@@ -33,6 +33,7 @@ def status(run: Run, *, names: tuple[str, ...], watch: Wait | None) -> int:
     if watch is None:
         _show_once(run, names)
         return 0
+    _ = run.shedder  # a server that is away from the beginning is not waited for
     run.state = "nothing was changed by looking"
     seconds = watch.limit.total_seconds() if watch.limit else WATCH_SECONDS
     _watch(run, names, max(seconds, SHORTEST_SECONDS))

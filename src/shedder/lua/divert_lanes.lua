@@ -17,7 +17,7 @@
 --   duration   ms until a limit ends by itself, 0 for never
 --   then for each lane: its name
 -- RETURNS
---   {event, ms of the server's clock, then for each lane: id of the order in force there, jobs moved now, jobs of the lane left to scan}
+--   {event, ms of the server's clock, then for each lane: id of the order in force there, jobs moved now, jobs of the lane left to scan, JSON of the limit that was changed or ''}
 -- include lib/clock.lua
 -- include lib/journal.lua
 -- include lib/operation.lua
@@ -81,13 +81,24 @@ local function move_whole(lane, orders, order)
   return moved + move(lane.list, order.rest)
 end
 
+-- what a limit says that is about to be changed, for whoever changes it and for the way back
+local function limit_of(order)
+  if not (order and order.limit and order.drain) then return nil end
+  local drain = order.drain
+  return {rate = drain.rate, most = drain.most, by = drain.by, why = drain.why,
+    since = drain.since, ['until'] = order['until']}
+end
+
 -- A change of a limit's rate gives no tokens away: the bucket is settled at the old one first.
 local function set_terms(order)
   local tokens = order.drain and settle(order, now) or 0
+  -- by which two changes of one millisecond are told apart
+  local since = order.drain and math.max(now, order.since + 1) or now
   order.drain = nil
   if terms == '' then return end
   local drain = cjson.decode(terms)
-  drain.stay, drain.by, drain.why, drain.since = true, by, why, now
+  drain.stay, drain.by, drain.why, drain.since = true, by, why, since
+  order.by, order.why, order.since = by, why, since
   order.limit, order.drain = true, drain
   if duration > 0 then order['until'] = now + duration else order['until'] = nil end
   store_tokens(order, math.min(tokens, drain.burst or 0), now)
@@ -98,6 +109,7 @@ local function divert(lane)
   local order = same_order(orders)
   local known = order ~= nil
   local was_draining = known and order.drain ~= nil
+  local replaced = limit_of(order)
   if not known then
     order = new_order(lane)
     orders[#orders + 1] = order
@@ -109,11 +121,13 @@ local function divert(lane)
   write_orders(diverts, lane.name, orders)
   local waiting = waiting_in(lane)
   before[lane.name] = {diverted = known, draining = was_draining, backlog = backlog,
-    waiting = waiting + moved}
-  after[lane.name] = {diverted = true, backlog = backlog + moved, waiting = waiting}
+    waiting = waiting + moved, limit = replaced}
+  after[lane.name] = {diverted = true, backlog = backlog + moved, waiting = waiting,
+    since = terms ~= '' and order.since or nil}
   result[#result + 1] = order.id
   result[#result + 1] = moved
   result[#result + 1] = waiting
+  result[#result + 1] = replaced and cjson.encode(replaced) or ''
 end
 
 local unreadable = unreadable_lane(diverts, lanes)

@@ -3,13 +3,13 @@
 --
 -- A window is a list of times, newest first, one for each hit that was let through. The one that is
 -- as far from the front as the rate allows decides: hits are within the rate when it has left the
--- window. So no hit is forgotten when the rate changes, and a refused one does not count. Spare hits
--- of the last minute are kept beyond their period, because the next rate may be one a minute.
+-- window. So no hit is forgotten when the rate changes, and a refused one does not count. Hits are
+-- kept for their period and for a minute at least, because the next rate may be one a minute. The
+-- window's own expiry, three such times from a hit on, tells that a longer period was in force lately.
 --
 -- KEYS
---   window   list: times (us of the server's clock) of the hits that were let through, newest first
---   longest  string: the longest period (us) whose hits must be remembered; expires with them
---   counts   hash: hits and refusals of each limit
+--   window  list: times (us of the server's clock) of the hits that were let through, newest first
+--   counts  hash: hits and refusals of each limit
 -- ARGV
 --   amount   hits that a period allows
 --   period   in us
@@ -18,12 +18,12 @@
 --   limit    forgotten hits to remove at most
 -- RETURNS
 --   1 when they are within the rate, 0 when they are not
-local window, longest, counts = KEYS[1], KEYS[2], KEYS[3]
+local window, counts = KEYS[1], KEYS[2]
 local amount, period, cost, name, most =
   tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 
 local PER_CALL = 1000
-local MINUTE = 60000000
+local MINUTE_MS = 60000
 local SPARE_HITS = 10000
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -34,21 +34,32 @@ local function is_within()
   return not deciding or tonumber(deciding) <= now - period
 end
 
--- A shorter period must not forget what a longer one, which was in force lately, would count.
-local function remembered()
-  local known = tonumber(redis.call('GET', longest) or 0)
-  if known > period then return known end
-  redis.call('SET', longest, string.format('%.0f', period), 'PX', math.ceil(period / 1000))
-  return period
+local function add()
+  local text = string.format('%.0f', now)
+  local left = cost
+  while left > 0 do
+    local hits = {}
+    for index = 1, math.min(left, PER_CALL) do hits[index] = text end
+    redis.call('LPUSH', window, unpack(hits))
+    left = left - #hits
+  end
 end
 
-local function forget(span)
-  local spare = math.max(span, MINUTE)
+-- For how long (us) hits are kept, and whether a shorter period may forget them sooner.
+local function memory()
+  local keep = math.max(math.ceil(period / 1000), MINUTE_MS)
+  local left = redis.call('PTTL', window)
+  if left > 3 * keep then return left * 1000, false end
+  if left < 2 * keep then redis.call('PEXPIRE', window, 3 * keep) end
+  return keep * 1000, true
+end
+
+local function forget(span, can_spare)
   for _ = 1, most do
     local oldest = redis.call('LINDEX', window, -1)
     local age = oldest and now - tonumber(oldest) or 0
-    if age < span then return end
-    if age < spare and redis.call('LLEN', window) <= SPARE_HITS then return end
+    local is_spare = can_spare and age >= period and redis.call('LLEN', window) > SPARE_HITS
+    if age < span and not is_spare then return end
     redis.call('RPOP', window)
   end
 end
@@ -57,16 +68,7 @@ if not is_within() then
   redis.call('HINCRBY', counts, name .. ' refusals', cost)
   return 0
 end
-local text = string.format('%.0f', now)
-local left = cost
-while left > 0 do
-  local hits = {}
-  for index = 1, math.min(left, PER_CALL) do hits[index] = text end
-  redis.call('LPUSH', window, unpack(hits))
-  left = left - #hits
-end
-local span = remembered()
-forget(span)
-redis.call('PEXPIRE', window, math.ceil(math.max(span, MINUTE) / 1000))
+add()
+forget(memory())
 redis.call('HINCRBY', counts, name .. ' hits', cost)
 return 1

@@ -36,10 +36,13 @@ def divert(
     *,
     order: str,
     terms: LimitTerms | None = None,
+    undoes: str = "",
     on_progress: Progress | None = None,
 ) -> DivertReceipt:
     """Set a divert (with `terms` a limit) on `lanes` and move what waits in them already."""
-    done = store.run(divert_lanes(keys, lanes, selection, cause, order=order, terms=terms))
+    done = store.run(
+        divert_lanes(keys, lanes, selection, cause, order=order, terms=terms, undoes=undoes)
+    )
     diverted = tuple(DivertedLane(*lane) for lane in done.lanes)
     if selection.is_whole:
         free_slots(store, keys, [lane.lane for lane in diverted])
@@ -47,7 +50,10 @@ def divert(
         total = sum(lane.waiting for lane in diverted)
         diverted = _scan_all(store, keys, diverted, selection, cause, _counter(on_progress, total))
     workers = workers_of(store, keys, [lane.lane for lane in diverted])
-    return DivertReceipt(done.event, done.at, selection, diverted, workers)
+    return DivertReceipt(
+        done.event, done.at, selection, diverted, workers, rate=terms.rate if terms else None,
+        most=terms.most if terms else None, replaced=done.replaced,
+    )  # fmt: skip
 
 
 def scan(

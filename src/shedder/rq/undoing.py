@@ -14,17 +14,34 @@ from shedder.keys import Keys
 from shedder.lanes import Lane, lane_of
 from shedder.limiting import undo_limit
 from shedder.rates import Rate
-from shedder.records import Cause, DrainReceipt, Event, PauseReceipt, RestoreReceipt, ResumeReceipt
+from shedder.records import (
+    Cause,
+    DivertReceipt,
+    DrainReceipt,
+    Event,
+    PauseReceipt,
+    RestoreReceipt,
+    ResumeReceipt,
+)
 from shedder.rq import pausing
 from shedder.rq.diverting import Progress
 from shedder.rq.fleet import workers_of
+from shedder.rq.relimiting import limit_before
 from shedder.rq.restoring import Backlog, restore
 from shedder.rq.skipping import bring_back
 from shedder.setting_records import FlagReceipt, LimitReceipt
 from shedder.store import Store
 from shedder.stored import diverts_from, server_time
 
-Undone = PauseReceipt | ResumeReceipt | RestoreReceipt | DrainReceipt | FlagReceipt | LimitReceipt
+Undone = (
+    PauseReceipt
+    | ResumeReceipt
+    | RestoreReceipt
+    | DivertReceipt
+    | DrainReceipt
+    | FlagReceipt
+    | LimitReceipt
+)
 
 EVENTS_LOOKED_AT = 200
 
@@ -42,7 +59,9 @@ def undo(store: Store, keys: Keys, event_id: str | None, cause: Cause) -> Undone
         return _resume(store, keys, event, cause)
     if event.verb == "resume":
         return _pause_again(store, keys, event, cause)
-    if event.verb in ("divert", "limit start"):
+    if event.verb == "limit start":
+        return limit_before(store, keys, event, cause) or _restore(store, keys, event, cause)
+    if event.verb == "divert":
         return _restore(store, keys, event, cause)
     if event.verb.startswith("flag "):
         return _flags_as_before(store, keys, event, cause)
@@ -71,7 +90,8 @@ def restore_targets(
 def lift_limits(store: Store, keys: Keys, lanes: Sequence[str], cause: Cause) -> RestoreReceipt:
     """End the limits on starts of `lanes`; what waits under them is in the lanes again."""
     backlogs = backlogs_of(store, keys, lanes, are_limits=True)
-    events, restored = restore(store, keys, backlogs, cause)
+    # the last first: what comes back from an earlier one could still be taken by a later one
+    events, restored = restore(store, keys, backlogs[::-1], cause)
     return RestoreReceipt(events, server_time(store), restored)
 
 
