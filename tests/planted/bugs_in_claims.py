@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from tests.planted.bug import CLAIMS, DIVERT, DRAIN, FOUND, OPERATORS, PAUSE, PICKUP, TWINS, Bug
+from tests.planted.bug import (
+    CLAIMS,
+    DIVERT,
+    DRAIN,
+    FOUND,
+    OPERATORS,
+    PATIENCE,
+    PAUSE,
+    PICKUP,
+    TWINS,
+    Bug,
+)
 
 CLAIM, GATE = "lua/claim_job.lua", "lua/start_job.lua"
 
@@ -167,5 +178,12 @@ BUGS = (
         "  redis.call('LPUSH', source, id)\n  return error(result)",
         "  return error(result)",
         (FOUND,),
+    ),
+    Bug(
+        "a job whose claim was never heard of waits for the end of the lease",
+        "rq/pickup.py",
+        "worker._patience.failures > failures and",
+        "False and",
+        (PATIENCE,),
     ),
 )

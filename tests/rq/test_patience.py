@@ -24,6 +24,7 @@ from rq.job import Job, JobStatus
 from rq.rate_limit import RateLimit
 
 from shedder.rq import Queue, SimpleWorker, Worker, WorkerMixin
+from shedder.rq.claims import CRASHES_FIELD
 from shedder.rq.layout import rq_keys
 from shedder.rq.patience import PatientRedis, is_passing, patient
 from tests import jobs
@@ -225,20 +226,24 @@ def test_a_start_whose_reply_was_lost(
     worker = SimpleWorker(["mail"], connection=redis_of_ours)
     found = worker.dequeue_job_and_maintain_ttl(None)
     assert found is not None
-    real: Any = redis.client.Redis.execute_command
-    calls: list[Any] = []
-
-    def lose_first(self: Redis, *args: Any, **options: Any) -> Any:
-        reply = real(self, *args, **options)
-        if args[0] in ("EVAL", "EVALSHA") and not calls:
-            calls.append(args)
-            raise redis.exceptions.ConnectionError("the reply was lost")
-        return reply
-
-    monkeypatch.setattr(redis.client.Redis, "execute_command", lose_first)
+    _lose_reply_of_script(monkeypatch)
     worker.execute_job(*found)
     assert (["a"], JobStatus.FINISHED) == (jobs.started(marks), job.get_status())
     assert {} == redis_of_ours.hgetall(KEYS.starting)
+
+
+def test_a_claim_whose_reply_was_lost(
+    redis_of_ours: Redis, marks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that never heard which job it has gives it back at once, and not after a lease."""
+    queue = Queue("mail", connection=redis_of_ours)
+    many = [queue.enqueue(jobs.mark, marks, key) for key in "ab"]
+    worker = SimpleWorker(["mail"], connection=redis_of_ours)
+    run_burst(worker, max_jobs=1)
+    _lose_reply_of_script(monkeypatch)
+    run_burst(worker)
+    assert (["a", "b"], 0) == (jobs.started(marks), redis_of_ours.zcard(KEYS.claims))
+    assert None is redis_of_ours.hget(many[1].key, CRASHES_FIELD)
 
 
 @pytest.mark.parametrize("again", [{"retry": Retry(max=3)}, {"repeat": Repeat(times=1)}])
@@ -482,6 +487,21 @@ def _refusal(client: Redis) -> str:
 
 def _client_ids(client: Redis) -> set[int]:
     return {int(each["id"]) for each in client.client_list()}
+
+
+def _lose_reply_of_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Carry the next script that claims or starts a job out, and lose its reply."""
+    real: Any = redis.client.Redis.execute_command
+    calls: list[Any] = []
+
+    def lose_first(self: Redis, *args: Any, **options: Any) -> Any:
+        reply = real(self, *args, **options)
+        if args[0] in ("EVAL", "EVALSHA") and KEYS.claims in args and not calls:
+            calls.append(args)
+            raise redis.exceptions.ConnectionError("the reply was lost")
+        return reply
+
+    monkeypatch.setattr(redis.client.Redis, "execute_command", lose_first)
 
 
 class _Losses:

@@ -11,6 +11,7 @@ from rq.job import JobStatus
 from rq.worker import BaseWorker
 
 from shedder.rq.claims import HeldClaim, release_claim
+from shedder.rq.running import CLAIMS_PER_STEP, list_claims
 
 if TYPE_CHECKING:
     from rq.queue import Queue as RQQueue
@@ -43,6 +44,20 @@ class HoldingMixin(BaseWorker):
         if held is None:
             return False
         return self.store.execute(release_claim(self.keys, held.token, is_crash=is_crash))
+
+    def give_back_unheard(self) -> int:
+        """Return what was claimed for this worker in replies that it never got; how many jobs.
+
+        Nobody else would before the lease is over. A worker has no other claim than that in hand.
+        """
+        held = self._held.token if self._held is not None else b""
+        latest = list_claims(self.keys, first=-CLAIMS_PER_STEP, starting=0)
+        unheard = [
+            claim.token
+            for claim in self.store.execute(latest)
+            if claim.worker == self.name and claim.token != held
+        ]
+        return sum(self.store.execute(release_claim(self.keys, token)) for token in unheard)
 
     def set_aside(self, job_id: str, lane: RQQueue, error: Exception) -> None:
         """Put a job that cannot be read among the failed ones, where a person finds it."""

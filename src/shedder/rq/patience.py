@@ -75,9 +75,14 @@ def is_passing(error: BaseException) -> bool:
 
 
 class Patience:
-    """How long a client tries again: for ever, unless it was told to come to an end."""
+    """How long a client tries again: for ever, unless it was told to come to an end.
+
+    Attributes:
+        failures: How often Redis has failed it; what failed may have been carried out.
+    """
 
     def __init__(self, pool: redis.ConnectionPool) -> None:
+        self.failures = 0
         self._pool = pool
         self._end = math.inf
         self._is_tried = False
@@ -111,6 +116,7 @@ class Patience:
 
     def bear(self, error: redis.exceptions.RedisError, *, seconds: float) -> None:
         """Wait so long before another attempt; raise `error` when there should be none."""
+        self.failures += 1
         if self._parent and os.getppid() != self._parent:
             self.end_in(ORPHAN_SECONDS)
             self._parent = 0

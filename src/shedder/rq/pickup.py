@@ -85,13 +85,17 @@ class Pickup:
 
     def _claim(self) -> Claimed | NothingClaimed:
         worker = self._worker
+        failures = worker._patience.failures
         with worker._heart.claiming():
             answer = worker.store.execute(claim_job(worker.keys, self._names, worker=worker.name))
             if isinstance(answer, Claimed):
                 worker.hold(_held(answer))
+            is_lost = worker._patience.failures > failures and worker.give_back_unheard() > 0
         if worker._stop_requested:
             worker.give_back()
             raise StopRequested
+        if is_lost and isinstance(answer, NothingClaimed):
+            return NothingClaimed(is_again=True)
         return answer
 
     def _receive(self, claimed: Claimed) -> tuple[Job, RQQueue] | None:
