@@ -12,6 +12,7 @@ from uuid import uuid4
 from shedder import journal
 from shedder.attribute import attribute
 from shedder.backlog import LimitTerms
+from shedder.checkup import Checkup, Repair
 from shedder.degrading import degrade_flags, list_flags, restore_flags
 from shedder.drain import order_drain
 from shedder.errors import ConditionNotMet, InvalidInput
@@ -38,8 +39,10 @@ from shedder.records import (
 from shedder.rq import (
     audit,
     diverting,
+    doctor,
     draining,
     fleet,
+    mending,
     pausing,
     preview,
     running,
@@ -418,6 +421,17 @@ class Shedder:
         """
         names = self._names(targets or self.queues())
         return read_samples(self.store, self.keys, names, since=since, until=until)
+
+    def check_up(self, on_progress: Progress | None = None) -> Checkup:
+        """How server, workers, producers, records and every job are; reads only, as `audit`."""
+        return doctor.check_up(self.store, self.keys, on_progress=on_progress)
+
+    def repair(self, checkup: Checkup, *, reason: str, by: str | None = None) -> tuple[Repair, ...]:
+        """Mend what `checkup` found, where that is safe while everybody works on.
+
+        Each repair looks again in the step that changes something, and writes its event.
+        """
+        return mending.repair(self.store, self.keys, checkup, self._cause(reason, by))
 
     def events(
         self, *, limit: int = 50, after: str | None = None, targets: tuple[str, ...] = ()

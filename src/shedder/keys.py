@@ -187,6 +187,11 @@ class Keys:
         """Lists: how a lane was, one sample every 10 s, every minute, and every ten minutes."""
         return tuple(self._key("samples", str(step), lane) for step in SAMPLE_STEPS)
 
+    @property
+    def backlogs(self) -> str:
+        """What the keys of all backlogs begin with."""
+        return self._key("backlog", "")
+
     def backlog(self, order: str, lane: str) -> tuple[str, str, str]:
         """Lists: the backlog of one divert in one lane, in reading order.
 

@@ -424,8 +424,8 @@ class Event:
         id: Its id; ids grow with time.
         at: When it happened (server's clock, UTC).
         verb: What happened: `pause`, `resume`, `pause expired`, `divert`, `scan`, `drain`,
-            `drain stopped`, `drained`, `restore`, `flag degrade`, `flag restore`, `limit set`,
-            `limit clear`, and those of incidents, such as `incident open` and `note`.
+            `drain stopped`, `drained`, `restore`, `repair`, `flag degrade`, `flag restore`,
+            `limit set`, `limit clear`, and those of incidents, such as `incident open` and `note`.
         by: Who did it.
         why: For which reason.
         lanes: Names of the lanes concerned.

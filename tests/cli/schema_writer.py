@@ -16,7 +16,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from shedder import leaving, policy_form, records, setting_records
+from shedder import checkup, leaving, policy_form, records, setting_records
 from shedder.cli.asjson import plain_properties
 from shedder.incident import records as incident_records
 from shedder.rates import Rate
@@ -94,6 +94,8 @@ def all_schemas() -> dict[str, Schema]:
         "limit-test": _of_record("limit-test/1", setting_records.LimitAnswer),
         "status": _of_record("status/1", records.Status),
         "audit": _of_record("audit/1", records.AuditReport),
+        "doctor": _of_record("doctor/1", checkup.Checkup, repairs={
+            **_array(_of(checkup.Repair)), "description": "What --fix has mended."}),
         "events": _finished("events/1", "Lines of the journal, oldest first.", {
             "events": _array(_of(records.Event))}),
         "event": _of_record("event/1", records.Event),
@@ -196,7 +198,7 @@ def _definitions(schema: Schema) -> dict[str, Schema]:
 
 
 def _kind(name: str) -> type:
-    homes = (records, setting_records, incident_records, leaving)
+    homes = (records, setting_records, incident_records, leaving, checkup)
     kind: type = next(getattr(home, name) for home in homes if hasattr(home, name))
     return kind
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PAGE = (DOCS / "reference" / "keys.md").read_text(encoding="utf-8")
 PLACEHOLDERS = {"identifier": "<operation>"}
-NOT_KEYS = {"lane", "lanes", "root"}
+NOT_KEYS = {"backlogs", "lane", "lanes", "root"}
 
 
 def names_on_page() -> set[str]:

@@ -17,6 +17,7 @@ from shedder.rq.upkeep import sample_lanes
 from shedder.scripts import script_names
 from tests.features.scene import Scene
 from tests.scripts import replies
+from tests.scripts import replies_to_menders as mends
 from tests.scripts import replies_to_operators as orders
 from tests.scripts.replies import FAST, SLOW, raw
 
@@ -127,6 +128,27 @@ OUTCOMES: dict[str, list[Outcome]] = {
         ("'done'", orders.incident_written, "done"),
         ("'stale'", lambda it: orders.incident_written(it, seen="0"), "stale"),
         ("'other'", orders.another_incident, "other"),
+    ],
+    "return_jobs": [
+        ("then the id of each", mends.returned, "a"),
+        ("or '' when no job", mends.not_returned, ""),
+    ],
+    "recover_claims": [
+        ("jobs put back", mends.claims_returned, 1),
+        ("or '' when no job", mends.no_claim_returned, ""),
+    ],
+    "remove_twin": [
+        ("{event", mends.twin_removed, "repair"),
+        ("or '' when one of the two", mends.twin_is_gone, ""),
+    ],
+    "adopt_backlog": [
+        ("jobs put back", mends.adopted, 1),
+        ("or '' when there are none", mends.not_adopted, ""),
+    ],
+    "refold_lane": [
+        ("'more'", lambda it: mends.refolded(it, 1)[0], "more"),
+        ("'done'", lambda it: mends.refolded(it, 2)[1], "done"),
+        ("'none'", lambda it: mends.refolded(it, 3)[2], "none"),
     ],
     "read_window": [("{hits that count", orders.window, 1)],
 }  # fmt: skip

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, assert_type
 from redis import Redis
 
 import shedder
+from shedder.checkup import Checkup, Finding, Repair
 from shedder.django import with_lanes
 from shedder.embedded import EmbeddedServer
 from shedder.flask import RQ, Worker
@@ -85,6 +86,13 @@ def hosts(shed: shedder.Shedder, app: Flask) -> None:
     assert_type(with_lanes({"mail": {}}, priorities=["low"]), dict[str, dict[str, Any]])
     extension = RQ(app)
     assert_type(extension.make_worker(["mail.low"]), Worker)
+
+
+def check_ups(shed: shedder.Shedder) -> None:
+    checkup = shed.check_up()
+    assert_type(checkup, Checkup)
+    assert_type(checkup.findings, tuple[Finding, ...])
+    assert_type(shed.repair(checkup, reason="why", by="oncall@ops"), tuple[Repair, ...])
 
 
 async def limits_of_coroutines(shed: shedder.Shedder) -> None:

@@ -92,6 +92,11 @@ def _restored(event: Event) -> str:
     return f"{counted(_sum(event.before, 'backlog'), 'job')} back in place"
 
 
+def _repaired(event: Event) -> str:
+    what, jobs = str(event.details.get("what", "")), _sum(event.after, "jobs")
+    return f"{what}: {counted(jobs, 'job')} put back" if jobs else what
+
+
 def _set(event: Event) -> str:
     percent, rate = event.details.get("percent"), event.details.get("rate")
     if isinstance(percent, int | float):
@@ -109,6 +114,7 @@ _TELLING: Mapping[str, Callable[[Event], str]] = {
     "drain stopped": _in_backlog,
     "drained": _drained,
     "restore": _restored,
+    "repair": _repaired,
     "flag degrade": _set,
     "limit set": _set,
     "limit start": _starts,

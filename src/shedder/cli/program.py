@@ -17,6 +17,7 @@ from shedder.cli.verb_audit import audit
 from shedder.cli.verb_completion import completion
 from shedder.cli.verb_demo import demo
 from shedder.cli.verb_divert import divert
+from shedder.cli.verb_doctor import doctor
 from shedder.cli.verb_drain import drain
 from shedder.cli.verb_events import events
 from shedder.cli.verb_flag import flag
@@ -94,8 +95,8 @@ def main(context: click.Context) -> int:
 
 main.params += connection_options()
 for each in (
-    status, pause, resume, divert, drain, flag, limit, undo, events, audit, worker, demo,
-    uninstall, completion,
+    status, pause, resume, divert, drain, flag, limit, undo, events, audit, doctor, worker,
+    demo, uninstall, completion,
 ):  # fmt: skip
     main.add_command(each)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from rq.job import JobStatus
@@ -30,6 +30,7 @@ from shedder.rq.places import (
     Walker,
     all_lanes,
 )
+from shedder.rq.sightings import met_anywhere, met_waiting
 from shedder.store import Store
 from shedder.stored import server_time, text_of
 
@@ -214,7 +215,7 @@ def _confirm_missing(walker: Walker, ledger: _Ledger) -> tuple[set[str], set[str
         gone = {job for job in gone if not facts[job].exists}
         lost = _still_lost(lost, facts, {}, ledger)
         origins = {facts[job].origin for job in lost}
-        seen = _seek(walker, lost | gone, origins - {""})
+        seen = met_anywhere(walker, lost | gone, origins=origins - {""})
         gone = {job for job in gone if not seen.get(job, set()).isdisjoint(WAITING)}
         lost = _still_lost(lost, facts, seen, ledger)
         if not lost:  # what is gone comes not back: one look is enough
@@ -235,17 +236,6 @@ def _still_lost(
     return still
 
 
-def _seek(walker: Walker, jobs: set[str], origins: set[str]) -> dict[str, set[str]]:
-    """In which kinds of places a walk with the flow meets each of `jobs`."""
-    seen: dict[str, set[str]] = {}
-    if jobs:
-        lanes = all_lanes(walker.store, walker.keys, origins=origins)
-        for place, ids in replace(walker, lanes=lanes).with_flow():
-            for job in jobs.intersection(ids):
-                seen.setdefault(job, set()).add(place.kind)
-    return seen
-
-
 def _confirm_twice(walker: Walker, suspects: set[str]) -> dict[str, tuple[str, ...]]:
     """Those of `suspects` that each look meets twice, and where."""
     names: dict[str, tuple[str, ...]] = {}
@@ -254,19 +244,14 @@ def _confirm_twice(walker: Walker, suspects: set[str]) -> dict[str, tuple[str, .
             return {}
         if look:
             time.sleep(SECONDS_BETWEEN_LOOKS)
-        names = {job: where for job, where in _sightings(walker, suspects) if len(where) > 1}
+        met = met_waiting(walker, suspects)
+        names = {
+            job: tuple(place.name for place in places)
+            for job, places in met.items()
+            if len(places) > 1
+        }
         suspects = set(names)
     return names
-
-
-def _sightings(walker: Walker, jobs: set[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    met: dict[str, list[str]] = {}
-    for place, ids in walker.against_flow():
-        for job in ids:
-            if job in jobs:
-                met.setdefault(job, []).append(place.name)
-    for job, names in met.items():
-        yield job, tuple(names)
 
 
 def _counter(walker: Walker, on_progress: Progress | None) -> Callable[[int | None], None]:

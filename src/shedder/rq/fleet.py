@@ -44,14 +44,14 @@ def workers_of(
     return workers_from(registered, store.read(lambda ask: ask_workers(ask, registered)))
 
 
-def all_workers(store: Store, *, is_stock: bool) -> tuple[WorkerSeen, ...]:
-    """All live workers of that kind, whatever they serve; sorted by name."""
+def all_workers(store: Store, *, is_stock: bool | None = None) -> tuple[WorkerSeen, ...]:
+    """All live workers, or those of that kind, whatever they serve; sorted by name."""
     members = store.read(lambda ask: ask.smembers(REDIS_WORKER_KEYS))[0]
     registered: Registered = dict.fromkeys(sorted(map(text_of, members)), ())
     if not registered:
         return ()
     found = workers_from(registered, store.read(lambda ask: ask_workers(ask, registered)))
-    return tuple(worker for worker in found if worker.is_stock == is_stock)
+    return tuple(worker for worker in found if is_stock in (None, worker.is_stock))
 
 
 def ask_registered(ask: Pipeline, lanes: Sequence[str]) -> None:

@@ -192,6 +192,11 @@ def all_lanes(store: Store, keys: Keys, *, origins: Iterable[str] = ()) -> tuple
     return tuple(sorted(names | of_queues))
 
 
+def intermediate_key(keys: Keys, lane: str) -> str:
+    """Where RQ keeps what a stock worker that serves only `lane` has in hand."""
+    return IntermediateQueue.get_intermediate_queue_key(keys.engine.lists + lane)
+
+
 def _registries(lanes: Sequence[str]) -> Iterator[Place]:
     templates = {
         DEFERRED: DeferredJobRegistry.key_template,
@@ -205,8 +210,7 @@ def _registries(lanes: Sequence[str]) -> Iterator[Place]:
 
 def _intermediates(keys: Keys, lanes: Sequence[str]) -> Iterator[Place]:
     for lane in lanes:
-        key = IntermediateQueue.get_intermediate_queue_key(keys.engine.lists + lane)
-        yield Place(STOCK, lane, key)
+        yield Place(STOCK, lane, intermediate_key(keys, lane))
 
 
 def _without_overlap(before: list[str], ids: list[str]) -> list[str]:

@@ -23,9 +23,12 @@ local function read_pause(pauses, lane)
   return text and pause_in_force(text, now_ms()) and decode(text)
 end
 
+-- What a damaged pause keeps from stock workers stays there.
 local function is_parked(pauses, lane)
-  local pause = read_pause(pauses, lane)
-  return pause and pause.parked and true or false
+  local text = redis.call('HGET', pauses, lane)
+  if not text or not pause_in_force(text, now_ms()) then return false end
+  local pause = decode(text)
+  return not pause or pause.parked and true or false
 end
 
 local TEXTS_OF_ORDER = {'id', 'front', 'rest', 'slot', 'bucket', 'skipped'}

@@ -1,0 +1,69 @@
+"""What does a check-up of a live installation say?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from shedder.records import AuditReport
+
+FINE, WARNING, PROBLEM = "fine", "warning", "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        check: What was looked at, such as `persistence`.
+        level: `fine`, `warning` (something to know) or `problem` (something to do).
+        says: What is so, what it means and what to do about it.
+        fix: What a repair does about it, in a few words; empty when a person must act.
+        subjects: The lanes, jobs, workers or keys concerned.
+    """
+
+    check: str
+    level: str
+    says: str
+    fix: str = ""
+    subjects: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Checkup:
+    """All that was looked at.
+
+    Attributes:
+        at: When it ended (server's clock, UTC).
+        findings: One or more for each check, in the order in which they were made.
+        audit: Where every job is; null when it could not be told.
+    """
+
+    at: datetime
+    findings: tuple[Finding, ...]
+    audit: AuditReport | None = None
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether no problem was found; a warning is none."""
+        return all(finding.level != PROBLEM for finding in self.findings)
+
+    @property
+    def repairable(self) -> tuple[Finding, ...]:
+        """What a repair would do something about."""
+        return tuple(finding for finding in self.findings if finding.fix)
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What was done about a finding.
+
+    Attributes:
+        check: What was looked at.
+        did: What was done, in a few words.
+        count: How many jobs or orders it was done to.
+    """
+
+    check: str
+    did: str
+    count: int
