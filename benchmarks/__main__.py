@@ -10,9 +10,10 @@ import sys
 import time
 from collections.abc import Iterator
 
-from benchmarks import bullmq_side, machine, report
+from benchmarks import bullmq_side, machine, publish, report
+from benchmarks.ground import peaks
 from benchmarks.progress import say
-from benchmarks.rows import Row, Verdict
+from benchmarks.rows import Row, Verdict, seconds
 from benchmarks.settings import Settings
 
 QUESTIONS = {
@@ -40,34 +41,58 @@ def main() -> int:
     """Measure, print the table, and write it into `benchmarks/results/`."""
     options = _parser().parse_args()
     logging.disable(logging.WARNING)
-    settings = Settings(options.jobs, options.latency_ms, options.repeat, options.full,
-                        options.bullmq)  # fmt: skip
     began = time.monotonic()
     about = {"command": shlex.join(["python -m benchmarks", *sys.argv[1:]]).replace("'", "")}
     about |= machine.describe()
     with bullmq_side.installed():
-        rows = [row for number in options.only for row in _answers(number, settings)]
+        rows = [
+            row for each in options.only for row in _answers(each, _settings(options, each))
+        ]
     about["took"] = f"{(time.monotonic() - began) / 60:.1f} min"
     print(report.markdown(rows, about=about))
-    say("written: " + ", ".join(str(path) for path in report.write(rows, about=about)))
+    table, numbers = report.write(rows, about=about)
+    say(f"written: {table}, {numbers}")
+    if options.publish:
+        publish.publish([numbers])
     return 0
+
+
+def _settings(options: argparse.Namespace, question: int) -> Settings:
+    is_full = question in (options.full or ())
+    return Settings(options.jobs, options.latency_ms, options.repeat, is_full, options.bullmq)
 
 
 def _answers(number: int, settings: Settings) -> Iterator[Row]:
     program = importlib.import_module(f"benchmarks.{QUESTIONS[number]}")
     say(f"question {number}: {str(program.__doc__).splitlines()[0]}")
-    for row in program.run(settings):
-        verdict = "" if row.verdict is Verdict.NO_GOAL else f" [{row.verdict.value}]"
-        say(f"  {row.case}: {row.ours}" + (f" | {row.other}" if row.other else "")
-            + (f" | {row.ratio}" if row.ratio else "") + verdict)  # fmt: skip
-        yield row
+    began = time.monotonic()
+    with peaks() as found:
+        for row in program.run(settings):
+            verdict = "" if row.verdict is Verdict.NO_GOAL else f" [{row.verdict.value}]"
+            say(f"  {row.case}: {row.ours}" + (f" | {row.other}" if row.other else "")
+                + (f" | {row.ratio}" if row.ratio else "") + verdict)  # fmt: skip
+            yield row
+    yield _effort(number, settings, time.monotonic() - began, max(found, default=0))
+
+
+def _effort(number: int, settings: Settings, took: float, peak: int) -> Row:
+    form = "long" if settings.is_full else "short"
+    return Row(
+        number,
+        "(the question itself)",
+        f"{form} form, {seconds(took)}; highest memory of a server {peak / 1e6:,.0f} MB",
+        values={"took_s": took, "peak_memory": peak, "is_full": settings.is_full},
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", type=_numbers, default=list(QUESTIONS), metavar="1,2,5",
                         help="only these questions")  # fmt: skip
-    parser.add_argument("--full", action="store_true", help="the long form: about an hour")
+    parser.add_argument("--full", type=_numbers, nargs="?", const=list(QUESTIONS), metavar="1,2,5",
+                        help="the long form of all questions (an hour or two), or of these")  # fmt: skip
+    parser.add_argument("--publish", action="store_true",
+                        help="write the figures into the pages that tell them")  # fmt: skip
     parser.add_argument("--jobs", type=int, help="jobs that wait in the queue")
     parser.add_argument("--latency-ms", type=float, default=0.0, metavar="MS",
                         help="what the network adds to a round trip")  # fmt: skip

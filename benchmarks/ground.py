@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,6 +13,20 @@ from shedder.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
     import redis
+
+
+_peaks: ContextVar[list[int] | None] = ContextVar("peaks", default=None)
+
+
+@contextmanager
+def peaks() -> Iterator[list[int]]:
+    """The highest memory of each server within, in bytes, when it has ended."""
+    found: list[int] = []
+    token = _peaks.set(found)
+    try:
+        yield found
+    finally:
+        _peaks.reset(token)
 
 
 class Ground:
@@ -48,6 +64,9 @@ class Ground:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if (found := _peaks.get()) is not None:
+            memory: Any = self.near.info("memory")
+            found.append(int(memory["used_memory_peak"]))
         self.near.close()
         self._parts.close()
 

@@ -1,6 +1,6 @@
 """What does one server carry, by arithmetic from measured costs, and what breaks first?
 
-`docs/explanation/scale.md` does the arithmetic in words.
+`docs/explanation/scale.md` does the arithmetic in words; `benchmarks.publish` writes it from `values`.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _life(ground: Ground, settings: Settings) -> Row:
         f"stock: {per_second(1 / theirs)} ({seconds(theirs)} a job)",
         f"{theirs / ours:.2f}x",
         note="SimpleWorker and enqueue; the server runs commands on one core",
-        values={"ours_s": ours, "theirs_s": theirs},
+        values={"job_s": ours, "stock_job_s": theirs},
     )
 
 
@@ -91,7 +91,7 @@ def _memory(ground: Ground) -> Row:
         "small jobs that wait in a gigabyte of the server",
         f"{count(GIGABYTE / each)} ({each:.0f} bytes each)",
         note="function, two short arguments; larger arguments add their compressed size",
-        values={"bytes": each},
+        values={"job_bytes": each},
     )
 
 
@@ -122,7 +122,7 @@ def _idle(ground: Ground, settings: Settings) -> Row:
         f"{count(0.1 / used)} ({used * 1e6:.0f} µs of the server each second, "
         f"{connections:.1f} connections each)",
         note="above what the server takes by itself",
-        values={"cpu_s_per_s": used, "connections": connections},
+        values={"idle_worker_s": used, "connections": connections},
     )
 
 
@@ -147,7 +147,7 @@ def _journal(ground: Ground, settings: Settings) -> Row:
         f"{100_000 * each / 1e6:.0f} MB when it is full",
         note="pause and resume of a queue (four lanes) in turn, with the reads of a receipt; the "
         "journal keeps about 100,000 events",
-        values={"cpu_s": cost, "bytes": each},
+        values={"event_s": cost, "event_bytes": each},
     )
 
 
@@ -163,5 +163,5 @@ def _divert(ground: Ground) -> Row:
         QUESTION,
         "processor time of the server to divert by function, for each job looked at",
         f"{seconds(cost)}, so {seconds(cost * 1e6)} for a million",
-        values={"cpu_s": cost},
+        values={"scan_job_s": cost},
     )
