@@ -45,9 +45,7 @@ def main() -> int:
     about = {"command": shlex.join(["python -m benchmarks", *sys.argv[1:]]).replace("'", "")}
     about |= machine.describe()
     with bullmq_side.installed():
-        rows = [
-            row for each in options.only for row in _answers(each, _settings(options, each))
-        ]
+        rows = [row for each in options.only for row in _answers(each, _settings(options, each))]
     about["took"] = f"{(time.monotonic() - began) / 60:.1f} min"
     print(report.markdown(rows, about=about))
     table, numbers = report.write(rows, about=about)
@@ -89,8 +87,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", type=_numbers, default=list(QUESTIONS), metavar="1,2,5",
                         help="only these questions")  # fmt: skip
-    parser.add_argument("--full", type=_numbers, nargs="?", const=list(QUESTIONS), metavar="1,2,5",
-                        help="the long form of all questions (an hour or two), or of these")  # fmt: skip
+    parser.add_argument("--full", type=_numbers, nargs="?", const=list(QUESTIONS),
+                        metavar="1,2,5", help="the long form of all questions, or of these",
+                        )  # fmt: skip
     parser.add_argument("--publish", action="store_true",
                         help="write the figures into the pages that tell them")  # fmt: skip
     parser.add_argument("--jobs", type=int, help="jobs that wait in the queue")

@@ -72,7 +72,7 @@ def scale_page(rows: Sequence[dict[str, Any]], about: dict[str, str]) -> str:
     lines = [f"| {row['case']} | {row['ours']} | {row['other']} |" for row in rows]
     table = "\n".join(["| input | shedder | stock RQ |", "| --- | --- | --- |", *lines])
     words = {
-        "where": f"{about['server']} on one core of a machine with {about['machine']}",
+        "where": f"{about['server'].capitalize()} on one core of a machine with {about['machine']}",
         "inputs": table,
         "server_job": seconds(job),
         "server_stock": seconds(values["stock_job_s"]),

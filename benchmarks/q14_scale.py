@@ -1,6 +1,6 @@
 """What does one server carry, by arithmetic from measured costs, and what breaks first?
 
-`docs/explanation/scale.md` does the arithmetic in words; `benchmarks.publish` writes it from `values`.
+`docs/explanation/scale.md` does the arithmetic in words; `benchmarks.publish` writes it.
 """
 
 from __future__ import annotations

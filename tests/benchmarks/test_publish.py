@@ -72,7 +72,9 @@ def test_the_page_is_the_template_filled_in() -> None:
 def test_the_inputs_of_the_arithmetic_stand_in_the_table() -> None:
     """Page and table come from one run."""
     table = README.read_text(encoding="utf-8").partition("## The last full table\n")[2]
-    inputs = re.findall(r"^\| (.+?) \| (.+?) \|", SCALE_PAGE.read_text(encoding="utf-8"), re.M)
+    inputs = re.findall(
+        r"^\| (.+?) \| (.+?) \|", SCALE_PAGE.read_text(encoding="utf-8"), re.MULTILINE
+    )
 
     assert len(inputs) > 4
     for case, ours in inputs[2:]:
