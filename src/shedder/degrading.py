@@ -138,7 +138,10 @@ def _chosen(
     chosen = tuple(dict.fromkeys([*names, *grouped]))
     if not chosen:
         raise ConditionNotMet("at least one flag or a group is named", found="none")
-    return chosen[:MOST_NAMES]
+    if len(chosen) > MOST_NAMES:
+        condition = f"at most {MOST_NAMES} flags are changed at once"
+        raise ConditionNotMet(condition, found=str(len(chosen)))
+    return chosen
 
 
 def _receipt(store: Store, keys: Keys, done: SettingsChanged) -> FlagReceipt:

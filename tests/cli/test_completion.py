@@ -38,6 +38,16 @@ def test_queues_on_the_server_are_offered(program, mail):
     assert lanes == completed(program, "pause", "mail.")
 
 
+def test_flags_groups_and_limits_are_offered(program, redis):
+    """What applications have declared, so that nobody types it at night."""
+    said = '{"v": 1, "group": "non-critical"}'
+    redis.hset("rq:shedder:flag-declarations", mapping={"search.hints": said, "faces": said})
+    redis.hset("rq:shedder:limit-declarations", "reports", '{"v": 1}')
+    assert ["search.hints"] == completed(program, "flag", "degrade", "se")
+    assert ["non-critical"] == completed(program, "flag", "restore", "--group", "non")
+    assert ["reports"] == completed(program, "limit", "set", "re")
+
+
 def test_nothing_is_said_when_redis_is_away(program):
     """A line that is being typed shows no error."""
     assert [] == completed(program, "pause", "m", SHEDDER_REDIS_URL="redis://127.0.0.1:1")

@@ -7,6 +7,8 @@ import re
 import pytest
 
 from shedder import Shedder
+from tests.faults.proxy import DROP_REPLY
+from tests.features.changes import check, prepare, proxy_to
 from tests.waiting import wait_until
 
 
@@ -105,6 +107,30 @@ def test_a_changed_limit_on_starts_says_what_it_replaced(invoke, mail):
         "mail is limited to 9/second."
         == invoke("undo", undone["receipt"]["event"], "-r", "x").lines[0]
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (
+            ["limit", "set", "reports", "9/minute"],
+            "whether reports is changed, says: shedder limit",
+        ),
+        (["limit", "clear", "reports"], "whether reports is changed, says: shedder limit"),
+        (["flag", "degrade", "hints"], "whether hints is changed, says: shedder flag"),
+        (["flag", "restore", "hints"], "whether hints is changed, says: shedder flag"),
+        (["undo"], "whether it is undone, says: shedder events"),
+    ],
+)
+def test_a_reply_that_never_came_is_told_with_how_to_look(invoke, server, redis, words, says):
+    """Exit 4 and one line; the change itself is there as a whole, with its event."""
+    prepare(redis)
+    with proxy_to(server) as proxy:
+        proxy.order(DROP_REPLY, times=99)
+        done = invoke(*words, "-r", "why", "-u", proxy.url)
+    assert (4, 1) == (done.code, len(done.err.splitlines()))
+    assert says in done.err
+    check(redis)
 
 
 def test_json_follows_its_schema(invoke, app):

@@ -10,7 +10,7 @@ import pytest
 
 from shedder import Shedder
 from shedder.degrading import degrade_flags
-from shedder.errors import CannotUndo, InvalidInput, NothingMatched
+from shedder.errors import CannotUndo, ConditionNotMet, InvalidInput, NothingMatched
 from shedder.records import Cause
 from tests.features.conftest import declared
 from tests.waiting import wait_until
@@ -52,6 +52,15 @@ def test_a_group_goes_as_one(app, operator):
     operator.restore_flag(group="non-critical", reason="over")
     with pytest.raises(NothingMatched, match="critical"):
         operator.degrade_flag(group="uncritical", reason="typo")
+
+
+def test_a_group_that_is_too_large_is_refused_as_a_whole(operator, redis):
+    """Nobody is left to believe that all of it is degraded when a part is."""
+    said = dict.fromkeys([f"f-{each}" for each in range(501)], '{"v": 1, "group": "spare"}')
+    redis.hset("rq:shedder:flag-declarations", mapping=said)
+    with pytest.raises(ConditionNotMet, match="501"):
+        operator.degrade_flag(group="spare", reason="all")
+    assert not redis.exists("rq:shedder:flags")
 
 
 @pytest.mark.parametrize("percent", [0, -1, 100.1, float("nan"), float("inf")])

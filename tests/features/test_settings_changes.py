@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import pytest
 import redis as redis_package
@@ -15,7 +12,8 @@ import redis as redis_package
 from shedder import Rate, Shedder
 from shedder.errors import RedisUnreachable
 from tests.faults.faults_operators import counted_commands
-from tests.faults.proxy import DROP_REPLY, TEAR, Proxy, to_unix_socket
+from tests.faults.proxy import DROP_REPLY, TEAR
+from tests.features.changes import check, count_of, prepare, proxy_to, state
 
 Act = Callable[[Shedder], object]
 
@@ -28,56 +26,6 @@ ACTS: dict[str, Act] = {
     "flag restore": lambda it: it.restore_flag("hints", reason="r"),
     "undo": lambda it: it.undo(reason="r"),
 }
-
-
-def prepare(redis) -> None:
-    """Two flags of a group and a limit, all of them declared and set."""
-    said = json.dumps({"v": 1, "group": "spare"})
-    redis.hset("rq:shedder:flag-declarations", mapping={"hints": said, "faces": said})
-    redis.hset("rq:shedder:limit-declarations", "reports", '{"v": 1, "default": "1/minute"}')
-    operator = Shedder(redis, by="ana@desk")
-    operator.degrade_flag("hints", percent=20, reason="before")
-    operator.set_limit("reports", Rate(5, 60), reason="before")
-
-
-def state(redis) -> dict[str, object]:
-    """All settings, by name."""
-    found = {**redis.hgetall("rq:shedder:flags"), **redis.hgetall("rq:shedder:limits")}
-    return {name.decode(): json.loads(text) for name, text in found.items()}
-
-
-def told(redis) -> dict[str, object]:
-    """All settings, as the journal has them."""
-    settings: dict[str, object] = {}
-    for event in Shedder(redis).events(limit=1000):
-        settings.update(event.after)
-    return {name: each for name, each in settings.items() if "since" in each}
-
-
-def count_of(redis) -> int:
-    return redis.xlen("rq:shedder:events")
-
-
-def check(redis) -> None:
-    """The journal says what is, and each change has one event and one version."""
-    assert told(redis) == state(redis)
-    assert count_of(redis) == int(redis.get("rq:shedder:settings-version"))
-
-
-@contextmanager
-def proxy_to(server) -> Iterator[Proxy]:
-    with Proxy(to_unix_socket(str(server.socket_path))) as proxy:
-        child = os.fork()
-        if not child:
-            try:
-                proxy.run()
-            finally:
-                os._exit(0)
-        try:
-            yield proxy
-        finally:
-            os.kill(child, 9)
-            os.waitpid(child, 0)
 
 
 @pytest.fixture

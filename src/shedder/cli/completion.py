@@ -1,4 +1,4 @@
-"""Which queues does a shell offer when somebody presses Tab?"""
+"""Which names does a shell offer when somebody presses Tab?"""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from shedder.lanes import PRIORITIES
 if TYPE_CHECKING:
     import click
 
+    from shedder import Shedder
+
 _SECONDS = 0.5
 
 
@@ -19,13 +21,40 @@ def complete_targets(context: click.Context, _parameter: Any, incomplete: str) -
     Silent when anything goes wrong: nobody wants an error in the middle of a line.
     """
     try:
-        queues = _queues(context)
+        queues = _connected(context).queues()
     except Exception:  # noqa: BLE001
         return []
     return [name for name in _offered(queues, incomplete) if name.startswith(incomplete)]
 
 
-def _queues(context: click.Context) -> tuple[str, ...]:
+def complete_flags(context: click.Context, _parameter: Any, incomplete: str) -> list[str]:
+    """The flags that are declared or set and begin with `incomplete`; silent as above."""
+    try:
+        flags = _connected(context).flag_states()
+    except Exception:  # noqa: BLE001
+        return []
+    return sorted(flag.name for flag in flags if flag.name.startswith(incomplete))
+
+
+def complete_groups(context: click.Context, _parameter: Any, incomplete: str) -> list[str]:
+    """The groups of flags that begin with `incomplete`; silent as above."""
+    try:
+        groups = {flag.group for flag in _connected(context).flag_states()}
+    except Exception:  # noqa: BLE001
+        return []
+    return sorted(group for group in groups if group and group.startswith(incomplete))
+
+
+def complete_limits(context: click.Context, _parameter: Any, incomplete: str) -> list[str]:
+    """The limits that are declared or set and begin with `incomplete`; silent as above."""
+    try:
+        names = {limit.name for limit in _connected(context).limit_states()}
+    except Exception:  # noqa: BLE001
+        return []
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+def _connected(context: click.Context) -> Shedder:
     from shedder.cli.connect import greet, server_for
 
     run = context.find_object(Run) or Run()
@@ -33,7 +62,7 @@ def _queues(context: click.Context) -> tuple[str, ...]:
     greet(server, seconds=_SECONDS)
     from shedder import Shedder
 
-    return Shedder(server.client).queues()
+    return Shedder(server.client)
 
 
 def _offered(queues: tuple[str, ...], incomplete: str) -> list[str]:

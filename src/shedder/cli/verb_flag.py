@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shedder.cli.asking import reason_of
+from shedder.cli.completion import complete_flags, complete_groups
 from shedder.cli.failures import Refused
 from shedder.cli.groups import verb_group
 from shedder.cli.options import Asked, cause_options, duration_option, verb
@@ -31,11 +32,14 @@ _RESTORE = (
 
 _LIST = ("shedder flag list", "shedder flag list --json")
 
-_group_option = click.option("-g", "--group", metavar="GROUP", default="", help="All of a group.")
+_group_option = click.option(
+    "-g", "--group", metavar="GROUP", default="", help="All of a group.",
+    shell_complete=complete_groups,
+)  # fmt: skip
 
 
 @verb("degrade", examples=_DEGRADE, short="Turn features off, wholly or in part.")
-@click.argument("flags", metavar="[FLAG]...", nargs=-1)
+@click.argument("flags", metavar="[FLAG]...", nargs=-1, shell_complete=complete_flags)
 @_group_option
 @click.option("--percent", type=float, default=100.0, show_default=True, metavar="PERCENT",
               help="How much of it.")  # fmt: skip
@@ -62,7 +66,7 @@ def degrade(
 
 
 @verb("restore", examples=_RESTORE, short="Turn features on again.")
-@click.argument("flags", metavar="[FLAG]...", nargs=-1)
+@click.argument("flags", metavar="[FLAG]...", nargs=-1, shell_complete=complete_flags)
 @_group_option
 @cause_options
 def restore(run: Run, *, asked: Asked, flags: tuple[str, ...], group: str) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shedder.cli.asking import reason_of
+from shedder.cli.completion import complete_limits
 from shedder.cli.groups import verb_group
 from shedder.cli.options import Asked, cause_options, duration_option, verb
 from shedder.cli.text import command, escaped
@@ -46,7 +47,7 @@ def _key_option(decorated: Any) -> Any:
 
 
 @verb("set", examples=_SET, short="Set a rate.")
-@click.argument("name", metavar="LIMIT")
+@click.argument("name", metavar="LIMIT", shell_complete=complete_limits)
 @click.argument("rate", metavar="RATE", callback=_rate)
 @_key_option
 @duration_option("--for", "expires_in", help="End by itself, such as 30m; stays if absent.")
@@ -72,7 +73,7 @@ def set_limit(
 
 
 @verb("clear", examples=_CLEAR, short="End what an operator set.")
-@click.argument("name", metavar="LIMIT")
+@click.argument("name", metavar="LIMIT", shell_complete=complete_limits)
 @_key_option
 @cause_options
 def clear(run: Run, *, asked: Asked, name: str, key: str) -> int:
@@ -100,7 +101,7 @@ def list_limits(run: Run) -> int:
 
 
 @verb("test", examples=_TEST, short="What would a hit be told now?")
-@click.argument("name", metavar="LIMIT")
+@click.argument("name", metavar="LIMIT", shell_complete=complete_limits)
 @_key_option
 def test_limit(run: Run, *, name: str, key: str) -> int:
     """Say whether a hit would be let through now; nothing is counted. Exit code 3 if not."""

@@ -1,0 +1,61 @@
+"""What do tests of changes of flags and limits begin with, and what must hold after each?"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from shedder import Rate, Shedder
+from tests.faults.proxy import Proxy, to_unix_socket
+
+
+def prepare(redis) -> None:
+    """Two flags of a group and a limit, all of them declared and set."""
+    said = json.dumps({"v": 1, "group": "spare"})
+    redis.hset("rq:shedder:flag-declarations", mapping={"hints": said, "faces": said})
+    redis.hset("rq:shedder:limit-declarations", "reports", '{"v": 1, "default": "1/minute"}')
+    operator = Shedder(redis, by="ana@desk")
+    operator.degrade_flag("hints", percent=20, reason="before")
+    operator.set_limit("reports", Rate(5, 60), reason="before")
+
+
+def state(redis) -> dict[str, object]:
+    """All settings, by name."""
+    found = {**redis.hgetall("rq:shedder:flags"), **redis.hgetall("rq:shedder:limits")}
+    return {name.decode(): json.loads(text) for name, text in found.items()}
+
+
+def told(redis) -> dict[str, object]:
+    """All settings, as the journal has them."""
+    settings: dict[str, object] = {}
+    for event in Shedder(redis).events(limit=1000):
+        settings.update(event.after)
+    return {name: each for name, each in settings.items() if "since" in each}
+
+
+def count_of(redis) -> int:
+    return redis.xlen("rq:shedder:events")
+
+
+def check(redis) -> None:
+    """The journal says what is, and each change has one event and one version."""
+    assert told(redis) == state(redis)
+    assert count_of(redis) == int(redis.get("rq:shedder:settings-version"))
+
+
+@contextmanager
+def proxy_to(server) -> Iterator[Proxy]:
+    with Proxy(to_unix_socket(str(server.socket_path))) as proxy:
+        child = os.fork()
+        if not child:
+            try:
+                proxy.run()
+            finally:
+                os._exit(0)
+        try:
+            yield proxy
+        finally:
+            os.kill(child, 9)
+            os.waitpid(child, 0)
