@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 
+import pytest
+
+from shedder.backlog import scan_lane
 from shedder.rq import Queue
 from tests.cli import jobs
 from tests.cli.programs import Terminal
@@ -107,6 +110,32 @@ def test_yes_or_no_terminal_asks_nothing(invoke, env, mail):
     with Terminal("divert", "--all", "--yes", "-r", "why", env=env) as terminal:
         assert 0 == terminal.end()
         assert "ALL queues" not in terminal.text
+
+
+def test_ctrl_c_in_the_middle_says_that_the_order_stands(invoke, mail):
+    """What was looked at is told, nothing is lost, and said again it goes on."""
+    words = ("divert", "mail.low", "--function", NEWSLETTERS, "-r", "why")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("shedder.backlog.JOBS_PER_STEP", 2)
+        patch.setattr("shedder.rq.diverting.scan_lane", once(scan_lane))
+        done = invoke(*words)
+    assert 130 == done.code
+    assert "mail.low is diverted, and 2 of 5 waiting jobs were looked at" in done.err
+    assert 2 == backlog_of(invoke, "mail")
+    assert 0 == invoke(*words).code
+    assert 5 == backlog_of(invoke, "mail")
+
+
+def once(function):
+    """`function` for one call, and Ctrl-C at the next."""
+    left = [function]
+
+    def call(*words, **more):
+        if not left:
+            raise KeyboardInterrupt
+        return left.pop()(*words, **more)
+
+    return call
 
 
 def test_a_long_scan_shows_its_progress_on_a_terminal(env, redis):

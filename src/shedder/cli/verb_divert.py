@@ -9,7 +9,7 @@ import click
 
 from shedder.cli.asking import confirm, settle_order, settle_targets
 from shedder.cli.options import Asked, change_options, verb
-from shedder.cli.text import command, is_are, listed
+from shedder.cli.text import command, is_are, listed, number
 from shedder.errors import InvalidInput, ShedderError
 from shedder.lanes import DEFAULT_PRIORITY, lane_of, parse_priority
 from shedder.selection import Selection
@@ -85,8 +85,21 @@ def _lane(name: str, priority: str) -> str:
 def _divert(run: Run, targets: Sequence[str], selection: Selection, **cause: Any) -> DivertReceipt:
     from shedder.cli.progress import scan_bar
 
-    with scan_bar(run.screen, f"diverting {listed(targets)}") as on_progress:
-        return run.shedder.divert(*targets, selection=selection, on_progress=on_progress, **cause)
+    with scan_bar(run.screen, f"diverting {listed(targets)}") as show:
+
+        def note(looked_at: int, of: int) -> None:
+            run.state = _half_way(targets, looked_at, of)
+            if show is not None:
+                show(looked_at, of)
+
+        return run.shedder.divert(*targets, selection=selection, on_progress=note, **cause)
+
+
+def _half_way(targets: Sequence[str], looked_at: int, of: int) -> str:
+    return (
+        f"{is_are(targets)} diverted, and {number(looked_at)} of {number(of)} waiting jobs were "
+        "looked at; the workers go on with the rest, or say it again"
+    )
 
 
 def _preview(run: Run, asked: Asked, priorities: Sequence[str], selection: Selection) -> int:
