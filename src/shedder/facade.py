@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -16,12 +16,18 @@ from shedder.checkup import Checkup, Repair
 from shedder.degrading import degrade_flags, list_flags, restore_flags
 from shedder.drain import order_drain
 from shedder.errors import ConditionNotMet, InvalidInput
+from shedder.incident.attribution import attributed, changes_by_others
+from shedder.incident.effects import plain
+from shedder.incident.records import IncidentReceipt, Reading
 from shedder.keys import Keys
 from shedder.lanes import Lane, lane_of, lanes_of_targets
 from shedder.leaving import UninstallReceipt
 from shedder.limiting import ask_limit, clear_limit, list_limits, set_limit
+from shedder.mitigating import mitigate
+from shedder.policy import Mitigation, Policy
 from shedder.rates import Rate
 from shedder.records import (
+    INCIDENT_VERBS,
     AuditReport,
     Cause,
     DivertPreview,
@@ -29,6 +35,7 @@ from shedder.records import (
     DrainProgress,
     DrainReceipt,
     Event,
+    MitigationReceipt,
     PauseReceipt,
     RestoreReceipt,
     ResumeReceipt,
@@ -43,6 +50,7 @@ from shedder.rq import (
     draining,
     fleet,
     mending,
+    measuring,
     pausing,
     preview,
     running,
@@ -56,6 +64,9 @@ from shedder.samples import Sample, read_samples
 from shedder.selection import Selection
 from shedder.setting_records import FlagReceipt, FlagState, LimitAnswer, LimitReceipt, LimitState
 from shedder.store import Store
+from shedder.stored import ms_from_time, server_time
+from shedder.triage import LOOKS_BACK as TRIAGE_LOOKS_BACK
+from shedder.triage import MOST_EVENTS, Seen, Triage, triage
 
 if TYPE_CHECKING:
     import redis
@@ -128,7 +139,7 @@ class Shedder:
             self.store,
             self.keys,
             self._lanes(targets),
-            self._cause(reason, by),
+            self._attributed(reason, by, targets),
             operation=uuid4().hex,
             expires_in=expires_in,
         )
@@ -150,7 +161,7 @@ class Shedder:
             self.store,
             self.keys,
             self._lanes(targets),
-            self._cause(reason, by),
+            self._attributed(reason, by, targets),
             operation=uuid4().hex,
         )
 
@@ -168,7 +179,7 @@ class Shedder:
             self.keys,
             self._lanes(targets),
             selection or Selection(),
-            self._cause(reason, by),
+            self._attributed(reason, by, targets),
             order=uuid4().hex,
             on_progress=on_progress,
         )
@@ -201,11 +212,11 @@ class Shedder:
         It is an order: it goes on when this process ends. Said again, it changes the rate. When a
         backlog is empty its divert ends, unless `stays`.
         """
-        return self._order_drain(targets, rate, self._cause(reason, by), stays=stays)
+        return self._order_drain(targets, rate, self._attributed(reason, by, targets), stays=stays)
 
     def stop_drain(self, *targets: str, reason: str, by: str | None = None) -> DrainReceipt:
         """Stop draining; the diverts stay in force."""
-        return self._order_drain(targets, None, self._cause(reason, by))
+        return self._order_drain(targets, None, self._attributed(reason, by, targets))
 
     def drain_at_once(
         self,
@@ -219,7 +230,7 @@ class Shedder:
             self.store,
             self.keys,
             self._names(targets),
-            self._cause(reason, by),
+            self._attributed(reason, by, targets),
             on_progress=on_progress,
         )
 
@@ -251,7 +262,7 @@ class Shedder:
             self.keys,
             self._lanes(targets),
             selection or Selection(),
-            self._cause(reason, by),
+            self._attributed(reason, by, targets),
             order=uuid4().hex,
             terms=LimitTerms(rate, most, expires_in),
         )
@@ -259,7 +270,7 @@ class Shedder:
     def lift_limit(self, *targets: str, reason: str, by: str | None = None) -> RestoreReceipt:
         """End the limits on starts of `targets`; what waits under them is in the lanes again."""
         return undoing.lift_limits(
-            self.store, self.keys, self._names(targets), self._cause(reason, by)
+            self.store, self.keys, self._names(targets), self._attributed(reason, by, targets)
         )
 
     def drain_progress(self, receipt: DrainReceipt) -> tuple[DrainProgress, ...]:
@@ -294,7 +305,7 @@ class Shedder:
         """The incidents: open one, give roles, note findings, close it."""
         from shedder.incidents import Incidents
 
-        return Incidents(self.store, self.keys, self._cause)
+        return Incidents(self.store, self.keys, self._cause, self._readings)
 
     @attribute
     def _watch(self) -> SettingsWatch:
@@ -327,7 +338,7 @@ class Shedder:
                 process has declared yet.
         """
         receipt = degrade_flags(
-            self.store, self.keys, names, self._cause(reason, by), operation=uuid4().hex,
+            self.store, self.keys, names, self._attributed(reason, by), operation=uuid4().hex,
             group=group, percent=percent, expires_in=expires_in, is_forced=force,
         )  # fmt: skip
         return skipping.bring_back(self.store, self.keys, receipt)
@@ -344,7 +355,7 @@ class Shedder:
             self.store,
             self.keys,
             names,
-            self._cause(reason, by),
+            self._attributed(reason, by),
             operation=uuid4().hex,
             group=group,
         )
@@ -376,7 +387,7 @@ class Shedder:
                 declared yet.
         """
         return set_limit(
-            self.store, self.keys, name, rate, self._cause(reason, by), operation=uuid4().hex,
+            self.store, self.keys, name, rate, self._attributed(reason, by), operation=uuid4().hex,
             key=key, expires_in=expires_in, is_shadow=shadow, is_forced=force,
         )  # fmt: skip
 
@@ -388,7 +399,7 @@ class Shedder:
         Raises:
             NothingMatched: the limit is neither declared nor set.
         """
-        cause = self._cause(reason, by)
+        cause = self._attributed(reason, by)
         return clear_limit(self.store, self.keys, name, cause, operation=uuid4().hex, key=key)
 
     def limit_states(self) -> tuple[LimitState, ...]:
@@ -457,14 +468,63 @@ class Shedder:
 
     def undo(
         self, event_id: str | None = None, *, reason: str, by: str | None = None
-    ) -> undoing.Undone:
+    ) -> undoing.Undone | IncidentReceipt:
         """Take back what an event did, or the last one that can be taken back.
 
         Raises:
             EventNotFound: there is none with this id.
             CannotUndo: it was undone, has ended, or has no way back; the error says what to do.
         """
-        return undoing.undo(self.store, self.keys, event_id, self._cause(reason, by))
+        event = undoing.event_to_undo(self.store, self.keys, event_id)
+        if event.verb in INCIDENT_VERBS:
+            return self.incidents.undo(event, reason=reason, by=by)
+        return undoing.undo(self.store, self.keys, event, self._attributed(reason, by, event.lanes))
+
+    def mitigate(
+        self,
+        mitigation: Mitigation,
+        command: tuple[str, ...],
+        *,
+        reason: str,
+        by: str | None = None,
+        say: Callable[[str], None] = lambda _line: None,
+    ) -> MitigationReceipt:
+        """Run `command`, which `mitigation.filled` made, and write down how it went.
+
+        `say` is told each line of the output, secrets masked. At the time limit, and when this is
+        interrupted, all processes of it end, and the journal says so.
+        """
+        cause = self._attributed(reason, by)
+        return mitigate(self.store, self.keys, mitigation, command, cause, say=say)
+
+    def triage(self, policy: Policy) -> Triage:
+        """The checklist of an incident, with the next commands for the queues as they are."""
+        incident = self.incidents.current()
+        if incident is not None:
+            incident = self.incidents.measure_effects(incident.id)
+            events = self.incidents.timeline(incident.id)
+        else:
+            events = self._lately()
+        return triage(Seen(
+            self.status(), self.flag_states(), self.limit_states(), policy, events, incident
+        ))  # fmt: skip
+
+    def changes_by_others(
+        self, *targets: str, names: tuple[str, ...] = (), by: str | None = None
+    ) -> tuple[Event, ...]:
+        """What others changed of `targets`, or of flags and limits `names`, in two minutes."""
+        who = self._cause("", by).by
+        lanes = self._names(targets)
+        return changes_by_others(self.store, self.keys, by=who, lanes=lanes, names=names)
+
+    def event_to_undo(self, event_id: str | None = None) -> Event:
+        """The event that `undo` would take back.
+
+        Raises:
+            EventNotFound: there is none with this id.
+            CannotUndo: there is nothing to undo.
+        """
+        return undoing.event_to_undo(self.store, self.keys, event_id)
 
     def uninstall(
         self,
@@ -508,6 +568,19 @@ class Shedder:
 
     def _cause(self, reason: str, by: str | None) -> Cause:
         return Cause(by=_clean(by or self._by), why=_clean(reason))
+
+    def _attributed(self, reason: str, by: str | None, targets: Sequence[str] = ()) -> Cause:
+        """The cause of a change, which belongs to the incident that is open, if one is."""
+        cause = self._cause(reason, by)
+        names = self._names(tuple(targets))
+        return attributed(self.store, self.keys, cause, lambda: plain(self._readings(names)))
+
+    def _lately(self) -> tuple[Event, ...]:
+        since = ms_from_time(server_time(self.store) - TRIAGE_LOOKS_BACK)
+        return journal.read_events(self.store, self.keys, limit=MOST_EVENTS, after=str(since))
+
+    def _readings(self, names: Sequence[str] = ()) -> Mapping[str, Reading]:
+        return measuring.readings_now(self.store, self.keys, names)
 
     def _lanes(self, targets: tuple[str, ...]) -> tuple[Lane, ...]:
         if not targets:

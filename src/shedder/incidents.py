@@ -1,4 +1,4 @@
-"""Which incidents are there, and how do people change them? What `Shedder.incidents` is."""
+"""How do people open an incident, note findings, and close it? What `Shedder.incidents` is."""
 
 from __future__ import annotations
 
@@ -6,48 +6,54 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from shedder.errors import NothingMatched
-from shedder.incident import keeping, life
-from shedder.incident.keeping import Decide, Deed
+from shedder.attribute import attribute
+from shedder.incident import copying, findings, keeping, life, reversal, roles, timeline
+from shedder.incident.book import Book, MakeCause
+from shedder.incident.effects import Measure, measure_due
+from shedder.incident.keeping import Deed
+from shedder.incident.people import Roles
 from shedder.incident.records import Incident, IncidentReceipt
+from shedder.incident.todo import Actions
 from shedder.keys import Keys
-from shedder.records import Cause
+from shedder.records import Event
 from shedder.store import Store
 from shedder.stored import server_time
 
 REVIEW_IN = timedelta(hours=48)
 
 
-class Incidents:
+class Incidents(Book):
     """The incidents on one Redis.
 
-    Where `incident` is an argument, it is an id; without one, the incident that is open is meant.
+    Where `incident` is an argument, it is an id. Without one, the incident that is open is meant;
+    for what makes sense after it was resolved, the one that was opened last, if none is open.
     `by` is who acts, `reason` why; both stand in the event.
 
     Every method may raise what `Shedder` raises, `NothingMatched` when there is no such incident
-    or none is open, and `ConditionNotMet` when it is too late for this.
+    or none is open, and `ConditionNotMet` when it is too late for this; then nothing was changed.
     """
 
-    def __init__(self, store: Store, keys: Keys, cause: Callable[[str, str | None], Cause]) -> None:
-        self._store = store
-        self._keys = keys
-        self._cause = cause
+    def __init__(
+        self,
+        store: Store,
+        keys: Keys,
+        cause: MakeCause,
+        measure: Measure,
+        people: Callable[[], tuple[str, ...]] = tuple,
+    ) -> None:
+        super().__init__(store, keys, cause)
+        self._measure = measure
+        self._people = people
 
-    def current(self) -> Incident | None:
-        """The incident that is open, the worst and then the latest of several; None without one."""
-        return next(iter(keeping.open_incidents(self._store, self._keys)), None)
+    @attribute
+    def roles(self) -> Roles:
+        """Who does what: take a role, give it, hand it over."""
+        return Roles(self, self._people)
 
-    def open_ones(self) -> tuple[Incident, ...]:
-        """The incidents that are not resolved: the worst first, of those the latest first."""
-        return keeping.open_incidents(self._store, self._keys)
-
-    def list(self, *, limit: int = 20) -> tuple[Incident, ...]:
-        """The last `limit` incidents, the latest first."""
-        return keeping.last_incidents(self._store, self._keys, limit)
-
-    def read(self, incident: str | None = None) -> Incident:
-        """One incident."""
-        return keeping.read_incident(self._store, self._keys, incident or self._current())
+    @attribute
+    def actions(self) -> Actions:
+        """What is to be done so that the next time is better."""
+        return Actions(self)
 
     def open(
         self,
@@ -66,42 +72,171 @@ class Incidents:
 
         Raises:
             ConditionNotMet: another one is open.
-            InvalidInput: no title, no severity, or a time in the future.
+            InvalidInput: no title, no severity, no such person, or a time in the future.
         """
-        now = server_time(self._store)
-        cause = self._cause(reason or title, by)
+        now = server_time(self.store)
+        cause = self.cause(reason or title, by)
+        who = roles.checked_person(commander, self._people()) if commander else ""
         opened = life.new_incident(
-            f"{now:%Y-%m-%d}", title, severity=severity, by=cause.by, commander=commander,
-            now=now, times=times,
+            f"{now:%Y-%m-%d}", title, severity=severity, by=cause.by, commander=who, now=now,
+            times=times,
         )  # fmt: skip
         deed = Deed("incident open", cause, is_alone=not also)
-        return keeping.create_incident(self._store, self._keys, deed, opened)
+        return keeping.create_incident(self.store, self.keys, deed, opened)
 
-    def change(
+    def mitigated(
         self,
-        decide: Decide,
         *,
-        verb: str,
-        reason: str,
+        at: datetime | None = None,
+        incident: str | None = None,
+        reason: str = "customers are helped",
+        by: str | None = None,
+    ) -> IncidentReceipt:
+        """Customers are helped, since now or `at`."""
+        return self.change(
+            lambda it, now: life.mitigate(it, now, at=at),
+            verb="incident mitigated", reason=reason, incident=incident, by=by,
+        )  # fmt: skip
+
+    def resolve(
+        self,
+        *,
+        at: datetime | None = None,
+        incident: str | None = None,
+        reason: str = "it is over",
+        by: str | None = None,
+    ) -> IncidentReceipt:
+        """It is over, since now or `at`; a review is due in 48 hours."""
+        return self.change(
+            lambda it, now: life.resolve(it, now, review_in=REVIEW_IN, at=at),
+            verb="incident resolve", reason=reason, incident=incident, by=by,
+        )  # fmt: skip
+
+    def reopen(
+        self,
+        *,
+        also: bool = False,
+        incident: str | None = None,
+        reason: str = "it is not over",
+        by: str | None = None,
+    ) -> IncidentReceipt:
+        """It was not over; `also` when another one is open."""
+        return self.change(
+            lambda it, _: life.reopen(it), verb="incident reopen", reason=reason, is_alone=not also,
+            incident=incident or self.latest_id(), by=by,
+        )  # fmt: skip
+
+    def close(
+        self,
+        *,
+        incident: str | None = None,
+        reason: str = "the review is done",
+        by: str | None = None,
+    ) -> IncidentReceipt:
+        """The review is done.
+
+        Raises:
+            ConditionNotMet: something is missing; the error says what.
+        """
+        return self.change(
+            lambda it, _: findings.close(it), verb="incident close", reason=reason,
+            incident=incident or self.latest_id(), by=by,
+        )  # fmt: skip
+
+    def correct(
+        self,
+        *,
+        title: str | None = None,
+        severity: int | None = None,
+        times: Mapping[str, datetime] | None = None,
+        incident: str | None = None,
+        reason: str = "it was written down wrongly",
+        by: str | None = None,
+    ) -> IncidentReceipt:
+        """Another title or severity, or times: `began`, `detected`, `opened`, `mitigated`, ...
+
+        Raises:
+            InvalidInput: one of them cannot be.
+        """
+        who = self.cause(reason, by).by
+        return self.change(
+            lambda it, now: life.correct(
+                it, now, by=who, title=title, severity=severity, times=times
+            ),
+            verb="incident correct", reason=reason, incident=incident or self.latest_id(), by=by,
+        )  # fmt: skip
+
+    def note(
+        self,
+        text: str,
+        *,
+        task: str = "",
         incident: str | None = None,
         by: str | None = None,
-        undoes: str = "",
-        is_alone: bool = False,
-        **details: Any,
     ) -> IncidentReceipt:
-        """Change an incident as `decide` says, with an event called `verb`.
+        """Write down a finding, which is no decision; `task` is that of an investigator.
 
-        `decide` gets the incident as it is and the server's time, and gives the incident as it
-        shall be, with `records.NOW` for the time at which it is written down. When somebody else
-        changes it meanwhile, `decide` is asked again.
+        Raises:
+            InvalidInput: an empty text, or a task that nobody has had.
         """
-        deed = Deed(verb, self._cause(reason, by), undoes, is_alone, tuple(details.items()))
-        return keeping.change_incident(
-            self._store, self._keys, incident or self._current(), deed, decide
-        )
+        who = self.cause(text, by).by
+        return self.change(
+            lambda it, _: findings.add_note(it, text, by=who, task=task), verb="note",
+            reason="note", incident=incident or self.latest_id(), by=by,
+        )  # fmt: skip
 
-    def _current(self) -> str:
-        found = self.current()
-        if found is None:
-            raise NothingMatched("an open incident", found=tuple(e.id for e in self.list(limit=3)))
-        return found.id
+    def review(
+        self, parts: Mapping[str, str], *, incident: str | None = None, by: str | None = None
+    ) -> IncidentReceipt:
+        """Write parts of the review: `well`, `badly`, `luck`, `factors`.
+
+        Raises:
+            InvalidInput: there is no such part, or it is empty.
+        """
+        return self.change(
+            lambda it, _: findings.write_review(it, parts), verb="review",
+            reason=", ".join(parts), incident=incident or self.latest_id(), by=by,
+        )  # fmt: skip
+
+    def now(self) -> datetime:
+        """What time it is by the server's clock, UTC."""
+        return server_time(self.store)
+
+    def timeline(self, incident: str | None = None) -> tuple[Event, ...]:
+        """The events that belong to an incident, oldest first."""
+        return timeline.events_of(self.store, self.keys, self.read(incident or self.latest_id()))
+
+    def measure_effects(self, incident: str | None = None) -> Incident:
+        """The incident, with the effects of all that was done five minutes ago and longer.
+
+        Whoever looks first measures; what was measured is in the record and in the journal.
+        """
+        return measure_due(self, incident or self.latest_id(), self._measure)
+
+    def export(self, incident: str | None = None) -> dict[str, Any]:
+        """A copy of the record and its events, as JSON can hold it; `bring_back` reads it."""
+        return copying.copy_of(self, incident or self.latest_id())
+
+    def bring_back(
+        self, copy: object, *, reason: str = "a copy was brought back", by: str | None = None
+    ) -> IncidentReceipt:
+        """Write what `export` gave, such as after Redis has lost its data.
+
+        An incident that is there as the copy says is left as it is, and the receipt has no event.
+
+        Raises:
+            InvalidInput: it is no copy, or of a newer shedder.
+            ConditionNotMet: an incident of this id is there and says something else.
+        """
+        return copying.bring_back(self, copy, reason=reason, by=by)
+
+    def undo(self, event: Event, *, reason: str, by: str | None = None) -> IncidentReceipt:
+        """Take back what `event`, of an incident, changed in its record.
+
+        Raises:
+            CannotUndo: it was changed again since.
+        """
+        return self.change(
+            lambda it, _: reversal.reverted(it, event), verb=event.verb, reason=reason,
+            incident=event.incident, by=by, undoes=event.id,
+        )  # fmt: skip

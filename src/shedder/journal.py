@@ -57,6 +57,20 @@ def event_head(
     return json.dumps(_clean({**known, **fixed, "lanes": list(lanes)}), allow_nan=False)
 
 
+def head_of(event: Event) -> dict[str, Any]:
+    """The head that `event` was read from."""
+    names = ("order", "undoes", "incident", "role")
+    known = {name: getattr(event, name) for name in names if getattr(event, name)}
+    fixed = {"v": HEAD_VERSION, "verb": event.verb, "by": event.by, "why": event.why}
+    return {**event.details, **known, **fixed, "lanes": list(event.lanes)}
+
+
+def read_copies(store: Store, stream: str, *, limit: int) -> tuple[Event, ...]:
+    """The first `limit` events of another `stream` than the journal, oldest first."""
+    entries = store.read(lambda ask: ask.xrange(stream, count=max(limit, 1)))[0]
+    return tuple(map(_event, entries))
+
+
 def read_events(
     store: Store, keys: Keys, *, limit: int, after: str | None = None, lanes: Sequence[str] = ()
 ) -> tuple[Event, ...]:

@@ -155,6 +155,10 @@ class Keys:
         """String: the record of an incident."""
         return self._key("incident", incident)
 
+    def incident_events(self, incident: str) -> str:
+        """Stream: events of an incident that a copy of its record brought back."""
+        return self._key("incident-events", incident)
+
     def limit_window(self, counter: str) -> str:
         """List: when the hits were that count; `counter` is a limit, or a limit and a key."""
         return self._key("limit-window", counter)

@@ -11,12 +11,19 @@ from shedder.rates import Rate
 from shedder.selection import Selection
 from shedder.setting_records import FlagState, LimitState
 
-_CAN_UNDO = frozenset(
+INCIDENT_VERBS = frozenset(
     {
-        "pause", "resume", "divert", "drain", "limit start",
-        "flag degrade", "flag restore", "limit set", "limit clear",
+        "incident mitigated", "incident resolve", "incident reopen", "incident correct",
+        "role assign", "role take", "role offer", "role accept", "role leave",
+        "action add", "action set", "action done", "review",
     }
 )  # fmt: skip
+"""Changes of the record of an incident that can be taken back."""
+
+_CAN_UNDO = INCIDENT_VERBS | {
+    "pause", "resume", "divert", "drain", "limit start",
+    "flag degrade", "flag restore", "limit set", "limit clear",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +42,7 @@ class Cause:
     why: str
     incident: str = ""
     role: str = ""
-    readings: Mapping[str, Any] | None = None
+    readings: Mapping[str, Any] | None = field(default=None, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -417,6 +424,31 @@ class RestoreReceipt:
 
 
 @dataclass(frozen=True, slots=True)
+class MitigationReceipt:
+    """How a declared mitigation went.
+
+    Attributes:
+        event: Id of the event that says how it ended.
+        at: When it had ended (server's clock, UTC).
+        name: Its name in the policy.
+        command: The program and its arguments, secrets masked.
+        outcome: `done`, `failed`, `timed out` or `not started`.
+        exit_code: What it exited with; minus the signal that ended it; None when it never began.
+        seconds: How long it ran, in seconds.
+        output: The end of what it printed, secrets masked.
+    """
+
+    event: str
+    at: datetime
+    name: str
+    command: tuple[str, ...]
+    outcome: str
+    exit_code: int | None
+    seconds: float
+    output: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """One line of the journal.
 
@@ -426,6 +458,12 @@ class Event:
         verb: What happened: `pause`, `resume`, `pause expired`, `divert`, `scan`, `drain`,
             `drain stopped`, `drained`, `restore`, `repair`, `flag degrade`, `flag restore`,
             `limit set`, `limit clear`, and those of incidents, such as `incident open` and `note`.
+            `drain stopped`, `drained`, `restore`, `flag degrade`, `flag restore`, `limit set`,
+            `limit clear`, `incident open`, `incident mitigated`, `incident resolve`,
+            `incident reopen`, `incident correct`, `incident close`, `incident import`,
+            `role assign`, `role take`, `role offer`, `role accept`, `role leave`, `note`,
+            `action add`, `action set`, `action done`, `review`, `effect`, `mitigate`,
+            `mitigate started`.
         by: Who did it.
         why: For which reason.
         lanes: Names of the lanes concerned.

@@ -17,6 +17,7 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from shedder import checkup, leaving, policy_form, records, setting_records
+from shedder import leaving, policy_form, records, setting_records, triage
 from shedder.cli.asjson import plain_properties
 from shedder.incident import records as incident_records
 from shedder.rates import Rate
@@ -37,6 +38,8 @@ _PLAIN: dict[Any, Schema] = {
     datetime: {"type": "string", "format": "date-time"},
     Rate: {"type": "string", "examples": ["200/second"]},
     Any: {},
+    incident_records.Role: {"enum": [each.value for each in incident_records.Role]},
+    incident_records.ActionType: {"enum": [each.value for each in incident_records.ActionType]},
 }
 
 _SELECTION: Schema = {
@@ -70,6 +73,7 @@ def all_schemas() -> dict[str, Schema]:
         records.DrainReceipt,
         setting_records.FlagReceipt,
         setting_records.LimitReceipt,
+        incident_records.IncidentReceipt,
     )
     return {
         "pause": _of_record("pause/1", records.PauseReceipt, still_running={
@@ -82,7 +86,7 @@ def all_schemas() -> dict[str, Schema]:
         "restore": _of_record("restore/1", records.RestoreReceipt),
         "undo": _finished("undo/1", "What was done to undo an event.", {
             "kind": {"enum": ["pause", "resume", "restore", "limit starts", "drain", "flag",
-                              "limit"],
+                              "limit", "incident"],
                      "description": "Which kind of receipt it is."},
             "receipt": {"oneOf": [_of(each) for each in receipts]}}),
         "flag": _of_record("flag/1", setting_records.FlagReceipt),
@@ -92,6 +96,23 @@ def all_schemas() -> dict[str, Schema]:
         "limit-list": _finished("limit-list/1", "All limits, those that were set first.", {
             "limits": _array(_of(setting_records.LimitState))}),
         "limit-test": _of_record("limit-test/1", setting_records.LimitAnswer),
+        "incident": _of_record("incident/1", incident_records.IncidentReceipt),
+        "incident-record": _of_record("incident-record/1", incident_records.Incident),
+        "incident-list": _finished("incident-list/1", "Incidents, the latest first.", {
+            "incidents": _array(_of(incident_records.Incident))}),
+        "incident-timeline": _finished("incident-timeline/1", "What belongs to an incident.", {
+            "events": _array(_of(records.Event)),
+            "effects": _array(_of(incident_records.Effect))}),
+        "incident-actions": _finished("incident-actions/1", "Actions of an incident.", {
+            "actions": _array(_of(incident_records.Action))}),
+        "incident-export": _incident_export(),
+        "triage": _of_record("triage/1", triage.Triage),
+        "mitigation": _of_record("mitigation/1", records.MitigationReceipt),
+        "mitigation-preview": _finished("mitigation-preview/1", "What would be run.", {
+            "name": TEXT, "command": _array(TEXT), "timeout": SECONDS}),
+        "mitigations": _finished("mitigations/1", "What the policy declares.", {
+            "mitigations": _array(_open(name=TEXT, kind=TEXT, command=_array(TEXT),
+                                        values=_array(TEXT), timeout=SECONDS))}),
         "status": _of_record("status/1", records.Status),
         "audit": _of_record("audit/1", records.AuditReport),
         "doctor": _of_record("doctor/1", checkup.Checkup, repairs={
@@ -199,12 +220,21 @@ def _definitions(schema: Schema) -> dict[str, Schema]:
 
 def _kind(name: str) -> type:
     homes = (records, setting_records, incident_records, leaving, checkup)
+    homes = (records, setting_records, incident_records, leaving, triage)
     kind: type = next(getattr(home, name) for home in homes if hasattr(home, name))
     return kind
 
 
 def _open(**properties: Schema) -> Schema:
     return _closed({"type": "object", "properties": properties})
+
+
+def _incident_export() -> Schema:
+    entry = _open(id=TEXT, head={"type": "object"}, before={"type": "object"},
+                  after={"type": "object"})  # fmt: skip
+    return _finished("incident-export/1", "A copy of a record and its events, as Redis has them.", {
+        "incident": {"type": "object", "required": ["v", "id", "title", "severity", "opened_at"]},
+        "events": _array(entry)})  # fmt: skip
 
 
 def _demo() -> Schema:

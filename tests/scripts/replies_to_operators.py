@@ -14,7 +14,9 @@ from shedder.drain import order_drain, release_backlog
 from shedder.incident.keeping import Deed, write_incident
 from shedder.incident.life import new_incident
 from shedder.incident.records import NOW
+from shedder.journal import event_head
 from shedder.leaving import return_claims, return_list
+from shedder.mitigating import append_event
 from shedder.rates import Rate
 from shedder.selection import Selection
 from shedder.store import Command
@@ -285,3 +287,19 @@ def list_returned(scene: Scene) -> int:
         scene.shedder.events()[-1].before,
     )
     return left
+
+
+def events_kept(scene: Scene) -> int:
+    """The reply when one of two events is kept already; ids are compared as numbers."""
+    first = ("9-9", "{}", "{}", "{}")
+    assert 1 == raw(scene, Command("keep_events", ("k",), first, int))
+    later = ("10-1", "{}", "{}", "{}")
+    return int(raw(scene, Command("keep_events", ("k",), (*first, *later), int)))
+
+
+def event_appended(scene: Scene) -> str:
+    reply = raw(scene, append_event(scene.keys, event_head("mitigate", WHO, ())))
+    (event,) = scene.shedder.events()
+    assert event.id == reply[0]
+    assert abs(event.at.timestamp() * 1000 - reply[1]) < 1000
+    return event.verb

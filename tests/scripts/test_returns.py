@@ -124,6 +124,8 @@ OUTCOMES: dict[str, list[Outcome]] = {
         ("1 when", lambda it: orders.hit(it, 1), 1),
         ("0 when", lambda it: orders.hit(it, 2), 0),
     ],
+    "append_event": [("{event", orders.event_appended, "mitigate")],
+    "keep_events": [("how many were not kept before", orders.events_kept, 1)],
     "change_incident": [
         ("'done'", orders.incident_written, "done"),
         ("'stale'", lambda it: orders.incident_written(it, seen="0"), "stale"),

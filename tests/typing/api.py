@@ -12,10 +12,14 @@ from shedder.checkup import Checkup, Finding, Repair
 from shedder.django import with_lanes
 from shedder.embedded import EmbeddedServer
 from shedder.flask import RQ, Worker
-from shedder.incident.records import Incident, IncidentReceipt
+from shedder.incident.records import Action, Incident, IncidentReceipt
 from shedder.leaving import UninstallReceipt
+from shedder.mitigation import filled
+from shedder.policy import Mitigation, Policy
+from shedder.records import Event, MitigationReceipt
 from shedder.samples import Pace, Sample, paces_of
 from shedder.setting_records import FlagReceipt, FlagState, LimitAnswer, LimitReceipt, LimitState
+from shedder.triage import Triage
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -78,6 +82,31 @@ def incidents(shed: shedder.Shedder) -> None:
     assert_type(shed.incidents.read("2026-11-25-1"), Incident)
     kept = shed.incidents.change(lambda incident, now: incident, verb="note", reason="why")
     assert_type(kept, IncidentReceipt)
+    assert_type(shed.incidents.mitigated(), IncidentReceipt)
+    assert_type(shed.incidents.resolve(), IncidentReceipt)
+    assert_type(shed.incidents.reopen(), IncidentReceipt)
+    assert_type(shed.incidents.correct(severity=3), IncidentReceipt)
+    assert_type(shed.incidents.note("found"), IncidentReceipt)
+    assert_type(shed.incidents.review({"well": "much"}), IncidentReceipt)
+    assert_type(shed.incidents.close(), IncidentReceipt)
+    assert_type(shed.incidents.timeline(), tuple[Event, ...])
+    assert_type(shed.incidents.measure_effects(), Incident)
+    assert_type(shed.incidents.bring_back(shed.incidents.export()), IncidentReceipt)
+    assert_type(shed.incidents.roles.take("operations"), IncidentReceipt)
+    assert_type(shed.incidents.roles.assign("operations", "bob@desk"), IncidentReceipt)
+    assert_type(shed.incidents.roles.hand_over("operations", "bob@desk"), IncidentReceipt)
+    assert_type(shed.incidents.roles.accept(), IncidentReceipt)
+    assert_type(shed.incidents.roles.leave("operations"), IncidentReceipt)
+    assert_type(shed.incidents.actions.add("alarm", type="detect"), IncidentReceipt)
+    assert_type(shed.incidents.actions.set(1, owner="db"), IncidentReceipt)
+    assert_type(shed.incidents.actions.done(1), IncidentReceipt)
+    assert_type(shed.incidents.actions.list(), tuple[Action, ...])
+    rollback = Mitigation("rollback", ("./deploy", "{release}"))
+    command = filled(rollback, {"release": "41"})
+    assert_type(shed.mitigate(rollback, command, reason="why"), MitigationReceipt)
+    assert_type(shed.triage(Policy()), Triage)
+    assert_type(shed.changes_by_others("mail"), tuple[Event, ...])
+    assert_type(shed.event_to_undo(), Event)
 
 
 def hosts(shed: shedder.Shedder, app: Flask) -> None:

@@ -24,15 +24,21 @@ def event_lines(events: Sequence[Event], *, server: str = "") -> list[Verbatim]:
     return [event_line(event, is_undone=event.id in undone, server=server) for event in events]
 
 
-def event_line(event: Event, *, is_undone: bool = False, server: str = "") -> Verbatim:
-    """When, what, where, who and why, the numbers, and how to undo it."""
+def event_line(
+    event: Event, *, is_undone: bool = False, is_plain: bool = False, server: str = ""
+) -> Verbatim:
+    """When, what, where, who and why, the numbers, and unless it is plain how to undo it."""
     line = Verbatim(event.at.strftime("%Y-%m-%d %H:%M:%SZ  "))
     line.append(escaped(event.verb), style="bold")
-    line.append(f" {listed(_targets(event), most=MOST_TARGETS)}")
-    line.append(f" by {escaped(event.by)}: {escaped(event.why)}" if event.by else "")
+    targets = listed(_targets(event), most=MOST_TARGETS)
+    line.append(f" {targets}" if targets or not event.incident else "")
+    role = f" ({escaped(event.role)})" if event.role else ""
+    line.append(f" by {escaped(event.by)}{role}: {escaped(event.why)}" if event.by else "")
     numbers = _numbers(event)
     line.append(f" ({numbers})" if numbers else "")
     line.append(f"  undoes {escaped(event.undoes)}" if event.undoes else "", style="dim")
+    if is_plain:
+        return line
     if is_undone:
         line.append(f"  undone ({escaped(event.id)})", style="dim")
     elif event.can_undo:
@@ -43,6 +49,8 @@ def event_line(event: Event, *, is_undone: bool = False, server: str = "") -> Ve
 
 def _targets(event: Event) -> Sequence[str]:
     names = event.details.get("names")
+    if event.verb.startswith("mitigate"):
+        return [str(event.details.get("mitigation", ""))]
     if event.lanes or not isinstance(names, list):
         return targets_of(event.lanes)
     return [str(name) for name in names]
@@ -96,6 +104,11 @@ def _repaired(event: Event) -> str:
     what, jobs = str(event.details.get("what", "")), _sum(event.after, "jobs")
     return f"{what}: {counted(jobs, 'job')} put back" if jobs else what
 
+def _mitigated(event: Event) -> str:
+    code, seconds = event.details.get("exit_code"), event.details.get("seconds")
+    took = f", {seconds:.1f}s" if isinstance(seconds, int | float) else ""
+    return f"{event.details.get('outcome')}{'' if code is None else f', exit code {code}'}{took}"
+
 
 def _set(event: Event) -> str:
     percent, rate = event.details.get("percent"), event.details.get("rate")
@@ -115,6 +128,7 @@ _TELLING: Mapping[str, Callable[[Event], str]] = {
     "drained": _drained,
     "restore": _restored,
     "repair": _repaired,
+    "mitigate": _mitigated,
     "flag degrade": _set,
     "limit set": _set,
     "limit start": _starts,

@@ -34,12 +34,14 @@ class Asked:
         is_all: All queues are meant.
         by: Who acts; None when nothing was said.
         reason: For which reason; None when nothing was said.
+        is_forced: Even if somebody else has just changed it.
     """
 
     names: tuple[str, ...] = ()
     is_all: bool = False
     by: str | None = None
     reason: str | None = None
+    is_forced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +132,10 @@ def cause_options(body: Callable[..., int]) -> Body:
         reason: str | None,
         names: tuple[str, ...] = (),
         is_all: bool = False,
+        is_forced: bool = False,
         **options: Any,
     ) -> int:
-        return body(*args, asked=Asked(names, is_all, by, reason), **options)
+        return body(*args, asked=Asked(names, is_all, by, reason, is_forced), **options)
 
     return gather
 
@@ -140,7 +143,18 @@ def cause_options(body: Callable[..., int]) -> Body:
 def change_options(body: Callable[..., int]) -> Body:
     """What every verb needs that changes queues; the body gets it as `asked`."""
     every = click.option("-a", "--all", "is_all", is_flag=True, help="All queues.")
-    return targets_argument(every(cause_options(body)))
+    return targets_argument(every(force_option()(cause_options(body))))
+
+
+def force_option(what: str = "") -> Callable[[Decorated], Decorated]:
+    """Even if somebody else has just changed it, and `what`; the body gets it in `asked`."""
+    said = f"{what} Also while" if what else "Although"
+    return click.option(
+        "--force",
+        "is_forced",
+        is_flag=True,
+        help=f"{said} somebody else has changed it within two minutes.",
+    )
 
 
 def duration_option(*names: str, **settings: Any) -> Callable[[Decorated], Decorated]:

@@ -21,10 +21,13 @@ from shedder.cli.verb_doctor import doctor
 from shedder.cli.verb_drain import drain
 from shedder.cli.verb_events import events
 from shedder.cli.verb_flag import flag
+from shedder.cli.verb_incident import incident
 from shedder.cli.verb_limit import limit
+from shedder.cli.verb_mitigate import mitigate
 from shedder.cli.verb_pause import pause
 from shedder.cli.verb_resume import resume
 from shedder.cli.verb_status import status
+from shedder.cli.verb_triage import triage
 from shedder.cli.verb_undo import undo
 from shedder.cli.verb_uninstall import uninstall
 from shedder.cli.verb_worker import worker
@@ -62,6 +65,7 @@ class Program(click.Group):
         _never_fail_to_print()
         try:
             code = super().main(args=words, **kwargs)
+            run.remind()
             sys.stdout.flush()
         except BrokenPipeError:
             _silence()
@@ -97,6 +101,8 @@ main.params += connection_options()
 for each in (
     status, pause, resume, divert, drain, flag, limit, undo, events, audit, doctor, worker,
     demo, uninstall, completion,
+    status, triage, pause, resume, divert, drain, flag, limit, mitigate, incident, undo, events,
+    audit, worker, demo, uninstall, completion,
 ):  # fmt: skip
     main.add_command(each)
 

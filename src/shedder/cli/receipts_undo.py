@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shedder.cli import receipts_starts
+from shedder.cli.incident_view import receipt_parts
 from shedder.cli.receipts_backlog import drain_receipt, restore_receipt
 from shedder.cli.receipts_pause import pause_receipt, resume_receipt
 from shedder.cli.receipts_settings import flag_receipt, limit_receipt
+from shedder.incident.records import IncidentReceipt
 from shedder.records import (
     DivertReceipt,
     DrainReceipt,
@@ -28,6 +30,7 @@ Undone = (
     | DrainReceipt
     | FlagReceipt
     | LimitReceipt
+    | IncidentReceipt
 )
 
 
@@ -40,6 +43,7 @@ def kind_of(receipt: Undone) -> str:
         DrainReceipt: "drain",
         FlagReceipt: "flag",
         LimitReceipt: "limit",
+        IncidentReceipt: "incident",
     }
     return kinds.get(type(receipt), "restore")
 
@@ -58,4 +62,7 @@ def undo_receipt(receipt: Undone, *, server: str = "") -> Parts:
         return flag_receipt(receipt, server=server)
     if isinstance(receipt, LimitReceipt):
         return limit_receipt(receipt, server=server)
+    if isinstance(receipt, IncidentReceipt):
+        text = f"Incident {receipt.incident.id} is as it was before."
+        return receipt_parts(receipt, text, server=server)
     return restore_receipt(receipt)

@@ -25,6 +25,7 @@ class Run:
         is_debug: Tracebacks are wanted.
         address: Where Redis is, without credentials; empty before the first contact.
         state: What holds if the program ends now, for the line that says so.
+        reminders: Lines for standard error, once what was asked for is done.
     """
 
     url: str | None = None
@@ -34,6 +35,7 @@ class Run:
     is_debug: bool = False
     address: str = ""
     state: str = NOTHING_CHANGED
+    reminders: list[str] = field(default_factory=list)
     _screen: Screen | None = field(default=None, repr=False)
     _shedder: Shedder | None = field(default=None, repr=False)
 
@@ -65,6 +67,11 @@ class Run:
         if self._shedder is None:
             self._shedder = self._connected()
         return self._shedder
+
+    def remind(self) -> None:
+        """Say what a person should think of, once all is done."""
+        for each in self.reminders:
+            self.screen.remark(each)
 
     def _connected(self) -> Shedder:
         from shedder.cli.connect import greet, server_for, url_for

@@ -10,8 +10,9 @@ from shedder.cli.asking import reason_of
 from shedder.cli.completion import complete_flags, complete_groups
 from shedder.cli.failures import Refused
 from shedder.cli.groups import verb_group
-from shedder.cli.options import Asked, cause_options, duration_option, verb
+from shedder.cli.options import Asked, cause_options, duration_option, force_option, verb
 from shedder.cli.text import command, is_are, listed
+from shedder.cli.toes import look_around
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -44,11 +45,11 @@ _group_option = click.option(
 @click.option("--percent", type=float, default=100.0, show_default=True, metavar="PERCENT",
               help="How much of it.")  # fmt: skip
 @duration_option("--for", "expires_in", help="End by itself, such as 30m; stays if absent.")
-@click.option("--force", is_flag=True, help="Also a flag that no process has declared.")
+@force_option("Also a flag that no process has declared.")
 @cause_options
 def degrade(
     run: Run, *, asked: Asked, flags: tuple[str, ...], group: str, percent: float,
-    expires_in: timedelta | None, force: bool,
+    expires_in: timedelta | None,
 ) -> int:  # fmt: skip
     """Degrade features in every process within a second; nobody needs to deploy.
 
@@ -57,10 +58,11 @@ def degrade(
     what = _chosen(flags, group, "degrade")
     shedder = run.shedder
     reason = reason_of(asked, f"degrade {listed(what)}")
+    look_around(run, asked, names=_names(run, flags, group))
     run.state = _uncertain(run, what)
     receipt = shedder.degrade_flag(
         *flags, group=group, percent=percent, expires_in=expires_in, reason=reason, by=asked.by,
-        force=force,
+        force=asked.is_forced,
     )  # fmt: skip
     return _finish(run, receipt)
 
@@ -68,6 +70,7 @@ def degrade(
 @verb("restore", examples=_RESTORE, short="Turn features on again.")
 @click.argument("flags", metavar="[FLAG]...", nargs=-1, shell_complete=complete_flags)
 @_group_option
+@force_option()
 @cause_options
 def restore(run: Run, *, asked: Asked, flags: tuple[str, ...], group: str) -> int:
     """End the degradation of features; jobs that waited for them are put back, at once.
@@ -77,6 +80,7 @@ def restore(run: Run, *, asked: Asked, flags: tuple[str, ...], group: str) -> in
     what = _chosen(flags, group, "restore")
     shedder = run.shedder
     reason = reason_of(asked, f"restore {listed(what)}")
+    look_around(run, asked, names=_names(run, flags, group))
     run.state = _uncertain(run, what)
     return _finish(run, shedder.restore_flag(*flags, group=group, reason=reason, by=asked.by))
 
@@ -109,6 +113,12 @@ def _chosen(flags: tuple[str, ...], group: str, deed: str) -> list[str]:
     if not flags and not group:
         raise Refused(f"say what to {deed}: a flag, or --group; `shedder flag list` shows them")
     return [*flags, *([f"the group {group}"] if group else [])]
+
+
+def _names(run: Run, flags: tuple[str, ...], group: str) -> tuple[str, ...]:
+    if not group:
+        return flags
+    return (*flags, *(each.name for each in run.shedder.flag_states() if each.group == group))
 
 
 def _uncertain(run: Run, what: list[str]) -> str:

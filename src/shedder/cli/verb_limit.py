@@ -9,8 +9,9 @@ import click
 from shedder.cli.asking import reason_of
 from shedder.cli.completion import complete_limits
 from shedder.cli.groups import verb_group
-from shedder.cli.options import Asked, cause_options, duration_option, verb
+from shedder.cli.options import Asked, cause_options, duration_option, force_option, verb
 from shedder.cli.text import command, escaped
+from shedder.cli.toes import look_around
 from shedder.cli.verb_starts import LIFT_EXAMPLES, STARTS_EXAMPLES, lift, limit_starts
 from shedder.rates import Rate
 
@@ -52,11 +53,11 @@ def _key_option(decorated: Any) -> Any:
 @_key_option
 @duration_option("--for", "expires_in", help="End by itself, such as 30m; stays if absent.")
 @click.option("--shadow", is_flag=True, help="Count what it would refuse, refuse nothing.")
-@click.option("--force", is_flag=True, help="Also a limit that no process has declared.")
+@force_option("Also a limit that no process has declared.")
 @cause_options
 def set_limit(
     run: Run, *, asked: Asked, name: str, rate: Rate, key: str, expires_in: timedelta | None,
-    shadow: bool, force: bool,
+    shadow: bool,
 ) -> int:  # fmt: skip
     """Set a limit in every process within a second; it beats what the code says.
 
@@ -64,10 +65,11 @@ def set_limit(
     """
     connected = run.shedder
     reason = reason_of(asked, f"set {_named(name, key)} to {rate}")
+    look_around(run, asked, names=(f"{name} {key}".strip(),))
     run.state = _uncertain(run, name, key)
     receipt = connected.set_limit(
         name, rate, key=key, expires_in=expires_in, shadow=shadow, reason=reason, by=asked.by,
-        force=force,
+        force=asked.is_forced,
     )  # fmt: skip
     return _finish(run, receipt)
 
@@ -75,11 +77,13 @@ def set_limit(
 @verb("clear", examples=_CLEAR, short="End what an operator set.")
 @click.argument("name", metavar="LIMIT", shell_complete=complete_limits)
 @_key_option
+@force_option()
 @cause_options
 def clear(run: Run, *, asked: Asked, name: str, key: str) -> int:
     """End an operator's setting of a limit: what the code says holds again."""
     connected = run.shedder
     reason = reason_of(asked, f"clear {_named(name, key)}")
+    look_around(run, asked, names=(f"{name} {key}".strip(),))
     run.state = _uncertain(run, name, key)
     return _finish(run, connected.clear_limit(name, key=key, reason=reason, by=asked.by))
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from shedder.cli.asking import reason_of
-from shedder.cli.options import Asked, cause_options, verb
+from shedder.cli.options import Asked, cause_options, force_option, verb
 from shedder.cli.text import command, escaped
+from shedder.cli.toes import look_around
 
 if TYPE_CHECKING:
     from shedder.cli.run import Run
@@ -23,6 +24,7 @@ _EXAMPLES = (
 
 @verb("undo", examples=_EXAMPLES, short="Take back a change.")
 @click.argument("event_id", metavar="[EVENT]", required=False)
+@force_option()
 @cause_options
 def undo(run: Run, *, asked: Asked, event_id: str | None) -> int:
     """Take back what an event did, or the last one that can be taken back.
@@ -33,9 +35,13 @@ def undo(run: Run, *, asked: Asked, event_id: str | None) -> int:
     connected = run.shedder
     deed = f"undo event {event_id}" if event_id else "undo the last change"
     reason = reason_of(asked, escaped(deed))
+    event = connected.event_to_undo(event_id)
+    named = event.details.get("names")
+    names = tuple(map(str, named)) if isinstance(named, list) else ()
+    look_around(run, asked, targets=event.lanes, names=names)
     check = command("events", server=run.server_option)
     run.state = f"whether it is undone, says: {check}"
-    receipt = connected.undo(event_id, reason=reason, by=asked.by)
+    receipt = connected.undo(event.id, reason=reason, by=asked.by)
     run.state = "it is undone"
     from shedder.cli.receipts_undo import kind_of, undo_receipt
 

@@ -160,7 +160,8 @@ def write_incident(
     Raises:
         InvalidInput: the record would be too large.
     """
-    counted = replace(after, revision=(before.revision if before else 0) + 1)
+    # a copy that is brought back keeps its number
+    counted = replace(after, revision=before.revision + 1 if before else max(after.revision, 1))
     old, new = record_of(before) if before else {}, record_of(counted)
     was, is_ = map(dumped, changes_between(old, new))
     text = _checked_size(dumped(new))

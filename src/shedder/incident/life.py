@@ -62,6 +62,8 @@ def mitigate(incident: Incident, now: datetime, *, at: datetime | None = None) -
         InvalidInput: `at` is in the future, or before it was noticed.
     """
     check_open(incident)
+    if incident.mitigated_at is not None and at is None:
+        return incident
     return with_times(incident, {"mitigated": at or NOW}, now)
 
 
@@ -95,6 +97,35 @@ def reopen(incident: Incident) -> Incident:
     if incident.is_open:
         raise ConditionNotMet(f"{incident.id} is resolved", found=f"it is {incident.state}")
     return replace(incident, mitigated_at=None, resolved_at=None, review_due_at=None)
+
+
+def correct(
+    incident: Incident,
+    now: datetime,
+    *,
+    by: str,
+    title: str | None = None,
+    severity: int | None = None,
+    times: Mapping[str, datetime] | None = None,
+) -> Incident:
+    """What was written down wrongly, or has changed: the title, the severity, or times.
+
+    Raises:
+        ConditionNotMet: it is closed.
+        InvalidInput: one of them cannot be, or the incident is not mitigated or resolved yet.
+    """
+    check_not_closed(incident)
+    for name in times or {}:
+        if name in ("mitigated", "resolved") and getattr(incident, f"{name}_at") is None:
+            accepted = f"only once it is {name} (shedder incident {_VERBS[name]})"
+            raise InvalidInput(name=name, value=f"it is {incident.state}", accepted=accepted)
+    changed = with_times(incident, times or {}, now)
+    if title is not None:
+        changed = replace(changed, title=checked_text("title", title, longest=LONGEST_TITLE))
+    return changed if severity is None else with_severity(changed, severity, by=by)
+
+
+_VERBS = {"mitigated": "mitigated", "resolved": "resolve"}
 
 
 def with_severity(incident: Incident, severity: int, *, by: str) -> Incident:

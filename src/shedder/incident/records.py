@@ -306,4 +306,4 @@ def is_same_person(one: str, other: str) -> bool:
     """Whether two names mean one person: `ana` is `ana@desk`, while `ana@home` is somebody else."""
     if "@" in one and "@" in other:
         return one == other
-    return bool(one) and one.partition("@")[0] == other.partition("@")[0]
+    return bool(one and other) and one.partition("@")[0] == other.partition("@")[0]

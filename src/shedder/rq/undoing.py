@@ -46,8 +46,13 @@ Undone = (
 EVENTS_LOOKED_AT = 200
 
 
-def undo(store: Store, keys: Keys, event_id: str | None, cause: Cause) -> Undone:
-    """Take back what an event did; the last that can be taken back when none is named."""
+def event_to_undo(store: Store, keys: Keys, event_id: str | None) -> Event:
+    """The event with this id; the last that can be taken back when none is named.
+
+    Raises:
+        EventNotFound: there is none with this id.
+        CannotUndo: there is no way back from it, or nothing to undo.
+    """
     event = journal.find_event(store, keys, event_id) if event_id else _last(store, keys)
     if not event.can_undo:
         raise CannotUndo(
@@ -55,6 +60,11 @@ def undo(store: Store, keys: Keys, event_id: str | None, cause: Cause) -> Undone
             reason=f"there is no way back from '{event.verb}'",
             try_instead="shedder status",
         )
+    return event
+
+
+def undo(store: Store, keys: Keys, event: Event, cause: Cause) -> Undone:
+    """Take back what `event` did."""
     if event.verb == "pause":
         return _resume(store, keys, event, cause)
     if event.verb == "resume":

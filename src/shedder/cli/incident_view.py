@@ -1,0 +1,193 @@
+"""What does a person read of an incident?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shedder.cli.event_lines import event_line
+from shedder.cli.parts import Parts, blank, commands_part, headline, plain, row, table
+from shedder.cli.screen import Verbatim
+from shedder.cli.text import age, clock, command, counted, escaped, number, one_line, per_second
+from shedder.incident.findings import missing_of
+from shedder.incident.records import Role
+from shedder.incident.timeline import NO_DECISIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from rich.table import Table
+
+    from shedder.incident.records import Action, Effect, Incident, IncidentReceipt, Reading
+    from shedder.records import Event
+
+NOTES_SHOWN = 10
+
+
+def receipt_parts(receipt: IncidentReceipt, text: str, *, server: str = "") -> Parts:
+    """The receipt of a change of an incident; `text` is the sentence that says what was done."""
+    incident = receipt.incident
+    said = text if receipt.event else f"{text} It was so before; nothing was changed."
+    parts: Parts = [headline(said), plain(f"{_title(incident)} {_roles_line(incident)}")]
+    ways = [("look", command("incident show", incident.id, server=server))]
+    if incident.is_open and not incident.commander:
+        ways.append(("coordinate", command("incident take", "commander", server=server)))
+    if receipt.event:
+        ways.append(("events", command("events", server=server)))
+    return [*parts, *commands_part(*ways)]
+
+
+def incident_parts(incident: Incident, now: datetime, *, server: str = "") -> Parts:
+    """The whole record, for a person."""
+    style = "bold red" if incident.is_open else "bold"
+    parts: Parts = [headline(f"Incident {incident.id} is {incident.state}.", style=style)]
+    parts.append(plain(_title(incident)))
+    parts.append(plain(_times_line(incident, now)))
+    parts += _roles_part(incident, now)
+    parts += _notes_part(incident)
+    if incident.actions:
+        parts += [blank(), action_table(incident.actions)]
+    if incident.resolved_at and not incident.closed_at:
+        parts += _review_part(incident, now)
+    ways = [("what was done", command("incident timeline", incident.id, server=server))]
+    if incident.is_open:
+        ways.append(("what next", command("triage", server=server)))
+    return [*parts, *commands_part(*ways)]
+
+
+def incident_table(incidents: Sequence[Incident]) -> Table:
+    """Incidents, one in a row."""
+    made = table("incident", "state", ">severity", "opened", "commander", "title")
+    for each in incidents:
+        opened = f"{each.opened_at:%Y-%m-%d %H:%M}"
+        row(
+            made, each.id, each.state, str(each.severity), opened, each.commander or "-", each.title
+        )
+    return made
+
+
+def action_table(actions: Sequence[Action]) -> Table:
+    """Actions, one in a row."""
+    made = table(">#", "action", "type", ">priority", "owner", "due", "done")
+    for each in actions:
+        due = f"{each.due_at:%Y-%m-%d}" if each.due_at else "-"
+        done = f"{each.done_at:%Y-%m-%d}" if each.done_at else "-"
+        row(made, str(each.number), each.title, each.type.value, str(each.priority or "-"),
+            each.owner or "-", due, done)  # fmt: skip
+    return made
+
+
+def timeline_lines(
+    incident: Incident, events: Sequence[Event], *, has_notes: bool = False
+) -> list[Verbatim]:
+    """What was done, a line for each event, with its effect below."""
+    hidden = NO_DECISIONS - {"note"} if has_notes else NO_DECISIONS
+    effects = {each.event: each for each in incident.effects}
+    lines: list[Verbatim] = []
+    for event in events:
+        if event.verb in hidden:
+            continue
+        line = event_line(event, is_plain=True)
+        lines.append(line)
+        if event.verb == "note":
+            lines += [_indented(one_line(_note_text(event)))]
+        if event.id in effects:
+            lines += [_indented(text) for text in effect_texts(effects[event.id])]
+    return lines
+
+
+def effect_texts(effect: Effect) -> list[str]:
+    """What an action did, a text for each lane."""
+    minutes = f"{effect.after_seconds / 60:.0f} min later"
+    return [
+        f"{minutes}, {escaped(lane)}: {change_text(before, effect.after[lane])}"
+        for lane, before in effect.before.items()
+        if lane in effect.after
+    ]
+
+
+def change_text(before: Reading, after: Reading) -> str:
+    """How a lane changed, such as `41,200 to 300 jobs wait, oldest 38m to 2m, ...`."""
+    parts = [f"{number(before.waiting)} to {number(after.waiting)} waiting"]
+    if before.backlog or after.backlog:
+        parts.append(f"{number(before.backlog)} to {number(after.backlog)} in the backlog")
+    parts.append(f"oldest {_seconds(before.oldest_seconds)} to {_seconds(after.oldest_seconds)}")
+    parts.append(f"in {_pace(before.arrivals)} to {_pace(after.arrivals)}")
+    parts.append(f"out {_pace(before.completions)} to {_pace(after.completions)}")
+    return ", ".join(parts)
+
+
+def _title(incident: Incident) -> str:
+    return f"Severity {incident.severity}: {escaped(incident.title)}."
+
+
+def _roles_line(incident: Incident) -> str:
+    told = [f"{each.role.value} {escaped(each.person)}" for each in incident.roles]
+    return f"Roles: {', '.join(told)}." if told else "Nobody has a role yet."
+
+
+def _times_line(incident: Incident, now: datetime) -> str:
+    times = [
+        ("began", incident.began_at),
+        ("detected", incident.detected_at),
+        ("opened", incident.opened_at),
+        ("mitigated", incident.mitigated_at),
+        ("resolved", incident.resolved_at),
+        ("closed", incident.closed_at),
+    ]
+    known = [f"{name} {clock(at, now)} ({age(at, now)} ago)" for name, at in times if at]
+    line = ", ".join(known)
+    return f"{line[:1].upper()}{line[1:]}."
+
+
+def _roles_part(incident: Incident, now: datetime) -> Parts:
+    made = table("role", "person", ">for", "task", "offered to")
+    for each in incident.roles:
+        row(made, each.role.value, each.person, age(each.since, now), each.task or "-",
+            each.offered_to or "-")  # fmt: skip
+    held = {each.role for each in incident.roles}
+    for role in (Role.COMMANDER, Role.OPERATIONS, Role.COMMUNICATIONS):
+        if role not in held:
+            row(made, role.value, "nobody", "-", "-", "-")
+    return [blank(), made]
+
+
+def _notes_part(incident: Incident) -> Parts:
+    if not incident.notes:
+        return []
+    hidden = len(incident.notes) - NOTES_SHOWN
+    lines = [plain(f"{counted(hidden, 'earlier note')}")] if hidden > 0 else []
+    for each in incident.notes[-NOTES_SHOWN:]:
+        task = f" [{escaped(each.task)}]" if each.task else ""
+        said = one_line(each.text)
+        lines.append(plain(f"{each.at:%H:%M} {escaped(each.by)}{task}: {said}"))
+    return [blank(), *lines]
+
+
+def _review_part(incident: Incident, now: datetime) -> Parts:
+    due = incident.review_due_at
+    when = f"due {clock(due, now)}" if due else "not due"
+    missing = missing_of(incident)
+    lines = [plain(f"Its review is {when}.")]
+    return [blank(), *lines, *(plain(f"Missing: {escaped(each)}.") for each in missing)]
+
+
+def _note_text(event: Event) -> str:
+    notes = event.after.get("notes")
+    if not isinstance(notes, list) or not notes or not isinstance(notes[-1], dict):
+        return ""
+    return str(notes[-1].get("text", ""))
+
+
+def _indented(text: str) -> Verbatim:
+    return Verbatim(f"{'':22}{text}", style="dim")
+
+
+def _seconds(value: float | None) -> str:
+    from shedder.durations import format_duration
+
+    return "-" if value is None else format_duration(value // 1)
+
+
+def _pace(value: float | None) -> str:
+    return "-" if value is None else f"{per_second(value)}/s"

@@ -1,0 +1,150 @@
+"""`shedder incident action`: what is to be done so that the next time is better."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from shedder.cli.groups import verb_group
+from shedder.cli.incident_options import finish, incident_option, uncertain
+from shedder.cli.options import Asked, cause_options, verb
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from shedder.cli.run import Run
+
+_ADD = (
+    'shedder incident action add "Alarm at 80 % CPU" --type detect -p 1 --owner platform --due 2w',
+)
+_SET = ("shedder incident action set 1 --owner platform --due 2026-12-09",)
+_DONE = ("shedder incident action done 1",)
+_LIST = ("shedder incident action list", "shedder incident action list --json")
+_EXPORT = (
+    "shedder incident action export --format markdown",
+    "shedder incident action export --format gh --label incident",
+)
+
+_terms = (
+    click.option("-p", "--priority", type=int, help="1 (first) to 5."),
+    click.option("--owner", metavar="TEAM", help="Who sees to it."),
+    click.option("--due", metavar="TIME", help="Until when, such as 2w or 2026-12-09."),
+)
+
+
+def _with_terms(body: Any) -> Any:
+    for option in reversed(_terms):
+        body = option(body)
+    return body
+
+
+@verb("add", examples=_ADD, short="Write down what is to be done.")
+@click.argument("title")
+@click.option("--type", "kind", metavar="TYPE", required=True,
+              help="prevent, detect, mitigate or process.")  # fmt: skip
+@_with_terms
+@incident_option
+@cause_options
+def add(
+    run: Run, *, asked: Asked, title: str, kind: str, priority: int | None, owner: str | None,
+    due: str | None, incident: str | None,
+) -> int:  # fmt: skip
+    """Write down what is to be done; what is not known yet may come later, by `set`."""
+    actions = run.shedder.incidents.actions
+    due_at = _due(run, due)
+    uncertain(run)
+    receipt = actions.add(
+        title, type=kind, priority=priority, owner=owner or "", due_at=due_at, incident=incident,
+        by=asked.by,
+    )  # fmt: skip
+    return finish(run, receipt, f"Action {receipt.incident.actions[-1].number} is written down.")
+
+
+@verb("set", examples=_SET, short="Say what was not known of an action.")
+@click.argument("number", type=int)
+@click.option("--title", metavar="TEXT", help="What is to be done.")
+@click.option("--type", "kind", metavar="TYPE", help="prevent, detect, mitigate or process.")
+@_with_terms
+@incident_option
+@cause_options
+def set_action(
+    run: Run, *, asked: Asked, number: int, title: str | None, kind: str | None,
+    priority: int | None, owner: str | None, due: str | None, incident: str | None,
+) -> int:  # fmt: skip
+    """Say what was not known of an action, or was wrong."""
+    actions = run.shedder.incidents.actions
+    due_at = _due(run, due)
+    uncertain(run)
+    receipt = actions.set(
+        number, title=title, type=kind, priority=priority, owner=owner, due_at=due_at,
+        incident=incident, by=asked.by,
+    )  # fmt: skip
+    return finish(run, receipt, f"Action {number} is changed.")
+
+
+@verb("done", examples=_DONE, short="Say that an action is done.")
+@click.argument("number", type=int)
+@incident_option
+@cause_options
+def done(run: Run, *, asked: Asked, number: int, incident: str | None) -> int:
+    """Say that an action is done; also after the incident is closed."""
+    actions = run.shedder.incidents.actions
+    uncertain(run)
+    receipt = actions.done(number, incident=incident, by=asked.by)
+    return finish(run, receipt, f"Action {number} is done.")
+
+
+@verb("list", examples=_LIST, short="The actions.")
+@incident_option
+def list_actions(run: Run, *, incident: str | None) -> int:
+    """Show the actions: what, whose, until when, and which are done."""
+    found = run.shedder.incidents.actions.list(incident=incident)
+    if run.is_json:
+        from shedder.cli.asjson import document
+
+        run.screen.emit(document("incident-actions/1", {"actions": found}))
+        return 0
+    from shedder.cli.incident_view import action_table
+
+    if not found:
+        run.screen.remark("no actions yet: shedder incident action add")
+        return 0
+    run.screen.show(action_table(found))
+    return 0
+
+
+@verb("export", examples=_EXPORT, short="The actions for elsewhere.")
+@click.option("--format", "form", type=click.Choice(["markdown", "csv", "json", "gh"]),
+              default="markdown", show_default=True, help="gh: `gh issue create`.")  # fmt: skip
+@click.option("--label", "labels", multiple=True, metavar="LABEL", help="For gh; may be repeated.")
+@incident_option
+def export_actions(run: Run, *, form: str, labels: tuple[str, ...], incident: str | None) -> int:
+    """Print the actions as Markdown, CSV, JSON, or as `gh issue create` commands to be run."""
+    from shedder.incident.todo_export import exported
+
+    incidents = run.shedder.incidents
+    found = incidents.read(incident or incidents.latest_id())
+    if form == "json" or run.is_json:
+        from shedder.cli.asjson import document
+
+        run.screen.emit(document("incident-actions/1", {"actions": found.actions}))
+        return 0
+    click.echo(exported(found, form, labels=labels), nl=False)
+    return 0
+
+
+action = verb_group(
+    "action", add, set_action, done, list_actions, export_actions,
+    short="What is to be done.",
+    text="Keep what is to be done so that the next time is better.",
+    examples=(_ADD[0], _DONE[0], _EXPORT[1]),
+)  # fmt: skip
+
+
+def _due(run: Run, text: str | None) -> datetime | None:
+    from shedder.moments import parse_future
+
+    if text is None:
+        return None
+    return parse_future(text, now=run.shedder.incidents.now(), name="--due")

@@ -1,0 +1,33 @@
+"""`shedder triage`: the checklist, with the next command for each question."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shedder.cli.options import verb
+from shedder.cli.policy_here import policy_here, policy_option
+
+if TYPE_CHECKING:
+    from shedder.cli.run import Run
+
+_EXAMPLES = ("shedder triage", "shedder triage --json")
+
+
+@verb("triage", examples=_EXAMPLES, short="What to check and to type, in order.")
+@policy_option
+def triage(run: Run, *, policy: str | None) -> int:
+    """Show the checklist: a bad release, too much traffic, a clogged queue.
+
+    Each question with what was done, its effect, and the next command for the queues as they are
+    now.
+    """
+    found = run.shedder.triage(policy_here(policy))
+    if run.is_json:
+        from shedder.cli.asjson import document
+
+        run.screen.emit(document("triage/1", found))
+        return 0
+    from shedder.cli.triage_view import triage_parts
+
+    run.screen.show(*triage_parts(found, server=run.server_option))
+    return 0

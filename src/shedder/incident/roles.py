@@ -1,0 +1,194 @@
+"""Who does what in an incident? Decisions only: from a record to the next.
+
+Each role but that of an investigator has one holder; an investigator has a task, and each task has
+one. A hand-over is in force when who it is offered to has accepted it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+from dataclasses import replace
+
+from shedder.errors import ConditionNotMet, InvalidInput
+from shedder.incident.life import check_not_closed, checked_text, past
+from shedder.incident.records import NOW, Incident, Role, RoleHeld, is_same_person
+
+LONGEST_NAME = 100
+LONGEST_TASK = 100
+MOST_ROLES = 50
+
+
+def assign(
+    incident: Incident,
+    role: Role,
+    person: str,
+    *,
+    task: str = "",
+    also: bool = False,
+    instead: bool = False,
+) -> Incident:
+    """Give `role` to `person`; `also` to one who has another, `instead` of one who has it.
+
+    Raises:
+        InvalidInput: an investigator without a task, or a task for another role.
+        ConditionNotMet: somebody has it, the person has another, or the incident is closed.
+    """
+    check_not_closed(incident)
+    checked_task(role, task)
+    holder = incident.holder(role, task=task)
+    if is_same_person(holder, person):
+        return incident
+    if holder and not instead:
+        raise ConditionNotMet(
+            f"{named(role, task)} is free (--instead takes it from who has it)",
+            found=f"{holder} has it",
+        )
+    if not also:
+        _check_no_other(incident, person, role)
+    given = _without(incident, role, task)
+    return replace(given, roles=_sorted((*given.roles, RoleHeld(role, person, NOW, task))))
+
+
+def hand_over(incident: Incident, role: Role, person: str, *, by: str, task: str = "") -> Incident:
+    """Offer `role`, which `by` has, to `person`; it is in force when they accept.
+
+    Raises:
+        InvalidInput: it is offered to who has it.
+        ConditionNotMet: `by` does not have it, or the incident is closed.
+    """
+    check_not_closed(incident)
+    holder = incident.holder(role, task=task)
+    if not is_same_person(holder, by):
+        found = f"{holder} has it" if holder else "nobody has it (shedder incident take)"
+        raise ConditionNotMet(f"{by} has {named(role, task)}", found=found)
+    if is_same_person(holder, person):
+        raise InvalidInput(name="person", value=person, accepted="somebody else: they have it")
+    return _with_offer(incident, role, task, person)
+
+
+def accept(
+    incident: Incident, role: Role | None, *, by: str, task: str = "", also: bool = False
+) -> Incident:
+    """Accept the role that was offered to `by`; without a `role` the one that was.
+
+    Raises:
+        ConditionNotMet: nothing was offered to `by`, they have another role, or it is closed.
+    """
+    check_not_closed(incident)
+    offers = [
+        each
+        for each in incident.roles
+        if each.offered_to and role in (None, each.role) and task in ("", each.task)
+    ]
+    mine = [each for each in offers if is_same_person(each.offered_to, by)]
+    if not mine:
+        offered = ", ".join(f"{named(e.role, e.task)} to {e.offered_to}" for e in offers)
+        raise ConditionNotMet(
+            f"{'a role' if role is None else role.value} is offered to {by}",
+            found=offered or "no offer",
+        )
+    held = mine[0]
+    if not also:
+        _check_no_other(incident, by, held.role)
+    taken = _without(incident, held.role, held.task)
+    given = RoleHeld(held.role, held.offered_to, NOW, held.task)
+    return replace(taken, roles=_sorted((*taken.roles, given)))
+
+
+def leave(incident: Incident, role: Role, *, task: str = "") -> Incident:
+    """Nobody has `role` any more.
+
+    Raises:
+        ConditionNotMet: nobody had it, or the incident is closed.
+    """
+    check_not_closed(incident)
+    if not incident.holder(role, task=task):
+        raise ConditionNotMet(f"somebody has {named(role, task)}", found="nobody")
+    return _without(incident, role, task)
+
+
+def checked_role(name: str) -> Role:
+    """The role of this name.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    names = [each.value for each in Role]
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise InvalidInput(name="role", value=name, accepted=f"{', '.join(names)}{meant}")
+    return Role(name)
+
+
+def checked_person(name: str, people: Collection[str] = ()) -> str:
+    """`name`, if a person can be called so; with `people` only one of these.
+
+    Raises:
+        InvalidInput: it is empty, too long, has spaces, or is none of `people`.
+    """
+    said = checked_text("person", name, longest=LONGEST_NAME)
+    if any(each.isspace() for each in said):
+        raise InvalidInput(name="person", value=name, accepted="a name without spaces: ana@desk")
+    if people and not any(is_same_person(said, each) for each in people):
+        near = difflib.get_close_matches(said, people, n=1)
+        found = near or sorted(people)[:10]
+        raise InvalidInput(
+            name="person", value=name, accepted=f"one whom the policy names, such as {found[0]}"
+        )
+    return said
+
+
+def checked_task(role: Role, task: str) -> str:
+    """`task`, if `role` takes one.
+
+    Raises:
+        InvalidInput: an investigator without a task, or a task for another role.
+    """
+    if role is not Role.INVESTIGATOR:
+        if task:
+            raise InvalidInput(
+                name="task", value=task, accepted="none: only investigators have one"
+            )
+        return ""
+    if not task.strip():
+        raise InvalidInput(name="task", value=task, accepted='what to look into: "database logs"')
+    return checked_text("task", task, longest=LONGEST_TASK)
+
+
+def named(role: Role, task: str = "") -> str:
+    """A role for a person, such as `operations` or `investigator of database logs`."""
+    return f"{role.value} of {task}" if task else role.value
+
+
+def _check_no_other(incident: Incident, person: str, role: Role) -> None:
+    others = [each for each in incident.roles_of(person) if each.role is not role]
+    if others:
+        raise ConditionNotMet(
+            f"{person} has no other role (--also gives them a second one)",
+            found=named(others[0].role, others[0].task),
+        )
+
+
+def _without(incident: Incident, role: Role, task: str) -> Incident:
+    ending = [each for each in incident.roles if (each.role, each.task) == (role, task)]
+    kept = tuple(each for each in incident.roles if each not in ending)
+    if len(kept) >= MOST_ROLES:
+        raise InvalidInput(name="roles", value=len(kept), accepted=f"at most {MOST_ROLES}")
+    return replace(incident, roles=kept, past_roles=(*incident.past_roles, *map(past, ending)))
+
+
+def _with_offer(incident: Incident, role: Role, task: str, person: str) -> Incident:
+    roles = tuple(
+        replace(each, offered_to=person, offered_at=NOW)
+        if (each.role, each.task) == (role, task)
+        else each
+        for each in incident.roles
+    )
+    return replace(incident, roles=roles)
+
+
+def _sorted(roles: tuple[RoleHeld, ...]) -> tuple[RoleHeld, ...]:
+    order = list(Role)
+    return tuple(sorted(roles, key=lambda each: order.index(each.role)))

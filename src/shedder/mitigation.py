@@ -1,0 +1,233 @@
+"""How is a deed outside the queues carried out, that was declared before it was needed?
+
+The program gets a list of arguments, never a shell, and a process group of its own, which ends with
+it: at its time limit, and when who called it is interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from difflib import get_close_matches
+from typing import IO
+
+from shedder.errors import InvalidInput, NothingMatched
+from shedder.masking import Mask
+from shedder.policy import PLACEHOLDER, Mitigation
+
+KEPT_BYTES = 16 * 1024
+"""So much of the end of the output is kept."""
+
+LONGEST_LINE = 4 * 1024
+LONGEST_VALUE = 500
+GRACE_SECONDS = 5.0
+SLICE_SECONDS = 0.2
+READ_BYTES = 64 * 1024
+
+Say = Callable[[str], None]
+"""Is told each line of the output, masked, as it comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a program ended.
+
+    Attributes:
+        outcome: `done`, `failed`, `timed out`, `interrupted` or `not started`.
+        exit_code: What it exited with; minus the signal that ended it; None when it never began.
+        seconds: How long it ran.
+        output: The end of what it printed, secrets masked.
+        cut: Bytes that were printed before that and are not kept.
+    """
+
+    outcome: str
+    exit_code: int | None
+    seconds: float
+    output: str = ""
+    cut: int = 0
+
+
+def find_mitigation(mitigations: Mapping[str, Mitigation], name: str) -> Mitigation:
+    """The declared mitigation of this name.
+
+    Raises:
+        NothingMatched: none is; the error has the nearest first.
+    """
+    if name not in mitigations:
+        near = get_close_matches(name, mitigations, n=3) or sorted(mitigations)
+        raise NothingMatched(f"the mitigation {name} of the policy", found=tuple(near))
+    return mitigations[name]
+
+
+def filled(mitigation: Mitigation, values: Mapping[str, str]) -> tuple[str, ...]:
+    """The program and its arguments, with `values` in place.
+
+    Raises:
+        InvalidInput: a value is missing, unknown, or cannot be an argument.
+    """
+    needed = mitigation.placeholders
+    for name in values:
+        if name not in needed:
+            accepted = (
+                ", ".join(f"--{each}" for each in needed) or f"none: {mitigation.name} takes none"
+            )
+            raise InvalidInput(name=f"--{name}", value=values[name], accepted=accepted)
+    missing = [f"--{each}" for each in needed if each not in values]
+    if missing:
+        raise InvalidInput(name=mitigation.name, value="", accepted=f"also {' and '.join(missing)}")
+    for name, value in values.items():
+        _check_value(name, value)
+    return tuple(PLACEHOLDER.sub(lambda it: values[it.group(1)], part) for part in mitigation.run)
+
+
+def carry_out(command: tuple[str, ...], *, timeout: timedelta, say: Say, mask: Mask) -> Ran:
+    """Run `command` to its end, or to the end of `timeout`.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted; `Interrupted` of this module says how it ended.
+    """
+    began = time.monotonic()
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
+    except (OSError, ValueError) as error:
+        return Ran("not started", None, time.monotonic() - began, mask(f"{error}"))
+    output = Output(say, mask)
+    try:
+        is_over = _follow(process, output, began + timeout.total_seconds())
+    except KeyboardInterrupt as error:
+        _end(process, output)
+        raise Interrupted(_ran("interrupted", process, began, output)) from error
+    if not is_over:
+        _end(process, output)
+        return _ran("timed out", process, began, output)
+    return _ran("done" if process.returncode == 0 else "failed", process, began, output)
+
+
+class Interrupted(KeyboardInterrupt):
+    """Somebody pressed Ctrl-C while the program ran; `ran` says how it ended."""
+
+    def __init__(self, ran: Ran) -> None:
+        super().__init__("interrupted")
+        self.ran = ran
+
+
+class Output:
+    """What a program prints: told line by line, and the end of it kept."""
+
+    def __init__(self, say: Say, mask: Mask) -> None:
+        self._say = say
+        self._mask = mask
+        self._rest = b""
+        self._kept: deque[str] = deque()
+        self._size = 0
+        self.cut = 0
+
+    @property
+    def text(self) -> str:
+        """The end of it."""
+        return "\n".join(self._kept)
+
+    def take(self, piece: bytes) -> None:
+        """What was read; lines that are too long are broken."""
+        self._rest += piece
+        while b"\n" in self._rest or len(self._rest) > LONGEST_LINE:
+            end = self._rest.find(b"\n", 0, LONGEST_LINE + 1)
+            cut, skip = (end, 1) if end >= 0 else (LONGEST_LINE, 0)
+            line, self._rest = self._rest[:cut], self._rest[cut + skip :]
+            self._line(line)
+
+    def finish(self) -> None:
+        """The last line may have no end."""
+        if self._rest:
+            self._line(self._rest)
+            self._rest = b""
+
+    def _line(self, line: bytes) -> None:
+        text = self._mask(line.decode("utf-8", "replace").rstrip("\r"))
+        self._say(text)
+        self._kept.append(text)
+        self._size += len(text) + 1
+        while self._size > KEPT_BYTES and len(self._kept) > 1:
+            gone = len(self._kept.popleft()) + 1
+            self._size -= gone
+            self.cut += gone
+
+
+def _follow(process: subprocess.Popen[bytes], output: Output, until: float) -> bool:
+    """Whether the program ended before `until`."""
+    stream = _stream(process)
+    os.set_blocking(stream.fileno(), False)
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while time.monotonic() < until:
+            if selector.select(SLICE_SECONDS) and not _read(stream, output):
+                break
+            # A child of its own may hold the stream open for ever.
+            if process.poll() is not None:
+                _drain(stream, output)
+                break
+        else:
+            return False
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(max(until - time.monotonic(), 0.0))
+    output.finish()
+    return process.poll() is not None
+
+
+def _read(stream: IO[bytes], output: Output) -> bool:
+    try:
+        piece = os.read(stream.fileno(), READ_BYTES)
+    except BlockingIOError:
+        return True
+    output.take(piece)
+    return bool(piece)
+
+
+def _drain(stream: IO[bytes], output: Output) -> None:
+    for _ in range(64):
+        try:
+            piece = os.read(stream.fileno(), READ_BYTES)
+        except BlockingIOError:
+            return
+        if not piece:
+            return
+        output.take(piece)
+
+
+def _end(process: subprocess.Popen[bytes], output: Output) -> None:
+    """End the whole group: politely, then for sure."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, sign)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_SECONDS)
+    _drain(_stream(process), output)
+    output.finish()
+
+
+def _ran(outcome: str, process: subprocess.Popen[bytes], began: float, output: Output) -> Ran:
+    _stream(process).close()
+    seconds = time.monotonic() - began
+    return Ran(outcome, process.returncode, seconds, output.text, output.cut)
+
+
+def _stream(process: subprocess.Popen[bytes]) -> IO[bytes]:
+    assert process.stdout is not None  # noqa: S101 - it is a pipe
+    return process.stdout
+
+
+def _check_value(name: str, value: str) -> None:
+    accepted = f"a text of at most {LONGEST_VALUE} characters that does not begin with '-'"
+    if not value or len(value) > LONGEST_VALUE or not value.isprintable() or value[0] == "-":
+        raise InvalidInput(name=f"--{name}", value=value[:50], accepted=accepted)

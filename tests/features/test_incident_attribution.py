@@ -1,0 +1,164 @@
+"""Does what is done during an incident belong to it, with its role, its numbers and its effect?"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shedder.incident import attribution, effects
+from shedder.incident.effects import readings_of
+from shedder.incident.records import Reading
+from shedder.rates import Rate
+from shedder.rq import upkeep
+from shedder.rq.upkeep import Upkeep
+from tests.features.scene import Scene
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from shedder.records import Event
+
+
+@pytest.fixture
+def scene(redis: Redis) -> Scene:
+    """Five jobs, and an incident in which oncall has operations."""
+    scene = Scene(redis)
+    scene.fill("mail", *"abcde")
+    scene.shedder.incidents.open("late", severity=2, commander="ana@desk")
+    scene.shedder.incidents.roles.take("operations", by="oncall@desk")
+    return scene
+
+
+def last(scene: Scene) -> Event:
+    return scene.shedder.events()[-1]
+
+
+def test_every_change_belongs_to_the_incident_and_to_a_role(scene: Scene) -> None:
+    """Queues, flags and limits: each event names both; the limits of who has no role name none."""
+    incident = scene.shedder.incidents.read().id
+    shedder = scene.shedder
+    shedder.pause("mail", reason="r")
+    shedder.resume("mail", reason="r")
+    shedder.divert("mail", reason="r")
+    shedder.drain("mail", rate=Rate(1.0), reason="r")
+    shedder.stop_drain("mail", reason="r")
+    shedder.drain_at_once("mail", reason="r")
+    shedder.limit_starts("mail", most=2, reason="r")
+    shedder.lift_limit("mail", reason="r")
+    shedder.degrade_flag("hints", reason="r", force=True)
+    shedder.restore_flag("hints", reason="r")
+    shedder.set_limit("reports", Rate(5.0), reason="r", force=True)
+    shedder.clear_limit("reports", reason="r")
+    shedder.undo(reason="r")
+    done = [event for event in shedder.events()[2:] if event.verb != "drained"]
+    assert {
+        "pause", "resume", "divert", "drain", "drain stopped", "restore", "limit start",
+        "flag degrade", "flag restore", "limit set", "limit clear",
+    } == {event.verb for event in done}  # fmt: skip
+    for event in done:
+        assert (incident, "operations") == (event.incident, event.role), event.verb
+        assert "readings" in event.details, event.verb
+    shedder.pause("mail", reason="r", by="eve@desk")
+    assert (incident, "") == (last(scene).incident, last(scene).role)
+
+
+def test_outside_of_an_incident_an_event_says_nothing_of_one(scene: Scene) -> None:
+    """After the end, events are as they were without any incident."""
+    scene.shedder.incidents.resolve()
+    scene.shedder.pause("mail", reason="r")
+    assert ("", "", {}) == (last(scene).incident, last(scene).role, last(scene).details)
+
+
+def test_of_two_incidents_it_belongs_to_the_one_in_which_one_has_a_role(scene: Scene) -> None:
+    """Who has a role in none acts in the worst."""
+    first = scene.shedder.incidents.read().id
+    second = scene.shedder.incidents.open("worse", severity=1, also=True).incident.id
+    scene.shedder.pause("mail", reason="r")
+    assert first == last(scene).incident
+    scene.shedder.pause("mail", reason="r", by="eve@desk")
+    assert second == last(scene).incident
+
+
+def test_a_damaged_record_stands_in_nobodys_way(scene: Scene, redis: Redis) -> None:
+    """A queue can be paused whatever the record of the incident looks like."""
+    redis.set(scene.keys.incident(scene.shedder.incidents.read().id), "{")
+    scene.shedder.pause("mail", reason="r")
+    assert ("pause", "") == (last(scene).verb, last(scene).incident)
+
+
+def test_the_effect_is_measured_later_and_once(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the lanes were before stands in the event, what they are later in the record."""
+    divert = scene.shedder.divert("mail", reason="r")
+    before = readings_of(scene.shedder.event(divert.event))["mail"]
+    assert (5, 0) == (before.waiting, before.backlog)
+    assert before.oldest_seconds is not None
+    incidents = scene.shedder.incidents
+    assert () == incidents.measure_effects().effects
+    monkeypatch.setattr(effects, "AFTER", timedelta(0))
+    (effect,) = incidents.measure_effects().effects
+    after = effect.after["mail"]
+    assert (divert.event, "divert", 0, 5) == (
+        effect.event, effect.verb, after.waiting, after.backlog,
+    )  # fmt: skip
+    assert 0 <= effect.after_seconds < 60
+    assert (effect,) == incidents.measure_effects().effects
+    assert ["effect"] == [e.verb for e in scene.shedder.events() if e.verb == "effect"]
+
+
+def test_a_worker_measures_when_nobody_looks(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The upkeep that a worker does anyway measures what is due."""
+    scene.shedder.pause("mail", reason="r")
+    monkeypatch.setattr(effects, "AFTER", timedelta(0))
+    monkeypatch.setattr(upkeep, "MEASURE_SECONDS", 0.0)
+    assert Upkeep(scene.shedder.store, scene.keys, ["mail"]).do()
+    assert ["pause"] == [each.verb for each in scene.shedder.incidents.read().effects]
+
+
+def test_a_lane_that_is_gone_is_empty(scene: Scene) -> None:
+    """An effect tells of every lane that the event had."""
+    scene.shedder.pause("mail", reason="r")
+    event = last(scene)
+    effect = effects.effect_of(event, {}, event.at)
+    assert {"mail": Reading(0)} == effect.after
+
+
+def test_others_who_changed_a_queue_lately_are_known(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the server's clock; not oneself, not what was undone, not other lanes, not long ago."""
+    shedder = scene.shedder
+    first = shedder.pause("mail.low", reason="r", by="eve@desk")
+    shedder.pause("reports", reason="r", by="eve@desk")
+    shedder.degrade_flag("hints", reason="r", by="eve@desk", force=True)
+    told = [event.id for event in shedder.changes_by_others("mail")]
+    assert [first.event] == told
+    assert () == shedder.changes_by_others("mail.high")
+    assert () == shedder.changes_by_others("mail", by="eve@desk")
+    assert ["flag degrade"] == [e.verb for e in shedder.changes_by_others(names=("hints",))]
+    shedder.undo(first.event, reason="r", by="eve@desk")
+    assert "resume" in [event.verb for event in shedder.changes_by_others("mail")]
+    assert first.event not in [event.id for event in shedder.changes_by_others("mail")]
+    monkeypatch.setattr(attribution, "TOES", timedelta(0))
+    assert () == shedder.changes_by_others("mail")
+
+
+def test_the_timeline_has_what_was_done_before_it_was_opened(redis: Redis) -> None:
+    """What happened since the trouble began belongs to it, if no other incident claims it."""
+    scene = Scene(redis)
+    pause = scene.shedder.pause("mail", reason="r")
+    began = {"began": scene.shedder.event(pause.event).at}
+    scene.shedder.incidents.open("late", severity=2, times=began)
+    scene.shedder.incidents.note("found")
+    scene.shedder.incidents.open("other", severity=3, also=True)
+    first = scene.shedder.incidents.list()[-1].id
+    verbs = [event.verb for event in scene.shedder.incidents.timeline(first)]
+    assert ["pause", "incident open", "note"] == verbs
+    scene.shedder.incidents.resolve(incident=first)
+    scene.shedder.resume("mail", reason="r")
+    assert [*verbs, "incident resolve"] == [
+        event.verb for event in scene.shedder.incidents.timeline(first)
+    ]

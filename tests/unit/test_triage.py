@@ -1,0 +1,179 @@
+"""Does the checklist name what to do next, with the names and numbers of the queues?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from shedder.incident.records import Effect, Incident, Reading
+from shedder.lanes import lane_of
+from shedder.policy import Mitigation, Policy, Rule
+from shedder.rates import Rate
+from shedder.records import Divert, Event, LaneStatus, Pause, Status
+from shedder.selection import Selection
+from shedder.setting_records import FlagState, LimitState, Setting
+from shedder.triage import Seen, TriageStep, triage
+
+NOW = datetime(2026, 11, 25, 2, 30, tzinfo=UTC)
+OLD = NOW - timedelta(minutes=38)
+PAUSE = Pause("mail", "bob@desk", "r", NOW)
+SHED = Rule(queue="mail", selection=Selection(functions=("app.mail.news",)), shed=1, noun="news")
+POLICY = Policy(
+    rules=(SHED,),
+    mitigations={
+        "rollback": Mitigation("rollback", ("./deploy", "{release}"), kind="rollback"),
+        "scale": Mitigation("scale", ("./scale", "{workers}"), kind="scale"),
+    },
+)
+INCIDENT = Incident("2026-11-25-1", "receipts are late", 2, OLD, "ana@desk")
+
+
+def lane(name: str, waiting: int = 0, **more: Any) -> LaneStatus:
+    oldest = OLD if waiting else None
+    found = lane_of(name)
+    return LaneStatus(
+        name,
+        found.queue,
+        found.priority,
+        **{"waiting": waiting, "oldest": oldest, "workers": 3, **more},
+    )
+
+
+def seen(*lanes: LaneStatus, **more: Any) -> Seen:
+    return Seen(Status(NOW, lanes), incident=INCIDENT, **more)
+
+
+def step(seen: Seen, name: str) -> TriageStep:
+    return next(each for each in triage(seen).steps if each.name == name)
+
+
+def lines(seen: Seen, name: str) -> list[str]:
+    return [" ".join(each.words) for each in step(seen, name).commands]
+
+
+def event(verb: str, *lanes: str, **more: Any) -> Event:
+    return Event("1-1", NOW, verb, "bob@desk", "r", lanes, role="operations", **more)
+
+
+def test_the_questions_come_in_the_order_of_the_framework() -> None:
+    """A bad release first, then traffic, then the clogged queue."""
+    assert ["release", "limits", "degrade", "scale", "pause", "divert", "protect"] == [
+        each.name for each in triage(seen()).steps
+    ]
+
+
+def test_a_calm_system_has_nothing_to_pause() -> None:
+    """Where nothing waits, nothing is clogged and nothing is late."""
+    states = {each.name: each.state for each in triage(seen(lane("mail", 3))).steps}
+    assert ("fine", "fine", "fine") == (states["pause"], states["divert"], states["protect"])
+
+
+def test_a_rollback_is_named_with_what_is_to_be_filled_in() -> None:
+    """Which release nobody here can know; how many workers there are is known."""
+    full = seen(lane("mail", 500), policy=POLICY)
+    (rollback,) = step(full, "release").commands
+    assert (
+        "mitigate",
+        "rollback",
+        "--release",
+        "RELEASE",
+        "-r",
+        "receipts are late",
+    ) == rollback.words
+    assert not rollback.is_complete
+    (scale,) = step(full, "scale").commands
+    assert (("--workers", "6"), True) == (scale.words[2:4], scale.is_complete)
+    assert "no mitigation of kind rollback" in step(seen(), "release").finding
+
+
+def test_the_queue_in_which_most_waits_is_to_be_paused() -> None:
+    """With its name; once it is paused there is nothing to type."""
+    busy = (lane("mail", 41_215), lane("reports", 80))
+    assert ["pause mail -r receipts are late"] == lines(seen(*busy), "pause")
+    assert "41,215 jobs wait in mail, the oldest for 38m" == step(seen(*busy), "pause").finding
+    paused = seen(replace(busy[0], pause=PAUSE), events=(event("pause", "mail"),))
+    found = step(paused, "pause")
+    assert ("done", ()) == (found.state, found.commands)
+    assert ("pause", "bob@desk", "operations", ("mail",)) == (
+        found.done[0].verb, found.done[0].by, found.done[0].role, found.done[0].what,
+    )  # fmt: skip
+
+
+def test_what_was_undone_was_not_done() -> None:
+    """Neither the change nor its undoing counts."""
+    events = (event("pause", "mail"), replace(event("resume", "mail", undoes="1-1"), id="2-1"))
+    assert () == step(seen(lane("mail", 50), events=events), "pause").done
+    assert () == step(seen(lane("mail", 50), events=events), "protect").done
+
+
+def test_low_priority_and_what_the_policy_sheds_are_to_be_diverted() -> None:
+    """First what the policy says, then the low lanes; nothing that is diverted already."""
+    busy = (lane("mail", 900), lane("mail.low", 300))
+    assert [
+        "divert mail --function app.mail.news -r receipts are late",
+        "divert mail.low -r receipts are late",
+    ] == lines(seen(*busy, policy=POLICY), "divert")
+    some = Divert("mail", "o", "b", "r", NOW, SHED.selection)
+    whole = Divert("mail.low", "o", "b", "r", NOW, Selection())
+    done = (replace(busy[0], diverts=(some,)), replace(busy[1], diverts=(whole,)))
+    assert ["divert mail --dry-run"] == lines(seen(*done, policy=POLICY), "divert")
+    assert ["divert mail --dry-run"] == lines(seen(lane("mail", 900)), "divert")
+
+
+def test_high_priority_that_is_held_is_to_go_on() -> None:
+    """A pause of the whole queue holds what matters most, too."""
+    held = (lane("mail.high", 12, pause=PAUSE), lane("mail", 900, pause=PAUSE))
+    assert ["resume mail.high -r receipts are late"] == lines(seen(*held), "protect")
+    assert "mail.high waits, the oldest for 38m" == step(seen(*held), "protect").finding
+    some = Divert("mail", "o", "b", "r", NOW, SHED.selection)
+    shed = (lane("mail", 30, pause=PAUSE), lane("mail.low", diverts=(some,)))
+    assert ["resume mail.normal -r receipts are late"] == lines(seen(*shed), "protect")
+
+
+def test_high_priority_is_late_by_its_tolerance() -> None:
+    """What the policy tolerates is fine; without one, half a minute."""
+    late = lane("mail.high", 12)
+    assert "open" == step(seen(late), "protect").state
+    slow = Policy(rules=(Rule(queue="mail", tolerance=timedelta(hours=1)),))
+    assert "fine" == step(seen(late, policy=slow), "protect").state
+
+
+def test_limits_are_halved_and_starts_too() -> None:
+    """With the rates that there are now; those that are set are left alone."""
+    limits = (
+        LimitState("reports", default=Rate(100.0, 60.0)),
+        LimitState("search", default=Rate(10.0), setting=Setting("search", "b", "r", NOW)),
+    )
+    busy = lane("mail", 900, arrivals=40.0, completions=25.0)
+    assert [
+        "limit set reports 50/minute -r receipts are late",
+        "limit starts mail --rate 12/second -r receipts are late",
+    ] == lines(seen(busy, limits=limits), "limits")
+    assert "mail grows: 40.0/s in, 25.0/s out" == step(seen(busy), "limits").finding
+
+
+def test_features_are_degraded_by_group() -> None:
+    """Groups first; what is degraded already is not named."""
+    flags = (
+        FlagState("hints", 0, group="non-critical"), FlagState("faces", 0, description="no faces"),
+        FlagState("ads", 100.0), FlagState("unknown", 0, is_declared=False),
+    )  # fmt: skip
+    assert [
+        "flag degrade --group non-critical -r receipts are late",
+        "flag degrade faces -r receipts are late",
+    ] == lines(seen(flags=flags), "degrade")
+
+
+def test_what_was_done_has_its_effect() -> None:
+    """As the record of the incident has it."""
+    effect = Effect("1-1", "pause", 300.0, {"mail": Reading(9)}, {"mail": Reading(3)})
+    full = replace(
+        seen(events=(event("pause", "mail"),)), incident=replace(INCIDENT, effects=(effect,))
+    )
+    assert effect == step(full, "pause").done[0].effect
+    ran = event(
+        "mitigate", details={"kind": "rollback", "mitigation": "rollback", "outcome": "done"}
+    )
+    assert ("rollback, done",) == step(seen(events=(ran,)), "release").done[0].what
+    assert () == step(seen(events=(ran,)), "scale").done
