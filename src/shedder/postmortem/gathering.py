@@ -1,0 +1,80 @@
+"""What is recorded of an incident? Reads all that a post-mortem is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from shedder.incident.records import Incident
+from shedder.postmortem.compute import LOOK_BACK, Material, postmortem_of
+from shedder.postmortem.facts import PostMortem
+from shedder.records import Event
+from shedder.stored import ms_from_time, server_time
+from shedder.works import kinds_of
+
+if TYPE_CHECKING:
+    from shedder.facade import Shedder
+    from shedder.policy import Policy
+
+MOST_EVENTS = 5000
+
+
+def make_postmortem(shed: Shedder, policy: Policy, *, incident: str | None = None) -> PostMortem:
+    """The facts of the post-mortem of an incident; without an id of the last one.
+
+    Raises:
+        NothingMatched: there is no such incident.
+    """
+    found = read_incident(shed, incident)
+    return postmortem_of(material_of(shed, policy, found))
+
+
+def read_incident(shed: Shedder, incident: str | None) -> Incident:
+    """The incident with this id, or the one that is open, or the last one."""
+    if incident is None and (latest := shed.incidents.list(limit=1)):
+        return shed.incidents.current() or latest[0]
+    return shed.incidents.read(incident)
+
+
+def material_of(shed: Shedder, policy: Policy, incident: Incident) -> Material:
+    """All that is recorded of `incident`."""
+    events = events_of(shed, incident)
+    noticed = incident.detected_at or incident.opened_at
+    began = min(noticed, incident.began_at or noticed)
+    queues = shed.queues()
+    return Material(
+        incident=incident,
+        events=events,
+        kinds=kinds_of(policy, queues),
+        samples=shed.samples(*queues, since=began - LOOK_BACK) if queues else {},
+        at=server_time(shed.store),
+        tenants=tenants_in(events),
+    )
+
+
+def events_of(shed: Shedder, incident: Incident) -> tuple[Event, ...]:
+    """The events that belong to `incident`, oldest first: at most 5,000."""
+    since = min(incident.opened_at, incident.detected_at or incident.opened_at)
+    found = shed.events(limit=MOST_EVENTS, after=str(ms_from_time(since) - 1))
+    until = incident.closed_at or incident.resolved_at
+    return tuple(event for event in found if _belongs(event, incident, since, until))
+
+
+def tenants_in(events: Iterable[Event]) -> dict[str, int]:
+    """By noun the most tenants that an update counted."""
+    most: dict[str, int] = {}
+    for event in events:
+        works = event.details.get("works", ())
+        for work in works if isinstance(works, list) else ():
+            if isinstance(work, Mapping) and isinstance(work.get("tenants"), int):
+                noun = str(work.get("noun"))
+                most[noun] = max(most.get(noun, 0), work["tenants"])
+    return most
+
+
+def _belongs(event: Event, incident: Incident, since: datetime, until: datetime | None) -> bool:
+    if event.incident:
+        return event.incident == incident.id
+    # what nobody attributed happened meanwhile: a pause that ended, a backlog that was drained
+    return since <= event.at and (until is None or event.at <= until)

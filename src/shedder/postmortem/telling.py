@@ -1,0 +1,182 @@
+"""How is what happened told without names? Events become lines in which people are roles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from shedder.incident.records import Effect, Incident, Reading, RoleHeld, RolePast, is_same_person
+from shedder.postmortem.facts import Deed, LaneEffect, Moment
+from shedder.records import Event
+
+NOBODY = "somebody without a role"
+BY_ITSELF = "shedder"
+
+_LINES = {
+    "pause": "paused {lanes}",
+    "resume": "resumed {lanes}",
+    "pause expired": "the pause of {lanes} ended by itself",
+    "divert": "put aside jobs of {lanes}",
+    "scan": "finished putting aside jobs of {lanes}",
+    "drain": "let the backlog of {lanes} start again",
+    "drain stopped": "stopped the drain of {lanes}",
+    "drained": "the backlog of {lanes} was empty",
+    "restore": "put the backlog of {lanes} back",
+    "limit start": "limited what starts of {lanes}",
+    "flag degrade": "degraded {things}",
+    "flag restore": "restored {things}",
+    "limit set": "set the limit of {things}",
+    "limit clear": "cleared the limit of {things}",
+    "mitigate": "ran the mitigation {name}",
+    "incident open": "opened the incident",
+    "incident mitigated": "said that customers are helped",
+    "incident resolve": "resolved the incident",
+    "incident correct": "corrected the record",
+    "incident close": "closed the review",
+    "incident reopen": "opened the incident again",
+    "incident update": "posted an update",
+    "note": "noted a finding",
+    "review": "wrote a part of the review",
+    "role take": "took a role",
+    "role assign": "gave a role",
+    "role offer": "offered a role",
+    "role accept": "accepted a role",
+    "role leave": "left a role",
+    "action add": "wrote down an action",
+    "action set": "changed an action",
+    "action done": "finished an action",
+    "incident import": "brought the record back",
+    "effect": "measured what a measure did",
+}
+_DEEDS = frozenset(
+    {"pause", "resume", "divert", "drain", "drain stopped", "restore", "limit start",
+     "flag degrade", "flag restore", "limit set", "limit clear", "mitigate"}
+)  # fmt: skip
+_UNTOLD = frozenset({"scan", "effect", "effects"})
+
+
+def timeline_of(incident: Incident, events: Sequence[Event]) -> tuple[Moment, ...]:
+    """A line for each event, oldest first; deeds have a letter, which plots show too."""
+    marks = marks_of()
+    found = []
+    for event in events:
+        if event.verb in _UNTOLD:
+            continue
+        is_deed = event.verb in _DEEDS
+        found.append(
+            Moment(
+                at=event.at,
+                who=who_did(incident, event),
+                what=_told(event),
+                event=event.id,
+                mark=next(marks) if is_deed else "",
+                is_deed=is_deed,
+            )
+        )
+    return tuple(found)
+
+
+def deeds_of(
+    timeline: Sequence[Moment], events: Sequence[Event], effects: Sequence[Effect]
+) -> tuple[Deed, ...]:
+    """What was done, for which reason, and what it did."""
+    reasons = {event.id: event.why for event in events}
+    measured = {effect.event: effect for effect in effects}
+    return tuple(
+        _deed(moment, reasons[moment.event], measured.get(moment.event))
+        for moment in timeline
+        if moment.is_deed
+    )
+
+
+def who_did(incident: Incident, event: Event) -> str:
+    """The role in which somebody did it; never a name."""
+    if event.role:
+        return event.role
+    if event.by in ("", BY_ITSELF):
+        return BY_ITSELF
+    all_held: list[RoleHeld | RolePast] = [*incident.roles, *incident.past_roles]
+    held = [
+        each.role.value
+        for each in all_held
+        if is_same_person(each.person, event.by) and _had_it(each, event.at)
+    ]
+    return held[0] if held else NOBODY
+
+
+def people_of(incident: Incident, events: Iterable[Event]) -> frozenset[str]:
+    """All names that are in the record: none of them is for the narrative."""
+    names = {event.by for event in events}
+    names |= {each.person for each in incident.roles}
+    names |= {each.person for each in incident.past_roles}
+    names |= {note.by for note in incident.notes} | {each.by for each in incident.updates}
+    return frozenset(name for name in names if name and name != BY_ITSELF)
+
+
+def marks_of() -> Iterator[str]:
+    """`A` to `Z`, then `A2` and on."""
+    number = 1
+    while True:
+        for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ":
+            yield letter if number == 1 else f"{letter}{number}"
+        number += 1
+
+
+def _had_it(held: RoleHeld | RolePast, at: datetime) -> bool:
+    return held.since <= at and (isinstance(held, RoleHeld) or at <= held.until)
+
+
+def _told(event: Event) -> str:
+    line = _LINES.get(event.verb, event.verb)
+    things = _listed(name for name in event.after if name not in event.lanes) or "settings"
+    told = line.format(
+        lanes=_listed(event.lanes), things=things, name=event.details.get("mitigation", "")
+    )
+    return f"{told.rstrip()}{_numbers(event)}"
+
+
+def _numbers(event: Event) -> str:
+    waiting = sum(
+        each["waiting"]
+        for each in event.before.values()
+        if isinstance(each, Mapping) and isinstance(each.get("waiting"), int)
+    )
+    facts = [f"{waiting:,} jobs waited"] if waiting and event.verb in _DEEDS else []
+    rate = event.details.get("rate")
+    if isinstance(rate, str):
+        facts.append(f"at {rate}")
+    return f" ({', '.join(facts)})" if facts else ""
+
+
+def _deed(moment: Moment, why: str, effect: Effect | None) -> Deed:
+    if effect is None:
+        return Deed(moment, why)
+    lanes = [
+        _lane_effect(lane, effect.before[lane], after)
+        for lane, after in effect.after.items()
+        if lane in effect.before
+    ]
+    return Deed(
+        moment,
+        why,
+        timedelta(seconds=effect.after_seconds),
+        tuple(each for each in lanes if each.depth_before or each.depth_after),
+    )
+
+
+def _lane_effect(lane: str, before: Reading, after: Reading) -> LaneEffect:
+    return LaneEffect(
+        lane=lane,
+        depth_before=before.waiting + before.backlog,
+        depth_after=after.waiting + after.backlog,
+        oldest_before=timedelta(seconds=before.oldest_seconds or 0),
+        oldest_after=timedelta(seconds=after.oldest_seconds or 0),
+        completions_before=before.completions,
+        completions_after=after.completions,
+    )
+
+
+def _listed(names: Iterable[str], *, most: int = 4) -> str:
+    found = list(names)
+    shown = found[:most] + ([f"{len(found) - most} more"] if len(found) > most else [])
+    return " and ".join(filter(None, [", ".join(shown[:-1]), *shown[-1:]]))

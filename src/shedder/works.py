@@ -1,0 +1,85 @@
+"""Which kinds of work does a policy name, and in which lanes are they?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from shedder.lanes import PRIORITIES, Lane, lane_of
+from shedder.policy import Policy, Rule
+from shedder.selection import Selection
+
+TOLERANCE = timedelta(minutes=10)
+"""How long work may wait for which the policy says a noun and no tolerance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of work.
+
+    Attributes:
+        noun: What the business calls it.
+        tolerance: How long one of it may wait without harm.
+        lanes: The lanes that it is in.
+        rule: Which jobs of these lanes; None for all of them.
+    """
+
+    noun: str
+    tolerance: timedelta
+    lanes: tuple[str, ...]
+    rule: Rule | None = None
+
+
+def kinds_of(policy: Policy, queues: Iterable[str]) -> tuple[Kind, ...]:
+    """The kinds of work that `policy` names and that the `queues` have, in the policy's order.
+
+    A rule that gives some jobs a priority of their own has them in a lane of their own. Where two
+    kinds share a lane, each is told by its jobs. A queue that no rule names is called by its name.
+    """
+    known = sorted({lane_of(name).queue for name in queues})
+    found = [(rule, lanes) for rule in policy.rules if rule.noun or rule.tolerance
+             if (lanes := _lanes_of(rule, known))]  # fmt: skip
+    kinds = [
+        Kind(
+            noun=rule.noun or _called(rule, lanes),
+            tolerance=rule.tolerance or TOLERANCE,
+            lanes=lanes,
+            rule=rule if _shares(rule, lanes, [other for each, other in found if each != rule])
+            else None,
+        )
+        for rule, lanes in found
+    ]  # fmt: skip
+    taken = {lane for _, lanes in found for lane in lanes}
+    return (*kinds, *_nameless(known, taken))
+
+
+def _lanes_of(rule: Rule, queues: Iterable[str]) -> tuple[str, ...]:
+    own = (rule.priority,) if rule.priority and not rule.selection.is_whole else PRIORITIES
+    return tuple(
+        Lane(queue, priority).name
+        for queue in queues
+        if rule.is_for_queue(queue)
+        for priority in own
+    )
+
+
+def _shares(rule: Rule, lanes: tuple[str, ...], others: Iterable[tuple[str, ...]]) -> bool:
+    """Whether the lanes hold other jobs too."""
+    if rule.selection == Selection() or not rule.priority:
+        is_alone = not any(set(lanes) & set(other) for other in others)
+        return not (is_alone and rule.selection.is_whole)
+    return any(set(lanes) & set(other) for other in others)
+
+
+def _called(rule: Rule, lanes: tuple[str, ...]) -> str:
+    queues = dict.fromkeys(lane_of(lane).queue for lane in lanes)
+    functions = [name.rpartition(".")[2] for name in rule.selection.functions]
+    return f"jobs of {' and '.join(functions or queues)}"
+
+
+def _nameless(queues: Iterable[str], taken: set[str]) -> Iterable[Kind]:
+    for queue in queues:
+        lanes = tuple(Lane(queue, priority).name for priority in PRIORITIES)
+        if not taken.intersection(lanes):
+            yield Kind(f"jobs of {queue}", TOLERANCE, lanes)
