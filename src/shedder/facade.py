@@ -106,6 +106,11 @@ class Shedder:
         self.keys: Keys = rq_keys()
         self._by = by or default_actor()
 
+    @property
+    def by(self) -> str:
+        """Who acts, unless a call says otherwise."""
+        return self._by
+
     def lanes(self, targets: tuple[str, ...]) -> tuple[Lane, ...]:
         """The lanes that `targets` stand for."""
         return lanes_of_targets(targets)

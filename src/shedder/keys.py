@@ -159,6 +159,15 @@ class Keys:
         """Stream: events of an incident that a copy of its record brought back."""
         return self._key("incident-events", incident)
 
+    @property
+    def watch_lease(self) -> str:
+        """String: the watcher that leads; expires when it does not say that it lives."""
+        return self._key("watch-lease")
+
+    def deliveries(self, incident: str) -> str:
+        """Hash: message of an incident -> whether it was sent."""
+        return self._key("deliveries", incident)
+
     def limit_window(self, counter: str) -> str:
         """List: when the hits were that count; `counter` is a limit, or a limit and a key."""
         return self._key("limit-window", counter)

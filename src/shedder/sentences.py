@@ -79,7 +79,7 @@ def _late(work: Work, at: datetime) -> str:
     about = "about " if work.is_estimated else ""
     facts = [f"{about}{work.late:,} delayed"]
     if work.tenants:
-        at_least = "at least " if work.is_estimated else ""
+        at_least = "at least " if work.is_tenants_partial else ""
         facts[0] += (
             f" for {at_least}{work.tenants:,} {'tenant' if work.tenants == 1 else 'tenants'}"
         )

@@ -26,6 +26,7 @@ class Work:
         arrivals: Jobs that arrive a second; None when not known.
         completions: Jobs that end a second; None when not known.
         is_estimated: The counts were made from a part of the jobs.
+        is_tenants_partial: The tenants were counted in a part of the jobs, so there may be more.
         targets: The queues or lanes that it is in.
     """
 
@@ -40,6 +41,7 @@ class Work:
     arrivals: float | None = None
     completions: float | None = None
     is_estimated: bool = False
+    is_tenants_partial: bool = False
     targets: tuple[str, ...] = ()
 
     @property

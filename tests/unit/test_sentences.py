@@ -69,7 +69,7 @@ def test_the_team_reads_commands_reasons_and_lanes() -> None:
         ({"held": 43_200}, "on hold until we let them go"),
         ({"held": 200}, "200 of them on hold, catching up at 60/s"),
         ({"is_estimated": True}, "about 41,200 delayed"),
-        ({"is_estimated": True, "tenants": 3}, "for at least 3 tenants"),
+        ({"is_tenants_partial": True, "tenants": 3}, "for at least 3 tenants"),
         ({"tenants": 1}, "for 1 tenant,"),
         ({"completions": 5.1, "waiting": 43_200}, "catching up at 6/min, done about 2026-11-28"),
     ],

@@ -32,3 +32,10 @@ def texts_of(job: Job) -> dict[str, str]:
     """The simple fields of the job's meta as text, by which a divert selects."""
     simple = (str, int, float, bool, type(None))
     return {str(key): str(value) for key, value in job.meta.items() if isinstance(value, simple)}
+
+
+def function_of_note(note: bytes | None, created_at: bytes | None) -> str | None:
+    """The function that a job's hash names in plain text; None when it names none that counts."""
+    if not note or not created_at or not note.startswith(created_at + b" "):
+        return None
+    return note[len(created_at) + 1 :].decode("utf-8", "replace") or None

@@ -1,0 +1,229 @@
+"""Who sees to it that an update is posted in time?
+
+`Watcher.watch` is a loop under any supervisor. One of several leads, by a lease in Redis; another
+takes over when it ends or dies. What is due is decided from the record at each round, so a watcher
+keeps nothing in its head that its end could lose.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from shedder.errors import ShedderError
+from shedder.heartbeat.channels import Channels
+from shedder.heartbeat.delivering import deliver
+from shedder.heartbeat.drafting import draft_update, read_situation
+from shedder.heartbeat.messages import MAIN, NOTES, POST_AFTER, due_at, messages_of
+from shedder.heartbeat.page import write_page
+from shedder.heartbeat.posting import post_by_itself
+from shedder.incident.records import Incident
+from shedder.postmortem.gathering import events_of
+from shedder.postmortem.writing import write_whole
+from shedder.rq.upkeep import sample_lanes
+from shedder.situation import STAKEHOLDERS
+from shedder.store import Command
+
+if TYPE_CHECKING:
+    from shedder.facade import Shedder
+    from shedder.keys import Keys
+    from shedder.policy import Policy
+
+logger = logging.getLogger("shedder.watch")
+
+ROUND_SECONDS = 5.0
+LEASE_SECONDS = 40.0
+PAGE_EVERY = timedelta(minutes=1)
+INCIDENTS_LOOKED_AT = 5
+"""Resolved ones are looked at for the reminders of their reviews."""
+
+LANES_PER_SAMPLE = 200
+
+
+@dataclass(slots=True)
+class Report:
+    """What one round did.
+
+    Attributes:
+        is_leading: This watcher leads; else it did nothing.
+        posted: Ids of events of updates that it posted by itself.
+        failed: Messages that a channel did not take.
+        troubles: What did not work, a line each.
+    """
+
+    is_leading: bool = False
+    posted: list[str] = field(default_factory=list)
+    failed: int = 0
+    troubles: list[str] = field(default_factory=list)
+
+
+class Watcher:
+    """Looks after the incidents on one Redis.
+
+    Args:
+        shed: The facade.
+        policy: Gives the policy, asked at each round.
+        channels: Where messages go, made of the policy; None sends none.
+        clock: Gives the time (UTC); the server's unless a test says otherwise.
+        who: Tells this watcher from others.
+    """
+
+    def __init__(
+        self,
+        shed: Shedder,
+        policy: Callable[[], Policy],
+        channels: Callable[[Policy], Channels | None],
+        *,
+        clock: Callable[[], datetime],
+        who: str | None = None,
+    ) -> None:
+        self._shed = shed
+        self._policy = policy
+        self._channels = channels
+        self._clock = clock
+        self._who = who or f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+        self._written_at: datetime | None = None
+
+    def watch(
+        self, *, sleep: Callable[[float], object], until: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Look after incidents until `until` gives true; Redis may come and go meanwhile."""
+        try:
+            while not until():
+                self._safe_round()
+                sleep(ROUND_SECONDS)
+        finally:
+            self.give_up()
+
+    def look(self) -> Report:
+        """One round.
+
+        Raises:
+            ShedderError: Redis cannot be asked, or the policy cannot be used.
+        """
+        report = Report()
+        report.is_leading = self._shed.store.run(hold_lease(self._shed.keys, self._who))
+        if not report.is_leading:
+            return report
+        self._sample()
+        policy = self._policy()
+        channels = self._channels(policy)
+        now = self._clock()
+        for incident in self._incidents():
+            self._look_after(incident, policy, channels, now, report)
+        self._write_files(policy, now, report)
+        return report
+
+    def give_up(self) -> None:
+        """Let another lead at once."""
+        try:
+            self._shed.store.run(hold_lease(self._shed.keys, self._who, is_over=True))
+        except ShedderError as error:
+            logger.debug("the lead ends by itself: %s", error)
+
+    def _safe_round(self) -> None:
+        try:
+            report = self.look()
+        except ShedderError as error:
+            logger.warning("%s; trying again", error)
+            return
+        for trouble in report.troubles:
+            logger.warning("%s", trouble)
+
+    def _sample(self) -> None:
+        queues = self._shed.queues()
+        if queues:
+            lanes = [lane.name for lane in self._shed.lanes(queues)]
+            self._shed.store.run(sample_lanes(self._shed.keys, lanes[:LANES_PER_SAMPLE]))
+
+    def _incidents(self) -> tuple[Incident, ...]:
+        latest = self._shed.incidents.list(limit=INCIDENTS_LOOKED_AT)
+        others = [each for each in self._shed.incidents.open_ones() if each.id not in
+                  {known.id for known in latest}]  # fmt: skip
+        return tuple(each for each in (*others, *latest) if each.closed_at is None)
+
+    def _look_after(
+        self,
+        incident: Incident,
+        policy: Policy,
+        channels: Channels | None,
+        now: datetime,
+        report: Report,
+    ) -> None:
+        try:
+            incident = self._post_if_late(incident, policy, now, report)
+            if channels is not None:
+                self._tell(incident, policy, channels, now, report)
+        except ShedderError as error:  # the next incident is no worse for it
+            report.troubles.append(f"incident {incident.id}: {error}")
+
+    def _post_if_late(
+        self, incident: Incident, policy: Policy, now: datetime, report: Report
+    ) -> Incident:
+        due = due_at(incident, policy.incident)
+        if due is None or not policy.incident.posts_by_itself or now < due + POST_AFTER:
+            return incident
+        draft = draft_update(self._shed, policy, incident, audience=STAKEHOLDERS, now=now)
+        every = policy.incident.update_every_for(incident.severity)
+        receipt = post_by_itself(self._shed, incident.id, draft, due=due, every=every, now=now)
+        if receipt.event:
+            report.posted.append(receipt.event)
+        return receipt.incident
+
+    def _tell(
+        self,
+        incident: Incident,
+        policy: Policy,
+        channels: Channels,
+        now: datetime,
+        report: Report,
+    ) -> None:
+        events = events_of(self._shed, incident)
+        told = messages_of(incident, events, policy.incident, now)
+        # without a channel for notes the main one is left in peace
+        reachable = [each for each in told if each.channel in channels.names & {MAIN, NOTES}]
+        failed = deliver(
+            self._shed.store, self._shed.keys, incident.id, reachable, channels.send, who=self._who
+        )
+        report.failed += len(failed)
+
+    def _write_files(self, policy: Policy, now: datetime, report: Report) -> None:
+        wanted = policy.incident
+        if not (wanted.status_page or wanted.export):
+            return
+        if self._written_at is not None and now - self._written_at < PAGE_EVERY:
+            return
+        try:
+            current = self._shed.incidents.current()
+            if wanted.status_page:
+                situation = read_situation(self._shed, policy, current)
+                write_page(Path(wanted.status_page), situation, current,
+                           templates=wanted.templates or None)  # fmt: skip
+            if wanted.export:
+                self._export(Path(wanted.export))
+            self._written_at = now
+        except ShedderError as error:
+            report.troubles.append(str(error))
+
+    def _export(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for incident in self._incidents():
+                copy = json.dumps(self._shed.incidents.export(incident.id))
+                write_whole(folder / f"{incident.id}.json", f"{copy}\n".encode())
+        except OSError as error:
+            raise ShedderError(f"{folder} cannot be written: {error.strerror or error}") from error
+
+
+def hold_lease(keys: Keys, who: str, *, is_over: bool = False) -> Command[bool]:
+    """Take or keep the lead for `who`, or give it up."""
+    length = 0 if is_over else int(LEASE_SECONDS * 1000)
+    return Command("hold_lease", (keys.watch_lease,), (who, length), bool)

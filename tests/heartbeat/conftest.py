@@ -1,0 +1,32 @@
+"""What do the tests of heartbeats share?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shedder import Shedder
+from tests.features.scene import Scene
+from tests.heartbeat.sink import Sink
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from redis import Redis
+
+
+@pytest.fixture
+def shed(redis: Redis) -> Shedder:
+    return Shedder(redis, by="oncall@ops")
+
+
+@pytest.fixture
+def scene(redis: Redis) -> Scene:
+    return Scene(redis)
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    with Sink() as taking:
+        yield taking
