@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from shedder.lanes import Lane, lane_of
 
-SAMPLE_STEPS = (10, 60, 600)
+SAMPLE_STEPS = (2, 10, 60, 600)
 """Seconds between two samples of a lane, in each of the lists that they are kept in."""
 
 
@@ -197,7 +197,7 @@ class Keys:
         return self._key("series", lane)
 
     def samples(self, lane: str) -> tuple[str, ...]:
-        """Lists: how a lane was, one sample every 10 s, every minute, and every ten minutes."""
+        """Lists: how a lane was, one sample every 2 s, 10 s, minute, and ten minutes."""
         return tuple(self._key("samples", str(step), lane) for step in SAMPLE_STEPS)
 
     @property

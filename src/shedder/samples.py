@@ -1,8 +1,8 @@
 """How was a lane at each moment of the last days?
 
-Workers and the watcher of an incident write samples as they go: every 10 seconds for an hour, every
-minute for three days, because the review of an incident is due within two, and every ten minutes
-for 14 days.
+Workers and the watcher of an incident write samples as they go: every 2 seconds for ten minutes,
+every 10 for an hour, every minute for three days, because the review of an incident is due within
+two, and every ten minutes for 14 days.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 SAMPLES_KEPT = tuple(
     int(kept / timedelta(seconds=step))
     for step, kept in zip(
-        SAMPLE_STEPS, (timedelta(hours=1), timedelta(days=3), timedelta(days=14)), strict=True
+        SAMPLE_STEPS,
+        (timedelta(minutes=10), timedelta(hours=1), timedelta(days=3), timedelta(days=14)),
+        strict=True,
     )
 )
 """How many samples of each step are kept, the finest step first."""

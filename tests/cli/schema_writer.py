@@ -20,6 +20,7 @@ from shedder import checkup, leaving, policy_form, records, setting_records
 from shedder import leaving, policy_form, records, setting_records, triage
 from shedder.cli.asjson import plain_properties
 from shedder.incident import records as incident_records
+from shedder.postmortem import blame, writing
 from shedder.rates import Rate
 from shedder.selection import Selection
 
@@ -113,6 +114,19 @@ def all_schemas() -> dict[str, Schema]:
         "mitigations": _finished("mitigations/1", "What the policy declares.", {
             "mitigations": _array(_open(name=TEXT, kind=TEXT, command=_array(TEXT),
                                         values=_array(TEXT), timeout=SECONDS))}),
+        "incident-update": _finished("incident-update/1", "An update, posted or as it would be.", {
+            "incident": TEXT, "number": COUNT, "text": TEXT,
+            "audience": {"enum": ["stakeholders", "team"]},
+            "next_update": dict(_PLAIN[datetime]), "is_posted": FLAG,
+            "sent_to": {**_array(TEXT), "description": "URLs without what is secret in them."},
+            "failed": {**_array(TEXT), "description": "Channels that did not take it."}}),
+        "incident-watch": _finished("incident-watch/1", "What one round of the watcher did.", {
+            "is_leading": FLAG, "failed": COUNT, "troubles": _array(TEXT),
+            "posted": {**_array(TEXT), "description": "Events of updates posted by itself."}}),
+        "incident-postmortem": _of_record("incident-postmortem/1", writing.WrittenFiles,
+                                          incident=TEXT),
+        "incident-check": _finished("incident-check/1", "Sentences that blame.", {
+            "warnings": _array(_of(blame.Warned))}),
         "status": _of_record("status/1", records.Status),
         "audit": _of_record("audit/1", records.AuditReport),
         "doctor": _of_record("doctor/1", checkup.Checkup, repairs={
@@ -221,6 +235,7 @@ def _definitions(schema: Schema) -> dict[str, Schema]:
 def _kind(name: str) -> type:
     homes = (records, setting_records, incident_records, leaving, checkup)
     homes = (records, setting_records, incident_records, leaving, triage)
+    homes = (records, setting_records, incident_records, leaving, blame, writing)
     kind: type = next(getattr(home, name) for home in homes if hasattr(home, name))
     return kind
 

@@ -46,9 +46,9 @@ def test_what_is_no_sample_is_left_out() -> None:
 def test_an_empty_lane_that_stayed_empty_shows_how_long() -> None:
     """The gap that an empty lane leaves ends one step before the next sample, still empty."""
     found = samples_from([[stored(sample(0, started=5)), stored(sample(3600, 7, started=5))]])
-    want = [(0, 0), (3590, 0), (3600, 7)]
+    want = [(0, 0), (3598, 0), (3600, 7)]
     assert want == [((each.at - NOON).total_seconds(), each.waiting) for each in found]
-    assert 0.7 == paces_of(found)[-1].arrivals
+    assert 3.5 == paces_of(found)[-1].arrivals
 
 
 def test_a_gap_of_a_lane_with_jobs_is_a_gap() -> None:

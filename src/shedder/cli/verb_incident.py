@@ -22,6 +22,7 @@ from shedder.cli.verb_incident_copy import export_incident, import_incident
 from shedder.cli.verb_incident_look import list_incidents, show, timeline
 from shedder.cli.verb_incident_review import close, review
 from shedder.cli.verb_incident_roles import accept, assign, hand_over, leave, take
+from shedder.cli.verb_incident_tell import postmortem, update, watch
 
 if TYPE_CHECKING:
     from shedder.cli.run import Run
@@ -148,8 +149,8 @@ def note(run: Run, *, asked: Asked, text: str, task: str, incident: str | None) 
 
 incident = verb_group(
     "incident", open_incident, show, list_incidents, timeline, note, take, assign, hand_over,
-    accept, leave, mitigated, resolve, reopen, correct, review, action, close, export_incident,
-    import_incident,
+    accept, leave, update, watch, mitigated, resolve, reopen, correct, postmortem, review, action,
+    close, export_incident, import_incident,
     short="Keep the record of an incident.",
     text="Keep the record of an incident: who does what, what was found, how far it is.",
     examples=(_OPEN[0], "shedder incident take operations", _NOTE[0], _RESOLVE[0]),

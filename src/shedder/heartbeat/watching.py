@@ -160,6 +160,8 @@ class Watcher:
     ) -> None:
         try:
             incident = self._post_if_late(incident, policy, now, report)
+            if incident.is_open:
+                incident = self._shed.incidents.measure_effects(incident.id)
             if channels is not None:
                 self._tell(incident, policy, channels, now, report)
         except ShedderError as error:  # the next incident is no worse for it

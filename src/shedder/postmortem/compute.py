@@ -10,6 +10,7 @@ from shedder.incident.records import Incident, ReviewPart, RoleHeld, RolePast
 from shedder.postmortem.facts import Blank, Deed, Impact, Moment, PostMortem, Span
 from shedder.postmortem.impact import impact_of
 from shedder.postmortem.questions import questions_of
+from shedder.postmortem.sampled_effects import with_sampled_effects
 from shedder.postmortem.telling import deeds_of, timeline_of
 from shedder.records import Event
 from shedder.samples import Sample, between
@@ -55,7 +56,8 @@ def postmortem_of(material: Material) -> PostMortem:
     impacts = _impacts(material, samples)
     spans = _spans(incident, since, is_measured=is_measured)
     timeline = timeline_of(incident, material.events)
-    deeds = deeds_of(timeline, material.events, incident.effects)
+    known = deeds_of(timeline, material.events, incident.effects)
+    deeds = with_sampled_effects(known, material.events, samples)
     worst = min([each.severity for each in incident.severities] or [incident.severity])
     return PostMortem(
         incident=incident.id,

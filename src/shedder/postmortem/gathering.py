@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from shedder.incident.records import Incident
@@ -54,11 +53,18 @@ def material_of(shed: Shedder, policy: Policy, incident: Incident) -> Material:
 
 
 def events_of(shed: Shedder, incident: Incident) -> tuple[Event, ...]:
-    """The events that belong to `incident`, oldest first: at most 5,000."""
+    """The events that belong to `incident`, and what ended by itself meanwhile, oldest first."""
+    own = shed.incidents.timeline(incident.id)
+    known = {event.id for event in own}
     since = min(incident.opened_at, incident.detected_at or incident.opened_at)
+    until = incident.resolved_at
     found = shed.events(limit=MOST_EVENTS, after=str(ms_from_time(since) - 1))
-    until = incident.closed_at or incident.resolved_at
-    return tuple(event for event in found if _belongs(event, incident, since, until))
+    others = [
+        event
+        for event in found
+        if not event.incident and event.id not in known and (until is None or event.at <= until)
+    ]
+    return tuple(sorted((*own, *others), key=lambda event: (event.at, event.id)))
 
 
 def tenants_in(events: Iterable[Event]) -> dict[str, int]:
@@ -71,10 +77,3 @@ def tenants_in(events: Iterable[Event]) -> dict[str, int]:
                 noun = str(work.get("noun"))
                 most[noun] = max(most.get(noun, 0), work["tenants"])
     return most
-
-
-def _belongs(event: Event, incident: Incident, since: datetime, until: datetime | None) -> bool:
-    if event.incident:
-        return event.incident == incident.id
-    # what nobody attributed happened meanwhile: a pause that ended, a backlog that was drained
-    return since <= event.at and (until is None or event.at <= until)
