@@ -38,8 +38,11 @@ def kinds_of(policy: Policy, queues: Iterable[str]) -> tuple[Kind, ...]:
     kinds share a lane, each is told by its jobs. A queue that no rule names is called by its name.
     """
     known = sorted({lane_of(name).queue for name in queues})
-    found = [(rule, lanes) for rule in policy.rules if rule.noun or rule.tolerance
-             if (lanes := _lanes_of(rule, known))]  # fmt: skip
+    named = [(rule, _lanes_of(rule, known)) for rule in policy.rules
+             if rule.noun or rule.tolerance]  # fmt: skip
+    own = {lane for rule, lanes in named if _has_own(rule) for lane in lanes}
+    found = [(rule, left) for rule, lanes in named
+             if (left := lanes if _has_own(rule) else _without(lanes, own))]  # fmt: skip
     kinds = [
         Kind(
             noun=rule.noun or _called(rule, lanes),
@@ -54,8 +57,16 @@ def kinds_of(policy: Policy, queues: Iterable[str]) -> tuple[Kind, ...]:
     return (*kinds, *_nameless(known, taken))
 
 
+def _has_own(rule: Rule) -> bool:
+    return bool(rule.priority) and not rule.selection.is_whole
+
+
+def _without(lanes: tuple[str, ...], taken: set[str]) -> tuple[str, ...]:
+    return tuple(lane for lane in lanes if lane not in taken)
+
+
 def _lanes_of(rule: Rule, queues: Iterable[str]) -> tuple[str, ...]:
-    own = (rule.priority,) if rule.priority and not rule.selection.is_whole else PRIORITIES
+    own = (rule.priority or "",) if _has_own(rule) else PRIORITIES
     return tuple(
         Lane(queue, priority).name
         for queue in queues

@@ -264,6 +264,7 @@ def _demo() -> Schema:
         "jobs": COUNT, "server": TEXT, "url": TEXT, "workers": COUNT, "seconds": SECONDS,
         "loading_seconds": SECONDS, "started_while_paused": COUNT, "waits": _array(waits),
         "commands": _array(command), "accounts": _open(**counts, **ids, is_complete=FLAG),
+        "postmortem": {**TEXT, "description": "The folder with the post-mortem, which stays."},
         "is_good": FLAG})  # fmt: skip
 
 

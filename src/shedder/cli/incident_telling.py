@@ -184,8 +184,8 @@ def _written_parts(run: Run, incident: Incident, written: WrittenFiles) -> list[
         plain(f"{100 * written.filled:.0f} % of its parts are filled; left to write: {missing}."),
         *commands_part(
             ("write", command("incident", "review", server=run.server_option)),
-            ("check it", command("incident", "postmortem", "--check",
-                                 str(Path(written.folder) / "postmortem.md"))),
+            ("check it", command("incident", "postmortem", options=(
+                "--check", str(Path(written.folder) / "postmortem.md")))),
         ),
     ]  # fmt: skip
 

@@ -30,11 +30,12 @@ _EXAMPLES = (
     help="How many jobs clog the queue.",
 )
 @click.option("--keep", is_flag=True, help="Leave the private server up until Ctrl-C.")
-def demo(run: Run, *, jobs: int, keep: bool) -> int:
-    """Live through an incident: a clogged queue, and what an operator does about it.
+@click.option("--out", metavar="DIR", default="", help="Where the post-mortem goes, and stays.")
+def demo(run: Run, *, jobs: int, keep: bool, out: str) -> int:
+    """Live through an incident: a clogged queue, what is done about it, and what it teaches.
 
     Starts a Redis or Valkey of its own; touches no other.
     """
     from shedder.demo import main
 
-    return main(jobs=jobs, keep=keep, json=run.is_json)
+    return main(jobs=jobs, keep=keep, json=run.is_json, out=out)

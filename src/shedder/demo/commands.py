@@ -41,9 +41,10 @@ class Commands:
         receipts: of all commands so far.
     """
 
-    def __init__(self, url: str, teller: Teller) -> None:
+    def __init__(self, url: str, teller: Teller, *, channel: str = "") -> None:
         self._teller = teller
-        self._environment = {**environment(url), "COLUMNS": columns_left(teller)}
+        told = {"SHEDDER_CHANNEL_MAIN": channel} if channel else {}
+        self._environment = {**environment(url), "COLUMNS": columns_left(teller), **told}
         self.receipts: list[Receipt] = []
 
     def run(self, *words: str, may_fail: bool = False) -> Receipt:

@@ -9,7 +9,9 @@ from contextlib import ExitStack
 from shedder.demo.commands import Commands
 from shedder.demo.customers import Customers
 from shedder.demo.fleet import Fleet
+from shedder.demo.incident import write_policy
 from shedder.demo.interrupts import Interrupts
+from shedder.demo.listener import Listener
 from shedder.demo.runlog import RunLog
 from shedder.demo.stage import Stage
 from shedder.demo.story import Ending, tell_story
@@ -32,12 +34,13 @@ _TO_TRY = (
 )
 
 
-def main(jobs: int = 200_000, *, keep: bool = False, json: bool = False) -> int:
+def main(jobs: int = 200_000, *, keep: bool = False, json: bool = False, out: str = "") -> int:
     """Live through an incident on a private server; the exit code.
 
     Args:
         jobs: how many jobs clog the queue, at least 200.
         keep: leave the server and the workers up at the end, until Ctrl-C.
+        out: the folder for the post-mortem, which stays; one of its own when it is empty.
         json: the story goes to standard error, and one JSON object to standard output.
 
     Returns:
@@ -55,7 +58,7 @@ def main(jobs: int = 200_000, *, keep: bool = False, json: bool = False) -> int:
     with Interrupts() as interrupts:
         try:
             with ExitStack() as ends:
-                stage = _set_up(ends, jobs, teller, interrupts)
+                stage = _set_up(ends, jobs, teller, interrupts, out=out)
                 ending = tell_story(stage)
                 is_told = True
                 if json:
@@ -71,10 +74,13 @@ def main(jobs: int = 200_000, *, keep: bool = False, json: bool = False) -> int:
     return 0 if ending.is_good else 1
 
 
-def _set_up(ends: ExitStack, jobs: int, teller: Teller, interrupts: Interrupts) -> Stage:
+def _set_up(
+    ends: ExitStack, jobs: int, teller: Teller, interrupts: Interrupts, *, out: str
+) -> Stage:
     server = ends.enter_context(EmbeddedServer())
     folder = server.socket_path.parent  # it is deleted with the server, whatever ends this process
     log = RunLog(folder / "started")
+    listener = ends.enter_context(Listener())
     product = server.binary.product.capitalize()
     teller.say(
         f"""An incident with {number(jobs)} jobs, on a {product} {server.version} of its own in a
@@ -85,11 +91,14 @@ def _set_up(ends: ExitStack, jobs: int, teller: Teller, interrupts: Interrupts) 
         server=server,
         client=ends.enter_context(server.client()),
         teller=teller,
-        commands=Commands(server.url, teller),
+        commands=Commands(server.url, teller, channel=listener.url),
         fleet=ends.enter_context(Fleet(server.url, run_log=log.path, folder=folder)),
         customers=Customers(server, first=jobs),
         log=log,
         interrupts=interrupts,
+        listener=listener,
+        policy=write_policy(folder),
+        out=out,
     )
     ends.callback(stage.customers.leave)
     ends.callback(interrupts.ignore)  # what is entered last ends first
@@ -101,8 +110,9 @@ def _close(stage: Stage, ending: Ending) -> None:
     if ending.is_good:
         teller.say(
             f"""Every one of the {number(stage.jobs)} jobs is accounted for, and each has started at
-            most once. This took {teller.seconds:.0f} s."""
+            most once. This took {teller.seconds:.0f} s. The post-mortem stays, with its plots:"""
         )
+        teller.quote(str(ending.postmortem / "postmortem.html"))
         return
     teller.say("NOT as it should be. Please report it with these ids:")
     wrong = (*accounts.missing, *accounts.twice, *accounts.run_again, *accounts.strangers)

@@ -11,12 +11,15 @@ from shedder.demo.mix import BULK, KINDS, lane_list, lane_names
 from shedder.demo.telling import number
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import redis
 
     from shedder.demo.commands import Commands
     from shedder.demo.customers import Customers
     from shedder.demo.fleet import Fleet
     from shedder.demo.interrupts import Interrupts
+    from shedder.demo.listener import Listener
     from shedder.demo.runlog import RunLog
     from shedder.demo.telling import Teller
     from shedder.embedded import EmbeddedServer
@@ -64,6 +67,9 @@ class Stage:
         customers: they send important jobs.
         log: what the jobs wrote.
         interrupts: what may end it all.
+        listener: takes what is told to others.
+        policy: the file with the demo's policy.
+        out: the folder for the post-mortem; empty for one of its own.
     """
 
     jobs: int
@@ -75,6 +81,9 @@ class Stage:
     customers: Customers
     log: RunLog
     interrupts: Interrupts
+    listener: Listener
+    policy: Path
+    out: str
 
     def waiting(self, *lanes: str) -> int:
         """Jobs in the lists of these lanes, or of all."""

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 from shedder.demo.accounts import Accounts, balance
 from shedder.demo.fleet import COMMAND, WORKERS
+from shedder.demo.incident import open_incident, resolve, tell_others, write_postmortem
 from shedder.demo.load import PRODUCERS, load_jobs
 from shedder.demo.mix import QUEUE, TENANTS, planned
 from shedder.demo.places import find_jobs, standing_still
 from shedder.demo.telling import number
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from shedder.demo.stage import Stage
 
 CLOGGED, PAUSED, CATCHING_UP = "clogged", "paused", "resumed"
@@ -36,12 +39,14 @@ class Ending:
         started_while_paused: jobs that started after `shedder pause` had returned.
         is_audit_clean: whether `shedder audit` found every job in one place.
         accounts: where all jobs are at the end, by a count of the demo's own.
+        postmortem: the folder with the post-mortem, which stays.
     """
 
     loading_seconds: float
     started_while_paused: int
     is_audit_clean: bool
     accounts: Accounts
+    postmortem: Path
 
     @property
     def is_good(self) -> bool:
@@ -58,15 +63,20 @@ def tell_story(stage: Stage) -> Ending:
     """
     loading_seconds = enqueue(stage)
     clog(stage)
+    open_incident(stage)
     started_while_paused = pause(stage)
     divert(stage)
+    tell_others(stage)
     resume(stage)
     drain(stage)
     drain_faster(stage)
+    tell_others(stage)
+    resolve(stage)
     is_audit_clean, accounts = account(stage)
     stage.teller.head("The journal: who did what, why, and how to take it back")
     stage.commands.run("events")
-    return Ending(loading_seconds, started_while_paused, is_audit_clean, accounts)
+    folder = write_postmortem(stage)
+    return Ending(loading_seconds, started_while_paused, is_audit_clean, accounts, folder)
 
 
 def enqueue(stage: Stage) -> float:

@@ -38,6 +38,7 @@ def summary_of(stage: Stage, ending: Ending) -> dict[str, Any]:
         "waits": [_waits(waits) for waits in stage.customers.waits(stage.log)],
         "commands": [_command(receipt) for receipt in stage.commands.receipts],
         "accounts": _accounts(ending),
+        "postmortem": str(ending.postmortem),
         "is_good": ending.is_good,
     }
 

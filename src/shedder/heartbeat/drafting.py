@@ -14,7 +14,8 @@ from shedder.lanes import lane_of
 from shedder.policy import Policy
 from shedder.records import LaneStatus, Status
 from shedder.rq.lateness import measure_works
-from shedder.sentences import compose
+from shedder.selection import Selection
+from shedder.sentences import compose, named
 from shedder.situation import Measure, Situation, Work
 from shedder.works import Kind, kinds_of
 
@@ -81,7 +82,7 @@ def measures_of(
     """What stands on queues and limits, oldest first, once for lanes that were done together."""
     found: dict[tuple[str, str, datetime], Measure] = {}
     for lane in status.lanes:
-        for measure in _of_lane(lane, _nouns(kinds, lane.lane), incident):
+        for measure in _of_lane(lane, kinds, incident):
             found.setdefault((measure.what, measure.role, measure.since), measure)
     yield from sorted(found.values(), key=lambda each: each.since)
 
@@ -100,25 +101,51 @@ def works_for_event(works: tuple[Work, ...]) -> list[dict[str, Any]]:
     ]
 
 
-def _of_lane(lane: LaneStatus, noun: str, incident: Incident | None) -> Iterator[Measure]:
+def _of_lane(
+    lane: LaneStatus, kinds: tuple[Kind, ...], incident: Incident | None
+) -> Iterator[Measure]:
     if lane.pause is not None:
-        yield Measure(f"{noun} are paused", _role(incident, lane.pause.by), lane.pause.since,
+        what = f"{subject(kinds, lane.queue)} paused"
+        yield Measure(what, _role(incident, lane.pause.by), lane.pause.since,
                       f"shedder resume {lane.queue}", lane.pause.why)  # fmt: skip
     for divert in lane.diverts:
+        whose = subject(kinds, lane.queue, divert.selection)
         if divert.is_limit:
-            what = f"{noun} start at a limit"
+            what = f"{whose} started at a limit"
         elif divert.drain is not None:
-            what = f"{noun} that were put aside start again at up to {divert.drain.rate}"
+            what = f"{whose} brought back at up to {divert.drain.rate}"
         else:
-            part = "" if divert.selection.is_whole else "some "
-            what = f"{part}{noun} are put aside"
+            what = f"{whose} put aside"
         yield Measure(what, _role(incident, divert.by), divert.since,
                       f"shedder drain {lane.queue}", divert.why)  # fmt: skip
 
 
-def _nouns(kinds: tuple[Kind, ...], lane: str) -> str:
-    nouns = [kind.noun for kind in kinds if lane in kind.lanes]
-    return " and ".join(dict.fromkeys(nouns)) or f"jobs of {lane_of(lane).queue}"
+MOST_NOUNS = 3
+
+
+def subject(kinds: tuple[Kind, ...], queue: str, selection: Selection | None = None) -> str:
+    """What a measure on `queue` concerns, such as `newsletters and reports are`."""
+    own = [kind for kind in kinds if any(lane_of(lane).queue == queue for lane in kind.lanes)]
+    taken = [kind for kind in own if selection is None or _may_take(selection, kind)]
+    nouns = list(dict.fromkeys(kind.noun for kind in taken))
+    if nouns and len(nouns) <= MOST_NOUNS:
+        return f"{named(nouns)} are"
+    return f"all jobs of {queue} are" if nouns or selection is None else f"some jobs of {queue} are"
+
+
+def _may_take(selection: Selection, kind: Kind) -> bool:
+    """Whether `selection` takes jobs of this kind, as far as their functions tell."""
+    globs = kind.rule.selection.functions if kind.rule else ()
+    if selection.is_whole or not selection.functions or not globs:
+        return True
+    return any(
+        Selection(functions=(one,)).matches(
+            function=other.replace("*", "x"), meta={}, age=timedelta()
+        )
+        for mine in selection.functions
+        for theirs in globs
+        for one, other in ((mine, theirs), (theirs, mine))
+    )
 
 
 def _role(incident: Incident | None, by: str) -> str:

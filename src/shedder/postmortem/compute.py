@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from shedder.incident.records import Incident, ReviewPart, RoleHeld, RolePast
@@ -32,6 +32,8 @@ class Material:
         samples: By lane how it was, from `LOOK_BACK` before the incident on.
         at: The server's time now.
         tenants: By noun, the most tenants that an update counted.
+        late: By noun, the most late jobs that an update counted.
+        most: By noun, the most waiting jobs that an update counted.
     """
 
     incident: Incident
@@ -40,6 +42,8 @@ class Material:
     samples: Mapping[str, tuple[Sample, ...]]
     at: datetime
     tenants: Mapping[str, int]
+    late: Mapping[str, int] = field(default_factory=dict)
+    most: Mapping[str, int] = field(default_factory=dict)
 
 
 def postmortem_of(material: Material) -> PostMortem:
@@ -113,7 +117,17 @@ def _impact(
     }
     tenants = material.tenants.get(kind.noun)
     severities = material.incident.severities
-    return impact_of(kind.noun, kind.tolerance, lanes, severities, tenants=tenants)
+    if kind.rule is None:
+        return impact_of(kind.noun, kind.tolerance, lanes, severities, tenants=tenants)
+    # of lanes that it shares, what waits says how it fared; whose the backlog is nobody knows
+    passing = {lane: [_passing(sample) for sample in each] for lane, each in lanes.items()}
+    found = impact_of(kind.noun, kind.tolerance, passing, severities, tenants=tenants)
+    late, most = material.late.get(kind.noun), material.most.get(kind.noun, 0)
+    return replace(found, late_jobs=late, deepest=most, is_lane_shared=True)
+
+
+def _passing(sample: Sample) -> Sample:
+    return replace(sample, backlog=0, oldest_in_backlog=0)
 
 
 def _spans(incident: Incident, since: datetime, *, is_measured: bool) -> tuple[Span, ...]:
@@ -153,8 +167,8 @@ def _summary(
         first_sentence,
         *(
             f"{each.noun[:1].upper()}{each.noun[1:]} were outside of their tolerance of "
-            f"{spoken(each.tolerance)} for {spoken(each.outside)}: about {each.late_jobs:,} late, "
-            f"the oldest by then {spoken(each.oldest)} old."
+            f"{spoken(each.tolerance)} for {spoken(each.outside)}{_how_many(each)}; the oldest had "
+            f"waited {spoken(each.oldest)}."
             for each in hurt[:3]
         ),
     ]
@@ -167,6 +181,10 @@ def _summary(
             f"{first.who} {first.what}."
         )
     return " ".join(sentences)
+
+
+def _how_many(impact: Impact) -> str:
+    return "" if impact.late_jobs is None else f", about {impact.late_jobs:,} of them late"
 
 
 def _blanks(incident: Incident) -> tuple[Blank, ...]:

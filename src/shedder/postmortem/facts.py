@@ -21,24 +21,27 @@ class Impact:
         outside: How long its oldest job had waited longer than that, added up over the incident.
         by_severity: The same for each severity that the incident had.
         late_jobs: Jobs that started too late, or still wait too long at the end: counted from
-            samples, so about.
+            samples, so about. Of work that shares its lanes, the most that an update counted;
+            None when none did.
         oldest: The longest that the oldest job had waited.
         deepest: The most jobs that waited at one time.
         tenants: The most tenants that an update counted; None when none did.
         began: When it first was outside; None when it never was.
         targets: The lanes that it was measured in.
+        is_lane_shared: Other work is in the same lanes, which it waits behind.
     """
 
     noun: str
     tolerance: timedelta
     outside: timedelta = timedelta()
     by_severity: Mapping[int, timedelta] = field(default_factory=dict)
-    late_jobs: int = 0
+    late_jobs: int | None = 0
     oldest: timedelta = timedelta()
     deepest: int = 0
     tenants: int | None = None
     began: datetime | None = None
     targets: tuple[str, ...] = ()
+    is_lane_shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

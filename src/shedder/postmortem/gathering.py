@@ -48,7 +48,9 @@ def material_of(shed: Shedder, policy: Policy, incident: Incident) -> Material:
         kinds=kinds_of(policy, queues),
         samples=shed.samples(*queues, since=began - LOOK_BACK) if queues else {},
         at=server_time(shed.store),
-        tenants=tenants_in(events),
+        tenants=most_in(events, "tenants"),
+        late=most_in(events, "late"),
+        most=most_in(events, "waiting"),
     )
 
 
@@ -67,13 +69,13 @@ def events_of(shed: Shedder, incident: Incident) -> tuple[Event, ...]:
     return tuple(sorted((*own, *others), key=lambda event: (event.at, event.id)))
 
 
-def tenants_in(events: Iterable[Event]) -> dict[str, int]:
-    """By noun the most tenants that an update counted."""
+def most_in(events: Iterable[Event], count: str) -> dict[str, int]:
+    """By noun the most that an update counted, of `tenants`, of `late` or of `waiting` jobs."""
     most: dict[str, int] = {}
     for event in events:
         works = event.details.get("works", ())
         for work in works if isinstance(works, list) else ():
-            if isinstance(work, Mapping) and isinstance(work.get("tenants"), int):
+            if isinstance(work, Mapping) and isinstance(work.get(count), int):
                 noun = str(work.get("noun"))
-                most[noun] = max(most.get(noun, 0), work["tenants"])
+                most[noun] = max(most.get(noun, 0), work[count])
     return most

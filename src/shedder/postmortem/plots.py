@@ -117,8 +117,9 @@ def _draw_rates(axes: Axes, named: tuple[str, Sequence[Sample]], colour: str) ->
     times: Any = [each.at for each in paces]
     ended = [each.completions for each in paces]
     arrived = [each.arrivals for each in paces]
-    axes.plot(times, ended, color=colour, label=lane, linewidth=2)
-    axes.plot(times, arrived, color=colour, linestyle=":", linewidth=1.5)
+    # a pace is that of the time until its moment
+    axes.step(times, ended, color=colour, label=lane, linewidth=2, where="pre")
+    axes.step(times, arrived, color=colour, linestyle=":", linewidth=1.5, where="pre")
     # one burst would hide all the rest
     axes.set_yscale("symlog", linthresh=10)
     return max([*ended, 0.0])

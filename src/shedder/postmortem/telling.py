@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from shedder.incident.records import Effect, Incident, Reading, RoleHeld, RolePast, is_same_person
+from shedder.lanes import PRIORITIES, lane_of
 from shedder.postmortem.facts import Deed, LaneEffect, Moment
 from shedder.records import Event
 
@@ -130,9 +131,23 @@ def _told(event: Event) -> str:
     line = _LINES.get(event.verb, event.verb)
     things = _listed(name for name in event.after if name not in event.lanes) or "settings"
     told = line.format(
-        lanes=_listed(event.lanes), things=things, name=event.details.get("mitigation", "")
+        lanes=_listed(targets_of(event.lanes)),
+        things=things,
+        name=event.details.get("mitigation", ""),
     )
     return f"{told.rstrip()}{_numbers(event)}"
+
+
+def targets_of(lanes: Iterable[str]) -> tuple[str, ...]:
+    """The shortest names of `lanes`: a queue where all its lanes are among them."""
+    queues: dict[str, list[str]] = {}
+    for lane in lanes:
+        queues.setdefault(lane_of(lane).queue, []).append(lane)
+    return tuple(
+        name
+        for queue, own in queues.items()
+        for name in ([queue] if len(set(own)) == len(PRIORITIES) else own)
+    )
 
 
 def _numbers(event: Event) -> str:
