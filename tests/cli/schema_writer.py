@@ -18,7 +18,9 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from shedder import checkup, leaving, policy_form, records, setting_records
 from shedder import leaving, policy_form, records, setting_records, triage
+from shedder import leaving, planning, policy_form, records, setting_records
 from shedder.cli.asjson import plain_properties
+from shedder.heartbeat import outlook
 from shedder.incident import records as incident_records
 from shedder.postmortem import blame, writing
 from shedder.rates import Rate
@@ -127,6 +129,7 @@ def all_schemas() -> dict[str, Schema]:
                                           incident=TEXT),
         "incident-check": _finished("incident-check/1", "Sentences that blame.", {
             "warnings": _array(_of(blame.Warned))}),
+        "plan": _of_record("plan/1", outlook.Outlook, forecasts=_array(_of(planning.Forecast))),
         "status": _of_record("status/1", records.Status),
         "audit": _of_record("audit/1", records.AuditReport),
         "doctor": _of_record("doctor/1", checkup.Checkup, repairs={
@@ -236,6 +239,15 @@ def _kind(name: str) -> type:
     homes = (records, setting_records, incident_records, leaving, checkup)
     homes = (records, setting_records, incident_records, leaving, triage)
     homes = (records, setting_records, incident_records, leaving, blame, writing)
+    homes = (
+        records,
+        setting_records,
+        incident_records,
+        leaving,
+        blame,
+        writing,
+        planning,
+    )
     kind: type = next(getattr(home, name) for home in homes if hasattr(home, name))
     return kind
 

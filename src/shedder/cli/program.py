@@ -25,6 +25,7 @@ from shedder.cli.verb_incident import incident
 from shedder.cli.verb_limit import limit
 from shedder.cli.verb_mitigate import mitigate
 from shedder.cli.verb_pause import pause
+from shedder.cli.verb_plan import plan
 from shedder.cli.verb_resume import resume
 from shedder.cli.verb_status import status
 from shedder.cli.verb_triage import triage
@@ -103,6 +104,8 @@ for each in (
     demo, uninstall, completion,
     status, triage, pause, resume, divert, drain, flag, limit, mitigate, incident, undo, events,
     audit, worker, demo, uninstall, completion,
+    status, plan, pause, resume, divert, drain, flag, limit, incident, undo, events, audit, worker,
+    demo, uninstall, completion,
 ):  # fmt: skip
     main.add_command(each)
 

@@ -1,0 +1,131 @@
+"""`shedder plan`: how long it would take, for each thing that could be done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from shedder.cli.options import targets_argument, verb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import RenderableType
+
+    from shedder.cli.parts import Parts
+    from shedder.cli.run import Run
+    from shedder.heartbeat.outlook import Outlook
+    from shedder.planning import Forecast, Option, Phase
+
+_EXAMPLES = (
+    "shedder plan",
+    "shedder plan mail --pause mail.low --limit mail=50/second --more 4",
+    "shedder plan --explain",
+)
+
+
+@verb("plan", examples=_EXAMPLES, short="How long it would take, by what is done.")
+@targets_argument
+@click.option("--pause", "pauses", multiple=True, metavar="LANE", help="What if it were paused?")
+@click.option("--divert", "diverts", multiple=True, metavar="LANE",
+              help="What if its jobs were put aside?")  # fmt: skip
+@click.option("--limit", "limits", multiple=True, metavar="LANE=RATE",
+              help="What if its jobs started so often at most?")  # fmt: skip
+@click.option("--more", type=click.IntRange(1, 10_000), default=2, show_default=True,
+              metavar="WORKERS", help="What if there were more workers?")  # fmt: skip
+@click.option("--explain", is_flag=True, help="Show the arithmetic.")
+@click.option("--policy", "policy_file", metavar="FILE", help="Use this one.")
+def plan(
+    run: Run, *, names: tuple[str, ...], pauses: tuple[str, ...], diverts: tuple[str, ...],
+    limits: tuple[str, ...], more: int, explain: bool, policy_file: str | None,
+) -> int:  # fmt: skip
+    """Tell when urgent work is well again and when the queue is empty, for each option.
+
+    It is a model of measured numbers; docs/explanation/the-plan.md says which, and how far off.
+    """
+    from shedder.cli.verb_incident_tell import policy_of
+    from shedder.heartbeat.outlook import read_outlook
+    from shedder.planning import forecast, options_for
+
+    asked = [*_asked(pauses, diverts, limits)]
+    outlook = read_outlook(run.shedder, policy_of(run, policy_file), *names)
+    usual = options_for(outlook.lanes, more_workers=more)
+    options = [usual[0], *asked, usual[-1]] if asked else usual
+    found = [
+        forecast(outlook.lanes, option, pace=outlook.pace, workers=outlook.workers)
+        for option in options
+    ]
+    if run.is_json:
+        from shedder.cli.asjson import document
+
+        run.screen.emit(document("plan/1", outlook, forecasts=found))
+        return 0
+    run.screen.show(*_parts(outlook, found, is_explained=explain))
+    return 0
+
+
+def _asked(
+    pauses: tuple[str, ...], diverts: tuple[str, ...], limits: tuple[str, ...]
+) -> Iterator[Option]:
+    from shedder.errors import InvalidInput
+    from shedder.lanes import lanes_of_target
+    from shedder.planning import Option
+    from shedder.rates import Rate
+
+    for name in pauses:
+        lanes = frozenset(lane.name for lane in lanes_of_target(name))
+        yield Option(f"pause {name}", closed=lanes)
+    for name in diverts:
+        lanes = frozenset(lane.name for lane in lanes_of_target(name))
+        yield Option(f"divert {name}", closed=lanes)
+    for text in limits:
+        name, is_there, rate = text.partition("=")
+        if not is_there:
+            raise InvalidInput(name="--limit", value=text, accepted="LANE=RATE: mail=50/second")
+        per_second = Rate.parse(rate).per_second
+        lanes = frozenset(lane.name for lane in lanes_of_target(name))
+        yield Option(f"limit {name} to {rate}", limits=dict.fromkeys(lanes, per_second))
+
+
+def _parts(outlook: Outlook, found: list[Forecast], *, is_explained: bool) -> Parts:
+    from shedder.cli.parts import blank, headline, plain, row, table
+    from shedder.cli.text import number, per_second
+
+    depth = sum(lane.depth for lane in outlook.lanes if not lane.is_closed)
+    when = "now" if outlook.is_pace_now else "at best in the last hour"
+    urgent = ", ".join(lane.lane for lane in outlook.lanes if lane.is_urgent) or "none"
+    made = table("if we", ">urgent work is well in", ">all is done in", ">left aside")
+    for each in found:
+        row(made, each.option, _long(each.urgent_in), _long(each.gone_in), number(round(each.left)))
+    head = (
+        f"{number(round(depth))} jobs wait; {outlook.workers} workers do "
+        f"{per_second(outlook.pace)} a second ({when})."
+    )
+    parts: Parts = [headline(head), plain(f"Urgent: {urgent}."), blank(), made]
+    if is_explained:
+        for each in found:
+            parts += [blank(), headline(each.option), *map(_phase, each.phases)]
+    return parts
+
+
+def _phase(phase: Phase) -> RenderableType:
+    from shedder.cli.parts import plain
+    from shedder.cli.text import number, per_second
+
+    lanes = [
+        f"{lane}: {number(round(phase.depths[lane]))} wait, {per_second(served)}/s start"
+        for lane, served in phase.served.items()
+        if phase.depths[lane] or served
+    ]
+    said = "; ".join(lanes) or "nothing waits"
+    return plain(f"  from {_long(phase.since)} for {_long(phase.seconds)}: {said}")
+
+
+def _long(seconds: float | None) -> str:
+    from shedder.durations import format_duration
+    from shedder.planning import HORIZON_SECONDS
+
+    if seconds is None or seconds >= HORIZON_SECONDS:
+        return "never"
+    return format_duration(round(seconds)) if seconds >= 1 else "now"
