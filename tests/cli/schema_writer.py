@@ -19,6 +19,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from shedder import checkup, leaving, policy_form, records, setting_records
 from shedder import leaving, policy_form, records, setting_records, triage
 from shedder import leaving, planning, policy_form, records, setting_records
+from shedder import leaving, planning, policy_form, records, setting_records, triage
 from shedder.cli.asjson import plain_properties
 from shedder.heartbeat import outlook
 from shedder.incident import records as incident_records
@@ -240,14 +241,8 @@ def _kind(name: str) -> type:
     homes = (records, setting_records, incident_records, leaving, triage)
     homes = (records, setting_records, incident_records, leaving, blame, writing)
     homes = (
-        records,
-        setting_records,
-        incident_records,
-        leaving,
-        blame,
-        writing,
-        planning,
-    )
+        records, setting_records, incident_records, leaving, triage, blame, writing, planning,
+    )  # fmt: skip
     kind: type = next(getattr(home, name) for home in homes if hasattr(home, name))
     return kind
 

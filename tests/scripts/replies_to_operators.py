@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest import mock
 
@@ -11,6 +12,8 @@ from shedder import backlog
 from shedder.backlog import LimitTerms, divert_lanes, preview_lane, restore_lane, scan_lane
 from shedder.controls import pause_lanes, resume_lanes
 from shedder.drain import order_drain, release_backlog
+from shedder.heartbeat.delivering import note_delivery
+from shedder.heartbeat.messages import Message
 from shedder.incident.keeping import Deed, write_incident
 from shedder.incident.life import new_incident
 from shedder.incident.records import NOW
@@ -18,6 +21,7 @@ from shedder.journal import event_head
 from shedder.leaving import return_claims, return_list
 from shedder.mitigating import append_event
 from shedder.rates import Rate
+from shedder.rq.lateness import count_late
 from shedder.selection import Selection
 from shedder.store import Command
 from shedder.stored import text_of
@@ -303,3 +307,30 @@ def event_appended(scene: Scene) -> str:
     assert event.id == reply[0]
     assert abs(event.at.timestamp() * 1000 - reply[1]) < 1000
     return event.verb
+
+
+# telling of incidents
+
+
+def late_counted(scene: Scene) -> int:
+    scene.fill("mail", "a", "b", "c")
+    lists = [scene.keys.engine.lists + "mail"]
+    reply = raw(scene, count_late(scene.keys, lists, datetime.now(UTC) + timedelta(minutes=1)))
+    assert [3] == reply
+    return int(reply[0])
+
+
+def delivery(scene: Scene, *modes: str, who: str = "a") -> int:
+    replies = [raw(scene, note_delivery(scene.keys, "i", MESSAGE, mode, who=who)) for mode in modes]
+    assert all(len(reply) == 3 for reply in replies)
+    return int(replies[-1][0])
+
+
+def doubtful_delivery(scene: Scene) -> int:
+    delivery(scene, "take")
+    reply = raw(scene, note_delivery(scene.keys, "i", MESSAGE, "take", who="a"))
+    assert [1, 1, 1] == reply
+    return int(reply[2])
+
+
+MESSAGE = Message("m", "main", "title", "text", datetime(2026, 11, 23, tzinfo=UTC))

@@ -11,6 +11,7 @@ import pytest
 
 from shedder.backlog import free_slot
 from shedder.controls import fold_lane, park_lane
+from shedder.heartbeat.watching import hold_lease
 from shedder.rq.arrivals import push_job
 from shedder.rq.claims import release_claim, renew_claim
 from shedder.rq.upkeep import sample_lanes
@@ -151,6 +152,16 @@ OUTCOMES: dict[str, list[Outcome]] = {
         ("'more'", lambda it: mends.refolded(it, 1)[0], "more"),
         ("'done'", lambda it: mends.refolded(it, 2)[1], "done"),
         ("'none'", lambda it: mends.refolded(it, 3)[2], "none"),
+    "count_late": [("the number of late jobs", orders.late_counted, 3)],
+    "hold_lease": [
+        ("1 when the caller leads now", lambda it: raw(it, hold_lease(it.keys, "a")), 1),
+        ("else 0", lambda it: [raw(it, hold_lease(it.keys, who)) for who in "ab"][1], 0),
+    ],
+    "note_delivery": [
+        ("{1 when it is the caller's now", lambda it: orders.delivery(it, "take"), 1),
+        ("else 0", lambda it: orders.delivery(it, "sent", "take"), 0),
+        ("1 when one of them may have arrived", orders.doubtful_delivery, 1),
+        ("else {1, 0, 0}", lambda it: orders.delivery(it, "failed"), 1),
     ],
     "read_window": [("{hits that count", orders.window, 1)],
 }  # fmt: skip

@@ -106,6 +106,8 @@ for each in (
     audit, worker, demo, uninstall, completion,
     status, plan, pause, resume, divert, drain, flag, limit, incident, undo, events, audit, worker,
     demo, uninstall, completion,
+    status, triage, plan, pause, resume, divert, drain, flag, limit, mitigate, incident, undo,
+    events, audit, worker, demo, uninstall, completion,
 ):  # fmt: skip
     main.add_command(each)
 

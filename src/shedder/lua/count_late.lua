@@ -2,7 +2,7 @@
 -- How many jobs of lists were enqueued before a moment? Lists are in order of time, so it looks at few.
 --
 -- KEYS
---   the lists
+--   for each list: its key
 -- ARGV
 --   cutoff      ms: a job enqueued before is late
 --   job_prefix  RQ's key prefix of jobs
@@ -10,6 +10,7 @@
 -- RETURNS
 --   for each list: the number of late jobs
 -- include lib/clock.lua
+local lists = KEYS
 local cutoff, job_prefix, limit = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 
 -- nil where the job is gone
@@ -41,5 +42,5 @@ local function late_in(list)
 end
 
 local counts = {}
-for index, list in ipairs(KEYS) do counts[index] = late_in(list) end
+for index, list in ipairs(lists) do counts[index] = late_in(list) end
 return counts

@@ -14,7 +14,7 @@
 --   most      tries, at most
 --   expiry    seconds after which all is forgotten
 -- RETURNS
---   mode 'take': {1 when it is the caller's now, else 0; tries before; 1 when one of them may have arrived}
+--   of a take: {1 when it is the caller's now, else 0; tries before; 1 when one of them may have arrived}
 --   else {1, 0, 0}
 -- include lib/clock.lua
 local deliveries = KEYS[1]
