@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import signal
+from pathlib import Path
 
 import pytest
 import redis
@@ -56,9 +57,9 @@ def test_sigkill_leaves_nothing_behind() -> None:
         demo.assert_nothing_is_left()
 
 
-def test_keep_leaves_the_server_up_until_ctrl_c() -> None:
+def test_keep_leaves_the_server_up_until_ctrl_c(tmp_path: Path) -> None:
     """With --keep the server and its workers can be played with, and Ctrl-C is the good end."""
-    with Demo("--jobs", "1500", "--keep") as demo:
+    with Demo("--jobs", "1500", "--keep", "--out", str(tmp_path)) as demo:
         demo.wait_for("shedder events --follow")
         found = re.search(r"export SHEDDER_REDIS_URL=(\S+)", demo.stdout)
         assert found

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shlex
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.slow
-JOBS = 600
+JOBS = 4000
 ELSEWHERE = {
     "SHEDDER_REDIS_URL": "redis://127.0.0.1:1/0",
     "RQ_REDIS_URL": "redis://127.0.0.1:1/0",
@@ -26,12 +27,13 @@ ELSEWHERE = {
 
 
 @pytest.fixture(scope="module")
-def demo() -> Iterator[Demo]:
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """A small demo that has run to its end, with its summary as JSON.
 
     What the environment says about another Redis must not matter to any part of it.
     """
-    with Demo("--jobs", str(JOBS), "--json", **ELSEWHERE) as run:
+    out = str(tmp_path_factory.mktemp("out"))
+    with Demo("--jobs", str(JOBS), "--json", "--out", out, **ELSEWHERE) as run:
         run.wait()
         yield run
 
@@ -81,10 +83,14 @@ def test_nothing_starts_while_paused(summary: dict[str, Any]) -> None:
 
 def test_uses_the_products_own_commands(summary: dict[str, Any]) -> None:
     """Each step is a command of shedder that succeeded and left a receipt."""
-    verbs = [shlex.split(each["command"])[1] for each in summary["commands"]]
+    words = [shlex.split(each["command"])[1:3] for each in summary["commands"]]
+    verbs = [verb if verb != "incident" else f"incident {deed}" for verb, deed, *_ in
+             ([*each, ""] for each in words)]  # fmt: skip
 
     assert [
-        "pause", "divert", "divert", "resume", "status", "drain", "drain", "audit", "events",
+        "incident open", "incident take", "incident assign", "pause", "divert", "divert",
+        "incident update", "resume", "status", "drain", "drain", "audit", "incident update",
+        "incident resolve", "events", "incident postmortem",
     ] == verbs  # fmt: skip
     assert all(each["exit_code"] == 0 and each["output"] for each in summary["commands"])
 
@@ -103,9 +109,25 @@ def test_tells_the_story_beside_the_summary(demo: Demo) -> None:
     """With --json the narration goes to standard error, each receipt under its command."""
     assert "$ shedder pause mail -r 'database at 99 %'" in demo.stderr
     assert "mail is paused:" in demo.stderr
-    assert all(len(line) <= 80 for line in demo.stderr.splitlines() if "  undo  " not in line)
+    unfolded = ("  undo  ", "/")  # commands and paths, to be copied
+    lines = [
+        line for line in demo.stderr.splitlines() if not any(each in line for each in unfolded)
+    ]
+    assert all(len(line) <= 80 for line in lines)
+
+
+def test_leaves_a_postmortem_with_its_plots(summary: dict[str, Any]) -> None:
+    """A folder stays, with the page, the plots, and what was posted to the demo's own channel."""
+    folder = Path(summary["postmortem"])
+    want = {"postmortem.html", "postmortem.md", "postmortem.json", "depth.png", "oldest.png",
+            "rates.png"}  # fmt: skip
+    assert want == {each.name for each in folder.iterdir()}
+    found = json.loads((folder / "postmortem.json").read_text())
+    assert 2 == len(found["updates"])
+    told = [each["output"] for each in summary["commands"] if "update" in each["command"]]
+    assert all("sent to 1 place" in " ".join(each.split()) for each in told)
 
 
 def test_leaves_nothing_behind(demo: Demo) -> None:
-    """No process and no file is left of a demo that has ended."""
+    """No process and no file but the post-mortem is left of a demo that has ended."""
     demo.assert_nothing_is_left()
