@@ -16,10 +16,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from shedder import checkup, leaving, policy_form, records, setting_records
-from shedder import leaving, policy_form, records, setting_records, triage
-from shedder import leaving, planning, policy_form, records, setting_records
-from shedder import leaving, planning, policy_form, records, setting_records, triage
+from shedder import checkup, leaving, planning, policy_form, records, setting_records, triage
 from shedder.cli.asjson import plain_properties
 from shedder.heartbeat import outlook
 from shedder.incident import records as incident_records
@@ -237,11 +234,9 @@ def _definitions(schema: Schema) -> dict[str, Schema]:
 
 
 def _kind(name: str) -> type:
-    homes = (records, setting_records, incident_records, leaving, checkup)
-    homes = (records, setting_records, incident_records, leaving, triage)
-    homes = (records, setting_records, incident_records, leaving, blame, writing)
     homes = (
-        records, setting_records, incident_records, leaving, triage, blame, writing, planning,
+        records, setting_records, incident_records, leaving, checkup, triage, blame, writing,
+        planning,
     )  # fmt: skip
     kind: type = next(getattr(home, name) for home in homes if hasattr(home, name))
     return kind

@@ -152,6 +152,7 @@ OUTCOMES: dict[str, list[Outcome]] = {
         ("'more'", lambda it: mends.refolded(it, 1)[0], "more"),
         ("'done'", lambda it: mends.refolded(it, 2)[1], "done"),
         ("'none'", lambda it: mends.refolded(it, 3)[2], "none"),
+    ],
     "count_late": [("the number of late jobs", orders.late_counted, 3)],
     "hold_lease": [
         ("1 when the caller leads now", lambda it: raw(it, hold_lease(it.keys, "a")), 1),

@@ -104,6 +104,7 @@ def _repaired(event: Event) -> str:
     what, jobs = str(event.details.get("what", "")), _sum(event.after, "jobs")
     return f"{what}: {counted(jobs, 'job')} put back" if jobs else what
 
+
 def _mitigated(event: Event) -> str:
     code, seconds = event.details.get("exit_code"), event.details.get("seconds")
     took = f", {seconds:.1f}s" if isinstance(seconds, int | float) else ""

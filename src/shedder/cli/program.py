@@ -100,14 +100,8 @@ def main(context: click.Context) -> int:
 
 main.params += connection_options()
 for each in (
-    status, pause, resume, divert, drain, flag, limit, undo, events, audit, doctor, worker,
-    demo, uninstall, completion,
-    status, triage, pause, resume, divert, drain, flag, limit, mitigate, incident, undo, events,
-    audit, worker, demo, uninstall, completion,
-    status, plan, pause, resume, divert, drain, flag, limit, incident, undo, events, audit, worker,
-    demo, uninstall, completion,
     status, triage, plan, pause, resume, divert, drain, flag, limit, mitigate, incident, undo,
-    events, audit, worker, demo, uninstall, completion,
+    events, audit, doctor, worker, demo, uninstall, completion,
 ):  # fmt: skip
     main.add_command(each)
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from shedder.cli.run import Run
 
 _OPEN = (
-    'shedder incident open "receipts are hours late" --severity 2 --commander ana@desk',
+    'shedder incident open "receipts are late" --severity 2 --commander ana@desk',
     'shedder incident open "search is down" --severity 1 --began 38m --also',
 )
 _MITIGATED = ("shedder incident mitigated", "shedder incident mitigated --at 02:40")
