@@ -457,10 +457,9 @@ class Event:
         at: When it happened (server's clock, UTC).
         verb: What happened: `pause`, `resume`, `pause expired`, `divert`, `scan`, `drain`,
             `drain stopped`, `drained`, `restore`, `repair`, `flag degrade`, `flag restore`,
-            `limit set`, `limit clear`, and those of incidents, such as `incident open` and `note`.
-            `drain stopped`, `drained`, `restore`, `flag degrade`, `flag restore`, `limit set`,
-            `limit clear`, `incident open`, `incident mitigated`, `incident resolve`,
-            `incident reopen`, `incident correct`, `incident close`, `incident import`,
+            `limit set`, `limit clear`, `incident open`, `incident update`, `incident mitigated`,
+            `incident resolve`, `incident reopen`, `incident correct`, `incident close`,
+            `incident import`,
             `role assign`, `role take`, `role offer`, `role accept`, `role leave`, `note`,
             `action add`, `action set`, `action done`, `review`, `effect`, `mitigate`,
             `mitigate started`.

@@ -127,7 +127,7 @@ def test_a_reply_that_never_came_is_told_with_how_to_look(invoke, server, redis,
     prepare(redis)
     with proxy_to(server) as proxy:
         proxy.order(DROP_REPLY, times=99)
-        done = invoke(*words, "-r", "why", "-u", proxy.url)
+        done = invoke(*words, "-r", "why", "-u", proxy.url, "--by", "ana@desk")
     assert (4, 1) == (done.code, len(done.err.splitlines()))
     assert says in done.err
     check(redis)
