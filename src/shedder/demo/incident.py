@@ -52,7 +52,7 @@ def write_policy(folder: Path) -> Path:
 
 def open_incident(stage: Stage) -> None:
     """Open the incident, and say who does what."""
-    stage.teller.head("We have an incident: one commander, clear roles, a record that fills itself")
+    stage.teller.head("We have an incident: one commander, and a record that fills itself")
     stage.commands.run(
         "incident", "open", "Card charges are late", "--severity", "2", "--commander", COMMANDER,
         "--by", COMMANDER,
