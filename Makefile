@@ -7,6 +7,9 @@ PYTHON  ?= python3
 BIN   := .venv/bin
 STAMP := .venv/.ready
 
+OLD_BIN := .venv-oldest/bin
+OLDEST  := .venv-oldest/.ready
+
 # Who names a PYTHON gets that one. Else python3, or the newest beside it if that is too old.
 OTHERS     := python3.15 python3.14 python3.13 python3.12 python3.11
 CANDIDATES := $(PYTHON) $(if $(filter file,$(origin PYTHON)),$(OTHERS))
@@ -40,7 +43,7 @@ endef
 
 .PHONY: help
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 13
 
 .PHONY: demo
 demo: $(STAMP) ## an incident on a private server, step by step (ARGS: options of `shedder demo`)
@@ -49,6 +52,18 @@ demo: $(STAMP) ## an incident on a private server, step by step (ARGS: options o
 .PHONY: test
 test: $(STAMP) ## all tests (ARGS: what pytest takes; WORKERS: processes)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope $(ARGS)
+
+# What needs other packages than we depend on (hosts, docs, the bench) is left to `make test`.
+.PHONY: test-oldest
+test-oldest: $(OLDEST) ## tests with the oldest versions of what we depend on (ARGS, WORKERS)
+	@$(OLD_BIN)/python -m pytest -n $(WORKERS) --dist loadscope -p no:cacheprovider \
+	    $(or $(ARGS),tests/unit tests/scripts tests/cli tests/rq tests/features)
+
+.PHONY: package
+package: $(STAMP) ## wheel and sdist, into dist; what pip says of wheels for each Python (needs PyPI)
+	@rm -rf dist
+	@$(BIN)/python -m build --no-isolation --outdir dist . >/dev/null
+	@$(BIN)/python -m tests.packaging.wheels dist/*.whl
 
 .PHONY: check
 check: $(STAMP) ## format, lint, types, layers
@@ -82,9 +97,19 @@ lock: ## renew requirements-dev.lock with the newest releases
 
 .PHONY: clean
 clean: ## remove everything that was made here
-	@rm -rf .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .venv-oldest build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): requirements-dev.lock pyproject.toml
 	@$(SET_UP)
+	@touch $@
+
+$(OLDEST): pyproject.toml tests/oldest.py
+	@$(FIND_PYTHON); \
+	echo "Setting up .venv-oldest, once ..." >&2; \
+	rm -rf .venv-oldest; \
+	"$$python" -m venv .venv-oldest && \
+	$(OLD_BIN)/python -m pip install -qq --disable-pip-version-check \
+	    $$("$$python" tests/oldest.py) hatchling hypothesis jsonschema pytest pytest-xdist sybil && \
+	$(OLD_BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@

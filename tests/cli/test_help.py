@@ -38,6 +38,23 @@ def test_help_imports_nothing_slow(words):
     ]
 
 
+def test_help_imports_few_modules():
+    """Help takes less than 120 modules on top of click's, and few of our own."""
+    program = (
+        "import sys, click; before = set(sys.modules)\n"
+        "from shedder.cli import main\n"
+        "try: main(['pause', '--help'])\n"
+        "finally: print('\\n'.join(set(sys.modules) - before), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    imported = done.stderr.split()
+    ours = [name for name in imported if name.partition(".")[0] == "shedder"]
+    assert (True, True) == (len(imported) < 120, len(ours) < 45), (len(imported), ours)
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_each_verb_shows_how_it_is_used(verb, invoke):
     """The help of each verb fits 80 columns and has two to four examples."""

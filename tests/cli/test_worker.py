@@ -50,9 +50,10 @@ def test_a_wrong_option_is_refused(program):
     """What `rq worker` does not know is refused as any other option."""
     done = program("worker", "mail", "--nonsense")
     assert 2 == done.code
-    assert [
-        "shedder: No such option '--nonsense'. See shedder worker --help"
-    ] == done.err.splitlines()
+    (line,) = done.err.splitlines()
+    assert line.startswith("shedder: No such option")  # the rest differs from click to click
+    assert "--nonsense" in line
+    assert line.endswith(" See shedder worker --help")
 
 
 def test_what_ends_rqs_own_command_is_one_line(program, redis, mail):
