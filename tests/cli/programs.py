@@ -90,14 +90,20 @@ def run_program(
 
 
 class Terminal:
-    """A program on a terminal of its own, of 80 columns."""
+    """A program on a terminal of its own, of 80 columns: `shedder`, or any with `program`."""
 
-    def __init__(self, *words: str, env: Mapping[str, str], module: str = "shedder") -> None:
+    def __init__(
+        self,
+        *words: str,
+        env: Mapping[str, str],
+        module: str = "shedder",
+        program: Sequence[str] = (),
+    ) -> None:
         self._master, inner = pty.openpty()
         fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
         self._raw = b""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", module, *words],
+            [*(program or (sys.executable, "-m", module)), *words],
             env=dict(env), stdin=inner, stdout=inner, stderr=inner, start_new_session=True,
         )  # fmt: skip
         os.close(inner)

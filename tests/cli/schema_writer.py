@@ -162,6 +162,7 @@ def _finished(name: str, description: str, properties: dict[str, Schema]) -> Sch
     body = _closed(
         {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "$id": f"urn:shedder:{name.replace('/', ':')}",
             "title": f"shedder.{name}",
             "description": description,
             "type": "object",

@@ -27,6 +27,17 @@ def test_the_schema_files_follow_from_the_records(name, schema):
     assert written(schema) == (files("shedder") / "schemas" / f"{name}.json").read_text()
 
 
+def test_every_schema_names_itself_and_its_number():
+    """The `$id` and the title end in the name that the object says; a number is behind it."""
+    for name, schema in all_schemas().items():
+        if name != "policy":  # a file that people write: its form has a field for the version
+            said = schema["properties"]["schema"]["const"].removeprefix("shedder.")
+            assert (f"urn:shedder:{said.replace('/', ':')}", f"shedder.{said}") == (
+                schema["$id"], schema["title"])  # fmt: skip
+            assert said.startswith(f"{name}/")
+            assert int(said.partition("/")[2]) >= 1
+
+
 def test_every_part_of_a_schema_is_described():
     """Who reads a schema learns what each field of a record means."""
     pause = all_schemas()["pause"]["properties"]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
+from pathlib import Path
+
 import pytest
 
-from tests.cli.programs import Outcome
+from tests.cli.programs import Outcome, Terminal
 
 
 def completed(program, *words: str, **env: str) -> list[str]:
@@ -46,6 +51,21 @@ def test_flags_groups_and_limits_are_offered(program, redis):
     assert ["search.hints"] == completed(program, "flag", "degrade", "se")
     assert ["non-critical"] == completed(program, "flag", "restore", "--group", "non")
     assert ["reports"] == completed(program, "limit", "set", "re")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
+def test_a_real_bash_completes_live_queues(env, mail):
+    """Who presses Tab after `shedder pause ma` in a shell gets the queue that is on the server."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), env["PATH"]])
+    bash = ("bash", "--norc", "--noprofile", "-i")
+    with Terminal(env={**env, "PATH": path, "PS1": "ready> "}, program=bash) as terminal:
+        terminal.wait_for("ready> ")
+        terminal.type('eval "$(shedder completion bash)"; echo taught$((40+2))\n')
+        terminal.wait_for("taught42")
+        terminal.type("shedder pau\t")
+        terminal.wait_for("shedder pause ")
+        terminal.type("ma\t")
+        terminal.wait_for("shedder pause mail")
 
 
 def test_nothing_is_said_when_redis_is_away(program):

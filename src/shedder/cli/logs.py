@@ -6,17 +6,23 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
+from shedder.at_hand import IDS, at_hand
 from shedder.cli.text import escaped
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import MutableMapping, Sequence
 
 LOGGERS = ("shedder", "rq")
 
 
-def send_logs_to_stderr(*, is_verbose: bool = False, level: int = logging.WARNING) -> None:
-    """Print the records of shedder and RQ to standard error, from `level` on, or all of them."""
-    handler = _handler()
+def send_logs_to_stderr(
+    *, is_verbose: bool = False, level: int = logging.WARNING, log_format: str = "text"
+) -> None:
+    """Print the records of shedder and RQ to standard error, from `level` on, or all of them.
+
+    With `log_format` `json` each is one JSON object on one line.
+    """
+    handler = _handler(log_format)
     for name in LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
@@ -24,9 +30,9 @@ def send_logs_to_stderr(*, is_verbose: bool = False, level: int = logging.WARNIN
         logger.propagate = False
 
 
-def send_last_words_to_stderr() -> None:
+def send_last_words_to_stderr(*, log_format: str = "text") -> None:
     """Print what RQ's own command line says when it gives up, in one line each."""
-    handler = _handler()
+    handler = _handler(log_format)
     handler.addFilter(_without_traceback)
     logging.getLogger().addHandler(handler)
 
@@ -36,13 +42,14 @@ def _without_traceback(record: logging.LogRecord) -> bool:
     return True
 
 
-def _handler() -> logging.Handler:
+def _handler(log_format: str) -> logging.Handler:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_formatter(has_colors=sys.stderr.isatty()))
+    renderers = _json_renderers() if log_format == "json" else _text_renderers()
+    handler.setFormatter(_formatter(renderers))
     return handler
 
 
-def _formatter(*, has_colors: bool) -> logging.Formatter:
+def _formatter(renderers: Sequence[Any]) -> logging.Formatter:
     import structlog
 
     return structlog.stdlib.ProcessorFormatter(
@@ -52,11 +59,46 @@ def _formatter(*, has_colors: bool) -> logging.Formatter:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
         ],
         processors=[
+            _add_ids,
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            _escape,
-            structlog.dev.ConsoleRenderer(colors=has_colors),
+            *renderers,
         ],
     )
+
+
+def _text_renderers() -> Sequence[Any]:
+    import structlog
+
+    return (_without_ids, _escape, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
+
+
+def _json_renderers() -> Sequence[Any]:
+    import structlog
+
+    return (
+        structlog.processors.format_exc_info,
+        structlog.processors.EventRenamer("message"),
+        structlog.processors.JSONRenderer(),
+    )
+
+
+def _add_ids(
+    _logger: Any, _method: str, record: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """What the record says that it is about, and what this thread has at hand."""
+    said = record["_record"].__dict__
+    told = {name: said[name] for name in IDS if name in said}
+    record.update({**at_hand(), **told})
+    return record
+
+
+def _without_ids(
+    _logger: Any, _method: str, record: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """A person reads the text, which names them."""
+    for name in IDS:
+        record.pop(name, None)
+    return record
 
 
 def _escape(

@@ -102,14 +102,23 @@ def verb(name: str, *, short: str, examples: Sequence[str]) -> Callable[[Body], 
 
 
 def connection_options() -> list[click.Parameter]:
-    """`--url`, `--config`, `--json`, `--verbose` and `--debug`, which the `Run` remembers."""
+    """`--url`, `--config`, `--json`, `--verbose` and so on, which the `Run` remembers."""
     return [
         _remembered("-u", "--url", metavar="URL", help="Redis, as redis://host:port/db."),
         _remembered("-c", "--config", metavar="MODULE", help="RQ settings module."),
         _remembered("--json", "is_json", help="Print one JSON object."),
         _remembered("-v", "--verbose", "is_verbose", help="Show log records."),
         _remembered("--debug", "is_debug", help="Show tracebacks."),
+        log_format_option(),
     ]
+
+
+def log_format_option() -> click.Option:
+    """`--log-format`, or the variable that says the same for all."""
+    return _remembered(
+        "--log-format", metavar="FORMAT", type=click.Choice(["text", "json"]),
+        envvar="SHEDDER_LOG_FORMAT", help="Log records as text or json.",
+    )  # fmt: skip
 
 
 def targets_argument(decorated: Decorated) -> Decorated:

@@ -23,6 +23,7 @@ class Run:
         is_json: One JSON object is wanted on standard output.
         is_verbose: Log records of all levels are wanted.
         is_debug: Tracebacks are wanted.
+        log_format: How log records are written, `text` or `json`.
         address: Where Redis is, without credentials; empty before the first contact.
         state: What holds if the program ends now, for the line that says so.
         reminders: Lines for standard error, once what was asked for is done.
@@ -33,6 +34,7 @@ class Run:
     is_json: bool = False
     is_verbose: bool = False
     is_debug: bool = False
+    log_format: str = "text"
     address: str = ""
     state: str = NOTHING_CHANGED
     reminders: list[str] = field(default_factory=list)
@@ -85,5 +87,5 @@ class Run:
         from shedder import Shedder
         from shedder.cli.logs import send_logs_to_stderr
 
-        send_logs_to_stderr(is_verbose=self.is_verbose)
+        send_logs_to_stderr(is_verbose=self.is_verbose, log_format=self.log_format)
         return Shedder(server.client)

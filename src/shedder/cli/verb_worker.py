@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shedder.cli.failures import Refused
-from shedder.cli.options import HELP_SETTINGS, Verb
+from shedder.cli.options import HELP_SETTINGS, Verb, log_format_option
 
 if TYPE_CHECKING:
     from shedder.cli.run import Run
@@ -52,9 +52,10 @@ def worker(
     if run.is_json:
         raise Refused("a worker prints no JSON; leave --json out")
     words = [*_server(run), "--worker-class", CLASSES[kind], "--queue-class", QUEUE_CLASS]
-    return _run_rq([*words, *rq_arguments])
+    return _run_rq([*words, *rq_arguments], run.log_format)
 
 
+worker.params.append(log_format_option())
 worker.examples = _EXAMPLES
 
 
@@ -72,12 +73,12 @@ def _server(run: Run) -> list[str]:
     return [*settings, *(["--url", url] if url else [])]
 
 
-def _run_rq(words: list[str]) -> int:
+def _run_rq(words: list[str], log_format: str) -> int:
     from rq.cli.workers import worker as rq_worker
 
     from shedder.cli.logs import send_last_words_to_stderr, send_logs_to_stderr
 
-    send_logs_to_stderr(level=logging.INFO)
-    send_last_words_to_stderr()
+    send_logs_to_stderr(level=logging.INFO, log_format=log_format)
+    send_last_words_to_stderr(log_format=log_format)
     code = rq_worker.main(args=words, prog_name="shedder worker", standalone_mode=False)
     return code if isinstance(code, int) else 0

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis.exceptions
 
+from shedder.at_hand import ids_of
 from shedder.rq.claims import RENEW_SECONDS, HeldClaim, renew_claim
 from shedder.scripts import load_script
 
@@ -78,4 +79,5 @@ class Heart:
             connection.read_response()
         except (redis.exceptions.RedisError, OSError) as error:
             connection.disconnect()
-            logger.warning("the claim of job %s was not renewed: %s", held.job_id, error)
+            ids = ids_of(lane=held.lane, job=held.job_id)
+            logger.warning("the claim of job %s was not renewed: %s", held.job_id, error, extra=ids)

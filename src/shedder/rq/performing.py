@@ -12,6 +12,7 @@ from rq.job import Job, JobStatus
 from rq.timeouts import JobTimeoutException
 from rq.utils import now, utcformat
 
+from shedder.at_hand import let_go, take_in_hand
 from shedder.rq.bookkeeping import BookkeepingMixin
 from shedder.rq.claims import CRASHES_FIELD, Gate, HeldClaim, start_job
 from shedder.rq.holding import HoldingMixin
@@ -55,6 +56,8 @@ class PerformingMixin(BookkeepingMixin, HoldingMixin):
             if not self.is_horse:
                 self.give_back()
             raise
+        finally:
+            let_go()
         self.hold(None)
 
     def main_work_horse(self, job: Job, queue: RQQueue) -> None:
@@ -69,6 +72,7 @@ class PerformingMixin(BookkeepingMixin, HoldingMixin):
             return super().perform_job(job, queue, execution)
         self._lane = held.lane
         self._under_limit = held if held.running else None
+        take_in_hand(lane=held.lane, job=job.id)  # again, where this process is no fork
         gate = self._ask_gate(job, held, execution)
         if not gate.is_open:
             self._leave(job, execution, gate)

@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from shedder.at_hand import ids_of
 from shedder.backlog import divert_lanes
 from shedder.degrading import list_flags
 from shedder.errors import ShedderError
@@ -56,7 +57,10 @@ def name_for_gate(store: Store, keys: Keys, job: Job, lane: str) -> str:
     try:
         _set_divert(store, keys, lane, flag, name)
     except ShedderError as error:
-        logger.warning("the job %s of the degraded feature %s runs: %s", job.id, flag, error)
+        ids = ids_of(lane=lane, job=job.id)
+        logger.warning(
+            "the job %s of the degraded feature %s runs: %s", job.id, flag, error, extra=ids
+        )
         return function
     return name
 

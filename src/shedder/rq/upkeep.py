@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from rq.registry import StartedJobRegistry
 
+from shedder.at_hand import ids_of
 from shedder.errors import ShedderError
 from shedder.keys import SAMPLE_STEPS, Keys
 from shedder.lanes import PRIORITIES, Lane, lane_of
@@ -108,7 +109,7 @@ class Upkeep:
             for order in diverts_from(lane, record):
                 self._look_after(order.divert)
         except ShedderError as error:  # the next lane's record may be sound
-            logger.warning("upkeep of %s: %s", lane, error)
+            logger.warning("upkeep of %s: %s", lane, error, extra=ids_of(lane=lane))
 
     def _look_after(self, divert: Divert) -> None:
         if divert.most is not None:
@@ -117,7 +118,9 @@ class Upkeep:
         if (divert.is_restoring or divert.is_scanning) and self._is_at_work(divert.lane):
             return
         if divert.is_restoring:
-            restore_one(self._store, self._keys, divert.lane, divert.order, cause)
+            event, jobs = restore_one(self._store, self._keys, divert.lane, divert.order, cause)
+            ids = ids_of(lane=divert.lane, event=event)
+            logger.info("the backlog of %s is back: %s jobs", divert.lane, jobs, extra=ids)
         elif divert.is_scanning:
             scan(self._store, self._keys, divert.lane, divert.order, divert.selection, cause)
         elif divert.drain is not None:

@@ -16,6 +16,7 @@ from rq.worker import SpawnWorker as RQSpawnWorker
 from rq.worker import Worker as RQWorker
 from rq.worker import WorkerStatus
 
+from shedder.at_hand import take_in_hand
 from shedder.lanes import serving_order
 from shedder.rq.heart import Heart
 from shedder.rq.layout import rq_keys
@@ -109,6 +110,7 @@ class WorkerMixin(PerformingMixin, SkewMixin):
             self.reorder_queues(reference_queue=lane)
             job.redis_server_version = self.get_redis_server_version()
             what = job.description if self.log_job_description else ""
+            take_in_hand(lane=lane.name, job=job.id)
             self.log.info("Worker %s: %s: %s (%s)", self.name, lane.name, what, job.id)
         return found
 

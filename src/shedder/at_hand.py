@@ -1,0 +1,35 @@
+"""Which job does this thread work on? For log records, which RQ writes without saying."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+
+from shedder.lanes import lane_of
+
+IDS = ("queue", "lane", "job", "event")
+"""What a log record may carry beside its text, by name."""
+
+_NOTHING: Mapping[str, str] = {}
+_AT_HAND: ContextVar[Mapping[str, str]] = ContextVar("shedder_at_hand", default=_NOTHING)
+
+
+def take_in_hand(*, lane: str, job: str) -> None:
+    """Work on a job from now on, in this thread."""
+    _AT_HAND.set(ids_of(lane=lane, job=job))
+
+
+def let_go() -> None:
+    """Work on no job any more."""
+    _AT_HAND.set(_NOTHING)
+
+
+def at_hand() -> Mapping[str, str]:
+    """The ids of what this thread works on; empty when that is nothing."""
+    return _AT_HAND.get()
+
+
+def ids_of(*, lane: str, job: str = "", event: str = "") -> dict[str, str]:
+    """Ids for a log record (`extra`), those that are not known left out."""
+    ids = {"queue": lane_of(lane).queue, "lane": lane, "job": job, "event": event}
+    return {name: value for name, value in ids.items() if value}

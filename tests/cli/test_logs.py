@@ -1,0 +1,62 @@
+"""Can other tools read the log records, and are they few?"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from shedder import Shedder
+from shedder.rq import Queue
+from tests.cli import jobs
+
+
+def records(done):
+    return [json.loads(line) for line in done.err.splitlines()]
+
+
+@pytest.mark.parametrize("kind", ["fork", "simple"])
+def test_each_record_is_one_object_with_the_ids_of_the_job(kind, program, redis, mail):
+    """Those of RQ, which names no queue and job of its own accord, and those of ours."""
+    job = mail.low.enqueue(jobs.send_newsletter, 99)
+    done = program("worker", "mail", "--burst", "--class", kind, "--log-format", "json")
+    found = records(done)
+    assert {"info"} == {record["level"] for record in found}
+    of_job = [record for record in found if record.get("job") == job.id]
+    assert {("mail", "mail.low", "rq.worker")} == {
+        (record["queue"], record["lane"], record["logger"]) for record in of_job
+    }
+    assert 3 <= len(of_job)
+    assert all(record["timestamp"].endswith("Z") and record["message"] for record in found)
+    # what is said between two jobs and after the last names none
+    assert "job" not in found[0]
+    assert "job" not in found[-1]
+
+
+def test_a_traceback_stays_in_its_record(program, redis):
+    """A job that fails is one line all the same."""
+    Queue("mail", connection=redis).enqueue("tests.cli.jobs.nowhere")
+    words = ("worker", "mail", "--burst", "--class", "simple")
+    done = program(*words, env={"SHEDDER_LOG_FORMAT": "json"})
+    (failed,) = [record for record in records(done) if record["level"] == "error"]
+    assert "Traceback" in failed.get("exception", failed["message"]), failed
+
+
+def test_we_write_no_line_for_each_job(program, redis, mail):
+    """At level info all records of single jobs are RQ's own."""
+    Shedder(redis, by="tester").divert("mail.low", reason="r")
+    done = program("worker", "mail", "--burst", "--class", "simple", "--log-format", "json")
+    assert [] == [each for each in records(done) if each["logger"].startswith("shedder")]
+
+
+def test_text_is_as_it_was(program, mail):
+    """Without the option a person reads lines, and no ids are added to them."""
+    done = program("worker", "mail", "--burst", "--class", "simple", "--max-jobs", "1")
+    assert "lane=" not in done.err
+    assert "rq.worker" in done.err
+
+
+def test_what_ends_a_command_is_an_object_too(program, redis):
+    """A format that is none is refused; records of an operator's commands follow the option."""
+    assert 2 == program("status", "--log-format", "xml").code
+    assert "" == program("status", "--log-format", "json").err
