@@ -7,8 +7,8 @@ from contextvars import ContextVar
 
 from shedder.lanes import lane_of
 
-IDS = ("queue", "lane", "job", "event")
-"""What a log record may carry beside its text, by name."""
+IDS = ("queue", "lane", "job", "event_id")
+"""What a log record may carry beside its text, which structlog calls `event`."""
 
 _NOTHING: Mapping[str, str] = {}
 _AT_HAND: ContextVar[Mapping[str, str]] = ContextVar("shedder_at_hand", default=_NOTHING)
@@ -31,5 +31,5 @@ def at_hand() -> Mapping[str, str]:
 
 def ids_of(*, lane: str, job: str = "", event: str = "") -> dict[str, str]:
     """Ids for a log record (`extra`), those that are not known left out."""
-    ids = {"queue": lane_of(lane).queue, "lane": lane, "job": job, "event": event}
+    ids = {"queue": lane_of(lane).queue, "lane": lane, "job": job, "event_id": event}
     return {name: value for name, value in ids.items() if value}

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 
 import pytest
 
 from shedder import Shedder
+from shedder.at_hand import ids_of
+from shedder.cli.logs import send_logs_to_stderr
 from shedder.rq import Queue
 from tests.cli import jobs
 
@@ -53,10 +56,31 @@ def test_text_is_as_it_was(program, mail):
     """Without the option a person reads lines, and no ids are added to them."""
     done = program("worker", "mail", "--burst", "--class", "simple", "--max-jobs", "1")
     assert "lane=" not in done.err
-    assert "rq.worker" in done.err
+    assert [] == [line for line in done.err.splitlines() if "[rq.worker]" not in line]
+    assert "Job OK" in done.err
 
 
 def test_what_ends_a_command_is_an_object_too(program, redis):
     """A format that is none is refused; records of an operator's commands follow the option."""
     assert 2 == program("status", "--log-format", "xml").code
     assert "" == program("status", "--log-format", "json").err
+
+
+def test_the_event_of_a_change_is_named(redis, mail, capsys):
+    """What workers finish of themselves names the lane and the event; the text stays the text."""
+    loggers = [logging.getLogger(name) for name in ("shedder", "rq")]
+    before = [(each.handlers[:], each.level, each.propagate) for each in loggers]
+    send_logs_to_stderr(level=logging.INFO, log_format="json")
+    try:
+        ids = ids_of(lane="mail.low", event="1764000000000-0")
+        logging.getLogger("shedder.upkeep").info("the backlog of %s is back", "mail", extra=ids)
+    finally:
+        for each, (handlers, level, propagate) in zip(loggers, before, strict=True):
+            each.handlers[:], each.level, each.propagate = handlers, level, propagate
+    found = json.loads(capsys.readouterr().err)
+    assert ("mail", "mail.low", "1764000000000-0", "the backlog of mail is back") == (
+        found["queue"],
+        found["lane"],
+        found["event_id"],
+        found["message"],
+    )
