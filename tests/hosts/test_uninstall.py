@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,10 @@ from shedder.errors import ConditionNotMet, NothingMatched, RecordUnreadable
 from shedder.facade import Shedder
 from shedder.rates import Rate
 from shedder.rq import SimpleWorker
+from shedder.rq import own_keys as own_keys_module
 from shedder.rq.own_keys import OwnKeys
 from shedder.selection import Selection
+from tests.docs.pages import DOCS
 from tests.features.scene import Scene, numbered
 from tests.jobs import ended
 from tests.workers import run_burst
@@ -254,3 +257,11 @@ def test_a_pause_with_a_time_limit_ends_too(scene: Scene) -> None:
     scene.let_pass(2)
     scene.shedder.uninstall(reason="r")
     assert (["a"], []) == (scene.listed("mail"), own_keys(scene))
+
+
+def test_every_kind_of_list_in_which_jobs_stand_is_known() -> None:
+    """A new kind that `uninstall` does not bring back would be removed with its jobs."""
+    page = (DOCS / "reference" / "keys.md").read_text(encoding="utf-8")
+    jobs = page.partition("## Jobs")[2].partition("\n## ")[0]
+    kinds = set(re.findall(r"^\| `rq:shedder:([\w-]+)", jobs, re.MULTILINE))
+    assert set(own_keys_module._LISTS) == kinds
