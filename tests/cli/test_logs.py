@@ -22,7 +22,7 @@ def records(done):
 def test_each_record_is_one_object_with_the_ids_of_the_job(kind, program, redis, mail):
     """Those of RQ, which names no queue and job of its own accord, and those of ours."""
     job = mail.low.enqueue(jobs.send_newsletter, 99)
-    done = program("worker", "mail", "--burst", "--class", kind, "--log-format", "json")
+    done = program("worker", "mail", "--burst", "--class", kind, "--logs", "json")
     found = records(done)
     assert {"info"} == {record["level"] for record in found}
     of_job = [record for record in found if record.get("job") == job.id]
@@ -40,7 +40,7 @@ def test_a_traceback_stays_in_its_record(program, redis):
     """A job that fails is one line all the same."""
     Queue("mail", connection=redis).enqueue("tests.cli.jobs.nowhere")
     words = ("worker", "mail", "--burst", "--class", "simple")
-    done = program(*words, env={"SHEDDER_LOG_FORMAT": "json"})
+    done = program(*words, env={"SHEDDER_LOGS": "json"})
     (failed,) = [record for record in records(done) if record["level"] == "error"]
     assert "Traceback" in failed.get("exception", failed["message"]), failed
 
@@ -48,7 +48,7 @@ def test_a_traceback_stays_in_its_record(program, redis):
 def test_we_write_no_line_for_each_job(program, redis, mail):
     """At level info all records of single jobs are RQ's own."""
     Shedder(redis, by="tester").divert("mail.low", reason="r")
-    done = program("worker", "mail", "--burst", "--class", "simple", "--log-format", "json")
+    done = program("worker", "mail", "--burst", "--class", "simple", "--logs", "json")
     assert [] == [each for each in records(done) if each["logger"].startswith("shedder")]
 
 
@@ -62,8 +62,8 @@ def test_text_is_as_it_was(program, mail):
 
 def test_what_ends_a_command_is_an_object_too(program, redis):
     """A format that is none is refused; records of an operator's commands follow the option."""
-    assert 2 == program("status", "--log-format", "xml").code
-    assert "" == program("status", "--log-format", "json").err
+    assert 2 == program("status", "--logs", "xml").code
+    assert "" == program("status", "--logs", "json").err
 
 
 def test_the_event_of_a_change_is_named(redis, mail, capsys):

@@ -114,10 +114,10 @@ def connection_options() -> list[click.Parameter]:
 
 
 def log_format_option() -> click.Option:
-    """`--log-format`, or the variable that says the same for all."""
+    """`--logs`, or the variable that says the same for all; `--log-format` is RQ's own."""
     return _remembered(
-        "--log-format", metavar="FORMAT", type=click.Choice(["text", "json"]),
-        envvar="SHEDDER_LOG_FORMAT", help="Log records as text or json.",
+        "--logs", "log_format", metavar="FORMAT", type=click.Choice(["text", "json"]),
+        envvar="SHEDDER_LOGS", help="Log records as text or json.",
     )  # fmt: skip
 
 
