@@ -110,6 +110,6 @@ $(OLDEST): pyproject.toml tests/oldest.py
 	rm -rf .venv-oldest; \
 	"$$python" -m venv .venv-oldest && \
 	$(OLD_BIN)/python -m pip install -qq --disable-pip-version-check \
-	    $$("$$python" tests/oldest.py) hatchling hypothesis jsonschema pytest pytest-xdist sybil && \
+	    $$("$$python" tests/oldest.py) gevent hatchling hypothesis jsonschema pytest pytest-xdist sybil && \
 	$(OLD_BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
