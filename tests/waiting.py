@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def wait_until(
     predicate: Callable[[], object],
     *,
-    timeout: float = 10.0,
+    timeout: float = 60.0,
     interval: float = 0.005,
     what: str = "the condition",
 ) -> None:

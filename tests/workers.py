@@ -77,13 +77,13 @@ class WorkerProcess:
                 self.status = os.waitstatus_to_exitcode(status)
         return self.status is None
 
-    def wait(self, *, timeout: float = 15.0) -> int:
+    def wait(self, *, timeout: float = 60.0) -> int:
         """Its exit code; minus the number of the signal that killed it."""
         wait_until(lambda: not self.is_alive(), timeout=timeout, what=f"the end of {self}")
         assert self.status is not None
         return self.status
 
-    def wait_until_idle(self, redis: Redis, *, timeout: float = 10.0) -> Self:
+    def wait_until_idle(self, redis: Redis, *, timeout: float = 60.0) -> Self:
         """Return when it waits for a job."""
         wait_until(
             lambda: redis.hget(self.key, "state") == b"idle", timeout=timeout, what=f"{self}, idle"

@@ -24,7 +24,7 @@ from typing import Any, Self
 
 import jsonschema
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 TRIES = 5
 ROOT = Path(__file__).parents[2]
 

@@ -100,7 +100,7 @@ class Demo:
 
     def assert_nothing_is_left(self) -> None:
         """Fail when something is still there after the moment that a watchdog needs."""
-        wait_until(lambda: not self.leftovers(), timeout=10.0, what="the end of all it had started")
+        wait_until(lambda: not self.leftovers(), what="the end of all it had started")
 
     def _is_marked(self, path: Path) -> bool:
         try:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from shedder.embedded import EmbeddedServer
 
 APPLICATION = Path(__file__).parent / "application"
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 
 
 class Stage:

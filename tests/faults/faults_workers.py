@@ -53,7 +53,7 @@ QUEUES = ("mail", "reports")
 LANES = ("mail", "mail.low", "reports")
 SEVERAL_WAYS = ("enqueue", "many", "unique", "pipeline", "stock", "retry", "dependent")
 DOOMED_AT_ONCE = 2
-FINISH_SECONDS = 30.0
+FINISH_SECONDS = 120.0
 
 _KINDS: dict[str, tuple[type[BaseWorker], type[BaseWorker]]] = {
     "fork": (actors.DoomedWorker, actors.DoomedStock),

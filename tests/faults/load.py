@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.faults.stage import Stage
     from tests.workers import WorkerProcess
 
-FINISH_SECONDS = 40.0
+FINISH_SECONDS = 120.0
 WAYS = ("enqueue", "many", "unique", "stock", "other", "pipeline")
 
 

@@ -16,7 +16,7 @@ from redis import Redis
 from shedder import Shedder, watch
 
 POLL_SECONDS = 0.001
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 
 
 def follow(path: str, number: int) -> None:

@@ -21,10 +21,10 @@ def test_a_degraded_feature_is_off_and_a_restored_one_on(app, operator):
     app.flags.declare("search.hints", description="no suggestions", owner="search")
     declared(app)
     receipt = operator.degrade_flag("search.hints", reason="database at 99 %")
-    wait_until(lambda: not app.flags.enabled("search.hints"), timeout=1.0)
+    wait_until(lambda: not app.flags.enabled("search.hints"))
     assert "no suggestions" == receipt.flags[0].description
     operator.restore_flag("search.hints", reason="fine")
-    wait_until(lambda: app.flags.enabled("search.hints"), timeout=1.0)
+    wait_until(lambda: app.flags.enabled("search.hints"))
 
 
 def test_an_unknown_flag_is_refused_with_the_nearest(app, operator, redis):
@@ -112,7 +112,7 @@ def test_time_runs_out_by_the_servers_clock(app, operator):
     operator.degrade_flag("hints", expires_in=timedelta(milliseconds=300), reason="short")
     assert 1 == len(operator.status().flags)
     wait_until(lambda: not app.flags.enabled("hints"))
-    wait_until(lambda: app.flags.enabled("hints"), timeout=3.0)
+    wait_until(lambda: app.flags.enabled("hints"))
     assert () == operator.status().flags
     assert not operator.restore_flag("hints", reason="over already").event
 
@@ -124,7 +124,7 @@ def test_flags_can_be_set_when_memory_is_full(server_factory, connect):
     app.flags.declare("hints")
     declared(app)
     operator.degrade_flag("hints", reason="full")
-    wait_until(lambda: not app.flags.enabled("hints"), timeout=1.0)
+    wait_until(lambda: not app.flags.enabled("hints"))
     assert operator.undo(reason="fine").event
 
 

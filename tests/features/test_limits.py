@@ -244,7 +244,7 @@ def test_a_setting_ends_by_the_servers_clock(app, operator):
     declared(app)
     set_and_seen(app, operator, "1/minute", expires_in=timedelta(milliseconds=400))
     assert 1 == admitted(app, tries=2)
-    wait_until(lambda: app.limits.hit("reports"), timeout=4.0)
+    wait_until(lambda: app.limits.hit("reports"))
     assert () == operator.status().limits
 
 
@@ -328,7 +328,7 @@ def test_a_server_that_comes_back_decides_again(server_factory, connect, caplog)
         os.kill(server.pid, signal.SIGSTOP)
         assert app.limits.hit("reports")
         os.kill(server.pid, signal.SIGCONT)
-        wait_until(lambda: not app.limits.hit("reports"), timeout=5.0)
+        wait_until(lambda: not app.limits.hit("reports"))
     said = ["without" in each.message for each in caplog.records if each.name == "shedder.limits"]
     assert [True, False] * (len(said) // 2) == said != []
 

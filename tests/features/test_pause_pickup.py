@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from shedder.facade import Shedder
 
 NO_SLICE_SECONDS = 60.0
-HEARD_WITHIN_SECONDS = 8.0
+HEARD_WITHIN_SECONDS = 30.0
 
 
 @pytest.fixture

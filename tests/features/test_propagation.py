@@ -120,7 +120,7 @@ def test_a_fork_keeps_what_is_known_and_learns_what_comes(app, operator, tmp_pat
             child = os.fork()
             if not child:
                 try:
-                    wait_until(lambda name=f"flag-{number}": not app.flags.enabled(name), timeout=5)
+                    wait_until(lambda name=f"flag-{number}": not app.flags.enabled(name))
                     app.limits.hit("reports")
                 finally:
                     os._exit(0 if not app.flags.enabled(f"flag-{number}") else 1)

@@ -611,7 +611,7 @@ def test_told_to_stop_while_idle(redis: Redis, yard: Yard, worker_class: type[Ba
     """An idle worker that is told to stop ends at once and is registered no more."""
     worker = yard.start("mail", worker_class=worker_class).wait_until_idle(redis)
     worker.send(signal.SIGTERM)
-    assert 0 == worker.wait(timeout=5)
+    assert 0 == worker.wait()
     assert set() == redis.smembers("rq:workers")
 
 
@@ -829,7 +829,7 @@ def test_max_idle_time(redis: Redis, yard: Yard, marks: str) -> None:
     """A worker with a limit of idle time ends when nothing has come for so long."""
     begin = time.monotonic()
     Queue("mail", connection=redis).enqueue(jobs.mark, marks, "a")
-    assert 0 == yard.start("mail", max_idle_time=1).wait(timeout=5)
+    assert 0 == yard.start("mail", max_idle_time=1).wait()
     assert (["a"], True) == (jobs.started(marks), time.monotonic() - begin >= 1)
 
 
@@ -846,7 +846,7 @@ def test_a_stock_producer_is_heard(redis: Redis, yard: Yard, marks: str) -> None
     """An idle worker finds the job of a producer that rings no bell."""
     yard.start("mail", "reports").wait_until_idle(redis)
     StockQueue("reports.low", connection=redis).enqueue(jobs.mark, marks, "a")
-    wait_until(lambda: jobs.ended(marks) == ["a"], timeout=5)
+    wait_until(lambda: jobs.ended(marks) == ["a"])
 
 
 def test_workers_of_one_queue_share_its_jobs(redis: Redis, yard: Yard, marks: str) -> None:

@@ -195,7 +195,7 @@ def test_told_to_stop_while_redis_is_away(
     server.kill()
     _wait_for_notice(worker)
     worker.send(signal.SIGTERM)
-    worker.wait(timeout=5)
+    worker.wait()
 
 
 def test_lost_replies(redis_of_ours: Redis, marks: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -469,7 +469,7 @@ def _wait_for_notice(worker: WorkerProcess) -> None:
 
 def _end(worker: WorkerProcess) -> None:
     worker.send(signal.SIGTERM)
-    assert 0 == worker.wait(timeout=10)
+    assert 0 == worker.wait()
 
 
 def _refusal(client: Redis) -> str:

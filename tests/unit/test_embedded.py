@@ -183,7 +183,7 @@ def test_the_end_of_its_owner_ends_it() -> None:
     with _owner("signal.pause()") as (owner, url, folder), Redis.from_url(url) as client:
         client.ping()
         owner.kill()
-        wait_until(lambda: not folder.exists(), timeout=5, what="the folder's removal")
+        wait_until(lambda: not folder.exists(), what="the folder's removal")
         with pytest.raises(RedisConnectionError):
             client.ping()
 
@@ -191,7 +191,7 @@ def test_the_end_of_its_owner_ends_it() -> None:
 def test_an_owner_that_forgets_to_stop_leaves_nothing_behind() -> None:
     """An owner that simply exits takes server and folder with it."""
     with _owner("sys.exit()") as (_, url, folder):
-        wait_until(lambda: not folder.exists(), timeout=5, what="the folder's removal")
+        wait_until(lambda: not folder.exists(), what="the folder's removal")
         with Redis.from_url(url) as client, pytest.raises(RedisConnectionError):
             client.ping()
 
@@ -202,7 +202,7 @@ def test_a_killed_server_leaves_nothing_behind_either() -> None:
         assert owner.stdout is not None
         assert "killed\n" == owner.stdout.readline()
         owner.kill()
-        wait_until(lambda: not folder.exists(), timeout=5, what="the folder's removal")
+        wait_until(lambda: not folder.exists(), what="the folder's removal")
 
 
 def test_ctrl_c_does_not_reach_it() -> None:
@@ -215,7 +215,7 @@ def test_ctrl_c_does_not_reach_it() -> None:
         with Redis.from_url(url) as client:
             assert owner.pid != os.getpgid(client.info("server")["process_id"])
         owner.kill()
-        wait_until(lambda: not folder.exists(), timeout=5, what="the folder's removal")
+        wait_until(lambda: not folder.exists(), what="the folder's removal")
 
 
 def test_a_refused_directive_is_shown() -> None:
