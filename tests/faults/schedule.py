@@ -26,6 +26,7 @@ FAMILIES = (
     "pairs",
     "rq",
     "clock",
+    "hostile",
 )
 
 

@@ -185,6 +185,19 @@ def test_a_dry_run_over_a_time_that_is_none(redis: Redis) -> None:
     assert 1 == Shedder(redis).preview_divert("mail").taken
 
 
+@pytest.mark.parametrize("where", ["pauses", "diverts"])
+def test_a_record_of_endless_depth(redis: Redis, where: str) -> None:
+    """Ten megabytes of brackets hold their lane, are told as unreadable, and stop nobody else."""
+    enqueue(redis, "nowhere", "a")
+    enqueue(redis, "nowhere", "b", lane="reports")
+    redis.hset(getattr(KEYS, where), "mail", "[" * 10_000_000)
+    assert "b" == claim(redis, "mail", "reports").job_id
+    operator = Shedder(redis)
+    assert operator.status("mail.normal").lanes[0].warnings
+    said = {each.check: each.level for each in operator.check_up().findings}
+    assert "problem" == said["records"]
+
+
 def test_half_a_character_is_no_queue(redis: Redis) -> None:
     """A name that cannot be sent to Redis is refused in a sentence."""
     with pytest.raises(InvalidInput):

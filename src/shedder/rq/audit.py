@@ -37,6 +37,9 @@ from shedder.stored import server_time, text_of
 WINDOW = 500
 """Items that one command reads at most: 0.5 ms of the server, a few when its memory is cold."""
 
+KEYS_PER_SCAN = 250
+"""Keys that one scan passes at most: each costs more than an item of a list."""
+
 LOOKS = 3
 """So many looks must miss a job before it is said to be nowhere, and find one twice."""
 
@@ -64,7 +67,7 @@ def audit(
         count(len(ids))
     for ids in _job_ids(walker):
         ledger.place(_facts(walker, ledger.find(ids)))
-        count(window)
+        count(min(window, KEYS_PER_SCAN))
     twice = _confirm_twice(walker, ledger.doubled)
     nowhere, dangling = _confirm_missing(walker, ledger)
     count(None)
@@ -178,9 +181,10 @@ class _Ledger:
 
 def _job_ids(walker: Walker) -> Iterator[list[str]]:
     prefix, cursor = walker.keys.engine.jobs, 0
+    keys_per_scan = min(walker.window, KEYS_PER_SCAN)
 
     def ask_keys(ask: Any) -> None:
-        ask.scan(cursor, match=f"{prefix}*", count=walker.window, _type="HASH")
+        ask.scan(cursor, match=f"{prefix}*", count=keys_per_scan, _type="HASH")
 
     is_more = True
     while is_more:

@@ -17,6 +17,7 @@ from shedder.keys import Keys
 from shedder.lanes import lanes_of_target
 from shedder.records import Divert
 from shedder.repairs import RETURNED_FIELD, LostJob
+from shedder.rq.audit import KEYS_PER_SCAN
 from shedder.rq.claims import LEASE_MS
 from shedder.rq.running import CLAIMS_PER_STEP, ClaimSeen, list_claims
 from shedder.store import Store
@@ -195,7 +196,7 @@ def _keys_like(store: Store, beginning: str) -> Iterator[str]:
     cursor = 0
 
     def ask_keys(ask: Any) -> None:
-        ask.scan(cursor, match=pattern, count=WINDOW, _type="LIST")
+        ask.scan(cursor, match=pattern, count=KEYS_PER_SCAN, _type="LIST")
 
     is_more = True
     while is_more:
