@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from shedder.embedded import EmbeddedServer
+from tests.cluster import shared_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +33,7 @@ class ServerFactory(Protocol):
 @pytest.fixture(scope="session")
 def server() -> Iterator[EmbeddedServer]:
     """The server that the tests of this process share."""
-    with EmbeddedServer() as shared:
+    with shared_server() as shared:
         yield shared
 
 

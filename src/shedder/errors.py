@@ -140,6 +140,20 @@ class RedisUnreachable(ShedderError):
         super().__init__(f"Redis at {self.address} cannot be reached")
 
 
+class WrongClusterNode(ShedderError):
+    """This node of a cluster cannot serve RQ's keys; the message says which can, or what to set."""
+
+    def __init__(self, node: str) -> None:
+        advice = (
+            f"node {node} of the cluster has RQ's keys, and this one has not: connect to that one"
+            if node
+            else "on a cluster RQ's keys must share a slot: set RQ_KEY_PREFIX={rq} for producers, "
+            "workers and shedder alike"
+        )
+        super().__init__(advice)
+        self.node = node
+
+
 class ServerTooOld(ShedderError):
     """The server is too old: only newer ones let a script run when memory is full."""
 

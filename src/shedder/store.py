@@ -8,8 +8,15 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 import redis
 import redis.exceptions
+import redis.sentinel
 
-from shedder.errors import RecordUnreadable, RedisUnreachable, ServerTooOld, ShedderError
+from shedder.errors import (
+    RecordUnreadable,
+    RedisUnreachable,
+    ServerTooOld,
+    ShedderError,
+    WrongClusterNode,
+)
 from shedder.scripts import Script, load_script
 
 T = TypeVar("T")
@@ -46,6 +53,7 @@ class Store:
         Raises:
             RedisUnreachable: no answer from the server.
             ServerTooOld: it does not know script flags.
+            WrongClusterNode: another node has the keys, or no single one has.
             RecordUnreadable: a stored record is damaged or of a newer shedder.
             ShedderError: any other refusal by the server.
         """
@@ -100,15 +108,27 @@ def raise_translated(error: redis.exceptions.RedisError, connection: redis.Redis
         ) from error
     if _is_too_old(error):
         raise ServerTooOld(_version(connection)) from error
+    if isinstance(error, redis.exceptions.MovedError):
+        raise WrongClusterNode(f"{error.host}:{error.port}") from error
+    if isinstance(error, redis.exceptions.ClusterCrossSlotError):
+        raise WrongClusterNode("") from error
     raise ShedderError(f"Redis refused the command: {text}") from error
 
 
 def address_of(connection: redis.Redis) -> str:
     """Where `connection` goes to, without user or password."""
-    settings = connection.connection_pool.connection_kwargs
+    pool = connection.connection_pool
+    if isinstance(pool, redis.sentinel.SentinelConnectionPool):
+        return _address_of_master(pool)
+    settings = pool.connection_kwargs
     if settings.get("path"):
         return str(settings["path"])
     return f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}"
+
+
+def _address_of_master(pool: redis.sentinel.SentinelConnectionPool) -> str:
+    sentinels = [address_of(each) for each in pool.sentinel_manager.sentinels]
+    return f"{pool.service_name} of the sentinels {', '.join(sentinels)}"
 
 
 def _is_too_old(error: Exception) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from redis.client import Pipeline
+from rq.exceptions import StopRequested
 
 from shedder import Shedder
 from shedder.errors import InvalidInput, RecordUnreadable, ShedderError
@@ -12,6 +14,7 @@ from shedder.rates import Rate
 from shedder.rq import Queue, SimpleWorker, Worker
 from shedder.rq.claims import CRASHES_FIELD, Claimed, HeldClaim, claim_job, start_job
 from shedder.rq.layout import rq_keys
+from shedder.rq.patience import patient
 from shedder.rq.upkeep import Upkeep
 from shedder.selection import Selection
 from shedder.store import Store
@@ -202,6 +205,24 @@ def test_half_a_character_is_no_queue(redis: Redis) -> None:
     """A name that cannot be sent to Redis is refused in a sentence."""
     with pytest.raises(InvalidInput):
         Shedder(redis).status("\ud800")
+
+
+def test_a_signal_before_a_reply(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a signal handler raises amid a transaction leaves no reply for the next command."""
+    redis.set("a", 1)
+    client = patient(redis)
+    client.ping()
+    read = Pipeline.parse_response
+
+    def interrupted(*args: Any, **options: Any) -> Any:
+        monkeypatch.setattr(Pipeline, "parse_response", read)
+        raise StopRequested
+
+    monkeypatch.setattr(Pipeline, "parse_response", interrupted)
+    redis.client_pause(300)  # so that the reply comes when somebody else waits for his own
+    with pytest.raises(StopRequested), client.pipeline() as pipeline:
+        pipeline.set("b", 2).execute()
+    assert b"1" == client.get("a")
 
 
 def test_a_connection_that_falls_silent(

@@ -23,6 +23,7 @@ from shedder.errors import (
     ServerNotFound,
     ServerTooOld,
     ShedderError,
+    WrongClusterNode,
 )
 
 EXAMPLES: list[tuple[ShedderError, int, str]] = [
@@ -73,6 +74,22 @@ EXAMPLES: list[tuple[ShedderError, int, str]] = [
         "event 17-0 cannot be undone: the backlog was drained; try a new divert",
     ),
     (RedisUnreachable("db.internal:6379"), 4, "Redis at db.internal:6379 cannot be reached"),
+    (
+        WrongClusterNode("127.0.0.1:7001"),
+        1,
+        (
+            "node 127.0.0.1:7001 of the cluster has RQ's keys, and this one has not: "
+            "connect to that one"
+        ),
+    ),
+    (
+        WrongClusterNode(""),
+        1,
+        (
+            "on a cluster RQ's keys must share a slot: set RQ_KEY_PREFIX={rq} for producers, "
+            "workers and shedder alike"
+        ),
+    ),
     (
         ServerTooOld("Redis 6.2.14"),
         1,

@@ -42,14 +42,18 @@ _PASSING = (
     "LOADING",
     "READONLY",
     "OOM",
-    "MASTERDOWN",
-    "CLUSTERDOWN",
-    "TRYAGAIN",
     "NOREPLICAS",
     "MISCONF",
     "UNBLOCKED",
 )
 
+# redis-py takes the first word off these
+_PASSING_CLASSES = (
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.ClusterDownError,  # and of its family MASTERDOWN
+    redis.exceptions.TryAgainError,
+)
 
 # of the family of connection errors, but no waiting helps: a pool that is too small for one process
 # would be waited for by the very thread that holds its connections
@@ -66,7 +70,7 @@ def is_passing(error: BaseException) -> bool:
         return False
     if isinstance(error, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError):
         return True
-    if isinstance(error, redis.exceptions.ReadOnlyError | redis.exceptions.OutOfMemoryError):
+    if isinstance(error, _PASSING_CLASSES):
         return True
     if not isinstance(error, redis.exceptions.ResponseError):
         return False
@@ -109,6 +113,11 @@ class Patience:
             except redis.exceptions.RedisError as error:
                 self.bear(error, seconds=wait)
                 wait = min(2 * wait, LONGEST_WAIT_SECONDS)
+            except BaseException:
+                # RQ's signal handlers raise wherever they come, also between two replies: those
+                # that were not read would be taken for the answer to the next command
+                self._pool.disconnect(inuse_connections=False)
+                raise
             else:
                 if wait != FIRST_WAIT_SECONDS:
                     self.rest()

@@ -1,0 +1,161 @@
+"""How does a test get a master, a replica and the sentinels that watch them?"""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Self
+
+from redis.exceptions import RedisError
+from redis.sentinel import Sentinel
+
+from shedder.embedded import EmbeddedServer
+from shedder.server_binary import find_server
+from shedder.server_home import ServerHome
+from tests.cluster import free_ports
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from redis import Redis
+
+MASTER_NAME = "jobs"
+DOWN_AFTER_MS = 2000
+"""A master that is silent for so long is down; a slow one on a busy machine is not."""
+
+SENTINELS = 3
+NOBODY = 1
+"""A port on which nobody listens."""
+
+_SETTINGS = """
+port {port}
+bind 127.0.0.1
+sentinel monitor {name} 127.0.0.1 {master} 2
+sentinel down-after-milliseconds {name} {down}
+sentinel failover-timeout {name} 3000
+"""
+
+
+class Watched:
+    """A master and a replica under three sentinels; clients ask these where the master is.
+
+    It is asked for clients like a server, so that workers, producers and operators can be given
+    it in place of one.
+
+    Attributes:
+        servers: The two servers; which of them is the master changes.
+        places: Host and port of each sentinel.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        first, second, *self._ports = free_ports(2 + SENTINELS)
+        self.places = [("127.0.0.1", port) for port in self._ports]
+        self.servers = [
+            EmbeddedServer(port=first, **options),
+            EmbeddedServer(port=second, config={"replicaof": f"127.0.0.1 {first}"}, **options),
+        ]
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            for server in self.servers:
+                stack.enter_context(server)
+            for port in self._ports:
+                stack.enter_context(_Watcher(port, self.servers[0].port or 0))
+            self._wait_until_known()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def client(self, **options: Any) -> Redis:
+        """A client of whoever is the master when it connects."""
+        limits = {"socket_timeout": 1.0}
+        manager = Sentinel(self.places, sentinel_kwargs=limits)
+        client: Redis = manager.master_for(MASTER_NAME, **{"socket_timeout": 5.0, **options})
+        return client
+
+    @property
+    def master(self) -> EmbeddedServer:
+        """The server that the sentinels name now."""
+        _, port = Sentinel(self.places, socket_timeout=1.0).discover_master(MASTER_NAME)
+        return next(server for server in self.servers if server.port == port)
+
+    @property
+    def replica(self) -> EmbeddedServer:
+        """The other one."""
+        master = self.master
+        return next(server for server in self.servers if server is not master)
+
+    def cut_replication(self) -> None:
+        """Let the replica hear nothing more of the master, for some seconds.
+
+        Sentinels mend that after eight.
+        """
+        with self.replica.client() as client:
+            client.replicaof("127.0.0.1", NOBODY)
+
+    def wait_for_another_master(self, than: EmbeddedServer, *, timeout: float = 30.0) -> None:
+        """Return when another server than this one serves as the master."""
+
+        def is_promoted() -> bool:
+            with contextlib.suppress(RedisError):
+                master = self.master
+                with master.client() as client:
+                    return master is not than and client.role()[0] == b"master"
+            return False
+
+        wait_until(is_promoted, timeout=timeout, interval=0.05, what="a fail-over")
+
+    def wait_until_replicated(self, *, timeout: float = 40.0) -> None:
+        """Return when the other server follows the master and has all that it has now."""
+        with self.master.client() as client:
+            master: Any = client.role()
+
+        def has_all() -> bool:
+            with contextlib.suppress(RedisError), self.replica.client() as client:
+                role: Any = client.role()
+                return role[0] == b"slave" and role[3] == b"connected" and role[4] >= master[1]
+            return False
+
+        wait_until(has_all, timeout=timeout, interval=0.05, what="a replica that is up to date")
+
+    def _wait_until_known(self) -> None:
+        self.wait_until_replicated()
+        for place in self.places:
+            manager = Sentinel([place], socket_timeout=1.0)
+            sentinel = manager.sentinels[0]
+
+            def knows_all(sentinel: Any = sentinel) -> bool:
+                with contextlib.suppress(RedisError):
+                    told = sentinel.sentinel_masters()[MASTER_NAME]
+                    others = told["num-other-sentinels"], told["num-slaves"]
+                    return bool(others == (SENTINELS - 1, 1))
+                return False
+
+            wait_until(knows_all, timeout=20.0, interval=0.05, what="sentinels that know all")
+
+
+class _Watcher:
+    """One sentinel, which ends with the process that starts it, however that ends."""
+
+    def __init__(self, port: int, master: int) -> None:
+        self._settings = _SETTINGS.format(
+            port=port, name=MASTER_NAME, master=master, down=DOWN_AFTER_MS
+        )
+        self._home = ServerHome()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        path = self._home.folder / "sentinel.conf"  # which it rewrites
+        path.write_text(self._settings + f"dir {self._home.folder}\n", encoding="utf-8")
+        self._process = self._home.launch([str(find_server().path), str(path), "--sentinel"])
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self._home.remove()
