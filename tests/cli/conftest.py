@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
+from rq.defaults import RQ_KEY_PREFIX
 
 from shedder.cli import main
 from shedder.rq import Queue
@@ -103,7 +104,10 @@ def start_worker(
     module = ["rq.cli", "worker"] if stock else ["shedder", "worker"]
     url = _url_of(redis)
     background(*module, "--url", url, "--name", name, *queues)
-    wait_until(lambda: redis.sismember("rq:workers", f"rq:worker:{name}"), what="a worker")
+    wait_until(
+        lambda: redis.sismember(f"{RQ_KEY_PREFIX}:workers", f"{RQ_KEY_PREFIX}:worker:{name}"),
+        what="a worker",
+    )
 
 
 def all_keys(redis: Redis) -> dict[bytes, bytes | None]:

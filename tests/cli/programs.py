@@ -28,7 +28,7 @@ PATIENCE_SECONDS = 120.0
 TRIES = 5
 ROOT = Path(__file__).parents[2]
 
-_SETTINGS = re.compile("SHEDDER_|RQ_|REDIS_|NO_COLOR$|COLUMNS$|FORCE_COLOR$")
+_SETTINGS = re.compile("SHEDDER_|RQ_(?!KEY_PREFIX$)|REDIS_|NO_COLOR$|COLUMNS$|FORCE_COLOR$")
 _SEQUENCES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b[=>]")
 
 

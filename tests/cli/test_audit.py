@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from rq.defaults import RQ_KEY_PREFIX
+
 from tests.cli.programs import Terminal
 
 
@@ -15,7 +17,7 @@ def test_a_clean_system_is_told_in_one_line(invoke, mail):
 
 def test_a_lost_job_is_named_with_exit_3(invoke, redis, mail):
     """A job whose id is in no list is named, and a script can tell."""
-    lost = redis.lpop("rq:queue:mail").decode()
+    lost = redis.lpop(f"{RQ_KEY_PREFIX}:queue:mail").decode()
     done = invoke("audit")
     assert 3 == done.code
     assert "Of 8 jobs, 1 is in no place and 0 in two." == done.lines[0]
@@ -25,7 +27,7 @@ def test_a_lost_job_is_named_with_exit_3(invoke, redis, mail):
 
 def test_a_doubled_job_is_named_with_its_places(invoke, redis, mail):
     """A job whose id waits twice is named with both places."""
-    redis.rpush("rq:queue:mail.low", redis.lindex("rq:queue:mail", 0))
+    redis.rpush(f"{RQ_KEY_PREFIX}:queue:mail.low", redis.lindex(f"{RQ_KEY_PREFIX}:queue:mail", 0))
     done = invoke("audit")
     assert 3 == done.code
     assert "1 job in two places:" in done.lines

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rq.defaults import RQ_KEY_PREFIX
 
 from tests.cli.programs import Outcome, Terminal
 
@@ -46,8 +47,10 @@ def test_queues_on_the_server_are_offered(program, mail):
 def test_flags_groups_and_limits_are_offered(program, redis):
     """What applications have declared, so that nobody types it at night."""
     said = '{"v": 1, "group": "non-critical"}'
-    redis.hset("rq:shedder:flag-declarations", mapping={"search.hints": said, "faces": said})
-    redis.hset("rq:shedder:limit-declarations", "reports", '{"v": 1}')
+    redis.hset(
+        f"{RQ_KEY_PREFIX}:shedder:flag-declarations", mapping={"search.hints": said, "faces": said}
+    )
+    redis.hset(f"{RQ_KEY_PREFIX}:shedder:limit-declarations", "reports", '{"v": 1}')
     assert ["search.hints"] == completed(program, "flag", "degrade", "se")
     assert ["non-critical"] == completed(program, "flag", "restore", "--group", "non")
     assert ["reports"] == completed(program, "limit", "set", "re")

@@ -9,6 +9,7 @@ import pytest
 from shedder.cli.connect import greet, server_for
 from shedder.errors import InvalidInput, RedisUnreachable, ShedderError
 from tests.cli.programs import run_program
+from tests.cluster import without_cluster
 
 DEAD = "redis://operator:hunter2@127.0.0.1:1/0?password=hunter3"
 REPORTED_WITHIN = 3.0
@@ -186,6 +187,7 @@ def test_an_unused_settings_module_is_mentioned(invoke):
     assert "warning: --config is not used" in done.err
 
 
+@without_cluster
 def test_a_prefix_keeps_two_applications_apart(program, redis, mail):
     """With another RQ_KEY_PREFIX nothing of ours is seen, and nothing of ours is touched."""
     before = {key: redis.dump(key) for key in redis.scan_iter()}

@@ -6,6 +6,7 @@ import re
 import shlex
 
 import pytest
+from rq.defaults import RQ_KEY_PREFIX
 
 from shedder.backlog import scan_lane
 from shedder.rq import Queue
@@ -69,7 +70,7 @@ def test_a_dry_run_counts_and_changes_nothing(invoke, redis, mail):
     assert re.search(r"tests\.cli\.jobs\.send_newsletter +5", done.out)
     line = next(line for line in done.lines if line.startswith("do it"))
     assert ["shedder", "divert", "mail", "--function", NEWSLETTERS] == shlex.split(line)[2:]
-    assert not redis.exists("rq:shedder:diverts", "rq:shedder:events")
+    assert not redis.exists(f"{RQ_KEY_PREFIX}:shedder:diverts", f"{RQ_KEY_PREFIX}:shedder:events")
 
 
 def test_a_dry_run_that_finds_nothing_says_what_is_there(invoke, mail):
@@ -101,7 +102,7 @@ def test_a_divert_of_everything_is_confirmed_on_a_terminal(env, redis, mail):
         terminal.type("n\n")
         assert 1 == terminal.end()
         assert "nothing was changed, because you said no" in terminal.text
-    assert not redis.exists("rq:shedder:diverts")
+    assert not redis.exists(f"{RQ_KEY_PREFIX}:shedder:diverts")
 
 
 def test_yes_or_no_terminal_asks_nothing(invoke, env, mail):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from rq.defaults import RQ_KEY_PREFIX
 
 from tests.cli.conftest import all_keys
 from tests.cli.programs import Terminal, run_program
@@ -19,7 +20,7 @@ def _durable(redis):
 @pytest.fixture
 def lost(redis, mail):
     """A job of `mail` that is in no list."""
-    return redis.lpop("rq:queue:mail").decode()
+    return redis.lpop(f"{RQ_KEY_PREFIX}:queue:mail").decode()
 
 
 def test_a_sound_system_exits_with_0(invoke, mail):
@@ -48,7 +49,7 @@ def test_mending_shows_acts_and_looks_again(invoke, redis, lost):
     assert 0 == done.code
     assert "will mend jobs in no place: put 1 back at the end of their lanes" in done.err
     assert "  jobs in no place: 1 put at the end of their lanes" in done.lines
-    assert lost.encode() == redis.lindex("rq:queue:mail", -1)
+    assert lost.encode() == redis.lindex(f"{RQ_KEY_PREFIX}:queue:mail", -1)
     assert "repair mail.normal by " in invoke("events").out
 
 
@@ -88,7 +89,7 @@ def test_at_a_terminal_a_person_decides(env, redis, lost):
         terminal.wait_for("Repair this? [y/N]")
         terminal.type("y\n")
         assert 0 == terminal.end()
-    assert lost.encode() == redis.lindex("rq:queue:mail", -1)
+    assert lost.encode() == redis.lindex(f"{RQ_KEY_PREFIX}:queue:mail", -1)
 
 
 def test_an_unreachable_server_is_one_line(env):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from rq.defaults import RQ_KEY_PREFIX
 
 from shedder.rq import Queue
 from tests.cli import jobs
@@ -37,7 +38,7 @@ def test_a_drain_that_stays_ends_the_command_and_not_the_divert(
     done = program("drain", "mail.low", "--rate", "50/s", "--stay", "--wait", "-r", "fine")
     assert 0 == done.code
     assert "mail.low is still diverted: what arrives there is drained too." in done.lines
-    assert redis.hexists("rq:shedder:diverts", "mail.low")
+    assert redis.hexists(f"{RQ_KEY_PREFIX}:shedder:diverts", "mail.low")
 
 
 def test_a_new_rate_says_what_it_was(invoke, diverted):
@@ -87,7 +88,7 @@ def test_a_watched_drain_ends_with_its_numbers(env, redis, diverted, background)
         terminal.wait_for("The backlog of mail.low drains at 50/second: 5 jobs", "left")
         assert 0 == terminal.end()
         assert re.search(r"The backlog of mail.low: 5 jobs released in ", terminal.text)
-    assert not redis.exists("rq:shedder:diverts")
+    assert not redis.exists(f"{RQ_KEY_PREFIX}:shedder:diverts")
 
 
 def test_ctrl_c_leaves_the_order_running(env, redis, diverted):
@@ -100,7 +101,7 @@ def test_ctrl_c_leaves_the_order_running(env, redis, diverted):
             "shedder: stopped; the order stands: mail drains at 1/hour; to stop it: "
             "shedder drain mail --stop"
         ) in terminal.text
-    assert b'"drain"' in redis.hget("rq:shedder:diverts", "mail.low")
+    assert b'"drain"' in redis.hget(f"{RQ_KEY_PREFIX}:shedder:diverts", "mail.low")
 
 
 def test_detached_on_a_terminal_returns_at_once(env, diverted):

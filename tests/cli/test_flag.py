@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from rq.defaults import RQ_KEY_PREFIX
 
 from shedder import Shedder
 from tests.waiting import wait_until
@@ -88,7 +89,7 @@ def test_bad_input_changes_nothing(invoke, app, redis, words, code, said):
     done = invoke("flag", "degrade", *words, "-r", "why")
     assert (code, 1) == (done.code, len(done.err.splitlines()))
     assert said in done.err
-    assert not redis.exists("rq:shedder:flags", "rq:shedder:events")
+    assert not redis.exists(f"{RQ_KEY_PREFIX}:shedder:flags", f"{RQ_KEY_PREFIX}:shedder:events")
 
 
 def test_without_a_reason_nobody_is_guessed(invoke, app):

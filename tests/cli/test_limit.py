@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from rq.defaults import RQ_KEY_PREFIX
 
 from shedder import Shedder
 from tests.faults.proxy import DROP_REPLY
@@ -88,7 +89,7 @@ def test_bad_input_changes_nothing(invoke, app, redis, words, code, said):
     done = invoke("limit", "set", *words, "-r", "why")
     assert (code, 1) == (done.code, len(done.err.splitlines()))
     assert said in done.err
-    assert not redis.exists("rq:shedder:limits", "rq:shedder:events")
+    assert not redis.exists(f"{RQ_KEY_PREFIX}:shedder:limits", f"{RQ_KEY_PREFIX}:shedder:events")
 
 
 def test_a_changed_limit_on_starts_says_what_it_replaced(invoke, mail):

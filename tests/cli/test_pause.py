@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from rq.defaults import RQ_KEY_PREFIX
 
 from shedder.rq import Queue
 from tests.cli import jobs
@@ -88,7 +89,7 @@ def test_ctrl_c_while_waiting_leaves_the_pause_in_force(env, redis, background, 
         terminal.interrupt()
         assert 130 == terminal.end()
         assert "shedder: stopped; mail is paused, and what runs goes on" in terminal.text
-    assert redis.hexists("rq:shedder:pauses", "mail")
+    assert redis.hexists(f"{RQ_KEY_PREFIX}:shedder:pauses", "mail")
     gate.unlink()
 
 
@@ -101,7 +102,7 @@ def test_the_reason_is_asked_for_on_a_terminal(env, redis, mail):
         terminal.type("database at 99 %\n")
         terminal.wait_for("mail is paused: 8 jobs wait")
         assert 0 == terminal.end()
-    assert b"database at 99 %" in redis.xrange("rq:shedder:events")[0][1][b"head"]
+    assert b"database at 99 %" in redis.xrange(f"{RQ_KEY_PREFIX}:shedder:events")[0][1][b"head"]
 
 
 def test_ctrl_c_at_the_question_changes_nothing(env, redis, mail):
@@ -110,7 +111,7 @@ def test_ctrl_c_at_the_question_changes_nothing(env, redis, mail):
         terminal.wait_for("Why pause mail?")
         assert 130 == terminal.interrupt_question()
         assert "shedder: stopped; nothing was changed" in terminal.text
-    assert not redis.exists("rq:shedder:pauses")
+    assert not redis.exists(f"{RQ_KEY_PREFIX}:shedder:pauses")
 
 
 def test_all_pauses_every_queue(invoke, redis, mail):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from rq.defaults import RQ_KEY_PREFIX
+
 from shedder import Shedder
 from tests.cli.conftest import all_keys
 from tests.cli.programs import Terminal, valid
@@ -25,7 +27,7 @@ def divert(redis: Redis) -> None:
 
 
 def own_keys(redis: Redis) -> list[bytes]:
-    return list(redis.scan_iter("rq:shedder:*"))
+    return list(redis.scan_iter(f"{RQ_KEY_PREFIX}:shedder:*"))
 
 
 def test_it_puts_all_back_and_says_which_workers_are_needed(

@@ -9,8 +9,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from shedder.embedded import EmbeddedServer
-from tests.faults.report import Row, table
+from tests.cluster import shared_server
+from tests.faults.report import Row, remarks, table
 from tests.faults.schedule import Fault, all_faults, chosen, play, rounds
 from tests.faults.stage import Outcome
 
@@ -37,11 +37,12 @@ def main() -> int:
         print("interrupted")
     print(f"\nseed {seed}, {(time.monotonic() - since) / 60:.1f} minutes\n")
     print(table(list(rows.values())))
+    print(f"\n{remarks(list(rows.values()))}")
     return 1 if any(row.wrong for row in rows.values()) else 0
 
 
 def _run(faults: list[Fault], rows: dict[str, Row], seed: str, options: argparse.Namespace) -> None:
-    with EmbeddedServer() as server:
+    with shared_server() as server:
         for fault, trial_seed in rounds(faults, seed=seed, minutes=options.minutes):
             since = time.monotonic()
             outcome, folder = play(fault, server, seed=trial_seed, size=options.jobs)
@@ -53,7 +54,11 @@ def _run(faults: list[Fault], rows: dict[str, Row], seed: str, options: argparse
 
 
 def _tell(fault: Fault, seed: str, outcome: Outcome, folder: Path | None, seconds: float) -> None:
-    verdict = "ok" if not outcome.wrong else str(dict(Counter(w.kind for w in outcome.wrong)))
+    verdict = (
+        outcome.skipped or "ok"
+        if not outcome.wrong
+        else str(dict(Counter(w.kind for w in outcome.wrong)))
+    )
     print(f"{fault.name}: {outcome.injected} injected, {seconds:.1f} s, {verdict}", flush=True)
     for wrong in outcome.wrong[:SHOWN]:
         print(f"    {wrong.kind}: {wrong.what}")

@@ -36,6 +36,9 @@ RUNNING, ENDED, FINISHED = "running", "ended", "finished"
 STEPS = (CLAIMED, PREPARED, FORKED, BEGUN, GATED, REPORTED, RUNNING, ENDED, FINISHED)
 PAST_START = (GATED, REPORTED, RUNNING, ENDED, FINISHED)
 
+WAITING, ANY = "waiting", "any"
+"""No steps of a job: the fault comes from outside, to a worker that is idle, or at any moment."""
+
 KILL, KILL_BOTH, ORPHAN, TERM, FREEZE = "kill", "kill both", "orphan", "term", "freeze"
 
 _DOOM, _NUMBER = "FAULTS_DOOM", "FAULTS_JOB_NUMBER"

@@ -81,6 +81,7 @@ class Killed:
         if status == 1:
             raise RuntimeError(f"{self.verb.name} failed: {child.said()}")
         stage.outcome.injected += status == -signal.SIGKILL
+        stage.outcome.kills += status == -signal.SIGKILL
         seen = stage.check_now()
         stage.outcome.wrong += wrong_lists(seen)
         since = time.monotonic()
@@ -120,6 +121,7 @@ def _kill_commands(stage: Stage) -> None:
             time.sleep(stage.dice.uniform(0.4, 1.2))
             process.kill()
         stage.outcome.injected += 1
+        stage.outcome.kills += process.returncode == -signal.SIGKILL
         stage.outcome.jobs += len(stage.book.sure)
         stage.check_now()
         end_all_controls(stage)

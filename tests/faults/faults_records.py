@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rq.defaults import RQ_KEY_PREFIX
+
 from shedder.errors import ShedderError
 from tests.faults.accounting import Wrong
 from tests.faults.faults_memory import take_all
@@ -23,7 +25,7 @@ from tests.faults.verbs import (
 if TYPE_CHECKING:
     from tests.faults.stage import Stage
 
-STASH = "rq:stash"
+STASH = f"{RQ_KEY_PREFIX}:stash"
 BAD_PAUSES = (
     "",
     "x",

@@ -67,6 +67,7 @@ class KilledInVerbs:
         child.wait()
         server.restart()
         stage.outcome.injected += 1
+        stage.outcome.kills += 1
         if self.persistence == "nothing":
             self._expect_nothing(stage)
             return
@@ -109,6 +110,7 @@ class KilledUnderLoad:
             time.sleep(stage.dice.uniform(0.1, 0.5))
             load.note_fault()
             server.kill()
+            stage.outcome.kills += 1
             time.sleep(stage.dice.uniform(0, 0.4))
             server.restart()
             if self.persistence == "nothing":

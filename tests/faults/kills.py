@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rq import Retry
+from rq.defaults import RQ_KEY_PREFIX
 from rq.registry import StartedJobRegistry
 
 from tests import jobs
@@ -155,7 +156,12 @@ class Kills:
 
     def _is_anything_left(self) -> bool:
         """Whether a job is in a list, in a worker's hands, or held by RQ."""
-        patterns = ("rq:queue:*", "rq:wip:*", "rq:shedder:claims", "rq:scheduled:*")
+        patterns = (
+            f"{RQ_KEY_PREFIX}:queue:*",
+            f"{RQ_KEY_PREFIX}:wip:*",
+            f"{RQ_KEY_PREFIX}:shedder:claims",
+            f"{RQ_KEY_PREFIX}:scheduled:*",
+        )
         return any(self.client.keys(pattern) for pattern in patterns)
 
     def _account(self) -> Account:

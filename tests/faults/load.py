@@ -11,8 +11,8 @@ from shedder.errors import ShedderError
 from shedder.rates import Rate
 from shedder.rq import SimpleWorker, Worker
 from tests.faults.accounting import Wrong
-from tests.faults.faults_workers import settle_abandoned
 from tests.faults.producers import produce
+from tests.faults.storms import settle_abandoned
 from tests.faults.verbs import LANES, SOME, finish_begun
 from tests.waiting import wait_until
 

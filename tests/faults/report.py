@@ -19,6 +19,7 @@ class Row:
     fault: Fault
     trials: int = 0
     injected: int = 0
+    kills: int = 0
     jobs: int = 0
     restarted: int = 0
     wrong: Counter[str] = field(default_factory=Counter)
@@ -32,11 +33,14 @@ class Row:
         """Take in a trial."""
         self.trials += 1
         self.injected += outcome.injected
+        self.kills += outcome.kills
         self.jobs += outcome.jobs
         self.restarted += outcome.restarted
         self.recovered += outcome.recovered
         self.wrong.update(wrong.kind for wrong in outcome.wrong)
-        self.notes += [note for note in outcome.notes if note not in self.notes]
+        skipped = [f"not played: {outcome.skipped}"] if outcome.skipped else []
+        told = [*outcome.notes, *skipped]
+        self.notes += [note for note in told if note not in self.notes]
 
     def add_stock(self, outcome: Outcome) -> None:
         """Take in a trial with stock RQ."""
@@ -81,6 +85,13 @@ def table(rows: list[Row]) -> str:
         + " |"
         for line in shown
     )
+
+
+def remarks(rows: list[Row]) -> str:
+    """What is told under the table: how many processes were killed, and what trials noted."""
+    lines = [f"{sum(row.kills for row in rows):,} processes were ended with SIGKILL."]
+    lines += [f"- {row.fault.name}: {note}" for row in rows for note in row.notes]
+    return "\n".join(lines)
 
 
 def _cells(row: Row) -> list[str]:

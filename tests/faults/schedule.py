@@ -27,6 +27,9 @@ FAMILIES = (
     "rq",
     "clock",
     "hostile",
+    "upgrade",
+    "cluster",
+    "sentinel",
 )
 
 

@@ -53,7 +53,7 @@ until cursor == '0'
 return found
 """
 
-_NO_JOBS = (":shedder:bell:", ":shedder:series:", ":shedder:skipped:")
+_NO_JOBS = (":shedder:bell:", ":shedder:series:", ":shedder:samples:", ":shedder:skipped:")
 _REGISTRIES = {
     ":wip:": "started",
     ":deferred:": "deferred",
@@ -63,7 +63,15 @@ _REGISTRIES = {
     ":finished:": "finished",
     ":canceled:": "canceled",
 }
-_FLEETING = (":events", ":meters", ":bell:", ":series:", ":settings-version", ":sampled")
+_FLEETING = (
+    ":events",
+    ":meters",
+    ":bell:",
+    ":series:",
+    ":samples:",
+    ":settings-version",
+    ":sampled",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import pkgutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -45,19 +46,23 @@ class Outcome:
 
     Attributes:
         injected: Faults that came true.
+        kills: Processes that met their end by SIGKILL at a moment of the trial's choice.
         jobs: Jobs that were in play.
         restarted: Jobs that a kill past their start made run again, as RQ promises.
         recovered: Seconds from a fault until what it held was going on again.
         wrong: What must not be.
-        notes: What else is worth a line in the table.
+        notes: What else is worth a line under the table.
+        skipped: Why the trial could not be played here.
     """
 
     injected: int = 0
+    kills: int = 0
     jobs: int = 0
     restarted: int = 0
     recovered: list[float] = field(default_factory=list)
     wrong: list[Wrong] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    skipped: str = ""
 
 
 class Address:
@@ -123,10 +128,14 @@ class Stage:
 
     def own_server(self, **options: Any) -> EmbeddedServer:
         """Another server, for this trial only, which the trial then plays on."""
-        server = self._stack.enter_context(EmbeddedServer(**options))
-        self.server = server
-        self.redis = self._stack.enter_context(server.client())
+        server: EmbeddedServer = self.keep(EmbeddedServer(**options))
+        self.play_on(server)
         return server
+
+    def play_on(self, server: Any) -> None:
+        """From now on this is the trial's server; anything that makes clients will do."""
+        self.server = server
+        self.redis = self.keep(server.client())
 
     def keep(self, context: Any) -> Any:
         """Enter a context that ends with the trial."""
@@ -217,10 +226,28 @@ class Stage:
 @contextmanager
 def hurried(lease_seconds: float = LEASE_SECONDS) -> Iterator[None]:
     """A time in which leases are short, here and in the processes that are forked meanwhile."""
-    with (
-        mock.patch("shedder.rq.claims.LEASE_MS", int(lease_seconds * 1000)),
-        mock.patch("shedder.rq.heart.RENEW_SECONDS", lease_seconds / 5),
-        mock.patch("shedder.rq.worker.SILENCE_SECONDS", 2 * lease_seconds),
-        mock.patch("shedder.rq.upkeep.FORGET_AFTER_MS", int(lease_seconds * 1000)),
-    ):
+    lease_ms = int(lease_seconds * 1000)
+    with _times(lease_ms, lease_seconds / 5, 2 * lease_seconds, lease_ms):
+        yield
+
+
+def with_usual_leases() -> AbstractContextManager[None]:
+    """A time in which leases are as they are elsewhere."""
+    return _times(*_USUAL)
+
+
+_NAMES = (
+    "shedder.rq.claims.LEASE_MS",
+    "shedder.rq.heart.RENEW_SECONDS",
+    "shedder.rq.worker.SILENCE_SECONDS",
+    "shedder.rq.upkeep.FORGET_AFTER_MS",
+)
+_USUAL = tuple(pkgutil.resolve_name(name) for name in _NAMES)
+
+
+@contextmanager
+def _times(*values: float) -> Iterator[None]:
+    with ExitStack() as stack:
+        for name, value in zip(_NAMES, values, strict=True):
+            stack.enter_context(mock.patch(name, value))
         yield

@@ -23,6 +23,8 @@ class _Matrix:
     def test_nothing_goes_wrong(self, server: EmbeddedServer, fault: Fault) -> None:
         """A fault of the matrix loses no job, doubles none, and leaves nothing behind."""
         outcome, folder = play(fault, server, seed=SEED, size=SIZE)
+        if outcome.skipped:
+            pytest.skip(outcome.skipped)
         assert [] == outcome.wrong, f"seed {SEED}, logs in {folder}"
         assert outcome.injected > 0
 

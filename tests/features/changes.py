@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rq.defaults import RQ_KEY_PREFIX
+
 from shedder import Rate, Shedder
 from tests.faults.proxy import Proxy, to_unix_socket
 
@@ -14,8 +16,10 @@ from tests.faults.proxy import Proxy, to_unix_socket
 def prepare(redis) -> None:
     """Two flags of a group and a limit, all of them declared and set."""
     said = json.dumps({"v": 1, "group": "spare"})
-    redis.hset("rq:shedder:flag-declarations", mapping={"hints": said, "faces": said})
-    redis.hset("rq:shedder:limit-declarations", "reports", '{"v": 1, "default": "1/minute"}')
+    redis.hset(f"{RQ_KEY_PREFIX}:shedder:flag-declarations", mapping={"hints": said, "faces": said})
+    redis.hset(
+        f"{RQ_KEY_PREFIX}:shedder:limit-declarations", "reports", '{"v": 1, "default": "1/minute"}'
+    )
     operator = Shedder(redis, by="ana@desk")
     operator.degrade_flag("hints", percent=20, reason="before")
     operator.set_limit("reports", Rate(5, 60), reason="before")
@@ -23,7 +27,10 @@ def prepare(redis) -> None:
 
 def state(redis) -> dict[str, object]:
     """All settings, by name."""
-    found = {**redis.hgetall("rq:shedder:flags"), **redis.hgetall("rq:shedder:limits")}
+    found = {
+        **redis.hgetall(f"{RQ_KEY_PREFIX}:shedder:flags"),
+        **redis.hgetall(f"{RQ_KEY_PREFIX}:shedder:limits"),
+    }
     return {name.decode(): json.loads(text) for name, text in found.items()}
 
 
@@ -36,13 +43,13 @@ def told(redis) -> dict[str, object]:
 
 
 def count_of(redis) -> int:
-    return redis.xlen("rq:shedder:events")
+    return redis.xlen(f"{RQ_KEY_PREFIX}:shedder:events")
 
 
 def check(redis) -> None:
     """The journal says what is, and each change has one event and one version."""
     assert told(redis) == state(redis)
-    assert count_of(redis) == int(redis.get("rq:shedder:settings-version"))
+    assert count_of(redis) == int(redis.get(f"{RQ_KEY_PREFIX}:shedder:settings-version"))
 
 
 @contextmanager

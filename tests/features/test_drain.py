@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from rq.defaults import RQ_KEY_PREFIX
 
 from shedder.rates import BURST_SECONDS, Rate, burst_of
 from shedder.records import Cause
@@ -196,7 +197,7 @@ def test_the_end_of_a_drain_tells_what_all_of_it_did(scene: Scene) -> None:
     """Jobs that were released before the drain was ordered to end count as well."""
     scene.fill("mail", "a", "b")
     scene.hands.cancel("b")
-    scene.redis.rpush("rq:queue:mail", "b")
+    scene.redis.rpush(f"{RQ_KEY_PREFIX}:queue:mail", "b")
     scene.shedder.divert("mail.normal", reason="r")
     scene.shedder.drain("mail.normal", rate=FAST, reason="r", stays=True)
     assert ["a"] == scene.run_all("mail")

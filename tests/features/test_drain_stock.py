@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from rq.defaults import RQ_KEY_PREFIX
 
 from shedder.rates import Rate
 from shedder.records import DrainReceipt
@@ -34,7 +35,7 @@ def test_stock_workers_get_a_few_at_a_time_oldest_first(scene: Scene) -> None:
     for left in (["a-1", "a-2"], ["a-2", "a-3"]):
         scene.shedder.release_for_stock_workers(small)
         assert left == scene.listed("mail")
-        scene.redis.lpop("rq:queue:mail")
+        scene.redis.lpop(f"{RQ_KEY_PREFIX}:queue:mail")
     scene.shedder.release_for_stock_workers(small)
     assert ["a-3", "a-4"] == scene.listed("mail")
     assert ["a-5", "a-6"] == scene.backlog("mail")
@@ -96,7 +97,7 @@ def test_the_rate_holds_for_stock_workers_too(scene: Scene) -> None:
     released = 0
     while released < 20:
         scene.shedder.release_for_stock_workers(receipt)
-        released += len(scene.redis.lpop("rq:queue:mail", 100) or [])
+        released += len(scene.redis.lpop(f"{RQ_KEY_PREFIX}:queue:mail", 100) or [])
         assert released <= scene.allowed(rate, receipt.at)
     assert timedelta() < scene.shedder.status().at - receipt.at
 

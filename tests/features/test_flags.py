@@ -7,6 +7,7 @@ import time
 from datetime import timedelta
 
 import pytest
+from rq.defaults import RQ_KEY_PREFIX
 
 from shedder import Shedder
 from shedder.degrading import degrade_flags
@@ -34,7 +35,7 @@ def test_an_unknown_flag_is_refused_with_the_nearest(app, operator, redis):
     with pytest.raises(NothingMatched) as caught:
         operator.degrade_flag("search.hint", reason="typo")
     assert ("search.hints",) == caught.value.found
-    assert not redis.exists("rq:shedder:flags", "rq:shedder:events")
+    assert not redis.exists(f"{RQ_KEY_PREFIX}:shedder:flags", f"{RQ_KEY_PREFIX}:shedder:events")
     operator.degrade_flag("search.hint", reason="deployed in a minute", force=True)
     assert not operator.flag_states()[0].is_declared
 
@@ -57,10 +58,10 @@ def test_a_group_goes_as_one(app, operator):
 def test_a_group_that_is_too_large_is_refused_as_a_whole(operator, redis):
     """Nobody is left to believe that all of it is degraded when a part is."""
     said = dict.fromkeys([f"f-{each}" for each in range(501)], '{"v": 1, "group": "spare"}')
-    redis.hset("rq:shedder:flag-declarations", mapping=said)
+    redis.hset(f"{RQ_KEY_PREFIX}:shedder:flag-declarations", mapping=said)
     with pytest.raises(ConditionNotMet, match="501"):
         operator.degrade_flag(group="spare", reason="all")
-    assert not redis.exists("rq:shedder:flags")
+    assert not redis.exists(f"{RQ_KEY_PREFIX}:shedder:flags")
 
 
 @pytest.mark.parametrize("percent", [0, -1, 100.1, float("nan"), float("inf")])
@@ -172,7 +173,7 @@ def test_a_process_that_starts_without_redis_has_the_defaults(server_factory, co
 
 def test_a_damaged_record_hides_no_other(app, operator, redis):
     """A record that cannot be read is shown as such, and other flags still work."""
-    redis.hset("rq:shedder:flags", "bad", "{")
+    redis.hset(f"{RQ_KEY_PREFIX}:shedder:flags", "bad", "{")
     operator.degrade_flag("hints", reason="test", force=True)
     wait_until(lambda: not app.flags.enabled("hints"))
     assert app.flags.enabled("bad")

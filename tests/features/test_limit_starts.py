@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from rq.defaults import RQ_KEY_PREFIX
 
 from shedder import Rate, Selection, Shedder
 from shedder.errors import CannotUndo, InvalidInput
@@ -89,7 +90,7 @@ def test_a_job_that_has_ended_makes_room_for_the_next(redis: Redis, shed: Shedde
     shed.limit_starts("mail", most=1, reason="one by one")
     SimpleWorker(["mail"], connection=redis).work(burst=True)
     assert len(ids) == Queue("mail", connection=redis).finished_job_registry.count
-    assert 0 == sum(redis.zcard(key) for key in redis.keys("rq:shedder:running:*"))
+    assert 0 == sum(redis.zcard(key) for key in redis.keys(f"{RQ_KEY_PREFIX}:shedder:running:*"))
 
 
 @pytest.mark.parametrize("functions", [(), ("tests.jobs.*",)])
@@ -230,7 +231,7 @@ def test_lifting_two_limits_counts_each_job_once(redis: Redis, shed: Shedder) ->
     selection = Selection.parse(functions=("_operator.*",))
     shed.limit_starts("mail", most=1, selection=selection, reason="some")
     assert 3 == shed.lift_limit("mail", reason="done").restored
-    assert 3 == redis.llen("rq:queue:mail")
+    assert 3 == redis.llen(f"{RQ_KEY_PREFIX}:queue:mail")
 
 
 def status_of(shed: Shedder) -> tuple[Divert, ...]:

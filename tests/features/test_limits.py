@@ -16,11 +16,13 @@ import pytest
 import redis as redis_package
 from limits.storage import RedisStorage
 from limits.strategies import MovingWindowRateLimiter
+from rq.defaults import RQ_KEY_PREFIX
 
 from shedder import LimitExceeded, Rate
 from shedder.errors import CannotUndo, InvalidInput, NothingMatched
 from shedder.limit_absence import Absence
 from shedder.limit_windows import PATIENCE_SECONDS, StableItem, item_of
+from tests.cluster import without_cluster
 from tests.features.conftest import declared
 from tests.roads import Road
 from tests.waiting import wait_until
@@ -51,7 +53,7 @@ def test_a_limit_that_nobody_set_is_off(app):
     """Without a default and without a setting everything is let through, and nothing counted."""
     app.limits.declare("reports")
     assert 300 == admitted(app)
-    assert {} == app.store.connection.hgetall("rq:shedder:limit-hits")
+    assert {} == app.store.connection.hgetall(f"{RQ_KEY_PREFIX}:shedder:limit-hits")
 
 
 def test_the_default_of_the_code_holds_until_an_operator_sets_another(app, operator):
@@ -88,6 +90,7 @@ def test_a_change_of_period_forgets_nothing_that_counts(app, operator):
     assert (100, 300, 0) == tuple(grants)
 
 
+@without_cluster
 def test_the_raw_library_leaks_at_a_change(redis):
     """What we do differently: with `limits` alone each amount has its own counter."""
     storage = RedisStorage("redis://", connection_pool=redis.connection_pool)
@@ -258,7 +261,7 @@ def test_unknown_limits_are_refused(app, operator, redis):
     with pytest.raises(NothingMatched) as caught:
         operator.set_limit("report", Rate(1), reason="typo")
     assert ("reports",) == caught.value.found
-    assert not redis.exists("rq:shedder:limits")
+    assert not redis.exists(f"{RQ_KEY_PREFIX}:shedder:limits")
 
 
 @pytest.mark.parametrize("bad", ["0/s", "many", "10/fortnight", "-1/s"])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis.exceptions
+from rq.defaults import RQ_KEY_PREFIX
 
 from shedder.errors import RedisUnreachable, ServerTooOld, ShedderError
 from shedder.rates import Rate
@@ -103,7 +104,7 @@ def test_a_producer_is_told_that_memory_is_full(scene: Scene) -> None:
     with pytest.raises(redis.exceptions.OutOfMemoryError):
         scene.ours("mail").enqueue("app.mail.send", job_id="new")
     assert 12 == len(scene.waiting("mail"))
-    assert not scene.redis.exists("rq:job:new")
+    assert not scene.redis.exists(f"{RQ_KEY_PREFIX}:job:new")
 
 
 @pytest.mark.parametrize(

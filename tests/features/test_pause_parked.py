@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from rq.defaults import RQ_KEY_PREFIX
 
 from shedder import controls
 from tests.features.scene import Scene
@@ -69,7 +70,7 @@ def test_a_second_pause_keeps_the_lane_parked(scene: Scene) -> None:
     """Who pauses again, with no stock worker in sight, does not let the first pause leak."""
     scene.fill("mail", "a")
     scene.shedder.pause("mail", reason="one")
-    scene.redis.delete(*scene.redis.smembers("rq:workers"))
+    scene.redis.delete(*scene.redis.smembers(f"{RQ_KEY_PREFIX}:workers"))
     scene.shedder.pause("mail", reason="two")
     scene.fill("mail", "b")
     assert [] == scene.listed("mail")

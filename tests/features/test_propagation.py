@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from rq.defaults import RQ_KEY_PREFIX
 
 from shedder.rq import Queue, SimpleWorker
 from shedder.rq.upkeep import Upkeep
@@ -70,25 +71,28 @@ def test_a_change_is_seen_without_its_message(follow, redis):
     process = follow(count=8, poll=1.0)
     assert ["ready"] * 8 == lines_of(process, 8)
     set_silently(redis, "wave")
-    redis.incr("rq:shedder:settings-version")
+    redis.incr(f"{RQ_KEY_PREFIX}:shedder:settings-version")
     assert ["seen"] * 8 == lines_of(process, 8)
 
 
 def set_silently(redis, flag):
     record = '{"v":1,"since":1,"percent":100,"by":"","why":""}'
-    redis.hset("rq:shedder:flags", flag, record)
+    redis.hset(f"{RQ_KEY_PREFIX}:shedder:flags", flag, record)
 
 
 def test_who_connects_again_reads_everything_again(app, redis):
     """After a fail-over the same version may stand for other settings, and nothing is declared."""
     app.flags.declare("hints")
     declared(app)
-    redis.delete("rq:shedder:flag-declarations")
+    redis.delete(f"{RQ_KEY_PREFIX}:shedder:flag-declarations")
     set_silently(redis, "wave")
     assert app.flags.enabled("wave")
     redis.client_kill_filter(_type="pubsub")
     wait_until(lambda: not app.flags.enabled("wave"), what="the setting of the same version")
-    wait_until(lambda: redis.hexists("rq:shedder:flag-declarations", "hints"), what="declarations")
+    wait_until(
+        lambda: redis.hexists(f"{RQ_KEY_PREFIX}:shedder:flag-declarations", "hints"),
+        what="declarations",
+    )
 
 
 def test_importing_starts_no_thread():
@@ -214,10 +218,10 @@ def test_an_expired_degradation_frees_its_jobs(redis, socket_path, operator, tmp
     operator.degrade_flag("newsletters", reason="test", force=True)
     jobs(queue, marks, 3)
     burst(redis, socket_path)
-    redis.hdel("rq:shedder:flags", "newsletters")
-    redis.delete("rq:shedder:sampled")
+    redis.hdel(f"{RQ_KEY_PREFIX}:shedder:flags", "newsletters")
+    redis.delete(f"{RQ_KEY_PREFIX}:shedder:sampled")
     assert Upkeep(operator.store, operator.keys, ["mail"]).do()
-    assert 3 == redis.llen("rq:queue:mail")
+    assert 3 == redis.llen(f"{RQ_KEY_PREFIX}:queue:mail")
 
 
 def test_a_second_degradation_diverts_again(redis, socket_path, operator, tmp_path):

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rq import Queue as StockQueue
+from rq.defaults import RQ_KEY_PREFIX
 from rq.rate_limit import RateLimit
 
 from shedder.backlog import divert_lanes
@@ -74,7 +75,7 @@ def claim(redis: Redis, name: str = "mail") -> Claimed:
 
 def set_started(redis: Redis, job: Job, seconds_left: float) -> None:
     redis.hset(job.key, "status", "started")
-    redis.zadd(f"rq:wip:{job.origin}", {f"{job.id}:e": time.time() + seconds_left})
+    redis.zadd(f"{RQ_KEY_PREFIX}:wip:{job.origin}", {f"{job.id}:e": time.time() + seconds_left})
 
 
 def succeed() -> None:
@@ -106,14 +107,14 @@ def fill_all_places(redis: Redis) -> dict[str, int]:
         StockQueue("limited", connection=redis).enqueue(
             "app.send", rate_limit=RateLimit("tenant", concurrency=1)
         )
-    redis.rpush("rq:queue:mail:intermediate", StockQueue("gone", connection=redis).enqueue(
-        "app.send").id)  # fmt: skip
-    redis.delete("rq:queue:gone")
+    lost = StockQueue("gone", connection=redis).enqueue("app.send")
+    redis.rpush(f"{RQ_KEY_PREFIX}:queue:mail:intermediate", lost.id)
+    redis.delete(f"{RQ_KEY_PREFIX}:queue:gone")
     enqueue(redis, "reports", 2)[0].cancel()
     Queue("ready", connection=redis).enqueue("app.send").set_status("ready_to_enqueue")
-    redis.zadd("rq:ready:ready", {redis.lpop("rq:queue:ready"): 1})
+    redis.zadd(f"{RQ_KEY_PREFIX}:ready:ready", {redis.lpop(f"{RQ_KEY_PREFIX}:queue:ready"): 1})
     enqueue(redis, "kept")
-    redis.rename("rq:queue:kept", KEYS.kept("kept"))
+    redis.rename(f"{RQ_KEY_PREFIX}:queue:kept", KEYS.kept("kept"))
     enqueue(redis, "parked", 2)
     pause(redis, "parked")
     Store(redis).run(park_lane(KEYS, "parked"))
@@ -122,7 +123,7 @@ def fill_all_places(redis: Redis) -> dict[str, int]:
     claim(redis, "mail")
     set_started(redis, enqueue(redis, "run")[0], 60)
     set_started(redis, enqueue(redis, "run")[0], -60)
-    redis.delete("rq:queue:run")
+    redis.delete(f"{RQ_KEY_PREFIX}:queue:run")
     return {
         "lane": 10,
         "kept": 1,
@@ -168,7 +169,7 @@ def test_the_audit_only_reads(redis: Redis) -> None:
 def test_a_lost_job_is_found(redis: Redis) -> None:
     """A job that is queued and stands in no list is nowhere."""
     lost, *_ = enqueue(redis, "mail", 3)
-    redis.lpop("rq:queue:mail")
+    redis.lpop(f"{RQ_KEY_PREFIX}:queue:mail")
     report = look(redis)
     assert ((lost.id,), False) == (report.nowhere, report.is_clean)
     assert (3, {"lane": 2}) == (report.jobs, report.places)
@@ -178,7 +179,7 @@ def test_a_lost_job_is_found(redis: Redis) -> None:
 def test_a_job_that_is_missing_in_its_registry_is_nowhere(redis: Redis, status: str) -> None:
     """Whoever is not done with must stand where its status says."""
     (job,) = enqueue(redis)
-    redis.lpop("rq:queue:mail")
+    redis.lpop(f"{RQ_KEY_PREFIX}:queue:mail")
     job.set_status(status)
     assert (job.id,) == look(redis).nowhere
 
@@ -186,18 +187,18 @@ def test_a_job_that_is_missing_in_its_registry_is_nowhere(redis: Redis, status: 
 def test_a_queued_job_that_stands_only_among_the_failed_ones_is_nowhere(redis: Redis) -> None:
     """What a registry says does not count when the status says otherwise."""
     (job,) = enqueue(redis)
-    redis.zadd("rq:failed:mail", {redis.lpop("rq:queue:mail"): 1})
+    redis.zadd(f"{RQ_KEY_PREFIX}:failed:mail", {redis.lpop(f"{RQ_KEY_PREFIX}:queue:mail"): 1})
     assert (job.id,) == look(redis).nowhere
 
 
 def test_a_job_whose_worker_died_before_it_started_is_nowhere_in_the_end(redis: Redis) -> None:
     """A stock worker has it in hand for as long as its execution lives, and not longer."""
     (job,) = enqueue(redis)
-    redis.delete("rq:queue:mail")
-    redis.zadd("rq:wip:mail", {f"{job.id}:e": time.time() + 60})
+    redis.delete(f"{RQ_KEY_PREFIX}:queue:mail")
+    redis.zadd(f"{RQ_KEY_PREFIX}:wip:mail", {f"{job.id}:e": time.time() + 60})
     report = look(redis)
     assert (True, {"started": 1}) == (report.is_clean, report.places)
-    redis.zadd("rq:wip:mail", {f"{job.id}:e": time.time() - 1})
+    redis.zadd(f"{RQ_KEY_PREFIX}:wip:mail", {f"{job.id}:e": time.time() - 1})
     assert (job.id,) == look(redis).nowhere
 
 
@@ -205,7 +206,7 @@ def test_a_job_whose_worker_died_before_it_started_is_nowhere_in_the_end(redis: 
 def test_a_job_that_is_done_with_needs_no_place(redis: Redis, status: str) -> None:
     """RQ's registries forget jobs before their hashes expire, and that is no loss."""
     (job,) = enqueue(redis)
-    redis.delete("rq:queue:mail")
+    redis.delete(f"{RQ_KEY_PREFIX}:queue:mail")
     job.set_status(status)
     place = {"stopped": "failed"}.get(status, status)
     report = look(redis)
@@ -216,7 +217,7 @@ def test_a_job_that_is_done_with_needs_no_place(redis: Redis, status: str) -> No
 def test_a_doubled_job_is_found_within_a_list(redis: Redis) -> None:
     """An id that stands twice in a lane is named with the lane."""
     jobs = enqueue(redis, "mail", 5)
-    redis.rpush("rq:queue:mail", jobs[1].id)
+    redis.rpush(f"{RQ_KEY_PREFIX}:queue:mail", jobs[1].id)
     for window in (1, 2, 3, 1000):
         report = look(redis, window)
         assert ((jobs[1].id, ("lane mail", "lane mail")),) == report.twice
@@ -230,7 +231,7 @@ def test_a_doubled_job_is_found_across_places(redis: Redis) -> None:
     redis.rpush(KEYS.parked("mail"), held.id)
     (job,) = enqueue(redis, "diverted")
     divert(redis, "diverted")
-    redis.rpush("rq:queue:mail.low", job.id)
+    redis.rpush(f"{RQ_KEY_PREFIX}:queue:mail.low", job.id)
     assert {
         held.id: ("claim mail", "parked mail"),
         job.id: ("backlog diverted", "lane mail.low"),
@@ -240,7 +241,7 @@ def test_a_doubled_job_is_found_across_places(redis: Redis) -> None:
 def test_a_job_that_is_claimed_twice_is_found(redis: Redis) -> None:
     """Two workers with one job in hand are told, once for each."""
     (job,) = enqueue(redis)
-    redis.rpush("rq:queue:mail", job.id)
+    redis.rpush(f"{RQ_KEY_PREFIX}:queue:mail", job.id)
     claim(redis)
     claim(redis)
     for window in (1, 1000):
@@ -306,7 +307,9 @@ def test_any_mixture_of_faults_is_told_exactly(
     for number, (place, fate) in enumerate(plan):
         expected[fate].add(f"j{number}")
         if fate != "gone":
-            redis.hset(f"rq:job:j{number}", mapping={"status": "queued", "origin": "mail"})
+            redis.hset(
+                f"{RQ_KEY_PREFIX}:job:j{number}", mapping={"status": "queued", "origin": "mail"}
+            )
         if fate != "lost":
             redis.rpush(lists[place], f"j{number}")
         if fate == "twice":
@@ -341,14 +344,14 @@ def at_work(server: EmbeddedServer, *actions: Callable[[Redis], None]) -> Iterat
 
 
 def produce(client: Redis) -> None:
-    if client.llen("rq:queue:mail") < 1000:
+    if client.llen(f"{RQ_KEY_PREFIX}:queue:mail") < 1000:
         Queue("mail", connection=client).enqueue_many(
             [Queue.prepare_data("app.send") for _ in range(5)]
         )
 
 
 def put_in_front(client: Redis) -> None:
-    if client.llen("rq:queue:mail") < 1000:
+    if client.llen(f"{RQ_KEY_PREFIX}:queue:mail") < 1000:
         Queue("mail", connection=client).enqueue("app.send", at_front=True)
 
 
@@ -358,7 +361,7 @@ def work(client: Redis) -> None:
     if not isinstance(claimed, Claimed):
         return
     fate = random.random()
-    key = f"rq:job:{claimed.job_id}"
+    key = f"{RQ_KEY_PREFIX}:job:{claimed.job_id}"
     if fate < 0.3:
         Store(client).run(release_claim(KEYS, claimed.token))
     elif fate < 0.6:
@@ -370,7 +373,7 @@ def work(client: Redis) -> None:
         with client.pipeline() as pipeline:
             pipeline.zrem(KEYS.claims, claimed.token)
             pipeline.hset(key, "status", "started")
-            pipeline.zadd("rq:wip:mail", {f"{claimed.job_id}:e": time.time() + 60})
+            pipeline.zadd(f"{RQ_KEY_PREFIX}:wip:mail", {f"{claimed.job_id}:e": time.time() + 60})
             pipeline.execute()
 
 
@@ -388,7 +391,7 @@ def divert_and_restore(client: Redis) -> None:
     time.sleep(random.random() / 20)
     with client.pipeline() as pipeline:
         pipeline.hdel(KEYS.diverts, "mail.high")
-        pipeline.rename(KEYS.backlog(order, "mail.high")[1], "rq:queue:mail.high")
+        pipeline.rename(KEYS.backlog(order, "mail.high")[1], f"{RQ_KEY_PREFIX}:queue:mail.high")
         pipeline.execute()
 
 
@@ -397,8 +400,8 @@ def test_a_system_at_work_gives_no_false_alarm(redis: Redis, server: EmbeddedSer
     """While jobs come, go, turn back and move between lists, only real faults are told."""
     enqueue(redis, "mail.high", 300)
     planted = enqueue(redis, "mail.low", 3)
-    redis.lpop("rq:queue:mail.low")
-    redis.rpush("rq:queue:mail.low", planted[1].id)
+    redis.lpop(f"{RQ_KEY_PREFIX}:queue:mail.low")
+    redis.rpush(f"{RQ_KEY_PREFIX}:queue:mail.low", planted[1].id)
     redis.delete(planted[2].key)
     with at_work(server, produce, put_in_front, work, divert_and_restore) as done:
         for window in (10, 50, 1000):

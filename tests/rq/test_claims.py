@@ -17,6 +17,7 @@ from redis._parsers import _RESP2Parser, _RESP3Parser
 from rq import Queue as StockQueue
 from rq import Retry
 from rq.command import send_stop_execution_command
+from rq.defaults import RQ_KEY_PREFIX
 from rq.job import Job, JobStatus
 from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
@@ -29,6 +30,7 @@ from shedder.rq.claims import CRASHES_FIELD
 from shedder.rq.layout import rq_keys
 from shedder.stored import text_of
 from tests import jobs
+from tests.cluster import without_cluster
 from tests.waiting import wait_until
 from tests.workers import Yard, run_burst
 
@@ -612,7 +614,7 @@ def test_told_to_stop_while_idle(redis: Redis, yard: Yard, worker_class: type[Ba
     worker = yard.start("mail", worker_class=worker_class).wait_until_idle(redis)
     worker.send(signal.SIGTERM)
     assert 0 == worker.wait()
-    assert set() == redis.smembers("rq:workers")
+    assert set() == redis.smembers(f"{RQ_KEY_PREFIX}:workers")
 
 
 # jobs that nobody can read
@@ -890,6 +892,7 @@ def test_protocols(
 
 
 @pytest.mark.slow
+@without_cluster
 def test_a_prefix_of_keys(redis: Redis, server: EmbeddedServer, marks: str) -> None:
     """With another prefix, as a cluster needs it, every key of RQ and of ours has it."""
     program = f"""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ import rq.worker_registration
 from rq import Queue as StockQueue
 from rq import SimpleWorker as StockSimpleWorker
 from rq import Worker as StockWorker
+from rq.defaults import RQ_KEY_PREFIX
 from rq.exceptions import DuplicateJobError, NoSuchJobError, StopRequested
 from rq.executions import Execution, ExecutionRegistry
 from rq.intermediate_queue import IntermediateQueue
@@ -69,16 +71,17 @@ def source(thing: Any) -> str:
 
 def test_names_of_keys() -> None:
     """RQ's keys are called as our scripts and readers believe."""
-    assert "rq" == rq.defaults.RQ_KEY_PREFIX == KEYS.engine.prefix
-    assert "rq:queue:" == StockQueue.redis_queue_namespace_prefix == KEYS.engine.lists
-    assert "rq:queues" == StockQueue.redis_queues_keys == KEYS.engine.queues
-    assert "rq:job:" == Job.redis_job_namespace_prefix == KEYS.engine.jobs
-    assert "rq:suspended" == rq.suspension.WORKERS_SUSPENDED == KEYS.engine.suspended
-    assert "rq:worker:" == BaseWorker.redis_worker_namespace_prefix
-    assert "rq:workers" == rq.worker_registration.REDIS_WORKER_KEYS
-    assert "rq:workers:%s" == rq.worker_registration.WORKERS_BY_QUEUE_KEY
-    assert "rq:queue:mail:intermediate" == IntermediateQueue.get_intermediate_queue_key(
-        "rq:queue:mail"
+    assert os.environ.get("RQ_KEY_PREFIX", "rq") == RQ_KEY_PREFIX == KEYS.engine.prefix
+    assert f"{RQ_KEY_PREFIX}:queue:" == StockQueue.redis_queue_namespace_prefix == KEYS.engine.lists
+    assert f"{RQ_KEY_PREFIX}:queues" == StockQueue.redis_queues_keys == KEYS.engine.queues
+    assert f"{RQ_KEY_PREFIX}:job:" == Job.redis_job_namespace_prefix == KEYS.engine.jobs
+    assert f"{RQ_KEY_PREFIX}:suspended" == rq.suspension.WORKERS_SUSPENDED == KEYS.engine.suspended
+    assert f"{RQ_KEY_PREFIX}:worker:" == BaseWorker.redis_worker_namespace_prefix
+    assert f"{RQ_KEY_PREFIX}:workers" == rq.worker_registration.REDIS_WORKER_KEYS
+    assert f"{RQ_KEY_PREFIX}:workers:%s" == rq.worker_registration.WORKERS_BY_QUEUE_KEY
+    assert (
+        f"{RQ_KEY_PREFIX}:queue:mail:intermediate"
+        == IntermediateQueue.get_intermediate_queue_key(f"{RQ_KEY_PREFIX}:queue:mail")
     )
     assert 31_536_000 == rq.defaults.DEFAULT_FAILURE_TTL
 
@@ -95,8 +98,8 @@ def test_names_of_registries(redis: Redis) -> None:
         CanceledJobRegistry: "canceled",
     }
     for kind, name in kinds.items():
-        assert f"rq:{name}:mail.low" == kind("mail.low", connection=redis).key
-        assert f"rq:{name}:{{0}}" == kind.key_template
+        assert f"{RQ_KEY_PREFIX}:{name}:mail.low" == kind("mail.low", connection=redis).key
+        assert f"{RQ_KEY_PREFIX}:{name}:mail" == kind.key_template.format("mail")
     assert f"{KEYS.engine.executions}one" == ExecutionRegistry("one", connection=redis).key
 
 
@@ -117,7 +120,7 @@ def test_an_execution_is_a_job_and_an_id(redis: Redis) -> None:
         pipeline.execute()
     assert f"{job.id}:{execution.id}" == execution.composite_key
     assert [execution.composite_key.encode()] == redis.zrange(job.started_job_registry.key, 0, -1)
-    assert [execution.id.encode()] == redis.zrange(f"rq:executions:{job.id}", 0, -1)
+    assert [execution.id.encode()] == redis.zrange(f"{RQ_KEY_PREFIX}:executions:{job.id}", 0, -1)
 
 
 # jobs
@@ -181,7 +184,7 @@ def test_fields_of_a_rate_limited_job(redis: Redis) -> None:
     job = queue.enqueue(jobs.mark, rate_limit=limit, at_front=True)
     found = redis.hmget(job.key, "rate_limit_key", "rate_limit_concurrency", "enqueue_at_front")
     assert [b"tenant", b"2", b"1"] == found
-    assert [job.id.encode()] == redis.zrange("rq:rl:tenant:allowed", 0, -1)
+    assert [job.id.encode()] == redis.zrange(f"{RQ_KEY_PREFIX}:rl:tenant:allowed", 0, -1)
 
 
 def test_how_a_time_is_written() -> None:
@@ -248,10 +251,13 @@ def test_who_calls_the_methods_of_a_queue() -> None:
 def test_a_queue_is_its_name(redis: Redis) -> None:
     """A copy of a queue under another name is that other queue."""
     queue = StockQueue("mail", connection=redis)
-    assert ("mail", "rq:queue:mail") == (queue.name, queue._key)
-    queue.name, queue._key = "mail.low", "rq:queue:mail.low"
+    assert ("mail", f"{RQ_KEY_PREFIX}:queue:mail") == (queue.name, queue._key)
+    queue.name, queue._key = "mail.low", f"{RQ_KEY_PREFIX}:queue:mail.low"
     assert StockQueue("mail.low", connection=redis) == queue
-    assert ("rq:queue:mail.low", "rq:failed:mail.low") == (queue.key, queue.failed_job_registry.key)
+    assert (f"{RQ_KEY_PREFIX}:queue:mail.low", f"{RQ_KEY_PREFIX}:failed:mail.low") == (
+        queue.key,
+        queue.failed_job_registry.key,
+    )
 
 
 def test_dequeue_any_is_the_only_way_out() -> None:

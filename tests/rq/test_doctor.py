@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from rq.defaults import RQ_KEY_PREFIX
 
 from shedder import Selection
 from shedder.checkup import FINE, PROBLEM, WARNING
@@ -246,8 +247,8 @@ def test_a_claim_that_cannot_be_read_is_told(scene: Scene) -> None:
 def test_jobs_in_no_place_and_in_two_are_found(scene: Scene) -> None:
     """What a fail-over tears is found by the audit that is a part of the check-up."""
     scene.fill("mail", "a", "b", "c")
-    scene.redis.lrem("rq:queue:mail", 1, "a")
-    scene.redis.rpush("rq:queue:mail.low", "b")
+    scene.redis.lrem(f"{RQ_KEY_PREFIX}:queue:mail", 1, "a")
+    scene.redis.rpush(f"{RQ_KEY_PREFIX}:queue:mail.low", "b")
     assert ("a",) == found(scene, "jobs in no place").subjects
     assert ("b (lane mail.low, lane mail)",) == found(scene, "jobs in two places").subjects
 
@@ -255,8 +256,8 @@ def test_jobs_in_no_place_and_in_two_are_found(scene: Scene) -> None:
 def test_what_cannot_be_put_back_is_said(scene: Scene) -> None:
     """A job in no place that is not queued is a problem without a repair."""
     scene.fill("mail", "a")
-    scene.redis.delete("rq:queue:mail")
-    scene.redis.hset("rq:job:a", "status", "scheduled")
+    scene.redis.delete(f"{RQ_KEY_PREFIX}:queue:mail")
+    scene.redis.hset(f"{RQ_KEY_PREFIX}:job:a", "status", "scheduled")
     finding = found(scene, "jobs in no place")
     assert (PROBLEM, "") == (finding.level, finding.fix)
 
@@ -264,5 +265,5 @@ def test_what_cannot_be_put_back_is_said(scene: Scene) -> None:
 def test_expired_jobs_are_no_problem(scene: Scene) -> None:
     """An id whose job is gone is told, and is fine."""
     scene.fill("mail", "a")
-    scene.redis.delete("rq:job:a")
+    scene.redis.delete(f"{RQ_KEY_PREFIX}:job:a")
     assert FINE == found(scene, "ids without a job").level

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rq import Queue as StockQueue
+from rq.defaults import RQ_KEY_PREFIX
 from rq.worker import SimpleWorker as StockWorker
 
 from shedder.records import WorkerSeen
@@ -62,8 +63,8 @@ def test_dead_and_expired_workers_are_left_out(redis: Redis) -> None:
     """Who said that it ends, and whose record has run out, serves nothing."""
     for name in ("ended", "expired", "alive"):
         born(StockWorker(["mail"], name=name, connection=redis))
-    redis.hset("rq:worker:ended", "death", "2026-11-23T09:00:00.000000Z")
-    redis.delete("rq:worker:expired")
+    redis.hset(f"{RQ_KEY_PREFIX}:worker:ended", "death", "2026-11-23T09:00:00.000000Z")
+    redis.delete(f"{RQ_KEY_PREFIX}:worker:expired")
     assert ["alive"] == [worker.name for worker in workers_of(Store(redis), KEYS, ["mail"])]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
+from rq.defaults import RQ_KEY_PREFIX
 
 from shedder import Selection, Shedder, repairs
 from shedder.records import Cause
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from shedder.checkup import Checkup, Repair
     from shedder.embedded import EmbeddedServer
 
-MAIL = "rq:queue:mail"
+MAIL = f"{RQ_KEY_PREFIX}:queue:mail"
 
 
 @pytest.fixture(autouse=True)
@@ -116,7 +117,7 @@ MEANWHILE: dict[str, Callable[[Scene], Any]] = {
     "it is parked": lambda it: it.redis.rpush(it.keys.parked("mail"), "a"),
     "a stock worker has it in hand": put_into_intermediate,
     "it was cancelled": lambda it: it.job("a").cancel(),
-    "it is gone": lambda it: it.redis.delete("rq:job:a"),
+    "it is gone": lambda it: it.redis.delete(f"{RQ_KEY_PREFIX}:job:a"),
     "its divert cannot be read": lambda it: it.redis.hset(it.keys.diverts, "mail", "garbage"),
 }
 
@@ -172,7 +173,11 @@ TWINS: dict[str, tuple[Callable[[Scene], Any], list[str], list[str]]] = {
     "in one list": (lambda it: it.redis.rpush(MAIL, "a"), ["a", "b", "c"], []),
     "at the front": (lambda it: it.redis.lpush(MAIL, "c"), ["c", "a", "b"], []),
     "in kept": (lambda it: it.redis.rpush(it.keys.kept("mail"), "b"), ["b", "a", "c"], []),
-    "in two lanes": (lambda it: it.redis.rpush("rq:queue:mail.low", "b"), ["a", "b", "c"], []),
+    "in two lanes": (
+        lambda it: it.redis.rpush(f"{RQ_KEY_PREFIX}:queue:mail.low", "b"),
+        ["a", "b", "c"],
+        [],
+    ),
     "in a backlog": (
         lambda it: (it.shedder.divert("mail.normal", reason="r"), it.redis.rpush(MAIL, "b")),
         [],
@@ -215,7 +220,7 @@ def test_a_job_that_waits_three_times_waits_once(scene: Scene) -> None:
 def test_the_last_entry_never_goes(scene: Scene) -> None:
     """When the first entry was taken meanwhile, the other one is left alone."""
     scene.fill("mail", "a", "b")
-    scene.redis.rpush("rq:queue:mail.low", "a")
+    scene.redis.rpush(f"{RQ_KEY_PREFIX}:queue:mail.low", "a")
     checkup = scene.shedder.check_up()
 
     def after_the_last_look(*args: Any, **options: Any) -> Any:
@@ -379,7 +384,7 @@ def break_everything(scene: Scene, jobs: list[str]) -> None:
     lost, doubled, orphaned, kept = jobs[:15], jobs[15:30], jobs[30:40], jobs[40:50]
     for job in (*lost, *orphaned, *kept):
         scene.redis.lrem(MAIL, 1, job)
-    scene.redis.rpush("rq:queue:mail.low", *doubled[:7])
+    scene.redis.rpush(f"{RQ_KEY_PREFIX}:queue:mail.low", *doubled[:7])
     scene.redis.rpush(MAIL, *doubled[7:])
     scene.redis.rpush(scene.keys.backlog("gone", "mail")[1], *orphaned)
     scene.redis.rpush(scene.keys.kept("mail"), *kept)

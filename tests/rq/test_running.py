@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from rq import Queue as StockQueue
+from rq.defaults import RQ_KEY_PREFIX
 from rq.utils import utcformat
 
 from shedder.records import RunningJob
@@ -48,7 +49,7 @@ def claim(redis: Redis, lane: str = "mail", worker: str = "w1") -> HeldClaim:
 
 
 def execute(redis: Redis, lane: str, job_id: str, execution: str = "e1") -> None:
-    redis.zadd(f"rq:wip:{lane}", {f"{job_id}:{execution}": time.time() + 60})
+    redis.zadd(f"{RQ_KEY_PREFIX}:wip:{lane}", {f"{job_id}:{execution}": time.time() + 60})
 
 
 def pass_gate(redis: Redis, held: HeldClaim) -> None:
@@ -106,7 +107,7 @@ def test_the_old_start_of_another_worker_does_not_make_a_job_uncertain(redis: Re
     held = claim(redis, worker="died")
     pass_gate(redis, held)
     execute(redis, "mail", held.job_id)
-    redis.hset(f"rq:job:{held.job_id}", "worker_name", "next")
+    redis.hset(f"{RQ_KEY_PREFIX}:job:{held.job_id}", "worker_name", "next")
     assert [("next", True)] == [(job.worker, job.is_certain) for job in running(redis)]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from rq import Queue as StockQueue
+from rq.defaults import RQ_KEY_PREFIX
 from rq.worker import SimpleWorker as StockWorker
 
 from shedder.backlog import divert_lanes
@@ -96,7 +97,7 @@ def test_a_queue_is_shown_without_its_empty_lanes(redis: Redis) -> None:
     """Of a queue's lanes the normal one is always shown, the others when they have something."""
     enqueue(redis, "mail.low", 3)
     StockQueue("reports", connection=redis).enqueue("app.report")
-    redis.lpop("rq:queue:reports")
+    redis.lpop(f"{RQ_KEY_PREFIX}:queue:reports")
     shown = [(each.lane, each.queue, each.priority, each.waiting) for each in status(redis).lanes]
     expected = [
         ("mail", "mail", "normal", 0),
@@ -122,9 +123,12 @@ def test_jobs_are_counted_where_they_are(redis: Redis) -> None:
     """Waiting, backlog, running and claimed add up, whatever list they stand in."""
     jobs = enqueue(redis, "mail", 9)
     assert isinstance(Store(redis).run(claim_job(KEYS, ["mail"], worker="w")), Claimed)
-    redis.zadd("rq:wip:mail", {f"{jobs[0].id}:e": time.time() + 60, "other:e": time.time() + 60})
-    redis.lmove("rq:queue:mail", KEYS.kept("mail"))
-    redis.lmove("rq:queue:mail", KEYS.parked("mail"))
+    redis.zadd(
+        f"{RQ_KEY_PREFIX}:wip:mail",
+        {f"{jobs[0].id}:e": time.time() + 60, "other:e": time.time() + 60},
+    )
+    redis.lmove(f"{RQ_KEY_PREFIX}:queue:mail", KEYS.kept("mail"))
+    redis.lmove(f"{RQ_KEY_PREFIX}:queue:mail", KEYS.parked("mail"))
     found = lane(redis, "mail")
     assert (8, 0, 1, 1) == (found.waiting, found.backlog, found.running, found.claimed)
     divert(redis, "mail")  # which leaves to the claim what it cannot rename
@@ -171,7 +175,7 @@ def test_the_oldest_jobs_are_told(redis: Redis) -> None:
     """The age of lane and backlog is that of their first jobs, in whichever list those stand."""
     first, second, third = enqueue(redis, "mail", 3)
     assert first.enqueued_at == lane(redis, "mail").oldest
-    redis.lmove("rq:queue:mail", KEYS.kept("mail"))
+    redis.lmove(f"{RQ_KEY_PREFIX}:queue:mail", KEYS.kept("mail"))
     assert first.enqueued_at == lane(redis, "mail").oldest
     redis.delete(KEYS.kept("mail"))
     divert(redis, "mail")
@@ -339,7 +343,7 @@ def test_queues_in_trouble_come_first_and_stay_together(redis: Redis) -> None:
     """Warnings, then controls, then age decide; within a queue priority does."""
     serve(redis, "young", "old", "held", "calm", name="ours")
     enqueue(redis, "calm")
-    redis.delete("rq:queue:calm")
+    redis.delete(f"{RQ_KEY_PREFIX}:queue:calm")
     enqueue(redis, "old")
     enqueue(redis, "young")
     enqueue(redis, "young.critical")
@@ -355,8 +359,8 @@ def fill(redis: Redis, count: int) -> None:
     for name in ("mail", "mail.low", "reports"):
         serve(redis, name, name=f"w-{name}", is_stock=name == "reports")
         enqueue(redis, name)
-        first = redis.lindex(f"rq:queue:{name}", 0)
-        redis.rpush(f"rq:queue:{name}", *[first] * (count - 1))
+        first = redis.lindex(f"{RQ_KEY_PREFIX}:queue:{name}", 0)
+        redis.rpush(f"{RQ_KEY_PREFIX}:queue:{name}", *[first] * (count - 1))
     divert(redis, "mail")
     enqueue(redis, "mail.low")
     pause(redis, "reports")

@@ -11,6 +11,7 @@ from rq import Queue as StockQueue
 from rq import Repeat, Retry
 from rq.cron import CronScheduler
 from rq.decorators import job as decorate
+from rq.defaults import RQ_KEY_PREFIX
 from rq.exceptions import DuplicateJobError
 from rq.group import Group
 from rq.job import Dependency, Job, JobStatus, requeue_job
@@ -585,7 +586,7 @@ def _ids(redis: Redis, key: str | bytes) -> list[str]:
 
 
 def _slots(redis: Redis, key: str) -> Any:
-    return redis.zrange(f"rq:rl:{key}:allowed", 0, -1)
+    return redis.zrange(f"{RQ_KEY_PREFIX}:rl:{key}:allowed", 0, -1)
 
 
 def _let_time_pass(redis: Redis, job_id: str) -> None:
@@ -605,6 +606,6 @@ def _schedule_now(redis: Redis) -> None:
 
 def _abandon(redis: Redis, job: Job) -> None:
     registry = StartedJobRegistry(LANE, connection=redis)
-    redis.lrem(f"rq:queue:{LANE}", 1, job.id)
+    redis.lrem(f"{RQ_KEY_PREFIX}:queue:{LANE}", 1, job.id)
     job.set_status(JobStatus.STARTED)
     redis.zadd(registry.key, {f"{job.id}:execution": PAST.timestamp()})

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+from rq.defaults import RQ_KEY_PREFIX
+
 from shedder import repairs
 from shedder.records import Cause
 from shedder.repairs import (
@@ -79,8 +81,8 @@ def no_claim_returned(scene: Scene) -> Any:
 
 def twin_removed(scene: Scene) -> str:
     scene.fill("mail", "a", "b")
-    scene.redis.rpush("rq:queue:mail", "a")
-    reply = untwin(scene, "a", "rq:queue:mail", "rq:queue:mail")
+    scene.redis.rpush(f"{RQ_KEY_PREFIX}:queue:mail", "a")
+    reply = untwin(scene, "a", f"{RQ_KEY_PREFIX}:queue:mail", f"{RQ_KEY_PREFIX}:queue:mail")
     event = scene.shedder.events()[-1]
     assert (event.id, ["a", "b"]) == (reply[0], scene.waiting("mail"))
     return event.verb
@@ -95,7 +97,7 @@ def untwin(scene: Scene, job: str, stays: str, goes: str) -> Any:
 
 def twin_is_gone(scene: Scene) -> Any:
     scene.fill("mail", "a")
-    reply = untwin(scene, "a", "rq:queue:mail", "rq:queue:mail")
+    reply = untwin(scene, "a", f"{RQ_KEY_PREFIX}:queue:mail", f"{RQ_KEY_PREFIX}:queue:mail")
     assert ["a"] == scene.waiting("mail")
     return reply
 
@@ -103,7 +105,7 @@ def twin_is_gone(scene: Scene) -> Any:
 def adopted(scene: Scene) -> int:
     orphan = scene.keys.backlog("gone", "mail")[1]
     scene.fill("mail", "a", "b", "c")
-    scene.redis.lmove("rq:queue:mail", orphan, "LEFT", "RIGHT")
+    scene.redis.lmove(f"{RQ_KEY_PREFIX}:queue:mail", orphan, "LEFT", "RIGHT")
     reply = raw(scene, adopt_backlog(scene.keys, "mail", orphan, errand()))
     assert (["a", "b", "c"], 1) == (scene.waiting("mail"), reply[1])
     return int(reply[1])
@@ -120,6 +122,6 @@ def refolded(scene: Scene, steps: int) -> list[Any]:
     """The replies to so many steps of a fold that moves one id at a time."""
     scene.fill("mail", "a", "b", "c", "d")
     for _ in "ab":
-        scene.redis.lmove("rq:queue:mail", scene.keys.kept("mail"), "LEFT", "RIGHT")
+        scene.redis.lmove(f"{RQ_KEY_PREFIX}:queue:mail", scene.keys.kept("mail"), "LEFT", "RIGHT")
     with mock.patch.object(repairs, "IDS_PER_STEP", 1):
         return [raw(scene, refold_lane(scene.keys, "mail", errand())) for _ in range(steps)]

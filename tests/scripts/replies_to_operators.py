@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest import mock
 
+from rq.defaults import RQ_KEY_PREFIX
+
 from shedder import backlog
 from shedder.backlog import LimitTerms, divert_lanes, preview_lane, restore_lane, scan_lane
 from shedder.controls import pause_lanes, resume_lanes
@@ -50,7 +52,7 @@ def paused(scene: Scene) -> list[Any]:
 
 def resumed(scene: Scene) -> list[Any]:
     parked(scene, 9)
-    scene.redis.rpush("rq:queue:mail", "d")
+    scene.redis.rpush(f"{RQ_KEY_PREFIX}:queue:mail", "d")
     lanes = scene.lanes("reports.low", "mail.normal")
     rest = changed(scene, resume_lanes(scene.keys, lanes, WHO, operation="o"), "resume")
     assert (["", 0, 0], [4, 3]) == (rest[:3], rest[4:])
@@ -145,7 +147,7 @@ def restored(scene: Scene, steps: int, *, folds: bool = False) -> list[Any]:
     scene.fill("mail", "c")
     order = scene.shedder.divert("mail.normal", selection=MAIL, reason="r").lanes[0].order
     if folds:
-        scene.redis.rename("rq:queue:mail", scene.keys.kept("mail"))
+        scene.redis.rename(f"{RQ_KEY_PREFIX}:queue:mail", scene.keys.kept("mail"))
     reply: list[Any] = []
     with mock.patch.object(backlog, "JOBS_PER_STEP", 2):
         for step in range(steps):
@@ -188,7 +190,9 @@ def previewed(scene: Scene) -> list[Any]:
     scene.fill("mail", "d", function="app.report.build")
     since = scene.job("a").enqueued_at
     assert since is not None
-    reply: list[Any] = raw(scene, preview_lane(scene.keys, "rq:queue:mail", MAIL, first=0))
+    reply: list[Any] = raw(
+        scene, preview_lane(scene.keys, f"{RQ_KEY_PREFIX}:queue:mail", MAIL, first=0)
+    )
     assert [4, 2, int(since.timestamp() * 1000), ["app.mail.send", 2]] == reply[:4]
     assert ("c", 4) == (reply[4][0], len(reply[4]))
     return reply
@@ -199,7 +203,12 @@ def previewed(scene: Scene) -> list[Any]:
 
 def set_by(scene: Scene, *said: str | int) -> list[Any]:
     """The reply to a change of settings: name, JSON and duration for each."""
-    keys = ("rq:shedder:x", "rq:shedder:x-version", scene.keys.events, scene.keys.operation("o"))
+    keys = (
+        f"{RQ_KEY_PREFIX}:shedder:x",
+        f"{RQ_KEY_PREFIX}:shedder:x-version",
+        scene.keys.events,
+        scene.keys.operation("o"),
+    )
     head = '{"v":1,"verb":"flag degrade","by":"oncall","why":"r","lanes":[]}'
     scene.redis.delete(scene.keys.operation("o"))
     reply: list[Any] = raw(scene, Command("change_settings", keys, ("s", head, "c", *said), list))
@@ -221,20 +230,23 @@ def setting_not_there(scene: Scene) -> list[Any]:
 
 
 def declared(scene: Scene) -> int:
-    assert 1 == raw(scene, Command("declare_settings", ("d",), ("a", "{}"), int))
-    return int(raw(scene, Command("declare_settings", ("d",), ("a", "{}", "b", "{}"), int)))
+    keys = (scene.keys.flag_declarations,)
+    assert 1 == raw(scene, Command("declare_settings", keys, ("a", "{}"), int))
+    return int(raw(scene, Command("declare_settings", keys, ("a", "{}", "b", "{}"), int)))
 
 
 def hit(scene: Scene, times: int) -> int:
     """The reply to the last of so many hits on a window that lets one through."""
-    keys = ("rq:shedder:w", scene.keys.limit_hits)
+    keys = (f"{RQ_KEY_PREFIX}:shedder:w", scene.keys.limit_hits)
     command = Command("hit_window", keys, (1, 10_000_000, 1, "partner", 100), int)
     return [int(raw(scene, command)) for _ in range(times)][-1]
 
 
 def window(scene: Scene) -> list[Any]:
     hit(scene, 1)
-    reply: list[Any] = raw(scene, Command("read_window", ("rq:shedder:w",), (1, 10_000_000), list))
+    reply: list[Any] = raw(
+        scene, Command("read_window", (f"{RQ_KEY_PREFIX}:shedder:w",), (1, 10_000_000), list)
+    )
     assert 9_000_000 < reply[1] <= 10_000_000
     return reply
 
@@ -278,7 +290,7 @@ def no_claims_returned(scene: Scene) -> str:
 
 
 def list_returned(scene: Scene) -> int:
-    source = "rq:shedder:backlog:gone:mail:rest"
+    source = f"{RQ_KEY_PREFIX}:shedder:backlog:gone:mail:rest"
     scene.redis.rpush(source, "a", "b", "c")
     scene.fill("mail", "d", "e", "f", "g")
     with mock.patch("shedder.leaving.IDS_PER_STEP", 2):

@@ -6,6 +6,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from rq.defaults import RQ_KEY_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,9 @@ SCRIPT = f"#!lua flags=no-writes\n{LIBRARY}{DRIVER}"
 @pytest.fixture
 def restricted(server: EmbeddedServer, redis: Redis) -> Iterator[Redis]:
     """An account that may read keys of RQ only, to which SORT refuses patterns."""
-    redis.acl_setuser("rq-only", enabled=True, nopass=True, commands=["+@all"], keys=["rq:*"])
+    redis.acl_setuser(
+        "rq-only", enabled=True, nopass=True, commands=["+@all"], keys=[f"{RQ_KEY_PREFIX}:*"]
+    )
     client = server.client()
     client.execute_command("AUTH", "rq-only", "")
     yield client
@@ -36,7 +39,7 @@ def restricted(server: EmbeddedServer, redis: Redis) -> Iterator[Redis]:
 
 
 def filled(redis: Redis, prefix: str) -> None:
-    redis.rpush("rq:list", "b", "a", "gone", "text", "c")
+    redis.rpush(f"{RQ_KEY_PREFIX}:list", "b", "a", "gone", "text", "c")
     redis.hset(f"{prefix}a", mapping={"note": "n", "at": "1"})
     redis.hset(f"{prefix}b", mapping={"at": "2"})
     redis.set(f"{prefix}text", "no hash")
@@ -47,34 +50,34 @@ ALL = ["b", "-", "2", "a", "n", "1", "gone", "-", "-", "text", "-", "-", "c", ""
 
 
 def fields(redis: Redis, prefix: str, first: int = 0, count: int = 9) -> list[str]:
-    found: Any = redis.eval(SCRIPT, 1, "rq:list", prefix, first, count)
+    found: Any = redis.eval(SCRIPT, 1, f"{RQ_KEY_PREFIX}:list", prefix, first, count)
     return [part.decode() for part in found]
 
 
 def test_a_window_of_a_list_is_read_in_order(redis: Redis) -> None:
     """The window begins and ends where it is asked to, as a range of the list does."""
-    filled(redis, "rq:job:")
+    filled(redis, f"{RQ_KEY_PREFIX}:job:")
 
-    assert ALL[3:9] == fields(redis, "rq:job:", 1, 2)
-    assert [] == fields(redis, "rq:job:", 5)
+    assert ALL[3:9] == fields(redis, f"{RQ_KEY_PREFIX}:job:", 1, 2)
+    assert [] == fields(redis, f"{RQ_KEY_PREFIX}:job:", 5)
 
 
 def test_one_command_reads_all(redis: Redis, server: EmbeddedServer) -> None:
     """Missing jobs, missing fields and keys of another type are read as missing."""
-    filled(redis, "rq:job:")
+    filled(redis, f"{RQ_KEY_PREFIX}:job:")
     redis.config_resetstat()
 
-    assert ALL == fields(redis, "rq:job:")
+    assert ALL == fields(redis, f"{RQ_KEY_PREFIX}:job:")
     assert "cmdstat_hmget" not in redis.info("commandstats")
 
 
 def test_an_account_that_may_not_read_every_key(redis: Redis, restricted: Redis) -> None:
     """What SORT may not do is done job by job, with the same answer."""
-    filled(redis, "rq:job:")
+    filled(redis, f"{RQ_KEY_PREFIX}:job:")
     redis.config_resetstat()
 
-    assert ALL == fields(restricted, "rq:job:")
-    assert ALL[3:9] == fields(restricted, "rq:job:", 1, 2)
+    assert ALL == fields(restricted, f"{RQ_KEY_PREFIX}:job:")
+    assert ALL[3:9] == fields(restricted, f"{RQ_KEY_PREFIX}:job:", 1, 2)
     assert 7 == redis.info("commandstats")["cmdstat_hmget"]["calls"]
 
 

@@ -1,0 +1,113 @@
+"""How does the shedder of an earlier commit run beside today's, on the same data?
+
+Its source is taken from the repository's own history. Where that is not there, as in a source
+package or in a clone without history, there is no earlier one, and the trial says so.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+
+STORED = ("src/shedder/lua", "src/shedder/stored.py", "src/shedder/keys.py")
+"""What decides how data in Redis look."""
+
+PATIENCE_SECONDS = 60.0
+
+
+class NoHistoryError(Exception):
+    """The commit that is wanted is not here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """An earlier shedder.
+
+    Attributes:
+        commit: Its commit, shortened.
+        folder: The folder in which its package is.
+    """
+
+    commit: str
+    folder: Path
+
+    def environment(self) -> dict[str, str]:
+        """The environment of a program that imports it, and our tests."""
+        return {**os.environ, "PYTHONPATH": f"{self.folder}{os.pathsep}{ROOT}"}
+
+    def run(self, *words: str, log: Path) -> subprocess.Popen[bytes]:
+        """Start a module of it; what it says goes to `log`."""
+        with log.open("ab") as said:
+            return subprocess.Popen(
+                [sys.executable, "-m", *words],
+                env=self.environment(),
+                cwd=log.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+            )
+
+    def shedder(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Its command line."""
+        return shedder(*words, environment=self.environment())
+
+
+def shedder(*words: str, environment: dict[str, str] | None = None) -> Any:
+    """The command line, of today when no environment says otherwise."""
+    return subprocess.run(
+        [sys.executable, "-m", "shedder", *words],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+
+
+def before_last_change(*paths: str) -> str:
+    """The commit before the last one that changed any of `paths`; FAULTS_EARLIER may name another.
+
+    What is changed and not committed counts as a change.
+
+    Raises:
+        NoHistoryError: there is none here.
+    """
+    if os.environ.get("FAULTS_EARLIER"):
+        return _git("rev-parse", "--verify", os.environ["FAULTS_EARLIER"]).strip()
+    if _git("status", "--porcelain", "--", *paths).strip():
+        return _git("rev-parse", "HEAD").strip()
+    last = _git("rev-list", "-n", "1", "HEAD", "--", *paths).strip()
+    return _git("rev-parse", "--verify", "--quiet", f"{last}~1^{{commit}}").strip()
+
+
+def export(commit: str, folder: Path) -> Earlier:
+    """Unpack the source of `commit` below `folder`.
+
+    Raises:
+        NoHistoryError: the commit is not here.
+    """
+    packed = _git("archive", "--format=tar", commit, "src", is_text=False)
+    with tarfile.open(fileobj=BytesIO(packed)) as archive:
+        archive.extractall(folder / commit, filter="data")
+    return Earlier(commit[:9], folder / commit / "src")
+
+
+def _git(*words: str, is_text: bool = True) -> Any:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(ROOT), *words], capture_output=True, check=True, timeout=60
+        )
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise NoHistoryError(f"`git {words[0]}` finds no earlier commit here") from error
+    if not done.stdout and words[0] != "status":
+        raise NoHistoryError(f"`git {words[0]}` finds no earlier commit here")
+    return done.stdout.decode() if is_text else done.stdout

@@ -1,0 +1,127 @@
+"""The server is a node of a cluster of three: everything works there, and goes on with it.
+
+RQ reads its prefix when it is imported, so each of these is played by a process of its own, in
+which `RQ_KEY_PREFIX` is `{rq}`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+from rq.defaults import RQ_KEY_PREFIX
+
+from tests.cluster import Cluster
+from tests.faults.accounting import Wrong
+from tests.faults.load import Load
+from tests.faults.schedule import Fault
+from tests.faults.stage import Outcome, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PREFIX = "{rq}"
+ROOT = Path(__file__).parents[2]
+
+WHOLE = ("tests/features", "tests/rq", "tests/scripts", "tests/model", "tests/cli")
+PART = (
+    "tests/scripts/test_returns.py",
+    "tests/features/test_divert.py",
+    "tests/features/test_drain.py",
+    "tests/features/test_pause.py",
+)
+PATIENCE_SECONDS = 900.0
+
+
+def suite(stage: Stage) -> None:
+    """Every test of a feature passes on the node that owns the slot of RQ's keys."""
+    paths = WHOLE if stage.size >= 10 else PART
+    done = _run(
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        *paths,
+        SHEDDER_TESTS_ON="cluster",
+    )
+    passed = re.search(r"(\d+) passed", done.stdout)
+    stage.outcome.injected += int(passed[1]) if passed else 0
+    if done.returncode:
+        stage.outcome.wrong.append(Wrong("other", done.stdout[-3000:] + done.stderr[-1000:]))
+
+
+def node_dies(stage: Stage) -> None:
+    """Another node dies and comes back: nobody is served meanwhile, and all go on afterwards."""
+    seed, size = stage.dice.random(), stage.size
+    done = _run("tests.faults.faults_cluster", str(seed), str(size), str(stage.folder))
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    told = json.loads(done.stdout.splitlines()[-1])
+    told["wrong"] = [Wrong(**each) for each in told["wrong"]]
+    stage.outcome = Outcome(**told)
+
+
+def _node_dies(stage: Stage) -> None:
+    cluster: Cluster = stage.keep(Cluster(appendonly=True))
+    stage.play_on(cluster.owner_of(RQ_KEY_PREFIX))
+    others = [node for node in cluster.nodes if node is not stage.server]
+    load = Load(stage)
+    load.wait_for_progress()
+    for _ in range(max(1, stage.size // 4)):
+        load.note_fault()
+        node = stage.dice.choice(others)
+        node.kill()
+        stage.outcome.kills += 1
+        time.sleep(stage.dice.uniform(1.5, 2.5))  # longer than the others wait for it
+        node.restart()
+        cluster.wait_until_ok()
+        load.wait_for_progress()
+    load.finish()
+
+
+def _run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    usual = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")}
+    return subprocess.run(
+        [sys.executable, "-m", *words],
+        env={**usual, "RQ_KEY_PREFIX": PREFIX, **more},
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+
+
+def main(seed: str, size: str, folder: str) -> None:
+    """Play a trial in this process, whose prefix is the cluster's; print its outcome."""
+    from dataclasses import asdict
+
+    from shedder.embedded import EmbeddedServer
+
+    with EmbeddedServer() as unused:
+        stage = Stage(unused, Path(folder), dice=Random(seed), size=int(size))
+        with stage:
+            _node_dies(stage)
+    print(json.dumps(asdict(stage.outcome)))
+
+
+def faults() -> Sequence[Fault]:
+    """The rows of this family."""
+    return [
+        Fault("cluster of three: the tests of all features", "cluster", suite),
+        Fault("cluster of three: another node is killed", "cluster", node_dies),
+    ]
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
