@@ -105,6 +105,20 @@ class ConditionNotMet(ShedderError):
         self.found = found
 
 
+class PolicyChanged(ConditionNotMet):
+    """Somebody has applied another policy than the one that this one is based on."""
+
+    def __init__(self, *, based_on: int, number: int, by: str, since: str) -> None:
+        by_whom = f"{number}, which {by} applied at {since}" if number else "none"
+        super().__init__(
+            f"policy {based_on or 'none'} is in force",
+            found=f"{by_whom}; look at `shedder policy diff`, then apply yours again",
+        )
+        self.based_on = based_on
+        self.number = number
+        self.by = by
+
+
 class LimitExceeded(ShedderError):
     """This is over the limit now; `retry_after` says in how many seconds to come again."""
 

@@ -55,14 +55,17 @@ from shedder.rq import (
     preview,
     running,
     skipping,
+    staleness,
     status,
     undoing,
     uninstalling,
 )
 from shedder.rq.layout import rq_keys
+from shedder.rq.policies import Policies
 from shedder.samples import Sample, read_samples
 from shedder.selection import Selection
 from shedder.setting_records import FlagReceipt, FlagState, LimitAnswer, LimitReceipt, LimitState
+from shedder.stale import ReplayReceipt, StaleLane
 from shedder.store import Store
 from shedder.stored import ms_from_time, server_time
 from shedder.triage import LOOKS_BACK as TRIAGE_LOOKS_BACK
@@ -207,7 +210,7 @@ class Shedder:
     def drain(
         self,
         *targets: str,
-        rate: Rate,
+        rate: Rate | None = None,
         reason: str,
         by: str | None = None,
         stays: bool = False,
@@ -215,8 +218,15 @@ class Shedder:
         """Let the backlogs of `targets` start again, oldest first, each at most at `rate`.
 
         It is an order: it goes on when this process ends. Said again, it changes the rate. When a
-        backlog is empty its divert ends, unless `stays`.
+        backlog is empty its divert ends, unless `stays`. Without a `rate` it is the policy's.
+
+        Raises:
+            InvalidInput: there is no rate, neither here nor in the policy.
         """
+        rate = rate or self.policies.applied().policy.defaults.drain_rate
+        if rate is None:
+            accepted = "a rate such as 200/second, here or as drain_rate in the policy"
+            raise InvalidInput(name="rate", value=None, accepted=accepted)
         return self._order_drain(targets, rate, self._attributed(reason, by, targets), stays=stays)
 
     def stop_drain(self, *targets: str, reason: str, by: str | None = None) -> DrainReceipt:
@@ -278,6 +288,27 @@ class Shedder:
             self.store, self.keys, self._names(targets), self._attributed(reason, by, targets)
         )
 
+    def stale(self, *targets: str) -> tuple[StaleLane, ...]:
+        """What was set aside of `targets`, or of all lanes, because the policy calls it stale."""
+        lanes = lanes_of_targets(targets)
+        return staleness.stale_lanes(self.store, self.keys, lanes)
+
+    def replay_stale(
+        self,
+        *targets: str,
+        reason: str,
+        by: str | None = None,
+        on_progress: Progress | None = None,
+    ) -> ReplayReceipt:
+        """Put what was set aside of `targets` into its lanes, as if it were enqueued now."""
+        return staleness.replay_lanes(
+            self.store,
+            self.keys,
+            self._lanes(targets),
+            self._attributed(reason, by, targets),
+            on_progress=on_progress,
+        )
+
     def drain_progress(self, receipt: DrainReceipt) -> tuple[DrainProgress, ...]:
         """How far the drains of `receipt` are."""
         backlogs = [(lane.lane, lane.order) for lane in receipt.lanes]
@@ -311,6 +342,11 @@ class Shedder:
         from shedder.incidents import Incidents
 
         return Incidents(self.store, self.keys, self._cause, self._readings)
+
+    @attribute
+    def policies(self) -> Policies:
+        """The policy in force: apply one, ask what it says."""
+        return Policies(self.store, self.keys, self._cause)
 
     @attribute
     def _watch(self) -> SettingsWatch:

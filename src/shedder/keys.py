@@ -107,6 +107,11 @@ class Keys:
         return self._key("sampled")
 
     @property
+    def policy(self) -> str:
+        """Hash: the number of the policy in force, and the last policies by their numbers."""
+        return self._key("policy")
+
+    @property
     def flags(self) -> str:
         """Hash: flag -> the operator's setting of it."""
         return self._key("flags")
@@ -187,6 +192,10 @@ class Keys:
     def parked(self, lane: str) -> str:
         """List: jobs of a paused lane that were taken out of the reach of stock workers."""
         return self._key("parked", lane)
+
+    def stale(self, lane: str) -> str:
+        """List: jobs of a backlog that were set aside because they are old, oldest first."""
+        return self._key("stale", lane)
 
     def bell(self, queue: str) -> str:
         """List: what idle workers of a queue wait for. It never holds a job."""

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import lru_cache
 
 from shedder.lanes import DEFAULT_PRIORITY, Lane, lane_of
 from shedder.rates import Rate
@@ -44,8 +45,7 @@ class Rule:
 
     def is_for_queue(self, queue: str) -> bool:
         """Whether the rule can match jobs of `queue`."""
-        names = Selection(functions=(self.queue,))
-        return names.matches(function=queue, meta={}, age=timedelta())
+        return _is_name_in(queue, self.queue)
 
     def matches(self, *, queue: str, function: str | None, meta: Mapping[str, str]) -> bool:
         """Whether the rule holds for a job; a function that is not known meets no glob."""
@@ -62,6 +62,12 @@ class Rule:
         if self.selection.is_whole:
             return f"queue {self.queue}"
         return f"queue {self.queue}, {self.selection.describe()}"
+
+
+@lru_cache(maxsize=4096)
+def _is_name_in(queue: str, glob: str) -> bool:
+    """Whether a glob takes a name; asked by each producer for each job and each rule."""
+    return Selection(functions=(glob,)).matches(function=queue, meta={}, age=timedelta())
 
 
 @dataclass(frozen=True, slots=True)

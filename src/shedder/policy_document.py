@@ -53,7 +53,6 @@ def policy_from(document: Document) -> Policy:
 
 def document_of(policy: Policy) -> dict[str, Any]:
     """The document that `policy_from` reads as `policy`; what says nothing is left out."""
-    incident = policy.incident
     tables = {
         "rules": [_rule_document(rule) for rule in policy.rules],
         "defaults": _said(
@@ -67,7 +66,7 @@ def document_of(policy: Policy) -> dict[str, Any]:
             name: {"run": [*each.run], "timeout": _duration(each.timeout), "kind": each.kind}
             for name, each in policy.mitigations.items()
         },
-        "incident": {} if incident == IncidentPolicy() else _incident_document(incident),
+        "incident": _incident_document(policy.incident),
     }  # fmt: skip
     return {"version": POLICY_VERSION, **{name: each for name, each in tables.items() if each}}
 
@@ -144,11 +143,12 @@ _PATHS = ("templates", "status_page", "export")
 
 
 def _incident_document(incident: IncidentPolicy) -> dict[str, Any]:
-    by_severity = incident.update_every_by_severity
+    plain, by_severity = IncidentPolicy(), incident.update_every_by_severity
+    every = {str(severity): _duration(each) for severity, each in by_severity.items()}
+    is_plain = incident.update_every == plain.update_every
     return _said(
-        update_every={str(severity): _duration(each) for severity, each in by_severity.items()}
-        or _duration(incident.update_every),
-        posts_by_itself=incident.posts_by_itself,
+        update_every=every or (None if is_plain else _duration(incident.update_every)),
+        posts_by_itself=incident.posts_by_itself or None,
         channels={name: [*urls] for name, urls in incident.channels.items()} or None,
         **{name: getattr(incident, name) or None for name in _PATHS},
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from shedder.rates import Rate
@@ -22,7 +22,7 @@ INCIDENT_VERBS = frozenset(
 
 _CAN_UNDO = INCIDENT_VERBS | {
     "pause", "resume", "divert", "drain", "limit start",
-    "flag degrade", "flag restore", "limit set", "limit clear",
+    "flag degrade", "flag restore", "limit set", "limit clear", "policy apply",
 }  # fmt: skip
 
 
@@ -457,9 +457,9 @@ class Event:
         at: When it happened (server's clock, UTC).
         verb: What happened: `pause`, `resume`, `pause expired`, `divert`, `scan`, `drain`,
             `drain stopped`, `drained`, `restore`, `repair`, `flag degrade`, `flag restore`,
-            `limit set`, `limit clear`, `incident open`, `incident update`, `incident mitigated`,
-            `incident resolve`, `incident reopen`, `incident correct`, `incident close`,
-            `incident import`,
+            `limit set`, `limit clear`, `policy apply`, `set aside`, `replay`, `incident open`,
+            `incident update`, `incident mitigated`, `incident resolve`, `incident reopen`,
+            `incident correct`, `incident close`, `incident import`,
             `role assign`, `role take`, `role offer`, `role accept`, `role leave`, `note`,
             `action add`, `action set`, `action done`, `review`, `effect`, `mitigate`,
             `mitigate started`.
@@ -496,6 +496,25 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Late:
+    """Work that waits longer than the policy tolerates.
+
+    Attributes:
+        lane: Name of the lane in which it waits, or in whose backlog.
+        noun: What the business calls it.
+        rule: Number of the rule that says what is tolerated.
+        tolerance: How long it may wait.
+        oldest: When its oldest job was enqueued (producer's clock, UTC).
+    """
+
+    lane: str
+    noun: str
+    rule: int
+    tolerance: timedelta
+    oldest: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class LaneStatus:
     """How a lane is.
 
@@ -516,6 +535,8 @@ class LaneStatus:
         workers: Workers of ours that serve it.
         stock_workers: Stock workers that serve it.
         warnings: What a person should know, one sentence each.
+        stale: Jobs of its backlogs that were set aside because they are old.
+        late: Who waits longer than the policy tolerates.
     """
 
     lane: str
@@ -534,6 +555,8 @@ class LaneStatus:
     workers: int = 0
     stock_workers: int = 0
     warnings: tuple[str, ...] = ()
+    stale: int = 0
+    late: tuple[Late, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

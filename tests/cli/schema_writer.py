@@ -10,18 +10,32 @@ import dataclasses
 import json
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from shedder import checkup, leaving, planning, policy_form, records, setting_records, triage
+from shedder import (
+    applied,
+    checks,
+    checkup,
+    errors,
+    leaving,
+    planning,
+    policy_explained,
+    policy_form,
+    records,
+    setting_records,
+    stale,
+    triage,
+)
 from shedder.cli.asjson import plain_properties
 from shedder.heartbeat import outlook
 from shedder.incident import records as incident_records
 from shedder.postmortem import blame, writing
 from shedder.rates import Rate
+from shedder.rq import shedding
 from shedder.selection import Selection
 
 Schema = dict[str, Any]
@@ -37,6 +51,7 @@ _PLAIN: dict[Any, Schema] = {
     int: {"type": "integer"},
     float: {"type": "number"},
     datetime: {"type": "string", "format": "date-time"},
+    timedelta: {"type": "number"},
     Rate: {"type": "string", "examples": ["200/second"]},
     Any: {},
     incident_records.Role: {"enum": [each.value for each in incident_records.Role]},
@@ -75,6 +90,7 @@ def all_schemas() -> dict[str, Schema]:
         setting_records.FlagReceipt,
         setting_records.LimitReceipt,
         incident_records.IncidentReceipt,
+        applied.PolicyReceipt,
     )
     return {
         "pause": _of_record("pause/1", records.PauseReceipt, still_running={
@@ -87,7 +103,7 @@ def all_schemas() -> dict[str, Schema]:
         "restore": _of_record("restore/1", records.RestoreReceipt),
         "undo": _finished("undo/1", "What was done to undo an event.", {
             "kind": {"enum": ["pause", "resume", "restore", "limit starts", "drain", "flag",
-                              "limit", "incident"],
+                              "limit", "incident", "policy"],
                      "description": "Which kind of receipt it is."},
             "receipt": {"oneOf": [_of(each) for each in receipts]}}),
         "flag": _of_record("flag/1", setting_records.FlagReceipt),
@@ -144,7 +160,28 @@ def all_schemas() -> dict[str, Schema]:
                           "description": "1 failed, 2 usage, 3 nothing matched or condition not "
                           "met, 4 Redis cannot be reached, 130 Ctrl-C."}}),
         "demo": _demo(),
+        "shed": _finished("shed/1", "What was shed by policy, first to last.", {
+            "steps": _array(_of(shedding.ShedStep))}),
+        "shed-preview": _finished("shed-preview/1", "What would be shed by policy.", {
+            "steps": _array(_of(shedding.ShedStep))}),
+        "check": _of_record("check/1", checks.CheckResult),
+        "stale-list": _finished("stale-list/1", "Jobs that were set aside, by lane.", {
+            "lanes": _array(_of(stale.StaleLane))}),
+        "stale-replay": _of_record("stale-replay/1", stale.ReplayReceipt),
         "policy": policy_form.json_schema(),
+        "policy-apply": _of_record("policy-apply/1", applied.PolicyReceipt),
+        "policy-check": _finished("policy-check/1", "All that is wrong with a policy file.", {
+            "file": TEXT, "problems": _array(_of(errors.PolicyProblem))}),
+        "policy-show": _finished("policy-show/1", "The policy in force.", {
+            "number": COUNT, "by": TEXT, "why": TEXT, "since": _nullable(_PLAIN[datetime]),
+            "policy": {"type": "object", "description": "As shedder.policy/1 has it; of the "
+                       "channels' URLs only the scheme."}}),
+        "policy-init": _finished("policy-init/1", "A first policy file.", {
+            "file": TEXT, "text": {**TEXT, "description": "What was written."}}),
+        "policy-diff": _finished("policy-diff/1", "What applying a policy would change.", {
+            "number": {**COUNT, "description": "The policy in force."},
+            "changes": {**_array(TEXT), "description": "- what goes, + what comes."}}),
+        "policy-explain": _of_record("policy-explain/1", policy_explained.ExplainedJob),
     }  # fmt: skip
 
 
@@ -236,8 +273,8 @@ def _definitions(schema: Schema) -> dict[str, Schema]:
 
 def _kind(name: str) -> type:
     homes = (
-        records, setting_records, incident_records, leaving, checkup, triage, blame, writing,
-        planning,
+        records, setting_records, incident_records, applied, stale, policy_explained,
+        shedding, checks, leaving, checkup, errors, triage, blame, writing, planning,
     )  # fmt: skip
     kind: type = next(getattr(home, name) for home in homes if hasattr(home, name))
     return kind

@@ -8,7 +8,9 @@ import shlex
 import pytest
 from rq.defaults import RQ_KEY_PREFIX
 
+from shedder import Selection, Shedder
 from shedder.backlog import scan_lane
+from shedder.policy import Policy, Rule
 from shedder.rq import Queue
 from tests.cli import jobs
 from tests.cli.programs import Terminal
@@ -95,22 +97,76 @@ def test_a_divert_that_moves_nothing_stands_for_what_arrives(invoke, redis, mail
     assert 1 == backlog_of(invoke, "mail")
 
 
-def test_a_divert_of_everything_is_confirmed_on_a_terminal(env, redis, mail):
-    """`divert --all` asks, and a no changes nothing."""
+@pytest.fixture
+def shedding(redis, mail):
+    """A policy says that receipts, and before them the low lane's newsletters, may be shed."""
+    rules = (
+        Rule(queue="mail", selection=Selection(functions=("*.send_receipt",)), shed=2),
+        Rule(
+            queue="m*", selection=Selection(functions=("*.send_newsletter",)), shed=1,
+            noun="newsletters",
+        ),
+        Rule(queue="nobody", shed=1),
+    )  # fmt: skip
+    Shedder(redis).policies.apply(Policy(rules=rules), reason="setup")
+
+
+def test_all_without_a_selector_sheds_by_policy_in_its_order(invoke, redis, shedding):
+    """Each rule is a divert of its own, with its own way back; a dry run shows the same."""
+    dry = invoke("divert", "--all", "--dry-run")
+    assert 0 == dry.code
+    assert [
+        "8 jobs would go to the backlog, by 2 rules of the policy.",
+        "1. newsletters: 5 jobs of mail",
+        "2. queue mail, function *.send_receipt: 3 jobs of mail",
+    ] == dry.lines[:3]
+    assert not redis.exists(f"{RQ_KEY_PREFIX}:shedder:diverts")
+    done = invoke("divert", "--all", "-r", "why")
+    assert 0 == done.code
+    assert "8 jobs went to the backlog, by 2 rules of the policy." == done.lines[0]
+    assert dry.lines[1:3] == done.lines[1:3]
+    told = [event.details["selection"] for event in Shedder(redis).events()
+            if event.verb == "divert"]  # fmt: skip
+    assert ["function *.send_newsletter", "function *.send_receipt"] == told
+    assert 2 == len(re.findall(r"undo \d +shedder undo \d+-\d+", done.out))
+
+
+def test_shedding_by_policy_as_json(invoke, shedding):
+    """The steps with their receipts, or with what would be done."""
+    dry = invoke("divert", "--all", "-n", "--json").json
+    assert [5, 3] == [step["preview"]["taken"] for step in dry["steps"]]
+    done = invoke("divert", "--all", "-r", "why", "--json").json
+    assert [5, 3] == [step["receipt"]["moved"] for step in done["steps"]]
+
+
+def test_without_a_policy_all_says_how_to_get_one(invoke, redis, mail):
+    """Nothing is diverted that nobody has declared."""
+    done = invoke("divert", "--all", "-r", "why")
+    assert 2 == done.code
+    assert "shedder policy init" in done.err
+    assert not redis.exists(f"{RQ_KEY_PREFIX}:shedder:diverts")
+
+
+def test_shedding_is_confirmed_on_a_terminal(env, redis, shedding):
+    """`divert --all` asks, and a no changes nothing; who said --yes is not asked."""
     with Terminal("divert", "--all", "-r", "why", env=env) as terminal:
-        terminal.wait_for("Divert every job of ALL queues (mail)? [y/N]")
+        terminal.wait_for("Divert all that the policy says may be shed? [y/N]")
         terminal.type("n\n")
         assert 1 == terminal.end()
         assert "nothing was changed, because you said no" in terminal.text
     assert not redis.exists(f"{RQ_KEY_PREFIX}:shedder:diverts")
-
-
-def test_yes_or_no_terminal_asks_nothing(invoke, env, mail):
-    """A script is not asked, and neither is who said --yes."""
-    assert 8 == invoke("divert", "--all", "-r", "why", "--json").json["moved"]
     with Terminal("divert", "--all", "--yes", "-r", "why", env=env) as terminal:
         assert 0 == terminal.end()
-        assert "ALL queues" not in terminal.text
+
+
+def test_all_with_a_selector_is_what_it_was(env, redis, mail):
+    """It diverts these jobs of every queue, after a question, whatever the policy says."""
+    with Terminal("divert", "--all", "--function", "*.send_receipt", "-r", "why", env=env) as (
+        terminal
+    ):
+        terminal.wait_for("of ALL queues (mail)? [y/N]")
+        terminal.type("y\n")
+        assert 0 == terminal.end()
 
 
 def test_ctrl_c_in_the_middle_says_that_the_order_stands(invoke, mail):

@@ -24,7 +24,7 @@ CLI = (DOCS / "reference" / "cli.md").read_text(encoding="utf-8")
 EVENTS = (DOCS / "reference" / "events.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["scripts", "cli"])
+@pytest.mark.parametrize("name", ["scripts", "cli", "policy"])
 def test_generated_pages_are_up_to_date(name: str) -> None:
     """What is generated is as `make docs` would make it now."""
     generator = runpy.run_path(str(DOCS / f"generate_{name}_page.py"))

@@ -10,7 +10,8 @@ from unittest import mock
 
 from rq.defaults import RQ_KEY_PREFIX
 
-from shedder import backlog
+from shedder import backlog, stale
+from shedder.applied import policy_command
 from shedder.backlog import LimitTerms, divert_lanes, preview_lane, restore_lane, scan_lane
 from shedder.controls import pause_lanes, resume_lanes
 from shedder.drain import order_drain, release_backlog
@@ -22,6 +23,7 @@ from shedder.incident.records import NOW
 from shedder.journal import event_head
 from shedder.leaving import return_claims, return_list
 from shedder.mitigating import append_event
+from shedder.policy import Policy
 from shedder.rates import Rate
 from shedder.rq.lateness import count_late
 from shedder.selection import Selection
@@ -274,6 +276,21 @@ def another_incident(scene: Scene) -> list[Any]:
     return reply
 
 
+# policies
+
+
+def policy_applied(scene: Scene, *steps: tuple[Policy, int | None]) -> list[Any]:
+    reply: list[Any] = []
+    for number, (policy, based_on) in enumerate(steps):
+        operation = str(number)
+        command = policy_command(
+            scene.keys, policy, "{}", WHO, operation=operation, based_on=based_on
+        )
+        reply = raw(scene, command)
+    assert 5 == len(reply)
+    return reply
+
+
 def claims_returned(scene: Scene) -> int:
     scene.fill("mail", "a")
     scene.take("mail")
@@ -346,3 +363,30 @@ def doubtful_delivery(scene: Scene) -> int:
 
 
 MESSAGE = Message("m", "main", "title", "text", datetime(2026, 11, 23, tzinfo=UTC))
+
+
+# old work
+
+
+def set_aside(scene: Scene, limit: int) -> list[Any]:
+    scene.fill("mail", "a", "b", "c")
+    for job in ("a", "b"):
+        scene.hands.age(job)
+    scene.shedder.policies.apply(Policy(stale_after=timedelta(hours=1)), reason="r")
+    order = scene.shedder.divert("mail.normal", reason="r").lanes[0].order
+    with mock.patch.object(stale, "JOBS_PER_STEP", limit):
+        reply: list[Any] = raw(scene, stale.set_aside(scene.keys, "mail", order))
+    assert (min(limit, 2), int(limit == 1)) == tuple(reply)
+    return reply
+
+
+def replay_command(scene: Scene) -> Command[Any]:
+    return stale.replay(scene.keys, "mail", WHO, operation="o", step=0, most=2)
+
+
+def replayed(scene: Scene) -> list[Any]:
+    set_aside(scene, 9)
+    scene.hands.expire("a")
+    reply = changed(scene, replay_command(scene), "replay")
+    assert [1, 1, 0] == reply
+    return ["", "", *reply]

@@ -12,6 +12,7 @@ import pytest
 from shedder.backlog import free_slot
 from shedder.controls import fold_lane, park_lane
 from shedder.heartbeat.watching import hold_lease
+from shedder.policy import Policy
 from shedder.rq.arrivals import push_job
 from shedder.rq.claims import release_claim, renew_claim
 from shedder.rq.upkeep import sample_lanes
@@ -119,6 +120,19 @@ OUTCOMES: dict[str, list[Outcome]] = {
     "change_settings": [
         ("{event", lambda it: orders.setting_replaced(it)[3], ""),
         ("or '' when there was nothing to end", orders.setting_not_there, ""),
+    ],
+    "set_aside_stale": [
+        ("{jobs set aside", lambda it: orders.set_aside(it, 9), 2),
+        ("1 when there may be more", lambda it: orders.set_aside(it, 1), 1),
+    ],
+    "replay_stale": [
+        ("{event", lambda it: orders.replayed(it)[2], 1),
+        ("or '' when there was nothing", lambda it: raw(it, orders.replay_command(it)), ""),
+    ],
+    "apply_policy": [
+        ("'applied'", lambda it: orders.policy_applied(it, (Policy(), 0)), "applied"),
+        ("'same'", lambda it: orders.policy_applied(it, (Policy(), 0), (Policy(), None)), "same"),
+        ("'refused'", lambda it: orders.policy_applied(it, (Policy(), 7)), "refused"),
     ],
     "declare_settings": [("how many were not known before", orders.declared, 1)],
     "hit_window": [

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, assert_type
 from redis import Redis
 
 import shedder
+from shedder.applied import AppliedPolicy, PolicyReceipt
 from shedder.checkup import Checkup, Finding, Repair
 from shedder.django import with_lanes
 from shedder.embedded import EmbeddedServer
@@ -15,10 +16,13 @@ from shedder.flask import RQ, Worker
 from shedder.incident.records import Action, Incident, IncidentReceipt
 from shedder.leaving import UninstallReceipt
 from shedder.mitigation import filled
-from shedder.policy import Mitigation, Policy
-from shedder.records import Event, MitigationReceipt
+from shedder.policy import Mitigation, Policy, Rule
+from shedder.policy_explained import ExplainedJob
+from shedder.records import DrainReceipt, Event, MitigationReceipt
+from shedder.rq.shedding import ShedStep
 from shedder.samples import Pace, Sample, paces_of
 from shedder.setting_records import FlagReceipt, FlagState, LimitAnswer, LimitReceipt, LimitState
+from shedder.stale import ReplayReceipt, StaleLane
 from shedder.triage import Triage
 
 if TYPE_CHECKING:
@@ -107,6 +111,20 @@ def incidents(shed: shedder.Shedder) -> None:
     assert_type(shed.triage(Policy()), Triage)
     assert_type(shed.changes_by_others("mail"), tuple[Event, ...])
     assert_type(shed.event_to_undo(), Event)
+
+
+def policies(shed: shedder.Shedder) -> None:
+    policy = shed.policies.read("shedder.toml")
+    assert_type(policy, Policy)
+    assert_type(policy.rules, tuple[Rule, ...])
+    assert_type(shed.policies.applied(), AppliedPolicy)
+    assert_type(shed.policies.apply(policy, reason="why", based_on=3), PolicyReceipt)
+    assert_type(shed.policies.explain("id"), ExplainedJob)
+    assert_type(shed.policies.shed(reason="why"), tuple[ShedStep, ...])
+    assert_type(shed.policies.sketch(), str)
+    assert_type(shed.stale("mail"), tuple[StaleLane, ...])
+    assert_type(shed.replay_stale("mail", reason="why"), ReplayReceipt)
+    assert_type(shed.drain("mail", reason="why"), DrainReceipt)
 
 
 def hosts(shed: shedder.Shedder, app: Flask) -> None:

@@ -15,6 +15,7 @@ from shedder.errors import (
     InvalidInput,
     LimitExceeded,
     NothingMatched,
+    PolicyChanged,
     PolicyInvalid,
     PolicyProblem,
     PolicyTooNew,
@@ -62,6 +63,14 @@ EXAMPLES: list[tuple[ShedderError, int, str]] = [
         ConditionNotMet("mail holds more than 1000 jobs", found="12"),
         3,
         "condition not met: mail holds more than 1000 jobs; found 12",
+    ),
+    (
+        PolicyChanged(based_on=3, number=4, by="ana@desk", since="09:00:00Z"),
+        3,
+        (
+            "condition not met: policy 3 is in force; found 4, which ana@desk applied at "
+            "09:00:00Z; look at `shedder policy diff`, then apply yours again"
+        ),
     ),
     (
         LimitExceeded("reports", key="acme", retry_after=2.5),

@@ -118,6 +118,22 @@ def _set(event: Event) -> str:
     return f"{rate}{', shadow' if event.details.get('shadow') else ''}" if rate else ""
 
 
+def _aside(event: Event) -> str:
+    moved = _sum(event.after, "stale") - _sum(event.before, "stale")
+    return f"{counted(moved, 'job')} set aside"
+
+
+def _replayed(event: Event) -> str:
+    moved = _sum(event.before, "stale") - _sum(event.after, "stale")
+    return f"{counted(moved, 'job')} back"
+
+
+def _policy(event: Event) -> str:
+    changes = event.details.get("changes")
+    told = counted(len(changes), "difference") if isinstance(changes, list) else ""
+    return f"{event.before.get('number')} to {event.after.get('number')}, {told}"
+
+
 _TELLING: Mapping[str, Callable[[Event], str]] = {
     "pause": _waiting,
     "resume": _waiting,
@@ -133,6 +149,9 @@ _TELLING: Mapping[str, Callable[[Event], str]] = {
     "flag degrade": _set,
     "limit set": _set,
     "limit start": _starts,
+    "policy apply": _policy,
+    "set aside": _aside,
+    "replay": _replayed,
 }
 
 

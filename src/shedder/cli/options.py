@@ -19,6 +19,9 @@ from shedder.lanes import lanes_of_target
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Body = Callable[..., int]
 
+EVER = timedelta.max
+"""Until somebody ends it, whatever the policy's default is."""
+
 HELP_SETTINGS: dict[str, Any] = {
     "max_content_width": 88,
     "help_option_names": ["-h", "--help"],
@@ -172,6 +175,14 @@ def duration_option(*names: str, **settings: Any) -> Callable[[Decorated], Decor
     return click.option(*names, callback=_duration, **settings)
 
 
+def expiry_option(decorated: Decorated) -> Decorated:
+    """`--for`: when something ends by itself; see `shedder.cli.defaults`."""
+    return click.option(
+        "--for", "expires_in", metavar="DURATION", callback=_expiry,
+        help="End by itself, such as 30m; `ever` to stay. The policy's default if absent.",
+    )(decorated)  # fmt: skip
+
+
 def maybe_duration_option(*names: str, **settings: Any) -> Callable[[Decorated], Decorated]:
     """An option that becomes a `Wait`, or None when it is not there."""
     settings.setdefault("metavar", "[DURATION]")
@@ -221,6 +232,12 @@ def _duration(
     _context: click.Context, parameter: click.Parameter, value: str | None
 ) -> timedelta | None:
     return None if value is None else parse_duration(value, name=parameter.opts[-1])
+
+
+def _expiry(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> timedelta | None:
+    return EVER if value == "ever" else _duration(context, parameter, value)
 
 
 def _wait(_context: click.Context, parameter: click.Parameter, value: str | None) -> Wait | None:

@@ -14,6 +14,7 @@ from shedder.cli.failures import USAGE, code_of, sentence_of
 from shedder.cli.options import HELP_SETTINGS, connection_options, write_examples
 from shedder.cli.run import Run
 from shedder.cli.verb_audit import audit
+from shedder.cli.verb_check import check
 from shedder.cli.verb_completion import completion
 from shedder.cli.verb_demo import demo
 from shedder.cli.verb_divert import divert
@@ -26,7 +27,9 @@ from shedder.cli.verb_limit import limit
 from shedder.cli.verb_mitigate import mitigate
 from shedder.cli.verb_pause import pause
 from shedder.cli.verb_plan import plan
+from shedder.cli.verb_policy import policy
 from shedder.cli.verb_resume import resume
+from shedder.cli.verb_stale import stale
 from shedder.cli.verb_status import status
 from shedder.cli.verb_triage import triage
 from shedder.cli.verb_undo import undo
@@ -100,8 +103,8 @@ def main(context: click.Context) -> int:
 
 main.params += connection_options()
 for each in (
-    status, triage, plan, pause, resume, divert, drain, flag, limit, mitigate, incident, undo,
-    events, audit, doctor, worker, demo, uninstall, completion,
+    status, check, triage, plan, pause, resume, divert, drain, flag, limit, policy, stale,
+    mitigate, incident, undo, events, audit, doctor, worker, demo, uninstall, completion,
 ):  # fmt: skip
     main.add_command(each)
 

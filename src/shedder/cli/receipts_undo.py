@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shedder.applied import PolicyReceipt
 from shedder.cli import receipts_starts
 from shedder.cli.incident_view import receipt_parts
+from shedder.cli.policy_view import policy_receipt
 from shedder.cli.receipts_backlog import drain_receipt, restore_receipt
 from shedder.cli.receipts_pause import pause_receipt, resume_receipt
 from shedder.cli.receipts_settings import flag_receipt, limit_receipt
@@ -31,6 +33,7 @@ Undone = (
     | FlagReceipt
     | LimitReceipt
     | IncidentReceipt
+    | PolicyReceipt
 )
 
 
@@ -44,6 +47,7 @@ def kind_of(receipt: Undone) -> str:
         FlagReceipt: "flag",
         LimitReceipt: "limit",
         IncidentReceipt: "incident",
+        PolicyReceipt: "policy",
     }
     return kinds.get(type(receipt), "restore")
 
@@ -65,4 +69,6 @@ def undo_receipt(receipt: Undone, *, server: str = "") -> Parts:
     if isinstance(receipt, IncidentReceipt):
         text = f"Incident {receipt.incident.id} is as it was before."
         return receipt_parts(receipt, text, server=server)
+    if isinstance(receipt, PolicyReceipt):
+        return policy_receipt(receipt, server=server)
     return restore_receipt(receipt)

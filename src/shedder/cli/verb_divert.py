@@ -9,6 +9,7 @@ import click
 
 from shedder.cli.asking import confirm, settle_order, settle_targets
 from shedder.cli.options import Asked, change_options, verb
+from shedder.cli.shed_by_policy import shed_by_policy
 from shedder.cli.text import command, is_are, listed, number
 from shedder.errors import InvalidInput, ShedderError
 from shedder.lanes import DEFAULT_PRIORITY, lane_of, parse_priority
@@ -25,7 +26,7 @@ _EXAMPLES = (
     'shedder divert mail --priority low -r "only receipts now"',
     "shedder divert mail --function 'app.news.*' --dry-run",
     'shedder divert mail --meta tenant=acme --older-than 1h -r "acme floods us"',
-    'shedder divert reports -r "all of it can wait"',
+    'shedder divert --all -r "shed by policy"',
 )
 
 
@@ -44,11 +45,16 @@ def divert(
     run: Run, *, asked: Asked, priorities: tuple[str, ...], dry_run: bool, is_sure: bool,
     **criteria: Any,
 ) -> int:  # fmt: skip
-    """Move jobs to the backlog: those that wait, and those that still arrive. None is deleted."""
+    """Move jobs to the backlog: those that wait, and those that still arrive. None is deleted.
+
+    With --all and nothing else it takes what the policy says may be shed, in the declared order.
+    """
     selection = Selection.parse(**criteria)
     for priority in priorities:
         parse_priority(priority)
     _lanes_of(asked.names, priorities)  # refuses a contradiction before anything is touched
+    if asked.is_all and not asked.names and not priorities and selection.is_whole:
+        return shed_by_policy(run, asked, dry_run=dry_run, is_sure=is_sure)
     if dry_run:
         return _preview(run, asked, priorities, selection)
     order = settle_order(run, asked, "divert", note="it is diverted all the same")

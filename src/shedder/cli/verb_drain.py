@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shedder.cli.asking import Order, confirm, settle_order
+from shedder.cli.defaults import defaults_in_force
 from shedder.cli.failures import Refused
 from shedder.cli.options import Asked, Wait, change_options, maybe_duration_option, verb
 from shedder.cli.text import command, is_are, listed
@@ -27,7 +28,9 @@ _EXAMPLES = (
 
 @verb("drain", examples=_EXAMPLES, short="Bring a backlog back, at a pace.")
 @change_options
-@click.option("--rate", metavar="RATE", help="At most so many, such as 200/second, 100/min.")
+@click.option(
+    "--rate", metavar="RATE", help="At most so many, such as 200/second; the policy's if absent."
+)
 @click.option("--stay", "stays", is_flag=True, help="Keep the divert when its backlog is empty.")
 @click.option("--stop", is_flag=True, help="Stop draining; the backlog stays.")
 @click.option("--at-once", is_flag=True, help="Put everything back now, at no pace.")
@@ -43,7 +46,7 @@ def drain(
     The order stands in Redis: it goes on when this command ends. On a terminal the command stays
     and shows how far it is. Said again, it changes the rate.
     """
-    pace = Rate.parse(rate, name="--rate") if rate is not None else None
+    pace = _pace(run, rate, is_needed=not stop and not at_once)
     _check(pace, stop=stop, at_once=at_once, stays=stays)
     if detach and wait is not None:
         raise Refused("--detach and --wait exclude each other; leave one of them out")
@@ -58,9 +61,18 @@ def drain(
     return _watch(run, receipt, wait or Wait())
 
 
+def _pace(run: Run, rate: str | None, *, is_needed: bool) -> Rate | None:
+    if rate is not None:
+        return Rate.parse(rate, name="--rate")
+    return defaults_in_force(run).drain_rate if is_needed else None
+
+
 def _check(pace: Rate | None, *, stop: bool, at_once: bool, stays: bool) -> None:
     if [pace is not None, stop, at_once].count(True) != 1:
-        raise Refused("say how: one of --rate 200/second, --at-once and --stop")
+        raise Refused(
+            "say how: one of --rate 200/second, --at-once and --stop; "
+            "a policy can have a drain_rate for when nothing is said"
+        )
     if stays and pace is None:
         raise Refused("--stay goes with --rate only; leave it out")
 

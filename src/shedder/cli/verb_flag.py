@@ -8,9 +8,10 @@ import click
 
 from shedder.cli.asking import reason_of
 from shedder.cli.completion import complete_flags, complete_groups
+from shedder.cli.defaults import expiry
 from shedder.cli.failures import Refused
 from shedder.cli.groups import verb_group
-from shedder.cli.options import Asked, cause_options, duration_option, force_option, verb
+from shedder.cli.options import Asked, cause_options, expiry_option, force_option, verb
 from shedder.cli.text import command, is_are, listed
 from shedder.cli.toes import look_around
 
@@ -44,7 +45,7 @@ _group_option = click.option(
 @_group_option
 @click.option("--percent", type=float, default=100.0, show_default=True, metavar="PERCENT",
               help="How much of it.")  # fmt: skip
-@duration_option("--for", "expires_in", help="End by itself, such as 30m; stays if absent.")
+@expiry_option
 @force_option("Also a flag that no process has declared.")
 @cause_options
 def degrade(
@@ -59,6 +60,7 @@ def degrade(
     shedder = run.shedder
     reason = reason_of(asked, f"degrade {listed(what)}")
     look_around(run, asked, names=_names(run, flags, group))
+    expires_in = expiry(run, expires_in, of="flag")
     run.state = _uncertain(run, what)
     receipt = shedder.degrade_flag(
         *flags, group=group, percent=percent, expires_in=expires_in, reason=reason, by=asked.by,

@@ -8,8 +8,9 @@ import click
 
 from shedder.cli.asking import reason_of
 from shedder.cli.completion import complete_limits
+from shedder.cli.defaults import expiry
 from shedder.cli.groups import verb_group
-from shedder.cli.options import Asked, cause_options, duration_option, force_option, verb
+from shedder.cli.options import Asked, cause_options, expiry_option, force_option, verb
 from shedder.cli.text import command, escaped
 from shedder.cli.toes import look_around
 from shedder.cli.verb_starts import LIFT_EXAMPLES, STARTS_EXAMPLES, lift, limit_starts
@@ -51,7 +52,7 @@ def _key_option(decorated: Any) -> Any:
 @click.argument("name", metavar="LIMIT", shell_complete=complete_limits)
 @click.argument("rate", metavar="RATE", callback=_rate)
 @_key_option
-@duration_option("--for", "expires_in", help="End by itself, such as 30m; stays if absent.")
+@expiry_option
 @click.option("--shadow", is_flag=True, help="Count what it would refuse, refuse nothing.")
 @force_option("Also a limit that no process has declared.")
 @cause_options
@@ -66,6 +67,7 @@ def set_limit(
     connected = run.shedder
     reason = reason_of(asked, f"set {_named(name, key)} to {rate}")
     look_around(run, asked, names=(f"{name} {key}".strip(),))
+    expires_in = expiry(run, expires_in, of="limit")
     run.state = _uncertain(run, name, key)
     receipt = connected.set_limit(
         name, rate, key=key, expires_in=expires_in, shadow=shadow, reason=reason, by=asked.by,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shedder.cli.asking import Order, settle_order
+from shedder.cli.defaults import expiry
 from shedder.cli.options import (
     Asked,
     Wait,
     change_options,
-    duration_option,
+    expiry_option,
     maybe_duration_option,
     verb,
 )
@@ -32,14 +33,18 @@ _EXAMPLES = (
 
 @verb("pause", examples=_EXAMPLES, short="Let no job of a queue start.")
 @change_options
-@duration_option("--for", "expires_in", help="End by itself, such as 30m; stays if absent.")
+@expiry_option
 @maybe_duration_option("--wait", help="Return when no job runs any more, or after DURATION.")
 def pause(run: Run, *, asked: Asked, expires_in: timedelta | None, wait: Wait | None) -> int:
     """Let no job of a queue (or lane) start until it is resumed. Jobs stay where they are."""
     order = settle_order(run, asked, "pause", note="it is paused all the same")
+    expires_in = expiry(run, expires_in, of="pause")
     run.state = _uncertain(run, order)
     receipt = run.shedder.pause(
-        *order.targets, reason=order.reason, by=order.by, expires_in=expires_in
+        *order.targets,
+        reason=order.reason,
+        by=order.by,
+        expires_in=expires_in,
     )
     run.state = f"{is_are(order.targets)} paused, and what runs goes on"
     if not run.is_json:

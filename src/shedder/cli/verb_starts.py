@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shedder.cli.asking import settle_order
-from shedder.cli.options import Asked, change_options, duration_option, verb
+from shedder.cli.defaults import expiry
+from shedder.cli.options import Asked, change_options, expiry_option, verb
 from shedder.cli.text import command, is_are
 from shedder.errors import InvalidInput
 from shedder.rates import Rate
@@ -38,7 +39,7 @@ def _rate(_context: click.Context, _parameter: click.Parameter, value: str | Non
 @click.option("--at-once", "most", type=int, metavar="N", help="At most N of them run at once.")
 @click.option("--function", "functions", multiple=True, metavar="GLOB",
               help="Only functions such as 'app.mail.*'; repeatable.")  # fmt: skip
-@duration_option("--for", "expires_in", help="End by itself, such as 30m; stays if absent.")
+@expiry_option
 def limit_starts(
     run: Run, *, asked: Asked, rate: Rate | None, most: int | None, functions: tuple[str, ...],
     expires_in: timedelta | None,
@@ -55,6 +56,7 @@ def limit_starts(
     selection = Selection.parse(functions=functions)
     order = settle_order(run, asked, "limit", note="it is limited all the same")
     check = command("status", *order.targets, server=run.server_option)
+    expires_in = expiry(run, expires_in, of="limit")
     run.state = f"whether {is_are(order.targets)} limited, says: {check}"
     receipt = run.shedder.limit_starts(
         *order.targets, rate=rate, most=most, selection=selection, expires_in=expires_in,

@@ -13,7 +13,8 @@
 --   events     stream: journal
 --   suspended  string: exists while RQ itself is suspended
 --   sampled    string: exists while the last sample of lanes is fresh
---   then for each lane: list, kept, parked, bell
+--   policy     hash: the policy in force
+--   then for each lane: list, kept, parked, bell, stale
 -- ARGV
 --   worker             name of the worker
 --   lease              ms after which a claim without a sign of life is taken back
@@ -36,13 +37,14 @@
 -- include lib/selection.lua
 -- include lib/job.lua
 -- include lib/drain.lua
-local claims, pauses, diverts, meters, events, suspended, sampled =
-  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+-- include lib/stale.lua
+local claims, pauses, diverts, meters, events, suspended, sampled, policy =
+  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local worker, lease, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local rq = {
   job_prefix = ARGV[4], executions_prefix = ARGV[5], limit_prefix = ARGV[6], list_prefix = ARGV[7],
 }
-local lanes = lanes_from(KEYS, 8, ARGV, 8, 4)
+local lanes = lanes_from(KEYS, 9, ARGV, 8, 5)
 
 local now = now_precise()
 local looked_at = 0
@@ -205,7 +207,11 @@ local function divert_before(order, orders, fields)
     age_ms(fields.enqueued_at, now))
 end
 
-local function from_backlog(index, lane, orders, order)
+local function tell_aside(lane, order, aside)
+  aside.count = note_stale(events, lane.name, order, aside.list, aside.count)
+end
+
+local function take_from_backlog(index, lane, orders, order, aside)
   if is_full(order, now) then return nil end
   local tokens = settle(order, now)
   if tokens < 1 then
@@ -221,6 +227,10 @@ local function from_backlog(index, lane, orders, order)
     local divert, undecided = divert_before(order, orders, fields)
     if cause then
       note_skipped(order, id, cause)
+    elseif not order.limit and is_stale(aside.limit, fields.enqueued_at, now) then
+      free_slot(rq, now, id, fields.rate_limit_key, fields.rate_limit_concurrency)
+      redis.call('RPUSH', aside.list, id)
+      aside.count = aside.count + 1
     elseif divert then
       free_slot(rq, now, id, fields.rate_limit_key, fields.rate_limit_concurrency)
       redis.call('RPUSH', divert.rest, id)
@@ -238,6 +248,7 @@ local function from_backlog(index, lane, orders, order)
     local id = next_of_backlog(order)
     if not id then
       if backlog_length(order) == 0 and not order.drain.stay and not order.scanning then
+        tell_aside(lane, order, aside)
         end_order(events, diverts, lane.name, orders, order, 'drained', now)
       end
       return nil
@@ -247,6 +258,14 @@ local function from_backlog(index, lane, orders, order)
     if claimed then return claimed end
   end
   return {'again'}
+end
+
+local function from_backlog(index, lane, orders, order)
+  local aside = {list = lane.more[1], count = 0, limit = stale_limit(policy)}
+  local done, result = pcall(take_from_backlog, index, lane, orders, order, aside)
+  tell_aside(lane, order, aside)
+  if not done then return error(result) end
+  return result
 end
 
 -- A limit whose time is over takes nothing more, and its jobs go back, oldest first.

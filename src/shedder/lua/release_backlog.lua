@@ -7,6 +7,7 @@
 -- KEYS
 --   pauses, diverts, events      see docs/reference/keys.md
 --   list, kept, parked, bell     of the lane
+--   policy, stale                the policy in force, and the list of jobs that were set aside
 -- ARGV
 --   lane   its name
 --   order  id of the order
@@ -23,9 +24,11 @@
 -- include lib/slot.lua
 -- include lib/job.lua
 -- include lib/drain.lua
+-- include lib/stale.lua
 local pauses, diverts, events = KEYS[1], KEYS[2], KEYS[3]
 local identifier, cap, limit = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local lane = {name = ARGV[1], list = KEYS[4], kept = KEYS[5], parked = KEYS[6], bell = KEYS[7]}
+local policy, stale = KEYS[8], KEYS[9]
 local rq = {
   job_prefix = ARGV[5], executions_prefix = ARGV[6], limit_prefix = ARGV[7], list_prefix = ARGV[8],
 }
@@ -34,6 +37,7 @@ local orders = read_orders(diverts, lane.name)
 local order = orders and find_order(orders, identifier)
 if not order or not order.drain then return {'ended', 0, 0, 0} end
 check_types(events, {lane})
+redis.call('LLEN', stale)
 backlog_length(order)
 local now = now_precise()
 if pause_in_force(redis.call('HGET', pauses, lane.name), now) then
@@ -49,13 +53,21 @@ local function sweep_arrivals()
   for index = #released, 1, -1 do redis.call('LPUSH', lane.list, released[index]) end
 end
 
+local after, set_aside = stale_limit(policy), 0
+
 local function release(id)
   local fields = redis.call('HMGET', rq.job_prefix .. id, 'status', 'data', 'rate_limit_key',
-    'rate_limit_concurrency')
+    'rate_limit_concurrency', 'enqueued_at')
   local cause
   if not fields[2] then cause = 'gone' elseif not is_runnable(rq, id, fields[1]) then cause = fields[1] end
   if cause then
     note_skipped(order, id, cause)
+    return 0
+  end
+  if is_stale(after, fields[5], now) then
+    free_slot(rq, now, id, fields[3], fields[4])
+    redis.call('RPUSH', stale, id)
+    set_aside = set_aside + 1
     return 0
   end
   if not take_slot(rq, now, id, fields[3], fields[4]) then
@@ -80,6 +92,7 @@ for _ = 1, limit do
   released, tokens = released + one, tokens - one
 end
 store_tokens(order, tokens, now)
+note_stale(events, lane.name, order, stale, set_aside)
 if released > 0 then redis.call('HINCRBY', order.bucket, 'released', released) end
 local left = backlog_length(order)
 if left == 0 and not order.drain.stay and not order.scanning then

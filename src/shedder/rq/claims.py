@@ -104,12 +104,12 @@ def claim_job(
     keys: Keys, lanes: Sequence[str], *, worker: str
 ) -> Command[Claimed | NothingClaimed]:
     """Take the first job that may run from `lanes`, most important first."""
-    lane_keys = tuple(key for lane in lanes for key in keys.lane(lane))
+    lane_keys = tuple(key for lane in lanes for key in (*keys.lane(lane), keys.stale(lane)))
     names = tuple(lanes)
     return Command(
         "claim_job",
         (keys.claims, keys.pauses, keys.diverts, keys.meters, keys.events, keys.engine.suspended,
-         keys.sampled, *lane_keys),
+         keys.sampled, keys.policy, *lane_keys),
         (worker, LEASE_MS, JOBS_PER_CLAIM, *keys.engine.script_prefixes, *names),
         lambda reply: _claimed(reply, names),
     )  # fmt: skip

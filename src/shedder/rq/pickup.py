@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rq.exceptions import NoSuchJobError, StopRequested
 from rq.serializers import DefaultSerializer
 
-from shedder.lanes import lane_of
+from shedder.lanes import PRIORITIES
 from shedder.rq.claims import (
     CRASHES_FIELD,
     Claimed,
@@ -23,12 +23,14 @@ from shedder.rq.claims import (
     check_diverts,
     claim_job,
 )
+from shedder.rq.following import policy_in_force
 from shedder.rq.notes import function_of, texts_of
 
 if TYPE_CHECKING:
     from rq.job import Job
     from rq.queue import Queue as RQQueue
 
+    from shedder.policy import Policy
     from shedder.rq.worker import WorkerMixin
 
 SLICE_SECONDS = 0.9
@@ -50,9 +52,9 @@ class Pickup:
         self._is_burst = is_burst
         self._max_idle = math.inf if max_idle_seconds is None else max_idle_seconds
         self._since = time.monotonic()
-        ordered = worker._ordered_queues
-        self._lanes = sorted(ordered, key=lambda lane: _rank(lane.name))
-        self._names = tuple(lane.name for lane in self._lanes)
+        self._lanes: list[RQQueue] = []
+        self._names: tuple[str, ...] = ()
+        self._policy: Policy | None = None
 
     def next_job(self) -> tuple[Job, RQQueue] | None:
         """The next job and its lane; None when a burst is done or the idle time is over."""
@@ -86,6 +88,7 @@ class Pickup:
     def _claim(self) -> Claimed | NothingClaimed:
         worker = self._worker
         failures = worker._patience.failures
+        self._sort(policy_in_force(worker.connection))
         with worker._heart.claiming():
             answer = worker.store.execute(claim_job(worker.keys, self._names, worker=worker.name))
             if isinstance(answer, Claimed):
@@ -97,6 +100,17 @@ class Pickup:
         if is_lost and isinstance(answer, NothingClaimed):
             return NothingClaimed(is_again=True)
         return answer
+
+    def _sort(self, policy: Policy) -> None:
+        """Look at the lanes in the order that `policy` says, strictly by priority."""
+        if policy is self._policy:
+            return
+        self._policy = policy
+        self._lanes = sorted(
+            self._worker._ordered_queues,
+            key=lambda lane: PRIORITIES.index(policy.served_as(lane.name)),
+        )
+        self._names = tuple(lane.name for lane in self._lanes)
 
     def _receive(self, claimed: Claimed) -> tuple[Job, RQQueue] | None:
         lane = next(lane for lane in self._lanes if lane.name == claimed.lane)
@@ -150,7 +164,3 @@ def _held(claimed: Claimed) -> HeldClaim:
     count = claimed.fields.get(CRASHES_FIELD.encode(), b"")
     crashes = int(count) if count.isdigit() else 0
     return HeldClaim(claimed.token, claimed.job_id, claimed.lane, crashes, claimed.running)
-
-
-def _rank(lane: str) -> int:
-    return lane_of(lane).rank

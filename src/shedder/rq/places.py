@@ -28,7 +28,9 @@ from shedder.rq.running import job_of, list_claims
 from shedder.store import Store
 from shedder.stored import diverts_from, server_time, text_of
 
-LANE, KEPT, PARKED, BACKLOG, CLAIM = WAITING = ("lane", "kept", "parked", "backlog", "claim")
+LANE, KEPT, PARKED, BACKLOG, STALE, CLAIM = WAITING = (
+    "lane", "kept", "parked", "backlog", "stale", "claim",
+)  # fmt: skip
 """Where a job waits for a worker, or is in the hands of one that has not started it."""
 
 STARTED, ABANDONED = "started", "started, and not heard of since"
@@ -83,7 +85,7 @@ class Walker:
                 yield place, [text_of(job) for job, _ in entries]
         for place in self._lane_lists():
             yield from self._list_from_end(place)
-        for place in self._backlogs():
+        for place in (*self._backlogs(), *self._stale()):
             yield from self._list_from_end(place)
         for place in _intermediates(self.keys, self.lanes):
             yield from self._list_from_end(place)
@@ -93,7 +95,8 @@ class Walker:
     def against_flow(self) -> Iterator[Window]:
         """The places where jobs wait, in the opposite order."""
         yield from self._claims()
-        for place in (*reversed(self._backlogs()), *reversed(self._lane_lists())):
+        waiting = (*self._stale(), *reversed(self._backlogs()), *reversed(self._lane_lists()))
+        for place in waiting:
             yield from self._list_from_front(place)
 
     def _lane_lists(self) -> list[Place]:
@@ -114,6 +117,9 @@ class Walker:
             for order in diverts_from(text_of(lane), record)
             for key in (order.rest, order.slot, order.front)
         ]
+
+    def _stale(self) -> list[Place]:
+        return [Place(STALE, lane, self.keys.stale(lane)) for lane in self.lanes]
 
     def _rate_limits(self) -> list[Place]:
         cursor, places = -1, []

@@ -10,9 +10,11 @@ from rq.job import Job, JobStatus
 from rq.queue import Queue as RQQueue
 from rq.serializers import DefaultSerializer
 
-from shedder.lanes import Lane, lane_of, parse_priority
+from shedder.lanes import DEFAULT_PRIORITY, Lane, lane_of, parse_priority
 from shedder.rq.arrivals import enqueue_job, push_job, ring_on, save_on
+from shedder.rq.following import policy_in_force
 from shedder.rq.layout import rq_keys
+from shedder.rq.notes import function_of, texts_of
 from shedder.store import Store
 
 if TYPE_CHECKING:
@@ -25,8 +27,12 @@ class QueueMixin(RQQueue):
     """Lanes and controls for a class of RQ queues; put it first among the bases.
 
     The queue itself is the lane of normal priority. The others are queues beside it, which
-    `low`, `high` and `critical` give, with all of RQ's own methods.
+    `low`, `high` and `critical` give, with all of RQ's own methods. A job that is enqueued on the
+    queue itself goes into the lane that the policy in force says; one of these lanes, once chosen,
+    is final.
     """
+
+    _is_lane_chosen = False
 
     def lane(self, priority: str) -> Self:
         """The queue that holds this queue's jobs of `priority`.
@@ -35,7 +41,7 @@ class QueueMixin(RQQueue):
             InvalidInput: there is no such priority.
         """
         name = Lane(lane_of(self.name).queue, parse_priority(priority)).name
-        return self if name == self.name else self._named(name)
+        return self._named(name)
 
     @property
     def critical(self) -> Self:
@@ -63,6 +69,16 @@ class QueueMixin(RQQueue):
         return lane_of(self.name).priority
 
     def create_job(self, *args: Any, **options: Any) -> Job:
+        """A job of this queue; one that waits for others gets its lane now.
+
+        When they are done RQ puts it where it came from, through its own class of queues.
+        """
+        job = self._plainly_created(*args, **options)
+        if job.get_status(refresh=False) in _NOT_QUEUED_PLAINLY:
+            job.origin = self._lane_by_policy(job).name
+        return job
+
+    def _plainly_created(self, *args: Any, **options: Any) -> Job:
         """RQ's own, without its check of the serializer for each job when it is RQ's own too.
 
         That check takes as long as all the rest of it.
@@ -81,6 +97,9 @@ class QueueMixin(RQQueue):
         unique: bool = False,
     ) -> Job:
         """Enqueue a job, in one round trip where RQ needs two."""
+        lane = self._lane_by_policy(job)
+        if lane is not self:
+            return lane.enqueue_job(job, pipeline=pipeline, at_front=at_front, unique=unique)
         if pipeline is not None or not self._is_async or job._dependency_ids or job.has_rate_limit:
             return super().enqueue_job(job, pipeline=pipeline, at_front=at_front, unique=unique)
         if unique and not job._id:
@@ -109,7 +128,15 @@ class QueueMixin(RQQueue):
         at_front: bool = False,
         unique: bool = False,
     ) -> Job:
-        if job.get_status(refresh=False) in _NOT_QUEUED_PLAINLY:
+        is_deferred = job.get_status(refresh=False) in _NOT_QUEUED_PLAINLY
+        lane = self._lane_by_policy(job)
+        if lane is not self:
+            if is_deferred:
+                self.deferred_job_registry.remove(job, pipeline=pipeline)
+            if pipeline is not None:
+                pipeline.sadd(self.redis_queues_keys, lane.key)
+            return lane._enqueue_async_job(job, pipeline, at_front, unique)
+        if is_deferred:
             return super()._enqueue_async_job(job, pipeline, at_front, unique)
         self._prepare_for_queue(job)
         if pipeline is not None and not unique:
@@ -128,8 +155,19 @@ class QueueMixin(RQQueue):
         job._status = status
         save_on(pipeline, job)
 
+    def _lane_by_policy(self, job: Job) -> Self:
+        is_settled = self._is_lane_chosen or self.priority != DEFAULT_PRIORITY
+        if is_settled or not self._is_async:
+            return self
+        policy = policy_in_force(self.connection)
+        if not policy.rules:
+            return self
+        lane = policy.lane_for(self.name, function=function_of(job) or None, meta=texts_of(job))
+        return self if lane.name == self.name else self._named(lane.name)
+
     def _named(self, name: str) -> Self:
         other = copy.copy(self)
+        other._is_lane_chosen = True
         other.name = name
         other._key = f"{self.redis_queue_namespace_prefix}{name}"
         return other

@@ -33,7 +33,7 @@ class Lists:
 
     Attributes:
         lengths: Jobs in each.
-        heads: Id of the first job of each that is not empty.
+        heads: Ids of the first jobs of each: one, unless more were asked for.
     """
 
     lengths: tuple[int, ...]
@@ -55,6 +55,7 @@ class LaneReading:
         executing: Ids of the first jobs that have one.
         meters: Jobs that workers of ours have started and ended.
         samples: The last samples of these numbers, oldest first, JSON each.
+        stale: Jobs that were set aside because they are old.
         backlogs: For each order its lists, and the hash with the counts of its drain.
     """
 
@@ -63,6 +64,7 @@ class LaneReading:
     executing: frozenset[str]
     meters: tuple[int, int]
     samples: Sequence[bytes]
+    stale: int
     backlogs: tuple[tuple[Lists, Mapping[bytes, bytes]], ...]
 
     @property
@@ -81,30 +83,34 @@ class LaneReading:
         return (self.waiting, *(lists for lists, _ in self.backlogs))
 
 
-def ask_lane(ask: Pipeline, keys: Keys, lane: str, orders: Sequence[StoredOrder]) -> None:
-    """Ask for what `reading_from` reads."""
+def ask_lane(
+    ask: Pipeline, keys: Keys, lane: str, orders: Sequence[StoredOrder], *, heads: int = 1
+) -> None:
+    """Ask for what `reading_from` reads, with so many `heads` of each list."""
     listed, kept, parked, _ = keys.lane(lane)
     executions = StartedJobRegistry.key_template.format(lane)
-    _ask_lists(ask, (kept, parked, listed))
+    _ask_lists(ask, (kept, parked, listed), heads)
     ask.zcard(executions)
     ask.zrange(executions, 0, JOBS_PER_LANE - 1)
     ask.hmget(keys.meters, f"{lane}:started", f"{lane}:ended")
     ask.lrange(keys.series(lane), -SAMPLES_READ, -1)
+    ask.llen(keys.stale(lane))
     for order in orders:
-        _ask_lists(ask, order.backlog_keys)
+        _ask_lists(ask, order.backlog_keys, heads)
         ask.hgetall(order.bucket)
 
 
 def reading_from(replies: Iterator[Any], orders: int) -> LaneReading:
     """Takes the replies to `ask_lane` for a lane with so many orders, and no more."""
     waiting = _lists(replies)
-    executions, executing, meters, samples = islice(replies, 4)
+    executions, executing, meters, samples, stale = islice(replies, 5)
     return LaneReading(
         waiting=waiting,
         executions=executions,
         executing=frozenset(map(job_of, executing)),
         meters=(int(meters[0] or 0), int(meters[1] or 0)),
         samples=samples,
+        stale=stale,
         backlogs=tuple((_lists(replies), next(replies)) for _ in range(orders)),
     )
 
@@ -130,13 +136,13 @@ def rates_of(at: datetime, found: LaneReading) -> tuple[float | None, float | No
     return None, None
 
 
-def _ask_lists(ask: Pipeline, lists: Sequence[str]) -> None:
+def _ask_lists(ask: Pipeline, lists: Sequence[str], heads: int) -> None:
     for key in lists:
         ask.llen(key)
-        ask.lindex(key, 0)
+        ask.lrange(key, 0, heads - 1)
 
 
 def _lists(replies: Iterator[Any]) -> Lists:
     three = list(islice(replies, 6))
-    heads = tuple(text_of(head) for head in three[1::2] if head is not None)
+    heads = tuple(text_of(head) for first in three[1::2] for head in first)
     return Lists(tuple(three[::2]), heads)

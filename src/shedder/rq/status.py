@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from rq.utils import utcparse
 
+from shedder.applied import applied_from
 from shedder.degrading import ask_flags, flags_from
 from shedder.errors import RecordUnreadable
 from shedder.keys import Keys
 from shedder.lanes import DEFAULT_PRIORITY, PRIORITIES, Lane, lane_of
+from shedder.lateness import WaitingJob, late_in, looks_at_jobs
 from shedder.limiting import ask_limits, limits_from
-from shedder.records import Divert, LaneStatus, Pause, Status, WorkerSeen
+from shedder.policy import Policy
+from shedder.records import Divert, LaneStatus, Late, Pause, Status, WorkerSeen
 from shedder.rq.fleet import (
     Registered,
     ask_registered,
@@ -27,6 +30,8 @@ from shedder.rq.fleet import (
     registered_from,
     workers_from,
 )
+from shedder.rq.notes import NOTE_FIELD
+from shedder.rq.payload import meta_texts
 from shedder.rq.readings import LaneReading, Lists, ask_lane, rates_of, reading_from
 from shedder.rq.running import ClaimSeen, list_claims
 from shedder.rq.troubles import by_trouble, lane_warnings, memory_share, server_warnings
@@ -46,24 +51,33 @@ if TYPE_CHECKING:
     from redis.client import Pipeline
 
 
+JOBS_LOOKED_AT = 20
+"""Of each list, where a tolerance depends on the function; else the first job is the oldest."""
+
+_FIELDS = ("enqueued_at", NOTE_FIELD, "created_at", "meta")
+
+
 def read_status(store: Store, keys: Keys, lanes: Sequence[Lane] | None = None) -> Status:
     """How `lanes` are, or all lanes that have jobs, workers or controls, and all queues."""
     server = _read_server(store, keys)
     chosen = _known_lanes(keys, server) if lanes is None else list(dict.fromkeys(lanes))
     names = [lane.name for lane in chosen]
     controls = {name: _controls(server, name) for name in names}
-    found, registered = _read_lanes(store, keys, controls)
+    heads = JOBS_LOOKED_AT if looks_at_jobs(server.policy) else 1
+    found, registered = _read_lanes(store, keys, controls, heads)
     around = _read_around(store, keys, found.values(), registered_from(names, registered))
     statuses = [
-        _lane_status(lane, server.at, controls[lane.name], found[lane.name], around)
-        for lane in chosen
+        _lane_status(lane, server, controls[lane.name], found[lane.name], around) for lane in chosen
     ]
     return Status(
         at=server.at,
         lanes=by_trouble([each for each in statuses if lanes is not None or _is_worth(each)]),
         memory_used=memory_share(server.memory),
         is_suspended=server.is_suspended,
-        warnings=server_warnings(server.memory, is_suspended=server.is_suspended),
+        warnings=(
+            *server_warnings(server.memory, is_suspended=server.is_suspended),
+            *server.troubles,
+        ),
         flags=server.flags,
         limits=server.limits,
     )
@@ -79,6 +93,8 @@ class _Server:
     is_suspended: bool
     flags: tuple[FlagState, ...]
     limits: tuple[LimitState, ...]
+    policy: Policy
+    troubles: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +110,10 @@ class _Around:
 
     claims: Sequence[ClaimSeen]
     workers: Sequence[WorkerSeen]
-    enqueued: Mapping[str, datetime | None]
+    jobs: Mapping[str, WaitingJob]
 
     def oldest(self, lists: Iterable[Lists]) -> datetime | None:
-        times = [self.enqueued[job] for each in lists for job in each.heads]
+        times = [self.jobs[job].enqueued for each in lists for job in each.heads]
         return min((time for time in times if time is not None), default=None)
 
     def serving(self, lane: str, *, is_stock: bool) -> int:
@@ -112,14 +128,16 @@ def _read_server(store: Store, keys: Keys) -> _Server:
         ask.hgetall(keys.diverts)
         ask.info("memory")
         ask.exists(keys.engine.suspended)
+        ask.hget(keys.policy, "current")
         ask_flags(ask, keys)
         ask_limits(ask, keys)
 
-    (seconds, microseconds), queues, pauses, diverts, memory, suspended, *more = store.read(
+    (seconds, microseconds), queues, pauses, diverts, memory, suspended, policy, *more = store.read(
         ask_server
     )
     at_ms = seconds * 1000 + microseconds // 1000
     settings = iter(more)
+    in_force, troubles = _policy(policy)
     return _Server(
         at=time_from_ms(at_ms),
         queues=queues,
@@ -129,7 +147,16 @@ def _read_server(store: Store, keys: Keys) -> _Server:
         is_suspended=bool(suspended),
         flags=_degraded(settings, at_ms),
         limits=_limits_set(settings, at_ms),
+        policy=in_force,
+        troubles=troubles,
     )
+
+
+def _policy(record: bytes | None) -> tuple[Policy, tuple[str, ...]]:
+    try:
+        return applied_from(record).policy, ()
+    except RecordUnreadable as error:
+        return Policy(), (f"{error}: apply one again, `shedder policy apply --force`.",)
 
 
 def _degraded(settings: Iterator[Any], now_ms: float) -> tuple[FlagState, ...]:
@@ -164,13 +191,13 @@ def _controls(server: _Server, lane: str) -> _Controls:
 
 
 def _read_lanes(
-    store: Store, keys: Keys, controls: Mapping[str, _Controls]
+    store: Store, keys: Keys, controls: Mapping[str, _Controls], heads_of_list: int
 ) -> tuple[dict[str, LaneReading], list[Any]]:
     """What each lane's lists say, and the replies to `ask_registered`."""
 
     def ask_all(ask: Pipeline) -> None:
         for lane, each in controls.items():
-            ask_lane(ask, keys, lane, each.orders)
+            ask_lane(ask, keys, lane, each.orders, heads=heads_of_list)
         ask_registered(ask, list(controls))
 
     replies = iter(store.read(ask_all))
@@ -186,12 +213,19 @@ def _read_around(
 
     def ask_all(ask: Pipeline) -> None:
         for job in heads:
-            ask.hget(keys.engine.jobs + job, "enqueued_at")
+            ask.hmget(keys.engine.jobs + job, _FIELDS)
         ask_workers(ask, registered)
 
     replies = store.read(ask_all)
-    enqueued = {job: _time(reply) for job, reply in zip(heads, replies, strict=False)}
-    return _Around(claims, workers_from(registered, replies[len(heads) :]), enqueued)
+    jobs = {job: _waiting(reply) for job, reply in zip(heads, replies, strict=False)}
+    return _Around(claims, workers_from(registered, replies[len(heads) :]), jobs)
+
+
+def _waiting(reply: Sequence[bytes | None]) -> WaitingJob:
+    enqueued_at, note, created_at, meta = reply
+    since, _, name = text_of(note or b"").partition(" ")
+    is_own = name and since == text_of(created_at or b"")
+    return WaitingJob(_time(enqueued_at), name if is_own else None, meta_texts(meta) or {})
 
 
 def _time(text: bytes | None) -> datetime | None:
@@ -202,8 +236,9 @@ def _time(text: bytes | None) -> datetime | None:
 
 
 def _lane_status(
-    lane: Lane, at: datetime, controls: _Controls, found: LaneReading, around: _Around
+    lane: Lane, server: _Server, controls: _Controls, found: LaneReading, around: _Around
 ) -> LaneStatus:
+    at = server.at
     claimed = [claim.job_id for claim in around.claims if claim.lane == lane.name]
     stock = around.serving(lane.name, is_stock=True)
     # stock workers count neither starts nor ends
@@ -216,6 +251,8 @@ def _lane_status(
         backlog=found.backlog,
         running=max(found.executions - len(found.executing.intersection(claimed)), 0),
         claimed=len(claimed),
+        stale=found.stale,
+        late=_late(server, lane, found, around),
         oldest=around.oldest([found.waiting]),
         oldest_in_backlog=around.oldest(found.lists[1:]),
         arrivals=arrivals,
@@ -230,6 +267,11 @@ def _lane_status(
     return replace(status, warnings=warnings)
 
 
+def _late(server: _Server, lane: Lane, found: LaneReading, around: _Around) -> tuple[Late, ...]:
+    waiting = (around.jobs[job] for lists in found.lists for job in lists.heads)
+    return late_in(server.policy, lane.name, waiting, server.at) if server.policy.rules else ()
+
+
 def _diverts(orders: Sequence[StoredOrder], found: LaneReading) -> tuple[Divert, ...]:
     return tuple(
         order.counted(backlog=lists.jobs, counts=counts)
@@ -239,7 +281,7 @@ def _diverts(orders: Sequence[StoredOrder], found: LaneReading) -> tuple[Divert,
 
 def _is_worth(lane: LaneStatus) -> bool:
     """Whether a lane is shown that nobody asked for by name."""
-    has_jobs = lane.waiting or lane.backlog or lane.running or lane.claimed
+    has_jobs = lane.waiting or lane.backlog or lane.running or lane.claimed or lane.stale
     has_controls = lane.pause or lane.diverts or lane.warnings
     is_queue = lane.priority == DEFAULT_PRIORITY
     return bool(is_queue or has_jobs or has_controls or lane.workers or lane.stock_workers)

@@ -9,6 +9,7 @@ from typing import Any
 from shedder.durations import format_duration
 from shedder.errors import RecordUnreadable
 from shedder.lanes import Lane
+from shedder.lateness import sentence_of
 from shedder.records import Divert, LaneStatus, Pause
 
 MEMORY_LIMIT = 0.9
@@ -28,9 +29,11 @@ def lane_warnings(
     """
     return (
         *(_unreadable(lane.lane, error) for error in unreadable),
+        *(sentence_of(late, at) for late in lane.late),
         *_worker_warnings(lane),
         *_unfinished(lane),
         *_parked(lane, parked),
+        *_set_aside(lane),
         *_old(lane, at),
     )
 
@@ -114,6 +117,14 @@ def _parked(lane: LaneStatus, parked: int) -> Iterator[str]:
         yield (
             f"{_jobs(parked)} of {lane.lane} are out of the reach of stock workers though "
             f"nothing is paused: run `shedder resume {lane.lane}`."
+        )
+
+
+def _set_aside(lane: LaneStatus) -> Iterator[str]:
+    if lane.stale:
+        yield (
+            f"{_jobs(lane.stale)} of {lane.lane} {'was' if lane.stale == 1 else 'were'} set aside, "
+            f"older than the policy allows: run `shedder stale replay {lane.lane}` to run them."
         )
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 from shedder import journal
+from shedder.applied import PolicyReceipt, undo_policy
 from shedder.degrading import undo_flags
 from shedder.drain import order_drain, rate_or_none
 from shedder.errors import CannotUndo
@@ -41,6 +42,7 @@ Undone = (
     | DrainReceipt
     | FlagReceipt
     | LimitReceipt
+    | PolicyReceipt
 )
 
 EVENTS_LOOKED_AT = 200
@@ -73,6 +75,8 @@ def undo(store: Store, keys: Keys, event: Event, cause: Cause) -> Undone:
         return limit_before(store, keys, event, cause) or _restore(store, keys, event, cause)
     if event.verb == "divert":
         return _restore(store, keys, event, cause)
+    if event.verb == "policy apply":
+        return undo_policy(store, keys, event, cause, operation=uuid4().hex)
     if event.verb.startswith("flag "):
         return _flags_as_before(store, keys, event, cause)
     if event.verb.startswith("limit "):

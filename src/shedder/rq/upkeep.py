@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from rq.registry import StartedJobRegistry
 
@@ -25,6 +26,7 @@ from shedder.rq.measuring import measure_open_incidents
 from shedder.rq.pausing import fold
 from shedder.rq.restoring import restore_one
 from shedder.rq.skipping import end_needless_diverts
+from shedder.rq.staleness import set_aside_all
 from shedder.samples import EXPIRY, SAMPLES_KEPT
 from shedder.store import Command, Store
 from shedder.stored import diverts_from, text_of
@@ -57,6 +59,7 @@ class Upkeep:
         self._known: list[str] = []
         self._rounds = 0
         self._measures_at = self._last + MEASURE_SECONDS
+        self._sets_aside = False
 
     @property
     def is_late(self) -> bool:
@@ -97,12 +100,17 @@ class Upkeep:
         return sorted(Lane(queue, each).name for queue in queues for each in PRIORITIES)
 
     def _finish_what_was_begun(self) -> None:
-        standing = self._store.read(lambda ask: ask.hgetall(self._keys.diverts))[0]
+        standing, stale_after = self._store.read(self._ask_standing)
+        self._sets_aside = stale_after is not None
         for lane, record in standing.items():
             self._look_after_lane(text_of(lane), record)
         self._fold_leftovers(standing)
         self._store.run(forget_starts(self._keys))
         end_needless_diverts(self._store, self._keys, standing)
+
+    def _ask_standing(self, ask: Any) -> None:
+        ask.hgetall(self._keys.diverts)
+        ask.hget(self._keys.policy, "stale_after")
 
     def _look_after_lane(self, lane: str, record: bytes) -> None:
         try:
@@ -114,6 +122,8 @@ class Upkeep:
     def _look_after(self, divert: Divert) -> None:
         if divert.most is not None:
             self._store.run(forget_running(self._keys, divert.order))
+        if self._sets_aside and not divert.is_restoring and not divert.is_limit:
+            set_aside_all(self._store, self._keys, divert.lane, divert.order)
         cause = Cause(by=BY_ITSELF, why=f"finishing what {divert.by} began: {divert.why}")
         if (divert.is_restoring or divert.is_scanning) and self._is_at_work(divert.lane):
             return

@@ -1,0 +1,230 @@
+"""Which policy is in force, and how does another one come into force?"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from shedder.errors import CannotUndo, PolicyChanged, RecordUnreadable, ShedderError
+from shedder.journal import event_head
+from shedder.keys import Keys
+from shedder.policy import Policy
+from shedder.policy_diff import differences
+from shedder.policy_document import document_of, policy_from
+from shedder.records import Cause, Event
+from shedder.store import Command, Store
+from shedder.stored import RECORD_VERSION, text_of, time_from_ms
+
+logger = logging.getLogger("shedder.policy")
+
+POLICIES_KEPT = 50
+"""So many policies can be gone back to."""
+
+FOLLOW_SECONDS = 0.5
+"""How old what a process knows of the policy may be: an application of one reaches it in twice."""
+
+MOST_DIFFERENCES = 50
+"""Lines of difference that an event tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedPolicy:
+    """A policy that was applied.
+
+    Attributes:
+        number: Which one it is, counted from 1; 0 while none was applied.
+        policy: What it says.
+        by: Who applied it.
+        why: For which reason.
+        since: When (server's clock, UTC); None while none was applied.
+    """
+
+    number: int = 0
+    policy: Policy = field(default_factory=Policy)
+    by: str = ""
+    why: str = ""
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyReceipt:
+    """What the application of a policy did.
+
+    Attributes:
+        event: Id of its event; empty when the policy was in force already.
+        at: When it was in force (server's clock, UTC).
+        number: The number of the policy that is in force now.
+        replaced: The number of the one before; 0 when there was none.
+        changes: What is different, a line each, without what may be a secret.
+    """
+
+    event: str
+    at: datetime
+    number: int
+    replaced: int
+    changes: tuple[str, ...] = ()
+
+
+def applied_policy(store: Store, keys: Keys, number: int | None = None) -> AppliedPolicy:
+    """The policy in force, or the one of that number.
+
+    Raises:
+        RecordUnreadable: it is damaged or of a newer shedder.
+    """
+    if number is None:
+        found = store.read(lambda ask: ask.hget(keys.policy, "number"))[0]
+        number = int(found) if found else 0
+    return applied_from(store.read(lambda ask: ask.hget(keys.policy, str(number)))[0])
+
+
+def apply_policy(
+    store: Store,
+    keys: Keys,
+    policy: Policy,
+    cause: Cause,
+    *,
+    operation: str,
+    based_on: int | None,
+    undoes: str = "",
+) -> PolicyReceipt:
+    """Put `policy` into force in every process within a second.
+
+    Raises:
+        PolicyChanged: another one is in force than the number `based_on`; None for any.
+    """
+    current = _readable_or_none(store, keys)
+    changes = differences(document_of(current.policy), document_of(policy))
+    head = event_head(
+        "policy apply", cause, (), undoes=undoes, changes=list(changes[:MOST_DIFFERENCES])
+    )
+    state, event, at, number, before = store.run(
+        policy_command(keys, policy, head, cause, operation=operation, based_on=based_on)
+    )
+    if state == "refused":
+        winner = applied_from(before)
+        since = winner.since.strftime("%H:%M:%SZ") if winner.since else ""
+        raise PolicyChanged(based_on=based_on or 0, number=number, by=winner.by, since=since)
+    replaced = _applied_number(before) if state == "applied" else number
+    return PolicyReceipt(event, time_from_ms(at), number, replaced, changes)
+
+
+def undo_policy(
+    store: Store, keys: Keys, event: Event, cause: Cause, *, operation: str
+) -> PolicyReceipt:
+    """Put the policy into force again that stood before `event`.
+
+    Raises:
+        CannotUndo: another one was applied since, or the one before is not kept any more.
+    """
+    before, after = int(event.before.get("number", 0)), int(event.after.get("number", 0))
+    earlier = applied_policy(store, keys, before)
+    if before and not earlier.number:
+        raise CannotUndo(
+            event.id, reason=f"policy {before} is not kept any more",
+            try_instead="shedder policy apply",
+        )  # fmt: skip
+    try:
+        return apply_policy(
+            store, keys, earlier.policy, cause, operation=operation, based_on=after,
+            undoes=event.id,
+        )  # fmt: skip
+    except PolicyChanged as changed:
+        raise CannotUndo(
+            event.id, reason=f"{changed.by} has applied policy {changed.number} since",
+            try_instead="shedder policy show",
+        ) from changed  # fmt: skip
+
+
+def applied_from(text: bytes | str | None) -> AppliedPolicy:
+    """The policy that a record describes; number 0 when there is no record.
+
+    Raises:
+        RecordUnreadable: it is damaged or of a newer shedder.
+    """
+    if not text:
+        return AppliedPolicy()
+    try:
+        record = _versioned(json.loads(text))
+        return AppliedPolicy(
+            number=int(record["number"]),
+            policy=policy_from(json.loads(record["document"])),
+            by=str(record.get("by", "")),
+            why=str(record.get("why", "")),
+            since=time_from_ms(record["since"]),
+        )
+    except (AttributeError, KeyError, OverflowError, ShedderError, TypeError, ValueError) as error:
+        raise RecordUnreadable("of the policy", reason=str(error)) from error
+
+
+def policy_command(
+    keys: Keys, policy: Policy, head: str, cause: Cause, *, operation: str, based_on: int | None
+) -> Command[tuple[str, str, int, int, Any]]:
+    """Put `policy` into force, if the number `based_on` is; `head` is what its event says."""
+    stale_ms = int(policy.stale_after.total_seconds() * 1000) if policy.stale_after else 0
+    document = json.dumps(document_of(policy), sort_keys=True)
+    return Command(
+        "apply_policy",
+        (keys.policy, keys.events, keys.operation(operation)),
+        ("apply", head, cause.by, cause.why, document, "" if based_on is None else based_on,
+         stale_ms, POLICIES_KEPT),
+        lambda reply: (text_of(reply[0]), text_of(reply[1]), int(reply[2]), int(reply[3]),
+                       reply[4]),
+    )  # fmt: skip
+
+
+class PolicyCopy:
+    """What a process knows of the policy in force: at most half a second old, while Redis answers.
+
+    It decides in which lane a new job goes and which lane is looked at first, never whether a job
+    may start. A Redis that does not answer leaves the last known one, and raises nothing.
+    """
+
+    def __init__(self, store: Store, keys: Keys) -> None:
+        self._store = store
+        self._keys = keys
+        self._policy = Policy()
+        self._number: int | None = None
+        self._asked_at = -float("inf")
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force."""
+        if time.monotonic() - self._asked_at >= FOLLOW_SECONDS:
+            self._refresh()
+        return self._policy
+
+    def _refresh(self) -> None:
+        self._asked_at = time.monotonic()
+        try:
+            found = self._store.read(lambda ask: ask.hget(self._keys.policy, "number"))[0]
+            number = int(found) if found else 0
+            if number != self._number:
+                self._number = number
+                self._policy = applied_policy(self._store, self._keys, number).policy
+        except (ShedderError, ValueError) as error:
+            logger.warning("the policy in force cannot be read; the last known holds: %s", error)
+
+
+def _versioned(record: dict[str, Any]) -> dict[str, Any]:
+    if record["v"] != RECORD_VERSION:
+        raise ValueError(f"it is of version {record['v']}")
+    return record
+
+
+def _applied_number(text: bytes | str | None) -> int:
+    try:
+        return int(json.loads(text or "{}").get("number", 0))
+    except (AttributeError, TypeError, ValueError):
+        return 0
+
+
+def _readable_or_none(store: Store, keys: Keys) -> AppliedPolicy:
+    # one that is damaged must be replaceable
+    try:
+        return applied_policy(store, keys)
+    except RecordUnreadable:
+        return AppliedPolicy()

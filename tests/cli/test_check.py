@@ -1,0 +1,102 @@
+"""What does `shedder check` say to a monitor?"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rq.utils import utcformat
+
+from shedder import Selection, Shedder
+from shedder.policy import Policy, Rule
+from shedder.rq import Queue
+from tests.cli import jobs
+from tests.cli.conftest import start_worker
+
+RECEIPTS = Rule(
+    queue="mail", selection=Selection(functions=("*.send_receipt",)), noun="receipt e-mails",
+    tolerance=timedelta(minutes=10),
+)  # fmt: skip
+WHOLE = Rule(queue="mail", noun="all mail", tolerance=timedelta(hours=4))
+
+
+@pytest.fixture
+def operator(redis):
+    """An operator with a policy that tolerates ten minutes for receipts and hours for the rest."""
+    shedder = Shedder(redis, by="oncall@ops")
+    shedder.policies.apply(Policy(rules=(RECEIPTS, WHOLE)), reason="setup")
+    return shedder
+
+
+def make_old(redis, job, **age):
+    then = datetime.now(UTC) - timedelta(**age)
+    redis.hset(job.key, "enqueued_at", utcformat(then))
+
+
+def test_all_is_well(invoke, redis, operator, mail, background):
+    """One line with numbers, and exit 0."""
+    operator.pause("mail", reason="why")
+    start_worker(background, redis, "mail")
+    done = invoke("check")
+    assert 1 == len(done.lines)
+    assert (0, True) == (done.code, done.out.startswith("SHEDDER OK - ")), done.out
+    assert re.search(r"\| waiting=8 backlog=0 late=0$", done.lines[0])
+
+
+def test_late_work_has_its_noun(invoke, redis, operator, mail):
+    """A late receipt behind a young newsletter is told, in the policy's words; by status too."""
+    queue = Queue("mail", connection=redis)
+    queue.normal.enqueue(jobs.send_newsletter, at_front=True)
+    make_old(redis, queue.normal.enqueue(jobs.send_receipt), minutes=25)
+    done = invoke("check", "mail")
+    assert 3 == done.code
+    assert "receipt e-mails are late: the oldest waits 25m in mail, tolerated are 10m" in done.out
+    assert "late=1" in done.out
+    assert "receipt e-mails are late: the oldest waits 25m in mail" in invoke("status").out
+    found = invoke("check", "--json").json
+    assert ("late", "mail") == (found["problems"][0]["kind"], found["problems"][0]["target"])
+    late = next(lane for lane in invoke("status", "--json").json["lanes"] if lane["late"])
+    assert ("receipt e-mails", 600.0) == (late["late"][0]["noun"], late["late"][0]["tolerance"])
+
+
+def test_what_is_diverted_is_late_too(invoke, redis, operator, mail):
+    """The customer does not care where the job waits."""
+    make_old(redis, Queue("mail", connection=redis).normal.enqueue(jobs.send_receipt), minutes=25)
+    operator.divert("mail", reason="why")
+    assert "receipt e-mails are late" in invoke("check").out
+
+
+def test_another_function_has_its_queues_tolerance(invoke, redis, operator):
+    """Newsletters may wait for hours."""
+    job = Queue("mail", connection=redis).enqueue(jobs.send_newsletter)
+    make_old(redis, job, minutes=25)
+    assert "late=0" in invoke("check").out
+    make_old(redis, job, hours=5)
+    assert "all mail are late: the oldest waits 5h in mail, tolerated are 4h" in invoke("check").out
+
+
+def test_a_lane_without_a_worker(invoke, operator, mail):
+    """Jobs that nobody will take are worth a call."""
+    done = invoke("check")
+    assert 3 == done.code
+    assert "mail has jobs and no worker" in done.out
+
+
+def test_a_control_that_was_forgotten(invoke, operator, redis):
+    """Pauses, diverts, flags and limits that are older than they should be."""
+    redis.sadd("rq:queues", "rq:queue:mail")
+    operator.pause("mail.normal", reason="why")
+    operator.divert("mail.normal", reason="why")
+    operator.degrade_flag("hints", reason="why", force=True)
+    assert 0 == invoke("check").code
+    done = invoke("check", "--older-than", "1ms", "--json")
+    assert 3 == done.code
+    assert [("old control", "mail"), ("old control", "mail"), ("old control", "hints")] == [
+        (each["kind"], each["target"]) for each in done.json["problems"]
+    ]
+
+
+def test_without_redis_the_exit_code_is_its_own(invoke):
+    """A monitor can tell a server that is away from work that is late."""
+    assert 4 == invoke("check", "-u", "redis://127.0.0.1:1").code

@@ -1,0 +1,169 @@
+"""What does `shedder policy` do and say?"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from shedder import Shedder
+from tests.cli.conftest import all_keys
+
+GOOD = """\
+version = 1
+
+[[rules]]
+queue = "reports"
+priority = "low"
+shed = 1
+
+[incident]
+channels = { main = ["slack://s3cret/token"] }
+"""
+BAD = 'version = 1\ncolour = "red"\n[[rules]]\nqueue = "x"\nshed = 0\n'
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    """`shedder.toml` in the folder in which the command is given."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "shedder.toml"
+    path.write_text(GOOD)
+    return path
+
+
+def test_a_good_file_is_a_policy(invoke, file):
+    """It is found without being named."""
+    done = invoke("policy", "check")
+    assert (0, f"{file} is a policy: nothing is wrong with it.") == (done.code, done.lines[0])
+
+
+def test_all_that_is_wrong_is_told_at_once(invoke, file):
+    """A line for each problem, with its place; the exit code is that of bad input."""
+    file.write_text(BAD)
+    done = invoke("policy", "check")
+    assert 2 == done.code
+    assert f"{file} has 2 problems:" == done.lines[0]
+    assert ["rules[1].shed", "colour"] == [line.split(":")[0].strip() for line in done.lines[1:]]
+    assert 2 == len(invoke("policy", "check", "--json").json["problems"])
+
+
+def test_a_bad_file_changes_nothing(invoke, file, redis):
+    """Apply and diff refuse it in one line, with every problem, before anything is touched."""
+    file.write_text(BAD)
+    before = all_keys(redis)
+    for words in (("apply", "-r", "why"), ("diff",)):
+        done = invoke("policy", *words)
+        assert 2 == done.code
+        assert 1 == len(done.err.splitlines())
+        assert "rules[1].shed" in done.err
+        assert "colour" in done.err
+    assert before == all_keys(redis)
+
+
+def test_a_newer_version_is_refused_by_name(invoke, file):
+    """The sentence says which version the file has and which one is read here."""
+    file.write_text("version = 2\n")
+    done = invoke("policy", "apply", "-r", "why")
+    assert (2, f"shedder: {file} is of version 2; this shedder reads version 1") == (
+        done.code, done.err.strip(),
+    )  # fmt: skip
+
+
+def test_a_policy_is_compared_applied_shown_and_undone(invoke, file):
+    """First what would change, then the receipt with the way back, then who did it."""
+    assert (
+        '+ rules[1] { queue = "reports", priority = "low", shed = 1 }'
+        in invoke("policy", "diff").lines
+    )
+    done = invoke("policy", "apply", "-r", "reports can wait", "--by", "ana@desk")
+    assert (0, "Policy 1 is in force.") == (done.code, done.lines[0])
+    assert re.search(r"undo +shedder undo \d+-\d+", done.out)
+    shown = invoke("policy", "show")
+    assert re.match(r"# policy 1, applied .* by ana@desk: reports can wait", shown.lines[0])
+    assert "slack://..." in shown.out
+    assert "s3cret" not in shown.out + done.out + invoke("policy", "show", "--json").out
+    assert 3 == invoke("policy", "diff").code
+    assert "policy apply by ana@desk: reports can wait (0 to 1, 2 differences)" in (
+        invoke("events").out
+    )
+    undone = invoke("undo", "-r", "wrong")
+    assert "Policy 2 is in force, in place of policy 1." == undone.lines[0]
+
+
+def test_what_is_shown_can_be_applied(invoke, file, tmp_path):
+    """The output of show is a policy file."""
+    file.write_text(GOOD.partition("[incident]")[0])
+    invoke("policy", "apply", "-r", "why")
+    (tmp_path / "again.toml").write_text(invoke("policy", "show").out)
+    assert 3 == invoke("policy", "diff", "again.toml").code
+
+
+def test_who_comes_second_is_told(invoke, file, redis):
+    """A policy that is based on an older one is refused, with who was faster; force is a word."""
+    invoke("policy", "apply", "-r", "why", "--by", "ana@desk")
+    file.write_text(GOOD.replace("shed = 1", "shed = 2"))
+    done = invoke("policy", "apply", "--based-on", "0", "-r", "why")
+    assert 3 == done.code
+    assert re.search("policy none is in force; found 1, which ana@desk applied at", done.err)
+    assert 1 == Shedder(redis).policies.applied().number
+    assert 2 == invoke("policy", "apply", "--force", "--based-on", "0", "-r", "why").code
+    assert 0 == invoke("policy", "apply", "--force", "-r", "why").code
+
+
+def test_the_json_of_each_verb_is_as_its_schema_says(invoke, file, mail):
+    """`--json` of check, diff, apply, show and explain."""
+    job = mail.job_ids[0]
+    assert [] == invoke("policy", "check", "--json").json["problems"]
+    assert 0 == invoke("policy", "diff", "--json").json["number"]
+    assert 1 == invoke("policy", "apply", "-r", "why", "--json").json["number"]
+    assert "why" == invoke("policy", "show", "--json").json["why"]
+    assert job == invoke("policy", "show", "--explain", job, "--json").json["job"]
+    assert "policy" == invoke("undo", "-r", "why", "--json").json["kind"]
+
+
+def test_a_job_is_explained(invoke, file, mail):
+    """For each thing that a rule can say: what holds, and which rule said so."""
+    file.write_text(GOOD.replace('"reports"', '"mail"'))
+    invoke("policy", "apply", "-r", "why")
+    done = invoke("policy", "show", "--explain", mail.job_ids[0])
+    assert re.search(r"priority +low +1 +queue mail", done.out)
+    assert re.search(r"noun +nothing +-", done.out)
+    assert "Workers of shedder serve mail as low." == done.lines[-1]
+    assert 3 == invoke("policy", "show", "--explain", "nobody").code
+
+
+def test_without_a_policy_show_says_how_to_get_one(invoke):
+    """The exit code says that there is none."""
+    done = invoke("policy", "show")
+    assert (3, True) == (done.code, "shedder policy init" in done.out)
+
+
+def test_a_first_policy_is_written_from_what_is_there(invoke, tmp_path, monkeypatch, mail):
+    """Queues and functions with numbers, as remarks; it is a policy, and overwrites no file."""
+    monkeypatch.chdir(tmp_path)
+    done = invoke("policy", "init")
+    assert (0, "shedder.toml is written; nothing of it is in force yet.") == (
+        done.code, done.lines[0],
+    )  # fmt: skip
+    text = (tmp_path / "shedder.toml").read_text()
+    assert '[[rules]]\nqueue = "mail"\n' in text
+    assert "# mail: 8 jobs wait" in text
+    assert '# function = "tests.cli.jobs.send_newsletter"' in text
+    assert 0 == invoke("policy", "check").code
+    again = invoke("policy", "init")
+    assert (2, True) == (again.code, "--force writes over it" in again.err)
+    assert text == (tmp_path / "shedder.toml").read_text()
+    (tmp_path / "shedder.toml").write_text("mine")
+    assert '"mail"' in invoke("policy", "init", "--force", "--json").json["text"]
+
+
+def test_a_first_policy_of_strange_names_is_a_policy(invoke, tmp_path, monkeypatch, redis):
+    """Whatever queues are called, what is written can be read; remarks turned on are rules."""
+    monkeypatch.chdir(tmp_path)
+    for name in ('a "b"', "c\\d", "e[f", "\u90f5\u4fbf", "g\nshed = 1"):
+        redis.sadd("rq:queues", f"rq:queue:{name}")
+    invoke("policy", "init")
+    done = invoke("policy", "check")
+    told = done.out + done.err
+    assert ["rules[3].queue", "rules[4].queue"] == re.findall(r"rules\[\d\]\.queue", told), told
