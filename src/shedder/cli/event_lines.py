@@ -31,7 +31,7 @@ def event_line(
     line = Verbatim(event.at.strftime("%Y-%m-%d %H:%M:%SZ  "))
     line.append(escaped(event.verb), style="bold")
     targets = listed(_targets(event), most=MOST_TARGETS)
-    line.append(f" {targets}" if targets or not event.incident else "")
+    line.append(f" {targets}" if targets else "")
     role = f" ({escaped(event.role)})" if event.role else ""
     line.append(f" by {escaped(event.by)}{role}: {escaped(event.why)}" if event.by else "")
     numbers = _numbers(event)
