@@ -21,7 +21,7 @@ VERB = "repair"
 RETURNED_FIELD = "shedder_returned"
 """Field of a job's hash: server's time in ms at which a repair put it back."""
 
-JOBS_PER_STEP = 100
+JOBS_PER_STEP = 40
 """Jobs or claims that one step puts back at most: about 1 ms of the server."""
 
 DEPTH = 500
