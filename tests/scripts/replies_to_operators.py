@@ -325,9 +325,9 @@ def list_returned(scene: Scene) -> int:
 def events_kept(scene: Scene) -> int:
     """The reply when one of two events is kept already; ids are compared as numbers."""
     first = ("9-9", "{}", "{}", "{}")
-    assert 1 == raw(scene, Command("keep_events", ("k",), first, int))
+    assert 1 == raw(scene, Command("keep_events", (scene.keys.operation("k"),), first, int))
     later = ("10-1", "{}", "{}", "{}")
-    return int(raw(scene, Command("keep_events", ("k",), (*first, *later), int)))
+    return int(raw(scene, Command("keep_events", (scene.keys.operation("k"),), (*first, *later), int)))
 
 
 def event_appended(scene: Scene) -> str:
