@@ -9,6 +9,7 @@ from unittest import mock
 
 import pytest
 import redis as redis_py
+from rq.defaults import RQ_KEY_PREFIX
 from rq.utils import utcformat
 
 from shedder import Shedder, backlog
@@ -43,7 +44,7 @@ def scene(redis: Redis) -> Scene:
 
 def make_old(scene: Scene, job: str) -> None:
     then = datetime.now(UTC) - timedelta(days=2)
-    scene.redis.hset(f"rq:job:{job}", "enqueued_at", utcformat(then))
+    scene.redis.hset(f"{RQ_KEY_PREFIX}:job:{job}", "enqueued_at", utcformat(then))
 
 
 def stale(scene: Scene, lane: str = "mail") -> list[str]:
@@ -127,7 +128,7 @@ def test_what_was_set_aside_is_replayed(scene: Scene) -> None:
     scene.shedder.policies.apply(DAY, reason="r")
     order(scene)
     keep_up(scene)
-    scene.redis.delete("rq:job:old2")
+    scene.redis.delete(f"{RQ_KEY_PREFIX}:job:old2")
     (lane,) = scene.shedder.stale()
     assert ("mail", 3, ("old1", "old2", "old3")) == (lane.lane, lane.jobs, lane.first)
     assert lane.oldest is not None
@@ -222,7 +223,7 @@ def test_who_leaves_takes_them_along(scene: Scene) -> None:
     assert 3 == scene.shedder.preview_uninstall().found
     scene.shedder.uninstall(reason="r")
     assert {"old1", "old2", "old3", "new1", "new2"} == set(scene.listed("mail"))
-    assert [] == scene.redis.keys("rq:shedder:*")
+    assert [] == scene.redis.keys(f"{RQ_KEY_PREFIX}:shedder:*")
 
 
 class Crowd:

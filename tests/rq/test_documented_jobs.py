@@ -15,6 +15,7 @@ import pytest
 from rq import Callback, Repeat, Retry, get_current_job
 from rq import Queue as RQQueue
 from rq.command import send_stop_job_command
+from rq.defaults import RQ_KEY_PREFIX
 from rq.exceptions import InvalidJobOperation, NoSuchJobError
 from rq.group import Group
 from rq.job import Dependency, Job, JobStatus, cancel_job
@@ -61,16 +62,19 @@ def raise_again() -> None:
     raise LookupError("as the test wants")
 
 
+TOLD = f"{RQ_KEY_PREFIX}:told"
+
+
 def told(job: Job, connection: Redis, result: Any) -> None:
-    connection.rpush("told", f"success {job.id} {result}")
+    connection.rpush(TOLD, f"success {job.id} {result}")
 
 
 def told_of_failure(job: Job, connection: Redis, kind: Any, value: Any, _: Any) -> None:
-    connection.rpush("told", f"failure {job.id} {kind.__name__}")
+    connection.rpush(TOLD, f"failure {job.id} {kind.__name__}")
 
 
 def told_of_stop(job: Job, connection: Redis) -> None:
-    connection.rpush("told", f"stopped {job.id}")
+    connection.rpush(TOLD, f"stopped {job.id}")
 
 
 # the queue
@@ -198,16 +202,16 @@ def test_callbacks_are_called(mail: Queue, work: Any, yard: Yard, marks: str) ->
     bad = mail.enqueue(raise_again, on_failure=Callback(told_of_failure))
     work()
     assert {f"success {good.id} 3", f"failure {bad.id} LookupError"} == {
-        line.decode() for line in mail.connection.lrange("told", 0, -1)
+        line.decode() for line in mail.connection.lrange(TOLD, 0, -1)
     }
-    mail.connection.delete("told")
+    mail.connection.delete(TOLD)
     yard.start("mail", worker_class=Worker)
     long = mail.enqueue(mark, marks, "long", 20.0, on_stopped=Callback(told_of_stop))
     wait_until(lambda: long.get_status() == JobStatus.STARTED, what="the job")
     wait_until(lambda: Job.fetch(long.id, mail.connection).worker_name, what="its worker")
     send_stop_job_command(mail.connection, long.id)
-    wait_until(lambda: mail.connection.llen("told"), timeout=15, what="the callback")
-    assert f"stopped {long.id}".encode() == mail.connection.lindex("told", 0)
+    wait_until(lambda: mail.connection.llen(TOLD), what="the callback")
+    assert f"stopped {long.id}".encode() == mail.connection.lindex(TOLD, 0)
 
 
 def test_webhooks_are_sent(mail: Queue, work: Any, hooks: tuple[str, list[Any]]) -> None:

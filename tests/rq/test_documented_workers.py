@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from rq.command import send_kill_horse_command, send_shutdown_command, send_stop_job_command
+from rq.defaults import RQ_KEY_PREFIX
 from rq.job import Job, JobStatus
 from rq.timeouts import JobTimeoutException, TimerDeathPenalty, UnixSignalDeathPenalty
 
@@ -85,7 +86,7 @@ def test_a_worker_shuts_down_when_it_is_told(yard: Yard, redis: Redis, mail: Que
     worker = yard.start("mail").wait_until_idle(redis)
     send_shutdown_command(redis, worker.name)
     assert 0 == worker.wait()
-    assert not redis.sismember("rq:workers", worker.key)
+    assert not redis.sismember(f"{RQ_KEY_PREFIX}:workers", worker.key)
 
 
 @pytest.mark.parametrize("kind", [Worker, SpawnWorker], ids=["fork", "spawn"])

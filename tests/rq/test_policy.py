@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import rq
 from rq import Retry
+from rq.defaults import RQ_KEY_PREFIX
 from rq.job import Job
 
 from shedder.policy import Policy, Rule
@@ -35,7 +36,7 @@ def apply(operator: Shedder, *rules: Rule) -> None:
 
 
 def ids(redis: Redis, lane: str) -> list[str]:
-    return [each.decode() for each in redis.lrange(f"rq:queue:{lane}", 0, -1)]
+    return [each.decode() for each in redis.lrange(f"{RQ_KEY_PREFIX}:queue:{lane}", 0, -1)]
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_each_way_into_a_queue_obeys(redis: Redis, mail: Queue) -> None:
     job = Job.create(jobs.mark, ("x", "y"), id="pushed", connection=redis)
     mail.enqueue_job(job)
     assert {"many", "unique", "piped", "pushed"} == set(ids(redis, "mail.low"))
-    assert b"rq:queue:mail.low" in redis.smembers("rq:queues")
+    assert f"{RQ_KEY_PREFIX}:queue:mail.low".encode() in redis.smembers(f"{RQ_KEY_PREFIX}:queues")
 
 
 def test_dependents_and_scheduled_jobs_go_where_the_policy_says_then(
@@ -99,7 +100,9 @@ def test_dependents_and_scheduled_jobs_go_where_the_policy_says_then(
     worker = SimpleWorker([mail], connection=redis)
     run_burst(worker, max_jobs=1)
     assert {"second", "third"} == set(ids(redis, "mail.low"))
-    assert 0 == redis.zcard("rq:deferred:mail") + redis.zcard("rq:deferred:mail.low")
+    assert 0 == redis.zcard(f"{RQ_KEY_PREFIX}:deferred:mail") + redis.zcard(
+        f"{RQ_KEY_PREFIX}:deferred:mail.low"
+    )
     from rq.scheduler import RQScheduler
 
     time.sleep(0.002)  # until the second in which it is due, which the scheduler looks up

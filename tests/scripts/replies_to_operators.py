@@ -327,7 +327,9 @@ def events_kept(scene: Scene) -> int:
     first = ("9-9", "{}", "{}", "{}")
     assert 1 == raw(scene, Command("keep_events", (scene.keys.operation("k"),), first, int))
     later = ("10-1", "{}", "{}", "{}")
-    return int(raw(scene, Command("keep_events", (scene.keys.operation("k"),), (*first, *later), int)))
+    return int(
+        raw(scene, Command("keep_events", (scene.keys.operation("k"),), (*first, *later), int))
+    )
 
 
 def event_appended(scene: Scene) -> str:

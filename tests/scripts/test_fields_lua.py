@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rq.defaults import RQ_KEY_PREFIX
 
+from tests.cluster import without_cluster
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -81,6 +83,7 @@ def test_an_account_that_may_not_read_every_key(redis: Redis, restricted: Redis)
     assert 7 == redis.info("commandstats")["cmdstat_hmget"]["calls"]
 
 
+@without_cluster
 def test_a_prefix_with_a_star(redis: Redis) -> None:
     """A star in RQ's prefix, which SORT would replace by an id, is taken as it stands."""
     filled(redis, "rq*:job:")
