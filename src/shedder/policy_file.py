@@ -21,6 +21,23 @@ def find_policy_file(folder: Path) -> Path:
 
     Raises:
         InvalidInput: there is neither.
+        PolicyInvalid: a `pyproject.toml` on the way is no TOML.
+    """
+    found = policy_file_near(folder)
+    if found is not None:
+        return found
+    raise InvalidInput(
+        name="policy", value=str(folder),
+        accepted=f"a folder with {FILE_NAME}, or with [tool.shedder] in its {PROJECT_NAME}; "
+        "`shedder policy init` writes a first one",
+    )  # fmt: skip
+
+
+def policy_file_near(folder: Path) -> Path | None:
+    """What `find_policy_file` finds; None when there is neither.
+
+    Raises:
+        InvalidInput, PolicyInvalid: a `pyproject.toml` on the way cannot be read, or is no TOML.
     """
     for each in (folder, *folder.parents):
         if (each / FILE_NAME).is_file():
@@ -28,11 +45,7 @@ def find_policy_file(folder: Path) -> Path:
         project = each / PROJECT_NAME
         if project.is_file() and "shedder" in _table(_read(project), "tool"):
             return project
-    raise InvalidInput(
-        name="policy", value=str(folder),
-        accepted=f"a folder with {FILE_NAME}, or with [tool.shedder] in its {PROJECT_NAME}; "
-        "`shedder policy init` writes a first one",
-    )  # fmt: skip
+    return None
 
 
 def read_policy(path: Path) -> Policy:

@@ -56,11 +56,17 @@ def sink() -> Iterator[Sink]:
 
 @pytest.fixture
 def desk(redis: Redis, tmp_path: Path) -> Path:
-    """A folder with a policy, and an open incident."""
-    (tmp_path / "shedder.toml").write_text(POLICY)
+    """A folder, a policy in force, and an open incident."""
+    apply(redis, tmp_path, POLICY)
     Queue("mail", connection=redis).enqueue("app.send")
     Shedder(redis, by="ana@desk").incidents.open("mails are late", severity=2)
     return tmp_path
+
+
+def apply(redis: Redis, folder: Path, policy: str) -> None:
+    (folder / "applied.toml").write_text(policy)
+    policies = Shedder(redis, by="ana@desk").policies
+    policies.apply(policies.read(folder / "applied.toml"), reason="reviewed")
 
 
 def updates(redis: Redis) -> list[str]:
@@ -190,7 +196,7 @@ def test_a_broken_template_is_one_line(program: Any, redis: Redis, desk: Path) -
     """Which template, which line and why; nothing is written."""
     (desk / "own").mkdir()
     (desk / "own" / "postmortem.md.j2").write_text("{% if %}")
-    (desk / "shedder.toml").write_text(POLICY + f'templates = "{desk / "own"}"\n')
+    apply(redis, desk, POLICY + f'templates = "{desk / "own"}"\n')
     done = program("incident", "postmortem", "--out", "review", "--no-plots", cwd=desk, code=1)
     assert 1 == len(done.err.splitlines())
     assert "the template postmortem.md.j2, line 1" in done.err

@@ -8,6 +8,7 @@ import click
 
 from shedder.cli.incident_options import incident_option, uncertain
 from shedder.cli.options import Asked, cause_options, verb
+from shedder.cli.policy_chosen import near_policy_option, policy_for, policy_option
 
 if TYPE_CHECKING:
     from shedder.cli.run import Run
@@ -31,7 +32,7 @@ _POSTMORTEM = (
               show_default=True, help="Who it is for.")  # fmt: skip
 @click.option("--preview", is_flag=True, help="Only show what would be posted.")
 @click.option("--edit", is_flag=True, help="Change it in $EDITOR first.")
-@click.option("--policy", "policy_file", metavar="FILE", help="Use this one.")
+@policy_option
 @incident_option
 @cause_options
 def update(
@@ -47,7 +48,7 @@ def update(
     from shedder.heartbeat.drafting import draft_update
 
     shed = run.shedder
-    policy = policy_of(run, policy_file)
+    policy = policy_for(run, policy_file)
     found = shed.incidents.read(incident)
     draft = draft_update(shed, policy, found, audience=audience, now=shed.incidents.now())
     text = " ".join(filter(None, [say, draft.text]))
@@ -61,7 +62,7 @@ def update(
 
 @verb("watch", examples=_WATCH, short="See to it that updates are posted in time.")
 @click.option("--once", is_flag=True, help="One round, such as from cron.")
-@click.option("--policy", "policy_file", metavar="FILE", help="Use this one.")
+@policy_option
 def watch(run: Run, *, once: bool, policy_file: str | None) -> int:
     """Remind of updates, post them where the policy says so, and write the status page.
 
@@ -70,7 +71,7 @@ def watch(run: Run, *, once: bool, policy_file: str | None) -> int:
     from shedder.cli.incident_telling import watch_on, watch_once
 
     def policy() -> Policy:
-        return policy_of(run, policy_file)
+        return policy_for(run, policy_file)
 
     return watch_once(run, policy) if once else watch_on(run, policy)
 
@@ -81,7 +82,7 @@ def watch(run: Run, *, once: bool, policy_file: str | None) -> int:
 @click.option("--no-plots", is_flag=True, help="Leave the plots out.")
 @click.option("--check", "check", metavar="FILE", type=click.Path(),
               help="Only warn of sentences in FILE that blame.")  # fmt: skip
-@click.option("--policy", "policy_file", metavar="FILE", help="Use this one.")
+@near_policy_option
 def postmortem(
     run: Run, *, incident: str | None, out: str | None, no_plots: bool, check: str | None,
     policy_file: str | None,
@@ -94,21 +95,5 @@ def postmortem(
 
     if check is not None:
         return check_file(run, check, incident)
-    policy = policy_of(run, policy_file)
+    policy = policy_for(run, policy_file, or_near=True)
     return write_postmortem(run, policy, incident, out, with_plots=not no_plots)
-
-
-def policy_of(run: Run, file: str | None) -> Policy:  # noqa: ARG001 - the applied one needs it
-    """The policy of `file`, or of the file that is found from here; else one that says nothing."""
-    from pathlib import Path
-
-    from shedder.errors import InvalidInput
-    from shedder.policy import Policy
-    from shedder.policy_file import find_policy_file, read_policy
-
-    if file is not None:
-        return read_policy(Path(file))
-    try:
-        return read_policy(find_policy_file(Path.cwd()))
-    except InvalidInput:
-        return Policy()

@@ -10,7 +10,7 @@ import click
 from shedder.cli.asking import confirm, reason_of
 from shedder.cli.failures import Refused
 from shedder.cli.options import Asked, Verb, cause_options, verb
-from shedder.cli.policy_here import policy_here, policy_option
+from shedder.cli.policy_chosen import near_policy_option, policy_for
 from shedder.cli.text import escaped
 from shedder.errors import NothingMatched
 
@@ -35,11 +35,11 @@ _FREE = {"ignore_unknown_options": True}
 @click.argument("values", metavar="[--VALUE TEXT]...", nargs=-1, type=click.UNPROCESSED)
 @click.option("--dry-run", is_flag=True, help="Show the command, run nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@policy_option
+@near_policy_option
 @cause_options
 def mitigate(
     run: Run, *, asked: Asked, name: str | None, values: tuple[str, ...], dry_run: bool, yes: bool,
-    policy: str | None,
+    policy_file: str | None,
 ) -> int:  # fmt: skip
     """Carry out what `[mitigations.NAME]` of the policy declares, and write down how it went.
 
@@ -48,7 +48,7 @@ def mitigate(
     """
     from shedder.mitigation import filled, find_mitigation
 
-    rules = policy_here(policy, is_needed=True)
+    rules = policy_for(run, policy_file, or_near=True, is_needed=True)
     if name is None:
         return _list(run, rules)
     found = find_mitigation(rules.mitigations, name)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shedder.cli.options import targets_argument, verb
+from shedder.cli.policy_chosen import near_policy_option, policy_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,7 @@ _EXAMPLES = (
 @click.option("--more", type=click.IntRange(1, 10_000), default=2, show_default=True,
               metavar="WORKERS", help="What if there were more workers?")  # fmt: skip
 @click.option("--explain", is_flag=True, help="Show the arithmetic.")
-@click.option("--policy", "policy_file", metavar="FILE", help="Use this one.")
+@near_policy_option
 def plan(
     run: Run, *, names: tuple[str, ...], pauses: tuple[str, ...], diverts: tuple[str, ...],
     limits: tuple[str, ...], more: int, explain: bool, policy_file: str | None,
@@ -44,12 +45,11 @@ def plan(
 
     It is a model of measured numbers; docs/explanation/the-plan.md says which, and how far off.
     """
-    from shedder.cli.verb_incident_tell import policy_of
     from shedder.heartbeat.outlook import read_outlook
     from shedder.planning import forecast, options_for
 
     asked = [*_asked(pauses, diverts, limits)]
-    outlook = read_outlook(run.shedder, policy_of(run, policy_file), *names)
+    outlook = read_outlook(run.shedder, policy_for(run, policy_file, or_near=True), *names)
     usual = options_for(outlook.lanes, more_workers=more)
     options = [usual[0], *asked, usual[-1]] if asked else usual
     found = [

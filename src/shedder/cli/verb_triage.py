@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shedder.cli.options import verb
-from shedder.cli.policy_here import policy_here, policy_option
+from shedder.cli.policy_chosen import near_policy_option, policy_for
 
 if TYPE_CHECKING:
     from shedder.cli.run import Run
@@ -14,14 +14,14 @@ _EXAMPLES = ("shedder triage", "shedder triage --json")
 
 
 @verb("triage", examples=_EXAMPLES, short="What to check and to type, in order.")
-@policy_option
-def triage(run: Run, *, policy: str | None) -> int:
+@near_policy_option
+def triage(run: Run, *, policy_file: str | None) -> int:
     """Show the checklist: a bad release, too much traffic, a clogged queue.
 
     Each question with what was done, its effect, and the next command for the queues as they are
     now.
     """
-    found = run.shedder.triage(policy_here(policy))
+    found = run.shedder.triage(policy_for(run, policy_file, or_near=True))
     if run.is_json:
         from shedder.cli.asjson import document
 
