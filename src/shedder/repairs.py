@@ -121,12 +121,14 @@ def remove_twin(
 
 def adopt_backlog(keys: Keys, lane: str, backlog: str, errand: Errand) -> Command[int]:
     """Put the list `backlog`, which no record names, in front of `lane`; its reply: how many."""
+    order = backlog.removeprefix(keys.backlogs).partition(":")[0]
     return Command(
         "adopt_backlog",
-        (keys.diverts, keys.events, keys.operation(errand.operation), *keys.lane(lane), backlog),
+        (keys.diverts, keys.events, keys.operation(errand.operation), *keys.lane(lane), backlog,
+         keys.drain(order, lane), keys.skipped(order, lane)),
         (errand.step, event_head(VERB, errand.cause, (lane,), what="orphaned backlogs"), lane),
         lambda reply: int(reply[1]),
-    )
+    )  # fmt: skip
 
 
 def refold_lane(keys: Keys, lane: str, errand: Errand) -> Command[str]:

@@ -225,6 +225,19 @@ def test_a_signal_before_a_reply(redis: Redis, monkeypatch: pytest.MonkeyPatch) 
     assert b"1" == client.get("a")
 
 
+def test_a_backlog_whose_record_somebody_deleted(redis: Redis) -> None:
+    """The doctor puts its jobs back, and leaves nothing of its drain behind."""
+    enqueue(redis, "nowhere", "a")
+    operator = Shedder(redis)
+    order = operator.divert("mail.normal", reason="x").lanes[0].order
+    operator.drain("mail.normal", rate=Rate(1.0), reason="x")
+    redis.rpush(KEYS.skipped(order, "mail"), "b cancelled")
+    redis.delete(KEYS.diverts)
+    operator.repair(operator.check_up(), reason="x")
+    left = redis.exists(KEYS.drain(order, "mail"), KEYS.skipped(order, "mail"))
+    assert ([b"a"], 0) == (redis.lrange(MAIL, 0, -1), left)
+
+
 def test_a_connection_that_falls_silent(
     server: EmbeddedServer,
     redis: Redis,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.planted.bug import AT_ONCE, DIVERT, DRAIN, OPERATORS, SLOTS, STOCK, Bug
+from tests.planted.bug import AT_ONCE, DIVERT, DRAIN, FOUND, OPERATORS, SLOTS, STOCK, Bug
 
 CLAIM, SCAN, RESTORE = "lua/claim_job.lua", "lua/scan_lane.lua", "lua/restore_lane.lua"
 RELEASE, DRAINS = "lua/release_backlog.lua", "lua/lib/drain.lua"
@@ -232,5 +232,12 @@ BUGS = (
         "  redis.call('LREM', list, -1, id)\n  redis.call('RPUSH', order.rest, id)\n",
         "",
         (SLOTS,),
+    ),
+    Bug(
+        "what a drain wrote down stays behind when its backlog is adopted",
+        "lua/adopt_backlog.lua",
+        "redis.call('DEL', drain, skipped)",
+        "local _ = drain or skipped",
+        (FOUND,),
     ),
 )

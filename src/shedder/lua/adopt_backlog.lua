@@ -5,6 +5,7 @@
 --   diverts, events, operation   see docs/reference/keys.md
 --   list, kept, parked, bell     of the lane
 --   backlog                      list: a part of the backlog
+--   drain, skipped               what a drain of it wrote down
 -- ARGV
 --   step  of the operation
 --   head  JSON: what the event says
@@ -18,6 +19,7 @@
 -- include lib/controls.lua
 -- include lib/lane.lua
 local diverts, events, operation, backlog = KEYS[1], KEYS[2], KEYS[3], KEYS[8]
+local drain, skipped = KEYS[9], KEYS[10]
 local step, head = ARGV[1], ARGV[2]
 local lane = {name = ARGV[3], list = KEYS[4], kept = KEYS[5], parked = KEYS[6], bell = KEYS[7]}
 
@@ -41,6 +43,7 @@ if not is_free() then return remember(operation, step, {'', 0}) end
 local before = waiting_in(lane)
 redis.call('RENAME', backlog, lane.kept)
 ring(lane.bell, jobs)
+redis.call('DEL', drain, skipped) -- nobody else knows their names any more
 local event = write_event(events, head, {[lane.name] = {backlog = jobs, waiting = before}},
   {[lane.name] = {backlog = 0, jobs = jobs, waiting = waiting_in(lane)}})
 return remember(operation, step, {event, jobs})
