@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import redis.exceptions
+from rq.worker import Worker as RQWorker
 
 from shedder.errors import ShedderError
+from shedder.rates import Rate
 from shedder.rq.claims import Claimed, HeldClaim, claim_job, release_claim, start_job
 from shedder.store import Store
+from shedder.stored import text_of
 from tests.faults.accounting import Wrong
 from tests.faults.faults_network import signature
 from tests.faults.load import Load
-from tests.faults.producers import put
+from tests.faults.producers import fill, put
 from tests.faults.schedule import Fault
 from tests.faults.verbs import (
     VERBS,
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
 
 FULL = "1"
 """Bytes: less than any server uses."""
+
+MAIL_JOBS = 12
+"""What `fill_lanes` puts in `mail`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,60 @@ def _full_at_claim(stage: Stage) -> None:
     if not started:
         stage.outcome.wrong.append(Wrong("other", "nothing could be started"))
     stage.outcome.jobs += len(stage.book.sure)
+
+
+def _full_at_draining_claim(stage: Stage) -> None:
+    """Claims and starts of a backlog that drains, with new jobs behind it, when memory is full."""
+    stage.own_server()
+    fill_lanes(stage)
+    operator = stage.operator()
+    operator.divert("mail", reason="x")
+    fill(stage, "mail", 2)
+    operator.drain("mail", rate=Rate(1000.0), reason="x")
+    backlog = {job for job, places in stage.snapshot().places.items() if ":backlog:" in places[0]}
+    time.sleep(0.05)  # so that the bucket holds a token for each
+    stage.redis.config_set("maxmemory", FULL)
+    stage.outcome.injected += 1
+    started = take_all(stage)
+    stage.redis.config_set("maxmemory", "0")
+    if backlog.isdisjoint(started):
+        stage.outcome.wrong.append(Wrong("other", f"no job of the backlog started: {started}"))
+    end_all_controls(stage)
+    stage.redis.delete(stage.keys.starting)
+    wrong = wrong_when_idle(stage)
+    # those that were started are not in the account, and whoever was in hand came back as it could
+    stage.outcome.wrong += [each for each in wrong if each.kind != "order"]
+    stage.outcome.jobs += len(stage.book.sure)
+
+
+def _full_at_release(stage: Stage) -> None:
+    """The releases of a drain for stock workers, down to the end of the divert, at full memory."""
+    stage.own_server()
+    fill_lanes(stage)
+    operator = stage.operator()
+    RQWorker(["mail"], connection=stage.redis).register_birth()
+    operator.divert("mail.normal", reason="x")
+    receipt = operator.drain("mail.normal", rate=Rate(1e6), reason="x")
+    slow = replace(receipt, rate=Rate(1.0))
+    stage.redis.config_set("maxmemory", FULL)
+    taken: list[str] = []
+    for _ in range(100):
+        stage.outcome.injected += 1
+        operator.release_for_stock_workers(slow)
+        seen = stage.check_now()
+        listed = seen.lists.get(stage.keys.lane("mail")[0], ())
+        if not listed:
+            break
+        # a stock worker takes the first
+        job = text_of(stage.redis.lpop(stage.keys.lane("mail")[0]) or b"")
+        stage.book.sure.pop(job)
+        taken.append(job)
+    stage.redis.config_set("maxmemory", "0")
+    if taken != sorted(taken) or len(taken) != MAIL_JOBS:
+        stage.outcome.wrong.append(Wrong("other", f"the stock worker got {taken}"))
+    end_all_controls(stage)
+    stage.outcome.wrong += wrong_when_idle(stage)
+    stage.outcome.jobs += len(stage.book.sure) + len(taken)
 
 
 def take_all(stage: Stage) -> list[str]:
@@ -152,6 +212,8 @@ def faults() -> list[Fault]:
     return [
         *[Fault(f"memory full: {verb.name}", "memory", FullInVerb(verb)) for verb in VERBS],
         Fault("memory full: claim and start", "memory", _full_at_claim),
+        Fault("memory full: claims of a backlog", "memory", _full_at_draining_claim),
+        Fault("memory full: release to stock workers", "memory", _full_at_release),
         Fault("memory full under load", "memory", _full_under_load),
         Fault("memory: a policy that evicts", "memory", _eviction_is_told),
     ]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from shedder import Shedder
     from tests.faults.stage import Stage
 
-_ORDERS: dict[str, Callable[[Shedder], object]] = {
+ORDERS: dict[str, Callable[[Shedder], object]] = {
     "pause": lambda o: o.pause("mail", reason="x"),
     "resume": lambda o: o.resume("mail", reason="x"),
     "divert": lambda o: o.divert("mail", reason="x"),
@@ -40,7 +40,7 @@ _ORDERS: dict[str, Callable[[Shedder], object]] = {
     "lift": lambda o: o.lift_limit("mail", reason="x"),
     "upkeep": finish_begun,
 }
-_ALL = tuple(_ORDERS)
+_ALL = tuple(ORDERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def _command(stage: Stage, choice: Sequence[str], seed: float) -> None:
     operator, dice = stage.operator(), Random(seed)
     while True:
         try:
-            _ORDERS[dice.choice(choice)](operator)
+            ORDERS[dice.choice(choice)](operator)
         except ShedderError:
             time.sleep(0.001)
 

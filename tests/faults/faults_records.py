@@ -51,6 +51,7 @@ BAD_ORDERS = (
     '[{"v": 1, "id": "x", "select": {"functions": 7}}]',
 )
 _LISTS = (":kept:", ":parked:", ":bell:", ":series:", ":backlog:", ":skipped:")
+Act = tuple[str, Callable[["Stage"], object], Callable[["Stage"], object]]
 BAD_CLAIMS = (b"x", b"", b"\x00\xff", b"\x90", b"\x01", b"\x93\x01\x02\x03", b"\xc1" * 40)
 
 
@@ -58,9 +59,10 @@ def _taking(stage: Stage) -> None:
     take_all(stage)
 
 
-def _acts() -> list[tuple[str, Callable[[Stage], object], Callable[[Stage], object]]]:
-    acts = [(verb.name, verb.prepare, _acting(verb)) for verb in VERBS]
-    return [*acts, ("claims", fill_lanes, _taking), ("claims of a backlog", _drained, _taking)]
+def acts() -> list[Act]:
+    """Every order, and claims: a name, what makes the state, and what is done in it."""
+    orders = [(verb.name, verb.prepare, _acting(verb)) for verb in VERBS]
+    return [*orders, ("claims", fill_lanes, _taking), ("claims of a backlog", _drained, _taking)]
 
 
 def _acting(verb: Verb) -> Callable[[Stage], object]:
@@ -87,7 +89,7 @@ class WrongType:
         """Play it."""
         with small_steps():
             for _ in range(4 * stage.size):
-                name, prepare, act = stage.dice.choice(_acts())
+                name, prepare, act = stage.dice.choice(acts())
                 stage.redis.flushall()
                 stage.forget()
                 prepare(stage)
@@ -127,7 +129,7 @@ class BadRecord:
         """Play it."""
         with small_steps():
             for _ in range(4 * stage.size):
-                name, prepare, act = stage.dice.choice(_acts())
+                name, prepare, act = stage.dice.choice(acts())
                 stage.redis.flushall()
                 stage.forget()
                 prepare(stage)

@@ -8,6 +8,7 @@ the machine tells the three apart: nothing with `always`, about a second with `e
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -120,6 +121,51 @@ class KilledUnderLoad:
         load.finish()
 
 
+_IN_STEPS = (
+    "divert some",
+    "divert some of a parked lane",
+    "upkeep of a scan",
+    "drain at once",
+    "drain at once and merge",
+    "undo divert",
+    "upkeep of a restore",
+)
+
+
+def _restarted_in_steps(stage: Stage) -> None:
+    """A polite SHUTDOWN and a start before some command of a scan or a restore."""
+    server = stage.own_server(**PERSISTENCE["always"])
+    verbs = [verb for verb in VERBS if verb.name in _IN_STEPS]
+    with small_steps():
+        for verb in verbs:
+            for number in stage.dice.sample(range(1, 7), 1 if stage.size < 10 else 4):
+                stage.redis.flushall()
+                stage.book.sure.clear()
+                verb.prepare(stage)
+                _act_over_restart(stage, server, verb, number)
+                stage.outcome.wrong += wrong_lists(stage.check_now())
+                _say_again(stage, verb)
+                stage.check_now()
+                end_all_controls(stage)
+                stage.outcome.wrong += wrong_when_idle(stage)
+                stage.outcome.jobs += len(stage.book.sure)
+
+
+def _act_over_restart(stage: Stage, server: EmbeddedServer, verb: Verb, number: int) -> None:
+    done = False
+
+    def restart() -> None:
+        nonlocal done
+        if not done:
+            done = True
+            server.client().shutdown()
+            server.restart()
+            stage.outcome.injected += 1
+
+    with counted_commands(number, restart), contextlib.suppress(RedisUnreachable):
+        verb.act(stage.operator())
+
+
 def _frozen_under_load(stage: Stage) -> None:
     server = stage.own_server()
     load = Load(stage)
@@ -181,6 +227,7 @@ def faults() -> list[Fault]:
             )
             for name in PERSISTENCE
         ],
+        Fault("server shutdown in scans and restores", "server", _restarted_in_steps),
         Fault("server freeze under load", "server", _frozen_under_load),
         Fault("server freeze in orders", "server", _frozen_in_verbs),
     ]

@@ -90,20 +90,21 @@ def _restoring(stage: Stage) -> None:
     """A restore whose operator died after its first step."""
     _some_diverted(stage)
     with mock.patch("shedder.backlog.JOBS_PER_STEP", 2):
-        _first_commands(stage, lambda operator: operator.drain_at_once("mail", reason="x"), 4)
+        first_commands(stage, lambda operator: operator.drain_at_once("mail", reason="x"), 4)
 
 
 def _scanning(stage: Stage) -> None:
     """A divert whose operator died in the middle of its scan."""
     fill_lanes(stage)
-    _first_commands(stage, lambda operator: operator.divert("mail", selection=SOME, reason="x"), 4)
+    first_commands(stage, lambda operator: operator.divert("mail", selection=SOME, reason="x"), 4)
 
 
 class _EnoughError(Exception):
     pass
 
 
-def _first_commands(stage: Stage, act: Callable[[Shedder], object], number: int) -> None:
+def first_commands(stage: Stage, act: Callable[[Shedder], object], number: int) -> None:
+    """Give an order of which only so many commands are carried out, as if its operator had died."""
     from tests.faults.faults_operators import counted_commands
 
     def end() -> None:

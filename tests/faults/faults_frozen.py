@@ -1,0 +1,210 @@
+"""An operator's process freezes between two commands of an order, and thaws when others went on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from shedder.errors import ShedderError
+from tests.faults.accounting import Wrong
+from tests.faults.actors import Child, thaw
+from tests.faults.faults_memory import take_all
+from tests.faults.faults_network import signature
+from tests.faults.faults_operators import counted_commands
+from tests.faults.faults_pairs import ORDERS
+from tests.faults.load import Load
+from tests.faults.schedule import Fault
+from tests.faults.verbs import (
+    MOST_STEPS,
+    VERBS,
+    Verb,
+    end_all_controls,
+    first_commands,
+    small_steps,
+    wrong_when_idle,
+)
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from tests.faults.stage import Stage
+
+NAMES = (
+    "pause with stock workers",
+    "resume",
+    "divert some",
+    "divert some of a parked lane",
+    "divert more",
+    "drain",
+    "stop drain",
+    "drain at once",
+    "drain at once and merge",
+    "undo divert",
+    "undo pause",
+    "undo drain",
+)
+"""Orders of several commands; the others freeze under load."""
+
+
+def freezes(child: Child, *, timeout: float = 30.0) -> bool:
+    """Whether `child` froze; it has ended otherwise."""
+    status = 0
+
+    def is_over() -> bool:
+        nonlocal status
+        pid, status = os.waitpid(child.pid, os.WNOHANG | os.WUNTRACED)
+        return bool(pid)
+
+    wait_until(is_over, timeout=timeout, interval=0.002, what="a child that freezes or ends")
+    if not os.WIFSTOPPED(status):
+        child.status = os.waitstatus_to_exitcode(status)
+    return os.WIFSTOPPED(status)
+
+
+def _freeze_me() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _act(stage: Stage, verb: Verb, number: int) -> None:
+    frozen = False
+
+    def freeze() -> None:
+        nonlocal frozen
+        if not frozen:
+            frozen = True
+            _freeze_me()
+
+    # what somebody else has done meanwhile may be told as an error of ours, such as an undo twice
+    with counted_commands(number, freeze), contextlib.suppress(ShedderError):
+        verb.act(stage.operator())
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """An order is given again and again; its process freezes one command later each time.
+
+    Attributes:
+        verb: The order.
+        ends_all: The other operator ends every control meanwhile, so that a late step of an order
+            which was already given has nothing left to do; else he gives any order, or a part of
+            it, and workers take all jobs that they may.
+    """
+
+    verb: Verb
+    ends_all: bool
+
+    def __call__(self, stage: Stage) -> None:
+        """Play it."""
+        with small_steps():
+            start = stage.dice.randrange(3) if stage.size < 10 else 0
+            for number in range(start, MOST_STEPS, 1 if stage.size >= 10 else 3):
+                if not self._play(stage, number):
+                    return
+
+    def _play(self, stage: Stage, number: int) -> bool:
+        """Whether the process froze before it was done."""
+        stage.redis.flushall()
+        stage.forget()
+        self.verb.prepare(stage)
+        given = _changes(stage)
+        child = stage.start(partial(_act, stage, self.verb, number))
+        if not freezes(child):
+            self._expect_success(stage, child)
+            return False
+        stage.outcome.injected += 1
+        is_given = _changes(stage) > given
+        self._others_act(stage)
+        before = _told(stage)
+        thaw(child.pid)
+        child.wait()
+        self._expect_success(stage, child)
+        stage.check_now()
+        if self.ends_all and is_given and _told(stage) != before:
+            stage.outcome.wrong.append(Wrong("other", f"a late step after command {number}"))
+        self._end(stage)
+        return True
+
+    def _others_act(self, stage: Stage) -> None:
+        if self.ends_all:
+            end_all_controls(stage)
+        else:
+            self._another_orders(stage)
+            take_all(stage)
+        stage.check_now()
+
+    def _another_orders(self, stage: Stage) -> None:
+        order = ORDERS[stage.dice.choice(list(ORDERS))]
+        # half of these die amid their order
+        most = stage.dice.choice((1, 2, 3, 5, *[MOST_STEPS] * 4))
+        with contextlib.suppress(ShedderError):
+            first_commands(stage, order, most)
+
+    def _expect_success(self, stage: Stage, child: Child) -> None:
+        if child.status:
+            stage.outcome.wrong.append(Wrong("other", f"it ended with {child.said()}"))
+
+    def _end(self, stage: Stage) -> None:
+        end_all_controls(stage)
+        stage.redis.delete(stage.keys.starting)
+        wrong = wrong_when_idle(stage)
+        # what was in hand, and what one operator diverts while another puts it back, has no order
+        stage.outcome.wrong += [w for w in wrong if self.ends_all or w.kind != "order"]
+        stage.outcome.jobs += len(stage.book.sure)
+
+
+def _changes(stage: Stage) -> int:
+    return int(stage.redis.xlen(stage.keys.events))
+
+
+def _told(stage: Stage) -> Any:
+    """Where every job is, and what is in force."""
+    keys = stage.keys
+    return (
+        signature(stage.snapshot()),
+        stage.redis.hgetall(keys.pauses),
+        stage.redis.hgetall(keys.diverts),
+    )
+
+
+def _frozen_under_load(stage: Stage) -> None:
+    """Operators freeze amid their orders while another one gives orders and workers work."""
+    with small_steps():
+        load = Load(stage)
+        load.wait_for_progress()
+        for _ in range(2 * stage.size):
+            verb = stage.dice.choice(VERBS)
+            child = stage.start(partial(_act, stage, verb, stage.dice.randrange(6)))
+            if freezes(child):
+                stage.outcome.injected += 1
+                time.sleep(stage.dice.uniform(0.02, 0.2))
+                thaw(child.pid)
+            if child.wait():
+                stage.outcome.wrong.append(Wrong("other", f"{verb.name}: {child.said()}"))
+        load.finish()
+
+
+def faults() -> list[Fault]:
+    """The rows of this family."""
+    verbs = [verb for verb in VERBS if verb.name in NAMES]
+    return [
+        *[
+            Fault(
+                f"operator freeze: {verb.name}",
+                "frozen",
+                Frozen(verb, ends_all=False),
+                is_short="divert" in verb.name or "drain at once" in verb.name,
+            )
+            for verb in verbs
+        ],
+        *[
+            Fault(f"operator freeze, all ended: {verb.name}", "frozen", Frozen(verb, ends_all=True))
+            for verb in verbs
+        ],
+        Fault("operator freeze under load", "frozen", _frozen_under_load),
+    ]
