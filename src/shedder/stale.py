@@ -91,7 +91,7 @@ def set_aside(keys: Keys, lane: str, order: str) -> Command[tuple[int, bool]]:
     return Command(
         "set_aside_stale",
         (keys.policy, keys.diverts, keys.events, keys.stale(lane)),
-        (lane, order, JOBS_PER_STEP, keys.engine.jobs),
+        (lane, order, JOBS_PER_STEP, *keys.engine.script_prefixes),
         lambda reply: (int(reply[0]), bool(reply[1])),
     )
 

@@ -20,7 +20,7 @@ from tests.faults.load import Load
 from tests.faults.producers import fill, put
 from tests.faults.schedule import Fault
 from tests.faults.verbs import (
-    VERBS,
+    ALL_VERBS,
     Verb,
     end_all_controls,
     fill_lanes,
@@ -210,7 +210,7 @@ def _eviction_is_told(stage: Stage) -> None:
 def faults() -> list[Fault]:
     """The rows of this family."""
     return [
-        *[Fault(f"memory full: {verb.name}", "memory", FullInVerb(verb)) for verb in VERBS],
+        *[Fault(f"memory full: {verb.name}", "memory", FullInVerb(verb)) for verb in ALL_VERBS],
         Fault("memory full: claim and start", "memory", _full_at_claim),
         Fault("memory full: claims of a backlog", "memory", _full_at_draining_claim),
         Fault("memory full: release to stock workers", "memory", _full_at_release),

@@ -20,7 +20,7 @@ from tests.faults.proxy import Proxy, to_unix_socket
 from tests.faults.schedule import Fault
 from tests.faults.stage import Address
 from tests.faults.verbs import (
-    VERBS,
+    ALL_VERBS,
     Verb,
     end_all_controls,
     small_steps,
@@ -211,8 +211,8 @@ def faults() -> list[Fault]:
         for role in ROLES
         for fault, seconds in bad
     ]
-    by_hand = [verb for verb in VERBS if not verb.name.startswith(("undo", "upkeep"))]
+    by_hand = [verb for verb in ALL_VERBS if not verb.name.startswith(("undo", "upkeep"))]
     again = "lost reply and said again"
-    rows += [Fault(f"lost reply: {verb.name}", "network", LostReply(verb)) for verb in VERBS]
+    rows += [Fault(f"lost reply: {verb.name}", "network", LostReply(verb)) for verb in ALL_VERBS]
     rows += [Fault(f"{again}: {v.name}", "network", LostReply(v, is_by_hand=True)) for v in by_hand]
     return rows

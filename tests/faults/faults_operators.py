@@ -16,10 +16,13 @@ from unittest import mock
 
 from shedder.errors import ShedderError
 from shedder.store import Store
+from tests.faults.load import Load
 from tests.faults.schedule import Fault
+from tests.faults.states import mend
 from tests.faults.verbs import (
+    ALL_VERBS,
+    LANES,
     MOST_STEPS,
-    VERBS,
     Verb,
     end_all_controls,
     fill_lanes,
@@ -33,8 +36,13 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def counted_commands(number: int, then: Callable[[], object]) -> Iterator[None]:
-    """A time in which `then` is called after so many commands were carried out."""
+def counted_commands(
+    number: int, then: Callable[[], object], *, also_reads: bool = True
+) -> Iterator[None]:
+    """A time in which `then` is called after so many commands were carried out.
+
+    Without reads, those are counted which may change something.
+    """
     done = 0
 
     def counted(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -49,7 +57,7 @@ def counted_commands(number: int, then: Callable[[], object]) -> Iterator[None]:
 
     with (
         mock.patch.object(Store, "execute", counted(Store.execute)),
-        mock.patch.object(Store, "read", counted(Store.read)),
+        mock.patch.object(Store, "read", counted(Store.read) if also_reads else Store.read),
     ):
         yield
 
@@ -82,10 +90,10 @@ class Killed:
             raise RuntimeError(f"{self.verb.name} failed: {child.said()}")
         stage.outcome.injected += status == -signal.SIGKILL
         stage.outcome.kills += status == -signal.SIGKILL
-        seen = stage.check_now()
+        seen = stage.check_now(has_stock=self.verb.mends)
         stage.outcome.wrong += wrong_lists(seen)
         since = time.monotonic()
-        if stage.dice.random() < 0.5:
+        if self.verb.mends or stage.dice.random() < 0.5:
             with contextlib.suppress(ShedderError):
                 self.verb.act(stage.operator())
             stage.check_now()
@@ -96,7 +104,8 @@ class Killed:
         return status == -signal.SIGKILL
 
     def _act(self, stage: Stage, number: int) -> None:
-        with counted_commands(number, _kill_me):
+        # a check-up reads some hundred times, and changes nothing
+        with counted_commands(number, _kill_me, also_reads=not self.verb.mends):
             self.verb.act(stage.operator())
 
 
@@ -128,7 +137,35 @@ def _kill_commands(stage: Stage) -> None:
         stage.outcome.wrong += wrong_when_idle(stage)
 
 
+def _repair_under_load(stage: Stage) -> None:
+    """Workers, producers and an operator go on while jobs are torn out, and menders are killed."""
+    load = Load(stage)
+    load.wait_for_progress()
+    for _ in range(max(3, stage.size)):
+        load.note_fault()
+        _tear_one_out(stage)
+        child = stage.start(lambda: mend(stage.operator()))
+        time.sleep(stage.dice.uniform(0.05, 0.6))
+        child.kill()
+        stage.outcome.kills += 1
+    mend(stage.operator())
+    load.wait_for_progress()
+    load.finish(also=lambda: mend(stage.operator()))
+
+
+def _tear_one_out(stage: Stage) -> None:
+    """As a fail-over may, or a stock worker that is killed with a job in hand."""
+    for lane in stage.dice.sample(LANES, len(LANES)):
+        if stage.redis.rpop(stage.keys.lane(lane)[0]) is not None:
+            stage.outcome.injected += 1
+            return
+
+
 def faults() -> list[Fault]:
     """The rows of this family."""
-    rows = [Fault(f"operator kill: {verb.name}", "operators", Killed(verb)) for verb in VERBS]
-    return [*rows, Fault("operator kill: the command line", "operators", _kill_commands)]
+    rows = [Fault(f"operator kill: {verb.name}", "operators", Killed(verb)) for verb in ALL_VERBS]
+    return [
+        *rows,
+        Fault("operator kill: the command line", "operators", _kill_commands),
+        Fault("operator kill: repair under load", "operators", _repair_under_load),
+    ]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
 from shedder.errors import ShedderError
+from shedder.policy import Policy
 from shedder.rates import Rate
 from tests.faults.producers import produce
 from tests.faults.schedule import Fault
+from tests.faults.states import mend
 from tests.faults.verbs import (
     LANES,
     SOME,
@@ -39,8 +42,13 @@ ORDERS: dict[str, Callable[[Shedder], object]] = {
     "limit": lambda o: o.limit_starts("mail", rate=Rate(100.0), reason="x"),
     "lift": lambda o: o.lift_limit("mail", reason="x"),
     "upkeep": finish_begun,
+    "replay": lambda o: o.replay_stale("mail", reason="x"),
+    "repair": mend,
 }
 _ALL = tuple(ORDERS)
+
+AT_ONCE_OLD = Policy(stale_after=timedelta(milliseconds=20))
+"""What waited for a moment in a backlog is old."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +60,13 @@ class AtOnce:
         is_ordered: Whether the jobs of a lane must stand in the order of their arrival in the end.
             Where one operator diverts what the other is putting back, and where stock producers
             push past a divert of some, only that nothing is lost or doubled is promised.
+        policy: In force meanwhile.
     """
 
     first: Sequence[str]
     second: Sequence[str]
     is_ordered: bool = False
+    policy: Policy | None = None
 
     @property
     def ways(self) -> Sequence[str]:
@@ -66,6 +76,8 @@ class AtOnce:
 
     def __call__(self, stage: Stage) -> None:
         """Play it."""
+        if self.policy is not None:
+            stage.operator().policies.apply(self.policy, reason="before")
         with small_steps():
             producers = [
                 stage.start(partial(_produce, stage, lane, self.ways)) for lane in LANES[:2]
@@ -125,5 +137,16 @@ def faults() -> list[Fault]:
             ("drain and drain", AtOnce(("divert", "drain"), ("drain", "drain at once"))),
             ("undo and anything", AtOnce(("undo",), _ALL)),
             ("anything and anything", AtOnce(_ALL, _ALL)),
+            (
+                "replay and set aside",
+                AtOnce(("divert", "upkeep"), ("replay", "divert some", "undo"), policy=AT_ONCE_OLD),
+            ),
+            (
+                "replay and replay",
+                AtOnce(("replay",), ("replay", *divert, "upkeep"), policy=AT_ONCE_OLD),
+            ),
+            ("old work and anything", AtOnce(("replay", "upkeep"), _ALL, policy=AT_ONCE_OLD)),
+            ("repair and repair", AtOnce(("repair",), ("repair", "divert", "drain at once"))),
+            ("repair and anything", AtOnce(("repair",), _ALL, policy=AT_ONCE_OLD)),
         )
     ]

@@ -10,8 +10,11 @@ import signal
 import subprocess
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from shedder.policy import Policy, Rule
+from shedder.selection import Selection
 from tests.faults.accounting import Wrong
 from tests.faults.earlier import (
     STORED,
@@ -24,6 +27,7 @@ from tests.faults.earlier import (
 from tests.faults.load import Load
 from tests.faults.schedule import Fault
 from tests.faults.stage import with_usual_leases
+from tests.faults.verbs import bring_back_old
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,6 +49,13 @@ PAIRS: Sequence[tuple[Sequence[str], Sequence[str]]] = (
 )
 """An order by one, and what the other makes of it."""
 
+POLICY = Policy(
+    rules=(Rule(queue="mail", selection=Selection(functions=("tests.jobs.decorated",)),
+                priority="low"),),
+    stale_after=timedelta(milliseconds=200),
+)  # fmt: skip
+"""Sorts jobs into lanes, and sets aside what has waited a moment in a backlog."""
+
 FINE = (0, 3)
 """Done, or nothing to be done: others give orders meanwhile."""
 
@@ -55,9 +66,11 @@ class BesideEarlier:
 
     Attributes:
         paths: The files or folders.
+        policy: In force all the while; the earlier one may not know that there is such a thing.
     """
 
     paths: tuple[str, ...]
+    policy: Policy | None = None
 
     def __call__(self, stage: Stage) -> None:
         """Play it."""
@@ -67,6 +80,8 @@ class BesideEarlier:
             stage.outcome.skipped = str(error)
             return
         stage.outcome.notes.append(f"beside {earlier.commit}")
+        if self.policy is not None:
+            stage.operator().policies.apply(self.policy, reason="before the upgrade")
         with with_usual_leases(), self._at_work(stage, earlier):
             load = Load(stage)
             load.wait_for_progress()
@@ -75,7 +90,8 @@ class BesideEarlier:
                 self._order(stage, earlier if is_theirs else None, first)
                 self._order(stage, None if is_theirs else earlier, second)
             self._check_now(stage)
-        load.finish()
+        self._end_policy(stage)
+        load.finish(also=lambda: bring_back_old(stage.operator()))
 
     @contextmanager
     def _at_work(self, stage: Stage, earlier: Earlier) -> Iterator[None]:
@@ -98,6 +114,17 @@ class BesideEarlier:
             who = earlier.commit if earlier else "today's"
             wrong = f"{who} {' '.join(words[2:])}: exit {done.returncode}, {done.stderr[-300:]}"
             stage.outcome.wrong.append(Wrong("other", wrong))
+
+    def _end_policy(self, stage: Stage) -> None:
+        """The policy is still the one that was applied, and what it has set aside is told."""
+        operator = stage.operator()
+        found = operator.policies.applied().policy
+        if found != (self.policy or Policy()):
+            stage.outcome.wrong.append(Wrong("other", f"another policy is in force: {found}"))
+        if self.policy is not None:
+            aside = sum(each.verb == "set aside" for each in operator.events(limit=100_000))
+            stage.outcome.notes.append(f"old work was set aside {aside} times")
+        stage.redis.delete(stage.keys.policy)
 
     def _check_now(self, stage: Stage) -> None:
         stage.book.read(stage.ledger_path)
@@ -122,6 +149,17 @@ def faults() -> list[Fault]:
             "upgrade: beside what stored data otherwise",
             "upgrade",
             BesideEarlier(STORED),
+            is_short=False,
+        ),
+        Fault(
+            "upgrade: beside one without policies",
+            "upgrade",
+            BesideEarlier(("src/shedder/lua/lib/stale.lua",), POLICY),
+        ),
+        Fault(
+            "upgrade: the previous source beside a policy",
+            "upgrade",
+            BesideEarlier(("src",), POLICY),
             is_short=False,
         ),
     ]

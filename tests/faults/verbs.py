@@ -23,6 +23,7 @@ from shedder.selection import Selection
 from shedder.store import Store
 from tests.faults.accounting import Wrong, out_of_order
 from tests.faults.producers import fill
+from tests.faults.states import backlog_of_old, mend, set_aside, torn
 
 if TYPE_CHECKING:
     from tests.faults.snapshot import Snapshot
@@ -41,11 +42,13 @@ class Verb:
         name: What it is called.
         prepare: Makes the state.
         act: Gives the order.
+        mends: The state has jobs in no place, and the order is what brings them back.
     """
 
     name: str
     prepare: Callable[[Stage], object]
     act: Callable[[Shedder], object]
+    mends: bool = False
 
 
 def fill_lanes(stage: Stage) -> None:
@@ -151,7 +154,19 @@ VERBS: tuple[Verb, ...] = (
     ),
     Verb("upkeep of a scan", _scanning, _upkeep),
     Verb("upkeep of a restore", _restoring, _upkeep),
+    Verb("upkeep of old work", backlog_of_old, _upkeep),
+    Verb("replay", set_aside, lambda o: o.replay_stale("mail", reason="x")),
+    Verb("divert beside old work", set_aside, lambda o: o.divert("mail", reason="x")),
+    Verb(
+        "drain of old work", backlog_of_old, lambda o: o.drain("mail", rate=Rate(1e6), reason="x")
+    ),
+    Verb(
+        "drain at once of old work", backlog_of_old, lambda o: o.drain_at_once("mail", reason="x")
+    ),
 )
+
+ALL_VERBS = (*VERBS, Verb("repair", torn, mend, mends=True))
+"""And those that bring back what is in no place: where the order is lost, it stays there."""
 
 
 @contextmanager
@@ -162,6 +177,10 @@ def small_steps() -> Iterator[None]:
             ("shedder.backlog.JOBS_PER_STEP", 3),
             ("shedder.backlog.UNDECIDED_PER_STEP", 2),
             ("shedder.controls.IDS_PER_STEP", 2),
+            ("shedder.stale.JOBS_PER_STEP", 2),
+            ("shedder.repairs.JOBS_PER_STEP", 2),
+            ("shedder.repairs.IDS_PER_STEP", 2),
+            ("shedder.rq.mending.JOBS_PER_STEP", 2),
         ):
             stack.enter_context(mock.patch(name, value))
         yield
@@ -171,10 +190,17 @@ def end_all_controls(stage: Stage) -> None:
     """What a second operator does in the end: nothing is paused, diverted or limited any more."""
     operator = stage.operator()
     finish_begun(operator)
+    operator.store.connection.delete(operator.keys.policy)
     operator.resume(*LANES, reason="over")
     operator.lift_limit(*LANES, reason="over")
     operator.drain_at_once(*LANES, reason="over")
     operator.resume(*LANES, reason="over")
+    bring_back_old(operator)
+
+
+def bring_back_old(operator: Shedder) -> None:
+    """What was set aside is in its lanes again; no policy sets it aside once more."""
+    operator.replay_stale(*LANES, reason="over")
 
 
 def finish_begun(operator: Shedder) -> None:

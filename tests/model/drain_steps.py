@@ -71,13 +71,19 @@ class DrainSteps(Machine):
             arrived = len(waiting) - len(parts.listed) + out
             order.backlog += waiting[arrived:]
             del waiting[arrived:]
+        aside: list[str] = []
         while order.backlog and order.pace.may_start and out < cap:
             job = order.backlog.pop(0)
-            if not self.model.works[job].obstacle:
+            if self.model.works[job].obstacle:
+                continue
+            if self.model.is_stale(job):
+                aside.append(job)
+            else:
                 waiting.append(job)
                 order.last_released = job
                 order.pace.tokens -= 1
                 out += 1
+        self.model.tell_aside(lane, aside)
         self.model.end_if_drained(lane, order)
 
 

@@ -23,6 +23,8 @@ class Lanes:
         self.claims: dict[bytes, Taken] = {}
         self.meters: Counter[str] = Counter()
         self.events: list[tuple[str, tuple[str, ...]]] = []
+        self.stale: dict[str, list[str]] = {name: [] for name in names}
+        self.sets_aside = False
         self.tick = 0
 
     # what stands
@@ -64,8 +66,28 @@ class Lanes:
 
     def arrive(self, work: Work, lane: str, *, listed: int, at_front: bool, is_known: bool) -> None:
         """A push by a producer of ours, which decides about diverts; so many are in the RQ list."""
+        order = self._order_on_arrival(work, lane, knows_function=is_known, knows_meta=is_known)
+        self._push(work, lane, order, listed=listed, at_front=at_front)
+
+    def replay(self, job: str, lane: str, *, listed: int) -> int:
+        """A job that was set aside arrives; how many are in the RQ list then."""
+        work = self.works[job]
+        work.is_old = False
+        order = self._order_on_arrival(work, lane, knows_function=work.is_noted, knows_meta=False)
+        self._push(work, lane, order, listed=listed, at_front=False)
+        if order is None or order.is_scanning:
+            return 0 if self.is_parked(lane) else listed + 1
+        return 0 if order.is_whole and order.pace is None else listed
+
+    def _order_on_arrival(
+        self, work: Work, lane: str, *, knows_function: bool, knows_meta: bool
+    ) -> Order | None:
         fresh = Work(work.id, lane, work.function, work.tenant)
-        order, _ = self.order_for(fresh, lane, knows_function=is_known, knows_meta=is_known)
+        return self.order_for(fresh, lane, knows_function=knows_function, knows_meta=knows_meta)[0]
+
+    def _push(
+        self, work: Work, lane: str, order: Order | None, *, listed: int, at_front: bool
+    ) -> None:
         if order is None or (order.is_scanning and not at_front):
             self.lanes[lane].insert(0 if at_front else len(self.lanes[lane]), work.id)
             return
@@ -79,6 +101,32 @@ class Lanes:
         """A plain push onto the RQ list."""
         front = len(parts.kept) + len(parts.parked)
         self.lanes[lane].insert(front if at_front else len(self.lanes[lane]), job)
+
+    # old work
+
+    def is_stale(self, job: str) -> bool:
+        return self.sets_aside and self.works[job].is_old
+
+    def set_aside(self, lane: str, order: Order, limit: int) -> tuple[int, bool]:
+        """The old jobs at the front of a backlog go: how many, and whether more may follow."""
+        looked_at, aside = 0, []
+        is_active = self.sets_aside and not order.is_restoring
+        while is_active and order.backlog and looked_at < limit:
+            job = order.backlog[0]
+            is_gone = self.works[job].status == "gone"
+            if not is_gone and not self.is_stale(job):
+                break
+            order.backlog.pop(0)
+            looked_at += 1
+            aside += [] if is_gone else [job]
+        self.tell_aside(lane, aside)
+        return len(aside), looked_at >= limit
+
+    def tell_aside(self, lane: str, aside: list[str]) -> None:
+        """What a step has set aside, with one event for all."""
+        self.stale[lane] += aside
+        if aside:
+            self.events.append(("set aside", (lane,)))
 
     # claims
 
@@ -126,11 +174,17 @@ class Lanes:
         return (None if whole is not None else self._from_lane(lane, kept)), is_waiting
 
     def _from_backlog(self, lane: str, order: Order, pace: Pace) -> Taken | None:
+        aside: list[str] = []
         while order.backlog:
             job = order.backlog.pop(0)
-            if not self.works[job].obstacle:
+            if self.works[job].obstacle:
+                continue
+            if not self.is_stale(job):
                 pace.tokens -= 1
+                self.tell_aside(lane, aside)
                 return Taken(lane, job, order.id, False)
+            aside.append(job)
+        self.tell_aside(lane, aside)
         self.end_if_drained(lane, order)
         return None
 

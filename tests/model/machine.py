@@ -111,6 +111,7 @@ class Machine(RuleBasedStateMachine):
         """Every id is where it should be, and lanes and backlogs are in order."""
         lanes = {lane: parts.all for lane, parts in seen.parts.items()}
         assert self.model.lanes == lanes
+        assert self.model.stale == seen.stale
         backlogs = {(lane, o.id): o.backlog for lane, o in self.orders()}
         assert backlogs == {
             (lane, o.id): list(o.backlog) for lane, orders in seen.orders.items() for o in orders

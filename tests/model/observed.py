@@ -37,6 +37,7 @@ class Seen:
 
     Attributes:
         parts: For each lane what stands in its three lists.
+        stale: For each lane what was set aside.
         orders: For each lane its diverts, oldest first.
         pauses: Lanes with the record of a pause: whether it is parked.
         claims: Claims, those first that gave no sign of life for longest.
@@ -46,6 +47,7 @@ class Seen:
     """
 
     parts: dict[str, Parts]
+    stale: dict[str, list[str]]
     orders: dict[str, tuple[SeenOrder, ...]]
     pauses: dict[str, bool]
     claims: tuple[bytes, ...]
@@ -59,7 +61,7 @@ def look(redis: Redis, keys: Keys, lanes: tuple[str, ...]) -> Seen:
     with redis.pipeline() as pipeline:
         for lane in lanes:
             listed, kept, parked, _ = keys.lane(lane)
-            for key in (kept, parked, listed):
+            for key in (kept, parked, listed, keys.stale(lane)):
                 pipeline.lrange(key, 0, -1)
         pipeline.hgetall(keys.diverts)
         pipeline.hgetall(keys.pauses)
@@ -70,9 +72,10 @@ def look(redis: Redis, keys: Keys, lanes: tuple[str, ...]) -> Seen:
         *lists, diverts, pauses, claims, meters, events, scanned = pipeline.execute()
     return Seen(
         parts={
-            lane: Parts(*(_texts(each) for each in lists[3 * index : 3 * index + 3]))
+            lane: Parts(*(_texts(each) for each in lists[4 * index : 4 * index + 3]))
             for index, lane in enumerate(lanes)
         },
+        stale={lane: list(_texts(lists[4 * index + 3])) for index, lane in enumerate(lanes)},
         orders=_orders(redis, diverts),
         pauses={
             text_of(lane): bool(json.loads(text).get("parked")) for lane, text in pauses.items()
@@ -87,6 +90,7 @@ def look(redis: Redis, keys: Keys, lanes: tuple[str, ...]) -> Seen:
 def stray_lists(seen: Seen, keys: Keys) -> set[str]:
     """Lists that no lane and no order refers to: ids under such a name would be lost."""
     known = {keys.bell(lane_of(lane).queue) for lane in seen.parts}
+    known |= {keys.stale(lane) for lane in seen.parts}
     known |= {keys.kept(lane) for lane in seen.parts} | {keys.parked(lane) for lane in seen.parts}
     for lane, orders in seen.orders.items():
         for order in orders:

@@ -22,10 +22,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.planted import bugs_in_backlogs, bugs_in_claims, bugs_in_controls
+from tests.planted import (
+    bugs_in_backlogs,
+    bugs_in_claims,
+    bugs_in_controls,
+    bugs_in_old_work,
+)
 from tests.planted.bug import MODEL, Bug
 
-BUGS = (*bugs_in_claims.BUGS, *bugs_in_controls.BUGS, *bugs_in_backlogs.BUGS)
+BUGS = (
+    *bugs_in_claims.BUGS,
+    *bugs_in_controls.BUGS,
+    *bugs_in_backlogs.BUGS,
+    *bugs_in_old_work.BUGS,
+)
 ROOT = Path(__file__).parents[2]
 LONGEST_SECONDS = 180
 FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+?)(?: - .*)?$", re.MULTILINE)

@@ -20,6 +20,8 @@ CLAIMS = "tests/rq/test_claims.py"
 PATIENCE = "tests/rq/test_patience.py"
 TWINS = "tests/rq/test_twins.py"
 FOUND = "tests/faults/test_found.py"
+STALE, STALE_FOUND = "tests/features/test_stale.py", "tests/faults/test_found_stale.py"
+POLICY = "tests/rq/test_policy.py"
 MODEL = "tests/model"
 
 

@@ -140,6 +140,7 @@ BUGS = (
         "a push by our producer overtakes those of others before it",
         "lua/lib/arrival.lua",
         "    if not redis.call('LMOVE', lane.list, target, 'LEFT', 'RIGHT') then break end\n"
+        "    sweep_left = sweep_left - 1\n"
         "  end\n"
         "  redis.call('RPUSH', redis.call('EXISTS', lane.list) == 1 and lane.list or target, id)",
         "  end\n  redis.call('RPUSH', target, id)",

@@ -113,6 +113,39 @@ def test_dependents_and_scheduled_jobs_go_where_the_policy_says_then(
     scheduler.release_locks()
 
 
+@pytest.mark.parametrize("way", ["by hand", "in a pipeline", "as RQ does it"])
+@pytest.mark.parametrize(("before", "after"), [("normal", "low"), ("low", "normal")])
+def test_rules_that_came_while_a_job_was_deferred(
+    redis: Redis, operator: Shedder, marks: str, way: str, before: str, after: str
+) -> None:
+    """Enqueued again it goes where they say, and is in no registry of where it was deferred."""
+    queue = Queue("mail", connection=redis)
+    apply(operator, Rule(queue="mail", selection=MARKS, priority=before))
+    first = queue.enqueue(jobs.hold, marks, "first", "/dev/null")
+    job = queue.enqueue(jobs.mark, marks, "second", depends_on=first, job_id="second")
+    assert 1 == redis.zcard(f"{RQ_KEY_PREFIX}:deferred:{queue.lane(before).name}")
+    apply(operator, Rule(queue="mail", selection=MARKS, priority=after))
+    enqueue_again(queue, job, way)
+    if way != "as RQ does it":  # which does not ask for what it depends on
+        run_burst(SimpleWorker([queue], connection=redis), max_jobs=1)
+    assert 1 == ids(redis, queue.lane(after).name).count("second")
+    assert [0, 0, 0, 0] == [
+        redis.zcard(f"{RQ_KEY_PREFIX}:{registry}:{lane}")
+        for registry in ("deferred", "ready") for lane in ("mail", "mail.low")
+    ]  # fmt: skip
+
+
+def enqueue_again(queue: Queue, job: Job, way: str) -> None:
+    if way == "by hand":
+        queue.enqueue_job(job)
+    elif way == "as RQ does it":
+        queue._enqueue_async_job(job)
+    else:
+        with queue.connection.pipeline() as pipeline:
+            queue.enqueue_job(job, pipeline=pipeline)
+            pipeline.execute()
+
+
 def test_a_retry_is_sorted_again(redis: Redis, operator: Shedder, marks: str) -> None:
     """A job that failed under another policy comes back into the lane that holds now."""
     mail = Queue("mail", connection=redis)

@@ -30,11 +30,11 @@ redis.call('XLEN', events)
 local number = tonumber(redis.call('HGET', policy, 'number')) or 0
 local current = redis.call('HGET', policy, tostring(number)) or ''
 if based_on ~= '' and tonumber(based_on) ~= number then
-  return {'refused', '', now, number, current}
+  return remember(operation, step, {'refused', '', now, number, current})
 end
 local readable, record = pcall(cjson.decode, current)
 if readable and type(record) == 'table' and record.document == document then
-  return {'same', '', now, number, current}
+  return remember(operation, step, {'same', '', now, number, current})
 end
 
 local next_number = number + 1

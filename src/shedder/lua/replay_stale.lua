@@ -48,6 +48,8 @@ local function replay(id)
 end
 
 for _ = 1, math.min(limit, before) do
+  -- what stock producers pushed goes in first, and may be much
+  if sweep_left < 1 then break end
   local id = redis.call('LPOP', stale)
   -- an error undoes nothing of what was done
   local done, trouble = pcall(replay, id)

@@ -19,6 +19,7 @@ from shedder.store import Store
 
 if TYPE_CHECKING:
     from redis.client import Pipeline
+    from rq.registry import DeferredJobRegistry
 
 _NOT_QUEUED_PLAINLY = (JobStatus.DEFERRED,)
 
@@ -100,11 +101,16 @@ class QueueMixin(RQQueue):
         lane = self._lane_by_policy(job)
         if lane is not self:
             return lane.enqueue_job(job, pipeline=pipeline, at_front=at_front, unique=unique)
+        deferred_in = self._deferred_elsewhere(job)
         if pipeline is not None or not self._is_async or job._dependency_ids or job.has_rate_limit:
-            return super().enqueue_job(job, pipeline=pipeline, at_front=at_front, unique=unique)
-        if unique and not job._id:
+            job = super().enqueue_job(job, pipeline=pipeline, at_front=at_front, unique=unique)
+        elif unique and not job._id:
             raise ValueError("unique=True requires an explicit job_id")
-        return self._enqueue_async_job(job, at_front=at_front, unique=unique)
+        else:
+            self._enqueue_here(job, at_front=at_front, unique=unique)
+        if deferred_in is not None:
+            deferred_in.remove(job, pipeline=pipeline)
+        return job
 
     def push_job_id(
         self, job_id: str, pipeline: Pipeline | None = None, at_front: bool = False
@@ -128,15 +134,33 @@ class QueueMixin(RQQueue):
         at_front: bool = False,
         unique: bool = False,
     ) -> Job:
-        is_deferred = job.get_status(refresh=False) in _NOT_QUEUED_PLAINLY
         lane = self._lane_by_policy(job)
         if lane is not self:
-            if is_deferred:
-                self.deferred_job_registry.remove(job, pipeline=pipeline)
             if pipeline is not None:
                 pipeline.sadd(self.redis_queues_keys, lane.key)
             return lane._enqueue_async_job(job, pipeline, at_front, unique)
-        if is_deferred:
+        deferred_in = self._deferred_elsewhere(job)
+        self._enqueue_here(job, pipeline, at_front, unique)
+        if deferred_in is not None:
+            deferred_in.remove(job, pipeline=pipeline)
+        return job
+
+    def _deferred_elsewhere(self, job: Job) -> DeferredJobRegistry | None:
+        """The registry of another lane that has `job`, which RQ looks for in this lane's own."""
+        is_deferred = job.get_status(refresh=False) in _NOT_QUEUED_PLAINLY
+        if not is_deferred or job.origin == self.name:
+            return None
+        registry: DeferredJobRegistry = self._named(job.origin).deferred_job_registry
+        return registry
+
+    def _enqueue_here(
+        self,
+        job: Job,
+        pipeline: Pipeline | None = None,
+        at_front: bool = False,
+        unique: bool = False,
+    ) -> Job:
+        if job.get_status(refresh=False) in _NOT_QUEUED_PLAINLY:
             return super()._enqueue_async_job(job, pipeline, at_front, unique)
         self._prepare_for_queue(job)
         if pipeline is not None and not unique:

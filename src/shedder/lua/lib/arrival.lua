@@ -2,6 +2,9 @@
 
 local ARRIVAL_SWEEP = 100
 
+-- left to one step, however many jobs arrive in it
+local sweep_left = 5 * ARRIVAL_SWEEP
+
 local function order_on_arrival(lane, diverts, name, meta)
   local orders = read_orders(diverts, lane.name)
   if not orders then return nil end
@@ -11,8 +14,9 @@ end
 -- Whoever pushed straight onto the list (a stock producer, a pipeline, RQ itself) came earlier: that
 -- goes in first, in order. What is too much for one arrival stays in the list, and this job behind it.
 local function push_behind(lane, target, id)
-  for _ = 1, ARRIVAL_SWEEP do
+  for _ = 1, math.min(ARRIVAL_SWEEP, sweep_left) do
     if not redis.call('LMOVE', lane.list, target, 'LEFT', 'RIGHT') then break end
+    sweep_left = sweep_left - 1
   end
   redis.call('RPUSH', redis.call('EXISTS', lane.list) == 1 and lane.list or target, id)
 end
