@@ -532,8 +532,8 @@ class Shedder:
     ) -> MitigationReceipt:
         """Run `command`, which `mitigation.filled` made, and write down how it went.
 
-        `say` is told each line of the output, secrets masked. At the time limit, and when this is
-        interrupted, all processes of it end, and the journal says so.
+        `say` is told each line of the output, secrets masked. At the time limit, and when Ctrl-C,
+        SIGTERM or SIGHUP interrupts this, all processes of it end, and the journal says so.
         """
         cause = self._attributed(reason, by)
         return mitigate(self.store, self.keys, mitigation, command, cause, say=say)

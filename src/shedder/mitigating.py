@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
+from shedder.ending import AskedToEnd
 from shedder.journal import event_head
 from shedder.keys import Keys
 from shedder.masking import mask_for
@@ -46,8 +47,37 @@ def mitigate(
 
     Raises:
         RedisUnreachable: before it started; then it was not run.
-        KeyboardInterrupt: it was interrupted; the journal says so.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP interrupted it; the journal says so.
     """
+    with AskedToEnd() as asked:
+        receipt = _mitigate(store, keys, mitigation, command, cause, say=say, carry=carry,
+                            asked=asked)  # fmt: skip
+    if asked.by:  # while its end was written down
+        raise KeyboardInterrupt
+    return receipt
+
+
+def append_event(keys: Keys, head: str) -> Command[Appended]:
+    """Write an event that tells of something outside Redis."""
+    return Command(
+        "append_event",
+        (keys.events, keys.operation(uuid4().hex)),
+        ("append", head),
+        lambda reply: Appended(text_of(reply[0]), time_from_ms(int(reply[1]))),
+    )
+
+
+def _mitigate(
+    store: Store,
+    keys: Keys,
+    mitigation: Mitigation,
+    command: tuple[str, ...],
+    cause: Cause,
+    *,
+    say: Say,
+    carry: Callable[..., Ran],
+    asked: AskedToEnd,
+) -> MitigationReceipt:
     mask = mask_for(os.environ)
     shown = [mask(part) for part in command]
     names: dict[str, Any] = {
@@ -57,9 +87,9 @@ def mitigate(
     }
     store.run(append_event(keys, event_head("mitigate started", cause, (), **names)))
     try:
-        ran = carry(command, timeout=mitigation.timeout, say=say, mask=mask)
+        ran = carry(command, timeout=mitigation.timeout, say=say, mask=mask, asked=asked)
     except Interrupted as error:
-        _note(store, keys, cause, names, error.ran)
+        _note(store, keys, cause, {**names, "interrupted_by": error.by.name}, error.ran)
         raise
     done = _note(store, keys, cause, names, ran)
     return MitigationReceipt(
@@ -71,16 +101,6 @@ def mitigate(
         exit_code=ran.exit_code,
         seconds=ran.seconds,
         output=ran.output,
-    )
-
-
-def append_event(keys: Keys, head: str) -> Command[Appended]:
-    """Write an event that tells of something outside Redis."""
-    return Command(
-        "append_event",
-        (keys.events, keys.operation(uuid4().hex)),
-        ("append", head),
-        lambda reply: Appended(text_of(reply[0]), time_from_ms(int(reply[1]))),
     )
 
 

@@ -19,6 +19,7 @@ from datetime import timedelta
 from difflib import get_close_matches
 from typing import IO
 
+from shedder.ending import AskedToEnd
 from shedder.errors import InvalidInput, NothingMatched
 from shedder.masking import Mask
 from shedder.policy import PLACEHOLDER, Mitigation
@@ -88,8 +89,15 @@ def filled(mitigation: Mitigation, values: Mapping[str, str]) -> tuple[str, ...]
     return tuple(PLACEHOLDER.sub(lambda it: values[it.group(1)], part) for part in mitigation.run)
 
 
-def carry_out(command: tuple[str, ...], *, timeout: timedelta, say: Say, mask: Mask) -> Ran:
-    """Run `command` to its end, or to the end of `timeout`.
+def carry_out(
+    command: tuple[str, ...],
+    *,
+    timeout: timedelta,
+    say: Say,
+    mask: Mask,
+    asked: AskedToEnd | None = None,
+) -> Ran:
+    """Run `command` to its end, or to the end of `timeout`, or until this process is `asked` to.
 
     Raises:
         KeyboardInterrupt: it was interrupted; `Interrupted` of this module says how it ended.
@@ -104,10 +112,11 @@ def carry_out(command: tuple[str, ...], *, timeout: timedelta, say: Say, mask: M
         return Ran("not started", None, time.monotonic() - began, mask(f"{error}"))
     output = Output(say, mask)
     try:
-        is_over = _follow(process, output, began + timeout.total_seconds())
+        is_over = _follow(process, output, began + timeout.total_seconds(), asked or AskedToEnd())
     except KeyboardInterrupt as error:
         _end(process, output)
-        raise Interrupted(_ran("interrupted", process, began, output)) from error
+        by = asked.by if asked and asked.by else signal.SIGINT
+        raise Interrupted(_ran("interrupted", process, began, output), by) from error
     if not is_over:
         _end(process, output)
         return _ran("timed out", process, began, output)
@@ -115,11 +124,19 @@ def carry_out(command: tuple[str, ...], *, timeout: timedelta, say: Say, mask: M
 
 
 class Interrupted(KeyboardInterrupt):
-    """Somebody pressed Ctrl-C while the program ran; `ran` says how it ended."""
+    """This process was asked to end while the program ran.
 
-    def __init__(self, ran: Ran) -> None:
+    Attributes:
+        ran: How the program ended.
+        by: The signal that asked: Ctrl-C is SIGINT.
+        exit_code: What a shell makes of it.
+    """
+
+    def __init__(self, ran: Ran, by: signal.Signals = signal.SIGINT) -> None:
         super().__init__("interrupted")
         self.ran = ran
+        self.by = by
+        self.exit_code = 128 + by
 
 
 class Output:
@@ -155,7 +172,7 @@ class Output:
 
     def _line(self, line: bytes) -> None:
         text = self._mask(line.decode("utf-8", "replace").rstrip("\r"))
-        self._say(text)
+        self._tell(text)
         self._kept.append(text)
         self._size += len(text) + 1
         while self._size > KEPT_BYTES and len(self._kept) > 1:
@@ -163,14 +180,29 @@ class Output:
             self._size -= gone
             self.cut += gone
 
+    def _tell(self, text: str) -> None:
+        # a terminal or pipe that is gone must neither end the deed nor leave it without an end
+        try:
+            self._say(text)
+        except (OSError, ValueError, SystemExit):
+            self._say = lambda _line: None
 
-def _follow(process: subprocess.Popen[bytes], output: Output, until: float) -> bool:
-    """Whether the program ended before `until`."""
+
+def _follow(
+    process: subprocess.Popen[bytes], output: Output, until: float, asked: AskedToEnd
+) -> bool:
+    """Whether the program ended before `until`.
+
+    Raises:
+        KeyboardInterrupt: this process was asked to end.
+    """
     stream = _stream(process)
     os.set_blocking(stream.fileno(), False)
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)
         while time.monotonic() < until:
+            if asked.by:
+                raise KeyboardInterrupt
             if selector.select(SLICE_SECONDS) and not _read(stream, output):
                 break
             # A child of its own may hold the stream open for ever.
@@ -179,9 +211,17 @@ def _follow(process: subprocess.Popen[bytes], output: Output, until: float) -> b
                 break
         else:
             return False
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(max(until - time.monotonic(), 0.0))
     output.finish()
+    return _wait(process, until, asked)
+
+
+def _wait(process: subprocess.Popen[bytes], until: float, asked: AskedToEnd) -> bool:
+    """Whether the program, which has closed its output, ended before `until`."""
+    while process.poll() is None and time.monotonic() < until:
+        if asked.by:
+            raise KeyboardInterrupt
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(min(until - time.monotonic(), SLICE_SECONDS), 0.0))
     return process.poll() is not None
 
 

@@ -143,6 +143,12 @@ class Terminal:
         """What Ctrl-C does."""
         self.process.send_signal(signal.SIGINT)
 
+    def hang_up(self) -> None:
+        """What closing the window does."""
+        os.close(self._master)
+        self._master = os.open(os.devnull, os.O_RDWR)
+        self.process.send_signal(signal.SIGHUP)
+
     def interrupt_question(self) -> int:
         """Ctrl-C at a question; the exit code. One that comes before Python reads is not seen."""
         for _ in range(TRIES):

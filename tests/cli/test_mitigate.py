@@ -6,7 +6,9 @@ import os
 import re
 import shlex
 import signal
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -138,6 +140,70 @@ def test_at_a_terminal_it_asks_and_ctrl_c_ends_it(policy, env, invoke, tmp_path)
     verbs = invoke("events", "--json").json["events"]
     assert ["mitigate started", "mitigate"] == [event["verb"] for event in verbs]
     assert "interrupted" == verbs[-1]["details"]["outcome"]
+
+
+FAMILY = """
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+open(sys.argv[1] + ".new", "w").write(f"{os.getpid()} {child.pid}")
+os.rename(sys.argv[1] + ".new", sys.argv[1])
+for number in range(6000):
+    print(number, flush=True)
+    time.sleep(0.1)
+"""
+
+
+@pytest.fixture
+def family(tmp_path):
+    """The words that start a mitigation with a child, and the file in which both stand then."""
+    (tmp_path / "family.py").write_text(FAMILY)
+    run = [sys.executable, str(tmp_path / "family.py"), "{file}"]
+    policy = tmp_path / "shedder.toml"
+    policy.write_text(f"version = 1\n[mitigations.family]\nrun = {run!r}\n")
+    pids = tmp_path / "pids"
+    words = ("mitigate", "family", "--file", str(pids), "-r", "x", "--policy", str(policy), "-y")
+    return words, pids
+
+
+def is_gone(pid):
+    """Whether a process has ended."""
+    try:
+        return b"Z" == Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1]
+    except FileNotFoundError:
+        return True
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="it looks into /proc")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_all_of_it_and_the_journal_says_which(family, env, invoke, number):
+    """Whoever ends us, the deed has ended too, with its children, and its end is written down."""
+    words, pids = family
+    process = subprocess.Popen(
+        [sys.executable, "-m", "shedder", *words], env=env, text=True, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    wait_until(pids.exists, what="a start")
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert (128 + number, True) == (process.returncode, "the journal says so" in err)
+    for pid in pids.read_text().split():
+        wait_until(lambda pid=pid: is_gone(pid), what="its end")
+    details = invoke("events", "--json").json["events"][-1]["details"]
+    assert ("interrupted", number.name) == (details["outcome"], details["interrupted_by"])
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="it looks into /proc")
+def test_a_terminal_that_goes_away_ends_it_and_it_is_written_down(family, env, invoke):
+    """Nothing can be shown any more; the deed ends all the same, and the journal says so."""
+    words, pids = family
+    with Terminal(*words, env=env) as terminal:
+        wait_until(pids.exists, what="a start")
+        terminal.hang_up()
+        terminal.process.wait(60)
+    for pid in pids.read_text().split():
+        wait_until(lambda pid=pid: is_gone(pid), what="its end")
+    details = invoke("events", "--json").json["events"][-1]["details"]
+    assert ("interrupted", "SIGHUP") == (details["outcome"], details["interrupted_by"])
 
 
 def test_triage_names_the_next_command_and_it_can_be_typed(invoke, policy, redis, mail):

@@ -165,6 +165,17 @@ def test_ctrl_c_ends_it_and_says_how(tmp_path: Path) -> None:
         wait_until(lambda pid=pid: not is_alive(pid), what="its end")
 
 
+@pytest.mark.parametrize("error", [BrokenPipeError, ValueError, SystemExit])
+def test_nobody_who_listens_is_no_reason_to_end(error: type[BaseException]) -> None:
+    """A pipe that was closed must not leave half a roll-back: it goes on, and all is kept."""
+
+    def say(_line: str) -> None:
+        raise error
+
+    ran = carry_out(python("print(1); print(2)"), timeout=LONG, say=say, mask=mask_for({}))
+    assert ("done", "1\n2") == (ran.outcome, ran.output)
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [

@@ -44,7 +44,8 @@ def mitigate(
     """Carry out what `[mitigations.NAME]` of the policy declares, and write down how it went.
 
     The command is a list of arguments and goes through no shell. Its output is shown as it comes
-    and kept, secrets masked; at its time limit, and with Ctrl-C, all its processes end.
+    and kept, secrets masked; at its time limit, and with Ctrl-C, SIGTERM or SIGHUP, all its
+    processes end.
     """
     from shedder.mitigation import filled, find_mitigation
 
