@@ -341,7 +341,10 @@ class Shedder:
         """The incidents: open one, give roles, note findings, close it."""
         from shedder.incidents import Incidents
 
-        return Incidents(self.store, self.keys, self._cause, self._readings)
+        return Incidents(
+            self.store, self.keys, self._cause, self._readings,
+            lambda: self.policies.applied().policy.incident.people,
+        )  # fmt: skip
 
     @attribute
     def policies(self) -> Policies:

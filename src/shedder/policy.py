@@ -129,7 +129,8 @@ class IncidentPolicy:
             environment holds. They may hold secrets, so they are in no text of this record.
         templates: Folder with templates that replace the built-in ones; empty for none.
         status_page: Folder into which the status page is written; empty for none.
-        export: Where the record of the incident is written each minute; empty for nowhere.
+        export: Folder into which the records are written each minute; empty for none.
+        people: Who can have a role; empty for anybody.
     """
 
     update_every: timedelta = timedelta(minutes=15)
@@ -139,6 +140,7 @@ class IncidentPolicy:
     templates: str = ""
     status_page: str = ""
     export: str = ""
+    people: tuple[str, ...] = ()
 
     def update_every_for(self, severity: int | None) -> timedelta:
         """How often an update is due at `severity`."""

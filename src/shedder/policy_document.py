@@ -135,6 +135,7 @@ def _incident(document: Document) -> IncidentPolicy:
         },
         posts_by_itself=document.get("posts_by_itself", plain.posts_by_itself),
         channels={name: tuple(urls) for name, urls in document.get("channels", {}).items()},
+        people=tuple(document.get("people", ())),
         **{name: document.get(name, "") for name in _PATHS},
     )  # fmt: skip
 
@@ -150,6 +151,7 @@ def _incident_document(incident: IncidentPolicy) -> dict[str, Any]:
         update_every=every or (None if is_plain else _duration(incident.update_every)),
         posts_by_itself=incident.posts_by_itself or None,
         channels={name: [*urls] for name, urls in incident.channels.items()} or None,
+        people=[*incident.people] or None,
         **{name: getattr(incident, name) or None for name in _PATHS},
     )
 

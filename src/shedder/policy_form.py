@@ -32,6 +32,8 @@ SHORTEST_INTERVAL = timedelta(minutes=15)
 LONGEST_INTERVAL = timedelta(minutes=30)
 """An update is due within these: more often nobody reads, less often everybody asks."""
 
+LONGEST_NAME = 100
+
 
 def checked_policy(document: Mapping[str, Any], *, source: str) -> Policy:
     """The policy that `document` describes; `source` is what the error calls it.
@@ -142,6 +144,12 @@ def _channel(value: Any) -> None:
 _CHANNEL = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|[a-z][a-z0-9+.-]*://\S+")
 
 
+def _person(value: Any) -> None:
+    if len(_text(value)) > LONGEST_NAME or not value.isprintable() or " " in value:
+        accepted = f"a name without spaces, of at most {LONGEST_NAME} characters: ana@desk"
+        raise InvalidInput(name="", value=value, accepted=accepted)
+
+
 def _checked(check: Callable[[Any], Any], **schema: Any) -> Any:
     return PlainValidator(_refusing(check)), WithJsonSchema(schema)
 
@@ -168,6 +176,7 @@ Interval = Annotated[
 ]  # fmt: skip
 Pace = Annotated[str, *_checked(_pace, type="string", examples=["200/second", "100/minute"])]
 Channel = Annotated[str, *_checked(_channel, **_TEXT)]
+Person = Annotated[str, *_checked(_person, **_TEXT, maxLength=LONGEST_NAME)]
 
 
 class Table(BaseModel):
@@ -257,7 +266,10 @@ class IncidentForm(Table):
     )
     templates: Text | None = Field(default=None, description="Folder of templates of your own.")
     status_page: Text | None = Field(default=None, description="Folder for the status page.")
-    export: Text | None = Field(default=None, description="File for the record of the incident.")
+    export: Text | None = Field(default=None, description="Folder for copies of the records.")
+    people: Annotated[list[Person], Field(min_length=1)] | None = Field(
+        default=None, description="Who can have a role in an incident, as --by names them."
+    )
 
 
 class PolicyForm(Table):

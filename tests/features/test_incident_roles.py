@@ -11,6 +11,7 @@ from shedder.errors import ConditionNotMet, InvalidInput, ShedderError
 from shedder.facade import Shedder
 from shedder.incident import roles
 from shedder.incident.records import Role, is_same_person
+from shedder.policy import IncidentPolicy, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -187,3 +188,26 @@ def test_people_whom_nobody_knows_are_refused_where_the_names_are_known() -> Non
     assert "ana" == roles.checked_person("ana", people)
     with pytest.raises(InvalidInput, match="such as bob@desk"):
         roles.checked_person("bub@desk", people)
+
+
+def test_the_policy_in_force_says_who_can_have_a_role(shedder: Shedder) -> None:
+    """Another name is refused with the nearest, wherever one is given, and nothing is changed."""
+    incidents = shedder.incidents
+    incidents.roles.take("operations", by="eve@home")  # while nobody has said who there is
+    policy = Policy(incident=IncidentPolicy(people=("ana@desk", "bob")))
+    shedder.policies.apply(policy, reason="who there is")
+    before = incidents.read()
+    given = incidents.roles
+    refused: list[Callable[[], Any]] = [
+        lambda: given.assign("communications", "bub@desk"),
+        lambda: given.hand_over("commander", "bub@desk"),
+        lambda: given.take("communications", by="bub@desk"),
+        lambda: incidents.open("also", severity=2, commander="bub@desk", also=True),
+    ]
+    for act in refused:
+        with pytest.raises(InvalidInput, match="such as bob"):
+            act()
+    assert (before, 1) == (incidents.read(), len(incidents.list()))
+    given.assign("communications", "bob@desk")
+    shedder.policies.apply(Policy(), reason="anybody")
+    given.assign("investigator", "bub@desk", task="logs")

@@ -51,7 +51,8 @@ posts_by_itself = true
 channels = { main = ["env:SHEDDER_MAIN_CHANNEL"], notes = ["slack://token"] }
 templates = "templates"
 status_page = "page"
-export = "incident.json"
+export = "incidents"
+people = ["ana@desk", "bob"]
 """
 
 TEN_ERRORS = """
@@ -102,6 +103,13 @@ def test_ten_errors_are_ten_sentences(tmp_path: Path) -> None:
         ("", "version: use this key, which must be there: version of this form: 1"),
         ('version = "1"', "version: '1' is not accepted; use a whole number"),
         ("version = 0", "version: 0 is not accepted; use a whole number within 1 to 1"),
+        (
+            "version = 1\n[incident]\npeople = ['ana desk']",
+            (
+                "incident.people[1]: 'ana desk' is not accepted; use a name without spaces, "
+                "of at most 100 characters: ana@desk"
+            ),
+        ),
         ("version = 1\nrules = 3", "rules: 3 is not accepted; use a list"),
         ("version = 1\nrules = [3]", "rules[1]: 3 is not accepted; use a table"),
         ("version = 1\nstale = 3", "stale: 3 is not accepted; use a table"),

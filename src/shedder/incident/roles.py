@@ -132,11 +132,8 @@ def checked_person(name: str, people: Collection[str] = ()) -> str:
     if any(each.isspace() for each in said):
         raise InvalidInput(name="person", value=name, accepted="a name without spaces: ana@desk")
     if people and not any(is_same_person(said, each) for each in people):
-        near = difflib.get_close_matches(said, people, n=1)
-        found = near or sorted(people)[:10]
-        raise InvalidInput(
-            name="person", value=name, accepted=f"one whom the policy names, such as {found[0]}"
-        )
+        accepted = f"one whom the policy names, such as {_nearest(said, people)}"
+        raise InvalidInput(name="person", value=name, accepted=accepted)
     return said
 
 
@@ -160,6 +157,13 @@ def checked_task(role: Role, task: str) -> str:
 def named(role: Role, task: str = "") -> str:
     """A role for a person, such as `operations` or `investigator of database logs`."""
     return f"{role.value} of {task}" if task else role.value
+
+
+def _nearest(name: str, people: Collection[str]) -> str:
+    # a desk that two share says nothing of how near their names are
+    bare = {each.partition("@")[0]: each for each in sorted(people, reverse=True)}
+    near = difflib.get_close_matches(name.partition("@")[0], bare, n=1)
+    return bare[near[0]] if near else min(people)
 
 
 def _check_no_other(incident: Incident, person: str, role: Role) -> None:
