@@ -10,7 +10,7 @@ from shedder.cli.options import targets_argument, verb
 from shedder.cli.policy_chosen import near_policy_option, policy_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from rich.console import RenderableType
 
@@ -49,7 +49,9 @@ def plan(
     from shedder.planning import forecast, options_for
 
     asked = [*_asked(pauses, diverts, limits)]
+    _check_known(names, run.shedder.queues())
     outlook = read_outlook(run.shedder, policy_for(run, policy_file, or_near=True), *names)
+    _check_lanes(asked, [lane.lane for lane in outlook.lanes])
     usual = options_for(outlook.lanes, more_workers=more)
     options = [usual[0], *asked, usual[-1]] if asked else usual
     found = [
@@ -88,25 +90,49 @@ def _asked(
         yield Option(f"limit {name} to {rate}", limits=dict.fromkeys(lanes, per_second))
 
 
+def _check_known(names: Sequence[str], queues: Sequence[str]) -> None:
+    from shedder.errors import NothingMatched
+    from shedder.lanes import lanes_of_target
+
+    for name in names:
+        if lanes_of_target(name)[0].queue not in queues:
+            raise NothingMatched(f"the queue {name}", found=tuple(queues))
+
+
+def _check_lanes(asked: Sequence[Option], lanes: Sequence[str]) -> None:
+    from shedder.errors import NothingMatched
+
+    for each in asked:
+        if not {*each.closed, *each.limits}.intersection(lanes):
+            raise NothingMatched(f"{each.name}: no such lane is planned for", found=tuple(lanes))
+
+
 def _parts(outlook: Outlook, found: list[Forecast], *, is_explained: bool) -> Parts:
     from shedder.cli.parts import blank, headline, plain, row, table
-    from shedder.cli.text import number, per_second
+    from shedder.cli.text import number
 
-    depth = sum(lane.depth for lane in outlook.lanes if not lane.is_closed)
-    when = "now" if outlook.is_pace_now else "at best in the last hour"
     urgent = ", ".join(lane.lane for lane in outlook.lanes if lane.is_urgent) or "none"
     made = table("if we", ">urgent work is well in", ">all is done in", ">left aside")
     for each in found:
-        row(made, each.option, _long(each.urgent_in), _long(each.gone_in), number(round(each.left)))
-    head = (
-        f"{number(round(depth))} jobs wait; {outlook.workers} workers do "
-        f"{per_second(outlook.pace)} a second ({when})."
-    )
-    parts: Parts = [headline(head), plain(f"Urgent: {urgent}."), blank(), made]
+        times = [_time(each.urgent_in, outlook), _time(each.gone_in, outlook)]
+        row(made, each.option, *times, number(round(each.left)))
+    parts: Parts = [headline(_head(outlook)), plain(f"Urgent: {urgent}."), blank(), made]
     if is_explained:
         for each in found:
             parts += [blank(), headline(each.option), *map(_phase, each.phases)]
     return parts
+
+
+def _head(outlook: Outlook) -> str:
+    from shedder.cli.text import counted, number, per_second
+
+    depth = sum(lane.depth for lane in outlook.lanes if not lane.is_closed)
+    waiting, workers = f"{number(round(depth))} jobs wait", counted(outlook.workers, "worker")
+    if not outlook.pace:
+        unknown = "how fast is not known: no job has ended in the last hour"
+        return f"{waiting}; {workers}, {unknown}."
+    when = "now" if outlook.is_pace_now else "at best in the last hour"
+    return f"{waiting}; {workers}: {per_second(outlook.pace)} a second ({when})."
 
 
 def _phase(phase: Phase) -> RenderableType:
@@ -120,6 +146,11 @@ def _phase(phase: Phase) -> RenderableType:
     ]
     said = "; ".join(lanes) or "nothing waits"
     return plain(f"  from {_long(phase.since)} for {_long(phase.seconds)}: {said}")
+
+
+def _time(seconds: float | None, outlook: Outlook) -> str:
+    told = _long(seconds)
+    return "not known" if told == "never" and not outlook.pace else told
 
 
 def _long(seconds: float | None) -> str:

@@ -1,0 +1,92 @@
+"""Does `shedder plan` tell what a person can act on, and nothing that it does not know?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.cli.conftest import all_keys, fill
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from shedder.rq import Queue
+
+
+@pytest.fixture
+def clogged(mail: Queue) -> Queue:
+    """Sixty jobs, two thirds of them of low priority, and nobody who does them."""
+    fill(mail, receipts=17, newsletters=35)
+    return mail
+
+
+def test_before_anything_was_measured_no_time_is_told(
+    invoke: Any, redis: Redis, clogged: Queue
+) -> None:
+    """Nobody may take a guess for a plan: it says what is not known, and why."""
+    before = all_keys(redis)
+    done = invoke("plan")
+    assert (0, "") == (done.code, done.err)
+    assert done.lines[0] == (
+        "60 jobs wait; 0 workers, how fast is not known: no job has ended in the last hour."
+    )
+    assert "2 more workers not known not known 0" in [" ".join(each.split()) for each in done.lines]
+    assert "never" not in done.out
+    assert before == all_keys(redis)
+
+
+def test_a_server_without_jobs_has_nothing_to_plan(invoke: Any, redis: Redis) -> None:
+    """It is over now, whoever works how fast."""
+    done = invoke("plan")
+    assert (0, True) == (done.code, done.lines[0].startswith("0 jobs wait"))
+    assert [0.0, 0.0] == [each["gone_in"] for each in invoke("plan", "--json").json["forecasts"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("nosuch",), 3, "the queue nosuch; found mail"),
+        (("mail", "nosuch.low"), 3, "the queue nosuch.low; found mail"),
+        (("--pause", "nosuch"), 3, "pause nosuch: no such lane is planned for; found mail"),
+        (("--divert", "mail.high"), 3, "divert mail.high"),
+        (("--limit", "nosuch=5/second"), 3, "limit nosuch"),
+        (("--limit", "mail"), 2, "LANE=RATE: mail=50/second"),
+        (("--limit", "mail=fast"), 2, "such as 200/second"),
+        (("--pause", ""), 2, "a queue name such as mail"),
+        (("--more", "0"), 2, "--more"),
+    ],
+)
+def test_what_cannot_be_planned_is_one_line(
+    invoke: Any, clogged: Queue, words: tuple[str, ...], code: int, said: str
+) -> None:
+    """An unknown queue is no queue that is empty: its end is not now."""
+    done = invoke("plan", *words)
+    assert (code, "", 1) == (done.code, done.out, len(done.err.splitlines()))
+    assert said in done.err
+
+
+def test_each_thing_that_could_be_done_has_its_line(invoke: Any, clogged: Queue) -> None:
+    """What was asked for stands between doing nothing and more workers, with what it leaves."""
+    done = invoke("plan", "mail", "--divert", "mail.low", "--limit", "mail=5/second", "--more", "4")
+    assert 0 == done.code
+    found = [(line.split("  ")[0], line.split()[-1]) for line in done.lines[4:8]]
+    assert [
+        ("do nothing", "0"), ("divert mail.low", "40"), ("limit mail to 5/second", "0"),
+        ("4 more workers", "0"),
+    ] == found  # fmt: skip
+
+
+def test_the_arithmetic_is_told_and_is_that_of_json(invoke: Any, clogged: Queue) -> None:
+    """With --explain each option has its phases; --json has the same numbers."""
+    invoke("pause", "mail.low", "-r", "half")
+    found = invoke("plan", "mail", "--json").json
+    lanes = {each["lane"]: (each["depth"], each["is_closed"]) for each in found["lanes"]}
+    assert ((20.0, False), (40.0, True)) == (lanes["mail"], lanes["mail.low"])
+    assert [40.0] * len(found["forecasts"]) == [each["left"] for each in found["forecasts"]]
+    told = invoke("plan", "mail", "--explain").lines
+    assert "mail: 20 wait, 0.0/s start; mail.low: 40 wait, 0.0/s start" in " ".join(
+        " ".join(told).split()
+    )
+    phases = sum(len(each["phases"]) for each in found["forecasts"])
+    assert phases == sum("from now for" in line for line in told)
