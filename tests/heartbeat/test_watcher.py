@@ -8,6 +8,7 @@ import signal
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from tests.heartbeat.sink import Sink
 
 MINUTE = timedelta(minutes=1)
+
+A_ROUND_TAKES = 0.37
+"""Seconds of a simulated round, so that rounds do not fall on the very times that are due."""
+
 POSTING = Policy(
     rules=(Rule(queue="mail", noun="receipt e-mails", tolerance=10 * MINUTE),),
     incident=IncidentPolicy(posts_by_itself=True),
@@ -340,8 +345,9 @@ def test_six_hours_of_an_incident(shed: Shedder, scene: Scene) -> None:
     scene.fill("mail", "a")
     desk = Desk(shed, POSTING, None)
     lateness = six_hours(desk)
+    print(f"late by {median(lateness):.1f} s (p50), {max(lateness):.1f} s (max)")  # pytest -s
     assert 23 == len(lateness)
-    assert max(lateness) <= ROUND_SECONDS
+    assert max(lateness) <= ROUND_SECONDS + A_ROUND_TAKES
 
 
 def six_hours(desk: Desk) -> list[float]:
@@ -353,5 +359,5 @@ def six_hours(desk: Desk) -> list[float]:
         if desk.watcher.look().posted:
             late.append((desk.time.now - due - 5 * MINUTE).total_seconds())
             due += 15 * MINUTE
-        desk.time.sleep(ROUND_SECONDS)
+        desk.time.sleep(ROUND_SECONDS + A_ROUND_TAKES)
     return late
