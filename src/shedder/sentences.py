@@ -116,9 +116,16 @@ def _unaffected(works: Sequence[Work]) -> Iterator[str]:
     fine = [work for work in works if not work.is_late and not work.held]
     if not fine:
         return
-    ages = [work.oldest for work in fine if work.oldest is not None]
-    oldest = f"oldest {spoken(max(ages))}" if ages else "none waits"
-    yield f"{named([work.noun for work in fine])} are not affected ({oldest})"
+    ages = [_age(work) for work in fine]
+    if len(set(ages)) == 1:
+        yield f"{named([work.noun for work in fine])} are not affected ({ages[0]})"
+    else:
+        each = [f"{work.noun} ({age})" for work, age in zip(fine, ages, strict=True)]
+        yield f"{named(each)} are not affected"
+
+
+def _age(work: Work) -> str:
+    return "none waits" if work.oldest is None else f"oldest {spoken(work.oldest)}"
 
 
 def _done(situation: Situation, audience: str) -> Iterator[str]:
