@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from redis import Redis
+
+# Who starts the tests in the background of a shell hands down a Ctrl-C that is ignored, and so
+# would every program that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A shared machine can be slow at any moment; that is not what a property test is about.
 _PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

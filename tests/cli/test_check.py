@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from rq.defaults import RQ_KEY_PREFIX
 from rq.utils import utcformat
 
 from shedder import Selection, Shedder
@@ -85,7 +86,7 @@ def test_a_lane_without_a_worker(invoke, operator, mail):
 
 def test_a_control_that_was_forgotten(invoke, operator, redis):
     """Pauses, diverts, flags and limits that are older than they should be."""
-    redis.sadd("rq:queues", "rq:queue:mail")
+    redis.sadd(f"{RQ_KEY_PREFIX}:queues", f"{RQ_KEY_PREFIX}:queue:mail")
     operator.pause("mail.normal", reason="why")
     operator.divert("mail.normal", reason="why")
     operator.degrade_flag("hints", reason="why", force=True)

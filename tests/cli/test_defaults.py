@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import pytest
+from rq.defaults import RQ_KEY_PREFIX
 
 from shedder import Rate, Shedder
 from shedder.errors import InvalidInput
@@ -68,7 +69,7 @@ def test_limits_and_flags_end_by_themselves(invoke, operator, mail):
 
 def test_a_damaged_policy_stops_no_pause(invoke, operator, redis, mail):
     """The command works without the defaults, and says so."""
-    redis.hset("rq:shedder:policy", "1", "{")
+    redis.hset(f"{RQ_KEY_PREFIX}:shedder:policy", "1", "{")
     done = invoke("pause", "mail", "-r", "why")
     assert 0 == done.code
     assert "its defaults do not hold" in done.err
@@ -76,5 +77,5 @@ def test_a_damaged_policy_stops_no_pause(invoke, operator, redis, mail):
     assert any("shedder policy apply --force" in each for each in operator.status().warnings) is (
         False
     )
-    redis.hset("rq:shedder:policy", "current", "{")
+    redis.hset(f"{RQ_KEY_PREFIX}:shedder:policy", "current", "{")
     assert any("shedder policy apply --force" in each for each in operator.status().warnings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from rq.defaults import RQ_KEY_PREFIX
 
 from shedder import Shedder
 from tests.cli.conftest import all_keys
@@ -162,7 +163,7 @@ def test_a_first_policy_of_strange_names_is_a_policy(invoke, tmp_path, monkeypat
     """Whatever queues are called, what is written can be read; remarks turned on are rules."""
     monkeypatch.chdir(tmp_path)
     for name in ('a "b"', "c\\d", "e[f", "\u90f5\u4fbf", "g\nshed = 1"):
-        redis.sadd("rq:queues", f"rq:queue:{name}")
+        redis.sadd(f"{RQ_KEY_PREFIX}:queues", f"{RQ_KEY_PREFIX}:queue:{name}")
     invoke("policy", "init")
     done = invoke("policy", "check")
     told = done.out + done.err
