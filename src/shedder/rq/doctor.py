@@ -6,7 +6,7 @@ Reads only, in bounded steps, as the audit does, which is a part of it. What a r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from rq.job import JobStatus
 
@@ -14,7 +14,7 @@ from shedder.checkup import FINE, PROBLEM, WARNING, Checkup, Finding
 from shedder.errors import RecordUnreadable
 from shedder.keys import Keys
 from shedder.records import AuditReport
-from shedder.rq.audit import audit
+from shedder.rq.audit import Progress, audit
 from shedder.rq.doctor_fleet import fleet_findings
 from shedder.rq.doctor_server import is_usable, read_server, server_findings
 from shedder.rq.leftovers import (
@@ -28,8 +28,6 @@ from shedder.rq.leftovers import (
 from shedder.rq.places import all_lanes
 from shedder.store import Store
 from shedder.stored import server_time
-
-Progress = Callable[[int, int], None]
 
 
 def check_up(store: Store, keys: Keys, *, on_progress: Progress | None = None) -> Checkup:
