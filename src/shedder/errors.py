@@ -154,6 +154,20 @@ class RedisUnreachable(ShedderError):
         super().__init__(f"Redis at {self.address} cannot be reached")
 
 
+class ServerBusy(RedisUnreachable):
+    """Redis answers, but serves nobody while it runs somebody's script; ours are bounded."""
+
+    def __init__(self, address: str, *, ends_with: str = "SCRIPT KILL") -> None:
+        self.address = _without_credentials(address)
+        self.ends_with = ends_with
+        ShedderError.__init__(
+            self,
+            f"Redis at {self.address} serves nobody while somebody's script keeps it busy (none of "
+            "shedder's, which are bounded); wait for its end and try again, or end it with "
+            f"`redis-cli {ends_with}`, which Redis refuses once the script has written",
+        )
+
+
 class WrongClusterNode(ShedderError):
     """This node of a cluster cannot serve RQ's keys; the message says which can, or what to set."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, TypeVar
@@ -13,6 +14,7 @@ import redis.sentinel
 from shedder.errors import (
     RecordUnreadable,
     RedisUnreachable,
+    ServerBusy,
     ServerTooOld,
     ShedderError,
     WrongClusterNode,
@@ -20,6 +22,9 @@ from shedder.errors import (
 from shedder.scripts import Script, load_script
 
 T = TypeVar("T")
+
+_BUSY = re.compile(r"(^|: )BUSY ")
+"""In a reply of its own, and behind the name of a pipeline's command."""
 
 Argument = str | bytes | int | float
 
@@ -52,6 +57,7 @@ class Store:
 
         Raises:
             RedisUnreachable: no answer from the server.
+            ServerBusy: it runs a script of somebody else, and serves nobody.
             ServerTooOld: it does not know script flags.
             WrongClusterNode: another node has the keys, or no single one has.
             RecordUnreadable: a stored record is damaged or of a newer shedder.
@@ -85,6 +91,7 @@ class Store:
 
         Raises:
             RedisUnreachable: no answer from the server.
+            ServerBusy: it runs a script of somebody else, and serves nobody.
             ShedderError: any refusal by the server.
         """
         try:
@@ -101,6 +108,9 @@ def raise_translated(error: redis.exceptions.RedisError, connection: redis.Redis
     text = str(error)
     if isinstance(error, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError):
         raise RedisUnreachable(address_of(connection)) from error
+    if _BUSY.search(text):
+        kill = "FUNCTION KILL" if "FUNCTION KILL" in text else "SCRIPT KILL"
+        raise ServerBusy(address_of(connection), ends_with=kill) from error
     if "UNREADABLE" in text:
         lane = text.partition("UNREADABLE ")[2].split(" ")[0]
         raise RecordUnreadable(

@@ -28,6 +28,7 @@ from shedder.rq.claims import CRASHES_FIELD
 from shedder.rq.layout import rq_keys
 from shedder.rq.patience import PatientRedis, is_passing, patient
 from tests import jobs
+from tests.busy import busy
 from tests.waiting import wait_until
 from tests.workers import WorkerProcess, Yard, run_burst
 
@@ -54,25 +55,6 @@ def restarting(server: EmbeddedServer) -> Iterator[None]:
     server.kill()
     yield
     server.start()
-
-
-@contextmanager
-def busy(server: EmbeddedServer) -> Iterator[None]:
-    with server.client() as operator, server.client(socket_timeout=60) as victim:
-        operator.config_set("busy-reply-threshold", 20)
-
-        def run_for_ever() -> None:
-            with pytest.raises(redis.exceptions.ResponseError, match="killed"):
-                victim.eval("while true do end", 0)
-
-        thread = threading.Thread(target=run_for_ever, daemon=True)
-        thread.start()
-        wait_until(lambda: _refusal(operator) == "BUSY", what="a busy server")
-        try:
-            yield
-        finally:
-            operator.script_kill()
-            thread.join()
 
 
 @contextmanager

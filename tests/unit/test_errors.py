@@ -21,6 +21,7 @@ from shedder.errors import (
     PolicyTooNew,
     RecordUnreadable,
     RedisUnreachable,
+    ServerBusy,
     ServerNotFound,
     ServerTooOld,
     ShedderError,
@@ -83,6 +84,15 @@ EXAMPLES: list[tuple[ShedderError, int, str]] = [
         "event 17-0 cannot be undone: the backlog was drained; try a new divert",
     ),
     (RedisUnreachable("db.internal:6379"), 4, "Redis at db.internal:6379 cannot be reached"),
+    (
+        ServerBusy("db.internal:6379", ends_with="FUNCTION KILL"),
+        4,
+        (
+            "Redis at db.internal:6379 serves nobody while somebody's script keeps it busy (none "
+            "of shedder's, which are bounded); wait for its end and try again, or end it with "
+            "`redis-cli FUNCTION KILL`, which Redis refuses once the script has written"
+        ),
+    ),
     (
         WrongClusterNode("127.0.0.1:7001"),
         1,

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from shedder.cli.progress import DrainBar
-from shedder.errors import RedisUnreachable
+from shedder.errors import RedisUnreachable, ServerBusy
 
 if TYPE_CHECKING:
     from shedder.cli.run import Run
@@ -64,8 +64,9 @@ def _step(run: Run, receipt: DrainReceipt, bar: DrainBar) -> tuple[DrainProgress
         if any(worker.is_stock for worker in receipt.workers):
             run.shedder.release_for_stock_workers(receipt)
         progress = run.shedder.drain_progress(receipt)
-    except RedisUnreachable:
-        bar.say("Redis is away, trying again; the order stands")
+    except RedisUnreachable as error:
+        what = "busy" if isinstance(error, ServerBusy) else "away"
+        bar.say(f"Redis is {what}, trying again; the order stands")
         return ()
     bar.show(progress)
     return progress

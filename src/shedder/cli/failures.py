@@ -6,7 +6,7 @@ import click
 
 from shedder.cli.run import NOTHING_CHANGED, Run
 from shedder.cli.text import one_line
-from shedder.errors import EventNotFound, RedisUnreachable, ShedderError
+from shedder.errors import EventNotFound, RedisUnreachable, ServerBusy, ShedderError
 
 FAILED = 1
 USAGE = 2
@@ -43,6 +43,14 @@ def sentence_of(error: BaseException, run: Run) -> str:
     return one_line(f"{said} (unexpected; the option --debug shows where)")
 
 
+def trouble(error: RedisUnreachable, run: Run) -> str:
+    """What a view that goes on says meanwhile of a Redis that does not serve it."""
+    address = run.address or error.address
+    if isinstance(error, ServerBusy):
+        return f"somebody's script keeps Redis at {address} busy"
+    return f"Redis at {address} cannot be reached"
+
+
 def is_interrupt(error: BaseException) -> bool:
     """Whether a person has pressed Ctrl-C, or ended the input that a question waited for."""
     return isinstance(error, KeyboardInterrupt | EOFError | click.Abort)
@@ -50,6 +58,9 @@ def is_interrupt(error: BaseException) -> bool:
 
 def _unreachable(error: RedisUnreachable, run: Run) -> str:
     """Names the server as this call does: behind sentinels the client itself does not know."""
+    if isinstance(error, ServerBusy):
+        busy = ServerBusy(run.address or error.address, ends_with=error.ends_with)
+        return f"{busy}{_what_holds(run)}"
     why = _why(error.__cause__)
     said = f"Redis at {run.address or error.address} cannot be reached{f' ({why})' if why else ''}"
     if run.state != NOTHING_CHANGED:

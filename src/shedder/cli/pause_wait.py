@@ -6,6 +6,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from shedder.cli.failures import trouble
 from shedder.cli.progress import live_line, still_running_line
 from shedder.errors import RedisUnreachable
 
@@ -33,10 +34,10 @@ def wait_for_running(
                 return run.shedder.wait_until_idle(
                     *targets, timeout=_left(deadline), on_change=_shower(show)
                 )
-            except RedisUnreachable:
+            except RedisUnreachable as error:
                 if deadline is not None and time.monotonic() >= deadline:
                     raise
-                show(f"Redis at {run.address} cannot be reached, trying again; {run.state}")
+                show(f"{trouble(error, run)}, trying again; {run.state}")
                 time.sleep(RETRY_SECONDS)
 
 

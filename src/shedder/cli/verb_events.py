@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from shedder.cli.failures import trouble
 from shedder.cli.options import targets_argument, verb
 from shedder.errors import RedisUnreachable
 
@@ -89,8 +90,8 @@ def _coming(run: Run, last: str, names: tuple[str, ...]) -> Iterator[Event]:
                 last, is_told = event.id, False
                 if not wanted or not wanted.isdisjoint(event.lanes):
                     yield event
-        except RedisUnreachable:
+        except RedisUnreachable as error:
             if not is_told:
-                run.screen.warn(f"Redis at {run.address} cannot be reached, trying again")
+                run.screen.warn(f"{trouble(error, run)}, trying again")
             is_told = True
             time.sleep(RETRY_SECONDS)

@@ -69,12 +69,13 @@ def _watch(run: Run, names: tuple[str, ...], seconds: float) -> None:
 
 def _print_again(run: Run, names: tuple[str, ...]) -> None:
     from shedder.cli.asjson import document
+    from shedder.cli.failures import trouble
     from shedder.errors import RedisUnreachable
 
     try:
         found = run.shedder.status(*names)
     except RedisUnreachable as error:
-        run.screen.warn(f"{error}, trying again")
+        run.screen.warn(f"{trouble(error, run)}, trying again")
         return
     if run.is_json:
         run.screen.emit(document("status/1", found), is_line=True)
