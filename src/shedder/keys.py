@@ -165,6 +165,11 @@ class Keys:
         return self._key("incident-events", incident)
 
     @property
+    def mitigations(self) -> str:
+        """Hash: event with which a mitigation began -> until when its process is thought alive."""
+        return self._key("mitigations")
+
+    @property
     def watch_lease(self) -> str:
         """String: the watcher that leads; expires when it does not say that it lives."""
         return self._key("watch-lease")

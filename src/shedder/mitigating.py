@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import socket
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
-from uuid import uuid4
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from shedder.ending import AskedToEnd
+from shedder.errors import ShedderError
+from shedder.incident.begun import (
+    BEGAN,
+    ENDED,
+    SILENT_SECONDS,
+    UNSEEN,
+    Written,
+    begin_mitigation,
+    end_mitigation,
+    renew_mitigation,
+)
 from shedder.journal import event_head
-from shedder.keys import Keys
 from shedder.masking import mask_for
 from shedder.mitigation import Interrupted, Ran, Say, carry_out
-from shedder.policy import Mitigation
+from shedder.own_client import own_client
 from shedder.records import Cause, MitigationReceipt
-from shedder.store import Command, Store
-from shedder.stored import text_of, time_from_ms
+from shedder.store import Store
 
+if TYPE_CHECKING:
+    from typing import Self
 
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """An event that was written.
+    from shedder.keys import Keys
+    from shedder.policy import Mitigation
 
-    Attributes:
-        event: Its id.
-        at: Server's clock, UTC.
-    """
+logger = logging.getLogger("shedder.mitigate")
 
-    event: str
-    at: datetime
+UnseenEnd = Callable[[int | None], str]
+"""From the process group, once there is one, to the head of the event of an unseen end."""
+
+SIGN_SECONDS = SILENT_SECONDS / 5
+"""So often a process that carries one out says that it is alive."""
 
 
 def mitigate(
@@ -57,14 +68,48 @@ def mitigate(
     return receipt
 
 
-def append_event(keys: Keys, head: str) -> Command[Appended]:
-    """Write an event that tells of something outside Redis."""
-    return Command(
-        "append_event",
-        (keys.events, keys.operation(uuid4().hex)),
-        ("append", head),
-        lambda reply: Appended(text_of(reply[0]), time_from_ms(int(reply[1]))),
-    )
+class SignsOfLife:
+    """Says, for as long as this context lasts, that the process lives which runs a mitigation.
+
+    A thread does, so that a Redis that is away, which may be why the mitigation is needed, keeps
+    nobody from following it and from ending it in time.
+    """
+
+    def __init__(self, store: Store, keys: Keys, event: str, unseen_end: UnseenEnd) -> None:
+        self._client = own_client(store.connection, patience=SIGN_SECONDS)
+        self._keys = keys
+        self._event = event
+        self._unseen_end = unseen_end
+        self._group: int | None = None
+        self._is_over = False
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._say, name="shedder-mitigate", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._is_over = True
+        self._wake.set()
+        self._thread.join(SIGN_SECONDS)
+
+    def started(self, group: int) -> None:
+        """The number of the process group that is left when this process is killed."""
+        self._group = group
+        self._wake.set()
+
+    def _say(self) -> None:
+        store = Store(self._client)
+        while not self._is_over:
+            try:
+                end = self._unseen_end(self._group)
+                store.run(renew_mitigation(self._keys, self._event, end))
+            except ShedderError as error:
+                logger.debug("no sign of life of %s: %s", self._event, error)
+            self._wake.wait(SIGN_SECONDS)
+            self._wake.clear()
+        self._client.close()
 
 
 def _mitigate(
@@ -84,10 +129,16 @@ def _mitigate(
         "mitigation": mitigation.name,
         "kind": mitigation.kind,
         "command": shown,
+        "host": socket.gethostname(),
     }
-    store.run(append_event(keys, event_head("mitigate started", cause, (), **names)))
+    unseen_end = partial(_unseen_end, cause, names)
+    head = event_head(BEGAN, cause, (), **names)
+    began = store.run(begin_mitigation(keys, head, unseen_end(None))).event
+    names["began"] = began
     try:
-        ran = carry(command, timeout=mitigation.timeout, say=say, mask=mask, asked=asked)
+        with SignsOfLife(store, keys, began, unseen_end) as signs:
+            ran = carry(command, timeout=mitigation.timeout, say=say, mask=mask, asked=asked,
+                        started=signs.started)  # fmt: skip
     except Interrupted as error:
         _note(store, keys, cause, {**names, "interrupted_by": error.by.name}, error.ran)
         raise
@@ -104,9 +155,13 @@ def _mitigate(
     )
 
 
-def _note(store: Store, keys: Keys, cause: Cause, names: dict[str, Any], ran: Ran) -> Appended:
+def _note(store: Store, keys: Keys, cause: Cause, names: dict[str, Any], ran: Ran) -> Written:
     head = event_head(
-        "mitigate", cause, (), **names, outcome=ran.outcome, exit_code=ran.exit_code,
+        ENDED, cause, (), **names, outcome=ran.outcome, exit_code=ran.exit_code,
         seconds=round(ran.seconds, 3), output=ran.output,
     )  # fmt: skip
-    return store.run(append_event(keys, head))
+    return store.run(end_mitigation(keys, names["began"], head))
+
+
+def _unseen_end(cause: Cause, names: dict[str, Any], group: int | None) -> str:
+    return event_head(ENDED, cause, (), **names, group=group, outcome=UNSEEN)

@@ -96,8 +96,11 @@ def carry_out(
     say: Say,
     mask: Mask,
     asked: AskedToEnd | None = None,
+    started: Callable[[int], None] = lambda _group: None,
 ) -> Ran:
     """Run `command` to its end, or to the end of `timeout`, or until this process is `asked` to.
+
+    `started` is told the number of its process group.
 
     Raises:
         KeyboardInterrupt: it was interrupted; `Interrupted` of this module says how it ended.
@@ -110,6 +113,7 @@ def carry_out(
         )  # fmt: skip
     except (OSError, ValueError) as error:
         return Ran("not started", None, time.monotonic() - began, mask(f"{error}"))
+    started(process.pid)
     output = Output(say, mask)
     try:
         is_over = _follow(process, output, began + timeout.total_seconds(), asked or AskedToEnd())

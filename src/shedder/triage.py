@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from shedder.durations import format_duration
+from shedder.incident.begun import NO_END_YET, unended, without_outdated
 from shedder.incident.records import Effect, Incident
 from shedder.lanes import DEFAULT_PRIORITY, lane_of
 from shedder.policy import Mitigation, Policy
@@ -304,12 +305,13 @@ def _options(functions: Sequence[str], meta: Iterable[tuple[str, str]]) -> list[
 
 def _done(seen: Seen, verbs: Sequence[str], *, kind: str = "") -> tuple[TriageDone, ...]:
     undone = {each.undoes for each in seen.events if each.undoes}
+    begun = unended(seen.events) if "mitigate" in verbs else ()
     effects = {each.event: each for each in seen.incident.effects} if seen.incident else {}
     return tuple(
         TriageDone(each.id, each.verb, each.by, each.role, each.at, _what(each),
                    effects.get(each.id))
-        for each in seen.events
-        if each.verb in verbs and each.id not in undone and not each.undoes
+        for each in without_outdated(seen.events)
+        if (each.verb in verbs or each in begun) and each.id not in undone and not each.undoes
         and (not kind or each.details.get("kind") == kind)
     )  # fmt: skip
 
@@ -321,7 +323,7 @@ def _what(event: Event) -> tuple[str, ...]:
     if isinstance(names, list):
         return tuple(str(each) for each in names)
     said = event.details.get("mitigation")
-    return (f"{said}, {event.details.get('outcome')}",) if said else ()
+    return (f"{said}, {event.details.get('outcome', NO_END_YET)}",) if said else ()
 
 
 def _is_held(seen: Seen, lane: LaneStatus) -> bool:

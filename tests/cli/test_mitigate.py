@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from shedder import Shedder
 from tests.cli.programs import Terminal
 from tests.waiting import wait_until
 
@@ -204,6 +206,71 @@ def test_a_terminal_that_goes_away_ends_it_and_it_is_written_down(family, env, i
         wait_until(lambda pid=pid: is_gone(pid), what="its end")
     details = invoke("events", "--json").json["events"][-1]["details"]
     assert ("interrupted", "SIGHUP") == (details["outcome"], details["interrupted_by"])
+
+
+@pytest.fixture
+def killed(family, env, redis):
+    """The process group that is left when `shedder mitigate` was killed, which has told of it."""
+    words, pids = family
+    process = subprocess.Popen(
+        [sys.executable, "-m", "shedder", *words, "--by", "bob@desk"], env=env,
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        wait_until(pids.exists, what="a start")
+        group = int(pids.read_text().split()[0])
+        key = Shedder(redis).keys.mitigations
+        said = b'"group": %d' % group
+        wait_until(lambda: said in b"".join(redis.hvals(key)), what="a sign of life")
+    finally:
+        process.kill()
+        process.wait(60)
+    yield group
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+
+
+def be_silent(redis):
+    """Let the time go by after which a process is thought gone."""
+    key = Shedder(redis).keys.mitigations
+    for event, record in redis.hgetall(key).items():
+        redis.hset(key, event, b"1 " + record.partition(b" ")[2])
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="it looks into /proc")
+def test_a_killed_mitigation_has_no_end_and_that_is_seen_at_once(killed, invoke, tmp_path):
+    """SIGKILL leaves what it ran; who looks reads that it began, and that no end is recorded."""
+    invoke("incident", "open", "late", "-s", "2", "--began", "5m")
+    assert not is_gone(killed)
+    shown = invoke("incident", "show").out
+    assert re.search(r"mitigation family began .+ \(\d+s ago\), no end recorded yet\.", shown)
+    written = invoke("incident", "postmortem", "--out", str(tmp_path / "out"), "--no-plots")
+    assert 0 == written.code
+    told = (tmp_path / "out" / "postmortem.md").read_text()
+    assert "began the mitigation family (no end recorded yet)" in told
+
+
+@pytest.mark.parametrize("looks", [("triage",), ("incident", "show"), ("mitigate", "quick")])
+def test_who_looks_next_ends_a_mitigation_whose_process_is_silent(
+    killed, looks, invoke, redis, tmp_path
+):
+    """Its end is an event of its own, once; the group that may still run is named."""
+    (tmp_path / "quick.toml").write_text('version = 1\n[mitigations.quick]\nrun = ["true"]\n')
+    invoke("incident", "open", "late", "-s", "2", "--began", "5m")
+    be_silent(redis)
+    if looks[0] == "mitigate":
+        looks = (*looks, "-r", "x", "-y", "--policy", str(tmp_path / "quick.toml"))
+    assert 0 == invoke(*looks).code
+    for _ in range(2):
+        events = invoke("events", "--json").json["events"]
+        found = [each for each in events if each["details"].get("outcome") == "end not recorded"]
+        (ended,) = found
+        (began,) = [each for each in events if each["id"] == ended["details"]["began"]]
+        assert ("mitigate started", "bob@desk", killed) == (
+            began["verb"], ended["by"], ended["details"]["group"],
+        )  # fmt: skip
+        shown = invoke("incident", "show").out
+        assert re.search(rf"end not recorded: process group {killed} of \S+ may still run", shown)
 
 
 def test_triage_names_the_next_command_and_it_can_be_typed(invoke, policy, redis, mail):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -13,9 +14,19 @@ import pytest
 
 from shedder.errors import InvalidInput, NothingMatched
 from shedder.facade import Shedder
+from shedder.incident.begun import (
+    UNSEEN,
+    begin_mitigation,
+    end_silent,
+    unended,
+    with_end_unknown,
+    without_outdated,
+)
+from shedder.journal import event_head
 from shedder.masking import mask_for
 from shedder.mitigation import KEPT_BYTES, Interrupted, Ran, carry_out, filled, find_mitigation
 from shedder.policy import Mitigation
+from shedder.rq.measuring import measure_open_incidents
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -262,3 +273,72 @@ def test_nothing_is_run_when_it_cannot_be_written_down(server_factory: Any, tmp_
         with pytest.raises(RedisUnreachable):
             mitigate(shedder.store, shedder.keys, ROLLBACK, command, cause, say=print)
     assert not file.exists()
+
+
+def test_a_process_that_lives_is_never_thought_gone(redis: Redis) -> None:
+    """While it runs somebody looks, and nothing is written; its signs of life go on."""
+    shedder = Shedder(redis, by="bob@desk")
+    signs: set[bytes] = set()
+
+    def carry(*_: Any, started: Any, **__: Any) -> Ran:
+        started(4711)
+        while not any(b'"group": 4711' in each for each in signs):
+            wait_until(lambda: not signs.issuperset(_signs(shedder)), what="a sign of life")
+            signs.update(_signs(shedder))
+            assert () == end_silent(shedder.store, shedder.keys)
+        return Ran("done", 0, 1.0)
+
+    _mitigate(shedder, carry)
+    assert ["mitigate started", "mitigate"] == [each.verb for each in shedder.events()]
+    assert not redis.exists(shedder.keys.mitigations)
+
+
+def test_a_process_that_thaws_tells_the_end_after_all(redis: Redis) -> None:
+    """Somebody thought it gone; what it says then is what triage and the post-mortem tell."""
+    shedder = Shedder(redis, by="bob@desk")
+
+    def is_thought_gone() -> bool:
+        for event in redis.hkeys(shedder.keys.mitigations):
+            head = {"v": 1, "verb": "mitigate", "by": "bob@desk", "why": "r", "lanes": []}
+            unseen = json.dumps({**head, "outcome": UNSEEN, "began": event.decode()})
+            redis.hset(shedder.keys.mitigations, event, f"1 {unseen}")
+        return bool(end_silent(shedder.store, shedder.keys))  # unless it said that it lives
+
+    def carry(*_: Any, **__: Any) -> Ran:
+        wait_until(is_thought_gone, what="an unseen end")
+        return Ran("done", 0, 1.0)
+
+    _mitigate(shedder, carry)
+    events = shedder.events()
+    assert [None, UNSEEN, "done"] == [each.details.get("outcome") for each in events]
+    assert [None, "done"] == [each.details.get("outcome") for each in without_outdated(events)]
+    assert () == unended(events) == with_end_unknown(events)
+
+
+def test_workers_end_what_is_silent(redis: Redis) -> None:
+    """Their upkeep looks, with an incident and without."""
+    shedder = Shedder(redis, by="bob@desk")
+    head = event_head("mitigate started", shedder._cause("r", None), (), mitigation="x")
+    event = shedder.store.run(begin_mitigation(shedder.keys, head, head)).event
+    redis.hset(shedder.keys.mitigations, event, f"1 {head}")
+    measure_open_incidents(shedder.store, shedder.keys)
+    assert 2 == len(shedder.events())
+
+
+def test_a_record_that_nobody_can_read_is_looked_at_once(redis: Redis) -> None:
+    """Damaged by hand, it is removed; its beginning stays without an end."""
+    shedder = Shedder(redis, by="bob@desk")
+    redis.hset(shedder.keys.mitigations, "1-1", "nonsense")
+    assert () == end_silent(shedder.store, shedder.keys)
+    assert not redis.exists(shedder.keys.mitigations)
+
+
+def _signs(shedder: Shedder) -> list[bytes]:
+    return list(shedder.store.connection.hvals(shedder.keys.mitigations))
+
+
+def _mitigate(shedder: Shedder, carry: Any) -> None:
+    from shedder.mitigating import mitigate
+
+    mitigate(shedder.store, shedder.keys, ROLLBACK, ("x",), shedder._cause("r", None),
+             say=print, carry=carry)  # fmt: skip

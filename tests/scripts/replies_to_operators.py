@@ -17,12 +17,19 @@ from shedder.controls import pause_lanes, resume_lanes
 from shedder.drain import order_drain, release_backlog
 from shedder.heartbeat.delivering import note_delivery
 from shedder.heartbeat.messages import Message
+from shedder.incident.begun import (
+    BEGAN,
+    ENDED,
+    UNSEEN,
+    begin_mitigation,
+    end_mitigation,
+    renew_mitigation,
+)
 from shedder.incident.keeping import Deed, write_incident
 from shedder.incident.life import new_incident
 from shedder.incident.records import NOW
 from shedder.journal import event_head
 from shedder.leaving import return_claims, return_list
-from shedder.mitigating import append_event
 from shedder.policy import Policy
 from shedder.rates import Rate
 from shedder.rq.lateness import count_late
@@ -332,12 +339,60 @@ def events_kept(scene: Scene) -> int:
     )
 
 
-def event_appended(scene: Scene) -> str:
-    reply = raw(scene, append_event(scene.keys, event_head("mitigate", WHO, ())))
+def mitigation_begun(scene: Scene) -> str:
+    reply = raw(scene, begin_mitigation(scene.keys, event_head(BEGAN, WHO, ()), _unseen()))
     (event,) = scene.shedder.events()
     assert event.id == reply[0]
     assert abs(event.at.timestamp() * 1000 - reply[1]) < 1000
     return event.verb
+
+
+def mitigation_renewed(scene: Scene, *, is_over: bool = False) -> int:
+    """The reply to a sign of life, which puts the time further out, before and after the end."""
+    event = _begun(scene, until_ms=1)
+    if is_over:
+        raw(scene, end_mitigation(scene.keys, event, event_head(ENDED, WHO, ())))
+    reply = int(raw(scene, renew_mitigation(scene.keys, event, _unseen())))
+    kept = scene.redis.hget(scene.keys.mitigations, event)
+    assert is_over == (kept is None)
+    assert is_over or int(kept.partition(b" ")[0]) > 1000 * time.time()
+    return reply
+
+
+def mitigation_ended(scene: Scene) -> str:
+    event = _begun(scene)
+    head = event_head(ENDED, WHO, (), outcome="done")
+    changed(scene, end_mitigation(scene.keys, event, head), ENDED)
+    assert not scene.redis.exists(scene.keys.mitigations)
+    return str(scene.shedder.events()[-1].details["outcome"])
+
+
+def mitigation_silent(scene: Scene) -> str:
+    event = _begun(scene, until_ms=1)
+    changed(scene, end_mitigation(scene.keys, event), ENDED)
+    return str(scene.shedder.events()[-1].details["outcome"])
+
+
+def mitigation_not_silent(scene: Scene, *, is_over: bool = False) -> str:
+    event = _begun(scene)
+    if is_over:
+        raw(scene, end_mitigation(scene.keys, event, event_head(ENDED, WHO, ())))
+    before = len(scene.shedder.events())
+    reply = raw(scene, end_mitigation(scene.keys, event))
+    assert before == len(scene.shedder.events())
+    return text_of(reply[0])
+
+
+def _begun(scene: Scene, *, until_ms: int | None = None) -> str:
+    head = event_head(BEGAN, WHO, ())
+    event = text_of(raw(scene, begin_mitigation(scene.keys, head, _unseen()))[0])
+    if until_ms is not None:
+        scene.redis.hset(scene.keys.mitigations, event, f"{until_ms} {_unseen()}")
+    return event
+
+
+def _unseen() -> str:
+    return event_head(ENDED, WHO, (), outcome=UNSEEN)
 
 
 # telling of incidents

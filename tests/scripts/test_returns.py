@@ -139,7 +139,17 @@ OUTCOMES: dict[str, list[Outcome]] = {
         ("1 when", lambda it: orders.hit(it, 1), 1),
         ("0 when", lambda it: orders.hit(it, 2), 0),
     ],
-    "append_event": [("{event", orders.event_appended, "mitigate")],
+    "begin_mitigation": [("{event", orders.mitigation_begun, "mitigate started")],
+    "renew_mitigation": [
+        ("1, or", orders.mitigation_renewed, 1),
+        ("0 when its end", lambda it: orders.mitigation_renewed(it, is_over=True), 0),
+    ],
+    "end_mitigation": [
+        ("{event", orders.mitigation_ended, "done"),
+        ("{event", orders.mitigation_silent, "end not recorded"),
+        ("{'', the same} when its process", orders.mitigation_not_silent, ""),
+        ("or its end was", lambda it: orders.mitigation_not_silent(it, is_over=True), ""),
+    ],
     "keep_events": [("how many were not kept before", orders.events_kept, 1)],
     "change_incident": [
         ("'done'", orders.incident_written, "done"),

@@ -177,3 +177,23 @@ def test_what_was_done_has_its_effect() -> None:
     )
     assert ("rollback, done",) == step(seen(events=(ran,)), "release").done[0].what
     assert () == step(seen(events=(ran,)), "scale").done
+
+
+def test_a_mitigation_without_an_end_is_told_as_that() -> None:
+    """Begun and not ended, by a process that may be gone; once its end is there, that counts."""
+    details = {"kind": "rollback", "mitigation": "rollback"}
+    began = event("mitigate started", details=details)
+    unseen = event("mitigate", details={**details, "began": "1-1", "outcome": "end not recorded"})
+    ended = event("mitigate", details={**details, "began": "1-1", "outcome": "done"})
+    old = event("mitigate", details={**details, "outcome": "done"})
+    for events, expected in (
+        ((began,), ["rollback, no end recorded yet"]),
+        ((began, replace(unseen, id="2-1")), ["rollback, end not recorded"]),
+        ((began, replace(ended, id="2-1")), ["rollback, done"]),
+        ((began, replace(unseen, id="2-1"), replace(ended, id="3-1")), ["rollback, done"]),
+        ((began, replace(old, id="2-1")), ["rollback, done"]),
+        ((replace(old, id="0-1"), began), ["rollback, done", "rollback, no end recorded yet"]),
+    ):
+        found = step(seen(events=events), "release")
+        assert expected == [what for each in found.done for what in each.what]
+        assert () == step(seen(events=events), "scale").done

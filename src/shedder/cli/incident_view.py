@@ -8,6 +8,7 @@ from shedder.cli.event_lines import event_line
 from shedder.cli.parts import Parts, blank, commands_part, headline, plain, row, table
 from shedder.cli.screen import Verbatim
 from shedder.cli.text import age, clock, command, counted, escaped, number, one_line, per_second
+from shedder.incident.begun import NO_END_YET, began_at
 from shedder.incident.findings import missing_of
 from shedder.incident.records import Role
 from shedder.incident.timeline import NO_DECISIONS
@@ -37,13 +38,16 @@ def receipt_parts(receipt: IncidentReceipt, text: str, *, server: str = "") -> P
     return [*parts, *commands_part(*ways)]
 
 
-def incident_parts(incident: Incident, now: datetime, *, server: str = "") -> Parts:
-    """The whole record, for a person."""
+def incident_parts(
+    incident: Incident, now: datetime, *, begun: Sequence[Event] = (), server: str = ""
+) -> Parts:
+    """The whole record, for a person; `begun` are mitigations whose end is not recorded."""
     style = "bold red" if incident.is_open else "bold"
     parts: Parts = [headline(f"Incident {incident.id} is {incident.state}.", style=style)]
     parts.append(plain(_title(incident)))
     parts.append(plain(_times_line(incident, now)))
     parts += _roles_part(incident, now)
+    parts += _begun_part(begun, now)
     parts += _notes_part(incident)
     if incident.actions:
         parts += [blank(), action_table(incident.actions)]
@@ -150,6 +154,20 @@ def _roles_part(incident: Incident, now: datetime) -> Parts:
         if role not in held:
             row(made, role.value, "nobody", "-", "-", "-")
     return [blank(), made]
+
+
+def _begun_part(begun: Sequence[Event], now: datetime) -> Parts:
+    lines = [headline(_begun_line(each, now), style="yellow") for each in begun]
+    return [blank(), *lines] if lines else []
+
+
+def _begun_line(event: Event, now: datetime) -> str:
+    began = began_at(event)
+    name = escaped(str(event.details.get("mitigation", "")))
+    since = f"The mitigation {name} began {clock(began, now)} ({age(began, now)} ago)"
+    group, host = event.details.get("group"), escaped(str(event.details.get("host", "")))
+    left = f": process group {group} of {host} may still run" if group else ""
+    return f"{since}, {event.details.get('outcome', NO_END_YET)}{left}."
 
 
 def _notes_part(incident: Incident) -> Parts:

@@ -29,8 +29,11 @@ def show(run: Run, *, incident: str | None) -> int:
         run.screen.emit(document("incident-record/1", found))
         return 0
     from shedder.cli.incident_view import incident_parts
+    from shedder.incident.begun import with_end_unknown
 
-    run.screen.show(*incident_parts(found, run.shedder.incidents.now(), server=run.server_option))
+    incidents = run.shedder.incidents
+    begun = with_end_unknown(incidents.timeline(found.id))
+    run.screen.show(*incident_parts(found, incidents.now(), begun=begun, server=run.server_option))
     return 0
 
 

@@ -9,6 +9,7 @@ from shedder import journal
 from shedder.attribute import attribute
 from shedder.facade.looking import Looking
 from shedder.facade.settings import Settings
+from shedder.incident.begun import end_silent
 from shedder.incident.records import IncidentReceipt
 from shedder.mitigating import mitigate
 from shedder.policy import Mitigation, Policy
@@ -36,6 +37,7 @@ class Responding(Looking, Settings):
 
     def triage(self, policy: Policy) -> Triage:
         """The checklist of an incident, with the next commands for the queues as they are."""
+        end_silent(self.store, self.keys)
         incident = self.incidents.current()
         if incident is not None:
             incident = self.incidents.measure_effects(incident.id)
@@ -61,6 +63,7 @@ class Responding(Looking, Settings):
         SIGTERM or SIGHUP interrupts this, all processes of it end, and the journal says so.
         """
         cause = self._attributed(reason, by)
+        end_silent(self.store, self.keys)
         return mitigate(self.store, self.keys, mitigation, command, cause, say=say)
 
     def undo(

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from shedder.incident.begun import end_silent
 from shedder.incident.book import Book
 from shedder.incident.records import Effect, Incident, Reading
 from shedder.incident.sampled import readings_at
@@ -28,7 +29,11 @@ Measure = Callable[[Sequence[str]], Mapping[str, Reading]]
 
 
 def measure_due(book: Book, incident: str, measure: Measure) -> Incident:
-    """The incident, with effects of all that was done `AFTER` ago and longer."""
+    """The incident, with effects of all that was done `AFTER` ago and longer.
+
+    Mitigations whose process has fallen silent meanwhile get the event of an unseen end.
+    """
+    end_silent(book.store, book.keys)
     found = book.read(incident)
     if found.closed_at is not None:
         return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from shedder.incident.begun import end_silent
 from shedder.incident.records import Incident
 from shedder.postmortem.compute import LOOK_BACK, Material, postmortem_of
 from shedder.postmortem.facts import PostMortem
@@ -25,6 +26,7 @@ def make_postmortem(shed: Shedder, policy: Policy, *, incident: str | None = Non
     Raises:
         NothingMatched: there is no such incident.
     """
+    end_silent(shed.store, shed.keys)
     found = read_incident(shed, incident)
     return postmortem_of(material_of(shed, policy, found))
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from shedder.incident.begun import BEGAN, ENDED, NO_END_YET, unended, without_outdated
 from shedder.incident.records import Effect, Incident, Reading, RoleHeld, RolePast, is_same_person
 from shedder.lanes import PRIORITIES, lane_of
 from shedder.postmortem.facts import Deed, LaneEffect, Moment
 from shedder.records import Event
+from shedder.sentences import spoken
 
 NOBODY = "somebody without a role"
 BY_ITSELF = "shedder"
@@ -28,6 +30,7 @@ _LINES = {
     "flag restore": "restored {things}",
     "limit set": "set the limit of {things}",
     "limit clear": "cleared the limit of {things}",
+    "mitigate started": "began the mitigation {name}",
     "mitigate": "ran the mitigation {name}",
     "incident open": "opened the incident",
     "incident mitigated": "said that customers are helped",
@@ -51,7 +54,7 @@ _LINES = {
 }
 _DEEDS = frozenset(
     {"pause", "resume", "divert", "drain", "drain stopped", "restore", "limit start",
-     "flag degrade", "flag restore", "limit set", "limit clear", "mitigate"}
+     "flag degrade", "flag restore", "limit set", "limit clear", "mitigate", "mitigate started"}
 )  # fmt: skip
 _UNTOLD = frozenset({"scan", "effect", "effects"})
 
@@ -60,8 +63,9 @@ def timeline_of(incident: Incident, events: Sequence[Event]) -> tuple[Moment, ..
     """A line for each event, oldest first; deeds have a letter, which plots show too."""
     marks = marks_of()
     found = []
-    for event in events:
-        if event.verb in _UNTOLD:
+    begun = unended(events)
+    for event in without_outdated(events):
+        if event.verb in _UNTOLD or (event.verb == BEGAN and event not in begun):
             continue
         is_deed = event.verb in _DEEDS
         found.append(
@@ -160,7 +164,19 @@ def _numbers(event: Event) -> str:
     rate = event.details.get("rate")
     if isinstance(rate, str):
         facts.append(f"at {rate}")
+    if event.verb in (BEGAN, ENDED):
+        facts.append(_outcome(event))
     return f" ({', '.join(facts)})" if facts else ""
+
+
+def _outcome(event: Event) -> str:
+    outcome, code = event.details.get("outcome", NO_END_YET), event.details.get("exit_code")
+    seconds = event.details.get("seconds")
+    took = (
+        f" after {spoken(timedelta(seconds=seconds))}" if isinstance(seconds, int | float) else ""
+    )
+    failed = f" with exit code {code}" if outcome == "failed" else ""
+    return f"{outcome}{failed}{took}"
 
 
 def _deed(moment: Moment, why: str, effect: Effect | None) -> Deed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from shedder.incident.begun import end_silent
 from shedder.incident.book import Book
 from shedder.incident.effects import BY_ITSELF, MOST_LANES, measure_due, reading_of
 from shedder.incident.keeping import open_incidents
@@ -24,7 +25,8 @@ def readings_now(store: Store, keys: Keys, names: Sequence[str] = ()) -> Mapping
 
 
 def measure_open_incidents(store: Store, keys: Keys) -> None:
-    """Measure the effects that are due in the incidents that are open."""
+    """Measure the effects that are due in the incidents that are open, and end what is silent."""
+    end_silent(store, keys)
     for incident in open_incidents(store, keys):
         book = Book(store, keys, lambda reason, by: Cause(by or BY_ITSELF, reason))
         measure_due(book, incident.id, lambda names: readings_now(store, keys, names))
