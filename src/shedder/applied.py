@@ -60,6 +60,7 @@ class PolicyReceipt:
         number: The number of the policy that is in force now.
         replaced: The number of the one before; 0 when there was none.
         changes: What is different, a line each, without what may be a secret.
+        warnings: What it asks for that the workers of now do not keep, a sentence for each queue.
     """
 
     event: str
@@ -67,6 +68,7 @@ class PolicyReceipt:
     number: int
     replaced: int
     changes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def applied_policy(store: Store, keys: Keys, number: int | None = None) -> AppliedPolicy:

@@ -56,19 +56,42 @@ def test_flags_groups_and_limits_are_offered(program, redis):
     assert ["reports"] == completed(program, "limit", "set", "re")
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
-def test_a_real_bash_completes_live_queues(env, mail):
+# who takes a terminal for its own, as a login does: fish asks for it
+LOGIN = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "os.execvp(sys.argv[1], sys.argv[1:])"
+)
+SHELLS = {
+    "bash": (("bash", "--norc", "--noprofile", "-i"), 'eval "$(shedder completion bash)"'),
+    # compinit is what every .zshrc of a person who completes has
+    "zsh": (
+        ("zsh", "-f", "-i"),
+        'autoload -Uz compinit; compinit -D -u; eval "$(shedder completion zsh)"',
+    ),
+    "fish": (
+        ("fish", "--no-config", "-i", "-C", "function fish_prompt; echo 'ready> '; end"),
+        "shedder completion fish | source",
+    ),
+}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_real_shell_completes_live_queues(env, mail, shell, tmp_path):
     """Who presses Tab after `shedder pause ma` in a shell gets the queue that is on the server."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed here")
     path = os.pathsep.join([str(Path(sys.executable).parent), env["PATH"]])
-    bash = ("bash", "--norc", "--noprofile", "-i")
-    with Terminal(env={**env, "PATH": path, "PS1": "ready> "}, program=bash) as terminal:
+    home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
+    words, lesson = SHELLS[shell]
+    program = (sys.executable, "-c", LOGIN, *words)
+    with Terminal(env={**env, **home, "PATH": path, "PS1": "ready> "}, program=program) as terminal:
         terminal.wait_for("ready> ")
-        terminal.type('eval "$(shedder completion bash)"; echo taught$((40+2))\n')
-        terminal.wait_for("taught42")
+        terminal.type(f"{lesson}; printf 'tau%s\\n' ght\n")
+        terminal.wait_for("taught")
         terminal.type("shedder pau\t")
-        terminal.wait_for("shedder pause ")
+        terminal.wait_for("pause")
         terminal.type("ma\t")
-        terminal.wait_for("shedder pause mail")
+        terminal.wait_for("mail")
 
 
 def test_nothing_is_said_when_redis_is_away(program):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
+from rq import SimpleWorker
 from rq.defaults import RQ_KEY_PREFIX
 
 from shedder import Shedder
+from shedder.rq import SimpleWorker as OurWorker
 from tests.cli.conftest import all_keys
 
 GOOD = """\
@@ -168,3 +170,47 @@ def test_a_first_policy_of_strange_names_is_a_policy(invoke, tmp_path, monkeypat
     done = invoke("policy", "check")
     told = done.out + done.err
     assert ["rules[3].queue", "rules[4].queue"] == re.findall(r"rules\[\d\]\.queue", told), told
+
+
+REACH = """\
+version = 1
+
+[[rules]]
+queue = "mail"
+function = "*.send_newsletter"
+priority = "low"
+
+[[rules]]
+queue = "reports"
+priority = "low"
+"""
+
+
+def test_who_applies_a_policy_learns_which_queues_have_stock_workers_only(invoke, file, mail):
+    """A line for each, with the workers and the lanes in which jobs would wait; until ours come."""
+    file.write_text(REACH)
+    redis = mail.connection
+    for number in range(4):
+        SimpleWorker(["mail"], connection=redis, name=f"old-{number}").register_birth()
+    SimpleWorker(["reports"], connection=redis, name="old-r").register_birth()
+    mail_line = (
+        "Only stock workers serve mail (old-0, old-1, old-2 and 1 more), and they keep no priority "
+        "of a policy: jobs that go into mail.low wait until a worker of shedder serves mail."
+    )
+    reports_line = "Only stock workers serve reports (old-r), and they keep no priority"
+    told = " ".join(invoke("policy", "apply", "-r", "reviewed").out.split())
+    assert (True, True) == (mail_line in told, reports_line in told), told
+    OurWorker(["mail", "reports"], connection=redis, name="new-1").register_birth()
+    OurWorker(["mail"], connection=redis, name="new-2").register_birth()
+    again = invoke("policy", "apply", "-r", "reviewed", "--json").json
+    assert [] == again["warnings"]
+
+
+def test_a_stock_worker_that_names_the_lane_leaves_nobody_waiting(invoke, file, redis):
+    """It serves `mail.low` in the place in which it was named, so no job waits for ever."""
+    file.write_text(REACH)
+    SimpleWorker(["mail", "mail.low"], connection=redis, name="old-1").register_birth()
+    warnings = invoke("policy", "apply", "-r", "reviewed", "--json").json["warnings"]
+    assert ["Only stock workers serve mail (old-1), and they keep no priority of a policy."] == (
+        warnings
+    )

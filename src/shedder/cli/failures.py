@@ -21,8 +21,9 @@ def code_of(error: BaseException) -> int:
     """The exit code that `error` earns: 1 failed, 2 usage, 3 no, 4 unreachable, 130 Ctrl-C."""
     if isinstance(error, ShedderError | click.ClickException):
         return error.exit_code
-    # click hides what was raised behind an Abort; a signal brings the code a shell makes of it
-    cause = error.__cause__ or error
+    # click hides what was raised behind an Abort, 8.1 as its context only; a signal brings the code
+    # that a shell makes of it
+    cause = error.__cause__ or error.__context__ or error
     return getattr(cause, "exit_code", INTERRUPTED) if is_interrupt(error) else FAILED
 
 

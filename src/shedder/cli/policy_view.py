@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 
 def policy_receipt(receipt: PolicyReceipt, *, server: str = "") -> Parts:
     """The receipt of an application."""
+    warnings = [Text(escaped(each), style="yellow") for each in receipt.warnings]
     if not receipt.event:
-        return [headline(f"Policy {receipt.number} is in force and says the same already.")]
+        same = headline(f"Policy {receipt.number} is in force and says the same already.")
+        return [same, *warnings]
     before = f", in place of policy {receipt.replaced}" if receipt.replaced else ""
     return [
         headline(f"Policy {receipt.number} is in force{before}.", style="bold green"),
         plain("Producers and workers of shedder obey it within a second."),
+        *warnings,
         *difference_lines(receipt.changes),
         *commands_part(
             ("look", command("policy", "show", server=server)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -17,6 +18,7 @@ from shedder.records import Cause
 from shedder.rq.following import forget_policy
 from shedder.rq.notes import NOTE_FIELD
 from shedder.rq.payload import function_name, meta_texts
+from shedder.rq.policy_reach import out_of_reach
 from shedder.rq.shedding import ShedStep, preview_shed, shed
 from shedder.rq.sketching import seen_queues
 from shedder.store import Store
@@ -64,12 +66,13 @@ class Policies:
         Raises:
             PolicyChanged: another one than `based_on` is in force; nothing was changed.
         """
+        warnings = out_of_reach(self._store, self._keys, policy)
         receipt = apply_policy(
             self._store, self._keys, policy, self._cause(reason, by), operation=uuid4().hex,
             based_on=based_on,
         )  # fmt: skip
         forget_policy(self._store.connection)
-        return receipt
+        return replace(receipt, warnings=warnings)
 
     def sketch(self) -> str:
         """A first policy file, from the queues, functions and rates that can be seen now."""
