@@ -84,13 +84,13 @@ def test_nothing_starts_while_paused(summary: dict[str, Any]) -> None:
 def test_uses_the_products_own_commands(summary: dict[str, Any]) -> None:
     """Each step is a command of shedder that succeeded and left a receipt."""
     words = [shlex.split(each["command"])[1:3] for each in summary["commands"]]
-    verbs = [verb if verb != "incident" else f"incident {deed}" for verb, deed, *_ in
+    verbs = [f"{verb} {deed}" if verb in ("incident", "policy") else verb for verb, deed, *_ in
              ([*each, ""] for each in words)]  # fmt: skip
 
     assert [
-        "incident open", "incident take", "incident assign", "pause", "divert", "divert",
-        "incident update", "resume", "status", "drain", "drain", "audit", "incident update",
-        "incident resolve", "events", "incident postmortem",
+        "policy apply", "incident open", "incident take", "incident assign", "pause", "divert",
+        "divert", "incident update", "resume", "status", "drain", "drain", "audit",
+        "incident update", "incident resolve", "events", "incident postmortem",
     ] == verbs  # fmt: skip
     assert all(each["exit_code"] == 0 and each["output"] for each in summary["commands"])
 

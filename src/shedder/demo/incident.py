@@ -50,6 +50,13 @@ def write_policy(folder: Path) -> Path:
     return path
 
 
+def apply_policy(stage: Stage) -> None:
+    """Put into force what the team has said on a quiet day."""
+    stage.teller.head("A quiet day before: the team says what its jobs are to the business")
+    order = ("policy", "apply", str(stage.policy), "-r", "agreed in the review", "--by", COMMANDER)
+    stage.commands.run(*order)
+
+
 def open_incident(stage: Stage) -> None:
     """Open the incident, and say who does what."""
     stage.teller.head("We have an incident: one commander, and a record that fills itself")
@@ -66,8 +73,7 @@ def tell_others(stage: Stage) -> None:
     teller = stage.teller
     teller.head("Tell the others: an update that wrote itself")
     before = len(stage.listener.heard)
-    policy = str(stage.policy)
-    stage.commands.run("incident", "update", "--policy", policy, "--by", COMMUNICATIONS)
+    stage.commands.run("incident", "update", "--by", COMMUNICATIONS)
     arrived = len(stage.listener.heard) - before
     teller.say(f"Messages that came to the demo's channel: {arrived}.")
 
@@ -82,6 +88,5 @@ def write_postmortem(stage: Stage) -> Path:
     """Leave the post-mortem in a folder that stays; the folder."""
     stage.teller.head("The post-mortem: what nobody has to write down any more")
     folder = Path(stage.out) if stage.out else Path(tempfile.mkdtemp(prefix="shedder-postmortem-"))
-    order = ("incident", "postmortem", "--out", str(folder), "--policy", str(stage.policy))
-    stage.commands.run(*order)
+    stage.commands.run("incident", "postmortem", "--out", str(folder))
     return folder

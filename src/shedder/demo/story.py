@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 from shedder.demo.accounts import Accounts, balance
 from shedder.demo.fleet import COMMAND, WORKERS
-from shedder.demo.incident import open_incident, resolve, tell_others, write_postmortem
+from shedder.demo.incident import (
+    apply_policy,
+    open_incident,
+    resolve,
+    tell_others,
+    write_postmortem,
+)
 from shedder.demo.load import PRODUCERS, load_jobs
 from shedder.demo.mix import QUEUE, TENANTS, planned
 from shedder.demo.places import find_jobs, standing_still
@@ -56,11 +62,12 @@ class Ending:
 
 
 def tell_story(stage: Stage) -> Ending:
-    """Tell the story on `stage`, from the first job to the journal.
+    """Tell the story on `stage`, from the policy to the post-mortem.
 
     Raises:
         DemoFailed: something that the story needs did not work.
     """
+    apply_policy(stage)
     loading_seconds = enqueue(stage)
     clog(stage)
     open_incident(stage)
