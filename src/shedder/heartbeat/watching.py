@@ -7,11 +7,10 @@ keeps nothing in its head that its end could lose.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,14 +19,15 @@ from uuid import uuid4
 
 from shedder.errors import ShedderError
 from shedder.heartbeat.channels import Channels
+from shedder.heartbeat.copies import write_copies
 from shedder.heartbeat.delivering import deliver
 from shedder.heartbeat.drafting import draft_update, read_situation
 from shedder.heartbeat.messages import MAIN, NOTES, POST_AFTER, due_at, messages_of
 from shedder.heartbeat.page import write_page
 from shedder.heartbeat.posting import post_by_itself
+from shedder.incident.begun import end_silent
 from shedder.incident.records import Incident
 from shedder.postmortem.gathering import events_of
-from shedder.postmortem.writing import write_whole
 from shedder.rq.upkeep import sample_lanes
 from shedder.situation import STAKEHOLDERS
 from shedder.store import Command
@@ -42,6 +42,9 @@ logger = logging.getLogger("shedder.watch")
 ROUND_SECONDS = 5.0
 LEASE_SECONDS = 40.0
 PAGE_EVERY = timedelta(minutes=1)
+MEASURE_EVERY = timedelta(seconds=15)
+"""As often as a worker looks; what is measured is how it was exactly five minutes after a deed."""
+
 INCIDENTS_LOOKED_AT = 5
 """Resolved ones are looked at for the reminders of their reviews."""
 
@@ -91,6 +94,7 @@ class Watcher:
         self._clock = clock
         self._who = who or f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._written_at: datetime | None = None
+        self._measured_at: datetime | None = None
 
     def watch(
         self, *, sleep: Callable[[float], object], until: Callable[[], bool] = lambda: False
@@ -117,8 +121,10 @@ class Watcher:
         policy = self._policy()
         channels = self._channels(policy)
         now = self._clock()
-        for incident in self._incidents():
+        incidents = self._incidents()
+        for incident in incidents:
             self._look_after(incident, policy, channels, now, report)
+        self._measure(incidents, now, report)
         self._write_files(policy, now, report)
         return report
 
@@ -145,10 +151,13 @@ class Watcher:
             self._shed.store.run(sample_lanes(self._shed.keys, lanes[:LANES_PER_SAMPLE]))
 
     def _incidents(self) -> tuple[Incident, ...]:
+        return tuple(each for each in self._latest() if each.closed_at is None)
+
+    def _latest(self) -> tuple[Incident, ...]:
         latest = self._shed.incidents.list(limit=INCIDENTS_LOOKED_AT)
         others = [each for each in self._shed.incidents.open_ones() if each.id not in
                   {known.id for known in latest}]  # fmt: skip
-        return tuple(each for each in (*others, *latest) if each.closed_at is None)
+        return (*others, *latest)
 
     def _look_after(
         self,
@@ -160,12 +169,22 @@ class Watcher:
     ) -> None:
         try:
             incident = self._post_if_late(incident, policy, now, report)
-            if incident.is_open:
-                incident = self._shed.incidents.measure_effects(incident.id)
             if channels is not None:
                 self._tell(incident, policy, channels, now, report)
         except ShedderError as error:  # the next incident is no worse for it
             report.troubles.append(f"incident {incident.id}: {error}")
+
+    def _measure(self, incidents: Sequence[Incident], now: datetime, report: Report) -> None:
+        if self._measured_at is not None and now - self._measured_at < MEASURE_EVERY:
+            return
+        self._measured_at = now
+        try:
+            end_silent(self._shed.store, self._shed.keys)
+            for incident in incidents:
+                if incident.is_open:
+                    self._shed.incidents.measure_effects(incident.id)
+        except ShedderError as error:
+            report.troubles.append(f"effects: {error}")
 
     def _post_if_late(
         self, incident: Incident, policy: Policy, now: datetime, report: Report
@@ -210,19 +229,11 @@ class Watcher:
                 write_page(Path(wanted.status_page), situation, current,
                            templates=wanted.templates or None)  # fmt: skip
             if wanted.export:
-                self._export(Path(wanted.export))
+                # a closed one too: else its copy would stay as it was a minute before
+                write_copies(self._shed, self._latest(), Path(wanted.export))
             self._written_at = now
         except ShedderError as error:
             report.troubles.append(str(error))
-
-    def _export(self, folder: Path) -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for incident in self._incidents():
-                copy = json.dumps(self._shed.incidents.export(incident.id))
-                write_whole(folder / f"{incident.id}.json", f"{copy}\n".encode())
-        except OSError as error:
-            raise ShedderError(f"{folder} cannot be written: {error.strerror or error}") from error
 
 
 def hold_lease(keys: Keys, who: str, *, is_over: bool = False) -> Command[bool]:

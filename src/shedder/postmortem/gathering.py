@@ -26,7 +26,6 @@ def make_postmortem(shed: Shedder, policy: Policy, *, incident: str | None = Non
     Raises:
         NothingMatched: there is no such incident.
     """
-    end_silent(shed.store, shed.keys)
     found = read_incident(shed, incident)
     return postmortem_of(material_of(shed, policy, found))
 
@@ -39,7 +38,8 @@ def read_incident(shed: Shedder, incident: str | None) -> Incident:
 
 
 def material_of(shed: Shedder, policy: Policy, incident: Incident) -> Material:
-    """All that is recorded of `incident`."""
+    """All that is recorded of `incident`, also that nobody has seen how a mitigation ended."""
+    end_silent(shed.store, shed.keys)
     events = events_of(shed, incident)
     noticed = incident.detected_at or incident.opened_at
     began = min(noticed, incident.began_at or noticed)
