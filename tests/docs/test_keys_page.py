@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 from datetime import timedelta
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from shedder import Rate, Selection, Shedder
-from shedder.keys import Keys
+from shedder.applied import POLICIES_KEPT
+from shedder.heartbeat.delivering import EXPIRY_SECONDS
+from shedder.incident.copying import MOST_EVENTS
+from shedder.incident.effects import MOST_EFFECTS
+from shedder.incident.stored import LARGEST_RECORD
+from shedder.keys import SAMPLE_STEPS, Keys
 from shedder.rq import Queue, SimpleWorker
 from shedder.rq.claims import claim_job
 from shedder.rq.layout import rq_keys
 from shedder.rq.upkeep import Upkeep
+from shedder.samples import EXPIRY, SAMPLES_KEPT
 from tests.docs.pages import DOCS
 from tests.workers import run_burst
 
@@ -59,6 +67,30 @@ def test_no_key_appears_at_run_time_that_is_not_on_the_page(redis: Redis) -> Non
     assert set() == {key for key in incident.seen if not known.fullmatch(key)}
     kinds = {key.split(":")[2] for key in incident.seen}
     assert set() == {"kept", "parked", "backlog", "claims", "drain", "skipped", "series"} - kinds
+
+
+def test_how_long_an_incident_is_kept_is_what_the_code_says() -> None:
+    """The table names where each time and number is said, and says the same."""
+    section = PAGE.partition("### How long it is kept")[2].partition("\n## ")[0]
+    rows = {what: (kept, said) for what, kept, said in
+            re.findall(r"^\| (\S.*?) \| (.*?) \| (.*?) \|$", section, re.MULTILINE)}  # fmt: skip
+    for _, said in rows.values():
+        for module, name in re.findall(r"`(shedder\.[a-z_.]+)\.([A-Z_]+)`", said):
+            assert hasattr(importlib.import_module(module), name), name
+    assert (
+        f"{LARGEST_RECORD // 1024} KiB"
+        in rows["The record of an incident, and its place in the list"][0]
+    )
+    journal = files("shedder").joinpath("lua", "lib", "journal.lua").read_text(encoding="utf-8")
+    assert "JOURNAL_LENGTH = 100000\n" in journal
+    assert (rows["Its events"][0]).count(f"{MOST_EVENTS:,}") == 2
+    assert rows["What was sent of it"][0] == f"{EXPIRY_SECONDS // 86400} days"
+    assert rows["Effects in its record"][0] == f"the first {MOST_EFFECTS}"
+    assert rows["Policies that were in force"][0] == f"the last {POLICIES_KEPT}"
+    steps = [kept * step for kept, step in zip(SAMPLES_KEPT, SAMPLE_STEPS, strict=True)]
+    assert [600, 3600, 3 * 86400, 14 * 86400] == steps
+    assert timedelta(days=14) == EXPIRY
+    assert rows["Samples of a lane"][0].startswith("10 minutes, an hour, 3 days and 14 days")
 
 
 class Incident:

@@ -84,7 +84,7 @@ def test_the_copy_of_a_closed_incident_says_so(desk: Desk, folder: Path) -> None
     incidents = desk.shed.incidents
     incidents.resolve()
     desk.look_at(1)
-    incidents.review({part: "text" for part in ("well", "badly", "luck", "factors")})
+    incidents.review(dict.fromkeys(("well", "badly", "luck", "factors"), "text"))
     incidents.close()
     desk.look_at(3)
     (copy,) = copies(folder).values()
