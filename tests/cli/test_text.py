@@ -14,7 +14,6 @@ from shedder.cli.text import (
     age,
     clock,
     command,
-    counted,
     escaped,
     jobs_do,
     listed,
@@ -22,6 +21,7 @@ from shedder.cli.text import (
     per_second,
     targets_of,
 )
+from shedder.counts import counted
 
 NOW = datetime(2026, 11, 23, 2, 49, tzinfo=UTC)
 

@@ -13,7 +13,9 @@ from shedder.rates import Rate
 from shedder.records import Divert, Event, LaneStatus, Pause, Status
 from shedder.selection import Selection
 from shedder.setting_records import FlagState, LimitState, Setting
-from shedder.triage import Seen, TriageStep, triage
+from shedder.triage import TriageStep
+from shedder.triage_findings import Seen
+from shedder.triaging import triage
 
 NOW = datetime(2026, 11, 25, 2, 30, tzinfo=UTC)
 OLD = NOW - timedelta(minutes=38)

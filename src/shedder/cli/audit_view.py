@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shedder.cli.parts import Parts, blank, headline, plain, row, table
-from shedder.cli.text import counted, escaped, number
+from shedder.cli.text import escaped, number
+from shedder.counts import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

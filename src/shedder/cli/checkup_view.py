@@ -8,7 +8,8 @@ from rich.text import Text
 
 from shedder.checkup import FINE, PROBLEM, WARNING
 from shedder.cli.parts import Parts, blank, commands_part, headline, plain
-from shedder.cli.text import command, counted, escaped, listed, one_line
+from shedder.cli.text import command, escaped, listed, one_line
+from shedder.counts import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

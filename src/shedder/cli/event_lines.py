@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from shedder.cli.screen import Verbatim
-from shedder.cli.text import command, counted, escaped, listed, number, targets_of
+from shedder.cli.text import command, escaped, listed, number, targets_of
+from shedder.counts import counted
 from shedder.selection import Selection
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import click
 
 from shedder.cli.asjson import document
 from shedder.cli.parts import blank, commands_part, headline, plain, row, table
-from shedder.cli.text import clock, command, counted
+from shedder.cli.text import clock, command
+from shedder.counts import counted
 from shedder.errors import InvalidInput
 from shedder.heartbeat.channels import Channels, channel_urls
 from shedder.heartbeat.delivering import deliver

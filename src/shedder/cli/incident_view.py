@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from shedder.cli.event_lines import event_line
 from shedder.cli.parts import Parts, blank, commands_part, headline, plain, row, table
 from shedder.cli.screen import Verbatim
-from shedder.cli.text import age, clock, command, counted, escaped, number, one_line, per_second
+from shedder.cli.text import age, clock, command, escaped, number, one_line, per_second
+from shedder.counts import counted
 from shedder.incident.begun import NO_END_YET, began_at
 from shedder.incident.findings import missing_of
 from shedder.incident.records import Role

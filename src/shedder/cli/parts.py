@@ -8,7 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from shedder.cli.screen import Verbatim
-from shedder.cli.text import age, counted, escaped, listed, number
+from shedder.cli.text import age, escaped, listed, number
+from shedder.counts import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

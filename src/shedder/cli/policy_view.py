@@ -8,7 +8,8 @@ from rich.text import Text
 
 from shedder.cli.parts import Parts, blank, commands_part, headline, plain, row, table
 from shedder.cli.screen import Verbatim
-from shedder.cli.text import age, clock, command, counted, escaped
+from shedder.cli.text import age, clock, command, escaped
+from shedder.counts import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,8 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from shedder.cli.text import age, counted, escaped, listed, number, per_second
+from shedder.cli.text import age, escaped, listed, number, per_second
+from shedder.counts import counted
 from shedder.durations import format_duration
 
 if TYPE_CHECKING:

@@ -16,17 +16,8 @@ from shedder.cli.parts import (
     table,
     workers_part,
 )
-from shedder.cli.text import (
-    age,
-    command,
-    counted,
-    escaped,
-    is_are,
-    jobs_do,
-    listed,
-    number,
-    targets_of,
-)
+from shedder.cli.text import age, command, escaped, is_are, jobs_do, listed, number, targets_of
+from shedder.counts import counted
 from shedder.durations import format_duration
 
 if TYPE_CHECKING:

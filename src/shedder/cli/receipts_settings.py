@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shedder.cli.parts import Parts, commands_part, headline, plain
-from shedder.cli.text import age, clock, command, counted, escaped, is_are, jobs_do, listed
+from shedder.cli.text import age, clock, command, escaped, is_are, jobs_do, listed
+from shedder.counts import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,17 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shedder.cli.parts import Parts, commands_part, headline, lane_table, plain, workers_part
-from shedder.cli.text import (
-    age,
-    clock,
-    command,
-    counted,
-    escaped,
-    is_are,
-    listed,
-    number,
-    targets_of,
-)
+from shedder.cli.text import age, clock, command, escaped, is_are, listed, number, targets_of
+from shedder.counts import counted
 
 if TYPE_CHECKING:
     from shedder.records import DivertReceipt, RestoreReceipt, StartsLimit

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from shedder.cli.parts import Parts, blank, commands_part, headline, plain, row, table
-from shedder.cli.text import command, counted, listed, number, targets_of
+from shedder.cli.text import command, listed, number, targets_of
+from shedder.counts import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

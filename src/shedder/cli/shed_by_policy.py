@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from shedder.cli.asking import confirm, reason_of
 from shedder.cli.failures import Refused
-from shedder.cli.text import command, counted, escaped, jobs_do, listed
+from shedder.cli.text import command, escaped, jobs_do, listed
+from shedder.counts import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,16 +8,8 @@ from rich.text import Text
 
 from shedder.cli.parts import Parts, blank, headline, plain, row, table
 from shedder.cli.settings_view import settings_part
-from shedder.cli.text import (
-    age,
-    clock,
-    counted,
-    escaped,
-    listed,
-    number,
-    per_second,
-    targets_of,
-)
+from shedder.cli.text import age, clock, escaped, listed, number, per_second, targets_of
+from shedder.counts import counted
 from shedder.lanes import DEFAULT_PRIORITY
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from humanize import intcomma
 
+from shedder.counts import counted
 from shedder.durations import format_duration
 from shedder.lanes import PRIORITIES, lane_of
 
@@ -27,11 +28,6 @@ def escaped(text: str) -> str:
 def number(count: float) -> str:
     """`41200` as `41,200`."""
     return intcomma(count)
-
-
-def counted(count: int, one: str, many: str = "") -> str:
-    """`1 job`, `3 jobs`; `many` where it is not `one` and an s."""
-    return f"{number(count)} {one if count == 1 else many or one + 's'}"
 
 
 def jobs_do(count: int, do: str, does: str) -> str:

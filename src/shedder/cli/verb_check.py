@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shedder.cli.options import duration_option, targets_argument, verb
-from shedder.cli.text import counted, one_line
+from shedder.cli.text import one_line
+from shedder.counts import counted
 
 if TYPE_CHECKING:
     from datetime import timedelta

@@ -124,7 +124,8 @@ def _parts(outlook: Outlook, found: list[Forecast], *, is_explained: bool) -> Pa
 
 
 def _head(outlook: Outlook) -> str:
-    from shedder.cli.text import counted, number, per_second
+    from shedder.cli.text import number, per_second
+    from shedder.counts import counted
 
     depth = sum(lane.depth for lane in outlook.lanes if not lane.is_closed)
     waiting, workers = f"{number(round(depth))} jobs wait", counted(outlook.workers, "worker")

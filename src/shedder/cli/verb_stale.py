@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from shedder.cli.asking import settle_order
 from shedder.cli.groups import verb_group
 from shedder.cli.options import Asked, change_options, targets_argument, verb
-from shedder.cli.text import command, counted, escaped, listed
+from shedder.cli.text import command, escaped, listed
+from shedder.counts import counted
 
 if TYPE_CHECKING:
     from shedder.cli.run import Run

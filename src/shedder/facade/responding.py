@@ -16,7 +16,9 @@ from shedder.policy import Mitigation, Policy
 from shedder.records import INCIDENT_VERBS, Event, MitigationReceipt
 from shedder.rq import undoing
 from shedder.stored import ms_from_time, server_time
-from shedder.triage import LOOKS_BACK, MOST_EVENTS, Seen, Triage, triage
+from shedder.triage import Triage
+from shedder.triage_findings import LOOKS_BACK, MOST_EVENTS, Seen
+from shedder.triaging import triage
 
 if TYPE_CHECKING:
     from shedder.incidents import Incidents

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from rq.job import JobStatus
 
 from shedder.checkup import FINE, PROBLEM, WARNING, Checkup, Finding
+from shedder.counts import counted
 from shedder.errors import RecordUnreadable
 from shedder.keys import Keys
 from shedder.records import AuditReport
@@ -90,7 +91,7 @@ def _left_over_lists(store: Store, keys: Keys, lanes: Sequence[str]) -> Iterator
         yield Finding(
             "left-over lists",
             PROBLEM,
-            f"Jobs of {_number(len(folded), 'lane')} stand where stock workers and `rq info` do "
+            f"Jobs of {counted(len(folded), 'lane')} stand where stock workers and `rq info` do "
             "not see them, though no order wants it so.",
             fix="put them back in front of their lanes",
             subjects=tuple(folded),
@@ -116,7 +117,7 @@ def _claim_findings(store: Store, keys: Keys) -> Iterator[Finding]:
         yield Finding(
             "claims",
             WARNING,
-            f"{_number(unreadable, 'claim')} cannot be read; jobs that they held are named as in "
+            f"{counted(unreadable, 'claim')} cannot be read; jobs that they held are named as in "
             "no place.",
         )
     if stale:
@@ -159,7 +160,7 @@ def _nowhere(store: Store, keys: Keys, jobs: Sequence[str]) -> Iterator[Finding]
     count = len(lost_jobs(store, keys, jobs))
     others = len(jobs) - count
     rest = (
-        f" {_number(others, 'job')} of them cannot be put back: not `{queued}`." if others else ""
+        f" {counted(others, 'job')} of them cannot be put back: not `{queued}`." if others else ""
     )
     yield Finding(
         "jobs in no place",
@@ -189,15 +190,11 @@ def _dangling(jobs: Sequence[str]) -> Iterator[Finding]:
         yield Finding(
             "ids without a job",
             FINE,
-            f"{_number(len(jobs), 'id')} of expired or deleted jobs wait; they are skipped when it "
+            f"{counted(len(jobs), 'id')} of expired or deleted jobs wait; they are skipped when it "
             "is their turn.",
             subjects=tuple(jobs),
         )
 
 
-def _number(count: int, one: str, many: str = "") -> str:
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
 def _are(count: int, one: str, many: str = "") -> str:
-    return f"{_number(count, one, many)} {'is' if count == 1 else 'are'}"
+    return f"{counted(count, one, many)} {'is' if count == 1 else 'are'}"
