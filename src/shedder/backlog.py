@@ -10,15 +10,16 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
+from shedder.backlog_steps import DivertSet, PreviewWindow, RestoreStep, ScanStep, Undecided
 from shedder.journal import event_head
 from shedder.keys import Keys
 from shedder.lanes import Lane
 from shedder.rates import Rate, burst_of
-from shedder.records import Cause, StartsLimit
+from shedder.records import Cause
 from shedder.selection import Selection
 from shedder.store import Command
 from shedder.stored import starts_limit_from, text_of, time_from_ms
@@ -70,94 +71,6 @@ class LimitTerms:
             {"rate": self.rate.per_second / 1000, "burst": burst_of(self.rate)} if self.rate else {}
         )
         return json.dumps({**pace, **({"most": self.most} if self.most else {})})
-
-
-@dataclass(frozen=True, slots=True)
-class DivertSet:
-    """A divert that is in force now.
-
-    Attributes:
-        event: Id of its event.
-        at: Server's clock, UTC.
-        lanes: For each lane its name, the id of the order in force, jobs moved, jobs left to scan.
-        replaced: The limits that were changed.
-    """
-
-    event: str
-    at: datetime
-    lanes: tuple[tuple[str, str, int, int], ...]
-    replaced: tuple[StartsLimit, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Undecided:
-    """A job that a script cannot judge.
-
-    Attributes:
-        job_id: Its id; bytes that are no text stand in it as half characters.
-        data: The first bytes of its serialized data.
-        meta: Its serialized meta, `?` when that is too long.
-        enqueued_at: When it was enqueued, as RQ writes it; empty when not asked for.
-    """
-
-    job_id: str
-    data: bytes
-    meta: bytes
-    enqueued_at: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ScanStep:
-    """What one step of a scan did.
-
-    Attributes:
-        state: `more`, `done` or `ended` (there is no such order any more).
-        moved: Jobs moved to the backlog.
-        looked_at: Jobs looked at.
-        undecided: Jobs that the next step needs a judgement of.
-    """
-
-    state: str
-    moved: int
-    looked_at: int
-    undecided: tuple[Undecided, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreStep:
-    """What one step of a restore did.
-
-    Attributes:
-        state: `more`, `done`, `ended` (there is no such order any more) or `fold` (the lane must
-            be folded first).
-        event: Id of the event, when it is done.
-        restored: Jobs put back in this step.
-        left: Jobs left in the backlog.
-    """
-
-    state: str
-    event: str
-    restored: int
-    left: int
-
-
-@dataclass(frozen=True, slots=True)
-class PreviewWindow:
-    """What a dry run saw in one window of a lane.
-
-    Attributes:
-        looked_at: Jobs in the window; less than asked for means that the list has ended.
-        taken: Those that would be taken, as far as a script can judge.
-        oldest: When the oldest of them was enqueued.
-        functions: Those taken, by function.
-        undecided: Those that the caller must judge, or whose function it must read.
-    """
-
-    looked_at: int
-    taken: int
-    oldest: datetime | None
-    functions: Counter[str]
-    undecided: tuple[Undecided, ...]
 
 
 def divert_lanes(

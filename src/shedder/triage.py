@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from shedder.incident.records import Effect
+from shedder.incident.readings import Effect
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from shedder import (
 )
 from shedder.cli.asjson import plain_properties
 from shedder.heartbeat import outlook
+from shedder.incident import readings
 from shedder.incident import records as incident_records
 from shedder.postmortem import blame, writing
 from shedder.rates import Rate
@@ -119,7 +120,7 @@ def all_schemas() -> dict[str, Schema]:
             "incidents": _array(_of(incident_records.Incident))}),
         "incident-timeline": _finished("incident-timeline/1", "What belongs to an incident.", {
             "events": _array(_of(records.Event)),
-            "effects": _array(_of(incident_records.Effect))}),
+            "effects": _array(_of(readings.Effect))}),
         "incident-actions": _finished("incident-actions/1", "Actions of an incident.", {
             "actions": _array(_of(incident_records.Action))}),
         "incident-export": _incident_export(),
@@ -273,7 +274,7 @@ def _definitions(schema: Schema) -> dict[str, Schema]:
 
 def _kind(name: str) -> type:
     homes = (
-        records, setting_records, incident_records, applied, stale, policy_explained,
+        records, setting_records, incident_records, readings, applied, stale, policy_explained,
         shedding, checks, leaving, checkup, errors, triage, blame, writing, planning,
     )  # fmt: skip
     kind: type = next(getattr(home, name) for home in homes if hasattr(home, name))

@@ -9,7 +9,7 @@ import pytest
 
 from shedder.incident import attribution, effects
 from shedder.incident.effects import readings_of
-from shedder.incident.records import Reading
+from shedder.incident.readings import Reading
 from shedder.rates import Rate
 from shedder.rq import upkeep
 from shedder.rq.upkeep import Upkeep

@@ -16,14 +16,13 @@ from shedder.errors import ConditionNotMet, InvalidInput, NothingMatched, Record
 from shedder.facade import Shedder
 from shedder.incident import keeping, life
 from shedder.incident.keeping import Deed, write_incident
+from shedder.incident.readings import Effect, Reading
 from shedder.incident.records import (
     NOW,
     Action,
     ActionType,
-    Effect,
     Incident,
     Note,
-    Reading,
     Role,
     RoleHeld,
     RolePast,

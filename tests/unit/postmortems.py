@@ -5,15 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from shedder.incident.records import (
-    Effect,
-    Incident,
-    Reading,
-    Role,
-    RoleHeld,
-    SeveritySince,
-    Update,
-)
+from shedder.incident.readings import Effect, Reading
+from shedder.incident.records import Incident, Role, RoleHeld, SeveritySince, Update
 from shedder.postmortem.compute import Material
 from shedder.records import Event
 from shedder.samples import Sample

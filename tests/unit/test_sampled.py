@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shedder.incident.records import Reading
+from shedder.incident.readings import Reading
 from shedder.incident.sampled import reading_from
 from shedder.samples import Sample
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from shedder.incident.records import Effect, Incident, Reading
+from shedder.incident.readings import Effect, Reading
+from shedder.incident.records import Incident
 from shedder.lanes import lane_of
 from shedder.policy import Mitigation, Policy, Rule
 from shedder.rates import Rate

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from shedder.incident.records import Action, Effect, Incident, IncidentReceipt, Reading
+    from shedder.incident.readings import Effect, Reading
+    from shedder.incident.records import Action, Incident, IncidentReceipt
     from shedder.records import Event
 
 NOTES_SHOWN = 10

@@ -11,7 +11,7 @@ from shedder.attribute import attribute
 from shedder.errors import ConditionNotMet
 from shedder.incident.attribution import attributed
 from shedder.incident.effects import plain
-from shedder.incident.records import Reading
+from shedder.incident.readings import Reading
 from shedder.keys import Keys
 from shedder.lanes import Lane, lanes_of_targets
 from shedder.records import Cause

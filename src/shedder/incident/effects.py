@@ -9,7 +9,8 @@ from typing import Any
 
 from shedder.incident.begun import end_silent
 from shedder.incident.book import Book
-from shedder.incident.records import Effect, Incident, Reading
+from shedder.incident.readings import Effect, Reading
+from shedder.incident.records import Incident
 from shedder.incident.sampled import readings_at
 from shedder.incident.timeline import events_of
 from shedder.records import Event, LaneStatus

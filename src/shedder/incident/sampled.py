@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from shedder.incident.records import Reading
+from shedder.incident.readings import Reading
 from shedder.keys import Keys
 from shedder.samples import Sample, paces_of, read_samples
 from shedder.store import Store

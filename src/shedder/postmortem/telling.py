@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from shedder.incident.begun import BEGAN, ENDED, NO_END_YET, unended, without_outdated
-from shedder.incident.records import Effect, Incident, Reading, RoleHeld, RolePast, is_same_person
+from shedder.incident.readings import Effect, Reading
+from shedder.incident.records import Incident, RoleHeld, RolePast, is_same_person
 from shedder.lanes import PRIORITIES, lane_of
 from shedder.postmortem.facts import Deed, LaneEffect, Moment
 from shedder.records import Event

@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
-from shedder.backlog import LimitTerms, Undecided, divert_lanes, free_slot, scan_lane
+from shedder.backlog import LimitTerms, divert_lanes, free_slot, scan_lane
+from shedder.backlog_steps import Undecided
 from shedder.keys import Keys
 from shedder.lanes import Lane
 from shedder.records import Cause, DivertedLane, DivertReceipt

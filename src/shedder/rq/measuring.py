@@ -8,7 +8,7 @@ from shedder.incident.begun import end_silent
 from shedder.incident.book import Book
 from shedder.incident.effects import BY_ITSELF, MOST_LANES, measure_due, reading_of
 from shedder.incident.keeping import open_incidents
-from shedder.incident.records import Reading
+from shedder.incident.readings import Reading
 from shedder.keys import Keys
 from shedder.lanes import lane_of
 from shedder.records import Cause

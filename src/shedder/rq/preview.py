@@ -9,7 +9,8 @@ from datetime import datetime
 
 from rq.utils import utcparse
 
-from shedder.backlog import JOBS_PER_STEP, PreviewWindow, Undecided, preview_lane
+from shedder.backlog import JOBS_PER_STEP, preview_lane
+from shedder.backlog_steps import PreviewWindow, Undecided
 from shedder.keys import Keys
 from shedder.lanes import Lane
 from shedder.records import DivertPreview, LanePreview
