@@ -19,6 +19,7 @@ from tests.docs.pages import DOCS, ROOT, pages
 if TYPE_CHECKING:
     from pathlib import Path
 
+_TEST = re.compile(r"^def (test_\w+)", re.MULTILINE)
 API = (DOCS / "reference" / "api.md").read_text(encoding="utf-8")
 CLI = (DOCS / "reference" / "cli.md").read_text(encoding="utf-8")
 EVENTS = (DOCS / "reference" / "events.md").read_text(encoding="utf-8")
@@ -75,6 +76,18 @@ def test_each_environment_variable_of_ours_is_on_the_page() -> None:
     texts = [path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py")]
     used = {name for text in texts for name in re.findall(r'"(SHEDDER_[A-Z_]+)"', text)}
     assert set() == {name for name in used - private if f"`{name}`" not in CLI}
+
+
+def test_each_promise_of_rq_names_a_test_that_is_there() -> None:
+    """Tests that the page names exist, and each test of a documented promise is on the page."""
+    page = (DOCS / "reference" / "rq-documentation.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+)`", page))
+    folders = [ROOT / "tests" / name for name in ("rq", "hosts", "features")]
+    files = [file for folder in folders for file in folder.glob("test_*.py")]
+    tests = {file: set(_TEST.findall(file.read_text(encoding="utf-8"))) for file in files}
+    assert set() == named.difference(*tests.values())
+    documented = [names for file, names in tests.items() if "_documented_" in file.name]
+    assert set() == set().union(*documented) - named
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))

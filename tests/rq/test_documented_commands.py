@@ -189,15 +189,15 @@ def test_a_pool_keeps_its_number_of_workers(
     """`-n`: one that is killed is replaced; all of them are ours; a signal ends the pool."""
     pool = started("worker-pool", "mail", "-n", "2", "-l", "WARNING")
     key = f"{RQ_KEY_PREFIX}:workers"
-    wait_until(lambda: redis.scard(key) == 2, timeout=30, what="two workers")
+    wait_until(lambda: redis.scard(key) == 2, timeout=60, what="two workers")
     before = redis.smembers(key)
     victim = min(before)
-    wait_until(lambda: redis.hget(victim, "state") == b"idle", timeout=30, what="an idle one")
+    wait_until(lambda: redis.hget(victim, "state") == b"idle", timeout=60, what="an idle one")
     os.kill(int(redis.hget(victim, "pid")), signal.SIGKILL)
     wait_until(lambda: len(redis.smembers(key) - before) == 1, timeout=60, what="the new one")
     assert {True} == {redis.hexists(each, "shedder") for each in redis.smembers(key) - before}
     mail.low.enqueue(mark, marks, "first")
-    wait_until(lambda: ended(marks) == ["first"], timeout=30, what="the job")
+    wait_until(lambda: ended(marks) == ["first"], timeout=60, what="the job")
     pool.send_signal(signal.SIGTERM)
     assert 0 == pool.wait(PATIENCE_SECONDS)
 
@@ -258,7 +258,7 @@ def test_the_cron_scheduler_fills_lanes(
     (tmp_path / "cron_config.py").write_text(
         "from rq import cron\nfrom tests.jobs import mark\n"
         f"cron.register(mark, queue_name='mail.low', args=({marks!r}, 'often'), interval=1,"
-        " job_timeout=30, result_ttl=60, meta={'tenant': 'acme'}, name='often')\n"
+        " job_timeout=60, result_ttl=60, meta={'tenant': 'acme'}, name='often')\n"
         f"cron.register(mark, queue_name='mail', args=({marks!r}, 'yearly'), cron='0 3 1 1 *')\n"
     )
     scheduler = started("cron", "cron_config.py", "--path", ".")
@@ -278,7 +278,7 @@ def test_the_monitor_shows_lanes_and_workers(
     """Bars, raw numbers, only some queues, only workers, by queue."""
     started("worker", "reports", "--name", "desk-1")
     wait_until(
-        lambda: redis.hget(f"{RQ_KEY_PREFIX}:worker:desk-1", "state") == b"idle", timeout=30,
+        lambda: redis.hget(f"{RQ_KEY_PREFIX}:worker:desk-1", "state") == b"idle", timeout=60,
         what="a worker",
     )  # fmt: skip
     mail.low.enqueue(len, "a")
@@ -300,17 +300,17 @@ def test_a_suspension_holds_until_it_is_resumed_or_runs_out(
     """`rq suspend`, `--duration` and `rq resume`; a worker says that it is suspended."""
     started("worker", "mail", "--name", "desk-1")
     key = f"{RQ_KEY_PREFIX}:worker:desk-1"
-    wait_until(lambda: redis.hget(key, "state") == b"idle", timeout=30, what="a worker")
+    wait_until(lambda: redis.hget(key, "state") == b"idle", timeout=60, what="a worker")
     rq("suspend")
     mail.low.enqueue(mark, marks, "first")
-    wait_until(lambda: redis.hget(key, "state") == b"suspended", timeout=30, what="its state")
+    wait_until(lambda: redis.hget(key, "state") == b"suspended", timeout=60, what="its state")
     rq("worker", "mail", "--burst", code=1)
     assert [] == ended(marks)
     rq("resume")
-    wait_until(lambda: ended(marks) == ["first"], timeout=30, what="the job")
+    wait_until(lambda: ended(marks) == ["first"], timeout=60, what="the job")
     rq("suspend", "--duration", "1")
     mail.low.enqueue(mark, marks, "second")
-    wait_until(lambda: ended(marks) == ["first", "second"], timeout=30, what="the second job")
+    wait_until(lambda: ended(marks) == ["first", "second"], timeout=60, what="the second job")
 
 
 def test_jobs_are_removed_and_requeued_by_their_queues(

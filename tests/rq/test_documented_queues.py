@@ -13,6 +13,7 @@ import pytest
 import redis as redis_py
 from rq import Callback, Repeat, Retry, get_current_job
 from rq.decorators import job as rq_job
+from rq.defaults import RQ_KEY_PREFIX
 from rq.exceptions import DuplicateJobError, InvalidJobOperation, NoSuchJobError
 from rq.group import Group
 from rq.job import Job, JobStatus
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from shedder.embedded import EmbeddedServer
+    from shedder.facade import Shedder
     from tests.workers import Yard
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
@@ -188,7 +190,7 @@ def test_what_a_job_tells_of_itself_while_it_runs(
     worker = yard.start("mail").wait_until_idle(redis)
     go = tmp_path / "go"
     job = mail.low.enqueue(hold, marks, "held", str(go))
-    wait_until(lambda: started(marks) == ["held"], what="the job")
+    wait_until(lambda: started(marks) == ["held"], timeout=60, what="the job")
     wait_until(lambda: Job.fetch(job.id, redis).worker_name, what="its worker")
     running = Job.fetch(job.id, redis)
     assert (JobStatus.STARTED, worker.name) == (running.get_status(), running.worker_name)
@@ -264,9 +266,9 @@ def test_results_of_each_run_are_kept_and_can_be_waited_for(
     """
     yard.start("mail").wait_until_idle(redis)
     job = mail.low.enqueue(mark, marks, "often", repeat=Repeat(times=11, interval=0))
-    first = job.latest_result(timeout=20)
+    first = job.latest_result(timeout=60)
     assert "often" == first.return_value
-    wait_until(lambda: len(ended(marks)) == 12, timeout=30, what="all runs")
+    wait_until(lambda: len(ended(marks)) == 12, timeout=60, what="all runs")
     assert 10 <= len(job.results())
     never = Job.create(add, (1, 2), connection=redis, origin="mail")
     never.save()
@@ -338,7 +340,7 @@ def test_a_worker_with_a_scheduler_enqueues_what_is_due(
     """`with_scheduler=True`, as RQ's page shows it, for a lane and a job that is tried again."""
     mail.low.enqueue_at(PAST, mark, marks, "due")
     yard.start("mail", worker_class=Worker, with_scheduler=True)
-    wait_until(lambda: ended(marks) == ["due"], timeout=30, what="the job that is due")
+    wait_until(lambda: ended(marks) == ["due"], timeout=60, what="the job that is due")
 
 
 # registries
@@ -387,3 +389,33 @@ def test_a_job_that_does_not_run_cannot_be_stopped(mail: Queue, redis: Redis) ->
     job = mail.low.enqueue(add, 1, 2)
     with pytest.raises(InvalidJobOperation):
         send_stop_job_command(redis, job.id)
+
+
+# where ours differs
+
+
+def test_what_is_set_aside_is_in_no_list_of_its_queue(
+    mail: Queue, redis: Redis, operator: Shedder
+) -> None:
+    """A diverted job keeps its status, has no position, and is not emptied with its queue."""
+    jobs = [mail.low.enqueue(add, 1, number) for number in range(3)]
+    operator.divert("mail.low", reason="r")
+    assert (0, [], None, "queued") == (
+        len(mail.low), mail.low.job_ids, jobs[0].get_position(), *states(jobs[0]),
+    )  # fmt: skip
+    assert jobs[0] == mail.low.fetch_job(jobs[0].id)
+    jobs[1].cancel()
+    assert 0 == mail.low.empty()
+    operator.drain_at_once("mail.low", reason="r")
+    run_burst(SimpleWorker(["mail"], connection=redis))
+    assert ["finished", "canceled", "finished"] == states(*jobs)
+
+
+def test_who_takes_jobs_out_of_a_queue_by_hand_asks_nobody(
+    mail: Queue, redis: Redis, operator: Shedder
+) -> None:
+    """`Queue.dequeue_any` is RQ's: a loop of your own around it knows no pause and no claim."""
+    operator.pause("mail", reason="r")
+    job = mail.enqueue(add, 1, 2)
+    assert (job, mail) == Queue.dequeue_any([mail], None, connection=redis)
+    assert 0 == redis.zcard(f"{RQ_KEY_PREFIX}:shedder:claims")

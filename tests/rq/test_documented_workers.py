@@ -8,23 +8,33 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from rq.command import send_kill_horse_command, send_shutdown_command, send_stop_job_command
+from rq import Retry
+from rq.command import (
+    send_kill_horse_command,
+    send_shutdown_command,
+    send_stop_execution_command,
+    send_stop_job_command,
+)
 from rq.defaults import RQ_KEY_PREFIX
 from rq.job import Job, JobStatus
 from rq.timeouts import JobTimeoutException, TimerDeathPenalty, UnixSignalDeathPenalty
+from rq.worker import HerokuWorker
 
-from shedder.rq import Queue, SimpleWorker, SpawnWorker, Worker
+from shedder.rq import Queue, SimpleWorker, SpawnWorker, Worker, WorkerMixin
 from tests.cli.programs import environment
 from tests.jobs import ended, mark, started
 from tests.waiting import wait_until
 from tests.workers import run_burst
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from redis import Redis
     from rq.worker import BaseWorker
 
@@ -50,6 +60,10 @@ def note_it(job: Job, kind: type, value: Exception, _: Any) -> bool:
     return True
 
 
+def say_nothing(job: Job, *_: Any) -> None:
+    job.connection.rpush("handled", "nothing")
+
+
 def stop_here(job: Job, *_: Any) -> bool:
     job.connection.rpush("handled", "stop")
     return False
@@ -69,7 +83,7 @@ class Impatient(UnixSignalDeathPenalty):
 def begun(mail: Queue, marks: str) -> Job:
     """A job that runs."""
     job = mail.enqueue(mark, marks, "long", LONG, job_timeout=60)
-    wait_until(lambda: started(marks) == ["long"], timeout=20, what="the job")
+    wait_until(lambda: started(marks) == ["long"], timeout=60, what="the job")
     wait_until(lambda: Job.fetch(job.id, mail.connection).worker_name, what="its worker")
     return job
 
@@ -97,9 +111,9 @@ def test_the_process_of_a_job_can_be_killed(
     worker = yard.start("mail", worker_class=kind)
     job = begun(mail, marks)
     send_kill_horse_command(redis, worker.name)
-    wait_until(lambda: job.get_status() == JobStatus.FAILED, timeout=15, what="the failure")
+    wait_until(lambda: job.get_status() == JobStatus.FAILED, timeout=60, what="the failure")
     mail.enqueue(mark, marks, "next")
-    wait_until(lambda: "next" in ended(marks), timeout=20, what="the next job")
+    wait_until(lambda: "next" in ended(marks), timeout=60, what="the next job")
 
 
 def test_a_job_can_be_stopped(yard: Yard, redis: Redis, mail: Queue, marks: str) -> None:
@@ -107,7 +121,7 @@ def test_a_job_can_be_stopped(yard: Yard, redis: Redis, mail: Queue, marks: str)
     yard.start("mail")
     job = begun(mail.low, marks)
     send_stop_job_command(redis, job.id)
-    wait_until(lambda: job.get_status() == JobStatus.STOPPED, timeout=15, what="the stop")
+    wait_until(lambda: job.get_status() == JobStatus.STOPPED, timeout=60, what="the stop")
     assert [job.id] == mail.low.failed_job_registry.get_job_ids()
 
 
@@ -128,6 +142,86 @@ def test_workers_are_listed_with_their_numbers(yard: Yard, redis: Redis, mail: Q
     assert (worker.name, worker.pid) == (found.name, found.pid)
     assert ["mail.critical", "mail.high", "mail", "mail.low"] == found.queue_names()
     assert (True, True) == (found.total_working_time > 0, found.last_heartbeat is not None)
+
+
+def test_a_worker_tells_what_it_runs(
+    yard: Yard, redis: Redis, mail: Queue, marks: str, tmp_path: Path
+) -> None:
+    """Its state, its job and its executions, from another process; one can be stopped alone."""
+    worker = yard.start("mail").wait_until_idle(redis)
+    (found,) = Worker.all(connection=redis)
+    assert (None, 0, [], "idle") == (
+        found.get_current_job(), found.current_execution_count, found.get_current_executions(),
+        found.get_state(),
+    )  # fmt: skip
+    job = begun(mail.low, marks)
+    (found,) = Worker.all(connection=redis)
+    assert (job, job.id, 1) == (
+        found.get_current_job(), found.get_current_job_id(), found.current_execution_count,
+    )  # fmt: skip
+    assert ("busy", socket.gethostname()) == (found.get_state(), found.hostname)
+    assert found.birth_date <= found.last_heartbeat
+    (execution,) = found.get_current_executions()
+    assert (job.id, worker.name) == (execution.job_id, execution.worker_name)
+    send_stop_execution_command(redis, job.id, execution.id)
+    wait_until(lambda: job.get_status() == JobStatus.STOPPED, timeout=60, what="the stop")
+    found.refresh()
+    wait_until(lambda: found.get_current_executions(refresh=True) == [], what="no execution")
+
+
+def test_a_stopped_job_is_not_tried_again(
+    yard: Yard, redis: Redis, mail: Queue, marks: str
+) -> None:
+    """Though it could be retried; it is among the failed ones."""
+    yard.start("mail").wait_until_idle(redis)
+    job = mail.low.enqueue(mark, marks, "long", LONG, retry=Retry(max=3))
+    wait_until(lambda: started(marks) == ["long"], timeout=60, what="the job")
+    wait_until(lambda: Job.fetch(job.id, redis).worker_name, what="its worker")
+    send_stop_job_command(redis, job.id)
+    wait_until(lambda: job.get_status() == JobStatus.STOPPED, timeout=60, what="the stop")
+    mail.low.enqueue(mark, marks, "next")
+    wait_until(lambda: "next" in ended(marks), timeout=60, what="the next job")
+    assert (["long", "next"], 3) == (started(marks), Job.fetch(job.id, redis).retries_left)
+
+
+def test_a_second_signal_ends_the_job_too(
+    yard: Yard, redis: Redis, mail: Queue, marks: str
+) -> None:
+    """SIGINT waits for the job, another one a second later kills it; the worker says goodbye."""
+    worker = yard.start("mail").wait_until_idle(redis)
+    job = begun(mail.low, marks)
+    worker.send(signal.SIGINT)
+    wait_until(lambda: redis.hexists(worker.key, "shutdown_requested_date"), what="the first")
+    assert JobStatus.STARTED == job.get_status()
+
+    def is_over() -> bool:
+        worker.send(signal.SIGINT)  # RQ takes one that comes within a second for the same
+        return not worker.is_alive()
+
+    wait_until(is_over, timeout=60, what="the end")
+    assert 0 == worker.wait()
+    assert not redis.sismember(f"{RQ_KEY_PREFIX}:workers", worker.key)
+    assert [] == ended(marks)
+
+
+class OurHerokuWorker(WorkerMixin, HerokuWorker):
+    """As on Heroku, where a dyno that stops has ten seconds."""
+
+    imminent_shutdown_delay = 1
+
+
+def test_a_worker_on_heroku_ends_its_job_in_time(
+    yard: Yard, redis: Redis, mail: Queue, marks: str
+) -> None:
+    """`HerokuWorker` with our mixin: the job is told that the shutdown is imminent, and fails."""
+    worker = yard.start("mail", worker_class=OurHerokuWorker).wait_until_idle(redis)
+    job = begun(mail.low, marks)
+    worker.send(signal.SIGTERM)
+    assert 0 == worker.wait()
+    result = job.latest_result()
+    assert result is not None
+    assert "ShutDownImminentException" in (result.exc_string or "")
+    assert JobStatus.FAILED == job.get_status()
 
 
 def _counts(redis: Redis, worker: WorkerProcess) -> tuple[int, int]:
@@ -172,6 +266,37 @@ def test_exception_handlers_are_called_in_their_order(redis: Redis, mail: Queue)
     assert JobStatus.FAILED == job.get_status()
 
 
+def test_a_handler_that_says_nothing_lets_the_next_one_have_it(redis: Redis, mail: Queue) -> None:
+    """None counts as True; without RQ's own handler the job is failed, but in no registry."""
+    job = mail.low.enqueue(raise_again)
+    worker = SimpleWorker(
+        ["mail"], connection=redis, exception_handlers=[say_nothing, stop_here],
+        disable_default_exception_handler=True,
+    )  # fmt: skip
+    run_burst(worker)
+    assert ["nothing", "stop"] == handled(redis)
+    assert (JobStatus.FAILED, 0) == (job.get_status(), len(mail.low.failed_job_registry))
+
+
+def test_a_job_whose_worker_was_killed_is_abandoned(
+    yard: Yard, redis: Redis, mail: Queue, marks: str
+) -> None:
+    """The maintenance of another one fails it with `AbandonedJobError`; it runs no more."""
+    worker = yard.start("mail")
+    job = begun(mail.low, marks)
+    worker.kill(and_children=True)
+    started_registry = mail.low.started_job_registry
+    for member in redis.zrange(started_registry.key, 0, -1):
+        redis.zadd(started_registry.key, {member: 1}, xx=True)  # as when its heartbeats are old
+    started_registry.cleanup()
+    result = job.latest_result()
+    assert result is not None
+    assert ("AbandonedJobError" in (result.exc_string or ""), JobStatus.FAILED) == (
+        True, job.get_status(),
+    )  # fmt: skip
+    assert (["long"], 0) == (started(marks), len(mail.low))
+
+
 def test_a_handler_learns_that_the_process_of_a_job_was_killed(
     yard: Yard, redis: Redis, mail: Queue, marks: str
 ) -> None:
@@ -180,8 +305,8 @@ def test_a_handler_learns_that_the_process_of_a_job_was_killed(
     job = begun(mail, marks)
     for child in worker.children():
         os.kill(child, signal.SIGKILL)
-    wait_until(lambda: handled(redis) == [f"killed {job.id}"], timeout=15, what="the handler")
-    wait_until(lambda: job.get_status() == JobStatus.FAILED, timeout=15, what="the failure")
+    wait_until(lambda: handled(redis) == [f"killed {job.id}"], timeout=60, what="the handler")
+    wait_until(lambda: job.get_status() == JobStatus.FAILED, timeout=60, what="the failure")
 
 
 @pytest.mark.parametrize(
