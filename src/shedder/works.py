@@ -9,6 +9,7 @@ from datetime import timedelta
 from shedder.lanes import PRIORITIES, Lane, lane_of
 from shedder.policy import Policy, Rule
 from shedder.selection import Selection
+from shedder.sentences import named
 
 TOLERANCE = timedelta(minutes=10)
 """How long work may wait for which the policy says a noun and no tolerance."""
@@ -55,6 +56,14 @@ def kinds_of(policy: Policy, queues: Iterable[str]) -> tuple[Kind, ...]:
     ]  # fmt: skip
     taken = {lane for _, lanes in found for lane in lanes}
     return (*kinds, *_nameless(known, taken))
+
+
+def kinds_in(lane: str, kinds: Iterable[Kind]) -> tuple[str, timedelta] | None:
+    """What is in a lane, in the policy's nouns, and the least that any of it tolerates."""
+    found = [each for each in kinds if lane in each.lanes]
+    if not found:
+        return None
+    return named([each.noun for each in found]), min(each.tolerance for each in found)
 
 
 def _has_own(rule: Rule) -> bool:

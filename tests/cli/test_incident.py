@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from dataclasses import replace
 
 import pytest
 
+from shedder.cli.incident_view import effect_texts
+from shedder.incident.readings import Effect, Reading, Yardstick
 from tests.cli.conftest import all_keys
 from tests.cli.programs import Terminal
 
@@ -210,3 +213,21 @@ def test_actions_are_listed_and_leave(invoke):
         "gh issue create"
     )
     assert 0 == invoke("incident", "action", "done", "1").code
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (Reading(9, 0, 700.0), Reading(9, 0, 30.0), "receipts late to in time (10m tolerated)"),
+        (Reading(9, 0, 700.0), Reading(0, 9), "receipts late to put aside (10m tolerated)"),
+        (Reading(9, 0, 700.0), Reading(9, 0, 900.0), "receipts late (10m tolerated)"),
+        (Reading(9, 0, 70.0), Reading(0), "receipts in time (10m tolerated)"),
+    ],
+)
+def test_an_effect_says_whether_the_business_can_bear_it(before, after, said):
+    """In the words of the policy, where there is one."""
+    effect = Effect("1-1", "pause", 300.0, {"mail": before}, {"mail": after})
+    (text,) = effect_texts(effect)
+    assert "; " not in text
+    (text,) = effect_texts(replace(effect, yardsticks={"mail": Yardstick("receipts", 600.0)}))
+    assert said == text.partition("; ")[2]

@@ -9,10 +9,12 @@ import pytest
 
 from shedder.incident import attribution, effects
 from shedder.incident.effects import readings_of
-from shedder.incident.readings import Reading
+from shedder.incident.readings import Reading, Yardstick
+from shedder.policy import Policy, Rule
 from shedder.rates import Rate
 from shedder.rq import upkeep
 from shedder.rq.upkeep import Upkeep
+from shedder.selection import Selection
 from tests.features.scene import Scene
 
 if TYPE_CHECKING:
@@ -107,6 +109,47 @@ def test_the_effect_is_measured_later_and_once(
     assert 0 <= effect.after_seconds < 60
     assert (effect,) == incidents.measure_effects().effects
     assert ["effect"] == [e.verb for e in scene.shedder.events() if e.verb == "effect"]
+
+
+def test_an_effect_is_told_in_the_words_of_the_policy_in_force(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in each lane and how long that may wait, as it was when the effect was measured."""
+    monkeypatch.setattr(effects, "AFTER", timedelta(0))
+    incidents, policies = scene.shedder.incidents, scene.shedder.policies
+    scene.shedder.pause("mail", reason="without a policy")
+    assert [{}] == [each.yardsticks for each in incidents.measure_effects().effects]
+    minute = timedelta(minutes=1)
+    receipts = Rule(queue="mail", noun="receipts", tolerance=10 * minute)
+    policies.apply(Policy(rules=(receipts,)), reason="r")
+    scene.shedder.divert("mail", reason="r")
+    assert Yardstick("receipts", 600.0) == incidents.measure_effects().effects[1].yardsticks["mail"]
+    news = Selection.parse(functions=["*.news"])
+    both = Policy(rules=(Rule(selection=news, noun="news", tolerance=5 * minute), receipts))
+    policies.apply(both, reason="r")
+    scene.shedder.drain("mail", rate=Rate(1), reason="r")
+    told = [each.yardsticks["mail"] for each in incidents.measure_effects().effects[1:]]
+    assert [Yardstick("receipts", 600.0), Yardstick("news and receipts", 300.0)] == told
+    scene.redis.hset(scene.keys.policy, "1", "{")
+    scene.redis.hset(scene.keys.policy, "2", "{")
+    scene.shedder.drain("mail", rate=Rate(2), reason="a policy that cannot be read")
+    assert {} == incidents.measure_effects().effects[-1].yardsticks
+
+
+def test_effects_leave_room_for_what_people_write(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much is done on however many lanes, the record does not grow full of effects."""
+    incidents = scene.shedder.incidents
+    for number in range(3):
+        scene.shedder.pause("mail", reason=f"{number}")
+    monkeypatch.setattr(effects, "AFTER", timedelta(0))
+    monkeypatch.setattr(effects, "EFFECTS_ROOM", 700)
+    assert 2 == len(incidents.measure_effects().effects)
+    written = len(scene.shedder.events())
+    assert 2 == len(incidents.measure_effects().effects)
+    assert written == len(scene.shedder.events())
+    incidents.note("there is room for this")
 
 
 def test_a_worker_measures_when_nobody_looks(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,11 +14,12 @@ from shedder.incident.records import Action, ActionType, SeveritySince
 from shedder.postmortem.blame import warnings_of
 from shedder.postmortem.compute import postmortem_of
 from shedder.postmortem.impact import impact_of
-from shedder.postmortem.rendering import TemplateBroken
+from shedder.postmortem.rendering import TemplateBroken, rendered
 from shedder.postmortem.telling import people_of
 from shedder.postmortem.writing import contents_of, write_files, write_whole
 from shedder.samples import Sample
-from tests.unit.postmortems import BEGAN, EVENTS, INCIDENT, at, material
+from shedder.sentences import spoken
+from tests.unit.postmortems import BEGAN, EVENTS, INCIDENT, KINDS, at, material
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,6 +123,11 @@ def test_deeds_have_letters_and_measured_effects() -> None:
     assert ["A", "B", "C"] == [deed.moment.mark for deed in found.deeds]
     (effect,) = found.deeds[1].effects
     assert (200, 1) == (effect.depth_before, effect.depth_after)
+    kind = KINDS[0]
+    assert (kind.noun, kind.tolerance) == (effect.noun, effect.tolerance)
+    texts = rendered(found, ())
+    assert f"| mail.high ({kind.noun}) |" in texts["postmortem.md.j2"]
+    assert all(f"{spoken(kind.tolerance)} tolerated" in text for text in texts.values())
 
 
 def test_what_people_write_is_all_that_is_missing() -> None:

@@ -107,6 +107,7 @@ def effect_texts(effect: Effect) -> list[str]:
     minutes = f"{effect.after_seconds / 60:.0f} min later"
     return [
         f"{minutes}, {escaped(lane)}: {change_text(before, effect.after[lane])}"
+        f"{_within(effect, lane)}"
         for lane, before in effect.before.items()
         if lane in effect.after
     ]
@@ -121,6 +122,24 @@ def change_text(before: Reading, after: Reading) -> str:
     parts.append(f"in {_pace(before.arrivals)} to {_pace(after.arrivals)}")
     parts.append(f"out {_pace(before.completions)} to {_pace(after.completions)}")
     return ", ".join(parts)
+
+
+def _within(effect: Effect, lane: str) -> str:
+    """Whether the business can bear it, in the words of the policy."""
+    from shedder.durations import format_duration
+
+    found = effect.yardsticks.get(lane)
+    if found is None:
+        return ""
+    both = (effect.before[lane], effect.after[lane])
+    told = " to ".join(dict.fromkeys(_state(each, found.tolerance_seconds) for each in both))
+    return f"; {escaped(found.noun)} {told} ({format_duration(found.tolerance_seconds)} tolerated)"
+
+
+def _state(reading: Reading, tolerated: float) -> str:
+    if (reading.oldest_seconds or 0) > tolerated:
+        return "late"
+    return "put aside" if reading.backlog and not reading.waiting else "in time"
 
 
 def _title(incident: Incident) -> str:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from shedder.applied import applied_policy
+from shedder.errors import RecordUnreadable
 from shedder.incident.begun import end_silent
 from shedder.incident.book import Book
-from shedder.incident.readings import Effect, Reading
+from shedder.incident.readings import Effect, Reading, Yardstick
 from shedder.incident.records import Incident
 from shedder.incident.sampled import readings_at
+from shedder.incident.stored import LARGEST_RECORD, dumped, record_of
 from shedder.incident.timeline import events_of
+from shedder.lanes import lane_of
+from shedder.policy import Policy
 from shedder.records import Event, LaneStatus
 from shedder.stored import server_time
+from shedder.works import kinds_in, kinds_of
+
+logger = logging.getLogger("shedder.incident")
 
 AFTER = timedelta(minutes=5)
 
@@ -22,6 +31,9 @@ MOST_LANES = 20
 """An event keeps readings of so many lanes; of those that have jobs, the ones in trouble first."""
 
 MOST_EFFECTS = 500
+
+EFFECTS_ROOM = LARGEST_RECORD // 2
+"""Bytes of a record that effects may take."""
 
 BY_ITSELF = "shedder"
 
@@ -45,7 +57,10 @@ def measure_due(book: Book, incident: str, measure: Measure) -> Incident:
         return found
     lanes = tuple(dict.fromkeys(lane for each in due for lane in readings_of(each)))
     after = measure(lanes)
-    effects = [sampled_effect(book, each) or effect_of(each, after, now) for each in due]
+    told = [sampled_effect(book, each) or effect_of(each, after, now) for each in due]
+    effects = that_fit(found, with_yardsticks(told, _policy(book)))
+    if not effects:
+        return found
     receipt = book.change(
         lambda it, _: with_effects(it, effects), verb="effect", by=BY_ITSELF,
         reason="measured", incident=incident,
@@ -92,6 +107,31 @@ def effect_of(event: Event, now_by_lane: Mapping[str, Reading], now: datetime) -
     )
 
 
+def with_yardsticks(effects: Sequence[Effect], policy: Policy) -> list[Effect]:
+    """`effects` with what is in each lane, in the policy's nouns, and how long that may wait."""
+    lanes = list(dict.fromkeys(lane for each in effects for lane in each.before))
+    kinds = kinds_of(policy, [lane_of(lane).queue for lane in lanes]) if policy.rules else ()
+    found = {lane: kinds_in(lane, kinds) for lane in lanes}
+    known = {lane: Yardstick(each[0], each[1].total_seconds())
+             for lane, each in found.items() if each}  # fmt: skip
+    return [
+        replace(each, yardsticks={lane: known[lane] for lane in each.before if lane in known})
+        for each in effects
+    ]
+
+
+def that_fit(incident: Incident, effects: Sequence[Effect]) -> list[Effect]:
+    """Those of `effects` for which the record has room: half of it is for what people write."""
+    empty = _size(replace(incident, effects=()))
+    room = EFFECTS_ROOM - (_size(incident) - empty)
+    found = []
+    for each in effects:
+        room -= _size(replace(incident, effects=(each,))) - empty
+        if room >= 0:
+            found.append(each)
+    return found
+
+
 def with_effects(incident: Incident, effects: Sequence[Effect]) -> Incident:
     """`incident` with those of `effects` that it has not yet."""
     known = {each.event for each in incident.effects}
@@ -121,6 +161,18 @@ def plain(readings: Mapping[str, Reading]) -> dict[str, dict[str, float]]:
         }
         for lane, reading in readings.items()
     }
+
+
+def _size(incident: Incident) -> int:
+    return len(dumped(record_of(incident)))
+
+
+def _policy(book: Book) -> Policy:
+    try:
+        return applied_policy(book.store, book.keys).policy
+    except RecordUnreadable as error:
+        logger.warning("effects are told without the policy: %s", error)
+        return Policy()
 
 
 def _reading(record: object) -> Reading | None:

@@ -26,6 +26,19 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class Yardstick:
+    """By what the work in a lane is measured: the policy in force when its effect was.
+
+    Attributes:
+        noun: What the business calls it.
+        tolerance_seconds: How long one of it may wait without harm, in seconds.
+    """
+
+    noun: str
+    tolerance_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Effect:
     """What an event did to its lanes, some minutes later.
 
@@ -35,6 +48,7 @@ class Effect:
         after_seconds: So many seconds after the event it was measured.
         before: By lane, how it was just before the event.
         after: By lane, how it was then.
+        yardsticks: By lane, what is in it and how long that may wait; empty without a policy.
     """
 
     event: str
@@ -42,3 +56,4 @@ class Effect:
     after_seconds: float
     before: Mapping[str, Reading] = field(default_factory=dict)
     after: Mapping[str, Reading] = field(default_factory=dict)
+    yardsticks: Mapping[str, Yardstick] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from shedder.postmortem.telling import deeds_of, timeline_of
 from shedder.records import Event
 from shedder.samples import Sample, between
 from shedder.sentences import moment, named, spoken
-from shedder.works import Kind
+from shedder.works import Kind, kinds_in
 
 LOOK_BACK = timedelta(hours=24)
 """So long before it was noticed an incident may have begun."""
@@ -61,7 +61,8 @@ def postmortem_of(material: Material) -> PostMortem:
     spans = _spans(incident, since, is_measured=is_measured)
     timeline = timeline_of(incident, material.events)
     known = deeds_of(timeline, material.events, incident.effects)
-    deeds = with_sampled_effects(known, material.events, samples)
+    sampled = with_sampled_effects(known, material.events, samples)
+    deeds = tuple(_with_kinds(each, material.kinds) for each in sampled)
     worst = min([each.severity for each in incident.severities] or [incident.severity])
     return PostMortem(
         incident=incident.id,
@@ -86,6 +87,15 @@ def postmortem_of(material: Material) -> PostMortem:
         samples=samples,
         roles=_roles(incident),
     )
+
+
+def _with_kinds(deed: Deed, kinds: Sequence[Kind]) -> Deed:
+    """A deed whose effects say what is in each lane, and how long that may wait."""
+    effects = []
+    for each in deed.effects:
+        noun, tolerance = kinds_in(each.lane, kinds) or ("", None)
+        effects.append(replace(each, noun=noun, tolerance=tolerance))
+    return replace(deed, effects=tuple(effects))
 
 
 def _beginning(material: Material, until: datetime) -> tuple[datetime, bool]:

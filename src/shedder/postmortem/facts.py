@@ -77,6 +77,8 @@ class LaneEffect:
         oldest_after: The same later.
         completions_before: Jobs that ended a second; None when not known.
         completions_after: The same later.
+        noun: What is in the lane, as the policy calls it; empty when no kind of work is.
+        tolerance: How long the least tolerant of it may wait; None when that is not known.
     """
 
     lane: str
@@ -86,6 +88,8 @@ class LaneEffect:
     oldest_after: timedelta
     completions_before: float | None = None
     completions_after: float | None = None
+    noun: str = ""
+    tolerance: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
