@@ -1,0 +1,36 @@
+"""One of several operators who act at the very same moment: a process that waits for each start.
+
+`python -m tests.cli.racing URL NAME` takes its command lines from a list in Redis, one a round, and
+puts what each came to into another.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+
+from click.testing import CliRunner
+from redis import Redis
+
+from shedder.cli import main
+
+MOST_ROUNDS = 1000
+PATIENCE_SECONDS = 120
+
+
+def race(url: str, name: str) -> None:
+    """Run line after line until an empty one comes, or none comes for long."""
+    with Redis.from_url(url, socket_timeout=None) as client:
+        runner = CliRunner()
+        for _ in range(MOST_ROUNDS):
+            given = client.blpop([f"race:line:{name}"], timeout=PATIENCE_SECONDS)
+            if given is None or not given[1]:
+                return
+            words = shlex.split(given[1].decode())
+            done = runner.invoke(main, words, env={"SHEDDER_REDIS_URL": url})
+            client.rpush("race:done", json.dumps([name, done.exit_code, done.output]))
+
+
+if __name__ == "__main__":
+    race(*sys.argv[1:])
