@@ -21,19 +21,15 @@ from shedder.settings import (
     way_back,
 )
 from shedder.store import Store
+from shedder.stored import read_with_time
 
 MOST_NAMES = 500
 
 
 def list_flags(store: Store, keys: Keys) -> tuple[FlagState, ...]:
     """All flags that are declared or set, the degraded ones first."""
-
-    def ask_all(ask: Any) -> None:
-        ask.time()
-        ask_flags(ask, keys)
-
-    (seconds, microseconds), *rest = store.read(ask_all)
-    return flags_from(iter(rest), seconds * 1000 + microseconds / 1000)
+    now, replies = read_with_time(store, lambda ask: ask_flags(ask, keys))
+    return flags_from(iter(replies), now.timestamp() * 1000)
 
 
 def ask_flags(ask: Any, keys: Keys) -> None:

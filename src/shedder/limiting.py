@@ -23,20 +23,15 @@ from shedder.settings import (
     way_back,
 )
 from shedder.store import Store
-from shedder.stored import text_of
+from shedder.stored import read_with_time, text_of
 
 LONGEST_KEY = 500
 
 
 def list_limits(store: Store, keys: Keys) -> tuple[LimitState, ...]:
     """All limits that are declared or set, those that an operator set first."""
-
-    def ask_all(ask: Any) -> None:
-        ask.time()
-        ask_limits(ask, keys)
-
-    (seconds, microseconds), *rest = store.read(ask_all)
-    return limits_from(iter(rest), seconds * 1000 + microseconds / 1000)
+    now, replies = read_with_time(store, lambda ask: ask_limits(ask, keys))
+    return limits_from(iter(replies), now.timestamp() * 1000)
 
 
 def ask_limits(ask: Any, keys: Keys) -> None:

@@ -7,7 +7,7 @@ is: the scripts let no job of its lane start, and who acts on half a record acts
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -102,7 +102,7 @@ def diverts_from(lane: str, text: bytes | str | None) -> tuple[StoredOrder, ...]
         records = json.loads(text_of(text))
         if records == {}:
             return ()  # so the scripts' encoder writes an empty array
-        return tuple(_order(lane, _versioned(record)) for record in _a(list, records))
+        return tuple(_order(lane, _versioned(record)) for record in of_kind(list, records))
 
 
 def rate_from(jobs_per_ms: float) -> Rate:
@@ -135,8 +135,29 @@ def ms_from_time(when: datetime) -> int:
 
 def server_time(store: Store) -> datetime:
     """What time it is by the server's clock, in UTC."""
-    seconds, microseconds = store.read(lambda ask: ask.time())[0]
-    return _EPOCH + timedelta(seconds=seconds, microseconds=microseconds)
+    return read_with_time(store, lambda _ask: None)[0]
+
+
+def read_with_time(store: Store, ask_more: Callable[[Any], Any]) -> tuple[datetime, list[Any]]:
+    """The time by the server's clock, in UTC, and the replies to what `ask_more` asks."""
+
+    def ask_all(ask: Any) -> None:
+        ask.time()
+        ask_more(ask)
+
+    (seconds, microseconds), *replies = store.read(ask_all)
+    return _EPOCH + timedelta(seconds=seconds, microseconds=microseconds), replies
+
+
+def of_kind(kind: type[T], value: object) -> T:
+    """`value`, which a record holds.
+
+    Raises:
+        TypeError: it is of another kind.
+    """
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r:.50} stands where a {kind.__name__} should")
+    return value
 
 
 def text_of(value: bytes | str) -> str:
@@ -148,15 +169,15 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _order(lane: str, record: dict[str, Any]) -> StoredOrder:
-    drain = _a(dict, record.get("drain", {}))
+    drain = of_kind(dict, record.get("drain", {}))
     return StoredOrder(
         divert=Divert(
             lane=lane,
-            order=_a(str, record["id"]),
+            order=of_kind(str, record["id"]),
             by=_text(record, "by"),
             why=_text(record, "why"),
             since=time_from_ms(_number(record, "since")),
-            selection=Selection.from_record(json.loads(_a(str, record["selection"]))),
+            selection=Selection.from_record(json.loads(of_kind(str, record["selection"]))),
             # a limit of what runs at once has no pace, and so no drain to speak of
             drain=_drain(drain) if "rate" in drain else None,
             is_scanning=record.get("scanning") is True,
@@ -165,7 +186,10 @@ def _order(lane: str, record: dict[str, Any]) -> StoredOrder:
             most=int(_number(drain, "most")) if "most" in drain else None,
             until=None if record.get("until") is None else time_from_ms(_number(record, "until")),
         ),
-        **{part: _a(str, record[part]) for part in ("front", "rest", "slot", "bucket", "skipped")},
+        **{
+            part: of_kind(str, record[part])
+            for part in ("front", "rest", "slot", "bucket", "skipped")
+        },
     )
 
 
@@ -212,7 +236,7 @@ def _count(value: bytes | None) -> int:
 
 
 def _versioned(record: object) -> dict[str, Any]:
-    fields = _a(dict, record)
+    fields = of_kind(dict, record)
     version = _number(fields, "v")
     if version != RECORD_VERSION:
         raise ValueError(f"it is of version {version:g}; this shedder reads {RECORD_VERSION}")
@@ -220,7 +244,7 @@ def _versioned(record: object) -> dict[str, Any]:
 
 
 def _text(record: Mapping[str, Any], name: str) -> str:
-    return _a(str, record.get(name, ""))
+    return of_kind(str, record.get(name, ""))
 
 
 def _number(record: Mapping[str, Any], name: str) -> float:
@@ -228,12 +252,6 @@ def _number(record: Mapping[str, Any], name: str) -> float:
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise TypeError(f"{name} is no number")
     return number
-
-
-def _a(kind: type[T], value: object) -> T:
-    if not isinstance(value, kind):
-        raise TypeError(f"{value!r:.50} stands where a {kind.__name__} should")
-    return value
 
 
 @contextmanager

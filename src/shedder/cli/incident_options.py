@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from shedder.cli.run import Run
     from shedder.incident.records import IncidentReceipt
+    from shedder.incidents import Incidents
 
 TIMES = ("began", "detected", "opened", "mitigated", "resolved")
 
@@ -44,6 +45,13 @@ def moments(run: Run, **given: str | None) -> Mapping[str, datetime]:
     return {name: parse_past(text, now=now, name=f"--{name}") for name, text in texts.items()}
 
 
+def changing(run: Run) -> Incidents:
+    """The incidents, for a change that begins now: see `uncertain`."""
+    incidents = run.shedder.incidents  # while it is certain that nothing was changed
+    uncertain(run)
+    return incidents
+
+
 def uncertain(run: Run) -> None:
     """From here on, what holds if the connection breaks must be looked up."""
     from shedder.cli.text import command
@@ -56,9 +64,7 @@ def finish(run: Run, receipt: IncidentReceipt, headline: str) -> int:
     """Show what was done; `headline` is the sentence for a person."""
     run.state = "it is done"
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("incident/1", receipt))
+        run.emit("incident/1", receipt)
         return 0
     from shedder.cli.incident_view import receipt_parts
 

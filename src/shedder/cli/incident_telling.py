@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shedder.cli.asjson import document
 from shedder.cli.parts import blank, commands_part, headline, plain, row, table
 from shedder.cli.text import clock, command
 from shedder.counts import counted
@@ -37,11 +36,11 @@ if TYPE_CHECKING:
 def preview_of(run: Run, incident: Incident, draft: Draft, text: str) -> int:
     """Show what would be posted."""
     if run.is_json:
-        run.screen.emit(document("incident-update/1", {
+        run.emit("incident-update/1", {
             "incident": incident.id, "number": len(incident.updates) + 1, "text": text,
             "audience": draft.audience, "next_update": draft.next_update, "is_posted": False,
             "sent_to": (), "failed": (),
-        }))  # fmt: skip
+        })  # fmt: skip
         return 0
     run.screen.show(plain(text))
     return 0
@@ -87,11 +86,11 @@ def channels_of(policy: Policy) -> Channels:
 def _told(run: Run, incident: Incident, draft: Draft, sent_to: list[str], failed: list[str]) -> int:
     update = incident.updates[-1]
     if run.is_json:
-        run.screen.emit(document("incident-update/1", {
+        run.emit("incident-update/1", {
             "incident": incident.id, "number": update.number, "text": update.text,
             "audience": draft.audience, "next_update": draft.next_update, "is_posted": True,
             "sent_to": sent_to, "failed": failed,
-        }))  # fmt: skip
+        })  # fmt: skip
         return 1 if failed else 0
     where = f", sent to {counted(len(sent_to), 'place')}" if sent_to else ", sent nowhere"
     run.screen.show(
@@ -148,10 +147,10 @@ def _watcher(run: Run, policy: Callable[[], Policy]) -> Watcher:
 
 def _show_report(run: Run, report: Report) -> None:
     if run.is_json:
-        run.screen.emit(document("incident-watch/1", {
+        run.emit("incident-watch/1", {
             "is_leading": report.is_leading, "posted": report.posted, "failed": report.failed,
             "troubles": report.troubles,
-        }))  # fmt: skip
+        })  # fmt: skip
         return
     if not report.is_leading:
         run.screen.show(plain("Another watcher leads."))
@@ -171,7 +170,7 @@ def write_postmortem(
     templates = policy.incident.templates or None
     written = write_files(facts, folder, templates=templates, with_plots=with_plots)
     if run.is_json:
-        run.screen.emit(document("incident-postmortem/1", written, incident=found.id))
+        run.emit("incident-postmortem/1", written, incident=found.id)
         return 0
     run.screen.show(*_written_parts(run, found, written))
     return 0
@@ -200,7 +199,7 @@ def check_file(run: Run, file: str, incident: str | None) -> int:
         raise InvalidInput(name="--check", value=file, accepted=accepted) from error
     found = warnings_of(text, people=_people(run, incident))
     if run.is_json:
-        run.screen.emit(document("incident-check/1", {"warnings": found}))
+        run.emit("incident-check/1", {"warnings": found})
     else:
         run.screen.show(*_warned_parts(found))
     return 1 if found else 0

@@ -16,28 +16,16 @@ from shedder.records import (
     DivertReceipt,
     DrainReceipt,
     PauseReceipt,
-    RestoreReceipt,
     ResumeReceipt,
 )
 from shedder.setting_records import FlagReceipt, LimitReceipt
 
 if TYPE_CHECKING:
     from shedder.cli.parts import Parts
-
-Undone = (
-    PauseReceipt
-    | ResumeReceipt
-    | RestoreReceipt
-    | DivertReceipt
-    | DrainReceipt
-    | FlagReceipt
-    | LimitReceipt
-    | IncidentReceipt
-    | PolicyReceipt
-)
+    from shedder.rq.undoing import Undone
 
 
-def kind_of(receipt: Undone) -> str:
+def kind_of(receipt: Undone | IncidentReceipt) -> str:
     """Which verb has such a receipt: such as `pause`, `restore` or `flag`."""
     kinds = {
         PauseReceipt: "pause",
@@ -52,7 +40,7 @@ def kind_of(receipt: Undone) -> str:
     return kinds.get(type(receipt), "restore")
 
 
-def undo_receipt(receipt: Undone, *, server: str = "") -> Parts:
+def undo_receipt(receipt: Undone | IncidentReceipt, *, server: str = "") -> Parts:
     """The receipt of what was done to undo something."""
     if isinstance(receipt, PauseReceipt):
         return pause_receipt(receipt, server=server)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shedder import Shedder
@@ -69,6 +69,12 @@ class Run:
         if self._shedder is None:
             self._shedder = self._connected()
         return self._shedder
+
+    def emit(self, schema: str, record: Any, *, is_line: bool = False, **more: Any) -> None:
+        """Print `record` and `more` as one JSON object; with `is_line` one line of many."""
+        from shedder.cli.asjson import document
+
+        self.screen.emit(document(schema, record, **more), is_line=is_line)
 
     def remind(self) -> None:
         """Say what a person should think of, once all is done."""

@@ -42,9 +42,7 @@ def shed_by_policy(run: Run, asked: Asked, *, dry_run: bool, is_sure: bool) -> i
 
 def _tell(run: Run, steps: Sequence[ShedStep], schema: str) -> int:
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document(schema, {"steps": steps}))
+        run.emit(schema, {"steps": steps})
     else:
         run.screen.show(*_view(steps, server=run.server_option))
     return 0 if any(_jobs(step) or step.receipt for step in steps) else 3

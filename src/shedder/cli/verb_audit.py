@@ -28,9 +28,7 @@ def audit(run: Run) -> int:
     with scan_bar(run.screen, "auditing") as on_progress:
         report = connected.audit(on_progress=on_progress)
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("audit/1", report))
+        run.emit("audit/1", report)
     else:
         from shedder.cli.audit_view import audit_view
 

@@ -34,9 +34,7 @@ def check(run: Run, *, names: tuple[str, ...], older_than: timedelta | None) -> 
 
     found = check_status(run.shedder.status(*names), older_than=older_than or OLD)
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("check/1", found))
+        run.emit("check/1", found)
     else:
         from rich.text import Text
 

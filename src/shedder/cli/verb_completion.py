@@ -32,9 +32,7 @@ def completion(run: Run, *, shell: str) -> int:
     program = click.get_current_context().find_root().command
     script = kind(program, {}, "shedder", VARIABLE).source()
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("completion/1", {"shell": shell, "script": script}))
+        run.emit("completion/1", {"shell": shell, "script": script})
     else:
         click.echo(script)
     return 0

@@ -112,9 +112,7 @@ def _preview(run: Run, asked: Asked, priorities: Sequence[str], selection: Selec
     targets = _lanes_of(settle_targets(run, asked, "divert"), priorities)
     preview = _look(run, targets, selection)
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("divert-preview/1", preview))
+        run.emit("divert-preview/1", preview)
     else:
         from datetime import UTC, datetime
 
@@ -147,9 +145,7 @@ def _words(selection: Selection) -> tuple[str, ...]:
 
 def _tell(run: Run, receipt: DivertReceipt, targets: Sequence[str]) -> None:
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("divert/1", receipt))
+        run.emit("divert/1", receipt)
         return
     from shedder.cli.receipts_backlog import divert_receipt
 

@@ -78,9 +78,7 @@ def _show_plan(run: Run, checkup: Checkup) -> None:
 
 def _finish(run: Run, checkup: Checkup, repairs: tuple[Repair, ...]) -> int:
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("doctor/1", checkup, repairs=repairs))
+        run.emit("doctor/1", checkup, repairs=repairs)
     else:
         from shedder.cli.checkup_view import checkup_view, repairs_view
 

@@ -94,9 +94,7 @@ def _order(run: Run, order: Order, pace: Rate | None, *, stays: bool) -> DrainRe
 
 def _tell(run: Run, receipt: DrainReceipt) -> None:
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("drain/1", receipt, progress=None))
+        run.emit("drain/1", receipt, progress=None)
         return
     from shedder.cli.receipts_backlog import drain_receipt
 
@@ -104,7 +102,6 @@ def _tell(run: Run, receipt: DrainReceipt) -> None:
 
 
 def _watch(run: Run, receipt: DrainReceipt, wait: Wait) -> int:
-    from shedder.cli.asjson import document
     from shedder.cli.drain_watch import watch_drain
     from shedder.cli.receipts_backlog import drain_end, drain_receipt
 
@@ -112,7 +109,7 @@ def _watch(run: Run, receipt: DrainReceipt, wait: Wait) -> int:
         run.screen.show(*drain_receipt(receipt, server=run.server_option))
     end = watch_drain(run, receipt, limit=wait.limit)
     if run.is_json:
-        run.screen.emit(document("drain/1", receipt, progress=end.progress))
+        run.emit("drain/1", receipt, progress=end.progress)
     elif end.is_done:
         run.screen.show(*drain_end(end.progress, took=end.took))
     else:
@@ -134,9 +131,7 @@ def _restore(run: Run, asked: Asked, *, is_sure: bool) -> int:
         )
     run.state = f"{is_are(order.targets)} back in place"
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("restore/1", receipt))
+        run.emit("restore/1", receipt)
     else:
         from shedder.cli.receipts_backlog import restore_receipt
 

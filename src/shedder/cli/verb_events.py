@@ -52,9 +52,7 @@ def events(run: Run, *, names: tuple[str, ...], limit: int, after: str | None, f
 
 def _show(run: Run, found: tuple[Event, ...]) -> None:
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("events/1", {"events": found}))
+        run.emit("events/1", {"events": found})
         return
     from shedder.cli.event_lines import event_lines
 
@@ -65,9 +63,7 @@ def _show(run: Run, found: tuple[Event, ...]) -> None:
 
 def _show_one(run: Run, event: Event) -> None:
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("event/1", event), is_line=True)
+        run.emit("event/1", event, is_line=True)
         return
     from shedder.cli.event_lines import event_line
 

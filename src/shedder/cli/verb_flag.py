@@ -93,9 +93,7 @@ def list_flags(run: Run) -> int:
     shedder = run.shedder
     found = shedder.flag_states()
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("flag-list/1", {"flags": found}))
+        run.emit("flag-list/1", {"flags": found})
         return 0
     from shedder.cli.settings_view import flag_table
 
@@ -131,9 +129,7 @@ def _uncertain(run: Run, what: list[str]) -> str:
 def _finish(run: Run, receipt: FlagReceipt) -> int:
     run.state = "it is done"
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("flag/1", receipt))
+        run.emit("flag/1", receipt)
     else:
         from shedder.cli.receipts_settings import flag_receipt
 

@@ -10,11 +10,11 @@ from shedder.cli.groups import verb_group
 from shedder.cli.incident_options import (
     TIMES,
     also_option,
+    changing,
     finish,
     incident_option,
     moments,
     task_option,
-    uncertain,
 )
 from shedder.cli.options import Asked, cause_options, verb
 from shedder.cli.verb_incident_action import action
@@ -59,9 +59,7 @@ def open_incident(
 ) -> int:  # fmt: skip
     """Open an incident: from now on every change of a queue belongs to it."""
     times = moments(run, began=began, detected=detected, opened=opened)
-    incidents = run.shedder.incidents
-    uncertain(run)
-    receipt = incidents.open(
+    receipt = changing(run).open(
         title, severity=severity, commander=commander, times=times, also=also,
         reason=asked.reason or "", by=asked.by,
     )  # fmt: skip
@@ -75,10 +73,8 @@ def open_incident(
 def mitigated(run: Run, *, asked: Asked, at: str | None, incident: str | None) -> int:
     """Say that customers are helped, though it is not over yet."""
     when = moments(run, at=at).get("at")
-    incidents = run.shedder.incidents
-    uncertain(run)
     said = asked.reason or "customers are helped"
-    receipt = incidents.mitigated(at=when, incident=incident, reason=said, by=asked.by)
+    receipt = changing(run).mitigated(at=when, incident=incident, reason=said, by=asked.by)
     return finish(run, receipt, f"Incident {receipt.incident.id} is mitigated.")
 
 
@@ -89,10 +85,8 @@ def mitigated(run: Run, *, asked: Asked, at: str | None, incident: str | None) -
 def resolve(run: Run, *, asked: Asked, at: str | None, incident: str | None) -> int:
     """Say that it is over; its review is due in 48 hours."""
     when = moments(run, at=at).get("at")
-    incidents = run.shedder.incidents
-    uncertain(run)
     said = asked.reason or "it is over"
-    receipt = incidents.resolve(at=when, incident=incident, reason=said, by=asked.by)
+    receipt = changing(run).resolve(at=when, incident=incident, reason=said, by=asked.by)
     return finish(run, receipt, f"Incident {receipt.incident.id} is resolved.")
 
 
@@ -102,10 +96,8 @@ def resolve(run: Run, *, asked: Asked, at: str | None, incident: str | None) -> 
 @cause_options
 def reopen(run: Run, *, asked: Asked, incident: str | None, also: bool) -> int:
     """Say that it was not over; one that is closed stays closed."""
-    incidents = run.shedder.incidents
-    uncertain(run)
     said = asked.reason or "it is not over"
-    receipt = incidents.reopen(also=also, incident=incident, reason=said, by=asked.by)
+    receipt = changing(run).reopen(also=also, incident=incident, reason=said, by=asked.by)
     return finish(run, receipt, f"Incident {receipt.incident.id} is open again.")
 
 
@@ -125,9 +117,7 @@ def correct(
 ) -> int:  # fmt: skip
     """Correct what was written down; the event has what it was before."""
     given = moments(run, **{name: times[name] for name in TIMES})
-    incidents = run.shedder.incidents
-    uncertain(run)
-    receipt = incidents.correct(
+    receipt = changing(run).correct(
         title=title, severity=severity, times=given, incident=incident,
         reason=asked.reason or "it was written down wrongly", by=asked.by,
     )  # fmt: skip
@@ -141,9 +131,7 @@ def correct(
 @cause_options
 def note(run: Run, *, asked: Asked, text: str, task: str, incident: str | None) -> int:
     """Note a finding, apart from decisions, so that the main channel stays quiet."""
-    incidents = run.shedder.incidents
-    uncertain(run)
-    receipt = incidents.note(text, task=task, incident=incident, by=asked.by)
+    receipt = changing(run).note(text, task=task, incident=incident, by=asked.by)
     return finish(run, receipt, f"Note {len(receipt.incident.notes)} is kept.")
 
 

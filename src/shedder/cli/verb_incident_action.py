@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shedder.cli.groups import verb_group
-from shedder.cli.incident_options import finish, incident_option, uncertain
+from shedder.cli.incident_options import changing, finish, incident_option
 from shedder.cli.options import Asked, cause_options, verb
 
 if TYPE_CHECKING:
@@ -51,10 +51,8 @@ def add(
     due: str | None, incident: str | None,
 ) -> int:  # fmt: skip
     """Write down what is to be done; what is not known yet may come later, by `set`."""
-    actions = run.shedder.incidents.actions
     due_at = _due(run, due)
-    uncertain(run)
-    receipt = actions.add(
+    receipt = changing(run).actions.add(
         title, type=kind, priority=priority, owner=owner or "", due_at=due_at, incident=incident,
         by=asked.by,
     )  # fmt: skip
@@ -73,10 +71,8 @@ def set_action(
     priority: int | None, owner: str | None, due: str | None, incident: str | None,
 ) -> int:  # fmt: skip
     """Say what was not known of an action, or was wrong."""
-    actions = run.shedder.incidents.actions
     due_at = _due(run, due)
-    uncertain(run)
-    receipt = actions.set(
+    receipt = changing(run).actions.set(
         number, title=title, type=kind, priority=priority, owner=owner, due_at=due_at,
         incident=incident, by=asked.by,
     )  # fmt: skip
@@ -89,9 +85,7 @@ def set_action(
 @cause_options
 def done(run: Run, *, asked: Asked, number: int, incident: str | None) -> int:
     """Say that an action is done; also after the incident is closed."""
-    actions = run.shedder.incidents.actions
-    uncertain(run)
-    receipt = actions.done(number, incident=incident, by=asked.by)
+    receipt = changing(run).actions.done(number, incident=incident, by=asked.by)
     return finish(run, receipt, f"Action {number} is done.")
 
 
@@ -101,9 +95,7 @@ def list_actions(run: Run, *, incident: str | None) -> int:
     """Show the actions: what, whose, until when, and which are done."""
     found = run.shedder.incidents.actions.list(incident=incident)
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("incident-actions/1", {"actions": found}))
+        run.emit("incident-actions/1", {"actions": found})
         return 0
     from shedder.cli.incident_view import action_table
 
@@ -126,9 +118,7 @@ def export_actions(run: Run, *, form: str, labels: tuple[str, ...], incident: st
     incidents = run.shedder.incidents
     found = incidents.read(incident or incidents.latest_id())
     if form == "json" or run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("incident-actions/1", {"actions": found.actions}))
+        run.emit("incident-actions/1", {"actions": found.actions})
         return 0
     click.echo(exported(found, form, labels=labels), nl=False)
     return 0

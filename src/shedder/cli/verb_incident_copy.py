@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shedder.cli.incident_options import finish, uncertain
+from shedder.cli.incident_options import changing, finish
 from shedder.cli.options import Asked, cause_options, verb
 from shedder.errors import InvalidInput
 
@@ -50,10 +50,8 @@ def import_incident(run: Run, *, asked: Asked, file: str) -> int:
     An incident that is there already is left as it is.
     """
     copy = _read(file)
-    incidents = run.shedder.incidents
-    uncertain(run)
     said = asked.reason or f"from {Path(file).name}"
-    receipt = incidents.bring_back(copy, reason=said, by=asked.by)
+    receipt = changing(run).bring_back(copy, reason=said, by=asked.by)
     return finish(run, receipt, f"Incident {receipt.incident.id} is here again.")
 
 

@@ -24,9 +24,7 @@ def show(run: Run, *, incident: str | None) -> int:
     """Show the record: how far it is, who does what, what is missing, what was found."""
     found = run.shedder.incidents.measure_effects(incident)
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("incident-record/1", found))
+        run.emit("incident-record/1", found)
         return 0
     from shedder.cli.incident_view import incident_parts
     from shedder.incident.begun import with_end_unknown
@@ -44,9 +42,7 @@ def list_incidents(run: Run, *, limit: int) -> int:
     """Show the last incidents, the latest first."""
     found = run.shedder.incidents.list(limit=limit)
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("incident-list/1", {"incidents": found}))
+        run.emit("incident-list/1", {"incidents": found})
         return 0
     from shedder.cli.incident_view import incident_table
 
@@ -66,11 +62,7 @@ def timeline(run: Run, *, incident: str | None, has_notes: bool) -> int:
     found = incidents.measure_effects(incident)
     events = incidents.timeline(found.id)
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(
-            document("incident-timeline/1", {"events": events, "effects": found.effects})
-        )
+        run.emit("incident-timeline/1", {"events": events, "effects": found.effects})
         return 0
     from shedder.cli.incident_view import timeline_lines
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shedder.cli.failures import Refused
-from shedder.cli.incident_options import finish, incident_option, uncertain
+from shedder.cli.incident_options import changing, finish, incident_option
 from shedder.cli.options import Asked, cause_options, verb
 
 if TYPE_CHECKING:
@@ -29,9 +29,7 @@ def review(run: Run, *, asked: Asked, incident: str | None, **parts: str | None)
     given = {name: text for name, text in parts.items() if text is not None}
     if not given:
         raise Refused("say what to write: --well, --badly, --luck or --factors")
-    incidents = run.shedder.incidents
-    uncertain(run)
-    receipt = incidents.review(given, incident=incident, by=asked.by)
+    receipt = changing(run).review(given, incident=incident, by=asked.by)
     return finish(run, receipt, f"The review of {receipt.incident.id} is written on.")
 
 
@@ -40,8 +38,6 @@ def review(run: Run, *, asked: Asked, incident: str | None, **parts: str | None)
 @cause_options
 def close(run: Run, *, asked: Asked, incident: str | None) -> int:
     """End the review; it says what is missing. What is closed stays as it is."""
-    incidents = run.shedder.incidents
-    uncertain(run)
     said = asked.reason or "the review is done"
-    receipt = incidents.close(incident=incident, reason=said, by=asked.by)
+    receipt = changing(run).close(incident=incident, reason=said, by=asked.by)
     return finish(run, receipt, f"Incident {receipt.incident.id} is closed.")

@@ -8,10 +8,10 @@ import click
 
 from shedder.cli.incident_options import (
     also_option,
+    changing,
     finish,
     incident_option,
     task_option,
-    uncertain,
 )
 from shedder.cli.options import Asked, cause_options, verb
 from shedder.cli.text import escaped
@@ -47,9 +47,7 @@ def take(
 
     Commander coordinates, operations changes the system, communications tells the others.
     """
-    roles = run.shedder.incidents.roles
-    uncertain(run)
-    receipt = roles.take(
+    receipt = changing(run).roles.take(
         role, task=task, also=also, instead=instead, incident=incident, reason=asked.reason or "",
         by=asked.by,
     )  # fmt: skip
@@ -70,9 +68,7 @@ def assign(
     incident: str | None,
 ) -> int:  # fmt: skip
     """Give somebody a role that is free."""
-    roles = run.shedder.incidents.roles
-    uncertain(run)
-    receipt = roles.assign(
+    receipt = changing(run).roles.assign(
         role, person, task=task, also=also, instead=instead, incident=incident,
         reason=asked.reason or "", by=asked.by,
     )  # fmt: skip
@@ -89,9 +85,7 @@ def hand_over(
     run: Run, *, asked: Asked, role: str, person: str, task: str, incident: str | None
 ) -> int:
     """Offer somebody a role that you have; it is yours until they accept."""
-    roles = run.shedder.incidents.roles
-    uncertain(run)
-    receipt = roles.hand_over(
+    receipt = changing(run).roles.hand_over(
         role, person, task=task, incident=incident, reason=asked.reason or "", by=asked.by
     )
     who = escaped(person)
@@ -108,9 +102,7 @@ def accept(
     run: Run, *, asked: Asked, role: str | None, task: str, also: bool, incident: str | None
 ) -> int:
     """Accept a role that was offered to you; from now on it is yours."""
-    roles = run.shedder.incidents.roles
-    uncertain(run)
-    receipt = roles.accept(
+    receipt = changing(run).roles.accept(
         role, task=task, also=also, incident=incident, reason=asked.reason or "", by=asked.by
     )
     newest = max(receipt.incident.roles, key=lambda held: held.since)
@@ -125,9 +117,7 @@ def accept(
 @cause_options
 def leave(run: Run, *, asked: Asked, role: str, task: str, incident: str | None) -> int:
     """Say that nobody has a role any more."""
-    roles = run.shedder.incidents.roles
-    uncertain(run)
-    receipt = roles.leave(
+    receipt = changing(run).roles.leave(
         role, task=task, incident=incident, reason=asked.reason or "", by=asked.by
     )
     return finish(run, receipt, f"Nobody is {_named(role, task)} now.")

@@ -96,9 +96,7 @@ def list_limits(run: Run) -> int:
     connected = run.shedder
     found = connected.limit_states()
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("limit-list/1", {"limits": found}))
+        run.emit("limit-list/1", {"limits": found})
         return 0
     from shedder.cli.settings_view import limit_table
 
@@ -114,9 +112,7 @@ def test_limit(run: Run, *, name: str, key: str) -> int:
     connected = run.shedder
     answer = connected.test_limit(name, key=key)
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("limit-test/1", answer))
+        run.emit("limit-test/1", answer)
     else:
         from shedder.cli.settings_view import limit_answer
 
@@ -144,9 +140,7 @@ def _uncertain(run: Run, name: str, key: str) -> str:
 def _finish(run: Run, receipt: LimitReceipt) -> int:
     run.state = "it is done"
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("limit/1", receipt))
+        run.emit("limit/1", receipt)
     else:
         from shedder.cli.receipts_settings import limit_receipt
 

@@ -80,9 +80,7 @@ def _carry_out(
 
 def _finish(run: Run, receipt: MitigationReceipt) -> None:
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("mitigation/1", receipt))
+        run.emit("mitigation/1", receipt)
         return
     from shedder.cli.parts import headline
     from shedder.durations import format_duration
@@ -101,10 +99,8 @@ def _show_only(run: Run, found: Mitigation, words: tuple[str, ...]) -> int:
 
     masked = [mask_for({})(each) for each in words]
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("mitigation-preview/1", {
-            "name": found.name, "command": masked, "timeout": found.timeout}))  # fmt: skip
+        run.emit("mitigation-preview/1", {
+            "name": found.name, "command": masked, "timeout": found.timeout})  # fmt: skip
         return 0
     run.screen.out.print(escaped(shlex.join(masked)), soft_wrap=True)
     run.screen.remark(f"nothing was run; it would have {_limit(found)} at most")
@@ -115,12 +111,10 @@ def _list(run: Run, rules: Policy) -> int:
     if not rules.mitigations:
         raise NothingMatched("a mitigation of the policy ([mitigations.rollback] declares one)")
     if run.is_json:
-        from shedder.cli.asjson import document
-
         found = [{"name": each.name, "kind": each.kind, "command": list(each.run),
                   "values": list(each.placeholders), "timeout": each.timeout}
                  for each in rules.mitigations.values()]  # fmt: skip
-        run.screen.emit(document("mitigations/1", {"mitigations": found}))
+        run.emit("mitigations/1", {"mitigations": found})
         return 0
     from shedder.cli.parts import row, table
 

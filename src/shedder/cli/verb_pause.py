@@ -51,7 +51,7 @@ def pause(run: Run, *, asked: Asked, expires_in: timedelta | None, wait: Wait | 
         _show(run, receipt)
     running = _wait(run, order, wait) if wait is not None else None
     if run.is_json:
-        _emit(run, receipt, running)
+        run.emit("pause/1", receipt, still_running=running)
     return 3 if running else 0
 
 
@@ -81,9 +81,3 @@ def _tell_end(run: Run, order: Order, running: tuple[RunningJob, ...]) -> None:
         run.screen.warn(f"time is up and {jobs} still {verb}; {is_are(order.targets)} paused")
     elif not run.is_json:
         run.screen.out.print(f"No job of {listed(order.targets)} runs any more.")
-
-
-def _emit(run: Run, receipt: PauseReceipt, still_running: tuple[RunningJob, ...] | None) -> None:
-    from shedder.cli.asjson import document
-
-    run.screen.emit(document("pause/1", receipt, still_running=still_running))

@@ -59,9 +59,7 @@ def plan(
         for option in options
     ]
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("plan/1", outlook, forecasts=found))
+        run.emit("plan/1", outlook, forecasts=found)
         return 0
     run.screen.show(*_parts(outlook, found, is_explained=explain))
     return 0

@@ -48,9 +48,7 @@ def check(run: Run, *, file: str | None) -> int:
     except PolicyInvalid as error:
         problems = error.problems
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("policy-check/1", {"file": str(path), "problems": problems}))
+        run.emit("policy-check/1", {"file": str(path), "problems": problems})
     elif problems:
         from shedder.cli.policy_view import problems_view
 
@@ -85,9 +83,7 @@ def apply(run: Run, *, asked: Asked, file: str | None, based_on: int | None, for
     receipt = policies.apply(policy, reason=reason, by=asked.by, based_on=base)
     run.state = "it is in force"
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("policy-apply/1", receipt))
+        run.emit("policy-apply/1", receipt)
     else:
         from shedder.cli.policy_view import policy_receipt
 
@@ -112,10 +108,8 @@ def show(run: Run, *, job_id: str | None) -> int:
     applied = run.shedder.policies.applied()
     told = shown(document_of(applied.policy))
     if run.is_json:
-        from shedder.cli.asjson import document
-
         head = {"number": applied.number, "by": applied.by, "why": applied.why}
-        run.screen.emit(document("policy-show/1", head, since=applied.since, policy=told))
+        run.emit("policy-show/1", head, since=applied.since, policy=told)
     else:
         from shedder.cli.policy_view import applied_view
         from shedder.policy_text import written_policy
@@ -138,9 +132,7 @@ def diff(run: Run, *, file: str | None) -> int:
     applied = run.shedder.policies.applied()
     changes = differences(document_of(applied.policy), document_of(policy))
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("policy-diff/1", {"number": applied.number, "changes": changes}))
+        run.emit("policy-diff/1", {"number": applied.number, "changes": changes})
     else:
         from shedder.cli.parts import headline
         from shedder.cli.policy_view import difference_lines
@@ -169,9 +161,7 @@ def init(run: Run, *, file: str | None, force: bool) -> int:
     except OSError as error:
         raise Refused(f"{path} cannot be written: {error.strerror}") from error
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("policy-init/1", {"file": str(path), "text": text}))
+        run.emit("policy-init/1", {"file": str(path), "text": text})
     else:
         from shedder.cli.parts import commands_part, headline
         from shedder.cli.text import escaped
@@ -206,9 +196,7 @@ def _read(path: Path) -> Policy:
 def _explain(run: Run, job_id: str) -> int:
     job = run.shedder.policies.explain(job_id)
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("policy-explain/1", job))
+        run.emit("policy-explain/1", job)
     else:
         from shedder.cli.policy_view import explained_view
 

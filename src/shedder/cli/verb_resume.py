@@ -29,9 +29,7 @@ def resume(run: Run, *, asked: Asked) -> int:
     receipt = run.shedder.resume(*order.targets, reason=order.reason, by=order.by)
     run.state = f"{is_are(order.targets)} resumed"
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("resume/1", receipt))
+        run.emit("resume/1", receipt)
     else:
         from shedder.cli.receipts_pause import resume_receipt
 

@@ -30,9 +30,7 @@ def list_stale(run: Run, *, names: tuple[str, ...]) -> int:
     """
     found = run.shedder.stale(*names)
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("stale-list/1", {"lanes": found}))
+        run.emit("stale-list/1", {"lanes": found})
     else:
         from datetime import UTC, datetime
 
@@ -78,9 +76,7 @@ stale = verb_group(
 
 def _tell(run: Run, receipt: ReplayReceipt) -> None:
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("stale-replay/1", receipt))
+        run.emit("stale-replay/1", receipt)
         return
     from shedder.cli.parts import headline, plain
 

@@ -84,9 +84,7 @@ def lift(run: Run, *, asked: Asked) -> int:
 
 def _tell(run: Run, schema: str, receipt: Any, receipt_name: str) -> None:
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document(schema, receipt))
+        run.emit(schema, receipt)
         return
     from shedder.cli import receipts_starts
 

@@ -43,9 +43,7 @@ def status(run: Run, *, names: tuple[str, ...], watch: Wait | None) -> int:
 def _show_once(run: Run, names: tuple[str, ...]) -> None:
     found = run.shedder.status(*names)
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("status/1", found))
+        run.emit("status/1", found)
         return
     from shedder.cli.status_view import status_view
 
@@ -68,7 +66,6 @@ def _watch(run: Run, names: tuple[str, ...], seconds: float) -> None:
 
 
 def _print_again(run: Run, names: tuple[str, ...]) -> None:
-    from shedder.cli.asjson import document
     from shedder.cli.failures import trouble
     from shedder.errors import RedisUnreachable
 
@@ -78,7 +75,7 @@ def _print_again(run: Run, names: tuple[str, ...]) -> None:
         run.screen.warn(f"{trouble(error, run)}, trying again")
         return
     if run.is_json:
-        run.screen.emit(document("status/1", found), is_line=True)
+        run.emit("status/1", found, is_line=True)
         return
     from shedder.cli.status_view import status_view
 

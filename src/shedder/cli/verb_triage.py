@@ -23,9 +23,7 @@ def triage(run: Run, *, policy_file: str | None) -> int:
     """
     found = run.shedder.triage(policy_for(run, policy_file, or_near=True))
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("triage/1", found))
+        run.emit("triage/1", found)
         return 0
     from shedder.cli.triage_view import triage_parts
 

@@ -46,9 +46,7 @@ def undo(run: Run, *, asked: Asked, event_id: str | None) -> int:
     from shedder.cli.receipts_undo import kind_of, undo_receipt
 
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("undo/1", {"kind": kind_of(receipt), "receipt": receipt}))
+        run.emit("undo/1", {"kind": kind_of(receipt), "receipt": receipt})
     else:
         run.screen.show(*undo_receipt(receipt, server=run.server_option))
     return 0

@@ -114,9 +114,7 @@ def _new_file(path: str) -> TextIO:
 
 def _show(run: Run, receipt: UninstallReceipt, *, code: int) -> int:
     if run.is_json:
-        from shedder.cli.asjson import document
-
-        run.screen.emit(document("uninstall/1", receipt))
+        run.emit("uninstall/1", receipt)
     else:
         from shedder.cli.receipts_uninstall import uninstall_receipt
 

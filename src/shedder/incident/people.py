@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from shedder.incident import roles
 from shedder.incident.book import Book
+from shedder.incident.keeping import Decide
 from shedder.incident.records import Incident, IncidentReceipt, Role
 
 
@@ -38,9 +39,9 @@ class Roles:
         """Give `role` to `person`; `also` to one who has another, `instead` of one who has it."""
         given, who = roles.checked_role(role), self._checked(person)
         said = reason or f"{roles.named(given, task)}: {who}"
-        return self._book.change(
+        return self._change(
             lambda it, _: roles.assign(it, given, who, task=task, also=also, instead=instead),
-            verb="role assign", reason=said, incident=incident or self._book.latest_id(), by=by,
+            verb="role assign", reason=said, incident=incident, by=by,
         )  # fmt: skip
 
     def take(
@@ -56,10 +57,10 @@ class Roles:
     ) -> IncidentReceipt:
         """Take `role`; `also` when having another, `instead` of who has it."""
         taken, who = roles.checked_role(role), self._checked(self._book.cause("", by).by)
-        return self._book.change(
+        return self._change(
             lambda it, _: roles.assign(it, taken, who, task=task, also=also, instead=instead),
             verb="role take", reason=reason or roles.named(taken, task),
-            incident=incident or self._book.latest_id(), by=by,
+            incident=incident, by=by,
         )  # fmt: skip
 
     def hand_over(
@@ -75,10 +76,10 @@ class Roles:
         """Offer a role that one has to `person`; it is in force when they accept."""
         offered, who = roles.checked_role(role), self._checked(person)
         giver = self._book.cause("", by).by
-        return self._book.change(
+        return self._change(
             lambda it, _: roles.hand_over(it, offered, who, by=giver, task=task),
             verb="role offer", reason=reason or f"{roles.named(offered, task)} to {who}",
-            incident=incident or self._book.latest_id(), by=by,
+            incident=incident, by=by,
         )  # fmt: skip
 
     def accept(
@@ -98,9 +99,9 @@ class Roles:
         def decide(it: Incident, _now: object) -> Incident:
             return roles.accept(it, wanted, by=taker, task=task, also=also)
 
-        return self._book.change(
+        return self._change(
             decide, verb="role accept", reason=reason or f"{role or 'role'} accepted",
-            incident=incident or self._book.latest_id(), by=by,
+            incident=incident, by=by,
         )  # fmt: skip
 
     def leave(
@@ -114,11 +115,17 @@ class Roles:
     ) -> IncidentReceipt:
         """Nobody has `role` any more."""
         left: Role = roles.checked_role(role)
-        return self._book.change(
+        return self._change(
             lambda it, _: roles.leave(it, left, task=task),
             verb="role leave", reason=reason or roles.named(left, task),
-            incident=incident or self._book.latest_id(), by=by,
+            incident=incident, by=by,
         )  # fmt: skip
+
+    def _change(
+        self, decide: Decide, *, verb: str, reason: str, incident: str | None, by: str | None
+    ) -> IncidentReceipt:
+        which = incident or self._book.latest_id()
+        return self._book.change(decide, verb=verb, reason=reason, incident=which, by=by)
 
     def _checked(self, person: str) -> str:
         return roles.checked_person(person, self._people())

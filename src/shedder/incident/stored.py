@@ -17,7 +17,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from shedder.errors import InvalidInput, RecordUnreadable
 from shedder.incident.records import NOW, Incident
-from shedder.stored import ms_from_time, text_of, time_from_ms
+from shedder.stored import ms_from_time, of_kind, text_of, time_from_ms
 
 RECORD_VERSION = 1
 
@@ -64,7 +64,7 @@ def incident_from_record(record: object) -> Incident:
     Raises:
         KeyError, OverflowError, TypeError, ValueError: they describe none.
     """
-    found = dict(_a(dict, record))
+    found = dict(of_kind(dict, record))
     version = found.pop("v")
     if version != RECORD_VERSION:
         raise ValueError(f"it is of version {version}; this shedder reads {RECORD_VERSION}")
@@ -127,7 +127,7 @@ def _hints(kind: Any) -> Mapping[str, Any]:
 
 
 def _made(kind: Any, record: object) -> Any:
-    found, hints = _a(dict, record), _hints(kind)
+    found, hints = of_kind(dict, record), _hints(kind)
     known = [each.name for each in fields(kind)]
     for each in fields(kind):
         is_needed = each.default is MISSING and each.default_factory is MISSING
@@ -143,7 +143,9 @@ def _read(hint: Any, value: Any) -> Any:
     if origin is tuple:
         return tuple(_read(inner[0], each) for each in _list(value))
     if origin is Mapping:
-        return {_a(str, name): _read(inner[1], each) for name, each in _a(dict, value).items()}
+        return {
+            of_kind(str, name): _read(inner[1], each) for name, each in of_kind(dict, value).items()
+        }
     if hint is datetime:
         return time_from_ms(_number(value))
     if hint is float:
@@ -152,20 +154,14 @@ def _read(hint: Any, value: Any) -> Any:
         raise TypeError(f"{value} stands where a number should")
     if is_dataclass(hint):
         return _made(hint, value)
-    return hint(value) if issubclass(hint, StrEnum) else _a(hint, value)
+    return hint(value) if issubclass(hint, StrEnum) else of_kind(hint, value)
 
 
 def _list(value: object) -> list[Any]:
-    return _a(list, value)
+    return of_kind(list, value)
 
 
 def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{value!r:.50} stands where a number should")
-    return value
-
-
-def _a(kind: type[T], value: object) -> T:
-    if not isinstance(value, kind):
-        raise TypeError(f"{value!r:.50} stands where a {kind.__name__} should")
     return value
