@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -142,12 +142,15 @@ def _mitigate(
     except Interrupted as error:
         _note(store, keys, cause, {**names, "interrupted_by": error.by.name}, error.ran)
         raise
-    done = _note(store, keys, cause, names, ran)
+    return _receipt(names, ran, _note(store, keys, cause, names, ran))
+
+
+def _receipt(names: Mapping[str, Any], ran: Ran, done: Written) -> MitigationReceipt:
     return MitigationReceipt(
         event=done.event,
         at=done.at,
-        name=mitigation.name,
-        command=tuple(shown),
+        name=names["mitigation"],
+        command=tuple(names["command"]),
         outcome=ran.outcome,
         exit_code=ran.exit_code,
         seconds=ran.seconds,

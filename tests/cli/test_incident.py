@@ -30,24 +30,8 @@ def test_a_complete_incident_in_processes_of_their_own(program, mail, tmp_path):
         " --began 38m --by ana@desk"
     )
     identifier = re.match(r"Incident (\S+) is open\.", opened.lines[0])[1]
-    run("incident take operations --by bob@desk")
-    run("incident take investigator --task 'database logs' --by eve@desk")
-    run("pause mail -r 'database at 99 %' --by bob@desk")
-    reminded = run("divert mail.low -r 'only receipts' --by ana@desk --force")
-    assert "reminder: you are the commander" in reminded.err
-    run("incident hand-over commander dan@desk --by ana@desk")
-    run("incident accept --by eve@desk", code=3)
-    run("incident accept --by dan@desk")
-    run("incident note 'replica lags by 40 s' --task 'database logs' --by eve@desk")
-    run("resume mail -r 'receipts go on' --by bob@desk --force")
-    run("incident mitigated --by dan@desk")
-    run("incident correct --severity 3 --by dan@desk")
-    run("incident resolve --by dan@desk -r 'backlog is empty'")
-    refused = run("incident close --by dan@desk", code=3)
-    assert "well, badly, luck, factors" in refused.err
-    run("incident action add 'Alarm at 80 %' --type detect --priority 1 --owner db --due 2w")
-    run("incident review --well a --badly b --luck c --factors d --by dan@desk")
-    run("incident close --by dan@desk")
+    work_on_it(run)
+    close_it(run)
     run("incident note late --by dan@desk", code=3)
     record = run("incident show --json").json
     assert (identifier, "closed", 3, "dan@desk") == (
@@ -65,6 +49,30 @@ def test_a_complete_incident_in_processes_of_their_own(program, mail, tmp_path):
     run(f"incident export --out {file}")
     assert identifier == json.loads(file.read_text())["incident"]["id"]
     assert "nothing was changed" in run(f"incident import {file}").out
+
+
+def work_on_it(run):
+    run("incident take operations --by bob@desk")
+    run("incident take investigator --task 'database logs' --by eve@desk")
+    run("pause mail -r 'database at 99 %' --by bob@desk")
+    reminded = run("divert mail.low -r 'only receipts' --by ana@desk --force")
+    assert "reminder: you are the commander" in reminded.err
+    run("incident hand-over commander dan@desk --by ana@desk")
+    run("incident accept --by eve@desk", code=3)
+    run("incident accept --by dan@desk")
+    run("incident note 'replica lags by 40 s' --task 'database logs' --by eve@desk")
+    run("resume mail -r 'receipts go on' --by bob@desk --force")
+
+
+def close_it(run):
+    run("incident mitigated --by dan@desk")
+    run("incident correct --severity 3 --by dan@desk")
+    run("incident resolve --by dan@desk -r 'backlog is empty'")
+    refused = run("incident close --by dan@desk", code=3)
+    assert "well, badly, luck, factors" in refused.err
+    run("incident action add 'Alarm at 80 %' --type detect --priority 1 --owner db --due 2w")
+    run("incident review --well a --badly b --luck c --factors d --by dan@desk")
+    run("incident close --by dan@desk")
 
 
 def test_it_shows_how_it_stands(invoke, mail):

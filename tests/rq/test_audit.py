@@ -97,22 +97,7 @@ def fill_all_places(redis: Redis) -> dict[str, int]:
     for function in (succeed, succeed, fail):
         Queue("work", connection=redis).enqueue(function)
     SimpleWorker(["work"], connection=redis).work(burst=True)
-    queue = Queue("mail", connection=redis)
-    first = enqueue(redis, "mail", 2)
-    enqueue(redis, "mail.low", 3)
-    enqueue(redis, "other", 4)
-    queue.enqueue("app.send", depends_on=first[0])
-    queue.enqueue_in(timedelta(hours=1), "app.send")
-    for _ in range(3):
-        StockQueue("limited", connection=redis).enqueue(
-            "app.send", rate_limit=RateLimit("tenant", concurrency=1)
-        )
-    lost = StockQueue("gone", connection=redis).enqueue("app.send")
-    redis.rpush(f"{RQ_KEY_PREFIX}:queue:mail:intermediate", lost.id)
-    redis.delete(f"{RQ_KEY_PREFIX}:queue:gone")
-    enqueue(redis, "reports", 2)[0].cancel()
-    Queue("ready", connection=redis).enqueue("app.send").set_status("ready_to_enqueue")
-    redis.zadd(f"{RQ_KEY_PREFIX}:ready:ready", {redis.lpop(f"{RQ_KEY_PREFIX}:queue:ready"): 1})
+    fill_places_of_rq(redis)
     enqueue(redis, "kept")
     redis.rename(f"{RQ_KEY_PREFIX}:queue:kept", KEYS.kept("kept"))
     enqueue(redis, "parked", 2)
@@ -140,6 +125,26 @@ def fill_all_places(redis: Redis) -> dict[str, int]:
         "rate limited": 2,
         "stock intermediate": 1,
     }
+
+
+def fill_places_of_rq(redis: Redis) -> None:
+    """Put jobs into the places that are there without shedder too."""
+    queue = Queue("mail", connection=redis)
+    first = enqueue(redis, "mail", 2)
+    enqueue(redis, "mail.low", 3)
+    enqueue(redis, "other", 4)
+    queue.enqueue("app.send", depends_on=first[0])
+    queue.enqueue_in(timedelta(hours=1), "app.send")
+    for _ in range(3):
+        StockQueue("limited", connection=redis).enqueue(
+            "app.send", rate_limit=RateLimit("tenant", concurrency=1)
+        )
+    lost = StockQueue("gone", connection=redis).enqueue("app.send")
+    redis.rpush(f"{RQ_KEY_PREFIX}:queue:mail:intermediate", lost.id)
+    redis.delete(f"{RQ_KEY_PREFIX}:queue:gone")
+    enqueue(redis, "reports", 2)[0].cancel()
+    Queue("ready", connection=redis).enqueue("app.send").set_status("ready_to_enqueue")
+    redis.zadd(f"{RQ_KEY_PREFIX}:ready:ready", {redis.lpop(f"{RQ_KEY_PREFIX}:queue:ready"): 1})
 
 
 @pytest.mark.parametrize("window", [1, 2, 1000])

@@ -9,7 +9,7 @@ from shedder.facade.wiring import Wiring
 from shedder.leaving import UninstallReceipt
 from shedder.records import Event
 from shedder.rq import doctor, mending, uninstalling
-from shedder.rq.diverting import Progress
+from shedder.rq.progress import Progress
 
 
 class Care(Wiring):

@@ -8,7 +8,7 @@ from shedder.facade.wiring import Wiring
 from shedder.lanes import Lane, lane_of, lanes_of_targets
 from shedder.records import AuditReport, RunningJob, Status, WorkerSeen
 from shedder.rq import audit, fleet, running, status
-from shedder.rq.diverting import Progress
+from shedder.rq.progress import Progress
 from shedder.samples import Sample, read_samples
 
 

@@ -20,7 +20,7 @@ from shedder.records import (
     RestoreReceipt,
 )
 from shedder.rq import diverting, draining, fleet, preview, staleness, undoing
-from shedder.rq.diverting import Progress
+from shedder.rq.progress import Progress
 from shedder.selection import Selection
 from shedder.stale import ReplayReceipt, StaleLane
 

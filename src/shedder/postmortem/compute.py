@@ -51,18 +51,11 @@ def postmortem_of(material: Material) -> PostMortem:
     incident = material.incident
     until = incident.resolved_at or material.at
     since, is_measured = _beginning(material, until)
-    inside = {lane: between(each, since, until) for lane, each in material.samples.items()}
-    samples = {
-        lane: found
-        for lane, found in inside.items()
-        if any(sample.depth or sample.running for sample in found)
-    }
+    samples = _samples(material, since, until)
     impacts = _impacts(material, samples)
     spans = _spans(incident, since, is_measured=is_measured)
     timeline = timeline_of(incident, material.events)
-    known = deeds_of(timeline, material.events, incident.effects)
-    sampled = with_sampled_effects(known, material.events, samples)
-    deeds = tuple(_with_kinds(each, material.kinds) for each in sampled)
+    deeds = _deeds(material, timeline, samples)
     worst = min([each.severity for each in incident.severities] or [incident.severity])
     return PostMortem(
         incident=incident.id,
@@ -87,6 +80,24 @@ def postmortem_of(material: Material) -> PostMortem:
         samples=samples,
         roles=_roles(incident),
     )
+
+
+def _samples(material: Material, since: datetime, until: datetime) -> dict[str, tuple[Sample, ...]]:
+    """The samples of that time, of the lanes that had work then."""
+    inside = {lane: between(each, since, until) for lane, each in material.samples.items()}
+    return {
+        lane: found
+        for lane, found in inside.items()
+        if any(sample.depth or sample.running for sample in found)
+    }
+
+
+def _deeds(
+    material: Material, timeline: Sequence[Moment], samples: Mapping[str, Sequence[Sample]]
+) -> tuple[Deed, ...]:
+    known = deeds_of(timeline, material.events, material.incident.effects)
+    sampled = with_sampled_effects(known, material.events, samples)
+    return tuple(_with_kinds(each, material.kinds) for each in sampled)
 
 
 def _with_kinds(deed: Deed, kinds: Sequence[Kind]) -> Deed:

@@ -30,6 +30,7 @@ from shedder.rq.places import (
     Walker,
     all_lanes,
 )
+from shedder.rq.progress import Progress
 from shedder.rq.sightings import met_anywhere, met_waiting
 from shedder.store import Store
 from shedder.stored import server_time, text_of
@@ -45,8 +46,6 @@ LOOKS = 3
 
 SECONDS_BETWEEN_LOOKS = 0.2
 """A stock worker has a job in hand that stands nowhere for some milliseconds."""
-
-Progress = Callable[[int, int], None]
 
 
 def audit(

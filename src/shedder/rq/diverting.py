@@ -15,12 +15,10 @@ from shedder.records import Cause, DivertedLane, DivertReceipt
 from shedder.rq.fleet import workers_of
 from shedder.rq.pausing import fold
 from shedder.rq.payload import function_name, meta_texts
+from shedder.rq.progress import Progress, counter
 from shedder.selection import Selection
 from shedder.store import Store
 from shedder.stored import text_of
-
-Progress = Callable[[int, int], None]
-"""Is told how many jobs were looked at, and of how many."""
 
 SLOT_ROUNDS = 500
 """About half a second, where so many jobs wait one after the other for a slot of one limit."""
@@ -49,7 +47,7 @@ def divert(
         free_slots(store, keys, [lane.lane for lane in diverted])
     else:
         total = sum(lane.waiting for lane in diverted)
-        diverted = _scan_all(store, keys, diverted, selection, cause, _counter(on_progress, total))
+        diverted = _scan_all(store, keys, diverted, selection, cause, counter(on_progress, total))
     workers = workers_of(store, keys, [lane.lane for lane in diverted])
     return DivertReceipt(
         done.event, done.at, selection, diverted, workers, rate=terms.rate if terms else None,
@@ -166,15 +164,3 @@ def _scanned(
 def _in_backlog(store: Store, keys: Keys, lane: DivertedLane) -> int:
     parts = keys.backlog(lane.order, lane.lane)
     return sum(store.read(lambda ask: [ask.llen(part) for part in parts]))
-
-
-def _counter(on_progress: Progress | None, total: int) -> Callable[[int], None]:
-    looked_at = 0
-
-    def count(more: int) -> None:
-        nonlocal looked_at
-        looked_at += more
-        if on_progress is not None:
-            on_progress(min(looked_at, total), total)
-
-    return count

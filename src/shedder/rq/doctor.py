@@ -15,7 +15,7 @@ from shedder.counts import counted
 from shedder.errors import RecordUnreadable
 from shedder.keys import Keys
 from shedder.records import AuditReport
-from shedder.rq.audit import Progress, audit
+from shedder.rq.audit import audit
 from shedder.rq.doctor_fleet import fleet_findings
 from shedder.rq.doctor_server import is_usable, read_server, server_findings
 from shedder.rq.leftovers import (
@@ -27,6 +27,7 @@ from shedder.rq.leftovers import (
     unreadable_records,
 )
 from shedder.rq.places import all_lanes
+from shedder.rq.progress import Progress
 from shedder.store import Store
 from shedder.stored import server_time
 

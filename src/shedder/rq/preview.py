@@ -14,8 +14,9 @@ from shedder.backlog_steps import PreviewWindow, Undecided
 from shedder.keys import Keys
 from shedder.lanes import Lane
 from shedder.records import DivertPreview, LanePreview
-from shedder.rq.diverting import Progress, judge
+from shedder.rq.diverting import judge
 from shedder.rq.payload import function_name
+from shedder.rq.progress import Progress, counter
 from shedder.selection import Selection
 from shedder.store import Store
 
@@ -68,14 +69,7 @@ def _tally_lanes(
     lengths = store.read(
         lambda ask: [ask.llen(source) for three in sources.values() for source in three]
     )
-    total, looked_at = sum(lengths), 0
-
-    def count(more: int) -> None:
-        nonlocal looked_at
-        looked_at += more
-        if on_progress is not None:
-            on_progress(min(looked_at, total), total)
-
+    count = counter(on_progress, sum(lengths))
     return {
         name: _tally_lane(store, keys, three, selection, count) for name, three in sources.items()
     }

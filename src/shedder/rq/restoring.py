@@ -8,8 +8,8 @@ from uuid import uuid4
 from shedder.backlog import restore_lane
 from shedder.keys import Keys
 from shedder.records import Cause, RestoredLane
-from shedder.rq.diverting import Progress
 from shedder.rq.pausing import fold
+from shedder.rq.progress import Progress
 from shedder.store import Store
 
 Backlog = tuple[str, str, int]

@@ -25,8 +25,8 @@ from shedder.records import (
     ResumeReceipt,
 )
 from shedder.rq import pausing
-from shedder.rq.diverting import Progress
 from shedder.rq.fleet import workers_of
+from shedder.rq.progress import Progress
 from shedder.rq.relimiting import limit_before
 from shedder.rq.restoring import Backlog, restore
 from shedder.rq.skipping import bring_back

@@ -19,9 +19,9 @@ from shedder.leaving import QueueLeft, UninstallReceipt, return_claims, return_l
 from shedder.limiting import list_limits
 from shedder.records import Cause, Event, RestoredLane
 from shedder.rq import pausing
-from shedder.rq.diverting import Progress
 from shedder.rq.fleet import all_workers, queues_of
 from shedder.rq.own_keys import OwnKeys, lane_in
+from shedder.rq.progress import Progress
 from shedder.rq.restoring import restore_one
 from shedder.rq.undoing import backlogs_of
 from shedder.store import Store
