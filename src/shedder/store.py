@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, TypeVar
 
 import redis
+import redis.client
 import redis.exceptions
 import redis.sentinel
 
@@ -74,6 +75,17 @@ class Store:
         arguments = (len(command.keys), *command.keys, *command.args)
         try:
             reply = self.connection.execute_command("EVALSHA", script.sha, *arguments)
+        except redis.exceptions.NoScriptError:
+            reply = self._load_and_run(script, arguments)
+        return command.parse(reply)
+
+    def execute_last(self, pipeline: redis.client.Pipeline, command: Command[T]) -> T:
+        """The parsed reply of `command`, sent as the last one of `pipeline` in one round trip."""
+        script = load_script(command.script)
+        arguments = (len(command.keys), *command.keys, *command.args)
+        pipeline.execute_command("EVALSHA", script.sha, *arguments)
+        try:
+            reply = pipeline.execute()[-1]
         except redis.exceptions.NoScriptError:
             reply = self._load_and_run(script, arguments)
         return command.parse(reply)

@@ -247,6 +247,14 @@ class DiesBeforeTheGate(SimpleWorker):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+class DiesWithItsHorse(Worker):
+    """Is killed with a job in hand that RQ knows of, and its child too."""
+
+    def _ask_gate(self, *args: Any) -> Any:
+        os.kill(os.getppid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 class HorseDiesBeforeTheGate(Worker):
     """Its child is killed with a job in hand."""
 
@@ -349,7 +357,7 @@ def test_a_start_that_a_dead_worker_left_behind(
     """What a worker registered before it died does not fail the job that another one runs."""
     hold = str(tmp_path / "go")
     job = Queue("mail", connection=redis).enqueue(jobs.hold, marks, "a", hold)
-    yard.start("mail", worker_class=DiesBeforeTheGate).wait()
+    yard.start("mail", worker_class=DiesWithItsHorse).wait()
     registry = StartedJobRegistry("mail", connection=redis)
     former: Any = redis.zrange(registry.key, 0, -1)[0]
     wait_until(lambda: _oldest_claim_ms(redis) > 100)

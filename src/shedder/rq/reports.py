@@ -25,28 +25,20 @@ class StartReport:
         self._starting = starting
         self._token = token
         self._connection: Any = None
-        self._replies = 0
         self._has_arrived = False
 
-    def pipeline(self) -> redis.client.Pipeline:
-        """What else is to be sent with the report."""
-        return self._client.pipeline(transaction=False)
-
-    def send(self, pipeline: redis.client.Pipeline) -> None:
-        """Send what is on `pipeline` and the report, and do not wait.
+    def send(self) -> None:
+        """Send the report, and do not wait.
 
         A server that cannot be reached now is met again when the job has ended; the start then
         stands as unconfirmed, which `pause` names and never hides.
         """
-        pipeline.hdel(self._starting, self._token)
-        commands = [arguments for arguments, _ in pipeline.command_stack]
         try:
             self._connection = self._client.connection_pool.get_connection()
-            self._connection.send_packed_command(self._connection.pack_commands(commands))
+            self._connection.send_command("HDEL", self._starting, self._token)
         except (redis.exceptions.RedisError, OSError):
             self._give_up()
             return
-        self._replies = len(commands)
         if self._client.connection_pool.max_connections <= SMALL_POOL:
             self._collect()
 
@@ -60,8 +52,9 @@ class StartReport:
         if self._connection is None:
             return
         try:
-            for _ in range(self._replies):
-                _read(self._connection)
+            self._connection.read_response()
+        except redis.exceptions.ResponseError:
+            pass
         except (redis.exceptions.RedisError, OSError):
             self._give_up()
             return
@@ -74,10 +67,3 @@ class StartReport:
             self._connection.disconnect()
             self._client.connection_pool.release(self._connection)
             self._connection = None
-
-
-def _read(connection: Any) -> None:
-    try:
-        connection.read_response()
-    except redis.exceptions.ResponseError:
-        return
