@@ -206,6 +206,14 @@ class Keys:
         """List: what idle workers of a queue wait for. It never holds a job."""
         return self._key("bell", queue)
 
+    def lookout(self, group: str) -> str:
+        """String: the worker of a group that looks for jobs while the others rest. Expires."""
+        return self._key("lookout", group)
+
+    def relief(self, group: str) -> str:
+        """List: calls the next worker of a group to the lookout. It never holds a job."""
+        return self._key("relief", group)
+
     def series(self, lane: str) -> str:
         """List: a lane's counters in the last seconds, one entry for each."""
         return self._key("series", lane)

@@ -95,7 +95,8 @@ def stray_lists(seen: Seen, keys: Keys) -> set[str]:
     for lane, orders in seen.orders.items():
         for order in orders:
             known |= {*keys.backlog(order.id, lane)}
-    return {key for key in seen.lists - known if not key.startswith(keys.skipped("", "")[:-2])}
+    no_jobs = (keys.skipped("", "")[:-2], keys.relief(""))
+    return {key for key in seen.lists - known if not key.startswith(no_jobs)}
 
 
 def _orders(redis: Redis, diverts: dict[bytes, bytes]) -> dict[str, tuple[SeenOrder, ...]]:

@@ -173,8 +173,8 @@ BUGS = (
     Bug(
         "a restore puts jobs behind those that were younger",
         RESTORE,
-        "if passed == #waiting or older <= next_at then",
-        "if passed == #waiting then",
+        "if #waiting == 0 or older <= next_at then",
+        "if #waiting == 0 then",
         (AT_ONCE,),
     ),
     Bug(

@@ -17,7 +17,7 @@ from shedder.rates import Rate
 from shedder.records import Cause
 from shedder.rq import claims, upkeep
 from shedder.rq.arrivals import enqueue_job
-from shedder.rq.claims import HeldClaim, check_diverts, claim_job, start_job
+from shedder.rq.claims import HeldClaim, check_diverts, claim_job, leave_lookout, start_job
 from shedder.rq.running import list_claims
 from shedder.selection import Selection
 from shedder.store import Command
@@ -61,7 +61,7 @@ def claimed_undecided(scene: Scene) -> list[Any]:
 
 
 def empty(scene: Scene) -> list[Any]:
-    assert ["empty", 0, 1] == raw(scene, claim_job(scene.keys, ["mail"], worker="w"))
+    assert ["empty", 0, 1, "wait"] == raw(scene, claim_job(scene.keys, ["mail"], worker="w"))
     raw(scene, upkeep.sample_lanes(scene.keys, ["mail"]))
     scene.fill("mail", "a")
     scene.shedder.divert("mail", reason="r")
@@ -69,6 +69,21 @@ def empty(scene: Scene) -> list[Any]:
     reply: list[Any] = raw(scene, claim_job(scene.keys, ["mail"], worker="w"))
     assert (True, 0) == (0 < reply[1] <= 1000, reply[2])
     return reply
+
+
+def meanwhile(scene: Scene, worker: str, *, is_staying: bool = True) -> list[Any]:
+    lanes = ["mail"]
+    raw(scene, claim_job(scene.keys, lanes, worker="w", is_staying=is_staying))
+    reply: list[Any] = raw(
+        scene, claim_job(scene.keys, lanes, worker=worker, is_staying=is_staying)
+    )
+    assert "empty" == reply[0]
+    return reply
+
+
+def left_lookout(scene: Scene, worker: str) -> Any:
+    raw(scene, claim_job(scene.keys, ["mail"], worker="w", is_staying=True))
+    return raw(scene, leave_lookout(scene.keys, ["mail"], worker=worker))
 
 
 def again(scene: Scene) -> list[Any]:

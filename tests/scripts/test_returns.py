@@ -33,6 +33,9 @@ OUTCOMES: dict[str, list[Outcome]] = {
         ("'claimed'", replies.claimed, "claimed"),
         ("1 when a divert could not be decided here", replies.claimed_undecided, "claimed"),
         ("'empty'", replies.empty, "empty"),
+        ("'lookout'", lambda it: replies.meanwhile(it, "w")[3], "lookout"),
+        ("'rest'", lambda it: replies.meanwhile(it, "another")[3], "rest"),
+        ("'wait'", lambda it: replies.meanwhile(it, "w", is_staying=False)[3], "wait"),
         ("'again'", replies.again, "again"),
         ("'suspended'", replies.suspended, "suspended"),
     ],
@@ -57,6 +60,10 @@ OUTCOMES: dict[str, list[Outcome]] = {
     "renew_claim": [
         ("1 when", lambda it: ours(it, renew_claim), 1),
         ("else 0", lambda it: raw(it, renew_claim(it.keys, b"nobody's")), 0),
+    ],
+    "leave_lookout": [
+        ("1 when the next was called", lambda it: replies.left_lookout(it, "w"), 1),
+        ("0 when", lambda it: replies.left_lookout(it, "another"), 0),
     ],
     "list_claims": [
         ("'claimed'", replies.held_claims, "claimed"),

@@ -14,16 +14,19 @@
 --   suspended  string: exists while RQ itself is suspended
 --   sampled    string: exists while the last sample of lanes is fresh
 --   policy     hash: the policy in force
+--   lookout    string: the worker that looks at these lanes for those that rest; expires
+--   relief     list: calls the next to the lookout
 --   then for each lane: list, kept, parked, bell, stale
 -- ARGV
 --   worker             name of the worker
 --   lease              ms after which a claim without a sign of life is taken back
 --   limit              jobs that this call may look at in all
+--   on_lookout         ms for which an idle worker goes on lookout, 0 when it will not wait
 --   job_prefix, executions_prefix, limit_prefix, list_prefix   RQ's key prefixes
 --   then for each lane: its name
 -- RETURNS
 --   {'claimed', number of the lane, claim, id of the job, 1 when a divert could not be decided here, hash of the job as a flat list, set of what runs under a limit or ''}
---   {'empty', ms after which a drain has its next token, 0 when none waits for one, 1 when the upkeep is due}
+--   {'empty', ms after which a drain has its next token, 0 when none waits for one, 1 when the upkeep is due, 'lookout', 'rest' or 'wait'}
 --   {'again'}      the limit was reached, there may be more
 --   {'suspended'}  RQ's own suspend is on
 -- include lib/clock.lua
@@ -38,13 +41,14 @@
 -- include lib/job.lua
 -- include lib/drain.lua
 -- include lib/stale.lua
-local claims, pauses, diverts, meters, events, suspended, sampled, policy =
-  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local worker, lease, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+-- include lib/lookout.lua
+local claims, pauses, diverts, meters, events, suspended, sampled, policy, lookout, relief =
+  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local worker, lease, limit, on_lookout = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local rq = {
-  job_prefix = ARGV[4], executions_prefix = ARGV[5], limit_prefix = ARGV[6], list_prefix = ARGV[7],
+  job_prefix = ARGV[5], executions_prefix = ARGV[6], limit_prefix = ARGV[7], list_prefix = ARGV[8],
 }
-local lanes = lanes_from(KEYS, 9, ARGV, 8, 5)
+local lanes = lanes_from(KEYS, 11, ARGV, 9, 5)
 
 local now = now_precise()
 local looked_at = 0
@@ -95,6 +99,7 @@ local function claim(index, lane, id, order, undecided, flat, fields)
   if redis.call('EXISTS', lane.bell) == 0 and redis.call('EXISTS', lane.list) == 1 then
     ring(lane.bell, 1)
   end
+  pcall(leave_lookout, lookout, relief, worker)
   return {'claimed', index, member, id, undecided and 1 or 0, flat, order and order.running or ''}
 end
 
@@ -320,4 +325,13 @@ for index, lane in ipairs(lanes) do
     if result then return result end
   end
 end
-return {'empty', wait, 1 - redis.call('EXISTS', sampled)}
+
+-- What begins or ends a control is met by looking, so all look while one stands.
+local function what_to_do_meanwhile()
+  local is_calm = plain and on_lookout > 0
+  for index in ipairs(lanes) do is_calm = is_calm and not paused[index] and not ordered[index] end
+  local done, deed = pcall(is_calm and share_lookout or end_lookout, lookout, relief, worker, on_lookout)
+  return done and deed or 'wait'
+end
+
+return {'empty', wait, 1 - redis.call('EXISTS', sampled), what_to_do_meanwhile()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from shedder.stored import text_of
 
 LEASE_MS = 30_000
 """A claim without a sign of life for so long goes back to the front of its lane."""
+
+ON_LOOKOUT_MS = 1500
+"""A worker on lookout that has not looked for so long is taken to be dead."""
 
 RENEW_SECONDS = 5.0
 """A live worker that still prepares its job gives a sign of life this often."""
@@ -74,12 +78,15 @@ class NothingClaimed:
         is_again: The server ended the search early: ask again at once.
         is_suspended: RQ's own suspend is on.
         is_upkeep_due: Nobody has done the upkeep lately.
+        meanwhile: `lookout`: look often, for those that rest; `rest`: another worker of the same
+            lanes does; `wait`: look yourself, since a control stands or nobody shares the work.
     """
 
     wait_ms: int = 0
     is_again: bool = False
     is_suspended: bool = False
     is_upkeep_due: bool = False
+    meanwhile: str = "wait"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +108,20 @@ class Gate:
 
 
 def claim_job(
-    keys: Keys, lanes: Sequence[str], *, worker: str
+    keys: Keys, lanes: Sequence[str], *, worker: str, is_staying: bool = False
 ) -> Command[Claimed | NothingClaimed]:
-    """Take the first job that may run from `lanes`, most important first."""
+    """Take the first job that may run from `lanes`, most important first.
+
+    A worker that `is_staying` when there is none may be put on lookout for others of these lanes.
+    """
     lane_keys = tuple(key for lane in lanes for key in (*keys.lane(lane), keys.stale(lane)))
     names = tuple(lanes)
     return Command(
         "claim_job",
         (keys.claims, keys.pauses, keys.diverts, keys.meters, keys.events, keys.engine.suspended,
-         keys.sampled, keys.policy, *lane_keys),
-        (worker, LEASE_MS, JOBS_PER_CLAIM, *keys.engine.script_prefixes, *names),
+         keys.sampled, keys.policy, *lookout_keys(keys, lanes), *lane_keys),
+        (worker, LEASE_MS, JOBS_PER_CLAIM, ON_LOOKOUT_MS if is_staying else 0,
+         *keys.engine.script_prefixes, *names),
         lambda reply: _claimed(reply, names),
     )  # fmt: skip
 
@@ -158,6 +169,18 @@ def renew_claim(keys: Keys, token: bytes) -> Command[bool]:
     return Command("renew_claim", (keys.claims,), (token,), bool)
 
 
+def leave_lookout(keys: Keys, lanes: Sequence[str], *, worker: str) -> Command[bool]:
+    """Call the next worker of `lanes` to the lookout, unless it is another one already."""
+    return Command("leave_lookout", lookout_keys(keys, lanes), (worker,), bool)
+
+
+def lookout_keys(keys: Keys, lanes: Sequence[str]) -> tuple[str, str]:
+    """Who is on lookout for the workers of exactly these lanes, and what calls the next."""
+    names = "\0".join(sorted(lanes)).encode("utf-8", "surrogateescape")
+    group = hashlib.sha256(names).hexdigest()[:16]
+    return keys.lookout(group), keys.relief(group)
+
+
 def bells(keys: Keys, lanes: Sequence[str]) -> tuple[str, ...]:
     """What an idle worker of `lanes` waits for."""
     return tuple(dict.fromkeys(keys.bell(lane_of(lane).queue) for lane in lanes))
@@ -184,7 +207,9 @@ def _claimed(reply: list[Any], lanes: tuple[str, ...]) -> Claimed | NothingClaim
             lanes[number - 1], token, text_of(job_id), bool(undecided), _text(running), fields
         )
     if state == "empty":
-        return NothingClaimed(wait_ms=int(reply[1]), is_upkeep_due=bool(reply[2]))
+        return NothingClaimed(
+            wait_ms=int(reply[1]), is_upkeep_due=bool(reply[2]), meanwhile=_text(reply[3])
+        )
     return NothingClaimed(is_again=state == "again", is_suspended=state == "suspended")
 
 

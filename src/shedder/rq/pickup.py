@@ -1,12 +1,14 @@
 """How does an idle worker find its next job, without ever holding one that nobody knows of?
 
 It claims; when there is nothing it waits for a bell, which is not a job, and claims again. Our own
-producers ring it, stock producers do not, so the wait is short. A lost bell costs one such wait.
+producers ring it, stock producers do not. So of the idle workers of the same lanes one is on
+lookout: it claims after a short wait. The others rest until a bell rings, or nobody is on lookout.
 """
 
 from __future__ import annotations
 
 import math
+import random
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ from shedder.rq.claims import (
     bells,
     check_diverts,
     claim_job,
+    lookout_keys,
 )
 from shedder.rq.following import policy_in_force
 from shedder.rq.notes import function_of, texts_of
@@ -34,9 +37,18 @@ if TYPE_CHECKING:
     from shedder.rq.worker import WorkerMixin
 
 SLICE_SECONDS = 0.9
-"""The longest wait for a bell: a stock producer's job is found within a second."""
+"""The longest wait for a bell while a control stands."""
+
+LOOKOUT_SECONDS = 0.45
+"""The longest wait on lookout: a job of a stock producer is found within half a second."""
+
+REST_SECONDS = (2.0, 4.0)
+"""After how long a worker that rests asks whether somebody is on lookout; not all at once."""
 
 SHORTEST_WAIT_SECONDS = 0.001
+
+_DICE = random.SystemRandom()
+"""Workers that are forks of one process would else rest and wake in step."""
 
 IDLE_HEARTBEAT_SECONDS = 30.0
 """An idle worker says that it lives this often; RQ forgets it after eight minutes."""
@@ -54,6 +66,7 @@ class Pickup:
         self._since = time.monotonic()
         self._lanes: list[RQQueue] = []
         self._names: tuple[str, ...] = ()
+        self._lookout = ("", "")
         self._policy: Policy | None = None
 
     def next_job(self) -> tuple[Job, RQQueue] | None:
@@ -76,23 +89,37 @@ class Pickup:
 
         Before the wait and not after it, where it would delay the job that ended the wait.
         """
+        self._do_chores()
+        if nothing.is_upkeep_due and self._worker.upkeep.do():
+            return True
+        while not self._is_over(nothing):
+            if self._wait(nothing) or nothing.meanwhile != "rest":
+                return True
+            if not self._worker.connection.exists(self._lookout[0]):
+                return True
+            self._do_chores()
+        return False
+
+    def _do_chores(self) -> None:
         worker = self._worker
         if worker.is_silent_for(IDLE_HEARTBEAT_SECONDS):
             worker.heartbeat()
         if worker.should_run_maintenance_tasks:
             worker.run_maintenance_tasks()
-        if nothing.is_upkeep_due and worker.upkeep.do():
-            return True
-        return self._wait(nothing)
 
     def _claim(self) -> Claimed | NothingClaimed:
         worker = self._worker
         failures = worker._patience.failures
         self._sort(policy_in_force(worker.connection))
         with worker._heart.claiming():
-            answer = worker.store.execute(claim_job(worker.keys, self._names, worker=worker.name))
+            answer = worker.store.execute(
+                claim_job(
+                    worker.keys, self._names, worker=worker.name, is_staying=not self._is_burst
+                )
+            )
             if isinstance(answer, Claimed):
                 worker.hold(_held(answer))
+            worker.note_lookout(self._names if _is_on_lookout(answer) else ())
             is_lost = worker._patience.failures > failures and worker.give_back_unheard() > 0
         if worker._stop_requested:
             worker.give_back()
@@ -111,6 +138,7 @@ class Pickup:
             key=lambda lane: PRIORITIES.index(policy.served_as(lane.name)),
         )
         self._names = tuple(lane.name for lane in self._lanes)
+        self._lookout = lookout_keys(self._worker.keys, self._names)
 
     def _receive(self, claimed: Claimed) -> tuple[Job, RQQueue] | None:
         lane = next(lane for lane in self._lanes if lane.name == claimed.lane)
@@ -148,16 +176,34 @@ class Pickup:
         )
         return gate.is_open
 
-    def _wait(self, nothing: NothingClaimed) -> bool:
-        idle = time.monotonic() - self._since
-        if nothing.wait_ms == 0 and (self._is_burst or idle >= self._max_idle):
-            return False
-        seconds = min(SLICE_SECONDS, max(self._max_idle - idle, SHORTEST_WAIT_SECONDS))
+    @property
+    def _idle_seconds(self) -> float:
+        return time.monotonic() - self._since
+
+    def _is_over(self, nothing: NothingClaimed) -> bool:
         if nothing.wait_ms:
-            seconds = min(seconds, max(nothing.wait_ms / 1000, SHORTEST_WAIT_SECONDS))
+            return False
+        return self._is_burst or self._idle_seconds >= self._max_idle
+
+    def _wait(self, nothing: NothingClaimed) -> bool:
+        """Wait for a bell; whether one rang."""
+        longest = max(self._max_idle - self._idle_seconds, SHORTEST_WAIT_SECONDS)
+        if nothing.wait_ms:
+            longest = min(longest, max(nothing.wait_ms / 1000, SHORTEST_WAIT_SECONDS))
+        seconds = min(_seconds_of_wait(nothing.meanwhile), longest)
+        waited_for = (*bells(self._worker.keys, self._names), self._lookout[1])
         connection: Any = self._worker.connection
-        connection.blpop(bells(self._worker.keys, self._names), timeout=seconds)
-        return True
+        return connection.blpop(waited_for, timeout=seconds) is not None
+
+
+def _is_on_lookout(answer: Claimed | NothingClaimed) -> bool:
+    return isinstance(answer, NothingClaimed) and answer.meanwhile == "lookout"
+
+
+def _seconds_of_wait(meanwhile: str) -> float:
+    if meanwhile == "rest":
+        return _DICE.uniform(*REST_SECONDS)
+    return LOOKOUT_SECONDS if meanwhile == "lookout" else SLICE_SECONDS
 
 
 def _held(claimed: Claimed) -> HeldClaim:

@@ -18,6 +18,7 @@ from rq.worker import WorkerStatus
 
 from shedder.at_hand import take_in_hand
 from shedder.lanes import serving_order
+from shedder.rq.claims import leave_lookout
 from shedder.rq.heart import Heart
 from shedder.rq.layout import rq_keys
 from shedder.rq.patience import patient
@@ -53,6 +54,8 @@ class WorkerMixin(PerformingMixin, SkewMixin):
     The worker serves all lanes of its queues in strict order of priority. It outlives a Redis that
     restarts, is busy, full or read-only. It loses no job, whatever kills it.
     """
+
+    _on_lookout: tuple[str, ...] = ()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -114,6 +117,10 @@ class WorkerMixin(PerformingMixin, SkewMixin):
             self.log.info("Worker %s: %s: %s (%s)", self.name, lane.name, what, job.id)
         return found
 
+    def note_lookout(self, lanes: tuple[str, ...]) -> None:
+        """Keep in mind for which lanes this worker looks while others rest; none when empty."""
+        self._on_lookout = lanes
+
     def request_stop(self, signum: Any, frame: Any) -> None:
         """Called by the signal that ends a worker politely."""
         # RQ logs and raises here, in the middle of whatever runs. Either may fail or be caught
@@ -147,6 +154,9 @@ class WorkerMixin(PerformingMixin, SkewMixin):
             self._patience.end_in(LAST_PATIENCE_SECONDS)
             self._heart.stop()
             self.give_back()
+            if self._on_lookout:
+                lanes, self._on_lookout = self._on_lookout, ()
+                self.store.execute(leave_lookout(self.keys, lanes, worker=self.name))
         super().teardown()
 
 

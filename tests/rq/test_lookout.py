@@ -1,0 +1,179 @@
+"""Who looks for jobs that rang no bell, while the other idle workers rest?"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rq import Queue as StockQueue
+
+from shedder import Shedder
+from shedder.rq import SimpleWorker
+from shedder.rq.claims import claim_job, leave_lookout, lookout_keys
+from shedder.rq.layout import rq_keys
+from shedder.store import Store
+from shedder.stored import text_of
+from tests import jobs
+from tests.waiting import wait_until
+from tests.workers import WorkerProcess, Yard, run_burst
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from redis import Redis
+
+
+KEYS = rq_keys()
+LANES = ("mail.high", "mail", "mail.low")
+LOOKOUT, RELIEF = lookout_keys(KEYS, LANES)
+TAKES_OVER_WITHIN_SECONDS = 30.0
+
+
+def claim(redis: Redis, worker: str, lanes: tuple[str, ...] = LANES, **options: Any) -> Any:
+    options = {"is_staying": True, **options}
+    return Store(redis).run(claim_job(KEYS, lanes, worker=worker, **options))
+
+
+def on_lookout(redis: Redis, key: str = LOOKOUT) -> str | None:
+    found: Any = redis.get(key)
+    return None if found is None else text_of(found)
+
+
+def test_one_looks_and_the_others_rest(redis: Redis) -> None:
+    """Of the idle workers of the same lanes the first goes on lookout, and stays there."""
+    deeds = [claim(redis, worker).meanwhile for worker in ("a", "b", "c", "a")]
+    assert ["lookout", "rest", "rest", "lookout"] == deeds
+    assert "a" == on_lookout(redis)
+
+
+def test_each_group_has_its_own(redis: Redis) -> None:
+    """A worker of other lanes does not rest on somebody who does not look at all of them."""
+    claim(redis, "a")
+    assert "lookout" == claim(redis, "b", ("mail", "reports")).meanwhile
+    assert "rest" == claim(redis, "c", ("mail.low", "mail", "mail.high")).meanwhile
+
+
+def test_a_worker_in_a_burst_is_not_put_on_lookout(redis: Redis) -> None:
+    """Who will not wait looks for nobody."""
+    assert "wait" == claim(redis, "a", is_staying=False).meanwhile
+    assert None is on_lookout(redis)
+
+
+def test_a_lookout_that_finds_a_job_calls_the_next(redis: Redis, marks: str) -> None:
+    """With the job in hand the lookout is free, and somebody is called to it."""
+    claim(redis, "a")
+    StockQueue("mail", connection=redis).enqueue(jobs.mark, marks, "a")
+    claim(redis, "a")
+    assert (None, 1) == (on_lookout(redis), redis.llen(RELIEF))
+    assert "lookout" == claim(redis, "b").meanwhile
+    assert 0 == redis.exists(RELIEF)
+
+
+def test_a_job_that_is_found_while_nobody_looks_calls_one(redis: Redis, marks: str) -> None:
+    """One that was called and found a job itself calls the next."""
+    for key in "ab":
+        StockQueue("mail", connection=redis).enqueue(jobs.mark, marks, key)
+    claim(redis, "a")
+    claim(redis, "b")
+    assert (None, 1) == (on_lookout(redis), redis.llen(RELIEF))
+
+
+def test_a_job_that_another_finds_leaves_the_lookout_alone(redis: Redis, marks: str) -> None:
+    """A worker that was rung for does not relieve the one on lookout."""
+    claim(redis, "a")
+    StockQueue("mail", connection=redis).enqueue(jobs.mark, marks, "a")
+    claim(redis, "b")
+    assert ("a", 0) == (on_lookout(redis), redis.exists(RELIEF))
+
+
+@pytest.mark.parametrize(
+    "control",
+    [
+        lambda it: it.pause("mail", reason="test"),
+        lambda it: it.pause("mail.low", reason="test"),
+        lambda it: it.divert("mail.normal", reason="test"),
+    ],
+    ids=["pause", "pause of one lane", "divert"],
+)
+def test_nobody_rests_while_a_control_stands(
+    redis: Redis, control: Callable[[Shedder], object]
+) -> None:
+    """The end of a control may come by the clock alone, and is met by looking."""
+    StockQueue("mail", connection=redis)
+    claim(redis, "a")
+    control(Shedder(redis))
+    assert ["wait", "wait"] == [claim(redis, worker).meanwhile for worker in "ba"]
+    assert None is on_lookout(redis)
+
+
+def test_only_the_one_on_lookout_leaves_it(redis: Redis) -> None:
+    """Whoever leaves in somebody else's place changes nothing."""
+    claim(redis, "a")
+    store = Store(redis)
+    assert not store.run(leave_lookout(KEYS, LANES, worker="b"))
+    assert "a" == on_lookout(redis)
+    assert store.run(leave_lookout(KEYS, LANES, worker="a"))
+    assert (None, 1) == (on_lookout(redis), redis.llen(RELIEF))
+
+
+def test_a_damaged_lookout_stops_nobody(redis: Redis, marks: str) -> None:
+    """Jobs are found whatever somebody made of its keys, and idle workers then all look."""
+    redis.rpush(LOOKOUT, "what")
+    redis.set(RELIEF, "what")
+    assert "wait" == claim(redis, "a").meanwhile
+    StockQueue("mail", connection=redis).enqueue(jobs.mark, marks, "a")
+    run_burst(SimpleWorker(["mail"], connection=redis))
+    assert ["a"] == jobs.started(marks)
+
+
+# real workers
+
+
+@pytest.fixture
+def idle(redis: Redis, yard: Yard) -> list[WorkerProcess]:
+    """Two idle workers; the first of the list is on lookout."""
+    workers = [yard.start("mail", worker_class=SimpleWorker) for _ in range(2)]
+    wait_until(lambda: name_on_lookout(redis) in [each.name for each in workers])
+    return sorted(workers, key=lambda each: each.name != name_on_lookout(redis))
+
+
+def name_on_lookout(redis: Redis) -> str | None:
+    for key in redis.scan_iter(match=KEYS.lookout("*")):
+        return on_lookout(redis, text_of(key))
+    return None
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_lookout_that_is_gone_is_missed(
+    redis: Redis, idle: list[WorkerProcess], marks: str, number: int
+) -> None:
+    """When the worker on lookout is killed or frozen, another finds the jobs of stock producers."""
+    os.kill(idle[0].pid, number)
+    StockQueue("mail", connection=redis).enqueue(jobs.mark, marks, "a")
+    wait_until(lambda: ["a"] == jobs.started(marks), timeout=TAKES_OVER_WITHIN_SECONDS)
+    wait_until(lambda: idle[1].name == name_on_lookout(redis), timeout=TAKES_OVER_WITHIN_SECONDS)
+
+
+def test_a_lookout_that_ends_leaves(redis: Redis, idle: list[WorkerProcess]) -> None:
+    """A worker that is told to stop is not on lookout when it has ended."""
+    os.kill(idle[0].pid, signal.SIGTERM)
+    idle[0].wait()
+    assert idle[0].name != name_on_lookout(redis)
+
+
+def test_a_busy_lookout_is_relieved(
+    redis: Redis, idle: list[WorkerProcess], marks: str, tmp_path: Path
+) -> None:
+    """While the worker that was on lookout runs a job, another one looks."""
+    hold = tmp_path / "go"
+    job = StockQueue("mail", connection=redis).enqueue(jobs.hold, marks, "a", str(hold))
+    wait_until(lambda: ["a"] == jobs.started(marks), timeout=TAKES_OVER_WITHIN_SECONDS)
+    job.refresh()
+    (other,) = {each.name for each in idle} - {job.worker_name}
+    wait_until(lambda: other == name_on_lookout(redis), timeout=TAKES_OVER_WITHIN_SECONDS)
+    StockQueue("mail", connection=redis).enqueue(jobs.mark, marks, "b")
+    wait_until(lambda: ["a", "b"] == jobs.started(marks), timeout=TAKES_OVER_WITHIN_SECONDS)
+    hold.touch()
