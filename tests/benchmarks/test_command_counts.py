@@ -140,8 +140,8 @@ def test_pause_and_resume(redis: Redis, shedder: Shedder, price: Price) -> None:
 
 def test_a_job_costs_a_worker_fewer_round_trips_than_stock(redis: Redis, price: Price) -> None:
     """Claim, RQ's bookkeeping, gate, start and end: eight where RQ's own worker takes twenty."""
-    assert 8.0 == _trips_of_a_job(redis, price, SimpleWorker, Queue)
-    assert 20.0 == _trips_of_a_job(redis, price, rq.SimpleWorker, rq.Queue)
+    assert 8 == _trips_of_a_job(redis, price, SimpleWorker, Queue)
+    assert 20 == _trips_of_a_job(redis, price, rq.SimpleWorker, rq.Queue)
 
 
 def test_a_drained_job_costs_a_worker_no_more(redis: Redis, shedder: Shedder, price: Price) -> None:
@@ -151,7 +151,7 @@ def test_a_drained_job_costs_a_worker_no_more(redis: Redis, shedder: Shedder, pr
         shedder.divert(QUEUE, reason="test")
         shedder.drain(QUEUE, rate=Rate(1_000_000), reason="test")
 
-    assert 8.0 == _trips_of_a_job(redis, price, SimpleWorker, Queue, prepare=divert)
+    assert 8 == _trips_of_a_job(redis, price, SimpleWorker, Queue, prepare=divert)
 
 
 @pytest.mark.slow
@@ -186,7 +186,7 @@ def _trips_of_a_job(
     queue_class: type[rq.Queue],
     *,
     prepare: Callable[[], None] = lambda: None,
-) -> float:
+) -> int:
     trips = []
     for jobs in (10, 10, 30):  # the first run sends the text of scripts
         fill(redis, Load(jobs, functions=(nothing,), queue_class=queue_class))
@@ -194,4 +194,5 @@ def _trips_of_a_job(
         worker = worker_class([QUEUE], connection=redis)
         trips.append(price.of(lambda worker=worker: run_burst(worker))[0])  # type: ignore[misc]
         assert 0 == redis.llen(f"rq:queue:{QUEUE}")
-    return (trips[2] - trips[1]) / 20
+    # where a job takes long, a heartbeat or the upkeep falls into one of the runs
+    return round((trips[2] - trips[1]) / 20)

@@ -189,7 +189,10 @@ def started(words: Sequence[str], *, env: Mapping[str, str]) -> subprocess.Popen
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """End a program that goes on in the background, and its children, which are in its group."""
-    if process.poll() is None:
+    """End a program that goes on in the background, and its children, which are in its group.
+
+    They may be there when it has ended itself: the scheduler of a worker that was killed is.
+    """
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
