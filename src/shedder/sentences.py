@@ -63,7 +63,9 @@ def moment(when: datetime, now: datetime) -> str:
 
 
 def pace(per_second: float) -> str:
-    """`60/s`, or `24/min` and `3/h` where a second is too short to tell."""
+    """`60/s`, or `24/min` and `3/h` where a second is too short to tell; nothing is `0/s`."""
+    if per_second <= 0:
+        return "0/s"
     for factor, unit in ((1, "s"), (60, "min")):
         if per_second * factor >= 1:
             return f"{round(per_second * factor):,}/{unit}"

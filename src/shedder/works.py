@@ -9,7 +9,6 @@ from datetime import timedelta
 from shedder.lanes import PRIORITIES, Lane, lane_of
 from shedder.policy import Policy, Rule
 from shedder.selection import Selection
-from shedder.sentences import named
 
 TOLERANCE = timedelta(minutes=10)
 """How long work may wait for which the policy says a noun and no tolerance."""
@@ -58,12 +57,10 @@ def kinds_of(policy: Policy, queues: Iterable[str]) -> tuple[Kind, ...]:
     return (*kinds, *_nameless(known, taken))
 
 
-def kinds_in(lane: str, kinds: Iterable[Kind]) -> tuple[str, timedelta] | None:
-    """What is in a lane, in the policy's nouns, and the least that any of it tolerates."""
+def kind_in(lane: str, kinds: Iterable[Kind]) -> Kind | None:
+    """The kind of work that a lane holds; None where several share it, or none is known."""
     found = [each for each in kinds if lane in each.lanes]
-    if not found:
-        return None
-    return named([each.noun for each in found]), min(each.tolerance for each in found)
+    return found[0] if len(found) == 1 and found[0].rule is None else None
 
 
 def _has_own(rule: Rule) -> bool:

@@ -21,7 +21,7 @@ from shedder.lanes import lane_of
 from shedder.policy import Policy
 from shedder.records import Event, LaneStatus
 from shedder.stored import server_time
-from shedder.works import kinds_in, kinds_of
+from shedder.works import kind_in, kinds_of
 
 logger = logging.getLogger("shedder.incident")
 
@@ -111,9 +111,11 @@ def with_yardsticks(effects: Sequence[Effect], policy: Policy) -> list[Effect]:
     """`effects` with what is in each lane, in the policy's nouns, and how long that may wait."""
     lanes = list(dict.fromkeys(lane for each in effects for lane in each.before))
     kinds = kinds_of(policy, [lane_of(lane).queue for lane in lanes]) if policy.rules else ()
-    found = {lane: kinds_in(lane, kinds) for lane in lanes}
-    known = {lane: Yardstick(each[0], each[1].total_seconds())
-             for lane, each in found.items() if each}  # fmt: skip
+    known = {
+        lane: Yardstick(kind.noun, kind.tolerance.total_seconds())
+        for lane in lanes
+        if (kind := kind_in(lane, kinds)) is not None
+    }
     return [
         replace(each, yardsticks={lane: known[lane] for lane in each.before if lane in known})
         for each in effects

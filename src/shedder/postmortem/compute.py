@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from shedder.incident.records import Incident, ReviewPart, RoleHeld, RolePast
 from shedder.postmortem.facts import Blank, Deed, Impact, Moment, PostMortem, Span
 from shedder.postmortem.impact import impact_of
+from shedder.postmortem.nameless import roles_by_name, without_names
 from shedder.postmortem.questions import questions_of
 from shedder.postmortem.sampled_effects import with_sampled_effects
 from shedder.postmortem.telling import deeds_of, timeline_of
 from shedder.records import Event
 from shedder.samples import Sample, between
 from shedder.sentences import moment, named, spoken
-from shedder.works import Kind, kinds_in
+from shedder.works import Kind, kind_in
 
 LOOK_BACK = timedelta(hours=24)
 """So long before it was noticed an incident may have begun."""
@@ -55,7 +57,8 @@ def postmortem_of(material: Material) -> PostMortem:
     impacts = _impacts(material, samples)
     spans = _spans(incident, since, is_measured=is_measured)
     timeline = timeline_of(incident, material.events)
-    deeds = _deeds(material, timeline, samples)
+    nameless = partial(without_names, roles=roles_by_name(incident, material.events))
+    deeds = _deeds(material, timeline, samples, nameless)
     worst = min([each.severity for each in incident.severities] or [incident.severity])
     return PostMortem(
         incident=incident.id,
@@ -71,7 +74,8 @@ def postmortem_of(material: Material) -> PostMortem:
         impacts=impacts,
         timeline=timeline,
         deeds=deeds,
-        updates=tuple((each.at, each.text) for each in incident.updates),
+        updates=tuple((each.at, nameless(each.text)) for each in incident.updates),
+        findings=tuple((each.at, each.task, nameless(each.text)) for each in incident.notes),
         blanks=_blanks(incident),
         factors=questions_of(impacts, deeds, spans, samples, since=since),
         actions=incident.actions,
@@ -93,19 +97,24 @@ def _samples(material: Material, since: datetime, until: datetime) -> dict[str, 
 
 
 def _deeds(
-    material: Material, timeline: Sequence[Moment], samples: Mapping[str, Sequence[Sample]]
+    material: Material,
+    timeline: Sequence[Moment],
+    samples: Mapping[str, Sequence[Sample]],
+    nameless: Callable[[str], str],
 ) -> tuple[Deed, ...]:
     known = deeds_of(timeline, material.events, material.incident.effects)
     sampled = with_sampled_effects(known, material.events, samples)
-    return tuple(_with_kinds(each, material.kinds) for each in sampled)
+    told = (_with_kinds(each, material.kinds) for each in sampled)
+    return tuple(replace(each, why=nameless(each.why)) for each in told)
 
 
 def _with_kinds(deed: Deed, kinds: Sequence[Kind]) -> Deed:
     """A deed whose effects say what is in each lane, and how long that may wait."""
     effects = []
     for each in deed.effects:
-        noun, tolerance = kinds_in(each.lane, kinds) or ("", None)
-        effects.append(replace(each, noun=noun, tolerance=tolerance))
+        kind = kind_in(each.lane, kinds)
+        known = replace(each, noun=kind.noun, tolerance=kind.tolerance) if kind else each
+        effects.append(known)
     return replace(deed, effects=tuple(effects))
 
 
@@ -178,7 +187,8 @@ def _summary(
     deeds: Sequence[Deed],
 ) -> str:
     hurt = [each for each in impacts if each.outside]
-    spared = [each for each in impacts if not each.outside]
+    late = [each for each in impacts if not each.outside and each.late_jobs]
+    spared = [each for each in impacts if each not in hurt and each not in late]
     over = f"until {moment(until, since)}" if incident.resolved_at else "and is not over"
     first_sentence = (
         f"{incident.title.rstrip('.')}: from {moment(since, until)} {over} UTC "
@@ -192,6 +202,7 @@ def _summary(
             f"waited {spoken(each.oldest)}."
             for each in hurt[:3]
         ),
+        *(f"About {each.late_jobs:,} {each.noun} were late." for each in late[:3]),
     ]
     if spared:
         sentences.append(f"Not affected: {named([each.noun for each in spared])}.")

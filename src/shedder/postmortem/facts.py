@@ -160,6 +160,7 @@ class PostMortem:
         timeline: What happened, oldest first.
         deeds: What was done and what that did.
         updates: The updates that were posted: when, and what they said.
+        findings: What was noted: when, the task (empty without one), and the text.
         blanks: What people write.
         factors: Questions about the system that the facts raise.
         actions: What is to be done.
@@ -183,6 +184,7 @@ class PostMortem:
     timeline: tuple[Moment, ...]
     deeds: tuple[Deed, ...]
     updates: tuple[tuple[datetime, str], ...]
+    findings: tuple[tuple[datetime, str, str], ...]
     blanks: tuple[Blank, ...]
     factors: tuple[str, ...]
     actions: tuple[Action, ...]

@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shedder.errors import ShedderError
@@ -54,9 +55,10 @@ def plots_of(
     lanes = {lane: deep[lane] for lane in sorted(by_depth[:MOST_LANES])}
     if not lanes:
         return ()
+    unit, seconds = _unit(max(each.age for found in lanes.values() for each in found))
     ways: tuple[tuple[str, str, Callable[[Axes, Any, str], float]], ...] = (
         ("depth", "Jobs that have not started", _draw_depth),
-        ("oldest", "Wait of the oldest job, in minutes", _draw_oldest),
+        ("oldest", f"Wait of the oldest job, in {unit}", partial(_draw_oldest, seconds=seconds)),
         ("rates", "Jobs a second: arriving (dotted) and done", _draw_rates),
     )
     return tuple(_plot(name, title, draw, lanes, marks) for name, title, draw in ways)
@@ -103,9 +105,17 @@ def _draw_depth(axes: Axes, named: tuple[str, Sequence[Sample]], colour: str) ->
     return max(depths)
 
 
-def _draw_oldest(axes: Axes, named: tuple[str, Sequence[Sample]], colour: str) -> float:
+def _unit(longest: float) -> tuple[str, int]:
+    """In what a wait is told that is so long (seconds), and how many seconds that has."""
+    units = (("seconds", 1), ("minutes", 60), ("hours", 3600))
+    return next((each for each in units if longest < 240 * each[1]), units[-1])
+
+
+def _draw_oldest(
+    axes: Axes, named: tuple[str, Sequence[Sample]], colour: str, *, seconds: int
+) -> float:
     lane, samples = named
-    ages = [each.age / 60 for each in samples]
+    ages = [each.age / seconds for each in samples]
     times: Any = [each.at for each in samples]
     axes.plot(times, ages, color=colour, label=lane, linewidth=2)
     return max(ages)

@@ -123,8 +123,11 @@ def _utc(value: datetime) -> str:
     return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _clock(value: datetime) -> str:
-    return value.astimezone(UTC).strftime("%H:%M:%S")
+def _clock(value: datetime, since: datetime | None = None) -> str:
+    """The time, and the day with it where that is not the one of `since`."""
+    at = value.astimezone(UTC)
+    is_other = since is not None and at.date() != since.astimezone(UTC).date()
+    return at.strftime("%m-%d %H:%M:%S" if is_other else "%H:%M:%S")
 
 
 def _spoken(value: timedelta | None) -> str:
@@ -139,12 +142,23 @@ def _per_second(value: float | None) -> str:
     return "not known" if value is None else pace(value)
 
 
+def _day(value: datetime) -> str:
+    return value.astimezone(UTC).strftime("%Y-%m-%d")
+
+
+def _pace_to(before: float | None, after: float | None) -> str:
+    known = before is not None or after is not None
+    return f"{_per_second(before)} to {_per_second(after)}" if known else "not known"
+
+
 _FILTERS: dict[str, Callable[..., Any]] = {
     "clock": _clock,
+    "day": _day,
     "md": _markdown,
     "moment": moment,
     "number": _number,
     "pace": _per_second,
+    "pace_to": _pace_to,
     "spoken": _spoken,
     "utc": _utc,
 }

@@ -11,6 +11,9 @@ from shedder.records import Event
 from shedder.samples import Sample, paces_of
 
 AFTER = timedelta(minutes=5)
+SHORTEST = timedelta(seconds=1)
+"""What happened sooner than that is not told as an effect."""
+
 PACE_OVER = timedelta(seconds=30)
 """The pace around a moment is told over so long before it."""
 
@@ -45,7 +48,7 @@ def _sampled(
     effects, measured = [], timedelta()
     for lane in own:
         before, after = _at(samples.get(lane, ()), began), _at(samples.get(lane, ()), until)
-        if before is None or after is None or after.at <= began:
+        if before is None or after is None or after.at - began < SHORTEST:
             continue
         if before.depth or after.depth:
             effects.append(_effect(lane, before, after, samples[lane]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from shedder.incident.begun import BEGAN, ENDED, NO_END_YET, unended, without_outdated
 from shedder.incident.readings import Effect, Reading
@@ -36,17 +37,17 @@ _LINES = {
     "incident open": "opened the incident",
     "incident mitigated": "said that customers are helped",
     "incident resolve": "resolved the incident",
-    "incident correct": "corrected the record",
+    "incident correct": "corrected {fields}",
     "incident close": "closed the review",
     "incident reopen": "opened the incident again",
     "incident update": "posted an update",
     "note": "noted a finding",
     "review": "wrote a part of the review",
-    "role take": "took a role",
-    "role assign": "gave a role",
-    "role offer": "offered a role",
-    "role accept": "accepted a role",
-    "role leave": "left a role",
+    "role take": "took the role {role}",
+    "role assign": "gave the role {role}",
+    "role offer": "offered the role {role}",
+    "role accept": "accepted the role {role}",
+    "role leave": "left the role {role}",
     "action add": "wrote down an action",
     "action set": "changed an action",
     "action done": "finished an action",
@@ -139,8 +140,33 @@ def _told(event: Event) -> str:
         lanes=_listed(targets_of(event.lanes)),
         things=things,
         name=event.details.get("mitigation", ""),
+        role=_role(event),
+        fields=_fields(event),
     )
     return f"{told.rstrip()}{_numbers(event)}"
+
+
+def _role(event: Event) -> str:
+    """Which role an event of one is about, and the task of an investigator."""
+    found = [*_items(event.after, "roles"), *_items(event.before, "roles")]
+    role, task = (str(found[0].get(name, "")) for name in ("role", "task")) if found else ("", "")
+    return f"{role} ({task})" if task else role
+
+
+def _fields(event: Event) -> str:
+    """What was corrected, and of a severity from which to which."""
+    before, after = event.before.get("severity"), event.after.get("severity")
+    names = [name.removesuffix("_at") for name in event.after if name not in _SAID_BY_OTHERS]
+    told = [f"severity {before} to {after}" if name == "severity" else name for name in names]
+    return _listed(told) or "the record"
+
+
+_SAID_BY_OTHERS = frozenset({"severities", "next_update_at", "review_due_at"})
+
+
+def _items(numbers: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    found = numbers.get(name)
+    return [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
 
 
 def targets_of(lanes: Iterable[str]) -> tuple[str, ...]:

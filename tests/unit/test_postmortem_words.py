@@ -1,0 +1,128 @@
+"""Is what a post-mortem says in words true, and free of names?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from shedder.incident.records import Note
+from shedder.postmortem.compute import _summary, postmortem_of
+from shedder.postmortem.impact import impact_of
+from shedder.postmortem.nameless import without_names
+from shedder.postmortem.plots import plots_of
+from shedder.postmortem.rendering import rendered
+from shedder.records import Event
+from shedder.samples import Sample
+from shedder.sentences import pace
+from tests.unit.postmortems import EVENTS, INCIDENT, at, material
+
+ROLES = {"ana@desk": "commander", "ana": "operations"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("ana@desk paused it", "commander paused it"),
+        ("as Ana@Desk says.", "as commander says."),
+        ("(ana)", "(operations)"),
+        ("banana, ana@desktop, ana-lyse", "banana, ana@desktop, ana-lyse"),
+        ("mail to joana@desk", "mail to joana@desk"),
+    ],
+)
+def test_names_become_roles(text: str, said: str) -> None:
+    """Whole names only, however they are written."""
+    assert said == without_names(text, ROLES)
+
+
+def test_what_people_wrote_is_told_without_their_names() -> None:
+    """Reasons, findings and updates; the event log keeps them."""
+    notes = (
+        Note(1, at(20), "bob@desk", "bob@desk sees replica lag", "database logs"),
+        Note(2, at(21), "ana@desk", "it grows"),
+    )
+    events = tuple(replace(each, why="as ana@desk said") for each in EVENTS)
+    found = postmortem_of(material(incident=replace(INCIDENT, notes=notes), events=events))
+    assert (
+        (at(20), "database logs", "communications sees replica lag"), (at(21), "", "it grows")
+    ) == found.findings  # fmt: skip
+    assert {"as commander said"} == {each.why for each in found.deeds}
+    for text in rendered(found, ()).values():
+        narrative = text.partition("Event log")[0]
+        assert "What was found" in narrative
+        assert "communications sees replica lag" in narrative
+        assert "@desk" not in narrative
+
+
+def told(verb: str, **more: Any) -> str:
+    event = Event("7-1", at(20), verb, "bob@desk", "r", (), **more)
+    return postmortem_of(material(events=(event,))).timeline[0].what
+
+
+def test_the_timeline_says_which_role_and_what_was_corrected() -> None:
+    """A line that says only that something was changed helps nobody."""
+    database = {"role": "investigator", "task": "database logs", "person": "eve@desk"}
+    assert "took the role operations" == told(
+        "role take", after={"roles": [{"role": "operations"}]}
+    )
+    assert "left the role investigator (database logs)" == told(
+        "role leave", before={"roles": [database]}, after={"past_roles": [database]}
+    )
+    assert "corrected severity 2 to 3" == told(
+        "incident correct", before={"severity": 2}, after={"severity": 3, "severities": [1]}
+    )
+    assert "corrected began and title" == told(
+        "incident correct", after={"began_at": 1, "title": "late"}
+    )
+    assert "took the role" == told("role take", after={"roles": "damaged"})
+
+
+@pytest.mark.parametrize(
+    ("details", "said"),
+    [
+        ({"outcome": "done", "seconds": 2.0}, "(done after 2 s)"),
+        ({"outcome": "failed", "exit_code": 4, "seconds": 61.0},
+         "(failed with exit code 4 after 1 min)"),
+        ({"outcome": "end not recorded"}, "(end not recorded)"),
+    ],
+)  # fmt: skip
+def test_a_mitigation_is_told_with_its_end(details: dict[str, Any], said: str) -> None:
+    """That it ran is not that it helped."""
+    assert f"ran the mitigation rollback {said}" == told(
+        "mitigate", details={"mitigation": "rollback", **details}
+    )
+
+
+def test_work_with_late_jobs_is_not_called_unaffected() -> None:
+    """Also where no sample was taken just then."""
+    late = replace(impact_of("exports", timedelta(hours=1), {}, ()), late_jobs=5)
+    said = _summary(INCIDENT, at(0), at(10), [late], ())
+    assert ("About 5 exports were late." in said, "Not affected" in said) == (True, False)
+
+
+def test_times_of_another_day_are_told_with_the_day() -> None:
+    """Incidents like midnight."""
+    hours = timedelta(hours=24)
+    events = (*EVENTS, replace(EVENTS[1], id="9-9", at=at(10) + hours))
+    incident = replace(INCIDENT, resolved_at=at(150) + hours)
+    for text in rendered(postmortem_of(material(incident=incident, events=events)), ()).values():
+        assert f"{at(10) + hours:%m-%d %H:%M:%S}" in text
+        assert f"{at(15):%m-%d %H:%M:%S}" not in text.partition("Event log")[0]
+
+
+@pytest.mark.parametrize(
+    ("longest", "unit"), [(20, "seconds"), (239, "seconds"), (300, "minutes"), (90_000, "hours")]
+)
+def test_a_plot_has_a_unit_that_fits(longest: int, unit: str) -> None:
+    """A wait of twenty seconds is no third of a minute."""
+    samples = [Sample(at(n), 1, 0, 0, longest * n, 0, n, n) for n in range(2)]
+    assert f"Wait of the oldest job, in {unit}" in [
+        each.title for each in plots_of({"mail": samples}, ())
+    ]
+
+
+def test_nothing_a_second_is_nothing() -> None:
+    """Not nothing an hour."""
+    assert ("0/s", "1/h") == (pace(0), pace(1 / 3600))
