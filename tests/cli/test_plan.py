@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.cli.conftest import all_keys, fill
+from tests.cli.conftest import all_keys, fill, start_worker
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -90,3 +92,34 @@ def test_the_arithmetic_is_told_and_is_that_of_json(invoke: Any, clogged: Queue)
     )
     phases = sum(len(each["phases"]) for each in found["forecasts"])
     assert phases == sum("from now for" in line for line in told)
+
+
+def test_with_a_worker_the_pace_is_measured(
+    invoke: Any, background: Any, redis: Redis, mail: Queue
+) -> None:
+    """What a real worker does is what the times are told from; paused, what it did before."""
+    fill(mail, receipts=4000)
+    start_worker(background, redis, "mail")
+    found: dict[str, Any] = {}
+
+    def is_known() -> bool:
+        found.update(invoke("plan", "mail", "--pause", "mail.low", "--json").json)
+        return bool(found["is_pace_now"])
+
+    wait_until(is_known, what="a pace, of two samples at least")
+    lane = {each["lane"]: each for each in found["lanes"]}["mail"]
+    assert (1, True, True) == (found["workers"], found["pace"] > 0, lane["depth"] > 0)
+    assert (True, False) == (lane["is_urgent"], lane["is_closed"])
+    nothing, paused, more = found["forecasts"]
+    net = found["pace"] - lane["arrivals"]
+    if net > 0:
+        assert paused["gone_in"] == pytest.approx(lane["depth"] / net, rel=0.01)
+        assert 5 == paused["left"]
+        assert more["gone_in"] < nothing["gone_in"]
+    told = r"[\d,]+ jobs wait; 1 worker: [\d.,]+ a second \(now\)\."
+    assert re.fullmatch(told, invoke("plan", "mail").lines[0])
+    assert 0 == invoke("pause", "mail", "-r", "r").code
+    before = invoke("plan", "--json").json
+    assert (False, True) == (before["is_pace_now"], before["pace"] > 0)
+    assert invoke("plan").lines[0].endswith("a second (at best in the last hour).")
+    assert "not known" not in invoke("plan").out

@@ -52,7 +52,8 @@ def read_outlook(shed: Shedder, policy: Policy, *targets: str) -> Outlook:
     return Outlook(
         at=status.at,
         lanes=loads_of(status, kinds),
-        pace=now if is_pace_now else best_pace(samples),
+        # what has just begun is in no two samples yet
+        pace=now if is_pace_now else max(best_pace(samples), now),
         is_pace_now=is_pace_now,
         workers=max((lane.workers for lane in status.lanes), default=0),
     )
