@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from shedder import Shedder
-from tests.cli.programs import Terminal
+from tests.cli.programs import PATIENCE_SECONDS, Terminal
 from tests.waiting import wait_until
 
 POLICY = """
@@ -208,23 +208,41 @@ def test_a_terminal_that_goes_away_ends_it_and_it_is_written_down(family, env, i
     assert ("interrupted", "SIGHUP") == (details["outcome"], details["interrupted_by"])
 
 
+SILENT = """
+import os, sys, time
+open(sys.argv[1] + ".new", "w").write(str(os.getpid()))
+os.rename(sys.argv[1] + ".new", sys.argv[1])
+time.sleep(600)
+"""
+
+
 @pytest.fixture
-def killed(family, env, redis):
+def killed(family, env, redis, tmp_path):
     """The process group that is left when `shedder mitigate` was killed, which has told of it."""
     words, pids = family
-    process = subprocess.Popen(
-        [sys.executable, "-m", "shedder", *words, "--by", "bob@desk"], env=env,
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    # one that prints ends with the pipe that nobody reads any more
+    (tmp_path / "family.py").write_text(SILENT)
+    key = Shedder(redis).keys.mitigations
+
+    def has_told():
+        said = (tmp_path / "said").read_text()
+        assert process.poll() is None, said
+        if not pids.exists():
+            return False
+        group = b'"group": %d' % int(pids.read_text())
+        return group in b"".join(redis.hvals(key))
+
+    with (tmp_path / "said").open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "shedder", *words, "--by", "bob@desk"], env=env,
+            stdin=subprocess.DEVNULL, stdout=file, stderr=file,
+        )  # fmt: skip
     try:
-        wait_until(pids.exists, what="a start")
-        group = int(pids.read_text().split()[0])
-        key = Shedder(redis).keys.mitigations
-        said = b'"group": %d' % group
-        wait_until(lambda: said in b"".join(redis.hvals(key)), what="a sign of life")
+        wait_until(has_told, timeout=PATIENCE_SECONDS, what="a sign of life")
     finally:
         process.kill()
         process.wait(60)
+    group = int(pids.read_text())
     yield group
     with contextlib.suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)
