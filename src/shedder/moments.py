@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from shedder.durations import parse_duration
 from shedder.errors import InvalidInput
+
+ONE_DAY = timedelta(days=1)
 
 ACCEPTED = "a time such as 02:11 or 2026-11-25T02:11 (UTC), or how long ago, such as 38m"
 ACCEPTED_LATER = "a day such as 2026-12-09, or how long from now, such as 2w"
@@ -14,6 +16,8 @@ ACCEPTED_LATER = "a day such as 2026-12-09, or how long from now, such as 2w"
 
 def parse_past(text: str, *, now: datetime, name: str) -> datetime:
     """A moment that has been; `name` is what an error calls it.
+
+    After midnight `23:50` is that of the day before.
 
     Raises:
         InvalidInput: it is something else, or in the future.
@@ -54,7 +58,8 @@ def _clock(text: str, now: datetime) -> datetime | None:
     if found is None:
         return None
     hour, minute, second = (int(part) for part in found.groups(default="0"))
-    return now.replace(hour=hour, minute=minute, second=second, microsecond=0)
+    today = now.replace(hour=hour, minute=minute, second=second, microsecond=0)
+    return today - ONE_DAY if today - now > ONE_DAY / 2 else today
 
 
 def _iso(text: str) -> datetime | None:
