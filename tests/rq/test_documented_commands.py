@@ -88,16 +88,17 @@ def show(*args: Any, **kwargs: Any) -> str:
 
 
 def note_it(job: Job, kind: type, *_: Any) -> bool:
-    job.connection.rpush("handled", f"one {kind.__name__}")
+    job.connection.rpush(HANDLED, f"one {kind.__name__}")
     return True
 
 
 def note_it_too(job: Job, kind: type, *_: Any) -> bool:
-    job.connection.rpush("handled", f"two {kind.__name__}")
+    job.connection.rpush(HANDLED, f"two {kind.__name__}")
     return True
 
 
 HERE = "tests.rq.test_documented_commands"
+HANDLED = f"{RQ_KEY_PREFIX}:handled"
 
 
 # rq worker
@@ -120,7 +121,7 @@ def test_a_worker_takes_all_options_of_its_page(
     assert 1 == len(mail.low)
     assert 0 < redis.ttl(jobs[0].key) <= 77
     assert JobStatus.FAILED == failed.get_status()
-    assert [b"one LookupError", b"two LookupError"] == redis.lrange("handled", 0, -1)
+    assert [b"one LookupError", b"two LookupError"] == redis.lrange(HANDLED, 0, -1)
     assert int((tmp_path / "pid").read_text())
     assert ("said Worker desk-1" in said, "tests.jobs.mark" in said) == (True, False)
 
@@ -212,7 +213,7 @@ def test_a_pool_takes_the_options_of_its_page(
         "-S", "pickle", "-P", ".", "--exception-handler", f"{HERE}.note_it", "-q",
     )  # fmt: skip
     assert (JobStatus.FAILED, [b"one LookupError"]) == (
-        job.get_status(), redis.lrange("handled", 0, -1),
+        job.get_status(), redis.lrange(HANDLED, 0, -1),
     )  # fmt: skip
 
 

@@ -40,10 +40,12 @@ if TYPE_CHECKING:
 
     from shedder.embedded import EmbeddedServer
     from shedder.facade import Shedder
+    from tests.conftest import ServerFactory
     from tests.workers import Yard
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
 HERE = "tests.rq.test_documented_queues"
+TOLD = f"{RQ_KEY_PREFIX}:told"
 
 
 @pytest.fixture
@@ -75,7 +77,7 @@ def idle(*_: Any) -> None:
 
 
 def tell(job: Job, connection: Redis, *_: Any) -> None:
-    connection.rpush("told", job.id)
+    connection.rpush(TOLD, job.id)
 
 
 def keep_notes() -> str:
@@ -87,7 +89,7 @@ def keep_notes() -> str:
 
 
 def told(redis: Redis) -> list[str]:
-    return [line.decode() for line in redis.lrange("told", 0, -1)]
+    return [line.decode() for line in redis.lrange(TOLD, 0, -1)]
 
 
 def states(*jobs: Job) -> list[str]:
@@ -126,16 +128,13 @@ def test_a_queue_gives_its_jobs_a_timeout_of_its_own(redis: Redis) -> None:
     assert [8, 8, 120] == [Job.fetch(job.id, redis).timeout for job in jobs]
 
 
-def test_each_queue_has_its_own_connection(
-    mail: Queue, server: EmbeddedServer, tmp_path: Path
-) -> None:
-    """Two queues on two databases, in one process; lanes stay where their queue is."""
-    with server.client(db=1) as other:
+def test_each_queue_has_its_own_connection(mail: Queue, server_factory: ServerFactory) -> None:
+    """Two queues on two servers, in one process; lanes stay where their queue is."""
+    with server_factory().client() as other:
         far = Queue("mail", connection=other)
         far.low.enqueue(add, 1, 2)
         assert (0, 1) == (len(mail.low), len(far.low))
         assert run_burst(SimpleWorker([far], connection=other))
-        other.flushdb()
 
 
 def test_a_decorator_brings_all_its_options(redis: Redis, mail: Queue, work: Any) -> None:

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from shedder.embedded import EmbeddedServer
     from tests.workers import WorkerProcess, Yard
 
+HANDLED = f"{RQ_KEY_PREFIX}:handled"
+
 LONG = 25.0
 """Seconds that a job would take which is to be ended before."""
 
@@ -56,21 +58,21 @@ def raise_again() -> None:
 
 def note_it(job: Job, kind: type, value: Exception, _: Any) -> bool:
     """An exception handler, which lets the next one have it too."""
-    job.connection.rpush("handled", f"{job.id} {kind.__name__}")
+    job.connection.rpush(HANDLED, f"{job.id} {kind.__name__}")
     return True
 
 
 def say_nothing(job: Job, *_: Any) -> None:
-    job.connection.rpush("handled", "nothing")
+    job.connection.rpush(HANDLED, "nothing")
 
 
 def stop_here(job: Job, *_: Any) -> bool:
-    job.connection.rpush("handled", "stop")
+    job.connection.rpush(HANDLED, "stop")
     return False
 
 
 def note_death(job: Job, pid: int, status: int, _: Any) -> None:
-    job.connection.rpush("handled", f"killed {job.id}")
+    job.connection.rpush(HANDLED, f"killed {job.id}")
 
 
 class Impatient(UnixSignalDeathPenalty):
@@ -89,7 +91,7 @@ def begun(mail: Queue, marks: str) -> Job:
 
 
 def handled(redis: Redis) -> list[str]:
-    return [line.decode() for line in redis.lrange("handled", 0, -1)]
+    return [line.decode() for line in redis.lrange(HANDLED, 0, -1)]
 
 
 # commands
