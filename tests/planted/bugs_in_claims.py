@@ -197,8 +197,8 @@ BUGS = (
     Bug(
         "a script that the server has lost is not sent again",
         "store.py",
-        "except redis.exceptions.NoScriptError:",
-        "except ZeroDivisionError:",
+        "script.sha, *arguments)\n        except redis.exceptions.NoScriptError:",
+        "script.sha, *arguments)\n        except ZeroDivisionError:",
         (OPERATORS,),
     ),
     Bug(
