@@ -65,6 +65,16 @@ def test_the_main_channel_gets_decisions_and_the_other_the_notes() -> None:
     assert want == [(each.channel, each.text) for each in found]
 
 
+def test_the_main_channel_hears_how_a_mitigation_ended() -> None:
+    """Which one, and whether it worked: that it ran helps nobody."""
+    details = {"mitigation": "rollback", "outcome": "failed"}
+    began = Event("1-8", at(7), "mitigate started", "oncall@ops", "r", (), role="operations")
+    ended = Event("1-9", at(8), "mitigate", "oncall@ops", "errors since 42", (), role="operations",
+                  details=details)  # fmt: skip
+    (told,) = messages_of(OPEN, (began, ended), IncidentPolicy(), at(9))
+    assert "operations: ran the mitigation rollback: failed, because errors since 42" == told.text
+
+
 def test_what_is_older_than_an_hour_is_told_no_more() -> None:
     """A channel that was away gets no flood of news that are none."""
     note = Note(1, at(0), "zoe@desk", "replica lags")

@@ -41,7 +41,7 @@ DECISIONS = {
     "flag restore": "restored {things}",
     "limit set": "set the limit of {things}",
     "limit clear": "cleared the limit of {things}",
-    "mitigate": "ran a declared mitigation",
+    "mitigate": "ran the mitigation {name}: {outcome}",
 }
 """What the main channel hears of, beside updates: decisions, and nothing else."""
 
@@ -106,7 +106,12 @@ def _decisions(incident: Incident, events: Sequence[Event]) -> Iterator[Message]
         if line is None:
             continue
         things = [name for name in event.after if name not in event.lanes]
-        said = line.format(lanes=", ".join(event.lanes) or "nothing", things=", ".join(things))
+        said = line.format(
+            lanes=", ".join(event.lanes) or "nothing",
+            things=", ".join(things),
+            name=event.details.get("mitigation", ""),
+            outcome=event.details.get("outcome", ""),
+        )
         who = event.role or "somebody without a role"
         text = f"{who}: {said}{f', because {event.why}' if event.why else ''}"
         yield Message(f"event-{event.id}", MAIN, title_of(incident), text, event.at)
