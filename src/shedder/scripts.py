@@ -1,19 +1,22 @@
 """Where do the Lua scripts come from?
 
 One file in `lua/` is one atomic command; what several share stands in `lua/lib/` and is put in
-where a file says `-- include lib/name.lua`.
+where a file says `-- include lib/name.lua`. Functions that nobody calls are left out: the server
+makes each function anew at every call.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
 _INCLUDE = re.compile(r"^-- include (lib/[a-z_]+\.lua)$", re.MULTILINE)
 _REMARK = re.compile(r"^\s*--.*\n", re.MULTILINE)
+_FUNCTION = re.compile(r"^local function (\w+)\(.*\n(?:(?: .*)?\n)*end\n", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ def load_script(name: str) -> Script:
     source = _read(f"{name}.lua")
     flags, _, body = source.partition("\n")
     whole = _INCLUDE.sub(lambda found: _read(found.group(1)), body)
-    text = f"{flags}\n{_REMARK.sub('', whole)}"
+    text = f"{flags}\n{_without_idle_functions(_REMARK.sub('', whole))}"
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
@@ -47,6 +50,13 @@ def script_names() -> tuple[str, ...]:
     return tuple(
         sorted(e.name[: -len(".lua")] for e in folder.iterdir() if e.name.endswith(".lua"))
     )
+
+
+def _without_idle_functions(text: str) -> str:
+    """`text` without the functions at its outermost level that are named nowhere else."""
+    words = Counter(re.findall(r"\w+", text))
+    kept = _FUNCTION.sub(lambda found: found[0] if words[found[1]] > 1 else "", text)
+    return kept if kept == text else _without_idle_functions(kept)
 
 
 def _read(path: str) -> str:

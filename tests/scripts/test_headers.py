@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -74,3 +75,20 @@ def test_every_library_that_is_included_exists_and_sets_no_global(name: str) -> 
     for path in included:
         text = files("shedder").joinpath("lua").joinpath(path).read_text(encoding="utf-8")
         assert not re.findall(r"^(?:function|\w+ =)", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", script_names())
+def test_a_script_has_the_functions_that_it_calls_and_no_others(name: str) -> None:
+    """Of what a script includes, what it calls is sent, and what nobody calls is left out."""
+    text = load_script(name).text
+    included = re.findall(r"^-- include (lib/\w+\.lua)$", source_of(name), re.MULTILINE)
+    sources = [source_of(name), *(source_of(path.removesuffix(".lua")) for path in included)]
+    offered = {
+        function
+        for source in sources
+        for function in re.findall(r"^local function (\w+)", source, re.MULTILINE)
+    }
+    sent = re.findall(r"^local function (\w+)", text, re.MULTILINE)
+    words = Counter(re.findall(r"\w+", text))
+    assert sorted(offered & words.keys()) == sorted(sent)
+    assert not [function for function in sent if words[function] == 1]

@@ -54,12 +54,23 @@ check_types(events, {lane})
 backlog_length(order)
 note_work(at_work)
 
+local source = redis.call('EXISTS', lane.parked) == 1 and lane.parked or lane.list
 -- Most orders ask for the function alone, and few functions make up a lane.
 local by_name_only = not order.select.meta and not order.select.older_than_ms
+local names = by_name_only and {'shedder', 'created_at'} or {'shedder', 'created_at', 'enqueued_at'}
+local width = 1 + #names
+local jobs = read_fields(source, 0, limit, rq.job_prefix, names)
 local verdicts = {}
 
-local function verdict_by_name(name)
-  if not name then return -1 end
+local function verdict_of(at)
+  local created_at = jobs[at + 2]
+  if not created_at then return 0 end
+  local name = function_of(jobs[at + 1], created_at)
+  if not by_name_only then
+    return matches_selection(order.select, name, nil, age_ms(jobs[at + 3], now))
+  elseif not name then
+    return -1
+  end
   local verdict = verdicts[name]
   if not verdict then
     verdict = matches_selection(order.select, name, nil, 0)
@@ -68,19 +79,8 @@ local function verdict_by_name(name)
   return verdict
 end
 
-local source = redis.call('EXISTS', lane.parked) == 1 and lane.parked or lane.list
-local names = by_name_only and {'shedder', 'created_at'} or {'shedder', 'created_at', 'enqueued_at'}
-local width = 1 + #names
-local jobs = read_fields(source, 0, limit, rq.job_prefix, names)
-
 local function match(at)
-  local verdict = decided[jobs[at]]
-  if verdict then return verdict end
-  local note, created_at = jobs[at + 1], jobs[at + 2]
-  if not created_at then return 0 end
-  if by_name_only then return verdict_by_name(function_of(note, created_at)) end
-  return matches_selection(order.select, function_of(note, created_at), nil,
-    age_ms(jobs[at + 3], now))
+  return decided[jobs[at]] or verdict_of(at)
 end
 
 local function undecided_from(first)
@@ -106,16 +106,22 @@ local function free_slots(ids)
   end
 end
 
-local taken, left, looked_at, undecided = {}, {}, 0, {}
+local taken, left, undecided = {}, {}, {}
+local taken_count, left_count = 0, 0
 for at = 1, #jobs, width do
   local verdict = match(at)
-  if verdict == -1 then
+  if verdict == 1 then
+    taken_count = taken_count + 1
+    taken[taken_count] = jobs[at]
+  elseif verdict == -1 then
     undecided = undecided_from(at)
     break
+  else
+    left_count = left_count + 1
+    left[left_count] = jobs[at]
   end
-  if verdict == 1 then taken[#taken + 1] = jobs[at] else left[#left + 1] = jobs[at] end
-  looked_at = looked_at + 1
 end
+local looked_at = taken_count + left_count
 push_all(order.rest, taken)
 push_all(lane.kept, left)
 if looked_at > 0 then redis.call('LTRIM', source, looked_at, -1) end
