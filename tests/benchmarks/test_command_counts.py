@@ -128,6 +128,21 @@ def test_a_divert_by_function_takes_a_step_for_each_window(
     assert 4 == six - two
 
 
+def test_a_merge_by_age_takes_a_step_for_each_window(
+    redis: Redis, shedder: Shedder, price: Price
+) -> None:
+    """A step's window is shared in proportion, so that hardly a job is read twice."""
+    from shedder.backlog import JOBS_PER_STEP
+
+    def back(windows: int) -> int:
+        fill(redis, Load(windows * JOBS_PER_STEP))
+        event = shedder.divert(QUEUE, selection=BULK_ONLY, reason="test").event
+        return price.of(lambda: shedder.undo(event, reason="test"))[0]
+
+    _know_the_scripts(redis, shedder)
+    assert 20 == back(windows=22) - back(windows=2)
+
+
 def test_pause_and_resume(redis: Redis, shedder: Shedder, price: Price) -> None:
     """A pause reads who works and what runs; a resume of an idle queue only asks for incidents."""
     _know_the_scripts(redis, shedder)

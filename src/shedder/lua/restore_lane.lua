@@ -90,19 +90,28 @@ local function part_to_merge()
   return redis.call('EXISTS', order.front) == 1 and order.front or order.rest
 end
 
--- A window of each side is merged until one of them is used up: then each job is read once or twice.
+-- How much of a step's window is the backlog's: in proportion, so that both sides are used up together.
+local function window_of(part)
+  local ahead, behind = redis.call('LLEN', part), redis.call('LLEN', main)
+  local width = math.ceil(limit * ahead / math.max(1, ahead + behind))
+  return math.max(1, math.min(width, limit - 1))
+end
+
+-- A window of each side is merged until one of them is used up; what is left of the other is read again.
 local function merge()
-  local part, half = part_to_merge(), math.ceil(limit / 2)
-  local backlog = read_fields(part, 0, half, job_prefix, {'enqueued_at'})
-  local waiting = read_fields(main, 0, half, job_prefix, {'enqueued_at'})
+  local part = part_to_merge()
+  local width = window_of(part)
+  local backlog = read_fields(part, 0, width, job_prefix, {'enqueued_at'})
+  local waiting = read_fields(main, 0, math.max(1, limit - width), job_prefix, {'enqueued_at'})
+  local backlog_size, waiting_size = #backlog, #waiting
   local merged, restored, passed = {}, 0, 0
-  while 2 * restored < #backlog and (2 * passed < #waiting or #waiting == 0) do
+  while 2 * restored < backlog_size and (2 * passed < waiting_size or waiting_size == 0) do
     local older, next_at = backlog[2 * restored + 2] or '', waiting[2 * passed + 2] or ''
-    if #waiting == 0 or older <= next_at then
-      merged[#merged + 1] = backlog[2 * restored + 1]
+    if waiting_size == 0 or older <= next_at then
+      merged[restored + passed + 1] = backlog[2 * restored + 1]
       restored = restored + 1
     else
-      merged[#merged + 1] = waiting[2 * passed + 1]
+      merged[restored + passed + 1] = waiting[2 * passed + 1]
       passed = passed + 1
     end
   end
