@@ -25,11 +25,14 @@ from shedder.store import Command
 from shedder.stored import starts_limit_from, text_of, time_from_ms
 
 JOBS_PER_STEP = 100
-"""Jobs that one step of a scan, a restore or a dry run looks at: about 0.3 ms of the server.
+"""Jobs that one step of a scan or a restore looks at: about 0.3 ms of the server.
 
 Whoever asks in the meantime waits for one step. A larger one is not much faster: a step and the way
 to its caller and back cost what about fifty jobs cost.
 """
+
+JOBS_PER_LOOK = 125
+"""Jobs that one window of a dry run looks at: it moves none, and holds the server as long."""
 
 UNDECIDED_PER_STEP = 500
 """Jobs of stock producers whose data one step hands to the caller."""
@@ -86,7 +89,7 @@ def divert_lanes(
 ) -> Command[DivertSet]:
     """Set a divert, or a limit with `terms`; `order` is its operation unless that has an id."""
     names = tuple(lane.name for lane in lanes)
-    record = json.dumps(selection.to_record(), sort_keys=True)
+    record = _record_of(selection)
     what = {"order": order, "selection": selection.describe(), "undoes": undoes}
     verb = "limit start" if terms else "divert"
     head = event_head(verb, cause, names, **what, **(terms.describe() if terms else {}))
@@ -169,11 +172,10 @@ def preview_lane(
     keys: Keys, source: str, selection: Selection, *, first: int
 ) -> Command[PreviewWindow]:
     """What `selection` would take from the jobs of one list, from index `first` on."""
-    record = json.dumps(selection.to_record(), sort_keys=True)
     return Command(
         "preview_lane",
         (source,),
-        (record, first, JOBS_PER_STEP, keys.engine.jobs),
+        (_record_of(selection), first, JOBS_PER_LOOK, keys.engine.jobs),
         _preview_window,
     )
 
@@ -186,6 +188,11 @@ def free_slot(keys: Keys, job_id: str, limit: str) -> Command[bool]:
         (job_id, limit, *keys.engine.script_prefixes),
         bool,
     )
+
+
+@lru_cache(maxsize=64)
+def _record_of(selection: Selection) -> str:
+    return json.dumps(selection.to_record(), sort_keys=True)
 
 
 @lru_cache(maxsize=64)

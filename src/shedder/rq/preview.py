@@ -9,7 +9,7 @@ from datetime import datetime
 
 from rq.utils import utcparse
 
-from shedder.backlog import JOBS_PER_STEP, preview_lane
+from shedder.backlog import JOBS_PER_LOOK, preview_lane
 from shedder.backlog_steps import PreviewWindow, Undecided
 from shedder.keys import Keys
 from shedder.lanes import Lane
@@ -90,7 +90,7 @@ def _tally_lane(
             _add(tally, window, selection)
             count(window.looked_at)
             first += window.looked_at
-            is_more = window.looked_at == JOBS_PER_STEP
+            is_more = window.looked_at == JOBS_PER_LOOK
     return tally
 
 
