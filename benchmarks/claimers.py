@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from benchmarks.ground import Ground
 
 _MOMENT = struct.Struct("d")
+_LONG_TEXT, _FLOAT = 0xD9, 0xCB
 
 
 class Claimers:
@@ -92,11 +93,11 @@ def _claim(client: redis.Redis, lane: str, path: Path, at_once: int) -> None:
         while True:
             answers = _next(client, claim, held, at_once)
             held = []
-            for answer, at in answers:
+            for answer in answers:
                 if isinstance(answer, Claimed):
-                    file.write(_MOMENT.pack(at))
+                    file.write(_MOMENT.pack(_claimed_at(answer.token)))
                     held.append(HeldClaim(answer.token, answer.job_id, answer.lane))
-            last = answers[-1][0]
+            last = answers[-1]
             if not isinstance(last, Claimed) and not last.is_again and not held:
                 _wait(client, bell, last)
 
@@ -110,22 +111,29 @@ def _wait(client: redis.Redis, bell: tuple[str, ...], nothing: NothingClaimed) -
 
 def _next(
     client: redis.Redis, claim: Command[Any], held: list[HeldClaim], at_once: int
-) -> list[tuple[Claimed | NothingClaimed, float]]:
-    """Let the jobs in hand through the gate and claim the next ones, in one round trip.
-
-    Each claim with its time by the server's clock, in seconds.
-    """
+) -> list[Claimed | NothingClaimed]:
+    """Let the jobs in hand through the gate and claim the next ones, in one round trip."""
     pipeline = client.pipeline(transaction=False)
     for each in held:
         _put(pipeline, start_job(rq_keys(), each, timestamp="now", function="", meta={}))
     for _ in range(at_once):
         _put(pipeline, claim)
-        pipeline.time()
-    replies = pipeline.execute()[len(held) :]
-    return [
-        (claim.parse(reply), seconds + microseconds / 1e6)
-        for reply, (seconds, microseconds) in zip(replies[::2], replies[1::2], strict=True)
-    ]
+    return [claim.parse(reply) for reply in pipeline.execute()[len(held) :]]
+
+
+def _claimed_at(token: bytes) -> float:
+    """When a claim was made, in seconds of the clock that its bucket went by.
+
+    A token is an array in MessagePack: three texts, then this moment in milliseconds.
+    """
+    position = 1
+    for _ in range(3):
+        kind = token[position]
+        size = token[position + 1] if kind == _LONG_TEXT else kind & 0x1F
+        position += size + (2 if kind == _LONG_TEXT else 1)
+    form = ">d" if token[position] == _FLOAT else ">Q"
+    (milliseconds,) = struct.unpack_from(form, token, position + 1)
+    return float(milliseconds) / 1000
 
 
 def _put(pipeline: Any, command: Command[Any]) -> None:

@@ -103,5 +103,11 @@ def _plain(number: float) -> str:
 
 
 def burst_of(rate: Rate) -> float:
-    """How many jobs may start at once under `rate`: what it allows in 0.1 s, but one at least."""
-    return max(1.0, rate.per_second * BURST_SECONDS)
+    """How many jobs may start at once under `rate`: what it allows in 0.1 s, but one at least.
+
+    A bucket that has room for one token alone would lose all the time between a token and the start
+    that takes it, and start fewer than the rate allows. So a slow rate has room for what comes in
+    0.1 s beside the first token, up to two.
+    """
+    within = rate.per_second * BURST_SECONDS
+    return max(within, min(1.0 + within, 2.0))

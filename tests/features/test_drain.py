@@ -79,6 +79,18 @@ def test_time_without_a_worker_gives_no_more_than_the_burst(scene: Scene) -> Non
     assert started <= burst_of(rate) + rate.per_second * seconds
 
 
+def test_a_slow_rate_is_kept_by_a_worker_that_comes_a_little_late(scene: Scene) -> None:
+    """What passes between a token and the start that takes it counts for the next token."""
+    scene.fill("mail", *numbered("a", 5))
+    scene.shedder.divert("mail.normal", reason="r")
+    lane = scene.shedder.drain("mail.normal", rate=Rate(1.0), reason="r").lanes[0]
+    bucket = scene.keys.drain(lane.order, "mail")
+    late = scene.server_ms() - 1080
+    scene.redis.hset(bucket, mapping={"tokens": "0", "at": late})
+    assert scene.run_one("mail")
+    assert 0.079 <= float(scene.redis.hget(bucket, "tokens") or 0) <= 0.1
+
+
 def test_a_change_of_rate_gives_no_tokens_away(scene: Scene) -> None:
     """However often an operator changes his mind, the highest rate is never passed."""
     scene.fill("mail", *numbered("a", 200))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shedder.errors import InvalidInput
-from shedder.rates import FASTEST_PER_SECOND, SLOWEST_PER_SECOND, Rate
+from shedder.rates import FASTEST_PER_SECOND, SLOWEST_PER_SECOND, Rate, burst_of
 
 
 @pytest.mark.parametrize(
@@ -111,3 +111,12 @@ def test_any_text_is_a_rate_or_an_invalid_input(text: str) -> None:
     """No text makes parse raise anything but InvalidInput."""
     with suppress(InvalidInput):
         assert Rate.parse(text).per_second > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "burst"),
+    [("1/minute", 1 + 1 / 600), ("1/s", 1.1), ("10/s", 2), ("20/s", 2), ("50/s", 5)],
+)
+def test_a_burst_is_a_tenth_of_a_second_and_one_at_least(text: str, burst: float) -> None:
+    """A slow rate has room beside its one token for what comes in a tenth of a second."""
+    assert burst == pytest.approx(burst_of(Rate.parse(text)))
