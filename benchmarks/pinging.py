@@ -26,12 +26,15 @@ class Pings:
 
     Args:
         ground: Whose server is asked.
+
+    Attributes:
+        pid: The process that asks.
     """
 
     def __init__(self, ground: Ground) -> None:
         self._path = Path(tempfile.mkstemp(prefix="shedder-pings-")[1])
-        self._pid = os.fork()
-        if self._pid == 0:
+        self.pid = os.fork()
+        if self.pid == 0:
             die_with_parent()
             with suppress(BaseException):
                 _ping(ground, self._path)
@@ -47,8 +50,8 @@ class Pings:
         trace: TracebackType | None,
     ) -> None:
         with suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
-        os.waitpid(self._pid, 0)
+            os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
         self._path.unlink()
 
     def between(self, since: float, until: float) -> list[float]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from benchmarks import step_sizes
 from benchmarks.fleet import Fleet
 from benchmarks.gauges import Holds, cpu_of_calls, slow_log
 from benchmarks.ground import Ground
@@ -72,6 +73,7 @@ def run(settings: Settings) -> Iterator[Row]:
         load = Load(jobs, data_bytes=data_bytes)
         with Ground(latency_ms=settings.latency_ms) as asked, Ground() as other:
             yield from _rows(asked, other, load, settings.times(short=2, full=3))
+    yield from step_sizes.rows(QUESTION, 100_000, settings.times(short=2, full=4))
 
 
 def _rows(asked: Ground, other: Ground, load: Load, repeat: int) -> Iterator[Row]:
