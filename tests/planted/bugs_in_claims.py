@@ -202,6 +202,20 @@ BUGS = (
         (OPERATORS,),
     ),
     Bug(
+        "a gate that the server has lost is not sent again",
+        "store.py",
+        "execute()[-1]\n        except redis.exceptions.NoScriptError:",
+        "execute()[-1]\n        except ZeroDivisionError:",
+        (CLAIMS,),
+    ),
+    Bug(
+        "a job starts without RQ's record of it",
+        "rq/performing.py",
+        "pipeline = self._preparation = self.connection.pipeline()",
+        "pipeline = self._preparation = self.connection.pipeline(transaction=False)",
+        (CLAIMS,),
+    ),
+    Bug(
         "a job that is about to fail is in nobody's hands",
         "rq/performing.py",
         "elif self._start_to_fail(job, held, execution):",

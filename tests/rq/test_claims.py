@@ -10,10 +10,11 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from redis._parsers import _RESP2Parser, _RESP3Parser
+from redis.exceptions import OutOfMemoryError
 from rq import Queue as StockQueue
 from rq import Retry
 from rq.command import send_stop_execution_command
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from redis import Redis
+    from redis.exceptions import RedisError
 
     from shedder.embedded import EmbeddedServer
     from shedder.facade import Shedder
@@ -539,6 +541,66 @@ def test_killed_while_it_runs(redis: Redis, yard: Yard, marks: str, tmp_path: Pa
     os.kill(child, signal.SIGKILL)
     assert 0 == worker.wait()
     assert (["a"], [], JobStatus.FAILED) == (jobs.started(marks), waiting(redis), status_of(job))
+
+
+class LosesItsScripts(Worker):
+    """Asks the gate just after somebody has flushed the scripts."""
+
+    def _ask_gate(self, *args: Any) -> Any:
+        self.connection.script_flush()
+        return super()._ask_gate(*args)
+
+
+class SimplyLosesItsScripts(SimpleWorker):
+    """The same in one process."""
+
+    def _ask_gate(self, *args: Any) -> Any:
+        self.connection.script_flush()
+        return super()._ask_gate(*args)
+
+
+@pytest.mark.parametrize("worker_class", [LosesItsScripts, SimplyLosesItsScripts])
+def test_scripts_that_are_lost_before_the_gate(
+    redis: Redis, yard: Yard, marks: str, worker_class: type[BaseWorker]
+) -> None:
+    """The gate is asked with its text when the server does not know it any more."""
+    job = Queue("mail", connection=redis).enqueue(jobs.mark, marks, "a")
+    assert 0 == yard.start("mail", worker_class=worker_class, burst=True).wait()
+    assert (["a"], JobStatus.FINISHED) == (jobs.started(marks), status_of(job))
+
+
+class MeetsAFullServer(SimpleWorker):
+    """Asks the gate of a server that is full, until it has been refused once."""
+
+    refusals: ClassVar[list[tuple[bool, int]]] = []
+
+    def _ask_gate(self, job: Job, *args: Any) -> Any:
+        bear = self._patience.bear
+
+        def bear_once(error: RedisError, *, seconds: float) -> None:
+            if isinstance(error, OutOfMemoryError):
+                registry = StartedJobRegistry("mail", connection=self.connection)
+                self.refusals.append((job.get_status() == JobStatus.STARTED, registry.count))
+                self.connection.config_set("maxmemory", 0)
+            bear(error, seconds=seconds)
+
+        self._patience.bear = bear_once  # type: ignore[method-assign]
+        self.connection.config_set("maxmemory", 1)
+        return super()._ask_gate(job, *args)
+
+
+def test_a_full_server_starts_no_job_without_rqs_record(
+    redis: Redis, marks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the gate does and RQ's record of it come together, or neither comes."""
+    monkeypatch.setattr(MeetsAFullServer, "refusals", [])
+    job = Queue("mail", connection=redis).enqueue(jobs.mark, marks, "a")
+    try:
+        run_burst(MeetsAFullServer(["mail"], connection=redis))
+    finally:
+        redis.config_set("maxmemory", 0)
+    assert [(False, 0)] == MeetsAFullServer.refusals
+    assert (["a"], JobStatus.FINISHED) == (jobs.started(marks), status_of(job))
 
 
 # polite ends
