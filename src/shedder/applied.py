@@ -71,6 +71,11 @@ class PolicyReceipt:
     warnings: tuple[str, ...] = ()
 
 
+_DAMAGED = (
+    AttributeError, KeyError, OverflowError, RecursionError, ShedderError, TypeError, ValueError,
+)  # fmt: skip
+
+
 def applied_policy(store: Store, keys: Keys, number: int | None = None) -> AppliedPolicy:
     """The policy in force, or the one of that number.
 
@@ -78,8 +83,7 @@ def applied_policy(store: Store, keys: Keys, number: int | None = None) -> Appli
         RecordUnreadable: it is damaged or of a newer shedder.
     """
     if number is None:
-        found = store.read(lambda ask: ask.hget(keys.policy, "number"))[0]
-        number = int(found) if found else 0
+        number = _number(store.read(lambda ask: ask.hget(keys.policy, "number"))[0])
     return applied_from(store.read(lambda ask: ask.hget(keys.policy, str(number)))[0])
 
 
@@ -158,7 +162,7 @@ def applied_from(text: bytes | str | None) -> AppliedPolicy:
             why=str(record.get("why", "")),
             since=time_from_ms(record["since"]),
         )
-    except (AttributeError, KeyError, OverflowError, ShedderError, TypeError, ValueError) as error:
+    except _DAMAGED as error:
         raise RecordUnreadable("of the policy", reason=str(error)) from error
 
 
@@ -203,12 +207,20 @@ class PolicyCopy:
         self._asked_at = time.monotonic()
         try:
             found = self._store.read(lambda ask: ask.hget(self._keys.policy, "number"))[0]
-            number = int(found) if found else 0
+            number = _number(found)
             if number != self._number:
                 self._number = number
                 self._policy = applied_policy(self._store, self._keys, number).policy
-        except (ShedderError, ValueError) as error:
+        except ShedderError as error:
             logger.warning("the policy in force cannot be read; the last known holds: %s", error)
+
+
+def _number(found: bytes | str | None) -> int:
+    try:
+        return int(found or 0)
+    except ValueError as error:
+        said = f"its number is {text_of(found or b'')!r:.50}; `shedder policy apply` begins anew"
+        raise RecordUnreadable("of the policy in force", reason=said) from error
 
 
 def _versioned(record: dict[str, Any]) -> dict[str, Any]:
@@ -220,7 +232,7 @@ def _versioned(record: dict[str, Any]) -> dict[str, Any]:
 def _applied_number(text: bytes | str | None) -> int:
     try:
         return int(json.loads(text or "{}").get("number", 0))
-    except (AttributeError, TypeError, ValueError):
+    except _DAMAGED:
         return 0
 
 

@@ -13,6 +13,23 @@ SAMPLE_STEPS = (2, 10, 60, 600)
 """Seconds between two samples of a lane, in each of the lists that they are kept in."""
 
 
+_KINDS = {
+    "hash": "pauses diverts starting drain limit-bucket operation meters deliveries policy flags "
+    "flag-declarations limits limit-declarations limit-hits mitigations",
+    "list": "kept parked backlog stale skipped series samples bell limit-window",
+    "stream": "events incident-events",
+    "string": "at-work watch-lease sampled incident settings-version",
+    "set": "open-incidents",
+    "zset": "claims running incidents",
+}
+_KIND_OF = {part: kind for kind, parts in _KINDS.items() for part in parts.split()}
+
+
+def kind_of(key: str) -> str:
+    """What Redis calls the type of a key of ours, such as `zset`; empty for a key of others."""
+    return _KIND_OF.get(key.partition(":shedder:")[2].partition(":")[0], "")
+
+
 @dataclass(frozen=True, slots=True)
 class EngineKeys:
     """The names that the job queue itself gives its keys; `shedder.rq.layout` reads them from RQ.

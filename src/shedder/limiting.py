@@ -45,7 +45,11 @@ def limits_from(replies: Iterator[Any], now_ms: float) -> tuple[LimitState, ...]
     """The limits that the replies to `ask_limits` describe, those that an operator set first."""
     declared = declared_from(next(replies))
     standing = settings_from(next(replies), now_ms)
-    counts = {text_of(name): int(count) for name, count in next(replies).items()}
+    counts = {
+        # one that was damaged by hand is not known, and the limit holds all the same
+        text_of(name): int(count) if count.isdigit() else 0
+        for name, count in next(replies).items()
+    }
     limits = [
         _state(name, declared, standing.get(name), counts)
         for name in sorted(declared.keys() | standing.keys())

@@ -131,7 +131,7 @@ def setting_from(name: str, text: bytes | str) -> Setting:
             until=None if until is None else time_from_ms(until),
             body={key: value for key, value in record.items() if key not in _FRAME},
         )
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise RecordUnreadable(f"of {name}", reason=str(error)) from error
 
 
@@ -163,7 +163,7 @@ def way_back(store: Store, settings: str, event: Event) -> tuple[Change, ...]:
     standing = settings_from({name.encode(): text for name, text in found.items()}, now_ms)
     for name, after in event.after.items():
         # as a whole: two changes of one millisecond have the same time
-        stands = json.loads(found[name]) if name in standing else None
+        stands = _object_or_empty(found[name]) if name in standing else None
         if stands != (after if "since" in after else None):
             raise CannotUndo(
                 event.id,
@@ -221,6 +221,6 @@ def _versioned(record: dict[str, Any]) -> dict[str, Any]:
 def _object_or_empty(text: bytes | str) -> dict[str, Any]:
     try:
         found = json.loads(text)
-    except ValueError:
+    except (RecursionError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -20,9 +20,12 @@ from shedder.errors import (
     ShedderError,
     WrongClusterNode,
 )
+from shedder.keys import kind_of
 from shedder.scripts import Script, load_script
 
 T = TypeVar("T")
+
+_COMMAND_OF_PIPELINE = re.compile(r"Command # \d+ \(\S+ ([^ )]+)")
 
 _BUSY = re.compile(r"(^|: )BUSY ")
 """In a reply of its own, and behind the name of a pipeline's command."""
@@ -67,7 +70,7 @@ class Store:
         try:
             return self.execute(command)
         except redis.exceptions.RedisError as error:
-            raise_translated(error, self.connection)
+            raise_translated(error, self.connection, keys=command.keys)
 
     def execute(self, command: Command[T]) -> T:
         """The parsed reply of `command`, where a host expects redis-py's own errors."""
@@ -115,8 +118,10 @@ class Store:
             raise_translated(error, self.connection)
 
 
-def raise_translated(error: redis.exceptions.RedisError, connection: redis.Redis) -> NoReturn:
-    """Raise the error of ours that says what `error` means for the user."""
+def raise_translated(
+    error: redis.exceptions.RedisError, connection: redis.Redis, *, keys: tuple[str, ...] = ()
+) -> NoReturn:
+    """Raise the error of ours that says what `error` means for the user of a command on `keys`."""
     text = str(error)
     if isinstance(error, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError):
         raise RedisUnreachable(address_of(connection)) from error
@@ -128,6 +133,8 @@ def raise_translated(error: redis.exceptions.RedisError, connection: redis.Redis
         raise RecordUnreadable(
             f"of lane {lane}", reason="it is damaged or of a newer shedder"
         ) from error
+    if "WRONGTYPE" in text:
+        raise _of_another_type(text, connection, keys) from error
     if _is_too_old(error):
         raise ServerTooOld(_version(connection)) from error
     if isinstance(error, redis.exceptions.MovedError):
@@ -151,6 +158,32 @@ def address_of(connection: redis.Redis) -> str:
 def _address_of_master(pool: redis.sentinel.SentinelConnectionPool) -> str:
     sentinels = [address_of(each) for each in pool.sentinel_manager.sentinels]
     return f"{pool.service_name} of the sentinels {', '.join(sentinels)}"
+
+
+def _of_another_type(text: str, connection: redis.Redis, keys: tuple[str, ...]) -> RecordUnreadable:
+    """Names the key that somebody has changed by hand, as far as it can be found out."""
+    in_pipeline = _COMMAND_OF_PIPELINE.search(text)
+    for key in (in_pipeline.group(1),) if in_pipeline else keys:
+        found, kind = _type(connection, key), kind_of(key)
+        if found not in ("none", kind) and kind:
+            return RecordUnreadable(
+                key,
+                reason=f"it is of type {found}, and shedder keeps a {kind} there; somebody changed "
+                "it by hand: rename it away, and shedder goes on without what it held",
+            )
+    return RecordUnreadable(
+        in_pipeline.group(1) if in_pipeline else "of a queue",
+        reason="it is of another type than RQ or shedder made it; somebody changed it by hand: "
+        "rename it away, and shedder goes on without what it held",
+    )
+
+
+def _type(connection: redis.Redis, key: str) -> str:
+    try:
+        found: Any = connection.type(key)
+    except redis.exceptions.RedisError:
+        return "none"
+    return found.decode() if isinstance(found, bytes) else str(found)
 
 
 def _is_too_old(error: Exception) -> bool:

@@ -15,7 +15,7 @@ from shedder.heartbeat.delivering import EXPIRY_SECONDS
 from shedder.incident.copying import MOST_EVENTS
 from shedder.incident.effects import MOST_EFFECTS
 from shedder.incident.stored import LARGEST_RECORD
-from shedder.keys import SAMPLE_STEPS, Keys
+from shedder.keys import SAMPLE_STEPS, Keys, kind_of
 from shedder.rq import Queue, SimpleWorker
 from shedder.rq.claims import claim_job
 from shedder.rq.layout import rq_keys
@@ -56,6 +56,13 @@ def names_in_code() -> Iterator[str]:
 def test_page_and_code_name_the_same_keys() -> None:
     """Each name that `Keys` gives has a row, and each row is such a name."""
     assert set(names_in_code()) == names_on_page()
+
+
+def test_page_and_code_say_the_same_types() -> None:
+    """Errors name the type that a key should have, and the page says the same."""
+    rows = re.findall(r"^\| `(rq:shedder:[^`]+)` \| ([a-z ]+) \|", PAGE, re.MULTILINE)
+    said = {name: {"sorted set": "zset"}.get(kind, kind) for name, kind in rows}
+    assert said == {name: kind_of(name) or "channel" for name in said}
 
 
 def test_no_key_appears_at_run_time_that_is_not_on_the_page(redis: Redis) -> None:

@@ -18,6 +18,7 @@ from tests.faults.stage import Outcome, Stage
 
 FAMILIES = (
     "workers",
+    "pause",
     "operators",
     "server",
     "network",
@@ -25,6 +26,7 @@ FAMILIES = (
     "records",
     "scripts",
     "hand",
+    "settings",
     "frozen",
     "producers",
     "pairs",
@@ -45,7 +47,7 @@ class Fault:
         name: What happens, and where.
         family: The module that knows it.
         trial: Plays it once.
-        beside: Plays the same with stock RQ, for comparison.
+        beside: Plays the same with stock RQ, for comparison; what is under load may be `trial`.
         is_short: It belongs to the short form.
     """
 
@@ -78,7 +80,7 @@ def play(
     dice = Random(f"{seed} {fault.name}")
     trial = fault.beside if beside else fault.trial
     assert trial is not None
-    stage = Stage(server, folder, dice=dice, size=size)
+    stage = Stage(server, folder, dice=dice, size=size, is_stock=beside)
     try:
         with stage:
             trial(stage)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,8 +11,10 @@ from redis.client import Pipeline
 from rq.exceptions import StopRequested
 
 from shedder import Shedder
+from shedder.backlog import scan_lane
 from shedder.errors import InvalidInput, RecordUnreadable, ShedderError
 from shedder.rates import Rate
+from shedder.records import Cause
 from shedder.rq import Queue, SimpleWorker, Worker
 from shedder.rq.claims import CRASHES_FIELD, Claimed, HeldClaim, claim_job, start_job
 from shedder.rq.layout import rq_keys
@@ -20,7 +24,9 @@ from shedder.selection import Selection
 from shedder.store import Store
 from tests import jobs
 from tests.faults.actors import Child
+from tests.faults.faults_frozen import act_until, die
 from tests.faults.proxy import FORSAKE, Proxy, to_unix_socket
+from tests.faults.verbs import finish_begun, small_steps
 from tests.waiting import wait_until
 from tests.workers import Yard, run_burst
 
@@ -32,6 +38,7 @@ if TYPE_CHECKING:
     from shedder.embedded import EmbeddedServer
 
 KEYS = rq_keys()
+JOBS = 24
 MAIL = KEYS.lane("mail")[0]
 REPORTS = KEYS.lane("reports")[0]
 
@@ -58,6 +65,39 @@ def test_a_claim_that_fails_keeps_the_job_in_its_lane(redis: Redis) -> None:
     with pytest.raises(ShedderError):
         claim(redis)
     assert [b"a", b"b"] == redis.lrange(MAIL, 0, -1)
+
+
+def test_a_worker_outlives_a_key_of_another_type(redis: Redis, yard: Yard, marks: str) -> None:
+    """It takes nothing meanwhile, says why, and goes on when the key is renamed away."""
+    redis.set(KEYS.meters, "not a hash")
+    worker = yard.start("mail").wait_until_idle(redis)
+    enqueue(redis, marks, "a")
+    wait_until(lambda: "of another type" in worker.log.read_text(), what=f"a word of {worker}")
+    assert ([], True) == (jobs.started(marks), worker.is_alive())
+    redis.rename(KEYS.meters, "elsewhere")
+    wait_until(lambda: ["a"] == jobs.ended(marks), what=f"the job; {worker}")
+
+
+@pytest.mark.parametrize("field", ["tokens", "at", "released", ""])
+def test_a_damaged_bucket_begins_anew(redis: Redis, marks: str, field: str) -> None:
+    """Where the tokens of a drain were deleted or damaged, it goes on at its pace."""
+    enqueue(redis, marks, "a", "b", "c")
+    operator = Shedder(redis)
+    order = operator.divert("mail.normal", reason="x").lanes[0].order
+    operator.drain("mail.normal", rate=Rate(100.0), reason="x")
+    bucket = KEYS.drain(order, "mail")
+    redis.hset(bucket, field, "x") if field else redis.delete(bucket)
+    run_burst(SimpleWorker(["mail"], connection=redis))
+    assert ["a", "b", "c"] == jobs.ended(marks)
+
+
+def test_damaged_counts_stop_nobody(redis: Redis, marks: str) -> None:
+    """A counter that is no number any more begins anew, and its job runs."""
+    enqueue(redis, marks, "a")
+    redis.hset(KEYS.meters, mapping={"claims": "x", "mail:started": "y", "mail:ended": "z"})
+    run_burst(SimpleWorker(["mail"], connection=redis))
+    assert ["a"] == jobs.ended(marks)
+    assert b"1" == redis.hget(KEYS.meters, "mail:started")
 
 
 def test_a_claim_of_a_backlog_that_fails_keeps_the_job_there(redis: Redis) -> None:
@@ -236,6 +276,32 @@ def test_a_backlog_whose_record_somebody_deleted(redis: Redis) -> None:
     operator.repair(operator.check_up(), reason="x")
     left = redis.exists(KEYS.drain(order, "mail"), KEYS.skipped(order, "mail"))
     assert ([b"a"], 0) == (redis.lrange(MAIL, 0, -1), left)
+
+
+def test_a_scan_that_meets_a_restore_has_nothing_to_do(redis: Redis) -> None:
+    """A late step of a divert whose backlog another operator is putting back moves no job."""
+    queue = Queue("mail", connection=redis)
+    for number in range(JOBS):
+        function = jobs.decorated if number % 2 else jobs.mark
+        queue.enqueue(function, "nowhere", f"{number}", job_id=f"{number:02d}")
+    operator = Shedder(redis, by="tester")
+    some = Selection.parse(functions=("tests.jobs.decorated",))
+    with small_steps():
+        divert = partial(Shedder.divert, selection=some, reason="x")
+        act_until(operator, b'"scanning":true', lambda o: divert(o, "mail.normal"), {12: die})
+        put_back = partial(Shedder.drain_at_once, reason="x")
+        act_until(operator, b'"restoring":true', lambda o: put_back(o, "mail.normal"), {2: die})
+        (order,) = json.loads(redis.hget(KEYS.diverts, "mail") or b"")
+        before = all_lists(redis)
+        late = scan_lane(KEYS, "mail", order["id"], Cause("tester", "x"), operation="late", step=9)
+        step = Store(redis).run(late)
+    assert ("ended", before) == (step.state, all_lists(redis))
+    finish_begun(operator)
+    assert [f"{number:02d}".encode() for number in range(JOBS)] == redis.lrange(MAIL, 0, -1)
+
+
+def all_lists(redis: Redis) -> dict[bytes, list[bytes]]:
+    return {key: redis.lrange(key, 0, -1) for key in redis.keys("*") if redis.type(key) == b"list"}
 
 
 def test_a_connection_that_falls_silent(

@@ -11,6 +11,7 @@ from rq.defaults import RQ_KEY_PREFIX
 
 from shedder import Selection
 from shedder.checkup import FINE, PROBLEM, WARNING
+from shedder.keys import kind_of
 from shedder.rq import Worker
 from shedder.rq.doctor_server import ServerReport, is_usable, read_server, server_findings
 from shedder.rq.queue import Queue
@@ -192,6 +193,17 @@ def test_unreadable_records_are_named(scene: Scene) -> None:
     finding = found(scene, "records")
     assert (PROBLEM, ("mail",)) == (finding.level, finding.subjects)
     assert WARNING == found(scene, "jobs").level
+
+
+@pytest.mark.parametrize("key", ["meters", "policy", "events", "flags", "incidents", "claims"])
+def test_a_key_of_another_type_is_named(scene: Scene, key: str) -> None:
+    """What somebody made another type by hand is one finding, with what it is and should be."""
+    name = getattr(scene.keys, key)
+    scene.redis.set(name, "x")
+    checkup = scene.shedder.check_up()
+    found = [each for each in checkup.findings if each.check == "keys"]
+    assert [(PROBLEM, (name,))] == [(each.level, each.subjects) for each in found]
+    assert f"{name} is of type string, and shedder keeps a {kind_of(name)} there" in found[0].says
 
 
 def test_an_unfinished_scan_is_found_when_nobody_is_at_work(scene: Scene) -> None:

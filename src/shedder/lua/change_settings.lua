@@ -23,6 +23,7 @@ local changes = {unpack(ARGV, 4)}
 local replayed = recall(operation, step)
 if replayed then return replayed end
 local now = now_ms()
+redis.call('XLEN', events) -- fails before the first change where a key is of another type
 local before, after, result, is_changed = {}, {}, {'', now}, false
 
 local function set(name, body, duration)
@@ -50,7 +51,8 @@ for index = 1, #changes, 3 do
   result[#result + 1] = in_force and previous or ''
 end
 if is_changed then
-  redis.call('INCR', version)
+  -- one that is no number begins anew, where it never was
+  if not pcall(redis.call, 'INCR', version) then redis.call('SET', version, now) end
   result[1] = write_event(events, head, before, after)
   redis.call('PUBLISH', channel, result[1])
 end

@@ -31,6 +31,7 @@
 --   {'suspended'}  RQ's own suspend is on
 -- include lib/clock.lua
 -- include lib/journal.lua
+-- include lib/count.lua
 -- include lib/controls.lua
 -- include lib/expiry.lua
 -- include lib/lane.lua
@@ -66,7 +67,7 @@ end
 local function take_back(member)
   if give_back(claims, pauses, diverts, member) then
     note_crash(rq, unpack_claim(member).id)
-    redis.call('HINCRBY', meters, 'claims:taken_back', 1)
+    count(meters, 'claims:taken_back', 1)
   end
 end
 
@@ -87,11 +88,11 @@ local function read_job(id)
 end
 
 local function drop(lane, cause)
-  redis.call('HINCRBY', meters, lane.name .. ':dropped:' .. cause, 1)
+  count(meters, lane.name .. ':dropped:' .. cause, 1)
 end
 
 local function claim(index, lane, id, order, undecided, flat, fields)
-  local number = redis.call('HINCRBY', meters, 'claims', 1)
+  local number = count(meters, 'claims', 1)
   local member = pack_claim(worker, lane, id, math.floor(now), order and order.id or '', number)
   if order then note_running(order, member, now, fields.timeout) end
   redis.call('ZADD', claims, now, member)
@@ -243,7 +244,7 @@ local function take_from_backlog(index, lane, orders, order, aside)
       redis.call('RPUSH', order.slot, id)
     else
       store_tokens(order, tokens - 1, now)
-      redis.call('HINCRBY', order.bucket, 'released', 1)
+      count(order.bucket, 'released', 1)
       return claim(index, lane, id, order, undecided, flat, fields)
     end
     return nil

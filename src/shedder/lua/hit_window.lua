@@ -18,6 +18,7 @@
 --   limit    forgotten hits to remove at most
 -- RETURNS
 --   1 when they are within the rate, 0 when they are not
+-- include lib/count.lua
 local window, counts = KEYS[1], KEYS[2]
 local amount, period, cost, name, most =
   tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
@@ -31,7 +32,8 @@ local now = time[1] * 1000000 + time[2]
 local function is_within()
   if cost > amount then return false end
   local deciding = redis.call('LINDEX', window, amount - cost)
-  return not deciding or tonumber(deciding) <= now - period
+  -- an entry that somebody has damaged by hand is long over
+  return not deciding or (tonumber(deciding) or 0) <= now - period
 end
 
 local function add()
@@ -57,7 +59,7 @@ end
 local function forget(span, can_spare)
   for _ = 1, most do
     local oldest = redis.call('LINDEX', window, -1)
-    local age = oldest and now - tonumber(oldest) or 0
+    local age = oldest and now - (tonumber(oldest) or 0) or 0
     local is_spare = can_spare and age >= period and redis.call('LLEN', window) > SPARE_HITS
     if age < span and not is_spare then return end
     redis.call('RPOP', window)
@@ -65,10 +67,10 @@ local function forget(span, can_spare)
 end
 
 if not is_within() then
-  redis.call('HINCRBY', counts, name .. ' refusals', cost)
+  count(counts, name .. ' refusals', cost)
   return 0
 end
 add()
 forget(memory())
-redis.call('HINCRBY', counts, name .. ' hits', cost)
+count(counts, name .. ' hits', cost)
 return 1

@@ -14,12 +14,17 @@ local amount, period = tonumber(ARGV[1]), tonumber(ARGV[2])
 local time = redis.call('TIME')
 local border = time[1] * 1000000 + time[2] - period
 
+-- an entry that somebody has damaged by hand is long over
+local function hit_at(index)
+  return tonumber(redis.call('LINDEX', window, index)) or 0
+end
+
 -- the list is sorted: halve it until the first hit that has left the window is found
 local function count_hits()
   local low, high = 0, redis.call('LLEN', window)
   while low < high do
     local middle = math.floor((low + high) / 2)
-    if tonumber(redis.call('LINDEX', window, middle)) > border then
+    if hit_at(middle) > border then
       low = middle + 1
     else
       high = middle
@@ -30,4 +35,4 @@ end
 
 local used = count_hits()
 if used < amount then return {used, 0} end
-return {used, tonumber(redis.call('LINDEX', window, amount - 1)) - border}
+return {used, math.max(hit_at(amount - 1) - border, 0)}

@@ -17,6 +17,7 @@
 -- include lib/clock.lua
 -- include lib/journal.lua
 -- include lib/operation.lua
+-- include lib/count.lua
 -- include lib/controls.lua
 -- include lib/lane.lua
 -- include lib/token.lua
@@ -53,7 +54,7 @@ for _, member in ipairs(stale) do
   if not pcall(put_back, member) then left = left + 1 end
 end
 if returned == 0 then return remember(operation, step, {'', 0, left}) end
-redis.call('HINCRBY', meters, 'claims:taken_back', returned)
+count(meters, 'claims:taken_back', returned)
 local said = cjson.decode(head)
 said.lanes = lanes
 local event = write_event(events, cjson.encode(said), {}, after)

@@ -19,6 +19,7 @@
 --   state: 'draining', 'waiting' (for tokens, for workers, or until the lane is resumed), 'ended'
 -- include lib/clock.lua
 -- include lib/journal.lua
+-- include lib/count.lua
 -- include lib/controls.lua
 -- include lib/lane.lua
 -- include lib/slot.lua
@@ -93,7 +94,7 @@ for _ = 1, limit do
 end
 store_tokens(order, tokens, now)
 note_stale(events, lane.name, order, stale, set_aside)
-if released > 0 then redis.call('HINCRBY', order.bucket, 'released', released) end
+if released > 0 then count(order.bucket, 'released', released) end
 local left = backlog_length(order)
 if left == 0 and not order.drain.stay and not order.scanning then
   end_order(events, diverts, lane.name, orders, order, 'drained', now)

@@ -23,6 +23,7 @@
 -- include lib/clock.lua
 -- include lib/journal.lua
 -- include lib/operation.lua
+-- include lib/count.lua
 -- include lib/controls.lua
 -- include lib/lane.lua
 -- include lib/drain.lua

@@ -16,6 +16,7 @@
 --   {jobs set aside, 1 when there may be more}
 -- include lib/clock.lua
 -- include lib/journal.lua
+-- include lib/count.lua
 -- include lib/controls.lua
 -- include lib/slot.lua
 -- include lib/drain.lua

@@ -24,6 +24,7 @@
 --   {'diverted', order}    in the backlog
 --   {'dropped', status}    it was cancelled, deleted or is in a list twice
 -- include lib/clock.lua
+-- include lib/count.lua
 -- include lib/controls.lua
 -- include lib/lane.lua
 -- include lib/token.lua
@@ -52,7 +53,7 @@ local status = fields[1]
 local function drop(cause)
   redis.call('ZREM', claims, member)
   forget_running(find_order(read_orders(diverts, claim.lane.name), claim.order), member)
-  redis.call('HINCRBY', meters, claim.lane.name .. ':dropped:' .. cause, 1)
+  count(meters, claim.lane.name .. ':dropped:' .. cause, 1)
   return {'dropped', cause}
 end
 
@@ -109,7 +110,7 @@ end
 if mode == 'check' then return {'kept'} end
 
 -- first what could fail because somebody made a key something else: an error undoes nothing
-redis.call('HINCRBY', meters, claim.lane.name .. ':started', 1)
+count(meters, claim.lane.name .. ':started', 1)
 -- no function of a job that fails will ever report that it runs
 if mode == 'start' then redis.call('HSET', starting, member, math.floor(now)) end
 redis.call('ZREM', claims, member)

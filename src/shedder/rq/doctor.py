@@ -13,12 +13,13 @@ from rq.job import JobStatus
 from shedder.checkup import FINE, PROBLEM, WARNING, Checkup, Finding
 from shedder.counts import counted
 from shedder.errors import RecordUnreadable
-from shedder.keys import Keys
+from shedder.keys import Keys, kind_of
 from shedder.records import AuditReport
 from shedder.rq.audit import audit
 from shedder.rq.doctor_fleet import fleet_findings
 from shedder.rq.doctor_server import is_usable, read_server, server_findings
 from shedder.rq.leftovers import (
+    keys_of_another_type,
     lanes_to_fold,
     lost_jobs,
     orders_left,
@@ -38,6 +39,9 @@ def check_up(store: Store, keys: Keys, *, on_progress: Progress | None = None) -
     findings = [*server_findings(server, prefix=keys.engine.prefix)]
     if not is_usable(server):  # no script of ours would run there
         return Checkup(server_time(store), tuple(findings))
+    spoilt = list(_type_findings(store, keys))
+    if spoilt:  # much of what follows could not be read
+        return Checkup(server_time(store), (*findings, *spoilt))
     lanes = all_lanes(store, keys)
     findings += fleet_findings(store, keys, lanes)
     findings += _record_findings(store, keys)
@@ -46,6 +50,18 @@ def check_up(store: Store, keys: Keys, *, on_progress: Progress | None = None) -
     report = _audit(store, keys, on_progress)
     findings += _job_findings(store, keys, report)
     return Checkup(server_time(store), tuple(findings), report)
+
+
+def _type_findings(store: Store, keys: Keys) -> Iterator[Finding]:
+    for key, found in keys_of_another_type(store, keys):
+        yield Finding(
+            "keys",
+            PROBLEM,
+            f"{key} is of type {found}, and shedder keeps a {kind_of(key)} there: somebody changed "
+            "it by hand. Rename it away, and shedder goes on without what it held; nothing else "
+            "was looked at.",
+            subjects=(key,),
+        )
 
 
 def _record_findings(store: Store, keys: Keys) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from typing import Any
 from rq.job import JobStatus
 
 from shedder.errors import InvalidInput, RecordUnreadable
-from shedder.keys import Keys
+from shedder.keys import Keys, kind_of
 from shedder.lanes import lanes_of_target
 from shedder.records import Divert
 from shedder.repairs import RETURNED_FIELD, LostJob
@@ -39,6 +39,16 @@ def unreadable_records(store: Store, keys: Keys) -> list[tuple[str, str]]:
                 parse(lane, record)
             except RecordUnreadable as error:
                 found.append((lane, str(error)))
+    return found
+
+
+def keys_of_another_type(store: Store, keys: Keys) -> list[tuple[str, str]]:
+    """The keys of ours that somebody made something else, and what each is now."""
+    found = []
+    for page in _pages(store, keys.root):
+        kinds = _types(store, page)
+        found += [(key, is_) for key, is_ in zip(page, kinds, strict=True)
+                  if is_ not in ("none", kind_of(key) or is_)]  # fmt: skip
     return found
 
 
@@ -192,14 +202,25 @@ def _named_backlogs(store: Store, keys: Keys) -> set[str] | None:
 
 
 def _keys_like(store: Store, beginning: str) -> Iterator[str]:
+    for page in _pages(store, beginning, kind="LIST"):
+        yield from page
+
+
+def _pages(store: Store, beginning: str, *, kind: str | None = None) -> Iterator[list[str]]:
     pattern = "".join(f"\\{each}" if each in "*?[]\\" else each for each in beginning) + "*"
     cursor = 0
 
     def ask_keys(ask: Any) -> None:
-        ask.scan(cursor, match=pattern, count=KEYS_PER_SCAN, _type="LIST")
+        ask.scan(cursor, match=pattern, count=KEYS_PER_SCAN, _type=kind)
 
     is_more = True
     while is_more:
         cursor, found = store.read(ask_keys)[0]
         is_more = cursor != 0
-        yield from map(text_of, found)
+        yield [text_of(key) for key in found]
+
+
+def _types(store: Store, names: Sequence[str]) -> list[str]:
+    if not names:
+        return []
+    return [text_of(each) for each in store.read(lambda ask: [ask.type(name) for name in names])]

@@ -12,6 +12,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
+import redis.exceptions
 from rq.exceptions import NoSuchJobError, StopRequested
 from rq.serializers import DefaultSerializer
 
@@ -112,11 +113,7 @@ class Pickup:
         failures = worker._patience.failures
         self._sort(policy_in_force(worker.connection))
         with worker._heart.claiming():
-            answer = worker.store.execute(
-                claim_job(
-                    worker.keys, self._names, worker=worker.name, is_staying=not self._is_burst
-                )
-            )
+            answer = self._ask()
             if isinstance(answer, Claimed):
                 worker.hold(_held(answer))
             worker.note_lookout(self._names if _is_on_lookout(answer) else ())
@@ -127,6 +124,26 @@ class Pickup:
         if is_lost and isinstance(answer, NothingClaimed):
             return NothingClaimed(is_again=True)
         return answer
+
+    def _ask(self) -> Claimed | NothingClaimed:
+        """What the server says; a key that somebody made another type is waited for.
+
+        RQ's worker would end, and so would every one that is started in its place.
+        """
+        worker = self._worker
+        try:
+            return worker.store.execute(
+                claim_job(
+                    worker.keys, self._names, worker=worker.name, is_staying=not self._is_burst
+                )
+            )
+        except redis.exceptions.ResponseError as error:
+            if self._is_burst or "WRONGTYPE" not in str(error):
+                raise
+            worker.log.error("Worker %s takes no job: a key is of another type than it should be; "  # noqa: TRY400
+                             "`shedder doctor` names it", worker.name)  # fmt: skip
+            time.sleep(SLICE_SECONDS)
+            return NothingClaimed(is_again=True)
 
     def _sort(self, policy: Policy) -> None:
         """Look at the lanes in the order that `policy` says, strictly by priority."""

@@ -1,25 +1,29 @@
 -- The pace of a drain: a bucket that stores tokens (rate: jobs per ms, burst: most at once).
 -- It is settled at the old rate before a change, so that no change of rate gives tokens away.
 
-local function settle(order, now)
-  if not order.drain.rate then return 1 end -- a limit of what runs at once has no pace
-  local state = redis.call('HMGET', order.bucket, 'tokens', 'at')
-  local tokens = tonumber(state[1]) or 0
-  local at = tonumber(state[2]) or now
-  if now > at then tokens = tokens + (now - at) * order.drain.rate end
-  return math.min(tokens, order.drain.burst)
-end
-
 local function store_tokens(order, tokens, now)
   if order.drain and not order.drain.rate then return end
   redis.call('HSET', order.bucket, 'tokens', string.format('%.6f', tokens),
     'at', string.format('%.3f', now))
 end
 
+local function settle(order, now)
+  if not order.drain.rate then return 1 end -- a limit of what runs at once has no pace
+  local state = redis.call('HMGET', order.bucket, 'tokens', 'at')
+  local tokens, at = tonumber(state[1]), tonumber(state[2])
+  -- one that somebody has deleted or damaged, or of a clock that was set back, begins anew: nobody
+  -- would ever put a token in
+  if not (tokens and at and tokens >= 0 and at <= now) then
+    store_tokens(order, 0, now)
+    return 0
+  end
+  return math.min(tokens + (now - at) * order.drain.rate, order.drain.burst)
+end
+
 local SKIPPED_NAMES = 100
 
 local function note_skipped(order, id, cause)
-  redis.call('HINCRBY', order.bucket, 'skipped:' .. cause, 1)
+  count(order.bucket, 'skipped:' .. cause, 1)
   if redis.call('LLEN', order.skipped) < SKIPPED_NAMES then
     redis.call('RPUSH', order.skipped, id .. ' ' .. cause)
   end
