@@ -24,6 +24,7 @@ from tests.faults.verbs import (
     VERBS,
     Verb,
     end_all_controls,
+    fill_lanes,
     first_commands,
     small_steps,
     wrong_when_idle,
@@ -31,8 +32,10 @@ from tests.faults.verbs import (
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from typing import Any
 
+    from shedder import Shedder
     from tests.faults.stage import Stage
 
 NAMES = (
@@ -172,6 +175,76 @@ def _told(stage: Stage) -> Any:
     )
 
 
+def _amid_a_restore(stage: Stage) -> None:
+    """Who diverts some freezes; another puts back and dies; the first thaws and dies; a third ends.
+
+    The scan has nothing to do any more: each job is in its lane in the order of arrival.
+    """
+    divert = next(verb for verb in VERBS if verb.name == "divert some")
+    operator = stage.operator()
+    with small_steps():
+        for _ in range(stage.size):
+            stage.redis.flushall()
+            stage.forget()
+            for _ in range(3):
+                fill_lanes(stage)
+            first, second = stage.dice.randrange(2, 12), stage.dice.randrange(1, 6)
+            then = {first: _freeze_me, first + second: die}
+            give = partial(act_until, stage.operator(), b'"scanning":true', divert.act, then)
+            child = stage.start(give)
+            if not freezes(child):
+                raise RuntimeError(f"the divert had an end: {child.said()}")
+            was_scanning = _is(operator, b'"scanning":true')
+            put_back, then = ORDERS["drain at once"], {stage.dice.randrange(1, 4): die}
+            act_until(operator, b'"restoring":true', put_back, then)
+            _thaw_and_end(stage, child, is_amid=was_scanning and _is(operator, b'"restoring":true'))
+
+
+class DiesError(Exception):
+    """Stands for the death of a process."""
+
+
+def die() -> None:
+    """Die, for `act_until`."""
+    raise DiesError
+
+
+def _is(operator: Shedder, sign: bytes) -> bool:
+    return sign in (operator.store.connection.hget(operator.keys.diverts, "mail") or b"")
+
+
+def act_until(
+    operator: Shedder,
+    sign: bytes,
+    act: Callable[[Shedder], object],
+    then: Mapping[int, Callable[[], object]],
+) -> None:
+    """Give an order; `then`: what happens before which command since the divert says `sign`."""
+    seen = 0
+
+    def look() -> None:
+        nonlocal seen
+        if seen or _is(operator, sign):
+            seen += 1
+            then.get(seen, lambda: None)()
+
+    with counted_commands(0, look), contextlib.suppress(DiesError, ShedderError):
+        act(operator)
+
+
+def _thaw_and_end(stage: Stage, child: Child, *, is_amid: bool) -> None:
+    stage.outcome.injected += is_amid
+    thaw(child.pid)
+    if child.wait():
+        stage.outcome.wrong.append(Wrong("other", f"it ended with {child.said()}"))
+    stage.check_now()
+    end_all_controls(stage)
+    stage.outcome.jobs += len(stage.book.sure)
+    wrong = wrong_when_idle(stage)
+    # when the restore is over, the scan that goes on diverts what was put back: that has no order
+    stage.outcome.wrong += [each for each in wrong if is_amid or each.kind != "order"]
+
+
 def _frozen_under_load(stage: Stage) -> None:
     """Operators freeze amid their orders while another one gives orders and workers work."""
     with small_steps():
@@ -206,5 +279,6 @@ def faults() -> list[Fault]:
             Fault(f"operator freeze, all ended: {verb.name}", "frozen", Frozen(verb, ends_all=True))
             for verb in verbs
         ],
+        Fault("operator freeze: a scan amid a restore", "frozen", _amid_a_restore),
         Fault("operator freeze under load", "frozen", _frozen_under_load),
     ]

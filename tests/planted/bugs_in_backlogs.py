@@ -171,6 +171,13 @@ BUGS = (
         (SLOTS,),
     ),
     Bug(
+        "a scan ignores a restore",
+        SCAN,
+        "if not order or order.restoring then return",
+        "if not order then return",
+        (FOUND,),
+    ),
+    Bug(
         "a restore puts jobs behind those that were younger",
         RESTORE,
         "if #waiting == 0 or older <= next_at then",
