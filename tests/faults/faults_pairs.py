@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from shedder.errors import ShedderError
 from shedder.policy import Policy
 from shedder.rates import Rate
+from tests.faults.accounting import Wrong
 from tests.faults.producers import produce
 from tests.faults.schedule import Fault
 from tests.faults.states import mend
@@ -19,13 +20,15 @@ from tests.faults.verbs import (
     LANES,
     SOME,
     end_all_controls,
+    fill_lanes,
     finish_begun,
     small_steps,
     wrong_when_idle,
 )
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from shedder import Shedder
     from tests.faults.stage import Stage
@@ -103,6 +106,70 @@ class AtOnce:
             stage.outcome.wrong += [w for w in wrong if self.is_ordered or w.kind != "order"]
 
 
+def limits_at_the_same_moment(stage: Stage) -> None:
+    """Two operators say `limit starts` of the same lanes at the same instant, again and again.
+
+    One limit stands then, on all lanes; whoever set it was told which it replaced, and an undo
+    brings that one back.
+    """
+    operator = stage.operator()
+    for _ in range(4 * stage.size):
+        stage.redis.flushall()
+        stage.forget()
+        fill_lanes(stage)
+        both = [stage.start(partial(_limit_at_once, stage, rate)) for rate in AT_ONCE_RATES]
+        wait_until(lambda: stage.redis.llen(READY) == len(AT_ONCE_RATES), what="both operators")
+        stage.redis.rpush(GO, *AT_ONCE_RATES)
+        for child in both:
+            if child.wait():
+                stage.outcome.wrong.append(Wrong("other", child.said()))
+        stage.outcome.injected += 1
+        stage.outcome.wrong += [Wrong("other", what) for what in _wrong_limits(stage, operator)]
+        stage.check_now()
+        end_all_controls(stage)
+        stage.redis.delete(READY, GO, TOLD)
+        stage.outcome.jobs += len(stage.book.sure)
+        stage.outcome.wrong += wrong_when_idle(stage)
+
+
+AT_ONCE_RATES = (20.0, 30.0)
+READY, GO, TOLD = "operators-ready", "operators-go", "operators-told"
+
+
+def _limit_at_once(stage: Stage, rate: float) -> None:
+    client = stage.server.client()
+    operator = stage.operator(client)
+    operator.status("mail")  # so that both are connected, and know the scripts' place
+    client.rpush(READY, rate)
+    client.blpop([GO], timeout=30)
+    receipt = operator.limit_starts("mail", rate=Rate(rate), reason="x", by=str(rate))
+    client.hset(TOLD, str(rate), " ".join(sorted({each.by for each in receipt.replaced})))
+
+
+def _wrong_limits(stage: Stage, operator: Shedder) -> Iterator[str]:
+    told = {by.decode(): other.decode() for by, other in stage.redis.hgetall(TOLD).items()}
+    first = next((by for by, other in told.items() if not other), "")
+    last = next((by for by, other in told.items() if other), "")
+    if told != {first: "", last: first}:
+        yield f"who replaced whom: {told}"
+        return
+    if _limits_of(operator) != {float(last)}:
+        yield f"{_limits_of(operator)} stands, and {last} was the last"
+    events = [each for each in operator.events(limit=10) if each.verb == "limit start"]
+    if [each.by for each in events] != [first, last]:
+        yield f"the journal has {[each.by for each in events]}, and not {[first, last]}"
+    operator.undo(events[-1].id, reason="x")
+    if _limits_of(operator) != {float(first)}:
+        yield f"undone, {_limits_of(operator)} stands, and not {first}"
+
+
+def _limits_of(operator: Shedder) -> set[float]:
+    """The rates of the limits of all lanes; the lane has one, and each the same."""
+    lanes = [lane.diverts for lane in operator.status("mail").lanes]
+    rates = {each.drain.rate.per_second for diverts in lanes for each in diverts if each.drain}
+    return rates if all(len(diverts) == 1 for diverts in lanes) else {0.0, *rates}
+
+
 def _produce(stage: Stage, lane: str, ways: Sequence[str]) -> None:
     produce(
         stage.server.client(),
@@ -148,5 +215,7 @@ def faults() -> list[Fault]:
             ("old work and anything", AtOnce(("replay", "upkeep"), _ALL, policy=AT_ONCE_OLD)),
             ("repair and repair", AtOnce(("repair",), ("repair", "divert", "drain at once"))),
             ("repair and anything", AtOnce(("repair",), _ALL, policy=AT_ONCE_OLD)),
+            ("limit and limit", AtOnce(("limit",), ("limit", "lift"))),
+            ("two limits at the same moment", limits_at_the_same_moment),
         )
     ]
