@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.cluster import shared_server
+from tests.faults.published import publish, section_of, server_of
 from tests.faults.report import Row, remarks, table
 from tests.faults.schedule import Fault, all_faults, chosen, play, rounds
 from tests.faults.stage import Outcome
@@ -30,18 +31,31 @@ def main() -> int:
     seed = options.seed or secrets.token_hex(4)
     print(f"seed {seed}: {len(faults)} faults, {options.minutes:g} minutes", flush=True)
     rows = {fault.name: Row(fault) for fault in faults}
-    since = time.monotonic()
+    since, server = time.monotonic(), ""
     try:
-        _run(faults, rows, seed, options)
+        server = _run(faults, rows, seed, options)
     except KeyboardInterrupt:
         print("interrupted")
-    print(f"\nseed {seed}, {(time.monotonic() - since) / 60:.1f} minutes\n")
+    minutes = (time.monotonic() - since) / 60
+    print(f"\nseed {seed}, {minutes:.1f} minutes\n")
     print(table(list(rows.values())))
     print(f"\n{remarks(list(rows.values()))}")
+    if options.publish and server:
+        command = _command(seed, options)
+        publish(section_of(list(rows.values()), command=command, server=server, minutes=minutes))
     return 1 if any(row.wrong for row in rows.values()) else 0
 
 
-def _run(faults: list[Fault], rows: dict[str, Row], seed: str, options: argparse.Namespace) -> None:
+def _command(seed: str, options: argparse.Namespace) -> str:
+    """What plays this run again."""
+    words = [f"--minutes {options.minutes:g}", f"--seed {seed}"]
+    words += ["--stock"] if options.stock else []
+    words += [f'--only "{options.only}"'] if options.only else []
+    return f"make faults ARGS='{' '.join(words)}'"
+
+
+def _run(faults: list[Fault], rows: dict[str, Row], seed: str, options: argparse.Namespace) -> str:
+    """Play for as long as is asked; the server's product and version."""
     with shared_server() as server:
         for fault, trial_seed in rounds(faults, seed=seed, minutes=options.minutes):
             since = time.monotonic()
@@ -51,6 +65,8 @@ def _run(faults: list[Fault], rows: dict[str, Row], seed: str, options: argparse
             if fault.beside is not None and options.stock:
                 beside, _ = play(fault, server, seed=trial_seed, size=options.jobs, beside=True)
                 rows[fault.name].add_stock(beside)
+        with server.client() as client:
+            return server_of(client)
 
 
 def _tell(fault: Fault, seed: str, outcome: Outcome, folder: Path | None, seconds: float) -> None:
@@ -73,6 +89,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="words in the names of faults, or families")
     parser.add_argument("--jobs", type=int, default=20, help="faults to inject in each trial")
     parser.add_argument("--stock", action="store_true", help="stock RQ beside ours")
+    parser.add_argument(
+        "--publish", action="store_true", help="write the table into the page of guarantees"
+    )
     parser.add_argument("--list", action="store_true", help="show the faults and end")
     return parser.parse_args()
 

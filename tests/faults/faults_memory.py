@@ -214,6 +214,6 @@ def faults() -> list[Fault]:
         Fault("memory full: claim and start", "memory", _full_at_claim),
         Fault("memory full: claims of a backlog", "memory", _full_at_draining_claim),
         Fault("memory full: release to stock workers", "memory", _full_at_release),
-        Fault("memory full under load", "memory", _full_under_load),
+        Fault("memory full under load", "memory", _full_under_load, _full_under_load),
         Fault("memory: a policy that evicts", "memory", _eviction_is_told),
     ]

@@ -206,6 +206,7 @@ def faults() -> list[Fault]:
             f"network of {role}: {fault}{f' {seconds:g} s' if seconds else ''}",
             "network",
             BadNetwork(role, fault, seconds),
+            beside=BadNetwork(role, fault, seconds) if role != "operators" else None,
             is_short=(role, fault) in _SHORT,
         )
         for role in ROLES

@@ -208,5 +208,5 @@ def faults() -> list[Fault]:
         Fault("script flush under load", "scripts", _flushed_under_load),
         Fault("script kill in orders", "scripts", _busy_in_verbs),
         Fault("script kill: the command line", "scripts", _busy_at_the_command_line),
-        Fault("script kill under load", "scripts", _busy_under_load),
+        Fault("script kill under load", "scripts", _busy_under_load, _busy_under_load),
     ]

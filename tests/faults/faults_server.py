@@ -223,11 +223,12 @@ def faults() -> list[Fault]:
                 f"server kill under load: appendonly {name}",
                 "server",
                 KilledUnderLoad(name),
+                beside=KilledUnderLoad(name) if name != "nothing" else None,
                 is_short=name in ("always", "nothing"),
             )
             for name in PERSISTENCE
         ],
         Fault("server shutdown in scans and restores", "server", _restarted_in_steps),
-        Fault("server freeze under load", "server", _frozen_under_load),
+        Fault("server freeze under load", "server", _frozen_under_load, _frozen_under_load),
         Fault("server freeze in orders", "server", _frozen_in_verbs),
     ]

@@ -1,4 +1,8 @@
-"""Something is always going on: workers, producers and an operator, while faults come and go."""
+"""Something is always going on: workers, producers and an operator, while faults come and go.
+
+On a stage of stock RQ it is RQ's workers and producers, without an operator; a worker that ends is
+started again, as a supervisor does.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,13 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from rq.worker import SimpleWorker as RQSimpleWorker
+from rq.worker import Worker as RQWorker
+
 from shedder.errors import ShedderError
 from shedder.rates import Rate
 from shedder.rq import SimpleWorker, Worker
+from tests import jobs
 from tests.faults.accounting import Wrong
 from tests.faults.producers import produce
 from tests.faults.storms import settle_abandoned
@@ -26,6 +34,8 @@ if TYPE_CHECKING:
 
 FINISH_SECONDS = 120.0
 WAYS = ("enqueue", "many", "unique", "stock", "other", "pipeline")
+STOCK_WAYS = ("stock", "stock many", "stock other")
+QUEUES = ("mail", "reports")
 
 
 class Load:
@@ -51,15 +61,16 @@ class Load:
         self.stage = stage
         self.faults: list[float] = []
         self._workers_at = workers_at
-        self._workers: list[WorkerProcess] = []
-        for kind in (Worker, SimpleWorker):
-            self._workers.append(self._start(kind))
+        self._kinds = (RQWorker, RQSimpleWorker) if stage.is_stock else (Worker, SimpleWorker)
+        self._workers: list[WorkerProcess] = [self._start(kind) for kind in self._kinds]
+        lanes = QUEUES if stage.is_stock else LANES
+        ways = STOCK_WAYS if stage.is_stock else ways
         seed = stage.dice.random()
         client = (producer_at or stage.server).client()
         self._producer = stage.start(
             lambda: produce(
                 client,
-                LANES,
+                lanes,
                 name="p",
                 ledger=str(stage.ledger_path),
                 marks=stage.marks_path,
@@ -69,12 +80,12 @@ class Load:
             )
         )
         self._operator: Child | None = None
-        if has_operator:
+        if has_operator and not stage.is_stock:
             target = (operator_at or stage.server).client()
             self._operator = stage.start(partial(command, stage, target, Random(seed + 1)))
 
     def _start(self, kind: Any) -> WorkerProcess:
-        return self.stage.start_worker(("mail", "reports"), kind, at=self._workers_at)
+        return self.stage.start_worker(QUEUES, kind, at=self._workers_at)
 
     def note_fault(self) -> None:
         """Something was done to them now."""
@@ -85,7 +96,7 @@ class Load:
         """Return when a job has started after the last fault; the time it took is noted."""
         since = time.monotonic()
         started = self._starts()
-        wait_until(lambda: self._starts() > started, timeout=timeout, what="a start")
+        wait_until(lambda: self._has_started(started), timeout=timeout, what="a start")
         self.stage.outcome.recovered.append(time.monotonic() - since)
 
     def finish(self, *, also: Callable[[], object] = lambda: None) -> None:
@@ -99,18 +110,32 @@ class Load:
                     raise RuntimeError(f"a process ended by itself: {child.said()}")
                 child.kill()
         self.stage.book.read(self.stage.ledger_path)
-        for kind, worker in zip((Worker, SimpleWorker), self._workers, strict=True):
-            if not worker.is_alive():
-                self.stage.outcome.wrong.append(Wrong("worker ended", str(worker)[-600:]))
-                self._start(kind)
-        self._end_controls()
+        self._replace_ended()
+        if not self.stage.is_stock:
+            self._end_controls()
         end = time.monotonic() + FINISH_SECONDS
         while time.monotonic() < end:
-            settle_abandoned(self.stage, LANES)
+            is_still = settle_abandoned(self.stage, LANES)
             also()
-            if self.stage.wait_until_done(timeout=2.0):
+            if self.stage.wait_until_done(timeout=2.0) or (is_still and self.stage.is_stock):
                 break
+            self._replace_ended()
         self.stage.check_end({"*": self.faults})
+
+    def _replace_ended(self) -> None:
+        """Start those again that have ended: ours never do, and stock ones do at many a fault."""
+        for number, worker in enumerate(self._workers):
+            if worker.is_alive():
+                continue
+            self.stage.outcome.ended += 1
+            if not self.stage.is_stock:
+                self.stage.outcome.wrong.append(Wrong("worker ended", str(worker)[-600:]))
+            self._workers[number] = self._start(self._kinds[number])
+
+    def _has_started(self, before: int) -> bool:
+        if self.stage.is_stock:
+            self._replace_ended()
+        return self._starts() > before
 
     def _end_controls(self) -> None:
         operator = self.stage.operator()
@@ -120,6 +145,8 @@ class Load:
         operator.drain_at_once(*LANES, reason="over")
 
     def _starts(self) -> int:
+        if self.stage.is_stock:
+            return len(jobs.started(self.stage.marks_path))
         return sum(int(each or 0) for each in self._meters())
 
     def _meters(self) -> list[Any]:

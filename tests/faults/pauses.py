@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from rq.suspension import resume, suspend
 
 from tests import jobs
 from tests.waiting import wait_until
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from rq import Queue
 
     from shedder.facade import Shedder
-    from shedder.records import PauseReceipt
 
 LONGEST_WAIT_SECONDS = 0.05
 """From the moment at which jobs flow to the pause."""
@@ -73,16 +74,24 @@ class Pauses:
         names = [queue.name for queue in self.queues]
         with self._producer():
             self._wait_for_a_random_instant()
-            receipt = self.operator.pause(*names, reason="a test")
+            excused = self._pause(names)
             returned = time.monotonic()
             time.sleep(WATCH_SECONDS)
-        leaks = self._leaks(receipt, returned)
-        self.operator.resume(*names, reason="a test")
+        leaks = self._leaks(excused, returned)
+        self._resume(names)
         return leaks
 
     def starts(self) -> int:
         """How many jobs have started in all."""
         return len(jobs.started(self.marks))
+
+    def _pause(self, names: Sequence[str]) -> int:
+        """How many jobs are named as possibly not begun yet."""
+        receipt = self.operator.pause(*names, reason="a test")
+        return sum(not job.is_certain for job in receipt.running)
+
+    def _resume(self, names: Sequence[str]) -> None:
+        self.operator.resume(*names, reason="a test")
 
     @contextmanager
     def _producer(self) -> Iterator[None]:
@@ -115,12 +124,11 @@ class Pauses:
             wait_until(lambda: self.starts() > before, what="the first job")
         time.sleep(self._chance.uniform(0, LONGEST_WAIT_SECONDS))
 
-    def _leaks(self, receipt: PauseReceipt, returned: float) -> list[Leak]:
+    def _leaks(self, excused: int, returned: float) -> list[Leak]:
         late = [mark for mark in jobs.marks_in(self.marks) if mark.at > returned]
         late = [mark for mark in late if mark.what == "start"]
-        excused = [job for job in receipt.running if not job.is_certain]
-        self.uncertain += min(len(late), len(excused))
-        return [Leak(mark.key, mark.at - returned) for mark in late[len(excused) :]]
+        self.uncertain += min(len(late), excused)
+        return [Leak(mark.key, mark.at - returned) for mark in late[excused:]]
 
     def _clear(self) -> None:
         """Begin with empty queues and idle workers, so that every trial is like the first."""
@@ -128,3 +136,14 @@ class Pauses:
             queue.empty()
         names = [queue.name for queue in self.queues]
         wait_until(lambda: not self.operator.running(*names), what="idle workers")
+
+
+class Suspensions(Pauses):
+    """The same with `rq suspend`, which stops all queues."""
+
+    def _pause(self, names: Sequence[str]) -> int:
+        suspend(self.queues[0].connection)
+        return 0
+
+    def _resume(self, names: Sequence[str]) -> None:
+        resume(self.queues[0].connection)

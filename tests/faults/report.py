@@ -11,6 +11,16 @@ from tests.faults.stage import Outcome
 
 COUNTED = ("lost", "doubled", "twice", "leaked")
 
+STOCK_KINDS = {
+    "lost": "lost",
+    "stuck": "stuck",
+    "failed": "failed unrun",
+    "twice": "run twice",
+    "doubled": "pushed twice",
+    "paused": "started although suspended",
+}
+"""What befalls jobs of stock RQ under the same faults, and how the table calls it."""
+
 
 @dataclass(slots=True)
 class Row:
@@ -25,8 +35,8 @@ class Row:
     wrong: Counter[str] = field(default_factory=Counter)
     recovered: list[float] = field(default_factory=list)
     stock_injected: int = 0
-    stock_lost: int = 0
-    stock_failed: int = 0
+    stock_ended: int = 0
+    stock_wrong: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
 
     def add(self, outcome: Outcome) -> None:
@@ -44,16 +54,28 @@ class Row:
 
     def add_stock(self, outcome: Outcome) -> None:
         """Take in a trial with stock RQ."""
-        kinds = Counter(wrong.kind for wrong in outcome.wrong)
         self.stock_injected += outcome.injected
-        self.stock_lost += kinds["lost"]
-        self.stock_failed += kinds["failed"]
+        self.stock_ended += outcome.ended
+        # a job that is lost is stuck as well: what was found first says most
+        found = reversed(outcome.wrong)
+        jobs = {wrong.what.partition(" ")[0]: wrong.kind for wrong in found}
+        self.stock_wrong.update(jobs.values())
+
+    def take_in(self, other: Row) -> None:
+        """Add up what another row has counted."""
+        for name in _SUMMED:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
     @property
     def others(self) -> int:
         """What else went wrong."""
         return sum(count for kind, count in self.wrong.items() if kind not in COUNTED)
 
+
+_SUMMED = (
+    "trials", "injected", "kills", "jobs", "restarted", "wrong", "recovered", "stock_injected",
+    "stock_ended", "stock_wrong", "notes",
+)  # fmt: skip
 
 HEADER = (
     "fault",
@@ -67,7 +89,7 @@ HEADER = (
     "other",
     "run again",
     "back after p50 / max",
-    "stock RQ: lost / failed unrun",
+    "stock RQ",
 )
 
 
@@ -99,8 +121,21 @@ def _cells(row: Row) -> list[str]:
     back = "-"
     if row.recovered:
         back = f"{median(row.recovered):.2f} s / {max(row.recovered):.2f} s"
-    stock = "-"
-    if row.stock_injected:
-        stock = f"{row.stock_lost} / {row.stock_failed} of {row.stock_injected}"
     counts = [str(each) for each in (row.trials, row.injected, row.jobs)]
-    return [row.fault.name, *counts, *wrong, str(row.others), str(row.restarted), back, stock]
+    return [
+        row.fault.name, *counts, *wrong, str(row.others), str(row.restarted), back, stock_of(row)
+    ]  # fmt: skip
+
+
+def stock_of(row: Row) -> str:
+    """What befell jobs of stock RQ in as many faults; `-` where nobody looked."""
+    if not row.stock_injected:
+        return "-"
+    told = [
+        f"{row.stock_wrong[kind]} {what}"
+        for kind, what in STOCK_KINDS.items()
+        if row.stock_wrong[kind]
+    ]
+    if row.stock_ended:
+        told.append(f"{row.stock_ended} workers ended")
+    return f"{', '.join(told) or 'nothing lost'} (in {row.stock_injected})"

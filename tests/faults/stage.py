@@ -49,6 +49,7 @@ class Outcome:
         kills: Processes that met their end by SIGKILL at a moment of the trial's choice.
         jobs: Jobs that were in play.
         restarted: Jobs that a kill past their start made run again, as RQ promises.
+        ended: Stock workers that ended though nobody ended them.
         recovered: Seconds from a fault until what it held was going on again.
         wrong: What must not be.
         notes: What else is worth a line under the table.
@@ -59,6 +60,7 @@ class Outcome:
     kills: int = 0
     jobs: int = 0
     restarted: int = 0
+    ended: int = 0
     recovered: list[float] = field(default_factory=list)
     wrong: list[Wrong] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -87,13 +89,23 @@ class Stage:
         folder: For logs and marks.
         dice: Decides all that is left to chance.
         size: About how many faults to inject.
+        is_stock: Who plays is stock RQ, for comparison.
     """
 
-    def __init__(self, server: EmbeddedServer, folder: Path, *, dice: Random, size: int) -> None:
+    def __init__(
+        self,
+        server: EmbeddedServer,
+        folder: Path,
+        *,
+        dice: Random,
+        size: int,
+        is_stock: bool = False,
+    ) -> None:
         self.server = server
         self.folder = folder
         self.dice = dice
         self.size = size
+        self.is_stock = is_stock
         self.book = Book()
         self.holds: list[Hold] = []
         self.outcome = Outcome()
