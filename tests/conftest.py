@@ -30,6 +30,16 @@ settings.register_profile("long", _PATIENT, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+@pytest.fixture(autouse=True)
+def signals_as_before() -> Iterator[None]:
+    """What a worker that worked in the test's own process did to signals ends with the test."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, handlers, strict=True):
+        signal.signal(number, handler)
+
+
 class ServerFactory(Protocol):
     """Starts a server of the test's own; the options are those of `EmbeddedServer`."""
 
