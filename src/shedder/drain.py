@@ -17,7 +17,7 @@ from shedder.lanes import Lane
 from shedder.rates import Rate, burst_of
 from shedder.records import Cause, DrainingLane, DrainProgress
 from shedder.store import Command
-from shedder.stored import rate_from, text_of, time_from_ms
+from shedder.stored import count_of, rate_from, text_of, time_from_ms
 
 RELEASES_PER_STEP = 500
 """Jobs that one step of a release looks at: well below 5 ms of the server."""
@@ -82,7 +82,7 @@ def progress_from(
 ) -> DrainProgress:  # fmt: skip
     """The progress that plain reads of a backlog's keys tell."""
     skipped = {
-        text_of(field).removeprefix("skipped:"): int(count)
+        text_of(field).removeprefix("skipped:"): count_of(count)
         for field, count in counts.items()
         if field.startswith(b"skipped:")
     }
@@ -90,7 +90,7 @@ def progress_from(
         lane=lane,
         order=order,
         backlog=sum(parts),
-        released=int(counts.get(b"released", b"0")),
+        released=count_of(counts.get(b"released")),
         skipped=skipped,
         skipped_names=tuple(text_of(name) for name in names),
         is_done=is_done,

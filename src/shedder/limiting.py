@@ -23,7 +23,7 @@ from shedder.settings import (
     way_back,
 )
 from shedder.store import Store
-from shedder.stored import read_with_time, text_of
+from shedder.stored import count_of, read_with_time, text_of
 
 LONGEST_KEY = 500
 
@@ -45,11 +45,7 @@ def limits_from(replies: Iterator[Any], now_ms: float) -> tuple[LimitState, ...]
     """The limits that the replies to `ask_limits` describe, those that an operator set first."""
     declared = declared_from(next(replies))
     standing = settings_from(next(replies), now_ms)
-    counts = {
-        # one that was damaged by hand is not known, and the limit holds all the same
-        text_of(name): int(count) if count.isdigit() else 0
-        for name, count in next(replies).items()
-    }
+    counts = {text_of(name): count_of(count) for name, count in next(replies).items()}
     limits = [
         _state(name, declared, standing.get(name), counts)
         for name in sorted(declared.keys() | standing.keys())

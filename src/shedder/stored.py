@@ -160,6 +160,14 @@ def of_kind(kind: type[T], value: object) -> T:
     return value
 
 
+def count_of(text: bytes | str | None) -> int:
+    """A count as Redis keeps it; 0 for none, and for one that somebody has damaged by hand."""
+    try:
+        return int(text or 0)
+    except ValueError:
+        return 0
+
+
 def text_of(value: bytes | str) -> str:
     """What Redis returned, as text; bytes that are no UTF-8 are shown as U+FFFD."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -7,6 +7,7 @@ and no job is lost.
 from __future__ import annotations
 
 import json
+import re
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -72,6 +73,9 @@ def lived_in(stage: Stage) -> None:
     operator.divert("mail", reason="before")
     finish_begun(operator)
     operator.limit_starts("reports", rate=Rate(1000.0), reason="before")
+    fill_as(stage, "slow", "sms", 2)
+    operator.divert("sms", reason="before")
+    operator.drain("sms", rate=Rate(0.001), reason="before")
     _use_settings(operator)
     declared = (keys.flag_declarations, keys.limit_declarations)
     wait_until(lambda: stage.redis.exists(*declared) == len(declared), what="declarations")
@@ -82,6 +86,7 @@ def lived_in(stage: Stage) -> None:
     found = operator.store.run(claim_job(keys, ("reports",), worker="w"))
     if isinstance(found, Claimed):
         operator.store.run(release_claim(keys, found.token))
+    stage.redis.hincrby(keys.meters, "reports:started", 1)
     operator.close()
     stage.redis.set(keys.watch_lease, "somebody", px=40_000)
 
@@ -206,7 +211,10 @@ class Spoilt:
 
 def _name(key: str) -> str:
     """A key without the id of an order, which is another one each time."""
-    return key.partition("limit-bucket:")[0]
+    return _ORDER.sub("", key)
+
+
+_ORDER = re.compile("[0-9a-f]{32}")
 
 
 class Trials:

@@ -95,9 +95,24 @@ def test_damaged_counts_stop_nobody(redis: Redis, marks: str) -> None:
     """A counter that is no number any more begins anew, and its job runs."""
     enqueue(redis, marks, "a")
     redis.hset(KEYS.meters, mapping={"claims": "x", "mail:started": "y", "mail:ended": "z"})
+    redis.rpush(KEYS.series("mail"), "[" * 5000)
+    assert 1 == sum(lane.waiting for lane in Shedder(redis).status("mail").lanes)
     run_burst(SimpleWorker(["mail"], connection=redis))
     assert ["a"] == jobs.ended(marks)
     assert b"1" == redis.hget(KEYS.meters, "mail:started")
+
+
+def test_a_drain_whose_counts_are_damaged_comes_to_its_end(redis: Redis, marks: str) -> None:
+    """Its progress can be asked for, and its last event tells what is known."""
+    enqueue(redis, marks, "a")
+    operator = Shedder(redis)
+    order = operator.divert("mail.normal", reason="x").lanes[0].order
+    receipt = operator.drain("mail.normal", rate=Rate(100.0), reason="x")
+    redis.hset(KEYS.drain(order, "mail"), mapping={"released": "x", "skipped:gone": "y"})
+    assert [0] == [lane.released for lane in operator.drain_progress(receipt)]
+    run_burst(SimpleWorker(["mail"], connection=redis))
+    wait_until(lambda: not redis.exists(KEYS.diverts), what="the end of the drain")
+    assert (["a"], "drained") == (jobs.ended(marks), operator.events(limit=1)[0].verb)
 
 
 def test_a_claim_of_a_backlog_that_fails_keeps_the_job_there(redis: Redis) -> None:

@@ -13,7 +13,7 @@ from rq.registry import StartedJobRegistry
 
 from shedder.keys import Keys
 from shedder.rq.running import JOBS_PER_LANE, job_of
-from shedder.stored import StoredOrder, ms_from_time, text_of
+from shedder.stored import StoredOrder, count_of, ms_from_time, text_of
 
 if TYPE_CHECKING:
     from redis.client import Pipeline
@@ -108,7 +108,7 @@ def reading_from(replies: Iterator[Any], orders: int) -> LaneReading:
         waiting=waiting,
         executions=executions,
         executing=frozenset(map(job_of, executing)),
-        meters=(int(meters[0] or 0), int(meters[1] or 0)),
+        meters=(count_of(meters[0]), count_of(meters[1])),
         samples=samples,
         stale=stale,
         backlogs=tuple((_lists(replies), next(replies)) for _ in range(orders)),
@@ -127,7 +127,7 @@ def rates_of(at: datetime, found: LaneReading) -> tuple[float | None, float | No
             then_ms, waiting_then, backlog_then, started_then, ended_then = json.loads(text)
             age_ms = int(now_ms - then_ms)
             arrived = standing + started - waiting_then - backlog_then - started_then
-        except (OverflowError, TypeError, ValueError):
+        except (OverflowError, RecursionError, TypeError, ValueError):
             continue
         if LEAST_RATE_MS <= age_ms <= RATE_WINDOW_MS:
             # what was cancelled or had expired left without a start

@@ -35,8 +35,8 @@ local function drain_counts(order)
   local state = redis.call('HGETALL', order.bucket)
   for index = 1, #state, 2 do
     local cause = string.match(state[index], '^skipped:(.*)$')
-    if cause then counts.skipped[cause] = tonumber(state[index + 1]) end
-    if state[index] == 'released' then counts.released = tonumber(state[index + 1]) end
+    if cause then counts.skipped[cause] = tonumber(state[index + 1]) or 0 end
+    if state[index] == 'released' then counts.released = tonumber(state[index + 1]) or 0 end
   end
   counts.names = redis.call('LRANGE', order.skipped, 0, SKIPPED_NAMES - 1)
   return counts
