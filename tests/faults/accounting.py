@@ -109,11 +109,17 @@ def _wrong_place(
 
 
 def wrong_at_end(
-    snapshot: Snapshot, book: Book, marks: Sequence[Mark], kills: Mapping[str, Sequence[float]]
+    snapshot: Snapshot,
+    book: Book,
+    marks: Sequence[Mark],
+    kills: Mapping[str, Sequence[float]],
+    *,
+    has_kills: bool = False,
 ) -> list[Wrong]:
     """What is wrong when all work is done: jobs that are not done, or are done without a run.
 
     A job that is in `kills` may have failed between its start and the first line of its function.
+    With `has_kills` a process was killed, be it in no job.
     """
     wrong = wrong_places(snapshot, book)
     begun = {mark.key for mark in marks if mark.what == "start"}
@@ -122,9 +128,7 @@ def wrong_at_end(
         status = snapshot.status.get(job)
         if status is None or job in book.vanishing:
             continue
-        # RQ writes a failure down, and enqueues what waits for the job in a second step: who is
-        # killed between them leaves it deferred, and nobody comes back to it
-        if status == "deferred" and "*" in kills:
+        if status == "deferred" and has_kills and _is_left_by_rq(snapshot, job):
             continue
         if status not in ENDED:
             wrong.append(Wrong("stuck", f"{job} is {status}, {snapshot.places.get(job, ())}"))
@@ -135,6 +139,20 @@ def wrong_at_end(
     wrong += [Wrong("leaked", key) for key in snapshot.left_over()]
     claims = [job for job, where in snapshot.places.items() if CLAIM in where]
     return wrong + [Wrong("leaked", f"the claim of {job}") for job in claims]
+
+
+def _is_left_by_rq(snapshot: Snapshot, job: str) -> bool:
+    """Whether what `job` waits for has failed.
+
+    RQ writes a failure down, and enqueues what waits for the job in a second step: who is killed
+    between them leaves it deferred, and nobody comes back to it. Each waits for the one before it.
+    """
+    name, _, number = job.rpartition("-")
+    for before in range(int(number) - 1, -1, -1):
+        status = snapshot.status.get(f"{name}-{before:0{len(number)}d}")
+        if status != "deferred":
+            return status == "failed"
+    return False
 
 
 def started_twice(

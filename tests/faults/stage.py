@@ -209,7 +209,9 @@ class Stage:
         self.outcome.jobs += len(self.book.sure)
         self.outcome.restarted += excused
         self.outcome.wrong += twice
-        self.outcome.wrong += wrong_at_end(self.snapshot(), self.book, marks, kills)
+        self.outcome.wrong += wrong_at_end(
+            self.snapshot(), self.book, marks, kills, has_kills=self.outcome.kills > 0
+        )
         self.outcome.wrong += started_in(self.holds, marks, self.book)
 
     @contextmanager

@@ -1,0 +1,33 @@
+"""Does the account of the matrix tell what RQ leaves undone from what we lose?"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.accounting import Book, wrong_at_end
+from tests.faults.snapshot import Snapshot
+
+CHAIN = ("mail_p-000001", "mail_p-000002", "mail_p-000003")
+
+
+def account(*, first: str, has_kills: bool) -> list[str]:
+    """What is wrong of a job of this status, and of two that wait one for the other behind it."""
+    status = dict(zip(CHAIN, (first, "deferred", "deferred"), strict=True))
+    homes = {job: frozenset({"deferred"}) for job in CHAIN[1:]}
+    snapshot = Snapshot(places={}, status=status, registries=homes, lists={}, keys={})
+    book = Book(sure=dict.fromkeys(CHAIN, "mail"))
+    kills = {CHAIN[0]: [1.0]}
+    return [wrong.kind for wrong in wrong_at_end(snapshot, book, (), kills, has_kills=has_kills)]
+
+
+def test_what_waits_for_a_failed_job_after_a_kill_is_rqs() -> None:
+    """Who is killed between RQ's two steps leaves it deferred, with stock workers too."""
+    assert [] == account(first="failed", has_kills=True)
+
+
+@pytest.mark.parametrize(
+    ("first", "has_kills"), [("failed", False), ("canceled", True), ("scheduled", True)]
+)
+def test_any_other_that_waits_for_ever_is_stuck(first: str, has_kills: bool) -> None:
+    """Without a kill, or behind a job that has not failed, one that nobody enqueues is told."""
+    assert ["stuck", "stuck"] == account(first=first, has_kills=has_kills)[-2:]
