@@ -16,9 +16,9 @@ SAMPLE_STEPS = (2, 10, 60, 600)
 _KINDS = {
     "hash": "pauses diverts starting drain limit-bucket operation meters deliveries policy flags "
     "flag-declarations limits limit-declarations limit-hits mitigations",
-    "list": "kept parked backlog stale skipped series samples bell limit-window",
+    "list": "kept parked backlog stale skipped series samples bell relief limit-window",
     "stream": "events incident-events",
-    "string": "at-work watch-lease sampled incident settings-version",
+    "string": "at-work watch-lease sampled lookout incident settings-version",
     "set": "open-incidents",
     "zset": "claims running incidents",
 }

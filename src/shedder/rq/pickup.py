@@ -142,6 +142,8 @@ class Pickup:
                 raise
             worker.log.error("Worker %s takes no job: a key is of another type than it should be; "  # noqa: TRY400
                              "`shedder doctor` names it", worker.name)  # fmt: skip
+            if worker.is_silent_for(IDLE_HEARTBEAT_SECONDS):
+                worker.heartbeat()
             time.sleep(SLICE_SECONDS)
             return NothingClaimed(is_again=True)
 
