@@ -103,8 +103,8 @@ BUGS = (
     Bug(
         "the burst has no bound",
         DRAINS,
-        "return math.min(tokens, order.drain.burst)",
-        "return tokens",
+        "return math.min(tokens + (now - at) * order.drain.rate, order.drain.burst)",
+        "return tokens + (now - at) * order.drain.rate",
         (DRAIN,),
     ),
     Bug(
@@ -138,7 +138,7 @@ BUGS = (
     Bug(
         "jobs that a drain skips are not counted",
         DRAINS,
-        "redis.call('HINCRBY', order.bucket, 'skipped:' .. cause, 1)",
+        "count(order.bucket, 'skipped:' .. cause, 1)",
         "",
         (DRAIN,),
     ),
