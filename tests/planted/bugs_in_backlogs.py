@@ -180,8 +180,8 @@ BUGS = (
     Bug(
         "a restore puts jobs behind those that were younger",
         RESTORE,
-        "if #waiting == 0 or older <= next_at then",
-        "if #waiting == 0 then",
+        "if waiting_size == 0 or older <= next_at then",
+        "if waiting_size == 0 then",
         (AT_ONCE,),
     ),
     Bug(
