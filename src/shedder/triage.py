@@ -58,6 +58,7 @@ class TriageDone:
         at: When (server's clock, UTC).
         what: To which queues, flags or limits, or by which mitigation.
         effect: What it did some minutes later; None while that is not measured.
+        outcome: How a mitigation ended, or that no end is recorded; empty for all else.
     """
 
     event: str
@@ -67,6 +68,12 @@ class TriageDone:
     at: datetime
     what: tuple[str, ...]
     effect: Effect | None = None
+    outcome: str = ""
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether it was a mitigation that has not ended well, or of which nobody knows."""
+        return self.outcome not in ("", "done")
 
 
 @dataclass(frozen=True, slots=True)

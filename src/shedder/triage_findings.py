@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from shedder.durations import format_duration
-from shedder.incident.begun import NO_END_YET, unended, without_outdated
+from shedder.incident.begun import NO_END_YET, began_at, unended, without_outdated
 from shedder.incident.records import Incident
 from shedder.lanes import DEFAULT_PRIORITY, lane_of
 from shedder.policy import Policy
@@ -67,8 +67,8 @@ def done_about(seen: Seen, verbs: Sequence[str], *, kind: str = "") -> tuple[Tri
     begun = unended(seen.events) if "mitigate" in verbs else ()
     effects = {each.event: each for each in seen.incident.effects} if seen.incident else {}
     return tuple(
-        TriageDone(each.id, each.verb, each.by, each.role, each.at, _what(each),
-                   effects.get(each.id))
+        TriageDone(each.id, each.verb, each.by, each.role, began_at(each), _what(each),
+                   effects.get(each.id), _outcome(each))
         for each in without_outdated(seen.events)
         if (each.verb in verbs or each in begun) and each.id not in undone and not each.undoes
         and (not kind or each.details.get("kind") == kind)
@@ -140,4 +140,10 @@ def _what(event: Event) -> tuple[str, ...]:
     if isinstance(names, list):
         return tuple(str(each) for each in names)
     said = event.details.get("mitigation")
-    return (f"{said}, {event.details.get('outcome', NO_END_YET)}",) if said else ()
+    return (str(said),) if said else ()
+
+
+def _outcome(event: Event) -> str:
+    if not event.verb.startswith("mitigate"):
+        return ""
+    return str(event.details.get("outcome", NO_END_YET))

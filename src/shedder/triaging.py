@@ -147,7 +147,8 @@ def _protect(seen: Seen) -> TriageStep:
 
 def _stated(step: TriageStep) -> TriageStep:
     """`done` where something was done and nothing is left to be typed."""
-    if step.done and (not step.commands or step.name in ("release", "scale", "limits")):
+    helped = any(not each.is_failed for each in step.done)
+    if helped and (not step.commands or step.name in ("release", "scale", "limits")):
         return replace(step, state="done")
     return step
 

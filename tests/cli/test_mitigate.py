@@ -322,6 +322,22 @@ def test_triage_names_the_next_command_and_it_can_be_typed(invoke, policy, redis
     assert ["resume", "mail.normal"] == resume["words"][:2]
 
 
+@pytest.mark.parametrize(("code", "mark", "ended"), [("0", "x", "done"), ("7", " ", "failed")])
+def test_triage_says_how_a_mitigation_ended(mitigate, invoke, policy, code, mark, ended):
+    """One that failed is no answer to the question."""
+    mitigate(f"rollback --release 41 --code {code} -r 'errors since 42' --by bob@desk")
+    lines = invoke("triage", "--policy", policy).lines
+    at = next(number for number, line in enumerate(lines) if "bad release" in line)
+    assert lines[at].startswith(f"[{mark}] 1.")
+    assert re.fullmatch(rf" +mitigate rollback by bob@desk \d+s ago \({ended}\)", lines[at + 1])
+
+
+def test_triage_calls_a_flag_by_its_name(invoke):
+    """It is no lane."""
+    invoke("flag", "degrade", "hints", "--force", "-r", "r", "--by", "bob@desk")
+    assert "flag degrade hints by bob@desk" in invoke("triage").out
+
+
 def test_triage_needs_neither_incident_nor_policy(program, tmp_path):
     """It says what is there; a policy that cannot be read is one line."""
     done = program("triage", cwd=tmp_path)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _MARKS = {"done": "x", "fine": "-", "open": " "}
 _STYLES = {"done": "green", "fine": "dim", "open": "bold"}
 DONE_SHOWN = 3
+_ON_LANES = frozenset({"pause", "resume", "divert", "limit start"})
 
 
 def triage_parts(found: Triage, *, server: str = "") -> Parts:
@@ -53,16 +54,11 @@ def _step(number: int, step: TriageStep, now: datetime, server: str) -> Parts:
 
 def _done(done: TriageDone, now: datetime) -> Verbatim:
     role = f" ({escaped(done.role)})" if done.role else ""
-    what = listed(_targets(done.what), most=4)
+    what = listed(targets_of(done.what) if done.verb in _ON_LANES else done.what, most=4)
+    ended = f" ({escaped(done.outcome)})" if done.outcome else ""
     who = f"{escaped(done.by)}{role}"
-    return Verbatim(f"       {escaped(done.verb)} {what} by {who} {age(done.at, now)} ago")
-
-
-def _targets(names: Sequence[str]) -> Sequence[str]:
-    try:
-        return targets_of(names)
-    except ValueError:
-        return names
+    said = f"{escaped(done.verb)} {what} by {who} {age(done.at, now)} ago{ended}"
+    return Verbatim(f"       {said}", style="yellow" if done.is_failed else "")
 
 
 def _command(words: Sequence[str], server: str) -> str:
