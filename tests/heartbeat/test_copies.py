@@ -124,3 +124,20 @@ def test_a_folder_that_cannot_be_written_stops_nothing(desk: Desk, tmp_path: Pat
     desk.policy = replace(desk.policy, incident=policy)
     report = desk.look_at(20)
     assert (1, True) == (len(report.posted), "cannot be written" in report.troubles[0])
+
+
+def test_a_broken_page_keeps_no_copy_from_being_written(desk: Desk, tmp_path: Path) -> None:
+    """Each of the two is written, whatever is the matter with the other; what failed is retried."""
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "status.html.j2").write_text("{% if %}")
+    page, folder = tmp_path / "page", tmp_path / "made" / "copies"
+    policy = IncidentPolicy(export=str(folder), status_page=str(page), templates=str(own))
+    desk.policy = replace(desk.policy, incident=policy)
+    assert ["the template status.html.j2"] == [
+        each.partition(",")[0] for each in desk.look_at(1).troubles
+    ]
+    assert [desk.shed.incidents.export()] == list(copies(folder).values())
+    (own / "status.html.j2").unlink()
+    assert [] == desk.look_at(1.1).troubles
+    assert (page / "index.html").exists()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shedder import Shedder
-from shedder.errors import ConditionNotMet, RedisUnreachable
+from shedder.errors import ConditionNotMet, InvalidInput, RecordUnreadable, RedisUnreachable
 from shedder.heartbeat import delivering
 from shedder.heartbeat.channels import Channels
 from shedder.heartbeat.drafting import draft_update
@@ -329,6 +329,28 @@ def test_files_are_written_every_minute(shed: Shedder, scene: Scene, tmp_path: P
     assert ("mails are late", "fine") == (found["incident"]["title"], found["works"][0]["state"])
     assert "<h1>mails are late</h1>" in (folder / "index.html").read_text()
     assert ["index.html", "status.json"] == sorted(each.name for each in folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    "error", [InvalidInput(name="policy", value="x", accepted="TOML"),
+              RecordUnreadable("of the policy", reason="damaged")],
+)  # fmt: skip
+def test_a_policy_that_becomes_unreadable_stops_no_update(shed: Shedder, error: Exception) -> None:
+    """The last one that could be used holds, and each round says so; without one it is refused."""
+
+    def broken() -> Policy:
+        raise error
+
+    desk = Desk(shed, POSTING, None)
+    desk.look_at(1)
+    desk.watcher._policy = broken
+    report = desk.look_at(20)
+    assert (1, True) == (len(report.posted), "the policy before it holds" in report.troubles[0])
+    other = desk.new_watcher("other")
+    other._policy = broken
+    desk.watcher.give_up()
+    with pytest.raises(type(error)):
+        other.look()
 
 
 def test_a_page_that_cannot_be_written_stops_nothing(shed: Shedder, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from shedder.errors import ShedderError
+from shedder.errors import InvalidInput, RecordUnreadable, ShedderError
 from shedder.heartbeat.channels import Channels
 from shedder.heartbeat.copies import write_copies
 from shedder.heartbeat.delivering import deliver
@@ -95,6 +95,7 @@ class Watcher:
         self._who = who or f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._written_at: datetime | None = None
         self._measured_at: datetime | None = None
+        self._last: tuple[Policy, Channels | None] | None = None
 
     def watch(
         self, *, sleep: Callable[[float], object], until: Callable[[], bool] = lambda: False
@@ -111,15 +112,14 @@ class Watcher:
         """One round.
 
         Raises:
-            ShedderError: Redis cannot be asked, or the policy cannot be used.
+            ShedderError: Redis cannot be asked, or no policy can be used and none could before.
         """
         report = Report()
         report.is_leading = self._shed.store.run(hold_lease(self._shed.keys, self._who))
         if not report.is_leading:
             return report
         self._sample()
-        policy = self._policy()
-        channels = self._channels(policy)
+        policy, channels = self._chosen(report)
         now = self._clock()
         incidents = self._incidents()
         for incident in incidents:
@@ -143,6 +143,17 @@ class Watcher:
             return
         for trouble in report.troubles:
             logger.warning("%s", trouble)
+
+    def _chosen(self, report: Report) -> tuple[Policy, Channels | None]:
+        """The policy and its channels; the last that could be used while one cannot."""
+        try:
+            policy = self._policy()
+            self._last = policy, self._channels(policy)
+        except (InvalidInput, RecordUnreadable) as error:
+            if self._last is None:
+                raise
+            report.troubles.append(f"{error}; the policy before it holds")
+        return self._last
 
     def _sample(self) -> None:
         queues = self._shed.queues()
@@ -222,18 +233,26 @@ class Watcher:
             return
         if self._written_at is not None and now - self._written_at < PAGE_EVERY:
             return
-        try:
+        self._written_at = now
+        for write in (self._write_page, self._write_copies):
+            try:
+                write(policy)
+            except ShedderError as error:  # the other is no worse for it, and this is tried again
+                self._written_at = None
+                report.troubles.append(str(error))
+
+    def _write_page(self, policy: Policy) -> None:
+        wanted = policy.incident
+        if wanted.status_page:
             current = self._shed.incidents.current()
-            if wanted.status_page:
-                situation = read_situation(self._shed, policy, current)
-                write_page(Path(wanted.status_page), situation, current,
-                           templates=wanted.templates or None)  # fmt: skip
-            if wanted.export:
-                # a closed one too: else its copy would stay as it was a minute before
-                write_copies(self._shed, self._latest(), Path(wanted.export))
-            self._written_at = now
-        except ShedderError as error:
-            report.troubles.append(str(error))
+            situation = read_situation(self._shed, policy, current)
+            write_page(Path(wanted.status_page), situation, current,
+                       templates=wanted.templates or None)  # fmt: skip
+
+    def _write_copies(self, policy: Policy) -> None:
+        if policy.incident.export:
+            # a closed one too: else its copy would stay as it was a minute before
+            write_copies(self._shed, self._latest(), Path(policy.incident.export))
 
 
 def hold_lease(keys: Keys, who: str, *, is_over: bool = False) -> Command[bool]:
