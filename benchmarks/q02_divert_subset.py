@@ -92,7 +92,7 @@ def _beside_bulk(ground: Ground, settings: Settings, way: stock.Way) -> Row:
     ratio = compare(
         lambda: divert_once(ground, Load(jobs)),
         lambda: _stock_once(ground, Load(jobs), way),
-        repeat=settings.times(short=3, full=3),
+        repeat=settings.times(short=3, full=1 if way is stock.divert_by_pipelines else 2),
         what=f"divert 60 % of {jobs:,} beside {way.__name__}",
     ).inverse()
     names: dict[stock.Way, str] = {
@@ -122,7 +122,7 @@ def _of_stock_producers(ground: Ground, settings: Settings) -> Row:
     ratio = compare(
         lambda: divert_once(ground, Load(jobs, queue_class=rq.Queue)),
         lambda: divert_once(ground, Load(jobs, queue_class=Queue)),
-        repeat=settings.times(short=3, full=3),
+        repeat=settings.times(short=3, full=2),
         what=f"{jobs:,} jobs of stock producers beside jobs of ours",
     )
     return Row(
@@ -139,7 +139,7 @@ def _of_stock_producers(ground: Ground, settings: Settings) -> Row:
 def _growth(ground: Ground, settings: Settings) -> Row:
     sizes = [20_000, 200_000, 2_000_000] if settings.is_full else [20_000, 200_000]
     times: dict[int, list[float]] = {jobs: [] for jobs in sizes}
-    for number in range(settings.times(short=5, full=5)):
+    for number in range(settings.times(short=3, full=3)):
         for jobs in sizes:
             times[jobs].append(divert_once(ground, Load(jobs)))
         listed = ", ".join(f"{jobs:,} in {each[-1]:.3f} s" for jobs, each in times.items())

@@ -97,7 +97,7 @@ def _dry_run(ground: Ground, settings: Settings) -> Row:
     ratio = compare(
         lambda: _preview_once(ground, load),
         lambda: divert_once(ground, load),
-        repeat=settings.times(short=5, full=9),
+        repeat=settings.times(short=5, full=5),
         what=f"dry run beside divert, {jobs:,} jobs",
     )
     say(f"dry run: {ratio}")

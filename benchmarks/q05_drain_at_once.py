@@ -38,7 +38,7 @@ def _merge(ground: Ground, jobs: int, settings: Settings) -> Row:
     paces, times, server = [], [], []
     with ground.client() as client:
         shedder = Shedder(client, by="bench")
-        for _ in range(settings.times(short=5, full=5)):
+        for _ in range(settings.times(short=5, full=3)):
             shedder.divert(QUEUE, selection=SELECTION, reason="bench")
             with watched(ground.near, ground.server.pid) as served:
                 began = time.perf_counter()

@@ -25,10 +25,11 @@ from shedder.store import Command
 from shedder.stored import starts_limit_from, text_of, time_from_ms
 
 JOBS_PER_STEP = 100
-"""Jobs that one step of a scan or a restore looks at: about 0.3 ms of the server.
+"""Jobs that one step of a scan looks at: about 0.3 ms of the server.
 
-Whoever asks in the meantime waits for one step. A larger one is not much faster: a step and the way
-to its caller and back cost what about fifty jobs cost.
+A step of a restore looks at a quarter more in that time: it reads one field less of each. Whoever
+asks in the meantime waits for one step. A larger one is not much faster: a step and the way to its
+caller and back cost what about fifty jobs cost.
 """
 
 JOBS_PER_LOOK = 125
@@ -161,11 +162,12 @@ def restore_lane(
             *keys.lane(lane),
             keys.at_work(lane),
         ),
-        (f"restore {lane} {step}", head, lane, order, JOBS_PER_STEP, keys.engine.jobs),
+        (f"restore {lane} {step}", head, lane, order, JOBS_PER_STEP + JOBS_PER_STEP // 4,
+         keys.engine.jobs),
         lambda reply: RestoreStep(
             text_of(reply[0]), text_of(reply[1]), int(reply[2]), int(reply[3])
         ),
-    )
+    )  # fmt: skip
 
 
 def preview_lane(
