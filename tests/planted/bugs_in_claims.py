@@ -153,13 +153,6 @@ BUGS = (
         (LOOKOUT,),
     ),
     Bug(
-        "idle workers rest while a control stands",
-        CLAIM,
-        "is_calm = is_calm and not paused[index] and not ordered[index]",
-        "is_calm = is_calm",
-        (LOOKOUT,),
-    ),
-    Bug(
         "those that rest never ask who is on lookout",
         "rq/pickup.py",
         "            if not self._worker.connection.exists(self._lookout[0]):\n",

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rq import Queue as StockQueue
 
-from shedder import Shedder
+from shedder import Rate, Shedder
 from shedder.rq import SimpleWorker
-from shedder.rq.claims import claim_job, leave_lookout, lookout_keys
+from shedder.rq.claims import Claimed, NothingClaimed, claim_job, leave_lookout, lookout_keys
 from shedder.rq.layout import rq_keys
+from shedder.rq.pickup import _seconds_of_wait
 from shedder.store import Store
 from shedder.stored import text_of
 from tests import jobs
@@ -20,7 +21,6 @@ from tests.waiting import wait_until
 from tests.workers import WorkerProcess, Yard, run_burst
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from redis import Redis
@@ -89,24 +89,38 @@ def test_a_job_that_another_finds_leaves_the_lookout_alone(redis: Redis, marks: 
     assert ("a", 0) == (on_lookout(redis), redis.exists(RELIEF))
 
 
+def test_while_a_drain_waits_for_a_token_one_worker_waits_for_it(redis: Redis, marks: str) -> None:
+    """A hundred idle workers do not all come for each token; whoever gets it calls the next."""
+    shed = Shedder(redis)
+    for key in "ab":
+        StockQueue("mail", connection=redis).enqueue(jobs.mark, marks, key)
+    shed.divert("mail.normal", reason="test")
+    shed.drain("mail.normal", rate=Rate(1, 3600.0), reason="test")
+    (divert,) = shed.status("mail.normal").lanes[0].diverts
+    redis.hset(KEYS.drain(divert.order, "mail"), "tokens", 1)
+    assert isinstance(claim(redis, "a"), Claimed)
+    assert 1 == redis.llen(RELIEF)
+    answers = [claim(redis, worker) for worker in "bc"]
+    assert ["lookout", "rest"] == [each.meanwhile for each in answers]
+    assert all(each.wait_ms > 0 for each in answers)
+
+
 @pytest.mark.parametrize(
-    "control",
+    ("nothing", "shortest", "longest"),
     [
-        lambda it: it.pause("mail", reason="test"),
-        lambda it: it.pause("mail.low", reason="test"),
-        lambda it: it.divert("mail.normal", reason="test"),
+        (NothingClaimed(), 0.9, 0.9),
+        (NothingClaimed(meanwhile="lookout"), 0.45, 0.45),
+        (NothingClaimed(meanwhile="lookout", wait_ms=20), 0.02, 0.02),
+        (NothingClaimed(meanwhile="rest"), 2.0, 4.0),
+        (NothingClaimed(meanwhile="rest", wait_ms=20), 0.5, 1.0),
     ],
-    ids=["pause", "pause of one lane", "divert"],
+    ids=["alone", "lookout", "lookout for a token", "rest", "rest while a drain goes on"],
 )
-def test_nobody_rests_while_a_control_stands(
-    redis: Redis, control: Callable[[Shedder], object]
+def test_how_long_an_idle_worker_waits(
+    nothing: NothingClaimed, shortest: float, longest: float
 ) -> None:
-    """The end of a control may come by the clock alone, and is met by looking."""
-    StockQueue("mail", connection=redis)
-    claim(redis, "a")
-    control(Shedder(redis))
-    assert ["wait", "wait"] == [claim(redis, worker).meanwhile for worker in "ba"]
-    assert None is on_lookout(redis)
+    """The one on lookout comes for the next token; the others ask for it less the calmer it is."""
+    assert shortest <= _seconds_of_wait(nothing) <= longest
 
 
 def test_only_the_one_on_lookout_leaves_it(redis: Redis) -> None:

@@ -327,11 +327,9 @@ for index, lane in ipairs(lanes) do
   end
 end
 
--- What begins or ends a control is met by looking, so all look while one stands.
 local function what_to_do_meanwhile()
-  local is_calm = plain and on_lookout > 0
-  for index in ipairs(lanes) do is_calm = is_calm and not paused[index] and not ordered[index] end
-  local done, deed = pcall(is_calm and share_lookout or end_lookout, lookout, relief, worker, on_lookout)
+  local answer = on_lookout > 0 and share_lookout or end_lookout
+  local done, deed = pcall(answer, lookout, relief, worker, on_lookout)
   return done and deed or 'wait'
 end
 

@@ -79,7 +79,7 @@ class NothingClaimed:
         is_suspended: RQ's own suspend is on.
         is_upkeep_due: Nobody has done the upkeep lately.
         meanwhile: `lookout`: look often, for those that rest; `rest`: another worker of the same
-            lanes does; `wait`: look yourself, since a control stands or nobody shares the work.
+            lanes does; `wait`: look yourself, since nobody shares the work.
     """
 
     wait_ms: int = 0

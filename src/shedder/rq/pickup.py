@@ -38,13 +38,16 @@ if TYPE_CHECKING:
     from shedder.rq.worker import WorkerMixin
 
 SLICE_SECONDS = 0.9
-"""The longest wait for a bell while a control stands."""
+"""The longest wait for a bell of a worker that shares the work with nobody."""
 
 LOOKOUT_SECONDS = 0.45
 """The longest wait on lookout: a job of a stock producer is found within half a second."""
 
 REST_SECONDS = (2.0, 4.0)
 """After how long a worker that rests asks whether somebody is on lookout; not all at once."""
+
+SHORT_REST_SECONDS = (0.5, 1.0)
+"""The same while a drain goes on, whose pace must not stand still when a lookout was killed."""
 
 SHORTEST_WAIT_SECONDS = 0.001
 
@@ -207,9 +210,7 @@ class Pickup:
     def _wait(self, nothing: NothingClaimed) -> bool:
         """Wait for a bell; whether one rang."""
         longest = max(self._max_idle - self._idle_seconds, SHORTEST_WAIT_SECONDS)
-        if nothing.wait_ms:
-            longest = min(longest, max(nothing.wait_ms / 1000, SHORTEST_WAIT_SECONDS))
-        seconds = min(_seconds_of_wait(nothing.meanwhile), longest)
+        seconds = min(_seconds_of_wait(nothing), longest)
         waited_for = (*bells(self._worker.keys, self._names), self._lookout[1])
         connection: Any = self._worker.connection
         return connection.blpop(waited_for, timeout=seconds) is not None
@@ -219,10 +220,13 @@ def _is_on_lookout(answer: Claimed | NothingClaimed) -> bool:
     return isinstance(answer, NothingClaimed) and answer.meanwhile == "lookout"
 
 
-def _seconds_of_wait(meanwhile: str) -> float:
-    if meanwhile == "rest":
-        return _DICE.uniform(*REST_SECONDS)
-    return LOOKOUT_SECONDS if meanwhile == "lookout" else SLICE_SECONDS
+def _seconds_of_wait(nothing: NothingClaimed) -> float:
+    if nothing.meanwhile == "rest":
+        return _DICE.uniform(*(SHORT_REST_SECONDS if nothing.wait_ms else REST_SECONDS))
+    longest = LOOKOUT_SECONDS if nothing.meanwhile == "lookout" else SLICE_SECONDS
+    if nothing.wait_ms:
+        return min(longest, max(nothing.wait_ms / 1000, SHORTEST_WAIT_SECONDS))
+    return longest
 
 
 def _held(claimed: Claimed) -> HeldClaim:
