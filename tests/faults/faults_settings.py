@@ -198,7 +198,7 @@ class Spoilt:
         verbs = (*LOOKS, *CHANGES)
         if stage.size < LONG:
             verbs = stage.dice.sample(verbs, FEW_VERBS)
-        trials = Trials(stage, verbs)
+        trials = Trials(stage, key, verbs, is_of_another_type=self.how == OTHER)
         trials.said.write_text("")
         # in a process of its own: the command line says how this process logs, and follows settings
         child = stage.start(trials.do)
@@ -220,10 +220,19 @@ _ORDER = re.compile("[0-9a-f]{32}")
 class Trials:
     """What is done once a key was changed; each that fails leaves a line in a file."""
 
-    def __init__(self, stage: Stage, verbs: Sequence[tuple[str, ...]]) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        key: str,
+        verbs: Sequence[tuple[str, ...]],
+        *,
+        is_of_another_type: bool,
+    ) -> None:
         self.said: Path = stage.folder / "said"
         self._stage = stage
+        self._key = key
         self._verbs = verbs
+        self._is_of_another_type = is_of_another_type
         self._paths = {name: str(stage.folder / name) for name in ("POLICY", "COPY", "OUT")}
 
     def do(self) -> None:
@@ -235,9 +244,9 @@ class Trials:
         self._try("an application", lambda: _use_settings(stage.operator(client)))
         self._try("a producer", lambda: self._enqueue(client))
         self._try("the upkeep", lambda: self._look_after(client))
-        self._try("a worker", lambda: self._work(client))
         for words in self._verbs:
             self._type(words)
+        self._try("a worker", lambda: self._work(client))
 
     def _try(self, what: str, act: Callable[[], object]) -> None:
         try:
@@ -255,8 +264,14 @@ class Trials:
 
     def _work(self, client: Redis) -> None:
         run_burst(SimpleWorker(["reports"], connection=client))
-        if "new" not in jobs.started(self._stage.marks_path):
+        if self._is_of_another_type and not self._has_run():  # a burst does not wait for it
+            client.delete(self._key)
+            run_burst(SimpleWorker(["reports"], connection=client))
+        if not self._has_run():
             append_line(self.said, "a worker", "did not run the new job")
+
+    def _has_run(self) -> bool:
+        return "new" in jobs.started(self._stage.marks_path)
 
     def _type(self, words: Sequence[str]) -> None:
         line = ["-u", self._stage.server.url, *(self._paths.get(word, word) for word in words)]

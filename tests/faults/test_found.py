@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis.client import Pipeline
+from rq import Queue as StockQueue
 from rq.exceptions import StopRequested
 
 from shedder import Shedder
@@ -76,6 +77,19 @@ def test_a_worker_outlives_a_key_of_another_type(redis: Redis, yard: Yard, marks
     assert ([], True) == (jobs.started(marks), worker.is_alive())
     redis.rename(KEYS.meters, "elsewhere")
     wait_until(lambda: ["a"] == jobs.ended(marks), what=f"the job; {worker}")
+
+
+def test_a_worker_rests_no_longer_than_its_connection_is_patient(
+    redis: Redis, yard: Yard, marks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the one on lookout is killed, another looks, however soon its connection gives up."""
+    monkeypatch.setattr("shedder.rq.worker.SILENCE_SECONDS", 1)
+    lookout = yard.start("mail").wait_until_idle(redis)
+    wait_until(lambda: redis.keys(KEYS.lookout("*")), what="a worker on lookout")
+    yard.start("mail").wait_until_idle(redis)
+    lookout.kill()
+    StockQueue("mail", connection=redis).enqueue(jobs.mark, marks, "a")
+    wait_until(lambda: ["a"] == jobs.ended(marks), what="a job that rang no bell")
 
 
 @pytest.mark.parametrize("field", ["tokens", "at", "released", ""])

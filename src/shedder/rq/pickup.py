@@ -210,7 +210,9 @@ class Pickup:
     def _wait(self, nothing: NothingClaimed) -> bool:
         """Wait for a bell; whether one rang."""
         longest = max(self._max_idle - self._idle_seconds, SHORTEST_WAIT_SECONDS)
-        seconds = min(_seconds_of_wait(nothing), longest)
+        # one that outlasts the connection's patience would be given up, and begun again, for ever
+        patience = self._worker.connection_timeout / 3
+        seconds = min(_seconds_of_wait(nothing), longest, patience)
         waited_for = (*bells(self._worker.keys, self._names), self._lookout[1])
         connection: Any = self._worker.connection
         return connection.blpop(waited_for, timeout=seconds) is not None

@@ -39,7 +39,7 @@ LAST_PATIENCE_SECONDS = 5.0
 """A worker that is to stop, and runs no job, waits so long for a Redis that is away."""
 
 SILENCE_SECONDS = 30
-"""A connection that says nothing for so long is given up; no command of ours waits a second."""
+"""A connection that says nothing for so long is given up; none of ours waits for a third of it."""
 
 SCRIPTS_OF_A_JOB = ("claim_job", "start_job", "release_claim")
 
