@@ -9,6 +9,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator
+from types import ModuleType
 
 from benchmarks import bullmq_side, machine, publish, report
 from benchmarks.ground import peaks
@@ -36,6 +37,8 @@ QUESTIONS = {
     17: "q17_propagation",
 }
 
+FAILED = "(the rest of the question)"
+
 
 def main() -> int:
     """Measure, print the table, and write it into `benchmarks/results/`."""
@@ -52,7 +55,7 @@ def main() -> int:
     say(f"written: {table}, {numbers}")
     if options.publish:
         publish.publish([numbers])
-    return 0
+    return int(any(row.case == FAILED for row in rows))
 
 
 def _settings(options: argparse.Namespace, question: int) -> Settings:
@@ -65,12 +68,30 @@ def _answers(number: int, settings: Settings) -> Iterator[Row]:
     say(f"question {number}: {str(program.__doc__).splitlines()[0]}")
     began = time.monotonic()
     with peaks() as found:
-        for row in program.run(settings):
+        for row in _rows_of(program, number, settings):
             verdict = "" if row.verdict is Verdict.NO_GOAL else f" [{row.verdict.value}]"
             say(f"  {row.case}: {row.ours}" + (f" | {row.other}" if row.other else "")
                 + (f" | {row.ratio}" if row.ratio else "") + verdict)  # fmt: skip
             yield row
     yield _effort(number, settings, time.monotonic() - began, max(found, default=0))
+
+
+def _rows_of(program: ModuleType, number: int, settings: Settings) -> Iterator[Row]:
+    """The rows of one question; one that failed says so, and the others still get their turn."""
+    try:
+        yield from program.run(settings)
+    except Exception as error:
+        # what the other questions have measured is not lost for this one
+        logging.disable(logging.NOTSET)
+        logging.getLogger(__name__).exception("question %s failed", number)
+        logging.disable(logging.WARNING)
+        yield Row(
+            number,
+            FAILED,
+            f"failed: {type(error).__name__}: {error}",
+            goal="to be measured",
+            verdict=Verdict.NOT_REACHED,
+        )
 
 
 def _effort(number: int, settings: Settings, took: float, peak: int) -> Row:
