@@ -659,6 +659,23 @@ def test_told_to_stop_with_a_job_in_hand(
     assert None is redis.hget(many[0].key, CRASHES_FIELD)
 
 
+class IsToldToStopWhileItRests(SimpleWorker):
+    """Gets a signal that is caught while another worker looks for both."""
+
+    def is_silent_for(self, seconds: float) -> bool:
+        if not self._stop_requested:
+            with suppress(Exception):
+                os.kill(os.getpid(), signal.SIGTERM)
+        return super().is_silent_for(seconds)
+
+
+def test_told_to_stop_while_another_one_looks(redis: Redis, yard: Yard) -> None:
+    """A worker that rests ends when it is told to, though nobody calls it to the lookout."""
+    yard.start("mail").wait_until_idle(redis)
+    wait_until(lambda: list(redis.scan_iter("*lookout*")), what="somebody on lookout")
+    assert 0 == yard.start("mail", worker_class=IsToldToStopWhileItRests).wait(timeout=15)
+
+
 @FORKS_AND_NOT
 def test_told_to_stop_while_a_job_runs(
     redis: Redis, yard: Yard, marks: str, tmp_path: Path, worker_class: type[BaseWorker]

@@ -97,6 +97,8 @@ class Pickup:
         if nothing.is_upkeep_due and self._worker.upkeep.do():
             return True
         while not self._is_over(nothing):
+            if self._worker._stop_requested:  # and the exception that says so was caught
+                return True
             if self._wait(nothing) or nothing.meanwhile != "rest":
                 return True
             if not self._worker.connection.exists(self._lookout[0]):
