@@ -199,6 +199,11 @@ def test_a_pool_keeps_its_number_of_workers(
     assert {True} == {redis.hexists(each, "shedder") for each in redis.smembers(key) - before}
     mail.low.enqueue(mark, marks, "first")
     wait_until(lambda: ended(marks) == ["first"], timeout=60, what="the job")
+    # before that a worker of a pool has the pool's handlers, and a signal is lost: RQ's own
+    new = redis.smembers(key) - {victim}
+    wait_until(
+        lambda: {redis.hget(each, "state") for each in new} == {b"idle"}, timeout=60, what="rest"
+    )
     pool.send_signal(signal.SIGTERM)
     assert 0 == pool.wait(PATIENCE_SECONDS)
 
