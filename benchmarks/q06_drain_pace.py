@@ -69,6 +69,8 @@ def run(settings: Settings) -> Iterator[Row]:
 def _claims(ground: Ground, rate: int, seconds: float) -> Pace:
     fill(ground.near, Load(int(rate * (seconds + 4)) + 100))
     _load_gate(ground)
+    # before anybody claims: what is claimed until then goes at no pace
+    Shedder(ground.near, by="bench").divert(QUEUE, reason="bench")
     at_once = 8 if rate > MANY_CLAIMS else 1
     with Claimers(ground, QUEUE, at_once=at_once) as claimers:
         is_starved = _drain(ground, rate, seconds)
