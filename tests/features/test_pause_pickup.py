@@ -37,7 +37,10 @@ def scene(redis: Redis) -> Scene:
 @pytest.fixture
 def yard(server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Yard]:
     """Starts workers that hear a bell or nothing."""
-    monkeypatch.setattr("shedder.rq.pickup.SLICE_SECONDS", NO_SLICE_SECONDS)
+    for name in ("SLICE_SECONDS", "LOOKOUT_SECONDS"):
+        monkeypatch.setattr(f"shedder.rq.pickup.{name}", NO_SLICE_SECONDS)
+    # no wait is longer than a third of the time after which a silent connection is given up
+    monkeypatch.setattr("shedder.rq.worker.SILENCE_SECONDS", 3 * NO_SLICE_SECONDS)
     with Yard(server, tmp_path) as workers:
         yield workers
 
