@@ -12,10 +12,14 @@ import sys
 
 from click.testing import CliRunner
 from redis import Redis
+from rq.defaults import RQ_KEY_PREFIX
 
 from shedder.cli import main
 
 MOST_ROUNDS = 1000
+RACE = f"{RQ_KEY_PREFIX}:race"
+"""Under RQ's prefix, so that a cluster has it on the node of all the rest."""
+
 PATIENCE_SECONDS = 120
 
 
@@ -24,12 +28,12 @@ def race(url: str, name: str) -> None:
     with Redis.from_url(url, socket_timeout=None) as client:
         runner = CliRunner()
         for _ in range(MOST_ROUNDS):
-            given = client.blpop([f"race:line:{name}"], timeout=PATIENCE_SECONDS)
+            given = client.blpop([f"{RACE}:line:{name}"], timeout=PATIENCE_SECONDS)
             if given is None or not given[1]:
                 return
             words = shlex.split(given[1].decode())
             done = runner.invoke(main, words, env={"SHEDDER_REDIS_URL": url})
-            client.rpush("race:done", json.dumps([name, done.exit_code, done.output]))
+            client.rpush(f"{RACE}:done", json.dumps([name, done.exit_code, done.output]))
 
 
 if __name__ == "__main__":

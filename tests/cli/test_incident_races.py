@@ -13,7 +13,7 @@ import pytest
 
 from shedder import Shedder
 from shedder.incident.records import Role
-from tests.cli.racing import PATIENCE_SECONDS
+from tests.cli.racing import PATIENCE_SECONDS, RACE
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -56,11 +56,11 @@ def racers(server: EmbeddedServer) -> Iterator[list[str]]:
 def run(redis: Redis, racers: list[str], lines: list[str]) -> list[Done]:
     with redis.pipeline() as pipeline:  # one transaction wakes both
         for name, line in zip(racers, lines, strict=True):
-            pipeline.rpush(f"race:line:{name}", line)
+            pipeline.rpush(f"{RACE}:line:{name}", line)
         pipeline.execute()
     found = {}
     for _ in racers:
-        said = redis.blpop(["race:done"], timeout=PATIENCE_SECONDS)
+        said = redis.blpop([f"{RACE}:done"], timeout=PATIENCE_SECONDS)
         assert said is not None, "a racer comes to an end"
         name, code, output = json.loads(said[1])
         found[name] = Done(code, output)
