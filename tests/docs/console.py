@@ -21,8 +21,10 @@ _BLOCK = re.compile(
     r"(?:^<!-- console: (?P<options>.*?) -->\n)?^```console\n(?P<body>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-# Numbers, times, durations, and the dash that stands in a table for "not known".
-_NUMBER = r"(?:(?<!\S)-(?!\S)|\d[\d,.:/-]*(?:(?:ms|[smhd%])\b|%)?(?: \d+[smhd]\b)*)"
+# Numbers, times, durations, and the dash that stands in a table for "not known". A time of another
+# day stands behind its date, and examples are run around midnight too.
+_DATE = r"(?:\d{4}-\d\d-\d\d )?"
+_NUMBER = rf"(?:(?<!\S)-(?!\S)|{_DATE}\d[\d,.:/-]*(?:(?:ms|[smhd%])\b|%)?(?: \d+[smhd]\b)*)"
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
