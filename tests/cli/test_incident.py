@@ -157,7 +157,7 @@ def test_it_shows_how_it_stands(invoke, mail):
     done = invoke("incident", "show")
     assert re.match(r"Incident \S+ is open\.", done.lines[0])
     assert "Severity 2: receipts are hours late." == done.lines[1]
-    assert re.match(r"Began \d\d:\d\d UTC \(38m .*ago\), detected", done.lines[2])
+    assert re.match(r"Began (\S+ )?\d\d:\d\d UTC \(38m .*ago\), detected", done.lines[2])
     assert re.search(r"commander +ana@desk", done.out)
     assert re.search(r"operations +nobody", done.out)
     assert re.search(r"\d\d:\d\d eve@desk: replica lags", done.out)
