@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shedder.facade import Shedder
+from shedder.rq import Queue, SimpleWorker
 from tests import jobs
-from tests.workers import Yard
+from tests.workers import Yard, run_burst
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from redis import Redis
@@ -23,6 +24,18 @@ if TYPE_CHECKING:
 def operator(redis: Redis) -> Shedder:
     """Pauses and diverts on the shared server."""
     return Shedder(redis, by="tester")
+
+
+@pytest.fixture
+def mail(redis: Redis) -> Queue:
+    """The queue with which most begin."""
+    return Queue("mail", connection=redis)
+
+
+@pytest.fixture
+def work(redis: Redis) -> Callable[..., bool]:
+    """Lets a worker of ours do what there is; takes more arguments of its class."""
+    return lambda **options: run_burst(SimpleWorker(["mail"], connection=redis, **options))
 
 
 @pytest.fixture

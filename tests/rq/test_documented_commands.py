@@ -37,11 +37,6 @@ PATIENCE_SECONDS = 90
 
 
 @pytest.fixture
-def mail(redis: Redis) -> Queue:
-    return Queue("mail", connection=redis)
-
-
-@pytest.fixture
 def env(server: EmbeddedServer) -> dict[str, str]:
     """The environment that names the server and our classes."""
     return environment(RQ_REDIS_URL=server.url, **CLASSES)

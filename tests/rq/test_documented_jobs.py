@@ -37,17 +37,6 @@ if TYPE_CHECKING:
     from tests.workers import Yard
 
 
-@pytest.fixture
-def mail(redis: Redis) -> Queue:
-    return Queue("mail", connection=redis)
-
-
-@pytest.fixture
-def work(redis: Redis) -> Any:
-    """Lets a worker of ours do what there is."""
-    return lambda **options: run_burst(SimpleWorker(["mail"], connection=redis, **options))
-
-
 def add(one: int, other: int) -> int:
     return one + other
 

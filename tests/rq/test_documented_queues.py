@@ -48,17 +48,6 @@ HERE = "tests.rq.test_documented_queues"
 TOLD = f"{RQ_KEY_PREFIX}:told"
 
 
-@pytest.fixture
-def mail(redis: Redis) -> Queue:
-    return Queue("mail", connection=redis)
-
-
-@pytest.fixture
-def work(redis: Redis) -> Any:
-    """Lets a worker of ours do what there is."""
-    return lambda **options: run_burst(SimpleWorker(["mail"], connection=redis, **options))
-
-
 def add(one: int, other: int) -> int:
     return one + other
 

@@ -47,11 +47,6 @@ LONG = 25.0
 """Seconds that a job would take which is to be ended before."""
 
 
-@pytest.fixture
-def mail(redis: Redis) -> Queue:
-    return Queue("mail", connection=redis)
-
-
 def raise_again() -> None:
     raise LookupError("as the test wants")
 
