@@ -30,18 +30,10 @@
 --   {'again'}      the limit was reached, there may be more
 --   {'suspended'}  RQ's own suspend is on
 -- include lib/clock.lua
--- include lib/journal.lua
 -- include lib/count.lua
--- include lib/controls.lua
--- include lib/expiry.lua
 -- include lib/lane.lua
 -- include lib/token.lua
--- include lib/claim.lua
--- include lib/slot.lua
--- include lib/selection.lua
 -- include lib/job.lua
--- include lib/drain.lua
--- include lib/stale.lua
 -- include lib/lookout.lua
 local claims, pauses, diverts, meters, events, suspended, sampled, policy, lookout, relief =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
@@ -52,10 +44,6 @@ local rq = {
 local lanes = lanes_from(KEYS, 11, ARGV, 9, 5)
 
 local now = now_precise()
-local looked_at = 0
-local wait = 0
-local plain -- no lane has anything in front of its list
-
 local function fronts()
   local keys = {}
   for _, lane in ipairs(lanes) do
@@ -63,6 +51,63 @@ local function fronts()
   end
   return keys
 end
+
+local note_start -- in the account of a limit
+
+local function claim(index, lane, id, order, undecided, flat, fields)
+  local number = count(meters, 'claims', 1)
+  local member = pack_claim(worker, lane, id, math.floor(now), order and order.id or '', number)
+  if order then note_start(order, member, fields) end
+  redis.call('ZADD', claims, now, member)
+  -- one push of a producer that rings no bell may have been many jobs: wake the next worker
+  if redis.call('EXISTS', lane.bell) == 0 and redis.call('EXISTS', lane.list) == 1 then
+    ring(lane.bell, 1)
+  end
+  pcall(leave_lookout, lookout, relief, worker)
+  return {'claimed', index, member, id, undecided and 1 or 0, flat, order and order.running or ''}
+end
+
+local function what_to_do_meanwhile()
+  local answer = on_lookout > 0 and share_lookout or end_lookout
+  local done, deed = pcall(answer, lookout, relief, worker, on_lookout)
+  return done and deed or 'wait'
+end
+
+-- The everyday case by itself. What only an incident needs is defined behind it: a script that runs
+-- once in a while is slow for each function that it makes.
+local function everyday_claim()
+  if redis.call('EXISTS', suspended, pauses, diverts, unpack(fronts())) > 0 then return nil end
+  if redis.call('ZCOUNT', claims, '-inf', now - lease) > 0 then return nil end
+  for index, lane in ipairs(lanes) do
+    local id = redis.call('LINDEX', lane.list, 0)
+    if id then
+      local is_hash, flat = pcall(redis.call, 'HGETALL', rq.job_prefix .. id)
+      if not is_hash then return nil end
+      local fields = {}
+      for field = 1, #flat, 2 do fields[flat[field]] = flat[field + 1] end
+      if not fields.data or fields.status ~= 'queued' or fields.rate_limit_key then return nil end
+      redis.call('LPOP', lane.list)
+      return claim(index, lane, id, nil, nil, flat, fields)
+    end
+  end
+  return {'empty', 0, 1 - redis.call('EXISTS', sampled), what_to_do_meanwhile()}
+end
+
+local everyday = everyday_claim()
+if everyday then return everyday end
+-- include lib/journal.lua
+-- include lib/controls.lua
+-- include lib/expiry.lua
+-- include lib/claim.lua
+-- include lib/slot.lua
+-- include lib/selection.lua
+-- include lib/drain.lua
+-- include lib/stale.lua
+note_start = function(order, member, fields) note_running(order, member, now, fields.timeout) end
+
+local looked_at = 0
+local wait = 0
+local plain -- no lane has anything in front of its list
 
 local function take_back(member)
   if give_back(claims, pauses, diverts, member) then
@@ -89,19 +134,6 @@ end
 
 local function drop(lane, cause)
   count(meters, lane.name .. ':dropped:' .. cause, 1)
-end
-
-local function claim(index, lane, id, order, undecided, flat, fields)
-  local number = count(meters, 'claims', 1)
-  local member = pack_claim(worker, lane, id, math.floor(now), order and order.id or '', number)
-  if order then note_running(order, member, now, fields.timeout) end
-  redis.call('ZADD', claims, now, member)
-  -- one push of a producer that rings no bell may have been many jobs: wake the next worker
-  if redis.call('EXISTS', lane.bell) == 0 and redis.call('EXISTS', lane.list) == 1 then
-    ring(lane.bell, 1)
-  end
-  pcall(leave_lookout, lookout, relief, worker)
-  return {'claimed', index, member, id, undecided and 1 or 0, flat, order and order.running or ''}
 end
 
 -- why a job cannot run, or nil
@@ -325,12 +357,6 @@ for index, lane in ipairs(lanes) do
     end
     if result then return result end
   end
-end
-
-local function what_to_do_meanwhile()
-  local answer = on_lookout > 0 and share_lookout or end_lookout
-  local done, deed = pcall(answer, lookout, relief, worker, on_lookout)
-  return done and deed or 'wait'
 end
 
 return {'empty', wait, 1 - redis.call('EXISTS', sampled), what_to_do_meanwhile()}
