@@ -17,6 +17,7 @@
 -- include lib/operation.lua
 -- include lib/clock.lua
 -- include lib/controls.lua
+-- include lib/lanes.lua
 -- include lib/lane.lua
 local diverts, events, operation, backlog = KEYS[1], KEYS[2], KEYS[3], KEYS[8]
 local drain, skipped = KEYS[9], KEYS[10]

@@ -31,9 +31,8 @@
 --   {'suspended'}  RQ's own suspend is on
 -- include lib/clock.lua
 -- include lib/count.lua
--- include lib/lane.lua
+-- include lib/lanes.lua
 -- include lib/token.lua
--- include lib/job.lua
 -- include lib/lookout.lua
 local claims, pauses, diverts, meters, events, suspended, sampled, policy, lookout, relief =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
@@ -98,9 +97,11 @@ if everyday then return everyday end
 -- include lib/journal.lua
 -- include lib/controls.lua
 -- include lib/expiry.lua
+-- include lib/lane.lua
 -- include lib/claim.lua
 -- include lib/slot.lua
 -- include lib/selection.lua
+-- include lib/job.lua
 -- include lib/drain.lua
 -- include lib/stale.lua
 note_start = function(order, member, fields) note_running(order, member, now, fields.timeout) end

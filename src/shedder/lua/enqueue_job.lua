@@ -21,12 +21,7 @@
 --   then field, value, ...
 -- RETURNS
 --   1 saved and pushed, 0 refused because the id exists
--- include lib/clock.lua
--- include lib/controls.lua
--- include lib/lane.lua
--- include lib/selection.lua
--- include lib/job.lua
--- include lib/arrival.lua
+-- include lib/lanes.lua
 local pauses, diverts, queues, job = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local lane = {name = ARGV[2], list = KEYS[5], kept = KEYS[6], parked = KEYS[7], bell = KEYS[8]}
 local id, at_front, unique, ttl = ARGV[1], ARGV[3] == '1', ARGV[4] == '1', tonumber(ARGV[5])
@@ -43,5 +38,18 @@ redis.call('SADD', queues, lane.list)
 if #cleared > 0 then redis.call('HDEL', job, unpack(cleared)) end
 redis.call('HSET', job, unpack(fields))
 if ttl > 0 then redis.call('EXPIRE', job, ttl) end
+
+-- The everyday case by itself, before what only an incident needs is so much as defined.
+if not at_front and redis.call('EXISTS', pauses, diverts) == 0 then
+  redis.call('RPUSH', lane.list, id)
+  ring(lane.bell, 1)
+  return 1
+end
+-- include lib/clock.lua
+-- include lib/controls.lua
+-- include lib/lane.lua
+-- include lib/selection.lua
+-- include lib/job.lua
+-- include lib/arrival.lua
 arrive(lane, pauses, diverts, id, at_front, name, meta)
 return 1

@@ -11,6 +11,7 @@
 --   ids that are still to be moved
 -- include lib/clock.lua
 -- include lib/controls.lua
+-- include lib/lanes.lua
 -- include lib/lane.lua
 local pauses = KEYS[1]
 local limit = tonumber(ARGV[1])

@@ -22,6 +22,7 @@
 -- include lib/operation.lua
 -- include lib/count.lua
 -- include lib/controls.lua
+-- include lib/lanes.lua
 -- include lib/lane.lua
 -- include lib/drain.lua
 local diverts, events, operation = KEYS[1], KEYS[2], KEYS[3]

@@ -11,6 +11,7 @@
 --   {1 when the lane is parked and no id is left to move, or not paused, else 0, jobs parked}
 -- include lib/clock.lua
 -- include lib/controls.lua
+-- include lib/lanes.lua
 -- include lib/lane.lua
 local pauses = KEYS[1]
 local limit = tonumber(ARGV[1])

@@ -14,6 +14,7 @@
 --   1
 -- include lib/clock.lua
 -- include lib/controls.lua
+-- include lib/lanes.lua
 -- include lib/lane.lua
 -- include lib/selection.lua
 -- include lib/job.lua

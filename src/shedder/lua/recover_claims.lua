@@ -19,6 +19,7 @@
 -- include lib/operation.lua
 -- include lib/count.lua
 -- include lib/controls.lua
+-- include lib/lanes.lua
 -- include lib/lane.lua
 -- include lib/token.lua
 -- include lib/claim.lua

@@ -16,6 +16,7 @@
 -- include lib/journal.lua
 -- include lib/operation.lua
 -- include lib/controls.lua
+-- include lib/lanes.lua
 -- include lib/lane.lua
 local pauses, diverts, events, operation = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local step, head, limit = ARGV[1], ARGV[2], tonumber(ARGV[4])

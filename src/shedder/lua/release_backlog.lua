@@ -21,6 +21,7 @@
 -- include lib/journal.lua
 -- include lib/count.lua
 -- include lib/controls.lua
+-- include lib/lanes.lua
 -- include lib/lane.lua
 -- include lib/slot.lua
 -- include lib/job.lua

@@ -11,6 +11,7 @@
 --   1 when it was ours, else 0
 -- include lib/clock.lua
 -- include lib/controls.lua
+-- include lib/lanes.lua
 -- include lib/lane.lua
 -- include lib/token.lua
 -- include lib/claim.lua

@@ -20,6 +20,7 @@
 -- include lib/journal.lua
 -- include lib/operation.lua
 -- include lib/controls.lua
+-- include lib/lanes.lua
 -- include lib/lane.lua
 -- include lib/selection.lua
 -- include lib/job.lua

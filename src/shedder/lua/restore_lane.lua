@@ -25,6 +25,7 @@
 -- include lib/operation.lua
 -- include lib/count.lua
 -- include lib/controls.lua
+-- include lib/lanes.lua
 -- include lib/lane.lua
 -- include lib/drain.lua
 -- include lib/fields.lua

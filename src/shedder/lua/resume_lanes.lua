@@ -15,6 +15,7 @@
 -- include lib/operation.lua
 -- include lib/controls.lua
 -- include lib/expiry.lua
+-- include lib/lanes.lua
 -- include lib/lane.lua
 local pauses, events, operation = KEYS[1], KEYS[2], KEYS[3]
 local step, head = ARGV[1], ARGV[2]

@@ -16,6 +16,7 @@
 -- include lib/journal.lua
 -- include lib/operation.lua
 -- include lib/controls.lua
+-- include lib/lanes.lua
 -- include lib/lane.lua
 -- include lib/token.lua
 -- include lib/claim.lua

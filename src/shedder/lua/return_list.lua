@@ -14,6 +14,7 @@
 -- RETURNS
 --   ids that are still to be moved
 -- include lib/journal.lua
+-- include lib/lanes.lua
 -- include lib/lane.lua
 local source, list, queues, events = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local limit, head, lane, total = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])

@@ -21,6 +21,7 @@
 --   1 when a sample was taken, else 0
 -- include lib/clock.lua
 -- include lib/controls.lua
+-- include lib/lanes.lua
 -- include lib/lane.lua
 local sampled, meters, diverts = KEYS[1], KEYS[2], KEYS[3]
 local interval, keep, job_prefix = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]

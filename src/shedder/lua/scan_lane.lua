@@ -26,6 +26,7 @@
 -- include lib/journal.lua
 -- include lib/operation.lua
 -- include lib/controls.lua
+-- include lib/lanes.lua
 -- include lib/lane.lua
 -- include lib/slot.lua
 -- include lib/selection.lua

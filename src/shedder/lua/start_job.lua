@@ -25,13 +25,7 @@
 --   {'dropped', status}    it was cancelled, deleted or is in a list twice
 -- include lib/clock.lua
 -- include lib/count.lua
--- include lib/controls.lua
--- include lib/lane.lua
 -- include lib/token.lua
--- include lib/claim.lua
--- include lib/slot.lua
--- include lib/selection.lua
--- include lib/job.lua
 local claims, pauses, diverts, starting, meters, job, registry =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local member, mode, timestamp, name, meta, execution =
@@ -49,6 +43,45 @@ local claim = unpack_claim(member)
 local fields = redis.call('HMGET', job, 'status', 'data', 'enqueued_at', 'rate_limit_key',
   'rate_limit_concurrency')
 local status = fields[1]
+
+local FORMER_EXECUTIONS = 100
+
+-- RQ fails or repeats a started job when any of its executions expires. Those of workers that died
+-- before it started would do that to a job that is well.
+local function forget_former_executions()
+  if not registry then return end
+  local executions = rq.executions_prefix .. claim.id
+  for _, former in ipairs(redis.call('ZRANGE', executions, 0, FORMER_EXECUTIONS)) do
+    if former ~= execution then
+      redis.call('ZREM', registry, claim.id .. ':' .. former)
+      redis.call('ZREM', executions, former)
+    end
+  end
+end
+
+local function start()
+  -- first what could fail because somebody made a key something else: an error undoes nothing
+  count(meters, claim.lane.name .. ':started', 1)
+  -- no function of a job that fails will ever report that it runs
+  if mode == 'start' then redis.call('HSET', starting, member, math.floor(now)) end
+  redis.call('ZREM', claims, member)
+  forget_former_executions()
+  redis.call('HSET', job, 'status', 'started', 'started_at', timestamp, 'last_heartbeat', timestamp,
+    'worker_name', claim.worker)
+  redis.call('PERSIST', job)
+  return {'started'}
+end
+
+-- The everyday case by itself, before what only an incident needs is so much as defined.
+local is_plain = mode == 'start' and status == 'queued' and fields[2] and claim.order == ''
+if is_plain and redis.call('EXISTS', pauses, diverts) == 0 then return start() end
+-- include lib/controls.lua
+-- include lib/lanes.lua
+-- include lib/lane.lua
+-- include lib/claim.lua
+-- include lib/slot.lua
+-- include lib/selection.lua
+-- include lib/job.lua
 
 local function drop(cause)
   redis.call('ZREM', claims, member)
@@ -76,21 +109,6 @@ local function divert_to(order, own)
   return {'diverted', order.id}
 end
 
-local FORMER_EXECUTIONS = 100
-
--- RQ fails or repeats a started job when any of its executions expires. Those of workers that died
--- before it started would do that to a job that is well.
-local function forget_former_executions()
-  if not registry then return end
-  local executions = rq.executions_prefix .. claim.id
-  for _, former in ipairs(redis.call('ZRANGE', executions, 0, FORMER_EXECUTIONS)) do
-    if former ~= execution then
-      redis.call('ZREM', registry, claim.id .. ':' .. former)
-      redis.call('ZREM', executions, former)
-    end
-  end
-end
-
 if not fields[2] then return drop('gone') end
 if NOT_WAITING[status or ''] then return drop(status) end
 if is_twin() then return drop('twin') end
@@ -109,13 +127,4 @@ if mode ~= 'fail' and orders and (claim.order == '' or (own and own.limit)) then
 end
 if mode == 'check' then return {'kept'} end
 
--- first what could fail because somebody made a key something else: an error undoes nothing
-count(meters, claim.lane.name .. ':started', 1)
--- no function of a job that fails will ever report that it runs
-if mode == 'start' then redis.call('HSET', starting, member, math.floor(now)) end
-redis.call('ZREM', claims, member)
-forget_former_executions()
-redis.call('HSET', job, 'status', 'started', 'started_at', timestamp, 'last_heartbeat', timestamp,
-  'worker_name', claim.worker)
-redis.call('PERSIST', job)
-return {'started'}
+return start()

@@ -1,37 +1,11 @@
 -- A lane is read as `kept`, then `parked`, then the RQ list. `kept` holds the front of the lane while
 -- a scan or a restore goes through it; `parked` what a pause took out of the reach of stock workers.
 
-local BELL_LENGTH = 64
-
--- lanes from a script's keys: `width` keys each (list, kept, parked, bell, ...), and one name each
-local function lanes_from(keys, first_key, argv, first_name, width)
-  local lanes = {}
-  for index = 1, #argv - first_name + 1 do
-    local key = first_key + width * (index - 1)
-    lanes[index] = {
-      name = argv[first_name + index - 1],
-      list = keys[key], kept = keys[key + 1], parked = keys[key + 2], bell = keys[key + 3],
-      more = {unpack(keys, key + 4, key + width - 1)},
-    }
-  end
-  return lanes
-end
-
 -- Says that somebody is at work on a lane, so that nobody finishes it for them.
 local AT_WORK_MS = 3000
 
 local function note_work(at_work)
   redis.call('SET', at_work, '1', 'PX', AT_WORK_MS)
-end
-
--- A bell is worth no error in the middle of a change: one that somebody made something else goes.
-local function ring(bell, times)
-  local is_bell, length = pcall(redis.call, 'LLEN', bell)
-  if not is_bell then
-    redis.call('DEL', bell)
-    length = 0
-  end
-  for _ = 1, math.min(times, BELL_LENGTH - length) do redis.call('RPUSH', bell, '1') end
 end
 
 local function waiting_in(lane)
