@@ -106,6 +106,17 @@ def test_priority_of_a_job_that_comes_later(redis: Redis, marks: str) -> None:
     assert ["low 1", "high", "low 2"] == jobs.started(marks)
 
 
+def test_what_stands_in_front_of_a_list_with_no_control_left(redis: Redis, marks: str) -> None:
+    """Jobs in front of a lane's list come first where neither pause nor divert is on record."""
+    queue = Queue("mail", connection=redis)
+    kept, parked, _ = (queue.enqueue(jobs.mark, marks, key) for key in ("kept", "parked", "list"))
+    for job, front in ((kept, KEYS.kept("mail")), (parked, KEYS.parked("mail"))):
+        redis.lrem(queue.key, 1, job.id)
+        redis.rpush(front, job.id)
+    run_burst(SimpleWorker(["mail"], connection=redis))
+    assert ["kept", "parked", "list"] == jobs.started(marks)
+
+
 @pytest.mark.parametrize("strategy", list(DequeueStrategy))
 def test_strategies_within_a_priority_only(
     redis: Redis, marks: str, strategy: DequeueStrategy

@@ -83,7 +83,7 @@ def meanwhile(scene: Scene, worker: str, *, is_staying: bool = True) -> list[Any
 
 def left_lookout(scene: Scene, worker: str) -> Any:
     raw(scene, claim_job(scene.keys, ["mail"], worker="w", is_staying=True))
-    return raw(scene, leave_lookout(scene.keys, ["mail"], worker=worker))
+    return raw(scene, leave_lookout(scene.keys, ("mail",), worker=worker))
 
 
 def again(scene: Scene) -> list[Any]:

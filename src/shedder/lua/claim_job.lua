@@ -59,7 +59,7 @@ local function claim(index, lane, id, order, undecided, flat, fields)
   if order then note_start(order, member, fields) end
   redis.call('ZADD', claims, now, member)
   -- one push of a producer that rings no bell may have been many jobs: wake the next worker
-  if redis.call('EXISTS', lane.bell) == 0 and redis.call('EXISTS', lane.list) == 1 then
+  if redis.call('EXISTS', lane.list) == 1 and redis.call('EXISTS', lane.bell) == 0 then
     ring(lane.bell, 1)
   end
   pcall(leave_lookout, lookout, relief, worker)
@@ -72,21 +72,36 @@ local function what_to_do_meanwhile()
   return done and deed or 'wait'
 end
 
+local function read_job(id)
+  local is_hash, flat = pcall(redis.call, 'HGETALL', rq.job_prefix .. id)
+  if not is_hash then flat = {} end
+  local fields = {}
+  for index = 1, #flat, 2 do fields[flat[index]] = flat[index + 1] end
+  return flat, fields
+end
+
+-- An error undoes nothing of what was done: an id in hand goes back before the caller learns of it.
+local function or_put_back(source, id, act)
+  local done, result = pcall(act, id)
+  if done then return result end
+  redis.call('LPUSH', source, id)
+  return error(result)
+end
+
 -- The everyday case by itself. What only an incident needs is defined behind it: a script that runs
 -- once in a while is slow for each function that it makes.
 local function everyday_claim()
   if redis.call('EXISTS', suspended, pauses, diverts, unpack(fronts())) > 0 then return nil end
   if redis.call('ZCOUNT', claims, '-inf', now - lease) > 0 then return nil end
   for index, lane in ipairs(lanes) do
-    local id = redis.call('LINDEX', lane.list, 0)
+    local id = redis.call('LPOP', lane.list)
     if id then
-      local is_hash, flat = pcall(redis.call, 'HGETALL', rq.job_prefix .. id)
-      if not is_hash then return nil end
-      local fields = {}
-      for field = 1, #flat, 2 do fields[flat[field]] = flat[field + 1] end
-      if not fields.data or fields.status ~= 'queued' or fields.rate_limit_key then return nil end
-      redis.call('LPOP', lane.list)
-      return claim(index, lane, id, nil, nil, flat, fields)
+      local flat, fields = read_job(id)
+      if fields.data and fields.status == 'queued' and not fields.rate_limit_key then
+        return or_put_back(lane.list, id, function() return claim(index, lane, id, nil, nil, flat) end)
+      end
+      redis.call('LPUSH', lane.list, id)
+      return nil
     end
   end
   return {'empty', 0, 1 - redis.call('EXISTS', sampled), what_to_do_meanwhile()}
@@ -125,14 +140,6 @@ local function take_back_stale()
   end
 end
 
-local function read_job(id)
-  local is_hash, flat = pcall(redis.call, 'HGETALL', rq.job_prefix .. id)
-  if not is_hash then flat = {} end
-  local fields = {}
-  for index = 1, #flat, 2 do fields[flat[index]] = flat[index + 1] end
-  return flat, fields
-end
-
 local function drop(lane, cause)
   count(meters, lane.name .. ':dropped:' .. cause, 1)
 end
@@ -155,14 +162,6 @@ local function pop_restoring(lane, orders)
     if id then return id, source end
   end
   return pop(lane)
-end
-
--- An error undoes nothing of what was done: an id in hand goes back before the caller learns of it.
-local function or_put_back(source, id, act)
-  local done, result = pcall(act, id)
-  if done then return result end
-  redis.call('LPUSH', source, id)
-  return error(result)
 end
 
 local function from_lane(index, lane, orders)

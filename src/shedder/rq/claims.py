@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from shedder.keys import Keys
@@ -107,6 +108,10 @@ class Gate:
         return self.verdict in ("started", "kept")
 
 
+_remembered = lru_cache(maxsize=64)
+"""A worker asks the same for ever, and what it asks stands between a job and its start."""
+
+
 def claim_job(
     keys: Keys, lanes: Sequence[str], *, worker: str, is_staying: bool = False
 ) -> Command[Claimed | NothingClaimed]:
@@ -114,14 +119,20 @@ def claim_job(
 
     A worker that `is_staying` when there is none may be put on lookout for others of these lanes.
     """
-    lane_keys = tuple(key for lane in lanes for key in (*keys.lane(lane), keys.stale(lane)))
-    names = tuple(lanes)
+    on_lookout = ON_LOOKOUT_MS if is_staying else 0
+    return _claim_job(keys, tuple(lanes), worker, on_lookout, LEASE_MS, JOBS_PER_CLAIM)
+
+
+@_remembered
+def _claim_job(
+    keys: Keys, names: tuple[str, ...], worker: str, on_lookout: int, lease: int, limit: int
+) -> Command[Claimed | NothingClaimed]:
+    lane_keys = tuple(key for lane in names for key in (*keys.lane(lane), keys.stale(lane)))
     return Command(
         "claim_job",
         (keys.claims, keys.pauses, keys.diverts, keys.meters, keys.events, keys.engine.suspended,
-         keys.sampled, keys.policy, *lookout_keys(keys, lanes), *lane_keys),
-        (worker, LEASE_MS, JOBS_PER_CLAIM, ON_LOOKOUT_MS if is_staying else 0,
-         *keys.engine.script_prefixes, *names),
+         keys.sampled, keys.policy, *lookout_keys(keys, names), *lane_keys),
+        (worker, lease, limit, on_lookout, *keys.engine.script_prefixes, *names),
         lambda reply: _claimed(reply, names),
     )  # fmt: skip
 
@@ -169,19 +180,21 @@ def renew_claim(keys: Keys, token: bytes) -> Command[bool]:
     return Command("renew_claim", (keys.claims,), (token,), bool)
 
 
-def leave_lookout(keys: Keys, lanes: Sequence[str], *, worker: str) -> Command[bool]:
+def leave_lookout(keys: Keys, lanes: tuple[str, ...], *, worker: str) -> Command[bool]:
     """Call the next worker of `lanes` to the lookout, unless it is another one already."""
     return Command("leave_lookout", lookout_keys(keys, lanes), (worker,), bool)
 
 
-def lookout_keys(keys: Keys, lanes: Sequence[str]) -> tuple[str, str]:
+@_remembered
+def lookout_keys(keys: Keys, lanes: tuple[str, ...]) -> tuple[str, str]:
     """Who is on lookout for the workers of exactly these lanes, and what calls the next."""
     names = "\0".join(sorted(lanes)).encode("utf-8", "surrogateescape")
     group = hashlib.sha256(names).hexdigest()[:16]
     return keys.lookout(group), keys.relief(group)
 
 
-def bells(keys: Keys, lanes: Sequence[str]) -> tuple[str, ...]:
+@_remembered
+def bells(keys: Keys, lanes: tuple[str, ...]) -> tuple[str, ...]:
     """What an idle worker of `lanes` waits for."""
     return tuple(dict.fromkeys(keys.bell(lane_of(lane).queue) for lane in lanes))
 
