@@ -19,6 +19,7 @@ from rq.worker import WorkerStatus
 from shedder.at_hand import take_in_hand
 from shedder.lanes import serving_order
 from shedder.rq.claims import leave_lookout
+from shedder.rq.connecting import look_up_driver_once
 from shedder.rq.heart import Heart
 from shedder.rq.layout import rq_keys
 from shedder.rq.patience import patient
@@ -73,6 +74,7 @@ class WorkerMixin(PerformingMixin, SkewMixin):
 
     def _set_connection(self, connection: redis.Redis) -> redis.Redis:
         client = patient(super()._set_connection(connection))
+        look_up_driver_once(client.connection_pool)
         self._patience = client.patience
         return client
 
