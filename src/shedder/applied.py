@@ -183,7 +183,7 @@ def policy_command(
 
 
 class PolicyCopy:
-    """What a process knows of the policy in force: at most half a second old, while Redis answers.
+    """What a process knows of the policy in force.
 
     It decides in which lane a new job goes and which lane is looked at first, never whether a job
     may start. A Redis that does not answer leaves the last known one, and raises nothing.
@@ -198,19 +198,29 @@ class PolicyCopy:
 
     @property
     def policy(self) -> Policy:
-        """The policy in force."""
+        """The policy in force: at most half a second old, while Redis answers."""
         if time.monotonic() - self._asked_at >= FOLLOW_SECONDS:
-            self._refresh()
+            self.refresh()
         return self._policy
 
-    def _refresh(self) -> None:
+    @property
+    def known(self) -> tuple[int | None, Policy]:
+        """The last known one, however old, for who lets Redis compare its number.
+
+        The number is None while none could be read; then the policy is as old as `policy` is.
+        """
+        policy = self.policy if self._number is None else self._policy
+        return self._number, policy
+
+    def refresh(self) -> None:
+        """Ask for it now."""
         self._asked_at = time.monotonic()
+        known, self._number = self._number, None
         try:
             found = self._store.read(lambda ask: ask.hget(self._keys.policy, "number"))[0]
-            number = _number(found)
-            if number != self._number:
-                self._number = number
-                self._policy = applied_policy(self._store, self._keys, number).policy
+            self._number = _number(found)
+            if self._number != known:
+                self._policy = applied_policy(self._store, self._keys, self._number).policy
         except ShedderError as error:
             logger.warning("the policy in force cannot be read; the last known holds: %s", error)
 

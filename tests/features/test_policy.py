@@ -157,7 +157,7 @@ def test_a_copy_follows_and_keeps_the_last_known_one(scene: Scene) -> None:
     wait_until(lambda: LOW == copy.policy)
     apply(scene, SHED)
     scene.redis.hset(scene.keys.policy, "2", "{")
-    copy._asked_at = -float("inf")
+    copy.refresh()
     assert LOW == copy.policy
 
 
@@ -170,7 +170,7 @@ def test_a_copy_outlives_its_redis(server_factory: ServerFactory) -> None:
         copy = PolicyCopy(scene.shedder.store, scene.keys)
         assert LOW == copy.policy
         server.kill()
-        copy._asked_at = -float("inf")
+        copy.refresh()
         assert LOW == copy.policy
 
 

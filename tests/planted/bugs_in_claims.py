@@ -13,6 +13,7 @@ from tests.planted.bug import (
     PATIENCE,
     PAUSE,
     PICKUP,
+    POLICY,
     SLOTS,
     TWINS,
     Bug,
@@ -21,6 +22,13 @@ from tests.planted.bug import (
 CLAIM, GATE = "lua/claim_job.lua", "lua/start_job.lua"
 
 BUGS = (
+    Bug(
+        "the claim goes by an old policy",
+        CLAIM,
+        "(tonumber(number or 0) or known_policy) ~= known_policy",
+        "false",
+        (POLICY,),
+    ),
     Bug(
         "the everyday claim overlooks RQ's own suspend",
         CLAIM,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest import mock
 
@@ -13,6 +13,7 @@ from rq import RateLimit
 from shedder import controls
 from shedder.backlog import divert_lanes, free_slot
 from shedder.controls import fold_lane, park_lane
+from shedder.policy import Policy
 from shedder.rates import Rate
 from shedder.records import Cause
 from shedder.rq import claims, upkeep
@@ -98,6 +99,14 @@ def suspended(scene: Scene) -> list[Any]:
     scene.fill("mail", "a")
     scene.redis.set(scene.keys.engine.suspended, 1)
     reply: list[Any] = raw(scene, claim_job(scene.keys, ["mail"], worker="w"))
+    return reply
+
+
+def knowing_policy(scene: Scene, number: int) -> list[Any]:
+    scene.fill("mail", "a")
+    scene.shedder.policies.apply(Policy(stale_after=timedelta(hours=1)), reason="r")
+    command = claim_job(scene.keys, ["mail"], worker="w", policy=number)
+    reply: list[Any] = raw(scene, command)
     return reply
 
 

@@ -38,6 +38,7 @@ OUTCOMES: dict[str, list[Outcome]] = {
         ("'wait'", lambda it: replies.meanwhile(it, "w", is_staying=False)[3], "wait"),
         ("'again'", replies.again, "again"),
         ("'suspended'", replies.suspended, "suspended"),
+        ("'outdated'", lambda it: replies.knowing_policy(it, 2), "outdated"),
     ],
     "start_job": [
         ("'started'", lambda it: replies.gate(it, lambda *_: None), "started"),

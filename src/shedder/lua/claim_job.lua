@@ -22,6 +22,7 @@
 --   lease              ms after which a claim without a sign of life is taken back
 --   limit              jobs that this call may look at in all
 --   on_lookout         ms for which an idle worker goes on lookout, 0 when it will not wait
+--   known_policy       number of the policy that the order of the lanes is from, '' for any
 --   job_prefix, executions_prefix, limit_prefix, list_prefix   RQ's key prefixes
 --   then for each lane: its name
 -- RETURNS
@@ -29,6 +30,7 @@
 --   {'empty', ms after which a drain has its next token, 0 when none waits for one, 1 when the upkeep is due, 'lookout', 'rest' or 'wait'}
 --   {'again'}      the limit was reached, there may be more
 --   {'suspended'}  RQ's own suspend is on
+--   {'outdated'}   another policy is in force than the caller knows
 -- include lib/clock.lua
 -- include lib/count.lua
 -- include lib/lanes.lua
@@ -37,10 +39,19 @@
 local claims, pauses, diverts, meters, events, suspended, sampled, policy, lookout, relief =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local worker, lease, limit, on_lookout = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local known_policy = tonumber(ARGV[5])
 local rq = {
-  job_prefix = ARGV[5], executions_prefix = ARGV[6], limit_prefix = ARGV[7], list_prefix = ARGV[8],
+  job_prefix = ARGV[6], executions_prefix = ARGV[7], limit_prefix = ARGV[8], list_prefix = ARGV[9],
 }
-local lanes = lanes_from(KEYS, 11, ARGV, 9, 5)
+local lanes = lanes_from(KEYS, 11, ARGV, 10, 5)
+
+-- Asked here, since a worker that asks by itself asks between the bell and the job.
+if known_policy then
+  local is_readable, number = pcall(redis.call, 'HGET', policy, 'number')
+  if is_readable and (tonumber(number or 0) or known_policy) ~= known_policy then
+    return {'outdated'}
+  end
+end
 
 local now = now_precise()
 local function fronts()

@@ -78,6 +78,7 @@ class NothingClaimed:
         wait_ms: After how long a drain has its next token; 0 when none waits for one.
         is_again: The server ended the search early: ask again at once.
         is_suspended: RQ's own suspend is on.
+        is_outdated: Another policy is in force than the one that the order of the lanes is from.
         is_upkeep_due: Nobody has done the upkeep lately.
         meanwhile: `lookout`: look often, for those that rest; `rest`: another worker of the same
             lanes does; `wait`: look yourself, since nobody shares the work.
@@ -86,6 +87,7 @@ class NothingClaimed:
     wait_ms: int = 0
     is_again: bool = False
     is_suspended: bool = False
+    is_outdated: bool = False
     is_upkeep_due: bool = False
     meanwhile: str = "wait"
 
@@ -113,26 +115,32 @@ _remembered = lru_cache(maxsize=64)
 
 
 def claim_job(
-    keys: Keys, lanes: Sequence[str], *, worker: str, is_staying: bool = False
+    keys: Keys,
+    lanes: Sequence[str],
+    *,
+    worker: str,
+    is_staying: bool = False,
+    policy: int | None = None,
 ) -> Command[Claimed | NothingClaimed]:
     """Take the first job that may run from `lanes`, most important first.
 
     A worker that `is_staying` when there is none may be put on lookout for others of these lanes.
+    `policy` is the number of the one that says which lane is more important; None for any.
     """
-    on_lookout = ON_LOOKOUT_MS if is_staying else 0
-    return _claim_job(keys, tuple(lanes), worker, on_lookout, LEASE_MS, JOBS_PER_CLAIM)
+    options = (LEASE_MS, JOBS_PER_CLAIM, ON_LOOKOUT_MS if is_staying else 0)
+    return _claim_job(keys, tuple(lanes), (worker, *options, "" if policy is None else policy))
 
 
 @_remembered
 def _claim_job(
-    keys: Keys, names: tuple[str, ...], worker: str, on_lookout: int, lease: int, limit: int
+    keys: Keys, names: tuple[str, ...], options: tuple[str | int, ...]
 ) -> Command[Claimed | NothingClaimed]:
     lane_keys = tuple(key for lane in names for key in (*keys.lane(lane), keys.stale(lane)))
     return Command(
         "claim_job",
         (keys.claims, keys.pauses, keys.diverts, keys.meters, keys.events, keys.engine.suspended,
          keys.sampled, keys.policy, *lookout_keys(keys, names), *lane_keys),
-        (worker, lease, limit, on_lookout, *keys.engine.script_prefixes, *names),
+        (*options, *keys.engine.script_prefixes, *names),
         lambda reply: _claimed(reply, names),
     )  # fmt: skip
 
@@ -223,7 +231,11 @@ def _claimed(reply: list[Any], lanes: tuple[str, ...]) -> Claimed | NothingClaim
         return NothingClaimed(
             wait_ms=int(reply[1]), is_upkeep_due=bool(reply[2]), meanwhile=_text(reply[3])
         )
-    return NothingClaimed(is_again=state == "again", is_suspended=state == "suspended")
+    return NothingClaimed(
+        is_again=state == "again",
+        is_suspended=state == "suspended",
+        is_outdated=state == "outdated",
+    )
 
 
 def _text(value: bytes | str) -> str:

@@ -17,7 +17,12 @@ _COPY = "_shedder_policy"
 
 
 def policy_in_force(connection: redis.Redis) -> Policy:
-    """The policy in force where `connection` leads to, as its process knows it.
+    """The policy in force where `connection` leads to, as its process knows it."""
+    return policy_copy(connection).policy
+
+
+def policy_copy(connection: redis.Redis) -> PolicyCopy:
+    """What the process knows of the policy in force where `connection` leads to.
 
     The copy lives with the connection's pool: queues are made for a single call, pools are not.
     """
@@ -26,7 +31,7 @@ def policy_in_force(connection: redis.Redis) -> Policy:
     if copy is None:
         copy = PolicyCopy(Store(connection), rq_keys())
         setattr(pool, _COPY, copy)
-    return copy.policy
+    return copy
 
 
 def forget_policy(connection: redis.Redis) -> None:

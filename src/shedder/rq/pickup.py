@@ -27,7 +27,7 @@ from shedder.rq.claims import (
     claim_job,
     lookout_keys,
 )
-from shedder.rq.following import policy_in_force
+from shedder.rq.following import policy_copy
 from shedder.rq.notes import function_of, texts_of
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class Pickup:
         self._names: tuple[str, ...] = ()
         self._lookout = ("", "")
         self._policy: Policy | None = None
+        self._policy_number: int | None = None
 
     def next_job(self) -> tuple[Job, RQQueue] | None:
         """The next job and its lane; None when a burst is done or the idle time is over."""
@@ -83,6 +84,8 @@ class Pickup:
                 found = self._receive(answer)
                 if found is not None:
                     return found
+            elif answer.is_outdated:
+                policy_copy(self._worker.connection).refresh()
             elif answer.is_suspended:
                 self._worker.wait_while_suspended(self._is_burst)
             elif not answer.is_again and not self._idle(answer):
@@ -116,7 +119,7 @@ class Pickup:
     def _claim(self) -> Claimed | NothingClaimed:
         worker = self._worker
         failures = worker._patience.failures
-        self._sort(policy_in_force(worker.connection))
+        self._sort(*policy_copy(worker.connection).known)
         with worker._heart.claiming():
             answer = self._ask()
             if isinstance(answer, Claimed):
@@ -139,7 +142,11 @@ class Pickup:
         try:
             return worker.store.execute(
                 claim_job(
-                    worker.keys, self._names, worker=worker.name, is_staying=not self._is_burst
+                    worker.keys,
+                    self._names,
+                    worker=worker.name,
+                    is_staying=not self._is_burst,
+                    policy=self._policy_number,
                 )
             )
         except redis.exceptions.ResponseError as error:
@@ -152,8 +159,9 @@ class Pickup:
             time.sleep(SLICE_SECONDS)
             return NothingClaimed(is_again=True)
 
-    def _sort(self, policy: Policy) -> None:
+    def _sort(self, number: int | None, policy: Policy) -> None:
         """Look at the lanes in the order that `policy` says, strictly by priority."""
+        self._policy_number = number
         if policy is self._policy:
             return
         self._policy = policy
