@@ -9,6 +9,48 @@ RELEASE, DRAINS = "lua/release_backlog.lua", "lua/lib/drain.lua"
 
 BUGS = (
     Bug(
+        "a run goes past a job that was cancelled",
+        "lua/lib/run.lua",
+        "name and jobs[at + 4] == 'queued' and not jobs[at + 5]",
+        "name and not jobs[at + 5]",
+        (DIVERT,),
+    ),
+    Bug(
+        "a run goes past a job under RQ's rate limit",
+        "lua/lib/run.lua",
+        "name and jobs[at + 4] == 'queued' and not jobs[at + 5]",
+        "name and jobs[at + 4] == 'queued'",
+        (DIVERT,),
+    ),
+    Bug(
+        "a run goes past a job that nobody takes",
+        "lua/lib/run.lua",
+        "if not order then break end",
+        "order = order or next(runs)\n    if not order then break end",
+        (DIVERT,),
+    ),
+    Bug(
+        "a run takes more of the list than it moves",
+        "lua/lib/run.lua",
+        "redis.call('LTRIM', source, length, -1)",
+        "redis.call('LTRIM', source, length + 1, -1)",
+        (DIVERT,),
+    ),
+    Bug(
+        "a run has no end",
+        "lua/lib/run.lua",
+        "while gone < limit do\n    look = math.min(look, limit - gone)",
+        "while true do",
+        (DIVERT,),
+    ),
+    Bug(
+        "a run is moved before all its backlogs are known to be lists",
+        "lua/lib/run.lua",
+        "for order in pairs(runs) do redis.call('LLEN', order.rest) end",
+        "redis.call('LTRIM', source, length, -1)",
+        (DIVERT,),
+    ),
+    Bug(
         "a segment's key is used again",
         "lua/divert_lanes.lua",
         "if redis.call('EXISTS', source) == 0 or redis.call('EXISTS', target) == 1 then",

@@ -128,6 +128,8 @@ if everyday then return everyday end
 -- include lib/slot.lua
 -- include lib/selection.lua
 -- include lib/job.lua
+-- include lib/fields.lua
+-- include lib/run.lua
 -- include lib/drain.lua
 -- include lib/stale.lua
 note_start = function(order, member, fields) note_running(order, member, now, fields.timeout) end
@@ -177,6 +179,7 @@ end
 
 local function from_lane(index, lane, orders)
   local pop_next = orders and restoring_order(orders) and pop_restoring or pop
+  local is_diverted
 
   local function place(id)
     local flat, fields = read_job(id)
@@ -190,6 +193,7 @@ local function from_lane(index, lane, orders)
     if order then
       free_slot(rq, now, id, fields.rate_limit_key, fields.rate_limit_concurrency)
       redis.call('RPUSH', order.rest, id)
+      is_diverted = true
     elseif take_slot(rq, now, id, fields.rate_limit_key, fields.rate_limit_concurrency) then
       return claim(index, lane, id, nil, undecided, flat)
     else
@@ -206,9 +210,12 @@ local function from_lane(index, lane, orders)
       id, source = pop_next(lane, orders)
     end
     if not id then return nil end
-    looked_at = looked_at + 1
+    looked_at, is_diverted = looked_at + 1, false
     local claimed = or_put_back(source, id, place)
     if claimed then return claimed end
+    if is_diverted and source == lane.list then
+      looked_at = looked_at + divert_run(rq, source, orders, now, limit - looked_at)
+    end
   end
   return {'again'}
 end
