@@ -192,16 +192,15 @@ class PolicyCopy:
     def __init__(self, store: Store, keys: Keys) -> None:
         self._store = store
         self._keys = keys
-        self._policy = Policy()
-        self._number: int | None = None
+        # one value, since threads share a copy: a number beside another policy would stay for ever
+        self._known: tuple[int | None, Policy] = (None, Policy())
         self._asked_at = -float("inf")
 
     @property
     def policy(self) -> Policy:
         """The policy in force: at most half a second old, while Redis answers."""
-        if time.monotonic() - self._asked_at >= FOLLOW_SECONDS:
-            self.refresh()
-        return self._policy
+        self._follow()
+        return self._known[1]
 
     @property
     def known(self) -> tuple[int | None, Policy]:
@@ -209,20 +208,41 @@ class PolicyCopy:
 
         The number is None while none could be read; then the policy is as old as `policy` is.
         """
-        policy = self.policy if self._number is None else self._policy
-        return self._number, policy
+        if self._known[0] is None:
+            self._follow()
+        return self._known
+
+    def confirm(self) -> None:
+        """Redis has just said that the known one is in force."""
+        if self._known[0] is not None:
+            self._asked_at = time.monotonic()
 
     def refresh(self) -> None:
         """Ask for it now."""
         self._asked_at = time.monotonic()
-        known, self._number = self._number, None
+        known, policy = self._known
+        self._known = None, policy  # until all of the next one has been read
         try:
             found = self._store.read(lambda ask: ask.hget(self._keys.policy, "number"))[0]
-            self._number = _number(found)
-            if self._number != known:
-                self._policy = applied_policy(self._store, self._keys, self._number).policy
+            number = _number(found)
+            self._known = number, policy if number == known else self._read(number, policy)
         except ShedderError as error:
-            logger.warning("the policy in force cannot be read; the last known holds: %s", error)
+            _tell_unread(error)
+
+    def _follow(self) -> None:
+        if time.monotonic() - self._asked_at >= FOLLOW_SECONDS:
+            self.refresh()
+
+    def _read(self, number: int, last: Policy) -> Policy:
+        try:
+            return applied_policy(self._store, self._keys, number).policy
+        except RecordUnreadable as error:  # and it stays so: told once, and not asked for again
+            _tell_unread(error)
+            return last
+
+
+def _tell_unread(error: ShedderError) -> None:
+    logger.warning("the policy in force cannot be read; the last known holds: %s", error)
 
 
 def _number(found: bytes | str | None) -> int:

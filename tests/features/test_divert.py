@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from rq.job import Job
 
 from shedder import backlog
 from shedder.backlog import divert_lanes, scan_lane
@@ -50,6 +51,12 @@ def commands(scene: Scene) -> int:
     """How many the server has carried out, those inside scripts too."""
     served: Any = scene.redis.info("commandstats")
     return sum(each["calls"] for each in served.values())
+
+
+def reads(scene: Scene) -> int:
+    """How many keys the server has looked up."""
+    served: Any = scene.redis.info("stats")
+    return int(served["keyspace_hits"] + served["keyspace_misses"])
 
 
 def test_a_whole_divert_moves_everything_at_once(scene: Scene) -> None:
@@ -222,7 +229,29 @@ def test_a_claim_looks_at_a_bounded_number_of_a_run(scene: Scene) -> None:
     assert NothingClaimed(is_again=True) == answer
     waiting = scene.waiting("mail")
     assert (800, jobs) == (len(waiting), [*scene.backlog("mail"), *waiting])
-    assert 40 > commands(scene) - before
+    assert 60 > commands(scene) - before
+
+
+@pytest.mark.parametrize("every_second", ["under RQ's limit", "cancelled", "gone", "of stock"])
+def test_a_lane_without_runs_costs_a_claim_no_more_reads(scene: Scene, every_second: str) -> None:
+    """Where the look-ahead finds nothing to move, it counts as what a claim may look at in all."""
+    jobs = scene.fill(
+        "mail", *numbered("a", 600), how="stock" if every_second == "of stock" else "ours"
+    )
+    for job in jobs[::2]:
+        if every_second == "under RQ's limit":
+            scene.redis.hset(Job.key_for(job), "rate_limit_key", f"limit of {job}")
+        elif every_second == "cancelled":
+            scene.redis.hset(Job.key_for(job), "status", "canceled")
+        elif every_second == "gone":
+            scene.hands.expire(job)
+    for job in jobs:
+        if every_second == "of stock":
+            scene.hands.age(job)
+    divert_alone(scene, OLD if every_second == "of stock" else MAIL)
+    before = reads(scene)
+    scene.shedder.store.run(claim_job(scene.keys, ["mail"], worker="w"))
+    assert 1500 > reads(scene) - before
 
 
 def test_a_job_in_hand_when_the_divert_comes_goes_to_the_front_of_the_backlog(

@@ -11,15 +11,15 @@ BUGS = (
     Bug(
         "a run goes past a job that was cancelled",
         "lua/lib/run.lua",
-        "name and jobs[at + 4] == 'queued' and not jobs[at + 5]",
-        "name and not jobs[at + 5]",
+        "return name and status == 'queued' and not rate_limit_key",
+        "return name and not rate_limit_key",
         (DIVERT,),
     ),
     Bug(
         "a run goes past a job under RQ's rate limit",
         "lua/lib/run.lua",
-        "name and jobs[at + 4] == 'queued' and not jobs[at + 5]",
-        "name and jobs[at + 4] == 'queued'",
+        "return name and status == 'queued' and not rate_limit_key",
+        "return name and status == 'queued'",
         (DIVERT,),
     ),
     Bug(
@@ -39,8 +39,15 @@ BUGS = (
     Bug(
         "a run has no end",
         "lua/lib/run.lua",
-        "while gone < limit do\n    look = math.min(look, limit - gone)",
+        "while looked_at < limit do\n    look = math.min(look, limit - looked_at)",
         "while true do",
+        (DIVERT,),
+    ),
+    Bug(
+        "what a run reads and does not move is not counted",
+        "lua/lib/run.lua",
+        "look = math.min(look, limit - looked_at)\n    looked_at = looked_at + look",
+        "look = 20",
         (DIVERT,),
     ),
     Bug(
@@ -95,8 +102,8 @@ BUGS = (
     Bug(
         "a divert does not stand for what the claim finds",
         CLAIM,
-        "    if orders then\n      order, undecided",
-        "    if false then\n      order, undecided",
+        "    if orders then order, undecided = order_for(orders, name, nil",
+        "    if false then order, undecided = order_for(orders, name, nil",
         (DIVERT,),
     ),
     Bug(
@@ -236,8 +243,9 @@ BUGS = (
     Bug(
         "a restore lets through what another divert takes",
         CLAIM,
-        "    if orders then\n      order, undecided",
-        "    if orders and not restoring_order(orders) then\n      order, undecided",
+        "    if orders then order, undecided = order_for(orders, name, nil",
+        "    if orders and not restoring_order(orders) then\n"
+        "      order, undecided = order_for(orders, name, nil",
         (AT_ONCE,),
     ),
     Bug(

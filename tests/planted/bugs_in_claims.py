@@ -23,6 +23,13 @@ CLAIM, GATE = "lua/claim_job.lua", "lua/start_job.lua"
 
 BUGS = (
     Bug(
+        "a copy knows a policy's number before the policy",
+        "applied.py",
+        "self._known = None, policy  #",
+        "self._known = 1, policy  #",
+        ("tests/features/test_policy.py",),
+    ),
+    Bug(
         "the claim goes by an old policy",
         CLAIM,
         "(tonumber(number or 0) or known_policy) ~= known_policy",

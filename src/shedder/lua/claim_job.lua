@@ -179,21 +179,19 @@ end
 
 local function from_lane(index, lane, orders)
   local pop_next = orders and restoring_order(orders) and pop_restoring or pop
-  local is_diverted
+  local begins_run
 
   local function place(id)
     local flat, fields = read_job(id)
     local cause = obstacle(id, flat, fields)
     if cause then return drop(lane, cause) end
+    local name = function_of(fields.shedder, fields.created_at)
     local order, undecided
-    if orders then
-      order, undecided = order_for(orders, function_of(fields.shedder, fields.created_at), nil,
-        age_ms(fields.enqueued_at, now))
-    end
+    if orders then order, undecided = order_for(orders, name, nil, age_ms(fields.enqueued_at, now)) end
     if order then
       free_slot(rq, now, id, fields.rate_limit_key, fields.rate_limit_concurrency)
       redis.call('RPUSH', order.rest, id)
-      is_diverted = true
+      begins_run = is_plain(name, fields.status, fields.rate_limit_key)
     elseif take_slot(rq, now, id, fields.rate_limit_key, fields.rate_limit_concurrency) then
       return claim(index, lane, id, nil, undecided, flat)
     else
@@ -210,10 +208,10 @@ local function from_lane(index, lane, orders)
       id, source = pop_next(lane, orders)
     end
     if not id then return nil end
-    looked_at, is_diverted = looked_at + 1, false
+    looked_at, begins_run = looked_at + 1, false
     local claimed = or_put_back(source, id, place)
     if claimed then return claimed end
-    if is_diverted and source == lane.list then
+    if begins_run and source == lane.list then
       looked_at = looked_at + divert_run(rq, source, orders, now, limit - looked_at)
     end
   end

@@ -91,6 +91,11 @@ class NothingClaimed:
     is_upkeep_due: bool = False
     meanwhile: str = "wait"
 
+    @property
+    def is_final(self) -> bool:
+        """The search has come to its end."""
+        return not (self.is_again or self.is_outdated or self.is_suspended)
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:

@@ -119,12 +119,15 @@ class Pickup:
     def _claim(self) -> Claimed | NothingClaimed:
         worker = self._worker
         failures = worker._patience.failures
-        self._sort(*policy_copy(worker.connection).known)
+        policy = policy_copy(worker.connection)
+        self._sort(*policy.known)
         with worker._heart.claiming():
             answer = self._ask()
             if isinstance(answer, Claimed):
                 worker.hold(_held(answer))
-            worker.note_lookout(self._names if _is_on_lookout(answer) else ())
+            if isinstance(answer, Claimed) or answer.is_final:
+                worker.note_lookout(self._names if _is_on_lookout(answer) else ())
+                policy.confirm()
             is_lost = worker._patience.failures > failures and worker.give_back_unheard() > 0
         if worker._stop_requested:
             worker.give_back()

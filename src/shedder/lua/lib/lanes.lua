@@ -16,12 +16,13 @@ local function lanes_from(keys, first_key, argv, first_name, width)
   return lanes
 end
 
--- A bell is worth no error in the middle of a change: one that somebody made something else goes.
+-- A bell is worth no error in the middle of a change: one that somebody made something else goes, and
+-- what an account may not do to it is left.
 local function ring(bell, times)
-  local is_bell, length = pcall(redis.call, 'LLEN', bell)
-  if not is_bell then
-    redis.call('DEL', bell)
+  local length = redis.pcall('LLEN', bell)
+  if type(length) ~= 'number' then
+    redis.pcall('DEL', bell)
     length = 0
   end
-  for _ = 1, math.min(times, BELL_LENGTH - length) do redis.call('RPUSH', bell, '1') end
+  for _ = 1, math.min(times, BELL_LENGTH - length) do redis.pcall('RPUSH', bell, '1') end
 end

@@ -2,7 +2,7 @@
 -- read together they cost a third of what each costs by itself. The run ends at a job that is not just
 -- waiting, or of which anything else is to be asked: that one is judged by itself.
 
-local FIRST_LOOK, LONGEST_LOOK = 20, 100
+local FIRST_LOOK, LONGEST_LOOK = 2, 100
 
 -- what takes a job: order, or nil; the same for all jobs of a function where nothing else counts
 local function taker_of(orders, now)
@@ -27,6 +27,11 @@ local function move_run(source, runs, length)
   redis.call('LTRIM', source, length, -1)
 end
 
+-- whether a job is one that a run may hold
+local function is_plain(name, status, rate_limit_key)
+  return name and status == 'queued' and not rate_limit_key
+end
+
 -- how many of the first `count` jobs went
 local function divert_look(rq, source, take, count)
   local jobs = read_fields(source, 0, count, rq.job_prefix,
@@ -34,8 +39,7 @@ local function divert_look(rq, source, take, count)
   local runs, length = {}, 0
   for at = 1, #jobs, 6 do
     local name = function_of(jobs[at + 1], jobs[at + 2])
-    local is_plain = name and jobs[at + 4] == 'queued' and not jobs[at + 5]
-    local order = is_plain and take(name, jobs[at + 3])
+    local order = is_plain(name, jobs[at + 4], jobs[at + 5]) and take(name, jobs[at + 3])
     if not order then break end
     local ids = runs[order] or {}
     runs[order], ids[#ids + 1], length = ids, jobs[at], length + 1
@@ -44,15 +48,14 @@ local function divert_look(rq, source, take, count)
   return length
 end
 
--- how many went, `limit` at most
+-- how many were looked at, `limit` at most
 local function divert_run(rq, source, orders, now, limit)
-  local take, gone, look = taker_of(orders, now), 0, FIRST_LOOK
-  while gone < limit do
-    look = math.min(look, limit - gone)
-    local moved = divert_look(rq, source, take, look)
-    gone = gone + moved
-    if moved < look then break end
-    look = LONGEST_LOOK
+  local take, looked_at, look = taker_of(orders, now), 0, FIRST_LOOK
+  while looked_at < limit do
+    look = math.min(look, limit - looked_at)
+    looked_at = looked_at + look
+    if divert_look(rq, source, take, look) < look then break end
+    look = math.min(2 * look, LONGEST_LOOK)
   end
-  return gone
+  return looked_at
 end
