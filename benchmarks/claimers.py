@@ -86,7 +86,7 @@ def _start(ground: Ground, lane: str, path: Path, at_once: int) -> int:
 def _claim(client: redis.Redis, lane: str, path: Path, at_once: int) -> None:
     keys = rq_keys()
     claim = claim_job(keys, [lane], worker=f"claimer-{os.getpid()}")
-    bell = bells(keys, [lane])
+    bell = bells(keys, (lane,))
     held: list[HeldClaim] = []
     Store(client).execute(claim)
     with path.open("wb", buffering=0) as file:

@@ -1,0 +1,23 @@
+"""Do the claimers, with which the pace of a drain is measured, do what a worker does?"""
+
+from __future__ import annotations
+
+from benchmarks.claimers import Claimers
+from benchmarks.ground import Ground
+from benchmarks.load import QUEUE, Load, fill
+from shedder.rq.layout import rq_keys
+from shedder.scripts import load_script
+from tests.waiting import wait_until
+
+KEYS = rq_keys()
+
+
+def test_claimers_claim_and_start_whatever_comes() -> None:
+    """All jobs leave the lane and pass the gate, those too that come while nothing is there."""
+    with Ground() as ground:
+        ground.near.script_load(load_script("start_job").text)
+        with Claimers(ground, QUEUE) as claimers:
+            for jobs in (20, 40):
+                fill(ground.near, Load(20))
+                wait_until(lambda jobs=jobs: jobs == len(claimers.moments()))
+                wait_until(lambda: 0 == ground.near.zcard(KEYS.claims))
