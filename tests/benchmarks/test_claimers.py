@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from benchmarks.claimers import Claimers
 from benchmarks.ground import Ground
-from benchmarks.load import QUEUE, Load, fill
+from benchmarks.load import QUEUE
+from benchmarks.work import nothing
+from shedder.rq import Queue
 from shedder.rq.layout import rq_keys
 from shedder.scripts import load_script
 from tests.waiting import wait_until
@@ -16,8 +18,11 @@ def test_claimers_claim_and_start_whatever_comes() -> None:
     """All jobs leave the lane and pass the gate, those too that come while nothing is there."""
     with Ground() as ground:
         ground.near.script_load(load_script("start_job").text)
-        with Claimers(ground, QUEUE) as claimers:
+        queue = Queue(QUEUE, connection=ground.client())
+        with Claimers(ground, QUEUE, number=2) as claimers:
             for jobs in (20, 40):
-                fill(ground.near, Load(20))
+                wait_until(lambda: 2 == ground.near.info("clients")["blocked_clients"])
+                for _ in range(20):
+                    queue.enqueue(nothing)
                 wait_until(lambda jobs=jobs: jobs == len(claimers.moments()))
                 wait_until(lambda: 0 == ground.near.zcard(KEYS.claims))
