@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.planted.bug import AT_ONCE, DIVERT, DRAIN, FOUND, OPERATORS, SLOTS, STOCK, Bug
+from tests.planted.bug import AT_ONCE, DIVERT, DRAIN, FOUND, OPERATORS, RUNS, SLOTS, STOCK, Bug
 
 CLAIM, SCAN, RESTORE = "lua/claim_job.lua", "lua/scan_lane.lua", "lua/restore_lane.lua"
 RELEASE, DRAINS = "lua/release_backlog.lua", "lua/lib/drain.lua"
@@ -13,49 +13,49 @@ BUGS = (
         "lua/lib/run.lua",
         "return name and status == 'queued' and not rate_limit_key",
         "return name and not rate_limit_key",
-        (DIVERT,),
+        (RUNS,),
     ),
     Bug(
         "a run goes past a job under RQ's rate limit",
         "lua/lib/run.lua",
         "return name and status == 'queued' and not rate_limit_key",
         "return name and status == 'queued'",
-        (DIVERT,),
+        (RUNS,),
     ),
     Bug(
         "a run goes past a job that nobody takes",
         "lua/lib/run.lua",
         "if not order then break end",
         "order = order or next(runs)\n    if not order then break end",
-        (DIVERT,),
+        (RUNS,),
     ),
     Bug(
         "a run takes more of the list than it moves",
         "lua/lib/run.lua",
         "redis.call('LTRIM', source, length, -1)",
         "redis.call('LTRIM', source, length + 1, -1)",
-        (DIVERT,),
+        (RUNS,),
     ),
     Bug(
         "a run has no end",
         "lua/lib/run.lua",
         "while looked_at < limit do\n    look = math.min(look, limit - looked_at)",
         "while true do",
-        (DIVERT,),
+        (RUNS,),
     ),
     Bug(
         "what a run reads and does not move is not counted",
         "lua/lib/run.lua",
         "look = math.min(look, limit - looked_at)\n    looked_at = looked_at + look",
         "look = 20",
-        (DIVERT,),
+        (RUNS,),
     ),
     Bug(
         "a run is moved before all its backlogs are known to be lists",
         "lua/lib/run.lua",
         "for order in pairs(runs) do redis.call('LLEN', order.rest) end",
         "redis.call('LTRIM', source, length, -1)",
-        (DIVERT,),
+        (RUNS,),
     ),
     Bug(
         "a segment's key is used again",

@@ -150,7 +150,7 @@ def test_a_worker_reads_its_settings_module(
 def test_a_worker_takes_a_strategy(
     rq: Callable[..., str], redis: Redis, marks: str, strategy: str
 ) -> None:
-    """`--dequeue-strategy` over several queues; within a priority, as `test_claims` shows."""
+    """`--dequeue-strategy` over several queues; within a priority, as `claims` shows."""
     names = ("one", "two", "three")
     for queue in (Queue(name, connection=redis) for name in names):
         for number in range(2):

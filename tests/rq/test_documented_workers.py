@@ -1,7 +1,7 @@
 """Does what RQ's documentation promises of workers hold with our classes?
 
 In the order of its pages: workers, exceptions, monitoring. What a worker does when it dies or is
-told to stop is in `test_claims`.
+told to stop is in `claims`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,29 @@
+"""Which kinds of workers are tried, and what is asked of jobs and lanes?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shedder.rq import SimpleWorker, SpawnWorker, Worker
+from shedder.rq.layout import rq_keys
+from shedder.stored import text_of
+
+if TYPE_CHECKING:
+    from redis import Redis
+    from rq.job import Job, JobStatus
+
+KEYS = rq_keys()
+FORKS_AND_NOT = pytest.mark.parametrize("worker_class", [Worker, SimpleWorker])
+ALL_KINDS = pytest.mark.parametrize("worker_class", [Worker, SimpleWorker, SpawnWorker])
+
+
+def waiting(redis: Redis, lane: str = "mail") -> list[str]:
+    """The ids in the list of `lane`, in order."""
+    return [text_of(each) for each in redis.lrange(f"{KEYS.engine.lists}{lane}", 0, -1)]
+
+
+def status_of(job: Job) -> JobStatus:
+    """What RQ says of `job` now."""
+    return job.get_status()
