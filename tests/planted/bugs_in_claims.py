@@ -270,8 +270,8 @@ BUGS = (
     Bug(
         "a worker that ends stays on lookout",
         "rq/worker.py",
-        "            if self._on_lookout:\n",
-        "            if self._on_lookout and self._held:\n",
+        "            if self._looks_for:\n",
+        "            if self._looks_for and self._held:\n",
         (LOOKOUT,),
     ),
     Bug(

@@ -174,8 +174,23 @@ def test_a_lookout_that_is_gone_is_missed(
 def test_a_lookout_that_ends_leaves(redis: Redis, idle: list[WorkerProcess]) -> None:
     """A worker that is told to stop is not on lookout when it has ended."""
     os.kill(idle[0].pid, signal.SIGTERM)
-    idle[0].wait()
+    assert 0 == idle[0].wait()
     assert idle[0].name != name_on_lookout(redis)
+
+
+class IsToldToStopBeforeItKnows(SimpleWorker):
+    """Gets a signal when a claim has put it on lookout, and before it has learned of that."""
+
+    def note_lookout(self, lanes: tuple[str, ...]) -> None:
+        super().note_lookout(lanes)
+        self.store.execute(claim_job(self.keys, lanes, worker=self.name, is_staying=True))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_lookout_that_ends_before_it_knows_leaves(redis: Redis, yard: Yard) -> None:
+    """A worker that is told to stop before it has read that it is on lookout leaves it too."""
+    assert 0 == yard.start("mail", worker_class=IsToldToStopBeforeItKnows).wait()
+    assert None is name_on_lookout(redis)
 
 
 def test_a_busy_lookout_is_relieved(

@@ -121,12 +121,13 @@ class Pickup:
         failures = worker._patience.failures
         policy = policy_copy(worker.connection)
         self._sort(*policy.known)
+        if not self._is_burst:
+            worker.note_lookout(self._names)
         with worker._heart.claiming():
             answer = self._ask()
             if isinstance(answer, Claimed):
                 worker.hold(_held(answer))
             if isinstance(answer, Claimed) or answer.is_final:
-                worker.note_lookout(self._names if _is_on_lookout(answer) else ())
                 policy.confirm()
             is_lost = worker._patience.failures > failures and worker.give_back_unheard() > 0
         if worker._stop_requested:
@@ -229,10 +230,6 @@ class Pickup:
         waited_for = (*bells(self._worker.keys, self._names), self._lookout[1])
         connection: Any = self._worker.connection
         return connection.blpop(waited_for, timeout=seconds) is not None
-
-
-def _is_on_lookout(answer: Claimed | NothingClaimed) -> bool:
-    return isinstance(answer, NothingClaimed) and answer.meanwhile == "lookout"
 
 
 def _seconds_of_wait(nothing: NothingClaimed) -> float:

@@ -56,7 +56,7 @@ class WorkerMixin(PerformingMixin, SkewMixin):
     restarts, is busy, full or read-only. It loses no job, whatever kills it.
     """
 
-    _on_lookout: tuple[str, ...] = ()
+    _looks_for: tuple[str, ...] = ()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -120,8 +120,8 @@ class WorkerMixin(PerformingMixin, SkewMixin):
         return found
 
     def note_lookout(self, lanes: tuple[str, ...]) -> None:
-        """Keep in mind for which lanes this worker looks while others rest; none when empty."""
-        self._on_lookout = lanes
+        """Keep in mind for which lanes this worker may be put on lookout by its next claim."""
+        self._looks_for = lanes
 
     def request_stop(self, signum: Any, frame: Any) -> None:
         """Called by the signal that ends a worker politely."""
@@ -156,8 +156,9 @@ class WorkerMixin(PerformingMixin, SkewMixin):
             self._patience.end_in(LAST_PATIENCE_SECONDS)
             self._heart.stop()
             self.give_back()
-            if self._on_lookout:
-                lanes, self._on_lookout = self._on_lookout, ()
+            # on lookout or not: a claim whose end it never saw may have put it there
+            if self._looks_for:
+                lanes, self._looks_for = self._looks_for, ()
                 self.store.execute(leave_lookout(self.keys, lanes, worker=self.name))
         super().teardown()
 
