@@ -83,7 +83,7 @@ def test_each_promise_of_rq_names_a_test_that_is_there() -> None:
     page = (DOCS / "reference" / "rq-documentation.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`(test_\w+)`", page))
     folders = [ROOT / "tests" / name for name in ("rq", "hosts", "features")]
-    files = [file for folder in folders for file in folder.glob("test_*.py")]
+    files = [file for folder in folders for file in folder.rglob("test_*.py")]
     tests = {file: set(_TEST.findall(file.read_text(encoding="utf-8"))) for file in files}
     assert set() == named.difference(*tests.values())
     documented = [names for file, names in tests.items() if "_documented_" in file.name]
