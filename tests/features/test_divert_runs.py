@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from redis import Redis
 
 MAIL = Selection.parse(functions=["app.mail.*"])
-ACME = Selection.parse(meta=["tenant=acme"])
 OLD = Selection.parse(older_than="1h")
 CAUSE = Cause("oncall@desk", "r")
 

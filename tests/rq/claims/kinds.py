@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -27,3 +28,18 @@ def waiting(redis: Redis, lane: str = "mail") -> list[str]:
 def status_of(job: Job) -> JobStatus:
     """What RQ says of `job` now."""
     return job.get_status()
+
+
+def oldest_claim_ms(redis: Redis) -> float:
+    """How long ago the oldest claim gave its last sign of life."""
+    oldest: Any = redis.zrange(KEYS.claims, 0, 0, withscores=True)
+    if not oldest:
+        return 0.0
+    seconds, microseconds = redis.time()
+    return float(seconds * 1000 + microseconds / 1000 - oldest[0][1])
+
+
+def is_halted(pid: int) -> bool:
+    """Whether the process is stopped by a signal."""
+    stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+    return stat.rpartition(")")[2].split()[0] == "T"

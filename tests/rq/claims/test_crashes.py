@@ -19,7 +19,7 @@ from shedder.rq import Queue, SimpleWorker, Worker
 from shedder.rq.claims import CRASHES_FIELD
 from shedder.rq.layout import rq_keys
 from tests import jobs
-from tests.rq.claims.kinds import FORKS_AND_NOT, status_of, waiting
+from tests.rq.claims.kinds import FORKS_AND_NOT, oldest_claim_ms, status_of, waiting
 from tests.waiting import wait_until
 from tests.workers import Yard, run_burst
 
@@ -108,7 +108,7 @@ def test_an_import_that_kills_workers(
     monkeypatch.setenv("SHEDDER_TEST_IMPORT", "kill")
     job = Queue("mail", connection=redis).enqueue("tests.rq.deadly.run", marks, "deadly")
     for number in range(3):
-        wait_until(lambda: redis.zcard(KEYS.claims) == 0 or _oldest_claim_ms(redis) > 100)
+        wait_until(lambda: redis.zcard(KEYS.claims) == 0 or oldest_claim_ms(redis) > 100)
         assert -signal.SIGKILL == yard.start("mail", worker_class=SimpleWorker, burst=True).wait()
         assert (JobStatus.STARTED if number == 2 else JobStatus.QUEUED) == status_of(job)
     registry = StartedJobRegistry("mail", connection=redis)
@@ -231,12 +231,3 @@ def test_a_full_server_starts_no_job_without_rqs_record(
         redis.config_set("maxmemory", 0)
     assert [(False, 0)] == MeetsAFullServer.refusals
     assert (["a"], JobStatus.FINISHED) == (jobs.started(marks), status_of(job))
-
-
-def _oldest_claim_ms(redis: Redis) -> float:
-    """How long ago the oldest claim gave its last sign of life."""
-    oldest: Any = redis.zrange(KEYS.claims, 0, 0, withscores=True)
-    if not oldest:
-        return 0.0
-    seconds, microseconds = redis.time()
-    return float(seconds * 1000 + microseconds / 1000 - oldest[0][1])

@@ -16,7 +16,7 @@ from shedder.rq import Queue, SimpleWorker, Worker
 from shedder.rq.claims import CRASHES_FIELD
 from shedder.rq.layout import rq_keys
 from tests import jobs
-from tests.rq.claims.kinds import FORKS_AND_NOT, status_of, waiting
+from tests.rq.claims.kinds import FORKS_AND_NOT, is_halted, oldest_claim_ms, status_of, waiting
 from tests.waiting import wait_until
 from tests.workers import Yard, run_burst
 
@@ -70,7 +70,7 @@ def test_the_claim_of_a_dead_worker(
     many = [queue.low.enqueue(jobs.mark, marks, key) for key in "abc"]
     assert -signal.SIGKILL == yard.start("mail", worker_class=worker_class).wait()
     assert [job.id for job in many[1:]] == waiting(redis, "mail.low")
-    wait_until(lambda: _oldest_claim_ms(redis) > 100)
+    wait_until(lambda: oldest_claim_ms(redis) > 100)
     run_burst(SimpleWorker(["mail"], connection=redis))
     assert ["a", "b", "c"] == jobs.started(marks)
     assert {JobStatus.FINISHED} == {status_of(job) for job in many}
@@ -85,7 +85,7 @@ def test_the_claim_of_a_dead_worker_in_a_paused_lane(
     many = [queue.enqueue(jobs.mark, marks, key) for key in "ab"]
     yard.start("mail", worker_class=DiesBeforeTheGate).wait()
     operator.pause("mail", reason="a test")
-    wait_until(lambda: _oldest_claim_ms(redis) > 100)
+    wait_until(lambda: oldest_claim_ms(redis) > 100)
     run_burst(SimpleWorker(["mail"], connection=redis))
     assert ([], [job.id for job in many]) == (jobs.started(marks), waiting(redis))
 
@@ -99,7 +99,7 @@ def test_the_claim_of_a_dead_worker_in_a_diverted_lane(
     many = [queue.enqueue(jobs.mark, marks, key) for key in "ab"]
     yard.start("mail", worker_class=DiesBeforeTheGate).wait()
     order = operator.divert("mail", reason="a test").lanes[2].order
-    wait_until(lambda: _oldest_claim_ms(redis) > 100)
+    wait_until(lambda: oldest_claim_ms(redis) > 100)
     run_burst(SimpleWorker(["mail"], connection=redis))
     front, rest, _ = KEYS.backlog(order, "mail")
     assert ([many[0].id.encode()], [many[1].id.encode()]) == (
@@ -113,8 +113,8 @@ def test_a_worker_that_thaws(redis: Redis, yard: Yard, marks: str) -> None:
     """A worker that thaws after its claim was taken back does not start the job."""
     job = Queue("mail", connection=redis).enqueue(jobs.mark, marks, "a")
     worker = yard.start("mail", worker_class=FreezesBeforeTheGate, burst=True)
-    wait_until(lambda: _is_halted(worker.pid), what="the worker, halted")
-    wait_until(lambda: _oldest_claim_ms(redis) > 100)
+    wait_until(lambda: is_halted(worker.pid), what="the worker, halted")
+    wait_until(lambda: oldest_claim_ms(redis) > 100)
     run_burst(SimpleWorker(["mail"], connection=redis))
     assert ["a"] == jobs.ended(marks)
     worker.send(signal.SIGCONT)
@@ -133,7 +133,7 @@ def test_a_start_that_a_dead_worker_left_behind(
     yard.start("mail", worker_class=DiesWithItsHorse).wait()
     registry = StartedJobRegistry("mail", connection=redis)
     former: Any = redis.zrange(registry.key, 0, -1)[0]
-    wait_until(lambda: _oldest_claim_ms(redis) > 100)
+    wait_until(lambda: oldest_claim_ms(redis) > 100)
     worker = yard.start("mail", burst=True)
     wait_until(lambda: jobs.started(marks) == ["a"])
     redis.zadd(registry.key, {former: 1.0}, xx=True)  # it has expired meanwhile
@@ -184,17 +184,3 @@ def test_a_long_import(
     worker.wait()
     assert (["a"], JobStatus.FINISHED) == (jobs.started(marks), status_of(job))
     assert None is redis.hget(job.key, CRASHES_FIELD)
-
-
-def _oldest_claim_ms(redis: Redis) -> float:
-    """How long ago the oldest claim gave its last sign of life."""
-    oldest: Any = redis.zrange(KEYS.claims, 0, 0, withscores=True)
-    if not oldest:
-        return 0.0
-    seconds, microseconds = redis.time()
-    return float(seconds * 1000 + microseconds / 1000 - oldest[0][1])
-
-
-def _is_halted(pid: int) -> bool:
-    stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-    return stat.rpartition(")")[2].split()[0] == "T"
