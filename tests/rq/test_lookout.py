@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from rq import Queue as StockQueue
+from rq.exceptions import StopRequested
 
 from shedder import Rate, Shedder
 from shedder.rq import SimpleWorker
 from shedder.rq.claims import Claimed, NothingClaimed, claim_job, leave_lookout, lookout_keys
 from shedder.rq.layout import rq_keys
 from shedder.rq.pickup import _seconds_of_wait
-from shedder.store import Store
+from shedder.store import Command, Store
 from shedder.stored import text_of
 from tests import jobs
 from tests.waiting import wait_until
@@ -178,19 +179,28 @@ def test_a_lookout_that_ends_leaves(redis: Redis, idle: list[WorkerProcess]) -> 
     assert idle[0].name != name_on_lookout(redis)
 
 
-class IsToldToStopBeforeItKnows(SimpleWorker):
-    """Gets a signal when a claim has put it on lookout, and before it has learned of that."""
+class CutStore(Store):
+    """Is cut off by the end of its worker when the server has carried out a claim."""
 
-    def note_lookout(self, lanes: tuple[str, ...]) -> None:
-        super().note_lookout(lanes)
-        self.store.execute(claim_job(self.keys, lanes, worker=self.name, is_staying=True))
-        os.kill(os.getpid(), signal.SIGTERM)
+    def execute(self, command: Command[Any]) -> Any:
+        value = super().execute(command)
+        if command.script == "claim_job":
+            raise StopRequested
+        return value
+
+
+class SeesNoEndOfItsClaim(SimpleWorker):
+    """Is told to stop when a claim has put it on lookout, and before it has learned of that."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.store = CutStore(self.connection)
 
 
 def test_a_lookout_that_ends_before_it_knows_leaves(redis: Redis, yard: Yard) -> None:
     """A worker that is told to stop before it has read that it is on lookout leaves it too."""
-    assert 0 == yard.start("mail", worker_class=IsToldToStopBeforeItKnows).wait()
-    assert None is name_on_lookout(redis)
+    assert 0 == yard.start("mail", worker_class=SeesNoEndOfItsClaim).wait()
+    assert (None, True) == (name_on_lookout(redis), any(redis.scan_iter("*:relief:*")))
 
 
 def test_a_busy_lookout_is_relieved(
