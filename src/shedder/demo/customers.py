@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from shedder.demo.interrupts import held_back
 from shedder.demo.mix import CHARGE, QUEUE
 from shedder.demo.trouble import DemoFailed
 from shedder.demo.waits import Wait, Waits, waits_of
@@ -55,7 +56,8 @@ class Customers:
         """From now on they belong to `step`, and are declared as of this priority."""
         self._moment = (step, priority)
         if not self._thread.is_alive() and not self._leave.is_set():
-            self._thread.start()
+            with held_back():  # as in the listener
+                self._thread.start()
 
     def leave(self) -> None:
         """Send no more."""

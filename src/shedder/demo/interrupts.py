@@ -66,7 +66,11 @@ class Interrupts:
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Let signals wait meanwhile; what is forked meanwhile never gets them."""
+    """Let signals wait meanwhile; what is forked meanwhile never gets them.
+
+    Python runs its handlers for a signal that any of its threads takes, so each other thread has
+    to be started in here: half a fork, interrupted, leaves a process that nobody knows of.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield

@@ -7,6 +7,8 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
+from shedder.demo.interrupts import held_back
+
 if TYPE_CHECKING:
     from typing import Self
 
@@ -44,7 +46,8 @@ class Listener:
         return f"json://127.0.0.1:{self._server.server_port}/"
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        with held_back():  # inherited by the thread: Python acts on a signal that any thread takes
+            self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -39,7 +39,7 @@ def load_jobs(server: EmbeddedServer, jobs: int, *, on_progress: Callable[[int],
         DemoFailed: a producer ended early.
     """
     began = time.monotonic()
-    # Forked, so that they need not import everything again; no thread of ours runs yet.
+    # Forked, so that they need not import everything again. The listener's thread only waits yet.
     fork = multiprocessing.get_context("fork")
     producers = [
         fork.Process(target=_produce, args=(server, first, jobs), daemon=True)
