@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from shedder.embedded import EmbeddedServer
 from tests.cluster import shared_server
+from tests.features.scene import Scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +60,12 @@ def redis(server: EmbeddedServer) -> Iterator[Redis]:
     with server.client() as client:
         client.flushall()
         yield client
+
+
+@pytest.fixture
+def scene(redis: Redis) -> Scene:
+    """Queues, an operator and workers on the shared server."""
+    return Scene(redis)
 
 
 @pytest.fixture

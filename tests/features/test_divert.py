@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -17,19 +17,10 @@ from shedder.selection import Selection
 from shedder.store import Command
 from tests.features.scene import Scene, numbered
 
-if TYPE_CHECKING:
-    from redis import Redis
-
 MAIL = Selection.parse(functions=["app.mail.*"])
 ACME = Selection.parse(meta=["tenant=acme"])
 OLD = Selection.parse(older_than="1h")
 CAUSE = Cause("oncall@desk", "r")
-
-
-@pytest.fixture
-def scene(redis: Redis) -> Scene:
-    """Queues, an operator and workers on the shared server."""
-    return Scene(redis)
 
 
 def test_a_whole_divert_moves_everything_at_once(scene: Scene) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from rq.job import Job
@@ -14,18 +14,9 @@ from shedder.rq.claims import NothingClaimed, claim_job
 from shedder.selection import Selection
 from tests.features.scene import Scene, numbered
 
-if TYPE_CHECKING:
-    from redis import Redis
-
 MAIL = Selection.parse(functions=["app.mail.*"])
 OLD = Selection.parse(older_than="1h")
 CAUSE = Cause("oncall@desk", "r")
-
-
-@pytest.fixture
-def scene(redis: Redis) -> Scene:
-    """Queues, an operator and workers on the shared server."""
-    return Scene(redis)
 
 
 def divert_alone(scene: Scene, selection: Selection) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from rq.defaults import RQ_KEY_PREFIX
 
@@ -13,18 +11,9 @@ from shedder.selection import Selection
 from tests.features.scene import Scene, numbered
 from tests.waiting import wait_until
 
-if TYPE_CHECKING:
-    from redis import Redis
-
 FAST = Rate(1e9)
 MAIL = Selection.parse(functions=["app.mail.*"])
 CAUSE = Cause("oncall@desk", "r")
-
-
-@pytest.fixture
-def scene(redis: Redis) -> Scene:
-    """Queues, an operator and workers on the shared server."""
-    return Scene(redis)
 
 
 def test_a_drained_backlog_runs_oldest_first_and_before_what_arrives(scene: Scene) -> None:

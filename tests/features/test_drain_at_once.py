@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from shedder import backlog
@@ -13,18 +11,9 @@ from shedder.records import Cause
 from shedder.selection import Selection
 from tests.features.scene import Scene, numbered
 
-if TYPE_CHECKING:
-    from redis import Redis
-
 FAST = Rate(1e9)
 MAIL = Selection.parse(functions=["app.mail.*"])
 CAUSE = Cause("oncall@desk", "r")
-
-
-@pytest.fixture
-def scene(redis: Redis) -> Scene:
-    """Queues, an operator and workers on the shared server."""
-    return Scene(redis)
 
 
 def test_at_once_brings_a_whole_lane_back_in_one_step(scene: Scene) -> None:

@@ -4,25 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
-import pytest
 from rq.defaults import RQ_KEY_PREFIX
 
 from shedder.rates import Rate
 from shedder.records import DrainReceipt
 from tests.features.scene import Scene, numbered
 
-if TYPE_CHECKING:
-    from redis import Redis
-
 FAST = Rate(1e9)
-
-
-@pytest.fixture
-def scene(redis: Redis) -> Scene:
-    """Queues, an operator and workers on the shared server."""
-    return Scene(redis)
 
 
 def test_stock_workers_get_a_few_at_a_time_oldest_first(scene: Scene) -> None:

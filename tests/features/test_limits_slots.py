@@ -6,8 +6,6 @@ wait for hours, so it gives the slot back, and takes one again when it drains.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from rq import RateLimit
 from rq.rate_limit import RateLimitRegistry
@@ -17,18 +15,9 @@ from shedder.rq.upkeep import Upkeep
 from shedder.selection import Selection
 from tests.features.scene import Scene
 
-if TYPE_CHECKING:
-    from redis import Redis
-
 FAST = Rate(1e9)
 KEY = "partner"
 MAIL = Selection.parse(functions=["app.mail.*"])
-
-
-@pytest.fixture
-def scene(redis: Redis) -> Scene:
-    """Queues, an operator and workers on the shared server."""
-    return Scene(redis)
 
 
 def enqueue(scene: Scene, lane: str, *jobs: str, how: str = "ours", most: int = 1) -> None:

@@ -24,12 +24,6 @@ FAST = Rate(1e9)
 MAIL = Selection.parse(functions=["app.mail.*"])
 
 
-@pytest.fixture
-def scene(redis: Redis) -> Scene:
-    """Queues, an operator and workers on the shared server."""
-    return Scene(redis)
-
-
 def at_once(server: EmbeddedServer, times: int, act: Callable[[Shedder], Any]) -> list[Any]:
     """What each of so many operators got who did the same at the same moment."""
     results: list[Any] = []

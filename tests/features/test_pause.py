@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,16 +10,7 @@ from shedder.errors import ConditionNotMet, InvalidInput
 from tests.features.scene import Scene
 from tests.waiting import wait_until
 
-if TYPE_CHECKING:
-    from redis import Redis
-
 LANES = ("mail.critical", "mail.high", "mail", "mail.low")
-
-
-@pytest.fixture
-def scene(redis: Redis) -> Scene:
-    """Queues, an operator and workers on the shared server."""
-    return Scene(redis)
 
 
 def test_a_pause_holds_all_lanes_of_a_queue_and_no_other(scene: Scene) -> None:

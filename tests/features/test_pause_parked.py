@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import pytest
 from rq.defaults import RQ_KEY_PREFIX
 
 from shedder import controls
 from tests.features.scene import Scene
-
-if TYPE_CHECKING:
-    from redis import Redis
-
-
-@pytest.fixture
-def scene(redis: Redis) -> Scene:
-    """Queues, an operator and workers on the shared server."""
-    return Scene(redis)
 
 
 @pytest.fixture(autouse=True)

@@ -19,19 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from redis import Redis
-
     from shedder.embedded import EmbeddedServer
     from shedder.facade import Shedder
 
 NO_SLICE_SECONDS = 60.0
 HEARD_WITHIN_SECONDS = 30.0
-
-
-@pytest.fixture
-def scene(redis: Redis) -> Scene:
-    """Queues, an operator and workers on the shared server."""
-    return Scene(redis)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,18 +12,9 @@ from shedder.records import DrainReceipt, PauseReceipt, RestoreReceipt, ResumeRe
 from shedder.selection import Selection
 from tests.features.scene import Scene
 
-if TYPE_CHECKING:
-    from redis import Redis
-
 FAST = Rate(1e9)
 SLOW = Rate(1, 86400.0)
 MAIL = Selection.parse(functions=["app.mail.*"])
-
-
-@pytest.fixture
-def scene(redis: Redis) -> Scene:
-    """Queues, an operator and workers on the shared server."""
-    return Scene(redis)
 
 
 def test_a_pause_is_undone_by_a_resume(scene: Scene) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shedder import Shedder
-from tests.features.scene import Scene
 from tests.heartbeat.sink import Sink
 
 if TYPE_CHECKING:
@@ -19,11 +18,6 @@ if TYPE_CHECKING:
 @pytest.fixture
 def shed(redis: Redis) -> Shedder:
     return Shedder(redis, by="oncall@ops")
-
-
-@pytest.fixture
-def scene(redis: Redis) -> Scene:
-    return Scene(redis)
 
 
 @pytest.fixture

@@ -18,8 +18,6 @@ from shedder.rq.queue import Queue
 from tests.features.scene import Scene
 
 if TYPE_CHECKING:
-    from redis import Redis
-
     from shedder.checkup import Checkup, Finding
     from tests.conftest import ServerFactory
 
@@ -27,12 +25,6 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shedder.rq.audit.SECONDS_BETWEEN_LOOKS", 0.01)
-
-
-@pytest.fixture
-def scene(redis: Redis) -> Scene:
-    """Queues, an operator and workers on the shared server."""
-    return Scene(redis)
 
 
 def found(scene: Scene, check: str) -> Finding:

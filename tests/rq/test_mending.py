@@ -18,8 +18,6 @@ from tests.features.scene import Scene, numbered
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from redis import Redis
-
     from shedder.checkup import Checkup, Repair
     from shedder.embedded import EmbeddedServer
 
@@ -29,12 +27,6 @@ MAIL = f"{RQ_KEY_PREFIX}:queue:mail"
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shedder.rq.audit.SECONDS_BETWEEN_LOOKS", 0.01)
-
-
-@pytest.fixture
-def scene(redis: Redis) -> Scene:
-    """Queues, an operator and workers on the shared server."""
-    return Scene(redis)
 
 
 def mend(scene: Scene, checkup: Checkup | None = None) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -22,9 +22,6 @@ from tests.scripts import replies
 from tests.scripts import replies_to_menders as mends
 from tests.scripts import replies_to_operators as orders
 from tests.scripts.replies import FAST, SLOW, raw
-
-if TYPE_CHECKING:
-    from redis import Redis
 
 Outcome = tuple[str, Callable[[Scene], Any], Any]
 
@@ -200,12 +197,6 @@ OUTCOMES: dict[str, list[Outcome]] = {
 }  # fmt: skip
 
 CASES = [(name, *outcome) for name, outcomes in OUTCOMES.items() for outcome in outcomes]
-
-
-@pytest.fixture
-def scene(redis: Redis) -> Scene:
-    """Queues, an operator and workers on the shared server."""
-    return Scene(redis)
 
 
 def ours(scene: Scene, command: Callable[..., Any]) -> int:
