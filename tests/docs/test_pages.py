@@ -86,7 +86,7 @@ def test_each_promise_of_rq_names_a_test_that_is_there() -> None:
     files = [file for folder in folders for file in folder.rglob("test_*.py")]
     tests = {file: set(_TEST.findall(file.read_text(encoding="utf-8"))) for file in files}
     assert set() == named.difference(*tests.values())
-    documented = [names for file, names in tests.items() if "_documented_" in file.name]
+    documented = [names for file, names in tests.items() if file.parent.name == "documented"]
     assert set() == set().union(*documented) - named
 
 

@@ -19,11 +19,12 @@ MEMORY = "tests/features/test_memory.py"
 OPERATORS = "tests/features/test_operators.py"
 SLOTS = "tests/features/test_limits_slots.py"
 CLAIMS = "tests/rq/claims"
-PATIENCE = "tests/rq/test_patience.py"
+PATIENCE = "tests/rq/patience"
 TWINS = "tests/rq/test_twins.py"
 FOUND = "tests/faults/test_found.py"
 STALE, STALE_FOUND = "tests/features/test_stale.py", "tests/faults/test_found_stale.py"
 POLICY = "tests/rq/test_policy.py"
+WAYS_IN = "tests/rq/ways_in"
 MODEL = "tests/model"
 
 

@@ -16,6 +16,7 @@ from tests.planted.bug import (
     POLICY,
     SLOTS,
     TWINS,
+    WAYS_IN,
     Bug,
 )
 
@@ -76,7 +77,7 @@ BUGS = (
         CLAIM,
         "if fields.data and fields.status == 'queued' and not fields.rate_limit_key then",
         "if fields.data and fields.status == 'queued' then",
-        (SLOTS, "tests/rq/test_ways_in.py"),
+        (SLOTS, WAYS_IN),
     ),
     Bug(
         "the everyday claim loses what it cannot claim",
@@ -90,7 +91,7 @@ BUGS = (
         CLAIM,
         "      redis.call('LPUSH', lane.list, id)\n      return nil",
         "      return nil",
-        (CLAIMS, SLOTS, FOUND, "tests/rq/test_ways_in.py"),
+        (CLAIMS, SLOTS, FOUND, WAYS_IN),
     ),
     Bug(
         "the everyday gate overlooks a pause",
@@ -104,7 +105,7 @@ BUGS = (
         GATE,
         "if is_plain and redis.call('EXISTS', pauses, diverts) == 0 then",
         "if is_plain and redis.call('EXISTS', pauses) == 0 then",
-        (DIVERT, PICKUP, "tests/rq/test_ways_in.py"),
+        (DIVERT, PICKUP, WAYS_IN),
     ),
     Bug(
         "the everyday gate starts what was cancelled",
@@ -118,7 +119,7 @@ BUGS = (
         "lua/enqueue_job.lua",
         "if not at_front and redis.call('EXISTS', pauses, diverts) == 0 then",
         "if not at_front and redis.call('EXISTS', pauses) == 0 then",
-        (DIVERT, "tests/rq/test_ways_in.py"),
+        (DIVERT, WAYS_IN),
     ),
     Bug(
         "the everyday enqueue overlooks a pause",

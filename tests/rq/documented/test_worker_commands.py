@@ -92,7 +92,7 @@ def note_it_too(job: Job, kind: type, *_: Any) -> bool:
     return True
 
 
-HERE = "tests.rq.test_documented_commands"
+HERE = "tests.rq.documented.test_worker_commands"
 HANDLED = f"{RQ_KEY_PREFIX}:handled"
 
 

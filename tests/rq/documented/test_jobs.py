@@ -1,7 +1,7 @@
 """Does what RQ's documentation promises of queues, jobs and results hold with our classes?
 
 In the order of its pages: documentation, jobs, results, exceptions, registries, testing. How a job
-gets into a queue is in `test_ways_in`.
+gets into a queue is in `ways_in`.
 """
 
 from __future__ import annotations
@@ -86,12 +86,12 @@ def test_a_queue_tells_what_is_in_it_and_can_be_emptied(mail: Queue) -> None:
 
 def test_functions_are_named_and_described_as_they_are_given(mail: Queue, work: Any) -> None:
     """A function or its name, a description, arguments with the names of RQ's own options."""
-    by_name = mail.enqueue("tests.rq.test_documented_jobs.add", 1, 2, description="one and two")
+    by_name = mail.enqueue("tests.rq.documented.test_jobs.add", 1, 2, description="one and two")
     plain = mail.enqueue(add, args=(3,), kwargs={"other": 4}, job_timeout="1h", result_ttl=600)
     work()
     assert (3, 7) == (by_name.return_value(), plain.return_value())
     assert ("one and two", 3600) == (by_name.description, plain.timeout)
-    assert "tests.rq.test_documented_jobs.add(3, other=4)" == plain.description
+    assert "tests.rq.documented.test_jobs.add(3, other=4)" == plain.description
 
 
 def test_a_queue_that_is_not_asynchronous_runs_jobs_at_once(redis: Redis) -> None:

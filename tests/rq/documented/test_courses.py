@@ -1,7 +1,7 @@
 """Does the rest of what RQ's documentation promises of queues and jobs hold with our classes?
 
 What is told on its pages about jobs, results, registries, scheduling, connections; the most of it
-is in `test_documented_jobs`, and how a job gets into a queue in `test_ways_in`.
+is in `test_jobs`, and how a job gets into a queue in `ways_in`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from tests.workers import Yard
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
-HERE = "tests.rq.test_documented_queues"
+HERE = "tests.rq.documented.test_courses"
 TOLD = f"{RQ_KEY_PREFIX}:told"
 
 

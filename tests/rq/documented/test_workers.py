@@ -316,7 +316,7 @@ def test_a_job_that_takes_too_long_fails(
     redis: Redis, mail: Queue, marks: str, kind: type[Any], seconds: int
 ) -> None:
     """`job_timeout`, by RQ's penalties and by one of a user's own."""
-    job = mail.enqueue("tests.rq.test_documented_workers.spin", job_timeout=seconds)
+    job = mail.enqueue("tests.rq.documented.test_workers.spin", job_timeout=seconds)
 
     class OurWorker(SimpleWorker):
         death_penalty_class = kind
