@@ -1,0 +1,20 @@
+"""Under which controls is each way into a lane tried?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.rq.ways_in.scene import Scene
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from shedder.facade import Shedder
+
+
+@pytest.fixture(params=["open", "paused", "diverted"])
+def scene(request: pytest.FixtureRequest, redis: Redis, operator: Shedder, marks: str) -> Scene:
+    """A lane, which is put under its control by `apply`."""
+    return Scene(redis, operator, marks, request.param)
