@@ -1,18 +1,15 @@
-"""What do we take from RQ's insides, and is it still as we took it?
+"""What does RQ store of jobs, under which keys, and is it still as we took it?
 
 A new release of RQ that fails here needs a look at the part of `shedder.rq` that the test names.
 """
 
 from __future__ import annotations
 
-import inspect
-import logging
 import os
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-import redis.client
 import rq.cli.helpers
 import rq.defaults
 import rq.executions
@@ -25,10 +22,8 @@ import rq.utils
 import rq.worker
 import rq.worker_registration
 from rq import Queue as StockQueue
-from rq import SimpleWorker as StockSimpleWorker
-from rq import Worker as StockWorker
 from rq.defaults import RQ_KEY_PREFIX
-from rq.exceptions import DuplicateJobError, NoSuchJobError, StopRequested
+from rq.exceptions import NoSuchJobError
 from rq.executions import Execution, ExecutionRegistry
 from rq.intermediate_queue import IntermediateQueue
 from rq.job import Job, JobStatus
@@ -42,28 +37,17 @@ from rq.registry import (
     ScheduledJobRegistry,
     StartedJobRegistry,
 )
-from rq.worker import BaseWorker, SpawnWorker, WorkerStatus
+from rq.worker import BaseWorker
 
-from shedder.rq import SimpleWorker
 from shedder.rq.layout import rq_keys
 from shedder.scripts import load_script
 from tests import jobs
-from tests.workers import run_burst
+from tests.rq.contract.sources import parameters, source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from redis import Redis
 
 KEYS = rq_keys()
-
-
-def parameters(function: Callable[..., Any]) -> list[str]:
-    return list(inspect.signature(function).parameters)
-
-
-def source(thing: Any) -> str:
-    return inspect.getsource(thing)
 
 
 # keys
@@ -217,315 +201,3 @@ def test_attributes_of_a_job(redis: Redis) -> None:
     assert ["ttl", "pipeline", "remove_from_queue"] == parameters(job.cleanup)
     with pytest.raises(NoSuchJobError):
         job.restore({})
-
-
-# queues
-
-
-def test_methods_of_a_queue_that_we_override() -> None:
-    """The methods of RQ's queue that ours overrides or calls have these parameters."""
-    usual = ["self", "job", "pipeline", "at_front", "unique"]
-    assert usual == parameters(StockQueue.enqueue_job)
-    assert usual == parameters(StockQueue._enqueue_job)
-    assert usual == parameters(StockQueue._enqueue_async_job)
-    assert ["self", "job_id", "pipeline", "at_front"] == parameters(StockQueue.push_job_id)
-    assert ["self", "job", "pipeline", "status"] == parameters(StockQueue._persist_job)
-    assert ["self", "job"] == parameters(StockQueue._prepare_for_queue)
-
-
-def test_who_calls_the_methods_of_a_queue() -> None:
-    """RQ still goes through the methods that ours overrides."""
-    assert "self.enqueue_job(" in source(StockQueue.enqueue_call)
-    assert "self._enqueue_job(" in source(StockQueue.enqueue_job)
-    assert "self._enqueue_async_job(" in source(StockQueue._enqueue_job)
-    assert "self._enqueue_job(" in source(StockQueue.enqueue_many)
-    text = source(StockQueue._enqueue_async_job)
-    assert "self._prepare_for_queue(" in text
-    assert "self._persist_job(" in text
-    assert "self.push_job_id(" in text
-    assert "self._persist_job(" in source(StockQueue.schedule_job)
-    assert "save_unique_job(self.connection, self.key, job" in text
-    assert issubclass(DuplicateJobError, Exception)
-
-
-def test_a_queue_is_its_name(redis: Redis) -> None:
-    """A copy of a queue under another name is that other queue."""
-    queue = StockQueue("mail", connection=redis)
-    assert ("mail", f"{RQ_KEY_PREFIX}:queue:mail") == (queue.name, queue._key)
-    queue.name, queue._key = "mail.low", f"{RQ_KEY_PREFIX}:queue:mail.low"
-    assert StockQueue("mail.low", connection=redis) == queue
-    assert (f"{RQ_KEY_PREFIX}:queue:mail.low", f"{RQ_KEY_PREFIX}:failed:mail.low") == (
-        queue.key,
-        queue.failed_job_registry.key,
-    )
-
-
-def test_dequeue_any_is_the_only_way_out() -> None:
-    """RQ takes ids from a queue's list in one place, which our workers never reach."""
-    assert "dequeue_any(" in source(BaseWorker.dequeue_job_and_maintain_ttl)
-    callers = [
-        name
-        for module in (rq.worker.base, rq.worker.worker_classes, rq.queue)
-        for name, text in _functions_of(module)
-        if "dequeue_any(" in text and name != "Queue.dequeue_any"
-    ]
-    assert ["BaseWorker.dequeue_job_and_maintain_ttl"] == callers
-    assert "blpop(" in source(StockQueue.lpop)
-    assert "blmove(" in source(StockQueue.lmove)
-    blocking = [
-        name
-        for module in (rq.worker.base, rq.worker.worker_classes, rq.queue)
-        for name, text in _functions_of(module)
-        if any(word in text for word in (".blpop(", ".blmove(", ".brpop(", ".blmpop("))
-    ]
-    assert ["Queue.lpop", "Queue.lmove"] == blocking
-
-
-# scripts that push by themselves
-
-
-def test_the_script_of_rate_limits() -> None:
-    """RQ's promotion pushes the id and writes the status as our own does."""
-    text = rq.rate_limit.ACQUIRE_AND_ENQUEUE_SCRIPT
-    for words in (
-        "redis.call('ZCARD', KEYS[1]) < concurrency",
-        "redis.call('ZPOPMIN', KEYS[2])",
-        "redis.call('HMGET', job_key, 'origin', 'status', 'enqueue_at_front')",
-        "if origin and status == 'rate_limited' then",
-        "redis.call('ZADD', KEYS[1], timestamp, job_id)",
-        "redis.call('LPUSH', queue_key_prefix .. origin, job_id)",
-        "redis.call('RPUSH', queue_key_prefix .. origin, job_id)",
-        "redis.call('HSET', job_key, 'status', 'queued', 'enqueued_at', enqueued_at)",
-    ):
-        assert words in text, words
-    assert rq.rate_limit.RELEASE_AND_ENQUEUE_SCRIPT.startswith("redis.call('ZREM', KEYS[1]")
-
-
-def test_who_holds_a_slot() -> None:
-    """RQ's maintenance leaves a slot to jobs that are queued or started, as we count on."""
-    text = source(RateLimitRegistry._release_stale_allowed_jobs)
-    assert "(JobStatus.QUEUED, JobStatus.STARTED)" in text
-    assert "(JobStatus.QUEUED, JobStatus.STARTED)" in source(rq.rate_limit.release_slot)
-
-
-def test_the_script_of_unique_jobs() -> None:
-    """RQ's unique enqueue refuses when the hash exists, saves it and pushes the id, as ours."""
-    text = rq.scripts.UNIQUE_ENQUEUE_SCRIPT
-    order = ['"EXISTS", KEYS[1]', '"HSET", KEYS[1]', '"EXPIRE", KEYS[1]', '"RPUSH", KEYS[2]']
-    positions = [text.index(words) for words in order]
-    assert sorted(positions) == positions
-
-
-# workers
-
-
-@pytest.mark.parametrize(
-    ("name", "wanted"),
-    [
-        ("perform_job", ["self", "job", "queue", "execution"]),
-        ("execute_job", ["self", "job", "queue"]),
-        ("prepare_job_execution", ["self", "job", "remove_from_intermediate_queue"]),
-        ("handle_execution_ended", ["self", "job", "queue", "heartbeat_ttl"]),
-        (
-            "handle_job_failure",
-            ["self", "job", "queue", "started_job_registry", "exc_string", "execution"],
-        ),
-        ("increment_failed_job_count", ["self", "pipeline"]),
-        ("increment_successful_job_count", ["self", "pipeline"]),
-        ("dequeue_job_and_maintain_ttl", ["self", "timeout", "max_idle_time"]),
-        ("check_for_suspension", ["self", "burst"]),
-        ("_set_connection", ["self", "connection"]),
-        ("set_state", ["self", "state", "pipeline"]),
-        ("heartbeat", ["self", "timeout", "pipeline"]),
-        ("serialize", ["self"]),
-        ("request_stop", ["self", "signum", "frame"]),
-        ("_shutdown", ["self"]),
-        ("bootstrap", ["self", "logging_level", "date_format", "log_format"]),
-        ("teardown", ["self"]),
-        ("cleanup_execution", ["self", "job", "pipeline", "execution"]),
-        ("reorder_queues", ["self", "reference_queue"]),
-        ("get_heartbeat_ttl", ["self", "job", "working_time"]),
-        ("get_redis_server_version", ["self"]),
-        ("run_maintenance_tasks", ["self"]),
-        ("procline", ["self", "message"]),
-        ("get_state", ["self"]),
-    ],
-)
-def test_methods_of_a_worker(name: str, wanted: list[str]) -> None:
-    """The methods of RQ's worker that ours overrides or calls have these parameters."""
-    assert wanted == parameters(getattr(BaseWorker, name))
-
-
-def test_methods_of_kinds_of_workers() -> None:
-    """RQ's kinds of workers have the methods that ours overrides."""
-    assert ["self", "job", "queue"] == parameters(SpawnWorker.fork_work_horse)
-    assert ["self", "job", "queue"] == parameters(StockWorker.execute_job)
-    assert ["self", "job", "queue"] == parameters(StockSimpleWorker.execute_job)
-
-
-def test_attributes_of_a_worker(redis: Redis) -> None:
-    """A worker has the attributes that we read and set."""
-    worker = StockSimpleWorker(["mail"], connection=redis)
-    for name in (
-        "_ordered_queues",
-        "_state",
-        "_stop_requested",
-        "_stopped_job_id",
-        "_shutdown_requested_date",
-        "connection",
-        "death_penalty_class",
-        "executions",
-        "is_horse",
-        "job_class",
-        "log",
-        "log_job_description",
-        "name",
-        "queue_class",
-        "queues",
-        "serializer",
-        "should_run_maintenance_tasks",
-    ):
-        assert hasattr(worker, name), name
-    assert {"started", "suspended", "busy", "idle"} == {state.value for state in WorkerStatus}
-
-
-def test_who_calls_the_methods_of_a_worker() -> None:
-    """RQ still calls the methods that ours overrides, where we count on it."""
-    work = source(BaseWorker.work)
-    for call in (
-        "self.bootstrap(",
-        "self.check_for_suspension(burst)",
-        "if self._stop_requested:",
-        "self.dequeue_job_and_maintain_ttl(timeout, max_idle_time)",
-        "self.execute_job(job, queue)",
-        "except StopRequested:",
-        "self.teardown()",
-    ):
-        assert call in work, call
-    assert "connection = self._set_connection(connection)" in source(BaseWorker.__init__)
-    assert "self._shutdown()" in source(BaseWorker.request_stop)
-    assert "raise StopRequested()" in source(BaseWorker._shutdown)
-    assert "self.get_state() == WorkerStatus.BUSY" in source(BaseWorker._shutdown)
-    assert "self.set_state(WorkerStatus.STARTED)" in source(BaseWorker.bootstrap)
-    assert "mapping=self.serialize()" in source(BaseWorker.register_birth)
-    assert "self.perform_job(job, queue, self.execution)" in source(BaseWorker.main_work_horse)
-    assert "self.perform_job(job, queue, execution)" in source(StockSimpleWorker.execute_job)
-    assert issubclass(StopRequested, Exception)
-
-
-def test_the_course_of_a_job() -> None:
-    """RQ prepares, performs and finishes a job through the methods that ours overrides."""
-    text = source(BaseWorker.perform_job)
-    order = ["self.prepare_job_execution(", "job.perform()", "self._finalize_success("]
-    assert sorted(text.index(call) for call in order) == [text.index(call) for call in order]
-    assert "self._finalize_failure(" in text
-    for finish in (BaseWorker._finalize_success, BaseWorker._finalize_failure):
-        assert "self.handle_execution_ended(" in source(finish)
-    assert "self.handle_job_failure(" in source(BaseWorker._finalize_failure)
-    assert "self.increment_failed_job_count(" in source(BaseWorker.handle_job_failure)
-    assert "self.increment_failed_job_count(" in source(BaseWorker.handle_job_retry)
-    assert "self.increment_successful_job_count(" in source(BaseWorker.handle_job_success)
-
-
-def test_the_course_of_a_child_that_dies() -> None:
-    """RQ's worker fails the job of a child that died, in the one method that ours overrides."""
-    text = source(StockWorker.monitor_work_horse)
-    assert "if ret_val == os.EX_OK:" in text
-    assert "job_status not in [JobStatus.FINISHED, JobStatus.FAILED]" in text
-    assert "self.handle_job_failure(job, queue=queue, exc_string=exc_string" in text
-    assert "self.handle_job_failure(" in source(StockWorker._handle_stopped_job)
-    assert "execution = self.prepare_execution(job)" in source(StockWorker.execute_job)
-
-
-def test_what_is_set_before_a_job_runs() -> None:
-    """RQ makes a worker busy in the transaction that registers the execution, before the gate."""
-    text = source(rq.executions.prepare_execution)
-    assert "Execution.create(" in text
-    assert "worker.set_state(WorkerStatus.BUSY, pipeline=pipeline)" in text
-    assert ["timeout", "exception", "kwargs"] == parameters(rq.timeouts.BaseDeathPenalty)
-
-
-def test_what_rq_takes_for_abandoned() -> None:
-    """RQ fails or repeats a started job when any of its executions has expired."""
-    text = source(StartedJobRegistry.cleanup)
-    assert "job.get_status(refresh=False) != JobStatus.STARTED" in text
-    assert "pipeline.zremrangebyscore(self.key, 0, score)" in text
-
-
-def test_the_overridden_methods_run(redis: Redis, marks: str) -> None:
-    """A worker of ours that runs a job goes through every method that we override."""
-    StockQueue("mail", connection=redis).enqueue(jobs.mark, marks, "a")
-    StockQueue("mail", connection=redis).enqueue(jobs.fail, marks, "b")
-    called = set()
-    names = [
-        "_set_connection",
-        "bootstrap",
-        "check_for_suspension",
-        "dequeue_job_and_maintain_ttl",
-        "execute_job",
-        "handle_execution_ended",
-        "handle_job_failure",
-        "heartbeat",
-        "increment_failed_job_count",
-        "increment_successful_job_count",
-        "perform_job",
-        "prepare_job_execution",
-        "serialize",
-        "set_state",
-        "teardown",
-    ]
-
-    def recorded(name: str) -> Any:
-        def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-            called.add(name)
-            return getattr(super(Recording, self), name)(*args, **kwargs)
-
-        return method
-
-    body = {name: recorded(name) for name in names}
-    Recording: Any = type("Recording", (SimpleWorker,), body)  # noqa: N806
-    run_burst(Recording(["mail"], connection=redis))
-    assert set(names) == called
-
-
-# the rest
-
-
-def test_what_the_command_line_reads() -> None:
-    """RQ's command line has the helpers that ours uses to find Redis."""
-    assert ["module"] == parameters(rq.cli.helpers.read_config_file)
-    assert "settings" in parameters(rq.cli.helpers.get_redis_from_config)
-
-
-def test_loggers() -> None:
-    """RQ's worker logs under the name that the command line expects."""
-    assert rq.worker.base.logger is logging.getLogger("rq.worker")
-
-
-def test_what_a_patient_client_overrides() -> None:
-    """redis-py's client and pipeline send everything through the methods that ours overrides."""
-    pipeline = redis.client.Pipeline
-    assert ["self", "args", "options"] == parameters(redis.client.Redis.execute_command)
-    assert ["self", "transaction", "shard_hint"] == parameters(redis.client.Redis.pipeline)
-    assert ["self", "raise_on_error"] == parameters(pipeline.execute)
-    assert ["self", "args", "options"] == parameters(pipeline.immediate_execute_command)
-    assert "self.immediate_execute_command(" in source(pipeline.execute_command)
-    assert "self.scripts = set()" in source(pipeline.reset)
-    assert "self.command_stack = []" in source(pipeline.reset)
-
-
-def _functions_of(module: Any) -> list[tuple[str, str]]:
-    """The functions that a module defines, those of its classes too, with their source."""
-    owners = {"": module, **{f"{name}.": each for name, each in _classes_of(module)}}
-    return [
-        (f"{prefix}{name}", source(function))
-        for prefix, owner in owners.items()
-        for name, member in vars(owner).items()
-        if inspect.isfunction(function := getattr(member, "__func__", member))
-        and function.__code__.co_filename == module.__file__
-    ]
-
-
-def _classes_of(module: Any) -> list[tuple[str, type]]:
-    found = inspect.getmembers(module, inspect.isclass)
-    return [(name, each) for name, each in found if each.__module__ == module.__name__]
