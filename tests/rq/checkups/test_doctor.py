@@ -22,11 +22,6 @@ if TYPE_CHECKING:
     from tests.conftest import ServerFactory
 
 
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shedder.rq.audit.SECONDS_BETWEEN_LOOKS", 0.01)
-
-
 def found(scene: Scene, check: str) -> Finding:
     """What a check-up says of `check`."""
     findings = [each for each in scene.shedder.check_up().findings if each.check == check]

@@ -1,0 +1,34 @@
+"""How do the tests ask for an audit and for a repair?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rq.defaults import RQ_KEY_PREFIX
+
+from shedder.records import AuditReport
+from shedder.rq.audit import audit
+from shedder.store import Store
+from tests.features.scene import Scene
+from tests.rq.given import KEYS
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from shedder.checkup import Checkup
+
+MAIL = f"{RQ_KEY_PREFIX}:queue:mail"
+
+
+def look(redis: Redis, window: int = 1000) -> AuditReport:
+    return audit(Store(redis), KEYS, window=window)
+
+
+def mend(scene: Scene, checkup: Checkup | None = None) -> dict[str, int]:
+    """Repair what a check-up finds now, or found before; how much of each."""
+    done = scene.shedder.repair(checkup or scene.shedder.check_up(), reason="fail-over")
+    return {each.check: each.count for each in done}
+
+
+def is_clean(scene: Scene) -> bool:
+    return not scene.shedder.check_up().repairable and scene.shedder.audit().is_clean

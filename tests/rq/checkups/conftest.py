@@ -1,0 +1,10 @@
+"""What do the tests of check-ups, audits and repairs share?"""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shedder.rq.audit.SECONDS_BETWEEN_LOOKS", 0.01)
