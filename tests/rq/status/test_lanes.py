@@ -1,79 +1,32 @@
-"""Does the status tell what is there, what is wrong, and at a cost that does not grow?"""
+"""Does the status tell which lanes there are, in which order, and what is in them?"""
 
 from __future__ import annotations
 
 import json
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from rq import Queue as StockQueue
 from rq.defaults import RQ_KEY_PREFIX
-from rq.worker import SimpleWorker as StockWorker
 
-from shedder.backlog import divert_lanes
-from shedder.controls import park_lane, pause_lanes
 from shedder.drain import order_drain
-from shedder.lanes import Lane, lane_of, lanes_of_target
+from shedder.lanes import Lane, lane_of
 from shedder.rates import Rate
-from shedder.records import Cause, LaneStatus, Status
-from shedder.rq import Queue, SimpleWorker
 from shedder.rq.claims import Claimed, claim_job
-from shedder.rq.layout import rq_keys
 from shedder.rq.status import read_status
 from shedder.selection import Selection
 from shedder.store import Store
+from tests.rq.given import CAUSE, KEYS, divert, enqueue, pause
+from tests.rq.status.told import lane, serve, status
 
 if TYPE_CHECKING:
     from redis import Redis
-    from rq.job import Job
-
-    from tests.conftest import ServerFactory
-
-KEYS = rq_keys()
-CAUSE = Cause(by="oncall", why="db at 99 %")
-
-
-def status(redis: Redis, *targets: str) -> Status:
-    lanes = [lane for target in targets for lane in lanes_of_target(target)]
-    return read_status(Store(redis), KEYS, lanes if targets else None)
-
-
-def lane(redis: Redis, name: str) -> LaneStatus:
-    (found,) = read_status(Store(redis), KEYS, [lane_of(name)]).lanes
-    return found
-
-
-def pause(redis: Redis, name: str, **options: Any) -> None:
-    Store(redis).run(pause_lanes(KEYS, [lane_of(name)], CAUSE, operation="op " + name, **options))
-
-
-def divert(redis: Redis, name: str, *, order: str = "o1", selection: Any = None) -> None:
-    Store(redis).run(
-        divert_lanes(KEYS, [lane_of(name)], selection or Selection(), CAUSE, order=order)
-    )
 
 
 def drain(redis: Redis, name: str, rate: str) -> None:
     Store(redis).run(order_drain(KEYS, [lane_of(name)], Rate.parse(rate), CAUSE, operation="d"))
-
-
-def enqueue(redis: Redis, name: str, count: int = 1) -> list[Job]:
-    return [Queue(name, connection=redis).enqueue("app.send") for _ in range(count)]
-
-
-def serve(redis: Redis, *queues: str, is_stock: bool = False, name: str = "w") -> None:
-    kind = StockWorker if is_stock else SimpleWorker
-    kind(list(queues), name=name, connection=redis).register_birth()
-
-
-def age(redis: Redis, record: str, key: str, hours: int) -> None:
-    """Make a control so many hours older."""
-    stored = json.loads(redis.hget(key, record) or "")
-    for each in stored if isinstance(stored, list) else [stored]:
-        each["since"] -= hours * 3_600_000
-    redis.hset(key, record, json.dumps(stored))
 
 
 def sample(redis: Redis, name: str, age_ms: int, counts: list[int]) -> None:
@@ -235,110 +188,6 @@ def test_workers_are_counted_by_what_they_obey(redis: Redis) -> None:
     assert expected == counts
 
 
-def warned(redis: Redis, name: str = "mail") -> list[str]:
-    return list(lane(redis, name).warnings)
-
-
-def test_jobs_without_a_worker_are_warned_of(redis: Redis) -> None:
-    """Somebody must start a worker, or nothing happens."""
-    enqueue(redis, "mail.low")
-    expected = (
-        "mail.low has 1 job and no worker: start one that serves mail, or a stock one for it."
-    )
-    assert [expected] == warned(redis, "mail.low")
-    serve(redis, "mail")
-    assert [] == warned(redis, "mail.low")
-
-
-@pytest.mark.parametrize("control", [pause, divert])
-def test_stock_workers_on_a_held_lane_are_warned_of(redis: Redis, control: Any) -> None:
-    """A pause that a stock worker does not obey is never told without saying so."""
-    serve(redis, "mail", is_stock=True)
-    assert [] == warned(redis)
-    control(redis, "mail")
-    (warning,) = warned(redis)
-    assert warning.startswith("1 stock worker serves mail and obeys neither pause nor divert: ")
-
-
-@pytest.mark.parametrize("kind", ["pauses", "diverts"])
-@pytest.mark.parametrize("record", ["nonsense", '{"v": 2}', '[{"v": 2}]', b"\xff"])
-def test_a_record_that_cannot_be_read_is_a_warning(
-    redis: Redis, kind: str, record: str | bytes
-) -> None:
-    """Status never fails over one damaged record; it says what to do about it."""
-    enqueue(redis, "reports")
-    redis.hset(getattr(KEYS, kind), "mail", record)
-    found = {each.lane: each.warnings for each in status(redis).lanes}
-    (warning,) = found["mail"]
-    assert warning.startswith(f"the record of the {kind.rstrip('s')}")
-    assert "reports" in found
-
-
-def test_unfinished_steps_are_warned_of(redis: Redis) -> None:
-    """A scan or a restore that nobody finished is told."""
-    serve(redis, "mail")
-    enqueue(redis, "mail")
-    divert(redis, "mail", selection=Selection.parse(functions="app.x"))
-    (scan,) = warned(redis)
-    assert "The divert of mail by oncall has not looked at all waiting jobs: " in scan
-    stored = json.loads(redis.hget(KEYS.diverts, "mail") or "")
-    stored[0] |= {"scanning": None, "restoring": True}
-    redis.hset(KEYS.diverts, "mail", json.dumps(stored))
-    (restore,) = warned(redis)
-    assert restore.startswith("The backlog of mail is only partly back in its lane: ")
-
-
-def test_parked_jobs_without_a_pause_are_warned_of(redis: Redis) -> None:
-    """Jobs that stock workers cannot reach for no reason are told."""
-    serve(redis, "mail")
-    enqueue(redis, "mail", 2)
-    pause(redis, "mail")
-    Store(redis).run(park_lane(KEYS, "mail"))
-    assert [] == warned(redis)
-    redis.hdel(KEYS.pauses, "mail")
-    (warning,) = warned(redis)
-    assert warning.startswith("2 jobs of mail are out of the reach of stock workers though ")
-    assert warning.endswith("run `shedder resume mail`.")
-
-
-def test_old_controls_are_warned_of(redis: Redis) -> None:
-    """A pause or divert that stands for more than a day may have been forgotten."""
-    pause(redis, "mail")
-    divert(redis, "mail")
-    age(redis, "mail", KEYS.pauses, 23)
-    age(redis, "mail", KEYS.diverts, 23)
-    assert [] == warned(redis)
-    age(redis, "mail", KEYS.pauses, 3)
-    age(redis, "mail", KEYS.diverts, 28)
-    assert [
-        "mail has been paused for 1d 2h by oncall: run `shedder resume mail` if that is over.",
-        "mail has been diverted for 2d 3h by oncall: run `shedder drain mail` if that is over.",
-    ] == warned(redis)
-
-
-def test_a_suspended_server_is_warned_of(redis: Redis) -> None:
-    """RQ's own suspend stops everything, so it stands at the top."""
-    redis.set(KEYS.engine.suspended, 1)
-    found = status(redis)
-    assert found.is_suspended
-    expected = "RQ's own suspend is on, so no worker takes a job: end it with `rq resume`."
-    assert (expected,) == found.warnings
-
-
-def test_memory_and_eviction_are_warned_of(server_factory: ServerFactory) -> None:
-    """A server that is nearly full, or that may throw jobs away, is told."""
-    server = server_factory(config={"maxmemory": "20mb", "maxmemory-policy": "noeviction"})
-    with server.client() as client:
-        found = status(client)
-        assert found.memory_used is not None
-        assert (True, ()) == (0 < found.memory_used < 0.9, found.warnings)
-        client.config_set("maxmemory", client.info("memory")["used_memory"] + 100_000)
-        client.config_set("maxmemory-policy", "allkeys-lru")
-        full, eviction = status(client).warnings
-    assert full.startswith("The server's memory is ")
-    assert eviction.startswith("The server's maxmemory-policy is allkeys-lru, so it may throw ")
-
-
 def test_queues_in_trouble_come_first_and_stay_together(redis: Redis) -> None:
     """Warnings, then controls, then age decide; within a queue priority does."""
     serve(redis, "young", "old", "held", "calm", name="ours")
@@ -352,55 +201,6 @@ def test_queues_in_trouble_come_first_and_stay_together(redis: Redis) -> None:
     shown = [each.lane for each in status(redis).lanes if "." not in each.lane or each.waiting]
     expected = ["alone", "alone.low", "held", "old", "young.critical", "young", "calm"]
     assert expected == shown
-
-
-def fill(redis: Redis, count: int) -> None:
-    redis.flushall()
-    for name in ("mail", "mail.low", "reports"):
-        serve(redis, name, name=f"w-{name}", is_stock=name == "reports")
-        enqueue(redis, name)
-        first = redis.lindex(f"{RQ_KEY_PREFIX}:queue:{name}", 0)
-        redis.rpush(f"{RQ_KEY_PREFIX}:queue:{name}", *[first] * (count - 1))
-    divert(redis, "mail")
-    enqueue(redis, "mail.low")
-    pause(redis, "reports")
-
-
-def commands_of_status(redis: Redis) -> dict[str, int]:
-    status(redis)  # so that the server knows the script
-    redis.config_resetstat()
-    status(redis)
-    stats = redis.info("commandstats")
-    calls = {name.removeprefix("cmdstat_"): each["calls"] for name, each in stats.items()}
-    return {name: number for name, number in calls.items() if name != "config|resetstat"}
-
-
-def test_the_cost_does_not_depend_on_how_many_jobs_wait(redis: Redis) -> None:
-    """Ten jobs and ten thousand are told with the very same commands."""
-    fill(redis, 10)
-    few = commands_of_status(redis)
-    fill(redis, 10_000)
-    assert few == commands_of_status(redis)
-    assert (10_000, 10_000) == (lane(redis, "reports").waiting, lane(redis, "mail").backlog)
-
-
-def test_status_takes_four_round_trips(redis: Redis) -> None:
-    """Many queues cost no more round trips than one."""
-    asked = []
-
-    class CountingStore(Store):
-        def read(self, ask: Any) -> list[Any]:
-            asked.append("read")
-            return super().read(ask)
-
-        def run(self, command: Any) -> Any:
-            asked.append("run")
-            return super().run(command)
-
-    for number in range(20):
-        enqueue(redis, f"queue{number}")
-    assert 20 == len(read_status(CountingStore(redis), KEYS).lanes)
-    assert ["read", "read", "run", "read"] == asked
 
 
 def test_a_lane_named_twice_is_told_once(redis: Redis) -> None:
