@@ -15,7 +15,6 @@ import pytest
 from rq import Callback, Repeat, Retry, get_current_job
 from rq import Queue as RQQueue
 from rq.command import send_stop_job_command
-from rq.defaults import RQ_KEY_PREFIX
 from rq.exceptions import InvalidJobOperation, NoSuchJobError
 from rq.group import Group
 from rq.job import Dependency, Job, JobStatus, cancel_job
@@ -26,6 +25,7 @@ from rq.webhook import Webhook
 
 from shedder.rq import Queue, SimpleWorker, Worker
 from tests.jobs import ask_again, ended, fail, mark
+from tests.rq.documented.functions import HERE, TOLD, add, break_down
 from tests.waiting import wait_until
 from tests.workers import run_burst
 
@@ -37,21 +37,10 @@ if TYPE_CHECKING:
     from tests.workers import Yard
 
 
-def add(one: int, other: int) -> int:
-    return one + other
-
-
 def who_am_i() -> tuple[str, str]:
     job = get_current_job()
     assert job is not None
     return job.id, job.origin
-
-
-def raise_again() -> None:
-    raise LookupError("as the test wants")
-
-
-TOLD = f"{RQ_KEY_PREFIX}:told"
 
 
 def told(job: Job, connection: Redis, result: Any) -> None:
@@ -86,12 +75,12 @@ def test_a_queue_tells_what_is_in_it_and_can_be_emptied(mail: Queue) -> None:
 
 def test_functions_are_named_and_described_as_they_are_given(mail: Queue, work: Any) -> None:
     """A function or its name, a description, arguments with the names of RQ's own options."""
-    by_name = mail.enqueue("tests.rq.documented.test_jobs.add", 1, 2, description="one and two")
+    by_name = mail.enqueue(f"{HERE}.add", 1, 2, description="one and two")
     plain = mail.enqueue(add, args=(3,), kwargs={"other": 4}, job_timeout="1h", result_ttl=600)
     work()
     assert (3, 7) == (by_name.return_value(), plain.return_value())
     assert ("one and two", 3600) == (by_name.description, plain.timeout)
-    assert "tests.rq.documented.test_jobs.add(3, other=4)" == plain.description
+    assert f"{HERE}.add(3, other=4)" == plain.description
 
 
 def test_a_queue_that_is_not_asynchronous_runs_jobs_at_once(redis: Redis) -> None:
@@ -99,7 +88,7 @@ def test_a_queue_that_is_not_asynchronous_runs_jobs_at_once(redis: Redis) -> Non
     mail = Queue("mail", connection=redis, is_async=False)
     job = mail.enqueue(add, 1, 2)
     low = mail.low.enqueue(add, 2, 2)
-    failed = mail.enqueue(raise_again)
+    failed = mail.enqueue(break_down)
     assert (JobStatus.FINISHED, 3, 4) == (job.get_status(), job.return_value(), low.return_value())
     assert (JobStatus.FAILED, 0) == (failed.get_status(), len(mail))
 
@@ -110,9 +99,6 @@ def test_another_serializer_is_used_throughout(redis: Redis) -> None:
     job = mail.enqueue(add, 1, 2)
     run_burst(SimpleWorker(["mail"], connection=redis, serializer=JSONSerializer))
     assert 3 == job.return_value()
-
-
-# jobs
 
 
 def test_a_job_knows_itself_and_keeps_notes(mail: Queue, work: Any) -> None:
@@ -131,7 +117,7 @@ def test_times_to_live_are_kept(mail: Queue, work: Any) -> None:
     """`result_ttl=0` deletes the job, `-1` keeps it for ever; `failure_ttl` and `ttl` expire."""
     gone = mail.enqueue(add, 1, 2, result_ttl=0)
     kept = mail.enqueue(add, 1, 2, result_ttl=-1)
-    failed = mail.enqueue(raise_again, failure_ttl=600)
+    failed = mail.enqueue(break_down, failure_ttl=600)
     waiting = mail.low.enqueue(add, 1, 2, ttl=500)
     assert 490 < mail.connection.ttl(waiting.key) <= 500
     run_burst(SimpleWorker([mail.normal], connection=mail.connection), max_jobs=3)
@@ -156,7 +142,7 @@ def test_a_job_that_is_cancelled_or_deleted_does_not_run(mail: Queue, work: Any)
 
 def test_dependencies_are_met_in_their_order(mail: Queue, work: Any) -> None:
     """Several dependencies, in another lane too, one that may fail, one that goes to the front."""
-    first, second = mail.enqueue(add, 1, 1), mail.low.enqueue(raise_again)
+    first, second = mail.enqueue(add, 1, 1), mail.low.enqueue(break_down)
     both = Dependency(jobs=[first, second], allow_failure=True, enqueue_at_front=True)
     last = mail.enqueue(add, 2, 2, depends_on=both)
     never = mail.enqueue(add, 3, 3, depends_on=second)
@@ -164,9 +150,6 @@ def test_dependencies_are_met_in_their_order(mail: Queue, work: Any) -> None:
     work()
     assert (4, None) == (last.return_value(), never.return_value())
     assert JobStatus.DEFERRED == never.get_status()
-
-
-# results, callbacks, webhooks
 
 
 def test_each_run_leaves_a_result(mail: Queue, work: Any, marks: str) -> None:
@@ -178,7 +161,7 @@ def test_each_run_leaves_a_result(mail: Queue, work: Any, marks: str) -> None:
     assert (Result.Type.SUCCESSFUL, "again") == (latest.type, latest.return_value)
     assert [Result.Type.RETRIED] == [each.type for each in earlier]
     assert (latest, "tried") == (job.latest_result(), tried.return_value())
-    failed = mail.enqueue(raise_again)
+    failed = mail.enqueue(break_down)
     work()
     assert "LookupError: as the test wants" in failed.latest_result().exc_string
     assert [failed.id] == FailedJobRegistry(queue=mail).get_job_ids()
@@ -188,7 +171,7 @@ def test_each_run_leaves_a_result(mail: Queue, work: Any, marks: str) -> None:
 def test_callbacks_are_called(mail: Queue, work: Any, yard: Yard, marks: str) -> None:
     """Of success, of failure and of a stop, in lanes too."""
     good = mail.low.enqueue(add, 1, 2, on_success=Callback(told))
-    bad = mail.enqueue(raise_again, on_failure=Callback(told_of_failure))
+    bad = mail.enqueue(break_down, on_failure=Callback(told_of_failure))
     work()
     assert {f"success {good.id} 3", f"failure {bad.id} LookupError"} == {
         line.decode() for line in mail.connection.lrange(TOLD, 0, -1)
@@ -207,14 +190,11 @@ def test_webhooks_are_sent(mail: Queue, work: Any, hooks: tuple[str, list[Any]])
     """A real request for a job that finished and one that failed."""
     url, received = hooks
     good = mail.enqueue(add, 1, 2, webhooks=[Webhook(url, "finished", method="POST")])
-    bad = mail.enqueue(raise_again, webhooks=[Webhook(url, "failed", method="POST")])
+    bad = mail.enqueue(break_down, webhooks=[Webhook(url, "failed", method="POST")])
     work()
     assert {(good.id, "finished"), (bad.id, "failed")} == {
         (each["job_id"], each["status"]) for each in received
     }
-
-
-# groups, repeats, registries
 
 
 def test_groups_repeats_and_registries_see_lanes(mail: Queue, work: Any, marks: str) -> None:

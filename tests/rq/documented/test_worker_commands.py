@@ -1,17 +1,13 @@
-"""Do RQ's own commands do what its documentation says, with our classes?
+"""Do `rq worker` and `rq worker-pool` do what RQ's documentation says, with our classes?
 
-`rq worker`, `worker-pool`, `enqueue`, `cron`, `info`, `suspend` and `resume`, each in a process of
-its own, on lanes. The environment alone, and a user's own classes, are in `tests/hosts`.
+Each in a process of its own, on lanes. The environment alone, and a user's own classes, are in
+`tests/hosts`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,66 +16,17 @@ from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
 from shedder.rq import Queue
-from tests.cli.programs import end, environment
-from tests.jobs import ended, fail, mark
+from tests.jobs import ended, mark
+from tests.rq.documented.functions import HANDLED, PATIENCE_SECONDS, break_down, show
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from redis import Redis
 
-    from shedder.embedded import EmbeddedServer
-
-CLASSES = {"RQ_WORKER_CLASS": "shedder.rq.Worker", "RQ_QUEUE_CLASS": "shedder.rq.Queue"}
-PATIENCE_SECONDS = 90
-
-
-@pytest.fixture
-def env(server: EmbeddedServer) -> dict[str, str]:
-    """The environment that names the server and our classes."""
-    return environment(RQ_REDIS_URL=server.url, **CLASSES)
-
-
-@pytest.fixture
-def rq(env: dict[str, str], tmp_path: Path) -> Callable[..., str]:
-    """Runs `rq` to its end in the test's folder; what it printed."""
-
-    def run(*words: str, code: int = 0) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "rq.cli", *words], env=env, cwd=tmp_path, text=True,
-            capture_output=True, timeout=PATIENCE_SECONDS, check=False,
-        )  # fmt: skip
-        assert code == done.returncode, done.stderr[-3000:]
-        return done.stdout + done.stderr
-
-    return run
-
-
-@pytest.fixture
-def started(env: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Starts `rq`, which goes on until the test ends."""
-    with ExitStack() as processes:
-
-        def start(*words: str) -> subprocess.Popen[bytes]:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "rq.cli", *words], env=env, cwd=tmp_path,
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )  # fmt: skip
-            processes.callback(end, process)
-            return process
-
-        yield start
-
-
-def break_down() -> None:
-    raise LookupError("as the test wants")
-
-
-def show(*args: Any, **kwargs: Any) -> str:
-    return json.dumps([args, kwargs])
+HERE = "tests.rq.documented.test_worker_commands"
 
 
 def note_it(job: Job, kind: type, *_: Any) -> bool:
@@ -90,10 +37,6 @@ def note_it(job: Job, kind: type, *_: Any) -> bool:
 def note_it_too(job: Job, kind: type, *_: Any) -> bool:
     job.connection.rpush(HANDLED, f"two {kind.__name__}")
     return True
-
-
-HERE = "tests.rq.documented.test_worker_commands"
-HANDLED = f"{RQ_KEY_PREFIX}:handled"
 
 
 # rq worker
@@ -215,119 +158,3 @@ def test_a_pool_takes_the_options_of_its_page(
     assert (JobStatus.FAILED, [b"one LookupError"]) == (
         job.get_status(), redis.lrange(HANDLED, 0, -1),
     )  # fmt: skip
-
-
-# rq enqueue
-
-
-def test_jobs_are_enqueued_from_the_command_line(
-    rq: Callable[..., str], mail: Queue, redis: Redis, tmp_path: Path
-) -> None:
-    """Plain text, JSON, literals, files; every option, in a lane."""
-    (tmp_path / "file.json").write_text('{"a": 1}')
-    words = ("enqueue", "--queue", "mail.low", f"{HERE}.show")
-    rq(*words, "abc", "k=v", ':{"j": 1}', "n:=[1]", "%(1, 2)", "t%=True", ":@file.json",
-       "--job-id", "shown", "--timeout", "2m", "--result-ttl", "60", "--ttl", "500",
-       "--failure-ttl", "70", "--description", "as told", "--retry-max", "2",
-       "--retry-interval", "5", "--retry-interval", "6")  # fmt: skip
-    rq(*words, "--depends-on", "shown", "--job-id", "after", "--quiet")
-    rq(*words, "--at-front", "--job-id", "front")
-    rq(*words, "--schedule-in", "1h", "--job-id", "later")
-    rq(*words, "--schedule-at", "2040-05-27T21:45:00", "--job-id", "much-later")
-    assert ["front", "shown"] == mail.low.job_ids
-    assert ["after"] == mail.low.deferred_job_registry.get_job_ids()
-    assert ["later", "much-later"] == mail.low.scheduled_job_registry.get_job_ids()
-    shown = Job.fetch("shown", redis)
-    assert ("as told", 120, 60, 500, 70, 2, [5, 6]) == (
-        shown.description, shown.timeout, shown.result_ttl, shown.ttl, shown.failure_ttl,
-        shown.retries_left, shown.retry_intervals,
-    )  # fmt: skip
-    rq("worker", "mail", "--burst")
-    assert [["abc", {"j": 1}, [1, 2], {"a": 1}], {"k": "v", "n": [1], "t": True}] == json.loads(
-        str(shown.return_value())
-    )
-    assert JobStatus.FINISHED == Job.fetch("after", redis).get_status()
-
-
-# rq cron
-
-
-def test_the_cron_scheduler_fills_lanes(
-    started: Callable[..., Any], mail: Queue, marks: str, tmp_path: Path
-) -> None:
-    """A file with an interval and one with a cron string; a worker of ours does the work."""
-    (tmp_path / "cron_config.py").write_text(
-        "from rq import cron\nfrom tests.jobs import mark\n"
-        f"cron.register(mark, queue_name='mail.low', args=({marks!r}, 'often'), interval=1,"
-        " job_timeout=60, result_ttl=60, meta={'tenant': 'acme'}, name='often')\n"
-        f"cron.register(mark, queue_name='mail', args=({marks!r}, 'yearly'), cron='0 3 1 1 *')\n"
-    )
-    scheduler = started("cron", "cron_config.py", "--path", ".")
-    started("worker", "mail")
-    wait_until(lambda: ended(marks).count("often") >= 2, timeout=60, what="two runs")
-    assert {"often"} == set(ended(marks))
-    scheduler.send_signal(signal.SIGINT)
-    assert 0 == scheduler.wait(PATIENCE_SECONDS)
-
-
-# rq info, suspend, resume, empty, requeue
-
-
-def test_the_monitor_shows_lanes_and_workers(
-    rq: Callable[..., str], started: Callable[..., Any], mail: Queue, redis: Redis
-) -> None:
-    """Bars, raw numbers, only some queues, only workers, by queue."""
-    started("worker", "reports", "--name", "desk-1")
-    wait_until(
-        lambda: redis.hget(f"{RQ_KEY_PREFIX}:worker:desk-1", "state") == b"idle", timeout=60,
-        what="a worker",
-    )  # fmt: skip
-    mail.low.enqueue(len, "a")
-    mail.enqueue(len, "a")
-    Queue("reports", connection=redis).low.enqueue(len, "a", depends_on=mail.enqueue(len, "b"))
-    assert "mail.low" in rq("info")
-    assert "queue mail.low 1" in rq("info", "--raw", "mail.low")
-    assert "queue mail " not in rq("info", "--raw", "mail.low")
-    said = rq("info", "--only-workers")
-    assert "desk-1" in said
-    assert "reports.critical, reports.high, reports, reports.low" in said
-    by_queue = rq("info", "--by-queue", "--only-workers", "reports.low")
-    assert "desk-1 (idle)" in by_queue
-
-
-def test_a_suspension_holds_until_it_is_resumed_or_runs_out(
-    rq: Callable[..., str], started: Callable[..., Any], mail: Queue, redis: Redis, marks: str
-) -> None:
-    """`rq suspend`, `--duration` and `rq resume`; a worker says that it is suspended."""
-    started("worker", "mail", "--name", "desk-1")
-    key = f"{RQ_KEY_PREFIX}:worker:desk-1"
-    wait_until(lambda: redis.hget(key, "state") == b"idle", timeout=60, what="a worker")
-    rq("suspend")
-    mail.low.enqueue(mark, marks, "first")
-    wait_until(lambda: redis.hget(key, "state") == b"suspended", timeout=60, what="its state")
-    rq("worker", "mail", "--burst", code=1)
-    assert [] == ended(marks)
-    rq("resume")
-    wait_until(lambda: ended(marks) == ["first"], timeout=60, what="the job")
-    rq("suspend", "--duration", "1")
-    mail.low.enqueue(mark, marks, "second")
-    wait_until(lambda: ended(marks) == ["first", "second"], timeout=60, what="the second job")
-
-
-def test_jobs_are_removed_and_requeued_by_their_queues(
-    rq: Callable[..., str], mail: Queue, marks: str
-) -> None:
-    """`rq empty`, one queue and all; `rq requeue` by id and all, back into the lane."""
-    for number in range(2):
-        mail.low.enqueue(fail, marks, f"{number}", times=1)
-    rq("worker", "mail", "--burst")
-    ids = mail.low.failed_job_registry.get_job_ids()
-    rq("requeue", "--queue", "mail.low", ids[0])
-    assert ids[:1] == mail.low.job_ids
-    rq("requeue", "--queue", "mail.low", "--all")
-    assert ids == mail.low.job_ids
-    rq("empty", "mail.low")
-    assert 0 == len(mail.low)
-    mail.high.enqueue(len, "a")
-    rq("empty", "--all")
-    assert 0 == len(mail.high)
