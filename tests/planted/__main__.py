@@ -23,17 +23,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.planted import (
-    bugs_in_backlogs,
     bugs_in_claims,
     bugs_in_controls,
+    bugs_in_diverts,
+    bugs_in_drains,
+    bugs_in_everyday,
     bugs_in_old_work,
 )
 from tests.planted.bug import MODEL, Bug
 
 BUGS = (
+    *bugs_in_everyday.BUGS,
     *bugs_in_claims.BUGS,
     *bugs_in_controls.BUGS,
-    *bugs_in_backlogs.BUGS,
+    *bugs_in_diverts.BUGS,
+    *bugs_in_drains.BUGS,
     *bugs_in_old_work.BUGS,
 )
 ROOT = Path(__file__).parents[2]

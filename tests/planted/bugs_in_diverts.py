@@ -1,0 +1,136 @@
+"""Mistakes in how jobs get into a backlog."""
+
+from __future__ import annotations
+
+from tests.planted.bug import DIVERT, RUNS, Bug
+
+CLAIM, SCAN = "lua/claim_job.lua", "lua/scan_lane.lua"
+
+BUGS = (
+    Bug(
+        "a run goes past a job that was cancelled",
+        "lua/lib/run.lua",
+        "return name and status == 'queued' and not rate_limit_key",
+        "return name and not rate_limit_key",
+        (RUNS,),
+    ),
+    Bug(
+        "a run goes past a job under RQ's rate limit",
+        "lua/lib/run.lua",
+        "return name and status == 'queued' and not rate_limit_key",
+        "return name and status == 'queued'",
+        (RUNS,),
+    ),
+    Bug(
+        "a run goes past a job that nobody takes",
+        "lua/lib/run.lua",
+        "if not order then break end",
+        "order = order or next(runs)\n    if not order then break end",
+        (RUNS,),
+    ),
+    Bug(
+        "a run takes more of the list than it moves",
+        "lua/lib/run.lua",
+        "redis.call('LTRIM', source, length, -1)",
+        "redis.call('LTRIM', source, length + 1, -1)",
+        (RUNS,),
+    ),
+    Bug(
+        "a run has no end",
+        "lua/lib/run.lua",
+        "while looked_at < limit do\n    look = math.min(look, limit - looked_at)",
+        "while true do",
+        (RUNS,),
+    ),
+    Bug(
+        "what a run reads and does not move is not counted",
+        "lua/lib/run.lua",
+        "look = math.min(look, limit - looked_at)\n    looked_at = looked_at + look",
+        "look = 20",
+        (RUNS,),
+    ),
+    Bug(
+        "a run is moved before all its backlogs are known to be lists",
+        "lua/lib/run.lua",
+        "for order in pairs(runs) do redis.call('LLEN', order.rest) end",
+        "redis.call('LTRIM', source, length, -1)",
+        (RUNS,),
+    ),
+    Bug(
+        "a segment's key is used again",
+        "lua/divert_lanes.lua",
+        "if redis.call('EXISTS', source) == 0 or redis.call('EXISTS', target) == 1 then",
+        "if redis.call('EXISTS', source) == 0 then",
+        (DIVERT,),
+    ),
+    Bug(
+        "a scan turns round what stays",
+        SCAN,
+        "push_all(lane.kept, left)",
+        "for _, id in ipairs(left) do redis.call('LPUSH', lane.kept, id) end",
+        (DIVERT,),
+    ),
+    Bug(
+        "a scan loses what stays of its last window",
+        SCAN,
+        "push_all(lane.kept, left)",
+        "if #ids == limit then push_all(lane.kept, left) end",
+        (DIVERT,),
+    ),
+    Bug(
+        "a scan cuts off one job too many",
+        SCAN,
+        "redis.call('LTRIM', source, looked_at, -1)",
+        "redis.call('LTRIM', source, looked_at + 1, -1)",
+        (DIVERT,),
+    ),
+    Bug(
+        "a scan cuts off one job too few",
+        SCAN,
+        "redis.call('LTRIM', source, looked_at, -1)",
+        "redis.call('LTRIM', source, math.max(looked_at - 1, 1), -1)",
+        (DIVERT,),
+    ),
+    Bug(
+        "a scan is done before it has seen what is parked",
+        SCAN,
+        "if redis.call('EXISTS', lane.list, lane.parked) == 0 then",
+        "if redis.call('EXISTS', lane.list) == 0 then",
+        (DIVERT,),
+    ),
+    Bug(
+        "a divert does not stand for what the claim finds",
+        CLAIM,
+        "    if orders then order, undecided = order_for(orders, name, nil",
+        "    if false then order, undecided = order_for(orders, name, nil",
+        (DIVERT,),
+    ),
+    Bug(
+        "a divert does not stand for what our producers push",
+        "lua/lib/arrival.lua",
+        "if read and order and (at_front or not order.scanning) then",
+        "if false then",
+        (DIVERT,),
+    ),
+    Bug(
+        "what arrives during a scan overtakes what waits",
+        "lua/lib/arrival.lua",
+        "(at_front or not order.scanning)",
+        "true",
+        (DIVERT,),
+    ),
+    Bug(
+        "a lane that is diverted as a whole is not swept",
+        CLAIM,
+        "  if whole then sweep(lane, whole) end\n",
+        "",
+        (DIVERT,),
+    ),
+    Bug(
+        "a description decides which job is diverted",
+        "rq/diverting.py",
+        "function=function_name(job.data)",
+        'function="app.mail.send"',
+        (DIVERT,),
+    ),
+)
