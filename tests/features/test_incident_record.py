@@ -1,102 +1,33 @@
-"""Is the record of an incident written whole, once, and read as it was written?"""
+"""Is the record of an incident written whole and once, and left alone when it is damaged?"""
 
 from __future__ import annotations
 
 import json
 import threading
-from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from shedder.errors import ConditionNotMet, InvalidInput, NothingMatched, RecordUnreadable
 from shedder.facade import Shedder
-from shedder.incident import keeping, life
+from shedder.incident import life
 from shedder.incident.keeping import Deed, write_incident
-from shedder.incident.readings import Effect, Reading
-from shedder.incident.records import (
-    NOW,
-    Action,
-    ActionType,
-    Incident,
-    Note,
-    Role,
-    RoleHeld,
-    RolePast,
-    SeveritySince,
-    Update,
-)
-from shedder.incident.stored import (
-    LARGEST_RECORD,
-    changes_between,
-    dumped,
-    incident_from,
-    record_of,
-)
+from shedder.incident.stored import LARGEST_RECORD, record_of
 from shedder.records import Cause
+from tests.features.incidents import AT, FULL, note
 
 if TYPE_CHECKING:
     from redis import Redis
 
     from shedder.embedded import EmbeddedServer
 
-AT = datetime(2026, 11, 25, 2, 11, 9, tzinfo=UTC)
 WHO = Cause("ana@desk", "why")
-
-FULL = Incident(
-    id="2026-11-25-1",
-    title="e-mails are hours late",
-    severity=2,
-    opened_at=AT,
-    opened_by="ana@desk",
-    revision=7,
-    began_at=AT,
-    detected_at=AT,
-    mitigated_at=AT,
-    resolved_at=AT,
-    closed_at=AT,
-    severities=(SeveritySince(2, AT, "ana@desk"),),
-    roles=(RoleHeld(Role.INVESTIGATOR, "ana@desk", AT, "logs", "bob@desk", AT),),
-    past_roles=(RolePast(Role.COMMANDER, "ana@desk", AT, AT, ""),),
-    notes=(Note(1, AT, "ana@desk", 'said "now"\nand more', "logs"),),
-    updates=(Update(1, AT, "ana@desk", "late", "team", True),),
-    next_update_at=AT,
-    actions=(Action(1, AT, "ana@desk", "alarm", ActionType.DETECT, 1, "platform", AT, AT),),
-    review_due_at=AT,
-    review={"well": "much"},
-    effects=(Effect("1-1", "pause", 300.5, {"mail": Reading(5)}, {"mail": Reading(1, 2, 3.5)}),),
-)
 
 
 @pytest.fixture
 def shedder(redis: Redis) -> Shedder:
     return Shedder(redis, by="ana@desk")
-
-
-def note(text: str) -> keeping.Decide:
-    def decide(incident: Incident, _now: datetime) -> Incident:
-        number = len(incident.notes) + 1
-        return replace(incident, notes=(*incident.notes, Note(number, NOW, "ana@desk", text)))
-
-    return decide
-
-
-def test_every_field_is_kept() -> None:
-    """A record with something in every field comes back as it was."""
-    empty = [each.name for each in fields(Incident) if not getattr(FULL, each.name)]
-    assert [] == empty
-    assert FULL == incident_from(dumped(record_of(FULL)))
-
-
-def test_what_is_not_there_has_its_default() -> None:
-    """A record from before a field was added is read; one without what must be there is not."""
-    least = {"v": 1, "id": "a", "title": "t", "severity": 1, "opened_at": 5, "opened_by": "b"}
-    assert "open" == incident_from(json.dumps(least)).state
-    with pytest.raises(RecordUnreadable, match="it has no 'title'"):
-        incident_from(json.dumps({**least, "title": None} | {"v": 1}).replace('"title"', '"x"'))
 
 
 @pytest.mark.parametrize(
@@ -124,17 +55,6 @@ def test_a_damaged_record_is_named_and_left_alone(
     with pytest.raises(RecordUnreadable, match=f"the record of the incident {identifier} cannot"):
         shedder.incidents.change(note("x"), verb="note", reason="x", incident=identifier)
     assert (before.encode(), 1) == (redis.get(key), redis.xlen(shedder.keys.events))
-
-
-@given(st.text(st.characters(codec=None), min_size=1))
-def test_any_text_is_kept_and_none_is_taken_for_the_time(text: str) -> None:
-    """Whatever a note says, the time is put in where it belongs and nowhere else."""
-    incident = replace(FULL, notes=(Note(1, NOW, "ana", text),))
-    stored = dumped(record_of(incident))
-    assert 1 == stored.count("\x01")
-    read = incident_from(stored.replace("\x01", "5000")).notes[0]
-    shown = text.encode("utf-8", "replace").decode().replace("\x01", "?")
-    assert (shown, 5) == (read.text, read.at.timestamp())
 
 
 def test_opening_writes_record_and_event_in_one_step(shedder: Shedder, redis: Redis) -> None:
@@ -256,15 +176,6 @@ def test_opening_works_when_redis_is_full(shedder: Shedder, server_factory: Any)
         full.incidents.change(note("memory is full"), verb="note", reason="x")
         full.incidents.open("memory is full", severity=1, also=True)
         assert 2 == len(full.incidents.open_ones())
-
-
-def test_an_event_tells_only_what_is_new() -> None:
-    """Of a list the new items are told, of a field what it was and what it is."""
-    before, after = record_of(FULL), record_of(replace(FULL, severity=3, notes=(*FULL.notes, *[
-        Note(2, AT, "bob@desk", "more")])))  # fmt: skip
-    was, is_ = changes_between(before, after)
-    assert ({"severity": 2, "notes": []}, 3) == (was, is_["severity"])
-    assert ["more"] == [each["text"] for each in is_["notes"]]
 
 
 @pytest.mark.parametrize(

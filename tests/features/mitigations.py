@@ -1,0 +1,13 @@
+"""Which mitigation do tests declare, and which programs do they run?"""
+
+from __future__ import annotations
+
+import sys
+
+from shedder.policy import Mitigation
+
+ROLLBACK = Mitigation("rollback", ("./deploy", "rollback", "{release}"), kind="rollback")
+
+
+def python(code: str, *args: str) -> tuple[str, ...]:
+    return sys.executable, "-c", code, *args
