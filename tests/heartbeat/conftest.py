@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shedder import Shedder
+from tests.heartbeat.desk import POSTING, Desk
 from tests.heartbeat.sink import Sink
 
 if TYPE_CHECKING:
@@ -24,3 +25,8 @@ def shed(redis: Redis) -> Shedder:
 def sink() -> Iterator[Sink]:
     with Sink() as taking:
         yield taking
+
+
+@pytest.fixture
+def desk(shed: Shedder, sink: Sink) -> Desk:
+    return Desk(shed, POSTING, sink)

@@ -13,7 +13,7 @@ from shedder.heartbeat.drafting import draft_update
 from shedder.heartbeat.posting import post_update
 from shedder.policy import IncidentPolicy, Policy
 from shedder.situation import STAKEHOLDERS
-from tests.heartbeat.test_watcher import MINUTE, Desk
+from tests.heartbeat.desk import MINUTE, Desk
 
 if TYPE_CHECKING:
     from pathlib import Path
