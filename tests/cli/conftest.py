@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
+import shlex
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -27,6 +29,25 @@ if TYPE_CHECKING:
     from shedder.embedded import EmbeddedServer
 
 Run = Callable[..., Outcome]
+
+OPEN = ("incident", "open", "receipts are hours late", "-s", "2", "--commander", "ana@desk")
+
+MITIGATIONS = """
+version = 1
+[mitigations.rollback]
+kind = "rollback"
+run = [
+    "{python}", "-c", "import sys; print('back to', sys.argv[1]); sys.exit(int(sys.argv[2]))",
+    "{release}", "{code}",
+]
+
+[mitigations.hang]
+timeout = "2s"
+run = ["{python}", "-c", "import time; print('begun', flush=True); time.sleep(600)"]
+
+[mitigations.forever]
+run = ["{python}", "-c", "import sys, time; open(sys.argv[1], 'w'); time.sleep(600)", "{file}"]
+"""
 
 
 @pytest.fixture
@@ -88,6 +109,20 @@ def gate(tmp_path: Path) -> Path:
     path = tmp_path / "gate"
     path.touch()
     return path
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> str:
+    """A file that declares three mitigations."""
+    file = tmp_path / "shedder.toml"
+    file.write_text(MITIGATIONS.replace("{python}", sys.executable))
+    return str(file)
+
+
+@pytest.fixture
+def mitigate(program: Run, policy: str) -> Callable[[str], Outcome]:
+    """`shedder mitigate` in a process of its own."""
+    return lambda line: program("mitigate", "--policy", policy, *shlex.split(line))
 
 
 def fill(queue: Queue, *, receipts: int = 0, newsletters: int = 0) -> None:
