@@ -42,6 +42,15 @@ def plain(value: Any) -> Any:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
+def changed(scene: Scene, command: Command[Any], verb: str) -> list[Any]:
+    """The reply to a command whose event is the last of the journal."""
+    reply: list[Any] = raw(scene, command)
+    event = scene.shedder.events()[-1]
+    assert (event.id, verb) == (reply[0], event.verb)
+    assert abs(event.at.timestamp() * 1000 - reply[1]) < 1000
+    return reply[2:]
+
+
 # claims
 
 

@@ -1,52 +1,24 @@
-"""What the scripts of operators return, as they return it: one function for each outcome."""
+"""What the scripts of lanes and backlogs return to operators: one function for each outcome."""
 
 from __future__ import annotations
 
 import json
-import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from unittest import mock
 
 from rq.defaults import RQ_KEY_PREFIX
 
 from shedder import backlog, stale
-from shedder.applied import policy_command
 from shedder.backlog import LimitTerms, divert_lanes, preview_lane, restore_lane, scan_lane
 from shedder.controls import pause_lanes, resume_lanes
 from shedder.drain import order_drain, release_backlog
-from shedder.heartbeat.delivering import note_delivery
-from shedder.heartbeat.messages import Message
-from shedder.incident.begun import (
-    BEGAN,
-    ENDED,
-    UNSEEN,
-    begin_mitigation,
-    end_mitigation,
-    renew_mitigation,
-)
-from shedder.incident.keeping import Deed, write_incident
-from shedder.incident.life import new_incident
-from shedder.incident.records import NOW
-from shedder.journal import event_head
-from shedder.leaving import return_claims, return_list
 from shedder.policy import Policy
 from shedder.rates import Rate
-from shedder.rq.lateness import count_late
 from shedder.selection import Selection
 from shedder.store import Command
-from shedder.stored import text_of
 from tests.features.scene import Scene
-from tests.scripts.replies import FAST, MAIL, WHO, parked, raw
-
-
-def changed(scene: Scene, command: Command[Any], verb: str) -> list[Any]:
-    """The reply to a command whose event is the last of the journal."""
-    reply: list[Any] = raw(scene, command)
-    event = scene.shedder.events()[-1]
-    assert (event.id, verb) == (reply[0], event.verb)
-    assert abs(event.at.timestamp() * 1000 - reply[1]) < 1000
-    return reply[2:]
+from tests.scripts.replies import FAST, MAIL, WHO, changed, parked, raw
 
 
 def paused(scene: Scene) -> list[Any]:
@@ -205,221 +177,6 @@ def previewed(scene: Scene) -> list[Any]:
     assert [4, 2, int(since.timestamp() * 1000), ["app.mail.send", 2]] == reply[:4]
     assert ("c", 4) == (reply[4][0], len(reply[4]))
     return reply
-
-
-# settings and windows
-
-
-def set_by(scene: Scene, *said: str | int) -> list[Any]:
-    """The reply to a change of settings: name, JSON and duration for each."""
-    keys = (
-        f"{RQ_KEY_PREFIX}:shedder:x",
-        f"{RQ_KEY_PREFIX}:shedder:x-version",
-        scene.keys.events,
-        scene.keys.operation("o"),
-    )
-    head = '{"v":1,"verb":"flag degrade","by":"oncall","why":"r","lanes":[]}'
-    scene.redis.delete(scene.keys.operation("o"))
-    reply: list[Any] = raw(scene, Command("change_settings", keys, ("s", head, "c", *said), list))
-    return reply
-
-
-def setting_replaced(scene: Scene) -> list[Any]:
-    assert [""] == set_by(scene, "a", '{"n":1}', 0)[2:]
-    reply = set_by(scene, "a", '{"n":2}', 1000, "b", "", 0)
-    assert (scene.shedder.events()[-1].id, "") == (reply[0], reply[3])
-    assert '"n":1' in reply[2]
-    return reply
-
-
-def setting_not_there(scene: Scene) -> list[Any]:
-    reply = set_by(scene, "a", "", 0)
-    assert ["", ""] == [reply[0], *reply[2:]]
-    return reply
-
-
-def declared(scene: Scene) -> int:
-    keys = (scene.keys.flag_declarations,)
-    assert 1 == raw(scene, Command("declare_settings", keys, ("a", "{}"), int))
-    return int(raw(scene, Command("declare_settings", keys, ("a", "{}", "b", "{}"), int)))
-
-
-def hit(scene: Scene, times: int) -> int:
-    """The reply to the last of so many hits on a window that lets one through."""
-    keys = (f"{RQ_KEY_PREFIX}:shedder:w", scene.keys.limit_hits)
-    command = Command("hit_window", keys, (1, 10_000_000, 1, "partner", 100), int)
-    return [int(raw(scene, command)) for _ in range(times)][-1]
-
-
-def window(scene: Scene) -> list[Any]:
-    hit(scene, 1)
-    reply: list[Any] = raw(
-        scene, Command("read_window", (f"{RQ_KEY_PREFIX}:shedder:w",), (1, 10_000_000), list)
-    )
-    assert 9_000_000 < reply[1] <= 10_000_000
-    return reply
-
-
-# incidents
-
-
-def incident_written(scene: Scene, **how: Any) -> list[Any]:
-    """The reply to a new incident."""
-    made = new_incident("day", "late", severity=2, by="ana@desk", now=NOW)
-    deed = Deed("incident open", WHO, is_alone=True)
-    command = write_incident(scene.keys, None, made, deed, operation="o", **how)
-    reply: list[Any] = raw(scene, command)
-    if reply[0] == "done":
-        assert reply[2] == scene.shedder.events()[-1].id
-        assert reply[3] == text_of(scene.redis.get(scene.keys.incident("day")))
-    assert abs(time.time() * 1000 - reply[1]) < 10_000
-    return reply
-
-
-def another_incident(scene: Scene) -> list[Any]:
-    identifier = scene.shedder.incidents.open("first", severity=2).incident.id
-    reply = incident_written(scene)
-    assert identifier == reply[2]
-    return reply
-
-
-# policies
-
-
-def policy_applied(scene: Scene, *steps: tuple[Policy, int | None]) -> list[Any]:
-    reply: list[Any] = []
-    for number, (policy, based_on) in enumerate(steps):
-        operation = str(number)
-        command = policy_command(
-            scene.keys, policy, "{}", WHO, operation=operation, based_on=based_on
-        )
-        reply = raw(scene, command)
-    assert 5 == len(reply)
-    return reply
-
-
-def claims_returned(scene: Scene) -> int:
-    scene.fill("mail", "a")
-    scene.take("mail")
-    reply = raw(scene, return_claims(scene.keys, WHO, operation="o", step=1))
-    assert [scene.shedder.events()[-1].id, 1, 0] == reply
-    assert ["a"] == scene.listed("mail")
-    return int(reply[1])
-
-
-def no_claims_returned(scene: Scene) -> str:
-    reply = raw(scene, return_claims(scene.keys, WHO, operation="o", step=2))
-    assert ["", 0, 0] == reply
-    return str(reply[0])
-
-
-def list_returned(scene: Scene) -> int:
-    source = f"{RQ_KEY_PREFIX}:shedder:backlog:gone:mail:rest"
-    scene.redis.rpush(source, "a", "b", "c")
-    scene.fill("mail", "d", "e", "f", "g")
-    with mock.patch("shedder.leaving.IDS_PER_STEP", 2):
-        command = return_list(scene.keys, source, "mail", WHO, total=3)
-        assert 1 == raw(scene, command)
-        left: int = raw(scene, command)
-    assert ["a", "b", "c", "d", "e", "f", "g"] == scene.listed("mail")
-    assert ("restore", {"mail": {"backlog": 3}}) == (
-        scene.shedder.events()[-1].verb,
-        scene.shedder.events()[-1].before,
-    )
-    return left
-
-
-def events_kept(scene: Scene) -> int:
-    """The reply when one of two events is kept already; ids are compared as numbers."""
-    first = ("9-9", "{}", "{}", "{}")
-    assert 1 == raw(scene, Command("keep_events", (scene.keys.operation("k"),), first, int))
-    later = ("10-1", "{}", "{}", "{}")
-    return int(
-        raw(scene, Command("keep_events", (scene.keys.operation("k"),), (*first, *later), int))
-    )
-
-
-def mitigation_begun(scene: Scene) -> str:
-    reply = raw(scene, begin_mitigation(scene.keys, event_head(BEGAN, WHO, ()), _unseen()))
-    (event,) = scene.shedder.events()
-    assert event.id == reply[0]
-    assert abs(event.at.timestamp() * 1000 - reply[1]) < 1000
-    return event.verb
-
-
-def mitigation_renewed(scene: Scene, *, is_over: bool = False) -> int:
-    """The reply to a sign of life, which puts the time further out, before and after the end."""
-    event = _begun(scene, until_ms=1)
-    if is_over:
-        raw(scene, end_mitigation(scene.keys, event, event_head(ENDED, WHO, ())))
-    reply = int(raw(scene, renew_mitigation(scene.keys, event, _unseen())))
-    kept = scene.redis.hget(scene.keys.mitigations, event)
-    assert is_over == (kept is None)
-    assert is_over or int(kept.partition(b" ")[0]) > 1000 * time.time()
-    return reply
-
-
-def mitigation_ended(scene: Scene) -> str:
-    event = _begun(scene)
-    head = event_head(ENDED, WHO, (), outcome="done")
-    changed(scene, end_mitigation(scene.keys, event, head), ENDED)
-    assert not scene.redis.exists(scene.keys.mitigations)
-    return str(scene.shedder.events()[-1].details["outcome"])
-
-
-def mitigation_silent(scene: Scene) -> str:
-    event = _begun(scene, until_ms=1)
-    changed(scene, end_mitigation(scene.keys, event), ENDED)
-    return str(scene.shedder.events()[-1].details["outcome"])
-
-
-def mitigation_not_silent(scene: Scene, *, is_over: bool = False) -> str:
-    event = _begun(scene)
-    if is_over:
-        raw(scene, end_mitigation(scene.keys, event, event_head(ENDED, WHO, ())))
-    before = len(scene.shedder.events())
-    reply = raw(scene, end_mitigation(scene.keys, event))
-    assert before == len(scene.shedder.events())
-    return text_of(reply[0])
-
-
-def _begun(scene: Scene, *, until_ms: int | None = None) -> str:
-    head = event_head(BEGAN, WHO, ())
-    event = text_of(raw(scene, begin_mitigation(scene.keys, head, _unseen()))[0])
-    if until_ms is not None:
-        scene.redis.hset(scene.keys.mitigations, event, f"{until_ms} {_unseen()}")
-    return event
-
-
-def _unseen() -> str:
-    return event_head(ENDED, WHO, (), outcome=UNSEEN)
-
-
-# telling of incidents
-
-
-def late_counted(scene: Scene) -> int:
-    scene.fill("mail", "a", "b", "c")
-    lists = [scene.keys.engine.lists + "mail"]
-    reply = raw(scene, count_late(scene.keys, lists, datetime.now(UTC) + timedelta(minutes=1)))
-    assert [3] == reply
-    return int(reply[0])
-
-
-def delivery(scene: Scene, *modes: str, who: str = "a") -> int:
-    replies = [raw(scene, note_delivery(scene.keys, "i", MESSAGE, mode, who=who)) for mode in modes]
-    assert all(len(reply) == 3 for reply in replies)
-    return int(replies[-1][0])
-
-
-def doubtful_delivery(scene: Scene) -> int:
-    delivery(scene, "take")
-    reply = raw(scene, note_delivery(scene.keys, "i", MESSAGE, "take", who="a"))
-    assert [1, 1, 1] == reply
-    return int(reply[2])
-
-
-MESSAGE = Message("m", "main", "title", "text", datetime(2026, 11, 23, tzinfo=UTC))
 
 
 # old work

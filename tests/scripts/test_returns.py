@@ -19,6 +19,8 @@ from shedder.rq.upkeep import sample_lanes
 from shedder.scripts import script_names
 from tests.features.scene import Scene
 from tests.scripts import replies
+from tests.scripts import replies_on_incidents as incidents
+from tests.scripts import replies_on_settings as settings
 from tests.scripts import replies_to_menders as mends
 from tests.scripts import replies_to_operators as orders
 from tests.scripts.replies import FAST, SLOW, raw
@@ -51,10 +53,10 @@ OUTCOMES: dict[str, list[Outcome]] = {
         ("else 0", lambda it: raw(it, release_claim(it.keys, b"nobody's")), 0),
     ],
     "return_claims": [
-        ("{event or '', jobs given back", orders.claims_returned, 1),
-        ("or ''", orders.no_claims_returned, ""),
+        ("{event or '', jobs given back", settings.claims_returned, 1),
+        ("or ''", settings.no_claims_returned, ""),
     ],
-    "return_list": [("ids that are still to be moved", orders.list_returned, 0)],
+    "return_list": [("ids that are still to be moved", settings.list_returned, 0)],
     "renew_claim": [
         ("1 when", lambda it: ours(it, renew_claim), 1),
         ("else 0", lambda it: raw(it, renew_claim(it.keys, b"nobody's")), 0),
@@ -123,8 +125,8 @@ OUTCOMES: dict[str, list[Outcome]] = {
         ("else 0", lambda it: [raw(it, sample_lanes(it.keys, ["mail"])) for _ in "12"][1], 0),
     ],
     "change_settings": [
-        ("{event", lambda it: orders.setting_replaced(it)[3], ""),
-        ("or '' when there was nothing to end", orders.setting_not_there, ""),
+        ("{event", lambda it: settings.setting_replaced(it)[3], ""),
+        ("or '' when there was nothing to end", settings.setting_not_there, ""),
     ],
     "set_aside_stale": [
         ("{jobs set aside", lambda it: orders.set_aside(it, 9), 2),
@@ -135,31 +137,31 @@ OUTCOMES: dict[str, list[Outcome]] = {
         ("or '' when there was nothing", lambda it: raw(it, orders.replay_command(it)), ""),
     ],
     "apply_policy": [
-        ("'applied'", lambda it: orders.policy_applied(it, (Policy(), 0)), "applied"),
-        ("'same'", lambda it: orders.policy_applied(it, (Policy(), 0), (Policy(), None)), "same"),
-        ("'refused'", lambda it: orders.policy_applied(it, (Policy(), 7)), "refused"),
+        ("'applied'", lambda it: settings.policy_applied(it, (Policy(), 0)), "applied"),
+        ("'same'", lambda it: settings.policy_applied(it, (Policy(), 0), (Policy(), None)), "same"),
+        ("'refused'", lambda it: settings.policy_applied(it, (Policy(), 7)), "refused"),
     ],
-    "declare_settings": [("how many were not known before", orders.declared, 1)],
+    "declare_settings": [("how many were not known before", settings.declared, 1)],
     "hit_window": [
-        ("1 when", lambda it: orders.hit(it, 1), 1),
-        ("0 when", lambda it: orders.hit(it, 2), 0),
+        ("1 when", lambda it: settings.hit(it, 1), 1),
+        ("0 when", lambda it: settings.hit(it, 2), 0),
     ],
-    "begin_mitigation": [("{event", orders.mitigation_begun, "mitigate started")],
+    "begin_mitigation": [("{event", incidents.mitigation_begun, "mitigate started")],
     "renew_mitigation": [
-        ("1, or", orders.mitigation_renewed, 1),
-        ("0 when its end", lambda it: orders.mitigation_renewed(it, is_over=True), 0),
+        ("1, or", incidents.mitigation_renewed, 1),
+        ("0 when its end", lambda it: incidents.mitigation_renewed(it, is_over=True), 0),
     ],
     "end_mitigation": [
-        ("{event", orders.mitigation_ended, "done"),
-        ("{event", orders.mitigation_silent, "end not recorded"),
-        ("{'', the same} when its process", orders.mitigation_not_silent, ""),
-        ("or its end was", lambda it: orders.mitigation_not_silent(it, is_over=True), ""),
+        ("{event", incidents.mitigation_ended, "done"),
+        ("{event", incidents.mitigation_silent, "end not recorded"),
+        ("{'', the same} when its process", incidents.mitigation_not_silent, ""),
+        ("or its end was", lambda it: incidents.mitigation_not_silent(it, is_over=True), ""),
     ],
-    "keep_events": [("how many were not kept before", orders.events_kept, 1)],
+    "keep_events": [("how many were not kept before", incidents.events_kept, 1)],
     "change_incident": [
-        ("'done'", orders.incident_written, "done"),
-        ("'stale'", lambda it: orders.incident_written(it, seen="0"), "stale"),
-        ("'other'", orders.another_incident, "other"),
+        ("'done'", incidents.incident_written, "done"),
+        ("'stale'", lambda it: incidents.incident_written(it, seen="0"), "stale"),
+        ("'other'", incidents.another_incident, "other"),
     ],
     "return_jobs": [
         ("then the id of each", mends.returned, "a"),
@@ -182,18 +184,18 @@ OUTCOMES: dict[str, list[Outcome]] = {
         ("'done'", lambda it: mends.refolded(it, 2)[1], "done"),
         ("'none'", lambda it: mends.refolded(it, 3)[2], "none"),
     ],
-    "count_late": [("the number of late jobs", orders.late_counted, 3)],
+    "count_late": [("the number of late jobs", incidents.late_counted, 3)],
     "hold_lease": [
         ("1 when the caller leads now", lambda it: raw(it, hold_lease(it.keys, "a")), 1),
         ("else 0", lambda it: [raw(it, hold_lease(it.keys, who)) for who in "ab"][1], 0),
     ],
     "note_delivery": [
-        ("{1 when it is the caller's now", lambda it: orders.delivery(it, "take"), 1),
-        ("else 0", lambda it: orders.delivery(it, "sent", "take"), 0),
-        ("1 when one of them may have arrived", orders.doubtful_delivery, 1),
-        ("else {1, 0, 0}", lambda it: orders.delivery(it, "failed"), 1),
+        ("{1 when it is the caller's now", lambda it: incidents.delivery(it, "take"), 1),
+        ("else 0", lambda it: incidents.delivery(it, "sent", "take"), 0),
+        ("1 when one of them may have arrived", incidents.doubtful_delivery, 1),
+        ("else {1, 0, 0}", lambda it: incidents.delivery(it, "failed"), 1),
     ],
-    "read_window": [("{hits that count", orders.window, 1)],
+    "read_window": [("{hits that count", settings.window, 1)],
 }  # fmt: skip
 
 CASES = [(name, *outcome) for name, outcomes in OUTCOMES.items() for outcome in outcomes]

@@ -1,12 +1,10 @@
+"""Does the server that we bring start, stop and keep its data as it is told to?"""
+
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import pytest
 from redis import Redis
@@ -14,13 +12,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shedder.embedded import EmbeddedServer, ServerDidNotStart, ServerNotRunning
-from shedder.errors import ServerNotFound
-from shedder.server_binary import ServerBinary, find_server
-from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.conftest import ServerFactory
 
 
@@ -153,71 +146,6 @@ def test_a_frozen_server_can_be_killed(server_factory: ServerFactory) -> None:
         assert client.ping()
 
 
-def test_a_forked_child_cannot_end_it(server_factory: ServerFactory) -> None:
-    """A child that leaves the server's context, and exits, leaves server and folder alone."""
-    server = server_factory()
-    pid = os.fork()
-    if pid == 0:
-        _leave_in_child(server)
-    assert (pid, 0) == os.waitpid(pid, 0)
-    assert server.socket_path.exists()
-    with server.client() as client:
-        assert client.ping()
-
-
-_OWNER = """
-import os, signal, sys
-from shedder.embedded import EmbeddedServer
-
-server = EmbeddedServer().start()
-signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-child = os.fork()
-if child == 0:
-    signal.pause()
-print(server.url, server.socket_path.parent, child, flush=True)
-"""
-
-
-def test_the_end_of_its_owner_ends_it() -> None:
-    """SIGKILL of the owner ends the server and removes its folder; no forked child prevents it."""
-    with _owner("signal.pause()") as (owner, url, folder), Redis.from_url(url) as client:
-        client.ping()
-        owner.kill()
-        wait_until(lambda: not folder.exists(), what="the folder's removal")
-        with pytest.raises(RedisConnectionError):
-            client.ping()
-
-
-def test_an_owner_that_forgets_to_stop_leaves_nothing_behind() -> None:
-    """An owner that simply exits takes server and folder with it."""
-    with _owner("sys.exit()") as (_, url, folder):
-        wait_until(lambda: not folder.exists(), what="the folder's removal")
-        with Redis.from_url(url) as client, pytest.raises(RedisConnectionError):
-            client.ping()
-
-
-def test_a_killed_server_leaves_nothing_behind_either() -> None:
-    """A folder that waits for a restart goes with its owner as well."""
-    with _owner("server.kill(); print('killed', flush=True); signal.pause()") as (owner, _, folder):
-        assert owner.stdout is not None
-        assert "killed\n" == owner.stdout.readline()
-        owner.kill()
-        wait_until(lambda: not folder.exists(), what="the folder's removal")
-
-
-def test_ctrl_c_does_not_reach_it() -> None:
-    """SIGINT to the owner's process group reaches neither the server nor what cleans up."""
-    then = "signal.sigwait({signal.SIGINT}); print('interrupted', flush=True); signal.pause()"
-    with _owner(then) as (owner, url, folder):
-        os.killpg(owner.pid, signal.SIGINT)
-        assert owner.stdout is not None
-        assert "interrupted\n" == owner.stdout.readline()
-        with Redis.from_url(url) as client:
-            assert owner.pid != os.getpgid(client.info("server")["process_id"])
-        owner.kill()
-        wait_until(lambda: not folder.exists(), what="the folder's removal")
-
-
 def test_a_refused_directive_is_shown() -> None:
     """A server that refuses its configuration raises at once, with what it said."""
     server = EmbeddedServer(config={"maxmemory-policy": "nonsense"})
@@ -236,85 +164,3 @@ def test_data_survive_a_restart_that_fails(server_factory: ServerFactory) -> Non
             server.restart(timeout=0)
         server.restart()
         assert b"red" == client.get("colour")
-
-
-def test_a_program_that_is_no_server_is_refused(tmp_path: Path) -> None:
-    """A program that was asked for and is no server is named, with the way to get one."""
-    with pytest.raises(ServerNotFound, match=r"pip install 'shedder\[embedded\]'") as caught:
-        EmbeddedServer(tmp_path / "missing-server")
-    assert "missing-server" in str(caught.value)
-
-
-def test_the_environment_names_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SHEDDER_SERVER is taken when no program is given, even one that is too old."""
-    old = _fake_server(tmp_path / "old-server", says="Redis server v=6.2.14 sha=0:0")
-    monkeypatch.setenv("SHEDDER_SERVER", str(old))
-    assert ServerBinary(path=old, product="redis", version=(6, 2, 14)) == find_server()
-
-
-@pytest.mark.parametrize(
-    ("program", "says", "taken"),
-    [
-        ("valkey-server", "Valkey server v=7.2.0 sha=0:0", True),
-        ("valkey-server", "Valkey server v=7.1.9 sha=0:0", False),
-        ("redis-server", "Redis server v=7.0.0 sha=0:0", True),
-        ("redis-server", "Redis server v=6.2.14 sha=0:0", False),
-        ("redis-server", "Valkey server v=8.1.0 sha=0:0", True),
-        ("redis-server", "something else", False),
-    ],
-)
-def test_only_new_enough_servers_are_taken_from_the_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, says: str, taken: bool
-) -> None:
-    """A server on PATH is taken from Redis 7.0 or Valkey 7.2 on, else the package's is."""
-    path = _fake_server(tmp_path / program, says=says)
-    monkeypatch.delenv("SHEDDER_SERVER", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert taken == (path == find_server().path)
-
-
-def test_without_any_server_it_says_how_to_get_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With nothing on PATH and no package, the error says what to install."""
-    monkeypatch.delenv("SHEDDER_SERVER", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ServerNotFound, match=r"pip install 'shedder\[embedded\]'"):
-        EmbeddedServer()
-
-
-def _leave_in_child(server: EmbeddedServer) -> NoReturn:
-    try:
-        with server.client() as client:
-            client.ping()
-        server.stop()
-        with pytest.raises(ServerNotRunning):
-            server.kill()
-        os._exit(0)
-    finally:
-        os._exit(1)  # whatever happens, no second copy of the test run goes on
-
-
-@contextmanager
-def _owner(then: str) -> Iterator[tuple[subprocess.Popen[str], str, Path]]:
-    owner = subprocess.Popen(
-        [sys.executable, "-c", _OWNER + then],
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert owner.stdout is not None
-    with owner:
-        url, folder, child = owner.stdout.readline().split()
-        try:
-            yield owner, url, Path(folder)
-        finally:
-            owner.kill()
-            os.kill(int(child), signal.SIGKILL)
-
-
-def _fake_server(path: Path, *, says: str) -> Path:
-    path.write_text(f"#!/bin/sh\necho '{says}'\n")
-    path.chmod(0o755)
-    return path
