@@ -27,13 +27,13 @@ from tests.planted import (
     bugs_in_controls,
     bugs_in_diverts,
     bugs_in_drains,
-    bugs_in_everyday,
+    bugs_in_everyday_paths,
     bugs_in_old_work,
 )
 from tests.planted.bug import MODEL, Bug
 
 BUGS = (
-    *bugs_in_everyday.BUGS,
+    *bugs_in_everyday_paths.BUGS,
     *bugs_in_claims.BUGS,
     *bugs_in_controls.BUGS,
     *bugs_in_diverts.BUGS,
