@@ -184,8 +184,7 @@ def _frozen_in_verbs(stage: Stage) -> None:
     server = stage.own_server()
     impatient = Address(server.url, socket_timeout=0.2)
     with small_steps():
-        for _ in range(max(3, stage.size // 4)):
-            verb = stage.dice.choice(VERBS)
+        for verb in stage.dice.sample(VERBS, min(len(VERBS), stage.size)):
             stage.redis.flushall()
             stage.book.sure.clear()
             verb.prepare(stage)

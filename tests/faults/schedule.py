@@ -85,7 +85,7 @@ def play(
         with stage:
             trial(stage)
     except Exception:  # noqa: BLE001 - a trial that breaks is told like one that finds something
-        stage.outcome.wrong.append(Wrong("broken", traceback.format_exc(limit=-3)))
+        stage.outcome.wrong.append(Wrong("broken", traceback.format_exc()))
     if stage.outcome.wrong and not beside:
         return stage.outcome, folder
     shutil.rmtree(folder, ignore_errors=True)

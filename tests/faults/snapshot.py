@@ -53,7 +53,7 @@ until cursor == '0'
 return found
 """
 
-_NO_JOBS = (":shedder:bell:", ":shedder:series:", ":shedder:samples:", ":shedder:skipped:")
+_NO_JOBS = tuple(f":shedder:{name}:" for name in ("bell", "relief", "series", "samples", "skipped"))
 _REGISTRIES = {
     ":wip:": "started",
     ":deferred:": "deferred",

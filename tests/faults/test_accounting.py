@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
+from shedder.rq.layout import rq_keys
 from tests.faults.accounting import Book, wrong_at_end
-from tests.faults.snapshot import Snapshot
+from tests.faults.snapshot import Snapshot, take_snapshot
+
+if TYPE_CHECKING:
+    from redis import Redis
 
 CHAIN = ("mail_p-000001", "mail_p-000002", "mail_p-000003")
 
@@ -31,3 +37,13 @@ def test_what_waits_for_a_failed_job_after_a_kill_is_rqs() -> None:
 def test_any_other_that_waits_for_ever_is_stuck(first: str, has_kills: bool) -> None:
     """Without a kill, or behind a job that has not failed, one that nobody enqueues is told."""
     assert ["stuck", "stuck"] == account(first=first, has_kills=has_kills)[-2:]
+
+
+def test_a_list_that_calls_workers_is_no_place_of_jobs(redis: Redis) -> None:
+    """What rings workers, or calls the next one to the lookout, holds no ids of jobs."""
+    keys = rq_keys()
+    for calls in (keys.bell("mail"), keys.relief("mail")):
+        redis.rpush(calls, "1")
+    redis.rpush(keys.lane("mail")[0], "a")
+
+    assert {"a": (keys.lane("mail")[0],)} == take_snapshot(redis).places

@@ -123,7 +123,7 @@ def first_commands(stage: Stage, act: Callable[[Shedder], object], number: int) 
 def _upkeep(operator: Shedder) -> None:
     lanes = [lane.name for lane in operator.lanes(LANES)]
     for _ in range(3):
-        operator.store.connection.delete(operator.keys.sampled)
+        operator.store.read(lambda asked: asked.delete(operator.keys.sampled))
         Upkeep(operator.store, operator.keys, lanes).do()
 
 
