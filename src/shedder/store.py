@@ -75,7 +75,7 @@ class Store:
     def execute(self, command: Command[T]) -> T:
         """The parsed reply of `command`, where a host expects redis-py's own errors."""
         script = load_script(command.script)
-        arguments = (len(command.keys), *command.keys, *command.args)
+        arguments = in_text((len(command.keys), *command.keys, *command.args))
         try:
             reply = self.connection.execute_command("EVALSHA", script.sha, *arguments)
         except redis.exceptions.NoScriptError:
@@ -85,7 +85,7 @@ class Store:
     def execute_last(self, pipeline: redis.client.Pipeline, command: Command[T]) -> T:
         """The parsed reply of `command`, sent as the last one of `pipeline` in one round trip."""
         script = load_script(command.script)
-        arguments = (len(command.keys), *command.keys, *command.args)
+        arguments = in_text((len(command.keys), *command.keys, *command.args))
         pipeline.execute_command("EVALSHA", script.sha, *arguments)
         try:
             reply = pipeline.execute()[-1]
@@ -93,7 +93,7 @@ class Store:
             reply = self._load_and_run(script, arguments)
         return command.parse(reply)
 
-    def _load_and_run(self, script: Script, arguments: tuple[Argument, ...]) -> Any:
+    def _load_and_run(self, script: Script, arguments: tuple[Any, ...]) -> Any:
         try:
             return self.connection.execute_command("EVAL", script.text, *arguments)
         except redis.exceptions.ResponseError as error:
@@ -116,6 +116,18 @@ class Store:
                 return replies
         except redis.exceptions.RedisError as error:
             raise_translated(error, self.connection)
+
+
+def in_text(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments of a command, with its numbers written out.
+
+    hiredis-py writes numbers by `PyObject_Repr`, which runs the handlers of signals that have just
+    come, and does not look whether that failed (3.5.0, `src/pack.c`). A handler that raises, such
+    as Ctrl-C's, or RQ's when an idle worker is told to stop, is then a segmentation fault.
+    """
+    return tuple(
+        repr(each) if type(each) is int or isinstance(each, float) else each for each in arguments
+    )
 
 
 def raise_translated(

@@ -21,6 +21,7 @@ import redis.client
 import redis.exceptions
 
 from shedder.rq.layout import rq_keys
+from shedder.store import in_text
 
 T = TypeVar("T")
 
@@ -156,6 +157,10 @@ class PatientPipeline(redis.client.Pipeline):
     patience: Patience
     owner: PatientRedis
 
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """The pipeline with one command more; under WATCH, the reply to it."""
+        return super().execute_command(*in_text(args), **options)
+
     def execute(self, raise_on_error: bool = True) -> list[Any]:
         """The replies to all commands on the pipeline; None for each when they were lost."""
         mark = self._leave_mark()
@@ -217,8 +222,9 @@ class PatientRedis(redis.Redis):
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """The reply to one command."""
+        words = in_text(args)
         return self.patience.run(
-            lambda: super(PatientRedis, self).execute_command(*args, **options)
+            lambda: super(PatientRedis, self).execute_command(*words, **options)
         )
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> PatientPipeline:
