@@ -223,6 +223,13 @@ BUGS = (
         (FOUND,),
     ),
     Bug(
+        "a signal that comes while a number is written crashes the process",
+        "store.py",
+        "repr(each) if type(each) is int or isinstance(each, float) else each for each",
+        "each for each",
+        (PATIENCE,),
+    ),
+    Bug(
         "a job whose claim was never heard of waits for the end of the lease",
         "rq/pickup.py",
         "worker._patience.failures > failures and",
