@@ -45,23 +45,20 @@ local function push_all(key, ids)
 end
 
 -- Makes two lists one, under the name of the second, without changing the reading order and moving
--- the shorter side. Returns how many ids there are still to move.
+-- the shorter side. Returns how many ids there are still to move. What stands behind comes to the
+-- front all at once or not at all: a scan, which may be under way, takes what is in front for seen.
 local function join(front, back, limit)
   local ahead = redis.call('LLEN', front)
   if ahead == 0 then return 0 end
   local behind = redis.call('LLEN', back)
-  if behind == 0 then
+  if behind < ahead and behind <= limit then
+    for _ = 1, behind do redis.call('LMOVE', back, front, 'LEFT', 'RIGHT') end
     redis.call('RENAME', front, back)
     return 0
   end
-  local moved = math.min(ahead, behind, limit)
-  if ahead <= behind then
-    for _ = 1, moved do redis.call('LMOVE', front, back, 'RIGHT', 'LEFT') end
-    return ahead - moved
-  end
-  for _ = 1, moved do redis.call('LMOVE', back, front, 'LEFT', 'RIGHT') end
-  if moved == behind then redis.call('RENAME', front, back) end
-  return behind - moved
+  local moved = math.min(ahead, limit)
+  for _ = 1, moved do redis.call('LMOVE', front, back, 'RIGHT', 'LEFT') end
+  return ahead - moved
 end
 
 -- Brings `kept` and `parked` back into the list, or `kept` into `parked` where the lane is parked.
