@@ -8,6 +8,17 @@ CLAIM, SCAN = "lua/claim_job.lua", "lua/scan_lane.lua"
 
 BUGS = (
     Bug(
+        "a fold hides jobs from a scan",
+        "lua/lib/lane.lua",
+        "  if behind < ahead and behind <= limit then",
+        "  if behind < ahead and behind > limit then\n"
+        "    for _ = 1, limit do redis.call('LMOVE', back, front, 'LEFT', 'RIGHT') end\n"
+        "    return behind - limit\n"
+        "  end\n"
+        "  if behind < ahead and behind <= limit then",
+        ("tests/features/test_divert_at_once.py",),
+    ),
+    Bug(
         "a run goes past a job that was cancelled",
         "lua/lib/run.lua",
         "return name and status == 'queued' and not rate_limit_key",
