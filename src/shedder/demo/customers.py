@@ -56,7 +56,7 @@ class Customers:
         """From now on they belong to `step`, and are declared as of this priority."""
         self._moment = (step, priority)
         if not self._thread.is_alive() and not self._leave.is_set():
-            with held_back():  # as in the listener
+            with held_back():  # inherited by the thread, as the listener's
                 self._thread.start()
 
     def leave(self) -> None:
