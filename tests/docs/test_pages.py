@@ -90,6 +90,18 @@ def test_each_promise_of_rq_names_a_test_that_is_there() -> None:
     assert set() == set().union(*documented) - named
 
 
+def test_each_bug_that_was_found_names_a_test_that_is_there() -> None:
+    """Every bug on the page names at least one test that exists, or a row of the fault matrix."""
+    page = (DOCS / "explanation" / "found-by-faults.md").read_text(encoding="utf-8")
+    files = [file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py")]
+    tests = set().union(*(_TEST.findall(text) for text in files))
+    rows = re.findall(r"^\| (?!what|---).* \| (.*) \|$", page, re.MULTILINE)
+    assert rows
+    for held_by in rows:
+        assert "the rows `" in held_by or re.findall(r"`(test_\w+)`", held_by), held_by
+    assert set() == set(re.findall(r"`(test_\w+)`", page)) - tests
+
+
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     """Each relative link of a page leads to a file, and to a heading of it where it names one."""
