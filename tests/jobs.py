@@ -40,10 +40,14 @@ class Mark:
 
 def marks_in(path: str | Path) -> list[Mark]:
     """All marks, in the order in which they were left."""
-    if not Path(path).exists():
-        return []
-    rows = [line.split("\t") for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    rows = [line.split("\t") for line in whole_lines(path)]
     return [Mark(what, key, int(pid), int(at) / 1e9) for what, key, pid, at in rows]
+
+
+def whole_lines(path: str | Path) -> list[str]:
+    """The lines of a file to which others append, but for the one that is not whole yet."""
+    # an append shows itself page by page: of one that crosses a page, a reader may see the half
+    return Path(path).read_text(encoding="utf-8").split("\n")[:-1] if Path(path).exists() else []
 
 
 def started(path: str | Path) -> list[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.faults.snapshot import CLAIM, Snapshot
-from tests.jobs import Mark, marks_in
+from tests.jobs import Mark, marks_in, whole_lines
 
 ENDED = frozenset({"finished", "failed", "canceled", "stopped"})
 
@@ -60,7 +60,7 @@ class Book:
 
     def read(self, path: Path) -> None:
         """Take over what producers in other processes have written down."""
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        for line in whole_lines(path):
             what, job, lane = line.split("\t")
             if what == "sure":
                 self.maybe.discard(job)

@@ -21,6 +21,7 @@ from rq.worker import Worker as RQWorker
 from shedder.rq import SimpleWorker, SpawnWorker, Worker
 from tests import jobs
 from tests.faults.accounting import append_line
+from tests.jobs import whole_lines
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -88,9 +89,7 @@ class Note:
 
 def notes_in(path: Path) -> list[Note]:
     """All dooms that have come."""
-    if not path.exists():
-        return []
-    rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = [line.split("\t") for line in whole_lines(path)]
     return [Note(s, a, job, int(w), int(h), float(at)) for s, a, job, w, h, at in rows]
 
 

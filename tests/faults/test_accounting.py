@@ -11,6 +11,8 @@ from tests.faults.accounting import Book, wrong_at_end
 from tests.faults.snapshot import Snapshot, take_snapshot
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from redis import Redis
 
 CHAIN = ("mail_p-000001", "mail_p-000002", "mail_p-000003")
@@ -37,6 +39,17 @@ def test_what_waits_for_a_failed_job_after_a_kill_is_rqs() -> None:
 def test_any_other_that_waits_for_ever_is_stuck(first: str, has_kills: bool) -> None:
     """Without a kill, or behind a job that has not failed, one that nobody enqueues is told."""
     assert ["stuck", "stuck"] == account(first=first, has_kills=has_kills)[-2:]
+
+
+def test_a_line_that_is_not_whole_yet_is_read_later(tmp_path: Path) -> None:
+    """Of a line that a producer is just writing, no half is taken for a job."""
+    said, book = tmp_path / "said", Book()
+    for text, jobs in (("sure\tmail_p-000001\tmail\nsure\tmail_p-0", 1), ("00002\tmail\n", 2)):
+        with said.open("a", encoding="utf-8") as file:
+            file.write(text)
+        book.read(said)
+        assert jobs == len(book.sure)
+    assert "mail_p-000002" in book.sure
 
 
 def test_a_list_that_calls_workers_is_no_place_of_jobs(redis: Redis) -> None:

@@ -1,6 +1,7 @@
 """Processes that follow a flag: `python -m tests.features.followers SOCKET NUMBER POLL`.
 
-Each prints a line when it is ready, and one with the time when it sees the flag `wave` degraded.
+Each prints a line when it is ready, and one with the time when it sees the flag `wave` degraded,
+or when it waits no longer.
 They ask for the version every POLL seconds. They are forks of one process, as a web server's
 workers are.
 """
@@ -28,7 +29,7 @@ def follow(path: str, number: int) -> None:
     deadline = time.time() + PATIENCE_SECONDS
     while shedder.flags.enabled("wave") and time.time() < deadline:
         time.sleep(POLL_SECONDS)
-    say(f"seen {time.time()}")
+    say(f"{'late' if shedder.flags.enabled('wave') else 'seen'} {time.time()}")
 
 
 def say(text: str) -> None:

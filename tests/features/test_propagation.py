@@ -16,6 +16,7 @@ from shedder.rq import Queue, SimpleWorker
 from shedder.rq.upkeep import Upkeep
 from tests.features import skippable
 from tests.features.conftest import declared
+from tests.jobs import whole_lines
 from tests.waiting import wait_until
 from tests.workers import Yard, run_burst
 
@@ -150,11 +151,11 @@ def test_forked_jobs_obey_flags_and_limits(redis, server, socket_path, operator,
         yard.start("mail")
         for number in range(3):
             queue.enqueue(skippable.ask, str(marks), str(number))
-        wait_until(lambda: lines(marks) == 3, what="three jobs")
+        wait_until(lambda: len(whole_lines(marks)) == 3, what="three jobs")
         operator.degrade_flag("search", reason="test", force=True)
         queue.enqueue(skippable.ask, str(marks), "3")
-        wait_until(lambda: lines(marks) == 4, what="the last job")
-    told = marks.read_text().splitlines()
+        wait_until(lambda: len(whole_lines(marks)) == 4, what="the last job")
+    told = whole_lines(marks)
     assert ["0 True True True", "1 True True True", "2 True False True"] == told[:3]
     assert "3 False False True" == told[3]
 
@@ -163,10 +164,6 @@ def rate_of(text):
     from shedder import Rate
 
     return Rate.parse(text)
-
-
-def lines(path):
-    return len(path.read_text().splitlines()) if path.exists() else 0
 
 
 def burst(redis, socket_path):
@@ -181,23 +178,19 @@ def jobs(queue, marks, count=6):
         queue.enqueue(skippable.receipt, str(marks), str(number))
 
 
-def words(marks):
-    return marks.read_text().splitlines() if marks.exists() else []
-
-
 def test_jobs_of_a_degraded_feature_go_to_the_backlog(redis, socket_path, operator, tmp_path):
     """They do not run, others do, and they run in their order after the feature is restored."""
     marks, queue = tmp_path / "marks", Queue("mail", connection=redis)
     operator.degrade_flag("newsletters", reason="database at 99 %", force=True)
     jobs(queue, marks)
     burst(redis, socket_path)
-    assert [f"receipt {each}" for each in range(6)] == words(marks)
+    assert [f"receipt {each}" for each in range(6)] == whole_lines(marks)
     lane = next(each for each in operator.status().lanes if each.lane == "mail")
     assert (6, 0) == (lane.backlog, lane.waiting)
     assert "the flag newsletters is degraded" == lane.diverts[0].why
     assert 6 == operator.restore_flag("newsletters", reason="fine").restored
     burst(redis, socket_path)
-    assert [f"newsletter {each}" for each in range(6)] == words(marks)[6:]
+    assert [f"newsletter {each}" for each in range(6)] == whole_lines(marks)[6:]
     assert operator.audit().is_clean
 
 
@@ -207,7 +200,7 @@ def test_a_percentage_takes_its_share_of_the_jobs(redis, socket_path, operator, 
     operator.degrade_flag("newsletters", percent=50, reason="half", force=True)
     jobs(queue, marks, 20)
     burst(redis, socket_path)
-    ran = sum(word.startswith("newsletter") for word in words(marks))
+    ran = sum(word.startswith("newsletter") for word in whole_lines(marks))
     assert 0 < ran < 20
     assert 20 - ran == operator.restore_flag("newsletters", reason="fine").restored
 
@@ -231,6 +224,6 @@ def test_a_second_degradation_diverts_again(redis, socket_path, operator, tmp_pa
         operator.degrade_flag("newsletters", reason="test", force=True)
         jobs(queue, marks, 1)
         burst(redis, socket_path)
-        assert turn == sum(word.startswith("newsletter") for word in words(marks))
+        assert turn == sum(word.startswith("newsletter") for word in whole_lines(marks))
         assert 1 == operator.restore_flag("newsletters", reason="fine").restored
         burst(redis, socket_path)

@@ -14,6 +14,7 @@ import pytest
 from shedder import Shedder
 from shedder.rq import Queue
 from tests.cli.programs import end, environment
+from tests.jobs import whole_lines
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -69,8 +70,7 @@ def shop(database: Path, url: str, marks: Path) -> dict[str, str]:
 
 
 def marks(env: dict[str, str]) -> list[str]:
-    path = Path(env["SHOP_MARKS"])
-    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return whole_lines(env["SHOP_MARKS"])
 
 
 def test_settings_alone_keep_transactions_and_pages(manage: Manage, env: dict[str, str]) -> None:

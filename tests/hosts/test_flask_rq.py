@@ -16,6 +16,7 @@ from flask_rq._worker import FlaskSubprocessWorker, run_work_horse
 from shedder import Shedder
 from shedder.rq import Queue
 from tests.cli.programs import end, environment
+from tests.jobs import whole_lines
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -85,8 +86,7 @@ def worker(env: dict[str, str]) -> Iterator[Callable[..., Any]]:
 
 
 def marks(env: dict[str, str]) -> list[str]:
-    path = Path(env["OFFICE_MARKS"])
-    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return whole_lines(env["OFFICE_MARKS"])
 
 
 def test_lanes_are_served_in_order_in_the_context_of_the_application(
