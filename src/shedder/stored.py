@@ -26,6 +26,14 @@ T = TypeVar("T")
 RECORD_VERSION = 1
 """The version that is read and written; the twin of the one in `lua/lib/controls.lua`."""
 
+LONGEST_LEASE_MS = 60_000
+"""Nobody asks for longer; the twin of the one in `lua/lib/lease.lua`, which says why."""
+
+
+def is_held(left_ms: int) -> bool:
+    """Whether a lease is in force that has so many milliseconds left, as PTTL tells them."""
+    return 0 < left_ms <= LONGEST_LEASE_MS
+
 
 @dataclass(frozen=True, slots=True)
 class StoredOrder:

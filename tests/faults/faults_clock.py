@@ -1,7 +1,4 @@
-"""A client's clock is an hour ahead or behind: only the server's clock decides.
-
-Its own clock a server cannot be given here, without root and without a library that fakes time.
-"""
+"""A client's clock is an hour ahead or behind, or the server's is set: the server's decides."""
 
 from __future__ import annotations
 
@@ -19,6 +16,7 @@ from tests.faults.accounting import Wrong, marks_of
 from tests.faults.load import Load
 from tests.faults.producers import fill
 from tests.faults.schedule import Fault
+from tests.stepped import stepped_server, why_not
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -165,6 +163,43 @@ class UnderLoad:
         load.finish()
 
 
+@dataclass(frozen=True, slots=True)
+class ServerSet:
+    """The server's clock is set, again and again, while everybody is at work."""
+
+    seconds: int
+
+    def __call__(self, stage: Stage) -> None:
+        """Play it."""
+        stage.outcome.skipped = why_not()
+        if stage.outcome.skipped:
+            return
+        server = stage.keep(stepped_server())
+        stage.play_on(server)
+        load = Load(stage)
+        load.wait_for_progress()
+        for _ in range(max(2, stage.size // 5)):
+            for seconds in (self.seconds, 0):
+                time.sleep(stage.dice.uniform(0.1, 0.5))
+                load.note_fault()
+                server.step(seconds)
+                load.wait_for_progress()
+        load.faults.clear()  # it excuses nothing
+        load.finish(also=lambda: self._let_go(stage))
+        self._expect_runs(stage)
+
+    def _let_go(self, stage: Stage) -> None:
+        """Results that are kept for minutes go when an hour is over at once."""
+        stage.book.vanishing |= stage.book.sure.keys() - stage.snapshot().status.keys()
+
+    def _expect_runs(self, stage: Stage) -> None:
+        begun = {mark.key for mark in marks_of(stage.marks_path)}
+        status = stage.snapshot().status
+        for job in stage.book.sure:
+            if job not in status and job not in begun:
+                stage.outcome.wrong.append(Wrong("lost", f"{job} is gone and never began"))
+
+
 def faults() -> list[Fault]:
     """The rows of this family."""
     hours = (HOUR, -HOUR)
@@ -173,4 +208,7 @@ def faults() -> list[Fault]:
         for s in (*hours, 120.0)
     ]
     among = [Fault(f"clock of workers {s:+g} s under load", "clock", UnderLoad(s)) for s in hours]
-    return [*alone, *among]
+    of_server = [
+        Fault(f"clock of the server set {s:+g} s", "clock", ServerSet(int(s))) for s in hours
+    ]
+    return [*alone, *among, *of_server]

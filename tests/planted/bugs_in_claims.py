@@ -12,6 +12,7 @@ from tests.planted.bug import (
     PATIENCE,
     PAUSE,
     PICKUP,
+    SERVER_CLOCK,
     TWINS,
     Bug,
 )
@@ -155,7 +156,7 @@ BUGS = (
     Bug(
         "those that rest never ask who is on lookout",
         "rq/pickup.py",
-        "            if not self._worker.connection.exists(self._lookout[0]):\n",
+        "            if not is_held(self._worker.connection.pttl(self._lookout[0])):\n",
         "            if self._is_burst:\n",
         (LOOKOUT,),
     ),
@@ -235,5 +236,26 @@ BUGS = (
         "worker._patience.failures > failures and",
         "False and",
         (PATIENCE,),
+    ),
+    Bug(
+        "a lease of a clock that was set back is in force until the clock is as late again",
+        "lua/lib/lease.lua",
+        "return left > 0 and left <= LONGEST_LEASE_MS",
+        "return left > 0",
+        (SERVER_CLOCK,),
+    ),
+    Bug(
+        "a claim of a time to come stays away until then",
+        "lua/forget_starts.lua",
+        "redis.call('ZADD', claims, 'XX', now, member)",
+        "local _ = member",
+        (SERVER_CLOCK,),
+    ),
+    Bug(
+        "hits of a time to come shut everybody out until then",
+        "lua/hit_window.lua",
+        "> now + AHEAD_US then",
+        "> now + 2 * 3600 * AHEAD_US then",
+        (SERVER_CLOCK,),
     ),
 )

@@ -35,6 +35,7 @@
 -- include lib/count.lua
 -- include lib/lanes.lua
 -- include lib/token.lua
+-- include lib/lease.lua
 -- include lib/lookout.lua
 local claims, pauses, diverts, meters, events, suspended, sampled, policy, lookout, relief =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
@@ -115,7 +116,7 @@ local function everyday_claim()
       return nil
     end
   end
-  return {'empty', 0, 1 - redis.call('EXISTS', sampled), what_to_do_meanwhile()}
+  return {'empty', 0, is_held(sampled) and 0 or 1, what_to_do_meanwhile()}
 end
 
 local everyday = everyday_claim()
@@ -375,4 +376,4 @@ for index, lane in ipairs(lanes) do
   end
 end
 
-return {'empty', wait, 1 - redis.call('EXISTS', sampled), what_to_do_meanwhile()}
+return {'empty', wait, is_held(sampled) and 0 or 1, what_to_do_meanwhile()}

@@ -18,11 +18,14 @@
 local running, claims = KEYS[1], KEYS[2]
 local age, limit, job_prefix, executions_prefix = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4]
 
-local before = now_ms() - age
+-- a claim of a time to come is of a clock that was set back
+local AHEAD_MS = 1000
+local now = now_ms()
 
 local function is_over(member)
   local claim = unpack_claim(member)
-  if claim.claimed_at > before or redis.call('ZSCORE', claims, member) then return false end
+  local is_young = claim.claimed_at > now - age and claim.claimed_at <= now + AHEAD_MS
+  if is_young or redis.call('ZSCORE', claims, member) then return false end
   local fields = redis.call('HMGET', job_prefix .. claim.id, 'status', 'worker_name')
   return fields[1] ~= 'started' or fields[2] ~= claim.worker
     or redis.call('EXISTS', executions_prefix .. claim.id) == 0

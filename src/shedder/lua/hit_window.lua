@@ -29,9 +29,16 @@ local SPARE_HITS = 10000
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 
+local AHEAD_US = 1000000
+
 local function is_within()
   if cost > amount then return false end
   local deciding = redis.call('LINDEX', window, amount - cost)
+  -- hits of a time to come are of a clock that was set back, and would shut everybody out until then
+  if deciding and (tonumber(deciding) or 0) > now + AHEAD_US then
+    redis.call('DEL', window)
+    return true
+  end
   -- an entry that somebody has damaged by hand is long over
   return not deciding or (tonumber(deciding) or 0) <= now - period
 end

@@ -8,6 +8,7 @@
 --   worker    name of the worker that leaves
 -- RETURNS
 --   1 when the next was called, 0 when somebody else is on lookout
+-- include lib/lease.lua
 -- include lib/lookout.lua
 local lookout, relief = KEYS[1], KEYS[2]
 

@@ -35,4 +35,5 @@ end
 
 local used = count_hits()
 if used < amount then return {used, 0} end
-return {used, math.max(hit_at(amount - 1) - border, 0)}
+-- more is of a clock that was set back, and the next hit begins anew
+return {used, math.min(math.max(hit_at(amount - 1) - border, 0), period)}

@@ -22,13 +22,15 @@
 -- include lib/clock.lua
 -- include lib/controls.lua
 -- include lib/lanes.lua
+-- include lib/lease.lua
 -- include lib/lane.lua
 local sampled, meters, diverts = KEYS[1], KEYS[2], KEYS[3]
 local interval, keep, job_prefix = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local steps, expiry = cjson.decode(ARGV[4]), tonumber(ARGV[5])
 local lanes = lanes_from(KEYS, 4, ARGV, 6, 6 + #steps)
 
-if not redis.call('SET', sampled, '1', 'NX', 'PX', interval) then return 0 end
+if is_held(sampled) then return 0 end
+redis.call('SET', sampled, '1', 'PX', interval)
 local now = now_ms()
 local now_seconds = math.floor(now / 1000)
 local LARGEST = 4294967296

@@ -21,7 +21,7 @@ from shedder.rq.audit import KEYS_PER_SCAN
 from shedder.rq.claims import LEASE_MS
 from shedder.rq.running import CLAIMS_PER_STEP, ClaimSeen, list_claims
 from shedder.store import Store
-from shedder.stored import diverts_from, ms_from_time, pause_from, server_time, text_of
+from shedder.stored import diverts_from, is_held, ms_from_time, pause_from, server_time, text_of
 
 STALE_MS = 2 * LEASE_MS
 """A claim without a sign of life for so long has nobody who takes it back."""
@@ -59,8 +59,8 @@ def orders_left(store: Store, keys: Keys) -> list[Divert]:
     ]
     if not begun:
         return []
-    busy = store.read(lambda ask: [ask.exists(keys.at_work(each.lane)) for each in begun])
-    return [each for each, is_busy in zip(begun, busy, strict=True) if not is_busy]
+    left = store.read(lambda ask: [ask.pttl(keys.at_work(each.lane)) for each in begun])
+    return [each for each, left_ms in zip(begun, left, strict=True) if not is_held(left_ms)]
 
 
 def lanes_to_fold(store: Store, keys: Keys, lanes: Sequence[str]) -> list[str]:

@@ -29,6 +29,7 @@ from shedder.rq.claims import (
 )
 from shedder.rq.following import policy_copy
 from shedder.rq.notes import function_of, texts_of
+from shedder.stored import is_held
 
 if TYPE_CHECKING:
     from rq.job import Job
@@ -104,7 +105,7 @@ class Pickup:
                 return True
             if self._wait(nothing) or nothing.meanwhile != "rest":
                 return True
-            if not self._worker.connection.exists(self._lookout[0]):
+            if not is_held(self._worker.connection.pttl(self._lookout[0])):
                 return True
             self._do_chores()
         return False

@@ -29,7 +29,7 @@ from shedder.rq.skipping import end_needless_diverts
 from shedder.rq.staleness import set_aside_all
 from shedder.samples import EXPIRY, SAMPLES_KEPT
 from shedder.store import Command, Store
-from shedder.stored import diverts_from, text_of
+from shedder.stored import diverts_from, is_held, text_of
 
 logger = logging.getLogger("shedder.upkeep")
 
@@ -41,6 +41,7 @@ MEASURE_SECONDS = 15.0
 
 FORGET_AFTER_MS = 60_000
 MOST_STARTS = 1000
+MOST_CLAIMS = 1000
 
 LANES_PER_SAMPLE = 200
 """So that one sample stays well below 5 ms of the server."""
@@ -142,7 +143,7 @@ class Upkeep:
 
     def _is_at_work(self, lane: str) -> bool:
         """Whether somebody alive scans or restores `lane`."""
-        return bool(self._store.read(lambda ask: ask.exists(self._keys.at_work(lane)))[0])
+        return is_held(self._store.read(lambda ask: ask.pttl(self._keys.at_work(lane)))[0])
 
     def _fold_leftovers(self, standing: dict[bytes, bytes]) -> None:
         lanes = self._known
@@ -160,9 +161,15 @@ class Upkeep:
 
 
 def forget_starts(keys: Keys) -> Command[int]:
-    """Forget starts whose worker died before it could report that the function runs."""
+    """Forget starts whose worker died before it could report that the function runs.
+
+    Leases of claims that are of a server's clock which was set back begin anew.
+    """
     return Command(
-        "forget_starts", (keys.starting,), (FORGET_AFTER_MS, MOST_STARTS, keys.engine.jobs), int
+        "forget_starts",
+        (keys.starting, keys.claims),
+        (FORGET_AFTER_MS, MOST_STARTS, keys.engine.jobs, MOST_CLAIMS),
+        int,
     )
 
 

@@ -16,7 +16,7 @@ end
 
 local function share_lookout(lookout, relief, worker, length)
   local holder = redis.call('GET', lookout)
-  if holder and holder ~= worker then return 'rest' end
+  if holder and holder ~= worker and is_held(lookout) then return 'rest' end
   redis.call('SET', lookout, worker, 'PX', length)
   if not holder then redis.call('DEL', relief) end
   return 'lookout'
