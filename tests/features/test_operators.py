@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from shedder.backlog import restore_lane, scan_lane
 from shedder.facade import Shedder
 from shedder.rates import Rate
 from shedder.rq import upkeep
@@ -172,17 +173,14 @@ def test_what_an_operator_began_and_did_not_live_to_finish_is_finished(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A scan and a restore of which only the first step was made are completed by the upkeep."""
-    from shedder import backlog
-    from shedder.rq import diverting, restoring
-
-    monkeypatch.setattr(backlog, "JOBS_PER_STEP", 1)
+    monkeypatch.setattr("shedder.backlog.JOBS_PER_STEP", 1)
     for lane in ("mail", "tasks"):
         scene.fill(lane, f"{lane}-a", f"{lane}-b")
         scene.fill(lane, f"{lane}-c", function="app.report.build")
         scene.fill(lane, f"{lane}-d")
     scene.shedder.divert("tasks.normal", selection=MAIL, reason="r")
-    for module, name in ((diverting, "scan_lane"), (restoring, "restore_lane")):
-        monkeypatch.setattr(module, name, dies_after(getattr(module, name), steps=2))
+    monkeypatch.setattr("shedder.rq.diverting.scan_lane", dies_after(scan_lane, steps=2))
+    monkeypatch.setattr("shedder.rq.restoring.restore_lane", dies_after(restore_lane, steps=2))
     with pytest.raises(KeyboardInterrupt):
         scene.shedder.divert("mail.normal", selection=MAIL, reason="r")
     with pytest.raises(KeyboardInterrupt):

@@ -15,8 +15,10 @@ from shedder.rates import Rate
 from shedder.selection import Selection
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import timedelta
 
+    from shedder.cli.parts import Parts
     from shedder.cli.run import Run
     from shedder.records import RestoreReceipt
 
@@ -63,7 +65,9 @@ def limit_starts(
         reason=order.reason, by=order.by,
     )  # fmt: skip
     run.state = f"{is_are(order.targets)} limited"
-    _tell(run, "divert/1", receipt, "limit_receipt")
+    from shedder.cli.receipts_starts import limit_receipt
+
+    _tell(run, "divert/1", receipt, limit_receipt)
     return 0
 
 
@@ -78,15 +82,14 @@ def lift(run: Run, *, asked: Asked) -> int:
         *order.targets, reason=order.reason, by=order.by
     )
     run.state = "they are lifted"
-    _tell(run, "restore/1", receipt, "lift_receipt")
+    from shedder.cli.receipts_starts import lift_receipt
+
+    _tell(run, "restore/1", receipt, lift_receipt)
     return 0 if receipt.lanes else 3
 
 
-def _tell(run: Run, schema: str, receipt: Any, receipt_name: str) -> None:
+def _tell(run: Run, schema: str, receipt: Any, told: Callable[..., Parts]) -> None:
     if run.is_json:
         run.emit(schema, receipt)
-        return
-    from shedder.cli import receipts_starts
-
-    told = getattr(receipts_starts, receipt_name)(receipt, server=run.server_option)
-    run.screen.show(*told)
+    else:
+        run.screen.show(*told(receipt, server=run.server_option))
