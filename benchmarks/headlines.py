@@ -71,7 +71,7 @@ HEADLINES = (
     ),
     Headline(
         2, "The same, beside the fastest script?", "divert by function / the fastest script",
-        r"60 % of .* anew", _DURATION, ": " + _DURATION, "lists written anew; unsafe at work",
+        r"60 % of .* anew", _DURATION, ": " + _DURATION, "rewrites the lists, unsafe while workers run",
     ),
     Headline(
         3, "How long does one command hold the server?", "", r"longest hold of the server",
