@@ -71,7 +71,8 @@ HEADLINES = (
     ),
     Headline(
         2, "The same, beside the fastest script?", "divert by function / the fastest script",
-        r"60 % of .* anew", _DURATION, ": " + _DURATION, "rewrites the lists, unsafe while workers run",
+        r"60 % of .* anew", _DURATION, ": " + _DURATION,
+        "rewrites the lists, unsafe while workers run",
     ),
     Headline(
         3, "How long does one command hold the server?", "", r"longest hold of the server",
