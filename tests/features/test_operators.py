@@ -176,6 +176,7 @@ def test_what_an_operator_began_and_did_not_live_to_finish_is_finished(
     from shedder.rq import diverting, restoring
 
     monkeypatch.setattr(backlog, "JOBS_PER_STEP", 1)
+    monkeypatch.setattr(backlog, "RESTORED_PER_STEP", 1)
     for lane in ("mail", "tasks"):
         scene.fill(lane, f"{lane}-a", f"{lane}-b")
         scene.fill(lane, f"{lane}-c", function="app.report.build")
