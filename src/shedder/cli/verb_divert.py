@@ -30,7 +30,7 @@ _EXAMPLES = (
 )
 
 
-@verb("divert", examples=_EXAMPLES, short="Move jobs to the backlog.")
+@verb("divert", examples=_EXAMPLES)
 @change_options
 @click.option("--priority", "priorities", multiple=True, metavar="NAME",
               help="Only this lane of each queue; repeatable.")  # fmt: skip

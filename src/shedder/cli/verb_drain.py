@@ -26,7 +26,7 @@ _EXAMPLES = (
 )
 
 
-@verb("drain", examples=_EXAMPLES, short="Bring a backlog back, at a pace.")
+@verb("drain", examples=_EXAMPLES)
 @change_options
 @click.option(
     "--rate", metavar="RATE", help="At most so many, such as 200/second; the policy's if absent."

@@ -31,7 +31,7 @@ _EXAMPLES = (
 )
 
 
-@verb("pause", examples=_EXAMPLES, short="Let no job of a queue start.")
+@verb("pause", examples=_EXAMPLES)
 @change_options
 @expiry_option
 @maybe_duration_option("--wait", help="Return when no job runs any more, or after DURATION.")

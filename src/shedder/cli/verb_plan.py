@@ -27,7 +27,7 @@ _EXAMPLES = (
 )
 
 
-@verb("plan", examples=_EXAMPLES, short="How long it would take, by what is done.")
+@verb("plan", examples=_EXAMPLES)
 @targets_argument
 @click.option("--pause", "pauses", multiple=True, metavar="LANE", help="What if it were paused?")
 @click.option("--divert", "diverts", multiple=True, metavar="LANE",

@@ -19,7 +19,7 @@ _EXAMPLES = (
 )
 
 
-@verb("resume", examples=_EXAMPLES, short="End a pause.")
+@verb("resume", examples=_EXAMPLES)
 @change_options
 def resume(run: Run, *, asked: Asked) -> int:
     """End the pause of a queue (or lane): its jobs start again, in their order."""

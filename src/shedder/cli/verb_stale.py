@@ -68,7 +68,6 @@ def replay(run: Run, *, asked: Asked) -> int:
 
 stale = verb_group(
     "stale", list_stale, replay,
-    short="Old work that was set aside.",
     text="Old work of a backlog that was set aside, as the policy says, and how it comes back.",
     examples=(_LIST[0], _REPLAY[0]),
 )  # fmt: skip
