@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shedder.cli.asking import settle_order
 from shedder.cli.groups import verb_group
 from shedder.cli.options import Asked, change_options, targets_argument, verb
 from shedder.cli.text import command, escaped, listed
+from shedder.cli.toes import settle_order
 from shedder.counts import counted
 
 if TYPE_CHECKING:
