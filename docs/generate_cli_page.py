@@ -28,8 +28,10 @@ def page() -> str:
 
 
 def _verbs(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
-    for name, verb in group.commands.items():
-        yield prefix + name, verb
+    for name in group.commands:
+        verb = group.resolve_command(_context(group), [name])[1]
+        if verb is not None:
+            yield prefix + name, verb
         if isinstance(verb, click.Group):
             yield from _verbs(verb, f"{prefix}{name} ")
 

@@ -27,10 +27,12 @@ from shedder.stored import starts_limit_from, text_of, time_from_ms
 JOBS_PER_STEP = 100
 """Jobs that one step of a scan looks at: about 0.3 ms of the server.
 
-A step of a restore looks at a quarter more in that time: it reads one field less of each. Whoever
-asks in the meantime waits for one step. A larger one is not much faster: a step and the way to its
-caller and back cost what about fifty jobs cost.
+Whoever asks in the meantime waits for one step. A larger one is not much faster: a step and the
+way to its caller and back cost what about fifty jobs cost.
 """
+
+RESTORED_PER_STEP = 125
+"""Jobs that one step of a restore looks at: it reads one field less of each than a scan."""
 
 JOBS_PER_LOOK = 125
 """Jobs that one window of a dry run looks at: it moves none, and holds the server as long."""
@@ -90,7 +92,7 @@ def divert_lanes(
 ) -> Command[DivertSet]:
     """Set a divert, or a limit with `terms`; `order` is its operation unless that has an id."""
     names = tuple(lane.name for lane in lanes)
-    record = _record_of(selection)
+    record = record_of(selection)
     what = {"order": order, "selection": selection.describe(), "undoes": undoes}
     verb = "limit start" if terms else "divert"
     head = event_head(verb, cause, names, **what, **(terms.describe() if terms else {}))
@@ -126,7 +128,7 @@ def scan_lane(
     judged: Sequence[tuple[str, bool]] = (),
 ) -> Command[ScanStep]:
     """One step of the scan of `lane` for `order`."""
-    head = _head_of_step("scan", cause, lane, order, "")
+    head = head_of_step("scan", cause, lane, order, "")
     decisions = tuple(
         part for job, taken in judged for part in (job.encode("utf-8", _AS_IS), int(taken))
     )
@@ -151,7 +153,7 @@ def restore_lane(
     undoes: str = "",
 ) -> Command[RestoreStep]:
     """One step of putting the backlog of `order` back into `lane`."""
-    head = _head_of_step("restore", cause, lane, order, undoes)
+    head = head_of_step("restore", cause, lane, order, undoes)
     return Command(
         "restore_lane",
         (
@@ -162,8 +164,7 @@ def restore_lane(
             *keys.lane(lane),
             keys.at_work(lane),
         ),
-        (f"restore {lane} {step}", head, lane, order, JOBS_PER_STEP + JOBS_PER_STEP // 4,
-         keys.engine.jobs),
+        (f"restore {lane} {step}", head, lane, order, RESTORED_PER_STEP, keys.engine.jobs),
         lambda reply: RestoreStep(
             text_of(reply[0]), text_of(reply[1]), int(reply[2]), int(reply[3])
         ),
@@ -177,7 +178,7 @@ def preview_lane(
     return Command(
         "preview_lane",
         (source,),
-        (_record_of(selection), first, JOBS_PER_LOOK, keys.engine.jobs),
+        (record_of(selection), first, JOBS_PER_LOOK, keys.engine.jobs),
         _preview_window,
     )
 
@@ -193,12 +194,14 @@ def free_slot(keys: Keys, job_id: str, limit: str) -> Command[bool]:
 
 
 @lru_cache(maxsize=64)
-def _record_of(selection: Selection) -> str:
+def record_of(selection: Selection) -> str:
+    """What the scripts take of a selection."""
     return json.dumps(selection.to_record(), sort_keys=True)
 
 
 @lru_cache(maxsize=64)
-def _head_of_step(verb: str, cause: Cause, lane: str, order: str, undoes: str) -> str:
+def head_of_step(verb: str, cause: Cause, lane: str, order: str, undoes: str) -> str:
+    """The head of the event that a step of a scan or a restore may write."""
     # the same for thousands of steps, and as much work as the rest of the command
     return event_head(verb, cause, (lane,), order=order, undoes=undoes)
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from shedder.attribute import attribute
 from shedder.incident import copying, findings, keeping, life, reversal, roles, timeline
 from shedder.incident.book import Book, MakeCause
 from shedder.incident.effects import Measure, measure_due
@@ -31,6 +30,10 @@ class Incidents(Book):
 
     Every method may raise what `Shedder` raises, `NothingMatched` when there is no such incident
     or none is open, and `ConditionNotMet` when it is too late for this; then nothing was changed.
+
+    Attributes:
+        roles: Who does what: take a role, give it, hand it over.
+        actions: What is to be done so that the next time is better.
     """
 
     def __init__(
@@ -44,16 +47,8 @@ class Incidents(Book):
         super().__init__(store, keys, cause)
         self._measure = measure
         self._people = people
-
-    @attribute
-    def roles(self) -> Roles:
-        """Who does what: take a role, give it, hand it over."""
-        return Roles(self, self._people)
-
-    @attribute
-    def actions(self) -> Actions:
-        """What is to be done so that the next time is better."""
-        return Actions(self)
+        self.roles = Roles(self, people)
+        self.actions = Actions(self)
 
     def open(
         self,

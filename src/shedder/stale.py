@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from shedder.backlog import JOBS_PER_STEP
 from shedder.journal import event_head
 from shedder.keys import Keys
 from shedder.records import Cause
 from shedder.store import Command
 from shedder.stored import time_from_ms
+
+STALE_PER_STEP = 100
+"""Jobs that one step sets aside or replays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +93,20 @@ def set_aside(keys: Keys, lane: str, order: str) -> Command[tuple[int, bool]]:
     return Command(
         "set_aside_stale",
         (keys.policy, keys.diverts, keys.events, keys.stale(lane)),
-        (lane, order, JOBS_PER_STEP, *keys.engine.script_prefixes),
+        (lane, order, STALE_PER_STEP, *keys.engine.script_prefixes),
         lambda reply: (int(reply[0]), bool(reply[1])),
     )
 
 
 def replay(
-    keys: Keys, lane: str, cause: Cause, *, operation: str, step: int, most: int = JOBS_PER_STEP
+    keys: Keys, lane: str, cause: Cause, *, operation: str, step: int, most: int = STALE_PER_STEP
 ) -> Command[ReplayStep]:
     """Put the first jobs that were set aside into `lane` again, as if they were enqueued now."""
     return Command(
         "replay_stale",
         (keys.pauses, keys.diverts, keys.events, keys.operation(operation), keys.stale(lane),
          *keys.lane(lane)),
-        (step, event_head("replay", cause, (lane,)), lane, min(most, JOBS_PER_STEP),
+        (step, event_head("replay", cause, (lane,)), lane, min(most, STALE_PER_STEP),
          keys.engine.jobs, keys.engine.executions),
         lambda reply: ReplayStep(time_from_ms(int(reply[1])), *map(int, reply[2:])),
     )  # fmt: skip

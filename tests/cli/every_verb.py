@@ -108,6 +108,6 @@ def _leaves(
         yield words
         return
     for name in command.list_commands(context):
-        found = command.get_command(context, name)
+        _, found, _ = command.resolve_command(context, [name])
         assert found is not None
         yield from _leaves(found, click.Context(found, parent=context), (*words, name))

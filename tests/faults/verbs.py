@@ -92,7 +92,7 @@ def _parked(stage: Stage) -> None:
 def _restoring(stage: Stage) -> None:
     """A restore whose operator died after its first step."""
     _some_diverted(stage)
-    with mock.patch("shedder.backlog.JOBS_PER_STEP", 2):
+    with mock.patch("shedder.backlog.RESTORED_PER_STEP", 2):
         first_commands(stage, lambda operator: operator.drain_at_once("mail", reason="x"), 4)
 
 
@@ -175,9 +175,10 @@ def small_steps() -> Iterator[None]:
     with ExitStack() as stack:
         for name, value in (
             ("shedder.backlog.JOBS_PER_STEP", 3),
+            ("shedder.backlog.RESTORED_PER_STEP", 3),
             ("shedder.backlog.UNDECIDED_PER_STEP", 2),
             ("shedder.controls.IDS_PER_STEP", 2),
-            ("shedder.stale.JOBS_PER_STEP", 2),
+            ("shedder.stale.STALE_PER_STEP", 2),
             ("shedder.repairs.JOBS_PER_STEP", 2),
             ("shedder.repairs.IDS_PER_STEP", 2),
             ("shedder.rq.mending.JOBS_PER_STEP", 2),

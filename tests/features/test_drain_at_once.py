@@ -34,6 +34,7 @@ def test_at_once_puts_a_subset_back_where_its_jobs_were(
 ) -> None:
     """By the time of enqueueing, whatever the size of the steps."""
     monkeypatch.setattr(backlog, "JOBS_PER_STEP", at_a_time)
+    monkeypatch.setattr(backlog, "RESTORED_PER_STEP", at_a_time)
     jobs = []
     for number in range(5):
         jobs += scene.fill("mail", f"m{number}")
@@ -48,7 +49,7 @@ def test_at_once_does_not_open_another_divert(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A job on its way back does not start while another order takes it."""
-    monkeypatch.setattr(backlog, "JOBS_PER_STEP", 1)
+    monkeypatch.setattr(backlog, "RESTORED_PER_STEP", 1)
     scene.fill("mail", "a", tenant="acme")
     scene.fill("mail", "b", function="app.report.build")
     scene.fill("mail", "c", tenant="acme")

@@ -174,6 +174,7 @@ def test_what_an_operator_began_and_did_not_live_to_finish_is_finished(
 ) -> None:
     """A scan and a restore of which only the first step was made are completed by the upkeep."""
     monkeypatch.setattr("shedder.backlog.JOBS_PER_STEP", 1)
+    monkeypatch.setattr("shedder.backlog.RESTORED_PER_STEP", 1)
     for lane in ("mail", "tasks"):
         scene.fill(lane, f"{lane}-a", f"{lane}-b")
         scene.fill(lane, f"{lane}-c", function="app.report.build")

@@ -12,7 +12,7 @@ import redis as redis_py
 from rq.defaults import RQ_KEY_PREFIX
 from rq.utils import utcformat
 
-from shedder import Shedder, backlog
+from shedder import Shedder
 from shedder.errors import CannotUndo
 from shedder.policy import Policy
 from shedder.rates import Rate
@@ -160,10 +160,7 @@ def test_both_ways_go_in_bounded_steps(scene: Scene) -> None:
     """However many there are, one script looks at a few."""
     scene.shedder.policies.apply(DAY, reason="r")
     identifier = order(scene)
-    with (
-        mock.patch.object(backlog, "JOBS_PER_STEP", 2),
-        mock.patch("shedder.stale.JOBS_PER_STEP", 2),
-    ):
+    with mock.patch("shedder.stale.STALE_PER_STEP", 2):
         assert 3 == set_aside_all(scene.shedder.store, scene.keys, "mail", identifier)
         assert ["set aside", "set aside"] == scene.verbs()[-2:]
         progress: list[tuple[int, int]] = []

@@ -78,7 +78,7 @@ def test_it_goes_on_after_a_kill_at_any_step(
     server: EmbeddedServer, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed at its first, second, ... command, and run again: every job is there, in order."""
-    monkeypatch.setattr(backlog, "JOBS_PER_STEP", 2)
+    monkeypatch.setattr(backlog, "RESTORED_PER_STEP", 2)
     monkeypatch.setattr(controls, "IDS_PER_STEP", 2)
     number, is_killed = 0, True
     while is_killed:

@@ -161,7 +161,7 @@ class DivertSteps(Machine):
         fresh = (new_id(), 0)
         operation, step = fresh if forgets else self.restores.get(key, fresh)
         self.restores[key] = (operation, step + 1)
-        with mock.patch.object(backlog, "JOBS_PER_STEP", at_a_time):
+        with mock.patch.object(backlog, "RESTORED_PER_STEP", at_a_time):
             command = restore_lane(self.keys, lane, order.id, CAUSE, operation=operation, step=step)
         done = self.send(command, operation=operation, again=again)
         if done.state == "fold":

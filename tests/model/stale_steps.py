@@ -37,7 +37,7 @@ class StaleSteps(Machine):
     def set_aside(self, data: st.DataObject, at_a_time: int) -> None:
         """One step of the upkeep: the old jobs at the front of a backlog."""
         lane, order = data.draw(st.sampled_from(self.orders()))
-        with mock.patch.object(stale, "JOBS_PER_STEP", at_a_time):
+        with mock.patch.object(stale, "STALE_PER_STEP", at_a_time):
             command = stale.set_aside(self.keys, lane, order.id)
         count, is_more = self.store.run(command)
         expected = self.model.set_aside(lane, order, at_a_time)

@@ -162,9 +162,9 @@ BUGS = (
     ),
     Bug(
         "a worker that ends stays on lookout",
-        "rq/worker.py",
-        "            if self._looks_for:\n",
-        "            if self._looks_for and self._held:\n",
+        "rq/holding.py",
+        "        if self._looks_for:\n",
+        "        if self._looks_for and self._held:\n",
         (LOOKOUT,),
     ),
     Bug(

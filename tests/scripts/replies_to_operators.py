@@ -130,7 +130,7 @@ def restored(scene: Scene, steps: int, *, folds: bool = False) -> list[Any]:
     if folds:
         scene.redis.rename(f"{RQ_KEY_PREFIX}:queue:mail", scene.keys.kept("mail"))
     reply: list[Any] = []
-    with mock.patch.object(backlog, "JOBS_PER_STEP", 2):
+    with mock.patch.object(backlog, "RESTORED_PER_STEP", 2):
         for step in range(steps):
             command = restore_lane(scene.keys, "mail", order, WHO, operation="x", step=step)
             reply = raw(scene, command)
@@ -188,7 +188,7 @@ def set_aside(scene: Scene, limit: int) -> list[Any]:
         scene.hands.age(job)
     scene.shedder.policies.apply(Policy(stale_after=timedelta(hours=1)), reason="r")
     order = scene.shedder.divert("mail.normal", reason="r").lanes[0].order
-    with mock.patch.object(stale, "JOBS_PER_STEP", limit):
+    with mock.patch.object(stale, "STALE_PER_STEP", limit):
         reply: list[Any] = raw(scene, stale.set_aside(scene.keys, "mail", order))
     assert (min(limit, 2), int(limit == 1)) == tuple(reply)
     return reply

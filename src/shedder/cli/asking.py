@@ -36,24 +36,17 @@ class Order:
     by: str | None
 
 
-def settle_order(run: Run, asked: Asked, verb: str, *, note: str = "") -> Order:
-    """The order that `asked` stands for, once a person has said what was left open.
-
-    `note` is what the warning about an unknown queue adds.
+def order_of(run: Run, asked: Asked, verb: str, *, note: str = "") -> Order:
+    """The order that `asked` stands for, whatever others have just changed.
 
     Raises:
         Refused: no queue is named, or no reason is given and nobody can be asked.
         NothingMatched: all queues are meant and there are none.
-        ConditionNotMet: somebody else has just changed them, in an incident.
     """
     _check_targets(run, asked, verb)
     _check_reason(asked)
     targets = settle_targets(run, asked, verb, note=note)
-    reason = reason_of(asked, f"{verb} {listed(targets)}")
-    from shedder.cli.toes import look_around
-
-    look_around(run, asked, targets=targets)
-    return Order(targets, reason, asked.by)
+    return Order(targets, reason_of(asked, f"{verb} {listed(targets)}"), asked.by)
 
 
 def settle_targets(run: Run, asked: Asked, verb: str, *, note: str = "") -> tuple[str, ...]:

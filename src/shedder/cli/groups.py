@@ -29,7 +29,7 @@ class VerbGroup(click.Group):
 
 
 def verb_group(
-    name: str, *verbs: Verb | VerbGroup, short: str, text: str, examples: Sequence[str]
+    name: str, *verbs: Verb | VerbGroup, text: str, examples: Sequence[str], short: str = ""
 ) -> VerbGroup:
     """`verbs` under one name; `short` is its line in the list, `text` its help."""
     group = VerbGroup(

@@ -91,7 +91,7 @@ def write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> N
                 formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
 
 
-def verb(name: str, *, short: str, examples: Sequence[str]) -> Callable[[Body], Verb]:
+def verb(name: str, *, examples: Sequence[str], short: str = "") -> Callable[[Body], Verb]:
     """Make a verb of a function that returns the exit code; `short` is its line in the list."""
 
     def decorate(body: Body) -> Verb:

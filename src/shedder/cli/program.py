@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import traceback
+from importlib import import_module
 from typing import Any
 
 import click
@@ -13,29 +14,33 @@ import click
 from shedder.cli.failures import USAGE, code_of, sentence_of
 from shedder.cli.options import HELP_SETTINGS, connection_options, write_examples
 from shedder.cli.run import Run
-from shedder.cli.verb_audit import audit
-from shedder.cli.verb_check import check
-from shedder.cli.verb_completion import completion
-from shedder.cli.verb_demo import demo
-from shedder.cli.verb_divert import divert
-from shedder.cli.verb_doctor import doctor
-from shedder.cli.verb_drain import drain
-from shedder.cli.verb_events import events
-from shedder.cli.verb_flag import flag
-from shedder.cli.verb_incident import incident
-from shedder.cli.verb_limit import limit
-from shedder.cli.verb_mitigate import mitigate
-from shedder.cli.verb_pause import pause
-from shedder.cli.verb_plan import plan
-from shedder.cli.verb_policy import policy
-from shedder.cli.verb_resume import resume
-from shedder.cli.verb_stale import stale
-from shedder.cli.verb_status import status
-from shedder.cli.verb_triage import triage
-from shedder.cli.verb_undo import undo
-from shedder.cli.verb_uninstall import uninstall
-from shedder.cli.verb_worker import worker
 from shedder.version import VERSION
+
+VERBS = (
+    ("status", "shedder.cli.verb_status", "How many jobs wait and run, what is paused, and why."),
+    ("check", "shedder.cli.verb_check", "Say in one line whether anything is wrong."),
+    ("triage", "shedder.cli.verb_triage", "What to check and to type, in order."),
+    ("plan", "shedder.cli.verb_plan", "How long it would take, by what is done."),
+    ("pause", "shedder.cli.verb_pause", "Let no job of a queue start."),
+    ("resume", "shedder.cli.verb_resume", "End a pause."),
+    ("divert", "shedder.cli.verb_divert", "Move jobs to the backlog."),
+    ("drain", "shedder.cli.verb_drain", "Bring a backlog back, at a pace."),
+    ("flag", "shedder.cli.verb_flag", "Degrade features and restore them."),
+    ("limit", "shedder.cli.verb_limit", "Change rates while everything runs."),
+    ("policy", "shedder.cli.verb_policy", "Say on a quiet day what matters."),
+    ("stale", "shedder.cli.verb_stale", "Old work that was set aside."),
+    ("mitigate", "shedder.cli.verb_mitigate", "Carry out a declared deed, such as a rollback."),
+    ("incident", "shedder.cli.verb_incident", "Keep the record of an incident."),
+    ("undo", "shedder.cli.verb_undo", "Take back a change."),
+    ("events", "shedder.cli.verb_events", "Who did what, when and why."),
+    ("audit", "shedder.cli.verb_audit", "Is every job in exactly one place?"),
+    ("doctor", "shedder.cli.verb_doctor", "Is this installation well?"),
+    ("worker", "shedder.cli.verb_worker", "Run a worker that obeys."),
+    ("demo", "shedder.cli.verb_demo", "An incident on a private server."),
+    ("uninstall", "shedder.cli.verb_uninstall", "Leave every job to plain RQ."),
+    ("completion", "shedder.cli.verb_completion", "Teach a shell to complete."),
+)
+"""Each verb in the order in which an incident needs it: name, module, line in the list."""
 
 _EXAMPLES = (
     "shedder status",
@@ -58,6 +63,13 @@ class Program(click.Group):
     def list_commands(self, _context: click.Context) -> list[str]:
         """The verbs in the order in which an incident needs them."""
         return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The verb that is named, from its module; what is listed has a name and a line only."""
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, None if name is None else _load_verb(name), rest
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples."""
@@ -102,11 +114,15 @@ def main(context: click.Context) -> int:
 
 
 main.params += connection_options()
-for each in (
-    status, check, triage, plan, pause, resume, divert, drain, flag, limit, policy, stale,
-    mitigate, incident, undo, events, audit, doctor, worker, demo, uninstall, completion,
-):  # fmt: skip
-    main.add_command(each)
+for name, _, line in VERBS:
+    main.add_command(click.Command(name, short_help=line))
+
+
+def _load_verb(wanted: str) -> click.Command:
+    # the list and completion need no verb, and a verb no other
+    module = next(module for name, module, _ in VERBS if name == wanted)
+    found: click.Command = getattr(import_module(module), wanted)
+    return found
 
 
 def _report(error: BaseException, run: Run) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shedder.cli.asking import confirm, is_asking_possible
+from shedder.cli.asking import Order, confirm, is_asking_possible, order_of
 from shedder.cli.text import age, command, escaped, listed, targets_of
 from shedder.errors import ConditionNotMet, RecordUnreadable
 
@@ -15,6 +15,21 @@ if TYPE_CHECKING:
     from shedder.cli.run import Run
     from shedder.incident.records import Incident
     from shedder.records import Event
+
+
+def settle_order(run: Run, asked: Asked, verb: str, *, note: str = "") -> Order:
+    """The order that `asked` stands for, once a person has said what was left open.
+
+    `note` is what the warning about an unknown queue adds.
+
+    Raises:
+        Refused: no queue is named, or no reason is given and nobody can be asked.
+        NothingMatched: all queues are meant and there are none.
+        ConditionNotMet: somebody else has just changed them, in an incident.
+    """
+    order = order_of(run, asked, verb, note=note)
+    look_around(run, asked, targets=order.targets)
+    return order
 
 
 def look_around(

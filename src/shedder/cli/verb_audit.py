@@ -16,7 +16,7 @@ _EXAMPLES = (
 )
 
 
-@verb("audit", examples=_EXAMPLES, short="Is every job in exactly one place?")
+@verb("audit", examples=_EXAMPLES)
 def audit(run: Run) -> int:
     """Look at every job and say whether each is in exactly one place; changes nothing.
 

@@ -21,7 +21,7 @@ _EXAMPLES = (
 )
 
 
-@verb("check", examples=_EXAMPLES, short="Say in one line whether anything is wrong.")
+@verb("check", examples=_EXAMPLES)
 @targets_argument
 @duration_option("--older-than", help="A control is forgotten when it is older; 24h if absent.")
 def check(run: Run, *, names: tuple[str, ...], older_than: timedelta | None) -> int:

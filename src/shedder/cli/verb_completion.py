@@ -20,7 +20,7 @@ _EXAMPLES = (
 )
 
 
-@verb("completion", examples=_EXAMPLES, short="Teach a shell to complete.")
+@verb("completion", examples=_EXAMPLES)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(run: Run, *, shell: str) -> int:
     """Print the script that teaches a shell to complete `shedder`."""

@@ -21,7 +21,7 @@ _EXAMPLES = (
 )
 
 
-@verb("demo", examples=_EXAMPLES, short="An incident on a private server.")
+@verb("demo", examples=_EXAMPLES)
 @click.option(
     "--jobs",
     type=click.IntRange(1, MOST_JOBS),

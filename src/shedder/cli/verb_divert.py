@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shedder.cli.asking import confirm, settle_order, settle_targets
+from shedder.cli.asking import confirm, settle_targets
 from shedder.cli.options import Asked, change_options, verb
 from shedder.cli.shed_by_policy import shed_by_policy
 from shedder.cli.text import command, is_are, listed, number
+from shedder.cli.toes import settle_order
 from shedder.errors import InvalidInput, ShedderError
 from shedder.lanes import DEFAULT_PRIORITY, lane_of, parse_priority
 from shedder.selection import Selection
@@ -30,7 +31,7 @@ _EXAMPLES = (
 )
 
 
-@verb("divert", examples=_EXAMPLES, short="Move jobs to the backlog.")
+@verb("divert", examples=_EXAMPLES)
 @change_options
 @click.option("--priority", "priorities", multiple=True, metavar="NAME",
               help="Only this lane of each queue; repeatable.")  # fmt: skip

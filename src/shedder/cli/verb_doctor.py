@@ -23,7 +23,7 @@ _EXAMPLES = (
 )
 
 
-@verb("doctor", examples=_EXAMPLES, short="Is this installation well?")
+@verb("doctor", examples=_EXAMPLES)
 @click.option("--fix", "is_to_fix", is_flag=True, help="Mend what is safe, after showing it.")
 @click.option("-y", "--yes", "is_sure", is_flag=True, help="With --fix: do not ask.")
 @cause_options

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shedder.cli.asking import Order, confirm, settle_order
+from shedder.cli.asking import Order, confirm
 from shedder.cli.defaults import defaults_in_force
 from shedder.cli.failures import Refused
 from shedder.cli.options import Asked, Wait, change_options, maybe_duration_option, verb
 from shedder.cli.text import command, is_are, listed
+from shedder.cli.toes import settle_order
 from shedder.rates import Rate
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _EXAMPLES = (
 )
 
 
-@verb("drain", examples=_EXAMPLES, short="Bring a backlog back, at a pace.")
+@verb("drain", examples=_EXAMPLES)
 @change_options
 @click.option(
     "--rate", metavar="RATE", help="At most so many, such as 200/second; the policy's if absent."

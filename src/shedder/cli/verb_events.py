@@ -29,7 +29,7 @@ _EXAMPLES = (
 )
 
 
-@verb("events", examples=_EXAMPLES, short="Who did what, when and why.")
+@verb("events", examples=_EXAMPLES)
 @targets_argument
 @click.option("-n", "--number", "limit", type=click.IntRange(1, MOST_EVENTS), default=20,
               show_default=True, help="How many at most.")  # fmt: skip

@@ -103,7 +103,6 @@ def list_flags(run: Run) -> int:
 
 flag = verb_group(
     "flag", degrade, restore, list_flags,
-    short="Degrade features and restore them.",
     text="Degrade features, which code has declared, and restore them.",
     examples=(_DEGRADE[0], _RESTORE[0], _LIST[0]),
 )  # fmt: skip

@@ -139,7 +139,6 @@ incident = verb_group(
     "incident", open_incident, show, list_incidents, timeline, note, take, assign, hand_over,
     accept, leave, update, watch, mitigated, resolve, reopen, correct, postmortem, review, action,
     close, export_incident, import_incident,
-    short="Keep the record of an incident.",
     text="Keep the record of an incident: who does what, what was found, how far it is.",
     examples=(_OPEN[0], "shedder incident take operations", _NOTE[0], _RESOLVE[0]),
 )  # fmt: skip

@@ -122,7 +122,6 @@ def test_limit(run: Run, *, name: str, key: str) -> int:
 
 limit = verb_group(
     "limit", set_limit, clear, list_limits, test_limit, limit_starts, lift,
-    short="Change rates while everything runs.",
     text="Change the rates of limits, which code has declared, or of the starts of a queue's jobs.",
     examples=(_SET[0], _CLEAR[0], STARTS_EXAMPLES[0], LIFT_EXAMPLES[0]),
 )  # fmt: skip

@@ -30,7 +30,7 @@ _EXAMPLES = (
 _FREE = {"ignore_unknown_options": True}
 
 
-@verb("mitigate", examples=_EXAMPLES, short="Carry out a declared deed, such as a rollback.")
+@verb("mitigate", examples=_EXAMPLES)
 @click.argument("name", metavar="[NAME]", required=False)
 @click.argument("values", metavar="[--VALUE TEXT]...", nargs=-1, type=click.UNPROCESSED)
 @click.option("--dry-run", is_flag=True, help="Show the command, run nothing.")

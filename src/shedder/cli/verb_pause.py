@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shedder.cli.asking import Order, settle_order
+from shedder.cli.asking import Order
 from shedder.cli.defaults import expiry
 from shedder.cli.options import (
     Asked,
@@ -15,6 +15,7 @@ from shedder.cli.options import (
     verb,
 )
 from shedder.cli.text import command, is_are, listed
+from shedder.cli.toes import settle_order
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -31,7 +32,7 @@ _EXAMPLES = (
 )
 
 
-@verb("pause", examples=_EXAMPLES, short="Let no job of a queue start.")
+@verb("pause", examples=_EXAMPLES)
 @change_options
 @expiry_option
 @maybe_duration_option("--wait", help="Return when no job runs any more, or after DURATION.")

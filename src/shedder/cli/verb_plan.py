@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from shedder.cli.run import Run
     from shedder.heartbeat.outlook import Outlook
     from shedder.planning import Forecast, Option, Phase
+    from shedder.policy import Policy
 
 _EXAMPLES = (
     "shedder plan",
@@ -26,7 +27,7 @@ _EXAMPLES = (
 )
 
 
-@verb("plan", examples=_EXAMPLES, short="How long it would take, by what is done.")
+@verb("plan", examples=_EXAMPLES)
 @targets_argument
 @click.option("--pause", "pauses", multiple=True, metavar="LANE", help="What if it were paused?")
 @click.option("--divert", "diverts", multiple=True, metavar="LANE",
@@ -45,12 +46,11 @@ def plan(
 
     It is a model of measured numbers; docs/explanation/the-plan.md says which, and how far off.
     """
-    from shedder.heartbeat.outlook import read_outlook
     from shedder.planning import forecast, options_for
 
     asked = [*_asked(pauses, diverts, limits)]
     _check_known(names, run.shedder.queues())
-    outlook = read_outlook(run.shedder, policy_for(run, policy_file, or_near=True), *names)
+    outlook = _outlook(run, policy_for(run, policy_file, or_near=True), names)
     _check_lanes(asked, [lane.lane for lane in outlook.lanes])
     usual = options_for(outlook.lanes, more_workers=more)
     options = [usual[0], *asked, usual[-1]] if asked else usual
@@ -63,6 +63,16 @@ def plan(
         return 0
     run.screen.show(*_parts(outlook, found, is_explained=explain))
     return 0
+
+
+def _outlook(run: Run, policy: Policy, targets: Sequence[str]) -> Outlook:
+    from shedder.heartbeat.outlook import PACE_LOOK_BACK, read_outlook
+
+    status = run.shedder.status(*targets)
+    lanes = [lane.lane for lane in status.lanes]
+    since = status.at - PACE_LOOK_BACK
+    samples = run.shedder.samples(*lanes, since=since) if lanes else {}
+    return read_outlook(status, samples, policy)
 
 
 def _asked(

@@ -175,7 +175,6 @@ def init(run: Run, *, file: str | None, force: bool) -> int:
 
 policy = verb_group(
     "policy", init, check, diff, apply, show,
-    short="Say on a quiet day what matters.",
     text="Say on a quiet day which work matters, which may wait, and what customers notice.",
     examples=(_INIT[0], _CHECK[0], _APPLY[0], _SHOW[0]),
 )  # fmt: skip

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shedder.cli.asking import settle_order
 from shedder.cli.options import Asked, change_options, verb
 from shedder.cli.text import command, is_are
+from shedder.cli.toes import settle_order
 
 if TYPE_CHECKING:
     from shedder.cli.run import Run
@@ -19,7 +19,7 @@ _EXAMPLES = (
 )
 
 
-@verb("resume", examples=_EXAMPLES, short="End a pause.")
+@verb("resume", examples=_EXAMPLES)
 @change_options
 def resume(run: Run, *, asked: Asked) -> int:
     """End the pause of a queue (or lane): its jobs start again, in their order."""

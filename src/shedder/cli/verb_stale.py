@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shedder.cli.asking import settle_order
 from shedder.cli.groups import verb_group
 from shedder.cli.options import Asked, change_options, targets_argument, verb
 from shedder.cli.text import command, escaped, listed
+from shedder.cli.toes import settle_order
 from shedder.counts import counted
 
 if TYPE_CHECKING:
@@ -68,7 +68,6 @@ def replay(run: Run, *, asked: Asked) -> int:
 
 stale = verb_group(
     "stale", list_stale, replay,
-    short="Old work that was set aside.",
     text="Old work of a backlog that was set aside, as the policy says, and how it comes back.",
     examples=(_LIST[0], _REPLAY[0]),
 )  # fmt: skip

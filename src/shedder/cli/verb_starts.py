@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shedder.cli.asking import settle_order
 from shedder.cli.defaults import expiry
 from shedder.cli.options import Asked, change_options, expiry_option, verb
 from shedder.cli.text import command, is_are
+from shedder.cli.toes import settle_order
 from shedder.errors import InvalidInput
 from shedder.rates import Rate
 from shedder.selection import Selection

@@ -23,7 +23,7 @@ _EXAMPLES = (
 )
 
 
-@verb("status", examples=_EXAMPLES, short="How many jobs wait and run, what is paused, and why.")
+@verb("status", examples=_EXAMPLES)
 @targets_argument
 @maybe_duration_option("--watch", help="Look again and again, every 2s or DURATION.")
 def status(run: Run, *, names: tuple[str, ...], watch: Wait | None) -> int:

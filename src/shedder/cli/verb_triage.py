@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _EXAMPLES = ("shedder triage", "shedder triage --json")
 
 
-@verb("triage", examples=_EXAMPLES, short="What to check and to type, in order.")
+@verb("triage", examples=_EXAMPLES)
 @near_policy_option
 def triage(run: Run, *, policy_file: str | None) -> int:
     """Show the checklist: a bad release, too much traffic, a clogged queue.

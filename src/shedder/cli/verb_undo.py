@@ -22,7 +22,7 @@ _EXAMPLES = (
 )
 
 
-@verb("undo", examples=_EXAMPLES, short="Take back a change.")
+@verb("undo", examples=_EXAMPLES)
 @click.argument("event_id", metavar="[EVENT]", required=False)
 @force_option()
 @cause_options

@@ -31,7 +31,7 @@ _QUESTION = (
 )
 
 
-@verb("uninstall", examples=_EXAMPLES, short="Leave every job to plain RQ.")
+@verb("uninstall", examples=_EXAMPLES)
 @cause_options
 @click.option("-n", "--dry-run", is_flag=True, help="Show what it would do; change nothing.")
 @click.option("--journal", "path", metavar="FILE", type=click.Path(dir_okay=False),

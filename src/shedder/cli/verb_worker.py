@@ -31,7 +31,6 @@ _EXAMPLES = (
 @click.command(
     "worker",
     cls=Verb,
-    short_help="Run a worker that obeys.",
     context_settings={**HELP_SETTINGS, "ignore_unknown_options": True},
 )
 @click.option("-u", "--url", metavar="URL", help="Redis, as redis://host:port/db.")

@@ -14,10 +14,11 @@ from shedder.samples import Sample, paces_of
 from shedder.works import TOLERANCE, Kind, kinds_of
 
 if TYPE_CHECKING:
-    from shedder.facade import Shedder
     from shedder.policy import Policy
 
-LOOK_BACK = timedelta(hours=1)
+PACE_LOOK_BACK = timedelta(hours=1)
+"""The time before the status of which the samples tell how fast all workers can be."""
+
 _URGENT = frozenset({"critical", "high"})
 
 
@@ -40,12 +41,11 @@ class Outlook:
     workers: int
 
 
-def read_outlook(shed: Shedder, policy: Policy, *targets: str) -> Outlook:
-    """How `targets`, or all lanes, are now."""
-    status = shed.status(*targets)
+def read_outlook(
+    status: Status, samples: Mapping[str, Sequence[Sample]], policy: Policy
+) -> Outlook:
+    """How the lanes of `status` are now; `samples` of them reach back by `PACE_LOOK_BACK`."""
     kinds = kinds_of(policy, [lane.queue for lane in status.lanes])
-    names = [lane.lane for lane in status.lanes]
-    samples = shed.samples(*names, since=status.at - LOOK_BACK) if names else {}
     now = sum(lane.completions or 0.0 for lane in status.lanes)
     is_busy = any(lane.waiting for lane in status.lanes if lane.pause is None)
     is_pace_now = bool(is_busy and now)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import redis
 import redis.exceptions
 
 from shedder.at_hand import ids_of
@@ -20,7 +21,7 @@ from shedder.rq.claims import RENEW_SECONDS, HeldClaim, renew_claim
 from shedder.scripts import load_script
 
 if TYPE_CHECKING:
-    from shedder.rq.worker import WorkerMixin
+    from shedder.keys import Keys
 
 logger = logging.getLogger("shedder.worker")
 
@@ -28,8 +29,9 @@ logger = logging.getLogger("shedder.worker")
 class Heart:
     """Keeps the claim of one worker alive, from a thread with connections of its own."""
 
-    def __init__(self, worker: WorkerMixin) -> None:
-        self._worker = worker
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
         self._held: HeldClaim | None = None
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -63,7 +65,7 @@ class Heart:
     def _beat(self) -> None:
         # A connection of its own: a fork in the middle of a beat must not copy a pool's held lock,
         # and a pool that is just large enough for RQ has none to give.
-        pool = self._worker.connection.connection_pool
+        pool = self._client.connection_pool
         connection = pool.connection_class(**pool.connection_kwargs)
         while not self._ended.wait(RENEW_SECONDS):
             held = self._held
@@ -72,7 +74,7 @@ class Heart:
         connection.disconnect()
 
     def _renew(self, connection: Any, held: HeldClaim) -> None:
-        command = renew_claim(self._worker.keys, held.token)
+        command = renew_claim(self._keys, held.token)
         text = load_script(command.script).text
         try:
             connection.send_command("EVAL", text, len(command.keys), *command.keys, *command.args)

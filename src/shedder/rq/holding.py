@@ -8,29 +8,32 @@ from typing import TYPE_CHECKING, Any
 
 from rq.defaults import DEFAULT_FAILURE_TTL
 from rq.job import JobStatus
-from rq.worker import BaseWorker
 
-from shedder.rq.claims import HeldClaim, release_claim
+from shedder.rq.bookkeeping import BookkeepingMixin
+from shedder.rq.claims import HeldClaim, leave_lookout, release_claim
 from shedder.rq.running import CLAIMS_PER_STEP, list_claims
 
 if TYPE_CHECKING:
     from rq.queue import Queue as RQQueue
 
-    from shedder.keys import Keys
     from shedder.rq.heart import Heart
+    from shedder.rq.patience import Patience
+    from shedder.rq.upkeep import Upkeep
     from shedder.store import Store
 
 NO_TEXT = "\ufffd"
 """Stands in an id for bytes that are no text."""
 
 
-class HoldingMixin(BaseWorker):
+class HoldingMixin(BookkeepingMixin):
     """A worker with at most one claim in hand, which its heart keeps alive."""
 
-    keys: Keys
     store: Store
+    upkeep: Upkeep
     _heart: Heart
     _held: HeldClaim | None = None
+    _looks_for: tuple[str, ...] = ()
+    _patience: Patience
 
     def hold(self, held: HeldClaim | None) -> None:
         """Keep in mind which claim this worker must use or give back."""
@@ -58,6 +61,20 @@ class HoldingMixin(BaseWorker):
             if claim.worker == self.name and claim.token != held
         ]
         return sum(self.store.execute(release_claim(self.keys, token)) for token in unheard)
+
+    def note_lookout(self, lanes: tuple[str, ...]) -> None:
+        """Keep in mind for which lanes this worker may be put on lookout by its next claim."""
+        self._looks_for = lanes
+
+    def end_lookout(self) -> None:
+        """Leave the lookout, on it or not: a claim whose end it never saw may have put it there."""
+        if self._looks_for:
+            lanes, self._looks_for = self._looks_for, ()
+            self.store.execute(leave_lookout(self.keys, lanes, worker=self.name))
+
+    def wait_while_suspended(self, burst: bool) -> None:
+        """RQ's own waiting for `rq resume`."""
+        super().check_for_suspension(burst)
 
     def set_aside(self, job_id: str, lane: RQQueue, error: Exception) -> None:
         """Put a job that cannot be read among the failed ones, where a person finds it."""

@@ -16,7 +16,6 @@ from rq.worker import SimpleWorker as RQSimpleWorker
 from rq.worker import WorkerStatus
 
 from shedder.at_hand import let_go, take_in_hand
-from shedder.rq.bookkeeping import BookkeepingMixin
 from shedder.rq.claims import CRASHES_FIELD, Gate, HeldClaim, start_job
 from shedder.rq.holding import HoldingMixin
 from shedder.rq.notes import function_of, texts_of
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from redis.client import Pipeline
     from rq.queue import Queue as RQQueue
 
-    from shedder.rq.patience import Patience
 
 HELD_CLAIM_VARIABLE = "SHEDDER_HELD_CLAIM"
 """How the claim reaches a process that is not a fork of the worker (`SpawnWorker`)."""
@@ -39,10 +37,9 @@ CRASHES_BEFORE_FAILURE = 3
 """A job in whose hands so many processes died fails, as with RQ at the first."""
 
 
-class PerformingMixin(BookkeepingMixin, HoldingMixin):
+class PerformingMixin(HoldingMixin):
     """A worker that starts a job only if the gate lets it, and fails none that never started."""
 
-    _patience: Patience
     _report: StartReport | None = None
     _has_crashed = False
     _preparation: Pipeline | None = None

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from rq.queue import Queue as RQQueue
 
     from shedder.policy import Policy
-    from shedder.rq.worker import WorkerMixin
+    from shedder.rq.holding import HoldingMixin
 
 SLICE_SECONDS = 0.9
 """The longest wait for a bell of a worker that shares the work with nobody."""
@@ -63,7 +63,7 @@ class Pickup:
     """One search of a worker for its next job."""
 
     def __init__(
-        self, worker: WorkerMixin, *, is_burst: bool, max_idle_seconds: float | None
+        self, worker: HoldingMixin, *, is_burst: bool, max_idle_seconds: float | None
     ) -> None:
         self._worker = worker
         self._is_burst = is_burst

@@ -18,7 +18,6 @@ from rq.worker import WorkerStatus
 
 from shedder.at_hand import take_in_hand
 from shedder.lanes import serving_order
-from shedder.rq.claims import leave_lookout
 from shedder.rq.connecting import look_up_driver_once
 from shedder.rq.heart import Heart
 from shedder.rq.layout import rq_keys
@@ -56,15 +55,13 @@ class WorkerMixin(PerformingMixin, SkewMixin):
     restarts, is busy, full or read-only. It loses no job, whatever kills it.
     """
 
-    _looks_for: tuple[str, ...] = ()
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.keys = rq_keys()
         self.store = Store(self.connection)
         self.queues = self._lanes_of(self.queues)
         self._ordered_queues = self.queues[:]
-        self._heart = Heart(self)
+        self._heart = Heart(self.connection, self.keys)
         self.upkeep = Upkeep(self.store, self.keys, [queue.name for queue in self.queues])
 
     @property
@@ -99,10 +96,6 @@ class WorkerMixin(PerformingMixin, SkewMixin):
     def check_for_suspension(self, burst: bool) -> None:
         """Nothing: the claim itself obeys `rq suspend`, so that none is taken after it."""
 
-    def wait_while_suspended(self, burst: bool) -> None:
-        """RQ's own waiting for `rq resume`."""
-        super().check_for_suspension(burst)
-
     def dequeue_job_and_maintain_ttl(
         self, timeout: int | None, max_idle_time: int | None = None
     ) -> tuple[Job, RQQueue] | None:
@@ -118,10 +111,6 @@ class WorkerMixin(PerformingMixin, SkewMixin):
             take_in_hand(lane=lane.name, job=job.id)
             self.log.info("Worker %s: %s: %s (%s)", self.name, lane.name, what, job.id)
         return found
-
-    def note_lookout(self, lanes: tuple[str, ...]) -> None:
-        """Keep in mind for which lanes this worker may be put on lookout by its next claim."""
-        self._looks_for = lanes
 
     def request_stop(self, signum: Any, frame: Any) -> None:
         """Called by the signal that ends a worker politely."""
@@ -156,10 +145,7 @@ class WorkerMixin(PerformingMixin, SkewMixin):
             self._patience.end_in(LAST_PATIENCE_SECONDS)
             self._heart.stop()
             self.give_back()
-            # on lookout or not: a claim whose end it never saw may have put it there
-            if self._looks_for:
-                lanes, self._looks_for = self._looks_for, ()
-                self.store.execute(leave_lookout(self.keys, lanes, worker=self.name))
+            self.end_lookout()
         super().teardown()
 
 
