@@ -39,7 +39,7 @@ def kind_of(key: str) -> str:
 
 
 def in_order_of_return(parts: Iterable[str]) -> list[str]:
-    """Keys of parts of backlogs, as they go to the front of a lane: what is read first goes last."""
+    """Keys of parts of backlogs, as they go to the front of a lane: the first to be read last."""
     return sorted(parts, key=_return_rank)
 
 
