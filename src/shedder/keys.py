@@ -18,7 +18,10 @@ SAMPLE_STEPS = (2, 10, 60, 600)
 BACKLOG_PARTS = ("slot", "front", "rest")
 """The lists of a backlog, in reading order: claims, restores and repairs take them so."""
 
-_ORDER_AND_LANE = re.compile("(?:flag-.*/)?[^:]*:(.*)")
+FLAG_ORDER = "flag-"
+"""What the id of a divert begins with that stands because of a flag: `flag-<flag>/<function>`."""
+
+_ORDER_AND_LANE = re.compile(f"(?:{FLAG_ORDER}.*/)?[^:]*:(.*)")
 """A flag's name may hold `:`, the function behind its last `/` holds none, nor has any other id."""
 
 _KINDS = {
@@ -302,3 +305,10 @@ def split_backlog(keys: Keys, key: str, lanes: Iterable[str] = ()) -> tuple[str,
     if not lane and (found := _ORDER_AND_LANE.fullmatch(name)):
         lane = found[1]
     return name[: -len(lane) - 1], lane
+
+
+def flag_of_order(order: str, function: str) -> str:
+    """The flag because of which a divert of `function` stands; empty when somebody ordered it."""
+    end = f"/{function}"
+    is_of_flag = function and order.startswith(FLAG_ORDER) and order.endswith(end)
+    return order.removeprefix(FLAG_ORDER).removesuffix(end) if is_of_flag else ""
