@@ -102,11 +102,11 @@ def test_old_controls_are_warned_of(redis: Redis) -> None:
     assert [] == warned(redis)
     age(redis, "mail", KEYS.pauses, 3)
     age(redis, "mail", KEYS.diverts, 28)
+    resume = "`shedder resume mail.normal`"
+    drain = "`shedder drain mail.normal --rate 200/second`"
     assert [
-        "mail has been paused for 1d 2h by oncall: run `shedder resume mail.normal` if that is "
-        "over.",
-        "mail has been diverted for 2d 3h by oncall: "
-        "run `shedder drain mail.normal --rate 200/second` if that is over.",
+        f"mail has been paused for 1d 2h by oncall: run {resume} if that is over.",
+        f"mail has been diverted for 2d 3h by oncall: run {drain} if that is over.",
     ] == warned(redis)
 
 
@@ -130,4 +130,6 @@ def test_memory_and_eviction_are_warned_of(server_factory: ServerFactory) -> Non
         client.config_set("maxmemory-policy", "allkeys-lru")
         full, eviction = status(client).warnings
     assert full.startswith("The server's memory is ")
-    assert eviction.startswith("The server's maxmemory-policy is allkeys-lru: when it is full it throws ")
+    assert eviction.startswith(
+        "The server's maxmemory-policy is allkeys-lru: when it is full it throws "
+    )
