@@ -1,8 +1,9 @@
-"""What does a check-up of a live installation say?"""
+"""A finding of a rule, and what a check-up of a live installation says."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from shedder.records import AuditReport
@@ -12,14 +13,16 @@ FINE, WARNING, PROBLEM = "fine", "warning", "problem"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found.
+    """What one rule found.
 
     Attributes:
-        check: What was looked at, such as `persistence`.
+        check: The rule, such as `persistence`.
         level: `fine`, `warning` (something to know) or `problem` (something to do).
         says: What is so, what it means and what to do about it.
         fix: What a repair does about it, in a few words; empty when a person must act.
         subjects: The lanes, jobs, workers or keys concerned.
+        command: What to type next, a word each, without `shedder`; empty where no command helps.
+        numbers: The numbers in `says`, such as `jobs`, `seconds` or `share`.
     """
 
     check: str
@@ -27,6 +30,8 @@ class Finding:
     says: str
     fix: str = ""
     subjects: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ The page `docs/reference/keys.md` describes each of them.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from shedder.lanes import Lane, lane_of
@@ -12,6 +14,15 @@ from shedder.lanes import Lane, lane_of
 SAMPLE_STEPS = (2, 10, 60, 600)
 """Seconds between two samples of a lane, in each of the lists that they are kept in."""
 
+
+BACKLOG_PARTS = ("slot", "front", "rest")
+"""The lists of a backlog, in reading order: claims, restores and repairs take them so."""
+
+FLAG_ORDER = "flag-"
+"""What the id of a divert begins with that stands because of a flag: `flag-<flag>/<function>`."""
+
+_ORDER_AND_LANE = re.compile(f"(?:{FLAG_ORDER}.*/)?[^:]*:(.*)")
+"""A flag's name may hold `:`, the function behind its last `/` holds none, nor has any other id."""
 
 _KINDS = {
     "hash": "pauses diverts starting drain limit-bucket operation meters deliveries policy flags "
@@ -28,6 +39,16 @@ _KIND_OF = {part: kind for kind, parts in _KINDS.items() for part in parts.split
 def kind_of(key: str) -> str:
     """What Redis calls the type of a key of ours, such as `zset`; empty for a key of others."""
     return _KIND_OF.get(key.partition(":shedder:")[2].partition(":")[0], "")
+
+
+def in_order_of_return(parts: Iterable[str]) -> list[str]:
+    """Keys of parts of backlogs, as they go to the front of a lane: the first to be read last."""
+    return sorted(parts, key=_return_rank)
+
+
+def _return_rank(key: str) -> tuple[str, int]:
+    backlog, _, part = key.rpartition(":")
+    return backlog, -BACKLOG_PARTS.index(part) if part in BACKLOG_PARTS else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,11 +266,11 @@ class Keys:
         return self._key("backlog", "")
 
     def backlog(self, order: str, lane: str) -> tuple[str, str, str]:
-        """Lists: the backlog of one divert in one lane, in reading order.
+        """Lists: the backlog of one divert in one lane, as scripts take them.
 
         The first holds what came back to its front or stood in `kept`, the second what was in the
         lane and all that arrived since, the third (`slot`) those that wait for a slot of RQ's own
-        rate limit while the backlog drains.
+        rate limit while the backlog drains. They are read in the order of `BACKLOG_PARTS`.
         """
         return (
             self._key("backlog", order, lane, "front"),
@@ -272,3 +293,22 @@ class Keys:
     def skipped(self, order: str, lane: str) -> str:
         """List: the first jobs that a drain skipped, each with its cause."""
         return self._key("skipped", order, lane)
+
+
+def split_backlog(keys: Keys, key: str, lanes: Iterable[str] = ()) -> tuple[str, str]:
+    """The order and the lane that the `key` of a part of a backlog names; both may hold `:`.
+
+    The longest fitting of `lanes` is taken; where none fits, the key alone must tell.
+    """
+    name = key.removeprefix(keys.backlogs).rpartition(":")[0]
+    lane = max((each for each in lanes if name.endswith(f":{each}")), key=len, default="")
+    if not lane and (found := _ORDER_AND_LANE.fullmatch(name)):
+        lane = found[1]
+    return name[: -len(lane) - 1], lane
+
+
+def flag_of_order(order: str, function: str) -> str:
+    """The flag because of which a divert of `function` stands; empty when somebody ordered it."""
+    end = f"/{function}"
+    is_of_flag = function and order.startswith(FLAG_ORDER) and order.endswith(end)
+    return order.removeprefix(FLAG_ORDER).removesuffix(end) if is_of_flag else ""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shedder.journal import event_head
-from shedder.keys import Keys
+from shedder.keys import Keys, split_backlog
 from shedder.records import Cause
 from shedder.store import Command
 from shedder.stored import text_of
@@ -121,7 +121,7 @@ def remove_twin(
 
 def adopt_backlog(keys: Keys, lane: str, backlog: str, errand: Errand) -> Command[int]:
     """Put the list `backlog`, which no record names, in front of `lane`; its reply: how many."""
-    order = backlog.removeprefix(keys.backlogs).partition(":")[0]
+    order, _ = split_backlog(keys, backlog, [lane])
     return Command(
         "adopt_backlog",
         (keys.diverts, keys.events, keys.operation(errand.operation), *keys.lane(lane), backlog,

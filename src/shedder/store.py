@@ -141,7 +141,7 @@ def raise_translated(
         kill = "FUNCTION KILL" if "FUNCTION KILL" in text else "SCRIPT KILL"
         raise ServerBusy(address_of(connection), ends_with=kill) from error
     if "UNREADABLE" in text:
-        lane = text.partition("UNREADABLE ")[2].split(" ")[0]
+        lane = text.partition("UNREADABLE ")[2]  # whose name may hold blanks
         raise RecordUnreadable(
             f"of lane {lane}", reason="it is damaged or of a newer shedder"
         ) from error

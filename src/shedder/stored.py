@@ -41,9 +41,9 @@ class StoredOrder:
 
     Attributes:
         divert: What it says, without the numbers (backlog, released, skipped): see `counted`.
-        front: Key of the list that is read first.
-        rest: Key of the list that is read next, and that arrivals join.
-        slot: Key of the list of jobs that wait for a slot of RQ's own rate limit.
+        front: Key of the list of jobs that came back or stood in `kept`.
+        rest: Key of the list that is read last, and that arrivals join.
+        slot: Key of the list of jobs that wait for a slot of RQ's own rate limit; it is read first.
         bucket: Key of the hash with the drain's tokens and counts.
         skipped: Key of the list of the first jobs that the drain skipped.
     """
@@ -58,7 +58,7 @@ class StoredOrder:
     @property
     def backlog_keys(self) -> tuple[str, str, str]:
         """The keys of the lists that the backlog consists of, in reading order."""
-        return self.front, self.rest, self.slot
+        return self.slot, self.front, self.rest
 
     def counted(self, *, backlog: int, counts: Mapping[bytes, bytes]) -> Divert:
         """The divert with its numbers: jobs in the backlog, and the hash under `bucket`."""

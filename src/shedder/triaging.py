@@ -59,7 +59,7 @@ def _limits(seen: Seen) -> TriageStep:
     lane = clogged(seen.status)
     if lane is not None and lane.completions and lane.completions >= 2:
         rate = f"{lane.completions / 2:.0f}/second"
-        words = ("limit", "starts", lane.lane, "--rate", rate, *seen.reason)
+        words = ("limit", "starts", _target(lane.lane), "--rate", rate, *seen.reason)
         commands.append(TriageCommand("half of what it does now", words))
     return TriageStep(
         "limits", "Is it too much traffic?", "Limit what comes in.", finding=growth(seen.status),

@@ -81,7 +81,7 @@ def test_a_lane_without_a_worker(invoke, operator, mail):
     """Jobs that nobody will take are worth a call."""
     done = invoke("check")
     assert 3 == done.code
-    assert "mail has jobs and no worker" in done.out
+    assert "mail has 3 jobs and no worker" in done.out
 
 
 def test_a_control_that_was_forgotten(invoke, operator, redis):

@@ -74,6 +74,13 @@ def test_a_damaged_divert_holds_its_lane(redis: Redis, record: str) -> None:
         Shedder(redis).divert("mail", reason="x")
 
 
+def test_a_damaged_divert_is_named_with_its_whole_lane(redis: Redis) -> None:
+    """An error says of which lane a record cannot be read, also where its name holds blanks."""
+    redis.hset(KEYS.diverts, "all my mail", "[7]")
+    with pytest.raises(RecordUnreadable, match="of lane all my mail "):
+        Shedder(redis).divert("all my mail", reason="x")
+
+
 def test_a_damaged_claim_stops_nobody(redis: Redis) -> None:
     """What somebody wrote among the claims is left alone, and workers go on."""
     enqueue(redis, "nowhere", "a")

@@ -146,6 +146,17 @@ def test_what_was_set_aside_is_replayed(scene: Scene) -> None:
     assert ["new1", "new2", "old1", "old3"] == scene.run_all("mail")
 
 
+@pytest.mark.parametrize("time", ["yesterday", "2026-13-45T00:00:00Z", b"\xff", ""])
+def test_a_time_that_cannot_be_read_stops_nobody(scene: Scene, time: str | bytes) -> None:
+    """What was set aside is listed and replayed, whatever its first job says of its age."""
+    scene.shedder.policies.apply(DAY, reason="r")
+    order(scene)
+    keep_up(scene)
+    scene.redis.hset(f"{RQ_KEY_PREFIX}:job:old1", "enqueued_at", time)
+    assert [None] == [lane.oldest for lane in scene.shedder.stale()]
+    assert 3 == scene.shedder.replay_stale("mail", reason="r").replayed
+
+
 def test_a_cancelled_job_is_not_replayed(scene: Scene) -> None:
     """Whoever cancelled it while it was set aside has decided."""
     scene.shedder.policies.apply(DAY, reason="r")

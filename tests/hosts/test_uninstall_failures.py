@@ -45,6 +45,17 @@ def test_a_backlog_whose_order_is_gone_goes_to_the_front_of_its_lane(scene: Scen
     assert (["a", "b", "c", "z"], 3) == (scene.listed("a:b.low"), receipt.found)
 
 
+def test_a_backlog_of_a_flag_goes_to_its_lane_too(scene: Scene) -> None:
+    """Where the flag's name and the queue's hold colons, and RQ does not know the queue."""
+    scene.fill("b", "y")
+    scene.fill("a:b", "z")
+    rest = scene.keys.backlog("flag-x:y/app.mail.send", "a:b")[1]
+    scene.redis.rename(scene.keys.engine.lists + "a:b", rest)
+    scene.redis.srem(scene.keys.engine.queues, scene.keys.engine.lists + "a:b")
+    scene.shedder.uninstall(reason="r")
+    assert (["y"], ["z"]) == (scene.listed("b"), scene.listed("a:b"))
+
+
 def test_what_is_written_afterwards_is_named(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """A producer of ours that lives on rings its bell; the receipt says so, and the next run."""
     scene.fill("mail", "a")

@@ -49,6 +49,13 @@ def test_workers_are_told_with_what_they_serve(redis: Redis) -> None:
     ) == workers_of(Store(redis), KEYS, ["mail"])
 
 
+def test_a_comma_in_a_name_hides_no_worker(redis: Redis) -> None:
+    """RQ writes a worker's queues with commas between them; who registered for one serves it."""
+    born(SimpleWorker(["fr,en"], name="ours", connection=redis))
+    (worker,) = workers_of(Store(redis), KEYS, ["fr,en"])
+    assert "fr,en" in worker.lanes
+
+
 def test_only_those_who_serve_the_lanes_are_told(redis: Redis) -> None:
     """Workers of other queues are left out, and nobody is told twice."""
     born(SimpleWorker(["mail"], name="ours", connection=redis))

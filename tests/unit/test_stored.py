@@ -98,7 +98,7 @@ def test_an_order_is_read() -> None:
     drain = Drain(Rate(200), "lead", "ok", SINCE)
     expected = Divert("mail", "o1", "oncall", "db", SINCE, SELECTION, drain=drain, is_scanning=True)
     assert expected == order.divert
-    assert (("f", "r", "s"), "b", "k") == (order.backlog_keys, order.bucket, order.skipped)
+    assert (("s", "f", "r"), "b", "k") == (order.backlog_keys, order.bucket, order.skipped)
 
 
 def test_an_order_is_counted() -> None:

@@ -151,7 +151,7 @@ def test_limits_are_halved_and_starts_too() -> None:
     busy = lane("mail", 900, arrivals=40.0, completions=25.0)
     assert [
         "limit set reports 50/minute -r receipts are late",
-        "limit starts mail --rate 12/second -r receipts are late",
+        "limit starts mail.normal --rate 12/second -r receipts are late",
     ] == lines(seen(busy, limits=limits), "limits")
     assert "mail grows: 40.0/s in, 25.0/s out" == step(seen(busy), "limits").finding
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from shedder.checks import FULL
 from shedder.cli.parts import Parts, blank, headline, plain, row, table
 from shedder.cli.settings_view import settings_part
 from shedder.cli.text import age, clock, escaped, listed, number, per_second, targets_of
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from shedder.records import Divert, LaneStatus, Pause, Status
-
-CRITICAL_MEMORY = 0.9
 
 
 def status_view(status: Status, *, address: str, named: Sequence[str] = ()) -> Parts:
@@ -57,7 +56,7 @@ def _settings(status: Status) -> Parts:
 def _place(status: Status, address: str) -> Text:
     line = Text(f"Redis at {escaped(address)}, {status.at.strftime('%H:%M:%S')} UTC", style="dim")
     if status.memory_used is not None:
-        is_critical = status.memory_used >= CRITICAL_MEMORY
+        is_critical = status.memory_used > FULL
         line.append(f", memory {status.memory_used:.0%}", style="bold red" if is_critical else "")
     return line
 

@@ -27,8 +27,9 @@ _EXAMPLES = (
 def check(run: Run, *, names: tuple[str, ...], older_than: timedelta | None) -> int:
     """Say in one line, as monitors want it, whether anything is wrong.
 
-    That is work outside the tolerance of the policy, a control that may have been forgotten, and
-    jobs that no worker serves. It exits with 0 when nothing is wrong, with 3 when something is.
+    That is work outside the tolerance of the policy, a control that may have been forgotten,
+    jobs that no worker serves, a record that cannot be read, and a server that is nearly full or
+    throws jobs away. It exits with 0 when nothing is wrong, with 3 when something is.
     """
     from shedder.checks import OLD, check_status
 

@@ -22,6 +22,8 @@ class Status:
         warnings: What concerns the whole server, one sentence each.
         flags: Flags that are degraded.
         limits: Limits that an operator set.
+        eviction: The server's `maxmemory-policy`.
+        policy_error: Why the policy in force cannot be read; empty when it can.
     """
 
     at: datetime
@@ -31,6 +33,8 @@ class Status:
     warnings: tuple[str, ...] = ()
     flags: tuple[FlagState, ...] = ()
     limits: tuple[LimitState, ...] = ()
+    eviction: str = "noeviction"
+    policy_error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ class LaneStatus:
         warnings: What a person should know, one sentence each.
         stale: Jobs of its backlogs that were set aside because they are old.
         late: Who waits longer than the policy tolerates.
+        parked: Jobs among those that wait that are out of the reach of stock workers.
+        unreadable: Why its pause or its diverts cannot be read, a sentence each.
     """
 
     lane: str
@@ -76,6 +82,8 @@ class LaneStatus:
     warnings: tuple[str, ...] = ()
     stale: int = 0
     late: tuple[Late, ...] = ()
+    parked: int = 0
+    unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from rq.job import JobStatus
 
@@ -21,6 +20,7 @@ from shedder.records import AuditReport
 from shedder.rq.places import (
     ABANDONED,
     DEFERRED,
+    KEYS_PER_SCAN,
     LIMITED,
     READY,
     SCHEDULED,
@@ -29,6 +29,7 @@ from shedder.rq.places import (
     WAITING,
     Walker,
     all_lanes,
+    scan_keys,
 )
 from shedder.rq.progress import Progress
 from shedder.rq.sightings import met_anywhere, met_waiting
@@ -37,9 +38,6 @@ from shedder.stored import server_time, text_of
 
 WINDOW = 500
 """Items that one command reads at most: 0.5 ms of the server, a few when its memory is cold."""
-
-KEYS_PER_SCAN = 250
-"""Keys that one scan passes at most: each costs more than an item of a list."""
 
 LOOKS = 3
 """So many looks must miss a job before it is said to be nowhere, and find one twice."""
@@ -179,17 +177,9 @@ class _Ledger:
 
 
 def _job_ids(walker: Walker) -> Iterator[list[str]]:
-    prefix, cursor = walker.keys.engine.jobs, 0
-    keys_per_scan = min(walker.window, KEYS_PER_SCAN)
-
-    def ask_keys(ask: Any) -> None:
-        ask.scan(cursor, match=f"{prefix}*", count=keys_per_scan, _type="HASH")
-
-    is_more = True
-    while is_more:
-        cursor, keys = walker.store.read(ask_keys)[0]
-        is_more = cursor != 0
-        yield [text_of(key).removeprefix(prefix) for key in keys]
+    prefix, count = walker.keys.engine.jobs, min(walker.window, KEYS_PER_SCAN)
+    for page in scan_keys(walker.store, prefix, kind="HASH", count=count):
+        yield [key.removeprefix(prefix) for key in page]
 
 
 def _facts(walker: Walker, jobs: Sequence[str]) -> dict[str, _Fact]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from rq.job import JobStatus
 
+from shedder.checks import unreadable_record
 from shedder.checkup import FINE, PROBLEM, WARNING, Checkup, Finding
 from shedder.counts import counted
 from shedder.errors import RecordUnreadable
@@ -67,13 +68,7 @@ def _type_findings(store: Store, keys: Keys) -> Iterator[Finding]:
 def _record_findings(store: Store, keys: Keys) -> Iterator[Finding]:
     unreadable = unreadable_records(store, keys)
     for lane, said in unreadable:
-        yield Finding(
-            "records",
-            PROBLEM,
-            f"{said}: no job of {lane} starts until a newer shedder has changed it, or "
-            f"`shedder resume {lane}` has removed an unreadable pause.",
-            subjects=(lane,),
-        )
+        yield unreadable_record(lane, said)
     if not unreadable:
         yield Finding("records", FINE, "All pauses and diverts can be read.")
 

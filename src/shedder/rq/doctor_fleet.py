@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rq.utils import utcparse
 from rq.worker import BaseWorker
 from rq.worker_registration import REDIS_WORKER_KEYS
 
@@ -15,6 +14,7 @@ from shedder.keys import Keys
 from shedder.records import WorkerSeen
 from shedder.rq.fleet import all_workers
 from shedder.rq.notes import NOTE_FIELD
+from shedder.rq.payload import time_of
 from shedder.rq.skew import TOLERATED_SECONDS
 from shedder.store import Store
 from shedder.stored import server_time, text_of
@@ -127,14 +127,7 @@ def _heartbeats(store: Store) -> dict[str, float]:
     beats = store.read(lambda ask: [ask.hget(key, "last_heartbeat") for key in names])
     prefix = BaseWorker.redis_worker_namespace_prefix
     return {
-        key.removeprefix(prefix): _seconds(text_of(beat))
+        key.removeprefix(prefix): said.timestamp()
         for key, beat in zip(names, beats, strict=True)
-        if beat
+        if (said := time_of(beat))
     }
-
-
-def _seconds(text: str) -> float:
-    try:
-        return utcparse(text).timestamp()
-    except ValueError:
-        return 0.0

@@ -6,17 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from shedder import checks
 from shedder.checkup import FINE, PROBLEM, WARNING, Finding
 from shedder.errors import SERVER_FLOOR, RedisUnreachable, ShedderError
 from shedder.keys import Keys
-from shedder.rq.troubles import memory_share
+from shedder.rq.status import memory_share
 from shedder.store import Store
 
 FLOORS = {"redis": (7, 0), "valkey": (7, 2)}
 """The oldest versions that know script flags."""
-
-FULL, FILLING = 0.9, 0.75
-"""Shares of the memory limit from which on it is a problem, or worth a warning."""
 
 _SETTINGS = ("appendfsync", "save", "min-replicas-to-write")
 
@@ -54,13 +52,11 @@ def server_findings(report: ServerReport, *, prefix: str) -> Iterator[Finding]:
     yield _version(report)
     yield _persistence(report)
     yield from _replication(report)
-    yield _memory(report.info)
-    yield _eviction(report.info)
+    share = memory_share(report.info)
+    yield checks.memory(share)
+    yield checks.eviction(str(report.info.get("maxmemory_policy", "noeviction")), share=share)
     yield from _cluster(report.info, prefix)
-    if report.is_suspended:
-        yield Finding(
-            "suspend", WARNING, "RQ's own suspend is on: no job starts until `rq resume`."
-        )
+    yield from checks.suspension(is_suspended=report.is_suspended)
 
 
 def _read_settings(store: Store) -> dict[str, str]:
@@ -144,35 +140,6 @@ def _replication(report: ServerReport) -> Iterator[Finding]:
         said = "whether writes wait for them" if wanted is None else "and writes wait for them"
         told = ", the server does not tell" if wanted is None else ""
         yield Finding(name, FINE, f"Replicas that follow: {replicas}; {said}{told}.")
-
-
-def _memory(info: Mapping[str, Any]) -> Finding:
-    share = memory_share(info)
-    if share is None:
-        return Finding(
-            "memory",
-            WARNING,
-            "The server has no memory limit and grows until the machine is full: set `maxmemory`.",
-        )
-    says = f"The server's memory is {share:.0%} full"
-    if share > FULL:
-        return Finding(
-            "memory", PROBLEM, f"{says}, and a backlog frees none: raise `maxmemory`, or stop the "
-            "producers."
-        )  # fmt: skip
-    return Finding("memory", WARNING if share > FILLING else FINE, f"{says}.")
-
-
-def _eviction(info: Mapping[str, Any]) -> Finding:
-    policy = str(info.get("maxmemory_policy", "noeviction"))
-    if policy == "noeviction":
-        return Finding("eviction", FINE, "The server throws nothing away when it is full.")
-    return Finding(
-        "eviction",
-        PROBLEM,
-        f"The server's maxmemory-policy is {policy}: when it is full it throws away jobs, backlogs "
-        "and pauses. Set it to noeviction.",
-    )
 
 
 def _cluster(info: Mapping[str, Any], prefix: str) -> Iterator[Finding]:

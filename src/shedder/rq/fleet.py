@@ -96,7 +96,8 @@ def _worker(key: str, lanes: tuple[str, ...], found: Mapping[str, str]) -> Worke
     queues = found.get("queues")
     return WorkerSeen(
         name=key.removeprefix(BaseWorker.redis_worker_namespace_prefix),
-        lanes=tuple(queues.split(",")) if queues else lanes,
+        # a name may hold a comma, as those between the names
+        lanes=tuple(dict.fromkeys((*queues.split(","), *lanes))) if queues else lanes,
         is_stock="shedder" not in found,
         state=found.get("state", ""),
         host=found.get("hostname", ""),

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from rq.utils import utcparse
-
 from shedder.keys import Keys
 from shedder.lanes import lane_of
 from shedder.records import LaneStatus, Status
 from shedder.rq.notes import function_of_note
-from shedder.rq.payload import function_name, meta_texts
+from shedder.rq.payload import function_name, meta_texts, time_of
 from shedder.samples import Sample
 from shedder.situation import Work
 from shedder.store import Command, Store
@@ -207,7 +205,9 @@ def _seen(store: Store, keys: Keys, lists: Sequence[_List]) -> Iterator[_Seen]:
         data = _data(store, keys, unknown[:JOBS_LOOKED_AT])
         for job, (note, created_at, enqueued_at, meta) in zip(ids, rows, strict=True):
             function = function_of_note(note, created_at) or function_name(data.get(job, b""))
-            yield _Seen(weight, each.is_held, _time(enqueued_at), function, meta_texts(meta) or {})
+            yield _Seen(
+                weight, each.is_held, time_of(enqueued_at), function, meta_texts(meta) or {}
+            )
 
 
 def _data(store: Store, keys: Keys, ids: Sequence[str]) -> dict[str, bytes]:
@@ -228,13 +228,6 @@ def _evenly(store: Store, each: _List) -> list[Any]:
     step = each.length / JOBS_LOOKED_AT
     places = [int(step * number) for number in range(JOBS_LOOKED_AT)]
     return store.read(lambda ask: [ask.lindex(each.key, place) for place in places])
-
-
-def _time(text: bytes | None) -> datetime | None:
-    try:
-        return utcparse(text_of(text)) if text else None
-    except ValueError:
-        return None
 
 
 def _sum(lanes: Iterable[LaneStatus], name: str) -> float | None:

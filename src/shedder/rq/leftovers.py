@@ -13,12 +13,12 @@ from typing import Any
 from rq.job import JobStatus
 
 from shedder.errors import InvalidInput, RecordUnreadable
-from shedder.keys import Keys, kind_of
+from shedder.keys import Keys, in_order_of_return, kind_of, split_backlog
 from shedder.lanes import lanes_of_target
 from shedder.records import Divert
 from shedder.repairs import RETURNED_FIELD, LostJob
-from shedder.rq.audit import KEYS_PER_SCAN
 from shedder.rq.claims import LEASE_MS
+from shedder.rq.places import all_lanes, scan_keys
 from shedder.rq.running import CLAIMS_PER_STEP, ClaimSeen, list_claims
 from shedder.store import Store
 from shedder.stored import diverts_from, is_held, ms_from_time, pause_from, server_time, text_of
@@ -28,6 +28,9 @@ STALE_MS = 2 * LEASE_MS
 
 WINDOW = 500
 """Jobs or keys that one round trip asks about."""
+
+JOBS_ASKED = 20
+"""First jobs of a backlog that are asked for their lane; some may have expired."""
 
 
 def unreadable_records(store: Store, keys: Keys) -> list[tuple[str, str]]:
@@ -45,7 +48,7 @@ def unreadable_records(store: Store, keys: Keys) -> list[tuple[str, str]]:
 def keys_of_another_type(store: Store, keys: Keys) -> list[tuple[str, str]]:
     """The keys of ours that somebody made something else, and what each is now."""
     found = []
-    for page in _pages(store, keys.root):
+    for page in scan_keys(store, keys.root):
         kinds = _types(store, page)
         found += [(key, is_) for key, is_ in zip(page, kinds, strict=True)
                   if is_ not in ("none", kind_of(key) or is_)]  # fmt: skip
@@ -74,21 +77,31 @@ def lanes_to_fold(store: Store, keys: Keys, lanes: Sequence[str]) -> list[str]:
     ]
 
 
-def orphaned_backlogs(store: Store, keys: Keys) -> list[str]:
-    """Keys of lists of backlogs that no record names; none while a record cannot be read."""
+def orphaned_backlogs(store: Store, keys: Keys) -> dict[str, str]:
+    """Lists of backlogs that no record names, and the lane of each, as a repair takes them.
+
+    None while a record cannot be read.
+    """
     before = _named_backlogs(store, keys)
-    found = set(_keys_like(store, keys.backlogs))
+    found = {key for page in scan_keys(store, keys.backlogs, kind="LIST") for key in page}
     after = _named_backlogs(store, keys)  # a divert may have been set meanwhile
     if before is None or after is None:
-        return []
-    return sorted(key for key in found - before - after if lane_of_backlog(keys, key))
+        return {}
+    lanes = lanes_of_backlogs(store, keys, in_order_of_return(found - before - after))
+    return {key: lane for key, lane in lanes.items() if _is_backlog(keys, key, lane)}
 
 
-def lane_of_backlog(keys: Keys, key: str) -> str:
-    """Name of the lane of a list of a backlog; empty when the key is none of ours."""
-    order, _, rest = key.removeprefix(keys.backlogs).partition(":")
-    lane = rest.rpartition(":")[0]
-    return lane if key in keys.backlog(order, lane) and _is_lane(lane) else ""
+def lanes_of_backlogs(store: Store, keys: Keys, backlogs: Sequence[str]) -> dict[str, str]:
+    """The lane of each of these lists: that of its first jobs, else one that is known.
+
+    Empty where neither these nor the key can tell.
+    """
+    known = all_lanes(store, keys) if backlogs else ()
+    lanes = {}
+    for key in backlogs:
+        origins = [each for each in _origins(store, keys, key) if f":{each}:" in key]
+        lanes[key] = split_backlog(keys, key, origins or known)[1]
+    return lanes
 
 
 def stale_claims(store: Store, keys: Keys) -> tuple[list[ClaimSeen], int]:
@@ -123,6 +136,19 @@ def _lost_of_some(store: Store, keys: Keys, jobs: Sequence[str]) -> Iterator[Los
         status, lane, enqueued_at, returned = (text_of(value or b"") for value in fields)
         if status == JobStatus.QUEUED.value and size and _is_lane(lane):
             yield LostJob(job, lane, enqueued_at, returned)
+
+
+def _origins(store: Store, keys: Keys, backlog: str) -> list[str]:
+    """The lanes that the first jobs of a list belong to."""
+    jobs = store.read(lambda ask: ask.lrange(backlog, 0, JOBS_ASKED - 1))[0]
+    prefix = keys.engine.jobs
+    found = store.read(lambda ask: [ask.hget(prefix + text_of(job), "origin") for job in jobs]) \
+        if jobs else []  # fmt: skip
+    return [text_of(origin) for origin in found if origin]
+
+
+def _is_backlog(keys: Keys, key: str, lane: str) -> bool:
+    return key in keys.backlog(split_backlog(keys, key, [lane])[0], lane) and _is_lane(lane)
 
 
 def _is_lane(name: str) -> bool:
@@ -199,25 +225,6 @@ def _named_backlogs(store: Store, keys: Keys) -> set[str] | None:
             return None
         known.update(key for order in orders for key in order.backlog_keys)
     return known
-
-
-def _keys_like(store: Store, beginning: str) -> Iterator[str]:
-    for page in _pages(store, beginning, kind="LIST"):
-        yield from page
-
-
-def _pages(store: Store, beginning: str, *, kind: str | None = None) -> Iterator[list[str]]:
-    pattern = "".join(f"\\{each}" if each in "*?[]\\" else each for each in beginning) + "*"
-    cursor = 0
-
-    def ask_keys(ask: Any) -> None:
-        ask.scan(cursor, match=pattern, count=KEYS_PER_SCAN, _type=kind)
-
-    is_more = True
-    while is_more:
-        cursor, found = store.read(ask_keys)[0]
-        is_more = cursor != 0
-        yield [text_of(key) for key in found]
 
 
 def _types(store: Store, names: Sequence[str]) -> list[str]:

@@ -29,7 +29,6 @@ from shedder.rq.audit import WINDOW
 from shedder.rq.diverting import scan
 from shedder.rq.leftovers import (
     STALE_MS,
-    lane_of_backlog,
     lanes_to_fold,
     lost_jobs,
     orders_left,
@@ -40,8 +39,6 @@ from shedder.rq.restoring import restore_one
 from shedder.rq.sightings import met_anywhere, met_waiting
 from shedder.store import Store
 from shedder.stored import text_of
-
-_PARTS = ("front", "rest", "slot")
 
 
 def repair(store: Store, keys: Keys, checkup: Checkup, cause: Cause) -> tuple[Repair, ...]:
@@ -91,9 +88,7 @@ class _Mender:
 
     def adopt_backlogs(self) -> int:
         adopted = 0
-        # what is read first is put in front last
-        for key in sorted(orphaned_backlogs(self.store, self.keys), key=_part, reverse=True):
-            lane = lane_of_backlog(self.keys, key)
+        for key, lane in orphaned_backlogs(self.store, self.keys).items():
             self._refold(lane)
             adopted += self.store.run(adopt_backlog(self.keys, lane, key, self._next()))
             self._refold(lane)
@@ -175,11 +170,6 @@ class _Mender:
 def _by_claim_to_stay(places: Sequence[Place], origin: str) -> list[Place]:
     """A worker's hands first, then the job's own lane; else in the order in which it is read."""
     return sorted(places, key=lambda place: (place.kind != CLAIM, place.lane != origin))
-
-
-def _part(key: str) -> tuple[str, int]:
-    backlog, _, part = key.rpartition(":")
-    return backlog, _PARTS.index(part)
 
 
 def _lane(job: LostJob) -> str:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from shedder.keys import Keys
+from shedder.keys import Keys, in_order_of_return
+from shedder.rq.places import scan_keys
 from shedder.store import Store
-from shedder.stored import text_of
 
 KEYS_PER_STEP = 500
 """Keys that one step looks at or removes: below 1 ms of the server."""
 
 _LISTS = ("backlog", "kept", "parked", "stale")
-_PARTS = ("rest", "front", "slot")
-"""The parts of a backlog, each before the one that is read before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +28,18 @@ class OwnKeys:
     keys: Keys
 
     def __iter__(self) -> Iterator[str]:
-        cursor, seen = -1, set()
-        while cursor:
-            cursor, names = self._scan(max(cursor, 0))
-            for name in map(text_of, names):
-                if name not in seen:
-                    seen.add(name)
-                    yield name
+        seen = set()
+        for page in scan_keys(self.store, self.keys.root, count=KEYS_PER_STEP):
+            yield from (name for name in dict.fromkeys(page) if name not in seen)
+            seen.update(page)
 
     def lists(self) -> list[str]:
         """The lists in which jobs stand; such a key goes by itself with its last job."""
         return [key for key in self if self._kind(key) in _LISTS]
 
     def backlogs(self, names: Iterable[str]) -> list[str]:
-        """Those of `names` that are parts of backlogs, the last part of each first."""
-        return sorted((key for key in names if self._kind(key) == "backlog"), key=_from_the_end)
+        """Those of `names` that are parts of backlogs, as they go to the front of their lanes."""
+        return in_order_of_return(key for key in names if self._kind(key) == "backlog")
 
     def stale(self, names: Iterable[str]) -> list[str]:
         """Those of `names` that hold jobs which were set aside."""
@@ -67,23 +60,5 @@ class OwnKeys:
         removed: int = self.store.read(lambda ask: ask.unlink(*names))[0]
         return removed
 
-    def _scan(self, cursor: int) -> Any:
-        pattern = re.sub(r"([\\*?\[\]])", r"\\\1", self.keys.root) + "*"
-        return self.store.read(lambda ask: ask.scan(cursor, match=pattern, count=KEYS_PER_STEP))[0]
-
     def _kind(self, key: str) -> str:
         return key.removeprefix(self.keys.root).partition(":")[0]
-
-
-def lane_in(key: str, lanes: Iterable[str]) -> str:
-    """The lane in the `key` of a part of a backlog: order, lane and part. Each may hold `:`."""
-    middle = key.rpartition(":")[0]
-    known = [lane for lane in lanes if middle.endswith(f":{lane}")]
-    if known:
-        return max(known, key=len)
-    return middle.partition("backlog:")[2].partition(":")[2]
-
-
-def _from_the_end(key: str) -> tuple[str, int]:
-    name, _, part = key.rpartition(":")
-    return name, _PARTS.index(part) if part in _PARTS else 0

@@ -11,6 +11,7 @@ import json
 import pickletools
 import re
 import zlib
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -50,6 +51,20 @@ def meta_texts(raw: bytes | None) -> dict[str, str] | None:
         return None if fields is None else dict(_texts(fields))
     except (ValueError, LookupError, RecursionError):
         return None
+
+
+def time_of(raw: bytes | str | None) -> datetime | None:
+    """The time in a field such as `enqueued_at`, in UTC; None when there is none that can be read.
+
+    RQ writes it with a fraction of a second, and once wrote it without.
+    """
+    text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw or ""
+    for form in ("%Y-%m-%dT%H:%M:%S.%fZ", "%Y-%m-%dT%H:%M:%SZ"):
+        try:
+            return datetime.strptime(text, form).replace(tzinfo=UTC)
+        except ValueError:
+            continue
+    return None
 
 
 _START_BYTES = 2_048

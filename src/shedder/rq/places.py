@@ -8,6 +8,7 @@ only one twice that is put back. What both say is so.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,9 @@ LANE, KEPT, PARKED, BACKLOG, STALE, CLAIM = WAITING = (
     "lane", "kept", "parked", "backlog", "stale", "claim",
 )  # fmt: skip
 """Where a job waits for a worker, or is in the hands of one that has not started it."""
+
+KEYS_PER_SCAN = 250
+"""Keys that one scan passes at most: each costs more than an item of a list."""
 
 STARTED, ABANDONED = "started", "started, and not heard of since"
 STOCK = "stock intermediate"
@@ -115,7 +119,7 @@ class Walker:
             Place(BACKLOG, text_of(lane), key)
             for lane, record in records.items()
             for order in diverts_from(text_of(lane), record)
-            for key in (order.rest, order.slot, order.front)
+            for key in reversed(order.backlog_keys)
         ]
 
     def _stale(self) -> list[Place]:
@@ -196,6 +200,23 @@ def all_lanes(store: Store, keys: Keys, *, origins: Iterable[str] = ()) -> tuple
     names = {*queue_names(keys, queues), *map(text_of, paused), *map(text_of, diverted), *origins}
     of_queues = {Lane(lane_of(n).queue, each).name for n in names for each in PRIORITIES}
     return tuple(sorted(names | of_queues))
+
+
+def scan_keys(
+    store: Store, beginning: str, *, kind: str | None = None, count: int = KEYS_PER_SCAN
+) -> Iterator[list[str]]:
+    """The names of the keys with this `beginning`, page by page; one may come twice."""
+    pattern = re.sub(r"([\\*?\[\]])", r"\\\1", beginning) + "*"
+    cursor = 0
+
+    def ask_keys(ask: Any) -> None:
+        ask.scan(cursor, match=pattern, count=count, _type=kind)
+
+    is_more = True
+    while is_more:
+        cursor, found = store.read(ask_keys)[0]
+        is_more = cursor != 0
+        yield [text_of(key) for key in found]
 
 
 def intermediate_key(keys: Keys, lane: str) -> str:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rq.job import JobStatus
 from rq.registry import StartedJobRegistry
-from rq.utils import utcparse
 
 from shedder.keys import Keys
 from shedder.records import RunningJob
 from shedder.rq.notes import NOTE_FIELD
-from shedder.rq.payload import function_name
+from shedder.rq.payload import function_name, time_of
 from shedder.store import Command, Store
 from shedder.stored import text_of
 
@@ -116,7 +114,7 @@ def _started_jobs(
             job_id=job,
             lane=lane,
             worker=fields.get("worker_name", ""),
-            since=_time(fields.get("started_at", "")),
+            since=time_of(fields.get("started_at")),
             function=names[job],
             is_certain=starting.get((lane, job)) != fields.get("worker_name", ""),
         )
@@ -157,13 +155,6 @@ def _noted_function(fields: Mapping[str, str]) -> str:
 def _texts(values: Sequence[Any]) -> dict[str, str]:
     pairs = zip(_FIELDS, values, strict=True)
     return {name: text_of(value) for name, value in pairs if value is not None}
-
-
-def _time(text: str) -> datetime | None:
-    try:
-        return utcparse(text)
-    except ValueError:
-        return None
 
 
 def _since(job: RunningJob) -> float:

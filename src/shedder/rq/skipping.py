@@ -22,6 +22,7 @@ from shedder.backlog import divert_lanes
 from shedder.degrading import list_flags
 from shedder.errors import ShedderError
 from shedder.flags import FLAG_ATTRIBUTE
+from shedder.keys import FLAG_ORDER, flag_of_order
 from shedder.lanes import lane_of
 from shedder.records import Cause, Divert
 from shedder.rq.notes import function_of
@@ -40,7 +41,6 @@ logger = logging.getLogger("shedder.flags")
 
 BY_ITSELF = "shedder"
 
-_PREFIX = "flag-"
 _IN_PART = "degraded/"
 
 
@@ -91,7 +91,7 @@ def end_needless_diverts(store: Store, keys: Keys, standing: Mapping[bytes, byte
 
 
 def _set_divert(store: Store, keys: Keys, lane: str, flag: str, function: str) -> None:
-    order = f"{_PREFIX}{flag}/{function}"
+    order = f"{FLAG_ORDER}{flag}/{function}"
     standing = store.read(lambda ask: ask.hget(keys.diverts, lane))[0]
     if any(each.divert.order == order for each in diverts_from(lane, standing)):
         return
@@ -106,10 +106,9 @@ def _of_flags(standing: Mapping[bytes, bytes]) -> Iterator[tuple[Divert, str, st
     """The diverts that stand because of flags, each with the flag and what it takes."""
     for lane, record in standing.items():
         for each in diverts_from(text_of(lane), record):
-            order = each.divert.order
-            if order.startswith(_PREFIX) and each.divert.selection.functions:
-                function = each.divert.selection.functions[0]
-                yield each.divert, order[len(_PREFIX) : -len(function) - 1], function
+            function = next(iter(each.divert.selection.functions), "")
+            if flag := flag_of_order(each.divert.order, function):
+                yield each.divert, flag, function
 
 
 def _callable(job: Job) -> Any:

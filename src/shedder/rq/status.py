@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from rq.utils import utcparse
-
 from shedder.applied import applied_from
+from shedder.checks import by_trouble, lane_findings, server_warnings
 from shedder.degrading import ask_flags, flags_from
 from shedder.errors import RecordUnreadable
 from shedder.keys import Keys
@@ -31,10 +30,9 @@ from shedder.rq.fleet import (
     workers_from,
 )
 from shedder.rq.notes import NOTE_FIELD
-from shedder.rq.payload import meta_texts
+from shedder.rq.payload import meta_texts, time_of
 from shedder.rq.readings import LaneReading, Lists, ask_lane, rates_of, reading_from
 from shedder.rq.running import ClaimSeen, list_claims
-from shedder.rq.troubles import by_trouble, lane_warnings, memory_share, server_warnings
 from shedder.setting_records import FlagState, LimitState
 from shedder.store import Store
 from shedder.stored import (
@@ -69,18 +67,26 @@ def read_status(store: Store, keys: Keys, lanes: Sequence[Lane] | None = None) -
     statuses = [
         _lane_status(lane, server, controls[lane.name], found[lane.name], around) for lane in chosen
     ]
-    return Status(
+    status = Status(
         at=server.at,
         lanes=by_trouble([each for each in statuses if lanes is not None or _is_worth(each)]),
         memory_used=memory_share(server.memory),
         is_suspended=server.is_suspended,
-        warnings=(
-            *server_warnings(server.memory, is_suspended=server.is_suspended),
-            *server.troubles,
-        ),
         flags=server.flags,
         limits=server.limits,
+        eviction=str(server.memory.get("maxmemory_policy", "noeviction")),
+        policy_error=server.policy_error,
     )
+    return replace(status, warnings=server_warnings(status))
+
+
+def memory_share(memory: Mapping[str, Any]) -> float | None:
+    """Share of the memory limit in use, 0 to 1 (and a bit), by the server's own report.
+
+    None without a limit.
+    """
+    limit = int(memory.get("maxmemory", 0))
+    return int(memory.get("used_memory", 0)) / limit if limit else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,7 @@ class _Server:
     flags: tuple[FlagState, ...]
     limits: tuple[LimitState, ...]
     policy: Policy
-    troubles: tuple[str, ...]
+    policy_error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +143,7 @@ def _read_server(store: Store, keys: Keys) -> _Server:
     )
     at_ms = seconds * 1000 + microseconds // 1000
     settings = iter(more)
-    in_force, troubles = _policy(policy)
+    in_force, policy_error = _policy(policy)
     return _Server(
         at=time_from_ms(at_ms),
         queues=queues,
@@ -148,15 +154,15 @@ def _read_server(store: Store, keys: Keys) -> _Server:
         flags=_degraded(settings, at_ms),
         limits=_limits_set(settings, at_ms),
         policy=in_force,
-        troubles=troubles,
+        policy_error=policy_error,
     )
 
 
-def _policy(record: bytes | None) -> tuple[Policy, tuple[str, ...]]:
+def _policy(record: bytes | None) -> tuple[Policy, str]:
     try:
-        return applied_from(record).policy, ()
+        return applied_from(record).policy, ""
     except RecordUnreadable as error:
-        return Policy(), (f"{error}: apply one again, `shedder policy apply --force`.",)
+        return Policy(), str(error)
 
 
 def _degraded(settings: Iterator[Any], now_ms: float) -> tuple[FlagState, ...]:
@@ -225,14 +231,7 @@ def _waiting(reply: Sequence[bytes | None]) -> WaitingJob:
     enqueued_at, note, created_at, meta = reply
     since, _, name = text_of(note or b"").partition(" ")
     is_own = name and since == text_of(created_at or b"")
-    return WaitingJob(_time(enqueued_at), name if is_own else None, meta_texts(meta) or {})
-
-
-def _time(text: bytes | None) -> datetime | None:
-    try:
-        return utcparse(text_of(text)) if text else None
-    except ValueError:
-        return None
+    return WaitingJob(time_of(enqueued_at), name if is_own else None, meta_texts(meta) or {})
 
 
 def _lane_status(
@@ -261,10 +260,10 @@ def _lane_status(
         diverts=_diverts(controls.orders, found),
         workers=around.serving(lane.name, is_stock=False),
         stock_workers=stock,
+        parked=found.parked,
+        unreadable=tuple(map(str, controls.unreadable)),
     )
-    unreadable = controls.unreadable
-    warnings = lane_warnings(status, parked=found.parked, unreadable=unreadable, at=at)
-    return replace(status, warnings=warnings)
+    return replace(status, warnings=tuple(each.says for each in lane_findings(status, at=at)))
 
 
 def _late(server: _Server, lane: Lane, found: LaneReading, around: _Around) -> tuple[Late, ...]:

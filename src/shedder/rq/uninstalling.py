@@ -20,7 +20,8 @@ from shedder.limiting import list_limits
 from shedder.records import Cause, Event, RestoredLane
 from shedder.rq import pausing
 from shedder.rq.fleet import all_workers, queues_of
-from shedder.rq.own_keys import OwnKeys, lane_in
+from shedder.rq.leftovers import lanes_of_backlogs
+from shedder.rq.own_keys import OwnKeys
 from shedder.rq.progress import Progress
 from shedder.rq.restoring import restore_one
 from shedder.rq.undoing import backlogs_of
@@ -180,10 +181,9 @@ class _Leaving:
         lists = self.own.lists()
         known = set(self._keys_of_orders())  # read after the lists, so that a new order is known
         backlogs = self.own.backlogs(lists)
-        lanes = queues_of(self.store, self.keys)
-        for key in backlogs:
-            if key not in known:
-                self._return_list(key, lane_in(key, lanes))
+        lost = [key for key in backlogs if key not in known]
+        for key, lane in lanes_of_backlogs(self.store, self.keys, lost).items():
+            self._return_list(key, lane)
         stale = self.own.stale(lists)
         for key in stale:
             self._return_list(key, self.own.name_in(key))

@@ -40,12 +40,50 @@ def test_an_orphaned_backlog_is_read_first(scene: Scene, held: str) -> None:
     """The parts of a backlog that no record knows are in front of their lane again, in order."""
     front, rest, slot = scene.keys.backlog("gone", "mail")
     scene.fill("mail", "a", "b", "c", "d")
-    for part in (front, rest, slot):
+    for part in (slot, front, rest):  # as claims, a restore and `uninstall` read them
         scene.redis.lmove(MAIL, part, "LEFT", "RIGHT")
     if held:
         getattr(scene.shedder, held)("mail", reason="r")
     assert 3 == mend(scene)["orphaned backlogs"]
     assert ["a", "b", "c", "d"] == [*scene.waiting("mail"), *scene.backlog("mail")]
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+@pytest.mark.parametrize(
+    ("order", "lane"),
+    [
+        ("flag-search:hints/app.mail.send", "mail"),
+        ("flag-a/b:c/app.mail.send", "team:web"),
+        ("0a1b2c3d", "team:web"),
+        ("0a1b2c3d", "team/a:web.low"),
+    ],
+)
+def test_an_orphan_goes_to_its_own_lane(
+    scene: Scene, order: str, lane: str, is_known: bool
+) -> None:
+    """The lane of a backlog is told from its order, whatever colons their names hold."""
+    scene.fill("web", "w")
+    scene.fill(lane, "a", "b")
+    rest = scene.keys.backlog(order, lane)[1]
+    scene.redis.rename(scene.keys.engine.lists + lane, rest)
+    scene.redis.hset(scene.keys.drain(order, lane), "tokens", 1)
+    if not is_known:
+        scene.redis.srem(scene.keys.engine.queues, scene.keys.engine.lists + lane)
+    assert 2 == mend(scene)["orphaned backlogs"]
+    assert (["a", "b"], ["w"]) == (scene.waiting(lane), scene.waiting("web"))
+    lists = {key.decode() for key in scene.redis.scan_iter(_type="LIST") if b":bell:" not in key}
+    assert {scene.keys.engine.lists + each for each in ("web", lane)} == lists
+    assert not scene.redis.exists(scene.keys.drain(order, lane))
+    assert is_clean(scene)
+
+
+def test_an_orphan_of_expired_jobs_is_told_by_its_key(scene: Scene) -> None:
+    """Where no job says to which lane a backlog belongs, the lanes that RQ knows do."""
+    scene.fill("team:web", "w")
+    rest = scene.keys.backlog("flag-a:b/app.mail.send", "team:web")[1]
+    scene.redis.rpush(rest, "expired")
+    assert {"orphaned backlogs": 1} == mend(scene)
+    assert ["expired", "w"] == scene.waiting("team:web")
 
 
 def test_a_backlog_in_force_is_no_orphan(scene: Scene) -> None:

@@ -90,7 +90,7 @@ def test_parked_jobs_without_a_pause_are_warned_of(redis: Redis) -> None:
     redis.hdel(KEYS.pauses, "mail")
     (warning,) = warned(redis)
     assert warning.startswith("2 jobs of mail are out of the reach of stock workers though ")
-    assert warning.endswith("run `shedder resume mail`.")
+    assert warning.endswith("run `shedder resume mail.normal`.")
 
 
 def test_old_controls_are_warned_of(redis: Redis) -> None:
@@ -102,9 +102,11 @@ def test_old_controls_are_warned_of(redis: Redis) -> None:
     assert [] == warned(redis)
     age(redis, "mail", KEYS.pauses, 3)
     age(redis, "mail", KEYS.diverts, 28)
+    resume = "`shedder resume mail.normal`"
+    drain = "`shedder drain mail.normal --rate 200/second`"
     assert [
-        "mail has been paused for 1d 2h by oncall: run `shedder resume mail` if that is over.",
-        "mail has been diverted for 2d 3h by oncall: run `shedder drain mail` if that is over.",
+        f"mail has been paused for 1d 2h by oncall: run {resume} if that is over.",
+        f"mail has been diverted for 2d 3h by oncall: run {drain} if that is over.",
     ] == warned(redis)
 
 
@@ -128,4 +130,6 @@ def test_memory_and_eviction_are_warned_of(server_factory: ServerFactory) -> Non
         client.config_set("maxmemory-policy", "allkeys-lru")
         full, eviction = status(client).warnings
     assert full.startswith("The server's memory is ")
-    assert eviction.startswith("The server's maxmemory-policy is allkeys-lru, so it may throw ")
+    assert eviction.startswith(
+        "The server's maxmemory-policy is allkeys-lru: when it is full it throws "
+    )
