@@ -14,7 +14,8 @@ from shedder.stored import text_of
 KEYS_PER_STEP = 500
 """Keys that one step looks at or removes: below 1 ms of the server."""
 
-_LISTS = ("backlog", "kept", "parked", "stale")
+_ASIDE = ("stale", "unseen")
+_LISTS = ("backlog", "kept", "parked", *_ASIDE)
 _PARTS = ("rest", "front", "slot")
 """The parts of a backlog, each before the one that is read before it."""
 
@@ -48,9 +49,9 @@ class OwnKeys:
         """Those of `names` that are parts of backlogs, the last part of each first."""
         return sorted((key for key in names if self._kind(key) == "backlog"), key=_from_the_end)
 
-    def stale(self, names: Iterable[str]) -> list[str]:
+    def set_aside(self, names: Iterable[str]) -> list[str]:
         """Those of `names` that hold jobs which were set aside."""
-        return [key for key in names if self._kind(key) == "stale"]
+        return [key for key in names if self._kind(key) in _ASIDE]
 
     def name_in(self, key: str) -> str:
         """What stands behind the kind in `key`, such as the lane."""
