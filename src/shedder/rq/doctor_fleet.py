@@ -6,16 +6,14 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rq.utils import utcparse
-from rq.worker import BaseWorker
-from rq.worker_registration import REDIS_WORKER_KEYS
-
 from shedder.checkup import FINE, WARNING, Finding
 from shedder.counts import counted
 from shedder.keys import Keys
 from shedder.records import WorkerSeen
 from shedder.rq.fleet import all_workers
+from shedder.rq.layout import WORKER, WORKERS
 from shedder.rq.notes import NOTE_FIELD
+from shedder.rq.payload import time_from
 from shedder.rq.skew import TOLERATED_SECONDS
 from shedder.store import Store
 from shedder.stored import server_time, text_of
@@ -137,21 +135,18 @@ def _clocks(store: Store) -> Iterator[Finding]:
 
 def _heartbeats(store: Store) -> dict[str, float]:
     """By name of worker, its last sign of life by its own clock, in seconds since 1970."""
-    members = store.read(lambda ask: ask.smembers(REDIS_WORKER_KEYS))[0]
+    members = store.read(lambda ask: ask.smembers(WORKERS))[0]
     names = sorted(map(text_of, members))
     if not names:
         return {}
     beats = store.read(lambda ask: [ask.hget(key, "last_heartbeat") for key in names])
-    prefix = BaseWorker.redis_worker_namespace_prefix
     return {
-        key.removeprefix(prefix): _seconds(text_of(beat))
+        key.removeprefix(WORKER): _seconds(beat)
         for key, beat in zip(names, beats, strict=True)
         if beat
     }
 
 
-def _seconds(text: str) -> float:
-    try:
-        return utcparse(text).timestamp()
-    except ValueError:
-        return 0.0
+def _seconds(beat: bytes) -> float:
+    at = time_from(beat)
+    return at.timestamp() if at else 0.0

@@ -10,8 +10,6 @@ import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rq.job import JobStatus
-
 from shedder.errors import InvalidInput, RecordUnreadable
 from shedder.keys import Keys, kind_of
 from shedder.lanes import lanes_of_target
@@ -19,6 +17,7 @@ from shedder.records import Divert
 from shedder.repairs import RETURNED_FIELD, LostJob
 from shedder.rq.audit import KEYS_PER_SCAN
 from shedder.rq.claims import LEASE_MS
+from shedder.rq.payload import JobState
 from shedder.rq.running import CLAIMS_PER_STEP, ClaimSeen, list_claims
 from shedder.store import Store
 from shedder.stored import diverts_from, is_held, ms_from_time, pause_from, server_time, text_of
@@ -121,7 +120,7 @@ def _lost_of_some(store: Store, keys: Keys, jobs: Sequence[str]) -> Iterator[Los
     replies = store.read(ask_fields)
     for job, fields, size in zip(jobs, replies[::2], replies[1::2], strict=True):
         status, lane, enqueued_at, returned = (text_of(value or b"") for value in fields)
-        if status == JobStatus.QUEUED.value and size and _is_lane(lane):
+        if status == JobState.QUEUED and size and _is_lane(lane):
             yield LostJob(job, lane, enqueued_at, returned)
 
 

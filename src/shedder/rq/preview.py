@@ -7,15 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from rq.utils import utcparse
-
 from shedder.backlog import JOBS_PER_LOOK, preview_lane
 from shedder.backlog_steps import PreviewWindow, Undecided
 from shedder.keys import Keys
 from shedder.lanes import Lane
 from shedder.records import DivertPreview, LanePreview
 from shedder.rq.diverting import judge
-from shedder.rq.payload import function_name
+from shedder.rq.payload import function_name, time_from
 from shedder.rq.progress import Progress, counter
 from shedder.selection import Selection
 from shedder.store import Store
@@ -107,14 +105,7 @@ def _add(tally: _Tally, window: PreviewWindow, selection: Selection) -> None:
 def _add_undecided(tally: _Tally, job: Undecided) -> None:
     tally.taken += 1
     tally.functions[function_name(job.data) or UNKNOWN_FUNCTION] += 1
-    _note_oldest(tally, _time(job.enqueued_at))
-
-
-def _time(text: str) -> datetime | None:
-    try:
-        return utcparse(text) if text else None
-    except ValueError:
-        return None
+    _note_oldest(tally, time_from(job.enqueued_at))
 
 
 def _note_oldest(tally: _Tally, since: datetime | None) -> None:

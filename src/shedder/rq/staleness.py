@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from rq.utils import utcparse
-
 from shedder.keys import Keys
 from shedder.lanes import Lane
 from shedder.records import Cause
+from shedder.rq.payload import time_from
 from shedder.rq.places import all_lanes
 from shedder.stale import ReplayedLane, ReplayReceipt, StaleLane, replay, set_aside
 from shedder.store import Store
@@ -105,4 +104,4 @@ def _enqueued(store: Store, keys: Keys, jobs: Sequence[str]) -> list[datetime | 
     texts = store.read(
         lambda ask: [ask.hget(keys.engine.jobs + job, "enqueued_at") for job in jobs]
     )
-    return [utcparse(text_of(text)) if text else None for text in texts]
+    return [time_from(text) for text in texts]

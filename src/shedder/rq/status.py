@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from rq.utils import utcparse
-
 from shedder.applied import applied_from
 from shedder.degrading import ask_flags, flags_from
 from shedder.errors import RecordUnreadable
@@ -30,8 +28,8 @@ from shedder.rq.fleet import (
     registered_from,
     workers_from,
 )
-from shedder.rq.notes import NOTE_FIELD
-from shedder.rq.payload import meta_texts
+from shedder.rq.notes import NOTE_FIELD, function_of_note
+from shedder.rq.payload import meta_texts, time_from
 from shedder.rq.readings import LaneReading, Lists, ask_lane, rates_of, reading_from
 from shedder.rq.running import ClaimSeen, list_claims
 from shedder.rq.troubles import by_trouble, lane_warnings, memory_share, server_warnings
@@ -223,16 +221,8 @@ def _read_around(
 
 def _waiting(reply: Sequence[bytes | None]) -> WaitingJob:
     enqueued_at, note, created_at, meta = reply
-    since, _, name = text_of(note or b"").partition(" ")
-    is_own = name and since == text_of(created_at or b"")
-    return WaitingJob(_time(enqueued_at), name if is_own else None, meta_texts(meta) or {})
-
-
-def _time(text: bytes | None) -> datetime | None:
-    try:
-        return utcparse(text_of(text)) if text else None
-    except ValueError:
-        return None
+    function = function_of_note(note, created_at)
+    return WaitingJob(time_from(enqueued_at), function, meta_texts(meta) or {})
 
 
 def _lane_status(
