@@ -70,10 +70,11 @@ def release_backlog(keys: Keys, lane: str, order: str, *, cap: int) -> Command[t
     """
     return Command(
         "release_backlog",
-        (keys.pauses, keys.diverts, keys.events, *keys.lane(lane), keys.policy, keys.stale(lane)),
+        (keys.pauses, keys.diverts, keys.events, *keys.lane(lane), keys.policy, keys.stale(lane),
+         keys.unseen(lane)),
         (lane, order, cap, RELEASES_PER_STEP, *keys.engine.script_prefixes),
         lambda reply: (text_of(reply[0]), int(reply[3])),
-    )
+    )  # fmt: skip
 
 
 def progress_from(

@@ -27,7 +27,7 @@ _ORDER_AND_LANE = re.compile(f"(?:{FLAG_ORDER}.*/)?[^:]*:(.*)")
 _KINDS = {
     "hash": "pauses diverts starting drain limit-bucket operation meters deliveries policy flags "
     "flag-declarations limits limit-declarations limit-hits mitigations",
-    "list": "kept parked backlog stale skipped series samples bell relief limit-window",
+    "list": "kept parked backlog stale unseen skipped series samples bell relief limit-window",
     "stream": "events incident-events",
     "string": "at-work watch-lease sampled lookout incident settings-version",
     "set": "open-incidents",
@@ -239,6 +239,10 @@ class Keys:
     def stale(self, lane: str) -> str:
         """List: jobs of a backlog that were set aside because they are old, oldest first."""
         return self._key("stale", lane)
+
+    def unseen(self, lane: str) -> str:
+        """List: ids under which no job was seen when it was their turn, newest last."""
+        return self._key("unseen", lane)
 
     def bell(self, queue: str) -> str:
         """List: what idle workers of a queue wait for. It never holds a job."""

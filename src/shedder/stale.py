@@ -92,7 +92,7 @@ def set_aside(keys: Keys, lane: str, order: str) -> Command[tuple[int, bool]]:
     """Set aside the stale jobs at the front of a backlog: how many, and whether more may follow."""
     return Command(
         "set_aside_stale",
-        (keys.policy, keys.diverts, keys.events, keys.stale(lane)),
+        (keys.policy, keys.diverts, keys.events, keys.stale(lane), keys.unseen(lane)),
         (lane, order, STALE_PER_STEP, *keys.engine.script_prefixes),
         lambda reply: (int(reply[0]), bool(reply[1])),
     )

@@ -69,6 +69,25 @@ def test_nothing_is_set_aside_without_a_policy(scene: Scene) -> None:
     assert 5 == len(scene.run_all("mail"))
 
 
+def test_a_damaged_time_hides_no_jobs(scene: Scene) -> None:
+    """Where somebody has damaged the time of the oldest job the list has no age."""
+    scene.shedder.policies.apply(DAY, reason="r")
+    order(scene)
+    keep_up(scene)
+    scene.redis.hset(f"{RQ_KEY_PREFIX}:job:old1", "enqueued_at", "long ago")
+    (lane,) = scene.shedder.stale()
+    assert (3, None) == (lane.jobs, lane.oldest)
+
+
+def test_the_upkeep_loses_no_id_without_a_job(scene: Scene) -> None:
+    """An id at the front of a backlog that has no job there may have one under another key."""
+    scene.shedder.policies.apply(DAY, reason="r")
+    order(scene)
+    scene.redis.delete(f"{RQ_KEY_PREFIX}:job:old1")
+    keep_up(scene)
+    assert (["old2", "old3"], ["old1"]) == (stale(scene), scene.ids(scene.keys.unseen("mail")))
+
+
 def test_the_upkeep_sets_old_jobs_aside(scene: Scene) -> None:
     """In their order, with one event that tells the numbers; the young ones stay."""
     scene.shedder.policies.apply(DAY, reason="r")

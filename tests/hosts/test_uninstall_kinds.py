@@ -65,9 +65,9 @@ def a_whole_incident(scene: Scene) -> None:
 def what_lives_for_seconds(scene: Scene) -> None:
     """Keys that are there while something goes on, and lists that a command was killed beside."""
     redis, keys = scene.redis, scene.keys
-    scene.fill("torn", "k-1", "p-1", "s-1")
+    scene.fill("torn", "k-1", "p-1", "s-1", "u-1")
     for job, key in (("k-1", keys.kept("torn")), ("p-1", keys.parked("torn")),
-                     ("s-1", keys.stale("torn"))):  # fmt: skip
+                     ("s-1", keys.stale("torn")), ("u-1", keys.unseen("torn"))):  # fmt: skip
         redis.lrem(keys.engine.lists + "torn", 0, job)
         redis.rpush(key, job)
     redis.rpush(keys.skipped("order", "torn"), "job gone")

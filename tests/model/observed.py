@@ -90,7 +90,7 @@ def look(redis: Redis, keys: Keys, lanes: tuple[str, ...]) -> Seen:
 def stray_lists(seen: Seen, keys: Keys) -> set[str]:
     """Lists that no lane and no order refers to: ids under such a name would be lost."""
     known = {keys.bell(lane_of(lane).queue) for lane in seen.parts}
-    known |= {keys.stale(lane) for lane in seen.parts}
+    known |= {keys.stale(lane) for lane in seen.parts} | {keys.unseen(lane) for lane in seen.parts}
     known |= {keys.kept(lane) for lane in seen.parts} | {keys.parked(lane) for lane in seen.parts}
     for lane, orders in seen.orders.items():
         for order in orders:

@@ -18,8 +18,8 @@ from shedder.repairs import (
     remove_twin,
     return_jobs,
 )
+from shedder.rq.layout import intermediate_key
 from shedder.rq.leftovers import STALE_MS
-from shedder.rq.places import intermediate_key
 from tests.scripts.replies import raw
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def lost(scene: Scene, job: str, lane: str = "mail") -> LostJob:
 
 def put_back(scene: Scene, *jobs: LostJob, lane: str = "mail", step: Errand | None = None) -> Any:
     """The reply to a return of `jobs`."""
-    intermediate = intermediate_key(scene.keys, lane)
+    intermediate = intermediate_key(lane)
     command = return_jobs(scene.keys, lane, jobs, step or errand(), intermediate=intermediate)
     return raw(scene, command)
 

@@ -16,7 +16,7 @@
 --   policy     hash: the policy in force
 --   lookout    string: the worker that looks at these lanes for those that rest; expires
 --   relief     list: calls the next to the lookout
---   then for each lane: list, kept, parked, bell, stale
+--   then for each lane: list, kept, parked, bell, stale, unseen
 -- ARGV
 --   worker             name of the worker
 --   lease              ms after which a claim without a sign of life is taken back
@@ -44,7 +44,7 @@ local known_policy = tonumber(ARGV[5])
 local rq = {
   job_prefix = ARGV[6], executions_prefix = ARGV[7], limit_prefix = ARGV[8], list_prefix = ARGV[9],
 }
-local lanes = lanes_from(KEYS, 11, ARGV, 10, 5)
+local lanes = lanes_from(KEYS, 11, ARGV, 10, 6)
 
 -- Asked here, since a worker that asks by itself asks between the bell and the job.
 if known_policy then
@@ -133,6 +133,7 @@ if everyday then return everyday end
 -- include lib/run.lua
 -- include lib/drain.lua
 -- include lib/stale.lua
+-- include lib/unseen.lua
 note_start = function(order, member, fields) note_running(order, member, now, fields.timeout) end
 
 local looked_at = 0
@@ -154,7 +155,8 @@ local function take_back_stale()
   end
 end
 
-local function drop(lane, cause)
+local function drop(lane, id, cause)
+  if cause == 'gone' then set_aside_unseen(lane.more[2], id) end
   count(meters, lane.name .. ':dropped:' .. cause, 1)
 end
 
@@ -185,7 +187,7 @@ local function from_lane(index, lane, orders)
   local function place(id)
     local flat, fields = read_job(id)
     local cause = obstacle(id, flat, fields)
-    if cause then return drop(lane, cause) end
+    if cause then return drop(lane, id, cause) end
     local name = function_of(fields.shedder, fields.created_at)
     local order, undecided
     if orders then order, undecided = order_for(orders, name, nil, age_ms(fields.enqueued_at, now)) end
@@ -281,6 +283,7 @@ local function take_from_backlog(index, lane, orders, order, aside)
     local cause = obstacle(id, flat, fields)
     local divert, undecided = divert_before(order, orders, fields)
     if cause then
+      if cause == 'gone' then set_aside_unseen(lane.more[2], id) end
       note_skipped(order, id, cause)
     elseif not order.limit and is_stale(aside.limit, fields.enqueued_at, now) then
       free_slot(rq, now, id, fields.rate_limit_key, fields.rate_limit_concurrency)

@@ -8,6 +8,7 @@
 --   pauses, diverts, events      see docs/reference/keys.md
 --   list, kept, parked, bell     of the lane
 --   policy, stale                the policy in force, and the list of jobs that were set aside
+--   unseen                       list: ids of the lane under which no job was seen
 -- ARGV
 --   lane   its name
 --   order  id of the order
@@ -27,10 +28,11 @@
 -- include lib/job.lua
 -- include lib/drain.lua
 -- include lib/stale.lua
+-- include lib/unseen.lua
 local pauses, diverts, events = KEYS[1], KEYS[2], KEYS[3]
 local identifier, cap, limit = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local lane = {name = ARGV[1], list = KEYS[4], kept = KEYS[5], parked = KEYS[6], bell = KEYS[7]}
-local policy, stale = KEYS[8], KEYS[9]
+local policy, stale, unseen = KEYS[8], KEYS[9], KEYS[10]
 local rq = {
   job_prefix = ARGV[5], executions_prefix = ARGV[6], limit_prefix = ARGV[7], list_prefix = ARGV[8],
 }
@@ -40,6 +42,7 @@ local order = orders and find_order(orders, identifier)
 if not order or not order.drain then return {'ended', 0, 0, 0} end
 check_types(events, {lane})
 redis.call('LLEN', stale)
+redis.call('LLEN', unseen)
 backlog_length(order)
 local now = now_precise()
 if pause_in_force(redis.call('HGET', pauses, lane.name), now) then
@@ -63,6 +66,7 @@ local function release(id)
   local cause
   if not fields[2] then cause = 'gone' elseif not is_runnable(rq, id, fields[1]) then cause = fields[1] end
   if cause then
+    if cause == 'gone' then set_aside_unseen(unseen, id) end
     note_skipped(order, id, cause)
     return 0
   end

@@ -7,6 +7,7 @@
 -- KEYS
 --   policy, diverts, events   see docs/reference/keys.md
 --   stale                     list: jobs of the lane that were set aside, oldest first
+--   unseen                    list: ids of the lane under which no job was seen
 -- ARGV
 --   lane        its name
 --   order       id of the divert
@@ -21,7 +22,8 @@
 -- include lib/slot.lua
 -- include lib/drain.lua
 -- include lib/stale.lua
-local policy, diverts, events, stale = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+-- include lib/unseen.lua
+local policy, diverts, events, stale, unseen = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local lane, identifier, limit = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local rq = {
   job_prefix = ARGV[4], executions_prefix = ARGV[5], limit_prefix = ARGV[6], list_prefix = ARGV[7],
@@ -33,6 +35,7 @@ local order = orders and find_order(orders, identifier)
 if not order or order.limit or order.restoring then return {0, 0} end
 redis.call('XLEN', events)
 redis.call('LLEN', stale)
+redis.call('LLEN', unseen)
 backlog_length(order)
 local now = now_precise()
 local looked_at, count = 0, 0
@@ -49,6 +52,7 @@ local function take_first()
   local fields = redis.call('HMGET', rq.job_prefix .. id, 'enqueued_at', 'created_at',
     'rate_limit_key', 'rate_limit_concurrency')
   if not fields[2] then
+    set_aside_unseen(unseen, id)
     note_skipped(order, id, 'gone')
     return redis.call('LPOP', source)
   end

@@ -13,10 +13,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rq.job import JobStatus
-
 from shedder.keys import Keys
 from shedder.records import AuditReport
+from shedder.rq.payload import JobState
 from shedder.rq.places import (
     ABANDONED,
     DEFERRED,
@@ -82,21 +81,21 @@ _KINDS = (*WAITING, STARTED, ABANDONED, STOCK, DEFERRED, SCHEDULED, READY, LIMIT
 _ELSEWHERE = len(_KINDS)
 _HAS_HASH = 64
 
-_ENDED = {
-    JobStatus.FINISHED.value: "finished",
-    JobStatus.FAILED.value: "failed",
-    JobStatus.STOPPED.value: "failed",
-    JobStatus.CANCELED.value: "canceled",
+_ENDED: dict[str, str] = {
+    JobState.FINISHED: "finished",
+    JobState.FAILED: "failed",
+    JobState.STOPPED: "failed",
+    JobState.CANCELED: "canceled",
 }
 """Who is in such a state has no place but RQ's registry, from which it drops out in time."""
 
-_HOMES = {
-    JobStatus.QUEUED.value: {STOCK, STARTED},
-    JobStatus.STARTED.value: {STARTED, ABANDONED},
-    JobStatus.DEFERRED.value: {DEFERRED, READY},
-    JobStatus.SCHEDULED.value: {SCHEDULED},
-    JobStatus.RATE_LIMITED.value: {LIMITED},
-    JobStatus.READY_TO_ENQUEUE.value: {READY},
+_HOMES: dict[str, set[str]] = {
+    JobState.QUEUED: {STOCK, STARTED},
+    JobState.STARTED: {STARTED, ABANDONED},
+    JobState.DEFERRED: {DEFERRED, READY},
+    JobState.SCHEDULED: {SCHEDULED},
+    JobState.RATE_LIMITED: {LIMITED},
+    JobState.READY_TO_ENQUEUE: {READY},
 }
 """Where a job in such a state may be, apart from the places where jobs wait."""
 

@@ -140,7 +140,7 @@ def claim_job(
 def _claim_job(
     keys: Keys, names: tuple[str, ...], options: tuple[str | int, ...]
 ) -> Command[Claimed | NothingClaimed]:
-    lane_keys = tuple(key for lane in names for key in (*keys.lane(lane), keys.stale(lane)))
+    lane_keys = tuple(key for lane in names for key in _lane_keys(keys, lane))
     return Command(
         "claim_job",
         (keys.claims, keys.pauses, keys.diverts, keys.meters, keys.events, keys.engine.suspended,
@@ -148,6 +148,10 @@ def _claim_job(
         (*options, *keys.engine.script_prefixes, *names),
         lambda reply: _claimed(reply, names),
     )  # fmt: skip
+
+
+def _lane_keys(keys: Keys, lane: str) -> tuple[str, ...]:
+    return (*keys.lane(lane), keys.stale(lane), keys.unseen(lane))
 
 
 def start_job(

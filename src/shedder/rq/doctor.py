@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rq.job import JobStatus
-
 from shedder.checks import unreadable_record
 from shedder.checkup import FINE, PROBLEM, WARNING, Checkup, Finding
 from shedder.counts import counted
@@ -28,6 +26,7 @@ from shedder.rq.leftovers import (
     stale_claims,
     unreadable_records,
 )
+from shedder.rq.payload import JobState
 from shedder.rq.places import all_lanes
 from shedder.rq.progress import Progress
 from shedder.store import Store
@@ -168,11 +167,12 @@ def _job_findings(store: Store, keys: Keys, report: AuditReport | None) -> Itera
 def _nowhere(store: Store, keys: Keys, jobs: Sequence[str]) -> Iterator[Finding]:
     if not jobs:
         return
-    queued = JobStatus.QUEUED.value
     count = len(lost_jobs(store, keys, jobs))
     others = len(jobs) - count
     rest = (
-        f" {counted(others, 'job')} of them cannot be put back: not `{queued}`." if others else ""
+        f" {counted(others, 'job')} of them cannot be put back: not `{JobState.QUEUED}`."
+        if others
+        else ""
     )
     yield Finding(
         "jobs in no place",

@@ -6,13 +6,12 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rq.worker import BaseWorker
-from rq.worker_registration import REDIS_WORKER_KEYS
-
 from shedder.checkup import FINE, WARNING, Finding
+from shedder.counts import counted
 from shedder.keys import Keys
 from shedder.records import WorkerSeen
 from shedder.rq.fleet import all_workers
+from shedder.rq.layout import WORKER, WORKERS
 from shedder.rq.notes import NOTE_FIELD
 from shedder.rq.payload import time_of
 from shedder.rq.skew import TOLERATED_SECONDS
@@ -30,6 +29,7 @@ def fleet_findings(store: Store, keys: Keys, lanes: Sequence[str]) -> Iterator[F
     """What there is to say of workers, producers and clocks."""
     yield _workers(all_workers(store))
     yield _producers(store, keys, lanes)
+    yield from _unseen(store, keys, lanes)
     yield from _clocks(store)
 
 
@@ -64,6 +64,21 @@ def _producers(store: Store, keys: Keys, lanes: Sequence[str]) -> Finding:
         "`shedder.rq.Queue` there.",
         subjects=tuple(stock),
     )
+
+
+def _unseen(store: Store, keys: Keys, lanes: Sequence[str]) -> Iterator[Finding]:
+    lengths = store.read(lambda ask: [ask.llen(keys.unseen(lane)) for lane in lanes])
+    found = {lane: count for lane, count in zip(lanes, lengths, strict=True) if count}
+    if found:
+        yield Finding(
+            "unseen jobs",
+            WARNING,
+            f"{counted(sum(found.values()), 'id')} had no job when their turn came, and stand in "
+            f"{keys.unseen('<lane>')}. Jobs with a ttl expire so. If none has one, producers may "
+            "use a job class with `redis_job_namespace_prefix`, whose jobs no worker of shedder "
+            "sees.",
+            subjects=tuple(found),
+        )
 
 
 def _newest_jobs(store: Store, keys: Keys, lanes: Sequence[str]) -> list[tuple[str, bytes]]:
@@ -120,14 +135,13 @@ def _clocks(store: Store) -> Iterator[Finding]:
 
 def _heartbeats(store: Store) -> dict[str, float]:
     """By name of worker, its last sign of life by its own clock, in seconds since 1970."""
-    members = store.read(lambda ask: ask.smembers(REDIS_WORKER_KEYS))[0]
+    members = store.read(lambda ask: ask.smembers(WORKERS))[0]
     names = sorted(map(text_of, members))
     if not names:
         return {}
     beats = store.read(lambda ask: [ask.hget(key, "last_heartbeat") for key in names])
-    prefix = BaseWorker.redis_worker_namespace_prefix
     return {
-        key.removeprefix(prefix): said.timestamp()
+        key.removeprefix(WORKER): said.timestamp()
         for key, beat in zip(names, beats, strict=True)
         if (said := time_of(beat))
     }

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rq.worker import BaseWorker
-from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
-
 from shedder.keys import Keys
 from shedder.records import WorkerSeen
+from shedder.rq.layout import WORKER, WORKERS, workers_key
 from shedder.store import Store
 from shedder.stored import text_of
 
@@ -46,7 +44,7 @@ def workers_of(
 
 def all_workers(store: Store, *, is_stock: bool | None = None) -> tuple[WorkerSeen, ...]:
     """All live workers, or those of that kind, whatever they serve; sorted by name."""
-    members = store.read(lambda ask: ask.smembers(REDIS_WORKER_KEYS))[0]
+    members = store.read(lambda ask: ask.smembers(WORKERS))[0]
     registered: Registered = dict.fromkeys(sorted(map(text_of, members)), ())
     if not registered:
         return ()
@@ -57,7 +55,7 @@ def all_workers(store: Store, *, is_stock: bool | None = None) -> tuple[WorkerSe
 def ask_registered(ask: Pipeline, lanes: Sequence[str]) -> None:
     """Ask for the workers that registered for each of `lanes`: one reply each."""
     for lane in lanes:
-        ask.smembers(WORKERS_BY_QUEUE_KEY % lane)
+        ask.smembers(workers_key(lane))
 
 
 def registered_from(lanes: Sequence[str], replies: Sequence[Any]) -> Registered:
@@ -95,7 +93,7 @@ def _worker(key: str, lanes: tuple[str, ...], found: Mapping[str, str]) -> Worke
     # then those under which it registered, and as nothing says that it is ours it counts as stock.
     queues = found.get("queues")
     return WorkerSeen(
-        name=key.removeprefix(BaseWorker.redis_worker_namespace_prefix),
+        name=key.removeprefix(WORKER),
         # a name may hold a comma, as those between the names
         lanes=tuple(dict.fromkeys((*queues.split(","), *lanes))) if queues else lanes,
         is_stock="shedder" not in found,

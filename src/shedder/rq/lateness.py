@@ -15,7 +15,7 @@ from typing import Any
 from shedder.keys import Keys
 from shedder.lanes import lane_of
 from shedder.records import LaneStatus, Status
-from shedder.rq.notes import function_of_note
+from shedder.rq.notes import NOTE_FIELD, function_of_note
 from shedder.rq.payload import function_name, meta_texts, time_of
 from shedder.samples import Sample
 from shedder.situation import Work
@@ -198,16 +198,17 @@ def _seen(store: Store, keys: Keys, lists: Sequence[_List]) -> Iterator[_Seen]:
         ids = [text_of(job) for job in _evenly(store, each) if job is not None]
         if not ids:
             continue
-        names = ("shedder", "created_at", "enqueued_at", "meta")
+        names = (NOTE_FIELD, "created_at", "enqueued_at", "meta")
         rows = store.read(_asking(keys, ids, names))
         weight = each.length / len(ids)
-        unknown = [job for job, row in zip(ids, rows, strict=True) if row[0] is None]
+        unknown = [
+            job for job, row in zip(ids, rows, strict=True) if not function_of_note(*row[:2])
+        ]
         data = _data(store, keys, unknown[:JOBS_LOOKED_AT])
         for job, (note, created_at, enqueued_at, meta) in zip(ids, rows, strict=True):
             function = function_of_note(note, created_at) or function_name(data.get(job, b""))
-            yield _Seen(
-                weight, each.is_held, time_of(enqueued_at), function, meta_texts(meta) or {}
-            )
+            since = time_of(enqueued_at)
+            yield _Seen(weight, each.is_held, since, function, meta_texts(meta) or {})
 
 
 def _data(store: Store, keys: Keys, ids: Sequence[str]) -> dict[str, bytes]:

@@ -10,14 +10,13 @@ import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rq.job import JobStatus
-
 from shedder.errors import InvalidInput, RecordUnreadable
 from shedder.keys import Keys, in_order_of_return, kind_of, split_backlog
 from shedder.lanes import lanes_of_target
 from shedder.records import Divert
 from shedder.repairs import RETURNED_FIELD, LostJob
 from shedder.rq.claims import LEASE_MS
+from shedder.rq.payload import JobState
 from shedder.rq.places import all_lanes, scan_keys
 from shedder.rq.running import CLAIMS_PER_STEP, ClaimSeen, list_claims
 from shedder.store import Store
@@ -134,7 +133,7 @@ def _lost_of_some(store: Store, keys: Keys, jobs: Sequence[str]) -> Iterator[Los
     replies = store.read(ask_fields)
     for job, fields, size in zip(jobs, replies[::2], replies[1::2], strict=True):
         status, lane, enqueued_at, returned = (text_of(value or b"") for value in fields)
-        if status == JobStatus.QUEUED.value and size and _is_lane(lane):
+        if status == JobState.QUEUED and size and _is_lane(lane):
             yield LostJob(job, lane, enqueued_at, returned)
 
 

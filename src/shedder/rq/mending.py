@@ -27,6 +27,7 @@ from shedder.repairs import (
 )
 from shedder.rq.audit import WINDOW
 from shedder.rq.diverting import scan
+from shedder.rq.layout import intermediate_key
 from shedder.rq.leftovers import (
     STALE_MS,
     lanes_to_fold,
@@ -34,7 +35,7 @@ from shedder.rq.leftovers import (
     orders_left,
     orphaned_backlogs,
 )
-from shedder.rq.places import CLAIM, Place, Walker, all_lanes, intermediate_key
+from shedder.rq.places import CLAIM, Place, Walker, all_lanes
 from shedder.rq.restoring import restore_one
 from shedder.rq.sightings import met_anywhere, met_waiting
 from shedder.store import Store
@@ -120,7 +121,7 @@ class _Mender:
         return sum(self._return(lane, list(some)) for lane, some in groupby(still, _lane))
 
     def _return(self, lane: str, jobs: Sequence[LostJob]) -> int:
-        intermediate = intermediate_key(self.keys, lane)
+        intermediate = intermediate_key(lane)
         returned = 0
         for first in range(0, len(jobs), JOBS_PER_STEP):
             some = jobs[first : first + JOBS_PER_STEP]

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shedder.stored import text_of
+
 if TYPE_CHECKING:
     from rq.job import Job
 
@@ -34,8 +36,7 @@ def texts_of(job: Job) -> dict[str, str]:
     return {str(key): str(value) for key, value in job.meta.items() if isinstance(value, simple)}
 
 
-def function_of_note(note: bytes | None, created_at: bytes | None) -> str | None:
+def function_of_note(note: bytes | str | None, created_at: bytes | str | None) -> str | None:
     """The function that a job's hash names in plain text; None when it names none that counts."""
-    if not note or not created_at or not note.startswith(created_at + b" "):
-        return None
-    return note[len(created_at) + 1 :].decode("utf-8", "replace") or None
+    since, _, name = text_of(note or b"").partition(" ")
+    return name if name and since == text_of(created_at or b"") else None

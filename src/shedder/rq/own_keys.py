@@ -12,7 +12,8 @@ from shedder.store import Store
 KEYS_PER_STEP = 500
 """Keys that one step looks at or removes: below 1 ms of the server."""
 
-_LISTS = ("backlog", "kept", "parked", "stale")
+_ASIDE = ("stale", "unseen")
+_LISTS = ("backlog", "kept", "parked", *_ASIDE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,9 @@ class OwnKeys:
         """Those of `names` that are parts of backlogs, as they go to the front of their lanes."""
         return in_order_of_return(key for key in names if self._kind(key) == "backlog")
 
-    def stale(self, names: Iterable[str]) -> list[str]:
+    def set_aside(self, names: Iterable[str]) -> list[str]:
         """Those of `names` that hold jobs which were set aside."""
-        return [key for key in names if self._kind(key) == "stale"]
+        return [key for key in names if self._kind(key) in _ASIDE]
 
     def name_in(self, key: str) -> str:
         """What stands behind the kind in `key`, such as the lane."""

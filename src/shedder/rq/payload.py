@@ -12,12 +12,40 @@ import pickletools
 import re
 import zlib
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from shedder.stored import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 MAX_META_BYTES = 1_000_000
+
+_TIMES = ("%Y-%m-%dT%H:%M:%S.%fZ", "%Y-%m-%dT%H:%M:%SZ")
+"""How RQ writes a time, and how it once did."""
+
+
+class JobState(StrEnum):
+    """What the field `status` of a job's hash says; RQ knows these and no others."""
+
+    CREATED = "created"
+    QUEUED = "queued"
+    FINISHED = "finished"
+    FAILED = "failed"
+    STARTED = "started"
+    DEFERRED = "deferred"
+    SCHEDULED = "scheduled"
+    STOPPED = "stopped"
+    CANCELED = "canceled"
+    READY_TO_ENQUEUE = "ready_to_enqueue"
+    RATE_LIMITED = "rate_limited"
+
+
+def job_of(execution: bytes | str) -> str:
+    """The id of the job in a member of RQ's registry of started jobs, `<job>:<execution>`."""
+    job, colon, last = text_of(execution).rpartition(":")
+    return job if colon else last
 
 
 def function_name(data: bytes) -> str | None:
@@ -58,8 +86,8 @@ def time_of(raw: bytes | str | None) -> datetime | None:
 
     RQ writes it with a fraction of a second, and once wrote it without.
     """
-    text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw or ""
-    for form in ("%Y-%m-%dT%H:%M:%S.%fZ", "%Y-%m-%dT%H:%M:%SZ"):
+    text = text_of(raw or "")
+    for form in _TIMES:
         try:
             return datetime.strptime(text, form).replace(tzinfo=UTC)
         except ValueError:

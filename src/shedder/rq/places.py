@@ -13,19 +13,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rq.intermediate_queue import IntermediateQueue
-from rq.rate_limit import RateLimitRegistry
-from rq.registry import (
-    DeferredJobRegistry,
-    ReadyJobRegistry,
-    ScheduledJobRegistry,
-    StartedJobRegistry,
-)
-
 from shedder.keys import Keys
 from shedder.lanes import PRIORITIES, Lane, lane_of
+from shedder.rq import layout
 from shedder.rq.fleet import queue_names
-from shedder.rq.running import job_of, list_claims
+from shedder.rq.layout import intermediate_key, rate_limited_key, registry_key
+from shedder.rq.payload import job_of
+from shedder.rq.running import list_claims
 from shedder.store import Store
 from shedder.stored import diverts_from, server_time, text_of
 
@@ -91,7 +85,7 @@ class Walker:
             yield from self._list_from_end(place)
         for place in (*self._backlogs(), *self._stale()):
             yield from self._list_from_end(place)
-        for place in _intermediates(self.keys, self.lanes):
+        for place in _intermediates(self.lanes):
             yield from self._list_from_end(place)
         yield from self._claims()
         yield from self._executions()
@@ -129,9 +123,7 @@ class Walker:
         cursor, places = -1, []
         while cursor:
             cursor, names = self._ask("sscan", self.keys.engine.limit_keys, max(cursor, 0))
-            for name in map(text_of, names):
-                registry = RateLimitRegistry(name, self.store.connection)
-                places.append(Place(LIMITED, name, registry.rate_limited_key))
+            places += [Place(LIMITED, name, rate_limited_key(name)) for name in map(text_of, names)]
         return places
 
     def _list_from_end(self, place: Place) -> Iterator[Window]:
@@ -171,7 +163,7 @@ class Walker:
     def _executions(self) -> Iterator[Window]:
         now = server_time(self.store).timestamp()
         for lane in self.lanes:
-            key = StartedJobRegistry.key_template.format(lane)
+            key = registry_key(layout.STARTED, lane)
             for entries in self._zset(key):
                 live = [job_of(member) for member, until in entries if until > now]
                 expired = [job_of(member) for member, until in entries if until <= now]
@@ -219,25 +211,16 @@ def scan_keys(
         yield [text_of(key) for key in found]
 
 
-def intermediate_key(keys: Keys, lane: str) -> str:
-    """Where RQ keeps what a stock worker that serves only `lane` has in hand."""
-    return IntermediateQueue.get_intermediate_queue_key(keys.engine.lists + lane)
-
-
 def _registries(lanes: Sequence[str]) -> Iterator[Place]:
-    templates = {
-        DEFERRED: DeferredJobRegistry.key_template,
-        SCHEDULED: ScheduledJobRegistry.key_template,
-        READY: ReadyJobRegistry.key_template,
-    }
-    for kind, template in templates.items():
+    kinds = {DEFERRED: layout.DEFERRED, SCHEDULED: layout.SCHEDULED, READY: layout.READY}
+    for kind, registry in kinds.items():
         for lane in lanes:
-            yield Place(kind, lane, template.format(lane))
+            yield Place(kind, lane, registry_key(registry, lane))
 
 
-def _intermediates(keys: Keys, lanes: Sequence[str]) -> Iterator[Place]:
+def _intermediates(lanes: Sequence[str]) -> Iterator[Place]:
     for lane in lanes:
-        yield Place(STOCK, lane, intermediate_key(keys, lane))
+        yield Place(STOCK, lane, intermediate_key(lane))
 
 
 def _without_overlap(before: list[str], ids: list[str]) -> list[str]:

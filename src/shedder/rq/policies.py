@@ -16,7 +16,7 @@ from shedder.policy_explained import ExplainedJob, explained
 from shedder.policy_sketch import sketched_policy
 from shedder.records import Cause
 from shedder.rq.following import forget_policy
-from shedder.rq.notes import NOTE_FIELD
+from shedder.rq.notes import NOTE_FIELD, function_of_note
 from shedder.rq.payload import function_name, meta_texts
 from shedder.rq.policy_reach import out_of_reach
 from shedder.rq.shedding import ShedStep, preview_shed, shed
@@ -117,7 +117,5 @@ class Policies:
 
 
 def _function(found: Mapping[str, bytes | None]) -> str | None:
-    created_at, _, name = text_of(found[NOTE_FIELD] or b"").partition(" ")
-    if name and created_at == text_of(found["created_at"] or b""):
-        return name
-    return function_name(found["data"] or b"")
+    noted = function_of_note(found[NOTE_FIELD], found["created_at"])
+    return noted or function_name(found["data"] or b"")

@@ -13,7 +13,7 @@ from rq.serializers import DefaultSerializer
 from shedder.lanes import DEFAULT_PRIORITY, Lane, lane_of, parse_priority
 from shedder.rq.arrivals import enqueue_job, push_job, ring_on, save_on
 from shedder.rq.following import policy_in_force
-from shedder.rq.layout import rq_keys
+from shedder.rq.layout import check_job_class, check_queue, rq_keys
 from shedder.rq.notes import function_of, texts_of
 from shedder.store import Store
 
@@ -34,6 +34,10 @@ class QueueMixin(RQQueue):
     """
 
     _is_lane_chosen = False
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        check_queue(self)
 
     def lane(self, priority: str) -> Self:
         """The queue that holds this queue's jobs of `priority`.
@@ -98,6 +102,7 @@ class QueueMixin(RQQueue):
         unique: bool = False,
     ) -> Job:
         """Enqueue a job, in one round trip where RQ needs two."""
+        check_job_class(type(job))
         lane = self._lane_by_policy(job)
         if lane is not self:
             return lane.enqueue_job(job, pipeline=pipeline, at_front=at_front, unique=unique)
@@ -134,6 +139,7 @@ class QueueMixin(RQQueue):
         at_front: bool = False,
         unique: bool = False,
     ) -> Job:
+        check_job_class(type(job))
         lane = self._lane_by_policy(job)
         if lane is not self:
             if pipeline is not None:

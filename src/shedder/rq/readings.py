@@ -9,10 +9,10 @@ from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from rq.registry import StartedJobRegistry
-
 from shedder.keys import Keys
-from shedder.rq.running import JOBS_PER_LANE, job_of
+from shedder.rq.layout import STARTED, registry_key
+from shedder.rq.payload import job_of
+from shedder.rq.running import JOBS_PER_LANE
 from shedder.stored import StoredOrder, count_of, ms_from_time, text_of
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def ask_lane(
 ) -> None:
     """Ask for what `reading_from` reads, with so many `heads` of each list."""
     listed, kept, parked, _ = keys.lane(lane)
-    executions = StartedJobRegistry.key_template.format(lane)
+    executions = registry_key(STARTED, lane)
     _ask_lists(ask, (kept, parked, listed), heads)
     ask.zcard(executions)
     ask.zrange(executions, 0, JOBS_PER_LANE - 1)

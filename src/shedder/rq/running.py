@@ -6,13 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rq.job import JobStatus
-from rq.registry import StartedJobRegistry
-
 from shedder.keys import Keys
 from shedder.records import RunningJob
-from shedder.rq.notes import NOTE_FIELD
-from shedder.rq.payload import function_name, time_of
+from shedder.rq.layout import STARTED, registry_key
+from shedder.rq.notes import NOTE_FIELD, function_of_note
+from shedder.rq.payload import JobState, function_name, job_of, time_of
 from shedder.store import Command, Store
 from shedder.stored import text_of
 
@@ -85,12 +83,6 @@ def running_jobs(store: Store, keys: Keys, lanes: Sequence[str]) -> tuple[Runnin
     return tuple(sorted(jobs, key=lambda job: (ranks[job.lane], _since(job), job.job_id)))
 
 
-def job_of(execution: bytes | str) -> str:
-    """The id of the job in a member of RQ's registry of started jobs, `<job>:<execution>`."""
-    job, colon, last = text_of(execution).rpartition(":")
-    return job if colon else last
-
-
 _FIELDS = ("status", "worker_name", "started_at", "created_at", NOTE_FIELD)
 
 _Found = tuple[str, str, Mapping[str, str]]
@@ -98,7 +90,7 @@ _Found = tuple[str, str, Mapping[str, str]]
 
 def _ask_executions(ask: Pipeline, lanes: Sequence[str]) -> None:
     for lane in lanes:
-        ask.zrange(StartedJobRegistry.key_template.format(lane), 0, JOBS_PER_LANE - 1)
+        ask.zrange(registry_key(STARTED, lane), 0, JOBS_PER_LANE - 1)
 
 
 def _started_jobs(
@@ -129,7 +121,7 @@ def _read_started(store: Store, keys: Keys, jobs: Sequence[tuple[str, str]]) -> 
         lambda ask: [ask.hmget(keys.engine.jobs + job, _FIELDS) for _, job in jobs]
     )
     found = [(lane, job, _texts(values)) for (lane, job), values in zip(jobs, replies, strict=True)]
-    return [each for each in found if each[2].get("status") == JobStatus.STARTED.value]
+    return [each for each in found if each[2].get("status") == JobState.STARTED]
 
 
 def _read_functions(store: Store, keys: Keys, jobs: Sequence[_Found]) -> dict[str, str]:
@@ -148,8 +140,7 @@ def _read_functions(store: Store, keys: Keys, jobs: Sequence[_Found]) -> dict[st
 
 def _noted_function(fields: Mapping[str, str]) -> str:
     """The function that our producers note; the note of an older job with this id is no answer."""
-    created_at, _, name = fields.get(NOTE_FIELD, "").partition(" ")
-    return name if created_at == fields.get("created_at") else ""
+    return function_of_note(fields.get(NOTE_FIELD), fields.get("created_at")) or ""
 
 
 def _texts(values: Sequence[Any]) -> dict[str, str]:

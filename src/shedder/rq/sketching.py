@@ -10,7 +10,7 @@ from shedder.keys import Keys
 from shedder.lanes import PRIORITIES, Lane
 from shedder.policy_sketch import SeenQueue
 from shedder.records import LaneStatus, Status
-from shedder.rq.notes import NOTE_FIELD
+from shedder.rq.notes import NOTE_FIELD, function_of_note
 from shedder.rq.payload import function_name
 from shedder.rq.status import read_status
 from shedder.selection import MAX_TEXT
@@ -61,7 +61,9 @@ def _functions(store: Store, keys: Keys, jobs: Sequence[str]) -> Counter[str]:
             ask.hstrlen(prefix + job, "data")
 
     replies = store.read(ask_all) if jobs else []
-    named = {job: _noted(fields) for job, fields in zip(jobs, replies[::2], strict=True)}
+    named = {
+        job: function_of_note(*fields) or "" for job, fields in zip(jobs, replies[::2], strict=True)
+    }
     small = [
         job for job, length in zip(jobs, replies[1::2], strict=True)
         if not named[job] and 0 < length <= LONGEST_DATA
@@ -71,11 +73,6 @@ def _functions(store: Store, keys: Keys, jobs: Sequence[str]) -> Counter[str]:
         {job: function_name(each or b"") or "" for job, each in zip(small, data, strict=True)}
     )
     return Counter(name if _is_glob_free(name) else "" for name in named.values())
-
-
-def _noted(fields: Sequence[bytes | None]) -> str:
-    created_at, _, name = text_of(fields[0] or b"").partition(" ")
-    return name if name and created_at == text_of(fields[1] or b"") else ""
 
 
 def _is_glob_free(name: str) -> bool:

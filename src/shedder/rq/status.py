@@ -29,7 +29,7 @@ from shedder.rq.fleet import (
     registered_from,
     workers_from,
 )
-from shedder.rq.notes import NOTE_FIELD
+from shedder.rq.notes import NOTE_FIELD, function_of_note
 from shedder.rq.payload import meta_texts, time_of
 from shedder.rq.readings import LaneReading, Lists, ask_lane, rates_of, reading_from
 from shedder.rq.running import ClaimSeen, list_claims
@@ -229,9 +229,8 @@ def _read_around(
 
 def _waiting(reply: Sequence[bytes | None]) -> WaitingJob:
     enqueued_at, note, created_at, meta = reply
-    since, _, name = text_of(note or b"").partition(" ")
-    is_own = name and since == text_of(created_at or b"")
-    return WaitingJob(time_of(enqueued_at), name if is_own else None, meta_texts(meta) or {})
+    function = function_of_note(note, created_at)
+    return WaitingJob(time_of(enqueued_at), function, meta_texts(meta) or {})
 
 
 def _lane_status(

@@ -93,7 +93,7 @@ class _Leaving:
         paused, backlogs = self._lanes_of(self.keys.pauses), self._backlogs()
         known = set(self._keys_of_orders())
         lost = [key for key in self.own.backlogs(ours) if key not in known]
-        lost += self.own.stale(ours)
+        lost += self.own.set_aside(ours)
         claims, events, *lengths = self.store.read(
             lambda ask: [
                 ask.zcard(self.keys.claims),
@@ -184,11 +184,11 @@ class _Leaving:
         lost = [key for key in backlogs if key not in known]
         for key, lane in lanes_of_backlogs(self.store, self.keys, lost).items():
             self._return_list(key, lane)
-        stale = self.own.stale(lists)
-        for key in stale:
+        aside = self.own.set_aside(lists)
+        for key in aside:
             self._return_list(key, self.own.name_in(key))
         for key in lists:
-            if key not in backlogs and key not in stale:
+            if key not in backlogs and key not in aside:
                 pausing.fold(self.store, self.keys, self.own.name_in(key))
 
     def _return_list(self, key: str, lane: str) -> None:

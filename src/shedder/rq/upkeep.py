@@ -12,8 +12,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from rq.registry import StartedJobRegistry
-
 from shedder.at_hand import ids_of
 from shedder.errors import ShedderError
 from shedder.keys import SAMPLE_STEPS, Keys
@@ -22,6 +20,7 @@ from shedder.records import Cause, Divert
 from shedder.rq.diverting import free_slots, scan
 from shedder.rq.draining import release_for_stock_workers
 from shedder.rq.fleet import queues_of
+from shedder.rq.layout import STARTED, registry_key
 from shedder.rq.measuring import measure_open_incidents
 from shedder.rq.pausing import fold
 from shedder.rq.restoring import restore_one
@@ -208,7 +207,7 @@ def _sampled_keys(keys: Keys, lanes: Sequence[str]) -> tuple[str, ...]:
         for key in (
             *keys.lane(lane),
             keys.series(lane),
-            StartedJobRegistry.key_template.format(lane),
+            registry_key(STARTED, lane),
             *keys.samples(lane),
         )
     )

@@ -20,7 +20,7 @@ from shedder.at_hand import take_in_hand
 from shedder.lanes import serving_order
 from shedder.rq.connecting import look_up_driver_once
 from shedder.rq.heart import Heart
-from shedder.rq.layout import rq_keys
+from shedder.rq.layout import check_worker, rq_keys
 from shedder.rq.patience import patient
 from shedder.rq.performing import PerformingMixin, tell_fresh_process
 from shedder.rq.pickup import Pickup
@@ -57,6 +57,7 @@ class WorkerMixin(PerformingMixin, SkewMixin):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        check_worker(self)
         self.keys = rq_keys()
         self.store = Store(self.connection)
         self.queues = self._lanes_of(self.queues)

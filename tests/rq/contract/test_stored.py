@@ -39,7 +39,9 @@ from rq.registry import (
 )
 from rq.worker import BaseWorker
 
-from shedder.rq.layout import rq_keys
+from shedder.rq import layout
+from shedder.rq.layout import registry_key, rq_keys
+from shedder.rq.payload import JobState, job_of, time_of
 from shedder.scripts import load_script
 from tests import jobs
 from tests.rq.contract.sources import parameters, source
@@ -60,12 +62,19 @@ def test_names_of_keys() -> None:
     assert f"{RQ_KEY_PREFIX}:queues" == StockQueue.redis_queues_keys == KEYS.engine.queues
     assert f"{RQ_KEY_PREFIX}:job:" == Job.redis_job_namespace_prefix == KEYS.engine.jobs
     assert f"{RQ_KEY_PREFIX}:suspended" == rq.suspension.WORKERS_SUSPENDED == KEYS.engine.suspended
-    assert f"{RQ_KEY_PREFIX}:worker:" == BaseWorker.redis_worker_namespace_prefix
-    assert f"{RQ_KEY_PREFIX}:workers" == rq.worker_registration.REDIS_WORKER_KEYS
+    assert f"{RQ_KEY_PREFIX}:worker:" == BaseWorker.redis_worker_namespace_prefix == layout.WORKER
+    assert (
+        f"{RQ_KEY_PREFIX}:workers"
+        == rq.worker_registration.REDIS_WORKER_KEYS
+        == BaseWorker.redis_workers_keys
+        == layout.WORKERS
+    )
     assert f"{RQ_KEY_PREFIX}:workers:%s" == rq.worker_registration.WORKERS_BY_QUEUE_KEY
+    assert f"{RQ_KEY_PREFIX}:workers:mail" == layout.workers_key("mail")
     assert (
         f"{RQ_KEY_PREFIX}:queue:mail:intermediate"
         == IntermediateQueue.get_intermediate_queue_key(f"{RQ_KEY_PREFIX}:queue:mail")
+        == layout.intermediate_key("mail")
     )
     assert 31_536_000 == rq.defaults.DEFAULT_FAILURE_TTL
 
@@ -73,16 +82,17 @@ def test_names_of_keys() -> None:
 def test_names_of_registries(redis: Redis) -> None:
     """RQ's registries are called as our readers and scripts believe."""
     kinds = {
-        StartedJobRegistry: "wip",
-        FinishedJobRegistry: "finished",
-        FailedJobRegistry: "failed",
-        DeferredJobRegistry: "deferred",
-        ReadyJobRegistry: "ready",
-        ScheduledJobRegistry: "scheduled",
-        CanceledJobRegistry: "canceled",
+        StartedJobRegistry: ("wip", layout.STARTED),
+        FinishedJobRegistry: ("finished", layout.FINISHED),
+        FailedJobRegistry: ("failed", layout.FAILED),
+        DeferredJobRegistry: ("deferred", layout.DEFERRED),
+        ReadyJobRegistry: ("ready", layout.READY),
+        ScheduledJobRegistry: ("scheduled", layout.SCHEDULED),
+        CanceledJobRegistry: ("canceled", layout.CANCELED),
     }
-    for kind, name in kinds.items():
-        assert f"{RQ_KEY_PREFIX}:{name}:mail.low" == kind("mail.low", connection=redis).key
+    for kind, (name, ours) in kinds.items():
+        key = kind("mail.low", connection=redis).key
+        assert f"{RQ_KEY_PREFIX}:{name}:mail.low" == key == registry_key(ours, "mail.low")
         assert f"{RQ_KEY_PREFIX}:{name}:mail" == kind.key_template.format("mail")
     assert f"{KEYS.engine.executions}one" == ExecutionRegistry("one", connection=redis).key
 
@@ -94,6 +104,7 @@ def test_names_of_rate_limits(redis: Redis) -> None:
     assert f"{KEYS.engine.limits}tenant" == registry.config_key
     assert f"{KEYS.engine.limits}tenant:allowed" == registry.allowed_key
     assert f"{KEYS.engine.limits}tenant:rate_limited" == registry.rate_limited_key
+    assert registry.rate_limited_key == layout.rate_limited_key("tenant")
 
 
 def test_an_execution_is_a_job_and_an_id(redis: Redis) -> None:
@@ -103,6 +114,7 @@ def test_an_execution_is_a_job_and_an_id(redis: Redis) -> None:
         execution = Execution.create(job, 60, pipeline, worker_name="w1")
         pipeline.execute()
     assert f"{job.id}:{execution.id}" == execution.composite_key
+    assert job.id == job_of(execution.composite_key)
     assert [execution.composite_key.encode()] == redis.zrange(job.started_job_registry.key, 0, -1)
     assert [execution.id.encode()] == redis.zrange(f"{RQ_KEY_PREFIX}:executions:{job.id}", 0, -1)
 
@@ -125,6 +137,9 @@ def test_statuses_are_a_closed_set() -> None:
         "ready_to_enqueue",
         "rate_limited",
     } == {status.value for status in JobStatus}
+    assert {status.name: status.value for status in JobStatus} == {
+        state.name: state.value for state in JobState
+    }
     text = load_script("claim_job").text
     waiting = {JobStatus.CREATED, JobStatus.QUEUED, JobStatus.STARTED}
     for status in set(JobStatus) - waiting:
@@ -175,7 +190,10 @@ def test_how_a_time_is_written() -> None:
     """RQ writes times as our scripts read and write them."""
     when = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
     assert "2026-01-02T03:04:05.678901Z" == rq.utils.utcformat(when)
-    assert when == rq.utils.utcparse("2026-01-02T03:04:05.678901Z")
+    for text in ("2026-01-02T03:04:05.678901Z", "2026-01-02T03:04:05Z"):
+        assert rq.utils.utcparse(text) == time_of(text) == time_of(text.encode())
+    assert when == time_of("2026-01-02T03:04:05.678901Z")
+    assert [None] * 4 == [time_of(text) for text in (None, "", "soon", b"\xff")]
 
 
 def test_what_a_start_writes(redis: Redis) -> None:
