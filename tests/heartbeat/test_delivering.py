@@ -6,8 +6,6 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-import pytest
-
 from shedder import Shedder
 from shedder.heartbeat import delivering
 from shedder.heartbeat.channels import SEND_SECONDS
@@ -18,6 +16,7 @@ from shedder.stored import server_time
 from tests.heartbeat.desk import POSTING, Desk
 
 if TYPE_CHECKING:
+    import pytest
     from redis import Redis
 
     from tests.heartbeat.sink import Sink

@@ -14,8 +14,9 @@ from shedder.incident.records import IncidentReceipt
 from shedder.mitigating import mitigate
 from shedder.policy import Mitigation, Policy
 from shedder.records import INCIDENT_VERBS, Event, MitigationReceipt
+from shedder.records.events import SYSTEM
 from shedder.rq import undoing
-from shedder.stored import ms_from_time, server_time
+from shedder.stored import server_time
 from shedder.triage import Triage
 from shedder.triage_findings import LOOKS_BACK, MOST_EVENTS, Seen
 from shedder.triaging import triage
@@ -92,5 +93,8 @@ class Responding(Looking, Settings):
         return undoing.event_to_undo(self.store, self.keys, event_id)
 
     def _lately(self) -> tuple[Event, ...]:
-        since = ms_from_time(server_time(self.store) - LOOKS_BACK)
-        return journal.read_events(self.store, self.keys, limit=MOST_EVENTS, after=str(since))
+        since = server_time(self.store) - LOOKS_BACK
+        return journal.read_events(
+            self.store, self.keys, limit=MOST_EVENTS, since=since,
+            wanted=lambda each: each.by != SYSTEM,
+        )  # fmt: skip

@@ -22,12 +22,21 @@ from shedder.heartbeat.channels import Channels
 from shedder.heartbeat.copies import write_copies
 from shedder.heartbeat.delivering import Round, deliver
 from shedder.heartbeat.drafting import draft_update, read_situation
-from shedder.heartbeat.messages import MAIN, NOTES, POST_AFTER, due_at, messages_of
+from shedder.heartbeat.messages import (
+    DECISIONS,
+    MAIN,
+    NOTES,
+    POST_AFTER,
+    TOO_OLD,
+    due_at,
+    messages_of,
+)
 from shedder.heartbeat.page import write_page
 from shedder.heartbeat.posting import post_by_itself
 from shedder.incident.begun import end_silent
 from shedder.incident.records import Incident
-from shedder.postmortem.gathering import events_of
+from shedder.incident.timeline import belongs
+from shedder.journal import Tail
 from shedder.rq.upkeep import sample_lanes
 from shedder.situation import STAKEHOLDERS
 from shedder.store import Command
@@ -95,6 +104,9 @@ class Watcher:
         self._who = who or f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._written_at: datetime | None = None
         self._measured_at: datetime | None = None
+        self._journal = Tail(
+            shed.store, shed.keys, span=TOO_OLD, wanted=lambda each: each.verb in DECISIONS
+        )
         self._last: tuple[Policy, Channels | None] | None = None
 
     def watch(
@@ -227,7 +239,7 @@ class Watcher:
         report: Report,
         within: Round,
     ) -> None:
-        events = events_of(self._shed, incident)
+        events = [each for each in self._journal.read(now) if belongs(each, incident)]
         told = messages_of(incident, events, policy.incident, now)
         # without a channel for notes the main one is left in peace
         reachable = [each for each in told if each.channel in channels.names & {MAIN, NOTES}]

@@ -15,7 +15,7 @@ from shedder.incident.records import Incident, is_same_person
 from shedder.keys import Keys
 from shedder.records import Cause, Event
 from shedder.store import Store
-from shedder.stored import ms_from_time, server_time
+from shedder.stored import server_time
 
 logger = logging.getLogger("shedder.incident")
 
@@ -60,8 +60,10 @@ def changes_by_others(
 
     By the server's clock; what was undone since, and what workers did, is left out.
     """
-    since = ms_from_time(server_time(store) - TOES)
-    events = journal.read_events(store, keys, limit=MOST_EVENTS, after=str(since))
+    events = journal.read_events(
+        store, keys, limit=MOST_EVENTS, since=server_time(store) - TOES,
+        wanted=lambda each: each.can_undo or bool(each.undoes),
+    )  # fmt: skip
     undone = {each.undoes for each in events if each.undoes}
     return tuple(
         each

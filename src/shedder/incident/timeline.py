@@ -9,7 +9,6 @@ from shedder.incident.records import Incident
 from shedder.keys import Keys
 from shedder.records import Event
 from shedder.store import Store
-from shedder.stored import ms_from_time
 
 MOST_EVENTS = 20_000
 
@@ -18,24 +17,19 @@ NO_DECISIONS = frozenset({"note", "effect", "scan"})
 
 
 def events_of(store: Store, keys: Keys, incident: Incident) -> tuple[Event, ...]:
-    """The events that belong to `incident`, oldest first.
+    """The last `MOST_EVENTS` events that belong to `incident`, oldest first.
 
     Those that name it, and those that name none and happened between its beginning and its end:
     what was done before it was opened, and what workers finished by themselves.
     """
     first = min(filter(None, (incident.began_at, incident.detected_at, incident.opened_at)))
     found = journal.read_events(
-        store, keys, limit=MOST_EVENTS, after=f"{max(ms_from_time(first) - 1, 0)}"
+        store, keys, limit=MOST_EVENTS, since=first, wanted=lambda each: belongs(each, incident)
     )
     copies = journal.read_copies(store, keys.incident_events(incident.id), limit=MOST_EVENTS)
     # A copy of the record may have come back while the journal still had some of its events.
     by_id = {each.id: each for each in (*copies, *found) if belongs(each, incident)}
-    return tuple(sorted(by_id.values(), key=lambda each: (each.at, _number(each.id))))
-
-
-def _number(identifier: str) -> int:
-    number = identifier.partition("-")[2]
-    return int(number) if number.isdecimal() else 0
+    return tuple(sorted(by_id.values(), key=lambda each: each.position))
 
 
 def belongs(event: Event, incident: Incident) -> bool:

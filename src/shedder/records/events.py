@@ -22,6 +22,19 @@ _CAN_UNDO = INCIDENT_VERBS | {
 }  # fmt: skip
 
 
+SYSTEM = "shedder"
+"""Who did what workers and watchers do by themselves."""
+
+
+def position_of(identifier: str) -> tuple[int, int]:
+    """The id of an event as numbers, by which ids are in the order of the journal."""
+    milliseconds, _, number = identifier.partition("-")
+    return (
+        int(milliseconds) if milliseconds.isdecimal() else 0,
+        int(number) if number.isdecimal() else 0,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Cause:
     """Who changes something, and for which reason.
@@ -81,6 +94,11 @@ class Event:
     details: Mapping[str, Any] = field(default_factory=dict)
     incident: str = ""
     role: str = ""
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Where it stands in the journal: its id as numbers; as text, `1-10` is before `1-9`."""
+        return position_of(self.id)
 
     @property
     def can_undo(self) -> bool:
