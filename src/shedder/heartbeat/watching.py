@@ -23,7 +23,6 @@ from shedder.heartbeat.copies import write_copies
 from shedder.heartbeat.delivering import Round, deliver
 from shedder.heartbeat.drafting import draft_update, read_situation
 from shedder.heartbeat.messages import (
-    DECISIONS,
     MAIN,
     NOTES,
     POST_AFTER,
@@ -40,6 +39,7 @@ from shedder.journal import Tail
 from shedder.rq.upkeep import sample_lanes
 from shedder.situation import STAKEHOLDERS
 from shedder.store import Command
+from shedder.verbs import verb_of
 
 if TYPE_CHECKING:
     from shedder.facade import Shedder
@@ -105,7 +105,7 @@ class Watcher:
         self._written_at: datetime | None = None
         self._measured_at: datetime | None = None
         self._journal = Tail(
-            shed.store, shed.keys, span=TOO_OLD, wanted=lambda each: each.verb in DECISIONS
+            shed.store, shed.keys, span=TOO_OLD, wanted=lambda each: verb_of(each).is_told
         )
         self._last: tuple[Policy, Channels | None] | None = None
 

@@ -16,13 +16,13 @@ from shedder.keys import Keys
 from shedder.records import Cause, Event
 from shedder.store import Store
 from shedder.stored import server_time
+from shedder.verbs import SYSTEM, verb_of
 
 logger = logging.getLogger("shedder.incident")
 
 TOES = timedelta(minutes=2)
 """Who changed a queue so lately may still be at work on it."""
 
-BY_NOBODY = "shedder"
 MOST_EVENTS = 1000
 
 
@@ -62,15 +62,15 @@ def changes_by_others(
     """
     events = journal.read_events(
         store, keys, limit=MOST_EVENTS, since=server_time(store) - TOES,
-        wanted=lambda each: each.can_undo or bool(each.undoes),
+        wanted=lambda each: verb_of(each).is_decision or bool(each.undoes),
     )  # fmt: skip
     undone = {each.undoes for each in events if each.undoes}
     return tuple(
         each
         for each in events
-        if each.can_undo
+        if verb_of(each).is_decision
         and each.id not in undone
-        and each.by != BY_NOBODY
+        and each.by != SYSTEM
         and not is_same_person(each.by, by)
         and _touches(each, lanes, names)
     )

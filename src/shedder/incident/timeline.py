@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from shedder import journal
 from shedder.incident.records import Incident
 from shedder.keys import Keys
@@ -11,9 +9,6 @@ from shedder.records import Event
 from shedder.store import Store
 
 MOST_EVENTS = 20_000
-
-NO_DECISIONS = frozenset({"note", "effect", "scan"})
-"""What a timeline of decisions leaves out: findings, measurements, the rest of a divert."""
 
 
 def events_of(store: Store, keys: Keys, incident: Incident) -> tuple[Event, ...]:
@@ -39,8 +34,3 @@ def belongs(event: Event, incident: Incident) -> bool:
     first = min(filter(None, (incident.began_at, incident.detected_at, incident.opened_at)))
     last = incident.resolved_at
     return first <= event.at and (last is None or event.at <= last)
-
-
-def decisions(events: Iterable[Event]) -> tuple[Event, ...]:
-    """Those of `events` that are decisions, or tell of their end."""
-    return tuple(each for each in events if each.verb not in NO_DECISIONS)
