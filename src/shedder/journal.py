@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from shedder.errors import EventNotFound
 from shedder.records import Cause, Event
-from shedder.stored import text_of, time_from_ms
+from shedder.records.events import position_of
+from shedder.stored import ms_from_time, text_of, time_from_ms
 
 if TYPE_CHECKING:
     from shedder.keys import Keys
@@ -66,30 +67,40 @@ def head_of(event: Event) -> dict[str, Any]:
 
 
 def read_copies(store: Store, stream: str, *, limit: int) -> tuple[Event, ...]:
-    """The first `limit` events of another `stream` than the journal, oldest first."""
-    entries = store.read(lambda ask: ask.xrange(stream, count=max(limit, 1)))[0]
-    return tuple(map(_event, entries))
+    """The last `limit` events of another `stream` than the journal, oldest first."""
+    entries = store.read(lambda ask: ask.xrevrange(stream, count=max(limit, 1)))[0]
+    return tuple(map(_event, reversed(entries)))
 
 
 def read_events(
-    store: Store, keys: Keys, *, limit: int, after: str | None = None, lanes: Sequence[str] = ()
+    store: Store,
+    keys: Keys,
+    *,
+    limit: int,
+    after: str | None = None,
+    since: datetime | None = None,
+    lanes: Sequence[str] = (),
+    wanted: Callable[[Event], bool] | None = None,
 ) -> tuple[Event, ...]:
     """The last `limit` events, or the first `limit` after the id `after`; oldest first.
 
-    With `lanes` only those that concern one of them.
+    `since` ends the way back from the newest one. With `lanes` only those that concern one of
+    them; only those that are `wanted` count.
 
     Raises:
         EventNotFound: `after` is no id.
     """
-    page = min(limit, EVENTS_PER_PAGE) if not lanes else EVENTS_PER_PAGE
+    is_all = not lanes and wanted is None
+    page = min(limit, EVENTS_PER_PAGE) if is_all else EVENTS_PER_PAGE
     if after is None:
-        pages = _pages_back(store, keys, page)
+        pages = _pages_back(store, keys, page, since)
     else:
         pages = _pages_on(store, keys, _checked_id(after, _POSITION), page)
     events = (event for entries in pages for event in map(_event, entries))
     concerned = frozenset(lanes)
-    wanted = [*islice((event for event in events if _concerns(event, concerned)), max(limit, 0))]
-    return tuple(wanted if after is not None else reversed(wanted))
+    found = (each for each in events if _concerns(each, concerned) and (not wanted or wanted(each)))
+    first = [*islice(found, max(limit, 0))]
+    return tuple(first if after is not None else reversed(first))
 
 
 def find_event(store: Store, keys: Keys, event_id: str) -> Event:
@@ -115,12 +126,40 @@ def follow(
     Raises:
         EventNotFound: `after` is no id.
     """
-    if after == "$":
-        newest = store.read(lambda ask: ask.xrevrange(keys.events, count=1))[0]
-        last = text_of(newest[0][0]) if newest else "0-0"
-    else:
-        last = _checked_id(after, _POSITION)
+    last = _newest_id(store, keys) if after == "$" else _checked_id(after, _POSITION)
     return _following(store, keys, last, until)
+
+
+class Tail:
+    """The events of the last `span` that are `wanted`; each is read once, as it comes."""
+
+    def __init__(
+        self, store: Store, keys: Keys, *, span: timedelta, wanted: Callable[[Event], bool]
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._span = span
+        self._wanted = wanted
+        self._last = ""
+        self._events: tuple[Event, ...] = ()
+
+    def read(self, now: datetime) -> tuple[Event, ...]:
+        """Those of the `span` before `now`, oldest first."""
+        newest = _newest_id(self._store, self._keys)
+        if not self._last or position_of(newest) < position_of(self._last):
+            # at the first time; and after a fail-over, which may lose events that were read here
+            self._last = f"{max(ms_from_time(now - self._span), 0)}-0"
+            self._events = ()
+        if position_of(self._last) < position_of(newest):
+            for entries in _pages_on(self._store, self._keys, self._last, EVENTS_PER_PAGE):
+                self._take(entries)
+        self._events = tuple(each for each in self._events if now - self._span <= each.at)
+        return self._events
+
+    def _take(self, entries: Sequence[_Entry]) -> None:
+        if entries:
+            self._last = text_of(entries[-1][0])
+            self._events += tuple(filter(self._wanted, map(_event, entries)))
 
 
 _ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
@@ -128,6 +167,11 @@ _POSITION = re.compile(r"([0-9]{1,20})(?:-([0-9]{1,20}))?")
 _LARGEST_PART = 2**64 - 1
 
 _Entry = tuple[bytes, Mapping[bytes, bytes]]
+
+
+def _newest_id(store: Store, keys: Keys) -> str:
+    newest = store.read(lambda ask: ask.xrevrange(keys.events, count=1))[0]
+    return text_of(newest[0][0]) if newest else "0-0"
 
 
 def _following(store: Store, keys: Keys, last: str, until: Callable[[], bool]) -> Iterator[Event]:
@@ -150,11 +194,15 @@ def _block_seconds(store: Store) -> float:
     return min(LONGEST_BLOCK_SECONDS, patience / 2) if patience else LONGEST_BLOCK_SECONDS
 
 
-def _pages_back(store: Store, keys: Keys, page: int) -> Iterator[list[_Entry]]:
-    newest = "+"
+def _pages_back(
+    store: Store, keys: Keys, page: int, since: datetime | None
+) -> Iterator[list[_Entry]]:
+    newest, oldest = "+", "-"
+    if since is not None:  # an id has whole milliseconds, and none is earlier than `since`
+        oldest = f"{max(ms_from_time(since + timedelta(microseconds=999)), 0)}"
 
     def ask_page(ask: Any) -> None:
-        ask.xrevrange(keys.events, newest, count=page)
+        ask.xrevrange(keys.events, newest, oldest, count=page)
 
     while newest:
         entries = store.read(ask_page)[0]

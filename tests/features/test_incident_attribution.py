@@ -189,6 +189,15 @@ def test_others_who_changed_a_queue_lately_are_known(
     assert () == shedder.changes_by_others("mail")
 
 
+def test_a_change_without_a_way_back_is_a_change_by_others(scene: Scene) -> None:
+    """Who stopped a drain a minute ago is at work on it, though no `undo` takes that back."""
+    shedder = scene.shedder
+    shedder.divert("mail", reason="r", by="bob@desk")
+    shedder.drain("mail", rate=Rate(0.001), reason="r", by="bob@desk")
+    stop = shedder.stop_drain("mail", reason="r", by="eve@desk")
+    assert [stop.event] == [each.id for each in shedder.changes_by_others("mail", by="bob@desk")]
+
+
 def test_the_timeline_has_what_was_done_before_it_was_opened(redis: Redis) -> None:
     """What happened since the trouble began belongs to it, if no other incident claims it."""
     scene = Scene(redis)

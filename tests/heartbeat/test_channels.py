@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 from unittest import mock
 
@@ -37,6 +38,16 @@ def test_a_channel_that_hangs_costs_a_bounded_time(sink: Sink) -> None:
         found = Channels({"main": [sink.url("slow"), sink.url("good")]})
         assert not found.send("main", "title", "text")
     assert ["text"] == sink.texts("good")
+
+
+def test_several_urls_that_hang_cost_no_more_than_one(sink: Sink) -> None:
+    """The time to send is for the whole of a channel, not for each of its URLs."""
+    sink.mood = dict.fromkeys("abcd", "hang")
+    found = Channels({"main": [sink.url(each) for each in "abcd"]})
+    with mock.patch.object(module, "SEND_SECONDS", 0.5):
+        began = time.monotonic()
+        assert not found.send("main", "title", "text")
+    assert time.monotonic() - began < 1.0
 
 
 def test_a_url_that_apprise_does_not_know_is_an_error_without_the_url() -> None:

@@ -60,7 +60,7 @@ def test_the_main_channel_gets_decisions_and_the_other_the_notes() -> None:
     note = Note(1, at(6), "zoe@desk", "replica lags", "database logs")
     scan = Event("1-8", at(7), "scan", "oncall@ops", "", ("mail",))
     found = messages_of(replace(OPEN, notes=(note,)), (*EVENTS[:3], scan), IncidentPolicy(), at(14))
-    opened = "somebody without a role: opened, because mails are late"
+    opened = "somebody without a role: opened the incident, because mails are late"
     want = [("notes", "replica lags"), ("main", opened)]
     assert want == [(each.channel, each.text) for each in found]
 

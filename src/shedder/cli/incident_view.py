@@ -12,7 +12,7 @@ from shedder.counts import counted
 from shedder.incident.begun import NO_END_YET, began_at
 from shedder.incident.findings import missing_of
 from shedder.incident.records import Role
-from shedder.incident.timeline import NO_DECISIONS
+from shedder.verbs import verb_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,11 +87,10 @@ def timeline_lines(
     incident: Incident, events: Sequence[Event], *, has_notes: bool = False
 ) -> list[Verbatim]:
     """What was done, a line for each event, with its effect below."""
-    hidden = NO_DECISIONS - {"note"} if has_notes else NO_DECISIONS
     effects = {each.event: each for each in incident.effects}
     lines: list[Verbatim] = []
     for event in events:
-        if event.verb in hidden:
+        if verb_of(event).is_detail or (event.verb == "note" and not has_notes):
             continue
         line = event_line(event, is_plain=True)
         lines.append(line)

@@ -8,6 +8,7 @@ from shedder.cli.incident_view import effect_texts
 from shedder.cli.parts import Parts, blank, plain
 from shedder.cli.screen import Verbatim
 from shedder.cli.text import age, command, escaped, listed, targets_of
+from shedder.verbs import VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 _MARKS = {"done": "x", "fine": "-", "open": " "}
 _STYLES = {"done": "green", "fine": "dim", "open": "bold"}
 DONE_SHOWN = 3
-_ON_LANES = frozenset({"pause", "resume", "divert", "limit start"})
 
 
 def triage_parts(found: Triage, *, server: str = "") -> Parts:
@@ -54,7 +54,7 @@ def _step(number: int, step: TriageStep, now: datetime, server: str) -> Parts:
 
 def _done(done: TriageDone, now: datetime) -> Verbatim:
     role = f" ({escaped(done.role)})" if done.role else ""
-    what = listed(targets_of(done.what) if done.verb in _ON_LANES else done.what, most=4)
+    what = listed(targets_of(done.what) if VERBS[done.verb].is_of_lanes else done.what, most=4)
     ended = f" ({escaped(done.outcome)})" if done.outcome else ""
     who = f"{escaped(done.by)}{role}"
     said = f"{escaped(done.verb)} {what} by {who} {age(done.at, now)} ago{ended}"

@@ -13,12 +13,13 @@ from shedder.incident.begun import end_silent
 from shedder.incident.records import IncidentReceipt
 from shedder.mitigating import mitigate
 from shedder.policy import Mitigation, Policy
-from shedder.records import INCIDENT_VERBS, Event, MitigationReceipt
+from shedder.records import Event, MitigationReceipt
 from shedder.rq import undoing
-from shedder.stored import ms_from_time, server_time
+from shedder.stored import server_time
 from shedder.triage import Triage
 from shedder.triage_findings import LOOKS_BACK, MOST_EVENTS, Seen
 from shedder.triaging import triage
+from shedder.verbs import verb_of
 
 if TYPE_CHECKING:
     from shedder.incidents import Incidents
@@ -78,7 +79,7 @@ class Responding(Looking, Settings):
             CannotUndo: it was undone, has ended, or has no way back; the error says what to do.
         """
         event = undoing.event_to_undo(self.store, self.keys, event_id)
-        if event.verb in INCIDENT_VERBS:
+        if verb_of(event).is_of_incident:
             return self.incidents.undo(event, reason=reason, by=by)
         return undoing.undo(self.store, self.keys, event, self._attributed(reason, by, event.lanes))
 
@@ -92,5 +93,8 @@ class Responding(Looking, Settings):
         return undoing.event_to_undo(self.store, self.keys, event_id)
 
     def _lately(self) -> tuple[Event, ...]:
-        since = ms_from_time(server_time(self.store) - LOOKS_BACK)
-        return journal.read_events(self.store, self.keys, limit=MOST_EVENTS, after=str(since))
+        since = server_time(self.store) - LOOKS_BACK
+        return journal.read_events(
+            self.store, self.keys, limit=MOST_EVENTS, since=since,
+            wanted=lambda each: verb_of(each).is_decision or bool(each.undoes),
+        )  # fmt: skip

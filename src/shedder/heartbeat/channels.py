@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from shedder.errors import InvalidInput, ShedderError
 logger = logging.getLogger("shedder.channels")
 
 SEND_SECONDS = 10.0
-"""A channel that has not taken a message by then has failed."""
+"""A channel whose URLs have not all taken a message by then has failed."""
 
 VARIABLES = {"main": "SHEDDER_CHANNEL_MAIN", "notes": "SHEDDER_CHANNEL_NOTES"}
 """Environment variables with URLs, by spaces; they are added to those of the policy."""
@@ -67,9 +68,9 @@ class Channels:
         ]
         for thread in threads:
             thread.start()
-        deadline = SEND_SECONDS
+        deadline = time.monotonic() + SEND_SECONDS  # for all of them, not for each
         for thread in threads:
-            thread.join(deadline)
+            thread.join(max(deadline - time.monotonic(), 0))
         for is_taken, service in zip(taken, services, strict=True):
             if not is_taken:
                 logger.warning("%s did not take a message", service.url(privacy=True))

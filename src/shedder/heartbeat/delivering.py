@@ -7,8 +7,10 @@ out, and one that could be there twice is marked.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 from shedder.heartbeat.channels import Send
 from shedder.heartbeat.messages import Message
@@ -17,6 +19,9 @@ from shedder.store import Command, Store
 
 PATIENCE_MS = 30_000
 """Who has taken a message and not sent it for so long has died."""
+
+DELIVERING_SECONDS = 15.0
+"""A round begins no message later than that: it must end before the lease of who leads does."""
 
 PAUSE_MS = 20_000
 MOST_TRIES = 8
@@ -40,27 +45,70 @@ class Taken:
     is_doubtful: bool
 
 
+@dataclass(slots=True)
+class Round:
+    """What the deliveries of one round share, those of all incidents.
+
+    Attributes:
+        began: When it began (monotonic clock, seconds).
+        silent: Channels that have not taken a message: they may hang at each.
+    """
+
+    began: float = field(default_factory=time.monotonic)
+    silent: set[str] = field(default_factory=set)
+
+    def has_time_for(self, channel: str) -> bool:
+        """Whether another message to `channel` may begin."""
+        is_over = time.monotonic() - self.began > DELIVERING_SECONDS
+        return not is_over and channel not in self.silent
+
+
 def deliver(
-    store: Store, keys: Keys, incident: str, messages: Iterable[Message], send: Send, *, who: str
+    store: Store,
+    keys: Keys,
+    incident: str,
+    messages: Iterable[Message],
+    send: Send,
+    *,
+    who: str,
+    within: Round | None = None,
 ) -> tuple[Message, ...]:
     """Send those of `messages` that nobody has sent; those that did not arrive now.
 
-    A channel that has not taken one gets no more in this round: it may hang at each.
+    Channels are sent to side by side. One that has not taken a message gets no more in the round
+    `within`, and what a round has no time for stays for the next one.
     """
-    failed: list[Message] = []
+    within = within or Round()
+    by_channel: dict[str, list[Message]] = {}
     for message in messages:
-        if message.channel in {each.channel for each in failed}:
-            continue
-        taken = store.run(note_delivery(keys, incident, message, "take", who=who))
-        if not taken.is_ours:
-            continue
-        text = f"{REPEATED if taken.is_doubtful else ''}{message.text}"
-        if send(message.channel, message.title, text):
-            store.run(note_delivery(keys, incident, message, "sent", who=who))
-        else:
-            store.run(note_delivery(keys, incident, message, "failed", who=who))
-            failed.append(message)
-    return tuple(failed)
+        by_channel.setdefault(message.channel, []).append(message)
+
+    def deliver_to(channel: str) -> list[Message]:
+        own = (each for each in by_channel[channel] if within.has_time_for(channel))
+        return [
+            each for each in own if not _arrives(store, keys, incident, each, send, who, within)
+        ]
+
+    if not by_channel:
+        return ()
+    with ThreadPoolExecutor(len(by_channel), thread_name_prefix="shedder-deliver") as pool:
+        return tuple(each for failed in pool.map(deliver_to, by_channel) for each in failed)
+
+
+def _arrives(
+    store: Store, keys: Keys, incident: str, message: Message, send: Send, who: str, within: Round
+) -> bool:
+    """Send `message` unless it is another's to send; false when its channel did not take it."""
+    taken = store.run(note_delivery(keys, incident, message, "take", who=who))
+    if not taken.is_ours:
+        return True
+    text = f"{REPEATED if taken.is_doubtful else ''}{message.text}"
+    has_arrived = send(message.channel, message.title, text)
+    if not has_arrived:
+        within.silent.add(message.channel)
+    mode = "sent" if has_arrived else "failed"
+    store.run(note_delivery(keys, incident, message, mode, who=who))
+    return has_arrived
 
 
 def note_delivery(

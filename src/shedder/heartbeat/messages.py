@@ -10,10 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from shedder.incident.begun import ENDED
 from shedder.incident.records import Incident, Role
 from shedder.policy import IncidentPolicy
+from shedder.postmortem.telling import NOBODY, sentence_of
 from shedder.records import Event
 from shedder.sentences import moment, spoken
+from shedder.verbs import SYSTEM, verb_of
 
 MAIN, NOTES = "main", "notes"
 
@@ -24,26 +27,6 @@ TOO_OLD = timedelta(hours=1)
 
 REVIEW_REMINDERS = (timedelta(hours=24), timedelta(hours=4))
 _LATE_EVERY = timedelta(hours=24)
-
-DECISIONS = {
-    "incident open": "opened",
-    "incident mitigated": "customers are helped",
-    "incident resolve": "resolved",
-    "incident reopen": "open again",
-    "pause": "paused {lanes}",
-    "resume": "resumed {lanes}",
-    "divert": "put aside jobs of {lanes}",
-    "drain": "lets the backlog of {lanes} start again",
-    "drain stopped": "stopped the drain of {lanes}",
-    "restore": "put the backlog of {lanes} back",
-    "limit start": "limited what starts of {lanes}",
-    "flag degrade": "degraded {things}",
-    "flag restore": "restored {things}",
-    "limit set": "set the limit of {things}",
-    "limit clear": "cleared the limit of {things}",
-    "mitigate": "ran the mitigation {name}: {outcome}",
-}
-"""What the main channel hears of, beside updates: decisions, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +85,12 @@ def _updates(incident: Incident) -> Iterator[Message]:
 
 def _decisions(incident: Incident, events: Sequence[Event]) -> Iterator[Message]:
     for event in events:
-        line = DECISIONS.get(event.verb)
-        if line is None:
+        if not verb_of(event).is_told:
             continue
-        things = [name for name in event.after if name not in event.lanes]
-        said = line.format(
-            lanes=", ".join(event.lanes) or "nothing",
-            things=", ".join(things),
-            name=event.details.get("mitigation", ""),
-            outcome=event.details.get("outcome", ""),
-        )
-        who = event.role or "somebody without a role"
-        text = f"{who}: {said}{f', because {event.why}' if event.why else ''}"
+        who = SYSTEM if event.by == SYSTEM else event.role or NOBODY
+        outcome = f": {event.details.get('outcome', '')}" if event.verb == ENDED else ""
+        because = f", because {event.why}" if event.why else ""
+        text = f"{who}: {sentence_of(event)}{outcome}{because}"
         yield Message(f"event-{event.id}", MAIN, title_of(incident), text, event.at)
 
 

@@ -16,12 +16,12 @@ from shedder.heartbeat.drafting import Draft, works_for_event
 from shedder.incident.life import check_open
 from shedder.incident.records import NOW, Incident, IncidentReceipt, Update
 from shedder.situation import AUDIENCES, STAKEHOLDERS
+from shedder.verbs import SYSTEM
 
 if TYPE_CHECKING:
     from shedder.facade import Shedder
 
 LONGEST_TEXT = 4000
-BY_ITSELF = "shedder"
 VERB = "incident update"
 
 
@@ -68,10 +68,10 @@ def post_by_itself(
         while following <= now:
             following += every
         at_time = replace(draft, next_update=following)
-        return with_update(it, draft.text, at_time, by=BY_ITSELF, is_automatic=True)
+        return with_update(it, draft.text, at_time, by=SYSTEM, is_automatic=True)
 
     return shed.incidents.change(
-        decide, verb=VERB, reason=draft.text, incident=incident, by=BY_ITSELF,
+        decide, verb=VERB, reason=draft.text, incident=incident, by=SYSTEM,
         audience=draft.audience, works=works_for_event(draft.situation.works), is_automatic=True,
     )  # fmt: skip
 

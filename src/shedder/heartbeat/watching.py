@@ -20,17 +20,26 @@ from uuid import uuid4
 from shedder.errors import InvalidInput, RecordUnreadable, ShedderError
 from shedder.heartbeat.channels import Channels
 from shedder.heartbeat.copies import write_copies
-from shedder.heartbeat.delivering import deliver
+from shedder.heartbeat.delivering import Round, deliver
 from shedder.heartbeat.drafting import draft_update, read_situation
-from shedder.heartbeat.messages import MAIN, NOTES, POST_AFTER, due_at, messages_of
+from shedder.heartbeat.messages import (
+    MAIN,
+    NOTES,
+    POST_AFTER,
+    TOO_OLD,
+    due_at,
+    messages_of,
+)
 from shedder.heartbeat.page import write_page
 from shedder.heartbeat.posting import post_by_itself
 from shedder.incident.begun import end_silent
 from shedder.incident.records import Incident
-from shedder.postmortem.gathering import events_of
+from shedder.incident.timeline import belongs
+from shedder.journal import Tail
 from shedder.rq.upkeep import sample_lanes
 from shedder.situation import STAKEHOLDERS
 from shedder.store import Command
+from shedder.verbs import verb_of
 
 if TYPE_CHECKING:
     from shedder.facade import Shedder
@@ -95,6 +104,9 @@ class Watcher:
         self._who = who or f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._written_at: datetime | None = None
         self._measured_at: datetime | None = None
+        self._journal = Tail(
+            shed.store, shed.keys, span=TOO_OLD, wanted=lambda each: verb_of(each).is_told
+        )
         self._last: tuple[Policy, Channels | None] | None = None
 
     def watch(
@@ -115,18 +127,25 @@ class Watcher:
             ShedderError: Redis cannot be asked, or no policy can be used and none could before.
         """
         report = Report()
-        report.is_leading = self._shed.store.run(hold_lease(self._shed.keys, self._who))
-        if not report.is_leading:
+        if not self._leads(report):
             return report
         self._sample()
         policy, channels = self._chosen(report)
         now = self._clock()
         incidents = self._incidents()
+        within = Round()
         for incident in incidents:
-            self._look_after(incident, policy, channels, now, report)
+            self._look_after(incident, policy, channels, now, report, within)
+        if not report.is_leading:
+            return report
         self._measure(incidents, now, report)
         self._write_files(policy, now, report)
         return report
+
+    def _leads(self, report: Report) -> bool:
+        """Whether this watcher leads, for `LEASE_SECONDS` from now on."""
+        report.is_leading = self._shed.store.run(hold_lease(self._shed.keys, self._who))
+        return report.is_leading
 
     def give_up(self) -> None:
         """Let another lead at once."""
@@ -177,11 +196,12 @@ class Watcher:
         channels: Channels | None,
         now: datetime,
         report: Report,
+        within: Round,
     ) -> None:
         try:
             incident = self._post_if_late(incident, policy, now, report)
             if channels is not None:
-                self._tell(incident, policy, channels, now, report)
+                self._tell(incident, policy, channels, now, report, within)
         except ShedderError as error:  # the next incident is no worse for it
             report.troubles.append(f"incident {incident.id}: {error}")
 
@@ -217,14 +237,18 @@ class Watcher:
         channels: Channels,
         now: datetime,
         report: Report,
+        within: Round,
     ) -> None:
-        events = events_of(self._shed, incident)
+        events = [each for each in self._journal.read(now) if belongs(each, incident)]
         told = messages_of(incident, events, policy.incident, now)
         # without a channel for notes the main one is left in peace
         reachable = [each for each in told if each.channel in channels.names & {MAIN, NOTES}]
+        if not reachable or not self._leads(report):  # what came before may have taken long
+            return
         failed = deliver(
-            self._shed.store, self._shed.keys, incident.id, reachable, channels.send, who=self._who
-        )
+            self._shed.store, self._shed.keys, incident.id, reachable, channels.send,
+            who=self._who, within=within,
+        )  # fmt: skip
         report.failed += len(failed)
 
     def _write_files(self, policy: Policy, now: datetime, report: Report) -> None:

@@ -15,14 +15,14 @@ from shedder.incident.records import Incident, is_same_person
 from shedder.keys import Keys
 from shedder.records import Cause, Event
 from shedder.store import Store
-from shedder.stored import ms_from_time, server_time
+from shedder.stored import server_time
+from shedder.verbs import SYSTEM, verb_of
 
 logger = logging.getLogger("shedder.incident")
 
 TOES = timedelta(minutes=2)
 """Who changed a queue so lately may still be at work on it."""
 
-BY_NOBODY = "shedder"
 MOST_EVENTS = 1000
 
 
@@ -60,15 +60,17 @@ def changes_by_others(
 
     By the server's clock; what was undone since, and what workers did, is left out.
     """
-    since = ms_from_time(server_time(store) - TOES)
-    events = journal.read_events(store, keys, limit=MOST_EVENTS, after=str(since))
+    events = journal.read_events(
+        store, keys, limit=MOST_EVENTS, since=server_time(store) - TOES,
+        wanted=lambda each: verb_of(each).is_decision or bool(each.undoes),
+    )  # fmt: skip
     undone = {each.undoes for each in events if each.undoes}
     return tuple(
         each
         for each in events
-        if each.can_undo
+        if verb_of(each).is_decision
         and each.id not in undone
-        and each.by != BY_NOBODY
+        and each.by != SYSTEM
         and not is_same_person(each.by, by)
         and _touches(each, lanes, names)
     )

@@ -17,6 +17,7 @@ from shedder.incident.stored import incident_from_record, record_of
 from shedder.incident.timeline import events_of
 from shedder.journal import UNREADABLE, head_of
 from shedder.records import Event
+from shedder.records.events import position_of
 from shedder.store import Command
 from shedder.stored import server_time
 
@@ -96,7 +97,7 @@ def _read_copy(copy: object) -> tuple[Incident, list[tuple[str, str, str, str]]]
     events = copy["events"]
     if not isinstance(events, list) or len(events) > MOST_EVENTS:
         raise ValueError(f"events are no list of at most {MOST_EVENTS:,}")
-    return incident, sorted(_entries(events), key=lambda each: _order(each[0]))
+    return incident, sorted(_entries(events), key=lambda each: position_of(each[0]))
 
 
 def _entries(events: list[Any]) -> Iterator[tuple[str, str, str, str]]:
@@ -117,11 +118,6 @@ def _entry(event: Event) -> dict[str, Any]:
         "before": dict(event.before),
         "after": dict(event.after),
     }
-
-
-def _order(identifier: str) -> tuple[int, int]:
-    milliseconds, _, number = identifier.partition("-")
-    return int(milliseconds), int(number)
 
 
 def _same(one: Incident, other: Incident) -> bool:

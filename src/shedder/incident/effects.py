@@ -21,6 +21,7 @@ from shedder.lanes import lane_of
 from shedder.policy import Policy
 from shedder.records import Event, LaneStatus
 from shedder.stored import server_time
+from shedder.verbs import SYSTEM
 from shedder.works import kind_in, kinds_of
 
 logger = logging.getLogger("shedder.incident")
@@ -34,8 +35,6 @@ MOST_EFFECTS = 500
 
 EFFECTS_ROOM = LARGEST_RECORD // 2
 """Bytes of a record that effects may take."""
-
-BY_ITSELF = "shedder"
 
 Measure = Callable[[Sequence[str]], Mapping[str, Reading]]
 """How lanes are now, by name."""
@@ -62,7 +61,7 @@ def measure_due(book: Book, incident: str, measure: Measure) -> Incident:
     if not effects:
         return found
     receipt = book.change(
-        lambda it, _: with_effects(it, effects), verb="effect", by=BY_ITSELF,
+        lambda it, _: with_effects(it, effects), verb="effect", by=SYSTEM,
         reason="measured", incident=incident,
     )  # fmt: skip
     return receipt.incident

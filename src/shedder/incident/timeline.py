@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from shedder import journal
 from shedder.incident.records import Incident
 from shedder.keys import Keys
 from shedder.records import Event
 from shedder.store import Store
-from shedder.stored import ms_from_time
 
 MOST_EVENTS = 20_000
 
-NO_DECISIONS = frozenset({"note", "effect", "scan"})
-"""What a timeline of decisions leaves out: findings, measurements, the rest of a divert."""
-
 
 def events_of(store: Store, keys: Keys, incident: Incident) -> tuple[Event, ...]:
-    """The events that belong to `incident`, oldest first.
+    """The last `MOST_EVENTS` events that belong to `incident`, oldest first.
 
     Those that name it, and those that name none and happened between its beginning and its end:
     what was done before it was opened, and what workers finished by themselves.
     """
     first = min(filter(None, (incident.began_at, incident.detected_at, incident.opened_at)))
     found = journal.read_events(
-        store, keys, limit=MOST_EVENTS, after=f"{max(ms_from_time(first) - 1, 0)}"
+        store, keys, limit=MOST_EVENTS, since=first, wanted=lambda each: belongs(each, incident)
     )
     copies = journal.read_copies(store, keys.incident_events(incident.id), limit=MOST_EVENTS)
     # A copy of the record may have come back while the journal still had some of its events.
     by_id = {each.id: each for each in (*copies, *found) if belongs(each, incident)}
-    return tuple(sorted(by_id.values(), key=lambda each: (each.at, _number(each.id))))
-
-
-def _number(identifier: str) -> int:
-    number = identifier.partition("-")[2]
-    return int(number) if number.isdecimal() else 0
+    return tuple(sorted(by_id.values(), key=lambda each: each.position))
 
 
 def belongs(event: Event, incident: Incident) -> bool:
@@ -45,8 +34,3 @@ def belongs(event: Event, incident: Incident) -> bool:
     first = min(filter(None, (incident.began_at, incident.detected_at, incident.opened_at)))
     last = incident.resolved_at
     return first <= event.at and (last is None or event.at <= last)
-
-
-def decisions(events: Iterable[Event]) -> tuple[Event, ...]:
-    """Those of `events` that are decisions, or tell of their end."""
-    return tuple(each for each in events if each.verb not in NO_DECISIONS)

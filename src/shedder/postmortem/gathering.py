@@ -10,14 +10,12 @@ from shedder.incident.records import Incident
 from shedder.postmortem.compute import LOOK_BACK, Material, postmortem_of
 from shedder.postmortem.facts import PostMortem
 from shedder.records import Event
-from shedder.stored import ms_from_time, server_time
+from shedder.stored import server_time
 from shedder.works import kinds_of
 
 if TYPE_CHECKING:
     from shedder.facade import Shedder
     from shedder.policy import Policy
-
-MOST_EVENTS = 5000
 
 
 def make_postmortem(shed: Shedder, policy: Policy, *, incident: str | None = None) -> PostMortem:
@@ -40,7 +38,7 @@ def read_incident(shed: Shedder, incident: str | None) -> Incident:
 def material_of(shed: Shedder, policy: Policy, incident: Incident) -> Material:
     """All that is recorded of `incident`, also that nobody has seen how a mitigation ended."""
     end_silent(shed.store, shed.keys)
-    events = events_of(shed, incident)
+    events = shed.incidents.timeline(incident.id)
     noticed = incident.detected_at or incident.opened_at
     began = min(noticed, incident.began_at or noticed)
     queues = shed.queues()
@@ -54,21 +52,6 @@ def material_of(shed: Shedder, policy: Policy, incident: Incident) -> Material:
         late=most_in(events, "late"),
         most=most_in(events, "waiting"),
     )
-
-
-def events_of(shed: Shedder, incident: Incident) -> tuple[Event, ...]:
-    """The events that belong to `incident`, and what ended by itself meanwhile, oldest first."""
-    own = shed.incidents.timeline(incident.id)
-    known = {event.id for event in own}
-    since = min(incident.opened_at, incident.detected_at or incident.opened_at)
-    until = incident.resolved_at
-    found = shed.events(limit=MOST_EVENTS, after=str(ms_from_time(since) - 1))
-    others = [
-        event
-        for event in found
-        if not event.incident and event.id not in known and (until is None or event.at <= until)
-    ]
-    return tuple(sorted((*own, *others), key=lambda event: (event.at, event.id)))
 
 
 def most_in(events: Iterable[Event], count: str) -> dict[str, int]:

@@ -13,52 +13,9 @@ from shedder.lanes import PRIORITIES, lane_of
 from shedder.postmortem.facts import Deed, LaneEffect, Moment
 from shedder.records import Event
 from shedder.sentences import spoken
+from shedder.verbs import SYSTEM, verb_of
 
 NOBODY = "somebody without a role"
-BY_ITSELF = "shedder"
-
-_LINES = {
-    "pause": "paused {lanes}",
-    "resume": "resumed {lanes}",
-    "pause expired": "the pause of {lanes} ended by itself",
-    "divert": "put aside jobs of {lanes}",
-    "scan": "finished putting aside jobs of {lanes}",
-    "drain": "let the backlog of {lanes} start again",
-    "drain stopped": "stopped the drain of {lanes}",
-    "drained": "the backlog of {lanes} was empty",
-    "restore": "put the backlog of {lanes} back",
-    "limit start": "limited what starts of {lanes}",
-    "flag degrade": "degraded {things}",
-    "flag restore": "restored {things}",
-    "limit set": "set the limit of {things}",
-    "limit clear": "cleared the limit of {things}",
-    "mitigate started": "began the mitigation {name}",
-    "mitigate": "ran the mitigation {name}",
-    "incident open": "opened the incident",
-    "incident mitigated": "said that customers are helped",
-    "incident resolve": "resolved the incident",
-    "incident correct": "corrected {fields}",
-    "incident close": "closed the review",
-    "incident reopen": "opened the incident again",
-    "incident update": "posted an update",
-    "note": "noted a finding",
-    "review": "wrote a part of the review",
-    "role take": "took the role {role}",
-    "role assign": "gave the role {role}",
-    "role offer": "offered the role {role}",
-    "role accept": "accepted the role {role}",
-    "role leave": "left the role {role}",
-    "action add": "wrote down an action",
-    "action set": "changed an action",
-    "action done": "finished an action",
-    "incident import": "brought the record back",
-    "effect": "measured what a measure did",
-}
-_DEEDS = frozenset(
-    {"pause", "resume", "divert", "drain", "drain stopped", "restore", "limit start",
-     "flag degrade", "flag restore", "limit set", "limit clear", "mitigate", "mitigate started"}
-)  # fmt: skip
-_UNTOLD = frozenset({"scan", "effect", "effects"})
 
 
 def timeline_of(incident: Incident, events: Sequence[Event]) -> tuple[Moment, ...]:
@@ -67,17 +24,17 @@ def timeline_of(incident: Incident, events: Sequence[Event]) -> tuple[Moment, ..
     found = []
     begun = unended(events)
     for event in without_outdated(events):
-        if event.verb in _UNTOLD or (event.verb == BEGAN and event not in begun):
+        verb = verb_of(event)
+        if verb.is_detail or (event.verb == BEGAN and event not in begun):
             continue
-        is_deed = event.verb in _DEEDS
         found.append(
             Moment(
                 at=event.at,
                 who=who_did(incident, event),
-                what=_told(event),
+                what=f"{sentence_of(event)}{_numbers(event)}",
                 event=event.id,
-                mark=next(marks) if is_deed else "",
-                is_deed=is_deed,
+                mark=next(marks) if verb.is_decision else "",
+                is_deed=verb.is_decision,
             )
         )
     return tuple(found)
@@ -98,10 +55,10 @@ def deeds_of(
 
 def who_did(incident: Incident, event: Event) -> str:
     """The role in which somebody did it; never a name."""
+    if event.by in ("", SYSTEM) or verb_of(event).is_system:
+        return SYSTEM
     if event.role:
         return event.role
-    if event.by in ("", BY_ITSELF):
-        return BY_ITSELF
     all_held: list[RoleHeld | RolePast] = [*incident.roles, *incident.past_roles]
     held = [
         each.role.value
@@ -111,13 +68,27 @@ def who_did(incident: Incident, event: Event) -> str:
     return held[0] if held else NOBODY
 
 
+def sentence_of(event: Event) -> str:
+    """What was done, to stand behind who did it."""
+    things = _listed(name for name in event.after if name not in event.lanes) or "settings"
+    told = verb_of(event).sentence.format(
+        lanes=_listed(targets_of(event.lanes)) or "nothing",
+        things=things,
+        name=event.details.get("mitigation", ""),
+        what=event.details.get("what", "something"),
+        role=_role(event),
+        fields=_fields(event),
+    )
+    return told.rstrip()
+
+
 def people_of(incident: Incident, events: Iterable[Event]) -> frozenset[str]:
     """All names that are in the record: none of them is for the narrative."""
     names = {event.by for event in events}
     names |= {each.person for each in incident.roles}
     names |= {each.person for each in incident.past_roles}
     names |= {note.by for note in incident.notes} | {each.by for each in incident.updates}
-    return frozenset(name for name in names if name and name != BY_ITSELF)
+    return frozenset(name for name in names if name and name != SYSTEM)
 
 
 def marks_of() -> Iterator[str]:
@@ -131,19 +102,6 @@ def marks_of() -> Iterator[str]:
 
 def _had_it(held: RoleHeld | RolePast, at: datetime) -> bool:
     return held.since <= at and (isinstance(held, RoleHeld) or at <= held.until)
-
-
-def _told(event: Event) -> str:
-    line = _LINES.get(event.verb, event.verb)
-    things = _listed(name for name in event.after if name not in event.lanes) or "settings"
-    told = line.format(
-        lanes=_listed(targets_of(event.lanes)),
-        things=things,
-        name=event.details.get("mitigation", ""),
-        role=_role(event),
-        fields=_fields(event),
-    )
-    return f"{told.rstrip()}{_numbers(event)}"
 
 
 def _role(event: Event) -> str:
@@ -187,7 +145,7 @@ def _numbers(event: Event) -> str:
         for each in event.before.values()
         if isinstance(each, Mapping) and isinstance(each.get("waiting"), int)
     )
-    facts = [f"{waiting:,} jobs waited"] if waiting and event.verb in _DEEDS else []
+    facts = [f"{waiting:,} jobs waited"] if waiting and verb_of(event).is_decision else []
     rate = event.details.get("rate")
     if isinstance(rate, str):
         facts.append(f"at {rate}")

@@ -11,14 +11,13 @@ from shedder.records.drains import (
     RestoredLane,
     RestoreReceipt,
 )
-from shedder.records.events import INCIDENT_VERBS, Cause, Event
+from shedder.records.events import Cause, Event
 from shedder.records.fleet import RunningJob, WorkerSeen
 from shedder.records.mitigations import MitigationReceipt
 from shedder.records.pauses import PausedLane, PauseReceipt, ResumedLane, ResumeReceipt
 from shedder.records.status import AuditReport, LaneStatus, Late, Status
 
 __all__ = [
-    "INCIDENT_VERBS",
     "AuditReport",
     "Cause",
     "Divert",

@@ -7,19 +7,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-INCIDENT_VERBS = frozenset(
-    {
-        "incident mitigated", "incident resolve", "incident reopen", "incident correct",
-        "role assign", "role take", "role offer", "role accept", "role leave",
-        "action add", "action set", "action done", "review",
-    }
-)  # fmt: skip
-"""Changes of the record of an incident that can be taken back."""
+from shedder.verbs import VERBS
 
-_CAN_UNDO = INCIDENT_VERBS | {
-    "pause", "resume", "divert", "drain", "limit start",
-    "flag degrade", "flag restore", "limit set", "limit clear", "policy apply",
-}  # fmt: skip
+
+def position_of(identifier: str) -> tuple[int, int]:
+    """The id of an event as numbers, by which ids are in the order of the journal."""
+    milliseconds, _, number = identifier.partition("-")
+    return (
+        int(milliseconds) if milliseconds.isdecimal() else 0,
+        int(number) if number.isdecimal() else 0,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +45,7 @@ class Event:
     Attributes:
         id: Its id; ids grow with time.
         at: When it happened (server's clock, UTC).
-        verb: What happened: `pause`, `resume`, `pause expired`, `divert`, `scan`, `drain`,
-            `drain stopped`, `drained`, `restore`, `repair`, `flag degrade`, `flag restore`,
-            `limit set`, `limit clear`, `policy apply`, `set aside`, `replay`, `incident open`,
-            `incident update`, `incident mitigated`, `incident resolve`, `incident reopen`,
-            `incident correct`, `incident close`, `incident import`,
-            `role assign`, `role take`, `role offer`, `role accept`, `role leave`, `note`,
-            `action add`, `action set`, `action done`, `review`, `effect`, `mitigate`,
-            `mitigate started`.
+        verb: What happened, such as `pause`; the reference of the journal lists all verbs.
         by: Who did it.
         why: For which reason.
         lanes: Names of the lanes concerned.
@@ -83,6 +73,11 @@ class Event:
     role: str = ""
 
     @property
+    def position(self) -> tuple[int, int]:
+        """Where it stands in the journal: its id as numbers; as text, `1-10` is before `1-9`."""
+        return position_of(self.id)
+
+    @property
     def can_undo(self) -> bool:
         """Whether `undo` knows a way back."""
-        return self.verb in _CAN_UNDO
+        return self.verb in VERBS and bool(VERBS[self.verb].undo)

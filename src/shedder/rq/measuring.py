@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from shedder.incident.begun import end_silent
 from shedder.incident.book import Book
-from shedder.incident.effects import BY_ITSELF, MOST_LANES, measure_due, reading_of
+from shedder.incident.effects import MOST_LANES, measure_due, reading_of
 from shedder.incident.keeping import open_incidents
 from shedder.incident.readings import Reading
 from shedder.keys import Keys
@@ -14,6 +14,7 @@ from shedder.lanes import lane_of
 from shedder.records import Cause
 from shedder.rq.status import read_status
 from shedder.store import Store
+from shedder.verbs import SYSTEM
 
 
 def readings_now(store: Store, keys: Keys, names: Sequence[str] = ()) -> Mapping[str, Reading]:
@@ -28,5 +29,5 @@ def measure_open_incidents(store: Store, keys: Keys) -> None:
     """Measure the effects that are due in the incidents that are open, and end what is silent."""
     end_silent(store, keys)
     for incident in open_incidents(store, keys):
-        book = Book(store, keys, lambda reason, by: Cause(by or BY_ITSELF, reason))
+        book = Book(store, keys, lambda reason, by: Cause(by or SYSTEM, reason))
         measure_due(book, incident.id, lambda names: readings_now(store, keys, names))

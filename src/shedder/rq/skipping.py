@@ -30,6 +30,7 @@ from shedder.rq.restoring import restore_one
 from shedder.selection import Selection
 from shedder.setting_records import FlagReceipt
 from shedder.stored import diverts_from, text_of
+from shedder.verbs import SYSTEM
 
 if TYPE_CHECKING:
     from rq.job import Job
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("shedder.flags")
 
-BY_ITSELF = "shedder"
 
 _IN_PART = "degraded/"
 
@@ -85,7 +85,7 @@ def end_needless_diverts(store: Store, keys: Keys, standing: Mapping[bytes, byte
         percent = percents.get(flag, 0.0)
         is_needed = percent > 0 if function.startswith(_IN_PART) else percent >= 100
         if not is_needed and divert.drain is None:
-            cause = Cause(BY_ITSELF, f"the flag {flag} is degraded at {percent:g} % now")
+            cause = Cause(SYSTEM, f"the flag {flag} is degraded at {percent:g} % now")
             restored += restore_one(store, keys, divert.lane, divert.order, cause)[1]
     return restored
 
@@ -95,7 +95,7 @@ def _set_divert(store: Store, keys: Keys, lane: str, flag: str, function: str) -
     standing = store.read(lambda ask: ask.hget(keys.diverts, lane))[0]
     if any(each.divert.order == order for each in diverts_from(lane, standing)):
         return
-    cause = Cause(BY_ITSELF, f"the flag {flag} is degraded")
+    cause = Cause(SYSTEM, f"the flag {flag} is degraded")
     selection = Selection(functions=(function,))
     store.run(
         divert_lanes(keys, [lane_of(lane)], selection, cause, order=order, operation=uuid4().hex)

@@ -110,12 +110,16 @@ def lift_limits(store: Store, keys: Keys, lanes: Sequence[str], cause: Cause) ->
 
 
 def _last(store: Store, keys: Keys) -> Event:
-    events = journal.read_events(store, keys, limit=EVENTS_LOOKED_AT, after=None, lanes=())
+    events = journal.read_events(store, keys, limit=EVENTS_LOOKED_AT, wanted=_counts)
     undone = {event.undoes for event in events if event.undoes}
     for event in reversed(events):
         if event.can_undo and not event.undoes and event.id not in undone:
             return event
     raise CannotUndo("(last)", reason="there is nothing to undo", try_instead="shedder events")
+
+
+def _counts(event: Event) -> bool:
+    return event.can_undo or bool(event.undoes)
 
 
 def _resume(store: Store, keys: Keys, event: Event, cause: Cause) -> ResumeReceipt:
@@ -125,8 +129,9 @@ def _resume(store: Store, keys: Keys, event: Event, cause: Cause) -> ResumeRecei
             event.id, reason="nothing of it is paused now", try_instead="shedder status"
         )
     later = journal.read_events(
-        store, keys, limit=EVENTS_LOOKED_AT, after=event.id, lanes=event.lanes
-    )
+        store, keys, limit=EVENTS_LOOKED_AT, after=event.id, lanes=event.lanes,
+        wanted=lambda each: each.verb == "pause",
+    )  # fmt: skip
     newer = next((each for each in reversed(later) if each.verb == "pause"), None)
     if newer is not None:
         raise CannotUndo(

@@ -29,6 +29,7 @@ from shedder.rq.staleness import set_aside_all
 from shedder.samples import EXPIRY, SAMPLES_KEPT
 from shedder.store import Command, Store
 from shedder.stored import diverts_from, is_held, text_of
+from shedder.verbs import SYSTEM
 
 logger = logging.getLogger("shedder.upkeep")
 
@@ -44,8 +45,6 @@ MOST_CLAIMS = 1000
 
 LANES_PER_SAMPLE = 200
 """So that one sample stays well below 5 ms of the server."""
-
-BY_ITSELF = "shedder"
 
 
 class Upkeep:
@@ -124,7 +123,7 @@ class Upkeep:
             self._store.run(forget_running(self._keys, divert.order))
         if self._sets_aside and not divert.is_restoring and not divert.is_limit:
             set_aside_all(self._store, self._keys, divert.lane, divert.order)
-        cause = Cause(by=BY_ITSELF, why=f"finishing what {divert.by} began: {divert.why}")
+        cause = Cause(by=SYSTEM, why=f"finishing what {divert.by} began: {divert.why}")
         if (divert.is_restoring or divert.is_scanning) and self._is_at_work(divert.lane):
             return
         if divert.is_restoring:

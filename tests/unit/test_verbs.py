@@ -1,0 +1,107 @@
+"""Does everybody who tells of an event know what it means?"""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from shedder.cli.event_lines import event_line
+from shedder.heartbeat.messages import messages_of
+from shedder.policy import IncidentPolicy
+from shedder.postmortem.telling import timeline_of
+from shedder.records import Event
+from shedder.verbs import SYSTEM, VERBS
+from tests.unit.postmortems import INCIDENT, at
+
+SOURCES = Path(__file__).parents[2] / "src" / "shedder"
+WRITERS = {"event_head", "_head_of_step", "Deed"}
+NAMES = {"verb", "VERB", "BEGAN", "ENDED"}
+
+
+def an_event(verb: str, by: str = "oncall@desk", lanes: tuple[str, ...] = ("mail",)) -> Event:
+    return Event("1-1", at(20), verb, by, "", lanes)
+
+
+def told(event: Event) -> list[str]:
+    return [each.text for each in messages_of(INCIDENT, [event], IncidentPolicy(), at(21))
+            if each.name == "event-1-1"]  # fmt: skip
+
+
+def written_by_scripts() -> set[str]:
+    texts = [path.read_text(encoding="utf-8") for path in SOURCES.rglob("*.lua")]
+    return {verb for text in texts for verb in re.findall(r"\bverb = '([^']+)'", text)}
+
+
+def written_by_python() -> set[str]:
+    found: set[str] = set()
+    for path in SOURCES.rglob("*.py"):
+        if "cli" in path.parts:  # whose verbs are those of the command line
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            found |= verbs_in(node)
+    return found
+
+
+def verbs_in(node: ast.AST) -> set[str]:
+    """What a part of the code gives an event as its verb."""
+    if isinstance(node, ast.keyword) and node.arg == "verb":
+        return texts_of(node.value)
+    if isinstance(node, ast.Assign) and NAMES & {getattr(each, "id", "") for each in node.targets}:
+        return texts_of(node.value)
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") in WRITERS:
+        return texts_of(node.args[0])
+    return set()
+
+
+def texts_of(value: ast.expr) -> set[str]:
+    either = [value.body, value.orelse] if isinstance(value, ast.IfExp) else [value]
+    return {str(each.value) for each in either if isinstance(each, ast.Constant)}
+
+
+def test_each_verb_that_is_written_has_a_row_and_each_row_is_written() -> None:
+    """By a script or in Python; the table knows them all, and none that is gone."""
+    written = written_by_scripts() | written_by_python()
+    assert {"pause", "drained", "mitigate started", "role take"} <= written
+    assert set(VERBS) == written
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_is_told_as_a_sentence(verb: str) -> None:
+    """No post-mortem says `policy apply`, as if that were what somebody did."""
+    for moment in timeline_of(INCIDENT, [an_event(verb)]):
+        assert verb != moment.what
+        assert "{" not in moment.what
+
+
+def test_a_verb_that_is_not_known_says_its_name() -> None:
+    """One of a newer shedder stops nobody, whatever it is."""
+    (moment,) = timeline_of(INCIDENT, [an_event("{made} up")])
+    assert "{made} up" == moment.what
+    assert "{made} up mail.normal" in event_line(an_event("{made} up")).plain
+    assert [] == told(an_event("{made} up"))
+
+
+@pytest.mark.parametrize("verb", ["policy apply", "replay", "uninstall"])
+def test_the_main_channel_hears_of_each_decision(verb: str) -> None:
+    """As it hears of a pause or a divert: each changes which jobs start."""
+    assert told(an_event(verb))
+
+
+def test_what_the_system_did_is_told_as_its_own() -> None:
+    """It is not somebody without a role."""
+    assert ["shedder: put the backlog of mail back"] == told(an_event("restore", SYSTEM))
+
+
+@pytest.mark.parametrize("verb", ["pause expired", "drained", "set aside"])
+def test_what_ends_by_itself_is_done_by_nobody_in_a_post_mortem(verb: str) -> None:
+    """Its event has the name of who ordered it, who may be asleep by then."""
+    (moment,) = timeline_of(INCIDENT, [an_event(verb)])
+    assert SYSTEM == moment.who
+
+
+def test_a_pause_that_expired_says_no_number_that_it_does_not_have() -> None:
+    """Nobody counts the jobs when a pause expires; `0 jobs waiting` would be a lie."""
+    assert "waiting" not in event_line(an_event("pause expired")).plain
