@@ -149,7 +149,7 @@ def test_pause_and_resume(redis: Redis, shedder: Shedder, price: Price) -> None:
     fill(redis, Load(10))
 
     pause, resume = shedder.pause, shedder.resume
-    assert (5, 11) == price.of(lambda: pause(QUEUE, reason="test"))[:2]
+    assert (3, 11) == price.of(lambda: pause(QUEUE, reason="test"))[:2]
     assert (2, 2) == price.of(lambda: resume(QUEUE, reason="test"))[:2]
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shedder.incident.begun import BEGAN, ENDED, NO_END_YET, unended, without_outdated
+from shedder.incident.effects import CHANGES
 from shedder.incident.readings import Effect, Reading
 from shedder.incident.records import Incident, RoleHeld, RolePast, is_same_person
 from shedder.lanes import PRIORITIES, lane_of
@@ -54,10 +55,6 @@ _LINES = {
     "incident import": "brought the record back",
     "effect": "measured what a measure did",
 }
-_DEEDS = frozenset(
-    {"pause", "resume", "divert", "drain", "drain stopped", "restore", "limit start",
-     "flag degrade", "flag restore", "limit set", "limit clear", "mitigate", "mitigate started"}
-)  # fmt: skip
 _UNTOLD = frozenset({"scan", "effect", "effects"})
 
 
@@ -69,7 +66,7 @@ def timeline_of(incident: Incident, events: Sequence[Event]) -> tuple[Moment, ..
     for event in without_outdated(events):
         if event.verb in _UNTOLD or (event.verb == BEGAN and event not in begun):
             continue
-        is_deed = event.verb in _DEEDS
+        is_deed = event.verb in CHANGES
         found.append(
             Moment(
                 at=event.at,
@@ -187,7 +184,7 @@ def _numbers(event: Event) -> str:
         for each in event.before.values()
         if isinstance(each, Mapping) and isinstance(each.get("waiting"), int)
     )
-    facts = [f"{waiting:,} jobs waited"] if waiting and event.verb in _DEEDS else []
+    facts = [f"{waiting:,} jobs waited"] if waiting and event.verb in CHANGES else []
     rate = event.details.get("rate")
     if isinstance(rate, str):
         facts.append(f"at {rate}")

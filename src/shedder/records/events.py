@@ -31,14 +31,12 @@ class Cause:
         why: The reason, in their words.
         incident: Id of the incident that it belongs to; empty outside of one.
         role: The role that they have in it; empty without one.
-        readings: During an incident, by lane how it was just before.
     """
 
     by: str
     why: str
     incident: str = ""
     role: str = ""
-    readings: Mapping[str, Any] | None = field(default=None, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +52,8 @@ class Event:
             `incident update`, `incident mitigated`, `incident resolve`, `incident reopen`,
             `incident correct`, `incident close`, `incident import`,
             `role assign`, `role take`, `role offer`, `role accept`, `role leave`, `note`,
-            `action add`, `action set`, `action done`, `review`, `effect`, `mitigate`,
-            `mitigate started`.
+            `action add`, `action set`, `action done`, `review`, `mitigate`, `mitigate started`; in
+            older journals `effect`.
         by: Who did it.
         why: For which reason.
         lanes: Names of the lanes concerned.
