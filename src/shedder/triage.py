@@ -57,7 +57,7 @@ class TriageDone:
         role: In which role; empty without one.
         at: When (server's clock, UTC).
         what: To which queues, flags or limits, or by which mitigation.
-        effect: What it did some minutes later; None while that is not known.
+        effect: What it did some minutes later; None while that is not measured.
         outcome: How a mitigation ended, or that no end is recorded; empty for all else.
     """
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from shedder import journal
 from shedder.incident import attribution
 from shedder.incident.readings import Effect, Reading, Yardstick
 from shedder.journal import event_head
@@ -205,6 +206,14 @@ def test_others_who_changed_a_queue_lately_are_known(
     assert first.event not in [event.id for event in shedder.changes_by_others("mail")]
     monkeypatch.setattr(attribution, "TOES", timedelta(0))
     assert () == shedder.changes_by_others("mail")
+
+
+def test_others_are_known_however_many_events_there_were(scene: Scene) -> None:
+    """Those of the last two minutes, though only the last few are read at first."""
+    first = scene.shedder.pause("mail", reason="r", by="eve@desk")
+    for number in range(journal.EVENTS_LATELY):
+        scene.shedder.pause("reports", reason=f"{number}", by="eve@desk")
+    assert [first.event] == [event.id for event in scene.shedder.changes_by_others("mail")]
 
 
 def test_the_timeline_has_what_was_done_before_it_was_opened(redis: Redis) -> None:

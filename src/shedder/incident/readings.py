@@ -27,7 +27,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Yardstick:
-    """By what the work in a lane is measured: the policy in force.
+    """By what the work in a lane is measured: the policy in force when its effect was.
 
     Attributes:
         noun: What the business calls it.
@@ -45,7 +45,7 @@ class Effect:
     Attributes:
         event: Id of the event.
         verb: What was done.
-        after_seconds: So many seconds after the event that was.
+        after_seconds: So many seconds after the event it was measured.
         before: By lane, how it was just before the event.
         after: By lane, how it was then.
         yardsticks: By lane, what is in it and how long that may wait; empty without a policy.

@@ -190,7 +190,7 @@ class Incident:
         actions: What is to be done so that the next time is better.
         review_due_at: When the review is due; None before it is resolved.
         review: By part (`well`, `badly`, `luck`, `factors`), what people wrote.
-        effects: What changes did, some minutes later; `measure_effects` tells them from samples.
+        effects: What actions on queues did, measured some minutes later.
     """
 
     id: str

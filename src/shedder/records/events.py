@@ -52,8 +52,8 @@ class Event:
             `incident update`, `incident mitigated`, `incident resolve`, `incident reopen`,
             `incident correct`, `incident close`, `incident import`,
             `role assign`, `role take`, `role offer`, `role accept`, `role leave`, `note`,
-            `action add`, `action set`, `action done`, `review`, `mitigate`, `mitigate started`; in
-            older journals `effect`.
+            `action add`, `action set`, `action done`, `review`, `effect`, `mitigate`,
+            `mitigate started`.
         by: Who did it.
         why: For which reason.
         lanes: Names of the lanes concerned.
