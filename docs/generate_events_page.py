@@ -101,7 +101,6 @@ _NUMBERS = {
     "action set": ("", "`actions`", "`actions`"),
     "action done": ("", "`actions`", "`actions`"),
     "review": ("", "`review`", "`review`"),
-    "effect": ("", "", "`effects`"),
     "mitigate started": ("`mitigation`, `command`, `host`", "", ""),
     "mitigate": (
         (

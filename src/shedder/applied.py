@@ -84,6 +84,8 @@ def applied_policy(store: Store, keys: Keys, number: int | None = None) -> Appli
     """
     if number is None:
         number = _number(store.read(lambda ask: ask.hget(keys.policy, "number"))[0])
+        if not number:
+            return applied_from(None)
     return applied_from(store.read(lambda ask: ask.hget(keys.policy, str(number)))[0])
 
 

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from shedder import journal
 from shedder.incident import copying, findings, keeping, life, reversal, roles, timeline
 from shedder.incident.book import Book, MakeCause
-from shedder.incident.effects import Measure, measure_due
+from shedder.incident.effects import (
+    WINDOW,
+    changes_of,
+    effects_of,
+    policy_of_effects,
+    with_yardsticks,
+)
 from shedder.incident.keeping import Deed
 from shedder.incident.people import Roles
 from shedder.incident.records import Incident, IncidentReceipt
 from shedder.incident.todo import Actions
 from shedder.keys import Keys
+from shedder.lanes import PRIORITIES, Lane
+from shedder.policy import Policy
 from shedder.records import Event
+from shedder.samples import Sample, read_samples
 from shedder.store import Store
 from shedder.stored import server_time
 
@@ -41,11 +52,11 @@ class Incidents(Book):
         store: Store,
         keys: Keys,
         cause: MakeCause,
-        measure: Measure,
+        queues: Callable[[], tuple[str, ...]] = tuple,
         people: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         super().__init__(store, keys, cause)
-        self._measure = measure
+        self._queues = queues
         self._people = people
         self.roles = Roles(self, people)
         self.actions = Actions(self)
@@ -202,11 +213,29 @@ class Incidents(Book):
         return timeline.events_of(self.store, self.keys, self.read(incident or self.latest_id()))
 
     def measure_effects(self, incident: str | None = None) -> Incident:
-        """The incident, with the effects of all that was done five minutes ago and longer.
+        """The incident, with the effects that can be told by now, from samples of the lanes.
 
-        Whoever looks first measures; what was measured is in the record and in the journal.
+        That is five minutes after a change, or as soon as the same lanes were changed again or the
+        incident ended. Nothing is written, but for mitigations whose process fell silent.
         """
-        return measure_due(self, incident or self.latest_id(), self._measure)
+        journal.end_silent(self.store, self.keys)
+        found = self.read(incident or self.latest_id())
+        events = timeline.events_of(self.store, self.keys, found)
+        now = server_time(self.store)
+        effects = effects_of(found, events, self._samples(events, now), now)
+        policy = policy_of_effects(self.store, self.keys) if effects else Policy()
+        return replace(found, effects=with_yardsticks(effects, policy))
+
+    def _samples(self, events: tuple[Event, ...], now: datetime) -> dict[str, tuple[Sample, ...]]:
+        """The samples by which the effects of `events` can be told."""
+        changes = changes_of(events)
+        if not changes:
+            return {}
+        lanes = {lane for each in changes for lane in each.lanes}
+        if not all(each.lanes for each in changes):
+            lanes |= {Lane(queue, each).name for queue in self._queues() for each in PRIORITIES}
+        since = changes[0].at - 2 * WINDOW  # what is older is told as of `since`, and is too old
+        return read_samples(self.store, self.keys, sorted(lanes), since=since, now=now)
 
     def export(self, incident: str | None = None) -> dict[str, Any]:
         """A copy of the record and its events, as JSON can hold it; `bring_back` reads it."""

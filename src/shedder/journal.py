@@ -9,14 +9,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from shedder.errors import EventNotFound
 from shedder.records import Cause, Event
 from shedder.records.events import position_of
-from shedder.stored import ms_from_time, text_of, time_from_ms
+from shedder.store import Command
+from shedder.stored import ms_from_time, read_with_time, text_of, time_from_ms
 
 if TYPE_CHECKING:
     from shedder.keys import Keys
@@ -28,7 +31,23 @@ UNREADABLE = "unreadable"
 """The verb of an event that is damaged or of a newer shedder; its details hold what is stored."""
 
 EVENTS_PER_PAGE = 200
+EVENTS_LATELY = 20
+"""So many are read at once when the latest are asked for."""
+
 LONGEST_BLOCK_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An event that was written.
+
+    Attributes:
+        event: Its id; empty when there was nothing to write.
+        at: Server's clock, UTC.
+    """
+
+    event: str
+    at: datetime
 
 
 def event_head(
@@ -51,7 +70,6 @@ def event_head(
         "undoes": undoes or None,
         "incident": cause.incident or None,
         "role": cause.role or None,
-        "readings": cause.readings or None,
     }
     known = {name: value for name, value in head.items() if value is not None}
     fixed = {"v": HEAD_VERSION, "verb": verb, "by": cause.by, "why": cause.why}
@@ -101,6 +119,22 @@ def read_events(
     found = (each for each in events if _concerns(each, concerned) and (not wanted or wanted(each)))
     first = [*islice(found, max(limit, 0))]
     return tuple(first if after is not None else reversed(first))
+
+
+def read_latest(
+    store: Store, keys: Keys, span: timedelta, *, limit: int, wanted: Callable[[Event], bool]
+) -> tuple[Event, ...]:
+    """The newest `limit` events of the last `span` that are `wanted`, oldest first.
+
+    By the server's clock, and in one round trip, unless there were very many.
+    """
+    now, (entries,) = read_with_time(
+        store, lambda ask: ask.xrevrange(keys.events, count=EVENTS_LATELY)
+    )
+    found = [each for each in map(_event, reversed(entries)) if each.at > now - span]
+    if len(found) < EVENTS_LATELY:
+        return tuple(filter(wanted, found))
+    return read_events(store, keys, limit=limit, since=now - span, wanted=wanted)
 
 
 def find_event(store: Store, keys: Keys, event_id: str) -> Event:
@@ -160,6 +194,31 @@ class Tail:
         if entries:
             self._last = text_of(entries[-1][0])
             self._events += tuple(filter(self._wanted, map(_event, entries)))
+
+
+def end_mitigation(keys: Keys, event: str, head: str = "") -> Command[Written]:
+    """Write how the mitigation ended which began with `event`; without `head`, that it is unseen.
+
+    The latter only when its process is silent.
+    """
+    return Command(
+        "end_mitigation",
+        (keys.mitigations, keys.events, keys.operation(uuid4().hex)),
+        ("end", event, head),
+        written_from,
+    )
+
+
+def end_silent(store: Store, keys: Keys) -> tuple[str, ...]:
+    """Write down that nobody has seen the end of those whose process is silent; their events."""
+    begun = store.read(lambda ask: ask.hkeys(keys.mitigations))[0]
+    ended = (store.run(end_mitigation(keys, text_of(each))) for each in begun)
+    return tuple(each.event for each in ended if each.event)
+
+
+def written_from(reply: list[bytes]) -> Written:
+    """What the reply of a script that writes an event says."""
+    return Written(text_of(reply[0]), time_from_ms(int(reply[1])))
 
 
 _ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")

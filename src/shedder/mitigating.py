@@ -17,12 +17,10 @@ from shedder.incident.begun import (
     ENDED,
     SILENT_SECONDS,
     UNSEEN,
-    Written,
     begin_mitigation,
-    end_mitigation,
     renew_mitigation,
 )
-from shedder.journal import event_head
+from shedder.journal import Written, end_mitigation, event_head
 from shedder.masking import mask_for
 from shedder.mitigation import Interrupted, Ran, Say, carry_out
 from shedder.own_client import own_client

@@ -95,13 +95,19 @@ def read_samples(
     *,
     since: datetime,
     until: datetime | None = None,
+    now: datetime | None = None,
 ) -> dict[str, tuple[Sample, ...]]:
-    """The samples of each of `lanes` that has any, in a time."""
+    """The samples of each of `lanes` that has any, in a time.
+
+    With the server's time as `now`, what is older is not fetched.
+    """
 
     def ask_all(ask: Any) -> None:
         for lane in lanes:
-            for key in keys.samples(lane):
-                ask.lrange(key, 0, -1)
+            for key, step in zip(keys.samples(lane), SAMPLE_STEPS, strict=True):
+                # at least `step` seconds lie between two, and one more tells of the beginning
+                most = max(int((now - since).total_seconds() / step), 0) + 2 if now else 0
+                ask.lrange(key, -most, -1)
 
     replies = iter(store.read(ask_all))
     found = {

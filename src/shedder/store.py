@@ -101,6 +101,28 @@ class Store:
                 raise ServerTooOld(_version(self.connection)) from error
             raise
 
+    def read_and_run(self, ask: Callable[[Any], Any], command: Command[T]) -> tuple[list[Any], T]:
+        """The replies to what `ask` asks, then the parsed reply of `command`: one round trip.
+
+        Raises:
+            ShedderError: as `run`.
+        """
+        script = load_script(command.script)
+        arguments = in_text((len(command.keys), *command.keys, *command.args))
+        try:
+            with self.connection.pipeline(transaction=False) as pipeline:
+                ask(pipeline)
+                pipeline.execute_command("EVALSHA", script.sha, *arguments)
+                asked = list(pipeline.command_stack)
+                *replies, reply = pipeline.execute(raise_on_error=False)
+                if isinstance(reply, redis.exceptions.NoScriptError):
+                    pipeline.raise_first_error(asked[:-1], replies)
+                    reply = self._load_and_run(script, arguments)
+                pipeline.raise_first_error(asked, [*replies, reply])
+            return replies, command.parse(reply)
+        except redis.exceptions.RedisError as error:
+            raise_translated(error, self.connection, keys=command.keys)
+
     def read(self, ask: Callable[[Any], Any]) -> list[Any]:
         """The replies to the plain commands that `ask` puts on a pipeline, in one round trip.
 

@@ -235,8 +235,6 @@ _ROWS = (
     _of_incident("action done", "An action is done.", "finished an action", undo=_AS_IT_WAS),
     _of_incident("review", "Parts of the review were written.", "wrote a part of the review",
         undo=_AS_IT_WAS),
-    _of_incident("effect", "What actions on queues did was measured, five minutes later.",
-        "measured what a measure did", is_detail=True, is_system=True),
     _decision("mitigate started", "A declared mitigation was started.",
         "began the mitigation {name}", is_told=False),
     _decision("mitigate", "A declared mitigation has ended, or nobody has seen its end "

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import rq
+from click.testing import CliRunner
 
 from benchmarks.gauges import sent_by_us, watched
 from benchmarks.load import BULK, QUEUE, Load, fill, functions_as_globs
 from benchmarks.work import nothing
 from shedder import Rate, Selection, Shedder, applied
+from shedder.cli import main
 from shedder.rq import Queue, SimpleWorker
 from tests.workers import run_burst
 
@@ -149,7 +151,7 @@ def test_pause_and_resume(redis: Redis, shedder: Shedder, price: Price) -> None:
     fill(redis, Load(10))
 
     pause, resume = shedder.pause, shedder.resume
-    assert (5, 11) == price.of(lambda: pause(QUEUE, reason="test"))[:2]
+    assert (3, 11) == price.of(lambda: pause(QUEUE, reason="test"))[:2]
     assert (2, 2) == price.of(lambda: resume(QUEUE, reason="test"))[:2]
 
 
@@ -182,6 +184,21 @@ def test_an_idle_worker_on_lookout_asks_about_twice_a_second(redis: Redis, price
     start_and_end, _, _ = price.of(lambda: run_burst(SimpleWorker([QUEUE], connection=redis)))
     # a wait and a claim in each 0.45 s, and the seven round trips of the upkeep in about a second
     assert (trips - start_and_end) / 3 <= 13
+
+
+@pytest.mark.parametrize(("is_incident", "most"), [(False, 10), (True, 12)])
+def test_a_pause_from_the_command_line(
+    server: EmbeddedServer, redis: Redis, *, is_incident: bool, most: int
+) -> None:
+    """The handshake included, and on a server that has seen none of the scripts."""
+    if is_incident:
+        Shedder(redis, by="test").incidents.open("late", severity=2)
+    redis.script_flush()
+    words = ["pause", QUEUE, "-r", "test", "-u", server.url]
+    with sent_by_us() as sent:
+        outcome = CliRunner().invoke(main, words)
+    assert 0 == outcome.exit_code, outcome.output
+    assert most == sent.round_trips, sent.commands
 
 
 def _know_the_scripts(redis: Redis, shedder: Shedder) -> None:

@@ -13,7 +13,6 @@ from shedder import Rate, Selection, Shedder
 from shedder.applied import POLICIES_KEPT
 from shedder.heartbeat.delivering import EXPIRY_SECONDS
 from shedder.incident.copying import MOST_EVENTS
-from shedder.incident.effects import MOST_EFFECTS
 from shedder.incident.stored import LARGEST_RECORD
 from shedder.keys import SAMPLE_STEPS, Keys, kind_of
 from shedder.rq import Queue, SimpleWorker
@@ -92,7 +91,6 @@ def test_how_long_an_incident_is_kept_is_what_the_code_says() -> None:
     assert "JOURNAL_LENGTH = 100000\n" in journal
     assert (rows["Its events"][0]).count(f"{MOST_EVENTS:,}") == 2
     assert rows["What was sent of it"][0] == f"{EXPIRY_SECONDS // 86400} days"
-    assert rows["Effects in its record"][0] == f"the first {MOST_EFFECTS}"
     assert rows["Policies that were in force"][0] == f"the last {POLICIES_KEPT}"
     steps = [kept * step for kept, step in zip(SAMPLES_KEPT, SAMPLE_STEPS, strict=True)]
     assert [600, 3600, 3 * 86400, 14 * 86400] == steps

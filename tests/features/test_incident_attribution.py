@@ -1,21 +1,26 @@
-"""Does what is done during an incident belong to it, with its role, its numbers and its effect?"""
+"""Does what is done during an incident belong to it, with its role and its effect?"""
 
 from __future__ import annotations
 
+import struct
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shedder.incident import attribution, effects
-from shedder.incident.effects import readings_of
-from shedder.incident.readings import Reading, Yardstick
+from shedder import journal
+from shedder.incident import attribution
+from shedder.incident.readings import Effect, Reading, Yardstick
+from shedder.journal import event_head
 from shedder.policy import Policy, Rule
 from shedder.rates import Rate
+from shedder.records import Cause
 from shedder.rq import upkeep
 from shedder.rq.upkeep import Upkeep
-from shedder.selection import Selection
+from shedder.stored import ms_from_time, server_time
 from tests.features.scene import Scene
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -61,7 +66,7 @@ def test_every_change_belongs_to_the_incident_and_to_a_role(scene: Scene) -> Non
     } == {event.verb for event in done}  # fmt: skip
     for event in done:
         assert (incident, "operations") == (event.incident, event.role), event.verb
-        assert "readings" in event.details, event.verb
+        assert "readings" not in event.details, event.verb
     shedder.pause("mail", reason="r", by="eve@desk")
     assert (incident, "") == (last(scene).incident, last(scene).role)
 
@@ -90,83 +95,97 @@ def test_a_damaged_record_stands_in_nobodys_way(scene: Scene, redis: Redis) -> N
     assert ("pause", "") == (last(scene).verb, last(scene).incident)
 
 
-def test_the_effect_is_measured_later_and_once(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What the lanes were before stands in the event, what they are later in the record."""
-    divert = scene.shedder.divert("mail", reason="r")
-    before = readings_of(scene.shedder.event(divert.event))["mail"]
-    assert (5, 0) == (before.waiting, before.backlog)
-    assert before.oldest_seconds is not None
+def test_an_effect_is_told_from_samples_and_written_nowhere(redis: Redis) -> None:
+    """In the words of the policy in force; one that cannot be read takes only the words away."""
+    scene = Scene(redis)
+    divert = long_ago(scene, "divert", ["mail"])
+    take_samples(scene, "mail", {-2: (50, 0), 60: (0, 70), 298: (3, 90)}, around=divert)
+    receipts = Rule(queue="mail", noun="receipts", tolerance=timedelta(minutes=10))
+    scene.shedder.policies.apply(Policy(rules=(receipts,)), reason="r")
     incidents = scene.shedder.incidents
-    assert () == incidents.measure_effects().effects
-    monkeypatch.setattr(effects, "AFTER", timedelta(0))
+    incidents.open("late", severity=2, times={"began": divert.at - timedelta(minutes=1)})
+    written = scene.shedder.events()
     (effect,) = incidents.measure_effects().effects
-    after = effect.after["mail"]
-    assert (divert.event, "divert", 0, 5) == (
-        effect.event, effect.verb, after.waiting, after.backlog,
+    before, after = effect.before["mail"], effect.after["mail"]
+    assert (divert.id, "divert", 300.0) == (effect.event, effect.verb, effect.after_seconds)
+    assert ((50, 0), (3, 90)) == (
+        (before.waiting, before.backlog), (after.waiting, after.backlog),
     )  # fmt: skip
-    assert 0 <= effect.after_seconds < 60
-    assert (effect,) == incidents.measure_effects().effects
-    assert ["effect"] == [e.verb for e in scene.shedder.events() if e.verb == "effect"]
-
-
-def test_an_effect_is_told_in_the_words_of_the_policy_in_force(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is in each lane and how long that may wait, as it was when the effect was measured."""
-    monkeypatch.setattr(effects, "AFTER", timedelta(0))
-    incidents, policies = scene.shedder.incidents, scene.shedder.policies
-    scene.shedder.pause("mail", reason="without a policy")
-    assert [{}] == [each.yardsticks for each in incidents.measure_effects().effects]
-    minute = timedelta(minutes=1)
-    receipts = Rule(queue="mail", noun="receipts", tolerance=10 * minute)
-    policies.apply(Policy(rules=(receipts,)), reason="r")
-    scene.shedder.divert("mail", reason="r")
-    assert Yardstick("receipts", 600.0) == incidents.measure_effects().effects[1].yardsticks["mail"]
-    news = Selection.parse(functions=["*.news"])
-    both = Policy(rules=(Rule(selection=news, noun="news", tolerance=5 * minute), receipts))
-    policies.apply(both, reason="r")
-    scene.shedder.drain("mail", rate=Rate(1), reason="r")
-    told = [each.yardsticks.get("mail") for each in incidents.measure_effects().effects[1:]]
-    assert [Yardstick("receipts", 600.0), None] == told, "a lane that two kinds share has none"
+    assert {"mail": Yardstick("receipts", 600.0)} == effect.yardsticks
+    assert written == scene.shedder.events()
+    assert () == incidents.read().effects
     scene.redis.hset(scene.keys.policy, "1", "{")
-    scene.redis.hset(scene.keys.policy, "2", "{")
-    scene.shedder.drain("mail", rate=Rate(2), reason="a policy that cannot be read")
-    assert {} == incidents.measure_effects().effects[-1].yardsticks
+    assert [{}] == [each.yardsticks for each in incidents.measure_effects().effects]
 
 
-def test_effects_leave_room_for_what_people_write(
+def test_an_effect_of_a_flag_is_told_by_all_lanes(redis: Redis) -> None:
+    """RQ knows which queues there are."""
+    scene = Scene(redis)
+    scene.fill("mail.low", "a")
+    degrade = long_ago(scene, "flag degrade", [])
+    take_samples(scene, "mail.low", {-2: (50, 0), 298: (3, 0)}, around=degrade)
+    began = {"began": degrade.at - timedelta(minutes=1)}
+    scene.shedder.incidents.open("late", severity=2, times=began)
+    (effect,) = scene.shedder.incidents.measure_effects().effects
+    assert ["mail.low"] == list(effect.after)
+
+
+def test_samples_that_workers_take_tell_an_effect(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However much is done on however many lanes, the record does not grow full of effects."""
+    """The upkeep that a worker does anyway is all it takes."""
+    monkeypatch.setattr(upkeep, "INTERVAL_SECONDS", 0.001)
+    upkeeps = Upkeep(scene.shedder.store, scene.keys, ["mail"])
+
+    def samples() -> int:
+        upkeeps.do()
+        return int(scene.redis.llen(scene.keys.samples("mail")[0]))
+
+    wait_until(lambda: samples() > 1, what="samples before the change")
+    divert = scene.shedder.divert("mail", reason="r")
+    taken = samples()
+    wait_until(lambda: samples() > taken + 1, what="samples after the change")
+    scene.shedder.incidents.resolve()
+    (effect,) = scene.shedder.incidents.measure_effects().effects
+    before, after = effect.before["mail"], effect.after["mail"]
+    assert (divert.event, 5, 0, 0, 5) == (
+        effect.event, before.waiting, before.backlog, after.waiting, after.backlog,
+    )  # fmt: skip
+
+
+def test_what_an_older_shedder_wrote_is_read(redis: Redis) -> None:
+    """Readings in events, events of measurements, and effects in the record, which stay."""
+    scene = Scene(redis)
+    readings = {"mail": {"waiting": 5, "backlog": 0}}
+    pause = long_ago(scene, "pause", ["mail"], readings=readings)
     incidents = scene.shedder.incidents
-    for number in range(3):
-        scene.shedder.pause("mail", reason=f"{number}")
-    monkeypatch.setattr(effects, "AFTER", timedelta(0))
-    monkeypatch.setattr(effects, "EFFECTS_ROOM", 700)
-    assert 2 == len(incidents.measure_effects().effects)
-    written = len(scene.shedder.events())
-    assert 2 == len(incidents.measure_effects().effects)
-    assert written == len(scene.shedder.events())
-    incidents.note("there is room for this")
+    began = {"began": pause.at - timedelta(minutes=1)}
+    incidents.open("late", severity=2, times=began)
+    effect = Effect(pause.id, "pause", 301.0, {"mail": Reading(5)}, {"mail": Reading(1)})
+    incidents.change(lambda it, _: replace(it, effects=(effect,)), verb="effect", reason="measured")
+    assert (effect,) == incidents.measure_effects().effects
+    verbs = [event.verb for event in incidents.timeline()]
+    assert ["pause", "incident open", "effect"] == verbs
+    assert readings == scene.shedder.event(pause.id).details["readings"]
 
 
-def test_a_worker_measures_when_nobody_looks(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The upkeep that a worker does anyway measures what is due."""
-    scene.shedder.pause("mail", reason="r")
-    monkeypatch.setattr(effects, "AFTER", timedelta(0))
-    monkeypatch.setattr(upkeep, "MEASURE_SECONDS", 0.0)
-    assert Upkeep(scene.shedder.store, scene.keys, ["mail"]).do()
-    assert ["pause"] == [each.verb for each in scene.shedder.incidents.read().effects]
+def long_ago(scene: Scene, verb: str, lanes: list[str], **details: Any) -> Event:
+    """An event of ten minutes ago; to be written before all others."""
+    milliseconds = ms_from_time(server_time(scene.shedder.store) - timedelta(minutes=10))
+    head = event_head(verb, Cause("oncall@desk", "r"), lanes, **details)
+    entry = {"head": head, "before": "{}", "after": "{}"}
+    scene.redis.xadd(scene.keys.events, entry, id=f"{milliseconds}-0")
+    return scene.shedder.event(f"{milliseconds}-0")
 
 
-def test_a_lane_that_is_gone_is_empty(scene: Scene) -> None:
-    """An effect tells of every lane that the event had."""
-    scene.shedder.pause("mail", reason="r")
-    event = last(scene)
-    effect = effects.effect_of(event, {}, event.at)
-    assert {"mail": Reading(0)} == effect.after
+def take_samples(
+    scene: Scene, lane: str, depths: dict[int, tuple[int, int]], *, around: Event
+) -> None:
+    """Samples of a lane, by seconds after an event: jobs that wait, and that are put aside."""
+    for seconds, (waiting, backlog) in depths.items():
+        at = int((around.at + timedelta(seconds=seconds)).timestamp())
+        sample = struct.pack(">8I", at, waiting, backlog, 0, 9, 9, 0, 0)
+        scene.redis.rpush(scene.keys.samples(lane)[1], sample)
 
 
 def test_others_who_changed_a_queue_lately_are_known(
@@ -196,6 +215,14 @@ def test_a_change_without_a_way_back_is_a_change_by_others(scene: Scene) -> None
     shedder.drain("mail", rate=Rate(0.001), reason="r", by="bob@desk")
     stop = shedder.stop_drain("mail", reason="r", by="eve@desk")
     assert [stop.event] == [each.id for each in shedder.changes_by_others("mail", by="bob@desk")]
+
+
+def test_others_are_known_however_many_events_there_were(scene: Scene) -> None:
+    """Those of the last two minutes, though only the last few are read at first."""
+    first = scene.shedder.pause("mail", reason="r", by="eve@desk")
+    for number in range(journal.EVENTS_LATELY):
+        scene.shedder.pause("reports", reason=f"{number}", by="eve@desk")
+    assert [first.event] == [event.id for event in scene.shedder.changes_by_others("mail")]
 
 
 def test_the_timeline_has_what_was_done_before_it_was_opened(redis: Redis) -> None:

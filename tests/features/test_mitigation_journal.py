@@ -11,14 +11,14 @@ from shedder.facade import Shedder
 from shedder.incident.begun import (
     UNSEEN,
     begin_mitigation,
-    end_silent,
     unended,
     with_end_unknown,
     without_outdated,
 )
-from shedder.journal import event_head
+from shedder.journal import end_silent, event_head
 from shedder.mitigation import Interrupted, Ran
-from shedder.rq.measuring import measure_open_incidents
+from shedder.rq import upkeep
+from shedder.rq.upkeep import Upkeep
 from tests.features.mitigations import ROLLBACK, python
 from tests.waiting import wait_until
 
@@ -138,13 +138,14 @@ def test_a_process_that_thaws_tells_the_end_after_all(redis: Redis) -> None:
     assert () == unended(events) == with_end_unknown(events)
 
 
-def test_workers_end_what_is_silent(redis: Redis) -> None:
+def test_workers_end_what_is_silent(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their upkeep looks, with an incident and without."""
+    monkeypatch.setattr(upkeep, "SILENCE_SECONDS", 0.0)
     shedder = Shedder(redis, by="bob@desk")
     head = event_head("mitigate started", shedder._cause("r", None), (), mitigation="x")
     event = shedder.store.run(begin_mitigation(shedder.keys, head, head)).event
     redis.hset(shedder.keys.mitigations, event, f"1 {head}")
-    measure_open_incidents(shedder.store, shedder.keys)
+    assert Upkeep(shedder.store, shedder.keys, ["mail"]).do()
     assert 2 == len(shedder.events())
 
 

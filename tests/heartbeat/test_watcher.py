@@ -15,7 +15,6 @@ from shedder.errors import ConditionNotMet
 from shedder.heartbeat.drafting import draft_update
 from shedder.heartbeat.posting import post_update
 from shedder.heartbeat.watching import ROUND_SECONDS
-from shedder.incident import effects
 from shedder.policy import Policy
 from shedder.situation import STAKEHOLDERS, TEAM
 from tests.heartbeat.desk import MINUTE, POSTING, Desk
@@ -133,21 +132,14 @@ def test_files_are_written_every_minute(shed: Shedder, scene: Scene, tmp_path: P
     assert ["index.html", "status.json"] == sorted(each.name for each in folder.iterdir())
 
 
-def test_effects_are_measured_and_silent_mitigations_ended(
-    desk: Desk, scene: Scene, redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_silent_mitigations_are_ended(desk: Desk, redis: Redis) -> None:
     """At the first round and each fifteen seconds, by the watcher where there is no worker."""
-    monkeypatch.setattr(effects, "AFTER", timedelta(0))
-    scene.fill("mail", "a")
-    act = {1: desk.shed.pause, 1.2: desk.shed.resume, 1.3: desk.shed.pause}
     found = {}
-    for minutes, change in act.items():
-        change("mail", reason="r")
+    for minutes in (1, 1.2, 1.3):
         redis.hset(desk.shed.keys.mitigations, f"{minutes}", "1 {}")
         desk.look_at(minutes)
-        measured = desk.shed.incidents.read(desk.incident.id).effects
-        found[minutes] = len(measured), redis.hlen(desk.shed.keys.mitigations)
-    assert {1: (1, 0), 1.2: (1, 1), 1.3: (3, 0)} == found
+        found[minutes] = redis.hlen(desk.shed.keys.mitigations)
+    assert {1: 0, 1.2: 1, 1.3: 0} == found
 
 
 def test_six_hours_of_an_incident(shed: Shedder, scene: Scene) -> None:

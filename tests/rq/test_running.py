@@ -10,6 +10,7 @@ from rq import Queue as StockQueue
 from rq.defaults import RQ_KEY_PREFIX
 from rq.utils import utcformat
 
+from shedder.errors import RecordUnreadable
 from shedder.records import RunningJob
 from shedder.rq import Queue, SimpleWorker
 from shedder.rq.claims import Claimed, HeldClaim, claim_job, start_job
@@ -179,3 +180,12 @@ def test_a_damaged_claim_does_not_hide_the_others(redis: Redis, member: bytes) -
     redis.zadd(KEYS.claims, {member: 1})
     redis.hset(KEYS.starting, member, "x")
     assert [held.job_id] == [each.job_id for each in Store(redis).run(list_claims(KEYS))]
+
+
+def test_what_somebody_put_in_the_way_is_named(redis: Redis) -> None:
+    """A list of RQ that is no list of RQ's, whether the server knows the script or not."""
+    redis.set("rq:wip:mail", "mine")
+    for _ in range(2):
+        with pytest.raises(RecordUnreadable, match="rq:wip:mail"):
+            running_jobs(Store(redis), KEYS, ["mail"])
+        redis.script_flush()

@@ -13,13 +13,12 @@ from shedder.incident.begun import (
     ENDED,
     UNSEEN,
     begin_mitigation,
-    end_mitigation,
     renew_mitigation,
 )
 from shedder.incident.keeping import Deed, write_incident
 from shedder.incident.life import new_incident
 from shedder.incident.records import NOW
-from shedder.journal import event_head
+from shedder.journal import end_mitigation, event_head
 from shedder.rq.lateness import count_late
 from shedder.store import Command
 from shedder.stored import text_of

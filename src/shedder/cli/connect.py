@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from inspect import signature
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -189,7 +190,18 @@ def _limits(*, connect: float = CONNECT_SECONDS, answer: float = ANSWER_SECONDS)
         "socket_connect_timeout": connect,
         "socket_timeout": answer,
         "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,  # a round trip less than 3, of which a command has no use
+        **_nameless(),
     }
+
+
+def _nameless() -> dict[str, Any]:
+    """What keeps redis-py from introducing itself, which takes two round trips."""
+    import redis.connection
+
+    takes = signature(redis.connection.AbstractConnection.__init__).parameters
+    names = ("driver_info",) if "driver_info" in takes else ("lib_name", "lib_version")
+    return dict.fromkeys(names)
 
 
 def _limited(sentinel: Mapping[str, Any]) -> dict[str, Any]:

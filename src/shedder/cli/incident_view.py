@@ -103,13 +103,17 @@ def timeline_lines(
 
 def effect_texts(effect: Effect) -> list[str]:
     """What an action did, a text for each lane."""
-    minutes = f"{effect.after_seconds / 60:.0f} min later"
     return [
-        f"{minutes}, {escaped(lane)}: {change_text(before, effect.after[lane])}"
+        f"{_later(effect)}, {escaped(lane)}: {change_text(before, effect.after[lane])}"
         f"{_within(effect, lane)}"
         for lane, before in effect.before.items()
         if lane in effect.after
     ]
+
+
+def _later(effect: Effect) -> str:
+    seconds = effect.after_seconds
+    return f"{seconds:.0f} s later" if seconds < 60 else f"{seconds / 60:.0f} min later"
 
 
 def change_text(before: Reading, after: Reading) -> str:

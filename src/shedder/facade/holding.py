@@ -30,7 +30,7 @@ class Holding(Wiring):
             self.store,
             self.keys,
             self._lanes(targets),
-            self._attributed(reason, by, targets),
+            self._attributed(reason, by),
             operation=uuid4().hex,
             expires_in=expires_in,
         )
@@ -52,6 +52,6 @@ class Holding(Wiring):
             self.store,
             self.keys,
             self._lanes(targets),
-            self._attributed(reason, by, targets),
+            self._attributed(reason, by),
             operation=uuid4().hex,
         )

@@ -9,7 +9,6 @@ from shedder import journal
 from shedder.attribute import attribute
 from shedder.facade.looking import Looking
 from shedder.facade.settings import Settings
-from shedder.incident.begun import end_silent
 from shedder.incident.records import IncidentReceipt
 from shedder.mitigating import mitigate
 from shedder.policy import Mitigation, Policy
@@ -34,13 +33,13 @@ class Responding(Looking, Settings):
         from shedder.incidents import Incidents
 
         return Incidents(
-            self.store, self.keys, self._cause, self._readings,
+            self.store, self.keys, self._cause, self.queues,
             lambda: self.policies.applied().policy.incident.people,
         )  # fmt: skip
 
     def triage(self, policy: Policy) -> Triage:
         """The checklist of an incident, with the next commands for the queues as they are."""
-        end_silent(self.store, self.keys)
+        journal.end_silent(self.store, self.keys)
         incident = self.incidents.current()
         if incident is not None:
             incident = self.incidents.measure_effects(incident.id)
@@ -66,7 +65,7 @@ class Responding(Looking, Settings):
         SIGTERM or SIGHUP interrupts this, all processes of it end, and the journal says so.
         """
         cause = self._attributed(reason, by)
-        end_silent(self.store, self.keys)
+        journal.end_silent(self.store, self.keys)
         return mitigate(self.store, self.keys, mitigation, command, cause, say=say)
 
     def undo(
@@ -81,7 +80,7 @@ class Responding(Looking, Settings):
         event = undoing.event_to_undo(self.store, self.keys, event_id)
         if verb_of(event).is_of_incident:
             return self.incidents.undo(event, reason=reason, by=by)
-        return undoing.undo(self.store, self.keys, event, self._attributed(reason, by, event.lanes))
+        return undoing.undo(self.store, self.keys, event, self._attributed(reason, by))
 
     def event_to_undo(self, event_id: str | None = None) -> Event:
         """The event that `undo` would take back.

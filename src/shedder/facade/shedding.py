@@ -42,7 +42,7 @@ class Shedding(Wiring):
             self.keys,
             self._lanes(targets),
             selection or Selection(),
-            self._attributed(reason, by, targets),
+            self._attributed(reason, by),
             order=uuid4().hex,
             on_progress=on_progress,
         )
@@ -82,11 +82,11 @@ class Shedding(Wiring):
         if rate is None:
             accepted = "a rate such as 200/second, here or as drain_rate in the policy"
             raise InvalidInput(name="rate", value=None, accepted=accepted)
-        return self._order_drain(targets, rate, self._attributed(reason, by, targets), stays=stays)
+        return self._order_drain(targets, rate, self._attributed(reason, by), stays=stays)
 
     def stop_drain(self, *targets: str, reason: str, by: str | None = None) -> DrainReceipt:
         """Stop draining; the diverts stay in force."""
-        return self._order_drain(targets, None, self._attributed(reason, by, targets))
+        return self._order_drain(targets, None, self._attributed(reason, by))
 
     def drain_at_once(
         self,
@@ -100,7 +100,7 @@ class Shedding(Wiring):
             self.store,
             self.keys,
             self._names(targets),
-            self._attributed(reason, by, targets),
+            self._attributed(reason, by),
             on_progress=on_progress,
         )
 
@@ -144,7 +144,7 @@ class Shedding(Wiring):
             self.keys,
             self._lanes(targets),
             selection or Selection(),
-            self._attributed(reason, by, targets),
+            self._attributed(reason, by),
             order=uuid4().hex,
             terms=LimitTerms(rate, most, expires_in),
         )
@@ -152,7 +152,7 @@ class Shedding(Wiring):
     def lift_limit(self, *targets: str, reason: str, by: str | None = None) -> RestoreReceipt:
         """End the limits on starts of `targets`; what waits under them is in the lanes again."""
         return undoing.lift_limits(
-            self.store, self.keys, self._names(targets), self._attributed(reason, by, targets)
+            self.store, self.keys, self._names(targets), self._attributed(reason, by)
         )
 
     def stale(self, *targets: str) -> tuple[StaleLane, ...]:
@@ -172,7 +172,7 @@ class Shedding(Wiring):
             self.store,
             self.keys,
             self._lanes(targets),
-            self._attributed(reason, by, targets),
+            self._attributed(reason, by),
             on_progress=on_progress,
         )
 

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import getpass
 import socket
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from shedder.attribute import attribute
 from shedder.errors import ConditionNotMet
 from shedder.incident.attribution import attributed
-from shedder.incident.effects import plain
-from shedder.incident.readings import Reading
 from shedder.keys import Keys
 from shedder.lanes import Lane, lanes_of_targets
 from shedder.records import Cause
-from shedder.rq import measuring
 from shedder.rq.layout import rq_keys
 from shedder.rq.policies import Policies
 from shedder.store import Store
@@ -45,14 +41,9 @@ class Wiring:
     def _cause(self, reason: str, by: str | None) -> Cause:
         return Cause(by=_clean(by or self._by), why=_clean(reason))
 
-    def _attributed(self, reason: str, by: str | None, targets: Sequence[str] = ()) -> Cause:
+    def _attributed(self, reason: str, by: str | None) -> Cause:
         """The cause of a change, which belongs to the incident that is open, if one is."""
-        cause = self._cause(reason, by)
-        names = self._names(tuple(targets))
-        return attributed(self.store, self.keys, cause, lambda: plain(self._readings(names)))
-
-    def _readings(self, names: Sequence[str] = ()) -> Mapping[str, Reading]:
-        return measuring.readings_now(self.store, self.keys, names)
+        return attributed(self.store, self.keys, self._cause(reason, by))
 
     def _lanes(self, targets: tuple[str, ...]) -> tuple[Lane, ...]:
         if not targets:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -32,10 +32,9 @@ from shedder.heartbeat.messages import (
 )
 from shedder.heartbeat.page import write_page
 from shedder.heartbeat.posting import post_by_itself
-from shedder.incident.begun import end_silent
 from shedder.incident.records import Incident
 from shedder.incident.timeline import belongs
-from shedder.journal import Tail
+from shedder.journal import Tail, end_silent
 from shedder.rq.upkeep import sample_lanes
 from shedder.situation import STAKEHOLDERS
 from shedder.store import Command
@@ -51,8 +50,8 @@ logger = logging.getLogger("shedder.watch")
 ROUND_SECONDS = 5.0
 LEASE_SECONDS = 40.0
 PAGE_EVERY = timedelta(minutes=1)
-MEASURE_EVERY = timedelta(seconds=15)
-"""As often as a worker looks; what is measured is how it was exactly five minutes after a deed."""
+SILENCE_EVERY = timedelta(seconds=15)
+"""As often as a worker looks whether the process of a mitigation has fallen silent."""
 
 INCIDENTS_LOOKED_AT = 5
 """Resolved ones are looked at for the reminders of their reviews."""
@@ -103,7 +102,7 @@ class Watcher:
         self._clock = clock
         self._who = who or f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._written_at: datetime | None = None
-        self._measured_at: datetime | None = None
+        self._ended_silent_at: datetime | None = None
         self._journal = Tail(
             shed.store, shed.keys, span=TOO_OLD, wanted=lambda each: verb_of(each).is_told
         )
@@ -138,7 +137,7 @@ class Watcher:
             self._look_after(incident, policy, channels, now, report, within)
         if not report.is_leading:
             return report
-        self._measure(incidents, now, report)
+        self._end_silent(now, report)
         self._write_files(policy, now, report)
         return report
 
@@ -205,17 +204,14 @@ class Watcher:
         except ShedderError as error:  # the next incident is no worse for it
             report.troubles.append(f"incident {incident.id}: {error}")
 
-    def _measure(self, incidents: Sequence[Incident], now: datetime, report: Report) -> None:
-        if self._measured_at is not None and now - self._measured_at < MEASURE_EVERY:
+    def _end_silent(self, now: datetime, report: Report) -> None:
+        if self._ended_silent_at is not None and now - self._ended_silent_at < SILENCE_EVERY:
             return
-        self._measured_at = now
+        self._ended_silent_at = now
         try:
             end_silent(self._shed.store, self._shed.keys)
-            for incident in incidents:
-                if incident.is_open:
-                    self._shed.incidents.measure_effects(incident.id)
         except ShedderError as error:
-            report.troubles.append(f"effects: {error}")
+            report.troubles.append(f"mitigations: {error}")
 
     def _post_if_late(
         self, incident: Incident, policy: Policy, now: datetime, report: Report

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 from shedder import journal
 from shedder.errors import RedisUnreachable, ShedderError
@@ -15,7 +14,6 @@ from shedder.incident.records import Incident, is_same_person
 from shedder.keys import Keys
 from shedder.records import Cause, Event
 from shedder.store import Store
-from shedder.stored import server_time
 from shedder.verbs import SYSTEM, verb_of
 
 logger = logging.getLogger("shedder.incident")
@@ -26,10 +24,8 @@ TOES = timedelta(minutes=2)
 MOST_EVENTS = 1000
 
 
-def attributed(
-    store: Store, keys: Keys, cause: Cause, readings: Callable[[], Mapping[str, Any]]
-) -> Cause:
-    """`cause` with the open incident, the role of who acts, and how the lanes are before it.
+def attributed(store: Store, keys: Keys, cause: Cause) -> Cause:
+    """`cause` with the open incident, and the role of who acts.
 
     The record of an incident never stands in the way of a change of queues: what cannot be read
     is left out, and logged.
@@ -38,8 +34,7 @@ def attributed(
         incident = incident_of(open_incidents(store, keys), cause.by)
         if incident is None:
             return cause
-        role = incident.role_of(cause.by)
-        return replace(cause, incident=incident.id, role=role, readings=readings())
+        return replace(cause, incident=incident.id, role=incident.role_of(cause.by))
     except RedisUnreachable:
         raise
     except ShedderError as error:
@@ -60,8 +55,8 @@ def changes_by_others(
 
     By the server's clock; what was undone since, and what workers did, is left out.
     """
-    events = journal.read_events(
-        store, keys, limit=MOST_EVENTS, since=server_time(store) - TOES,
+    events = journal.read_latest(
+        store, keys, TOES, limit=MOST_EVENTS,
         wanted=lambda each: verb_of(each).is_decision or bool(each.undoes),
     )  # fmt: skip
     undone = {each.undoes for each in events if each.undoes}

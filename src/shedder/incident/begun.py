@@ -7,14 +7,14 @@ SIGKILL, whoever looks next writes down that nobody has seen the end.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
 
+from shedder.journal import Written, written_from
 from shedder.keys import Keys
 from shedder.records import Event
-from shedder.store import Command, Store
-from shedder.stored import text_of, time_from_ms
+from shedder.store import Command
+from shedder.stored import time_from_ms
 
 BEGAN = "mitigate started"
 ENDED = "mitigate"
@@ -29,26 +29,13 @@ SILENT_SECONDS = 20.0
 """A process that has given no sign of life for so long is thought gone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """An event that was written.
-
-    Attributes:
-        event: Its id; empty when there was nothing to write.
-        at: Server's clock, UTC.
-    """
-
-    event: str
-    at: datetime
-
-
 def begin_mitigation(keys: Keys, head: str, unseen_end: str) -> Command[Written]:
     """Write that a mitigation begins; `unseen_end` is the head of the event of an unseen end."""
     return Command(
         "begin_mitigation",
         (keys.mitigations, keys.events, keys.operation(uuid4().hex)),
         ("begin", head, unseen_end, int(1000 * SILENT_SECONDS)),
-        _written,
+        written_from,
     )
 
 
@@ -56,26 +43,6 @@ def renew_mitigation(keys: Keys, event: str, unseen_end: str) -> Command[bool]:
     """Say that the process of the mitigation which began with `event` is alive."""
     silent_ms = int(1000 * SILENT_SECONDS)
     return Command("renew_mitigation", (keys.mitigations,), (event, unseen_end, silent_ms), bool)
-
-
-def end_mitigation(keys: Keys, event: str, head: str = "") -> Command[Written]:
-    """Write how the mitigation ended which began with `event`; without `head`, that it is unseen.
-
-    The latter only when its process is silent.
-    """
-    return Command(
-        "end_mitigation",
-        (keys.mitigations, keys.events, keys.operation(uuid4().hex)),
-        ("end", event, head),
-        _written,
-    )
-
-
-def end_silent(store: Store, keys: Keys) -> tuple[str, ...]:
-    """Write down that nobody has seen the end of those whose process is silent; their events."""
-    begun = store.read(lambda ask: ask.hkeys(keys.mitigations))[0]
-    ended = (store.run(end_mitigation(keys, text_of(each))) for each in begun)
-    return tuple(each.event for each in ended if each.event)
 
 
 def unended(events: Iterable[Event]) -> tuple[Event, ...]:
@@ -129,7 +96,3 @@ def _has_plain_end(began: Event, later: Iterable[Event]) -> bool:
         and (each.details.get("mitigation"), each.by) == (name, began.by)
         for each in later
     )
-
-
-def _written(reply: list[bytes]) -> Written:
-    return Written(text_of(reply[0]), time_from_ms(int(reply[1])))

@@ -1,112 +1,76 @@
-"""What did an action do, five minutes later? Measured, not guessed."""
+"""What a change did to its lanes: told from their samples, whenever somebody looks."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from shedder.applied import applied_policy
 from shedder.errors import RecordUnreadable
-from shedder.incident.begun import end_silent
-from shedder.incident.book import Book
 from shedder.incident.readings import Effect, Reading, Yardstick
 from shedder.incident.records import Incident
-from shedder.incident.sampled import readings_at
-from shedder.incident.stored import LARGEST_RECORD, dumped, record_of
-from shedder.incident.timeline import events_of
+from shedder.keys import Keys
 from shedder.lanes import lane_of
 from shedder.policy import Policy
-from shedder.records import Event, LaneStatus
-from shedder.stored import server_time
-from shedder.verbs import SYSTEM
+from shedder.records import Event
+from shedder.samples import Sample, paces_of
+from shedder.store import Store
 from shedder.works import kind_in, kinds_of
 
 logger = logging.getLogger("shedder.incident")
 
+Samples = Mapping[str, Sequence[Sample]]
+
+CHANGES = frozenset(
+    {"pause", "resume", "divert", "drain", "drain stopped", "restore", "limit start",
+     "flag degrade", "flag restore", "limit set", "limit clear", "mitigate", "mitigate started"}
+)  # fmt: skip
+"""What has an effect."""
+
 AFTER = timedelta(minutes=5)
+SHORTEST = timedelta(seconds=1)
+"""What came sooner after a change than that is not told as its effect."""
 
 MOST_LANES = 20
-"""An event keeps readings of so many lanes; of those that have jobs, the ones in trouble first."""
+"""An effect tells of so many lanes, those with most jobs."""
 
-MOST_EFFECTS = 500
+WINDOW = timedelta(seconds=75)
+"""A sample that is older tells nothing of a moment, and rates are told over so long before one.
 
-EFFECTS_ROOM = LARGEST_RECORD // 2
-"""Bytes of a record that effects may take."""
+Samples are a minute apart for three days.
+"""
 
-Measure = Callable[[Sequence[str]], Mapping[str, Reading]]
-"""How lanes are now, by name."""
+RESOLUTION = timedelta(seconds=1)
+"""The time of a sample is in whole seconds, cut off."""
 
 
-def measure_due(book: Book, incident: str, measure: Measure) -> Incident:
-    """The incident, with effects of all that was done `AFTER` ago and longer.
+def effects_of(
+    incident: Incident, events: Sequence[Event], samples: Samples, now: datetime
+) -> tuple[Effect, ...]:
+    """What each change among `events`, oldest first, did, as far as that can be told by `now`.
 
-    Mitigations whose process has fallen silent meanwhile get the event of an unseen end.
+    Five minutes later, or at the next change of the same lanes or the end of the incident, when
+    that is sooner. A change that names no lanes is told by all lanes that have samples. What the
+    record of an older shedder has measured stays as it is.
     """
-    end_silent(book.store, book.keys)
-    found = book.read(incident)
-    if found.closed_at is not None:
-        return found
-    events = {each.id: each for each in events_of(book.store, book.keys, found)}
-    now = server_time(book.store)
-    due = [each for each in events.values() if is_due(each, found, now)]
-    if not due:
-        return found
-    lanes = tuple(dict.fromkeys(lane for each in due for lane in readings_of(each)))
-    after = measure(lanes)
-    told = [sampled_effect(book, each) or effect_of(each, after, now) for each in due]
-    effects = that_fit(found, with_yardsticks(told, _policy(book)))
-    if not effects:
-        return found
-    receipt = book.change(
-        lambda it, _: with_effects(it, effects), verb="effect", by=SYSTEM,
-        reason="measured", incident=incident,
-    )  # fmt: skip
-    return receipt.incident
-
-
-def is_due(event: Event, incident: Incident, now: datetime) -> bool:
-    """Whether the effect of `event` can be measured and has not been."""
-    is_known = any(each.event == event.id for each in incident.effects)
-    has_room = len(incident.effects) < MOST_EFFECTS
-    return event.at + AFTER <= now and not is_known and has_room and bool(readings_of(event))
-
-
-def readings_of(event: Event) -> Mapping[str, Reading]:
-    """How the lanes were just before `event`, by name; what cannot be read is left out."""
-    found = event.details.get("readings")
-    if not isinstance(found, Mapping):
-        return {}
-    return {
-        str(lane): reading
-        for lane, each in found.items()
-        if (reading := _reading(each)) is not None
-    }
-
-
-def sampled_effect(book: Book, event: Event) -> Effect | None:
-    """What `event` did until exactly `AFTER`, if all of its lanes were sampled then."""
-    before = readings_of(event)
-    at = event.at + AFTER
-    found = readings_at(book.store, book.keys, tuple(before), at)
-    return effect_of(event, found, at) if found.keys() == before.keys() else None
-
-
-def effect_of(event: Event, now_by_lane: Mapping[str, Reading], now: datetime) -> Effect:
-    """What `event` did to its lanes until `now`."""
-    before = readings_of(event)
-    return Effect(
-        event=event.id,
-        verb=event.verb,
-        after_seconds=(now - event.at).total_seconds(),
-        before=before,
-        after={lane: now_by_lane.get(lane, Reading(0)) for lane in before},
+    measured = {each.event: each for each in incident.effects}
+    changes = changes_of(events)
+    found = (
+        measured.get(each.id)
+        or _effect(each, _until(each, changes[number + 1 :], incident), samples, now)
+        for number, each in enumerate(changes)
     )
+    return tuple(each for each in found if each is not None)
 
 
-def with_yardsticks(effects: Sequence[Effect], policy: Policy) -> list[Effect]:
+def changes_of(events: Iterable[Event]) -> tuple[Event, ...]:
+    """Those of `events` that have an effect."""
+    return tuple(each for each in events if each.verb in CHANGES)
+
+
+def with_yardsticks(effects: Sequence[Effect], policy: Policy) -> tuple[Effect, ...]:
     """`effects` with what is in each lane, in the policy's nouns, and how long that may wait."""
     lanes = list(dict.fromkeys(lane for each in effects for lane in each.before))
     kinds = kinds_of(policy, [lane_of(lane).queue for lane in lanes]) if policy.rules else ()
@@ -115,74 +79,95 @@ def with_yardsticks(effects: Sequence[Effect], policy: Policy) -> list[Effect]:
         for lane in lanes
         if (kind := kind_in(lane, kinds)) is not None
     }
-    return [
-        replace(each, yardsticks={lane: known[lane] for lane in each.before if lane in known})
+    return tuple(
+        each
+        if each.yardsticks
+        else replace(each, yardsticks={name: known[name] for name in each.before if name in known})
         for each in effects
-    ]
-
-
-def that_fit(incident: Incident, effects: Sequence[Effect]) -> list[Effect]:
-    """Those of `effects` for which the record has room: half of it is for what people write."""
-    empty = _size(replace(incident, effects=()))
-    room = EFFECTS_ROOM - (_size(incident) - empty)
-    found = []
-    for each in effects:
-        room -= _size(replace(incident, effects=(each,))) - empty
-        if room >= 0:
-            found.append(each)
-    return found
-
-
-def with_effects(incident: Incident, effects: Sequence[Effect]) -> Incident:
-    """`incident` with those of `effects` that it has not yet."""
-    known = {each.event for each in incident.effects}
-    new = tuple(each for each in effects if each.event not in known)
-    return replace(incident, effects=(*incident.effects, *new))
-
-
-def reading_of(lane: LaneStatus, now: datetime) -> Reading:
-    """What matters of the status of a lane."""
-    oldest = None if lane.oldest is None else max((now - lane.oldest).total_seconds(), 0.0)
-    return Reading(
-        waiting=lane.waiting,
-        backlog=lane.backlog,
-        oldest_seconds=oldest,
-        arrivals=lane.arrivals,
-        completions=lane.completions,
     )
 
 
-def plain(readings: Mapping[str, Reading]) -> dict[str, dict[str, float]]:
-    """Readings as an event keeps them."""
-    return {
-        lane: {
-            each.name: value
-            for each in fields(Reading)
-            if (value := getattr(reading, each.name)) is not None
-        }
-        for lane, reading in readings.items()
-    }
-
-
-def _size(incident: Incident) -> int:
-    return len(dumped(record_of(incident)))
-
-
-def _policy(book: Book) -> Policy:
+def policy_of_effects(store: Store, keys: Keys) -> Policy:
+    """The policy in force; one that says nothing when it cannot be read."""
     try:
-        return applied_policy(book.store, book.keys).policy
+        return applied_policy(store, keys).policy
     except RecordUnreadable as error:
         logger.warning("effects are told without the policy: %s", error)
         return Policy()
 
 
-def _reading(record: object) -> Reading | None:
-    if not isinstance(record, Mapping):
+def _until(change: Event, later: Sequence[Event], incident: Incident) -> datetime:
+    """The moment at which the effect of `change` is told."""
+    own = set(change.lanes)
+    after = [each.at for each in later if not own.isdisjoint(each.lanes)][:1]
+    if incident.resolved_at is not None and incident.resolved_at > change.at:
+        after.append(incident.resolved_at)
+    return min([change.at + AFTER, *after])
+
+
+def _effect(change: Event, until: datetime, samples: Samples, now: datetime) -> Effect | None:
+    if until > now:
         return None
-    names = {each.name for each in fields(Reading)}
-    known: dict[str, Any] = {
-        name: value
-        for name, value in record.items()
-        if name in names and isinstance(value, int | float) and not isinstance(value, bool)
+    pairs = {
+        lane: pair
+        for lane in change.lanes or samples
+        if (pair := _readings(samples.get(lane, ()), change.at, until)) is not None
     }
-    return Reading(**known) if "waiting" in known else None
+    if not pairs:
+        return None
+    busiest = sorted(pairs, key=lambda lane: -max(map(_depth, pairs[lane])))[:MOST_LANES]
+    return Effect(
+        event=change.id,
+        verb=change.verb,
+        after_seconds=(until - change.at).total_seconds(),
+        before={lane: pairs[lane][0] for lane in busiest},
+        after={lane: pairs[lane][1] for lane in busiest},
+    )
+
+
+def _readings(
+    samples: Sequence[Sample], at: datetime, until: datetime
+) -> tuple[Reading, Reading] | None:
+    """How a lane was before a change and at `until`; None where samples do not tell, or no jobs."""
+    if until - at < SHORTEST:
+        return None
+    before = reading_at(samples, at - RESOLUTION)
+    after = reading_at([each for each in samples if each.at >= at], until)
+    if before is None or after is None or not (_depth(before) or _depth(after)):
+        return None
+    return before, after
+
+
+def reading_at(samples: Sequence[Sample], at: datetime) -> Reading | None:
+    """How a lane was at `at`, oldest sample first; None when no sample tells.
+
+    An empty lane that stays so writes no samples, so its last one holds.
+    """
+    past = [each for each in samples if each.at <= at]
+    if not past or (past[-1].depth and past[-1].at < at - WINDOW):
+        return None
+    last = past[-1]
+    arrivals, completions = _rates([each for each in past if each.at >= last.at - WINDOW])
+    return Reading(
+        waiting=last.waiting,
+        backlog=last.backlog,
+        oldest_seconds=float(last.oldest) if last.waiting else None,
+        arrivals=arrivals,
+        completions=completions,
+    )
+
+
+def _rates(samples: Sequence[Sample]) -> tuple[float | None, float | None]:
+    """Arrivals and completions a second over the time of `samples`."""
+    paces = paces_of(samples)
+    seconds = sum(each.seconds for each in paces)
+    if not seconds:
+        return None, None
+    return (
+        sum(each.arrivals * each.seconds for each in paces) / seconds,
+        sum(each.completions * each.seconds for each in paces) / seconds,
+    )
+
+
+def _depth(reading: Reading) -> int:
+    return reading.waiting + reading.backlog

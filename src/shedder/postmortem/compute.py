@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
+from shedder.incident.effects import effects_of
 from shedder.incident.records import Incident, ReviewPart, RoleHeld, RolePast
 from shedder.postmortem.facts import Blank, Deed, Impact, Moment, PostMortem, Span
 from shedder.postmortem.impact import impact_of
 from shedder.postmortem.nameless import roles_by_name, without_names
 from shedder.postmortem.questions import questions_of
-from shedder.postmortem.sampled_effects import with_sampled_effects
 from shedder.postmortem.telling import deeds_of, timeline_of
 from shedder.records import Event
 from shedder.samples import Sample, between
@@ -58,7 +58,7 @@ def postmortem_of(material: Material) -> PostMortem:
     spans = _spans(incident, since, is_measured=is_measured)
     timeline = timeline_of(incident, material.events)
     nameless = partial(without_names, roles=roles_by_name(incident, material.events))
-    deeds = _deeds(material, timeline, samples, nameless)
+    deeds = _deeds(material, timeline, nameless)
     worst = min([each.severity for each in incident.severities] or [incident.severity])
     return PostMortem(
         incident=incident.id,
@@ -99,12 +99,11 @@ def _samples(material: Material, since: datetime, until: datetime) -> dict[str, 
 def _deeds(
     material: Material,
     timeline: Sequence[Moment],
-    samples: Mapping[str, Sequence[Sample]],
     nameless: Callable[[str], str],
 ) -> tuple[Deed, ...]:
-    known = deeds_of(timeline, material.events, material.incident.effects)
-    sampled = with_sampled_effects(known, material.events, samples)
-    told = (_with_kinds(each, material.kinds) for each in sampled)
+    effects = effects_of(material.incident, material.events, material.samples, material.at)
+    known = deeds_of(timeline, material.events, effects)
+    told = (_with_kinds(each, material.kinds) for each in known)
     return tuple(replace(each, why=nameless(each.why)) for each in told)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from shedder.incident.begun import end_silent
 from shedder.incident.records import Incident
+from shedder.journal import end_silent
 from shedder.postmortem.compute import LOOK_BACK, Material, postmortem_of
 from shedder.postmortem.facts import PostMortem
 from shedder.records import Event

@@ -28,14 +28,12 @@ class Cause:
         why: The reason, in their words.
         incident: Id of the incident that it belongs to; empty outside of one.
         role: The role that they have in it; empty without one.
-        readings: During an incident, by lane how it was just before.
     """
 
     by: str
     why: str
     incident: str = ""
     role: str = ""
-    readings: Mapping[str, Any] | None = field(default=None, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

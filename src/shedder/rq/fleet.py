@@ -36,20 +36,23 @@ def workers_of(
     """The live workers that serve one of `lanes`, in two round trips; sorted by name."""
     if not lanes:
         return ()
-    registered = registered_from(lanes, store.read(lambda ask: ask_registered(ask, lanes)))
-    if not registered:
-        return ()
-    return workers_from(registered, store.read(lambda ask: ask_workers(ask, registered)))
+    return live_workers(
+        store, registered_from(lanes, store.read(lambda ask: ask_registered(ask, lanes)))
+    )
 
 
 def all_workers(store: Store, *, is_stock: bool | None = None) -> tuple[WorkerSeen, ...]:
     """All live workers, or those of that kind, whatever they serve; sorted by name."""
     members = store.read(lambda ask: ask.smembers(WORKERS))[0]
-    registered: Registered = dict.fromkeys(sorted(map(text_of, members)), ())
+    found = live_workers(store, dict.fromkeys(sorted(map(text_of, members)), ()))
+    return tuple(worker for worker in found if is_stock in (None, worker.is_stock))
+
+
+def live_workers(store: Store, registered: Registered) -> tuple[WorkerSeen, ...]:
+    """The live ones of `registered`, in a round trip."""
     if not registered:
         return ()
-    found = workers_from(registered, store.read(lambda ask: ask_workers(ask, registered)))
-    return tuple(worker for worker in found if is_stock in (None, worker.is_stock))
+    return workers_from(registered, store.read(lambda ask: ask_workers(ask, registered)))
 
 
 def ask_registered(ask: Pipeline, lanes: Sequence[str]) -> None:

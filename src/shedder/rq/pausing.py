@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import Any
 
 from shedder.controls import fold_lane, park_lane, pause_lanes, resume_lanes
 from shedder.keys import Keys
@@ -17,8 +18,8 @@ from shedder.records import (
     RunningJob,
     WorkerSeen,
 )
-from shedder.rq.fleet import workers_of
-from shedder.rq.running import running_jobs
+from shedder.rq.fleet import ask_registered, live_workers, registered_from
+from shedder.rq.running import ask_executions, list_claims, running_from, running_jobs
 from shedder.store import Store
 
 SETTLE_SECONDS = 1.0
@@ -46,22 +47,28 @@ def pause(
         pause_lanes(keys, lanes, cause, operation=operation, expires_in=expires_in, undoes=undoes)
     )
     names = [lane.name for lane in lanes]
-    workers = workers_of(store, keys, names)
+    workers, running = _at_work(store, keys, names)
     parked = _park(store, keys, done.lanes, workers)
+    if any(worker.is_stock for worker in workers):  # they may have started a job meanwhile
+        running = running_jobs(store, keys, names)
     return PauseReceipt(
         event=done.event,
         at=done.at,
         until=done.at + expires_in if expires_in else None,
         lanes=parked,
-        running=settle(store, keys, names),
+        running=settle(store, keys, names, running),
         workers=workers,
     )
 
 
-def settle(store: Store, keys: Keys, lanes: Sequence[str]) -> tuple[RunningJob, ...]:
-    """The jobs of `lanes` that run, once nobody is between the gate and the function."""
+def settle(
+    store: Store, keys: Keys, lanes: Sequence[str], running: tuple[RunningJob, ...]
+) -> tuple[RunningJob, ...]:
+    """The jobs of `lanes` that run, once nobody is between the gate and the function.
+
+    `running` are those that ran when it was last read.
+    """
     deadline = time.monotonic() + SETTLE_SECONDS
-    running = running_jobs(store, keys, lanes)
     while not all(job.is_certain for job in running) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
         running = running_jobs(store, keys, lanes)
@@ -111,6 +118,21 @@ def fold(store: Store, keys: Keys, lane: str) -> None:
     """Make `lane` one list again, in bounded steps."""
     while store.run(fold_lane(keys, lane)):
         pass
+
+
+def _at_work(
+    store: Store, keys: Keys, lanes: Sequence[str]
+) -> tuple[tuple[WorkerSeen, ...], tuple[RunningJob, ...]]:
+    """The workers that serve `lanes`, and the jobs of them that run."""
+
+    def ask_all(ask: Any) -> None:
+        ask_registered(ask, lanes)
+        ask_executions(ask, lanes)
+
+    replies, claims = store.read_and_run(ask_all, list_claims(keys, limit=0))
+    registered = registered_from(lanes, replies[: len(lanes)])
+    running = running_from(store, keys, lanes, replies[len(lanes) :], claims)
+    return live_workers(store, registered), running
 
 
 def _park(

@@ -69,8 +69,20 @@ def running_jobs(store: Store, keys: Keys, lanes: Sequence[str]) -> tuple[Runnin
     """
     if not lanes:
         return ()
-    executions = store.read(lambda ask: _ask_executions(ask, lanes))
-    claims = store.run(list_claims(keys, limit=0))
+    executions, claims = store.read_and_run(
+        lambda ask: ask_executions(ask, lanes), list_claims(keys, limit=0)
+    )
+    return running_from(store, keys, lanes, executions, claims)
+
+
+def running_from(
+    store: Store,
+    keys: Keys,
+    lanes: Sequence[str],
+    executions: Sequence[Any],
+    claims: Sequence[ClaimSeen],
+) -> tuple[RunningJob, ...]:
+    """Those of the jobs that the replies to `ask_executions` and `list_claims` name that run."""
     starting = {(claim.lane, claim.job_id): claim.worker for claim in claims if claim.lane in lanes}
     found = {
         (lane, job_of(each))
@@ -88,7 +100,8 @@ _FIELDS = ("status", "worker_name", "started_at", "created_at", NOTE_FIELD)
 _Found = tuple[str, str, Mapping[str, str]]
 
 
-def _ask_executions(ask: Pipeline, lanes: Sequence[str]) -> None:
+def ask_executions(ask: Pipeline, lanes: Sequence[str]) -> None:
+    """Ask for what RQ has as started in each of `lanes`: one reply each."""
     for lane in lanes:
         ask.zrange(registry_key(STARTED, lane), 0, JOBS_PER_LANE - 1)
 

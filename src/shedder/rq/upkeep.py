@@ -14,6 +14,7 @@ from typing import Any
 
 from shedder.at_hand import ids_of
 from shedder.errors import ShedderError
+from shedder.journal import end_silent
 from shedder.keys import SAMPLE_STEPS, Keys
 from shedder.lanes import PRIORITIES, Lane, lane_of
 from shedder.records import Cause, Divert
@@ -21,7 +22,6 @@ from shedder.rq.diverting import free_slots, scan
 from shedder.rq.draining import release_for_stock_workers
 from shedder.rq.fleet import queues_of
 from shedder.rq.layout import STARTED, registry_key
-from shedder.rq.measuring import measure_open_incidents
 from shedder.rq.pausing import fold
 from shedder.rq.restoring import restore_one
 from shedder.rq.skipping import end_needless_diverts
@@ -36,8 +36,8 @@ logger = logging.getLogger("shedder.upkeep")
 INTERVAL_SECONDS = 1.0
 SERIES_KEPT = 90
 
-MEASURE_SECONDS = 15.0
-"""So often a worker looks whether the effect of an action of an incident is to be measured."""
+SILENCE_SECONDS = 15.0
+"""So often a worker looks whether the process of a mitigation has fallen silent."""
 
 FORGET_AFTER_MS = 60_000
 MOST_STARTS = 1000
@@ -57,7 +57,7 @@ class Upkeep:
         self._last = time.monotonic()
         self._known: list[str] = []
         self._rounds = 0
-        self._measures_at = self._last + MEASURE_SECONDS
+        self._ends_silent_at = self._last + SILENCE_SECONDS
         self._sets_aside = False
 
     @property
@@ -76,15 +76,15 @@ class Upkeep:
         try:
             self._known = self._all_lanes()
             self._finish_what_was_begun()
-            self._measure_now_and_then()
+            self._end_silent_now_and_then()
         except ShedderError as error:
             logger.warning("upkeep: %s", error)
         return True
 
-    def _measure_now_and_then(self) -> None:
-        if time.monotonic() >= self._measures_at:
-            self._measures_at = time.monotonic() + MEASURE_SECONDS
-            measure_open_incidents(self._store, self._keys)
+    def _end_silent_now_and_then(self) -> None:
+        if time.monotonic() >= self._ends_silent_at:
+            self._ends_silent_at = time.monotonic() + SILENCE_SECONDS
+            end_silent(self._store, self._keys)
 
     def _next_lanes(self) -> Sequence[str]:
         if not self._known:
