@@ -92,6 +92,11 @@ def read_events(
     return tuple(wanted if after is not None else reversed(wanted))
 
 
+def events_back(store: Store, keys: Keys) -> Iterator[Event]:
+    """All events of the journal, the newest first, read page by page."""
+    return (_event(entry) for page in _pages_back(store, keys, EVENTS_PER_PAGE) for entry in page)
+
+
 def find_event(store: Store, keys: Keys, event_id: str) -> Event:
     """The event with this id.
 
