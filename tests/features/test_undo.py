@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 
 import pytest
@@ -325,3 +326,68 @@ def _told(scene: Scene, event_id: str) -> tuple[str, str]:
 def _pauses(scene: Scene) -> set[tuple[str, str, datetime | None]]:
     pauses = [lane.pause for lane in scene.shedder.status("mail").lanes if lane.pause]
     return {(pause.by, pause.why, pause.until) for pause in pauses}
+
+
+def test_what_an_earlier_shedder_set_is_undone(scene: Scene) -> None:
+    """Its records name no event: they are known by what they say."""
+    scene.fill("mail", "a")
+    scene.fill("mail", "b", function="app.report.build")
+    receipts = [
+        scene.shedder.divert("mail.normal", selection=MAIL, reason="r"),
+        scene.shedder.limit_starts("mail.normal", rate=SLOW, reason="r"),
+        scene.shedder.pause("mail.normal", reason="r", expires_in=timedelta(hours=1)),
+        scene.shedder.degrade_flag("hints", reason="r", force=True),
+        scene.shedder.set_limit("reports", Rate(5.0), reason="r", force=True),
+    ]
+    _forget_events(scene)
+    for receipt in receipts:
+        scene.shedder.undo(receipt.event, reason="r")
+    keys = (scene.keys.pauses, scene.keys.diverts, scene.keys.flags, scene.keys.limits)
+    assert [{}] * 4 == [scene.redis.hgetall(key) for key in keys]
+    assert ["a", "b"] == scene.listed("mail")
+
+
+def test_what_an_earlier_shedder_changed_since_is_kept(scene: Scene) -> None:
+    """Its pause, its limit and its flag name no event, and say something else."""
+    first = [
+        scene.shedder.pause("mail.normal", reason="one", by="ana@desk"),
+        scene.shedder.limit_starts("mail.normal", rate=SLOW, reason="one"),
+        scene.shedder.degrade_flag("hints", reason="one", force=True),
+    ]
+    scene.shedder.pause("mail.normal", reason="two", by="bob@desk")
+    scene.shedder.limit_starts("mail.normal", rate=Rate(7.0), reason="two")
+    scene.shedder.degrade_flag("hints", percent=10, reason="two", force=True)
+    _forget_events(scene)
+    for receipt in first:
+        with pytest.raises(CannotUndo, match="since"):
+            scene.shedder.undo(receipt.event, reason="r")
+
+
+@pytest.mark.parametrize(
+    ("verb", "before"),
+    [
+        ("pause", {"paused": True, "by": "ana@desk", "waiting": 0}),
+        ("drain", {"rate": 2.0, "backlog": 1}),
+        ("divert", {"diverted": True, "draining": True, "backlog": 1, "waiting": 0}),
+    ],
+)
+def test_an_event_that_does_not_say_what_it_replaced_is_refused(
+    scene: Scene, verb: str, before: dict[str, object]
+) -> None:
+    """An earlier shedder wrote it, and there is nothing to go back to."""
+    head = {"v": 1, "verb": verb, "by": "bob@desk", "why": "r", "lanes": ["mail"]}
+    told = {"head": head, "before": {"mail": before}, "after": {"mail": {"paused": True}}}
+    fields = {name: json.dumps(each) for name, each in told.items()}
+    event = scene.redis.xadd(scene.keys.events, fields)
+    with pytest.raises(CannotUndo, match="does not say"):
+        scene.shedder.undo(event.decode(), reason="r")
+
+
+def _forget_events(scene: Scene) -> None:
+    """Let the records be as an earlier shedder wrote them."""
+    for key in (scene.keys.pauses, scene.keys.diverts, scene.keys.flags, scene.keys.limits):
+        for name, text in scene.redis.hgetall(key).items():
+            record = json.loads(text)
+            for each in record if isinstance(record, list) else [record]:
+                del each["event"]
+            scene.redis.hset(key, name, json.dumps(record))
