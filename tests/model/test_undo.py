@@ -147,7 +147,7 @@ CHANGES = ("pause", "resume", "divert", "drain", "restore", "limit starts", "lif
            "flag restore", "limit", "clear")  # fmt: skip
 STEPS = st.builds(
     Step,
-    what=st.sampled_from((*CHANGES, *("undo",) * 8)),
+    what=st.sampled_from((*CHANGES, *("divert", "drain") * 2, *("undo",) * 8)),
     who=st.sampled_from(("ana@desk", "bob@desk")),
     where=st.sampled_from(tuple(TARGETS)),
     number=st.integers(0, 3),
@@ -207,7 +207,7 @@ def _try(shedder: Shedder, event: Event, who: str) -> str:
     return ""
 
 
-@settings(max_examples=1000 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 40,
+@settings(max_examples=1000 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 100,
           phases=[phase for phase in settings().phases if phase is not Phase.explain],
           suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
           deadline=None)  # fmt: skip
