@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
-from shedder.backlog_steps import DivertSet, PreviewWindow, RestoreStep, ScanStep, Undecided
+from shedder.backlog_steps import (
+    DivertSet,
+    OrderSetBack,
+    OrdersSetBack,
+    PreviewWindow,
+    RestoreStep,
+    ScanStep,
+    Undecided,
+)
 from shedder.journal import event_head
 from shedder.keys import Keys
 from shedder.lanes import Lane
@@ -22,7 +30,7 @@ from shedder.rates import Rate, burst_of
 from shedder.records import Cause
 from shedder.selection import Selection
 from shedder.store import Command
-from shedder.stored import starts_limit_from, text_of, time_from_ms
+from shedder.stored import rate_or_none, starts_limit_from, text_of, time_from_ms
 
 JOBS_PER_STEP = 100
 """Jobs that one step of a scan looks at: about 0.3 ms of the server.
@@ -151,8 +159,12 @@ def restore_lane(
     operation: str,
     step: int,
     undoes: str = "",
+    set_by: str = "",
 ) -> Command[RestoreStep]:
-    """One step of putting the backlog of `order` back into `lane`."""
+    """One step of putting the backlog of `order` back into `lane`.
+
+    With `set_by`, only while the order is as the event of this id has set it.
+    """
     head = head_of_step("restore", cause, lane, order, undoes)
     return Command(
         "restore_lane",
@@ -164,10 +176,28 @@ def restore_lane(
             *keys.lane(lane),
             keys.at_work(lane),
         ),
-        (f"restore {lane} {step}", head, lane, order, RESTORED_PER_STEP, keys.engine.jobs),
+        (f"restore {lane} {step}", head, lane, order, RESTORED_PER_STEP, keys.engine.jobs, set_by),
         lambda reply: RestoreStep(
             text_of(reply[0]), text_of(reply[1]), int(reply[2]), int(reply[3])
         ),
+    )  # fmt: skip
+
+
+def set_back_orders(
+    keys: Keys,
+    ways: Mapping[str, Mapping[str, Any]],
+    head: str,
+    *,
+    operation: str,
+) -> Command[OrdersSetBack]:
+    """Give orders back what they said; `ways` has by lane and order what the script takes."""
+    said = tuple(part for lane, way in ways.items() for part in (lane, json.dumps(way)))
+    return Command(
+        "set_back_orders",
+        (keys.diverts, keys.events, keys.operation(operation),
+         *(key for lane in ways for key in keys.lane(lane))),
+        ("set back", head, *said),
+        _orders_set_back,
     )  # fmt: skip
 
 
@@ -220,6 +250,27 @@ def _divert_set(reply: list[Any], names: tuple[str, ...]) -> DivertSet:
         if text
     )
     return DivertSet(text_of(event), time_from_ms(int(at)), lanes, replaced)
+
+
+def _orders_set_back(reply: list[Any]) -> OrdersSetBack:
+    state, *rest = reply
+    if text_of(state) != "done":
+        return OrdersSetBack(text_of(state), lane=text_of(rest[0]), by=text_of(rest[1]))
+    event, at, *numbers = rest
+    orders = tuple(
+        OrderSetBack(
+            lane=text_of(lane),
+            order=text_of(order),
+            backlog=int(backlog),
+            waiting=int(waiting),
+            rate=rate_or_none(float(rate)),
+            limit=starts_limit_from(text_of(lane), json.loads(limit)) if limit else None,
+        )
+        for lane, order, backlog, waiting, rate, limit in zip(
+            *(numbers[first::6] for first in range(6)), strict=True
+        )
+    )
+    return OrdersSetBack("done", text_of(event), time_from_ms(int(at)), orders)
 
 
 _AS_IS = "surrogateescape"

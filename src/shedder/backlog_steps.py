@@ -6,7 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 
+from shedder.rates import Rate
 from shedder.records import StartsLimit
+from shedder.stored import NO_TIME
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,49 @@ class DivertSet:
     at: datetime
     lanes: tuple[tuple[str, str, int, int], ...]
     replaced: tuple[StartsLimit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OrderSetBack:
+    """An order on one lane that says again what it said before.
+
+    Attributes:
+        lane: Name of the lane.
+        order: Id of the order.
+        backlog: Jobs in its backlog.
+        waiting: Jobs that wait in the lane.
+        rate: The rate of its drain until now; None when it did not drain.
+        limit: As a limit, what it said until now.
+    """
+
+    lane: str
+    order: str
+    backlog: int
+    waiting: int
+    rate: Rate | None = None
+    limit: StartsLimit | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrdersSetBack:
+    """Orders that are as they were before an event, or why they are not.
+
+    Attributes:
+        state: `done`, `changed` (somebody has changed one since), `over` (a limit would have ended
+            by now) or `ended` (none of them stands any more).
+        event: Id of its event; empty unless it is done.
+        at: Server's clock, UTC.
+        orders: What was done to each.
+        lane: The lane that keeps it from being done.
+        by: Who has changed that lane since, as far as it is known.
+    """
+
+    state: str
+    event: str = ""
+    at: datetime = NO_TIME
+    orders: tuple[OrderSetBack, ...] = ()
+    lane: str = ""
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

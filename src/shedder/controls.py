@@ -6,7 +6,8 @@ Each function decides and returns a command; `Store` sends it. The flow of a pau
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,9 +16,9 @@ from shedder.errors import RecordUnreadable
 from shedder.journal import event_head
 from shedder.keys import Keys
 from shedder.lanes import Lane
-from shedder.records import Cause, Pause, PausedLane, ResumedLane, ResumeReceipt
+from shedder.records import Cause, Event, Pause, PausedLane, ResumedLane, ResumeReceipt
 from shedder.store import Command
-from shedder.stored import pause_from, text_of, time_from_ms
+from shedder.stored import NO_TIME, RECORD_VERSION, pause_from, text_of, time_from_ms
 
 IDS_PER_STEP = 1000
 """Ids that one step of a fold or a park moves at most: about 1 ms of the server."""
@@ -49,6 +50,36 @@ class ResumeSet:
 
     receipt: ResumeReceipt
     unfolded: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PausesSetBack:
+    """Pauses that are as they were before an event, or why they are not.
+
+    Attributes:
+        state: `done`, `changed` (somebody has changed one since), `over` (they would have ended by
+            now) or `same` (they are so already).
+        at: Server's clock, UTC.
+        resumed: The lanes that are not paused any more.
+        resume: Id of the event that says so; empty when there is no such lane.
+        paused: The lanes that are paused again.
+        pause: Id of the event that says so; empty when there is no such lane.
+        unfolded: Lanes in front of whose list ids still stand.
+        changed: The lane that somebody has changed.
+        standing: The pause that stands there now; None when it was resumed, or has ended.
+        newer: Id of the event that set it, as far as it is noted.
+    """
+
+    state: str
+    at: datetime = NO_TIME
+    resumed: tuple[ResumedLane, ...] = ()
+    resume: str = ""
+    paused: tuple[PausedLane, ...] = ()
+    pause: str = ""
+    unfolded: tuple[str, ...] = ()
+    changed: str = ""
+    standing: Pause | None = None
+    newer: str = ""
 
 
 def pause_lanes(
@@ -83,6 +114,47 @@ def resume_lanes(
         (keys.pauses, keys.events, keys.operation(operation), *keys.lanes(tuple(lanes))),
         ("resume", head, *names),
         lambda reply: _resume_set(reply, names),
+    )
+
+
+def set_back_pauses(
+    keys: Keys, ways: Mapping[str, tuple[str, str]], cause: Cause, *, operation: str, undoes: str
+) -> Command[PausesSetBack]:
+    """Put the pauses of lanes back; `ways` has by lane what stands now and what stood before.
+
+    Both are JSON, and empty for no pause; see `pause_set_by` and `pause_before`.
+    """
+    said = tuple(part for name, way in ways.items() for part in (name, *way))
+    lane_keys = tuple(key for name in ways for key in keys.lane(name))
+    return Command(
+        "set_back_pauses",
+        (keys.pauses, keys.events, keys.operation(operation), *lane_keys),
+        ("set back", event_head("", cause, (), undoes=undoes), *said),
+        lambda reply: _pauses_set_back(reply, ways),
+    )
+
+
+def pause_set_by(event: Event, lane: str) -> str:
+    """What must stand on `lane` for `event` to be the last change there, as JSON."""
+    after = _of_lane(event.after, lane)
+    if not after.get("paused"):
+        return ""
+    known = {"event": after.get("event") or event.id, "by": event.by, "why": event.why}
+    return json.dumps({**known, **_given(after, "until")})
+
+
+def pause_before(event: Event, lane: str) -> str | None:
+    """The record of the pause that `event` replaced on `lane`, as JSON; empty when there was none.
+
+    None when the event does not say, because the record was damaged or an earlier shedder wrote it.
+    """
+    before = _of_lane(event.before, lane)
+    if not before.get("paused"):
+        return ""
+    if "since" not in before:
+        return None
+    return json.dumps(
+        {"v": RECORD_VERSION, **_given(before, "by", "why", "since", "until", "event")}
     )
 
 
@@ -122,6 +194,45 @@ def _resume_set(reply: list[Any], names: tuple[str, ...]) -> ResumeSet:
     )
     receipt = ResumeReceipt(text_of(event), time_from_ms(int(at)), lanes)
     return ResumeSet(receipt, tuple(name for name, _, _, front in rows if int(front)))
+
+
+def _pauses_set_back(reply: list[Any], ways: Mapping[str, tuple[str, str]]) -> PausesSetBack:
+    state, *rest = reply
+    if text_of(state) != "done":
+        record = text_of(rest[1])
+        standing = _pause_or_none(text_of(rest[0]), record)
+        newer = json.loads(record).get("event", "") if standing and standing.by else ""
+        return PausesSetBack(
+            text_of(state), changed=text_of(rest[0]), standing=standing, newer=newer
+        )
+    resume, pause, at, *numbers = rest
+    rows = [
+        (name, text_of(kind), _pause_or_none(name, ended), int(waiting), int(front))
+        for name, kind, ended, waiting, front in zip(
+            ways, numbers[::4], numbers[1::4], numbers[2::4], numbers[3::4], strict=True
+        )
+    ]
+    return PausesSetBack(
+        "done", time_from_ms(int(at)), resume=text_of(resume), pause=text_of(pause),
+        resumed=tuple(
+            ResumedLane(name, waiting, ended)
+            for name, kind, ended, waiting, _ in rows if kind == "resumed"
+        ),
+        paused=tuple(
+            PausedLane(name, waiting, ended, restored=_pause_or_none(name, ways[name][1]))
+            for name, kind, ended, waiting, _ in rows if kind == "paused"
+        ),
+        unfolded=tuple(name for name, *_, front in rows if front),
+    )  # fmt: skip
+
+
+def _of_lane(told: Mapping[str, Any], lane: str) -> Mapping[str, Any]:
+    found = told.get(lane)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _given(told: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: told[name] for name in names if name in told}
 
 
 def _pause_or_none(lane: str, record: bytes | str) -> Pause | None:

@@ -17,8 +17,8 @@ from shedder.settings import (
     check_known,
     checked_name,
     declared_from,
+    set_back_settings,
     settings_from,
-    way_back,
 )
 from shedder.store import Store
 from shedder.stored import read_with_time
@@ -101,19 +101,24 @@ def undo_flags(
     Raises:
         CannotUndo: one was changed since, or what stood before would have ended by now.
     """
-    changes = way_back(store, keys.flags, event)
-    verb = "flag degrade" if any(change.body for change in changes) else "flag restore"
-    return _carry_out(store, keys, changes, cause, verb=verb, operation=operation, undoes=event.id)
+    is_set = any(event.before.get(name) for name in event.after)
+    done = store.run(
+        set_back_settings(
+            keys, keys.flags, event, cause,
+            verb="flag degrade" if is_set else "flag restore", operation=operation,
+        )
+    )  # fmt: skip
+    return _receipt(store, keys, done)
 
 
 def _carry_out(
     store: Store, keys: Keys, changes: Sequence[Change], cause: Cause, *, verb: str,
-    operation: str, undoes: str = "", **details: Any,
+    operation: str, **details: Any,
 ) -> FlagReceipt:  # fmt: skip
     done = store.run(
         change_settings(
             keys, keys.flags, changes, cause,
-            verb=verb, operation=operation, undoes=undoes, **details,
+            verb=verb, operation=operation, **details,
         )
     )  # fmt: skip
     return _receipt(store, keys, done)

@@ -17,7 +17,7 @@ from shedder.lanes import Lane
 from shedder.rates import Rate, burst_of
 from shedder.records import Cause, DrainingLane, DrainProgress
 from shedder.store import Command
-from shedder.stored import count_of, rate_from, text_of, time_from_ms
+from shedder.stored import count_of, rate_or_none, text_of, time_from_ms
 
 RELEASES_PER_STEP = 500
 """Jobs that one step of a release looks at: well below 5 ms of the server."""
@@ -96,11 +96,6 @@ def progress_from(
         skipped_names=tuple(text_of(name) for name in names),
         is_done=is_done,
     )
-
-
-def rate_or_none(jobs_per_ms: float) -> Rate | None:
-    """The rate that a record tells as jobs per millisecond; None for none."""
-    return rate_from(jobs_per_ms) if jobs_per_ms > 0 else None
 
 
 def _drain_set(reply: list[Any]) -> DrainSet:

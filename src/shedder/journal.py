@@ -137,6 +137,13 @@ def read_latest(
     return read_events(store, keys, limit=limit, since=now - span, wanted=wanted)
 
 
+def events_back(store: Store, keys: Keys) -> Iterator[Event]:
+    """All events of the journal, the newest first, read page by page."""
+    return (
+        _event(entry) for page in _pages_back(store, keys, EVENTS_PER_PAGE, None) for entry in page
+    )
+
+
 def find_event(store: Store, keys: Keys, event_id: str) -> Event:
     """The event with this id.
 

@@ -15,12 +15,13 @@ from shedder.setting_records import LimitAnswer, LimitReceipt, LimitState, Setti
 from shedder.settings import (
     Change,
     SettingsChanged,
+    body_before,
     change_settings,
     check_known,
     checked_name,
     declared_from,
+    set_back_settings,
     settings_from,
-    way_back,
 )
 from shedder.store import Store
 from shedder.stored import count_of, read_with_time, text_of
@@ -102,11 +103,14 @@ def undo_limit(
     Raises:
         CannotUndo: it was changed since, or what stood before would have ended by now.
     """
-    changes = way_back(store, keys.limits, event)
-    body = next((change.body for change in changes if change.body), None)
-    verb = "limit set" if body else "limit clear"
-    return _carry_out(store, keys, changes, cause, verb=verb, operation=operation,
-                      undoes=event.id, **(body or {}))  # fmt: skip
+    body = next(filter(None, (body_before(event, name) for name in event.after)), {})
+    done = store.run(
+        set_back_settings(
+            keys, keys.limits, event, cause,
+            verb="limit set" if body else "limit clear", operation=operation, **body,
+        )
+    )  # fmt: skip
+    return _receipt(store, keys, done)
 
 
 def ask_limit(store: Store, keys: Keys, name: str, *, key: str = "") -> LimitAnswer:
@@ -145,12 +149,12 @@ def _names(limits: Sequence[LimitState]) -> set[str]:
 
 def _carry_out(
     store: Store, keys: Keys, changes: Sequence[Change], cause: Cause, *, verb: str,
-    operation: str, undoes: str = "", **details: Any,
+    operation: str, **details: Any,
 ) -> LimitReceipt:  # fmt: skip
     done = store.run(
         change_settings(
             keys, keys.limits, changes, cause,
-            verb=verb, operation=operation, undoes=undoes, **details,
+            verb=verb, operation=operation, **details,
         )
     )  # fmt: skip
     return _receipt(store, keys, done)

@@ -14,16 +14,15 @@ from shedder.journal import event_head
 from shedder.keys import Keys
 from shedder.records import Cause, Event
 from shedder.setting_records import Setting
-from shedder.store import Command, Store
+from shedder.store import Command
 from shedder.stored import (
     RECORD_VERSION,
     ms_from_time,
-    server_time,
     text_of,
     time_from_ms,
 )
 
-_FRAME = frozenset({"v", "by", "why", "since", "until"})
+_FRAME = frozenset({"v", "by", "why", "since", "until", "event"})
 
 LONGEST_NAME = 200
 
@@ -68,12 +67,11 @@ def change_settings(
     *,
     verb: str,
     operation: str,
-    undoes: str = "",
     **details: Any,
 ) -> Command[SettingsChanged]:
     """Carry out `changes` of the hash `settings`, all in one step with one event."""
     names = tuple(change.name for change in changes)
-    head = event_head(verb, cause, (), undoes=undoes, names=list(names), **details)
+    head = event_head(verb, cause, (), names=list(names), **details)
     said = [part for change in changes for part in _arguments(change, cause)]
     return Command(
         "change_settings",
@@ -151,40 +149,55 @@ def declared_from(records: Mapping[bytes, bytes]) -> dict[str, Mapping[str, Any]
     return {text_of(name): _object_or_empty(text) for name, text in records.items()}
 
 
-def way_back(store: Store, settings: str, event: Event) -> tuple[Change, ...]:
-    """The changes that take `event` back.
+def set_back_settings(
+    keys: Keys, settings: str, event: Event, cause: Cause, *, verb: str, operation: str,
+    **details: Any,
+) -> Command[SettingsChanged]:  # fmt: skip
+    """Write the settings again that `event` replaced, unless one was changed since.
 
-    Raises:
-        CannotUndo: what it set was changed since, or what stood before would have ended by now.
+    The command's reply raises `CannotUndo` when one was, or when one would have ended by now.
     """
-    records = store.read(lambda ask: ask.hmget(settings, list(event.after)))[0]
-    now_ms = server_time(store).timestamp() * 1000
-    found = {name: text for name, text in zip(event.after, records, strict=True) if text}
-    standing = settings_from({name.encode(): text for name, text in found.items()}, now_ms)
-    for name, after in event.after.items():
-        # as a whole: two changes of one millisecond have the same time
-        stands = _object_or_empty(found[name]) if name in standing else None
-        if stands != (after if "since" in after else None):
-            raise CannotUndo(
-                event.id,
-                reason=f"{name} was changed, or has ended, since",
-                try_instead="shedder events",
-            )
-    return tuple(_back(event, name, now_ms) for name in event.after)
+    names = tuple(event.after)
+    head = event_head(verb, cause, (), undoes=event.id, names=list(names), **details)
+    said = [part for name in names for part in (name, _set_by(event, name), _record(event, name))]
+    return Command(
+        "set_back_settings",
+        (settings, keys.settings_version, keys.events, keys.operation(operation)),
+        ("set back", head, keys.settings_channel, *said),
+        lambda reply: _set_back(reply, event),
+    )
 
 
-def _back(event: Event, name: str, now_ms: float) -> Change:
+def body_before(event: Event, name: str) -> dict[str, Any]:
+    """What the setting `name` said before `event`; empty when there was none."""
     before = event.before.get(name) or {}
-    if not before:
-        return Change(name)
-    until = before.get("until")
-    left = None if until is None else timedelta(milliseconds=until - now_ms)
-    if left is not None and left <= timedelta():
+    return {key: value for key, value in before.items() if key not in _FRAME}
+
+
+def _set_by(event: Event, name: str) -> str:
+    """What must stand for `event` to be the last change of `name`."""
+    after = event.after[name]
+    return json.dumps({"event": event.id, **after}) if "since" in after else ""
+
+
+def _record(event: Event, name: str) -> str:
+    before = event.before.get(name)
+    return json.dumps(before) if before else ""
+
+
+def _set_back(reply: list[Any], event: Event) -> SettingsChanged:
+    state, *rest = reply
+    if text_of(state) == "changed":
         raise CannotUndo(
-            event.id, reason=f"what stood before on {name} would have ended by now",
+            event.id, reason=f"{text_of(rest[0])} was changed, or has ended, since",
+            try_instead="shedder events",
+        )  # fmt: skip
+    if text_of(state) == "over":
+        raise CannotUndo(
+            event.id, reason=f"what stood before on {text_of(rest[0])} would have ended by now",
             try_instead="shedder status",
         )  # fmt: skip
-    return Change(name, {key: value for key, value in before.items() if key not in _FRAME}, left)
+    return _changed(rest, tuple(event.after))
 
 
 def _arguments(change: Change, cause: Cause) -> tuple[str, str, int]:

@@ -26,6 +26,9 @@ T = TypeVar("T")
 RECORD_VERSION = 1
 """The version that is read and written; the twin of the one in `lua/lib/controls.lua`."""
 
+NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+"""When what has not happened happened: the beginning of the server's clock."""
+
 LONGEST_LEASE_MS = 60_000
 """Nobody asks for longer; the twin of the one in `lua/lib/lease.lua`, which says why."""
 
@@ -46,6 +49,7 @@ class StoredOrder:
         slot: Key of the list of jobs that wait for a slot of RQ's own rate limit; it is read first.
         bucket: Key of the hash with the drain's tokens and counts.
         skipped: Key of the list of the first jobs that the drain skipped.
+        event: Id of the event that set it; empty when a shedder set it that noted none.
     """
 
     divert: Divert
@@ -54,6 +58,7 @@ class StoredOrder:
     slot: str
     bucket: str
     skipped: str
+    event: str = ""
 
     @property
     def backlog_keys(self) -> tuple[str, str, str]:
@@ -127,6 +132,11 @@ def rate_from(jobs_per_ms: float) -> Rate:
     return Rate(float(f"{jobs_per_ms * 1000:.12g}"))
 
 
+def rate_or_none(jobs_per_ms: float) -> Rate | None:
+    """The rate that a record tells as jobs per millisecond; None for none."""
+    return rate_from(jobs_per_ms) if jobs_per_ms > 0 else None
+
+
 def time_from_ms(milliseconds: float) -> datetime:
     """The time that the server's clock tells in milliseconds since 1970, in UTC.
 
@@ -181,7 +191,7 @@ def text_of(value: bytes | str) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = NO_TIME
 
 
 def _order(lane: str, record: dict[str, Any]) -> StoredOrder:
@@ -202,6 +212,7 @@ def _order(lane: str, record: dict[str, Any]) -> StoredOrder:
             most=int(_number(drain, "most")) if "most" in drain else None,
             until=None if record.get("until") is None else time_from_ms(_number(record, "until")),
         ),
+        event=_text(record, "event"),
         **{
             part: of_kind(str, record[part])
             for part in ("front", "rest", "slot", "bucket", "skipped")

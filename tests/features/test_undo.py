@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import json
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -37,6 +38,8 @@ def test_undoing_a_pause_does_not_end_the_pause_of_somebody_else(scene: Scene) -
         scene.shedder.undo(first.event, reason="it was me")
     assert [] == scene.run_all("mail")
     scene.shedder.undo(second.event, reason="both agree")
+    assert [] == scene.run_all("mail")
+    scene.shedder.undo(first.event, reason="over")
     assert ["a"] == scene.run_all("mail")
 
 
@@ -169,3 +172,222 @@ def test_what_has_ended_cannot_be_undone(scene: Scene) -> None:
         with pytest.raises(CannotUndo):
             scene.shedder.undo(event, reason="r")
     assert before == scene.verbs()
+
+
+def test_undoing_a_second_pause_puts_the_first_one_back(scene: Scene) -> None:
+    """Its author, its reason and its end, and it can be undone as if nobody had paused since."""
+    scene.fill("mail", "a")
+    first = scene.shedder.pause("mail", reason="one", by="ana@desk", expires_in=timedelta(hours=4))
+    second = scene.shedder.pause("mail", reason="two", by="bob@desk")
+    undone = scene.shedder.undo(second.event, reason="not mine", by="bob@desk")
+    assert isinstance(undone, PauseReceipt)
+    assert first.until == undone.until
+    assert ("pause", second.event) == _told(scene, undone.event)
+    assert {("ana@desk", "one", first.until)} == _pauses(scene)
+    assert [] == scene.run_all("mail")
+    assert isinstance(scene.shedder.undo(first.event, reason="over"), ResumeReceipt)
+    assert ["a"] == scene.run_all("mail")
+
+
+def test_undoing_a_pause_of_more_lanes_ends_it_where_nothing_was_paused(scene: Scene) -> None:
+    """One receipt and two events tell which lanes are paused again and which are not."""
+    scene.shedder.pause("mail.low", reason="one", by="ana@desk")
+    wider = scene.shedder.pause("mail", reason="two", by="bob@desk")
+    undone = scene.shedder.undo(wider.event, reason="too much")
+    assert isinstance(undone, PauseReceipt)
+    assert ["mail.low"] == [lane.lane for lane in undone.lanes]
+    assert {"mail", "mail.high", "mail.critical"} == {lane.lane for lane in undone.resumed}
+    told = [(event.verb, set(event.lanes)) for event in scene.shedder.events()[-2:]]
+    assert ("pause", {"mail.low"}) in told
+    assert ("resume", {"mail", "mail.high", "mail.critical"}) in told
+    assert {("ana@desk", "one", None)} == _pauses(scene)
+
+
+def test_a_later_pause_is_kept_however_much_has_happened_since(scene: Scene) -> None:
+    """An old pause cannot be undone over a newer one, whatever lies between in the journal."""
+    first = scene.shedder.pause("mail.normal", reason="one", by="ana@desk")
+    for number in range(201):
+        scene.shedder.limit_starts("mail.normal", rate=Rate(number + 1), reason="r")
+    second = scene.shedder.pause("mail.normal", reason="two", by="bob@desk")
+    with pytest.raises(CannotUndo, match=f"bob@desk .* shedder undo {second.event}"):
+        scene.shedder.undo(first.event, reason="it was me")
+    assert {("bob@desk", "two", None)} == _pauses(scene)
+
+
+def test_the_last_change_is_found_however_much_has_happened_since(scene: Scene) -> None:
+    """What cannot be taken back does not hide what can."""
+    scene.shedder.pause("mail.normal", reason="one")
+    for _ in range(201):
+        scene.redis.xadd(scene.keys.events, {"head": "{}", "before": "{}", "after": "{}"})
+    assert isinstance(scene.shedder.undo(reason="r"), ResumeReceipt)
+
+
+def test_undoing_a_resume_gives_each_lane_its_own_pause_back(scene: Scene) -> None:
+    """Neither the longest of their ends nor who undid it."""
+    short = scene.shedder.pause(
+        "mail.low", reason="one", by="ana@desk", expires_in=timedelta(minutes=30)
+    )
+    long = scene.shedder.pause(
+        "mail.normal", reason="two", by="bob@desk", expires_in=timedelta(hours=8)
+    )
+    resumed = scene.shedder.resume("mail", reason="too early", by="eve@desk")
+    undone = scene.shedder.undo(resumed.event, reason="r", by="eve@desk")
+    assert isinstance(undone, PauseReceipt)
+    assert undone.until is None
+    found = {lane.restored.until for lane in undone.lanes if lane.restored}
+    assert {short.until, long.until} == found
+    assert {("ana@desk", "one", short.until), ("bob@desk", "two", long.until)} == _pauses(scene)
+
+
+def test_undoing_a_resume_refuses_over_a_pause_since(scene: Scene) -> None:
+    """Who has paused the lane again is named."""
+    scene.shedder.pause("mail.normal", reason="one", by="ana@desk")
+    resumed = scene.shedder.resume("mail.normal", reason="over")
+    scene.shedder.pause("mail.normal", reason="two", by="bob@desk")
+    with pytest.raises(CannotUndo, match="bob@desk has paused mail again since"):
+        scene.shedder.undo(resumed.event, reason="r")
+    assert {("bob@desk", "two", None)} == _pauses(scene)
+
+
+def test_an_undo_can_be_undone(scene: Scene) -> None:
+    """The state before it is a state like any other."""
+    scene.shedder.pause("mail.normal", reason="one", by="ana@desk")
+    second = scene.shedder.pause("mail.normal", reason="two", by="bob@desk")
+    undone = scene.shedder.undo(second.event, reason="r")
+    assert isinstance(undone, PauseReceipt)
+    scene.shedder.undo(undone.event, reason="r")
+    assert {("bob@desk", "two", None)} == _pauses(scene)
+
+
+def test_undoing_a_divert_that_stopped_a_drain_lets_it_go_on(scene: Scene) -> None:
+    """The divert of the first operator stands as before, and drains at the rate that it had."""
+    scene.fill("mail", "a")
+    first = scene.shedder.divert("mail.normal", reason="one", by="ana@desk")
+    scene.shedder.drain("mail.normal", rate=SLOW, reason="slowly", by="ana@desk")
+    second = scene.shedder.divert("mail.normal", reason="two", by="bob@desk")
+    with pytest.raises(CannotUndo, match="has changed what stands on mail since"):
+        scene.shedder.undo(first.event, reason="r")
+    undone = scene.shedder.undo(second.event, reason="r")
+    assert isinstance(undone, DrainReceipt)
+    assert undone.rate is not None
+    assert SLOW.per_second == pytest.approx(undone.rate.per_second)
+    assert isinstance(scene.shedder.undo(first.event, reason="r"), RestoreReceipt)
+    assert ["a"] == scene.listed("mail")
+
+
+def test_undoing_a_drain_keeps_a_later_change_of_it(scene: Scene) -> None:
+    """A rate that somebody has set since, and a stop, stay."""
+    scene.fill("mail", "a")
+    scene.shedder.divert("mail.normal", reason="r")
+    first = scene.shedder.drain("mail.normal", rate=Rate(2.0), reason="r", by="ana@desk")
+    scene.shedder.drain("mail.normal", rate=Rate(3.0), reason="r", by="bob@desk")
+    with pytest.raises(CannotUndo, match="bob@desk has changed what stands on mail since"):
+        scene.shedder.undo(first.event, reason="r")
+    [drain] = [each.drain for each in scene.shedder.status("mail.normal").lanes[0].diverts]
+    assert drain is not None
+    assert Rate(3.0) == drain.rate
+
+
+def test_undoing_a_drain_brings_diverts_back_that_it_ended_at_once(scene: Scene) -> None:
+    """What arrives then goes to the backlog again, as it did before the drain."""
+    scene.fill("mail", "a")
+    scene.shedder.divert("mail", reason="r", by="ana@desk")
+    drain = scene.shedder.drain("mail", rate=SLOW, reason="r")
+    scene.shedder.undo(drain.event, reason="too early")
+    scene.fill("mail.low", "b")
+    scene.fill("mail.high", "c")
+    assert [] == scene.run_all("mail")
+    assert (["a"], ["b"], ["c"]) == tuple(map(scene.backlog, ("mail", "mail.low", "mail.high")))
+
+
+def test_undoing_a_drain_of_nothing_diverts_again(scene: Scene) -> None:
+    """Where all backlogs were empty the drain has ended all diverts, and its undo none."""
+    scene.shedder.divert("mail.normal", reason="r", by="ana@desk")
+    drain = scene.shedder.drain("mail.normal", rate=FAST, reason="r")
+    scene.shedder.undo(drain.event, reason="too early")
+    scene.fill("mail", "a")
+    assert ([], ["a"]) == (scene.run_all("mail"), scene.backlog("mail"))
+
+
+def test_undoing_a_drain_refuses_where_a_divert_was_set_since(scene: Scene) -> None:
+    """The divert that it ended would stand beside the same one of somebody else."""
+    scene.shedder.divert("mail.normal", reason="r", by="ana@desk")
+    drain = scene.shedder.drain("mail.normal", rate=FAST, reason="r")
+    scene.shedder.divert("mail.normal", reason="r", by="bob@desk")
+    with pytest.raises(CannotUndo, match="bob@desk has changed"):
+        scene.shedder.undo(drain.event, reason="too early")
+
+
+def _told(scene: Scene, event_id: str) -> tuple[str, str]:
+    event = scene.shedder.event(event_id)
+    return event.verb, event.undoes
+
+
+def _pauses(scene: Scene) -> set[tuple[str, str, datetime | None]]:
+    pauses = [lane.pause for lane in scene.shedder.status("mail").lanes if lane.pause]
+    return {(pause.by, pause.why, pause.until) for pause in pauses}
+
+
+def test_what_an_earlier_shedder_set_is_undone(scene: Scene) -> None:
+    """Its records name no event: they are known by what they say."""
+    scene.fill("mail", "a")
+    scene.fill("mail", "b", function="app.report.build")
+    receipts = [
+        scene.shedder.divert("mail.normal", selection=MAIL, reason="r"),
+        scene.shedder.limit_starts("mail.normal", rate=SLOW, reason="r"),
+        scene.shedder.pause("mail.normal", reason="r", expires_in=timedelta(hours=1)),
+        scene.shedder.degrade_flag("hints", reason="r", force=True),
+        scene.shedder.set_limit("reports", Rate(5.0), reason="r", force=True),
+    ]
+    _forget_events(scene)
+    for receipt in receipts:
+        scene.shedder.undo(receipt.event, reason="r")
+    keys = (scene.keys.pauses, scene.keys.diverts, scene.keys.flags, scene.keys.limits)
+    assert [{}] * 4 == [scene.redis.hgetall(key) for key in keys]
+    assert ["a", "b"] == scene.listed("mail")
+
+
+def test_what_an_earlier_shedder_changed_since_is_kept(scene: Scene) -> None:
+    """Its pause, its limit and its flag name no event, and say something else."""
+    first = [
+        scene.shedder.pause("mail.normal", reason="one", by="ana@desk"),
+        scene.shedder.limit_starts("mail.normal", rate=SLOW, reason="one"),
+        scene.shedder.degrade_flag("hints", reason="one", force=True),
+    ]
+    scene.shedder.pause("mail.normal", reason="two", by="bob@desk")
+    scene.shedder.limit_starts("mail.normal", rate=Rate(7.0), reason="two")
+    scene.shedder.degrade_flag("hints", percent=10, reason="two", force=True)
+    _forget_events(scene)
+    for receipt in first:
+        with pytest.raises(CannotUndo, match="since"):
+            scene.shedder.undo(receipt.event, reason="r")
+
+
+@pytest.mark.parametrize(
+    ("verb", "before"),
+    [
+        ("pause", {"paused": True, "by": "ana@desk", "waiting": 0}),
+        ("drain", {"rate": 2.0, "backlog": 1}),
+        ("divert", {"diverted": True, "draining": True, "backlog": 1, "waiting": 0}),
+    ],
+)
+def test_an_event_that_does_not_say_what_it_replaced_is_refused(
+    scene: Scene, verb: str, before: dict[str, object]
+) -> None:
+    """An earlier shedder wrote it, and there is nothing to go back to."""
+    head = {"v": 1, "verb": verb, "by": "bob@desk", "why": "r", "lanes": ["mail"]}
+    told = {"head": head, "before": {"mail": before}, "after": {"mail": {"paused": True}}}
+    fields = {name: json.dumps(each) for name, each in told.items()}
+    event = scene.redis.xadd(scene.keys.events, fields)
+    with pytest.raises(CannotUndo, match="does not say"):
+        scene.shedder.undo(event.decode(), reason="r")
+
+
+def _forget_events(scene: Scene) -> None:
+    """Let the records be as an earlier shedder wrote them."""
+    for key in (scene.keys.pauses, scene.keys.diverts, scene.keys.flags, scene.keys.limits):
+        for name, text in scene.redis.hgetall(key).items():
+            record = json.loads(text)
+            for each in record if isinstance(record, list) else [record]:
+                del each["event"]
+            scene.redis.hset(key, name, json.dumps(record))

@@ -132,8 +132,8 @@ BUGS = (
     Bug(
         "undo ends all diverts of a lane",
         "rq/undoing.py",
-        "only=event.order",
-        'only=""',
+        "        if each.divert.order == event.order\n",
+        "",
         (UNDO,),
     ),
     Bug(
@@ -148,9 +148,23 @@ BUGS = (
     ),
     Bug(
         "undo of a pause ends a later pause of somebody else",
-        "rq/undoing.py",
-        'if each.verb == "pause"), None)',
-        'if each.verb == ""), None)',
+        "lua/set_back_pauses.lua",
+        "if pause.event then return pause.event == wants.event end",
+        "if pause.event then return true end",
+        (UNDO,),
+    ),
+    Bug(
+        "undo of a drain ends a change of its rate by somebody else",
+        "lua/set_back_orders.lua",
+        "and drain_event(order) == is.drain",
+        "",
+        (UNDO,),
+    ),
+    Bug(
+        "undo of a second pause ends the first one",
+        "lua/set_back_pauses.lua",
+        "if wanted[lane.name] then record",
+        "if false then record",
         (UNDO,),
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -10,6 +11,8 @@ from rq.defaults import RQ_KEY_PREFIX
 from shedder.applied import policy_command
 from shedder.leaving import return_claims, return_list
 from shedder.policy import Policy
+from shedder.records import Event
+from shedder.settings import set_back_settings
 from shedder.store import Command
 from tests.features.scene import Scene
 from tests.scripts.replies import WHO, raw
@@ -36,6 +39,34 @@ def setting_replaced(scene: Scene) -> list[Any]:
     reply = set_by(scene, "a", '{"n":2}', 1000, "b", "", 0)
     assert (scene.shedder.events()[-1].id, "") == (reply[0], reply[3])
     assert '"n":1' in reply[2]
+    return reply
+
+
+def settings_set_back(scene: Scene) -> list[Any]:
+    set_by(scene, "a", '{"n":1}', 0)
+    event, *_ = set_by(scene, "a", '{"n":2}', 0)
+    reply = _set_back(scene, scene.shedder.event(event))
+    assert scene.shedder.events()[-1].id == reply[1]
+    assert '"n":2' in reply[3]
+    return reply
+
+
+def settings_kept(scene: Scene, state: str) -> list[Any]:
+    set_by(scene, "a", '{"n":1}', 1)
+    event, *_ = set_by(scene, "a", '{"n":2}', 0)
+    if state == "changed":
+        set_by(scene, "a", '{"n":3}', 0)
+    seen = scene.shedder.event(event)
+    reply = _set_back(scene, replace(seen, before={"a": {"v": 1, "until": 1}}))
+    assert [state, "a"] == reply
+    return reply
+
+
+def _set_back(scene: Scene, event: Event) -> list[Any]:
+    command = set_back_settings(
+        scene.keys, f"{RQ_KEY_PREFIX}:shedder:x", event, WHO, verb="flag degrade", operation="back"
+    )
+    reply: list[Any] = raw(scene, command)
     return reply
 
 

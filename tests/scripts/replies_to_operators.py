@@ -10,15 +10,29 @@ from unittest import mock
 from rq.defaults import RQ_KEY_PREFIX
 
 from shedder import backlog, stale
-from shedder.backlog import LimitTerms, divert_lanes, preview_lane, restore_lane, scan_lane
-from shedder.controls import pause_lanes, resume_lanes
+from shedder.backlog import (
+    LimitTerms,
+    divert_lanes,
+    preview_lane,
+    restore_lane,
+    scan_lane,
+    set_back_orders,
+)
+from shedder.controls import (
+    pause_before,
+    pause_lanes,
+    pause_set_by,
+    resume_lanes,
+    set_back_pauses,
+)
 from shedder.drain import order_drain, release_backlog
+from shedder.journal import event_head
 from shedder.policy import Policy
 from shedder.rates import Rate
 from shedder.selection import Selection
 from shedder.store import Command
 from tests.features.scene import Scene
-from tests.scripts.replies import FAST, MAIL, WHO, changed, parked, raw
+from tests.scripts.replies import FAST, MAIL, SLOW, WHO, changed, parked, raw
 
 
 def paused(scene: Scene) -> list[Any]:
@@ -82,6 +96,65 @@ def drained(scene: Scene) -> list[Any]:
     return rest
 
 
+def pauses_set_back(scene: Scene) -> list[Any]:
+    scene.fill("mail", "a")
+    scene.shedder.pause("mail.low", reason="before")
+    event = scene.shedder.event(scene.shedder.pause("mail", reason="r").event)
+    ways = {
+        lane: (pause_set_by(event, lane), pause_before(event, lane) or "")
+        for lane in ("mail", "mail.low", "reports")
+    }
+    reply: list[Any] = raw(
+        scene, set_back_pauses(scene.keys, ways, WHO, operation="o", undoes=event.id)
+    )
+    resume, pause = scene.shedder.events()[-2:]
+    assert [resume.id, pause.id] == reply[1:3]
+    assert (["mail"], ["mail.low"]) == (list(resume.lanes), list(pause.lanes))
+    assert ["resumed", 1, 0, "paused", 0, 0] == [*reply[4::4][:1], *reply[6:9], *reply[10:12]]
+    assert ["same", "", 0, 0] == reply[12:]
+    return reply
+
+
+def pauses_kept(scene: Scene, state: str) -> list[Any]:
+    scene.shedder.pause("mail.normal", reason="r")
+    stands, was = {
+        "changed": ('{"event":"1-1"}', ""),
+        "over": ("", '{"v":1,"since":1,"until":2,"event":"1-1"}'),
+        "same": ("", ""),
+    }[state]
+    lane = "mail" if state == "changed" else "reports"
+    command = set_back_pauses(scene.keys, {lane: (stands, was)}, WHO, operation="o", undoes="1-1")
+    reply: list[Any] = raw(scene, command)
+    assert lane == reply[1] if state == "changed" else ["", ""] == reply[1:]
+    return reply
+
+
+def orders_set_back(scene: Scene) -> list[Any]:
+    diverted(scene)
+    drain = scene.shedder.drain("mail.normal", rate=SLOW, reason="r")
+    way = {"whole": {"is": {"drain": drain.event}, "was": {}}}
+    head = event_head("drain stopped", WHO, ["mail"])
+    reply: list[Any] = raw(scene, set_back_orders(scene.keys, {"mail": way}, head, operation="o"))
+    assert scene.shedder.events()[-1].id == reply[1]
+    assert ["mail", "whole", 2, 0, ""] == [*reply[3:7], reply[8]]
+    return reply
+
+
+def orders_kept(scene: Scene, state: str) -> list[Any]:
+    terms = {"most": 2, "by": "ana@desk", "reason": "r"}
+    receipt = scene.shedder.limit_starts("mail.normal", **terms)
+    after = scene.shedder.event(receipt.event).after["mail"]
+    order = receipt.lanes[0].order if state != "ended" else "another"
+    stands = {"event": receipt.event, "since": 1 if state == "changed" else after["since"]}
+    ways = {"mail": {order: {"is": stands, "was": {"until": 2}}}}
+    reply: list[Any] = raw(
+        scene,
+        set_back_orders(scene.keys, ways, event_head("limit start", WHO, []), operation="o"),
+    )
+    assert ["", ""] == reply[1:] if state == "ended" else ["mail", "ana@desk"] == reply[1:]
+    return reply
+
+
 def not_drained(scene: Scene) -> list[Any]:
     reply: list[Any] = raw(scene, order_drain(scene.keys, scene.lanes("mail"), FAST, WHO,
                                               operation="1"))  # fmt: skip
@@ -122,7 +195,7 @@ def scan_ended(scene: Scene) -> list[Any]:
     return reply
 
 
-def restored(scene: Scene, steps: int, *, folds: bool = False) -> list[Any]:
+def restored(scene: Scene, steps: int, *, folds: bool = False, set_by: str = "") -> list[Any]:
     scene.fill("mail", "a")
     scene.fill("mail", "b", function="app.report.build")
     scene.fill("mail", "c")
@@ -132,7 +205,9 @@ def restored(scene: Scene, steps: int, *, folds: bool = False) -> list[Any]:
     reply: list[Any] = []
     with mock.patch.object(backlog, "RESTORED_PER_STEP", 2):
         for step in range(steps):
-            command = restore_lane(scene.keys, "mail", order, WHO, operation="x", step=step)
+            command = restore_lane(
+                scene.keys, "mail", order, WHO, operation="x", step=step, set_by=set_by
+            )
             reply = raw(scene, command)
     return reply
 

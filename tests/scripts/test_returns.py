@@ -94,6 +94,25 @@ OUTCOMES: dict[str, list[Outcome]] = {
         ("{event", orders.diverted, "some"),
         ("JSON of the limit", orders.limit_changed, "a limit"),
     ],
+    "set_back_pauses": [
+        ("'done'", orders.pauses_set_back, "done"),
+        ("'resumed'", lambda it: orders.pauses_set_back(it)[4], "resumed"),
+        ("'paused'", lambda it: orders.pauses_set_back(it)[8], "paused"),
+        ("'changed'", lambda it: orders.pauses_kept(it, "changed"), "changed"),
+        ("'over'", lambda it: orders.pauses_kept(it, "over"), "over"),
+        ("'same'", lambda it: orders.pauses_kept(it, "same"), "same"),
+    ],
+    "set_back_orders": [
+        ("'done'", orders.orders_set_back, "done"),
+        ("'changed'", lambda it: orders.orders_kept(it, "changed"), "changed"),
+        ("'over'", lambda it: orders.orders_kept(it, "over"), "over"),
+        ("'ended'", lambda it: orders.orders_kept(it, "ended"), "ended"),
+    ],
+    "set_back_settings": [
+        ("'done'", settings.settings_set_back, "done"),
+        ("'changed'", lambda it: settings.settings_kept(it, "changed"), "changed"),
+        ("'over'", lambda it: settings.settings_kept(it, "over"), "over"),
+    ],
     "order_drain": [
         ("{event", orders.drained, "mail"),
         ("or '' when there is no backlog", orders.not_drained, ""),
@@ -108,6 +127,7 @@ OUTCOMES: dict[str, list[Outcome]] = {
         ("'done'", orders.restore_done, "done"),
         ("'fold'", lambda it: orders.restored(it, 1, folds=True), "fold"),
         ("'ended'", lambda it: orders.restored(it, 4), "ended"),
+        ("'changed'", lambda it: orders.restored(it, 1, set_by="1-1"), "changed"),
     ],
     "release_backlog": [
         ("'draining'", lambda it: orders.released(it, FAST, 2), "draining"),

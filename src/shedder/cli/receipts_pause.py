@@ -45,6 +45,8 @@ def pause_receipt(receipt: PauseReceipt, *, server: str = "") -> Parts:
     return [
         headline(_paused(receipt, targets), style="bold yellow"),
         *_replaced([lane.replaced for lane in receipt.lanes if lane.replaced], receipt.at),
+        *_restored([lane.restored for lane in receipt.lanes if lane.restored], receipt.at),
+        *_not_paused(receipt),
         *lane_table(["waiting"], [(lane.lane, lane.waiting, 0) for lane in receipt.lanes]),
         *running_part(receipt.running, receipt.at),
         *workers_part(receipt.workers, stock=_STOCK),
@@ -95,6 +97,20 @@ def _may_start(waiting: int) -> str:
 
 def _replaced(pauses: Sequence[Pause], now: datetime) -> Parts:
     return [plain(f"This takes the place of the pause {said}") for said in _said(pauses, now)]
+
+
+def _restored(pauses: Sequence[Pause], now: datetime) -> Parts:
+    lines = [f"It is the pause {why_and_who(pause, now)}{_until(pause, now)}." for pause in pauses]
+    return [plain(line) for line in dict.fromkeys(lines)]
+
+
+def _until(pause: Pause, now: datetime) -> str:
+    return "" if pause.until is None else f", until {clock(pause.until, now)}"
+
+
+def _not_paused(receipt: PauseReceipt) -> Parts:
+    names = targets_of(lane.lane for lane in receipt.resumed)
+    return [plain(f"{is_are(names)} not paused, as before.")] if names else []
 
 
 def _stood(pauses: Sequence[Pause], now: datetime) -> Parts:

@@ -19,7 +19,7 @@ def limit_receipt(receipt: DivertReceipt, *, server: str = "") -> Parts:
     targets = targets_of(lane.lane for lane in receipt.lanes)
     lift = command("limit", "lift", *targets, server=server)
     return [
-        headline(f"{is_are(targets)} limited to {terms_of(receipt)}.", style="bold yellow"),
+        headline(f"{is_are(targets)} limited {_how(receipt)}.", style="bold yellow"),
         plain(f"It holds for {escaped(receipt.selection.describe())}, in order of arrival."),
         *_replaced(receipt),
         *lane_table(
@@ -36,6 +36,11 @@ def terms_of(limit: DivertReceipt | StartsLimit) -> str:
     rate = [str(limit.rate)] if limit.rate else []
     most = [f"{number(limit.most)} at once"] if limit.most is not None else []
     return ", ".join([*rate, *most])
+
+
+def _how(receipt: DivertReceipt) -> str:
+    terms = terms_of(receipt)
+    return f"to {terms}" if terms else "as each of them was before"
 
 
 def lift_receipt(receipt: RestoreReceipt, *, server: str = "") -> Parts:

@@ -8,7 +8,7 @@ from shedder.applied import PolicyReceipt
 from shedder.cli import receipts_starts
 from shedder.cli.incident_view import receipt_parts
 from shedder.cli.policy_view import policy_receipt
-from shedder.cli.receipts_backlog import drain_receipt, restore_receipt
+from shedder.cli.receipts_backlog import divert_receipt, drain_receipt, restore_receipt
 from shedder.cli.receipts_pause import pause_receipt, resume_receipt
 from shedder.cli.receipts_settings import flag_receipt, limit_receipt
 from shedder.incident.records import IncidentReceipt
@@ -30,13 +30,14 @@ def kind_of(receipt: Undone | IncidentReceipt) -> str:
     kinds = {
         PauseReceipt: "pause",
         ResumeReceipt: "resume",
-        DivertReceipt: "limit starts",
         DrainReceipt: "drain",
         FlagReceipt: "flag",
         LimitReceipt: "limit",
         IncidentReceipt: "incident",
         PolicyReceipt: "policy",
     }
+    if isinstance(receipt, DivertReceipt):
+        return "limit starts" if receipt.replaced else "divert"
     return kinds.get(type(receipt), "restore")
 
 
@@ -46,6 +47,8 @@ def undo_receipt(receipt: Undone | IncidentReceipt, *, server: str = "") -> Part
         return pause_receipt(receipt, server=server)
     if isinstance(receipt, ResumeReceipt):
         return resume_receipt(receipt, server=server)
+    if isinstance(receipt, DivertReceipt) and not receipt.replaced:
+        return divert_receipt(receipt, server=server)
     if isinstance(receipt, DivertReceipt):
         return receipts_starts.limit_receipt(receipt, server=server)
     if isinstance(receipt, DrainReceipt):

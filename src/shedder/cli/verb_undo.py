@@ -29,8 +29,8 @@ _EXAMPLES = (
 def undo(run: Run, *, asked: Asked, event_id: str | None) -> int:
     """Take back what an event did, or the last one that can be taken back.
 
-    A pause is resumed, a resume paused again, a divert put back, a drain set as it was;
-    flags and limits are set as they were, limits on starts too.
+    What stood before stands again, with its author and its end: pauses, diverts, drains,
+    flags, limits and limits on starts. What somebody has changed since is left alone.
     """
     connected = run.shedder
     deed = f"undo event {event_id}" if event_id else "undo the last change"

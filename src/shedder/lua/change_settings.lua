@@ -24,14 +24,13 @@ local replayed = recall(operation, step)
 if replayed then return replayed end
 local now = now_ms()
 redis.call('XLEN', events) -- fails before the first change where a key is of another type
-local before, after, result, is_changed = {}, {}, {'', now}, false
+local before, after, result, written, is_changed = {}, {}, {'', now}, {}, false
 
 local function set(name, body, duration)
   local setting = cjson.decode(body)
   setting.v, setting.since = RECORD_VERSION, now
   if duration > 0 then setting['until'] = now + duration end
-  redis.call('HSET', settings, name, cjson.encode(setting))
-  after[name] = setting
+  written[name], after[name] = setting, setting
 end
 
 for index = 1, #changes, 3 do
@@ -54,6 +53,10 @@ if is_changed then
   -- one that is no number begins anew, where it never was
   if not pcall(redis.call, 'INCR', version) then redis.call('SET', version, now) end
   result[1] = write_event(events, head, before, after)
+  for name, setting in pairs(written) do
+    setting.event = result[1]
+    redis.call('HSET', settings, name, cjson.encode(setting))
+  end
   redis.call('PUBLISH', channel, result[1])
 end
 return remember(operation, step, result)

@@ -35,7 +35,7 @@ local replayed = recall(operation, step)
 if replayed then return replayed end
 check_types(events, lanes)
 local now = now_ms()
-local before, after, result = {}, {}, {'', now}
+local before, after, result, set = {}, {}, {'', now}, {}
 local whole = selection == '{}'
 
 local function same_order(orders)
@@ -88,7 +88,7 @@ local function limit_of(order)
   if not (order and order.limit and order.drain) then return nil end
   local drain = order.drain
   return {rate = drain.rate, most = drain.most, by = drain.by, why = drain.why,
-    since = drain.since, ['until'] = order['until']}
+    since = drain.since, ['until'] = order['until'], event = order.event}
 end
 
 -- A change of a limit's rate gives no tokens away: the bucket is settled at the old one first.
@@ -110,7 +110,7 @@ local function divert(lane)
   local orders = read_orders(diverts, lane.name) or {}
   local order = same_order(orders)
   local known = order ~= nil
-  local was_draining = known and order.drain ~= nil
+  local was = known and {order = order.id, event = order.event, drain = order.drain} or {}
   local replaced = limit_of(order)
   if not known then
     order = new_order(lane)
@@ -122,10 +122,12 @@ local function divert(lane)
   local moved = whole and move_whole(lane, orders, order) or 0
   write_orders(diverts, lane.name, orders)
   local waiting = waiting_in(lane)
-  before[lane.name] = {diverted = known, draining = was_draining, backlog = backlog,
-    waiting = waiting + moved, limit = replaced}
+  before[lane.name] = {diverted = known, draining = was.drain ~= nil, backlog = backlog,
+    waiting = waiting + moved, limit = replaced, order = was.order, event = was.event,
+    drain = not replaced and was.drain or nil}
   after[lane.name] = {diverted = true, backlog = backlog + moved, waiting = waiting,
     since = terms ~= '' and order.since or nil}
+  set[#set + 1] = {lane = lane.name, orders = orders, order = order}
   result[#result + 1] = order.id
   result[#result + 1] = moved
   result[#result + 1] = waiting
@@ -136,4 +138,9 @@ local unreadable = unreadable_lane(diverts, lanes)
 if unreadable then return redis.error_reply('UNREADABLE ' .. unreadable) end
 for _, lane in ipairs(lanes) do divert(lane) end
 result[1] = write_event(events, head, before, after)
+-- written once more: jobs have moved already, and their order must stand whatever comes of the event
+for _, each in ipairs(set) do
+  each.order.event = result[1]
+  write_orders(diverts, each.lane, each.orders)
+end
 return remember(operation, step, result)

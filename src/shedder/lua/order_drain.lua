@@ -44,22 +44,26 @@ local finished = {}
 local function drain(lane, orders, order)
   local old_rate = order.drain and order.drain.rate or 0
   local backlog = backlog_length(order)
-  local tokens = 0
+  local old_drain, tokens = order.drain, 0
   if order.drain then tokens = settle(order, now) end
   store_tokens(order, math.min(tokens, burst), now)
+  local others = before[lane.name] or {rate = 0, backlog = 0, drains = {}}
+  others.drains[order.id] = old_drain or false
   if rate > 0 then
     order.drain = {rate = rate, burst = burst, stay = stay, by = by, why = why,
       since = order.drain and order.drain.since or math.floor(now)}
     if backlog == 0 and not stay and not order.scanning and not (order.whole and waiting_in(lane) > 0) then
       finished[#finished + 1] = {lane = lane.name, orders = orders, order = order}
+      others.ended = others.ended or {}
+      others.ended[order.id] = order
     end
   else
     order.drain = nil
   end
   -- a lane may have several orders: the event tells their jobs in all, and the fastest
-  local others = before[lane.name] or {rate = 0, backlog = 0}
   local in_all = backlog + others.backlog
-  before[lane.name] = {rate = math.max(old_rate * 1000, others.rate), backlog = in_all}
+  before[lane.name] = {rate = math.max(old_rate * 1000, others.rate), backlog = in_all,
+    drains = others.drains, ended = others.ended}
   after[lane.name] = {rate = rate * 1000, backlog = in_all}
   result[#result + 1], result[#result + 2] = lane.name, order.id
   result[#result + 1], result[#result + 2] = backlog, tostring(old_rate)
@@ -67,6 +71,7 @@ end
 
 local unreadable = unreadable_lane(diverts, lanes)
 if unreadable then return redis.error_reply('UNREADABLE ' .. unreadable) end
+local draining = {}
 for _, lane in ipairs(lanes) do
   local orders = read_orders(diverts, lane.name)
   for _, order in ipairs(orders or {}) do
@@ -75,10 +80,17 @@ for _, lane in ipairs(lanes) do
     end
   end
   if orders then
-    write_orders(diverts, lane.name, orders)
+    draining[lane.name] = orders
     ring(lane.bell, 8)
   end
 end
 if #result > 2 then result[1] = write_event(events, head, before, after) end
+for name, orders in pairs(draining) do
+  for identifier in pairs(before[name] and before[name].drains or {}) do
+    local order = find_order(orders, identifier)
+    if order.drain then order.drain.event = result[1] end
+  end
+  write_orders(diverts, name, orders)
+end
 if #finished > 0 then end_empty_orders(events, diverts, finished, by, why) end
 return remember(operation, step, result)

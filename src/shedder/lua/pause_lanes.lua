@@ -27,7 +27,7 @@ local replayed = recall(operation, step)
 if replayed then return replayed end
 check_types(events, lanes)
 local now = now_ms()
-local before, after, result = {}, {}, {'', now}
+local before, after, result, records = {}, {}, {'', now}, {}
 
 local function pause(lane)
   local previous = redis.call('HGET', pauses, lane.name)
@@ -36,9 +36,9 @@ local function pause(lane)
   local old = in_force and decode(previous) or {}
   local record = {v = RECORD_VERSION, by = by, why = why, since = old.since or now, parked = old.parked}
   if duration > 0 then record['until'] = now + duration end
-  redis.call('HSET', pauses, lane.name, cjson.encode(record))
+  records[lane.name] = record
   local waiting = waiting_in(lane)
-  before[lane.name] = {paused = in_force and true or false, by = old.by, waiting = waiting}
+  before[lane.name] = pause_as_told(in_force, old, waiting)
   after[lane.name] = {paused = true, ['until'] = record['until'], waiting = waiting}
   result[#result + 1] = in_force and previous or ''
   result[#result + 1] = waiting
@@ -46,4 +46,8 @@ end
 
 for _, lane in ipairs(lanes) do pause(lane) end
 result[1] = write_event(events, head, before, after)
+for name, record in pairs(records) do
+  record.event = result[1]
+  redis.call('HSET', pauses, name, cjson.encode(record))
+end
 return remember(operation, step, result)

@@ -17,9 +17,10 @@
 --   order  id of the order
 --   limit  jobs to look at, at most
 --   job_prefix   RQ's key prefix of jobs
+--   event  of the change that set the order, as an undo knows it; '' to restore it whoever has set it
 -- RETURNS
 --   {state, event or '', jobs put back in this step, jobs left}
---   state: 'more', 'done', 'ended' (no such order: nothing was done), 'fold' (fold the lane first)
+--   state: 'more', 'done', 'ended' (no such order: nothing was done), 'fold' (fold the lane first), 'changed' (somebody has set it again since)
 -- include lib/clock.lua
 -- include lib/journal.lua
 -- include lib/operation.lua
@@ -31,7 +32,7 @@
 -- include lib/fields.lua
 local pauses, diverts, events, operation = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local step, head, identifier = ARGV[1], ARGV[2], ARGV[4]
-local limit, job_prefix = tonumber(ARGV[5]), ARGV[6]
+local limit, job_prefix, set_by = tonumber(ARGV[5]), ARGV[6], ARGV[7]
 local lane = {name = ARGV[3], list = KEYS[5], kept = KEYS[6], parked = KEYS[7], bell = KEYS[8]}
 local at_work = KEYS[9]
 
@@ -40,6 +41,9 @@ if replayed then return replayed end
 local orders = read_orders(diverts, lane.name)
 local order, position = find_order(orders, identifier)
 if not order then return remember(operation, step, {'ended', '', 0, 0}) end
+if set_by ~= '' and order.event and order.event ~= set_by then
+  return remember(operation, step, {'changed', '', 0, 0})
+end
 check_types(events, {lane})
 backlog_length(order)
 note_work(at_work)

@@ -35,9 +35,7 @@ local function resume(lane)
   local waiting = waiting_in(lane)
   if in_force then
     resumed = true
-    local pause = decode(record) or {}
-    before[lane.name] = {paused = true, by = pause.by, why = pause.why, since = pause.since,
-      ['until'] = pause['until'], waiting = waiting}
+    before[lane.name] = pause_as_told(true, decode(record) or {}, waiting)
     after[lane.name] = {paused = false, waiting = waiting}
   end
   fold(lane, false, 0)

@@ -16,10 +16,12 @@ class PauseReceipt:
     Attributes:
         event: Id of its event; `undo` takes it.
         at: When it was in force (server's clock, UTC).
-        until: When it ends by itself, if it does.
+        until: When it ends by itself, if it does; None also where an undo put pauses back that end
+            at different times.
         lanes: The lanes, one by one.
         running: Jobs of these lanes that still run, uncertain ones among them.
         workers: The workers that serve these lanes, stock ones among them.
+        resumed: Of an undo: the other lanes, which were not paused before and are not any more.
     """
 
     event: str
@@ -28,6 +30,7 @@ class PauseReceipt:
     lanes: tuple[PausedLane, ...]
     running: tuple[RunningJob, ...]
     workers: tuple[WorkerSeen, ...]
+    resumed: tuple[ResumedLane, ...] = ()
 
     @property
     def stock_workers(self) -> tuple[WorkerSeen, ...]:
@@ -44,12 +47,14 @@ class PausedLane:
         waiting: Jobs that wait in it.
         replaced: The pause that was in force before, if there was one.
         parked: Jobs taken out of the reach of stock workers.
+        restored: Of an undo: the pause that stood before and stands again.
     """
 
     lane: str
     waiting: int
     replaced: Pause | None = None
     parked: int = 0
+    restored: Pause | None = None
 
 
 @dataclass(frozen=True, slots=True)

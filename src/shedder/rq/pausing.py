@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from shedder.controls import fold_lane, park_lane, pause_lanes, resume_lanes
+from shedder.controls import (
+    PausesSetBack,
+    fold_lane,
+    park_lane,
+    pause_lanes,
+    resume_lanes,
+    set_back_pauses,
+)
 from shedder.keys import Keys
 from shedder.lanes import Lane
 from shedder.records import (
@@ -114,6 +122,41 @@ def resume(
     return done.receipt
 
 
+def set_back(
+    store: Store,
+    keys: Keys,
+    ways: Mapping[str, tuple[str, str]],
+    cause: Cause,
+    *,
+    operation: str,
+    undoes: str,
+) -> PausesSetBack:
+    """Put the pauses of lanes back as they were; those that are paused again are parked again."""
+    done = store.run(set_back_pauses(keys, ways, cause, operation=operation, undoes=undoes))
+    for lane in done.unfolded:
+        fold(store, keys, lane)
+    if not done.paused:
+        return done
+    workers, _ = _at_work(store, keys, [lane.lane for lane in done.paused])
+    return replace(done, paused=_park(store, keys, done.paused, workers))
+
+
+def pause_again_receipt(store: Store, keys: Keys, done: PausesSetBack) -> PauseReceipt:
+    """The receipt of pauses that stand again, once those that had just passed the gate settled."""
+    names = [lane.lane for lane in done.paused]
+    ends = {lane.restored.until for lane in done.paused if lane.restored}
+    workers, running = _at_work(store, keys, names)
+    return PauseReceipt(
+        event=done.pause,
+        at=done.at,
+        until=ends.pop() if len(ends) == 1 else None,
+        lanes=done.paused,
+        running=settle(store, keys, names, running),
+        workers=workers,
+        resumed=done.resumed,
+    )
+
+
 def fold(store: Store, keys: Keys, lane: str) -> None:
     """Make `lane` one list again, in bounded steps."""
     while store.run(fold_lane(keys, lane)):
@@ -147,4 +190,4 @@ def _parked(store: Store, keys: Keys, lane: PausedLane) -> PausedLane:
     parked = 0
     while not is_done:
         is_done, parked = store.run(park_lane(keys, lane.lane))
-    return PausedLane(lane.lane, lane.waiting, lane.replaced, parked)
+    return replace(lane, parked=parked)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import uuid4
 
 from shedder.backlog import restore_lane
@@ -23,13 +23,18 @@ def restore(
     cause: Cause,
     *,
     undoes: str = "",
+    set_by: Mapping[str, str] | None = None,
     on_progress: Progress | None = None,
 ) -> tuple[tuple[str, ...], tuple[RestoredLane, ...]]:
-    """Put `backlogs` back where their jobs were; the events, and what was done to each."""
+    """Put `backlogs` back where their jobs were; the events, and what was done to each.
+
+    With `set_by`, of each lane only an order that is as the event of that id has set it.
+    """
     total = sum(jobs for _, _, jobs in backlogs)
     events, lanes, finished = [], [], 0
     for lane, order, _ in backlogs:
-        event, restored = restore_one(store, keys, lane, order, cause, undoes=undoes)
+        known = set_by[lane] if set_by else ""
+        event, restored = restore_one(store, keys, lane, order, cause, undoes=undoes, set_by=known)
         finished += restored
         if on_progress is not None:
             on_progress(min(finished, total), total)
@@ -40,16 +45,20 @@ def restore(
 
 
 def restore_one(
-    store: Store, keys: Keys, lane: str, order: str, cause: Cause, *, undoes: str = ""
-) -> tuple[str, int]:
+    store: Store, keys: Keys, lane: str, order: str, cause: Cause, *, undoes: str = "",
+    set_by: str = "",
+) -> tuple[str, int]:  # fmt: skip
     """Put one backlog back, in bounded steps; its event (empty: no such order) and the jobs."""
     operation = uuid4().hex
     restored = step = 0
     while True:
         step += 1
         done = store.run(
-            restore_lane(keys, lane, order, cause, operation=operation, step=step, undoes=undoes)
-        )
+            restore_lane(
+                keys, lane, order, cause,
+                operation=operation, step=step, undoes=undoes, set_by=set_by,
+            )
+        )  # fmt: skip
         restored += done.restored
         if done.state == "fold":
             fold(store, keys, lane)

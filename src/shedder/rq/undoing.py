@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
 from uuid import uuid4
 
 from shedder import journal
 from shedder.applied import PolicyReceipt, undo_policy
+from shedder.controls import PausesSetBack, pause_before, pause_set_by
 from shedder.degrading import undo_flags
-from shedder.drain import order_drain, rate_or_none
 from shedder.errors import CannotUndo
 from shedder.keys import Keys
-from shedder.lanes import Lane, lane_of
 from shedder.limiting import undo_limit
-from shedder.rates import Rate
 from shedder.records import (
     Cause,
     DivertReceipt,
@@ -25,14 +22,21 @@ from shedder.records import (
     ResumeReceipt,
 )
 from shedder.rq import pausing
-from shedder.rq.fleet import workers_of
 from shedder.rq.progress import Progress
-from shedder.rq.relimiting import limit_before
+from shedder.rq.relimiting import (
+    Standing,
+    changed_since,
+    divert_before,
+    drain_before,
+    is_as_set_by,
+    set_by,
+    standing_on,
+)
 from shedder.rq.restoring import Backlog, restore
 from shedder.rq.skipping import bring_back
 from shedder.setting_records import FlagReceipt, LimitReceipt
 from shedder.store import Store
-from shedder.stored import diverts_from, server_time
+from shedder.stored import StoredOrder, server_time
 
 Undone = (
     PauseReceipt
@@ -44,8 +48,6 @@ Undone = (
     | LimitReceipt
     | PolicyReceipt
 )
-
-EVENTS_LOOKED_AT = 200
 
 
 def event_to_undo(store: Store, keys: Keys, event_id: str | None) -> Event:
@@ -67,21 +69,17 @@ def event_to_undo(store: Store, keys: Keys, event_id: str | None) -> Event:
 
 def undo(store: Store, keys: Keys, event: Event, cause: Cause) -> Undone:
     """Take back what `event` did."""
-    if event.verb == "pause":
-        return _resume(store, keys, event, cause)
-    if event.verb == "resume":
-        return _pause_again(store, keys, event, cause)
-    if event.verb == "limit start":
-        return limit_before(store, keys, event, cause) or _restore(store, keys, event, cause)
-    if event.verb == "divert":
-        return _restore(store, keys, event, cause)
+    if event.verb in ("pause", "resume"):
+        return _pauses_before(store, keys, event, cause)
+    if event.verb in ("divert", "limit start"):
+        return _divert_before(store, keys, event, cause)
     if event.verb == "policy apply":
         return undo_policy(store, keys, event, cause, operation=uuid4().hex)
     if event.verb.startswith("flag "):
         return _flags_as_before(store, keys, event, cause)
     if event.verb.startswith("limit "):
         return undo_limit(store, keys, event, cause, operation=uuid4().hex)
-    return _drain_as_before(store, keys, event, cause)
+    return drain_before(store, keys, event, cause)
 
 
 def restore_targets(
@@ -110,64 +108,89 @@ def lift_limits(store: Store, keys: Keys, lanes: Sequence[str], cause: Cause) ->
 
 
 def _last(store: Store, keys: Keys) -> Event:
-    events = journal.read_events(store, keys, limit=EVENTS_LOOKED_AT, wanted=_counts)
-    undone = {event.undoes for event in events if event.undoes}
-    for event in reversed(events):
+    undone: set[str] = set()
+    for event in journal.events_back(store, keys):
         if event.can_undo and not event.undoes and event.id not in undone:
             return event
+        undone.add(event.undoes)
     raise CannotUndo("(last)", reason="there is nothing to undo", try_instead="shedder events")
 
 
-def _counts(event: Event) -> bool:
-    return event.can_undo or bool(event.undoes)
+def _pauses_before(
+    store: Store, keys: Keys, event: Event, cause: Cause
+) -> PauseReceipt | ResumeReceipt:
+    ways = {lane: _way_of_pause(event, lane) for lane in event.lanes if lane in event.after}
+    done = pausing.set_back(store, keys, ways, cause, operation=uuid4().hex, undoes=event.id)
+    if done.state != "done":
+        raise _pauses_stay(event, done)
+    if done.paused:
+        return pausing.pause_again_receipt(store, keys, done)
+    return ResumeReceipt(done.resume, done.at, done.resumed)
 
 
-def _resume(store: Store, keys: Keys, event: Event, cause: Cause) -> ResumeReceipt:
-    records = store.read(lambda ask: [ask.hget(keys.pauses, lane) for lane in event.lanes])
-    if not any(records):
-        raise CannotUndo(
-            event.id, reason="nothing of it is paused now", try_instead="shedder status"
-        )
-    later = journal.read_events(
-        store, keys, limit=EVENTS_LOOKED_AT, after=event.id, lanes=event.lanes,
-        wanted=lambda each: each.verb == "pause",
-    )  # fmt: skip
-    newer = next((each for each in reversed(later) if each.verb == "pause"), None)
-    if newer is not None:
+def _way_of_pause(event: Event, lane: str) -> tuple[str, str]:
+    before = pause_before(event, lane)
+    if before is None:
         raise CannotUndo(
             event.id,
-            reason=f"{newer.by} has paused it again since",
-            try_instead=f"shedder undo {newer.id}",
+            reason=f"it does not say which pause stood on {lane} before it",
+            try_instead="shedder resume",
         )
-    lanes = [lane_of(name) for name in event.lanes]
-    return pausing.resume(store, keys, lanes, cause, operation=uuid4().hex, undoes=event.id)
+    return pause_set_by(event, lane), before
 
 
-def _pause_again(store: Store, keys: Keys, event: Event, cause: Cause) -> PauseReceipt:
-    lanes = [lane_of(name) for name in event.lanes if event.before.get(name, {}).get("paused")]
-    until = [event.before[lane.name].get("until") for lane in lanes]
-    left = None
-    if until and all(until):
-        left = timedelta(milliseconds=max(until) - server_time(store).timestamp() * 1000)
-        if left <= timedelta():
-            raise CannotUndo(
-                event.id, reason="the pause would have ended by now", try_instead="shedder pause"
-            )
-    return pausing.pause(
-        store, keys, lanes, cause, operation=uuid4().hex, expires_in=left, undoes=event.id
-    )
+def _pauses_stay(event: Event, done: PausesSetBack) -> CannotUndo:
+    if done.state == "over":
+        reason, try_instead = "the pause would have ended by now", "shedder pause"
+    elif done.state == "same":
+        reason, try_instead = "all of it is as it was before", "shedder status"
+    elif done.standing is None:
+        reason = f"{done.changed} was resumed, or its pause has ended, since"
+        try_instead = "shedder status"
+    else:
+        reason = f"{done.standing.by} has paused {done.changed} again since"
+        try_instead = f"shedder undo {done.newer}".strip() if done.newer else "shedder status"
+    return CannotUndo(event.id, reason=reason, try_instead=try_instead)
 
 
-def _restore(store: Store, keys: Keys, event: Event, cause: Cause) -> RestoreReceipt:
-    backlogs = backlogs_of(store, keys, event.lanes, only=event.order)
-    if not backlogs:
+def _divert_before(
+    store: Store, keys: Keys, event: Event, cause: Cause
+) -> RestoreReceipt | DivertReceipt | DrainReceipt:
+    standing = standing_on(store, keys, event.lanes)
+    known = {lane: orders for lane, orders in standing.items() if _stood_before(event, lane)}
+    backlogs = _set_first_by(store, event, {k: v for k, v in standing.items() if k not in known})
+    changed = divert_before(store, keys, event, cause, known) if known else None
+    if changed and not backlogs:
+        return changed
+    set_by_lane = {lane: set_by(event, lane) for lane, _, _ in backlogs}
+    events, lanes = restore(store, keys, backlogs, cause, undoes=event.id, set_by=set_by_lane)
+    if not events and not changed:
         raise CannotUndo(
             event.id,
             reason="this divert has ended, its backlog is empty",
             try_instead="shedder status",
         )
-    events, lanes = restore(store, keys, backlogs, cause, undoes=event.id)
+    events = (changed.event, *events) if changed else events
     return RestoreReceipt(events, server_time(store), lanes)
+
+
+def _stood_before(event: Event, lane: str) -> bool:
+    before = event.before.get(lane)
+    return isinstance(before, Mapping) and before.get("diverted") is True
+
+
+def _set_first_by(store: Store, event: Event, standing: Standing) -> list[Backlog]:
+    """The backlogs of the order that `event` set on lanes where it did not stand before."""
+    found = [
+        (lane, each)
+        for lane, orders in standing.items()
+        for each in orders
+        if each.divert.order == event.order
+    ]
+    for lane, each in found:
+        if not is_as_set_by(event, each):
+            raise changed_since(event, lane, each.divert.by)
+    return _with_lengths(store, found)
 
 
 def _flags_as_before(store: Store, keys: Keys, event: Event, cause: Cause) -> FlagReceipt:
@@ -175,55 +198,20 @@ def _flags_as_before(store: Store, keys: Keys, event: Event, cause: Cause) -> Fl
     return bring_back(store, keys, receipt)
 
 
-def _drain_as_before(store: Store, keys: Keys, event: Event, cause: Cause) -> DrainReceipt:
-    if not backlogs_of(store, keys, event.lanes):
-        raise CannotUndo(
-            event.id,
-            reason="this drain has ended, its backlog is empty",
-            try_instead="shedder status",
-        )
-    done = [
-        store.run(order_drain(keys, lanes, rate, cause, operation=uuid4().hex, undoes=event.id))
-        for rate, lanes in _lanes_by_rate(event).items()
-    ]
-    return DrainReceipt(
-        event=next((each.event for each in done if each.event), ""),
-        at=done[-1].at,
-        rate=max(
-            filter(None, _lanes_by_rate(event)), key=lambda rate: rate.per_second, default=None
-        ),
-        lanes=tuple(lane for each in done for lane in each.lanes),
-        workers=workers_of(store, keys, list(event.lanes)),
-    )
-
-
-def _lanes_by_rate(event: Event) -> dict[Rate | None, list[Lane]]:
-    """The rates at which the lanes of a drain drained before it; None for those that did not."""
-    found: dict[Rate | None, list[Lane]] = {}
-    for name, before in event.before.items():
-        rate = rate_or_none(float(before.get("rate", 0)) / 1000)
-        found.setdefault(rate, []).append(lane_of(name))
-    return found
-
-
 def backlogs_of(
-    store: Store,
-    keys: Keys,
-    lanes: Sequence[str],
-    *,
-    only: str = "",
-    are_limits: bool = False,
+    store: Store, keys: Keys, lanes: Sequence[str], *, are_limits: bool = False
 ) -> list[Backlog]:
-    """The backlogs of diverts of `lanes` (of limits with `are_limits`), or of the order `only`."""
-    if not lanes:
-        return []
-    records = store.read(lambda ask: ask.hmget(keys.diverts, list(lanes)))[0]
+    """The backlogs of diverts of `lanes`, of limits with `are_limits`."""
     orders = [
         (lane, each)
-        for lane, record in zip(lanes, records, strict=True)
-        for each in diverts_from(lane, record)
-        if (each.divert.order == only if only else each.divert.is_limit == are_limits)
+        for lane, found in standing_on(store, keys, lanes).items()
+        for each in found
+        if each.divert.is_limit == are_limits
     ]
+    return _with_lengths(store, orders)
+
+
+def _with_lengths(store: Store, orders: Sequence[tuple[str, StoredOrder]]) -> list[Backlog]:
     if not orders:
         return []
     lengths = store.read(

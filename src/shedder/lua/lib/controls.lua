@@ -23,6 +23,12 @@ local function read_pause(pauses, lane)
   return text and pause_in_force(text, now_ms()) and decode(text)
 end
 
+-- What an event tells of the pause that it replaced or ended: all that an undo needs to write it again.
+local function pause_as_told(in_force, pause, waiting)
+  return {paused = in_force and true or false, by = pause.by, why = pause.why, since = pause.since,
+    ['until'] = pause['until'], event = pause.event, waiting = waiting}
+end
+
 -- What a damaged pause keeps from stock workers stays there.
 local function is_parked(pauses, lane)
   local text = redis.call('HGET', pauses, lane)
