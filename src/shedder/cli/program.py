@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import traceback
+from importlib import import_module
 from typing import Any
 
 import click
@@ -16,7 +17,6 @@ from shedder.cli.run import Run
 from shedder.cli.verb_audit import audit
 from shedder.cli.verb_check import check
 from shedder.cli.verb_completion import completion
-from shedder.cli.verb_demo import demo
 from shedder.cli.verb_divert import divert
 from shedder.cli.verb_doctor import doctor
 from shedder.cli.verb_drain import drain
@@ -104,7 +104,9 @@ def main(context: click.Context) -> int:
 main.params += connection_options()
 for each in (
     status, check, triage, plan, pause, resume, divert, drain, flag, limit, policy, stale,
-    mitigate, incident, undo, events, audit, doctor, worker, demo, uninstall, completion,
+    mitigate, incident, undo, events, audit, doctor, worker,
+    import_module("shedder.demo.program").demo,  # above this package, so by name
+    uninstall, completion,
 ):  # fmt: skip
     main.add_command(each)
 
