@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from threading import Event, Thread
 
 from shedder import Rate, Shedder
-from shedder.demo.work import rebuild_report, send_newsletter
+from shedder.demo.jobs import rebuild_report, send_newsletter
 from shedder.embedded import EmbeddedServer
 from shedder.heartbeat.outlook import read_outlook
 from shedder.planning import Option, forecast
@@ -121,7 +121,7 @@ def worker(url: str) -> Iterator[None]:
     """A worker process."""
     words = ["--url", url, "--worker-class", "shedder.rq.SimpleWorker", "--quiet", "mail"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "shedder.demo.worker", *words], stdin=subprocess.PIPE
+        [sys.executable, "-m", "shedder.demo.fleet", *words], stdin=subprocess.PIPE
     )
     try:
         yield

@@ -60,7 +60,7 @@ def test_sigkill_leaves_nothing_behind() -> None:
 def test_keep_leaves_the_server_up_until_ctrl_c(tmp_path: Path) -> None:
     """With --keep the server and its workers can be played with, and Ctrl-C is the good end."""
     with Demo("--jobs", "1500", "--keep", "--out", str(tmp_path)) as demo:
-        demo.wait_for("shedder events --follow")
+        demo.wait_for("shedder events --follow", timeout=120.0)  # the whole story comes first
         found = re.search(r"export SHEDDER_REDIS_URL=(\S+)", demo.stdout)
         assert found
         with redis.Redis.from_url(found[1]) as client:
@@ -84,4 +84,4 @@ def test_refuses_too_few_jobs() -> None:
     """So few jobs that nothing could be seen are refused with the number that would do."""
     with Demo("--jobs", "20") as demo:
         assert 2 == demo.wait()
-        assert "200 or more" in demo.stderr
+        assert "200<=x" in demo.stderr

@@ -3,39 +3,32 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import pytest
-
 _PROGRAM = """
-import os, signal, threading
-from shedder.demo.customers import Customers
-from shedder.demo.interrupts import Interrupts, held_back
-from shedder.demo.listener import Listener
-from shedder.embedded import EmbeddedServer
+import os, signal
+from contextlib import ExitStack
+from shedder.cli.screen import Screen
+from shedder.demo.jobs import producing
+from shedder.demo.stage import Stage
+from shedder.demo.terminal import Teller
+from shedder.ending import AskedToEnd
 
-with EmbeddedServer() as server, Interrupts(), Listener():
-    customers = Customers(server, first=0)
-    if {with_customers}:
-        customers.begin("a step")
-    assert {threads} == threading.active_count()
+with AskedToEnd() as asked, ExitStack() as ends:
+    stage = Stage(ends, Teller(Screen()), asked, jobs=1)
+    stage.customers.begin("a step")
+    os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGINT))
     try:
-        with held_back():
-            os.kill(os.getpid(), signal.SIGINT)
-            print("waits" if signal.SIGINT in signal.sigpending() else "taken", flush=True)
+        with producing(stage.server, 1_000_000) as producers:
+            print(len([each for each in producers if each.is_alive()]), "started", flush=True)
+            stage.check()
     except KeyboardInterrupt:
-        print("raised", flush=True)
-    customers.leave()
+        print(*[each.exitcode for each in producers], flush=True)
 """
 
 
-@pytest.mark.parametrize(("with_customers", "threads"), [(False, 2), (True, 3)])
-def test_a_signal_held_back_waits_whatever_threads_there_are(
-    with_customers: bool, threads: int
-) -> None:
-    """No thread of the demo takes a signal that must wait, so no fork is ever interrupted."""
-    program = _PROGRAM.format(with_customers=with_customers, threads=threads)
-
+def test_a_signal_amid_a_fork_loses_no_process() -> None:
+    """A signal that comes while a process is forked interrupts at the next look, and all end."""
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30.0, check=False
+        [sys.executable, "-c", _PROGRAM], capture_output=True, text=True, timeout=60.0, check=False
     )
 
-    assert ("waits\nraised\n", "") == (done.stdout, done.stderr)
+    assert ("2 started\n-9 -9\n", "") == (done.stdout, done.stderr)

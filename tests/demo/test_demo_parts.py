@@ -1,33 +1,38 @@
 from __future__ import annotations
 
-import io
 import shlex
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shedder.demo.accounts import balance
-from shedder.demo.commands import folded
-from shedder.demo.mix import KINDS, planned
-from shedder.demo.places import Places
-from shedder.demo.runlog import RunLog
-from shedder.demo.telling import Teller
-from shedder.demo.waits import Wait, percentile, waits_of
+from shedder.cli.screen import Screen
+from shedder.demo.fleet import WaitTime, percentile, waits_of
+from shedder.demo.jobs import KINDS, RunLog, planned_id, planned_kind
+from shedder.demo.story import PLACES, balance
+from shedder.demo.terminal import Teller, folded_command, spoken_wait
 
-waits = st.lists(st.builds(Wait, st.floats(0, 1000), st.booleans()), min_size=1)
-ids = st.lists(st.sampled_from([planned(number).id for number in range(30)]), unique=True)
+if TYPE_CHECKING:
+    import pytest
+
+waits = st.lists(st.builds(WaitTime, st.floats(0, 1000), st.booleans()), min_size=1)
+ids = st.lists(st.sampled_from([planned_id(number) for number in range(30)]), unique=True)
+
+
+def _places(**found: list[str]) -> dict[str, list[str]]:
+    return {place: [] for place in PLACES} | found
 
 
 @given(waits, st.sampled_from([50.0, 99.0, 100.0]), st.lists(st.floats(0, 1000), min_size=100))
 def test_a_percentile_is_exact_or_a_lower_bound(
-    found: list[Wait], percent: float, more: list[float]
+    found: list[WaitTime], percent: float, more: list[float]
 ) -> None:
     """However long open waits become, an exact percentile stands and another only grows."""
     now = percentile(sorted(found, key=lambda wait: wait.seconds), percent)
     ended = [
-        wait if wait.is_over else Wait(wait.seconds + extra)
+        wait if wait.is_over else WaitTime(wait.seconds + extra)
         for wait, extra in zip(found, more, strict=False)
     ] + found[len(more) :]
     later = percentile(sorted(ended, key=lambda wait: wait.seconds), percent)
@@ -46,23 +51,23 @@ def test_waits_of_nobody() -> None:
 
 def test_waits_are_spoken_in_the_unit_that_fits() -> None:
     """Short waits are told in milliseconds, long ones in seconds, open ones with a mark."""
-    assert ["4 ms", "1.0 s", "> 17.2 s"] == [
-        str(wait) for wait in (Wait(0.0042), Wait(0.9996), Wait(17.21, is_over=False))
-    ]
+    waits = (WaitTime(0.0042), WaitTime(1.2), WaitTime(17.21, is_over=False), None)
+
+    assert ["4ms", "1.2s", "> 17s", "-"] == [spoken_wait(wait) for wait in waits]
 
 
 @given(st.data())
 def test_jobs_in_one_place_each_balance(data: st.DataObject) -> None:
     """Whatever place each job is in, the numbers add up to what was sent."""
     sent = data.draw(ids)
-    names = ("run", *Places.__slots__)
+    names = ("run", *PLACES)
     where = {job: data.draw(st.sampled_from(names[:-1])) for job in sent}
-    places = {name: tuple(job for job in sent if where[job] == name) for name in Places.__slots__}
+    places = {name: [job for job in sent if where[job] == name] for name in PLACES}
     accounts = balance(
         sent,
         started={job: 1 for job in sent if where[job] in ("run", "running")},
         again=[],
-        places=Places(**places),
+        places=places,
     )
 
     counts = (accounts.run, accounts.running, accounts.claimed, accounts.waiting, accounts.backlog)
@@ -74,7 +79,7 @@ def test_jobs_in_one_place_each_balance(data: st.DataObject) -> None:
 def test_a_lost_job_is_missing(sent: list[str]) -> None:
     """A job that is in no place and has not run is named."""
     lost, *rest = sent
-    accounts = balance(sent, started={}, again=[], places=Places(backlog=tuple(rest)))
+    accounts = balance(sent, started={}, again=[], places=_places(backlog=rest))
 
     assert (lost,) == accounts.missing
     assert not accounts.is_complete
@@ -87,7 +92,7 @@ def test_a_job_that_ran_and_still_waits_is_in_two_places(sent: list[str], place:
         sent,
         started=dict.fromkeys(sent, 1),
         again=[],
-        places=Places(**{place: (sent[0],)}),
+        places=_places(**{place: [sent[0]]}),
     )
 
     assert (sent[0],) == accounts.twice
@@ -97,7 +102,7 @@ def test_a_job_that_ran_and_still_waits_is_in_two_places(sent: list[str], place:
 def test_a_job_that_ran_twice_is_told() -> None:
     """A second start of the same job spoils the accounts."""
     accounts = balance(["charge-000001"], started={"charge-000001": 1}, again=["charge-000001"],
-                       places=Places())  # fmt: skip
+                       places=_places())  # fmt: skip
 
     assert ("charge-000001",) == accounts.run_again
     assert not accounts.is_complete
@@ -105,7 +110,7 @@ def test_a_job_that_ran_twice_is_told() -> None:
 
 def test_a_claimed_job_is_not_running() -> None:
     """A job in a worker's hands is registered as running by RQ before it starts; it counts once."""
-    places = Places(claimed=("charge-000001",), running=("charge-000001",))
+    places = _places(claimed=["charge-000001"], running=["charge-000001"])
     accounts = balance(["charge-000001"], started={}, again=[], places=places)
 
     assert (1, 0, True) == (accounts.claimed, accounts.running, accounts.is_complete)
@@ -113,10 +118,8 @@ def test_a_claimed_job_is_not_running() -> None:
 
 def test_the_mix_is_the_same_everywhere() -> None:
     """Ids are unique, and each kind has its share of any thousand jobs in a row."""
-    jobs = [planned(number) for number in range(3000)]
-
-    assert 3000 == len({job.id for job in jobs})
-    assert {kind: kind.share for kind in KINDS} == Counter(job.kind for job in jobs[700:1700])
+    assert 3000 == len({planned_id(number) for number in range(3000)})
+    assert {kind: kind.share for kind in KINDS} == Counter(map(planned_kind, range(700, 1700)))
     assert 1000 == sum(kind.share for kind in KINDS)
 
 
@@ -141,26 +144,34 @@ def test_a_folded_command_is_the_same_command(words: list[str], width: int) -> N
     """A shell reads a command that was folded for the screen as it was typed."""
     line = shlex.join(["shedder", "divert", *words])
 
-    assert shlex.split(line) == shlex.split(folded(line, width).replace(" \\\n", " "))
+    assert shlex.split(line) == shlex.split(folded_command(line, width).replace(" \\\n", " "))
 
 
-def test_told_lines_fit_the_screen() -> None:
+def test_told_lines_fit_the_screen(capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing that is told is wider than the screen, and quoted lines keep their indent."""
-    stream = io.StringIO()
-    teller = Teller(stream)
+    teller = Teller(Screen())
     teller.head("A step")
     teller.say("word " * 100)
     teller.quote(f"table  column  \n{'more words ' * 20}")
+    teller.waits([waits_of("clogged", "mail", [WaitTime(1.0)])])
 
-    lines = stream.getvalue().splitlines()
-    assert max(map(len, lines)) <= teller.width
-    assert "    table  column" in lines
-    assert "\n\n\n" not in stream.getvalue()
+    told = capsys.readouterr().out
+    assert max(map(len, told.splitlines())) <= teller.width
+    assert "    table  column" in told.splitlines()
+    assert "    charges sent while  lane" in told
+    assert "\n\n\n" not in told
 
 
-def test_progress_is_for_terminals_only() -> None:
+def test_with_json_the_story_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """Standard output is left to the one JSON object."""
+    Teller(Screen(is_json=True)).say("a story")
+
+    assert ("", "a story\n") == capsys.readouterr()
+
+
+def test_bars_are_for_terminals_only(capsys: pytest.CaptureFixture[str]) -> None:
     """A pipe gets no lines that replace one another."""
-    stream = io.StringIO()
-    Teller(stream).progress("1 of 2")
+    with Teller(Screen()).bar("jobs sent") as show:
+        show(1, 2)
 
-    assert "" == stream.getvalue()
+    assert ("", "") == capsys.readouterr()

@@ -36,7 +36,7 @@ VERBS = (
     ("audit", "shedder.cli.verb_audit", "Is every job in exactly one place?"),
     ("doctor", "shedder.cli.verb_doctor", "Is this installation well?"),
     ("worker", "shedder.cli.verb_worker", "Run a worker that obeys."),
-    ("demo", "shedder.cli.verb_demo", "An incident on a private server."),
+    ("demo", "shedder.demo.program", "An incident on a private server."),
     ("uninstall", "shedder.cli.verb_uninstall", "Leave every job to plain RQ."),
     ("completion", "shedder.cli.verb_completion", "Teach a shell to complete."),
 )

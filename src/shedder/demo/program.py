@@ -1,29 +1,29 @@
-"""How is the demo set up, and how does it end whatever happens?"""
+"""`shedder demo`: an incident on a private server, its summary, and its end whatever happens."""
 
 from __future__ import annotations
 
-import sys
+import signal
 import time
 from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
-from shedder.demo.commands import Commands
-from shedder.demo.customers import Customers
-from shedder.demo.fleet import Fleet
-from shedder.demo.incident import write_policy
-from shedder.demo.interrupts import Interrupts
-from shedder.demo.listener import Listener
-from shedder.demo.runlog import RunLog
-from shedder.demo.stage import Stage
-from shedder.demo.story import Ending, tell_story
-from shedder.demo.summary import write_summary
-from shedder.demo.telling import Teller, number
-from shedder.embedded import EmbeddedServer
-from shedder.errors import InvalidInput
+import click
+
+from shedder.cli.options import verb
+
+if TYPE_CHECKING:
+    from shedder.cli.run import Run
+    from shedder.demo.stage import Stage
+    from shedder.demo.story import Ending
+    from shedder.demo.terminal import Teller
+    from shedder.ending import AskedToEnd
 
 LEAST_JOBS = 200
+USUAL_JOBS = 200_000
+MOST_JOBS = 2_000_000
 
 _IDS_SHOWN = 20
-_GLANCE_SECONDS = 0.2
+_GONE = "All that this demo has started has ended, its data are gone."
 _TO_TRY = (
     "shedder status --watch",
     'shedder drain mail --stop -r "trying it out"',
@@ -32,97 +32,102 @@ _TO_TRY = (
     'shedder drain mail --at-once -r "all of it back"',
     "shedder events --follow",
 )
+_EXAMPLES = (
+    "shedder demo",
+    "shedder demo --jobs 20000",
+)
 
 
-def main(jobs: int = 200_000, *, keep: bool = False, json: bool = False, out: str = "") -> int:
-    """Live through an incident on a private server; the exit code.
+@verb("demo", examples=_EXAMPLES, short="An incident on a private server.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(LEAST_JOBS, MOST_JOBS),
+    default=USUAL_JOBS,
+    show_default=True,
+    help="How many jobs clog the queue.",
+)
+@click.option("--keep", is_flag=True, help="Leave the private server up until Ctrl-C.")
+@click.option("--out", metavar="DIR", default="", help="Where the post-mortem goes, and stays.")
+def demo(run: Run, *, jobs: int, keep: bool, out: str) -> int:
+    """Live through an incident: a clogged queue, what is done about it, and what it teaches.
 
-    Args:
-        jobs: how many jobs clog the queue, at least 200.
-        keep: leave the server and the workers up at the end, until Ctrl-C.
-        out: the folder for the post-mortem, which stays; one of its own when it is empty.
-        json: the story goes to standard error, and one JSON object to standard output.
-
-    Returns:
-        0 when every job is accounted for, 1 when one is not, 130 after Ctrl-C.
-
-    Raises:
-        InvalidInput: too few jobs.
-        ServerNotFound: there is no server program to start.
-        ShedderError: something that the story needs did not work.
+    Starts a Redis or Valkey of its own; touches no other.
     """
-    if jobs < LEAST_JOBS:
-        raise InvalidInput(name="--jobs", value=jobs, accepted=f"{LEAST_JOBS} or more")
-    teller = Teller(sys.stderr if json else sys.stdout)
-    is_told = False
-    with Interrupts() as interrupts:
+    from shedder.demo.story import tell_story
+    from shedder.demo.terminal import Teller
+    from shedder.ending import AskedToEnd
+
+    teller = Teller(run.screen)
+    with AskedToEnd() as asked:
         try:
             with ExitStack() as ends:
-                stage = _set_up(ends, jobs, teller, interrupts, out=out)
-                ending = tell_story(stage)
-                is_told = True
-                if json:
-                    write_summary(sys.stdout, stage, ending)
-                _close(stage, ending)
+                stage = _set_up(ends, teller, asked, jobs=jobs)
+                ending = tell_story(stage, out=out)
+                if run.is_json:
+                    run.emit("demo/1", _summary(stage, ending))
+                _say_how_it_ended(stage, ending)
                 if keep:
-                    _stay_open(stage)
+                    _stay_open(stage, asked)
         except KeyboardInterrupt:
-            if not (is_told and keep):
-                teller.say("Stopped. All that this demo has started has ended, its data are gone.")
-                return interrupts.exit_code
-            teller.say("All that this demo has started has ended, its data are gone.")
+            teller.say(f"Stopped. {_GONE}")
+            return 128 + (asked.by or signal.SIGINT)
+    if keep:
+        teller.say(_GONE)
     return 0 if ending.is_good else 1
 
 
-def _set_up(
-    ends: ExitStack, jobs: int, teller: Teller, interrupts: Interrupts, *, out: str
-) -> Stage:
-    server = ends.enter_context(EmbeddedServer())
-    folder = server.socket_path.parent  # it is deleted with the server, whatever ends this process
-    log = RunLog(folder / "started")
-    listener = ends.enter_context(Listener())
-    product = server.binary.product.capitalize()
+def _set_up(ends: ExitStack, teller: Teller, asked: AskedToEnd, *, jobs: int) -> Stage:
+    from shedder.counts import counted
+    from shedder.demo.stage import Stage
+
+    stage = Stage(ends, teller, asked, jobs=jobs)
+    product = stage.server.binary.product.capitalize()
     teller.say(
-        f"""An incident with {number(jobs)} jobs, on a {product} {server.version} of its own in a
-        temporary folder; no other Redis is touched. Ctrl-C ends it and leaves nothing behind."""
+        f"""An incident with {counted(jobs, "job")}, on a {product} {stage.server.version} of its
+        own in a temporary folder; no other Redis is touched. Ctrl-C ends it and leaves nothing
+        behind."""
     )
-    stage = Stage(
-        jobs=jobs,
-        server=server,
-        client=ends.enter_context(server.client()),
-        teller=teller,
-        commands=Commands(server.url, teller, channel=listener.url),
-        fleet=ends.enter_context(Fleet(server.url, run_log=log.path, folder=folder)),
-        customers=Customers(server, first=jobs),
-        log=log,
-        interrupts=interrupts,
-        listener=listener,
-        policy=write_policy(folder),
-        out=out,
-    )
-    ends.callback(stage.customers.leave)
-    ends.callback(interrupts.ignore)  # what is entered last ends first
     return stage
 
 
-def _close(stage: Stage, ending: Ending) -> None:
-    teller, accounts = stage.teller, ending.accounts
+def _summary(stage: Stage, ending: Ending) -> dict[str, Any]:
+    from shedder.demo.fleet import WORKERS
+
+    return {
+        "jobs": stage.jobs,
+        "server": f"{stage.server.binary.product} {stage.server.version}",
+        "url": stage.server.url,
+        "workers": WORKERS,
+        "seconds": stage.teller.seconds,
+        "loading_seconds": ending.loading_seconds,
+        "started_while_paused": ending.started_while_paused,
+        "waits": stage.customers.waits(stage.log),
+        "commands": stage.receipts,
+        "accounts": ending.accounts,
+        "postmortem": ending.postmortem,
+        "is_good": ending.is_good,
+    }
+
+
+def _say_how_it_ended(stage: Stage, ending: Ending) -> None:
+    from shedder.counts import counted
+
+    teller = stage.teller
     if ending.is_good:
         teller.say(
-            f"""Every one of the {number(stage.jobs)} jobs is accounted for, and each has started at
-            most once. This took {teller.seconds:.0f} s. The post-mortem stays, with its plots:"""
+            f"""Every one of the {counted(stage.jobs, "job")} is accounted for, and each has started
+            at most once. This took {teller.seconds:.0f} s. The post-mortem stays, with its
+            plots:"""
         )
-        teller.quote(str(ending.postmortem / "postmortem.html"))
+        teller.quote(f"{ending.postmortem}/postmortem.html")
         return
     teller.say("NOT as it should be. Please report it with these ids:")
-    wrong = (*accounts.missing, *accounts.twice, *accounts.run_again, *accounts.strangers)
-    teller.quote("\n".join(wrong[:_IDS_SHOWN]) or "see what was counted above")
+    teller.quote("\n".join(ending.accounts.wrong[:_IDS_SHOWN]) or "see what was counted above")
 
 
-def _stay_open(stage: Stage) -> None:
+def _stay_open(stage: Stage, asked: AskedToEnd) -> None:
     stage.teller.head("Yours: the server and its workers stay up until Ctrl-C ends this program")
     stage.teller.say("In another terminal:")
     stage.teller.quote("\n".join([f"export SHEDDER_REDIS_URL={stage.server.url}", *_TO_TRY]))
-    while True:
-        time.sleep(_GLANCE_SECONDS)
-        stage.interrupts.check()
+    while not asked.by:
+        time.sleep(0.2)

@@ -1,31 +1,47 @@
-"""What does the story need at hand, and how does it watch the jobs run?"""
+"""What the story has at hand: a server and who works on it, commands, a watch over the jobs."""
 
 from __future__ import annotations
 
+import shlex
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shedder.demo.mix import BULK, KINDS, lane_list, lane_names
-from shedder.demo.telling import number
+from shedder.demo.fleet import Customers, Fleet, Listener, environment
+from shedder.demo.jobs import BULK, LANES, DemoFailed, RunLog
+from shedder.embedded import EmbeddedServer
+from shedder.rq.layout import rq_keys
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
+    from contextlib import ExitStack
 
-    import redis
-
-    from shedder.demo.commands import Commands
-    from shedder.demo.customers import Customers
-    from shedder.demo.fleet import Fleet
-    from shedder.demo.interrupts import Interrupts
-    from shedder.demo.listener import Listener
-    from shedder.demo.runlog import RunLog
-    from shedder.demo.telling import Teller
-    from shedder.embedded import EmbeddedServer
+    from shedder.demo.terminal import Teller
+    from shedder.ending import AskedToEnd
 
 _GLANCE_SECONDS = 0.1
-_BULK_NAMES = tuple(kind.name for kind in KINDS if kind.function in BULK)
+_COMMAND_SECONDS = 60.0
+_BULK_NAMES = tuple(kind.name for kind in BULK)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandReceipt:
+    """What a command of shedder did.
+
+    Attributes:
+        command: the line, as typed.
+        exit_code: 0 when it did what it should.
+        seconds: how long it took, with the start of Python.
+        output: what it printed.
+    """
+
+    command: str
+    exit_code: int
+    seconds: float
+    output: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,61 +50,62 @@ class Watched:
 
     Attributes:
         seconds: how long it watched.
-        started: jobs that started meanwhile.
-        bulk: those of them that could have waited.
+        pace: jobs that started, a second.
+        bulk_pace: those of them that could have waited, a second.
     """
 
     seconds: float
-    started: int
-    bulk: int
-
-    @property
-    def pace(self) -> float:
-        """Starts a second."""
-        return self.started / self.seconds
-
-    @property
-    def bulk_pace(self) -> float:
-        """Starts a second of jobs that could have waited."""
-        return self.bulk / self.seconds
+    pace: float
+    bulk_pace: float
 
 
-@dataclass(frozen=True, slots=True)
 class Stage:
-    """All that takes part.
+    """All that takes part, on a server of its own; `ends` ends it all.
 
     Attributes:
         jobs: how many are enqueued at the beginning.
+        teller: tells the story.
         server: the demo's own.
         client: a client of it.
-        teller: tells the story.
-        commands: runs shedder.
+        folder: the server's; it is deleted with the server, whatever ends this process.
+        log: what the jobs wrote.
         fleet: the workers.
         customers: they send important jobs.
-        log: what the jobs wrote.
-        interrupts: what may end it all.
         listener: takes what is told to others.
-        policy: the file with the demo's policy.
-        out: the folder for the post-mortem; empty for one of its own.
+        receipts: of all commands so far.
+        returned: when the last command had returned, in nanoseconds since the epoch.
     """
 
-    jobs: int
-    server: EmbeddedServer
-    client: redis.Redis
-    teller: Teller
-    commands: Commands
-    fleet: Fleet
-    customers: Customers
-    log: RunLog
-    interrupts: Interrupts
-    listener: Listener
-    policy: Path
-    out: str
+    def __init__(self, ends: ExitStack, teller: Teller, asked: AskedToEnd, *, jobs: int) -> None:
+        self.jobs, self.teller, self._asked = jobs, teller, asked
+        self.server = ends.enter_context(EmbeddedServer())
+        self.client = ends.enter_context(self.server.client())
+        self.folder = self.server.socket_path.parent
+        self.log = RunLog(self.folder / "started")
+        self.fleet = Fleet(self.server.url, run_log=self.log.path, folder=self.folder)
+        ends.callback(self.fleet.kill)
+        self.listener = Listener()
+        ends.callback(self.listener.close)
+        self.customers = Customers(self.server, first=jobs)
+        ends.callback(self.customers.leave)
+        self.receipts: list[CommandReceipt] = []
+        self.returned = 0
 
-    def waiting(self, *lanes: str) -> int:
-        """Jobs in the lists of these lanes, or of all."""
-        lengths: list[Any] = [self.client.llen(lane_list(lane)) for lane in lanes or lane_names()]
-        return sum(lengths)
+    def run(self, *words: str, may_fail: bool = False) -> CommandReceipt:
+        """Run `shedder` with these words in a process, as a person would, and show what it prints.
+
+        Raises:
+            DemoFailed: it took too long; or it did not exit with 0, and may not fail.
+            KeyboardInterrupt: the demo is to end.
+        """
+        line = shlex.join(["shedder", *words])
+        self.teller.command(line)
+        receipt = self._finished(line, words)
+        self.receipts.append(receipt)
+        self.teller.quote(receipt.output)
+        if receipt.exit_code != 0 and not may_fail:
+            raise DemoFailed(f"`{line}` exited with {receipt.exit_code}")
+        return receipt
 
     def watch(self, seconds: float, *, until: Callable[[], bool] = lambda: False) -> Watched:
         """Watch the jobs run for `seconds`, or until `until` gives true.
@@ -97,27 +114,59 @@ class Stage:
             DemoFailed, KeyboardInterrupt: see `check`.
         """
         self.log.refresh()
-        before, bulk_before = len(self.log.starts), self._bulk()
+        started, bulk = self._started()
         began = time.monotonic()
-        while (passed := time.monotonic() - began) < seconds and not until():
-            time.sleep(_GLANCE_SECONDS)
-            self.log.refresh()
-            self.check()
-            run = number(len(self.log.starts))
-            self.teller.progress(f"{seconds - passed:.0f} s; {run} jobs have started so far")
-        started, bulk = len(self.log.starts) - before, self._bulk() - bulk_before
-        return Watched(time.monotonic() - began, started, bulk)
+        with self.teller.bar("jobs that have started") as show:
+            while time.monotonic() - began < seconds and not until():
+                time.sleep(_GLANCE_SECONDS)
+                self.log.refresh()
+                self.check()
+                show(len(self.log.starts), self.jobs + len(self.customers.ids))
+        passed, (started_now, bulk_now) = time.monotonic() - began, self._started()
+        return Watched(passed, (started_now - started) / passed, (bulk_now - bulk) / passed)
+
+    def waiting(self, *lanes: str) -> int:
+        """Jobs in the lists of these lanes, or of all."""
+        keys = rq_keys()
+        lengths: list[Any] = [self.client.llen(keys.lane(lane)[0]) for lane in lanes or LANES]
+        return sum(lengths)
 
     def check(self) -> None:
         """Nothing, as long as all goes well.
 
         Raises:
             DemoFailed: a worker has ended, or a customer could not send a job.
-            KeyboardInterrupt: it is to end.
+            KeyboardInterrupt: the demo is to end.
         """
-        self.interrupts.check()
+        if self._asked.by:
+            raise KeyboardInterrupt
         self.fleet.check()
         self.customers.check()
 
-    def _bulk(self) -> int:
-        return sum(job.startswith(_BULK_NAMES) for job in tuple(self.log.starts))
+    def _started(self) -> tuple[int, int]:
+        starts = self.log.starts
+        return len(starts), sum(job.startswith(_BULK_NAMES) for job in starts)
+
+    def _finished(self, line: str, words: tuple[str, ...]) -> CommandReceipt:
+        began = time.monotonic()
+        told = {"SHEDDER_CHANNEL_MAIN": self.listener.url, "COLUMNS": str(self.teller.quoted_width)}
+        with subprocess.Popen(
+            [sys.executable, "-m", "shedder", *words], env=environment(self.server.url) | told,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            errors="replace", start_new_session=True,  # Ctrl-C is for the demo, which ends it
+        ) as process:  # fmt: skip
+            try:
+                output = self._output(process, line)
+            except BaseException:
+                process.kill()
+                raise
+        self.returned = time.time_ns()
+        return CommandReceipt(line, process.returncode, time.monotonic() - began, output)
+
+    def _output(self, process: subprocess.Popen[str], line: str) -> str:
+        deadline = time.monotonic() + _COMMAND_SECONDS
+        while time.monotonic() < deadline:
+            with suppress(subprocess.TimeoutExpired):
+                return process.communicate(timeout=_GLANCE_SECONDS)[0]
+            self.check()
+        raise DemoFailed(f"`{line}` took more than {_COMMAND_SECONDS:g} s")

@@ -1,39 +1,106 @@
-"""What happens in the demo, step by step?"""
+"""The story of the demo: what is done, step by step, and the count of all jobs at its end."""
 
 from __future__ import annotations
 
+import re
+import tempfile
+import time
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from shedder.demo.accounts import Accounts, balance
-from shedder.demo.fleet import COMMAND, WORKERS
-from shedder.demo.incident import (
-    apply_policy,
-    open_incident,
-    resolve,
-    tell_others,
-    write_postmortem,
+from shedder.cli.text import number, per_second
+from shedder.counts import counted
+from shedder.demo.fleet import WORKER_COMMAND, WORKERS
+from shedder.demo.jobs import (
+    BULK,
+    KINDS,
+    PRODUCERS,
+    QUEUE,
+    TENANTS,
+    DemoFailed,
+    planned_id,
+    planned_kind,
+    producing,
 )
-from shedder.demo.load import PRODUCERS, load_jobs
-from shedder.demo.mix import QUEUE, TENANTS, planned
-from shedder.demo.places import find_jobs, standing_still
-from shedder.demo.telling import number
+from shedder.durations import format_duration
+from shedder.rq.layout import rq_keys
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Mapping
+
+    import redis
 
     from shedder.demo.stage import Stage
+    from shedder.keys import Keys
 
-CLOGGED, PAUSED, CATCHING_UP = "clogged", "paused", "resumed"
-DIVERTED, DRAINING, FASTER = "diverted", "draining", "draining faster"
+COMMANDER, COMMUNICATIONS = "ana@desk", "bob@desk"
 
-_BULK = ("--function", "*.send_newsletter", "--function", "*.rebuild_report")
+_RULES = (
+    ("charge_card", "card charges", "10s", ""),
+    ("send_receipt", "receipt e-mails", "10m", ""),
+    ("send_newsletter", "newsletters", "8h", ""),
+    ("rebuild_report", "reports", "1d", ""),
+    ("reset_password", "password mails", "10s", 'priority = "high"\n'),
+)
+"""A function, what it does in the words of the business, how long that may wait, and more."""
+
+_BULK_OPTIONS = tuple(word for kind in BULK for word in ("--function", f"*.{kind.function}"))
 _FULL_LENGTH = 100_000
 """Jobs from which on each step has its full length."""
 
 _LATEST_SECONDS = 100.0
 """When all steps should be over; from half of it on they become shorter."""
+
+_LOOK_SECONDS = 10.0
+_REGISTRIES = {"wip": "running", "failed": "failed"}
+PLACES = ("waiting", "backlog", "claimed", "running", "failed")
+"""Where an id may stand in Redis: in a lane's list, a backlog, the claims, RQ's registries."""
+
+_JOB = re.compile(rb"(?:%s)-\d{6,}" % b"|".join(kind.name.encode() for kind in KINDS))
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """Where the jobs are, as numbers, and those for which the numbers do not come out.
+
+    Attributes:
+        sent: jobs that were enqueued.
+        run: jobs that have run, by what they wrote themselves.
+        running: jobs that run now.
+        claimed: jobs in a worker's hands that have not started.
+        waiting: jobs that wait in a lane.
+        backlog: jobs in a backlog.
+        failed: jobs that have failed; the demo gives none of them a reason to.
+        missing: ids that are in none of these places.
+        twice: ids that are in two of them, or in one of them twice.
+        run_again: ids of jobs that began more than once.
+        strangers: ids that were found and never sent.
+    """
+
+    sent: int
+    run: int
+    running: int
+    claimed: int
+    waiting: int
+    backlog: int
+    failed: int
+    missing: tuple[str, ...]
+    twice: tuple[str, ...]
+    run_again: tuple[str, ...]
+    strangers: tuple[str, ...]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every id that was sent, and no other, is in exactly one place."""
+        return not (self.wrong or self.failed)
+
+    @property
+    def wrong(self) -> tuple[str, ...]:
+        """All ids for which the numbers do not come out."""
+        return (*self.missing, *self.twice, *self.run_again, *self.strangers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +119,7 @@ class Ending:
     started_while_paused: int
     is_audit_clean: bool
     accounts: Accounts
-    postmortem: Path
+    postmortem: str
 
     @property
     def is_good(self) -> bool:
@@ -61,37 +128,45 @@ class Ending:
         return is_accounted_for and self.started_while_paused == 0
 
 
-def tell_story(stage: Stage) -> Ending:
-    """Tell the story on `stage`, from the policy to the post-mortem.
+def tell_story(stage: Stage, *, out: str) -> Ending:
+    """Tell the story on `stage`, from the policy to the post-mortem, which goes to `out`.
 
     Raises:
         DemoFailed: something that the story needs did not work.
+        KeyboardInterrupt: it is to end.
     """
-    apply_policy(stage)
-    loading_seconds = enqueue(stage)
-    clog(stage)
-    open_incident(stage)
-    started_while_paused = pause(stage)
-    divert(stage)
-    tell_others(stage)
-    resume(stage)
-    drain(stage)
-    drain_faster(stage)
-    is_audit_clean, accounts = account(stage)
-    tell_others(stage)
-    resolve(stage)
-    stage.teller.head("The journal: who did what, why, and how to take it back")
-    stage.commands.run("events")
-    folder = write_postmortem(stage)
+    _apply_policy(stage)
+    loading_seconds = _enqueue(stage)
+    _clog(stage)
+    _open_incident(stage)
+    started_while_paused = _pause(stage)
+    _divert(stage)
+    _tell_others(stage)
+    _resume(stage)
+    _drain(stage)
+    is_audit_clean, accounts = _account(stage)
+    _tell_others(stage)
+    folder = _close(stage, out)
     return Ending(loading_seconds, started_while_paused, is_audit_clean, accounts, folder)
 
 
-def enqueue(stage: Stage) -> float:
-    """Fill the queue; the seconds it took."""
+def _apply_policy(stage: Stage) -> None:
+    stage.teller.head("A quiet day before: the team says what its jobs are to the business")
+    path = stage.folder / "shedder.toml"
+    rules = (
+        f'[[rules]]\nfunction = "*.{function}"\nnoun = "{noun}"\ntolerance = "{tolerance}"\n{more}'
+        for function, noun, tolerance, more in _RULES
+    )
+    path.write_text("\n".join(["version = 1\n", *rules]), encoding="utf-8")
+    stage.run("policy", "apply", str(path), "-r", "agreed in the review", "--by", COMMANDER)
+
+
+def _enqueue(stage: Stage) -> float:
+    """Fill the queue and start the workers; the seconds that the first took."""
     teller, jobs = stage.teller, stage.jobs
     teller.head(f"A campaign starts: {number(jobs)} jobs go into the queue `{QUEUE}`")
-    seconds = load_jobs(stage.server, jobs, on_progress=lambda done: _loaded(stage, done))
-    kinds = Counter(planned(job).kind for job in range(jobs))
+    seconds = _load(stage)
+    kinds = Counter(planned_kind(job) for job in range(jobs))
     lines = [f"{number(count):>9}  {kind.lane:<10} {kind.path}"
              for kind, count in kinds.most_common()]  # fmt: skip
     teller.quote("\n".join(["     jobs  lane       function", *lines]))
@@ -100,109 +175,166 @@ def enqueue(stage: Stage) -> float:
         Now {WORKERS} worker processes start:"""
     )
     stage.fleet.start()
-    teller.quote(f"$ {COMMAND}")
+    teller.quote(f"$ {WORKER_COMMAND}")
     stage.watch(20.0, until=lambda: bool(stage.log.starts))
     return seconds
 
 
-def _loaded(stage: Stage, done: int) -> None:
-    stage.check()
-    stage.teller.progress(f"{number(done)} jobs are in")
+def _load(stage: Stage) -> float:
+    began = time.monotonic()
+    with producing(stage.server, stage.jobs) as producers, stage.teller.bar("jobs sent") as show:
+        for producer in producers:
+            while producer.is_alive():
+                producer.join(0.1)
+                stage.check()
+                show(stage.waiting(), stage.jobs)
+        if any(producer.exitcode for producer in producers):
+            raise DemoFailed("a producer process ended before all jobs were enqueued")
+    return time.monotonic() - began
 
 
-def clog(stage: Stage) -> None:
+def _clog(stage: Stage) -> None:
     """Let important jobs wait behind those that could."""
     stage.teller.head("Clogged: who pays by card waits behind the newsletters")
     stage.teller.say(
         """From now on a customer pays every tenth of a second. To the business charge_card is of
         high priority, but nobody has declared that: it stands in one line with the newsletters."""
     )
-    stage.customers.begin(CLOGGED)
+    stage.customers.begin("clogged")
     enough = len(stage.log.starts) + stage.jobs // 4
     seen = stage.watch(_long(stage, 8.0), until=lambda: len(stage.log.starts) >= enough)
     _show_waits(stage)
     ahead = stage.waiting("mail", "mail.high")
+    turn = format_duration(ahead / max(seen.pace, 0.1) // 1)
     stage.teller.say(
-        f"""The workers start {seen.pace:.0f} jobs a second. Before a charge that comes now stand
-        {number(ahead)} jobs: its turn comes in about {_minutes(ahead / max(seen.pace, 0.1))}."""
+        f"""The workers start {per_second(seen.pace)} jobs a second. Before a charge that comes now
+        stand {counted(ahead, "job")}: its turn comes in about {turn}."""
     )
 
 
-def pause(stage: Stage) -> int:
+def _open_incident(stage: Stage) -> None:
+    stage.teller.head("We have an incident: one commander, and a record that fills itself")
+    by = ("--by", COMMANDER)
+    severity = ("--severity", "2", "--commander", COMMANDER)
+    stage.run("incident", "open", "Card charges are late", *severity, *by)
+    stage.run("incident", "take", "operations")
+    stage.run("incident", "assign", "communications", COMMUNICATIONS, *by)
+
+
+def _pause(stage: Stage) -> int:
     """Stop the bleeding; how many jobs started although the command had returned."""
     stage.teller.head("Stop the bleeding")
-    receipt = stage.commands.run("pause", QUEUE, "-r", "database at 99 %")
-    stage.customers.begin(PAUSED)
+    stage.run("pause", QUEUE, "-r", "database at 99 %")
+    returned = stage.returned
+    stage.customers.begin("paused")
     seen = stage.watch(_long(stage, 2.0))
-    started = stage.log.started_after(receipt.ended)
+    started = stage.log.started_after(returned)
     stage.teller.say(
-        f"""Jobs that started in the {seen.seconds:.1f} s after the command had returned:
+        f"""Jobs that started in the {format_duration(seen.seconds)} after the command had returned:
         {started}. Nobody works, so everybody waits; but now there is time to think."""
     )
     _show_waits(stage)
     return started
 
 
-def divert(stage: Stage) -> None:
-    """Move aside what can wait."""
+def _divert(stage: Stage) -> None:
     stage.teller.head("Move aside what can wait: first only look, then do it")
-    stage.commands.run("divert", QUEUE, *_BULK, "--dry-run", may_fail=True)
-    stage.commands.run("divert", QUEUE, *_BULK, "-r", "only what customers wait for")
+    stage.run("divert", QUEUE, *_BULK_OPTIONS, "--dry-run", may_fail=True)
+    stage.run("divert", QUEUE, *_BULK_OPTIONS, "-r", "only what customers wait for")
 
 
-def resume(stage: Stage) -> None:
+def _tell_others(stage: Stage) -> None:
+    """Post an update that nobody has typed, and show that it arrived."""
+    stage.teller.head("Tell the others: an update that wrote itself")
+    before = len(stage.listener.heard)
+    stage.run("incident", "update", "--by", COMMUNICATIONS)
+    arrived = len(stage.listener.heard) - before
+    stage.teller.say(f"Messages that came to the demo's channel: {arrived}.")
+
+
+def _resume(stage: Stage) -> None:
     """Let the rest run."""
     stage.teller.head("Let the rest run")
-    stage.customers.begin(CATCHING_UP)
-    stage.commands.run("resume", QUEUE, "-r", "newsletters are out of the way")
+    stage.customers.begin("resumed")
+    stage.run("resume", QUEUE, "-r", "newsletters are out of the way")
     seen = stage.watch(30.0, until=lambda: stage.waiting() <= WORKERS)
+    waiting = stage.waiting()
+    left = "no job waited" if waiting <= WORKERS else f"{counted(waiting, 'job')} still waited"
     stage.teller.say(
         f"""What customers wait for starts in its old order, the charges among it.
-        {seen.seconds:.1f} s later {_jobs_wait(stage.waiting())}."""
+        {format_duration(seen.seconds)} later {left}."""
     )
-    stage.customers.begin(DIVERTED)
+    stage.customers.begin("diverted")
     stage.watch(_long(stage, 6.0))
     _show_waits(stage)
-    stage.commands.run("status")
+    stage.run("status")
 
 
-def drain(stage: Stage) -> None:
-    """Bring the backlog back at a gentle pace."""
+def _drain(stage: Stage) -> None:
+    """Bring the backlog back, at a gentle pace and then as fast as the workers can."""
     stage.teller.head("The database is well again: bring the backlog back, slowly")
     stage.teller.say(
         """From now on the producer declares the priority, which is one word more:
         queue.high.enqueue(charge_card, ...). So charges stay first, whatever comes back."""
     )
-    _drain_at(stage, _rate(stage, 40), DRAINING, reason="database at 60 %, gently")
-
-
-def drain_faster(stage: Stage) -> None:
-    """Bring the backlog back as fast as the workers can."""
+    _drain_at(stage, 40, "draining", reason="database at 60 %, gently")
     stage.teller.head("It copes: faster, while it runs")
-    _drain_at(stage, _rate(stage, 1000), FASTER, reason="it copes, as fast as the workers can")
+    _drain_at(stage, 1000, "draining faster", reason="it copes, as fast as the workers can")
 
 
-def account(stage: Stage) -> tuple[bool, Accounts]:
+def _drain_at(stage: Stage, pace: int, step: str, *, reason: str) -> None:
+    rate = max(round(pace * min(stage.jobs / _FULL_LENGTH, 1.0)), 4)
+    order = ("drain", QUEUE, "--rate", f"{rate}/second", "--detach", "-r", reason)
+    stage.run(*order, may_fail=True)  # few jobs may have drained by now
+    stage.customers.begin(step, priority="high")
+    seen = stage.watch(_long(stage, 5.0))
+    _show_waits(stage)
+    stage.teller.say(
+        f"""Newsletters and reports came back at {per_second(seen.bulk_pace)} a second, from two
+        backlogs with at most {number(rate)} a second each."""
+    )
+
+
+def _account(stage: Stage) -> tuple[bool, Accounts]:
     """Look where every job is: whether the product's audit is clean, and our own count."""
     stage.teller.head("Is every job accounted for?")
     stage.customers.leave()
-    audit = stage.commands.run("audit", may_fail=True)
+    audit = stage.run("audit", may_fail=True)
     stage.teller.say(
         """That was the product's own audit. And here is a count that does not trust it: the ids
         that the jobs themselves wrote into a file as they began, and those in any list of the
         server, at one instant while the workers go on."""
     )
-    accounts = _count(stage)
+    with _standing_still(stage.client):
+        places = find_jobs(stage.client)
+        stage.log.refresh()
+    sent = [*(planned_id(job) for job in range(stage.jobs)), *stage.customers.ids]
+    accounts = balance(sent, started=stage.log.starts, again=stage.log.again, places=places)
     stage.teller.quote("\n".join(_lines(accounts, stage.jobs)))
     return audit.exit_code == 0, accounts
 
 
-def _count(stage: Stage) -> Accounts:
-    with standing_still(stage.client):
-        places = find_jobs(stage.client)
-        stage.log.refresh()
-        sent = [*(planned(job).id for job in range(stage.jobs)), *stage.customers.ids]
-        return balance(sent, started=stage.log.starts, again=stage.log.again, places=places)
+def _close(stage: Stage, out: str) -> str:
+    """Resolve the incident, and leave the post-mortem in a folder that stays; the folder."""
+    stage.teller.head("It is over: a review is due in 48 hours")
+    stage.run("incident", "resolve", "--by", COMMANDER, "-r", "charges start at once")
+    stage.teller.head("The journal: who did what, why, and how to take it back")
+    stage.run("events")
+    stage.teller.head("The post-mortem: what nobody has to write down any more")
+    folder = str(Path(out)) if out else tempfile.mkdtemp(prefix="shedder-postmortem-")
+    stage.run("incident", "postmortem", "--out", folder)
+    return folder
+
+
+def _show_waits(stage: Stage) -> None:
+    stage.teller.say("High-priority jobs (the charges), from enqueue to start; >: still waiting")
+    stage.teller.waits(stage.customers.waits(stage.log))
+
+
+def _long(stage: Stage, seconds: float) -> float:
+    """The length of a step: a small demo is a short one, and one that is late makes haste."""
+    haste = min(max((_LATEST_SECONDS - stage.teller.seconds) / _LATEST_SECONDS * 2, 0.4), 1.0)
+    return seconds * min(max(stage.jobs / _FULL_LENGTH, 0.25), 1.0) * haste
 
 
 def _lines(accounts: Accounts, jobs: int) -> list[str]:
@@ -220,7 +352,7 @@ def _lines(accounts: Accounts, jobs: int) -> list[str]:
         "run twice": len(accounts.run_again),
         "never sent": len(accounts.strangers),
     }
-    sent = f"{number(jobs)} and {number(accounts.sent - jobs)} card charges"
+    sent = f"{number(jobs)} and {counted(accounts.sent - jobs, 'card charge')}"
     return [
         *(f"{number(count):>9}  {name}" for name, count in known.items()),
         f"{'-' * 9}",
@@ -230,36 +362,78 @@ def _lines(accounts: Accounts, jobs: int) -> list[str]:
     ]
 
 
-def _drain_at(stage: Stage, rate: int, step: str, *, reason: str) -> None:
-    order = ("drain", QUEUE, "--rate", f"{rate}/second", "--detach", "-r", reason)
-    stage.commands.run(*order, may_fail=True)  # few jobs may have drained by now
-    stage.customers.begin(step, priority="high")
-    seen = stage.watch(_long(stage, 5.0))
-    _show_waits(stage)
-    stage.teller.say(
-        f"""Newsletters and reports came back at {seen.bulk_pace:.0f} a second, from two backlogs
-        with at most {number(rate)} a second each."""
+def balance(
+    sent: Iterable[str],
+    *,
+    started: Mapping[str, int],
+    again: Iterable[str],
+    places: Mapping[str, list[str]],
+) -> Accounts:
+    """Hold the ids that were sent against those that are found.
+
+    Args:
+        sent: all ids that were enqueued.
+        started: the ids that began, with their times, by what the jobs wrote.
+        again: the ids that began once more.
+        places: the ids that were found in Redis, once for each time, by place.
+    """
+    # Until it has started, and again when it was given back, a job is in RQ's registry of running
+    # jobs and in the place that counts.
+    elsewhere = [job for place in PLACES if place != "running" for job in places[place]]
+    running = set(places["running"]).difference(elsewhere)
+    run = set(started) - running
+    known, counts = set(sent), Counter([*elsewhere, *running, *run])
+    return Accounts(
+        sent=len(known),
+        run=len(run),
+        running=len(running),
+        claimed=len(places["claimed"]),
+        waiting=len(places["waiting"]),
+        backlog=len(places["backlog"]),
+        failed=len(places["failed"]),
+        missing=tuple(sorted(known - counts.keys())),
+        twice=tuple(sorted(job for job, count in counts.items() if count > 1)),
+        run_again=tuple(sorted(again)),
+        strangers=tuple(sorted(counts.keys() - known)),
     )
 
 
-def _show_waits(stage: Stage) -> None:
-    stage.teller.say("High-priority jobs (the charges), from enqueue to start; >: still waiting")
-    stage.teller.waits(stage.customers.waits(stage.log))
+@contextmanager
+def _standing_still(client: redis.Redis) -> Iterator[None]:
+    """Let nobody write to the server meanwhile, which only a demo may do to its own.
+
+    So what is found is one instant of a system that is at work.
+    """
+    client.client_pause(int(_LOOK_SECONDS * 1000), all=False)
+    try:
+        yield
+    finally:
+        client.client_unpause()
 
 
-def _long(stage: Stage, seconds: float) -> float:
-    """The length of a step: a small demo is a short one, and one that is late makes haste."""
-    haste = min(max((_LATEST_SECONDS - stage.teller.seconds) / _LATEST_SECONDS * 2, 0.4), 1.0)
-    return seconds * min(max(stage.jobs / _FULL_LENGTH, 0.25), 1.0) * haste
+def find_jobs(client: redis.Redis) -> dict[str, list[str]]:
+    """The ids of our jobs, by place, in any list and sorted set of the server; trusts no index."""
+    keys = rq_keys()
+    found: dict[str, list[str]] = {place: [] for place in PLACES}
+    for kind, read in (("list", client.lrange), ("zset", client.zrange)):
+        # A scan may name a key twice.
+        for key in {key.decode() for key in client.scan_iter(count=10_000, _type=kind)}:
+            place = _place_of_list(key, keys) if kind == "list" else _place_of_set(key, keys)
+            items: Any = read(key, 0, -1) if place else ()
+            found.get(place, []).extend(
+                job[0].decode() for item in items if (job := _JOB.search(item))
+            )
+    return found
 
 
-def _rate(stage: Stage, per_second: int) -> int:
-    return max(round(per_second * min(stage.jobs / _FULL_LENGTH, 1.0)), 4)
+def _place_of_list(key: str, keys: Keys) -> str:
+    name = key.removeprefix(keys.root)
+    if name.startswith("skipped:"):
+        return ""  # ids of jobs that are gone, for people to read
+    # What is in a list that is no backlog can only be waiting, whatever the list is called.
+    return "backlog" if name.startswith("backlog:") else "waiting"
 
 
-def _jobs_wait(count: int) -> str:
-    return "the queue was empty" if count <= WORKERS else f"{number(count)} jobs still waited"
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.0f} s"
+def _place_of_set(key: str, keys: Keys) -> str:
+    registry = key.removeprefix(f"{keys.engine.prefix}:").partition(":")[0]
+    return "claimed" if key == keys.claims else _REGISTRIES.get(registry, "")
