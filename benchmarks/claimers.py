@@ -17,11 +17,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from benchmarks.fleet import die_with_parent
-from shedder.rq.claims import Claimed, HeldClaim, NothingClaimed, bells, claim_job, start_job
-from shedder.rq.layout import rq_keys
-from shedder.rq.pickup import SLICE_SECONDS
-from shedder.scripts import load_script
-from shedder.store import Command, Store
+from shedder.engine.names import rq_keys
+from shedder.queues.claims import Claimed, HeldClaim, NothingClaimed, bells, claim_job, start_job
+from shedder.rq.fetch import SLICE_SECONDS
+from shedder.store.store import Command, Store, load_script
 
 if TYPE_CHECKING:
     import redis

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.ground import Ground
 from benchmarks.samples import median
 from benchmarks.work import nothing
+from shedder.engine.names import rq_keys
 from shedder.lanes import serving_order
+from shedder.queues.claims import Claimed, HeldClaim, claim_job, start_job
 from shedder.rq import Queue
-from shedder.rq.claims import Claimed, HeldClaim, claim_job, start_job
-from shedder.rq.layout import rq_keys
-from shedder.store import Store
+from shedder.store.store import Store
 
 if TYPE_CHECKING:
     import redis

@@ -8,7 +8,7 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from shedder.server_binary import find_server
+from shedder.embedded import find_server
 
 PACKAGES = ("shedder", "rq", "redis", "hiredis", "celery")
 

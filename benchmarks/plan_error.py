@@ -13,9 +13,8 @@ from threading import Event, Thread
 from shedder import Rate, Shedder
 from shedder.demo.jobs import rebuild_report, send_newsletter
 from shedder.embedded import EmbeddedServer
-from shedder.heartbeat.outlook import read_outlook
-from shedder.planning import Option, forecast
-from shedder.policy import Policy
+from shedder.policy.model import Policy
+from shedder.response.plan import Option, forecast, read_outlook
 from shedder.rq import Queue
 
 MEASURED_SECONDS = 8.0

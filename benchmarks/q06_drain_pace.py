@@ -19,11 +19,11 @@ from benchmarks.rows import Row, Verdict, count
 from benchmarks.settings import Settings
 from benchmarks.work import mark
 from shedder import Rate, Shedder
-from shedder.rates import burst_of
+from shedder.engine.names import rq_keys
+from shedder.queues.drain import LEAST_RELEASED, STARTS_AHEAD_SECONDS
 from shedder.rq import SimpleWorker
-from shedder.rq.draining import LEAST_RELEASED, STARTS_AHEAD_SECONDS
-from shedder.rq.layout import rq_keys
-from shedder.scripts import load_script
+from shedder.store.store import load_script
+from shedder.units import burst_of
 
 QUESTION = 6
 TOLERANCE = 0.02

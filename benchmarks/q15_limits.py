@@ -22,7 +22,7 @@ from benchmarks.rows import Row, Verdict, seconds
 from benchmarks.samples import Ratio, compare
 from benchmarks.settings import Settings
 from shedder import Rate, Shedder
-from shedder.limit_windows import StableItem
+from shedder.settings.windows import StableItem
 
 if TYPE_CHECKING:
     from redis import Redis

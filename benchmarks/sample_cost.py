@@ -9,10 +9,9 @@ import rq
 
 from benchmarks.work import charge_card
 from shedder.embedded import EmbeddedServer
-from shedder.rq.layout import rq_keys
-from shedder.rq.upkeep import sample_lanes
-from shedder.samples import SAMPLES_KEPT
-from shedder.store import Store
+from shedder.engine.names import rq_keys
+from shedder.queues.samples import SAMPLES_KEPT, sample_lanes
+from shedder.store.store import Store
 
 if TYPE_CHECKING:
     import redis

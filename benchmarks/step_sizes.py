@@ -51,7 +51,7 @@ def rows(question: int, jobs: int, rounds: int) -> Iterator[Row]:
             for _ in range(rounds):
                 idle += pings.during(IDLE_SECONDS)
                 for size, each in felt.items():
-                    with mock.patch("shedder.backlog.JOBS_PER_STEP", size):
+                    with mock.patch("shedder.queues.divert.JOBS_PER_STEP", size):
                         _divert(ground, pings, each)
     for size, each in felt.items():
         yield _row(

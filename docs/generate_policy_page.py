@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from shedder.policy_form import json_schema
+from shedder.policy.form import json_schema
 
 PAGE = Path(__file__).parent / "reference" / "policy.md"
 

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from redis.exceptions import RedisError
 from redis.sentinel import Sentinel
 
-from shedder.embedded import EmbeddedServer
-from shedder.server_binary import find_server
-from shedder.server_home import ServerHome
+from shedder.embedded import EmbeddedServer, ServerHome, find_server
 from tests.cluster import free_ports
 from tests.waiting import wait_until
 

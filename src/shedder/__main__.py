@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shedder.cli import main
+from shedder.cli.app import main
 
 if __name__ == "__main__":
     main()

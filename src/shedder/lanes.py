@@ -1,4 +1,4 @@
-"""Which lanes does a name stand for, and in which order are they served?"""
+"""Queues, priorities, lanes, targets."""
 
 from __future__ import annotations
 

@@ -24,10 +24,11 @@ from openfeature.exception import ErrorCode
 from openfeature.flag_evaluation import FlagResolutionDetails, FlagValueType, Reason
 from openfeature.provider import AbstractProvider, Metadata
 
-from shedder.flags import Flags
+from shedder.settings.flags import Flags
 
 if TYPE_CHECKING:
     from openfeature.evaluation_context import EvaluationContext
+
 
 T = TypeVar("T")
 Object = Sequence[FlagValueType] | Mapping[str, FlagValueType]

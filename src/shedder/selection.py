@@ -13,11 +13,12 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from shedder.durations import format_duration, parse_duration
 from shedder.errors import InvalidInput
+from shedder.units import format_duration, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
 
 MAX_FUNCTIONS = 50
 MAX_META = 20

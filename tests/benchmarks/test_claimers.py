@@ -6,9 +6,9 @@ from benchmarks.claimers import Claimers
 from benchmarks.ground import Ground
 from benchmarks.load import QUEUE
 from benchmarks.work import nothing
+from shedder.engine.names import rq_keys
 from shedder.rq import Queue
-from shedder.rq.layout import rq_keys
-from shedder.scripts import load_script
+from shedder.store.store import load_script
 from tests.waiting import wait_until
 
 KEYS = rq_keys()

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from benchmarks.gauges import sent_by_us, watched
 from benchmarks.load import BULK, QUEUE, Load, fill, functions_as_globs
 from benchmarks.work import nothing
-from shedder import Rate, Selection, Shedder, applied
+from shedder import Rate, Selection, Shedder
 from shedder.cli import main
 from shedder.rq import Queue, SimpleWorker
 from tests.workers import run_burst
@@ -47,7 +47,7 @@ class Price:
 @pytest.fixture(autouse=True)
 def _policy_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each process asks twice a second, so that the numbers would depend on the machine."""
-    monkeypatch.setattr(applied, "FOLLOW_SECONDS", 3600.0)
+    monkeypatch.setattr("shedder.policy.model.applied.FOLLOW_SECONDS", 3600.0)
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_a_divert_by_function_takes_a_step_for_each_window(
     redis: Redis, shedder: Shedder, price: Price
 ) -> None:
     """The commands sent grow by one with each window of jobs, and not with the jobs."""
-    from shedder.backlog import JOBS_PER_STEP
+    from shedder.queues.divert import JOBS_PER_STEP
 
     _know_the_scripts(redis, shedder)
     fill(redis, Load(2 * JOBS_PER_STEP))
@@ -134,7 +134,7 @@ def test_a_merge_by_age_takes_a_step_for_each_window(
     redis: Redis, shedder: Shedder, price: Price
 ) -> None:
     """A step's window is shared in proportion, and hardly a job is read twice: 125 in a step."""
-    from shedder.backlog import JOBS_PER_STEP
+    from shedder.queues.divert import JOBS_PER_STEP
 
     def back(windows: int) -> int:
         fill(redis, Load(windows * JOBS_PER_STEP))

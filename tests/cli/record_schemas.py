@@ -10,26 +10,20 @@ from datetime import datetime, timedelta
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from shedder import (
-    applied,
-    checks,
-    checkup,
-    errors,
-    leaving,
-    planning,
-    policy_explained,
-    records,
-    setting_records,
-    stale,
-    triage,
-)
-from shedder.cli.asjson import plain_properties
-from shedder.incident import readings
+import shedder
+from shedder import errors
+from shedder.cli.output import plain_properties
+from shedder.health import doctor, uninstall
 from shedder.incident import records as incident_records
+from shedder.incident.records import ActionType, Role
+from shedder.policy import applied, explain
 from shedder.postmortem import blame, writing
-from shedder.rates import Rate
-from shedder.rq import shedding
+from shedder.queues import shed, stale
+from shedder.response import plan, triage
 from shedder.selection import Selection
+from shedder.settings import limits
+from shedder.status import findings
+from shedder.units import Rate
 
 Schema = dict[str, Any]
 
@@ -50,8 +44,8 @@ PLAIN: dict[Any, Schema] = {
     timedelta: {"type": "number"},
     Rate: {"type": "string", "examples": ["200/second"]},
     Any: {},
-    incident_records.Role: {"enum": [each.value for each in incident_records.Role]},
-    incident_records.ActionType: {"enum": [each.value for each in incident_records.ActionType]},
+    Role: {"enum": [each.value for each in Role]},
+    ActionType: {"enum": [each.value for each in ActionType]},
 }
 
 _SELECTION: Schema = {
@@ -160,8 +154,8 @@ def _definitions(schema: Schema) -> dict[str, Schema]:
 
 def _kind(name: str) -> type:
     homes = (
-        records, setting_records, incident_records, readings, applied, stale, policy_explained,
-        shedding, checks, leaving, checkup, errors, triage, blame, writing, planning,
+        shedder, limits, incident_records, applied, stale, explain,
+        shed, findings, uninstall, doctor, errors, triage, blame, writing, plan,
     )  # fmt: skip
     kind: type = next(getattr(home, name) for home in homes if hasattr(home, name))
     return kind

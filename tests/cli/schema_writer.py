@@ -11,25 +11,33 @@ from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 
-from shedder import (
-    applied,
-    checks,
-    checkup,
-    errors,
-    leaving,
-    planning,
-    policy_explained,
-    policy_form,
-    records,
-    setting_records,
-    stale,
-    triage,
-)
-from shedder.heartbeat import outlook
-from shedder.incident import readings
-from shedder.incident import records as incident_records
-from shedder.postmortem import blame, writing
-from shedder.rq import shedding
+from shedder.errors import PolicyProblem
+from shedder.events import Event
+from shedder.health.audit import AuditReport
+from shedder.health.doctor import Checkup
+from shedder.health.repair import Repair
+from shedder.health.uninstall import UninstallReceipt
+from shedder.incident.records import Action, Effect, Incident, IncidentReceipt
+from shedder.policy.applied import PolicyReceipt
+from shedder.policy.explain import ExplainedJob
+from shedder.policy.form import json_schema
+from shedder.postmortem.blame import Warned
+from shedder.postmortem.writing import WrittenFiles
+from shedder.queues.claims import RunningJob
+from shedder.queues.divert import DivertReceipt
+from shedder.queues.drain import DrainProgress, DrainReceipt
+from shedder.queues.pause import PauseReceipt, ResumeReceipt
+from shedder.queues.preview import DivertPreview
+from shedder.queues.restore import RestoreReceipt
+from shedder.queues.shed import ShedStep
+from shedder.queues.stale import ReplayReceipt, StaleLane
+from shedder.response.mitigation import MitigationReceipt
+from shedder.response.plan import Forecast, Outlook
+from shedder.response.triage import Triage
+from shedder.settings.flags import FlagReceipt, FlagState
+from shedder.settings.limits import LimitAnswer, LimitReceipt, LimitState
+from shedder.status.findings import CheckResult
+from shedder.status.readings import Status
 from tests.cli.record_schemas import (
     COUNT,
     FLAG,
@@ -57,28 +65,28 @@ def written(schema: Schema) -> str:
 
 
 def _controls() -> dict[str, Schema]:
-    running = nullable(array(of(records.RunningJob)))
-    progress = nullable(array(of(records.DrainProgress)))
+    running = nullable(array(of(RunningJob)))
+    progress = nullable(array(of(DrainProgress)))
     receipts = (
-        records.PauseReceipt,
-        records.ResumeReceipt,
-        records.RestoreReceipt,
-        records.DivertReceipt,
-        records.DrainReceipt,
-        setting_records.FlagReceipt,
-        setting_records.LimitReceipt,
-        incident_records.IncidentReceipt,
-        applied.PolicyReceipt,
+        PauseReceipt,
+        ResumeReceipt,
+        RestoreReceipt,
+        DivertReceipt,
+        DrainReceipt,
+        FlagReceipt,
+        LimitReceipt,
+        IncidentReceipt,
+        PolicyReceipt,
     )
     return {
-        "pause": of_record("pause/1", records.PauseReceipt, still_running={
+        "pause": of_record("pause/1", PauseReceipt, still_running={
             **running, "description": "Jobs that ran at the end of --wait; null without it."}),
-        "resume": of_record("resume/1", records.ResumeReceipt),
-        "divert": of_record("divert/1", records.DivertReceipt),
-        "divert-preview": of_record("divert-preview/1", records.DivertPreview),
-        "drain": of_record("drain/1", records.DrainReceipt, progress={
+        "resume": of_record("resume/1", ResumeReceipt),
+        "divert": of_record("divert/1", DivertReceipt),
+        "divert-preview": of_record("divert-preview/1", DivertPreview),
+        "drain": of_record("drain/1", DrainReceipt, progress={
             **progress, "description": "How far it was at the end of --wait; null without it."}),
-        "restore": of_record("restore/1", records.RestoreReceipt),
+        "restore": of_record("restore/1", RestoreReceipt),
         "undo": finished("undo/1", "What was done to undo an event.", {
             "kind": {"enum": ["pause", "resume", "restore", "limit starts", "drain", "flag",
                               "limit", "incident", "policy"],
@@ -89,30 +97,30 @@ def _controls() -> dict[str, Schema]:
 
 def _settings() -> dict[str, Schema]:
     return {
-        "flag": of_record("flag/1", setting_records.FlagReceipt),
+        "flag": of_record("flag/1", FlagReceipt),
         "flag-list": finished("flag-list/1", "All flags, the degraded ones first.", {
-            "flags": array(of(setting_records.FlagState))}),
-        "limit": of_record("limit/1", setting_records.LimitReceipt),
+            "flags": array(of(FlagState))}),
+        "limit": of_record("limit/1", LimitReceipt),
         "limit-list": finished("limit-list/1", "All limits, those that were set first.", {
-            "limits": array(of(setting_records.LimitState))}),
-        "limit-test": of_record("limit-test/1", setting_records.LimitAnswer),
+            "limits": array(of(LimitState))}),
+        "limit-test": of_record("limit-test/1", LimitAnswer),
     }  # fmt: skip
 
 
 def _incidents() -> dict[str, Schema]:
     return {
-        "incident": of_record("incident/1", incident_records.IncidentReceipt),
-        "incident-record": of_record("incident-record/1", incident_records.Incident),
+        "incident": of_record("incident/1", IncidentReceipt),
+        "incident-record": of_record("incident-record/1", Incident),
         "incident-list": finished("incident-list/1", "Incidents, the latest first.", {
-            "incidents": array(of(incident_records.Incident))}),
+            "incidents": array(of(Incident))}),
         "incident-timeline": finished("incident-timeline/1", "What belongs to an incident.", {
-            "events": array(of(records.Event)),
-            "effects": array(of(readings.Effect))}),
+            "events": array(of(Event)),
+            "effects": array(of(Effect))}),
         "incident-actions": finished("incident-actions/1", "Actions of an incident.", {
-            "actions": array(of(incident_records.Action))}),
+            "actions": array(of(Action))}),
         "incident-export": _incident_export(),
-        "triage": of_record("triage/1", triage.Triage),
-        "mitigation": of_record("mitigation/1", records.MitigationReceipt),
+        "triage": of_record("triage/1", Triage),
+        "mitigation": of_record("mitigation/1", MitigationReceipt),
         "mitigation-preview": finished("mitigation-preview/1", "What would be run.", {
             "name": TEXT, "command": array(TEXT), "timeout": SECONDS}),
         "mitigations": finished("mitigations/1", "What the policy declares.", {
@@ -127,24 +135,24 @@ def _incidents() -> dict[str, Schema]:
         "incident-watch": finished("incident-watch/1", "What one round of the watcher did.", {
             "is_leading": FLAG, "failed": COUNT, "troubles": array(TEXT),
             "posted": {**array(TEXT), "description": "Events of updates posted by itself."}}),
-        "incident-postmortem": of_record("incident-postmortem/1", writing.WrittenFiles,
+        "incident-postmortem": of_record("incident-postmortem/1", WrittenFiles,
                                           incident=TEXT),
         "incident-check": finished("incident-check/1", "Sentences that blame.", {
-            "warnings": array(of(blame.Warned))}),
+            "warnings": array(of(Warned))}),
     }  # fmt: skip
 
 
 def _views() -> dict[str, Schema]:
     return {
-        "plan": of_record("plan/1", outlook.Outlook, forecasts=array(of(planning.Forecast))),
-        "status": of_record("status/1", records.Status),
-        "audit": of_record("audit/1", records.AuditReport),
-        "doctor": of_record("doctor/1", checkup.Checkup, repairs={
-            **array(of(checkup.Repair)), "description": "What --fix has mended."}),
+        "plan": of_record("plan/1", Outlook, forecasts=array(of(Forecast))),
+        "status": of_record("status/1", Status),
+        "audit": of_record("audit/1", AuditReport),
+        "doctor": of_record("doctor/1", Checkup, repairs={
+            **array(of(Repair)), "description": "What --fix has mended."}),
         "events": finished("events/1", "Lines of the journal, oldest first.", {
-            "events": array(of(records.Event))}),
-        "event": of_record("event/1", records.Event),
-        "uninstall": of_record("uninstall/1", leaving.UninstallReceipt),
+            "events": array(of(Event))}),
+        "event": of_record("event/1", Event),
+        "uninstall": of_record("uninstall/1", UninstallReceipt),
         "completion": finished("completion/1", "What teaches a shell to complete.", {
             "shell": {"enum": ["bash", "zsh", "fish"]}, "script": TEXT}),
         "error": finished("error/1", "Why something was not done.", {
@@ -154,22 +162,22 @@ def _views() -> dict[str, Schema]:
                           "met, 4 Redis cannot be reached, 130 Ctrl-C."}}),
         "demo": _demo(),
         "shed": finished("shed/1", "What was shed by policy, first to last.", {
-            "steps": array(of(shedding.ShedStep))}),
+            "steps": array(of(ShedStep))}),
         "shed-preview": finished("shed-preview/1", "What would be shed by policy.", {
-            "steps": array(of(shedding.ShedStep))}),
-        "check": of_record("check/1", checks.CheckResult),
+            "steps": array(of(ShedStep))}),
+        "check": of_record("check/1", CheckResult),
         "stale-list": finished("stale-list/1", "Jobs that were set aside, by lane.", {
-            "lanes": array(of(stale.StaleLane))}),
-        "stale-replay": of_record("stale-replay/1", stale.ReplayReceipt),
+            "lanes": array(of(StaleLane))}),
+        "stale-replay": of_record("stale-replay/1", ReplayReceipt),
     }  # fmt: skip
 
 
 def _policies() -> dict[str, Schema]:
     return {
-        "policy": policy_form.json_schema(),
-        "policy-apply": of_record("policy-apply/1", applied.PolicyReceipt),
+        "policy": json_schema(),
+        "policy-apply": of_record("policy-apply/1", PolicyReceipt),
         "policy-check": finished("policy-check/1", "All that is wrong with a policy file.", {
-            "file": TEXT, "problems": array(of(errors.PolicyProblem))}),
+            "file": TEXT, "problems": array(of(PolicyProblem))}),
         "policy-show": finished("policy-show/1", "The policy in force.", {
             "number": COUNT, "by": TEXT, "why": TEXT, "since": nullable(PLAIN[datetime]),
             "policy": {"type": "object", "description": "As shedder.policy/1 has it; of the "
@@ -179,7 +187,7 @@ def _policies() -> dict[str, Schema]:
         "policy-diff": finished("policy-diff/1", "What applying a policy would change.", {
             "number": {**COUNT, "description": "The policy in force."},
             "changes": {**array(TEXT), "description": "- what goes, + what comes."}}),
-        "policy-explain": of_record("policy-explain/1", policy_explained.ExplainedJob),
+        "policy-explain": of_record("policy-explain/1", ExplainedJob),
     }  # fmt: skip
 
 

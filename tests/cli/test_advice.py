@@ -12,13 +12,13 @@ import pytest
 from rq.defaults import RQ_KEY_PREFIX
 
 from shedder import Rate, Selection, Shedder
-from shedder.backlog import divert_lanes
-from shedder.checks import lanes_findings, server_findings
-from shedder.controls import park_lane
+from shedder.engine.names import rq_keys
+from shedder.events import Cause
 from shedder.lanes import lane_of
-from shedder.policy import Policy
-from shedder.records import Cause
-from shedder.rq.layout import rq_keys
+from shedder.policy.model import Policy
+from shedder.queues.divert import divert_lanes
+from shedder.queues.pause import park_lane
+from shedder.status.findings import lanes_findings, server_findings
 from tests.cli.conftest import fill, start_worker
 from tests.waiting import wait_until
 

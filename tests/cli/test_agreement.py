@@ -7,9 +7,9 @@ import json
 import pytest
 
 from shedder import Rate, Shedder
-from shedder.policy import Policy
+from shedder.engine.names import rq_keys
+from shedder.policy.model import Policy
 from shedder.rq import Worker
-from shedder.rq.layout import rq_keys
 
 KEYS = rq_keys()
 HOUR_MS = 3_600_000

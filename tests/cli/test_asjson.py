@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shedder.cli.asjson import document, dumped, jsonable
-from shedder.rates import Rate
-from shedder.records import AuditReport, Event, PausedLane, PauseReceipt
+from shedder.cli.output import document, dumped, jsonable
+from shedder.events import Event
+from shedder.health.audit import AuditReport
+from shedder.queues.pause import PausedLane, PauseReceipt
 from shedder.selection import Selection
+from shedder.units import Rate
 from tests.cli.schema_writer import all_schemas, written
 
 AT = datetime(2026, 11, 23, 3, 11, tzinfo=timezone(timedelta(hours=1)))

@@ -10,7 +10,7 @@ from rq.defaults import RQ_KEY_PREFIX
 from rq.utils import utcformat
 
 from shedder import Selection, Shedder
-from shedder.policy import Policy, Rule
+from shedder.policy.model import Policy, Rule
 from shedder.rq import Queue
 from tests.cli import jobs
 from tests.cli.conftest import start_worker

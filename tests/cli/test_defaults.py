@@ -9,7 +9,7 @@ from rq.defaults import RQ_KEY_PREFIX
 
 from shedder import Rate, Shedder
 from shedder.errors import InvalidInput
-from shedder.policy import Defaults, Policy
+from shedder.policy.model import Defaults, Policy
 
 HOUR = timedelta(hours=1)
 

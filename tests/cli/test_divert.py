@@ -9,8 +9,8 @@ import pytest
 from rq.defaults import RQ_KEY_PREFIX
 
 from shedder import Selection, Shedder
-from shedder.backlog import scan_lane
-from shedder.policy import Policy, Rule
+from shedder.policy.model import Policy, Rule
+from shedder.queues.divert import scan_lane
 from shedder.rq import Queue
 from tests.cli import jobs
 from tests.cli.programs import Terminal
@@ -173,8 +173,8 @@ def test_ctrl_c_in_the_middle_says_that_the_order_stands(invoke, mail):
     """What was looked at is told, nothing is lost, and said again it goes on."""
     words = ("divert", "mail.low", "--function", NEWSLETTERS, "-r", "why")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("shedder.backlog.JOBS_PER_STEP", 2)
-        patch.setattr("shedder.rq.diverting.scan_lane", once(scan_lane))
+        patch.setattr("shedder.queues.divert.JOBS_PER_STEP", 2)
+        patch.setattr("shedder.queues.divert.scan_lane", once(scan_lane))
         done = invoke(*words)
     assert 130 == done.code
     assert "mail.low is diverted, and 2 of 5 waiting jobs were looked at" in done.err

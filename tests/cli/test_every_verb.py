@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shedder import Shedder
-from shedder.cli.asjson import dumped
+from shedder.cli.output import dumped
 from shedder.errors import ServerBusy
 from tests.busy import busy, is_busy
 from tests.cli.conftest import fill

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from shedder.cli.incident_view import effect_texts
-from shedder.incident.readings import Effect, Reading, Yardstick
+from shedder.incident.records import Effect, Reading, Yardstick
 from tests.cli.conftest import OPEN, all_keys
 
 

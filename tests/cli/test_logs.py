@@ -8,8 +8,8 @@ import logging
 import pytest
 
 from shedder import Shedder
-from shedder.at_hand import ids_of
 from shedder.cli.logs import send_logs_to_stderr
+from shedder.log_context import ids_of
 from shedder.rq import Queue
 from tests.cli import jobs
 

@@ -13,44 +13,26 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from shedder.cli.audit_view import audit_view
-from shedder.cli.event_lines import event_line
-from shedder.cli.receipts_backlog import (
-    divert_preview,
-    divert_receipt,
-    drain_end,
-    drain_receipt,
-    restore_receipt,
-)
-from shedder.cli.receipts_pause import pause_receipt, resume_receipt
-from shedder.cli.screen import Verbatim
-from shedder.cli.status_view import status_view
-from shedder.rates import Rate
-from shedder.records import (
-    AuditReport,
-    Divert,
-    DivertedLane,
-    DivertPreview,
-    DivertReceipt,
-    Drain,
-    DrainingLane,
-    DrainProgress,
-    DrainReceipt,
-    Event,
-    LanePreview,
-    LaneStatus,
-    Pause,
-    PausedLane,
-    PauseReceipt,
-    RestoredLane,
-    RestoreReceipt,
-    ResumedLane,
-    ResumeReceipt,
-    RunningJob,
-    Status,
-    WorkerSeen,
-)
+from shedder.cli.divert import divert_preview, divert_receipt
+from shedder.cli.drain import drain_end, drain_receipt, restore_receipt
+from shedder.cli.events import event_line
+from shedder.cli.health import audit_view
+from shedder.cli.output import Verbatim
+from shedder.cli.pause import pause_receipt, resume_receipt
+from shedder.cli.status import status_view
+from shedder.engine.workers import WorkerSeen
+from shedder.events import Event
+from shedder.health.audit import AuditReport
+from shedder.queues.claims import RunningJob
+from shedder.queues.controls import Divert, Drain, Pause
+from shedder.queues.divert import DivertedLane, DivertReceipt
+from shedder.queues.drain import DrainingLane, DrainProgress, DrainReceipt
+from shedder.queues.pause import PausedLane, PauseReceipt, ResumedLane, ResumeReceipt
+from shedder.queues.preview import DivertPreview, LanePreview
+from shedder.queues.restore import RestoredLane, RestoreReceipt
 from shedder.selection import Selection
+from shedder.status.readings import LaneStatus, Status
+from shedder.units import Rate
 
 AT = datetime(2026, 11, 23, 2, 49, tzinfo=UTC)
 SINCE = AT - timedelta(minutes=38)

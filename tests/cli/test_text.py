@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shedder.cli.text import (
+from shedder.cli.output import (
     age,
     clock,
     command,
@@ -21,7 +21,7 @@ from shedder.cli.text import (
     per_second,
     targets_of,
 )
-from shedder.counts import counted
+from shedder.wording import counted
 
 NOW = datetime(2026, 11, 23, 2, 49, tzinfo=UTC)
 

@@ -6,7 +6,7 @@ import sys
 _PROGRAM = """
 import os, signal
 from contextlib import ExitStack
-from shedder.cli.screen import Screen
+from shedder.cli.output import Screen
 from shedder.demo.jobs import producing
 from shedder.demo.stage import Stage
 from shedder.demo.terminal import Teller

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shedder.cli.screen import Screen
+from shedder.cli.output import Screen
 from shedder.demo.fleet import WaitTime, percentile, waits_of
 from shedder.demo.jobs import KINDS, RunLog, planned_id, planned_kind
 from shedder.demo.story import PLACES, balance

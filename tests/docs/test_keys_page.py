@@ -10,16 +10,16 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from shedder import Rate, Selection, Shedder
-from shedder.applied import POLICIES_KEPT
-from shedder.heartbeat.delivering import EXPIRY_SECONDS
-from shedder.incident.copying import MOST_EVENTS
-from shedder.incident.stored import LARGEST_RECORD
-from shedder.keys import SAMPLE_STEPS, Keys, kind_of
+from shedder.engine.names import rq_keys
+from shedder.incident.backup import MOST_EVENTS
+from shedder.incident.store import LARGEST_RECORD
+from shedder.policy.applied import POLICIES_KEPT
+from shedder.queues.claims import claim_job
+from shedder.queues.maintenance import Upkeep
+from shedder.queues.samples import EXPIRY, SAMPLES_KEPT
 from shedder.rq import Queue, SimpleWorker
-from shedder.rq.claims import claim_job
-from shedder.rq.layout import rq_keys
-from shedder.rq.upkeep import Upkeep
-from shedder.samples import EXPIRY, SAMPLES_KEPT
+from shedder.store.keys import SAMPLE_STEPS, Keys, kind_of
+from shedder.updates.channels import EXPIRY_SECONDS
 from tests.docs.pages import DOCS
 from tests.workers import run_burst
 

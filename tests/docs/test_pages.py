@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shedder import Shedder, errors
-from shedder.records import Event
-from shedder.verbs import VERBS
+from shedder.errors import ShedderError
+from shedder.events import VERBS, Event
 from tests.docs.pages import DOCS, ROOT, pages
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def test_each_error_has_its_row_with_its_exit_code() -> None:
     expected = {
         (name, kind.exit_code)
         for name, kind in kinds
-        if issubclass(kind, errors.ShedderError) and kind is not errors.ShedderError
+        if issubclass(kind, ShedderError) and kind is not ShedderError
     }
     rows = re.findall(r"^\| `(\w+)` \| .* \| (\d) \|$", API, re.MULTILINE)
     assert expected == {(name, int(code)) for name, code in rows}

@@ -17,9 +17,9 @@ from redis import Redis
 import shedder
 from shedder import Shedder
 from shedder.errors import ShedderError
-from shedder.rates import Rate
 from shedder.rq import Worker
 from shedder.selection import Selection
+from shedder.units import Rate
 from tests.faults.producers import produce
 
 LANES = ("mail", "mail.low", "reports")

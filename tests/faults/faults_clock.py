@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import rq.utils
 
-from shedder.rates import Rate
 from shedder.rq import SimpleWorker, Worker
+from shedder.units import Rate
 from tests.faults.accounting import Wrong, marks_of
 from tests.faults.load import Load
 from tests.faults.producers import fill

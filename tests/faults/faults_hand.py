@@ -161,8 +161,8 @@ def _mend(stage: Stage, gone: set[str]) -> None:
 
 
 def _release_claims(stage: Stage) -> None:
-    from shedder.rq.claims import release_claim
-    from shedder.store import Store
+    from shedder.queues.claims import release_claim
+    from shedder.store.store import Store
 
     for token in stage.redis.zrange(stage.keys.claims, 0, -1):
         Store(stage.redis).run(release_claim(stage.keys, token))

@@ -10,10 +10,10 @@ import redis.exceptions
 from rq.worker import Worker as RQWorker
 
 from shedder.errors import ShedderError
-from shedder.rates import Rate
-from shedder.rq.claims import Claimed, HeldClaim, claim_job, release_claim, start_job
-from shedder.store import Store
-from shedder.stored import text_of
+from shedder.queues.claims import Claimed, HeldClaim, claim_job, release_claim, start_job
+from shedder.store.codec import text_of
+from shedder.store.store import Store
+from shedder.units import Rate
 from tests.faults.accounting import Wrong
 from tests.faults.faults_network import signature
 from tests.faults.load import Load

@@ -12,7 +12,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from shedder.errors import RedisUnreachable, ShedderError
-from shedder.stored import text_of
+from shedder.store.codec import text_of
 from tests.faults import proxy as network
 from tests.faults.accounting import Wrong
 from tests.faults.load import Load

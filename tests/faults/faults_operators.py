@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from shedder.errors import ShedderError
-from shedder.store import Store
+from shedder.store.store import Store
 from tests.faults.load import Load
 from tests.faults.schedule import Fault
 from tests.faults.states import mend

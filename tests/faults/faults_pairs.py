@@ -10,8 +10,8 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from shedder.errors import ShedderError
-from shedder.policy import Policy
-from shedder.rates import Rate
+from shedder.policy.model import Policy
+from shedder.units import Rate
 from tests.faults.accounting import Wrong
 from tests.faults.producers import produce
 from tests.faults.schedule import Fault

@@ -212,8 +212,8 @@ def _settle(stage: Stage, what: str) -> None:
 
 
 def _give_all_back(stage: Stage) -> None:
-    from shedder.rq.claims import release_claim
-    from shedder.store import Store
+    from shedder.queues.claims import release_claim
+    from shedder.store.store import Store
 
     for token in stage.redis.zrange(stage.keys.claims, 0, -1):
         Store(stage.redis).run(release_claim(stage.keys, token))

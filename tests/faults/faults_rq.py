@@ -12,10 +12,10 @@ from rq.job import Job
 from rq.rate_limit import RateLimitRegistry
 from rq.registry import CanceledJobRegistry
 
-from shedder.rates import Rate
+from shedder.queues.claims import claim_job
 from shedder.rq import SimpleWorker
-from shedder.rq.claims import claim_job
-from shedder.store import Store
+from shedder.store.store import Store
+from shedder.units import Rate
 from tests import jobs
 from tests.faults.accounting import Wrong, marks_of
 from tests.faults.load import Load

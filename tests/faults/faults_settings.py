@@ -18,13 +18,13 @@ from unittest import mock
 from click.testing import CliRunner
 
 from shedder.cli import main
-from shedder.cli.asjson import dumped
-from shedder.policy import Policy
-from shedder.rates import Rate
+from shedder.cli.output import dumped
+from shedder.policy.model import Policy
+from shedder.queues.claims import Claimed, claim_job, release_claim
+from shedder.queues.maintenance import Upkeep
 from shedder.rq import Queue, SimpleWorker
-from shedder.rq.claims import Claimed, claim_job, release_claim
-from shedder.rq.upkeep import Upkeep
-from shedder.store import Store
+from shedder.store.store import Store
+from shedder.units import Rate
 from tests import jobs
 from tests.cli.every_verb import CHANGES, LOOKS, POLICY
 from tests.faults.accounting import Wrong, append_line
@@ -259,7 +259,7 @@ class Trials:
         queue.enqueue(jobs.mark, self._stage.marks_path, "new", job_id="new")
 
     def _look_after(self, client: Redis) -> None:
-        with mock.patch("shedder.rq.upkeep.MEASURE_SECONDS", 0.0):
+        with mock.patch("shedder.queues.maintenance.MEASURE_SECONDS", 0.0):
             Upkeep(Store(client), self._stage.keys, ("mail", "reports")).do()
 
     def _work(self, client: Redis) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from shedder.policy import Policy, Rule
+from shedder.policy.model import Policy, Rule
 from shedder.selection import Selection
 from tests.faults.accounting import Wrong
 from tests.faults.earlier import (

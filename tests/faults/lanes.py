@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shedder.engine.names import rq_keys
+from shedder.queues.claims import Claimed, claim_job
 from shedder.rq import Queue
-from shedder.rq.claims import Claimed, claim_job
-from shedder.rq.layout import rq_keys
-from shedder.store import Store
+from shedder.store.store import Store
 from tests import jobs
 
 if TYPE_CHECKING:

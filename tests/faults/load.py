@@ -15,8 +15,8 @@ from rq.worker import SimpleWorker as RQSimpleWorker
 from rq.worker import Worker as RQWorker
 
 from shedder.errors import ShedderError
-from shedder.rates import Rate
 from shedder.rq import SimpleWorker, Worker
+from shedder.units import Rate
 from tests import jobs
 from tests.faults.accounting import Wrong
 from tests.faults.producers import produce

@@ -18,7 +18,7 @@ from tests.waiting import wait_until
 if TYPE_CHECKING:
     from rq import Queue
 
-    from shedder.facade import Shedder
+    from shedder.api.shedder import Shedder
 
 LONGEST_WAIT_SECONDS = 0.05
 """From the moment at which jobs flow to the pause."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rq.defaults import RQ_KEY_PREFIX
 
-from shedder.stored import text_of
+from shedder.store.codec import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

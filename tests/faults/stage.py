@@ -15,7 +15,7 @@ from unittest import mock
 
 from shedder import Shedder
 from shedder.embedded import EmbeddedServer
-from shedder.rq.layout import rq_keys
+from shedder.engine.names import rq_keys
 from tests.faults.accounting import (
     ENDED,
     Book,
@@ -251,10 +251,10 @@ def with_usual_leases() -> AbstractContextManager[None]:
 
 
 _NAMES = (
-    "shedder.rq.claims.LEASE_MS",
-    "shedder.rq.heart.RENEW_SECONDS",
+    "shedder.queues.claims.LEASE_MS",
+    "shedder.rq.lease.RENEW_SECONDS",
     "shedder.rq.worker.SILENCE_SECONDS",
-    "shedder.rq.upkeep.FORGET_AFTER_MS",
+    "shedder.queues.maintenance.FORGET_AFTER_MS",
 )
 _USUAL = tuple(pkgutil.resolve_name(name) for name in _NAMES)
 

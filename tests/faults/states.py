@@ -8,10 +8,10 @@ from unittest import mock
 
 from rq.utils import utcformat
 
-from shedder.policy import Policy
-from shedder.rq.claims import claim_job
-from shedder.rq.staleness import set_aside_all
-from shedder.store import Store
+from shedder.policy.model import Policy
+from shedder.queues.claims import claim_job
+from shedder.queues.stale import set_aside_all
+from shedder.store.store import Store
 from tests.faults.producers import put
 
 if TYPE_CHECKING:
@@ -80,5 +80,5 @@ def torn(stage: Stage) -> None:
 
 def mend(operator: Shedder) -> None:
     """What `shedder doctor --fix` does."""
-    with mock.patch("shedder.rq.audit.SECONDS_BETWEEN_LOOKS", 0.01):
+    with mock.patch("shedder.health.audit.SECONDS_BETWEEN_LOOKS", 0.01):
         operator.repair(operator.check_up(), reason="x")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from rq.registry import ReadyJobRegistry, StartedJobRegistry
 
-from shedder.rq.performing import CRASHES_BEFORE_FAILURE
+from shedder.rq.gate import CRASHES_BEFORE_FAILURE
 from tests.faults import actors
 from tests.faults.accounting import marks_of
 from tests.faults.actors import (

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shedder.rq.layout import rq_keys
+from shedder.engine.names import rq_keys
 from tests.faults.accounting import Book, wrong_at_end
 from tests.faults.snapshot import Snapshot, take_snapshot
 

@@ -12,15 +12,15 @@ from rq import Queue as StockQueue
 from rq.exceptions import StopRequested
 
 from shedder import Shedder
-from shedder.backlog import scan_lane
 from shedder.errors import ShedderError
-from shedder.rates import Rate
-from shedder.records import Cause
+from shedder.events import Cause
+from shedder.queues.claims import HeldClaim, start_job
+from shedder.queues.divert import scan_lane
 from shedder.rq import Queue, Worker
-from shedder.rq.claims import HeldClaim, start_job
-from shedder.rq.patience import patient
+from shedder.rq.outages import patient
 from shedder.selection import Selection
-from shedder.store import Store
+from shedder.store.store import Store
+from shedder.units import Rate
 from tests import jobs
 from tests.faults.actors import Child
 from tests.faults.faults_frozen import act_until, die

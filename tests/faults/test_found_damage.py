@@ -8,12 +8,12 @@ import pytest
 
 from shedder import Shedder
 from shedder.errors import InvalidInput, RecordUnreadable
-from shedder.rates import Rate
+from shedder.queues.claims import CRASHES_FIELD
+from shedder.queues.maintenance import Upkeep
 from shedder.rq import SimpleWorker
-from shedder.rq.claims import CRASHES_FIELD
-from shedder.rq.upkeep import Upkeep
 from shedder.selection import Selection
-from shedder.store import Store
+from shedder.store.store import Store
+from shedder.units import Rate
 from tests import jobs
 from tests.faults.lanes import KEYS, MAIL, REPORTS, claim, enqueue
 from tests.waiting import wait_until

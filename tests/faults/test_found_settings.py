@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shedder import Shedder
+from shedder.engine.names import rq_keys
 from shedder.errors import RecordUnreadable
-from shedder.policy import Policy
-from shedder.rates import Rate
+from shedder.policy.applied import forget_policy
+from shedder.policy.model import Policy
 from shedder.rq import Queue
-from shedder.rq.following import forget_policy
-from shedder.rq.layout import rq_keys
+from shedder.units import Rate
 from tests import jobs
 from tests.waiting import wait_until
 

@@ -9,15 +9,14 @@ from rq.rate_limit import RateLimit
 from rq.utils import utcformat
 
 from shedder import Shedder
-from shedder.applied import policy_command
-from shedder.policy import Policy
-from shedder.rates import Rate
-from shedder.records import Cause
+from shedder.engine.names import rq_keys
+from shedder.events import Cause
+from shedder.policy.applied import policy_command
+from shedder.policy.model import Policy
+from shedder.queues.stale import replay, set_aside_all
 from shedder.rq import Queue
-from shedder.rq.layout import rq_keys
-from shedder.rq.staleness import set_aside_all
-from shedder.stale import replay
-from shedder.store import Store
+from shedder.store.store import Store
+from shedder.units import Rate
 from tests import jobs
 
 if TYPE_CHECKING:

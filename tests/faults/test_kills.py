@@ -11,8 +11,8 @@ from rq import Queue as StockQueue
 from rq import SimpleWorker as StockSimpleWorker
 from rq import Worker as StockWorker
 
+from shedder.engine.names import rq_keys
 from shedder.rq import Queue, SimpleWorker, Worker
-from shedder.rq.layout import rq_keys
 from tests.faults.kills import Kills, describe, kill_many
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ KEYS = rq_keys()
 @pytest.fixture(autouse=True)
 def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that the claim of a killed worker comes back soon."""
-    monkeypatch.setattr("shedder.rq.claims.LEASE_MS", 300)
+    monkeypatch.setattr("shedder.queues.claims.LEASE_MS", 300)
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from redis import Redis
     from rq.worker import BaseWorker
 
-    from shedder.facade import Shedder
+    from shedder.api.shedder import Shedder
     from tests.workers import Yard
 
 TRIALS = int(os.environ.get("SHEDDER_TRIALS", "8"))

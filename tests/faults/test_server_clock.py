@@ -8,14 +8,15 @@ from unittest import mock
 import pytest
 
 from shedder import Rate
-from shedder.backlog import divert_lanes
-from shedder.heartbeat.watching import hold_lease
-from shedder.limit_windows import SharedWindows, StableItem
-from shedder.records import Cause
-from shedder.rq import upkeep
-from shedder.rq.claims import Claimed, claim_job
-from shedder.rq.leftovers import orders_left
+from shedder.events import Cause
+from shedder.health.leftovers import orders_left
+from shedder.queues.claims import Claimed, claim_job
+from shedder.queues.divert import divert_lanes
+from shedder.queues.maintenance import forget_running, forget_starts
+from shedder.queues.samples import sample_lanes
 from shedder.selection import Selection
+from shedder.settings.windows import SharedWindows, StableItem
+from shedder.updates.watcher import hold_lease
 from tests.features.scene import Scene
 from tests.stepped import SteppedServer, stepped_server, why_not
 from tests.waiting import wait_until
@@ -58,7 +59,7 @@ def test_the_server_has_the_time_that_it_is_told(clock: SteppedServer, here: Sce
 
 def test_the_upkeep_goes_on(clock: SteppedServer, here: Scene) -> None:
     """What says that somebody has just done it says so no longer than a minute."""
-    sample = upkeep.sample_lanes(here.keys, ["mail"])
+    sample = sample_lanes(here.keys, ["mail"])
     assert here.shedder.store.run(sample)
     clock.step(-HOUR)
     claim: Any = here.claim("mail")
@@ -71,8 +72,8 @@ def test_the_claim_of_a_dead_worker_comes_back(clock: SteppedServer, here: Scene
     here.fill("mail", "a")
     here.take("mail")
     clock.step(-HOUR)
-    here.shedder.store.run(upkeep.forget_starts(here.keys))
-    with mock.patch("shedder.rq.claims.LEASE_MS", 0):
+    here.shedder.store.run(forget_starts(here.keys))
+    with mock.patch("shedder.queues.claims.LEASE_MS", 0):
         back = here.shedder.store.run(claim_job(here.keys, ["mail"], worker="another"))
     assert isinstance(back, Claimed)
     assert "a" == back.job_id
@@ -83,7 +84,7 @@ def test_a_claim_of_this_moment_is_left_alone(here: Scene) -> None:
     here.fill("mail", "a")
     here.take("mail")
     before = here.redis.zrange(here.keys.claims, 0, -1, withscores=True)
-    here.shedder.store.run(upkeep.forget_starts(here.keys))
+    here.shedder.store.run(forget_starts(here.keys))
     assert before == here.redis.zrange(here.keys.claims, 0, -1, withscores=True)
 
 
@@ -93,7 +94,7 @@ def test_a_start_of_a_dead_worker_is_forgotten(clock: SteppedServer, here: Scene
     here.hands.start(here.take("mail"))
     here.hands.finish("a")
     clock.step(-HOUR)
-    assert 1 == here.shedder.store.run(upkeep.forget_starts(here.keys))
+    assert 1 == here.shedder.store.run(forget_starts(here.keys))
 
 
 def test_a_place_of_a_dead_worker_is_free(clock: SteppedServer, here: Scene) -> None:
@@ -103,7 +104,7 @@ def test_a_place_of_a_dead_worker_is_free(clock: SteppedServer, here: Scene) -> 
     (limit,) = here.shedder.status("mail.normal").lanes[0].diverts
     here.hands.start(here.take("mail"))
     here.redis.hset(here.keys.engine.jobs + "a", "worker_name", "gone")
-    forget = upkeep.forget_running(here.keys, limit.order)
+    forget = forget_running(here.keys, limit.order)
     assert 0 == here.shedder.store.run(forget)
     clock.step(-HOUR)
     assert 1 == here.shedder.store.run(forget)

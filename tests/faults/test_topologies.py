@@ -11,7 +11,7 @@ from rq.defaults import RQ_KEY_PREFIX
 from shedder import Shedder
 from shedder.errors import RedisUnreachable, WrongClusterNode
 from shedder.rq import Queue
-from shedder.rq.patience import is_passing
+from shedder.rq.outages import is_passing
 from tests import jobs
 from tests.cli.programs import Outcome, end, environment, run_program, started
 from tests.cluster import Cluster, free_ports

@@ -15,12 +15,12 @@ from unittest import mock
 from rq.worker import Worker as RQWorker
 
 from shedder import Shedder
+from shedder.engine.names import rq_keys
 from shedder.lanes import lanes_of_targets
-from shedder.rates import Rate
-from shedder.rq.layout import rq_keys
-from shedder.rq.upkeep import Upkeep
+from shedder.queues.maintenance import Upkeep
 from shedder.selection import Selection
-from shedder.store import Store
+from shedder.store.store import Store
+from shedder.units import Rate
 from tests.faults.accounting import Wrong, out_of_order
 from tests.faults.producers import fill
 from tests.faults.states import backlog_of_old, mend, set_aside, torn
@@ -92,7 +92,7 @@ def _parked(stage: Stage) -> None:
 def _restoring(stage: Stage) -> None:
     """A restore whose operator died after its first step."""
     _some_diverted(stage)
-    with mock.patch("shedder.backlog.RESTORED_PER_STEP", 2):
+    with mock.patch("shedder.queues.restore.RESTORED_PER_STEP", 2):
         first_commands(stage, lambda operator: operator.drain_at_once("mail", reason="x"), 4)
 
 
@@ -174,14 +174,14 @@ def small_steps() -> Iterator[None]:
     """A time in which each step of an order moves very few jobs, here and in forks."""
     with ExitStack() as stack:
         for name, value in (
-            ("shedder.backlog.JOBS_PER_STEP", 3),
-            ("shedder.backlog.RESTORED_PER_STEP", 3),
-            ("shedder.backlog.UNDECIDED_PER_STEP", 2),
-            ("shedder.controls.IDS_PER_STEP", 2),
-            ("shedder.stale.STALE_PER_STEP", 2),
-            ("shedder.repairs.JOBS_PER_STEP", 2),
-            ("shedder.repairs.IDS_PER_STEP", 2),
-            ("shedder.rq.mending.JOBS_PER_STEP", 2),
+            ("shedder.queues.divert.JOBS_PER_STEP", 3),
+            ("shedder.queues.restore.RESTORED_PER_STEP", 3),
+            ("shedder.queues.divert.UNDECIDED_PER_STEP", 2),
+            ("shedder.queues.pause.IDS_PER_STEP", 2),
+            ("shedder.queues.stale.STALE_PER_STEP", 2),
+            ("shedder.health.repair.JOBS_PER_STEP", 2),
+            ("shedder.health.repair.IDS_PER_STEP", 2),
+            ("shedder.health.repair.JOBS_PER_STEP", 2),
         ):
             stack.enter_context(mock.patch(name, value))
         yield

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from rq.defaults import RQ_KEY_PREFIX
 
 from shedder import Rate, Shedder
-from shedder.scripts import load_script
+from shedder.store.store import load_script
 from tests.faults.proxy import Proxy, to_unix_socket
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shedder import Shedder
-from shedder.limit_windows import SharedWindows
-from shedder.limits import Limits
+from shedder.settings.limits import Limits
+from shedder.settings.windows import SharedWindows
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import gevent  # noqa: E402
 from redis import Redis  # noqa: E402
 
 from shedder import Rate, Shedder  # noqa: E402
-from shedder.limit_windows import SharedWindows  # noqa: E402
-from shedder.limits import Limits  # noqa: E402
+from shedder.settings.limits import Limits  # noqa: E402
+from shedder.settings.windows import SharedWindows  # noqa: E402
 
 GREENLETS = 300
 RATE = Rate(100, 60)

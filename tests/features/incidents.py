@@ -5,20 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from shedder.incident import keeping
-from shedder.incident.readings import Effect, Reading
 from shedder.incident.records import (
     NOW,
     Action,
     ActionType,
+    Effect,
     Incident,
     Note,
+    Reading,
     Role,
     RoleHeld,
     RolePast,
     SeveritySince,
     Update,
 )
+from shedder.incident.store import Decide
 
 AT = datetime(2026, 11, 25, 2, 11, 9, tzinfo=UTC)
 
@@ -47,7 +48,7 @@ FULL = Incident(
 )
 
 
-def note(text: str) -> keeping.Decide:
+def note(text: str) -> Decide:
     def decide(incident: Incident, _now: datetime) -> Incident:
         number = len(incident.notes) + 1
         return replace(incident, notes=(*incident.notes, Note(number, NOW, "ana@desk", text)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from shedder.policy import Mitigation
+from shedder.policy.model import Mitigation
 
 ROLLBACK = Mitigation("rollback", ("./deploy", "rollback", "{release}"), kind="rollback")
 

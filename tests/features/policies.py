@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shedder.policy import Policy, Rule
+from shedder.policy.model import Policy, Rule
 from tests.features.scene import Scene
 
 LOW = Policy(rules=(Rule(queue="reports", priority="low"),))

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import rq
 from rq.job import Job
 
-from shedder.facade import Shedder
-from shedder.rates import Rate, burst_of
+from shedder.api.shedder import Shedder
+from shedder.queues.claims import Claimed, NothingClaimed
+from shedder.queues.controls import diverts_from
 from shedder.rq import Queue
-from shedder.rq.claims import Claimed, NothingClaimed
-from shedder.stored import diverts_from, text_of
+from shedder.store.codec import text_of
+from shedder.units import Rate, burst_of
 from tests.model.hands import Hands
 
 if TYPE_CHECKING:

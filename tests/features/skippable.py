@@ -9,7 +9,7 @@ from pathlib import Path
 from redis import Redis
 
 from shedder import Shedder
-from shedder.flags import FLAG_ATTRIBUTE
+from shedder.settings.flags import FLAG_ATTRIBUTE
 
 
 @cache

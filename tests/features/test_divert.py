@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
-from shedder import backlog
-from shedder.backlog import divert_lanes, scan_lane
-from shedder.drain import order_drain
 from shedder.errors import RecordUnreadable
-from shedder.rates import Rate
-from shedder.records import Cause
+from shedder.events import Cause
+from shedder.queues.divert import divert_lanes, scan_lane
+from shedder.queues.drain import order_drain
 from shedder.selection import Selection
-from shedder.store import Command
+from shedder.store.store import Command
+from shedder.units import Rate
 from tests.features.scene import Scene, numbered
 
 MAIL = Selection.parse(functions=["app.mail.*"])
@@ -68,7 +67,7 @@ def test_a_subset_goes_and_the_rest_stays_in_order(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, how: str, at_a_time: int
 ) -> None:
     """Whatever the size of the steps, both keep the order they had."""
-    monkeypatch.setattr(backlog, "JOBS_PER_STEP", at_a_time)
+    monkeypatch.setattr("shedder.queues.divert.JOBS_PER_STEP", at_a_time)
     for number in range(4):
         scene.fill("mail", f"mail-{number}", how=how)
         scene.fill("mail", f"report-{number}", how=how, function="app.report.build")
@@ -245,7 +244,7 @@ def test_a_subset_of_a_parked_lane_leaves_the_rest_parked(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, at_a_time: int
 ) -> None:
     """A scan does not put what stays within the reach of stock workers."""
-    monkeypatch.setattr(backlog, "JOBS_PER_STEP", at_a_time)
+    monkeypatch.setattr("shedder.queues.divert.JOBS_PER_STEP", at_a_time)
     scene.add_stock_worker("mail")
     scene.fill("mail", "b", function="app.report.build")
     scene.fill("mail", "a")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from unittest import mock
 
-from shedder.backlog import divert_lanes, scan_lane
-from shedder.controls import fold_lane
-from shedder.records import Cause
+from shedder.events import Cause
+from shedder.queues.divert import divert_lanes, scan_lane
+from shedder.queues.pause import fold_lane
 from shedder.selection import Selection
 from tests.features.scene import Scene, numbered
 
@@ -29,9 +29,9 @@ def test_a_second_divert_that_begins_amid_a_scan_hides_nothing_from_it(scene: Sc
         command = scan_lane(keys, "mail", "first", CAUSE, operation="o", step=step, judged=[])
         return str(store.run(command).state)
 
-    with mock.patch("shedder.backlog.JOBS_PER_STEP", 5):
+    with mock.patch("shedder.queues.divert.JOBS_PER_STEP", 5):
         assert "more" == scan()
-        with mock.patch("shedder.controls.IDS_PER_STEP", 2):
+        with mock.patch("shedder.queues.pause.IDS_PER_STEP", 2):
             store.run(fold_lane(keys, "mail"))
         while "more" == scan():
             pass

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from rq.job import Job
 
-from shedder.backlog import divert_lanes
 from shedder.errors import RecordUnreadable
-from shedder.records import Cause
-from shedder.rq.claims import NothingClaimed, claim_job
+from shedder.events import Cause
+from shedder.queues.claims import NothingClaimed, claim_job
+from shedder.queues.divert import divert_lanes
 from shedder.selection import Selection
 from tests.features.scene import Scene, numbered
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from rq.defaults import RQ_KEY_PREFIX
 
-from shedder.rates import BURST_SECONDS, Rate, burst_of
-from shedder.records import Cause
+from shedder.events import Cause
 from shedder.selection import Selection
+from shedder.units import BURST_SECONDS, Rate, burst_of
 from tests.features.scene import Scene, numbered
 from tests.waiting import wait_until
 

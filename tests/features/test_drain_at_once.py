@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from shedder import backlog
-from shedder.backlog import restore_lane
-from shedder.rates import Rate
-from shedder.records import Cause
+from shedder.events import Cause
+from shedder.queues.restore import restore_lane
 from shedder.selection import Selection
+from shedder.units import Rate
 from tests.features.scene import Scene, numbered
 
 FAST = Rate(1e9)
@@ -33,8 +32,8 @@ def test_at_once_puts_a_subset_back_where_its_jobs_were(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, at_a_time: int
 ) -> None:
     """By the time of enqueueing, whatever the size of the steps."""
-    monkeypatch.setattr(backlog, "JOBS_PER_STEP", at_a_time)
-    monkeypatch.setattr(backlog, "RESTORED_PER_STEP", at_a_time)
+    monkeypatch.setattr("shedder.queues.divert.JOBS_PER_STEP", at_a_time)
+    monkeypatch.setattr("shedder.queues.restore.RESTORED_PER_STEP", at_a_time)
     jobs = []
     for number in range(5):
         jobs += scene.fill("mail", f"m{number}")
@@ -49,7 +48,7 @@ def test_at_once_does_not_open_another_divert(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A job on its way back does not start while another order takes it."""
-    monkeypatch.setattr(backlog, "RESTORED_PER_STEP", 1)
+    monkeypatch.setattr("shedder.queues.restore.RESTORED_PER_STEP", 1)
     scene.fill("mail", "a", tenant="acme")
     scene.fill("mail", "b", function="app.report.build")
     scene.fill("mail", "c", tenant="acme")

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 from rq.defaults import RQ_KEY_PREFIX
 
-from shedder.rates import Rate
-from shedder.records import DrainReceipt
+from shedder.queues.drain import DrainReceipt
+from shedder.units import Rate
 from tests.features.scene import Scene, numbered
 
 FAST = Rate(1e9)

@@ -10,9 +10,9 @@ import pytest
 from rq.defaults import RQ_KEY_PREFIX
 
 from shedder import Shedder
-from shedder.degrading import degrade_flags
 from shedder.errors import CannotUndo, ConditionNotMet, InvalidInput, NothingMatched
-from shedder.records import Cause
+from shedder.events import Cause
+from shedder.settings.flags import degrade_flags
 from tests.features.conftest import declared
 from tests.waiting import wait_until
 

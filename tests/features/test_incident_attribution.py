@@ -9,23 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shedder import journal
-from shedder.incident import attribution
-from shedder.incident.readings import Effect, Reading, Yardstick
-from shedder.journal import event_head
-from shedder.policy import Policy, Rule
-from shedder.rates import Rate
-from shedder.records import Cause
-from shedder.rq import upkeep
-from shedder.rq.upkeep import Upkeep
-from shedder.stored import ms_from_time, server_time
+from shedder.events import EVENTS_LATELY, Cause, event_head
+from shedder.incident.records import Effect, Reading, Yardstick
+from shedder.policy.model import Policy, Rule
+from shedder.queues.maintenance import Upkeep
+from shedder.store.codec import ms_from_time, server_time
+from shedder.units import Rate
 from tests.features.scene import Scene
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from redis import Redis
 
-    from shedder.records import Event
+    from shedder.events import Event
 
 
 @pytest.fixture
@@ -134,7 +130,7 @@ def test_samples_that_workers_take_tell_an_effect(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The upkeep that a worker does anyway is all it takes."""
-    monkeypatch.setattr(upkeep, "INTERVAL_SECONDS", 0.001)
+    monkeypatch.setattr("shedder.queues.samples.INTERVAL_SECONDS", 0.001)
     upkeeps = Upkeep(scene.shedder.store, scene.keys, ["mail"])
 
     def samples() -> int:
@@ -204,7 +200,7 @@ def test_others_who_changed_a_queue_lately_are_known(
     shedder.undo(first.event, reason="r", by="eve@desk")
     assert "resume" in [event.verb for event in shedder.changes_by_others("mail")]
     assert first.event not in [event.id for event in shedder.changes_by_others("mail")]
-    monkeypatch.setattr(attribution, "TOES", timedelta(0))
+    monkeypatch.setattr("shedder.incident.timeline.TOES", timedelta(0))
     assert () == shedder.changes_by_others("mail")
 
 
@@ -220,7 +216,7 @@ def test_a_change_without_a_way_back_is_a_change_by_others(scene: Scene) -> None
 def test_others_are_known_however_many_events_there_were(scene: Scene) -> None:
     """Those of the last two minutes, though only the last few are read at first."""
     first = scene.shedder.pause("mail", reason="r", by="eve@desk")
-    for number in range(journal.EVENTS_LATELY):
+    for number in range(EVENTS_LATELY):
         scene.shedder.pause("reports", reason=f"{number}", by="eve@desk")
     assert [first.event] == [event.id for event in scene.shedder.changes_by_others("mail")]
 

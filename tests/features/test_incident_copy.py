@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from shedder.api.shedder import Shedder
 from shedder.errors import ConditionNotMet, InvalidInput
-from shedder.facade import Shedder
 
 if TYPE_CHECKING:
     from redis import Redis

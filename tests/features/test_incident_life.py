@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from shedder.api.shedder import Shedder
 from shedder.errors import CannotUndo, ConditionNotMet, InvalidInput, NothingMatched, ShedderError
-from shedder.facade import Shedder
-from shedder.incident.findings import missing_of
-from shedder.incident.todo_export import exported
+from shedder.incident.review import exported, missing_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from redis import Redis
 
-    from shedder.incidents import Incidents
+    from shedder.incident.incidents import Incidents
 
 MINUTE = timedelta(minutes=1)
 LATER = timedelta(days=14)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from shedder.api.shedder import Shedder
 from shedder.errors import ConditionNotMet, InvalidInput, ShedderError
-from shedder.facade import Shedder
-from shedder.incident import roles
 from shedder.incident.records import Role, is_same_person
-from shedder.policy import IncidentPolicy, Policy
+from shedder.incident.roles import checked_person, named
+from shedder.policy.model import IncidentPolicy, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from shedder.embedded import EmbeddedServer
-    from shedder.incident.people import Roles
+    from shedder.incident.roles import Roles
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def shedder(redis: Redis) -> Shedder:
 
 
 def holders(shedder: Shedder) -> dict[str, str]:
-    return {roles.named(e.role, e.task): e.person for e in shedder.incidents.read().roles}
+    return {named(e.role, e.task): e.person for e in shedder.incidents.read().roles}
 
 
 def test_a_role_is_taken_given_and_left(shedder: Shedder) -> None:
@@ -185,9 +185,9 @@ def test_one_person_may_be_named_with_and_without_a_desk(
 def test_people_whom_nobody_knows_are_refused_where_the_names_are_known() -> None:
     """With a list of people, only they can have roles, and the nearest is named."""
     people = ("ana@desk", "bob@desk")
-    assert "ana" == roles.checked_person("ana", people)
+    assert "ana" == checked_person("ana", people)
     with pytest.raises(InvalidInput, match="such as bob@desk"):
-        roles.checked_person("bub@desk", people)
+        checked_person("bub@desk", people)
 
 
 def test_the_policy_in_force_says_who_can_have_a_role(shedder: Shedder) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shedder.errors import RecordUnreadable
 from shedder.incident.records import NOW, Incident, Note
-from shedder.incident.stored import changes_between, dumped, incident_from, record_of
+from shedder.incident.store import changes_between, dumped, incident_from, record_of
 from tests.features.incidents import AT, FULL
 
 

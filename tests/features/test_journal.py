@@ -10,14 +10,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shedder.controls import pause_lanes, resume_lanes
+from shedder.engine.names import rq_keys
 from shedder.errors import EventNotFound
-from shedder.journal import EVENTS_PER_PAGE, event_head, find_event, follow, read_events
+from shedder.events import (
+    EVENTS_PER_PAGE,
+    Cause,
+    Event,
+    event_head,
+    find_event,
+    follow,
+    read_events,
+)
 from shedder.lanes import Lane
-from shedder.records import Cause, Event
-from shedder.rq.layout import rq_keys
-from shedder.store import Store
-from shedder.stored import server_time
+from shedder.queues.pause import pause_lanes, resume_lanes
+from shedder.store.codec import server_time
+from shedder.store.store import Store
 
 if TYPE_CHECKING:
     from redis import Redis

@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shedder import journal
 from shedder.errors import CannotUndo
-from shedder.incident import attribution, timeline
-from shedder.policy import Policy
-from shedder.records import Cause
-from shedder.rq import undoing
+from shedder.events import Cause, event_head, read_copies
+from shedder.policy.model import Policy
 from tests.features.scene import Scene
 
 if TYPE_CHECKING:
@@ -26,18 +23,16 @@ WORKERS = 25
 @pytest.fixture
 def scene(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> Scene:
     """Readers that take few events at most."""
-    monkeypatch.setattr(attribution, "MOST_EVENTS", 20)
-    monkeypatch.setattr(timeline, "MOST_EVENTS", 20)
-    monkeypatch.setattr("shedder.facade.responding.MOST_EVENTS", 20)
-    monkeypatch.setattr(undoing, "EVENTS_LOOKED_AT", 20)
-    monkeypatch.setattr(journal, "EVENTS_PER_PAGE", 7)
+    monkeypatch.setattr("shedder.incident.timeline.MOST_ATTRIBUTED", 20)
+    monkeypatch.setattr("shedder.incident.timeline.MOST_EVENTS", 20)
+    monkeypatch.setattr("shedder.api.shedder.MOST_EVENTS", 20)
+    monkeypatch.setattr("shedder.queues.undo.EVENTS_LOOKED_AT", 20)
+    monkeypatch.setattr("shedder.events.EVENTS_PER_PAGE", 7)
     return Scene(redis)
 
 
 def workers_write(scene: Scene, lane: str = "mail") -> None:
-    head = journal.event_head(
-        "set aside", Cause("shedder", "older than the policy allows"), (lane,)
-    )
+    head = event_head("set aside", Cause("shedder", "older than the policy allows"), (lane,))
     for _ in range(WORKERS):
         scene.redis.xadd(scene.keys.events, {"head": head, "before": "{}", "after": "{}"})
 
@@ -113,5 +108,5 @@ def test_copies_of_events_that_are_too_many_keep_their_end(scene: Scene) -> None
     for number in range(1, 6):
         fields = {"head": head, "before": "{}", "after": "{}"}
         scene.redis.xadd("copies", fields, id=f"{number}-0")
-    found = journal.read_copies(scene.shedder.store, "copies", limit=2)
+    found = read_copies(scene.shedder.store, "copies", limit=2)
     assert ["4-0", "5-0"] == [each.id for each in found]

@@ -12,9 +12,7 @@ from rq.defaults import RQ_KEY_PREFIX
 
 from shedder import Rate, Selection, Shedder
 from shedder.errors import CannotUndo, InvalidInput
-from shedder.records import Divert, DivertReceipt
-from shedder.rq import Queue, SimpleWorker
-from shedder.rq.claims import (
+from shedder.queues.claims import (
     Claimed,
     HeldClaim,
     NothingClaimed,
@@ -22,7 +20,10 @@ from shedder.rq.claims import (
     release_claim,
     start_job,
 )
-from shedder.store import Store
+from shedder.queues.controls import Divert
+from shedder.queues.divert import DivertReceipt
+from shedder.rq import Queue, SimpleWorker
+from shedder.store.store import Store
 from tests import jobs
 from tests.waiting import wait_until
 from tests.workers import Yard
@@ -99,7 +100,7 @@ def test_a_worker_that_died_gives_its_place_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """A job without a time-out whose worker was killed holds its place until RQ knows of it."""
-    monkeypatch.setattr("shedder.rq.upkeep.FORGET_AFTER_MS", 0)
+    monkeypatch.setattr("shedder.queues.maintenance.FORGET_AFTER_MS", 0)
     marks, mail = tmp_path / "marks", Queue("mail", connection=redis)
     shed.limit_starts(
         "mail", most=1, selection=Selection.parse(functions=functions), reason="slow database"

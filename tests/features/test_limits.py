@@ -10,7 +10,7 @@ from rq.defaults import RQ_KEY_PREFIX
 
 from shedder import LimitExceeded, Rate
 from shedder.errors import InvalidInput
-from shedder.limit_windows import StableItem, item_of
+from shedder.settings.windows import StableItem, item_of
 from tests.features.hits import admitted, set_and_seen
 
 

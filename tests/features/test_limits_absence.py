@@ -11,8 +11,7 @@ from contextlib import closing
 import pytest
 import redis as redis_package
 
-from shedder.limit_absence import Absence
-from shedder.limit_windows import PATIENCE_SECONDS
+from shedder.settings.windows import PATIENCE_SECONDS, Absence
 from tests.features.hits import admitted, set_and_seen
 from tests.roads import Road
 from tests.waiting import wait_until

@@ -10,9 +10,9 @@ import pytest
 from rq import RateLimit
 from rq.rate_limit import RateLimitRegistry
 
-from shedder.rates import Rate
-from shedder.rq.upkeep import Upkeep
+from shedder.queues.maintenance import Upkeep
 from shedder.selection import Selection
+from shedder.units import Rate
 from tests.features.scene import Scene
 
 FAST = Rate(1e9)
@@ -168,7 +168,7 @@ def test_slots_are_left_alone_while_a_backlog_drains(scene: Scene) -> None:
     scene.shedder.divert("mail.normal", reason="r")
     scene.shedder.drain("mail.normal", rate=FAST, reason="r", stays=True)
     token = scene.take("mail")
-    from shedder.backlog import free_slot
+    from shedder.queues.divert import free_slot
 
     assert not scene.shedder.store.run(free_slot(scene.keys, "a", KEY))
     assert ["a"] == slots(scene)

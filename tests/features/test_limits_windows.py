@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from shedder.limit_windows import SharedWindows, StableItem
-from shedder.rq.layout import rq_keys
+from shedder.engine.names import rq_keys
+from shedder.settings.windows import SharedWindows, StableItem
 
 LONGEST_SECONDS = 0.5  # below a second, what the test itself takes decides nothing
 PATIENCE = 10.0

@@ -9,9 +9,9 @@ import redis.exceptions
 from rq.defaults import RQ_KEY_PREFIX
 
 from shedder.errors import RedisUnreachable, ServerTooOld, ShedderError
-from shedder.rates import Rate
 from shedder.selection import Selection
-from shedder.store import raise_translated
+from shedder.store.store import raise_translated
+from shedder.units import Rate
 from tests.features.scene import Scene
 
 if TYPE_CHECKING:

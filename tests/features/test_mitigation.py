@@ -11,8 +11,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shedder.errors import InvalidInput, NothingMatched
-from shedder.masking import mask_for
-from shedder.mitigation import KEPT_BYTES, Interrupted, Ran, carry_out, filled, find_mitigation
+from shedder.response.runner import (
+    KEPT_BYTES,
+    Interrupted,
+    Ran,
+    carry_out,
+    filled,
+    find_mitigation,
+    mask_for,
+)
 from tests.features.mitigations import ROLLBACK, python
 from tests.waiting import wait_until
 
@@ -118,7 +125,7 @@ def test_at_its_time_limit_all_of_its_processes_end(
     tmp_path: Path, stubborn: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its children too, and those that do not listen."""
-    monkeypatch.setattr("shedder.mitigation.GRACE_SECONDS", 0.5)
+    monkeypatch.setattr("shedder.response.runner.GRACE_SECONDS", 0.5)
     file = tmp_path / "pids"
     ran, _ = run(FAMILY, str(file), *stubborn, timeout=timedelta(seconds=3))
     assert "timed out" == ran.outcome

@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shedder.facade import Shedder
-from shedder.incident.begun import (
+from shedder.api.shedder import Shedder
+from shedder.events import end_silent, event_head
+from shedder.queues.maintenance import Upkeep
+from shedder.response.mitigation import (
     UNSEEN,
     begin_mitigation,
     unended,
     with_end_unknown,
     without_outdated,
 )
-from shedder.journal import end_silent, event_head
-from shedder.mitigation import Interrupted, Ran
-from shedder.rq import upkeep
-from shedder.rq.upkeep import Upkeep
+from shedder.response.runner import Interrupted, Ran
 from tests.features.mitigations import ROLLBACK, python
 from tests.waiting import wait_until
 
@@ -62,7 +61,7 @@ def test_an_interrupted_mitigation_is_in_the_journal(redis: Redis) -> None:
     def carry(*_: Any, **__: Any) -> Ran:
         raise Interrupted(Ran("interrupted", -15, 2.0, "half"))
 
-    from shedder.mitigating import mitigate
+    from shedder.response.mitigation import mitigate
 
     with pytest.raises(KeyboardInterrupt):
         mitigate(shedder.store, shedder.keys, ROLLBACK, ("x",), shedder._cause("r", None),
@@ -90,7 +89,7 @@ def test_nothing_is_run_when_it_cannot_be_written_down(server_factory: Any, tmp_
         shedder = Shedder(client, by="bob@desk")
         cause = shedder._cause("r", None)
         server.kill()
-        from shedder.mitigating import mitigate
+        from shedder.response.mitigation import mitigate
 
         command = python("open(__import__('sys').argv[1], 'w')", str(file))
         with pytest.raises(RedisUnreachable):
@@ -140,7 +139,7 @@ def test_a_process_that_thaws_tells_the_end_after_all(redis: Redis) -> None:
 
 def test_workers_end_what_is_silent(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their upkeep looks, with an incident and without."""
-    monkeypatch.setattr(upkeep, "SILENCE_SECONDS", 0.0)
+    monkeypatch.setattr("shedder.queues.maintenance.SILENCE_SECONDS", 0.0)
     shedder = Shedder(redis, by="bob@desk")
     head = event_head("mitigate started", shedder._cause("r", None), (), mitigation="x")
     event = shedder.store.run(begin_mitigation(shedder.keys, head, head)).event
@@ -162,7 +161,7 @@ def _signs(shedder: Shedder) -> list[bytes]:
 
 
 def _mitigate(shedder: Shedder, carry: Any) -> None:
-    from shedder.mitigating import mitigate
+    from shedder.response.mitigation import mitigate
 
     mitigate(shedder.store, shedder.keys, ROLLBACK, ("x",), shedder._cause("r", None),
              say=print, carry=carry)  # fmt: skip

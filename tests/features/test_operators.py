@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shedder.backlog import restore_lane, scan_lane
-from shedder.facade import Shedder
-from shedder.rates import Rate
-from shedder.rq import upkeep
+from shedder.api.shedder import Shedder
+from shedder.queues.divert import scan_lane
+from shedder.queues.maintenance import Upkeep
+from shedder.queues.restore import restore_lane
 from shedder.selection import Selection
+from shedder.units import Rate
 from tests.features.scene import Scene, numbered
 
 if TYPE_CHECKING:
@@ -173,15 +174,15 @@ def test_what_an_operator_began_and_did_not_live_to_finish_is_finished(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A scan and a restore of which only the first step was made are completed by the upkeep."""
-    monkeypatch.setattr("shedder.backlog.JOBS_PER_STEP", 1)
-    monkeypatch.setattr("shedder.backlog.RESTORED_PER_STEP", 1)
+    monkeypatch.setattr("shedder.queues.divert.JOBS_PER_STEP", 1)
+    monkeypatch.setattr("shedder.queues.restore.RESTORED_PER_STEP", 1)
     for lane in ("mail", "tasks"):
         scene.fill(lane, f"{lane}-a", f"{lane}-b")
         scene.fill(lane, f"{lane}-c", function="app.report.build")
         scene.fill(lane, f"{lane}-d")
     scene.shedder.divert("tasks.normal", selection=MAIL, reason="r")
-    monkeypatch.setattr("shedder.rq.diverting.scan_lane", dies_after(scan_lane, steps=2))
-    monkeypatch.setattr("shedder.rq.restoring.restore_lane", dies_after(restore_lane, steps=2))
+    monkeypatch.setattr("shedder.queues.divert.scan_lane", dies_after(scan_lane, steps=2))
+    monkeypatch.setattr("shedder.queues.restore.restore_lane", dies_after(restore_lane, steps=2))
     with pytest.raises(KeyboardInterrupt):
         scene.shedder.divert("mail.normal", selection=MAIL, reason="r")
     with pytest.raises(KeyboardInterrupt):
@@ -191,7 +192,7 @@ def test_what_an_operator_began_and_did_not_live_to_finish_is_finished(
     for lane in ("mail", "tasks"):
         assert 0 < scene.redis.pttl(scene.keys.at_work(lane))
         scene.redis.delete(scene.keys.at_work(lane))
-    worker = upkeep.Upkeep(scene.shedder.store, scene.keys, ["mail", "tasks"])
+    worker = Upkeep(scene.shedder.store, scene.keys, ["mail", "tasks"])
     assert worker.do()
     assert ["mail-a", "mail-b", "mail-d", "mail-e"] == scene.backlog("mail")
     assert ["mail-c"] == scene.listed("mail")

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from rq.defaults import RQ_KEY_PREFIX
 
-from shedder import controls
+from shedder.queues.pause import park_lane
 from tests.features.scene import Scene
 
 
@@ -46,7 +46,7 @@ def test_a_lane_is_parked_and_joined_in_steps(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, arrivals: str
 ) -> None:
     """However small the steps are, and whichever part is longer, the order is kept."""
-    monkeypatch.setattr(controls, "IDS_PER_STEP", 2)
+    monkeypatch.setattr("shedder.queues.pause.IDS_PER_STEP", 2)
     scene.fill("mail", "a", "b", "c")
     scene.shedder.pause("mail", reason="r")
     scene.fill("mail", "d", "e", "f", "g", how="stock")
@@ -83,7 +83,7 @@ def test_nothing_more_is_parked_when_the_pause_is_over(scene: Scene) -> None:
     scene.let_pass(2)
     scene.fill("mail", "a")
     assert ["a"] == scene.listed("mail")
-    assert (True, 0) == scene.shedder.store.run(controls.park_lane(scene.keys, "mail"))
+    assert (True, 0) == scene.shedder.store.run(park_lane(scene.keys, "mail"))
     assert ["a"] == scene.listed("mail")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shedder.rates import Rate
+from shedder.units import Rate
 from tests import jobs
 from tests.features.scene import Scene
 from tests.waiting import wait_until
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from shedder.api.shedder import Shedder
     from shedder.embedded import EmbeddedServer
-    from shedder.facade import Shedder
 
 NO_SLICE_SECONDS = 60.0
 HEARD_WITHIN_SECONDS = 30.0
@@ -30,7 +30,7 @@ HEARD_WITHIN_SECONDS = 30.0
 def yard(server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Yard]:
     """Starts workers that hear a bell or nothing."""
     for name in ("SLICE_SECONDS", "LOOKOUT_SECONDS"):
-        monkeypatch.setattr(f"shedder.rq.pickup.{name}", NO_SLICE_SECONDS)
+        monkeypatch.setattr(f"shedder.rq.fetch.{name}", NO_SLICE_SECONDS)
     # no wait is longer than a third of the time after which a silent connection is given up
     monkeypatch.setattr("shedder.rq.worker.SILENCE_SECONDS", 3 * NO_SLICE_SECONDS)
     with Yard(server, tmp_path) as workers:

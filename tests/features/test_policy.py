@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 import redis as redis_py
 
-from shedder import applied
+from shedder.api.shedder import Shedder
 from shedder.errors import CannotUndo, NothingMatched, PolicyChanged, RecordUnreadable
-from shedder.facade import Shedder
-from shedder.policy import IncidentPolicy, Policy, Rule
+from shedder.policy.model import IncidentPolicy, Policy, Rule
 from shedder.selection import Selection
 from tests.features.policies import LOW, SHED, apply
 from tests.features.scene import Scene
@@ -72,7 +71,7 @@ def test_what_is_not_kept_cannot_be_gone_back_to(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The number of policies that are kept is bounded."""
-    monkeypatch.setattr(applied, "POLICIES_KEPT", 1)
+    monkeypatch.setattr("shedder.policy.model.applied.POLICIES_KEPT", 1)
     apply(scene, LOW)
     second = apply(scene, SHED)
     with pytest.raises(CannotUndo, match="policy 1 is not kept any more"):

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rq.timeouts import JobTimeoutException
 
-from shedder.applied import AppliedPolicy, PolicyCopy, applied_policy
 from shedder.errors import RedisUnreachable
-from shedder.policy import Policy
-from shedder.store import Store
+from shedder.policy.applied import AppliedPolicy, PolicyCopy, applied_policy
+from shedder.policy.model import Policy
+from shedder.store.store import Store
 from tests.features.policies import LOW, SHED, apply
 from tests.features.scene import Scene
 from tests.waiting import wait_until
@@ -21,7 +21,7 @@ from tests.waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shedder.keys import Keys
+    from shedder.store.keys import Keys
     from tests.conftest import ServerFactory
 
 
@@ -83,7 +83,7 @@ def test_threads_that_share_a_copy_leave_no_number_beside_another_policy(
             assert goes_on.wait(10)
         return found
 
-    monkeypatch.setattr("shedder.applied.applied_policy", slow)
+    monkeypatch.setattr("shedder.policy.applied.applied_policy", slow)
     thread = threading.Thread(target=copy.refresh)
     thread.start()
     assert has_read.wait(10)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from rq.defaults import RQ_KEY_PREFIX
 
+from shedder.queues.maintenance import Upkeep
 from shedder.rq import Queue, SimpleWorker
-from shedder.rq.upkeep import Upkeep
 from tests.features import skippable
 from tests.features.conftest import declared
 from tests.jobs import whole_lines

@@ -14,11 +14,11 @@ from rq.utils import utcformat
 
 from shedder import Shedder
 from shedder.errors import CannotUndo
-from shedder.policy import Policy
-from shedder.rates import Rate
-from shedder.rq.staleness import set_aside_all
-from shedder.rq.upkeep import Upkeep
+from shedder.policy.model import Policy
+from shedder.queues.maintenance import Upkeep
+from shedder.queues.stale import set_aside_all
 from shedder.selection import Selection
+from shedder.units import Rate
 from tests.faults.snapshot import take_snapshot
 from tests.features.scene import Scene
 from tests.waiting import wait_until
@@ -190,7 +190,7 @@ def test_both_ways_go_in_bounded_steps(scene: Scene) -> None:
     """However many there are, one script looks at a few."""
     scene.shedder.policies.apply(DAY, reason="r")
     identifier = order(scene)
-    with mock.patch("shedder.stale.STALE_PER_STEP", 2):
+    with mock.patch("shedder.queues.stale.STALE_PER_STEP", 2):
         assert 3 == set_aside_all(scene.shedder.store, scene.keys, "mail", identifier)
         assert ["set aside", "set aside"] == scene.verbs()[-2:]
         progress: list[tuple[int, int]] = []
@@ -202,8 +202,8 @@ def test_both_ways_go_in_bounded_steps(scene: Scene) -> None:
 
 def test_a_lost_reply_replays_nothing_twice(scene: Scene) -> None:
     """The same step of the same operation returns what it did the first time."""
-    from shedder.records import Cause
-    from shedder.stale import replay
+    from shedder.events import Cause
+    from shedder.queues.stale import replay
 
     scene.shedder.policies.apply(DAY, reason="r")
     order(scene)

@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 import pytest
 
 from shedder.errors import CannotUndo, EventNotFound
-from shedder.rates import Rate
-from shedder.records import DrainReceipt, PauseReceipt, RestoreReceipt, ResumeReceipt
+from shedder.queues.drain import DrainReceipt
+from shedder.queues.pause import PauseReceipt, ResumeReceipt
+from shedder.queues.restore import RestoreReceipt
 from shedder.selection import Selection
+from shedder.units import Rate
 from tests.features.scene import Scene
 
 FAST = Rate(1e9)

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from shedder import Shedder
-from shedder.heartbeat.channels import Channels
-from shedder.heartbeat.watching import Watcher
-from shedder.policy import IncidentPolicy, Policy, Rule
+from shedder.policy.model import IncidentPolicy, Policy, Rule
+from shedder.updates.channels import Channels
+from shedder.updates.watcher import Watcher
 
 if TYPE_CHECKING:
     from tests.heartbeat.sink import Sink

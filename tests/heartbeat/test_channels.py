@@ -10,8 +10,7 @@ from unittest import mock
 import pytest
 
 from shedder.errors import InvalidInput
-from shedder.heartbeat import channels as module
-from shedder.heartbeat.channels import Channels, channel_urls
+from shedder.updates.channels import Channels, channel_urls
 
 if TYPE_CHECKING:
     from tests.heartbeat.sink import Sink
@@ -34,7 +33,7 @@ def test_all_urls_of_a_channel_get_it(sink: Sink) -> None:
 def test_a_channel_that_hangs_costs_a_bounded_time(sink: Sink) -> None:
     """Whoever sends goes on when a channel has not answered in time."""
     sink.mood["slow"] = "hang"
-    with mock.patch.object(module, "SEND_SECONDS", 0.2):
+    with mock.patch("shedder.updates.channels.SEND_SECONDS", 0.2):
         found = Channels({"main": [sink.url("slow"), sink.url("good")]})
         assert not found.send("main", "title", "text")
     assert ["text"] == sink.texts("good")
@@ -44,7 +43,7 @@ def test_several_urls_that_hang_cost_no_more_than_one(sink: Sink) -> None:
     """The time to send is for the whole of a channel, not for each of its URLs."""
     sink.mood = dict.fromkeys("abcd", "hang")
     found = Channels({"main": [sink.url(each) for each in "abcd"]})
-    with mock.patch.object(module, "SEND_SECONDS", 0.5):
+    with mock.patch("shedder.updates.channels.SEND_SECONDS", 0.5):
         began = time.monotonic()
         assert not found.send("main", "title", "text")
     assert time.monotonic() - began < 1.0

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shedder.heartbeat.drafting import draft_update
-from shedder.heartbeat.posting import post_update
-from shedder.policy import IncidentPolicy, Policy
-from shedder.situation import STAKEHOLDERS
+from shedder.policy.model import IncidentPolicy, Policy
+from shedder.updates.posting import draft_update, post_update
+from shedder.updates.situation import STAKEHOLDERS
 from tests.heartbeat.desk import MINUTE, Desk
 
 if TYPE_CHECKING:

@@ -7,12 +7,10 @@ import time
 from typing import TYPE_CHECKING
 
 from shedder import Shedder
-from shedder.heartbeat import delivering
-from shedder.heartbeat.channels import SEND_SECONDS
-from shedder.heartbeat.delivering import Round, deliver
-from shedder.heartbeat.messages import MAIN, NOTES, Message
-from shedder.heartbeat.watching import LEASE_SECONDS, ROUND_SECONDS
-from shedder.stored import server_time
+from shedder.store.codec import server_time
+from shedder.updates.channels import DELIVERING_SECONDS, SEND_SECONDS, Round, deliver
+from shedder.updates.messages import MAIN, NOTES, Message
+from shedder.updates.watcher import LEASE_SECONDS, ROUND_SECONDS
 from tests.heartbeat.desk import POSTING, Desk
 
 if TYPE_CHECKING:
@@ -49,12 +47,12 @@ def test_a_round_begins_no_message_when_its_time_is_over(
         sent.append(title)
         return not threading.Event().wait(0.1)
 
-    monkeypatch.setattr(delivering, "DELIVERING_SECONDS", 0.25)
+    monkeypatch.setattr("shedder.updates.channels.DELIVERING_SECONDS", 0.25)
     told = messages(shed, MAIN, 20)
     assert () == deliver(shed.store, shed.keys, "x", told, send, who="me")
     first = len(sent)
     assert 1 <= first <= 4
-    monkeypatch.setattr(delivering, "DELIVERING_SECONDS", 60)
+    monkeypatch.setattr("shedder.updates.channels.DELIVERING_SECONDS", 60)
     deliver(shed.store, shed.keys, "x", told, send, who="another")
     assert 20 == len(sent)
 
@@ -76,7 +74,7 @@ def test_a_channel_that_hangs_is_left_alone_for_the_rest_of_a_round(shed: Shedde
 
 def test_a_round_is_shorter_than_the_lease() -> None:
     """Who leads asks again before another may lead, though all that is sent to hangs."""
-    longest = delivering.DELIVERING_SECONDS + SEND_SECONDS + ROUND_SECONDS
+    longest = DELIVERING_SECONDS + SEND_SECONDS + ROUND_SECONDS
     assert longest < LEASE_SECONDS
 
 
@@ -84,7 +82,7 @@ def test_incidents_whose_channels_hang_leave_the_lead_where_it_is(
     shed: Shedder, sink: Sink, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A round over several incidents waits for a channel once, and the lease is renewed."""
-    monkeypatch.setattr("shedder.heartbeat.channels.SEND_SECONDS", 0.5)
+    monkeypatch.setattr("shedder.updates.channels.SEND_SECONDS", 0.5)
     sink.mood = {"main": "hang", "notes": "hang"}
     desk = Desk(shed, POSTING, sink)
     for title in ("second", "third", "fourth"):

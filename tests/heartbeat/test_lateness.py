@@ -10,15 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shedder.heartbeat.drafting import read_situation
 from shedder.incident.records import Role
-from shedder.policy import Policy, Rule
-from shedder.rates import Rate
-from shedder.rq import lateness
-from shedder.rq.lateness import count_late
+from shedder.policy.model import Policy, Rule
 from shedder.selection import Selection
-from shedder.sentences import compose
-from shedder.situation import STAKEHOLDERS, Work
+from shedder.units import Rate
+from shedder.updates.sentences import compose
+from shedder.updates.situation import STAKEHOLDERS, Work, count_late, read_situation
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -43,8 +40,8 @@ def works(shed: Shedder, policy: Policy) -> dict[str, Work]:
 @given(ages=st.lists(st.integers(0, 50), max_size=60), cutoff=st.integers(1, 49))
 def test_late_jobs_of_a_list_are_counted(server: Any, ages: list[int], cutoff: int) -> None:
     """Whatever is in a list, in order of time, exactly the late ones are counted."""
-    from shedder.rq.layout import rq_keys
-    from shedder.store import Store
+    from shedder.engine.names import rq_keys
+    from shedder.store.store import Store
 
     keys, now = rq_keys(), datetime(2026, 11, 23, 12, tzinfo=UTC)
     with server.client() as client:
@@ -125,7 +122,7 @@ def test_of_a_long_list_some_jobs_are_looked_at(redis: Redis, scene: Scene, shed
         function = "app.mail.news" if number % 3 else "app.mail.receipt"
         scene.fill("mail", f"j{number}", function=function)
     policy = Policy(rules=(Rule(selection=Selection(functions=("*.news",)), noun="news"),))
-    with mock.patch.object(lateness, "JOBS_LOOKED_AT", 30):
+    with mock.patch("shedder.updates.situation.JOBS_LOOKED_AT", 30):
         work = works(shed, policy)["news"]
     assert (True, True) == (work.is_estimated, work.is_tenants_partial)
     assert 60 <= work.waiting <= 100
@@ -136,7 +133,7 @@ def test_since_when_comes_from_the_samples(redis: Redis, scene: Scene, shed: She
     scene.fill("mail", "a")
     make_older(redis, scene, "a", 30)
     redis.delete(scene.keys.sampled)
-    from shedder.rq.upkeep import sample_lanes
+    from shedder.queues.samples import sample_lanes
 
     shed.store.run(sample_lanes(shed.keys, ["mail"]))
     since = works(shed, MAIL)["receipt e-mails"].since

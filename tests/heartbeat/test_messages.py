@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from shedder.heartbeat.messages import due_at, messages_of
+from shedder.events import Event
 from shedder.incident.records import Note
-from shedder.policy import IncidentPolicy
-from shedder.records import Event
+from shedder.policy.model import IncidentPolicy
+from shedder.updates.messages import due_at, messages_of
 from tests.unit.postmortems import EVENTS, INCIDENT, at
 
 OPEN = replace(

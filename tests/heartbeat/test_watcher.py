@@ -12,11 +12,10 @@ import pytest
 
 from shedder import Shedder
 from shedder.errors import ConditionNotMet
-from shedder.heartbeat.drafting import draft_update
-from shedder.heartbeat.posting import post_update
-from shedder.heartbeat.watching import ROUND_SECONDS
-from shedder.policy import Policy
-from shedder.situation import STAKEHOLDERS, TEAM
+from shedder.policy.model import Policy
+from shedder.updates.posting import draft_update, post_update
+from shedder.updates.situation import STAKEHOLDERS, TEAM
+from shedder.updates.watcher import ROUND_SECONDS
 from tests.heartbeat.desk import MINUTE, POSTING, Desk
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import pytest
 
 from shedder import Shedder
 from shedder.errors import InvalidInput, RecordUnreadable, RedisUnreachable
-from shedder.heartbeat import delivering
-from shedder.heartbeat.watching import LEASE_SECONDS
-from shedder.policy import Policy
+from shedder.policy.model import Policy
+from shedder.updates.channels import REPEATED
+from shedder.updates.watcher import LEASE_SECONDS
 from tests.heartbeat.desk import MINUTE, POSTING, Desk
 
 if TYPE_CHECKING:
@@ -81,9 +81,9 @@ def test_killed_at_each_step_no_update_is_lost_or_doubled(
     (text,) = desk.updates()
     assert desk.sink is not None
     arrived = desk.sink.texts("main")
-    marked = [each for each in arrived if each.startswith(delivering.REPEATED)]
+    marked = [each for each in arrived if each.startswith(REPEATED)]
     plain = [each for each in arrived if each not in marked]
-    assert text in arrived or delivering.REPEATED + text in arrived
+    assert text in arrived or REPEATED + text in arrived
     assert len(plain) == len(set(plain)), "what may be there twice says so"
     assert len(marked) <= 1
 
@@ -155,14 +155,14 @@ def test_a_dead_channel_makes_no_update_late(
     desk: Desk, sink: Sink, mood: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The record and the other channel go on; the dead one is tried again and gets all."""
-    monkeypatch.setattr("shedder.heartbeat.channels.SEND_SECONDS", 0.2)
+    monkeypatch.setattr("shedder.updates.channels.SEND_SECONDS", 0.2)
     sink.mood["main"] = mood
     desk.look_at(16)
     assert 2 == len(sink.texts("notes"))
     assert 1 == sink.asked.count("main")
     assert 1 == len(desk.look_at(20).posted)
     sink.mood.clear()
-    monkeypatch.setattr(delivering, "PAUSE_MS", 0)
+    monkeypatch.setattr("shedder.updates.channels.PAUSE_MS", 0)
     desk.look_at(21)
     assert desk.updates()[0] in sink.texts("main")
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shedder import Shedder, journal
-from shedder.heartbeat.messages import TOO_OLD
-from shedder.journal import Tail
-from shedder.policy import Policy
-from shedder.postmortem.gathering import material_of
-from shedder.stored import server_time
+from shedder import Shedder
+from shedder.events import Tail, _event
+from shedder.policy.model import Policy
+from shedder.postmortem.build import material_of
+from shedder.store.codec import server_time
+from shedder.updates.messages import TOO_OLD
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -27,13 +27,13 @@ HEAD = {"v": 1, "verb": "pause", "by": "oncall@ops", "why": "r", "lanes": ["mail
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The ids of all events that are read from now on."""
     ids: list[str] = []
-    parse = journal._event
+    parse = _event
 
     def counting(entry: Any) -> Any:
         ids.append(entry[0].decode())
         return parse(entry)
 
-    monkeypatch.setattr(journal, "_event", counting)
+    monkeypatch.setattr("shedder.events._event", counting)
     return ids
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shedder.rates import Rate
 from shedder.selection import Selection
+from shedder.units import Rate
 from tests.features.scene import Scene, numbered
 
 MAIL = Selection.parse(functions=["app.mail.*"])

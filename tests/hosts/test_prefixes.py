@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from shedder.engine.names import rq_keys
 from shedder.errors import InvalidInput
 from shedder.rq import Queue, SimpleWorker, SpawnWorker, Worker
-from shedder.rq.layout import rq_keys
 from tests.cli.programs import environment
 from tests.hosts import prefixed
 

@@ -113,7 +113,7 @@ class sentinel_of:  # noqa: N801 - it is used as a function
         self._master, self._folder = master, folder
 
     def __enter__(self) -> int:
-        from shedder.server_binary import find_server
+        from shedder.embedded import find_server
 
         with socket.create_server(("127.0.0.1", 0)) as free:
             port: int = free.getsockname()[1]

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shedder import backlog, controls
+from shedder.api.shedder import Shedder
 from shedder.errors import NothingMatched, RecordUnreadable
-from shedder.facade import Shedder
-from shedder.rq.own_keys import OwnKeys
+from shedder.health.uninstall import OwnKeys
 from tests.features.scene import Scene, numbered
 from tests.hosts.leavers import everything, listed, own_keys
 
@@ -89,8 +88,8 @@ def test_it_goes_on_after_a_kill_at_any_step(
     server: EmbeddedServer, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed at its first, second, ... command, and run again: every job is there, in order."""
-    monkeypatch.setattr(backlog, "RESTORED_PER_STEP", 2)
-    monkeypatch.setattr(controls, "IDS_PER_STEP", 2)
+    monkeypatch.setattr("shedder.queues.restore.RESTORED_PER_STEP", 2)
+    monkeypatch.setattr("shedder.queues.pause.IDS_PER_STEP", 2)
     number, is_killed = 0, True
     while is_killed:
         redis.flushall()

@@ -7,16 +7,15 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 
-from shedder.heartbeat.delivering import deliver
-from shedder.heartbeat.messages import Message
-from shedder.heartbeat.watching import hold_lease
-from shedder.incident.begun import begin_mitigation
-from shedder.journal import event_head
-from shedder.keys import Keys
-from shedder.policy import Mitigation, Policy
-from shedder.records import Cause
-from shedder.rq import own_keys as own_keys_module
-from shedder.rq.upkeep import sample_lanes
+from shedder.events import Cause, event_head
+from shedder.health.uninstall import _LISTS
+from shedder.policy.model import Mitigation, Policy
+from shedder.queues.samples import sample_lanes
+from shedder.response.mitigation import begin_mitigation
+from shedder.store.keys import Keys
+from shedder.updates.channels import deliver
+from shedder.updates.messages import Message
+from shedder.updates.watcher import hold_lease
 from tests.docs.pages import DOCS
 from tests.features.scene import Scene
 from tests.hosts.leavers import everything, own_keys
@@ -101,4 +100,4 @@ def test_every_kind_of_list_in_which_jobs_stand_is_known() -> None:
     page = (DOCS / "reference" / "keys.md").read_text(encoding="utf-8")
     jobs = page.partition("## Jobs")[2].partition("\n## ")[0]
     kinds = set(re.findall(r"^\| `rq:shedder:([\w-]+)", jobs, re.MULTILINE))
-    assert set(own_keys_module._LISTS) == kinds
+    assert set(_LISTS) == kinds

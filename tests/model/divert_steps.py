@@ -9,10 +9,9 @@ from unittest import mock
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from shedder import backlog
-from shedder.backlog import divert_lanes, restore_lane, scan_lane
 from shedder.lanes import lanes_of_targets
-from shedder.rq.diverting import judge
+from shedder.queues.divert import divert_lanes, judge, scan_lane
+from shedder.queues.restore import restore_lane
 from shedder.selection import Selection
 from tests.model.hands import new_id
 from tests.model.machine import CAUSE, Machine, lanes_named, repeats, targets
@@ -109,7 +108,7 @@ class DivertSteps(Machine):
         key = (lane, order.id)
         fresh: tuple[str, int, list[tuple[str, bool]]] = (new_id(), 0, [])
         operation, step, judged = fresh if forgets else self.scans.get(key, fresh)
-        with mock.patch.object(backlog, "JOBS_PER_STEP", at_a_time):
+        with mock.patch("shedder.queues.divert.JOBS_PER_STEP", at_a_time):
             command = scan_lane(
                 self.keys, lane, order.id, CAUSE, operation=operation, step=step, judged=judged
             )
@@ -161,7 +160,7 @@ class DivertSteps(Machine):
         fresh = (new_id(), 0)
         operation, step = fresh if forgets else self.restores.get(key, fresh)
         self.restores[key] = (operation, step + 1)
-        with mock.patch.object(backlog, "RESTORED_PER_STEP", at_a_time):
+        with mock.patch("shedder.queues.restore.RESTORED_PER_STEP", at_a_time):
             command = restore_lane(self.keys, lane, order.id, CAUSE, operation=operation, step=step)
         done = self.send(command, operation=operation, again=again)
         if done.state == "fold":

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from shedder.drain import order_drain, release_backlog
 from shedder.lanes import lane_of, lanes_of_targets
-from shedder.rates import Rate
+from shedder.queues.drain import order_drain, release_backlog
+from shedder.units import Rate
 from tests.model.hands import new_id
 from tests.model.machine import CAUSE, Machine, lanes_named, repeats
 from tests.model.things import Order, Pace

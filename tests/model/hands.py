@@ -12,8 +12,8 @@ from rq.executions import Execution
 from rq.job import Job, JobStatus
 from rq.utils import utcformat
 
-from shedder.rq import Queue, claims
-from shedder.rq.claims import (
+from shedder.engine.jobs import function_of, texts_of
+from shedder.queues.claims import (
     Claimed,
     Gate,
     HeldClaim,
@@ -23,13 +23,13 @@ from shedder.rq.claims import (
     release_claim,
     start_job,
 )
-from shedder.rq.notes import function_of, texts_of
-from shedder.store import Command, Store
+from shedder.rq import Queue
+from shedder.store.store import Command, Store
 
 if TYPE_CHECKING:
     from redis import Redis
 
-    from shedder.keys import Keys
+    from shedder.store.keys import Keys
 
 WORKER = "tester"
 EXECUTION_TTL = 600
@@ -86,7 +86,7 @@ class Hands:
 
     def claim(self, lanes: tuple[str, ...], *, at_a_time: int) -> Claimed | NothingClaimed:
         """Claim until there is an answer, with so many jobs looked at in one call."""
-        with mock.patch.object(claims, "JOBS_PER_CLAIM", at_a_time):
+        with mock.patch("shedder.queues.claims.JOBS_PER_CLAIM", at_a_time):
             while True:
                 answer = self._store.run(claim_job(self._keys, lanes, worker=WORKER))
                 if isinstance(answer, Claimed):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
 from shedder.lanes import serving_order
-from shedder.rq.claims import LEASE_MS, Claimed, NothingClaimed, release_claim, renew_claim
+from shedder.queues.claims import LEASE_MS, Claimed, NothingClaimed, release_claim, renew_claim
 from tests.model.machine import QUEUES, Machine, batches, busy_lanes, fronts
 from tests.model.things import Parts, Taken, Work
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
+from shedder.engine.names import rq_keys
+from shedder.events import Cause
 from shedder.lanes import lanes_of_targets, serving_order
-from shedder.records import Cause
-from shedder.rq.layout import rq_keys
-from shedder.store import Command, Store
+from shedder.store.store import Command, Store
 from tests.model.expected import Lanes
 from tests.model.hands import Hands
 from tests.model.observed import Seen, look, stray_lists

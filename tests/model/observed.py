@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shedder.lanes import lane_of
-from shedder.stored import text_of
+from shedder.store.codec import text_of
 from tests.model.things import Parts
 
 if TYPE_CHECKING:
     from redis import Redis
 
-    from shedder.keys import Keys
+    from shedder.store.keys import Keys
 
 
 MANY_KEYS = 100_000

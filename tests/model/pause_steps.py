@@ -10,8 +10,8 @@ from unittest import mock
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from shedder import controls
 from shedder.lanes import lanes_of_targets
+from shedder.queues.pause import fold_lane, park_lane, pause_lanes, resume_lanes
 from tests.model.hands import new_id
 from tests.model.machine import CAUSE, Machine, lanes_named, repeats, targets
 from tests.model.things import Hold
@@ -34,7 +34,7 @@ class PauseSteps(Machine):
 
     def pause(self, where: str, *, again: bool, expires: bool) -> None:
         names, operation = lanes_named(where), new_id()
-        command = controls.pause_lanes(
+        command = pause_lanes(
             self.keys,
             lanes_of_targets([where]),
             CAUSE,
@@ -50,9 +50,7 @@ class PauseSteps(Machine):
 
     def resume(self, where: str, *, again: bool) -> None:
         names, operation = lanes_named(where), new_id()
-        command = controls.resume_lanes(
-            self.keys, lanes_of_targets([where]), CAUSE, operation=operation
-        )
+        command = resume_lanes(self.keys, lanes_of_targets([where]), CAUSE, operation=operation)
         done = self.send(command, operation=operation, again=again)
         self.end_those_over(names)
         ended = [name for name in names if self.model.pauses.pop(name, None)]
@@ -81,8 +79,8 @@ class PauseSteps(Machine):
         self.model.pauses[name].is_over = True
 
     def park(self, lane: str, at_a_time: int) -> None:
-        with mock.patch.object(controls, "IDS_PER_STEP", at_a_time):
-            command = controls.park_lane(self.keys, lane)
+        with mock.patch("shedder.queues.pause.IDS_PER_STEP", at_a_time):
+            command = park_lane(self.keys, lane)
         is_done, _ = self.store.run(command)
         assert is_done or self.model.is_held(lane)
         if self.model.is_held(lane):
@@ -93,8 +91,8 @@ class PauseSteps(Machine):
     def fold(self, data: st.DataObject, at_a_time: int) -> None:
         """One step of making a lane one list again."""
         lane = data.draw(st.sampled_from(self.lanes_in_parts()))
-        with mock.patch.object(controls, "IDS_PER_STEP", at_a_time):
-            command = controls.fold_lane(self.keys, lane)
+        with mock.patch("shedder.queues.pause.IDS_PER_STEP", at_a_time):
+            command = fold_lane(self.keys, lane)
         self.store.run(command)
 
     def lanes_in_parts(self) -> list[str]:

@@ -8,10 +8,10 @@ from unittest import mock
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from shedder import stale
-from shedder.applied import policy_command
-from shedder.journal import event_head
-from shedder.policy import Policy
+from shedder.events import event_head
+from shedder.policy.applied import policy_command
+from shedder.policy.model import Policy
+from shedder.queues.stale import replay, set_aside
 from tests.model.hands import new_id
 from tests.model.machine import CAUSE, LANES, Machine, repeats
 
@@ -37,8 +37,8 @@ class StaleSteps(Machine):
     def set_aside(self, data: st.DataObject, at_a_time: int) -> None:
         """One step of the upkeep: the old jobs at the front of a backlog."""
         lane, order = data.draw(st.sampled_from(self.orders()))
-        with mock.patch.object(stale, "STALE_PER_STEP", at_a_time):
-            command = stale.set_aside(self.keys, lane, order.id)
+        with mock.patch("shedder.queues.stale.STALE_PER_STEP", at_a_time):
+            command = set_aside(self.keys, lane, order.id)
         count, is_more = self.store.run(command)
         expected = self.model.set_aside(lane, order, at_a_time)
         assert expected == (count, is_more)
@@ -50,7 +50,7 @@ class StaleSteps(Machine):
         lane = data.draw(st.sampled_from([name for name in LANES if self.model.stale[name]]))
         some, operation = self.model.stale[lane][:at_a_time], new_id()
         waits = [job for job in some if not self.model.works[job].obstacle]
-        command = stale.replay(self.keys, lane, CAUSE, operation=operation, step=0, most=at_a_time)
+        command = replay(self.keys, lane, CAUSE, operation=operation, step=0, most=at_a_time)
         done = self.send(command, operation=operation, again=again)
         assert (len(waits), len(some) - len(waits)) == (done.replayed, done.skipped)
         del self.model.stale[lane][: len(some)]

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from shedder import Rate, Shedder
 from shedder.errors import CannotUndo, NothingMatched
-from shedder.records import Event
+from shedder.events import Event
 from shedder.selection import Selection
 from tests.features.scene import Scene
 

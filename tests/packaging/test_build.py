@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from shedder.scripts import script_names
-from shedder.version import VERSION
+from shedder import __version__
+from shedder.store.store import script_names
 from tests.docs.pages import ROOT
 from tests.oldest import oldest
 
@@ -46,7 +46,7 @@ def names_in(wheel: Path) -> set[str]:
 
 def test_the_wheel_is_for_every_python_and_platform(wheel: Path) -> None:
     """Nothing of ours is compiled."""
-    assert f"shedder-{VERSION}-py3-none-any.whl" == wheel.name
+    assert f"shedder-{__version__}-py3-none-any.whl" == wheel.name
 
 
 def test_the_wheel_holds_every_module_script_and_schema(wheel: Path) -> None:
@@ -68,7 +68,7 @@ def test_the_metadata_says_what_it_takes(wheel: Path) -> None:
     """Python, licence, description, and the extras that the documentation names."""
     with zipfile.ZipFile(wheel) as archive:
         found = email.message_from_bytes(
-            archive.read(f"shedder-{VERSION}.dist-info/METADATA"), policy=email.policy.default
+            archive.read(f"shedder-{__version__}.dist-info/METADATA"), policy=email.policy.default
         )
     assert (">=3.11", "MIT") == (found["Requires-Python"], found["License-Expression"])
     assert {"all", "django", "embedded", "fast", "flask", "incident", "openfeature"} <= {
@@ -103,7 +103,7 @@ def test_the_wheel_runs_where_it_is_unpacked(wheel: Path, tmp_path: Path) -> Non
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True,
         timeout=PATIENCE_SECONDS, check=True,
     )  # fmt: skip
-    assert [str(tmp_path / "shedder" / "__init__.py"), VERSION] == done.stdout.split()
+    assert [str(tmp_path / "shedder" / "__init__.py"), __version__] == done.stdout.split()
 
 
 def test_each_dependency_has_a_floor_that_can_be_tried() -> None:

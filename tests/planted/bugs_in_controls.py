@@ -124,14 +124,14 @@ BUGS = (
     ),
     Bug(
         "what was undone is undone again",
-        "rq/undoing.py",
+        "queues/undo.py",
         " and event.id not in undone",
         "",
         (UNDO,),
     ),
     Bug(
         "undo ends all diverts of a lane",
-        "rq/undoing.py",
+        "queues/undo.py",
         "        if each.divert.order == event.order\n",
         "",
         (UNDO,),

@@ -139,7 +139,7 @@ BUGS = (
     ),
     Bug(
         "a description decides which job is diverted",
-        "rq/diverting.py",
+        "queues/divert.py",
         "function=function_name(job.data)",
         'function="app.mail.send"',
         (DIVERT,),

@@ -67,7 +67,7 @@ BUGS = (
     ),
     Bug(
         "a whole divert keeps the slots of RQ's rate limits",
-        "rq/diverting.py",
+        "queues/divert.py",
         "    if selection.is_whole:\n",
         "    if False:\n",
         (SLOTS,),
@@ -152,7 +152,7 @@ BUGS = (
     ),
     Bug(
         "nobody finishes what an operator began",
-        "rq/upkeep.py",
+        "queues/maintenance.py",
         "        elif divert.is_scanning:\n",
         "        elif False:\n",
         (OPERATORS,),

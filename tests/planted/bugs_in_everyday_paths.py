@@ -23,7 +23,7 @@ CLAIM, GATE = "lua/claim_job.lua", "lua/start_job.lua"
 BUGS = (
     Bug(
         "a copy knows a policy's number before the policy",
-        "applied.py",
+        "policy/applied.py",
         "self._known = None, policy  #",
         "self._known = 1, policy  #",
         ("tests/features/test_policy_copy.py",),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shedder.facade import Shedder
+from shedder.api.shedder import Shedder
 from shedder.rq import Queue, SimpleWorker
 from tests import jobs
 from tests.workers import Yard, run_burst

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from shedder.backlog import divert_lanes
-from shedder.controls import pause_lanes
+from shedder.engine.names import rq_keys
+from shedder.events import Cause
 from shedder.lanes import lane_of
-from shedder.records import Cause
+from shedder.queues.claims import Claimed, claim_job
+from shedder.queues.divert import divert_lanes
+from shedder.queues.pause import pause_lanes
 from shedder.rq import Queue
-from shedder.rq.claims import Claimed, claim_job
-from shedder.rq.layout import rq_keys
 from shedder.selection import Selection
-from shedder.store import Store
+from shedder.store.store import Store
 
 if TYPE_CHECKING:
     from redis import Redis

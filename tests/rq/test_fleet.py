@@ -8,11 +8,10 @@ from rq import Queue as StockQueue
 from rq.defaults import RQ_KEY_PREFIX
 from rq.worker import SimpleWorker as StockWorker
 
-from shedder.records import WorkerSeen
+from shedder.engine.names import rq_keys
+from shedder.engine.workers import WorkerSeen, queues_of, workers_of
 from shedder.rq import Queue, SimpleWorker
-from shedder.rq.fleet import queues_of, workers_of
-from shedder.rq.layout import rq_keys
-from shedder.store import Store
+from shedder.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable

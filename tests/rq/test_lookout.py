@@ -11,12 +11,12 @@ from rq import Queue as StockQueue
 from rq.exceptions import StopRequested
 
 from shedder import Rate, Shedder
+from shedder.engine.names import rq_keys
+from shedder.queues.claims import Claimed, NothingClaimed, claim_job, leave_lookout, lookout_keys
 from shedder.rq import SimpleWorker
-from shedder.rq.claims import Claimed, NothingClaimed, claim_job, leave_lookout, lookout_keys
-from shedder.rq.layout import rq_keys
-from shedder.rq.pickup import _seconds_of_wait
-from shedder.store import Command, Store
-from shedder.stored import text_of
+from shedder.rq.fetch import _seconds_of_wait
+from shedder.store.codec import text_of
+from shedder.store.store import Command, Store
 from tests import jobs
 from tests.waiting import wait_until
 from tests.workers import WorkerProcess, Yard, run_burst

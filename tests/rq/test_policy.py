@@ -12,7 +12,7 @@ from rq import Retry
 from rq.defaults import RQ_KEY_PREFIX
 from rq.job import Job
 
-from shedder.policy import Policy, Rule
+from shedder.policy.model import Policy, Rule
 from shedder.rq import Queue, SimpleWorker
 from shedder.selection import Selection
 from tests import jobs
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from shedder.facade import Shedder
+    from shedder.api.shedder import Shedder
 
 HOLDS = Selection(functions=("tests.jobs.hold",))
 MARKS = Selection(functions=("tests.jobs.mark",))

@@ -10,14 +10,20 @@ from rq import Queue as StockQueue
 from rq.defaults import RQ_KEY_PREFIX
 from rq.utils import utcformat
 
+from shedder.engine.names import rq_keys
 from shedder.errors import RecordUnreadable
-from shedder.records import RunningJob
+from shedder.queues.claims import (
+    Claimed,
+    HeldClaim,
+    RunningJob,
+    claim_job,
+    list_claims,
+    running_jobs,
+    start_job,
+)
 from shedder.rq import Queue, SimpleWorker
-from shedder.rq.claims import Claimed, HeldClaim, claim_job, start_job
-from shedder.rq.layout import rq_keys
-from shedder.rq.running import list_claims, running_jobs
-from shedder.store import Store
-from shedder.stored import time_from_ms
+from shedder.store.codec import time_from_ms
+from shedder.store.store import Store
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:

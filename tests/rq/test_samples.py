@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shedder.keys import SAMPLE_STEPS
-from shedder.rq.layout import rq_keys
-from shedder.rq.upkeep import Upkeep, sample_lanes
-from shedder.samples import EXPIRY, SAMPLES_KEPT, Sample, read_samples
+from shedder.engine.names import rq_keys
+from shedder.queues.maintenance import Upkeep
+from shedder.queues.samples import EXPIRY, SAMPLES_KEPT, Sample, read_samples, sample_lanes
 from shedder.selection import Selection
-from shedder.store import Store
+from shedder.store.keys import SAMPLE_STEPS
+from shedder.store.store import Store
 from tests.features.scene import Scene
 
 if TYPE_CHECKING:

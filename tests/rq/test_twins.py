@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from rq.executions import Execution
 
+from shedder.engine.names import rq_keys
+from shedder.queues.claims import Claimed, HeldClaim, claim_job, start_job
 from shedder.rq import Queue
-from shedder.rq.claims import Claimed, HeldClaim, claim_job, start_job
-from shedder.rq.layout import rq_keys
-from shedder.store import Store
+from shedder.store.store import Store
 from tests import jobs
 
 if TYPE_CHECKING:

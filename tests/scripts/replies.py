@@ -10,18 +10,24 @@ from unittest import mock
 
 from rq import RateLimit
 
-from shedder import controls
-from shedder.backlog import divert_lanes, free_slot
-from shedder.controls import fold_lane, park_lane
-from shedder.policy import Policy
-from shedder.rates import Rate
-from shedder.records import Cause
-from shedder.rq import claims, upkeep
-from shedder.rq.arrivals import enqueue_job
-from shedder.rq.claims import HeldClaim, check_diverts, claim_job, leave_lookout, start_job
-from shedder.rq.running import list_claims
+from shedder.events import Cause
+from shedder.policy.model import Policy
+from shedder.queues.claims import (
+    HeldClaim,
+    check_diverts,
+    claim_job,
+    leave_lookout,
+    list_claims,
+    start_job,
+)
+from shedder.queues.divert import divert_lanes, free_slot
+from shedder.queues.enqueue import enqueue_job
+from shedder.queues.maintenance import forget_running, forget_starts
+from shedder.queues.pause import fold_lane, park_lane
+from shedder.queues.samples import sample_lanes
 from shedder.selection import Selection
-from shedder.store import Command
+from shedder.store.store import Command
+from shedder.units import Rate
 from tests.features.scene import Scene
 from tests.model.hands import WORKER
 
@@ -72,7 +78,7 @@ def claimed_undecided(scene: Scene) -> list[Any]:
 
 def empty(scene: Scene) -> list[Any]:
     assert ["empty", 0, 1, "wait"] == raw(scene, claim_job(scene.keys, ["mail"], worker="w"))
-    raw(scene, upkeep.sample_lanes(scene.keys, ["mail"]))
+    raw(scene, sample_lanes(scene.keys, ["mail"]))
     scene.fill("mail", "a")
     scene.shedder.divert("mail", reason="r")
     scene.shedder.drain("mail", rate=Rate(1.0), reason="r")
@@ -99,7 +105,7 @@ def left_lookout(scene: Scene, worker: str) -> Any:
 def again(scene: Scene) -> list[Any]:
     scene.fill("mail", "a", "b")
     scene.hands.expire("a")
-    with mock.patch.object(claims, "JOBS_PER_CLAIM", 1):
+    with mock.patch("shedder.queues.claims.JOBS_PER_CLAIM", 1):
         reply: list[Any] = raw(scene, claim_job(scene.keys, ["mail"], worker="w"))
     return reply
 
@@ -165,7 +171,7 @@ def parked(scene: Scene, at_a_time: int) -> list[int]:
     scene.shedder.pause("mail", reason="r")
     raw(scene, park_lane(scene.keys, "mail"))
     scene.fill("mail", "b", "c", how="stock")
-    with mock.patch.object(controls, "IDS_PER_STEP", at_a_time):
+    with mock.patch("shedder.queues.pause.IDS_PER_STEP", at_a_time):
         reply: list[int] = raw(scene, park_lane(scene.keys, "mail"))
     assert [1 + min(at_a_time, 2)] == reply[1:]
     return reply
@@ -175,7 +181,7 @@ def folded(scene: Scene) -> int:
     parked(scene, 9)
     scene.redis.hdel(scene.keys.pauses, "mail")
     scene.fill("mail", "d", "e", "f", how="stock")
-    with mock.patch.object(controls, "IDS_PER_STEP", 1):
+    with mock.patch("shedder.queues.pause.IDS_PER_STEP", 1):
         reply: int = raw(scene, fold_lane(scene.keys, "mail"))
     return reply
 
@@ -203,8 +209,8 @@ def running_forgotten(scene: Scene) -> int:
     scene.shedder.limit_starts("mail", most=1, reason="r")
     order = scene.shedder.status("mail").lanes[0].diverts[0].order
     token = scene.take("mail")
-    with mock.patch("shedder.rq.upkeep.FORGET_AFTER_MS", 0):
-        forget = upkeep.forget_running(scene.keys, order)
+    with mock.patch("shedder.queues.maintenance.FORGET_AFTER_MS", 0):
+        forget = forget_running(scene.keys, order)
     assert 0 == raw(scene, forget)  # it is claimed and not started
     scene.hands.start(token)
     executions = scene.keys.engine.executions + "a"
@@ -218,7 +224,7 @@ def starts_forgotten(scene: Scene) -> int:
     scene.fill("mail", "a")
     token = scene.take("mail")
     scene.hands.start(token)
-    assert 0 == raw(scene, upkeep.forget_starts(scene.keys))
+    assert 0 == raw(scene, forget_starts(scene.keys))
     scene.redis.hset(scene.keys.starting, token, 0)
     scene.hands.finish("a")
-    return int(raw(scene, upkeep.forget_starts(scene.keys)))
+    return int(raw(scene, forget_starts(scene.keys)))

@@ -6,22 +6,16 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from shedder.heartbeat.delivering import note_delivery
-from shedder.heartbeat.messages import Message
-from shedder.incident.begun import (
-    BEGAN,
-    ENDED,
-    UNSEEN,
-    begin_mitigation,
-    renew_mitigation,
-)
-from shedder.incident.keeping import Deed, write_incident
-from shedder.incident.life import new_incident
+from shedder.events import end_mitigation, event_head
+from shedder.incident.lifecycle import new_incident
 from shedder.incident.records import NOW
-from shedder.journal import end_mitigation, event_head
-from shedder.rq.lateness import count_late
-from shedder.store import Command
-from shedder.stored import text_of
+from shedder.incident.store import Deed, write_incident
+from shedder.response.mitigation import BEGAN, ENDED, UNSEEN, begin_mitigation, renew_mitigation
+from shedder.store.codec import text_of
+from shedder.store.store import Command
+from shedder.updates.channels import note_delivery
+from shedder.updates.messages import Message
+from shedder.updates.situation import count_late
 from tests.features.scene import Scene
 from tests.scripts.replies import WHO, changed, raw
 

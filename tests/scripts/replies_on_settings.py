@@ -8,12 +8,12 @@ from unittest import mock
 
 from rq.defaults import RQ_KEY_PREFIX
 
-from shedder.applied import policy_command
-from shedder.leaving import return_claims, return_list
-from shedder.policy import Policy
-from shedder.records import Event
-from shedder.settings import set_back_settings
-from shedder.store import Command
+from shedder.events import Event
+from shedder.health.uninstall import return_claims, return_list
+from shedder.policy.applied import policy_command
+from shedder.policy.model import Policy
+from shedder.settings.setting import set_back_settings
+from shedder.store.store import Command
 from tests.features.scene import Scene
 from tests.scripts.replies import WHO, raw
 
@@ -135,7 +135,7 @@ def list_returned(scene: Scene) -> int:
     source = f"{RQ_KEY_PREFIX}:shedder:backlog:gone:mail:rest"
     scene.redis.rpush(source, "a", "b", "c")
     scene.fill("mail", "d", "e", "f", "g")
-    with mock.patch("shedder.leaving.IDS_PER_STEP", 2):
+    with mock.patch("shedder.health.uninstall.IDS_PER_STEP", 2):
         command = return_list(scene.keys, source, "mail", WHO, total=3)
         assert 1 == raw(scene, command)
         left: int = raw(scene, command)

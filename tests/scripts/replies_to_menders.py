@@ -7,19 +7,17 @@ from unittest import mock
 
 from rq.defaults import RQ_KEY_PREFIX
 
-from shedder import repairs
-from shedder.records import Cause
-from shedder.repairs import (
+from shedder.engine.names import intermediate_key
+from shedder.events import Cause
+from shedder.health.leftovers import STALE_MS, LostJob
+from shedder.health.repair import (
     Errand,
-    LostJob,
     adopt_backlog,
     recover_claims,
     refold_lane,
     remove_twin,
     return_jobs,
 )
-from shedder.rq.layout import intermediate_key
-from shedder.rq.leftovers import STALE_MS
 from tests.scripts.replies import raw
 
 if TYPE_CHECKING:
@@ -123,5 +121,5 @@ def refolded(scene: Scene, steps: int) -> list[Any]:
     scene.fill("mail", "a", "b", "c", "d")
     for _ in "ab":
         scene.redis.lmove(f"{RQ_KEY_PREFIX}:queue:mail", scene.keys.kept("mail"), "LEFT", "RIGHT")
-    with mock.patch.object(repairs, "IDS_PER_STEP", 1):
+    with mock.patch("shedder.health.repair.IDS_PER_STEP", 1):
         return [raw(scene, refold_lane(scene.keys, "mail", errand())) for _ in range(steps)]

@@ -9,28 +9,25 @@ from unittest import mock
 
 from rq.defaults import RQ_KEY_PREFIX
 
-from shedder import backlog, stale
-from shedder.backlog import (
-    LimitTerms,
-    divert_lanes,
-    preview_lane,
-    restore_lane,
-    scan_lane,
-    set_back_orders,
-)
-from shedder.controls import (
+from shedder.events import event_head
+from shedder.policy.model import Policy
+from shedder.queues.controls import LimitTerms
+from shedder.queues.divert import divert_lanes, scan_lane, set_back_orders
+from shedder.queues.drain import order_drain, release_backlog
+from shedder.queues.pause import (
     pause_before,
     pause_lanes,
     pause_set_by,
     resume_lanes,
     set_back_pauses,
 )
-from shedder.drain import order_drain, release_backlog
-from shedder.journal import event_head
-from shedder.policy import Policy
-from shedder.rates import Rate
+from shedder.queues.preview import preview_lane
+from shedder.queues.restore import restore_lane
+from shedder.queues.stale import replay
+from shedder.queues.stale import set_aside as set_stale_aside
 from shedder.selection import Selection
-from shedder.store import Command
+from shedder.store.store import Command
+from shedder.units import Rate
 from tests.features.scene import Scene
 from tests.scripts.replies import FAST, MAIL, SLOW, WHO, changed, parked, raw
 
@@ -203,7 +200,7 @@ def restored(scene: Scene, steps: int, *, folds: bool = False, set_by: str = "")
     if folds:
         scene.redis.rename(f"{RQ_KEY_PREFIX}:queue:mail", scene.keys.kept("mail"))
     reply: list[Any] = []
-    with mock.patch.object(backlog, "RESTORED_PER_STEP", 2):
+    with mock.patch("shedder.queues.restore.RESTORED_PER_STEP", 2):
         for step in range(steps):
             command = restore_lane(
                 scene.keys, "mail", order, WHO, operation="x", step=step, set_by=set_by
@@ -263,14 +260,14 @@ def set_aside(scene: Scene, limit: int) -> list[Any]:
         scene.hands.age(job)
     scene.shedder.policies.apply(Policy(stale_after=timedelta(hours=1)), reason="r")
     order = scene.shedder.divert("mail.normal", reason="r").lanes[0].order
-    with mock.patch.object(stale, "STALE_PER_STEP", limit):
-        reply: list[Any] = raw(scene, stale.set_aside(scene.keys, "mail", order))
+    with mock.patch("shedder.queues.stale.STALE_PER_STEP", limit):
+        reply: list[Any] = raw(scene, set_stale_aside(scene.keys, "mail", order))
     assert (min(limit, 2), int(limit == 1)) == tuple(reply)
     return reply
 
 
 def replay_command(scene: Scene) -> Command[Any]:
-    return stale.replay(scene.keys, "mail", WHO, operation="o", step=0, most=2)
+    return replay(scene.keys, "mail", WHO, operation="o", step=0, most=2)
 
 
 def replayed(scene: Scene) -> list[Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shedder.scripts import load_script, script_names
+from shedder.store.store import load_script, script_names
 
 if TYPE_CHECKING:
     from redis import Redis

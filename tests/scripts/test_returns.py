@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from shedder.backlog import free_slot
-from shedder.controls import fold_lane, park_lane
-from shedder.heartbeat.watching import hold_lease
-from shedder.policy import Policy
-from shedder.rq.arrivals import push_job
-from shedder.rq.claims import release_claim, renew_claim
-from shedder.rq.upkeep import sample_lanes
-from shedder.scripts import script_names
+from shedder.policy.model import Policy
+from shedder.queues.claims import release_claim, renew_claim
+from shedder.queues.divert import free_slot
+from shedder.queues.enqueue import push_job
+from shedder.queues.pause import fold_lane, park_lane
+from shedder.queues.samples import sample_lanes
+from shedder.store.store import script_names
+from shedder.updates.watcher import hold_lease
 from tests.features.scene import Scene
 from tests.scripts import replies
 from tests.scripts import replies_on_incidents as incidents

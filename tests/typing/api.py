@@ -8,22 +8,27 @@ from typing import TYPE_CHECKING, Any, assert_type
 from redis import Redis
 
 import shedder
-from shedder.applied import AppliedPolicy, PolicyReceipt
-from shedder.checkup import Checkup, Finding, Repair
 from shedder.django import with_lanes
 from shedder.embedded import EmbeddedServer
+from shedder.events import Event
 from shedder.flask import RQ, Worker
+from shedder.health.doctor import Checkup
+from shedder.health.repair import Repair
+from shedder.health.uninstall import UninstallReceipt
 from shedder.incident.records import Action, Incident, IncidentReceipt
-from shedder.leaving import UninstallReceipt
-from shedder.mitigation import filled
-from shedder.policy import Mitigation, Policy, Rule
-from shedder.policy_explained import ExplainedJob
-from shedder.records import DrainReceipt, Event, MitigationReceipt
-from shedder.rq.shedding import ShedStep
-from shedder.samples import Pace, Sample, paces_of
-from shedder.setting_records import FlagReceipt, FlagState, LimitAnswer, LimitReceipt, LimitState
-from shedder.stale import ReplayReceipt, StaleLane
-from shedder.triage import Triage
+from shedder.policy.applied import AppliedPolicy, PolicyReceipt
+from shedder.policy.explain import ExplainedJob
+from shedder.policy.model import Mitigation, Policy, Rule
+from shedder.queues.drain import DrainReceipt
+from shedder.queues.samples import Pace, Sample, paces_of
+from shedder.queues.shed import ShedStep
+from shedder.queues.stale import ReplayReceipt, StaleLane
+from shedder.response.mitigation import MitigationReceipt
+from shedder.response.runner import filled
+from shedder.response.triage import Triage
+from shedder.settings.flags import FlagReceipt, FlagState
+from shedder.settings.limits import LimitAnswer, LimitReceipt, LimitState
+from shedder.status.findings import Finding
 
 if TYPE_CHECKING:
     from flask import Flask

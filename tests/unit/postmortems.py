@@ -5,12 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from shedder.incident.readings import Effect, Reading
-from shedder.incident.records import Incident, Role, RoleHeld, SeveritySince, Update
-from shedder.postmortem.compute import Material
-from shedder.records import Event
-from shedder.samples import Sample
-from shedder.works import Kind
+from shedder.events import Event
+from shedder.incident.records import (
+    Effect,
+    Incident,
+    Reading,
+    Role,
+    RoleHeld,
+    SeveritySince,
+    Update,
+)
+from shedder.policy.workload import Kind
+from shedder.postmortem.build import Material
+from shedder.queues.samples import Sample
 
 BEGAN = datetime(2026, 11, 23, 13, 50, tzinfo=UTC)
 KINDS = (

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shedder.durations import LONGEST, SHORTEST, format_duration, parse_duration
 from shedder.errors import InvalidInput
+from shedder.units import LONGEST, SHORTEST, format_duration, parse_duration
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from shedder.events import Event
 from shedder.incident.effects import (
     AFTER,
     MOST_LANES,
@@ -15,11 +16,9 @@ from shedder.incident.effects import (
     reading_at,
     with_yardsticks,
 )
-from shedder.incident.readings import Effect, Reading, Yardstick
-from shedder.incident.records import Incident
-from shedder.policy import Policy, Rule
-from shedder.records import Event
-from shedder.samples import Sample
+from shedder.incident.records import Effect, Incident, Reading, Yardstick
+from shedder.policy.model import Policy, Rule
+from shedder.queues.samples import Sample
 from shedder.selection import Selection
 
 AT = datetime(2026, 11, 25, 2, 30, tzinfo=UTC)

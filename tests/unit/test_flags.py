@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shedder.engine.names import rq_keys
 from shedder.errors import InvalidInput
-from shedder.flags import FLAG_ATTRIBUTE, SKIP, Flags, is_hit
-from shedder.rq.layout import rq_keys
-from shedder.setting_records import Setting
-from shedder.watch import Known
+from shedder.settings.flags import FLAG_ATTRIBUTE, SKIP, Flags, is_hit
+from shedder.settings.setting import Setting
+from shedder.settings.watch import Known
 
 PERCENTS = st.floats(min_value=0, max_value=100)
 NOW = datetime(2026, 11, 23, tzinfo=UTC)

@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from shedder.limit_absence import AWAY_SECONDS, Absence
-from shedder.limit_windows import DECISION_SECONDS, PATIENCE_SECONDS
-from shedder.own_client import (
-    SHORTEST_WAIT_SECONDS,
-    TOLERATED_SECONDS,
-    Haste,
-    hasty_client,
-)
+from shedder.settings.windows import AWAY_SECONDS, DECISION_SECONDS, PATIENCE_SECONDS, Absence
+from shedder.store.clients import SHORTEST_WAIT_SECONDS, TOLERATED_SECONDS, Haste, hasty_client
 
 if TYPE_CHECKING:
     import pytest

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from shedder.errors import InvalidInput
-from shedder.moments import parse_past
+from shedder.units import parse_past
 
 AFTER_MIDNIGHT = datetime(2026, 11, 25, 0, 30, tzinfo=UTC)
 EVENING = datetime(2026, 11, 25, 22, 0, tzinfo=UTC)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shedder.planning import LaneLoad, Option, forecast, options_for
+from shedder.response.plan import LaneLoad, Option, forecast, options_for
 
 HIGH = LaneLoad("mail.high", 600, 120.0, 5.0, 30.0, is_urgent=True)
 LOW = LaneLoad("mail", 9000, 600.0, 20.0, 3600.0)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shedder.lanes import Lane
-from shedder.policy import IncidentPolicy, Mitigation, Policy, Rule
+from shedder.policy.model import IncidentPolicy, Mitigation, Policy, Rule
 from shedder.selection import Selection
 
 REPORTS = Rule(

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shedder.errors import InvalidInput, PolicyInvalid, PolicyTooNew
-from shedder.policy_document import document_of, policy_from
-from shedder.policy_file import find_policy_file, read_policy
-from shedder.policy_form import checked_policy, json_schema
+from shedder.policy.document import document_of, policy_from
+from shedder.policy.file import find_policy_file, read_policy
+from shedder.policy.form import checked_policy, json_schema
 
 WHOLE = """
 version = 1
@@ -232,7 +232,7 @@ def test_the_schema_for_editors_accepts_what_the_form_accepts(tmp_path: Path) ->
 def test_a_worker_reads_a_policy_without_pydantic() -> None:
     """Only commands on a policy's file load it; workers and producers do not."""
     code = (
-        "import sys, shedder.policy, shedder.policy_document, shedder.policy_file, shedder.cli;"
+        "import sys, shedder.policy, shedder.policy.document, shedder.policy.file, shedder.cli;"
         "print('pydantic' in sys.modules)"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

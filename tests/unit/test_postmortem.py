@@ -12,13 +12,18 @@ import pytest
 
 from shedder.incident.records import Action, ActionType, SeveritySince
 from shedder.postmortem.blame import warnings_of
-from shedder.postmortem.compute import postmortem_of
+from shedder.postmortem.build import postmortem_of
 from shedder.postmortem.impact import impact_of
-from shedder.postmortem.rendering import TemplateBroken, rendered
-from shedder.postmortem.telling import people_of
-from shedder.postmortem.writing import contents_of, write_files, write_whole
-from shedder.samples import Sample
-from shedder.sentences import spoken
+from shedder.postmortem.narrative import people_of
+from shedder.postmortem.writing import (
+    TemplateBroken,
+    contents_of,
+    rendered,
+    write_files,
+    write_whole,
+)
+from shedder.queues.samples import Sample
+from shedder.wording import spoken
 from tests.unit.postmortems import BEGAN, EVENTS, INCIDENT, KINDS, at, material
 
 if TYPE_CHECKING:

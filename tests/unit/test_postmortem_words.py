@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
+from shedder.events import Event
 from shedder.incident.records import Note
-from shedder.postmortem.compute import _summary, postmortem_of
+from shedder.postmortem.build import _summary, postmortem_of
 from shedder.postmortem.impact import impact_of
-from shedder.postmortem.nameless import without_names
+from shedder.postmortem.narrative import without_names
 from shedder.postmortem.plots import plots_of
-from shedder.postmortem.rendering import rendered
-from shedder.records import Event
-from shedder.samples import Sample
-from shedder.sentences import pace
+from shedder.postmortem.writing import rendered
+from shedder.queues.samples import Sample
+from shedder.wording import pace
 from tests.unit.postmortems import EVENTS, INCIDENT, at, material
 
 ROLES = {"ana@desk": "commander", "ana": "operations"}

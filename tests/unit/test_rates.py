@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shedder.errors import InvalidInput
-from shedder.rates import FASTEST_PER_SECOND, SLOWEST_PER_SECOND, Rate, burst_of
+from shedder.units import FASTEST_PER_SECOND, SLOWEST_PER_SECOND, Rate, burst_of
 
 
 @pytest.mark.parametrize(

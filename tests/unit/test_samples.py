@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shedder.samples import Pace, Sample, between, paces_of, samples_from
+from shedder.queues.samples import Pace, Sample, between, paces_of, samples_from
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shedder.sentences import compose, expected_end, moment, pace, spoken
-from shedder.situation import STAKEHOLDERS, TEAM, Measure, Situation, Work
+from shedder.updates.sentences import compose, expected_end
+from shedder.updates.situation import STAKEHOLDERS, TEAM, Measure, Situation, Work
+from shedder.wording import moment, pace, spoken
 
 AT = datetime(2026, 11, 23, 14, 38, tzinfo=UTC)
 RECEIPTS = Work(

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from shedder.embedded import EmbeddedServer
+from shedder.embedded import EmbeddedServer, ServerBinary, find_server
 from shedder.errors import ServerNotFound
-from shedder.server_binary import ServerBinary, find_server
 
 
 def test_a_program_that_is_no_server_is_refused(tmp_path: Path) -> None:

@@ -11,18 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shedder.errors import RecordUnreadable
-from shedder.rates import Rate
-from shedder.records import Divert, Drain, Pause
-from shedder.selection import Selection
-from shedder.stored import (
+from shedder.queues.controls import (
+    Divert,
+    Drain,
+    Pause,
     diverts_from,
     is_in_force,
-    ms_from_time,
     pause_from,
     rate_from,
-    text_of,
-    time_from_ms,
 )
+from shedder.selection import Selection
+from shedder.store.codec import ms_from_time, text_of, time_from_ms
+from shedder.units import Rate
 
 SINCE = datetime(2026, 11, 23, 9, 0, 0, 123_000, UTC)
 PAUSE = {"v": 1, "by": "oncall", "why": "db at 99 %", "since": ms_from_time(SINCE)}

@@ -6,17 +6,18 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from shedder.incident.readings import Effect, Reading
-from shedder.incident.records import Incident
+from shedder.events import Event
+from shedder.incident.records import Effect, Incident, Reading
 from shedder.lanes import lane_of
-from shedder.policy import Mitigation, Policy, Rule
-from shedder.rates import Rate
-from shedder.records import Divert, Event, LaneStatus, Pause, Status
+from shedder.policy.model import Mitigation, Policy, Rule
+from shedder.queues.controls import Divert, Pause
+from shedder.response.triage import Seen, TriageStep, triage
 from shedder.selection import Selection
-from shedder.setting_records import FlagState, LimitState, Setting
-from shedder.triage import TriageStep
-from shedder.triage_findings import Seen
-from shedder.triaging import triage
+from shedder.settings.flags import FlagState
+from shedder.settings.limits import LimitState
+from shedder.settings.setting import Setting
+from shedder.status.readings import LaneStatus, Status
+from shedder.units import Rate
 
 NOW = datetime(2026, 11, 25, 2, 30, tzinfo=UTC)
 OLD = NOW - timedelta(minutes=38)

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from shedder.cli.event_lines import event_line
-from shedder.heartbeat.messages import messages_of
-from shedder.policy import IncidentPolicy
-from shedder.postmortem.telling import timeline_of
-from shedder.records import Event
-from shedder.verbs import SYSTEM, VERBS
+from shedder.cli.events import event_line
+from shedder.events import SYSTEM, VERBS, Event
+from shedder.policy.model import IncidentPolicy
+from shedder.postmortem.narrative import timeline_of
+from shedder.updates.messages import messages_of
 from tests.unit.postmortems import INCIDENT, at
 
 SOURCES = Path(__file__).parents[2] / "src" / "shedder"

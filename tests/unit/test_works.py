@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from shedder.policy import Policy, Rule
+from shedder.policy.model import Policy, Rule
+from shedder.policy.workload import TOLERANCE, Kind, kinds_of
 from shedder.selection import Selection
-from shedder.works import TOLERANCE, Kind, kinds_of
 
 MAIL = ("mail.critical", "mail.high", "mail", "mail.low")
 MINUTE = timedelta(minutes=1)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from shedder.cli.program import main
+from shedder.cli.app import main
 
 __all__ = ["main"]

@@ -1,4 +1,4 @@
-"""Which names does a shell offer when somebody presses Tab?"""
+"""Names for the shell's Tab."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import click
 
     from shedder import Shedder
+
 
 _SECONDS = 0.5
 

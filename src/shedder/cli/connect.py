@@ -1,4 +1,4 @@
-"""Which Redis is meant, and does it answer?
+"""Which Redis, and does it answer.
 
 The order is that of RQ's own command line, so that the same settings lead to the same server.
 """
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import redis
+
 
 CONNECT_SECONDS = 1.5
 ANSWER_SECONDS = 2.5
@@ -169,7 +170,7 @@ def _from_settings(settings: Mapping[str, Any], *, source: str) -> Server:
 
 
 def _server(client: redis.Redis, address: str = "") -> Server:
-    from shedder.store import address_of
+    from shedder.store.store import address_of
 
     # A URL written for an application may ask for text; the facade reads bytes.
     client.connection_pool.connection_kwargs["decode_responses"] = False

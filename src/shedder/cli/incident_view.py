@@ -1,28 +1,46 @@
-"""What does a person read of an incident?"""
+"""What these share: options, receipts, tables."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from shedder.cli.event_lines import event_line
-from shedder.cli.parts import Parts, blank, commands_part, headline, plain, row, table
-from shedder.cli.screen import Verbatim
-from shedder.cli.text import age, clock, command, escaped, number, one_line, per_second
-from shedder.counts import counted
-from shedder.incident.begun import NO_END_YET, began_at
-from shedder.incident.findings import missing_of
+import click
+
+from shedder.cli.events import event_line
+from shedder.cli.output import (
+    Parts,
+    Verbatim,
+    age,
+    blank,
+    clock,
+    command,
+    commands_part,
+    escaped,
+    headline,
+    number,
+    one_line,
+    per_second,
+    plain,
+    row,
+    table,
+)
+from shedder.events import verb_of
 from shedder.incident.records import Role
-from shedder.verbs import verb_of
+from shedder.incident.review import missing_of
+from shedder.response.mitigation import NO_END_YET, began_at
+from shedder.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from rich.table import Table
 
-    from shedder.incident.readings import Effect, Reading
-    from shedder.incident.records import Action, Incident, IncidentReceipt
-    from shedder.records import Event
+    from shedder.cli.run import Run
+    from shedder.events import Event
+    from shedder.incident.incidents import Incidents
+    from shedder.incident.records import Action, Effect, Incident, IncidentReceipt, Reading
+
 
 NOTES_SHOWN = 10
 
@@ -129,7 +147,7 @@ def change_text(before: Reading, after: Reading) -> str:
 
 def _within(effect: Effect, lane: str) -> str:
     """Whether the business can bear it, in the words of the policy."""
-    from shedder.durations import format_duration
+    from shedder.units import format_duration
 
     found = effect.yardsticks.get(lane)
     if found is None:
@@ -226,10 +244,66 @@ def _indented(text: str) -> Verbatim:
 
 
 def _seconds(value: float | None) -> str:
-    from shedder.durations import format_duration
+    from shedder.units import format_duration
 
     return "-" if value is None else format_duration(value // 1)
 
 
 def _pace(value: float | None) -> str:
     return "-" if value is None else f"{per_second(value)}/s"
+
+
+TIMES = ("began", "detected", "opened", "mitigated", "resolved")
+
+
+def incident_option(body: Callable[..., int]) -> Callable[..., int]:
+    """Which incident is meant."""
+    return click.option(
+        "-i", "--incident", metavar="ID", help="Which one; the open one if absent."
+    )(body)
+
+
+def task_option(body: Callable[..., int]) -> Callable[..., int]:
+    """What an investigator looks into."""
+    return click.option("--task", metavar="TEXT", default="", help="Of an investigator.")(body)
+
+
+def also_option(text: str) -> Callable[..., Any]:
+    """To do what is usually refused."""
+    return click.option("--also", is_flag=True, help=text)
+
+
+def moments(run: Run, **given: str | None) -> Mapping[str, datetime]:
+    """The times that were given, by name."""
+    from shedder.units import parse_past
+
+    texts = {name: text for name, text in given.items() if text is not None}
+    if not texts:
+        return {}
+    now = run.shedder.incidents.now()
+    return {name: parse_past(text, now=now, name=f"--{name}") for name, text in texts.items()}
+
+
+def changing(run: Run) -> Incidents:
+    """The incidents, for a change that begins now: see `uncertain`."""
+    incidents = run.shedder.incidents  # while it is certain that nothing was changed
+    uncertain(run)
+    return incidents
+
+
+def uncertain(run: Run) -> None:
+    """From here on, what holds if the connection breaks must be looked up."""
+    from shedder.cli.output import command
+
+    check = command("incident show", server=run.server_option)
+    run.state = f"whether the record is changed, says: {check}"
+
+
+def finish(run: Run, receipt: IncidentReceipt, headline: str) -> int:
+    """Show what was done; `headline` is the sentence for a person."""
+    run.state = "it is done"
+    if run.is_json:
+        run.emit("incident/1", receipt)
+        return 0
+    run.screen.show(*receipt_parts(receipt, headline, server=run.server_option))
+    return 0

@@ -1,4 +1,4 @@
-"""Where do log records of shedder and RQ go?"""
+"""Where log records go."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
-from shedder.at_hand import IDS, at_hand
-from shedder.cli.text import escaped
+from shedder.cli.output import escaped
+from shedder.log_context import IDS, at_hand
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping, Sequence
+
 
 LOGGERS = ("shedder", "rq")
 

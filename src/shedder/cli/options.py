@@ -1,4 +1,4 @@
-"""Which options do several verbs share, and what do they become?"""
+"""Options that verbs share; verbs and groups; defaults and the policy that hold."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from shedder.cli.completion import complete_targets
 from shedder.cli.run import Run
-from shedder.durations import parse_duration
 from shedder.errors import InvalidInput
 from shedder.lanes import lanes_of_target
+from shedder.units import parse_duration
+
+if TYPE_CHECKING:
+    from shedder.policy.model import Defaults, Policy
+
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Body = Callable[..., int]
@@ -176,7 +181,7 @@ def duration_option(*names: str, **settings: Any) -> Callable[[Decorated], Decor
 
 
 def expiry_option(decorated: Decorated) -> Decorated:
-    """`--for`: when something ends by itself; see `shedder.cli.defaults`."""
+    """`--for`: when something ends by itself; see `shedder.cli.options`."""
     return click.option(
         "--for", "expires_in", metavar="DURATION", callback=_expiry,
         help="End by itself, such as 30m; `ever` to stay. The policy's default if absent.",
@@ -266,3 +271,96 @@ def _with_values(words: list[str], names: set[str]) -> Iterator[str]:
             yield word
     if held:
         yield f"{held}="
+
+
+class VerbGroup(click.Group):
+    """Verbs under one name.
+
+    Attributes:
+        examples: Command lines that its help shows.
+    """
+
+    examples: Sequence[str] = ()
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        """The verbs in the order in which they are needed."""
+        return list(self.commands)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples."""
+        write_examples(formatter, self.examples)
+        super().format_epilog(ctx, formatter)
+
+
+def verb_group(
+    name: str, *verbs: Verb | VerbGroup, text: str, examples: Sequence[str], short: str = ""
+) -> VerbGroup:
+    """`verbs` under one name; `short` is its line in the list, `text` its help."""
+    group = VerbGroup(
+        name, help=text, short_help=short, context_settings=HELP_SETTINGS,
+        params=connection_options(),
+    )  # fmt: skip
+    group.examples = examples
+    for each in verbs:
+        group.add_command(each)
+    return group
+
+
+def expiry(run: Run, said: timedelta | None, *, of: str) -> timedelta | None:
+    """When something ends by itself: as `--for` says, else as the policy does; None for never.
+
+    `of` is `pause`, `limit` or `flag`.
+    """
+    if said is not None:
+        return None if said == EVER else said
+    default: timedelta | None = getattr(defaults_in_force(run), f"{of}_for")
+    return default
+
+
+def defaults_in_force(run: Run) -> Defaults:
+    """The defaults of the policy in force; one that cannot be read must not stop a command."""
+    from shedder.errors import RecordUnreadable
+    from shedder.policy.model import Defaults
+
+    try:
+        return run.shedder.policies.applied().policy.defaults
+    except RecordUnreadable as error:
+        run.screen.warn(f"{error}; its defaults do not hold")
+        return Defaults()
+
+
+def policy_option(body: Callable[..., int]) -> Any:
+    """The file with the policy, for what needs one that is in force."""
+    return _option(body, "Use this policy, not the one in force.")
+
+
+def near_policy_option(body: Callable[..., int]) -> Any:
+    """The file with the policy, for what may use one that nobody has applied."""
+    return _option(body, "Use this policy, not the one in force, nor shedder.toml near here.")
+
+
+def policy_for(
+    run: Run, file: str | None, *, or_near: bool = False, is_needed: bool = False
+) -> Policy:
+    """The policy in `file`; else the one in force; an empty one when there is none.
+
+    While none was applied, `or_near` takes the file here or in a folder above.
+
+    Raises:
+        InvalidInput: it is needed and there is none, or it cannot be read.
+        PolicyInvalid: it has problems.
+        RecordUnreadable: the one in force is damaged or of a newer shedder.
+    """
+    from shedder.policy.file import find_policy_file, policy_file_near, read_policy
+
+    if file is not None:
+        return read_policy(Path(file))
+    applied = run.shedder.policies.applied()
+    if applied.number or not or_near:
+        return applied.policy
+    path = find_policy_file(Path.cwd()) if is_needed else policy_file_near(Path.cwd())
+    return read_policy(path) if path else applied.policy
+
+
+def _option(body: Callable[..., int], text: str) -> Any:
+    return click.option("--policy", "policy_file", metavar="FILE", help=text)(body)

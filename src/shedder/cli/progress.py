@@ -1,4 +1,4 @@
-"""What does a person see while something takes its time?"""
+"""Bars and live lines."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from shedder.cli.text import age, escaped, listed, number, per_second
-from shedder.counts import counted
-from shedder.durations import format_duration
+from shedder.cli.output import age, escaped, listed, number, per_second
+from shedder.units import format_duration
+from shedder.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from shedder.cli.screen import Screen
-    from shedder.records import DrainProgress, RunningJob
+    from shedder.cli.output import Screen
+    from shedder.queues.claims import RunningJob
+    from shedder.queues.drain import DrainProgress
+
 
 JOBS_NAMED = 2
 PACE_SECONDS = 10.0

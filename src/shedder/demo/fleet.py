@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from shedder.demo.jobs import RunLog
     from shedder.embedded import EmbeddedServer
 
+
 WORKERS = 4
 _WORDS = ("--worker-class", "shedder.rq.SimpleWorker", "--quiet", QUEUE)
 WORKER_COMMAND = " ".join(("rq worker", *_WORDS))
@@ -173,7 +174,7 @@ class Customers:
     """
 
     def __init__(self, server: EmbeddedServer, *, first: int) -> None:
-        from shedder.rq import Queue
+        from shedder.rq.queue import Queue
 
         self._queue = Queue(QUEUE, connection=server.client())
         self._next = first

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from shedder.embedded import EmbeddedServer
 
+
 QUEUE = "mail"
 LANES = tuple(lane.name for lane in lanes_of_target(QUEUE))
 TENANTS = ("acme", "globex", "initech", "hooli", "stark")
@@ -160,7 +161,7 @@ def producing(server: EmbeddedServer, jobs: int) -> Iterator[list[BaseProcess]]:
 
 def _produce(server: EmbeddedServer, first: int, jobs: int) -> None:
     """Enqueue every second batch, in the order of their numbers."""
-    from shedder.rq import Queue
+    from shedder.rq.queue import Queue
 
     queue = Queue(QUEUE, connection=server.client())
     for start in range(first * _BATCH, jobs, PRODUCERS * _BATCH):

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from shedder.demo.stage import Stage
     from shedder.demo.story import Ending
     from shedder.demo.terminal import Teller
-    from shedder.ending import AskedToEnd
+    from shedder.response.runner import AskedToEnd
+
 
 LEAST_JOBS = 200
 USUAL_JOBS = 200_000
@@ -55,7 +56,7 @@ def demo(run: Run, *, jobs: int, keep: bool, out: str) -> int:
     """
     from shedder.demo.story import tell_story
     from shedder.demo.terminal import Teller
-    from shedder.ending import AskedToEnd
+    from shedder.response.runner import AskedToEnd
 
     teller = Teller(run.screen)
     with AskedToEnd() as asked:
@@ -77,8 +78,8 @@ def demo(run: Run, *, jobs: int, keep: bool, out: str) -> int:
 
 
 def _set_up(ends: ExitStack, teller: Teller, asked: AskedToEnd, *, jobs: int) -> Stage:
-    from shedder.counts import counted
     from shedder.demo.stage import Stage
+    from shedder.wording import counted
 
     stage = Stage(ends, teller, asked, jobs=jobs)
     product = stage.server.binary.product.capitalize()
@@ -110,7 +111,7 @@ def _summary(stage: Stage, ending: Ending) -> dict[str, Any]:
 
 
 def _say_how_it_ended(stage: Stage, ending: Ending) -> None:
-    from shedder.counts import counted
+    from shedder.wording import counted
 
     teller = stage.teller
     if ending.is_good:

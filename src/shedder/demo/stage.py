@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 from shedder.demo.fleet import Customers, Fleet, Listener, environment
 from shedder.demo.jobs import BULK, LANES, DemoFailed, RunLog
 from shedder.embedded import EmbeddedServer
-from shedder.rq.layout import rq_keys
+from shedder.engine.names import rq_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import ExitStack
 
     from shedder.demo.terminal import Teller
-    from shedder.ending import AskedToEnd
+    from shedder.response.runner import AskedToEnd
+
 
 _GLANCE_SECONDS = 0.1
 _COMMAND_SECONDS = 60.0

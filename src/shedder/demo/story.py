@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shedder.cli.text import number, per_second
-from shedder.counts import counted
+from shedder.cli.output import number, per_second
 from shedder.demo.fleet import WORKER_COMMAND, WORKERS
 from shedder.demo.jobs import (
     BULK,
@@ -25,8 +24,9 @@ from shedder.demo.jobs import (
     planned_kind,
     producing,
 )
-from shedder.durations import format_duration
-from shedder.rq.layout import rq_keys
+from shedder.engine.names import rq_keys
+from shedder.units import format_duration
+from shedder.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     import redis
 
     from shedder.demo.stage import Stage
-    from shedder.keys import Keys
+    from shedder.store.keys import Keys
+
 
 COMMANDER, COMMUNICATIONS = "ana@desk", "bob@desk"
 

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING
 from rich.padding import Padding
 from rich.text import Text
 
-from shedder.cli.parts import row, table
+from shedder.cli.output import row, table
 from shedder.cli.progress import scan_bar
-from shedder.durations import format_duration
+from shedder.units import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from rich.console import RenderableType
 
-    from shedder.cli.screen import Screen
+    from shedder.cli.output import Screen
     from shedder.demo.fleet import StepWaits, WaitTime
+
 
 _NARROWEST, _WIDEST = 40, 80
 _INDENT = 4

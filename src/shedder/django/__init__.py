@@ -1,4 +1,4 @@
-"""What does a Django project put into its settings?
+"""`with_lanes`.
 
 It needs the extra `django`.
 

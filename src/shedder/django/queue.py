@@ -1,4 +1,4 @@
-"""How does a job get into a lane from a Django project?
+"""Django-rq's queue with lanes.
 
 Apart from `shedder.django`, because this module needs the settings, and they need that one.
 """
@@ -10,7 +10,7 @@ from typing import Any
 from django_rq.queues import DjangoRQ, get_result_ttl
 
 from shedder.lanes import lane_of
-from shedder.rq import QueueMixin
+from shedder.rq.queue import QueueMixin
 
 
 class Queue(QueueMixin, DjangoRQ):

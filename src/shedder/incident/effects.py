@@ -7,17 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from shedder.applied import applied_policy
 from shedder.errors import RecordUnreadable
-from shedder.incident.readings import Effect, Reading, Yardstick
-from shedder.incident.records import Incident
-from shedder.keys import Keys
+from shedder.events import Event
+from shedder.incident.records import Effect, Incident, Reading, Yardstick
 from shedder.lanes import lane_of
-from shedder.policy import Policy
-from shedder.records import Event
-from shedder.samples import Sample, paces_of
-from shedder.store import Store
-from shedder.works import kind_in, kinds_of
+from shedder.policy.applied import applied_policy
+from shedder.policy.model import Policy
+from shedder.policy.workload import kind_in, kinds_of
+from shedder.queues.samples import Sample, paces_of
+from shedder.store.keys import Keys
+from shedder.store.store import Store
 
 logger = logging.getLogger("shedder.incident")
 

@@ -1,4 +1,4 @@
-"""Who does what in an incident? Decisions only: from a record to the next.
+"""Who does what: decisions, and `incidents.roles`.
 
 Each role but that of an investigator has one holder; an investigator has a task, and each task has
 one. A hand-over is in force when who it is offered to has accepted it.
@@ -7,12 +7,13 @@ one. A hand-over is in force when who it is offered to has accepted it.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from shedder.errors import ConditionNotMet, InvalidInput
-from shedder.incident.life import check_not_closed, checked_text, past
-from shedder.incident.records import NOW, Incident, Role, RoleHeld, is_same_person
+from shedder.incident.lifecycle import check_not_closed, checked_text, past
+from shedder.incident.records import NOW, Incident, IncidentReceipt, Role, RoleHeld, is_same_person
+from shedder.incident.store import Book, Decide
 
 LONGEST_NAME = 100
 LONGEST_TASK = 100
@@ -196,3 +197,124 @@ def _with_offer(incident: Incident, role: Role, task: str, person: str) -> Incid
 def _sorted(roles: tuple[RoleHeld, ...]) -> tuple[RoleHeld, ...]:
     order = list(Role)
     return tuple(sorted(roles, key=lambda each: order.index(each.role)))
+
+
+class Roles:
+    """Who does what in an incident.
+
+    `role` is `commander`, `operations`, `communications`, or `investigator`, who has a `task`.
+    Without an `incident` the one that is open is meant, or else the one that was opened last.
+
+    Every method may raise `InvalidInput` (no such role, no such person), `NothingMatched` (no such
+    incident) and `ConditionNotMet` (the error says what is in the way); then nothing was changed.
+    """
+
+    def __init__(self, book: Book, people: Callable[[], tuple[str, ...]]) -> None:
+        self._book = book
+        self._people = people
+
+    def assign(
+        self,
+        role: str,
+        person: str,
+        *,
+        task: str = "",
+        also: bool = False,
+        instead: bool = False,
+        incident: str | None = None,
+        reason: str = "",
+        by: str | None = None,
+    ) -> IncidentReceipt:
+        """Give `role` to `person`; `also` to one who has another, `instead` of one who has it."""
+        given, who = checked_role(role), self._checked(person)
+        said = reason or f"{named(given, task)}: {who}"
+        return self._change(
+            lambda it, _: assign(it, given, who, task=task, also=also, instead=instead),
+            verb="role assign", reason=said, incident=incident, by=by,
+        )  # fmt: skip
+
+    def take(
+        self,
+        role: str,
+        *,
+        task: str = "",
+        also: bool = False,
+        instead: bool = False,
+        incident: str | None = None,
+        reason: str = "",
+        by: str | None = None,
+    ) -> IncidentReceipt:
+        """Take `role`; `also` when having another, `instead` of who has it."""
+        taken, who = checked_role(role), self._checked(self._book.cause("", by).by)
+        return self._change(
+            lambda it, _: assign(it, taken, who, task=task, also=also, instead=instead),
+            verb="role take", reason=reason or named(taken, task),
+            incident=incident, by=by,
+        )  # fmt: skip
+
+    def hand_over(
+        self,
+        role: str,
+        person: str,
+        *,
+        task: str = "",
+        incident: str | None = None,
+        reason: str = "",
+        by: str | None = None,
+    ) -> IncidentReceipt:
+        """Offer a role that one has to `person`; it is in force when they accept."""
+        offered, who = checked_role(role), self._checked(person)
+        giver = self._book.cause("", by).by
+        return self._change(
+            lambda it, _: hand_over(it, offered, who, by=giver, task=task),
+            verb="role offer", reason=reason or f"{named(offered, task)} to {who}",
+            incident=incident, by=by,
+        )  # fmt: skip
+
+    def accept(
+        self,
+        role: str | None = None,
+        *,
+        task: str = "",
+        also: bool = False,
+        incident: str | None = None,
+        reason: str = "",
+        by: str | None = None,
+    ) -> IncidentReceipt:
+        """Accept a role that was offered; without `role` the one that was."""
+        wanted = None if role is None else checked_role(role)
+        taker = self._book.cause("", by).by
+
+        def decide(it: Incident, _now: object) -> Incident:
+            return accept(it, wanted, by=taker, task=task, also=also)
+
+        return self._change(
+            decide, verb="role accept", reason=reason or f"{role or 'role'} accepted",
+            incident=incident, by=by,
+        )  # fmt: skip
+
+    def leave(
+        self,
+        role: str,
+        *,
+        task: str = "",
+        incident: str | None = None,
+        reason: str = "",
+        by: str | None = None,
+    ) -> IncidentReceipt:
+        """Nobody has `role` any more."""
+        left: Role = checked_role(role)
+        return self._change(
+            lambda it, _: leave(it, left, task=task),
+            verb="role leave", reason=reason or named(left, task),
+            incident=incident, by=by,
+        )  # fmt: skip
+
+    def _change(
+        self, decide: Decide, *, verb: str, reason: str, incident: str | None, by: str | None
+    ) -> IncidentReceipt:
+        which = incident or self._book.latest_id()
+        return self._book.change(decide, verb=verb, reason=reason, incident=which, by=by)
+
+    def _checked(self, person: str) -> str:
+        return checked_person(person, self._people())

@@ -1,12 +1,18 @@
-"""Which events of the journal belong to an incident?"""
+"""Which events belong to an incident; to which one a change belongs; changes by others."""
 
 from __future__ import annotations
 
-from shedder import journal
-from shedder.incident.records import Incident
-from shedder.keys import Keys
-from shedder.records import Event
-from shedder.store import Store
+import logging
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import timedelta
+
+from shedder.errors import RedisUnreachable, ShedderError
+from shedder.events import SYSTEM, Cause, Event, read_copies, read_events, read_latest, verb_of
+from shedder.incident.records import Incident, is_same_person
+from shedder.incident.store import open_incidents
+from shedder.store.keys import Keys
+from shedder.store.store import Store
 
 MOST_EVENTS = 20_000
 
@@ -18,10 +24,10 @@ def events_of(store: Store, keys: Keys, incident: Incident) -> tuple[Event, ...]
     what was done before it was opened, and what workers finished by themselves.
     """
     first = min(filter(None, (incident.began_at, incident.detected_at, incident.opened_at)))
-    found = journal.read_events(
+    found = read_events(
         store, keys, limit=MOST_EVENTS, since=first, wanted=lambda each: belongs(each, incident)
     )
-    copies = journal.read_copies(store, keys.incident_events(incident.id), limit=MOST_EVENTS)
+    copies = read_copies(store, keys.incident_events(incident.id), limit=MOST_EVENTS)
     # A copy of the record may have come back while the journal still had some of its events.
     by_id = {each.id: each for each in (*copies, *found) if belongs(each, incident)}
     return tuple(sorted(by_id.values(), key=lambda each: each.position))
@@ -34,3 +40,64 @@ def belongs(event: Event, incident: Incident) -> bool:
     first = min(filter(None, (incident.began_at, incident.detected_at, incident.opened_at)))
     last = incident.resolved_at
     return first <= event.at and (last is None or event.at <= last)
+
+
+logger = logging.getLogger("shedder.incident")
+
+TOES = timedelta(minutes=2)
+"""Who changed a queue so lately may still be at work on it."""
+
+MOST_ATTRIBUTED = 1000
+
+
+def attributed(store: Store, keys: Keys, cause: Cause) -> Cause:
+    """`cause` with the open incident, and the role of who acts.
+
+    The record of an incident never stands in the way of a change of queues: what cannot be read
+    is left out, and logged.
+    """
+    try:
+        incident = incident_of(open_incidents(store, keys), cause.by)
+        if incident is None:
+            return cause
+        return replace(cause, incident=incident.id, role=incident.role_of(cause.by))
+    except RedisUnreachable:
+        raise
+    except ShedderError as error:
+        logger.warning("this change is not attributed to an incident: %s", error)
+        return cause
+
+
+def incident_of(incidents: tuple[Incident, ...], person: str) -> Incident | None:
+    """Of the open incidents the one in which `person` has a role, else the first."""
+    with_role = (each for each in incidents if each.role_of(person))
+    return next(with_role, next(iter(incidents), None))
+
+
+def changes_by_others(
+    store: Store, keys: Keys, *, by: str, lanes: Collection[str] = (), names: Collection[str] = ()
+) -> tuple[Event, ...]:
+    """What others than `by` changed of `lanes`, or of the flags or limits `names`, in `TOES`.
+
+    By the server's clock; what was undone since, and what workers did, is left out.
+    """
+    events = read_latest(
+        store, keys, TOES, limit=MOST_ATTRIBUTED,
+        wanted=lambda each: verb_of(each).is_decision or bool(each.undoes),
+    )  # fmt: skip
+    undone = {each.undoes for each in events if each.undoes}
+    return tuple(
+        each
+        for each in events
+        if verb_of(each).is_decision
+        and each.id not in undone
+        and each.by != SYSTEM
+        and not is_same_person(each.by, by)
+        and _touches(each, lanes, names)
+    )
+
+
+def _touches(event: Event, lanes: Collection[str], names: Collection[str]) -> bool:
+    named = event.details.get("names")
+    is_named = isinstance(named, list) and not set(named).isdisjoint(names)
+    return is_named or not set(event.lanes).isdisjoint(lanes)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from shedder.events import Event
 from shedder.incident.records import Action
-from shedder.records import Event
-from shedder.samples import Sample
+from shedder.queues.samples import Sample
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from shedder.incident.records import SeveritySince
 from shedder.postmortem.facts import Impact
-from shedder.samples import Sample
+from shedder.queues.samples import Sample
 
 _WRAPS_AT = 2**32
 _LONGEST_STEP = timedelta(minutes=11)

@@ -10,11 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shedder.errors import ShedderError
-from shedder.samples import Sample, paces_of
+from shedder.queues.samples import Sample, paces_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
 
 INCHES = (6.2, 3.8)
 DOTS_PER_INCH = 140

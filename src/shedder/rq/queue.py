@@ -1,4 +1,4 @@
-"""How does a job get into a lane?"""
+"""A queue with lanes."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from rq.job import Job, JobStatus
 from rq.queue import Queue as RQQueue
 from rq.serializers import DefaultSerializer
 
+from shedder.engine.jobs import function_of, texts_of
+from shedder.engine.names import check_job_class, check_queue, rq_keys
 from shedder.lanes import DEFAULT_PRIORITY, Lane, lane_of, parse_priority
-from shedder.rq.arrivals import enqueue_job, push_job, ring_on, save_on
-from shedder.rq.following import policy_in_force
-from shedder.rq.layout import check_job_class, check_queue, rq_keys
-from shedder.rq.notes import function_of, texts_of
-from shedder.store import Store
+from shedder.policy.applied import policy_in_force
+from shedder.queues.enqueue import enqueue_job, push_job, ring_on, save_on
+from shedder.store.store import Store
 
 if TYPE_CHECKING:
     from redis.client import Pipeline
     from rq.registry import DeferredJobRegistry
+
 
 _NOT_QUEUED_PLAINLY = (JobStatus.DEFERRED,)
 

@@ -1,4 +1,4 @@
-"""How does a worker take jobs, from its birth to its end?
+"""A worker from its start to its end.
 
 A worker claims a job (`lua/claim_job.lua`), prepares it, and asks the gate (`lua/start_job.lua`) in
 the process that is about to run it (`performing`). Until the gate is passed the job is nobody's but
@@ -11,29 +11,37 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from rq.worker import SimpleWorker as RQSimpleWorker
-from rq.worker import SpawnWorker as RQSpawnWorker
-from rq.worker import Worker as RQWorker
-from rq.worker import WorkerStatus
+from rq.worker import (
+    SimpleWorker as RQSimpleWorker,
+)
+from rq.worker import (
+    SpawnWorker as RQSpawnWorker,
+)
+from rq.worker import (
+    Worker as RQWorker,
+)
+from rq.worker import (
+    WorkerStatus,
+)
 
-from shedder.at_hand import take_in_hand
+from shedder import __version__
+from shedder.engine.names import check_worker, rq_keys
 from shedder.lanes import serving_order
-from shedder.rq.connecting import look_up_driver_once
-from shedder.rq.heart import Heart
-from shedder.rq.layout import check_worker, rq_keys
-from shedder.rq.patience import patient
-from shedder.rq.performing import PerformingMixin, tell_fresh_process
-from shedder.rq.pickup import Pickup
-from shedder.rq.skew import SkewMixin
-from shedder.rq.upkeep import Upkeep
-from shedder.scripts import load_script
-from shedder.store import Store
-from shedder.version import VERSION
+from shedder.log_context import take_in_hand
+from shedder.queues.maintenance import Upkeep
+from shedder.rq.bookkeeping import SkewMixin
+from shedder.rq.fetch import Pickup
+from shedder.rq.gate import PerformingMixin, tell_fresh_process
+from shedder.rq.lease import Heart
+from shedder.rq.outages import patient
+from shedder.store.clients import look_up_driver_once
+from shedder.store.store import Store, load_script
 
 if TYPE_CHECKING:
     import redis
     from rq.job import Job
     from rq.queue import Queue as RQQueue
+
 
 LAST_PATIENCE_SECONDS = 5.0
 """A worker that is to stop, and runs no job, waits so long for a Redis that is away."""
@@ -90,7 +98,7 @@ class WorkerMixin(PerformingMixin, SkewMixin):
 
     def serialize(self) -> dict[str, Any]:
         """What RQ stores of a worker, and that it is one of ours."""
-        return {**super().serialize(), "shedder": VERSION}
+        return {**super().serialize(), "shedder": __version__}
 
     # taking a job
 

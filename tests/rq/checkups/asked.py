@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING
 
 from rq.defaults import RQ_KEY_PREFIX
 
-from shedder.records import AuditReport
-from shedder.rq.audit import audit
-from shedder.store import Store
+from shedder.health.audit import AuditReport, audit
+from shedder.store.store import Store
 from tests.features.scene import Scene
 from tests.rq.given import KEYS
 
 if TYPE_CHECKING:
     from redis import Redis
 
-    from shedder.checkup import Checkup
+    from shedder.health.doctor import Checkup
 
 MAIL = f"{RQ_KEY_PREFIX}:queue:mail"
 

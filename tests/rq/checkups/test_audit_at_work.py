@@ -15,9 +15,9 @@ from uuid import uuid4
 import pytest
 from rq.defaults import RQ_KEY_PREFIX
 
+from shedder.queues.claims import Claimed, claim_job, release_claim
 from shedder.rq import Queue
-from shedder.rq.claims import Claimed, claim_job, release_claim
-from shedder.store import Store
+from shedder.store.store import Store
 from tests.rq.checkups.asked import look
 from tests.rq.given import KEYS, divert, enqueue
 from tests.waiting import wait_until

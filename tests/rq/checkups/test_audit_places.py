@@ -11,11 +11,11 @@ from rq import Queue as StockQueue
 from rq.defaults import RQ_KEY_PREFIX
 from rq.rate_limit import RateLimit
 
-from shedder.controls import park_lane
 from shedder.errors import RecordUnreadable
+from shedder.health.audit import audit
+from shedder.queues.pause import park_lane
 from shedder.rq import Queue, SimpleWorker
-from shedder.rq.audit import audit
-from shedder.store import Store
+from shedder.store.store import Store
 from tests.rq.checkups.asked import look
 from tests.rq.given import KEYS, claim, divert, enqueue, pause
 

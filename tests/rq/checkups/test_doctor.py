@@ -10,15 +10,16 @@ import pytest
 from rq.defaults import RQ_KEY_PREFIX
 
 from shedder import Selection
-from shedder.checkup import FINE, PROBLEM, WARNING
-from shedder.keys import kind_of
+from shedder.health.doctor import ServerReport, is_usable, read_server, server_findings
 from shedder.rq import Worker
-from shedder.rq.doctor_server import ServerReport, is_usable, read_server, server_findings
 from shedder.rq.queue import Queue
+from shedder.status.findings import FINE, PROBLEM, WARNING
+from shedder.store.keys import kind_of
 from tests.features.scene import Scene
 
 if TYPE_CHECKING:
-    from shedder.checkup import Checkup, Finding
+    from shedder.health.doctor import Checkup
+    from shedder.status.findings import Finding
     from tests.conftest import ServerFactory
 
 
@@ -121,7 +122,7 @@ def test_a_server_that_is_too_old_is_asked_no_more(
     """Where no script of ours runs, the check-up says so and ends."""
     old = replace(read_server(scene.shedder.store, scene.keys), info={"redis_version": "6.0.0"})
     assert not is_usable(old)
-    monkeypatch.setattr("shedder.rq.doctor.read_server", lambda *_: old)
+    monkeypatch.setattr("shedder.health.doctor.read_server", lambda *_: old)
     checkup = scene.shedder.check_up()
     assert (None, False) == (checkup.audit, checkup.is_healthy)
 
@@ -163,7 +164,7 @@ def test_this_machines_clock_is_compared_with_the_servers(
 ) -> None:
     """Whoever asks from a machine with a wrong clock is told."""
     real = time.time
-    monkeypatch.setattr("shedder.rq.doctor_fleet.time.time", lambda: real() + 60)
+    monkeypatch.setattr("shedder.health.doctor.time.time", lambda: real() + 60)
     assert "60 s ahead of" in found(scene, "clocks").says
 
 

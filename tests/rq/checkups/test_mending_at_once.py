@@ -13,8 +13,8 @@ from tests.features.scene import Scene, numbered
 from tests.rq.checkups.asked import MAIL, is_clean
 
 if TYPE_CHECKING:
-    from shedder.checkup import Repair
     from shedder.embedded import EmbeddedServer
+    from shedder.health.repair import Repair
 
 
 def break_everything(scene: Scene, jobs: list[str]) -> None:

@@ -8,8 +8,8 @@ from unittest import mock
 import pytest
 from rq.defaults import RQ_KEY_PREFIX
 
-from shedder import Selection, repairs
-from shedder.rq import mending
+from shedder import Selection
+from shedder.health.repair import return_jobs
 from tests.features.scene import Scene, numbered
 from tests.rq.checkups.asked import MAIL, is_clean, mend
 
@@ -103,9 +103,9 @@ def test_a_job_that_came_back_in_the_last_moment_is_left_alone(
 
     def after_the_last_look(*args: Any, **options: Any) -> Any:
         meanwhile(scene)
-        return repairs.return_jobs(*args, **options)
+        return return_jobs(*args, **options)
 
-    with mock.patch.object(mending, "return_jobs", after_the_last_look):
+    with mock.patch("shedder.health.repair.return_jobs", after_the_last_look):
         assert {} == mend(scene, checkup)
 
 
@@ -122,17 +122,17 @@ def test_a_job_that_another_repair_put_back_is_left_alone(scene: Scene) -> None:
             rivals.append(False)
             assert {"jobs in no place": 1} == mend(scene, checkup)
             scene.redis.rpop(MAIL)
-        return repairs.return_jobs(*args, **options)
+        return return_jobs(*args, **options)
 
-    with mock.patch.object(mending, "return_jobs", after_the_last_look):
+    with mock.patch("shedder.health.repair.return_jobs", after_the_last_look):
         assert {} == mend(scene, checkup)
     assert [] == scene.waiting("mail")
 
 
 def test_more_lost_jobs_than_one_step_takes(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many are put back in several steps, oldest first."""
-    monkeypatch.setattr(repairs, "JOBS_PER_STEP", 2)
-    monkeypatch.setattr(mending, "JOBS_PER_STEP", 2)
+    monkeypatch.setattr("shedder.health.repair.JOBS_PER_STEP", 2)
+    monkeypatch.setattr("shedder.health.repair.JOBS_PER_STEP", 2)
     jobs = scene.fill("mail", *numbered("a", 5))
     scene.redis.delete(MAIL)
     assert {"jobs in no place": 5} == mend(scene)

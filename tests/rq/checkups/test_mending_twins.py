@@ -8,8 +8,7 @@ from unittest import mock
 import pytest
 from rq.defaults import RQ_KEY_PREFIX
 
-from shedder import repairs
-from shedder.rq import mending
+from shedder.health.repair import remove_twin
 from tests.features.scene import Scene
 from tests.rq.checkups.asked import MAIL, is_clean, mend
 
@@ -73,9 +72,9 @@ def test_the_last_entry_never_goes(scene: Scene) -> None:
 
     def after_the_last_look(*args: Any, **options: Any) -> Any:
         scene.redis.lpop(MAIL)
-        return repairs.remove_twin(*args, **options)
+        return remove_twin(*args, **options)
 
-    with mock.patch.object(mending, "remove_twin", after_the_last_look):
+    with mock.patch("shedder.health.repair.remove_twin", after_the_last_look):
         assert {} == mend(scene, checkup)
     assert ["a"] == scene.waiting("mail.low")
 
@@ -84,7 +83,7 @@ def test_an_entry_deep_in_a_long_list_is_left(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What cannot be looked for without holding the server stays, and a check-up says so again."""
-    monkeypatch.setattr(repairs, "TWIN_DEPTH", 1)
+    monkeypatch.setattr("shedder.health.repair.TWIN_DEPTH", 1)
     scene.fill("mail", "x", "a", "b", "y")
     scene.redis.linsert(MAIL, "AFTER", "b", "a")
     assert {} == mend(scene)
@@ -121,8 +120,8 @@ def test_the_entry_stays_when_the_claim_has_gone(scene: Scene) -> None:
 
     def after_the_last_look(*args: Any, **options: Any) -> Any:
         scene.redis.zrem(scene.keys.claims, token)
-        return repairs.remove_twin(*args, **options)
+        return remove_twin(*args, **options)
 
-    with mock.patch.object(mending, "remove_twin", after_the_last_look):
+    with mock.patch("shedder.health.repair.remove_twin", after_the_last_look):
         assert {} == mend(scene, checkup)
     assert ["b", "a"] == scene.waiting("mail")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shedder.rq.layout import rq_keys
+from shedder.engine.names import rq_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,4 +37,4 @@ def imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shedder.rq.claims.LEASE_MS", 100)
+    monkeypatch.setattr("shedder.queues.claims.LEASE_MS", 100)

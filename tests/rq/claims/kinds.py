@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from shedder.engine.names import rq_keys
 from shedder.rq import SimpleWorker, SpawnWorker, Worker
-from shedder.rq.layout import rq_keys
-from shedder.stored import text_of
+from shedder.store.codec import text_of
 
 if TYPE_CHECKING:
     from redis import Redis

@@ -15,9 +15,9 @@ from rq.command import send_stop_execution_command
 from rq.job import Job, JobStatus
 from rq.registry import StartedJobRegistry
 
+from shedder.engine.names import rq_keys
+from shedder.queues.claims import CRASHES_FIELD
 from shedder.rq import Queue, SimpleWorker, Worker
-from shedder.rq.claims import CRASHES_FIELD
-from shedder.rq.layout import rq_keys
 from tests import jobs
 from tests.rq.claims.kinds import FORKS_AND_NOT, oldest_claim_ms, status_of, waiting
 from tests.waiting import wait_until

@@ -12,9 +12,9 @@ import pytest
 from rq.job import JobStatus
 from rq.registry import StartedJobRegistry
 
+from shedder.engine.names import rq_keys
+from shedder.queues.claims import CRASHES_FIELD
 from shedder.rq import Queue, SimpleWorker, Worker
-from shedder.rq.claims import CRASHES_FIELD
-from shedder.rq.layout import rq_keys
 from tests import jobs
 from tests.rq.claims.kinds import FORKS_AND_NOT, is_halted, oldest_claim_ms, status_of, waiting
 from tests.waiting import wait_until
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from redis import Redis
     from rq.worker import BaseWorker
 
-    from shedder.facade import Shedder
+    from shedder.api.shedder import Shedder
 
 KEYS = rq_keys()
 
@@ -172,8 +172,8 @@ def test_a_long_import(
 ) -> None:
     """A worker that imports for longer than the lease keeps its claim, and the job runs once."""
     monkeypatch.setenv("SHEDDER_TEST_IMPORT", "slow")
-    monkeypatch.setattr("shedder.rq.claims.LEASE_MS", 400)
-    monkeypatch.setattr("shedder.rq.heart.RENEW_SECONDS", 0.01)
+    monkeypatch.setattr("shedder.queues.claims.LEASE_MS", 400)
+    monkeypatch.setattr("shedder.rq.lease.RENEW_SECONDS", 0.01)
     job = Queue("mail", connection=redis).enqueue("tests.rq.deadly.run", marks, "a")
     worker = yard.start("mail", worker_class=worker_class, burst=True)
     wait_until(lambda: imports.read_text() != "")

@@ -20,7 +20,7 @@ from rq.worker import BaseWorker, HerokuWorker
 from rq.worker import RoundRobinWorker as RQRoundRobinWorker
 
 from shedder.rq import Queue, SimpleWorker, SpawnWorker, Worker, WorkerMixin
-from shedder.stored import text_of
+from shedder.store.codec import text_of
 from tests import jobs
 from tests.cluster import without_cluster
 from tests.rq.claims.kinds import ALL_KINDS, FORKS_AND_NOT, status_of, waiting

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from redis import Redis
     from rq.worker import BaseWorker
 
-    from shedder.facade import Shedder
+    from shedder.api.shedder import Shedder
 
 
 @pytest.mark.parametrize(

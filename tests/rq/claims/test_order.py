@@ -11,8 +11,8 @@ from rq.job import JobStatus
 from rq.suspension import resume, suspend
 from rq.worker import BaseWorker, DequeueStrategy
 
+from shedder.engine.names import rq_keys
 from shedder.rq import Queue, SimpleWorker
-from shedder.rq.layout import rq_keys
 from tests import jobs
 from tests.rq.claims.kinds import FORKS_AND_NOT, status_of, waiting
 from tests.waiting import wait_until
@@ -21,7 +21,7 @@ from tests.workers import Yard, run_burst
 if TYPE_CHECKING:
     from redis import Redis
 
-    from shedder.facade import Shedder
+    from shedder.api.shedder import Shedder
 
 KEYS = rq_keys()
 

@@ -13,9 +13,9 @@ import pytest
 from rq.defaults import RQ_KEY_PREFIX
 from rq.job import JobStatus
 
+from shedder.engine.names import rq_keys
+from shedder.queues.claims import CRASHES_FIELD
 from shedder.rq import Queue, SimpleWorker, Worker
-from shedder.rq.claims import CRASHES_FIELD
-from shedder.rq.layout import rq_keys
 from tests import jobs
 from tests.rq.claims.kinds import FORKS_AND_NOT, status_of, waiting
 from tests.waiting import wait_until

@@ -12,12 +12,12 @@ import pytest
 import rq
 from rq.queue import Queue as RQQueue
 
-from shedder.drain import release_backlog
-from shedder.facade import Shedder
-from shedder.rates import Rate
+from shedder.api.shedder import Shedder
+from shedder.engine.names import rq_keys
+from shedder.queues.controls import diverts_from
+from shedder.queues.drain import release_backlog
 from shedder.rq import SimpleWorker
-from shedder.rq.layout import rq_keys
-from shedder.stored import diverts_from
+from shedder.units import Rate
 from tests.hosts.prefixed import PrefixedJob
 from tests.waiting import wait_until
 from tests.workers import run_burst

@@ -39,10 +39,24 @@ from rq.registry import (
 )
 from rq.worker import BaseWorker
 
-from shedder.rq import layout
-from shedder.rq.layout import registry_key, rq_keys
-from shedder.rq.payload import JobState, job_of, time_of
-from shedder.scripts import load_script
+from shedder.engine.jobs import JobState, job_of, time_of
+from shedder.engine.names import (
+    CANCELED,
+    DEFERRED,
+    FAILED,
+    FINISHED,
+    READY,
+    SCHEDULED,
+    STARTED,
+    WORKER,
+    WORKERS,
+    intermediate_key,
+    rate_limited_key,
+    registry_key,
+    rq_keys,
+    workers_key,
+)
+from shedder.store.store import load_script
 from tests import jobs
 from tests.rq.contract.sources import parameters, source
 
@@ -62,19 +76,19 @@ def test_names_of_keys() -> None:
     assert f"{RQ_KEY_PREFIX}:queues" == StockQueue.redis_queues_keys == KEYS.engine.queues
     assert f"{RQ_KEY_PREFIX}:job:" == Job.redis_job_namespace_prefix == KEYS.engine.jobs
     assert f"{RQ_KEY_PREFIX}:suspended" == rq.suspension.WORKERS_SUSPENDED == KEYS.engine.suspended
-    assert f"{RQ_KEY_PREFIX}:worker:" == BaseWorker.redis_worker_namespace_prefix == layout.WORKER
+    assert f"{RQ_KEY_PREFIX}:worker:" == BaseWorker.redis_worker_namespace_prefix == WORKER
     assert (
         f"{RQ_KEY_PREFIX}:workers"
         == rq.worker_registration.REDIS_WORKER_KEYS
         == BaseWorker.redis_workers_keys
-        == layout.WORKERS
+        == WORKERS
     )
     assert f"{RQ_KEY_PREFIX}:workers:%s" == rq.worker_registration.WORKERS_BY_QUEUE_KEY
-    assert f"{RQ_KEY_PREFIX}:workers:mail" == layout.workers_key("mail")
+    assert f"{RQ_KEY_PREFIX}:workers:mail" == workers_key("mail")
     assert (
         f"{RQ_KEY_PREFIX}:queue:mail:intermediate"
         == IntermediateQueue.get_intermediate_queue_key(f"{RQ_KEY_PREFIX}:queue:mail")
-        == layout.intermediate_key("mail")
+        == intermediate_key("mail")
     )
     assert 31_536_000 == rq.defaults.DEFAULT_FAILURE_TTL
 
@@ -82,13 +96,13 @@ def test_names_of_keys() -> None:
 def test_names_of_registries(redis: Redis) -> None:
     """RQ's registries are called as our readers and scripts believe."""
     kinds = {
-        StartedJobRegistry: ("wip", layout.STARTED),
-        FinishedJobRegistry: ("finished", layout.FINISHED),
-        FailedJobRegistry: ("failed", layout.FAILED),
-        DeferredJobRegistry: ("deferred", layout.DEFERRED),
-        ReadyJobRegistry: ("ready", layout.READY),
-        ScheduledJobRegistry: ("scheduled", layout.SCHEDULED),
-        CanceledJobRegistry: ("canceled", layout.CANCELED),
+        StartedJobRegistry: ("wip", STARTED),
+        FinishedJobRegistry: ("finished", FINISHED),
+        FailedJobRegistry: ("failed", FAILED),
+        DeferredJobRegistry: ("deferred", DEFERRED),
+        ReadyJobRegistry: ("ready", READY),
+        ScheduledJobRegistry: ("scheduled", SCHEDULED),
+        CanceledJobRegistry: ("canceled", CANCELED),
     }
     for kind, (name, ours) in kinds.items():
         key = kind("mail.low", connection=redis).key
@@ -104,7 +118,7 @@ def test_names_of_rate_limits(redis: Redis) -> None:
     assert f"{KEYS.engine.limits}tenant" == registry.config_key
     assert f"{KEYS.engine.limits}tenant:allowed" == registry.allowed_key
     assert f"{KEYS.engine.limits}tenant:rate_limited" == registry.rate_limited_key
-    assert registry.rate_limited_key == layout.rate_limited_key("tenant")
+    assert registry.rate_limited_key == rate_limited_key("tenant")
 
 
 def test_an_execution_is_a_job_and_an_id(redis: Redis) -> None:

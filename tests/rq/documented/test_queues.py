@@ -23,8 +23,8 @@ from tests.workers import run_burst
 if TYPE_CHECKING:
     from redis import Redis
 
+    from shedder.api.shedder import Shedder
     from shedder.embedded import EmbeddedServer
-    from shedder.facade import Shedder
     from tests.conftest import ServerFactory
 
 

@@ -12,7 +12,7 @@ import redis.exceptions
 from redis import Redis
 
 from shedder.rq import SimpleWorker
-from shedder.rq.patience import PatientRedis, is_passing, patient
+from shedder.rq.outages import PatientRedis, is_passing, patient
 from tests.rq.patience.troubles import SORRY, read_only, restarting
 from tests.waiting import wait_until
 

@@ -13,9 +13,9 @@ from redis import Redis
 from rq import Repeat, Retry
 from rq.job import JobStatus
 
+from shedder.queues.claims import CRASHES_FIELD
 from shedder.rq import Queue, SimpleWorker
-from shedder.rq.claims import CRASHES_FIELD
-from shedder.rq.patience import PatientRedis
+from shedder.rq.outages import PatientRedis
 from tests import jobs
 from tests.rq.patience.troubles import KEYS
 from tests.waiting import wait_until
@@ -24,8 +24,8 @@ from tests.workers import run_burst
 
 def test_lost_replies(redis_of_ours: Redis, marks: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that loses every sixth reply, and so sends commands twice, runs each job once."""
-    monkeypatch.setattr("shedder.rq.claims.LEASE_MS", 300)
-    monkeypatch.setattr("shedder.rq.patience.FIRST_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr("shedder.queues.claims.LEASE_MS", 300)
+    monkeypatch.setattr("shedder.rq.outages.FIRST_WAIT_SECONDS", 0.001)
     keys = [str(number) for number in range(40)]
     queue = Queue("mail", connection=redis_of_ours)
     for key in keys:

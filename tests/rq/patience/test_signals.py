@@ -16,8 +16,8 @@ SIGNALS = 300
 _STORM = """
 import random, signal, sys
 import redis
-from shedder.rq.layout import rq_keys
-from shedder.rq.patience import patient
+from shedder.engine.names import rq_keys
+from shedder.rq.outages import patient
 from shedder.store import Command, Store
 
 class Stop(Exception):

@@ -94,7 +94,7 @@ def test_under_load(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Workers that are in the middle of everything when trouble comes run each job once."""
-    monkeypatch.setattr("shedder.rq.claims.LEASE_MS", 2_000)
+    monkeypatch.setattr("shedder.queues.claims.LEASE_MS", 2_000)
     keys = [str(number) for number in range(60)]
     with server.client() as client:
         queue = Queue("mail", connection=client)

@@ -12,7 +12,7 @@ import redis.client
 import redis.exceptions
 from redis import Redis
 
-from shedder.rq.layout import rq_keys
+from shedder.engine.names import rq_keys
 from tests.busy import busy
 from tests.waiting import wait_until
 from tests.workers import WorkerProcess

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shedder.rq.payload import function_name
+from shedder.engine.jobs import function_name
 from tests.rq.payload.written import PROTOCOLS, SERIALIZERS, Mailer, PickleOf, send_mail, stored
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shedder.rq.payload import meta_texts
+from shedder.engine.jobs import meta_texts
 from tests.rq.payload.written import META, PROTOCOLS, SERIALIZERS, Mailer, send_mail, stored
 
 if TYPE_CHECKING:
@@ -148,6 +148,6 @@ def test_rq_is_not_imported() -> None:
         "spec.loader.exec_module(importlib.util.module_from_spec(spec));"
         "assert not {'rq', 'redis'} & set(sys.modules)"
     )
-    path = sys.modules["shedder.rq.payload"].__file__
+    path = sys.modules["shedder.engine.jobs"].__file__
     assert path is not None
     subprocess.run([sys.executable, "-c", program, path], check=True, timeout=60)

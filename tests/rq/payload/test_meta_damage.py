@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shedder.rq.payload import MAX_META_BYTES, meta_texts
+from shedder.engine.jobs import MAX_META_BYTES, meta_texts
 from tests.rq.payload.written import META, Mailer
 
 _START = b"\x80\x04}\x8c\x01k"  # an empty dict, and a name for a field

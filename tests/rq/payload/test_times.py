@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rq.utils import utcformat, utcparse
 
-from shedder.rq.payload import time_of
+from shedder.engine.jobs import time_of
 from tests.rq.given import enqueue
 from tests.rq.status.told import lane
 

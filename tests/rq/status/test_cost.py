@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from rq.defaults import RQ_KEY_PREFIX
 
-from shedder.rq.status import read_status
-from shedder.store import Store
+from shedder.status.status import read_status
+from shedder.store.store import Store
 from tests.rq.given import KEYS, divert, enqueue, pause
 from tests.rq.status.told import lane, serve, status
 

@@ -11,13 +11,13 @@ import pytest
 from rq import Queue as StockQueue
 from rq.defaults import RQ_KEY_PREFIX
 
-from shedder.drain import order_drain
 from shedder.lanes import Lane, lane_of
-from shedder.rates import Rate
-from shedder.rq.claims import Claimed, claim_job
-from shedder.rq.status import read_status
+from shedder.queues.claims import Claimed, claim_job
+from shedder.queues.drain import order_drain
 from shedder.selection import Selection
-from shedder.store import Store
+from shedder.status.status import read_status
+from shedder.store.store import Store
+from shedder.units import Rate
 from tests.rq.given import CAUSE, KEYS, divert, enqueue, pause
 from tests.rq.status.told import lane, serve, status
 

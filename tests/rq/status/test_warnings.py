@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shedder.controls import park_lane
+from shedder.queues.pause import park_lane
 from shedder.selection import Selection
-from shedder.store import Store
+from shedder.store.store import Store
 from tests.rq.given import KEYS, divert, enqueue, pause
 from tests.rq.status.told import lane, serve, status
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from rq.worker import SimpleWorker as StockWorker
 
 from shedder.lanes import lane_of, lanes_of_target
-from shedder.records import LaneStatus, Status
 from shedder.rq import SimpleWorker
-from shedder.rq.status import read_status
-from shedder.store import Store
+from shedder.status.readings import LaneStatus, Status
+from shedder.status.status import read_status
+from shedder.store.store import Store
 from tests.rq.given import KEYS
 
 if TYPE_CHECKING:

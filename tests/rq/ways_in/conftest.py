@@ -11,7 +11,7 @@ from tests.rq.ways_in.scene import Scene
 if TYPE_CHECKING:
     from redis import Redis
 
-    from shedder.facade import Shedder
+    from shedder.api.shedder import Shedder
 
 
 @pytest.fixture(params=["open", "paused", "diverted"])

@@ -12,14 +12,14 @@ from rq.registry import ScheduledJobRegistry
 from rq.scheduler import RQScheduler
 
 from shedder.rq import Queue, SimpleWorker
-from shedder.stored import text_of
+from shedder.store.codec import text_of
 from tests import jobs
 from tests.workers import run_burst
 
 if TYPE_CHECKING:
     from redis import Redis
 
-    from shedder.facade import Shedder
+    from shedder.api.shedder import Shedder
 
 LANE = "mail.low"
 PAST = datetime(2020, 1, 1, tzinfo=UTC)

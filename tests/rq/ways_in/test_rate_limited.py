@@ -19,7 +19,7 @@ from tests.workers import Yard
 if TYPE_CHECKING:
     from redis import Redis
 
-    from shedder.facade import Shedder
+    from shedder.api.shedder import Shedder
 
 
 def test_rate_limit(scene: Scene) -> None:

@@ -1,0 +1,250 @@
+"""`Shedder.policies`: apply and warn, shed, explain, sketch from what is seen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from shedder.engine.jobs import NOTE_FIELD, function_name, function_of_note, meta_texts
+from shedder.engine.workers import all_workers, queues_of
+from shedder.errors import NothingMatched
+from shedder.events import Cause
+from shedder.lanes import DEFAULT_PRIORITY, PRIORITIES, Lane, lane_of
+from shedder.policy.applied import (
+    AppliedPolicy,
+    PolicyReceipt,
+    applied_policy,
+    apply_policy,
+    forget_policy,
+)
+from shedder.policy.explain import ExplainedJob, explained
+from shedder.policy.file import SeenQueue, sketched_policy
+from shedder.policy.model import Policy
+from shedder.queues.shed import ShedStep, preview_shed, shed
+from shedder.selection import MAX_TEXT
+from shedder.status.readings import LaneStatus, Status
+from shedder.status.status import read_status
+from shedder.store.codec import text_of
+from shedder.store.keys import Keys
+from shedder.store.store import Store
+from shedder.wording import named
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shedder.engine.workers import WorkerSeen
+
+
+class Policies:
+    """The policy in force, and what follows from it; `Shedder.policies`.
+
+    Every method may raise `RedisUnreachable`, `ServerTooOld` and `RecordUnreadable`.
+    """
+
+    def __init__(self, store: Store, keys: Keys, cause: Callable[[str, str | None], Cause]) -> None:
+        self._store = store
+        self._keys = keys
+        self._cause = cause
+
+    def read(self, path: str | Path) -> Policy:
+        """The policy in a file, checked as a whole; changes nothing.
+
+        Raises:
+            PolicyInvalid: it has problems; the error lists all of them.
+            PolicyTooNew: it is of a newer version.
+            InvalidInput: the file cannot be read.
+        """
+        from shedder.policy.file import read_policy
+
+        return read_policy(Path(path))
+
+    def applied(self) -> AppliedPolicy:
+        """The policy in force; number 0 and empty while none was applied."""
+        return applied_policy(self._store, self._keys)
+
+    def apply(
+        self, policy: Policy, *, reason: str, by: str | None = None, based_on: int | None = None
+    ) -> PolicyReceipt:
+        """Put a policy into force, in every producer and worker of ours within a second.
+
+        `based_on` is the number of the policy that was in force when this one was written; without
+        it whatever is in force is replaced.
+
+        Raises:
+            PolicyChanged: another one than `based_on` is in force; nothing was changed.
+        """
+        warnings = out_of_reach(self._store, self._keys, policy)
+        receipt = apply_policy(
+            self._store, self._keys, policy, self._cause(reason, by), operation=uuid4().hex,
+            based_on=based_on,
+        )  # fmt: skip
+        forget_policy(self._store.connection)
+        return replace(receipt, warnings=warnings)
+
+    def sketch(self) -> str:
+        """A first policy file, from the queues, functions and rates that can be seen now."""
+        return sketched_policy(seen_queues(self._store, self._keys))
+
+    def shed(
+        self,
+        *,
+        reason: str,
+        by: str | None = None,
+        on_step: Callable[[ShedStep], None] | None = None,
+    ) -> tuple[ShedStep, ...]:
+        """Divert all that the policy in force says may be shed, in its order.
+
+        Each rule is a divert of its own, which is drained and undone like any other.
+        """
+        policy, cause = self.applied().policy, self._cause(reason, by)
+        return shed(self._store, self._keys, policy, cause, on_step=on_step)
+
+    def preview_shed(self) -> tuple[ShedStep, ...]:
+        """What `shed` would do; changes nothing."""
+        return preview_shed(self._store, self._keys, self.applied().policy)
+
+    def explain(self, job_id: str) -> ExplainedJob:
+        """What the policy in force says of a job, and which rule decided it.
+
+        Raises:
+            NothingMatched: there is no such job.
+        """
+        fields = (NOTE_FIELD, "created_at", "origin", "data", "meta")
+        key = self._keys.engine.jobs + job_id
+        found = dict(
+            zip(fields, self._store.read(lambda ask: ask.hmget(key, fields))[0], strict=True)
+        )
+        if found["created_at"] is None:
+            raise NothingMatched(f"the job {job_id}")
+        applied = self.applied()
+        return explained(
+            applied.policy, applied.number, job=job_id, lane=text_of(found["origin"] or b""),
+            function=_function(found), meta=meta_texts(found["meta"]) or {},
+        )  # fmt: skip
+
+
+def _function(found: Mapping[str, bytes | None]) -> str | None:
+    noted = function_of_note(found[NOTE_FIELD], found["created_at"])
+    return noted or function_name(found["data"] or b"")
+
+
+WORKERS_NAMED = 3
+
+
+def out_of_reach(store: Store, keys: Keys, policy: Policy) -> tuple[str, ...]:
+    """A sentence for each queue that has stock workers only and gets priorities from `policy`.
+
+    It looks at the queues and the workers that are there now; without workers there is nobody to
+    warn of.
+    """
+    if not any(rule.priority for rule in policy.rules):
+        return ()
+    workers = all_workers(store)
+    served = {lane_of(lane).queue for worker in workers for lane in worker.lanes}
+    queues = served | {lane_of(name).queue for name in queues_of(store, keys)}
+    told = (_warning(policy, queue, workers) for queue in sorted(queues))
+    return tuple(sentence for sentence in told if sentence)
+
+
+def _warning(policy: Policy, queue: str, workers: Sequence[WorkerSeen]) -> str:
+    lanes = _lanes_given(policy, queue)
+    serving = [each for each in workers if any(lane_of(lane).queue == queue for lane in each.lanes)]
+    if not lanes or not serving or not all(worker.is_stock for worker in serving):
+        return ""
+    names = [worker.name for worker in serving[:WORKERS_NAMED]]
+    if len(serving) > WORKERS_NAMED:
+        names.append(f"{len(serving) - WORKERS_NAMED} more")
+    served = {lane for worker in serving for lane in worker.lanes}
+    waiting = [lane.name for lane in lanes if lane.name not in served]
+    said = (
+        f"Only stock workers serve {queue} ({named(names)}), and they keep no priority of a policy"
+    )
+    if not waiting:
+        return f"{said}."
+    return (
+        f"{said}: jobs that go into {named(waiting)} wait until a worker of shedder serves {queue}."
+    )
+
+
+def _lanes_given(policy: Policy, queue: str) -> tuple[Lane, ...]:
+    """The lanes of `queue` in which its rules want jobs to be, each once."""
+    found = [
+        # a queue that is declared as a whole stays where it is
+        Lane(queue, DEFAULT_PRIORITY if rule.selection.is_whole else rule.priority)
+        for rule in policy.rules
+        if rule.priority and rule.is_for_queue(queue)
+    ]
+    return tuple(dict.fromkeys(found))
+
+
+JOBS_LOOKED_AT = 100
+"""Of each lane, from its front: enough to see what a queue is for."""
+
+LONGEST_DATA = 2_000
+"""Bytes of a job's data that are worth fetching for the name of its function."""
+
+
+def seen_queues(store: Store, keys: Keys) -> tuple[SeenQueue, ...]:
+    """All queues with what was seen of them; reads only, in bounded steps."""
+    status = read_status(store, keys)
+    names = sorted({lane.queue for lane in status.lanes})
+    return tuple(_seen(store, keys, name, status) for name in names)
+
+
+def _seen(store: Store, keys: Keys, queue: str, status: Status) -> SeenQueue:
+    lanes = [lane for lane in status.lanes if lane.queue == queue]
+    functions = _functions(store, keys, _first_jobs(store, keys, queue))
+    times = [each for lane in lanes for each in (lane.oldest, lane.oldest_in_backlog) if each]
+    return SeenQueue(
+        name=queue,
+        waiting=sum(lane.waiting + lane.backlog for lane in lanes),
+        arrivals=_sum(lanes, "arrivals"),
+        completions=_sum(lanes, "completions"),
+        oldest_seconds=(status.at - min(times)).total_seconds() if times else None,
+        functions={name: count for name, count in functions.items() if name},
+        looked_at=sum(functions.values()),
+    )
+
+
+def _first_jobs(store: Store, keys: Keys, queue: str) -> list[str]:
+    lists = [key for priority in PRIORITIES for key in keys.lane(Lane(queue, priority).name)[:3]]
+    replies = store.read(lambda ask: [ask.lrange(key, 0, JOBS_LOOKED_AT - 1) for key in lists])
+    return [text_of(job) for ids in replies for job in ids]
+
+
+def _functions(store: Store, keys: Keys, jobs: Sequence[str]) -> Counter[str]:
+    prefix = keys.engine.jobs
+
+    def ask_all(ask: Any) -> None:
+        for job in jobs:
+            ask.hmget(prefix + job, NOTE_FIELD, "created_at")
+            ask.hstrlen(prefix + job, "data")
+
+    replies = store.read(ask_all) if jobs else []
+    named = {
+        job: function_of_note(*fields) or "" for job, fields in zip(jobs, replies[::2], strict=True)
+    }
+    small = [
+        job for job, length in zip(jobs, replies[1::2], strict=True)
+        if not named[job] and 0 < length <= LONGEST_DATA
+    ]  # fmt: skip
+    data = store.read(lambda ask: [ask.hget(prefix + job, "data") for job in small])
+    named.update(
+        {job: function_name(each or b"") or "" for job, each in zip(small, data, strict=True)}
+    )
+    return Counter(name if _is_glob_free(name) else "" for name in named.values())
+
+
+def _is_glob_free(name: str) -> bool:
+    is_long = len(name.encode("utf-8", "replace")) > MAX_TEXT
+    return name.isprintable() and not is_long and not any(each in name for each in "*?[]")
+
+
+def _sum(lanes: Iterable[LaneStatus], name: str) -> float | None:
+    found = [getattr(lane, name) for lane in lanes]
+    known = [each for each in found if each is not None]
+    return sum(known) if known else None

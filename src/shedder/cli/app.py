@@ -1,0 +1,177 @@
+"""One table of verbs (name, module, line in the list); runs one; exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+from importlib import import_module
+from typing import Any
+
+import click
+
+from shedder import __version__
+from shedder.cli.options import HELP_SETTINGS, connection_options, verb, write_examples
+from shedder.cli.run import USAGE, Run, code_of, sentence_of
+
+VERBS = (
+    ("status", "shedder.cli.status", "How many jobs wait and run, what is paused, and why."),
+    ("check", "shedder.cli.status", "Say in one line whether anything is wrong."),
+    ("triage", "shedder.cli.triage", "What to check and to type, in order."),
+    ("plan", "shedder.cli.plan", "How long it would take, by what is done."),
+    ("pause", "shedder.cli.pause", "Let no job of a queue start."),
+    ("resume", "shedder.cli.pause", "End a pause."),
+    ("divert", "shedder.cli.divert", "Move jobs to the backlog."),
+    ("drain", "shedder.cli.drain", "Bring a backlog back, at a pace."),
+    ("flag", "shedder.cli.settings", "Degrade features and restore them."),
+    ("limit", "shedder.cli.settings", "Change rates while everything runs."),
+    ("policy", "shedder.cli.policy", "Say on a quiet day what matters."),
+    ("stale", "shedder.cli.stale", "Old work that was set aside."),
+    ("mitigate", "shedder.cli.mitigate", "Carry out a declared deed, such as a rollback."),
+    ("incident", "shedder.cli.incident", "Keep the record of an incident."),
+    ("undo", "shedder.cli.undo", "Take back a change."),
+    ("events", "shedder.cli.events", "Who did what, when and why."),
+    ("audit", "shedder.cli.health", "Is every job in exactly one place?"),
+    ("doctor", "shedder.cli.health", "Is this installation well?"),
+    ("worker", "shedder.cli.worker", "Run a worker that obeys."),
+    ("demo", "shedder.demo.program", "An incident on a private server."),
+    ("uninstall", "shedder.cli.health", "Leave every job to plain RQ."),
+    ("completion", "shedder.cli.app", "Teach a shell to complete."),
+)
+"""Each verb in the order in which an incident needs it: name, module, line in the list."""
+
+_EXAMPLES = (
+    "shedder status",
+    'shedder pause mail -r "database at 99 %"',
+    'shedder divert mail --priority low -r "only receipts now"',
+    'shedder drain mail --rate 200/second -r "database is fine"',
+)
+
+
+class Program(click.Group):
+    """A group of verbs that return exit codes, and whose failures become one line each."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the verb that the command line names, and exit."""
+        given = kwargs.pop("args", args[0] if args else None)
+        words = list(sys.argv[1:] if given is None else given)
+        kwargs.update(prog_name="shedder", standalone_mode=False, obj=Run())
+        sys.exit(self._exit_code(words, kwargs))
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        """The verbs in the order in which an incident needs them."""
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The verb that is named, from its module; what is listed has a name and a line only."""
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, None if name is None else _load_verb(name), rest
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples."""
+        write_examples(formatter, _EXAMPLES)
+        super().format_epilog(ctx, formatter)
+
+    def _exit_code(self, words: list[str], kwargs: dict[str, Any]) -> int:
+        run: Run = kwargs["obj"]
+        _never_fail_to_print()
+        try:
+            code = super().main(args=words, **kwargs)
+            run.remind()
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _silence()
+            return 1
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - it becomes one line
+            # What is asked for may stand behind what could not be read.
+            run.is_json = run.is_json or "--json" in words
+            run.is_debug = run.is_debug or "--debug" in words
+            return _report(error, run)
+        return code if isinstance(code, int) else 0
+
+
+@click.group(
+    cls=Program,
+    invoke_without_command=True,
+    context_settings=HELP_SETTINGS,
+)
+@click.version_option(__version__, prog_name="shedder")
+@click.pass_context
+def main(context: click.Context) -> int:
+    """Shed load from RQ queues, and lose no job.
+
+    Exit codes: 0 done, 1 failed, 2 usage, 3 nothing matched or condition not met, 4 Redis
+    cannot be reached, 130 Ctrl-C.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+        return USAGE
+    return 0
+
+
+main.params += connection_options()
+for name, _, line in VERBS:
+    main.add_command(click.Command(name, short_help=line))
+
+
+def _load_verb(wanted: str) -> click.Command:
+    # the list and completion need no verb, and a verb no other
+    module = next(module for name, module, _ in VERBS if name == wanted)
+    found: click.Command = getattr(import_module(module), wanted)
+    return found
+
+
+def _report(error: BaseException, run: Run) -> int:
+    code, sentence = code_of(error), sentence_of(error, run)
+    with contextlib.suppress(BrokenPipeError):
+        if run.is_debug:
+            traceback.print_exception(error)
+        click.echo(f"shedder: {sentence}", err=True)
+        if run.is_json:
+            from shedder.cli.output import document, dumped
+
+            click.echo(dumped(document("error/1", {"error": sentence, "exit_code": code})))
+    return code
+
+
+def _never_fail_to_print() -> None:
+    # A name with letters that this terminal does not know is no reason to hide what happened.
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def _silence() -> None:
+    """Let the interpreter flush to nowhere when it ends: who read us has gone."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+VARIABLE = "_SHEDDER_COMPLETE"
+
+_COMPLETION_EXAMPLES = (
+    'eval "$(shedder completion bash)"       # in ~/.bashrc',
+    'eval "$(shedder completion zsh)"        # in ~/.zshrc',
+    "shedder completion fish | source        # in ~/.config/fish/config.fish",
+)
+
+
+@verb("completion", examples=_COMPLETION_EXAMPLES)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(run: Run, *, shell: str) -> int:
+    """Print the script that teaches a shell to complete `shedder`."""
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise click.UsageError(f"click knows no completion for {shell}")
+    program = click.get_current_context().find_root().command
+    script = kind(program, {}, "shedder", VARIABLE).source()
+    if run.is_json:
+        run.emit("completion/1", {"shell": shell, "script": script})
+    else:
+        click.echo(script)
+    return 0

@@ -1,0 +1,306 @@
+"""Drain."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from shedder.cli.asking import Order, confirm, settle_order
+from shedder.cli.options import (
+    Asked,
+    Wait,
+    change_options,
+    defaults_in_force,
+    maybe_duration_option,
+    verb,
+)
+from shedder.cli.output import (
+    Parts,
+    command,
+    commands_part,
+    headline,
+    is_are,
+    jobs_do,
+    lane_table,
+    listed,
+    number,
+    plain,
+    targets_of,
+    workers_part,
+)
+from shedder.cli.progress import DrainBar
+from shedder.cli.run import Refused
+from shedder.errors import RedisUnreachable, ServerBusy
+from shedder.units import Rate, format_duration
+from shedder.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shedder.cli.run import Run
+    from shedder.queues.drain import DrainProgress, DrainReceipt
+    from shedder.queues.restore import RestoreReceipt
+
+
+_EXAMPLES = (
+    'shedder drain mail --rate 200/second -r "database is fine"',
+    'shedder drain mail --rate 20/second -r "too fast"',
+    'shedder drain mail --stop -r "database is slow again"',
+    'shedder drain mail.low --at-once -r "only ten jobs"',
+)
+
+
+@verb("drain", examples=_EXAMPLES)
+@change_options
+@click.option(
+    "--rate", metavar="RATE", help="At most so many, such as 200/second; the policy's if absent."
+)
+@click.option("--stay", "stays", is_flag=True, help="Keep the divert when its backlog is empty.")
+@click.option("--stop", is_flag=True, help="Stop draining; the backlog stays.")
+@click.option("--at-once", is_flag=True, help="Put everything back now, at no pace.")
+@click.option("--detach", is_flag=True, help="Give the order and return.")
+@maybe_duration_option("--wait", help="Return when the backlog is empty, or after DURATION.")
+@click.option("-y", "--yes", "is_sure", is_flag=True, help="With --at-once: do not ask.")
+def drain(
+    run: Run, *, asked: Asked, rate: str | None, stays: bool, stop: bool, at_once: bool,
+    detach: bool, wait: Wait | None, is_sure: bool,
+) -> int:  # fmt: skip
+    """Bring a backlog back, oldest job first, at a pace that the rest of the world stands.
+
+    The order stands in Redis: it goes on when this command ends. On a terminal the command stays
+    and shows how far it is. Said again, it changes the rate.
+    """
+    pace = _pace(run, rate, is_needed=not stop and not at_once)
+    _check(pace, stop=stop, at_once=at_once, stays=stays)
+    if detach and wait is not None:
+        raise Refused("--detach and --wait exclude each other; leave one of them out")
+    if at_once:
+        return _restore(run, asked, is_sure=is_sure)
+    order = settle_order(run, asked, "drain")
+    receipt = _order(run, order, pace, stays=stays)
+    is_shown = run.screen.is_watched and not detach and receipt.backlog > 0
+    if pace is None or not receipt.lanes or not (is_shown or wait):
+        _tell(run, receipt)
+        return 0 if receipt.lanes else 3
+    return _watch(run, receipt, wait or Wait())
+
+
+def _pace(run: Run, rate: str | None, *, is_needed: bool) -> Rate | None:
+    if rate is not None:
+        return Rate.parse(rate, name="--rate")
+    return defaults_in_force(run).drain_rate if is_needed else None
+
+
+def _check(pace: Rate | None, *, stop: bool, at_once: bool, stays: bool) -> None:
+    if [pace is not None, stop, at_once].count(True) != 1:
+        raise Refused(
+            "say how: one of --rate 200/second, --at-once and --stop; "
+            "a policy can have a drain_rate for when nothing is said"
+        )
+    if stays and pace is None:
+        raise Refused("--stay goes with --rate only; leave it out")
+
+
+def _order(run: Run, order: Order, pace: Rate | None, *, stays: bool) -> DrainReceipt:
+    check = command("status", *order.targets, server=run.server_option)
+    run.state = f"whether {listed(order.targets)} drains, says: {check}"
+    if pace is None:
+        receipt = run.shedder.stop_drain(*order.targets, reason=order.reason, by=order.by)
+        run.state = f"the drain of {listed(order.targets)} has stopped"
+        return receipt
+    receipt = run.shedder.drain(
+        *order.targets, rate=pace, stays=stays, reason=order.reason, by=order.by
+    )
+    stop = command("drain", *order.targets, options=["--stop"], server=run.server_option)
+    run.state = f"the order stands: {listed(order.targets)} drains at {pace}; to stop it: {stop}"
+    return receipt
+
+
+def _tell(run: Run, receipt: DrainReceipt) -> None:
+    if run.is_json:
+        run.emit("drain/1", receipt, progress=None)
+        return
+    run.screen.show(*drain_receipt(receipt, server=run.server_option))
+
+
+def _watch(run: Run, receipt: DrainReceipt, wait: Wait) -> int:
+    if not run.is_json:
+        run.screen.show(*drain_receipt(receipt, server=run.server_option))
+    end = watch_drain(run, receipt, limit=wait.limit)
+    if run.is_json:
+        run.emit("drain/1", receipt, progress=end.progress)
+    elif end.is_done:
+        run.screen.show(*drain_end(end.progress, took=end.took))
+    else:
+        run.screen.warn(f"time is up; {run.state}")
+    return 0 if end.is_done else 3
+
+
+def _restore(run: Run, asked: Asked, *, is_sure: bool) -> int:
+    from shedder.cli.progress import scan_bar
+
+    order = settle_order(run, asked, "drain")
+    question = f"Put the whole backlog of {listed(order.targets)} back at once, at no pace?"
+    confirm(question, is_sure=is_sure)
+    check = command("status", *order.targets, server=run.server_option)
+    run.state = f"how much of {listed(order.targets)} is back, says: {check}"
+    with scan_bar(run.screen, f"bringing {listed(order.targets)} back") as on_progress:
+        receipt = run.shedder.drain_at_once(
+            *order.targets, reason=order.reason, by=order.by, on_progress=on_progress
+        )
+    run.state = f"{is_are(order.targets)} back in place"
+    if run.is_json:
+        run.emit("restore/1", receipt)
+    else:
+        run.screen.show(*restore_receipt(receipt))
+    return 0 if receipt.lanes else 3
+
+
+LONGEST_FORECAST = timedelta(days=365)
+_STOCK_DRAIN = (
+    "Where only stock workers serve, jobs leave the backlog while a worker of shedder runs "
+    "somewhere on this Redis, or while `shedder drain` stays and shows its progress (--wait)."
+)
+
+
+def drain_receipt(receipt: DrainReceipt, *, server: str = "") -> Parts:
+    """The receipt of a drain order, of a new rate, or of the end of a drain."""
+    targets = targets_of(lane.lane for lane in receipt.lanes)
+    if not receipt.lanes:
+        return [headline("No divert is in force there: nothing to drain.")]
+    commands = [("undo", command("undo", receipt.event, server=server))]
+    if receipt.rate is not None:
+        stop = command("drain", *targets, options=["--stop"], server=server)
+        commands = [("watch", command("status", *targets, options=["--watch"], server=server)),
+                    ("stop", stop), *commands]  # fmt: skip
+    return [
+        headline(_drains(receipt, targets), style="bold"),
+        *lane_table(["backlog"], [(lane.lane, lane.backlog, 0) for lane in receipt.lanes]),
+        *workers_part(receipt.workers, stock=_STOCK_DRAIN),
+        *commands_part(*commands),
+    ]
+
+
+def drain_end(progress: Sequence[DrainProgress], *, took: timedelta) -> Parts:
+    """What a drain that was watched to its end did."""
+    names = targets_of(each.lane for each in progress)
+    released = sum(each.released for each in progress)
+    left = sum(each.backlog for each in progress)
+    said = f"{counted(released, 'job')} released in {format_duration(took)}"
+    if left:
+        said += f", {jobs_do(left, 'stay', 'stays')} in the backlog: the drain was stopped"
+    parts: Parts = [headline(f"The backlog of {listed(names)}: {said}.", style="bold green")]
+    standing = targets_of(each.lane for each in progress if not each.is_done)
+    if standing:
+        parts.append(
+            plain(f"{is_are(standing)} still diverted: what arrives there is drained too.")
+        )
+    return parts + _skipped(progress)
+
+
+def restore_receipt(receipt: RestoreReceipt) -> Parts:
+    """The receipt of a backlog that is back in its lane at once."""
+    targets = targets_of(lane.lane for lane in receipt.lanes)
+    if not receipt.lanes:
+        return [headline("No divert is in force there: nothing to bring back.")]
+    are = "are" if receipt.restored != 1 else "is"
+    said = f"{counted(receipt.restored, 'job')} of {listed(targets)} {are} back in place"
+    return [
+        headline(f"{said}; the divert has ended.", style="bold green"),
+        *lane_table(["back"], [(lane.lane, lane.restored, 0) for lane in receipt.lanes]),
+    ]
+
+
+def _drains(receipt: DrainReceipt, targets: Sequence[str]) -> str:
+    jobs = jobs_do(receipt.backlog, "wait", "waits")
+    if receipt.rate is None:
+        return f"The drain of {listed(targets)} has stopped: {jobs} in the backlog."
+    filled = [lane.backlog for lane in receipt.lanes if lane.backlog]
+    each = " each" if len(filled) > 1 else ""
+    before = {str(lane.rate_before) for lane in receipt.lanes if lane.rate_before}
+    was = f" (it was {listed(sorted(before))})" if before and before != {str(receipt.rate)} else ""
+    forecast = _forecast(max(filled, default=0), receipt.rate)
+    drain = f"The backlog of {listed(targets)} drains at {receipt.rate}{each}{was}"
+    return f"{drain}: {counted(receipt.backlog, 'job')}{forecast}."
+
+
+def _forecast(backlog: int, rate: Rate) -> str:
+    seconds = backlog / rate.per_second
+    if seconds > LONGEST_FORECAST.total_seconds():
+        return ", more than a year"
+    return f", at least {format_duration(seconds)}" if seconds >= 1 else ""
+
+
+def _skipped(progress: Sequence[DrainProgress]) -> Parts:
+    causes: dict[str, int] = {}
+    for each in progress:
+        for cause, count in each.skipped.items():
+            causes[cause] = causes.get(cause, 0) + count
+    if not causes:
+        return []
+    said = listed([f"{number(count)} {cause}" for cause, count in causes.items()], most=8)
+    names = [name for each in progress for name in each.skipped_names]
+    return [plain(f"Skipped, because they could not run any more: {said}."),
+            plain(f"  {listed(names, most=10)}")]  # fmt: skip
+
+
+STEP_SECONDS = 0.2
+SETTLE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class DrainEnd:
+    """How far a drain was when nobody looked any more.
+
+    Attributes:
+        progress: Its backlogs, one by one.
+        took: How long it was watched.
+        is_done: All backlogs are empty, or their drains were stopped.
+    """
+
+    progress: tuple[DrainProgress, ...]
+    took: timedelta
+    is_done: bool
+
+
+def watch_drain(run: Run, receipt: DrainReceipt, *, limit: timedelta | None) -> DrainEnd:
+    """Show the drain until it is done or `limit` is over; a Redis that is away is waited for.
+
+    It is done as well when the backlogs have been empty for a while and the order still stands:
+    it was told to stay, or no worker serves the lane and so nobody ends it.
+    """
+    began = empty_at = time.monotonic()
+    progress: tuple[DrainProgress, ...] = ()
+    with DrainBar(run.screen, backlog=receipt.backlog, rate=_pace_of_all(receipt)) as bar:
+        while True:
+            progress = _step(run, receipt, bar) or progress
+            now = time.monotonic()
+            if not progress or any(each.backlog for each in progress):
+                empty_at = now
+            is_done = bool(progress) and all(each.is_done for each in progress)
+            is_done = is_done or now - empty_at >= SETTLE_SECONDS
+            if is_done or (limit is not None and now - began >= limit.total_seconds()):
+                return DrainEnd(progress, timedelta(seconds=now - began), is_done)
+            time.sleep(STEP_SECONDS)
+
+
+def _pace_of_all(receipt: DrainReceipt) -> float:
+    filled = sum(lane.backlog > 0 for lane in receipt.lanes)
+    return receipt.rate.per_second * max(filled, 1) if receipt.rate else 0.0
+
+
+def _step(run: Run, receipt: DrainReceipt, bar: DrainBar) -> tuple[DrainProgress, ...]:
+    try:
+        if any(worker.is_stock for worker in receipt.workers):
+            run.shedder.release_for_stock_workers(receipt)
+        progress = run.shedder.drain_progress(receipt)
+    except RedisUnreachable as error:
+        what = "busy" if isinstance(error, ServerBusy) else "away"
+        bar.say(f"Redis is {what}, trying again; the order stands")
+        return ()
+    bar.show(progress)
+    return progress

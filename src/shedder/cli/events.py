@@ -1,0 +1,133 @@
+"""Events."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from shedder.cli.options import targets_argument, verb
+from shedder.cli.output import Verbatim, command, escaped, listed, targets_of
+from shedder.cli.run import trouble
+from shedder.errors import RedisUnreachable
+from shedder.events import verb_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from shedder.cli.run import Run
+    from shedder.events import Event
+
+
+MOST_EVENTS = 100_000
+RETRY_SECONDS = 1.0
+
+
+_EXAMPLES = (
+    "shedder events",
+    "shedder events mail -n 100",
+    "shedder events --follow",
+    "shedder events --after 1764000000000-0 --json",
+)
+
+
+@verb("events", examples=_EXAMPLES)
+@targets_argument
+@click.option("-n", "--number", "limit", type=click.IntRange(1, MOST_EVENTS), default=20,
+              show_default=True, help="How many at most.")  # fmt: skip
+@click.option("--after", metavar="ID", help="Those after this event.")
+@click.option("-f", "--follow", is_flag=True, help="Go on, and print those that come.")
+def events(run: Run, *, names: tuple[str, ...], limit: int, after: str | None, follow: bool) -> int:
+    """Show the journal: every change with time, person, reason, numbers and the way back."""
+    found = run.shedder.events(limit=limit, after=after, targets=names)
+    if not follow:
+        _show(run, found)
+        return 0
+    run.state = "nothing was changed by looking"
+    for event in found:
+        _show_one(run, event)
+    last = found[-1].id if found else after or _newest(run)
+    for event in _coming(run, last, names):
+        _show_one(run, event)
+    return 0
+
+
+def _show(run: Run, found: tuple[Event, ...]) -> None:
+    if run.is_json:
+        run.emit("events/1", {"events": found})
+        return
+    if not found:
+        run.screen.remark("no events there")
+    run.screen.show(*event_lines(found, server=run.server_option))
+
+
+def _show_one(run: Run, event: Event) -> None:
+    if run.is_json:
+        run.emit("event/1", event, is_line=True)
+        return
+    run.screen.show(event_line(event, server=run.server_option))
+    run.screen.out.file.flush()
+
+
+def _newest(run: Run) -> str:
+    newest = run.shedder.events(limit=1)
+    return newest[-1].id if newest else "0-0"
+
+
+def _coming(run: Run, last: str, names: tuple[str, ...]) -> Iterator[Event]:
+    """The events after `last`, as they come; a Redis that is away is waited for."""
+    wanted = {lane.name for lane in run.shedder.lanes(names)}
+    is_told = False
+    while True:
+        try:
+            for event in run.shedder.follow_events(after=last):
+                last, is_told = event.id, False
+                if not wanted or not wanted.isdisjoint(event.lanes):
+                    yield event
+        except RedisUnreachable as error:
+            if not is_told:
+                run.screen.warn(f"{trouble(error, run)}, trying again")
+            is_told = True
+            time.sleep(RETRY_SECONDS)
+
+
+MOST_TARGETS = 4
+
+
+def event_lines(events: Sequence[Event], *, server: str = "") -> list[Verbatim]:
+    """One line for each of `events`; the way back only where it is still open."""
+    undone = {event.undoes for event in events if event.undoes}
+    return [event_line(event, is_undone=event.id in undone, server=server) for event in events]
+
+
+def event_line(
+    event: Event, *, is_undone: bool = False, is_plain: bool = False, server: str = ""
+) -> Verbatim:
+    """When, what, where, who and why, the numbers, and unless it is plain how to undo it."""
+    line = Verbatim(event.at.strftime("%Y-%m-%d %H:%M:%SZ  "))
+    line.append(escaped(event.verb), style="bold")
+    targets = listed(_targets(event), most=MOST_TARGETS)
+    line.append(f" {targets}" if targets else "")
+    role = f" ({escaped(event.role)})" if event.role else ""
+    line.append(f" by {escaped(event.by)}{role}: {escaped(event.why)}" if event.by else "")
+    numbers = escaped(verb_of(event).numbers(event))
+    line.append(f" ({numbers})" if numbers else "")
+    line.append(f"  undoes {escaped(event.undoes)}" if event.undoes else "", style="dim")
+    if is_plain:
+        return line
+    if is_undone:
+        line.append(f"  undone ({escaped(event.id)})", style="dim")
+    elif event.can_undo:
+        line.append("  undo: ", style="dim")
+        line.append(command("undo", event.id, server=server))
+    return line
+
+
+def _targets(event: Event) -> Sequence[str]:
+    names = event.details.get("names")
+    if event.verb.startswith("mitigate"):
+        return [str(event.details.get("mitigation", ""))]
+    if event.lanes or not isinstance(names, list):
+        return targets_of(event.lanes)
+    return [str(name) for name in names]

@@ -1,0 +1,420 @@
+"""Doctor, audit, uninstall."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, TextIO
+
+import click
+from rich.text import Text
+
+from shedder.cli.asking import confirm, is_asking_possible, reason_of
+from shedder.cli.options import Asked, cause_options, verb
+from shedder.cli.output import (
+    Parts,
+    blank,
+    command,
+    commands_part,
+    escaped,
+    headline,
+    listed,
+    number,
+    one_line,
+    plain,
+    row,
+    table,
+    targets_of,
+)
+from shedder.cli.run import Refused
+from shedder.status.findings import FINE, PROBLEM, WARNING
+from shedder.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from shedder.cli.run import Run
+    from shedder.events import Event
+    from shedder.health.audit import AuditReport
+    from shedder.health.doctor import Checkup
+    from shedder.health.repair import Repair
+    from shedder.health.uninstall import QueueLeft, UninstallReceipt
+    from shedder.status.findings import Finding
+
+
+_DOCTOR_EXAMPLES = (
+    "shedder doctor",
+    'shedder doctor --fix -r "after the fail-over"',
+    'shedder doctor --fix --yes -r "nightly" --json',
+)
+
+
+@verb("doctor", examples=_DOCTOR_EXAMPLES)
+@click.option("--fix", "is_to_fix", is_flag=True, help="Mend what is safe, after showing it.")
+@click.option("-y", "--yes", "is_sure", is_flag=True, help="With --fix: do not ask.")
+@cause_options
+def doctor(run: Run, *, asked: Asked, is_to_fix: bool, is_sure: bool) -> int:
+    """Check server, workers, producers, records and every job; a line for each finding.
+
+    Exits with 3 when there is a problem. With --fix it shows what can be mended while everybody
+    works on, asks, mends it, and looks again.
+    """
+    if is_to_fix:
+        _check_answers(asked, is_sure=is_sure)
+    checkup = _look(run)
+    if not is_to_fix or not checkup.repairable:
+        return _finish(run, checkup, ())
+    _show_plan(run, checkup)
+    reason = reason_of(asked, "repair")
+    confirm("Repair this?", is_sure=is_sure)
+    check = command("doctor", server=run.server_option)
+    run.state = f"what is left to mend, says: {check}"
+    repairs = run.shedder.repair(checkup, reason=reason, by=asked.by)
+    return _finish(run, _look(run), repairs)
+
+
+def _check_answers(asked: Asked, *, is_sure: bool) -> None:
+    if is_asking_possible():
+        return
+    if not is_sure:
+        raise Refused("--fix asks before it changes anything: say --yes where nobody can answer")
+    if asked.reason is None:
+        raise Refused('say why: -r "after the fail-over"; the journal keeps it')
+
+
+def _look(run: Run) -> Checkup:
+    from shedder.cli.progress import scan_bar
+
+    connected = run.shedder
+    with scan_bar(run.screen, "looking at every job") as on_progress:
+        return connected.check_up(on_progress=on_progress)
+
+
+def _show_plan(run: Run, checkup: Checkup) -> None:
+    if run.is_json:
+        for line in plan(checkup):
+            run.screen.remark(line)
+    else:
+        run.screen.show(*checkup_view(checkup))
+        for line in plan(checkup):
+            run.screen.remark(line)
+
+
+def _finish(run: Run, checkup: Checkup, repairs: tuple[Repair, ...]) -> int:
+    if run.is_json:
+        run.emit("doctor/1", checkup, repairs=repairs)
+    else:
+        run.screen.show(*repairs_view(repairs))
+        run.screen.show(*checkup_view(checkup, server=run.server_option))
+    return 0 if checkup.is_healthy else 3
+
+
+SUBJECTS_SHOWN = 5
+
+_STYLES = {FINE: "green", WARNING: "yellow", PROBLEM: "bold red"}
+
+
+def checkup_view(checkup: Checkup, *, server: str = "") -> Parts:
+    """The verdict, and a line for each finding, the worst first."""
+    ranked = sorted(checkup.findings, key=lambda finding: [*_STYLES].index(finding.level))
+    lines = [line for finding in reversed(ranked) for line in _lines(finding)]
+    parts: Parts = [_verdict(checkup), blank(), *lines]
+    if checkup.repairable:
+        fix = command("doctor", options=("--fix", "-r", "why"), server=server)
+        parts += commands_part(("mend", fix))
+    return parts
+
+
+def plan(checkup: Checkup) -> Iterator[str]:
+    """What a repair will do, a line for each finding that it is about."""
+    for finding in checkup.repairable:
+        yield f"will mend {finding.check}: {finding.fix}"
+
+
+def repairs_view(repairs: Sequence[Repair]) -> Parts:
+    """What was mended, and a heading for what is so now."""
+    if not repairs:
+        return []
+    lines = [plain(f"  {each.check}: {each.count:,} {each.did}") for each in repairs]
+    return [headline("Mended:"), *lines, blank()]
+
+
+def _verdict(checkup: Checkup) -> Text:
+    problems = sum(finding.level == PROBLEM for finding in checkup.findings)
+    warnings = sum(finding.level == WARNING for finding in checkup.findings)
+    remark = f", {counted(warnings, 'warning')}" if warnings else ""
+    if problems:
+        return headline(f"{counted(problems, 'problem')}{remark}.", style="bold red")
+    return headline(f"No problem{remark}.", style="bold yellow" if warnings else "bold green")
+
+
+def _lines(finding: Finding) -> Iterator[Text]:
+    line = Text(f"{finding.level:<8}", style=_STYLES[finding.level])
+    line.append(f" {finding.check}: ", style="not bold default")
+    line.append(one_line(finding.says), style="not bold default")
+    yield line
+    if finding.subjects:
+        named = listed(finding.subjects, most=SUBJECTS_SHOWN)
+        yield plain(f"{'':<9}{escaped(named)}")
+
+
+_AUDIT_EXAMPLES = (
+    "shedder audit",
+    "shedder audit --json",
+)
+
+
+@verb("audit", examples=_AUDIT_EXAMPLES)
+def audit(run: Run) -> int:
+    """Look at every job and say whether each is in exactly one place; changes nothing.
+
+    Exits with 3 when one is in none or in two. While jobs move, look twice before you worry.
+    """
+    from shedder.cli.progress import scan_bar
+
+    connected = run.shedder
+    with scan_bar(run.screen, "auditing") as on_progress:
+        report = connected.audit(on_progress=on_progress)
+    if run.is_json:
+        run.emit("audit/1", report)
+    else:
+        run.screen.show(*audit_view(report))
+    return 0 if report.is_clean else 3
+
+
+IDS_SHOWN = 10
+
+
+def audit_view(report: AuditReport) -> Parts:
+    """Whether every job is in exactly one place, and where they are."""
+    made = table("place", ">jobs")
+    for place, count in report.places.items():
+        if count:
+            row(made, place, number(count))
+    places: Parts = [blank(), made] if any(report.places.values()) else []
+    return [
+        _audit_verdict(report),
+        *places,
+        *_ids("in no place", report.nowhere),
+        *_ids("in two places", [f"{job} ({', '.join(places)})" for job, places in report.twice]),
+        *_ids("gone (expired or deleted) where their id still waits", report.dangling),
+    ]
+
+
+def _audit_verdict(report: AuditReport) -> Text:
+    if report.is_clean:
+        if report.jobs == 1:
+            return headline("The only job is in exactly one place.", style="bold green")
+        return headline(
+            f"All {counted(report.jobs, 'job')} are in exactly one place each.", style="bold green"
+        )
+    lost, doubled = len(report.nowhere), len(report.twice)
+    return headline(
+        f"Of {counted(report.jobs, 'job')}, {number(lost)} {'is' if lost == 1 else 'are'} in no "
+        f"place and {number(doubled)} in two.",
+        style="bold red",
+    )
+
+
+def _ids(what: str, ids: Sequence[str]) -> Parts:
+    if not ids:
+        return []
+    lines = [plain(f"  {escaped(each)}") for each in ids[:IDS_SHOWN]]
+    more = len(ids) - IDS_SHOWN
+    rest = [plain(f"  and {number(more)} more; --json lists them all")] if more > 0 else []
+    return [blank(), plain(f"{counted(len(ids), 'job')} {what}:"), *lines, *rest]
+
+
+_UNINSTALL_EXAMPLES = (
+    "shedder uninstall --dry-run",
+    'shedder uninstall --journal journal.jsonl -r "back to plain RQ"',
+    'shedder uninstall --yes --force -r "its workers are dead"',
+)
+
+_QUESTION = (
+    "End all controls, put every job back into the lists of RQ, and remove all keys of shedder{}?"
+)
+
+
+@verb("uninstall", examples=_UNINSTALL_EXAMPLES)
+@cause_options
+@click.option("-n", "--dry-run", is_flag=True, help="Show what it would do; change nothing.")
+@click.option("--journal", "path", metavar="FILE", type=click.Path(dir_okay=False),
+              help="Keep the journal there, one JSON object a line.")  # fmt: skip
+@click.option("--force", is_flag=True,
+              help="Though workers of shedder are on record, or a record is damaged.")  # fmt: skip
+@click.option("-y", "--yes", "is_sure", is_flag=True, help="Do not ask.")
+def uninstall(
+    run: Run, *, asked: Asked, dry_run: bool, path: str | None, force: bool, is_sure: bool
+) -> int:
+    """Put every job back into the lists of RQ, end all controls, remove all keys of shedder.
+
+    Stop the workers of shedder first, and start stock ones after. Jobs keep their order, and each
+    lane stays a queue of RQ. If it is killed, run it again: it goes on.
+    """
+    connected = run.shedder
+    if dry_run:
+        preview = connected.preview_uninstall()
+        return _show(run, preview, code=0 if preview.keys else 3)
+    reason = reason_of(asked, "uninstall shedder")
+    _make_sure(path, is_sure=is_sure)
+    run.state = (
+        f"not all is done; run it again, as {command('uninstall', server=run.server_option)}"
+    )
+    receipt = _uninstall(run, asked, reason, path=path, force=force)
+    run.state = "it is done"
+    return _show(run, receipt, code=3 if receipt.left else 0)
+
+
+def _make_sure(path: str | None, *, is_sure: bool) -> None:
+    if path is not None and Path(path).exists():
+        raise Refused(f"{path} exists; name another file for --journal")
+    if not is_sure and not is_asking_possible():
+        raise Refused("nobody can be asked here; say --yes, or look first with --dry-run")
+    confirm(_QUESTION.format("" if path else ", its journal too"), is_sure=is_sure)
+
+
+def _uninstall(
+    run: Run, asked: Asked, reason: str, *, path: str | None, force: bool
+) -> UninstallReceipt:
+    from shedder.cli.progress import scan_bar
+
+    with ExitStack() as opened:
+        on_event = opened.enter_context(_Journal(path)).write if path else None
+        on_progress = opened.enter_context(scan_bar(run.screen, "putting jobs back"))
+        return run.shedder.uninstall(
+            reason=reason, by=asked.by, force=force, on_event=on_event, on_progress=on_progress
+        )
+
+
+class _Journal:
+    """A file that gets the journal, made with its first line: who is refused leaves none.
+
+    Each line is with the system before the next, because the journal in Redis goes right after.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._opened = ExitStack()
+        self._write: Callable[[str], object] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    def write(self, event: Event) -> None:
+        from shedder.cli.output import document, dumped
+
+        if self._write is None:
+            file = self._opened.enter_context(_new_file(self._path))
+            self._write = file.write
+        self._write(dumped(document("event/1", event), is_line=True) + "\n")
+
+
+def _new_file(path: str) -> TextIO:
+    return Path(path).open("x", buffering=1, encoding="utf-8")
+
+
+def _show(run: Run, receipt: UninstallReceipt, *, code: int) -> int:
+    if run.is_json:
+        run.emit("uninstall/1", receipt)
+    else:
+        run.screen.show(*uninstall_receipt(receipt, server=run.server_option))
+    return code
+
+
+KEYS_SHOWN = 5
+
+
+def uninstall_receipt(receipt: UninstallReceipt, *, server: str = "") -> Parts:
+    """What was brought back and removed, and which stock workers the jobs need now."""
+    return [
+        headline(_fact(receipt)),
+        *_ended(receipt),
+        *_workers(receipt),
+        *_left(receipt),
+        *_next(receipt, server),
+    ]
+
+
+def _fact(receipt: UninstallReceipt) -> str:
+    if not receipt.keys:
+        return "There is nothing of shedder on this server."
+    keys = counted(receipt.keys, "key")
+    if receipt.is_preview:
+        return f"Every job would go back to the lists of RQ, and {keys} would be removed."
+    return f"Every job is back in the lists of RQ, and {keys} of shedder {_are(receipt)} removed."
+
+
+def _are(receipt: UninstallReceipt) -> str:
+    return "is" if receipt.keys == 1 else "are"
+
+
+def _ended(receipt: UninstallReceipt) -> Parts:
+    backlogs = sum(lane.restored for lane in receipt.restored)
+    diverted = sorted({lane.lane for lane in receipt.restored})
+    rows = (
+        ("pauses", targets_of(receipt.resumed), ""),
+        ("diverts and limits on starts", targets_of(diverted), counted(backlogs, "job")),
+        ("claims that had not started", (), number(receipt.claims) if receipt.claims else ""),
+        ("lists without an order", (), counted(receipt.found, "job") if receipt.found else ""),
+        ("degraded flags", receipt.flags, ""),
+        ("limits in code", receipt.limits, ""),
+        ("lines of the journal", (), number(receipt.events) if receipt.events else ""),
+    )
+    made = table("ends" if receipt.is_preview else "ended", "where", ">how much")
+    filled = [each for each in rows if each[1] or (each[2] and each[2] != counted(0, "job"))]
+    for name, where, much in filled:
+        row(made, name, listed(where, most=6), much)
+    return [blank(), made] if filled else []
+
+
+def _workers(receipt: UninstallReceipt) -> Parts:
+    if not receipt.workers:
+        return []
+    names = listed([worker.name for worker in receipt.workers])
+    is_one = len(receipt.workers) == 1
+    said = (
+        f"{counted(len(receipt.workers), 'worker')} of shedder {'is' if is_one else 'are'} on "
+        f"record: {names}. Stop {'it' if is_one else 'them'} first; a living one writes new keys."
+    )
+    return [blank(), Text(said, style="yellow")]
+
+
+def _left(receipt: UninstallReceipt) -> Parts:
+    if not receipt.left:
+        return []
+    said = (
+        f"{counted(len(receipt.left), 'key')} of shedder came back: "
+        f"{listed(receipt.left, most=KEYS_SHOWN)}. A producer, a worker or an application with "
+        "flags still writes them: change it back and run this again."
+    )
+    return [blank(), Text(said, style="yellow")]
+
+
+def _next(receipt: UninstallReceipt, server: str) -> Parts:
+    if receipt.is_preview:
+        if not receipt.keys:
+            return []
+        again = command("uninstall", options=["--journal", "journal.jsonl"], server=server)
+        return commands_part(("do it", again))
+    waiting = sum(queue.jobs for queue in receipt.queues)
+    if not receipt.queues:
+        return [blank(), plain("No job waits.")]
+    is_one = waiting == 1
+    return [
+        blank(),
+        plain(f"{counted(waiting, 'job')} {'waits' if is_one else 'wait'} for stock workers:"),
+        *commands_part(*(("serve them", line) for line in _worker_commands(receipt.queues))),
+    ]
+
+
+def _worker_commands(queues: Sequence[QueueLeft]) -> list[str]:
+    from shedder.lanes import serving_order
+
+    order = serving_order(queue.lane for queue in queues)
+    found = {queue.lane for queue in queues}
+    return [" ".join(["rq worker", *(shlex.quote(name) for name in order if name in found)])]

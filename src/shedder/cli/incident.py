@@ -1,0 +1,264 @@
+"""Incident open to resolve, note, show, list, timeline, export, import."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from shedder.cli.incident_review import action, close, review
+from shedder.cli.incident_roles import accept, assign, hand_over, leave, take
+from shedder.cli.incident_tell import postmortem, update, watch
+from shedder.cli.incident_view import (
+    TIMES,
+    also_option,
+    changing,
+    finish,
+    incident_option,
+    moments,
+    task_option,
+)
+from shedder.cli.options import Asked, cause_options, verb, verb_group
+from shedder.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from shedder.cli.run import Run
+
+
+_OPEN = (
+    'shedder incident open "receipts are late" --severity 2 --commander ana@desk',
+    'shedder incident open "search is down" --severity 1 --began 38m --also',
+)
+_MITIGATED = ("shedder incident mitigated", "shedder incident mitigated --at 02:40")
+_RESOLVE = ('shedder incident resolve -r "backlog is empty"',)
+_REOPEN = ('shedder incident reopen -r "it is back"',)
+_CORRECT = (
+    "shedder incident correct --severity 3",
+    "shedder incident correct --began 2026-11-25T01:33 --detected 02:09",
+)
+_NOTE = (
+    'shedder incident note "replica lags by 40 s"',
+    'shedder incident note "no slow queries since 02:20" --task "database logs"',
+)
+
+
+@verb("open", examples=_OPEN, short="Open an incident.")
+@click.argument("title")
+@click.option("-s", "--severity", type=int, required=True, help="1 (worst) to 5.")
+@click.option("--commander", metavar="NAME", default="", help="Who coordinates.")
+@click.option("--began", metavar="TIME", help="When the trouble began, such as 38m or 02:11.")
+@click.option("--detected", metavar="TIME", help="When it was noticed; now if absent.")
+@click.option("--opened", metavar="TIME", help="When it was opened; now if absent.")
+@also_option("Although another one is open.")
+@cause_options
+def open_incident(
+    run: Run, *, asked: Asked, title: str, severity: int, commander: str, also: bool,
+    began: str | None, detected: str | None, opened: str | None,
+) -> int:  # fmt: skip
+    """Open an incident: from now on every change of a queue belongs to it."""
+    times = moments(run, began=began, detected=detected, opened=opened)
+    receipt = changing(run).open(
+        title, severity=severity, commander=commander, times=times, also=also,
+        reason=asked.reason or "", by=asked.by,
+    )  # fmt: skip
+    return finish(run, receipt, f"Incident {receipt.incident.id} is open.")
+
+
+@verb("mitigated", examples=_MITIGATED, short="Say that customers are helped.")
+@click.option("--at", metavar="TIME", help="Since when; now if absent.")
+@incident_option
+@cause_options
+def mitigated(run: Run, *, asked: Asked, at: str | None, incident: str | None) -> int:
+    """Say that customers are helped, though it is not over yet."""
+    when = moments(run, at=at).get("at")
+    said = asked.reason or "customers are helped"
+    receipt = changing(run).mitigated(at=when, incident=incident, reason=said, by=asked.by)
+    return finish(run, receipt, f"Incident {receipt.incident.id} is mitigated.")
+
+
+@verb("resolve", examples=_RESOLVE, short="Say that it is over.")
+@click.option("--at", metavar="TIME", help="Since when; now if absent.")
+@incident_option
+@cause_options
+def resolve(run: Run, *, asked: Asked, at: str | None, incident: str | None) -> int:
+    """Say that it is over; its review is due in 48 hours."""
+    when = moments(run, at=at).get("at")
+    said = asked.reason or "it is over"
+    receipt = changing(run).resolve(at=when, incident=incident, reason=said, by=asked.by)
+    return finish(run, receipt, f"Incident {receipt.incident.id} is resolved.")
+
+
+@verb("reopen", examples=_REOPEN, short="Say that it was not over.")
+@incident_option
+@also_option("Although another one is open.")
+@cause_options
+def reopen(run: Run, *, asked: Asked, incident: str | None, also: bool) -> int:
+    """Say that it was not over; one that is closed stays closed."""
+    said = asked.reason or "it is not over"
+    receipt = changing(run).reopen(also=also, incident=incident, reason=said, by=asked.by)
+    return finish(run, receipt, f"Incident {receipt.incident.id} is open again.")
+
+
+@verb("correct", examples=_CORRECT, short="Correct its title, severity or times.")
+@click.option("--title", metavar="TEXT", help="What happens.")
+@click.option("-s", "--severity", type=int, help="1 (worst) to 5, from now on.")
+@click.option("--began", metavar="TIME", help="When the trouble began.")
+@click.option("--detected", metavar="TIME", help="When it was noticed.")
+@click.option("--opened", metavar="TIME", help="When it was opened.")
+@click.option("--mitigated", metavar="TIME", help="When customers were helped.")
+@click.option("--resolved", metavar="TIME", help="When it was over.")
+@incident_option
+@cause_options
+def correct(
+    run: Run, *, asked: Asked, title: str | None, severity: int | None, incident: str | None,
+    **times: str | None,
+) -> int:  # fmt: skip
+    """Correct what was written down; the event has what it was before."""
+    given = moments(run, **{name: times[name] for name in TIMES})
+    receipt = changing(run).correct(
+        title=title, severity=severity, times=given, incident=incident,
+        reason=asked.reason or "it was written down wrongly", by=asked.by,
+    )  # fmt: skip
+    return finish(run, receipt, f"Incident {receipt.incident.id} is corrected.")
+
+
+@verb("note", examples=_NOTE, short="Note a finding.")
+@click.argument("text")
+@task_option
+@incident_option
+@cause_options
+def note(run: Run, *, asked: Asked, text: str, task: str, incident: str | None) -> int:
+    """Note a finding, apart from decisions, so that the main channel stays quiet."""
+    receipt = changing(run).note(text, task=task, incident=incident, by=asked.by)
+    return finish(run, receipt, f"Note {len(receipt.incident.notes)} is kept.")
+
+
+_EXPORT = (
+    "shedder incident export",
+    "shedder incident export 2026-11-25-1 --out incident.json",
+)
+
+
+@verb("export", examples=_EXPORT, short="Write a copy of the record.")
+@click.argument("incident", metavar="[INCIDENT]", required=False)
+@click.option("--out", metavar="FILE", help="Where to; standard output if absent.")
+def export_incident(run: Run, *, incident: str | None, out: str | None) -> int:
+    """Write the record and its events as JSON, which `import` reads."""
+    from shedder.cli.output import dumped
+
+    copy = run.shedder.incidents.export(incident)
+    if out is None:
+        run.screen.emit(copy)
+        return 0
+    try:
+        Path(out).write_text(dumped(copy) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise _unusable("--out", out, error) from error
+    run.screen.remark(f"incident {copy['incident']['id']} is in {out}")
+    return 0
+
+
+_IMPORT = ("shedder incident import incident.json",)
+
+
+@verb("import", examples=_IMPORT, short="Bring a copy of the record back.")
+@click.argument("file", metavar="FILE")
+@cause_options
+def import_incident(run: Run, *, asked: Asked, file: str) -> int:
+    """Bring back what `export` wrote, such as after Redis has lost its data.
+
+    An incident that is there already is left as it is.
+    """
+    copy = _read(file)
+    said = asked.reason or f"from {Path(file).name}"
+    receipt = changing(run).bring_back(copy, reason=said, by=asked.by)
+    return finish(run, receipt, f"Incident {receipt.incident.id} is here again.")
+
+
+_LIST = ("shedder incident list", "shedder incident list -n 5 --json")
+
+
+@verb("list", examples=_LIST, short="The last incidents.")
+@click.option("-n", "--number", "limit", type=click.IntRange(1, 1000), default=20,
+              show_default=True, help="How many at most.")  # fmt: skip
+def list_incidents(run: Run, *, limit: int) -> int:
+    """Show the last incidents, the latest first."""
+    found = run.shedder.incidents.list(limit=limit)
+    if run.is_json:
+        run.emit("incident-list/1", {"incidents": found})
+        return 0
+    from shedder.cli.incident_view import incident_table
+
+    if not found:
+        run.screen.remark("no incidents yet: shedder incident open")
+        return 0
+    run.screen.show(incident_table(found))
+    return 0
+
+
+_SHOW = ("shedder incident show", "shedder incident show 2026-11-25-1 --json")
+
+_incident = click.argument("incident", metavar="[INCIDENT]", required=False)
+
+
+@verb("show", examples=_SHOW, short="How it stands.")
+@_incident
+def show(run: Run, *, incident: str | None) -> int:
+    """Show the record: how far it is, who does what, what is missing, what was found."""
+    found = run.shedder.incidents.measure_effects(incident)
+    if run.is_json:
+        run.emit("incident-record/1", found)
+        return 0
+    from shedder.cli.incident_view import incident_parts
+    from shedder.response.mitigation import with_end_unknown
+
+    incidents = run.shedder.incidents
+    begun = with_end_unknown(incidents.timeline(found.id))
+    run.screen.show(*incident_parts(found, incidents.now(), begun=begun, server=run.server_option))
+    return 0
+
+
+_TIMELINE = ("shedder incident timeline", "shedder incident timeline --notes")
+
+
+@verb("timeline", examples=_TIMELINE, short="What was done, and its effect.")
+@_incident
+@click.option("--notes", "has_notes", is_flag=True, help="Findings too.")
+def timeline(run: Run, *, incident: str | None, has_notes: bool) -> int:
+    """Show what was done, by which role, the numbers, and the effect five minutes later."""
+    incidents = run.shedder.incidents
+    found = incidents.measure_effects(incident)
+    events = incidents.timeline(found.id)
+    if run.is_json:
+        run.emit("incident-timeline/1", {"events": events, "effects": found.effects})
+        return 0
+    from shedder.cli.incident_view import timeline_lines
+
+    run.screen.show(*timeline_lines(found, events, has_notes=has_notes))
+    return 0
+
+
+incident = verb_group(
+    "incident", open_incident, show, list_incidents, timeline, note, take, assign, hand_over,
+    accept, leave, update, watch, mitigated, resolve, reopen, correct, postmortem, review, action,
+    close, export_incident, import_incident,
+    text="Keep the record of an incident: who does what, what was found, how far it is.",
+    examples=(_OPEN[0], "shedder incident take operations", _NOTE[0], _RESOLVE[0]),
+)  # fmt: skip
+
+
+def _read(file: str) -> Any:
+    try:
+        return json.loads(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise _unusable("FILE", file, error) from error
+    except (RecursionError, ValueError) as error:
+        accepted = "a file that `shedder incident export` wrote"
+        raise InvalidInput(name="FILE", value=file, accepted=accepted) from error
+
+
+def _unusable(name: str, file: str, error: OSError) -> InvalidInput:
+    accepted = f"a file that can be used ({error.strerror})"
+    return InvalidInput(name=name, value=file, accepted=accepted)

@@ -1,0 +1,171 @@
+"""Incident action, review, close."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from shedder.cli.incident_view import changing, finish, incident_option
+from shedder.cli.options import Asked, cause_options, verb, verb_group
+from shedder.cli.run import Refused
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from shedder.cli.run import Run
+
+
+_ADD = (
+    'shedder incident action add "Alarm at 80 % CPU" --type detect -p 1 --owner platform --due 2w',
+)
+_SET = ("shedder incident action set 1 --owner platform --due 2026-12-09",)
+_DONE = ("shedder incident action done 1",)
+_LIST = ("shedder incident action list", "shedder incident action list --json")
+_EXPORT = (
+    "shedder incident action export --format markdown",
+    "shedder incident action export --format gh --label incident",
+)
+
+_terms = (
+    click.option("-p", "--priority", type=int, help="1 (first) to 5."),
+    click.option("--owner", metavar="TEAM", help="Who sees to it."),
+    click.option("--due", metavar="TIME", help="Until when, such as 2w or 2026-12-09."),
+)
+
+
+def _with_terms(body: Any) -> Any:
+    for option in reversed(_terms):
+        body = option(body)
+    return body
+
+
+@verb("add", examples=_ADD, short="Write down what is to be done.")
+@click.argument("title")
+@click.option("--type", "kind", metavar="TYPE", required=True,
+              help="prevent, detect, mitigate or process.")  # fmt: skip
+@_with_terms
+@incident_option
+@cause_options
+def add(
+    run: Run, *, asked: Asked, title: str, kind: str, priority: int | None, owner: str | None,
+    due: str | None, incident: str | None,
+) -> int:  # fmt: skip
+    """Write down what is to be done; what is not known yet may come later, by `set`."""
+    due_at = _due(run, due)
+    receipt = changing(run).actions.add(
+        title, type=kind, priority=priority, owner=owner or "", due_at=due_at, incident=incident,
+        by=asked.by,
+    )  # fmt: skip
+    return finish(run, receipt, f"Action {receipt.incident.actions[-1].number} is written down.")
+
+
+@verb("set", examples=_SET, short="Say what was not known of an action.")
+@click.argument("number", type=int)
+@click.option("--title", metavar="TEXT", help="What is to be done.")
+@click.option("--type", "kind", metavar="TYPE", help="prevent, detect, mitigate or process.")
+@_with_terms
+@incident_option
+@cause_options
+def set_action(
+    run: Run, *, asked: Asked, number: int, title: str | None, kind: str | None,
+    priority: int | None, owner: str | None, due: str | None, incident: str | None,
+) -> int:  # fmt: skip
+    """Say what was not known of an action, or was wrong."""
+    due_at = _due(run, due)
+    receipt = changing(run).actions.set(
+        number, title=title, type=kind, priority=priority, owner=owner, due_at=due_at,
+        incident=incident, by=asked.by,
+    )  # fmt: skip
+    return finish(run, receipt, f"Action {number} is changed.")
+
+
+@verb("done", examples=_DONE, short="Say that an action is done.")
+@click.argument("number", type=int)
+@incident_option
+@cause_options
+def done(run: Run, *, asked: Asked, number: int, incident: str | None) -> int:
+    """Say that an action is done; also after the incident is closed."""
+    receipt = changing(run).actions.done(number, incident=incident, by=asked.by)
+    return finish(run, receipt, f"Action {number} is done.")
+
+
+@verb("list", examples=_LIST, short="The actions.")
+@incident_option
+def list_actions(run: Run, *, incident: str | None) -> int:
+    """Show the actions: what, whose, until when, and which are done."""
+    found = run.shedder.incidents.actions.list(incident=incident)
+    if run.is_json:
+        run.emit("incident-actions/1", {"actions": found})
+        return 0
+    from shedder.cli.incident_view import action_table
+
+    if not found:
+        run.screen.remark("no actions yet: shedder incident action add")
+        return 0
+    run.screen.show(action_table(found))
+    return 0
+
+
+@verb("export", examples=_EXPORT, short="The actions for elsewhere.")
+@click.option("--format", "form", type=click.Choice(["markdown", "csv", "json", "gh"]),
+              default="markdown", show_default=True, help="gh: `gh issue create`.")  # fmt: skip
+@click.option("--label", "labels", multiple=True, metavar="LABEL", help="For gh; may be repeated.")
+@incident_option
+def export_actions(run: Run, *, form: str, labels: tuple[str, ...], incident: str | None) -> int:
+    """Print the actions as Markdown, CSV, JSON, or as `gh issue create` commands to be run."""
+    from shedder.incident.review import exported
+
+    incidents = run.shedder.incidents
+    found = incidents.read(incident or incidents.latest_id())
+    if form == "json" or run.is_json:
+        run.emit("incident-actions/1", {"actions": found.actions})
+        return 0
+    click.echo(exported(found, form, labels=labels), nl=False)
+    return 0
+
+
+action = verb_group(
+    "action", add, set_action, done, list_actions, export_actions,
+    short="What is to be done.",
+    text="Keep what is to be done so that the next time is better.",
+    examples=(_ADD[0], _DONE[0], _EXPORT[1]),
+)  # fmt: skip
+
+
+def _due(run: Run, text: str | None) -> datetime | None:
+    from shedder.units import parse_future
+
+    if text is None:
+        return None
+    return parse_future(text, now=run.shedder.incidents.now(), name="--due")
+
+
+_REVIEW = ('shedder incident review --well "the pause took 20 s" --luck "it was not Monday"',)
+_CLOSE = ('shedder incident close -r "review held, actions are in the tracker"',)
+
+
+@verb("review", examples=_REVIEW, short="Write parts of the review.")
+@click.option("--well", metavar="TEXT", help="What went well.")
+@click.option("--badly", metavar="TEXT", help="What went badly.")
+@click.option("--luck", metavar="TEXT", help="Where you were lucky.")
+@click.option("--factors", metavar="TEXT", help="What in the system contributed.")
+@incident_option
+@cause_options
+def review(run: Run, *, asked: Asked, incident: str | None, **parts: str | None) -> int:
+    """Write parts of the review; said again, a part is replaced."""
+    given = {name: text for name, text in parts.items() if text is not None}
+    if not given:
+        raise Refused("say what to write: --well, --badly, --luck or --factors")
+    receipt = changing(run).review(given, incident=incident, by=asked.by)
+    return finish(run, receipt, f"The review of {receipt.incident.id} is written on.")
+
+
+@verb("close", examples=_CLOSE, short="End the review.")
+@incident_option
+@cause_options
+def close(run: Run, *, asked: Asked, incident: str | None) -> int:
+    """End the review; it says what is missing. What is closed stays as it is."""
+    said = asked.reason or "the review is done"
+    receipt = changing(run).close(incident=incident, reason=said, by=asked.by)
+    return finish(run, receipt, f"Incident {receipt.incident.id} is closed.")

@@ -1,0 +1,155 @@
+"""`shedder mitigate`: carry out a deed that the policy declares."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+import click
+
+from shedder.cli.asking import confirm, reason_of
+from shedder.cli.options import Asked, Verb, cause_options, near_policy_option, policy_for, verb
+from shedder.cli.output import escaped
+from shedder.cli.run import Refused
+from shedder.errors import NothingMatched
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shedder.cli.run import Run
+    from shedder.policy.model import Mitigation, Policy
+    from shedder.response.mitigation import MitigationReceipt
+
+
+_EXAMPLES = (
+    'shedder mitigate rollback --release 41 -r "errors since 42"',
+    "shedder mitigate rollback --release 41 --dry-run",
+    "shedder mitigate                   lists what is declared",
+)
+
+_FREE = {"ignore_unknown_options": True}
+
+
+@verb("mitigate", examples=_EXAMPLES)
+@click.argument("name", metavar="[NAME]", required=False)
+@click.argument("values", metavar="[--VALUE TEXT]...", nargs=-1, type=click.UNPROCESSED)
+@click.option("--dry-run", is_flag=True, help="Show the command, run nothing.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@near_policy_option
+@cause_options
+def mitigate(
+    run: Run, *, asked: Asked, name: str | None, values: tuple[str, ...], dry_run: bool, yes: bool,
+    policy_file: str | None,
+) -> int:  # fmt: skip
+    """Carry out what `[mitigations.NAME]` of the policy declares, and write down how it went.
+
+    The command is a list of arguments and goes through no shell. Its output is shown as it comes
+    and kept, secrets masked; at its time limit, and with Ctrl-C, SIGTERM or SIGHUP, all its
+    processes end.
+    """
+    from shedder.response.runner import filled, find_mitigation
+
+    rules = policy_for(run, policy_file, or_near=True, is_needed=True)
+    if name is None:
+        return _list(run, rules)
+    found = find_mitigation(rules.mitigations, name)
+    words = filled(found, _values(values))
+    if dry_run:
+        return _show_only(run, found, words)
+    return _carry_out(run, asked, found, words, is_sure=yes)
+
+
+mitigate.context_settings = {**mitigate.context_settings, **_FREE}
+assert isinstance(mitigate, Verb)  # noqa: S101 - what the decorator makes
+
+
+def _carry_out(
+    run: Run, asked: Asked, found: Mitigation, words: tuple[str, ...], *, is_sure: bool
+) -> int:
+    connected = run.shedder
+    reason = reason_of(asked, f"carry out {escaped(found.name)}")
+    shown = _shown(words)
+    run.screen.remark(f"runs: {shown} (at most {_limit(found)})")
+    confirm(f"Run {shown}?", is_sure=is_sure)
+    run.state = "what was started was ended, and the journal says so: shedder events"
+    receipt = connected.mitigate(found, words, reason=reason, by=asked.by, say=run.screen.remark)
+    run.state = f"it is {receipt.outcome}"
+    _finish(run, receipt)
+    return 0 if receipt.outcome == "done" else 1
+
+
+def _finish(run: Run, receipt: MitigationReceipt) -> None:
+    if run.is_json:
+        run.emit("mitigation/1", receipt)
+        return
+    from shedder.cli.output import headline
+    from shedder.units import format_duration
+
+    code = "" if receipt.exit_code is None else f" with exit code {receipt.exit_code}"
+    took = format_duration(receipt.seconds)
+    style = "bold green" if receipt.outcome == "done" else "bold red"
+    said = f"{escaped(receipt.name)} {_ended(receipt.outcome)}{code} after {took}."
+    run.screen.show(headline(said, style=style))
+    if receipt.outcome == "not started":
+        run.screen.remark(receipt.output)
+
+
+def _show_only(run: Run, found: Mitigation, words: tuple[str, ...]) -> int:
+    from shedder.response.runner import mask_for
+
+    masked = [mask_for({})(each) for each in words]
+    if run.is_json:
+        run.emit("mitigation-preview/1", {
+            "name": found.name, "command": masked, "timeout": found.timeout})  # fmt: skip
+        return 0
+    run.screen.out.print(escaped(shlex.join(masked)), soft_wrap=True)
+    run.screen.remark(f"nothing was run; it would have {_limit(found)} at most")
+    return 0
+
+
+def _list(run: Run, rules: Policy) -> int:
+    if not rules.mitigations:
+        raise NothingMatched("a mitigation of the policy ([mitigations.rollback] declares one)")
+    if run.is_json:
+        found = [{"name": each.name, "kind": each.kind, "command": list(each.run),
+                  "values": list(each.placeholders), "timeout": each.timeout}
+                 for each in rules.mitigations.values()]  # fmt: skip
+        run.emit("mitigations/1", {"mitigations": found})
+        return 0
+    from shedder.cli.output import row, table
+
+    made = table("mitigation", "kind", "runs", ">at most")
+    for each in rules.mitigations.values():
+        row(made, each.name, each.kind, _shown(each.run), _limit(each))
+    run.screen.show(made)
+    return 0
+
+
+def _values(words: tuple[str, ...]) -> Mapping[str, str]:
+    """`--release 41` and `--release=41` as values by name."""
+    found: dict[str, str] = {}
+    rest = iter(words)
+    for word in rest:
+        name, is_joined, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or not name:
+            raise Refused(f"{escaped(word)} is no value; write --NAME TEXT, such as --release 41")
+        if name in found:
+            raise Refused(f"--{escaped(name)} is given twice")
+        found[name] = value if is_joined else next(rest, "")
+    return found
+
+
+def _shown(words: tuple[str, ...]) -> str:
+    from shedder.response.runner import mask_for
+
+    return escaped(shlex.join(mask_for({})(each) for each in words))
+
+
+def _limit(found: Mitigation) -> str:
+    from shedder.units import format_duration
+
+    return format_duration(found.timeout)
+
+
+def _ended(outcome: str) -> str:
+    return {"done": "is done", "not started": "could not be started"}.get(outcome, outcome)

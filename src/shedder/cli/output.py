@@ -1,0 +1,339 @@
+"""Screen, text, tables, JSON; alone imports rich for results, inside its functions.
+
+The shapes are in `shedder/schemas`, a file for each.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TextIO, get_type_hints
+
+from humanize import intcomma
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from shedder.lanes import PRIORITIES, lane_of
+from shedder.selection import Selection
+from shedder.units import Rate, format_duration
+from shedder.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import RenderableType
+
+    from shedder.engine.workers import WorkerSeen
+    from shedder.queues.claims import RunningJob
+
+
+RUNNING_SHOWN = 10
+WORKERS_SHOWN = 3
+
+Parts = list["RenderableType"]
+
+
+def headline(text: str, *, style: str = "bold") -> Text:
+    """The fact, in plain words, with numbers."""
+    return Text(text, style=style)
+
+
+def plain(text: str) -> Text:
+    """A line of text."""
+    return Text(text)
+
+
+def blank() -> Text:
+    """An empty line."""
+    return Text("")
+
+
+def table(*columns: str) -> Table:
+    """An empty table; a column whose heading begins with `>` holds numbers."""
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in columns:
+        name = column.removeprefix(">")
+        if column != name:
+            made.add_column(name, justify="right", no_wrap=True)
+        else:
+            made.add_column(name, overflow="fold")
+    return made
+
+
+def row(made: Table, *cells: str | Text) -> None:
+    """Add a row; what is no `Text` is escaped."""
+    made.add_row(*(cell if isinstance(cell, Text) else Text(escaped(cell)) for cell in cells))
+
+
+def lane_table(columns: Sequence[str], rows: Iterable[tuple[str, int, int]]) -> Parts:
+    """Lanes with two numbers each, when more than one lane has something."""
+    filled = [each for each in rows if any(each[1:])]
+    if len(filled) < 2:
+        return []
+    made = table("lane", *(f">{column}" for column in columns))
+    for name, *counts in filled:
+        row(made, name, *(number(count) for count in counts[: len(columns)]))
+    return [blank(), made]
+
+
+def running_part(running: Sequence[RunningJob], now: datetime) -> Parts:
+    """The jobs that still run."""
+    if not running:
+        return []
+    made = table("still runs", ">for", "function", "worker")
+    for job in running[:RUNNING_SHOWN]:
+        mark = "" if job.is_certain else " ?"
+        row(made, job.job_id, age(job.since, now) + mark, job.function or "-", job.worker or "-")
+    parts: Parts = [blank(), made]
+    if len(running) > RUNNING_SHOWN:
+        parts.append(plain(f"and {counted(len(running) - RUNNING_SHOWN, 'more job')}"))
+    uncertain = sum(not job.is_certain for job in running)
+    if uncertain:
+        parts.append(plain(
+            f"? {counted(uncertain, 'job')} passed the gate in a process that has not been heard "
+            "of since: if it was frozen, its job may still begin."
+        ))  # fmt: skip
+    return parts
+
+
+def workers_part(workers: Sequence[WorkerSeen], *, stock: str) -> Parts:
+    """Who obeys, who does not, and what that means (`stock`)."""
+    if not workers:
+        return [blank(), plain("No worker serves this now.")]
+    ours = [worker.name for worker in workers if not worker.is_stock]
+    theirs = [worker.name for worker in workers if worker.is_stock]
+    parts: Parts = [blank()]
+    if ours:
+        obeys = "obeys" if len(ours) == 1 else "obey"
+        parts.append(plain(f"{counted(len(ours), 'worker')} {obeys}: {_names(ours)}."))
+    if theirs:
+        knows = "knows" if len(theirs) == 1 else "know"
+        who = (
+            f"{counted(len(theirs), 'stock RQ worker')} {knows} nothing of this: {_names(theirs)}."
+        )
+        parts.append(Text(f"{who} {stock}", style="yellow"))
+    return parts
+
+
+def commands_part(*commands: tuple[str, str]) -> Parts:
+    """What to type next: what for, and the command."""
+    width = max(len(purpose) for purpose, _ in commands)
+    lines = [Verbatim(f"{purpose:<{width}}  ", style="dim") for purpose, _ in commands]
+    for made, (_, line) in zip(lines, commands, strict=True):
+        made.append(line, style="not dim bold")
+    return [blank(), *lines]
+
+
+def _names(workers: Sequence[str]) -> str:
+    return listed(workers, most=WORKERS_SHOWN)
+
+
+_PIPE_WIDTH = 200
+
+
+class Verbatim(Text):
+    """Text to be copied, such as a command: it gets no line breaks of ours."""
+
+
+class Screen:
+    """Results go to standard output, remarks and progress to standard error.
+
+    Args:
+        is_json: results are JSON, and nothing else goes to standard output.
+    """
+
+    def __init__(self, *, is_json: bool = False) -> None:
+        self.is_json = is_json
+        self.out = _console(sys.stdout)
+        self.err = _console(sys.stderr)
+
+    @property
+    def shows_progress(self) -> bool:
+        """Whether somebody may be looking at standard error."""
+        return self.err.is_terminal
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether a person looks at all that is printed."""
+        return self.out.is_terminal and self.err.is_terminal and not self.is_json
+
+    def show(self, *parts: RenderableType) -> None:
+        """Print results for a person; lines are broken where there is a width to fit into."""
+        for part in parts:
+            is_long = isinstance(part, Text) and self.out.width == _PIPE_WIDTH
+            self.out.print(part, soft_wrap=is_long or isinstance(part, Verbatim))
+
+    def emit(self, content: Mapping[str, Any], *, is_line: bool = False) -> None:
+        """Print a JSON object."""
+        sys.stdout.write(dumped(content, is_line=is_line) + "\n")
+        sys.stdout.flush()
+
+    def remark(self, text: str, *, style: str = "") -> None:
+        """Print one line to standard error."""
+        self.err.print(Text(one_line(text), style=style), soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """Print one line to standard error that a person should not miss."""
+        self.remark(f"warning: {text}", style="yellow")
+
+
+def _console(stream: TextIO) -> Console:
+    # What is no terminal has no width: a table that is cut at column 80 helps nobody there.
+    is_free = not stream.isatty() and "COLUMNS" not in os.environ
+    return Console(
+        file=stream, width=_PIPE_WIDTH if is_free else None, markup=False, emoji=False,
+        highlight=False, legacy_windows=False,
+    )  # fmt: skip
+
+
+_DRIVES_TERMINALS = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_JOINERS = "\u200c\u200d"
+
+
+def escaped(text: str) -> str:
+    r"""`text` with all that could drive a terminal spelled out, such as `\x1b` or `\u202e`."""
+    return "".join(_escaped(character) for character in text)
+
+
+def number(count: float) -> str:
+    """`41200` as `41,200`."""
+    return intcomma(count)
+
+
+def jobs_do(count: int, do: str, does: str) -> str:
+    """`41,200 jobs wait`, `1 job waits`."""
+    return f"{counted(count, 'job')} {does if count == 1 else do}"
+
+
+def per_second(pace: float | None) -> str:
+    """A pace with as many digits as mean something; `-` when it is not known."""
+    if pace is None:
+        return "-"
+    return number(round(pace)) if pace >= 100 else f"{pace:.1f}"
+
+
+def age(since: datetime | None, now: datetime) -> str:
+    """How long ago, such as `38m`; `-` when nobody knows."""
+    if since is None:
+        return "-"
+    return format_duration(max((now - since).total_seconds(), 0.0) // 1)
+
+
+def clock(at: datetime, now: datetime) -> str:
+    """`02:11 UTC`, with the date when it is not today's."""
+    moment = at.astimezone(UTC)
+    today = now.astimezone(UTC).date()
+    return moment.strftime("%H:%M UTC" if moment.date() == today else "%Y-%m-%d %H:%M UTC")
+
+
+def listed(names: Sequence[str], *, most: int = 3, others: str = "more") -> str:
+    """`a`, `a and b`, `a, b, c and 4 more`; names are escaped."""
+    shown = [escaped(name) for name in names[:most]]
+    if len(names) > most:
+        shown.append(f"{number(len(names) - most)} {others}")
+    if len(shown) < 2:
+        return "".join(shown)
+    return ", ".join(shown[:-1]) + " and " + shown[-1]
+
+
+def targets_of(lanes: Iterable[str]) -> tuple[str, ...]:
+    """The shortest targets that stand for `lanes`: a queue where all its lanes are among them."""
+    priorities: dict[str, list[str]] = {}
+    for lane in map(lane_of, lanes):
+        priorities.setdefault(lane.queue, []).append(lane.priority)
+    targets: list[str] = []
+    for queue, named in priorities.items():
+        is_whole = set(named) == set(PRIORITIES)
+        targets += [queue] if is_whole else [f"{queue}.{priority}" for priority in named]
+    return tuple(targets)
+
+
+def is_are(names: Sequence[str]) -> str:
+    """`mail is`, `mail and reports are`."""
+    return f"{listed(names)} {'is' if len(names) == 1 else 'are'}"
+
+
+def command(verb: str, *words: str, options: Sequence[str] = (), server: str = "") -> str:
+    """A command line for the shell, such as `shedder drain mail --stop`.
+
+    `server` is the option that says which server, as this very call was told.
+    """
+    parts = [*words, *options]
+    if any(word.startswith("-") for word in words):
+        parts = [*options, "--", *words]
+    quoted = [shlex.quote(part) for part in parts]
+    return escaped(" ".join(["shedder", verb, *([server] if server else []), *quoted]))
+
+
+def one_line(text: str) -> str:
+    """`text` as one line that cannot drive a terminal."""
+    return escaped(" ".join(text.split()))
+
+
+def _escaped(character: str) -> str:
+    if character in _JOINERS or unicodedata.category(character) not in _DRIVES_TERMINALS:
+        return character
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def document(schema: str, record: Any, **more: Any) -> dict[str, Any]:
+    """The object of `record`: its schema first, then its fields, then `more`."""
+    return {"schema": f"shedder.{schema}", **jsonable(record), **jsonable(more)}
+
+
+def jsonable(value: Any) -> Any:
+    """`value` as JSON has it.
+
+    Times are ISO 8601 in UTC, durations seconds, rates text. A record gives its fields, and those
+    of its properties that are a number, a truth or a text.
+    """
+    if isinstance(value, Selection):
+        return _selection(value)
+    if isinstance(value, Rate):
+        return str(value)
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if is_dataclass(value) and not isinstance(value, type):
+        kind: type = type(value)
+        names = [field.name for field in fields(value)] + [*plain_properties(kind)]
+        return {name: jsonable(getattr(value, name)) for name in names}
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in value]
+    return value
+
+
+def dumped(content: Mapping[str, Any], *, is_line: bool = False) -> str:
+    """`content` as text in ASCII, on one line or indented for reading."""
+    return json.dumps(content, indent=None if is_line else 2)
+
+
+@lru_cache(maxsize=64)
+def plain_properties(kind: type) -> Mapping[str, type]:
+    """The properties of `kind` that are a number, a truth or a text, with their types."""
+    found = {
+        name: get_type_hints(member.fget)["return"]
+        for name, member in vars(kind).items()
+        if isinstance(member, property) and member.fget is not None
+    }
+    return {name: hint for name, hint in found.items() if hint in (bool, int, float, str)}
+
+
+def _selection(selection: Selection) -> dict[str, Any]:
+    return {
+        "describes": selection.describe(),
+        "functions": list(selection.functions),
+        "meta": dict(selection.meta),
+        "older_than_seconds": jsonable(selection.older_than),
+    }

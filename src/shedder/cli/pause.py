@@ -1,0 +1,254 @@
+"""Pause, resume (here and below: the verb, its view, its examples)."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from shedder.cli.asking import Order, settle_order
+from shedder.cli.options import (
+    Asked,
+    Wait,
+    change_options,
+    expiry,
+    expiry_option,
+    maybe_duration_option,
+    verb,
+)
+from shedder.cli.output import (
+    Parts,
+    age,
+    clock,
+    command,
+    commands_part,
+    escaped,
+    headline,
+    is_are,
+    jobs_do,
+    lane_table,
+    listed,
+    number,
+    plain,
+    running_part,
+    targets_of,
+    workers_part,
+)
+from shedder.cli.progress import live_line, still_running_line
+from shedder.cli.run import trouble
+from shedder.errors import RedisUnreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from shedder.cli.run import Run
+    from shedder.queues.claims import RunningJob
+    from shedder.queues.controls import Pause
+    from shedder.queues.pause import PauseReceipt, ResumeReceipt
+
+
+_EXAMPLES = (
+    'shedder pause mail -r "database at 99 %"',
+    'shedder pause mail.low reports --for 30m -r "nightly export"',
+    'shedder pause mail --wait 5m -r "before the migration"',
+    'shedder pause --all -r "stop the bleeding"',
+)
+
+
+@verb("pause", examples=_EXAMPLES)
+@change_options
+@expiry_option
+@maybe_duration_option("--wait", help="Return when no job runs any more, or after DURATION.")
+def pause(run: Run, *, asked: Asked, expires_in: timedelta | None, wait: Wait | None) -> int:
+    """Let no job of a queue (or lane) start until it is resumed. Jobs stay where they are."""
+    order = settle_order(run, asked, "pause", note="it is paused all the same")
+    expires_in = expiry(run, expires_in, of="pause")
+    run.state = _uncertain(run, order)
+    receipt = run.shedder.pause(
+        *order.targets,
+        reason=order.reason,
+        by=order.by,
+        expires_in=expires_in,
+    )
+    run.state = f"{is_are(order.targets)} paused, and what runs goes on"
+    if not run.is_json:
+        _show(run, receipt)
+    running = _wait(run, order, wait) if wait is not None else None
+    if run.is_json:
+        run.emit("pause/1", receipt, still_running=running)
+    return 3 if running else 0
+
+
+def _uncertain(run: Run, order: Order) -> str:
+    check = command("status", *order.targets, server=run.server_option)
+    return f"whether {is_are(order.targets)} paused, says: {check}"
+
+
+def _show(run: Run, receipt: PauseReceipt) -> None:
+    run.screen.show(*pause_receipt(receipt, server=run.server_option))
+
+
+def _wait(run: Run, order: Order, wait: Wait) -> tuple[RunningJob, ...]:
+    running = wait_for_running(run, order.targets, limit=wait.limit)
+    _tell_end(run, order, running)
+    return running
+
+
+def _tell_end(run: Run, order: Order, running: tuple[RunningJob, ...]) -> None:
+    if running:
+        jobs = listed([job.job_id for job in running], most=3)
+        verb = "runs" if len(running) == 1 else "run"
+        run.screen.warn(f"time is up and {jobs} still {verb}; {is_are(order.targets)} paused")
+    elif not run.is_json:
+        run.screen.out.print(f"No job of {listed(order.targets)} runs any more.")
+
+
+_RESUME_EXAMPLES = (
+    'shedder resume mail -r "database is fine again"',
+    'shedder resume mail.critical -r "receipts first"',
+    'shedder resume --all -r "incident is over"',
+)
+
+
+@verb("resume", examples=_RESUME_EXAMPLES)
+@change_options
+def resume(run: Run, *, asked: Asked) -> int:
+    """End the pause of a queue (or lane): its jobs start again, in their order."""
+    order = settle_order(run, asked, "resume")
+    check = command("status", *order.targets, server=run.server_option)
+    run.state = f"whether {is_are(order.targets)} resumed, says: {check}"
+    receipt = run.shedder.resume(*order.targets, reason=order.reason, by=order.by)
+    run.state = f"{is_are(order.targets)} resumed"
+    if run.is_json:
+        run.emit("resume/1", receipt)
+    else:
+        run.screen.show(*resume_receipt(receipt, server=run.server_option))
+    return 0
+
+
+_STOCK = (
+    "The jobs that wait were taken out of its reach; it still runs what reaches the queue past "
+    "shedder from now on: jobs of other producers, of enqueue_many, of schedulers and retries."
+)
+
+
+def pause_receipt(receipt: PauseReceipt, *, server: str = "") -> Parts:
+    """The receipt of a pause; `server` is the option that names the server."""
+    targets = targets_of(lane.lane for lane in receipt.lanes)
+    resume = command("resume", *targets, server=server)
+    undo = command("undo", receipt.event, server=server)
+    return [
+        headline(_paused(receipt, targets), style="bold yellow"),
+        *_replaced([lane.replaced for lane in receipt.lanes if lane.replaced], receipt.at),
+        *_restored([lane.restored for lane in receipt.lanes if lane.restored], receipt.at),
+        *_not_paused(receipt),
+        *lane_table(["waiting"], [(lane.lane, lane.waiting, 0) for lane in receipt.lanes]),
+        *running_part(receipt.running, receipt.at),
+        *workers_part(receipt.workers, stock=_STOCK),
+        *commands_part(("resume", resume), ("undo", undo)),
+    ]
+
+
+def resume_receipt(receipt: ResumeReceipt, *, server: str = "") -> Parts:
+    """The receipt of the end of a pause."""
+    ended = [lane for lane in receipt.lanes if lane.ended]
+    if not ended:
+        names = targets_of(lane.lane for lane in receipt.lanes)
+        return [headline(f"{is_are(names)} not paused: nothing to resume.")]
+    waiting = sum(lane.waiting for lane in receipt.lanes)
+    names = targets_of(lane.lane for lane in ended)
+    parts: Parts = [
+        headline(f"{is_are(names)} resumed: {_may_start(waiting)}.", style="bold green"),
+        *_stood([lane.ended for lane in ended if lane.ended], receipt.at),
+    ]
+    others = targets_of(lane.lane for lane in receipt.lanes if not lane.ended)
+    if others:
+        parts.append(plain(f"{listed(others)} {'was' if len(others) == 1 else 'were'} not paused."))
+    parts += lane_table(["waiting"], [(lane.lane, lane.waiting, 0) for lane in receipt.lanes])
+    return [*parts, *commands_part(("undo", command("undo", receipt.event, server=server)))]
+
+
+def why_and_who(control: Pause, now: datetime) -> str:
+    """`since 02:11 UTC (38m) by oncall@ops: database at 99 %`."""
+    since = f"since {clock(control.since, now)} ({age(control.since, now)})"
+    return f"{since} by {escaped(control.by)}: {escaped(control.why)}"
+
+
+def _paused(receipt: PauseReceipt, targets: Sequence[str]) -> str:
+    waiting = sum(lane.waiting for lane in receipt.lanes)
+    runs = len(receipt.running)
+    still = f"{number(runs)} still {'runs' if runs == 1 else 'run'}" if runs else "none runs"
+    until = ""
+    if receipt.until is not None:
+        until = f" until {clock(receipt.until, receipt.at)} ({age(receipt.at, receipt.until)})"
+    return f"{is_are(targets)} paused{until}: {jobs_do(waiting, 'wait', 'waits')}, {still}."
+
+
+def _may_start(waiting: int) -> str:
+    if not waiting:
+        return "no job waits"
+    return f"{jobs_do(waiting, 'wait', 'waits')} and may start"
+
+
+def _replaced(pauses: Sequence[Pause], now: datetime) -> Parts:
+    return [plain(f"This takes the place of the pause {said}") for said in _said(pauses, now)]
+
+
+def _restored(pauses: Sequence[Pause], now: datetime) -> Parts:
+    lines = [f"It is the pause {why_and_who(pause, now)}{_until(pause, now)}." for pause in pauses]
+    return [plain(line) for line in dict.fromkeys(lines)]
+
+
+def _until(pause: Pause, now: datetime) -> str:
+    return "" if pause.until is None else f", until {clock(pause.until, now)}"
+
+
+def _not_paused(receipt: PauseReceipt) -> Parts:
+    names = targets_of(lane.lane for lane in receipt.resumed)
+    return [plain(f"{is_are(names)} not paused, as before.")] if names else []
+
+
+def _stood(pauses: Sequence[Pause], now: datetime) -> Parts:
+    return [plain(f"The pause stood {said}") for said in _said(pauses, now)]
+
+
+def _said(pauses: Sequence[Pause], now: datetime) -> list[str]:
+    return list(dict.fromkeys(why_and_who(pause, now) for pause in pauses))
+
+
+RETRY_SECONDS = 0.5
+
+
+def wait_for_running(
+    run: Run, targets: Sequence[str], *, limit: timedelta | None
+) -> tuple[RunningJob, ...]:
+    """The jobs of `targets` that still run when `limit` is over; waits for a Redis that is away.
+
+    Raises:
+        RedisUnreachable: it is still away when `limit` is over.
+    """
+    deadline = time.monotonic() + limit.total_seconds() if limit else None
+    with live_line(run.screen) as show:
+        while True:
+            try:
+                return run.shedder.wait_until_idle(
+                    *targets, timeout=_left(deadline), on_change=_shower(show)
+                )
+            except RedisUnreachable as error:
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise
+                show(f"{trouble(error, run)}, trying again; {run.state}")
+                time.sleep(RETRY_SECONDS)
+
+
+def _left(deadline: float | None) -> timedelta | None:
+    # Nothing left is no time limit to the facade, so there is always a little.
+    return timedelta(seconds=max(deadline - time.monotonic(), 0.001)) if deadline else None
+
+
+def _shower(show: Callable[[str], None]) -> Callable[[tuple[RunningJob, ...]], None]:
+    def show_running(jobs: tuple[RunningJob, ...]) -> None:
+        if jobs:
+            show(still_running_line(jobs, datetime.now(UTC)))
+
+    return show_running

@@ -1,0 +1,168 @@
+"""`shedder plan`: how long it would take, for each thing that could be done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from shedder.cli.options import near_policy_option, policy_for, targets_argument, verb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rich.console import RenderableType
+
+    from shedder.cli.output import Parts
+    from shedder.cli.run import Run
+    from shedder.policy.model import Policy
+    from shedder.response.plan import Forecast, Option, Outlook, Phase
+
+
+_EXAMPLES = (
+    "shedder plan",
+    "shedder plan mail --pause mail.low --limit mail=50/second --more 4",
+    "shedder plan --explain",
+)
+
+
+@verb("plan", examples=_EXAMPLES)
+@targets_argument
+@click.option("--pause", "pauses", multiple=True, metavar="LANE", help="What if it were paused?")
+@click.option("--divert", "diverts", multiple=True, metavar="LANE",
+              help="What if its jobs were put aside?")  # fmt: skip
+@click.option("--limit", "limits", multiple=True, metavar="LANE=RATE",
+              help="What if its jobs started so often at most?")  # fmt: skip
+@click.option("--more", type=click.IntRange(1, 10_000), default=2, show_default=True,
+              metavar="WORKERS", help="What if there were more workers?")  # fmt: skip
+@click.option("--explain", is_flag=True, help="Show the arithmetic.")
+@near_policy_option
+def plan(
+    run: Run, *, names: tuple[str, ...], pauses: tuple[str, ...], diverts: tuple[str, ...],
+    limits: tuple[str, ...], more: int, explain: bool, policy_file: str | None,
+) -> int:  # fmt: skip
+    """Tell when urgent work is well again and when the queue is empty, for each option.
+
+    It is a model of measured numbers; docs/explanation/the-plan.md says which, and how far off.
+    """
+    from shedder.response.plan import forecast, options_for
+
+    asked = [*_asked(pauses, diverts, limits)]
+    _check_known(names, run.shedder.queues())
+    outlook = _outlook(run, policy_for(run, policy_file, or_near=True), names)
+    _check_lanes(asked, [lane.lane for lane in outlook.lanes])
+    usual = options_for(outlook.lanes, more_workers=more)
+    options = [usual[0], *asked, usual[-1]] if asked else usual
+    found = [
+        forecast(outlook.lanes, option, pace=outlook.pace, workers=outlook.workers)
+        for option in options
+    ]
+    if run.is_json:
+        run.emit("plan/1", outlook, forecasts=found)
+        return 0
+    run.screen.show(*_parts(outlook, found, is_explained=explain))
+    return 0
+
+
+def _outlook(run: Run, policy: Policy, targets: Sequence[str]) -> Outlook:
+    from shedder.response.plan import PACE_LOOK_BACK, read_outlook
+
+    status = run.shedder.status(*targets)
+    lanes = [lane.lane for lane in status.lanes]
+    since = status.at - PACE_LOOK_BACK
+    samples = run.shedder.samples(*lanes, since=since) if lanes else {}
+    return read_outlook(status, samples, policy)
+
+
+def _asked(
+    pauses: tuple[str, ...], diverts: tuple[str, ...], limits: tuple[str, ...]
+) -> Iterator[Option]:
+    from shedder.errors import InvalidInput
+    from shedder.lanes import lanes_of_target
+    from shedder.response.plan import Option
+    from shedder.units import Rate
+
+    for name in pauses:
+        lanes = frozenset(lane.name for lane in lanes_of_target(name))
+        yield Option(f"pause {name}", closed=lanes)
+    for name in diverts:
+        lanes = frozenset(lane.name for lane in lanes_of_target(name))
+        yield Option(f"divert {name}", closed=lanes)
+    for text in limits:
+        name, is_there, rate = text.partition("=")
+        if not is_there:
+            raise InvalidInput(name="--limit", value=text, accepted="LANE=RATE: mail=50/second")
+        per_second = Rate.parse(rate).per_second
+        lanes = frozenset(lane.name for lane in lanes_of_target(name))
+        yield Option(f"limit {name} to {rate}", limits=dict.fromkeys(lanes, per_second))
+
+
+def _check_known(names: Sequence[str], queues: Sequence[str]) -> None:
+    from shedder.errors import NothingMatched
+    from shedder.lanes import lanes_of_target
+
+    for name in names:
+        if lanes_of_target(name)[0].queue not in queues:
+            raise NothingMatched(f"the queue {name}", found=tuple(queues))
+
+
+def _check_lanes(asked: Sequence[Option], lanes: Sequence[str]) -> None:
+    from shedder.errors import NothingMatched
+
+    for each in asked:
+        if not {*each.closed, *each.limits}.intersection(lanes):
+            raise NothingMatched(f"{each.name}: no such lane is planned for", found=tuple(lanes))
+
+
+def _parts(outlook: Outlook, found: list[Forecast], *, is_explained: bool) -> Parts:
+    from shedder.cli.output import blank, headline, number, plain, row, table
+
+    urgent = ", ".join(lane.lane for lane in outlook.lanes if lane.is_urgent) or "none"
+    made = table("if we", ">urgent work is well in", ">all is done in", ">left aside")
+    for each in found:
+        times = [_time(each.urgent_in, outlook), _time(each.gone_in, outlook)]
+        row(made, each.option, *times, number(round(each.left)))
+    parts: Parts = [headline(_head(outlook)), plain(f"Urgent: {urgent}."), blank(), made]
+    if is_explained:
+        for each in found:
+            parts += [blank(), headline(each.option), *map(_phase, each.phases)]
+    return parts
+
+
+def _head(outlook: Outlook) -> str:
+    from shedder.cli.output import number, per_second
+    from shedder.wording import counted
+
+    depth = sum(lane.depth for lane in outlook.lanes if not lane.is_closed)
+    waiting, workers = f"{number(round(depth))} jobs wait", counted(outlook.workers, "worker")
+    if not outlook.pace:
+        unknown = "how fast is not known: no job has ended in the last hour"
+        return f"{waiting}; {workers}, {unknown}."
+    when = "now" if outlook.is_pace_now else "at best in the last hour"
+    return f"{waiting}; {workers}: {per_second(outlook.pace)} a second ({when})."
+
+
+def _phase(phase: Phase) -> RenderableType:
+    from shedder.cli.output import number, per_second, plain
+
+    lanes = [
+        f"{lane}: {number(round(phase.depths[lane]))} wait, {per_second(served)}/s start"
+        for lane, served in phase.served.items()
+        if phase.depths[lane] or served
+    ]
+    said = "; ".join(lanes) or "nothing waits"
+    return plain(f"  from {_long(phase.since)} for {_long(phase.seconds)}: {said}")
+
+
+def _time(seconds: float | None, outlook: Outlook) -> str:
+    told = _long(seconds)
+    return "not known" if told == "never" and not outlook.pace else told
+
+
+def _long(seconds: float | None) -> str:
+    from shedder.response.plan import HORIZON_SECONDS
+    from shedder.units import format_duration
+
+    if seconds is None or seconds >= HORIZON_SECONDS:
+        return "never"
+    return format_duration(round(seconds)) if seconds >= 1 else "now"

@@ -1,0 +1,275 @@
+"""Policy init, check, diff, apply, show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.text import Text
+
+from shedder.cli.asking import reason_of
+from shedder.cli.options import Asked, cause_options, verb, verb_group
+from shedder.cli.output import (
+    Parts,
+    Verbatim,
+    age,
+    blank,
+    clock,
+    command,
+    commands_part,
+    escaped,
+    headline,
+    plain,
+    row,
+    table,
+)
+from shedder.cli.run import Refused
+from shedder.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from shedder.cli.run import Run
+    from shedder.policy.applied import AppliedPolicy, PolicyReceipt
+    from shedder.policy.explain import ExplainedJob
+    from shedder.policy.model import Policy
+
+
+_CHECK = ("shedder policy check", "shedder policy check ops/shedder.toml")
+_APPLY = (
+    'shedder policy apply -r "reports may be shed"',
+    'shedder policy apply ops/shedder.toml --based-on 3 -r "as reviewed"',
+)
+_SHOW = (
+    "shedder policy show",
+    "shedder policy show --explain 0fb7e7c1-62cb-4c2a-8d5f-3f2d8b3f7f4e",
+)
+_DIFF = ("shedder policy diff", "shedder policy diff ops/shedder.toml")
+_INIT = ("shedder policy init", "shedder policy init ops/shedder.toml --force")
+
+_file_argument = click.argument("file", metavar="[FILE]", required=False, type=click.Path())
+
+
+@verb("check", examples=_CHECK, short="Say all that is wrong with a policy file.")
+@_file_argument
+def check(run: Run, *, file: str | None) -> int:
+    """Read a policy file and say all that is wrong with it; asks no Redis, changes nothing.
+
+    Without FILE it is shedder.toml, or [tool.shedder] in pyproject.toml, here or in a folder above.
+    """
+    from shedder.errors import PolicyInvalid
+
+    path = _path(file)
+    problems: tuple[object, ...] = ()
+    try:
+        _read(path)
+    except PolicyInvalid as error:
+        problems = error.problems
+    if run.is_json:
+        run.emit("policy-check/1", {"file": str(path), "problems": problems})
+    elif problems:
+        run.screen.show(*problems_view(str(path), problems))
+    else:
+        from shedder.cli.output import escaped, headline
+
+        run.screen.show(headline(f"{escaped(str(path))} is a policy: nothing is wrong with it."))
+    return 2 if problems else 0
+
+
+@verb("apply", examples=_APPLY, short="Put a policy into force, everywhere.")
+@_file_argument
+@click.option("--based-on", type=int, metavar="NUMBER",
+              help="The policy that yours is a change of; the one in force if absent.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace whatever is in force.")
+@cause_options
+def apply(run: Run, *, asked: Asked, file: str | None, based_on: int | None, force: bool) -> int:
+    """Put a policy into force; producers and workers of shedder obey within a second.
+
+    It is checked as a whole first. If somebody else applies another one meanwhile, yours is
+    refused, and nothing is changed.
+    """
+    if force and based_on is not None:
+        raise Refused("--force and --based-on exclude each other; leave one of them out")
+    policy = _read(_path(file))
+    policies = run.shedder.policies
+    base = policies.applied().number if based_on is None and not force else based_on
+    reason = reason_of(asked, "apply this policy")
+    run.state = f"which policy is in force, says: {_show_command(run)}"
+    receipt = policies.apply(policy, reason=reason, by=asked.by, based_on=base)
+    run.state = "it is in force"
+    if run.is_json:
+        run.emit("policy-apply/1", receipt)
+    else:
+        run.screen.show(*policy_receipt(receipt, server=run.server_option))
+    return 0
+
+
+@verb("show", examples=_SHOW, short="The policy in force, or what it says of a job.")
+@click.option("--explain", "job_id", metavar="JOB", help="Which rule decided what for this job.")
+def show(run: Run, *, job_id: str | None) -> int:
+    """Show the policy in force, with who applied it, as a file that could be applied again.
+
+    Of the channels' URLs, which may hold secrets, only the scheme is shown.
+    """
+    if job_id is not None:
+        return _explain(run, job_id)
+    from datetime import UTC, datetime
+
+    from shedder.policy.document import document_of
+    from shedder.policy.explain import shown
+
+    applied = run.shedder.policies.applied()
+    told = shown(document_of(applied.policy))
+    if run.is_json:
+        head = {"number": applied.number, "by": applied.by, "why": applied.why}
+        run.emit("policy-show/1", head, since=applied.since, policy=told)
+    else:
+        from shedder.policy.explain import written_policy
+
+        run.screen.show(*applied_view(applied, written_policy(told), datetime.now(UTC)))
+    return 0 if applied.number else 3
+
+
+@verb("diff", examples=_DIFF, short="What applying a policy file would change.")
+@_file_argument
+def diff(run: Run, *, file: str | None) -> int:
+    """Show what applying a policy file would change; changes nothing.
+
+    A line that begins with - goes, one with + comes. It exits with 3 when nothing would change.
+    """
+    from shedder.policy.document import document_of
+    from shedder.policy.explain import differences
+
+    policy = _read(_path(file))
+    applied = run.shedder.policies.applied()
+    changes = differences(document_of(applied.policy), document_of(policy))
+    if run.is_json:
+        run.emit("policy-diff/1", {"number": applied.number, "changes": changes})
+    else:
+        from shedder.cli.output import headline
+
+        nothing = f"Nothing would change: policy {applied.number} says the same."
+        run.screen.show(*(difference_lines(changes) or [headline(nothing)]))
+    return 0 if changes else 3
+
+
+@verb("init", examples=_INIT, short="Write a first policy from what is there.")
+@_file_argument
+@click.option("--force", is_flag=True, help="Also over a file that exists.")
+def init(run: Run, *, file: str | None, force: bool) -> int:
+    """Write a first policy file from the queues, functions and rates that can be seen now.
+
+    It decides nothing yet: what could be said stands in it as remarks. Without FILE it is
+    shedder.toml in this folder.
+    """
+    path = Path(file or "shedder.toml")
+    if path.exists() and not force:
+        raise Refused(f"{path} exists; --force writes over it")
+    text = run.shedder.policies.sketch()
+    try:
+        with path.open("w" if force else "x", encoding="utf-8") as target:
+            target.write(text)
+    except OSError as error:
+        raise Refused(f"{path} cannot be written: {error.strerror}") from error
+    if run.is_json:
+        run.emit("policy-init/1", {"file": str(path), "text": text})
+    else:
+        from shedder.cli.output import commands_part, escaped, headline
+
+        run.screen.show(
+            headline(f"{escaped(str(path))} is written; nothing of it is in force yet."),
+            *commands_part(("check", command("policy", "check", str(path)))),
+        )
+    return 0
+
+
+policy = verb_group(
+    "policy", init, check, diff, apply, show,
+    text="Say on a quiet day which work matters, which may wait, and what customers notice.",
+    examples=(_INIT[0], _CHECK[0], _APPLY[0], _SHOW[0]),
+)  # fmt: skip
+
+
+def _path(file: str | None) -> Path:
+    from shedder.policy.file import find_policy_file
+
+    return Path(file) if file is not None else find_policy_file(Path.cwd())
+
+
+def _read(path: Path) -> Policy:
+    from shedder.policy.file import read_policy
+
+    return read_policy(path)
+
+
+def _explain(run: Run, job_id: str) -> int:
+    job = run.shedder.policies.explain(job_id)
+    if run.is_json:
+        run.emit("policy-explain/1", job)
+    else:
+        run.screen.show(*explained_view(job))
+    return 0
+
+
+def _show_command(run: Run) -> str:
+    return command("policy", "show", server=run.server_option)
+
+
+def policy_receipt(receipt: PolicyReceipt, *, server: str = "") -> Parts:
+    """The receipt of an application."""
+    warnings = [Text(escaped(each), style="yellow") for each in receipt.warnings]
+    if not receipt.event:
+        same = headline(f"Policy {receipt.number} is in force and says the same already.")
+        return [same, *warnings]
+    before = f", in place of policy {receipt.replaced}" if receipt.replaced else ""
+    return [
+        headline(f"Policy {receipt.number} is in force{before}.", style="bold green"),
+        plain("Producers and workers of shedder obey it within a second."),
+        *warnings,
+        *difference_lines(receipt.changes),
+        *commands_part(
+            ("look", command("policy", "show", server=server)),
+            ("undo", command("undo", receipt.event, server=server)),
+        ),
+    ]
+
+
+def difference_lines(changes: Sequence[str]) -> Parts:
+    """What goes and what comes, a line each."""
+    return [
+        Verbatim(escaped(line), style="red" if line.startswith("-") else "green")
+        for line in changes
+    ]
+
+
+def applied_view(applied: AppliedPolicy, text: str, now: datetime) -> Parts:
+    """Who applied it, and what it says; as remarks and TOML, so that it can be a file."""
+    if not applied.number or applied.since is None:
+        return [plain("# No policy is in force: `shedder policy init` writes a first one.")]
+    since = f"{clock(applied.since, now)} ({age(applied.since, now)} ago)"
+    head = f"# policy {applied.number}, applied {since} by {applied.by}: {applied.why}"
+    return [Verbatim(escaped(head)), *(Verbatim(escaped(line)) for line in text.splitlines())]
+
+
+def explained_view(job: ExplainedJob) -> Parts:
+    """What holds for a job, and which rule decided it."""
+    function = f", function {escaped(job.function)}" if job.function else ""
+    said = f"Job {escaped(job.job)} of lane {escaped(job.lane)}{function}"
+    parts: Parts = [headline(f"{said}: what policy {job.policy} says")]
+    made = table("of", "says", ">rule", "which matches")
+    for each in job.decisions:
+        rule = str(each.rule) if each.rule else "-"
+        row(made, each.saying, each.value or "nothing", rule, each.matched)
+    parts += [made, blank()]
+    if job.lane_by_policy != job.lane:
+        parts.append(plain(f"Enqueued now it would go into {escaped(job.lane_by_policy)}."))
+    parts.append(plain(f"Workers of shedder serve {escaped(job.lane)} as {job.served_as}."))
+    return parts
+
+
+def problems_view(source: str, problems: Sequence[object]) -> Parts:
+    """All that is wrong with a policy, a line each."""
+    lines: Parts = [Text(f"{source} has {counted(len(problems), 'problem')}:", style="bold red")]
+    return [*lines, *(Verbatim(escaped(f"  {problem}")) for problem in problems)]

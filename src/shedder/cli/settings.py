@@ -1,0 +1,465 @@
+"""Flag, limit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.text import Text
+
+from shedder.cli.asking import look_around, reason_of
+from shedder.cli.completion import complete_flags, complete_groups, complete_limits
+from shedder.cli.options import (
+    Asked,
+    cause_options,
+    expiry,
+    expiry_option,
+    force_option,
+    verb,
+    verb_group,
+)
+from shedder.cli.output import (
+    Parts,
+    age,
+    clock,
+    command,
+    commands_part,
+    escaped,
+    headline,
+    is_are,
+    jobs_do,
+    listed,
+    number,
+    plain,
+    row,
+    table,
+)
+from shedder.cli.run import Refused
+from shedder.cli.starts import LIFT_EXAMPLES, STARTS_EXAMPLES, lift, limit_starts
+from shedder.units import Rate
+from shedder.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime, timedelta
+
+    from shedder.cli.run import Run
+    from shedder.settings.flags import FlagReceipt, FlagState
+    from shedder.settings.limits import LimitAnswer, LimitReceipt, LimitState
+    from shedder.settings.setting import Setting
+
+
+_DEGRADE = (
+    'shedder flag degrade search.hints -r "database at 99 %"',
+    'shedder flag degrade search.hints --percent 50 --for 1h -r "half of it"',
+    'shedder flag degrade --group non-critical -r "stop the bleeding"',
+)
+
+_RESTORE = (
+    'shedder flag restore search.hints -r "database is fine"',
+    'shedder flag restore --group non-critical -r "incident is over"',
+)
+
+_FLAG_LIST = ("shedder flag list", "shedder flag list --json")
+
+_group_option = click.option(
+    "-g", "--group", metavar="GROUP", default="", help="All of a group.",
+    shell_complete=complete_groups,
+)  # fmt: skip
+
+
+@verb("degrade", examples=_DEGRADE, short="Turn features off, wholly or in part.")
+@click.argument("flags", metavar="[FLAG]...", nargs=-1, shell_complete=complete_flags)
+@_group_option
+@click.option("--percent", type=float, default=100.0, show_default=True, metavar="PERCENT",
+              help="How much of it.")  # fmt: skip
+@expiry_option
+@force_option("Also a flag that no process has declared.")
+@cause_options
+def degrade(
+    run: Run, *, asked: Asked, flags: tuple[str, ...], group: str, percent: float,
+    expires_in: timedelta | None,
+) -> int:  # fmt: skip
+    """Degrade features in every process within a second; nobody needs to deploy.
+
+    In part it takes the same users each time, and a higher percentage only takes more of them.
+    """
+    what = _chosen(flags, group, "degrade")
+    shedder = run.shedder
+    reason = reason_of(asked, f"degrade {listed(what)}")
+    look_around(run, asked, names=_names(run, flags, group))
+    expires_in = expiry(run, expires_in, of="flag")
+    run.state = _flag_uncertain(run, what)
+    receipt = shedder.degrade_flag(
+        *flags, group=group, percent=percent, expires_in=expires_in, reason=reason, by=asked.by,
+        force=asked.is_forced,
+    )  # fmt: skip
+    return _finish_flag(run, receipt)
+
+
+@verb("restore", examples=_RESTORE, short="Turn features on again.")
+@click.argument("flags", metavar="[FLAG]...", nargs=-1, shell_complete=complete_flags)
+@_group_option
+@force_option()
+@cause_options
+def restore(run: Run, *, asked: Asked, flags: tuple[str, ...], group: str) -> int:
+    """End the degradation of features; jobs that waited for them are put back, at once.
+
+    To let these jobs start at a pace, give their queue a `shedder drain` first.
+    """
+    what = _chosen(flags, group, "restore")
+    shedder = run.shedder
+    reason = reason_of(asked, f"restore {listed(what)}")
+    look_around(run, asked, names=_names(run, flags, group))
+    run.state = _flag_uncertain(run, what)
+    return _finish_flag(run, shedder.restore_flag(*flags, group=group, reason=reason, by=asked.by))
+
+
+@verb("list", examples=_FLAG_LIST, short="All flags, the degraded ones first.")
+def list_flags(run: Run) -> int:
+    """Show all flags that are declared or set: how they are, who did it, and what they are for."""
+    shedder = run.shedder
+    found = shedder.flag_states()
+    if run.is_json:
+        run.emit("flag-list/1", {"flags": found})
+        return 0
+    run.screen.show(*flag_table(found))
+    return 0
+
+
+flag = verb_group(
+    "flag", degrade, restore, list_flags,
+    text="Degrade features, which code has declared, and restore them.",
+    examples=(_DEGRADE[0], _RESTORE[0], _FLAG_LIST[0]),
+)  # fmt: skip
+
+
+def _chosen(flags: tuple[str, ...], group: str, deed: str) -> list[str]:
+    if not flags and not group:
+        raise Refused(f"say what to {deed}: a flag, or --group; `shedder flag list` shows them")
+    return [*flags, *([f"the group {group}"] if group else [])]
+
+
+def _names(run: Run, flags: tuple[str, ...], group: str) -> tuple[str, ...]:
+    if not group:
+        return flags
+    return (*flags, *(each.name for each in run.shedder.flag_states() if each.group == group))
+
+
+def _flag_uncertain(run: Run, what: list[str]) -> str:
+    check = command("flag", "list", server=run.server_option)
+    return f"whether {is_are(what)} changed, says: {check}"
+
+
+def _finish_flag(run: Run, receipt: FlagReceipt) -> int:
+    run.state = "it is done"
+    if run.is_json:
+        run.emit("flag/1", receipt)
+    else:
+        run.screen.show(*flag_receipt(receipt, server=run.server_option))
+    return 0
+
+
+_SET = (
+    'shedder limit set reports 100/minute -r "database at 99 %"',
+    'shedder limit set reports 10/minute --key tenant=acme --for 1h -r "acme floods us"',
+    'shedder limit set reports 100/minute --shadow -r "what would it refuse?"',
+)
+
+_CLEAR = (
+    'shedder limit clear reports -r "database is fine"',
+    'shedder limit clear reports --key tenant=acme -r "they stopped"',
+)
+
+_LIMIT_LIST = ("shedder limit list", "shedder limit list --json")
+
+_TEST = ("shedder limit test reports", "shedder limit test reports --key tenant=acme")
+
+
+def _rate_asked(_context: click.Context, _parameter: click.Parameter, value: str) -> Rate:
+    return Rate.parse(value)
+
+
+def _key_option(decorated: Any) -> Any:
+    return click.option(
+        "-k", "--key", default="", metavar="KEY", help="Only this key, as the code has it."
+    )(decorated)
+
+
+@verb("set", examples=_SET, short="Set a rate.")
+@click.argument("name", metavar="LIMIT", shell_complete=complete_limits)
+@click.argument("rate", metavar="RATE", callback=_rate_asked)
+@_key_option
+@expiry_option
+@click.option("--shadow", is_flag=True, help="Count what it would refuse, refuse nothing.")
+@force_option("Also a limit that no process has declared.")
+@cause_options
+def set_limit(
+    run: Run, *, asked: Asked, name: str, rate: Rate, key: str, expires_in: timedelta | None,
+    shadow: bool,
+) -> int:  # fmt: skip
+    """Set a limit in every process within a second; it beats what the code says.
+
+    A rate such as 100/minute counts what was let through in the minute before, too.
+    """
+    connected = run.shedder
+    reason = reason_of(asked, f"set {_known_name(name, key)} to {rate}")
+    look_around(run, asked, names=(f"{name} {key}".strip(),))
+    expires_in = expiry(run, expires_in, of="limit")
+    run.state = _limit_uncertain(run, name, key)
+    receipt = connected.set_limit(
+        name, rate, key=key, expires_in=expires_in, shadow=shadow, reason=reason, by=asked.by,
+        force=asked.is_forced,
+    )  # fmt: skip
+    return _finish_limit(run, receipt)
+
+
+@verb("clear", examples=_CLEAR, short="End what an operator set.")
+@click.argument("name", metavar="LIMIT", shell_complete=complete_limits)
+@_key_option
+@force_option()
+@cause_options
+def clear(run: Run, *, asked: Asked, name: str, key: str) -> int:
+    """End an operator's setting of a limit: what the code says holds again."""
+    connected = run.shedder
+    reason = reason_of(asked, f"clear {_known_name(name, key)}")
+    look_around(run, asked, names=(f"{name} {key}".strip(),))
+    run.state = _limit_uncertain(run, name, key)
+    return _finish_limit(run, connected.clear_limit(name, key=key, reason=reason, by=asked.by))
+
+
+@verb("list", examples=_LIMIT_LIST, short="All limits, those that were set first.")
+def list_limits(run: Run) -> int:
+    """Show all limits that are declared or set: the rate, who set it, hits and refusals."""
+    connected = run.shedder
+    found = connected.limit_states()
+    if run.is_json:
+        run.emit("limit-list/1", {"limits": found})
+        return 0
+    run.screen.show(*limit_table(found))
+    return 0
+
+
+@verb("test", examples=_TEST, short="What would a hit be told now?")
+@click.argument("name", metavar="LIMIT", shell_complete=complete_limits)
+@_key_option
+def test_limit(run: Run, *, name: str, key: str) -> int:
+    """Say whether a hit would be let through now; nothing is counted. Exit code 3 if not."""
+    connected = run.shedder
+    answer = connected.test_limit(name, key=key)
+    if run.is_json:
+        run.emit("limit-test/1", answer)
+    else:
+        run.screen.show(*limit_answer(answer))
+    return 0 if answer.is_within else 3
+
+
+limit = verb_group(
+    "limit", set_limit, clear, list_limits, test_limit, limit_starts, lift,
+    text="Change the rates of limits, which code has declared, or of the starts of a queue's jobs.",
+    examples=(_SET[0], _CLEAR[0], STARTS_EXAMPLES[0], LIFT_EXAMPLES[0]),
+)  # fmt: skip
+
+
+def _known_name(name: str, key: str) -> str:
+    return escaped(f"{name} for {key}" if key else name)
+
+
+def _limit_uncertain(run: Run, name: str, key: str) -> str:
+    check = command("limit", "list", server=run.server_option)
+    return f"whether {_known_name(name, key)} is changed, says: {check}"
+
+
+def _finish_limit(run: Run, receipt: LimitReceipt) -> int:
+    run.state = "it is done"
+    if run.is_json:
+        run.emit("limit/1", receipt)
+    else:
+        run.screen.show(*limit_receipt(receipt, server=run.server_option))
+    return 0
+
+
+def flag_receipt(receipt: FlagReceipt, *, server: str = "") -> Parts:
+    """The receipt of a change of flags; `server` is the option that names the server."""
+    if not receipt.event:
+        names = [flag.name for flag in receipt.flags]
+        return [headline(f"{is_are(names)} not degraded: nothing to restore.")]
+    degraded = [flag for flag in receipt.flags if flag.percent]
+    others = [flag.name for flag in receipt.flags if not flag.percent]
+    parts: Parts = []
+    for percent in dict.fromkeys(flag.percent for flag in degraded):
+        named = [flag for flag in degraded if flag.percent == percent]
+        until = _until(named[0].setting, receipt.at)
+        share = "" if percent == 100 else f" for {percent:g} %"
+        words = f"{is_are([flag.name for flag in named])} degraded{share}{until}."
+        parts.append(headline(words, style="bold yellow"))
+    if others:
+        parts.append(headline(f"{is_are(others)} on again.", style="bold green"))
+    parts += [
+        plain(f"{escaped(flag.name)}: {escaped(flag.description)}")
+        for flag in degraded
+        if flag.description
+    ]
+    parts += _unseen([flag.name for flag in receipt.flags if not flag.is_declared], "flag")
+    parts += _replaced(receipt.replaced, receipt.at)
+    if receipt.restored:
+        parts.append(plain(f"{jobs_do(receipt.restored, 'are', 'is')} back in the queue."))
+    return [*parts, *commands_part(*_ways_on(receipt, [flag.name for flag in degraded], server))]
+
+
+def limit_receipt(receipt: LimitReceipt, *, server: str = "") -> Parts:
+    """The receipt of a change of a limit."""
+    names = [_named(limit) for limit in receipt.limits]
+    if not receipt.event:
+        return [headline(f"{is_are(names)} not set: nothing to clear.")]
+    parts: Parts = [headline(_limited(limit, receipt.at), style="bold") for limit in receipt.limits]
+    parts += _unseen([limit.name for limit in receipt.limits if not limit.is_declared], "limit")
+    parts += _replaced(receipt.replaced, receipt.at)
+    commands = [
+        ("clear", command("limit clear", limit.name, options=_key(limit), server=server))
+        for limit in receipt.limits
+        if limit.setting
+    ]
+    undo = ("undo", command("undo", receipt.event, server=server))
+    return [*parts, *commands_part(*commands, undo)]
+
+
+def said_of(setting: Setting) -> str:
+    """What a setting says, such as `100/minute` or `50 %`."""
+    percent = setting.body.get("percent")
+    if isinstance(percent, int | float):
+        return f"{percent:g} %"
+    shadow = ", shadow" if setting.body.get("shadow") else ""
+    return escaped(f"{setting.body.get('rate', '?')}{shadow}")
+
+
+def _ways_on(receipt: FlagReceipt, degraded: Sequence[str], server: str) -> list[tuple[str, str]]:
+    undo = ("undo", command("undo", receipt.event, server=server))
+    if not degraded:
+        return [undo]
+    return [("restore", command("flag restore", *degraded, server=server)), undo]
+
+
+def _limited(limit: LimitState, now: datetime) -> str:
+    if limit.setting:
+        shadow = " in shadow mode: it refuses nothing" if limit.is_shadow else ""
+        return f"{_named(limit)} is limited to {limit.rate}{_until(limit.setting, now)}{shadow}."
+    if limit.rate is None:
+        return f"{_named(limit)} is off again."
+    return f"{_named(limit)} is limited to {limit.rate}, as without this setting."
+
+
+def _named(limit: LimitState) -> str:
+    return escaped(f"{limit.name} for {limit.key}" if limit.key else limit.name)
+
+
+def _key(limit: LimitState) -> list[str]:
+    return ["--key", limit.key] if limit.key else []
+
+
+def _until(setting: Setting | None, now: datetime) -> str:
+    if setting is None or setting.until is None:
+        return ""
+    return f" until {clock(setting.until, now)} ({age(now, setting.until)})"
+
+
+def _unseen(names: Sequence[str], what: str) -> Parts:
+    if not names:
+        return []
+    whose = f"this {what}" if len(names) == 1 else f"these {counted(len(names), what)}"
+    return [plain(f"No process that declares {whose} has been seen: {listed(names)}.")]
+
+
+def _replaced(settings: Sequence[Setting], now: datetime) -> Parts:
+    lines = [
+        f"This takes the place of {said_of(each)} since {clock(each.since, now)} "
+        f"({age(each.since, now)}) by {escaped(each.by)}: {escaped(each.why)}"
+        for each in settings
+    ]
+    return [plain(line) for line in dict.fromkeys(lines)]
+
+
+def flag_table(flags: Sequence[FlagState]) -> Parts:
+    """All flags, a row for each."""
+    if not flags:
+        return [headline("No flag is declared or set.")]
+    made = table("flag", "state", "group", "owner", "set by", "what it is")
+    for flag in flags:
+        style = "bold yellow" if flag.percent else ""
+        row(made, flag.name, Text(_state(flag), style=style), flag.group or "-", flag.owner or "-",
+            _who(flag.setting), flag.description or _never_seen(flag.is_declared))  # fmt: skip
+    return [made]
+
+
+def limit_table(limits: Sequence[LimitState]) -> Parts:
+    """All limits, a row for each."""
+    if not limits:
+        return [headline("No limit is declared or set.")]
+    made = table("limit", "key", "rate", "default", ">hits", ">refused", "set by", "what it is")
+    for limit in limits:
+        style = "bold yellow" if limit.setting else ""
+        row(made, limit.name, limit.key or "-", Text(_rate(limit), style=style),
+            str(limit.default or "-"), number(limit.hits), number(limit.refusals),
+            _who(limit.setting), limit.description or _never_seen(limit.is_declared))  # fmt: skip
+    return [made]
+
+
+def limit_answer(answer: LimitAnswer) -> Parts:
+    """What a hit would be told."""
+    what = escaped(f"{answer.name} for {answer.key}" if answer.key else answer.name)
+    if answer.rate is None:
+        return [headline(f"{what} is off: every hit is let through.")]
+    used = f"{number(answer.used)} of {answer.rate} used"
+    if answer.left:
+        return [headline(f"{what} lets a hit through: {used}.", style="bold green")]
+    again = f"the next in {answer.retry_after:.1f} s"
+    if answer.is_shadow:
+        return [headline(f"{what} would refuse, but is in shadow mode: {used}, {again}.")]
+    return [headline(f"{what} refuses: {used}, {again}.", style="bold yellow")]
+
+
+def settings_part(flags: Sequence[FlagState], limits: Sequence[LimitState], now: datetime) -> Parts:
+    """Degraded features and limits in force, a line for each with who and why."""
+    lines = [
+        f"feature {escaped(flag.name)} degraded{_share(flag)}{_by(flag.setting, now)}"
+        for flag in flags
+    ]
+    lines += [
+        f"limit {escaped(limit.name)}{f' for {escaped(limit.key)}' if limit.key else ''} "
+        f"{_rate(limit)}{_by(limit.setting, now)} [{number(limit.hits)} let through, "
+        f"{number(limit.refusals)} refused]"
+        for limit in limits
+    ]
+    return [plain(line) for line in lines]
+
+
+def _state(flag: FlagState) -> str:
+    if not flag.percent:
+        return "on"
+    return "degraded" if flag.percent == 100 else f"degraded {flag.percent:g} %"
+
+
+def _share(flag: FlagState) -> str:
+    return "" if flag.percent == 100 else f" for {flag.percent:g} %"
+
+
+def _rate(limit: LimitState) -> str:
+    return f"{limit.rate or 'off'}{' (shadow)' if limit.is_shadow else ''}"
+
+
+def _who(setting: Setting | None) -> str:
+    return f"{setting.by}: {setting.why}" if setting else "-"
+
+
+def _by(setting: Setting | None, now: datetime) -> str:
+    if setting is None:
+        return " by its default in code"
+    until = (
+        f", until {clock(setting.until, now)} ({age(now, setting.until)})" if setting.until else ""
+    )
+    since = f" since {clock(setting.since, now)} ({age(setting.since, now)})"
+    return f"{since} by {escaped(setting.by)}{until}: {escaped(setting.why)}"
+
+
+def _never_seen(is_declared: bool) -> str:  # noqa: FBT001 - one answer, one word
+    return "" if is_declared else "not declared by any process seen"

@@ -1,0 +1,163 @@
+"""Limit starts, limit lift."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from shedder.cli.asking import settle_order
+from shedder.cli.options import Asked, change_options, expiry, expiry_option, verb
+from shedder.cli.output import (
+    Parts,
+    age,
+    clock,
+    command,
+    commands_part,
+    escaped,
+    headline,
+    is_are,
+    lane_table,
+    listed,
+    number,
+    plain,
+    targets_of,
+    workers_part,
+)
+from shedder.errors import InvalidInput
+from shedder.selection import Selection
+from shedder.units import Rate
+from shedder.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+
+    from shedder.cli.run import Run
+    from shedder.queues.controls import StartsLimit
+    from shedder.queues.divert import DivertReceipt
+    from shedder.queues.restore import RestoreReceipt
+
+
+STARTS_EXAMPLES = (
+    'shedder limit starts mail --rate 20/second -r "database at 99 %"',
+    "shedder limit starts reports --at-once 2 --function 'app.reports.*' -r \"slow disk\"",
+    'shedder limit starts mail.low --rate 5/second --for 1h -r "after the outage"',
+)
+
+LIFT_EXAMPLES = ('shedder limit lift mail -r "database is fine"',)
+
+
+def _rate(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Rate | None:
+    return None if value is None else Rate.parse(value)
+
+
+@verb("starts", examples=STARTS_EXAMPLES, short="How fast jobs of a queue may start.")
+@change_options
+@click.option("--rate", metavar="RATE", callback=_rate, help="At most so many starts.")
+@click.option("--at-once", "most", type=int, metavar="N", help="At most N of them run at once.")
+@click.option("--function", "functions", multiple=True, metavar="GLOB",
+              help="Only functions such as 'app.mail.*'; repeatable.")  # fmt: skip
+@expiry_option
+def limit_starts(
+    run: Run, *, asked: Asked, rate: Rate | None, most: int | None, functions: tuple[str, ...],
+    expires_in: timedelta | None,
+) -> int:  # fmt: skip
+    """Let jobs start at most so fast, or so many at once.
+
+    The bound holds for all that is named together. Jobs over it wait in order and pass nobody who
+    is not limited; workers of shedder obey at once, a divert or a pause beats it.
+    """
+    if rate is None and (most is None or most < 1):
+        raise InvalidInput(
+            name="limit", value=most, accepted="--rate 20/second, or --at-once N with N from 1 on"
+        )
+    selection = Selection.parse(functions=functions)
+    order = settle_order(run, asked, "limit", note="it is limited all the same")
+    check = command("status", *order.targets, server=run.server_option)
+    expires_in = expiry(run, expires_in, of="limit")
+    run.state = f"whether {is_are(order.targets)} limited, says: {check}"
+    receipt = run.shedder.limit_starts(
+        *order.targets, rate=rate, most=most, selection=selection, expires_in=expires_in,
+        reason=order.reason, by=order.by,
+    )  # fmt: skip
+    run.state = f"{is_are(order.targets)} limited"
+    _tell(run, "divert/1", receipt, starts_receipt)
+    return 0
+
+
+@verb("lift", examples=LIFT_EXAMPLES, short="End limits on starts.")
+@change_options
+def lift(run: Run, *, asked: Asked) -> int:
+    """End the limits on starts of a queue (or lane); what waits under them is free to start."""
+    order = settle_order(run, asked, "lift the limits of")
+    check = command("status", *order.targets, server=run.server_option)
+    run.state = f"whether the limits stand, says: {check}"
+    receipt: RestoreReceipt = run.shedder.lift_limit(
+        *order.targets, reason=order.reason, by=order.by
+    )
+    run.state = "they are lifted"
+    _tell(run, "restore/1", receipt, lift_receipt)
+    return 0 if receipt.lanes else 3
+
+
+def _tell(run: Run, schema: str, receipt: Any, told: Callable[..., Parts]) -> None:
+    if run.is_json:
+        run.emit(schema, receipt)
+    else:
+        run.screen.show(*told(receipt, server=run.server_option))
+
+
+_STOCK = "Jobs that wait under the limit are out of its reach; what arrives later it may still run."
+
+
+def starts_receipt(receipt: DivertReceipt, *, server: str = "") -> Parts:
+    """The receipt of a limit on starts."""
+    targets = targets_of(lane.lane for lane in receipt.lanes)
+    lift = command("limit", "lift", *targets, server=server)
+    return [
+        headline(f"{is_are(targets)} limited {_how(receipt)}.", style="bold yellow"),
+        plain(f"It holds for {escaped(receipt.selection.describe())}, in order of arrival."),
+        *_replaced(receipt),
+        *lane_table(
+            ["under the limit", "waiting"],
+            [(lane.lane, lane.moved, lane.waiting) for lane in receipt.lanes],
+        ),
+        *workers_part(receipt.workers, stock=_STOCK),
+        *commands_part(("lift", lift), ("undo", command("undo", receipt.event, server=server))),
+    ]
+
+
+def terms_of(limit: DivertReceipt | StartsLimit) -> str:
+    """What a limit allows, such as `5/second, 2 at once`."""
+    rate = [str(limit.rate)] if limit.rate else []
+    most = [f"{number(limit.most)} at once"] if limit.most is not None else []
+    return ", ".join([*rate, *most])
+
+
+def _how(receipt: DivertReceipt) -> str:
+    terms = terms_of(receipt)
+    return f"to {terms}" if terms else "as each of them was before"
+
+
+def lift_receipt(receipt: RestoreReceipt, *, server: str = "") -> Parts:
+    """The receipt of limits that were lifted."""
+    if not receipt.lanes:
+        check = command("status", server=server)
+        return [headline("No limit on starts stands there."), *commands_part(("see", check))]
+    targets = targets_of(lane.lane for lane in receipt.lanes)
+    return [
+        headline(
+            f"The limit on starts of {listed(targets)} is lifted: "
+            f"{counted(receipt.restored, 'job')} that waited under it may start."
+        )
+    ]
+
+
+def _replaced(receipt: DivertReceipt) -> Parts:
+    lines = [
+        f"This takes the place of {terms_of(each)} since {clock(each.since, receipt.at)} "
+        f"({age(each.since, receipt.at)}) by {escaped(each.by)}: {escaped(each.why)}"
+        for each in receipt.replaced
+    ]
+    return [plain(line) for line in dict.fromkeys(lines)]

@@ -1,0 +1,323 @@
+"""Status, check."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.text import Text
+
+from shedder.cli.asking import warn_of_unknown
+from shedder.cli.options import Wait, duration_option, maybe_duration_option, targets_argument, verb
+from shedder.cli.output import (
+    Parts,
+    age,
+    blank,
+    clock,
+    escaped,
+    headline,
+    listed,
+    number,
+    one_line,
+    per_second,
+    plain,
+    row,
+    table,
+    targets_of,
+)
+from shedder.cli.run import trouble
+from shedder.cli.settings import settings_part
+from shedder.errors import RedisUnreachable
+from shedder.lanes import DEFAULT_PRIORITY
+from shedder.status.findings import FULL
+from shedder.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime, timedelta
+
+    from rich.console import RenderableType
+
+    from shedder.cli.run import Run
+    from shedder.queues.controls import Divert, Pause
+    from shedder.status.findings import CheckResult
+    from shedder.status.readings import LaneStatus, Status
+
+
+WATCH_SECONDS = 2.0
+SHORTEST_SECONDS = 0.1
+
+
+_EXAMPLES = (
+    "shedder status",
+    "shedder status mail reports",
+    "shedder status --watch 5s",
+    "shedder status --json",
+)
+
+
+@verb("status", examples=_EXAMPLES)
+@targets_argument
+@maybe_duration_option("--watch", help="Look again and again, every 2s or DURATION.")
+def status(run: Run, *, names: tuple[str, ...], watch: Wait | None) -> int:
+    """Show how many jobs wait and run, what is paused or diverted, by whom and why."""
+    if names:
+        warn_of_unknown(run, names)
+    if watch is None:
+        _show_once(run, names)
+        return 0
+    _ = run.shedder  # a server that is away from the beginning is not waited for
+    run.state = "nothing was changed by looking"
+    seconds = watch.limit.total_seconds() if watch.limit else WATCH_SECONDS
+    _watch(run, names, max(seconds, SHORTEST_SECONDS))
+    return 0
+
+
+def _show_once(run: Run, names: tuple[str, ...]) -> None:
+    found = run.shedder.status(*names)
+    if run.is_json:
+        run.emit("status/1", found)
+        return
+    run.screen.show(*status_view(found, address=run.address, named=names))
+
+
+def _watch(run: Run, names: tuple[str, ...], seconds: float) -> None:
+    if run.is_json or not run.screen.out.is_terminal:
+        while True:
+            _print_again(run, names)
+            time.sleep(seconds)
+    from rich.live import Live
+
+    with Live(console=run.screen.out, screen=True, auto_refresh=False) as live:
+        while True:
+            live.update(status_or_trouble(run, names), refresh=True)
+            time.sleep(seconds)
+
+
+def _print_again(run: Run, names: tuple[str, ...]) -> None:
+    from shedder.cli.run import trouble
+    from shedder.errors import RedisUnreachable
+
+    try:
+        found = run.shedder.status(*names)
+    except RedisUnreachable as error:
+        run.screen.warn(f"{trouble(error, run)}, trying again")
+        return
+    if run.is_json:
+        run.emit("status/1", found, is_line=True)
+        return
+    run.screen.show(*status_view(found, address=run.address, named=names), "")
+
+
+def status_view(status: Status, *, address: str, named: Sequence[str] = ()) -> Parts:
+    """The table of lanes, then each control with who and why, then what to beware of.
+
+    A lane without jobs is left out when its controls are those of its whole queue, unless it is
+    among the targets `named`.
+    """
+    parts: Parts
+    mains = {lane.queue: _standing(lane) for lane in status.lanes if _is_main(lane)}
+    shown = [
+        lane
+        for lane in status.lanes
+        if lane.lane in named or _has_jobs(lane) or _standing(lane) != mains.get(lane.queue, [])
+    ]
+    if not shown:
+        parts = [_place(status, address), *_nothing(status, named), *_settings(status)]
+        return [*parts, *_warnings(status)]
+    made = table(
+        "lane", ">waiting", ">backlog", ">running", ">oldest", ">in/s", ">out/s", "control"
+    )
+    for lane in shown:
+        row(made, *_cells(lane, status.at))
+    parts = [_place(status, address), made]
+    hidden = len(status.lanes) - len(shown)
+    if hidden:
+        parts.append(Text(f"and {counted(hidden, 'empty lane')}", style="dim"))
+    return [*parts, *_controls(status), *_settings(status), *_warnings(status)]
+
+
+def _settings(status: Status) -> Parts:
+    lines = settings_part(status.flags, status.limits, status.at)
+    return [blank(), *lines] if lines else []
+
+
+def _place(status: Status, address: str) -> Text:
+    line = Text(f"Redis at {escaped(address)}, {status.at.strftime('%H:%M:%S')} UTC", style="dim")
+    if status.memory_used is not None:
+        is_critical = status.memory_used > FULL
+        line.append(f", memory {status.memory_used:.0%}", style="bold red" if is_critical else "")
+    return line
+
+
+def _nothing(status: Status, named: Sequence[str]) -> Parts:
+    where = f" in {listed(named)}" if named else ""
+    idle = f" ({counted(len(status.lanes), 'empty lane')})" if status.lanes else ""
+    return [headline(f"No job waits or runs{where}, and nothing is paused or diverted{idle}.")]
+
+
+def _is_main(lane: LaneStatus) -> bool:
+    return lane.priority == DEFAULT_PRIORITY
+
+
+def _has_jobs(lane: LaneStatus) -> bool:
+    numbers = (lane.waiting, lane.backlog, lane.running, lane.claimed)
+    return any(numbers) or _is_main(lane)
+
+
+def _standing(lane: LaneStatus) -> list[object]:
+    """Which controls stand on a lane, so that two lanes can be compared."""
+    paused = [(lane.pause.by, lane.pause.why, lane.pause.since)] if lane.pause else []
+    return [*paused, *(divert.order for divert in lane.diverts)]
+
+
+def _cells(lane: LaneStatus, now: datetime) -> list[str | Text]:
+    oldest = min(filter(None, [lane.oldest, lane.oldest_in_backlog]), default=None)
+    return [
+        lane.lane,
+        number(lane.waiting),
+        number(lane.backlog),
+        number(lane.running),
+        age(oldest, now),
+        per_second(lane.arrivals),
+        per_second(lane.completions),
+        _control(lane),
+    ]
+
+
+def _control(lane: LaneStatus) -> Text:
+    words = ["paused"] if lane.pause else []
+    words += [_limited(divert) for divert in lane.diverts if divert.is_limit]
+    diverts = [divert for divert in lane.diverts if not divert.is_limit]
+    words += ["diverted"] if diverts else []
+    words += [f"draining {divert.drain.rate}" for divert in diverts if divert.drain]
+    return Text(", ".join(dict.fromkeys(words)), style="bold yellow" if words else "")
+
+
+def _controls(status: Status) -> Parts:
+    lines = [*_pause_lines(status), *_divert_lines(status)]
+    return [blank(), *map(plain, lines)] if lines else []
+
+
+def _pause_lines(status: Status) -> list[str]:
+    together: dict[tuple[object, ...], list[Pause]] = {}
+    for pause in (lane.pause for lane in status.lanes if lane.pause):
+        key = (pause.by, pause.why, pause.since, pause.until)
+        together.setdefault(key, []).append(pause)
+    return [_pause_line(pauses, status.at) for pauses in together.values()]
+
+
+def _pause_line(pauses: Sequence[Pause], now: datetime) -> str:
+    names = listed(targets_of(pause.lane for pause in pauses), most=8)
+    first = pauses[0]
+    until = f", until {clock(first.until, now)} ({age(now, first.until)})" if first.until else ""
+    return f"{names} paused {_who(first, now)}{until}: {escaped(first.why)}"
+
+
+def _divert_lines(status: Status) -> list[str]:
+    together: dict[str, list[Divert]] = {}
+    for divert in (divert for lane in status.lanes for divert in lane.diverts):
+        together.setdefault(divert.order, []).append(divert)
+    return [line for diverts in together.values() for line in _lines_of(diverts, status.at)]
+
+
+def _lines_of(diverts: Sequence[Divert], now: datetime) -> Iterable[str]:
+    names = listed(targets_of(divert.lane for divert in diverts), most=8)
+    first = diverts[0]
+    backlog = counted(sum(divert.backlog for divert in diverts), "job")
+    if first.is_limit:
+        until = f", until {clock(first.until, now)}" if first.until else ""
+        yield (
+            f"{names} {_limited(first)} {_who(first, now)}{until}: {escaped(first.why)} "
+            f"[{escaped(first.selection.describe())}; {backlog} under the limit]"
+        )
+        return
+    yield (
+        f"{names} diverted {_who(first, now)}: {escaped(first.why)} "
+        f"[{escaped(first.selection.describe())}; {backlog} in the backlog{_under_way(diverts)}]"
+    )
+    draining = [divert.drain for divert in diverts if divert.drain]
+    if draining:
+        skipped = sum(sum(drain.skipped.values()) for drain in draining)
+        yield (
+            f"  drains at {draining[0].rate} {_who(draining[0], now)}: {escaped(draining[0].why)} "
+            f"[{number(sum(drain.released for drain in draining))} released"
+            f"{f', {number(skipped)} skipped' if skipped else ''}]"
+        )
+
+
+def _limited(divert: Divert) -> str:
+    terms = [str(divert.drain.rate)] if divert.drain else []
+    terms += [f"{divert.most} at once"] if divert.most else []
+    return f"limited to {', '.join(terms)}"
+
+
+def _under_way(diverts: Sequence[Divert]) -> str:
+    if any(divert.is_restoring for divert in diverts):
+        return ", on the way back"
+    return ", first pass not finished" if any(divert.is_scanning for divert in diverts) else ""
+
+
+def _who(control: object, now: datetime) -> str:
+    by, since = getattr(control, "by", ""), getattr(control, "since", now)
+    return f"since {clock(since, now)} ({age(since, now)}) by {escaped(by)}"
+
+
+def _warnings(status: Status) -> Parts:
+    found = [*status.warnings, *(text for lane in status.lanes for text in lane.warnings)]
+    lines = [Text(f"! {escaped(text)}", style="yellow") for text in dict.fromkeys(found)]
+    return [blank(), *lines] if lines else []
+
+
+def status_or_trouble(run: Run, names: tuple[str, ...]) -> RenderableType:
+    """The status now, or one line that says that Redis is asked again."""
+    try:
+        found = run.shedder.status(*names)
+    except RedisUnreachable as error:
+        said = f"{escaped(trouble(error, run))}, trying again (Ctrl-C ends)"
+        return Text(said, style="bold red")
+    return Group(*status_view(found, address=run.address, named=names))
+
+
+_CHECK_EXAMPLES = (
+    "shedder check",
+    "shedder check mail reports",
+    "shedder check --older-than 4h --json",
+)
+
+
+@verb("check", examples=_CHECK_EXAMPLES)
+@targets_argument
+@duration_option("--older-than", help="A control is forgotten when it is older; 24h if absent.")
+def check(run: Run, *, names: tuple[str, ...], older_than: timedelta | None) -> int:
+    """Say in one line, as monitors want it, whether anything is wrong.
+
+    That is work outside the tolerance of the policy, a control that may have been forgotten,
+    jobs that no worker serves, a record that cannot be read, and a server that is nearly full or
+    throws jobs away. It exits with 0 when nothing is wrong, with 3 when something is.
+    """
+    from shedder.status.findings import OLD, check_status
+
+    found = check_status(run.shedder.status(*names), older_than=older_than or OLD)
+    if run.is_json:
+        run.emit("check/1", found)
+    else:
+        from rich.text import Text
+
+        from shedder.cli.output import Verbatim
+
+        style = "" if found.is_good else "bold red"
+        run.screen.show(Verbatim(Text(line_of(found)).plain, style=style))
+    return 0 if found.is_good else 3
+
+
+def line_of(found: CheckResult) -> str:
+    """The line, with numbers behind a bar for who draws them."""
+    texts = [problem.text.rstrip(".") for problem in found.problems]
+    said = "; ".join(texts) or f"{counted(found.lanes, 'lane')}, nothing is late or forgotten"
+    late = sum(problem.kind == "late" for problem in found.problems)
+    numbers = f"waiting={found.waiting} backlog={found.backlog} late={late}"
+    # a bar begins the numbers, so none may stand in a name
+    words = said.replace("|", "/")
+    return one_line(f"SHEDDER {'OK' if found.is_good else 'CRITICAL'} - {words} | {numbers}")

@@ -1,0 +1,84 @@
+"""`shedder worker`: RQ's own `rq worker`, with shedder's classes and server."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import click
+
+from shedder.cli.options import HELP_SETTINGS, Verb, log_format_option
+from shedder.cli.run import Refused
+
+if TYPE_CHECKING:
+    from shedder.cli.run import Run
+
+
+CLASSES = {
+    "fork": "shedder.rq.Worker",
+    "simple": "shedder.rq.SimpleWorker",
+    "spawn": "shedder.rq.SpawnWorker",
+}
+QUEUE_CLASS = "shedder.rq.Queue"
+
+
+_EXAMPLES = (
+    "shedder worker mail reports",
+    "shedder worker mail --burst --class simple",
+    "shedder worker mail --with-scheduler --name mail-1",
+)
+
+
+@click.command(
+    "worker",
+    cls=Verb,
+    context_settings={**HELP_SETTINGS, "ignore_unknown_options": True},
+)
+@click.option("-u", "--url", metavar="URL", help="Redis, as redis://host:port/db.")
+@click.option("-c", "--config", metavar="MODULE", help="RQ settings module.")
+@click.option("--class", "kind", type=click.Choice(sorted(CLASSES)), default="fork",
+              show_default=True, help="How it runs a job.")  # fmt: skip
+@click.argument("rq_arguments", nargs=-1, type=click.UNPROCESSED, metavar="[QUEUE|OPTION]...")
+@click.pass_obj
+def worker(
+    run: Run, *, url: str | None, config: str | None, kind: str, rq_arguments: tuple[str, ...]
+) -> int:
+    """Run a worker that obeys pauses and diverts, and loses no job.
+
+    Serves all lanes of its queues, most important first. Every other option is that of `rq
+    worker`, such as --burst, --name, --with-scheduler, --max-jobs; `rq worker --help` lists them.
+    """
+    run.url, run.config = url or run.url, config or run.config
+    if run.is_json:
+        raise Refused("a worker prints no JSON; leave --json out")
+    words = [*_server(run), "--worker-class", CLASSES[kind], "--queue-class", QUEUE_CLASS]
+    return _run_rq([*words, *rq_arguments], run.log_format)
+
+
+worker.params.append(log_format_option())
+worker.examples = _EXAMPLES
+
+
+def _server(run: Run) -> list[str]:
+    """The options of `rq worker` for our server, which has answered once."""
+    from shedder.cli.connect import greet, server_for, url_for
+
+    server = server_for(url=run.url, config=run.config)
+    run.address = server.address
+    greet(server)
+    server.client.close()
+    url = url_for(url=run.url)
+    # The settings may say more to a worker than where Redis is.
+    settings = ["--config", run.config] if run.config else []
+    return [*settings, *(["--url", url] if url else [])]
+
+
+def _run_rq(words: list[str], log_format: str) -> int:
+    from rq.cli.workers import worker as rq_worker
+
+    from shedder.cli.logs import send_last_words_to_stderr, send_logs_to_stderr
+
+    send_logs_to_stderr(level=logging.INFO, log_format=log_format)
+    send_last_words_to_stderr(log_format=log_format)
+    code = rq_worker.main(args=words, prog_name="shedder worker", standalone_mode=False)
+    return code if isinstance(code, int) else 0

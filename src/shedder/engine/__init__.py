@@ -1,0 +1,1 @@
+"""What RQ keeps in Redis, read without any subclass of RQ."""

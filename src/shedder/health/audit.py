@@ -1,0 +1,527 @@
+"""Is every job in exactly one place? places, walks, the audit.
+
+First all places are walked, then all jobs. What looks wrong then may only have moved meanwhile, so
+it is looked for again, until it was found or three looks have said the same. A job that a queue
+with `is_async=False` runs right now stands in no place, and is told as nowhere: RQ itself cannot
+tell it from a lost one.
+
+A walk goes in windows, and between two of them jobs move. The two ways of walking here err to
+opposite sides. With the flow of jobs, lists from their end, it may meet a job twice, and misses
+only one that is put back. Against the flow, lists from their front, it may miss a job, and meets
+only one twice that is put back. What both say is so.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from shedder.engine.jobs import JobState, job_of
+from shedder.engine.names import (
+    DEFERRED as DEFERRED_TODO,
+)
+from shedder.engine.names import (
+    READY as READY_TODO,
+)
+from shedder.engine.names import (
+    SCHEDULED as SCHEDULED_TODO,
+)
+from shedder.engine.names import (
+    STARTED as STARTED_TODO,
+)
+from shedder.engine.names import (
+    intermediate_key,
+    rate_limited_key,
+    registry_key,
+)
+from shedder.queues.claims import list_claims
+from shedder.queues.controls import all_lanes, diverts_from
+from shedder.store.codec import server_time, text_of
+from shedder.store.keys import Keys
+from shedder.store.operation import Progress
+from shedder.store.store import Store
+
+WINDOW = 500
+"""Items that one command reads at most: 0.5 ms of the server, a few when its memory is cold."""
+
+LOOKS = 3
+"""So many looks must miss a job before it is said to be nowhere, and find one twice."""
+
+SECONDS_BETWEEN_LOOKS = 0.2
+"""A stock worker has a job in hand that stands nowhere for some milliseconds."""
+
+
+def audit(
+    store: Store, keys: Keys, *, window: int = WINDOW, on_progress: Progress | None = None
+) -> AuditReport:
+    """Where every job is, and which are in no place, in two, or gone.
+
+    `on_progress` is told how many entries and keys were looked at, and of about how many.
+
+    Raises:
+        RecordUnreadable: a divert cannot be read, so that its backlog is not known.
+    """
+    ledger = _Ledger()
+    walker = Walker(store, keys, all_lanes(store, keys), window)
+    count = _counter(walker, on_progress)
+    for place, ids in walker.with_flow():
+        ledger.enter(place.kind, ids)
+        count(len(ids))
+    for ids in _job_ids(walker):
+        ledger.place(_facts(walker, ledger.find(ids)))
+        count(min(window, KEYS_PER_SCAN))
+    twice = _confirm_twice(walker, ledger.doubled)
+    nowhere, dangling = _confirm_missing(walker, ledger)
+    count(None)
+    return AuditReport(
+        at=server_time(store),
+        jobs=ledger.jobs,
+        places=dict(ledger.places),
+        nowhere=tuple(sorted(nowhere)),
+        twice=tuple(sorted(twice.items())),
+        dangling=tuple(sorted(dangling)),
+    )
+
+
+STARTED, ABANDONED = "started", "started, and not heard of since"
+DEFERRED, SCHEDULED, READY, LIMITED = "deferred", "scheduled", "ready", "rate limited"
+STOCK = "stock intermediate"
+
+
+LANE, KEPT, PARKED, BACKLOG, STALE, CLAIM = WAITING = (
+    "lane", "kept", "parked", "backlog", "stale", "claim",
+)  # fmt: skip
+"""Where a job waits for a worker, or is in the hands of one that has not started it."""
+
+
+_KINDS = (*WAITING, STARTED, ABANDONED, STOCK, DEFERRED, SCHEDULED, READY, LIMITED)
+_ELSEWHERE = len(_KINDS)
+_HAS_HASH = 64
+
+_ENDED: dict[str, str] = {
+    JobState.FINISHED: "finished",
+    JobState.FAILED: "failed",
+    JobState.STOPPED: "failed",
+    JobState.CANCELED: "canceled",
+}
+"""Who is in such a state has no place but RQ's registry, from which it drops out in time."""
+
+_HOMES: dict[str, set[str]] = {
+    JobState.QUEUED: {STOCK, STARTED},
+    JobState.STARTED: {STARTED, ABANDONED},
+    JobState.DEFERRED: {DEFERRED, READY},
+    JobState.SCHEDULED: {SCHEDULED},
+    JobState.RATE_LIMITED: {LIMITED},
+    JobState.READY_TO_ENQUEUE: {READY},
+}
+"""Where a job in such a state may be, apart from the places where jobs wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Fact:
+    """What the hash of a job says now."""
+
+    exists: bool
+    status: str
+    origin: str
+
+    @property
+    def kind(self) -> str:
+        """The place of a job that is done with."""
+        return _ENDED.get(self.status, "")
+
+    def is_home(self, kind: str) -> bool:
+        return kind in WAITING or kind in _HOMES.get(self.status, ())
+
+
+@dataclass(slots=True)
+class _Ledger:
+    """Where each job was met. One small number for each, as there may be millions."""
+
+    jobs: int = 0
+    places: Counter[str] = field(default_factory=Counter)
+    doubled: set[str] = field(default_factory=set)
+    unplaced: set[str] = field(default_factory=set)
+    _codes: dict[str, int] = field(default_factory=dict)
+
+    def enter(self, kind: str, ids: Sequence[str]) -> None:
+        """Note that these jobs were met in a place of this kind."""
+        codes, code = self._codes, _KINDS.index(kind)
+        is_waiting = code < len(WAITING)
+        for job in ids:
+            known = codes.get(job)
+            if known is None or (is_waiting and known >= len(WAITING)):
+                codes[job] = code
+            elif is_waiting:
+                self.doubled.add(job)
+
+    def find(self, ids: Iterable[str]) -> list[str]:
+        """Note that these jobs have a hash; those whose status must tell where they belong."""
+        asked = []
+        for job in ids:
+            code = self._codes.get(job, _ELSEWHERE)
+            if code < len(WAITING):
+                self._count(job, code, _KINDS[code])
+            elif not code & _HAS_HASH:
+                asked.append(job)
+        return asked
+
+    def place(self, facts: Mapping[str, _Fact]) -> None:
+        """Note what the hashes of the jobs that `find` gave say."""
+        for job, fact in facts.items():
+            code = self._codes.get(job, _ELSEWHERE)
+            met = _KINDS[code] if code < _ELSEWHERE else ""
+            if fact.status in _HOMES and not (met and fact.is_home(met)):
+                self.unplaced.add(job)
+            if fact.status:
+                self._count(job, code, fact.kind or met)
+
+    def gone(self) -> set[str]:
+        """The jobs that were met where jobs wait, and have no hash."""
+        return {job for job, code in self._codes.items() if code < len(WAITING)}
+
+    def add(self, kind: str) -> None:
+        """Count a job where it was found after all."""
+        if kind:
+            self.places[STARTED if kind == ABANDONED else kind] += 1
+
+    def _count(self, job: str, code: int, kind: str) -> None:
+        self._codes[job] = code | _HAS_HASH
+        self.jobs += 1
+        if job not in self.unplaced:
+            self.add(kind)
+
+
+def _job_ids(walker: Walker) -> Iterator[list[str]]:
+    prefix, count = walker.keys.engine.jobs, min(walker.window, KEYS_PER_SCAN)
+    for page in scan_keys(walker.store, prefix, kind="HASH", count=count):
+        yield [key.removeprefix(prefix) for key in page]
+
+
+def _facts(walker: Walker, jobs: Sequence[str]) -> dict[str, _Fact]:
+    facts: dict[str, _Fact] = {}
+    for first in range(0, len(jobs), walker.window):
+        facts |= _facts_of_some(walker, jobs[first : first + walker.window])
+    return facts
+
+
+def _facts_of_some(walker: Walker, jobs: Sequence[str]) -> dict[str, _Fact]:
+    prefix, fields = walker.keys.engine.jobs, ("status", "origin", "created_at")
+    replies = walker.store.read(lambda ask: [ask.hmget(prefix + job, fields) for job in jobs])
+    return {
+        job: _Fact(any(values), text_of(values[0] or b""), text_of(values[1] or b""))
+        for job, values in zip(jobs, replies, strict=True)
+    }
+
+
+def _confirm_missing(walker: Walker, ledger: _Ledger) -> tuple[set[str], set[str]]:
+    """The jobs that no look finds, and the ids without a job that still wait."""
+    lost, gone = ledger.unplaced, ledger.gone()
+    for look in range(LOOKS):
+        if look:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        facts = _facts(walker, [*lost, *gone])
+        gone = {job for job in gone if not facts[job].exists}
+        lost = _still_lost(lost, facts, {}, ledger)
+        origins = {facts[job].origin for job in lost}
+        seen = met_anywhere(walker, lost | gone, origins=origins - {""})
+        gone = {job for job in gone if not seen.get(job, set()).isdisjoint(WAITING)}
+        lost = _still_lost(lost, facts, seen, ledger)
+        if not lost:  # what is gone comes not back: one look is enough
+            break
+    return _still_lost(lost, _facts(walker, [*lost]), {}, ledger), gone
+
+
+def _still_lost(
+    lost: set[str], facts: Mapping[str, _Fact], seen: Mapping[str, set[str]], ledger: _Ledger
+) -> set[str]:
+    still = set()
+    for job in lost:
+        found = [kind for kind in seen.get(job, ()) if facts[job].is_home(kind)]
+        if facts[job].status in _HOMES and not found:
+            still.add(job)
+        else:
+            ledger.add(found[0] if found else facts[job].kind)
+    return still
+
+
+def _confirm_twice(walker: Walker, suspects: set[str]) -> dict[str, tuple[str, ...]]:
+    """Those of `suspects` that each look meets twice, and where."""
+    names: dict[str, tuple[str, ...]] = {}
+    for look in range(LOOKS):
+        if not suspects:
+            return {}
+        if look:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        met = met_waiting(walker, suspects)
+        names = {
+            job: tuple(place.name for place in places)
+            for job, places in met.items()
+            if len(places) > 1
+        }
+        suspects = set(names)
+    return names
+
+
+def _counter(walker: Walker, on_progress: Progress | None) -> Callable[[int | None], None]:
+    """What to call with the number of entries looked at, and with None at the end."""
+    if on_progress is None:
+        return lambda _: None
+    lists = [key for lane in walker.lanes for key in walker.keys.lane(lane)[:3]]
+    sizes = walker.store.read(lambda ask: [ask.dbsize(), *(ask.llen(key) for key in lists)])
+    total, looked_at = sum(sizes), 0
+
+    def count(more: int | None) -> None:
+        nonlocal looked_at
+        looked_at = total if more is None else min(looked_at + more, total)
+        on_progress(looked_at, total)
+
+    return count
+
+
+KEYS_PER_SCAN = 250
+"""Keys that one scan passes at most: each costs more than an item of a list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in which jobs can be.
+
+    Attributes:
+        kind: What it is, such as `lane` or `backlog`.
+        lane: Name of the lane it belongs to.
+        key: Where it is in Redis.
+    """
+
+    kind: str
+    lane: str
+    key: str
+
+    @property
+    def name(self) -> str:
+        """Its name for humans, such as `backlog mail.low`."""
+        return f"{self.kind} {self.lane}"
+
+
+Window = tuple[Place, Sequence[str]]
+"""A place and some ids of jobs that are in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Walker:
+    """Walks through all places of some lanes, no command longer than `window` items.
+
+    Attributes:
+        store: Where to read.
+        keys: The names of the keys.
+        lanes: Names of the lanes.
+        window: Items that one command reads at most.
+    """
+
+    store: Store
+    keys: Keys
+    lanes: Sequence[str]
+    window: int
+
+    def with_flow(self) -> Iterator[Window]:
+        """All places, in the order in which jobs pass through them."""
+        for place in (*_registries(self.lanes), *self._rate_limits()):
+            for entries in self._zset(place.key):
+                yield place, [text_of(job) for job, _ in entries]
+        for place in self._lane_lists():
+            yield from self._list_from_end(place)
+        for place in (*self._backlogs(), *self._stale()):
+            yield from self._list_from_end(place)
+        for place in _intermediates(self.lanes):
+            yield from self._list_from_end(place)
+        yield from self._claims()
+        yield from self._executions()
+
+    def against_flow(self) -> Iterator[Window]:
+        """The places where jobs wait, in the opposite order."""
+        yield from self._claims()
+        waiting = (*self._stale(), *reversed(self._backlogs()), *reversed(self._lane_lists()))
+        for place in waiting:
+            yield from self._list_from_front(place)
+
+    def _lane_lists(self) -> list[Place]:
+        kinds = (LANE, PARKED, KEPT)
+        places = []
+        for lane in self.lanes:
+            listed, kept, parked, _ = self.keys.lane(lane)
+            keys = (listed, parked, kept)
+            places += [Place(kind, lane, key) for kind, key in zip(kinds, keys, strict=True)]
+        return places
+
+    def _backlogs(self) -> list[Place]:
+        # read when it is their turn: an order may be new
+        records = self.store.read(lambda ask: ask.hgetall(self.keys.diverts))[0]
+        return [
+            Place(BACKLOG, text_of(lane), key)
+            for lane, record in records.items()
+            for order in diverts_from(text_of(lane), record)
+            for key in reversed(order.backlog_keys)
+        ]
+
+    def _stale(self) -> list[Place]:
+        return [Place(STALE, lane, self.keys.stale(lane)) for lane in self.lanes]
+
+    def _rate_limits(self) -> list[Place]:
+        cursor, places = -1, []
+        while cursor:
+            cursor, names = self._ask("sscan", self.keys.engine.limit_keys, max(cursor, 0))
+            places += [Place(LIMITED, name, rate_limited_key(name)) for name in map(text_of, names)]
+        return places
+
+    def _list_from_end(self, place: Place) -> Iterator[Window]:
+        for last in range(self._length(place.key) - 1, -1, -self.window):
+            yield place, self._range(place.key, max(last - self.window + 1, 0), last)
+
+    def _list_from_front(self, place: Place) -> Iterator[Window]:
+        before: list[str] = []
+        for first in range(0, self._length(place.key), self.window):
+            # from the last one of the window before, which tells whether jobs have moved meanwhile
+            ids = self._range(place.key, max(first - 1, 0), first + self.window - 1)
+            yield place, _without_overlap(before, ids)
+            before = ids
+
+    def _length(self, key: str) -> int:
+        # what is pushed from now on needs no look, and a walk must end
+        length: int = self.store.read(lambda ask: ask.llen(key))[0]
+        return length
+
+    def _range(self, key: str, first: int, last: int) -> list[str]:
+        ids = self.store.read(lambda ask: ask.lrange(key, first, last))[0]
+        return [text_of(job) for job in ids]
+
+    def _claims(self) -> Iterator[Window]:
+        first, known, is_more = 0, set(), True
+        while is_more:
+            command = list_claims(self.keys, first=first, limit=self.window, starting=0)
+            claims = self.store.run(command)
+            for claim in claims:
+                # a sign of life moves a claim to another rank, and so into another window
+                if claim.token not in known:
+                    known.add(claim.token)
+                    yield Place(CLAIM, claim.lane, self.keys.claims), (claim.job_id,)
+            first += self.window
+            is_more = len(claims) == self.window
+
+    def _executions(self) -> Iterator[Window]:
+        now = server_time(self.store).timestamp()
+        for lane in self.lanes:
+            key = registry_key(STARTED_TODO, lane)
+            for entries in self._zset(key):
+                live = [job_of(member) for member, until in entries if until > now]
+                expired = [job_of(member) for member, until in entries if until <= now]
+                yield Place(STARTED, lane, key), live
+                yield Place(ABANDONED, lane, key), expired
+
+    def _zset(self, key: str) -> Iterator[list[tuple[bytes, float]]]:
+        cursor = -1
+        while cursor:
+            cursor, entries = self._ask("zscan", key, max(cursor, 0))
+            yield entries
+
+    def _ask(self, verb: str, key: str, cursor: int) -> Any:
+        return self.store.read(lambda ask: getattr(ask, verb)(key, cursor, count=self.window))[0]
+
+
+def scan_keys(
+    store: Store, beginning: str, *, kind: str | None = None, count: int = KEYS_PER_SCAN
+) -> Iterator[list[str]]:
+    """The names of the keys with this `beginning`, page by page; one may come twice."""
+    pattern = re.sub(r"([\\*?\[\]])", r"\\\1", beginning) + "*"
+    cursor = 0
+
+    def ask_keys(ask: Any) -> None:
+        ask.scan(cursor, match=pattern, count=count, _type=kind)
+
+    is_more = True
+    while is_more:
+        cursor, found = store.read(ask_keys)[0]
+        is_more = cursor != 0
+        yield [text_of(key) for key in found]
+
+
+def _registries(lanes: Sequence[str]) -> Iterator[Place]:
+    kinds = {DEFERRED: DEFERRED_TODO, SCHEDULED: SCHEDULED_TODO, READY: READY_TODO}
+    for kind, registry in kinds.items():
+        for lane in lanes:
+            yield Place(kind, lane, registry_key(registry, lane))
+
+
+def _intermediates(lanes: Sequence[str]) -> Iterator[Place]:
+    for lane in lanes:
+        yield Place(STOCK, lane, intermediate_key(lane))
+
+
+def _without_overlap(before: list[str], ids: list[str]) -> list[str]:
+    """`ids` without those at its front that are the end of the window before."""
+    for met in range(1, min(len(before), len(ids)) + 1):
+        if ids[met - 1] == before[-1] and ids[:met] == before[-met:]:
+            return ids[met:]
+    return ids
+
+
+def met_anywhere(
+    walker: Walker, jobs: set[str], *, origins: Iterable[str]
+) -> Mapping[str, set[str]]:
+    """In which kinds of places a walk with the flow meets each of `jobs`.
+
+    It goes through the lanes of `origins` too. One that it does not name was nowhere, or was put
+    back into a place that had been walked.
+    """
+    seen: dict[str, set[str]] = {}
+    if jobs:
+        lanes = all_lanes(walker.store, walker.keys, origins=origins)
+        for place, ids in replace(walker, lanes=lanes).with_flow():
+            for job in jobs.intersection(ids):
+                seen.setdefault(job, set()).add(place.kind)
+    return seen
+
+
+def met_waiting(walker: Walker, jobs: set[str]) -> Mapping[str, tuple[Place, ...]]:
+    """The places in which each of `jobs` waits, as often as it is there, in the order of a walk.
+
+    The walk goes against the flow. One that it names twice was put back, or is there twice.
+    """
+    met: dict[str, tuple[Place, ...]] = {}
+    for place, ids in walker.against_flow() if jobs else ():
+        for job in ids:
+            if job in jobs:
+                met[job] = (*met.get(job, ()), place)
+    return met
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """Where every job is.
+
+    Attributes:
+        at: When the audit ended (server's clock, UTC).
+        jobs: Jobs (hashes) found.
+        places: Jobs by kind of place (`lane`, `kept`, `parked`, `backlog`, `claim`, `started`,
+            `finished`, `failed`, `deferred`, `scheduled`, `ready`, `canceled`, `rate limited`,
+            `stock intermediate`).
+        nowhere: Ids of jobs that are in no place.
+        twice: Ids of jobs that are in two waiting places, with the names of these places.
+        dangling: Ids in a waiting place whose job is gone (expired or deleted).
+    """
+
+    at: datetime
+    jobs: int
+    places: Mapping[str, int]
+    nowhere: tuple[str, ...] = ()
+    twice: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    dangling: tuple[str, ...] = ()
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether every job is in exactly one place."""
+        return not self.nowhere and not self.twice

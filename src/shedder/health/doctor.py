@@ -1,0 +1,517 @@
+"""Check an installation: server, fleet, records, jobs.
+
+Reads only, in bounded steps, as the audit does, which is a part of it. What a repair does is in
+`mending`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from shedder.engine.jobs import NOTE_FIELD, JobState, time_of
+from shedder.engine.names import WORKER, WORKERS
+from shedder.engine.workers import TOLERATED_SECONDS, WorkerSeen, all_workers
+from shedder.errors import SERVER_FLOOR, RecordUnreadable, RedisUnreachable, ShedderError
+from shedder.health.audit import AuditReport, audit
+from shedder.health.leftovers import (
+    keys_of_another_type,
+    lanes_to_fold,
+    lost_jobs,
+    orders_left,
+    orphaned_backlogs,
+    stale_claims,
+    unreadable_records,
+)
+from shedder.queues.controls import all_lanes
+from shedder.status.findings import (
+    FINE,
+    PROBLEM,
+    WARNING,
+    Finding,
+    eviction,
+    memory,
+    suspension,
+    unreadable_record,
+)
+from shedder.status.status import memory_share
+from shedder.store.codec import server_time, text_of
+from shedder.store.keys import Keys, kind_of
+from shedder.store.operation import Progress
+from shedder.store.store import Store
+from shedder.wording import counted
+
+
+def check_up(store: Store, keys: Keys, *, on_progress: Progress | None = None) -> Checkup:
+    """Look at server, workers, producers, records, and at every job."""
+    server = read_server(store, keys)
+    findings = [*server_findings(server, prefix=keys.engine.prefix)]
+    if not is_usable(server):  # no script of ours would run there
+        return Checkup(server_time(store), tuple(findings))
+    spoilt = list(_type_findings(store, keys))
+    if spoilt:  # much of what follows could not be read
+        return Checkup(server_time(store), (*findings, *spoilt))
+    lanes = all_lanes(store, keys)
+    findings += fleet_findings(store, keys, lanes)
+    findings += _record_findings(store, keys)
+    findings += _order_findings(store, keys, lanes)
+    findings += _claim_findings(store, keys)
+    report = _audit(store, keys, on_progress)
+    findings += _job_findings(store, keys, report)
+    return Checkup(server_time(store), tuple(findings), report)
+
+
+def _type_findings(store: Store, keys: Keys) -> Iterator[Finding]:
+    for key, found in keys_of_another_type(store, keys):
+        yield Finding(
+            "keys",
+            PROBLEM,
+            f"{key} is of type {found}, and shedder keeps a {kind_of(key)} there: somebody changed "
+            "it by hand. Rename it away, and shedder goes on without what it held; nothing else "
+            "was looked at.",
+            subjects=(key,),
+        )
+
+
+def _record_findings(store: Store, keys: Keys) -> Iterator[Finding]:
+    unreadable = unreadable_records(store, keys)
+    for lane, said in unreadable:
+        yield unreadable_record(lane, said)
+    if not unreadable:
+        yield Finding("records", FINE, "All pauses and diverts can be read.")
+
+
+def _order_findings(store: Store, keys: Keys, lanes: Sequence[str]) -> Iterator[Finding]:
+    found = [
+        *_unfinished(store, keys),
+        *_left_over_lists(store, keys, lanes),
+        *_orphans(store, keys),
+    ]
+    yield from found
+    if not found:
+        yield Finding("orders", FINE, "No divert, restore or pause was left half-way.")
+
+
+def _unfinished(store: Store, keys: Keys) -> Iterator[Finding]:
+    orders = orders_left(store, keys)
+    if orders:
+        yield Finding(
+            "unfinished orders",
+            PROBLEM,
+            f"{_are(len(orders), 'divert or restore', 'diverts or restores')} half-way, and nobody "
+            "is at work there: a worker of shedder would finish it.",
+            fix="finish them",
+            subjects=tuple(f"{each.lane} {each.order}" for each in orders),
+        )
+
+
+def _left_over_lists(store: Store, keys: Keys, lanes: Sequence[str]) -> Iterator[Finding]:
+    folded = lanes_to_fold(store, keys, lanes)
+    if folded:
+        yield Finding(
+            "left-over lists",
+            PROBLEM,
+            f"Jobs of {counted(len(folded), 'lane')} stand where stock workers and `rq info` do "
+            "not see them, though no order wants it so.",
+            fix="put them back in front of their lanes",
+            subjects=tuple(folded),
+        )
+
+
+def _orphans(store: Store, keys: Keys) -> Iterator[Finding]:
+    orphans = orphaned_backlogs(store, keys)
+    if orphans:
+        yield Finding(
+            "orphaned backlogs",
+            PROBLEM,
+            f"{_are(len(orphans), 'list')} part of a backlog that no record knows, so nobody will "
+            "run its jobs.",
+            fix="put their jobs back in front of their lanes",
+            subjects=tuple(orphans),
+        )
+
+
+def _claim_findings(store: Store, keys: Keys) -> Iterator[Finding]:
+    stale, unreadable = stale_claims(store, keys)
+    if unreadable:
+        yield Finding(
+            "claims",
+            WARNING,
+            f"{counted(unreadable, 'claim')} cannot be read; jobs that they held are named as in "
+            "no place.",
+        )
+    if stale:
+        yield Finding(
+            "claims",
+            PROBLEM,
+            f"{_are(len(stale), 'job')} in the hands of a worker that has died, and no worker of "
+            "shedder is there to take them back.",
+            fix="put them back in front of their lanes",
+            subjects=tuple(claim.job_id for claim in stale),
+        )
+    if not stale and not unreadable:
+        yield Finding("claims", FINE, "No claim is older than its lease.")
+
+
+def _audit(store: Store, keys: Keys, on_progress: Progress | None) -> AuditReport | None:
+    try:
+        return audit(store, keys, on_progress=on_progress)
+    except RecordUnreadable:
+        return None
+
+
+def _job_findings(store: Store, keys: Keys, report: AuditReport | None) -> Iterator[Finding]:
+    if report is None:
+        yield Finding(
+            "jobs", WARNING, "Jobs were not looked for: an unreadable divert hides its backlog."
+        )
+        return
+    yield from _nowhere(store, keys, report.nowhere)
+    yield from _twice(report)
+    yield from _dangling(report.dangling)
+    if report.is_clean:
+        yield Finding("jobs", FINE, f"{_are(report.jobs, 'job')} in exactly one place each.")
+
+
+def _nowhere(store: Store, keys: Keys, jobs: Sequence[str]) -> Iterator[Finding]:
+    if not jobs:
+        return
+    count = len(lost_jobs(store, keys, jobs))
+    others = len(jobs) - count
+    rest = (
+        f" {counted(others, 'job')} of them cannot be put back: not `{JobState.QUEUED}`."
+        if others
+        else ""
+    )
+    yield Finding(
+        "jobs in no place",
+        PROBLEM,
+        f"{_are(len(jobs), 'job')} in no list and no registry, so nobody will run "
+        f"{'it' if len(jobs) == 1 else 'them'}: a stock worker or a fail-over has lost "
+        f"{'it' if len(jobs) == 1 else 'them'}.{rest}",
+        fix=f"put {count} back at the end of their lanes" if count else "",
+        subjects=tuple(jobs),
+    )
+
+
+def _twice(report: AuditReport) -> Iterator[Finding]:
+    if report.twice:
+        yield Finding(
+            "jobs in two places",
+            PROBLEM,
+            f"{_are(len(report.twice), 'job')} in two places: workers of shedder run each once, "
+            "stock workers twice.",
+            fix="remove the entry that would be read later",
+            subjects=tuple(f"{job} ({', '.join(places)})" for job, places in report.twice),
+        )
+
+
+def _dangling(jobs: Sequence[str]) -> Iterator[Finding]:
+    if jobs:
+        yield Finding(
+            "ids without a job",
+            FINE,
+            f"{counted(len(jobs), 'id')} of expired or deleted jobs wait; they are skipped when it "
+            "is their turn.",
+            subjects=tuple(jobs),
+        )
+
+
+def _are(count: int, one: str, many: str = "") -> str:
+    return f"{counted(count, one, many)} {'is' if count == 1 else 'are'}"
+
+
+FLOORS = {"redis": (7, 0), "valkey": (7, 2)}
+"""The oldest versions that know script flags."""
+
+_SETTINGS = ("appendfsync", "save", "min-replicas-to-write")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerReport:
+    """What the server says of itself.
+
+    Attributes:
+        info: Its report, all sections in one mapping.
+        settings: Those of its settings that matter here; empty when it does not tell them.
+        is_suspended: RQ's own suspend is on.
+    """
+
+    info: Mapping[str, Any]
+    settings: Mapping[str, str]
+    is_suspended: bool
+
+
+def read_server(store: Store, keys: Keys) -> ServerReport:
+    """Ask the server, and be content with less where it does not tell its settings."""
+    info, suspended = store.read(lambda ask: (ask.info(), ask.exists(keys.engine.suspended)))
+    return ServerReport(info, _read_settings(store), bool(suspended))
+
+
+def is_usable(report: ServerReport) -> bool:
+    """Whether scripts of ours run on this server."""
+    product, version = _product_and_version(report.info)
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    return numbers >= FLOORS[product]
+
+
+def server_findings(report: ServerReport, *, prefix: str) -> Iterator[Finding]:
+    """One finding for each thing that a server can have wrong."""
+    yield _version(report)
+    yield _persistence(report)
+    yield from _replication(report)
+    share = memory_share(report.info)
+    yield memory(share)
+    yield eviction(str(report.info.get("maxmemory_policy", "noeviction")), share=share)
+    yield from _cluster(report.info, prefix)
+    yield from suspension(is_suspended=report.is_suspended)
+
+
+def _read_settings(store: Store) -> dict[str, str]:
+    try:
+        found = store.read(lambda ask: [ask.config_get(name) for name in _SETTINGS])
+    except RedisUnreachable:
+        raise
+    except ShedderError:  # a hosted server often forbids it
+        return {}
+    return {str(name): str(value) for each in found for name, value in each.items()}
+
+
+def _product_and_version(info: Mapping[str, Any]) -> tuple[str, str]:
+    product = "valkey" if info.get("valkey_version") else "redis"
+    return product, str(info.get(f"{product}_version", "0"))
+
+
+def _version(report: ServerReport) -> Finding:
+    product, version = _product_and_version(report.info)
+    says = f"The server is {product.title()} {version}"
+    if not is_usable(report):
+        return Finding("server", PROBLEM, f"{says}; shedder needs {SERVER_FLOOR} or newer.")
+    return Finding("server", FINE, f"{says}.")
+
+
+def _persistence(report: ServerReport) -> Finding:
+    info, name = report.info, "persistence"
+    if info.get("aof_enabled"):
+        if info.get("aof_last_write_status", "ok") != "ok":
+            return Finding(
+                name, PROBLEM, "The append-only file cannot be written: is the disk full?"
+            )
+        return _append_only(report.settings.get("appendfsync", ""))
+    if info.get("rdb_last_bgsave_status", "ok") != "ok":
+        return Finding(name, PROBLEM, "The last snapshot failed: is the disk full?")
+    if report.settings.get("save") == "":
+        return Finding(
+            name,
+            PROBLEM,
+            "Nothing is kept on disk: a restart of the server loses all jobs, backlogs and pauses. "
+            "Set `appendonly yes`.",
+        )
+    changes = int(info.get("rdb_changes_since_last_save", 0))
+    return Finding(
+        name,
+        WARNING,
+        f"Only snapshots are kept on disk: a crash now would lose the last {changes:,} changes, "
+        "orders and jobs alike. Set `appendonly yes`.",
+    )
+
+
+def _append_only(appendfsync: str) -> Finding:
+    meaning = {
+        "always": "nothing that was acknowledged is lost",
+        "everysec": "a crash of the machine loses about a second, one of the server nothing",
+        "no": "a crash of the machine loses what the system had not written, one of the server "
+        "nothing",
+    }
+    says = meaning.get(appendfsync, "how much a crash loses the server does not tell")
+    level = WARNING if appendfsync == "no" else FINE
+    return Finding("persistence", level, f"The append-only file is on: {says}.")
+
+
+def _replication(report: ServerReport) -> Iterator[Finding]:
+    name = "replication"
+    if report.info.get("role") != "master":
+        yield Finding(
+            name, PROBLEM, "This server is a replica and takes no orders: name its master with -u."
+        )
+        return
+    replicas = int(report.info.get("connected_slaves", 0))
+    wanted = report.settings.get("min-replicas-to-write")
+    if replicas and wanted == "0":
+        yield Finding(
+            name,
+            WARNING,
+            "A fail-over can undo the last orders and lose the last jobs, each whole: set "
+            "`min-replicas-to-write 1`, and look again after each.",
+        )
+    elif replicas:
+        said = "whether writes wait for them" if wanted is None else "and writes wait for them"
+        told = ", the server does not tell" if wanted is None else ""
+        yield Finding(name, FINE, f"Replicas that follow: {replicas}; {said}{told}.")
+
+
+def _cluster(info: Mapping[str, Any], prefix: str) -> Iterator[Finding]:
+    if int(info.get("cluster_enabled", 0)) and not ("{" in prefix and "}" in prefix):
+        yield Finding(
+            "cluster",
+            PROBLEM,
+            "The server is a node of a cluster, and the keys have no hash tag: set "
+            "RQ_KEY_PREFIX='{rq}' for producers, workers and here.",
+        )
+
+
+NEWEST_JOBS = 10
+"""Jobs at the end of each lane that tell which producers are at work."""
+
+LANES_SAMPLED = 200
+"""Lanes whose newest jobs are looked at, so that one round trip stays short."""
+
+
+def fleet_findings(store: Store, keys: Keys, lanes: Sequence[str]) -> Iterator[Finding]:
+    """What there is to say of workers, producers and clocks."""
+    yield _workers(all_workers(store))
+    yield _producers(store, keys, lanes)
+    yield from _unseen(store, keys, lanes)
+    yield from _clocks(store)
+
+
+def _workers(workers: Sequence[WorkerSeen]) -> Finding:
+    stock = [worker.name for worker in workers if worker.is_stock]
+    if not workers:
+        return Finding("workers", WARNING, "No worker is registered, so no job starts.")
+    if not stock:
+        return Finding("workers", FINE, f"Workers, all of shedder: {len(workers):,}.")
+    return Finding(
+        "workers",
+        WARNING,
+        f"Stock RQ workers: {len(stock):,} of {len(workers):,}. They obey no pause and no divert, "
+        "and lose the job in hand when they are killed: start them with "
+        "`--worker-class shedder.rq.Worker`.",
+        subjects=tuple(stock),
+    )
+
+
+def _producers(store: Store, keys: Keys, lanes: Sequence[str]) -> Finding:
+    sampled = _newest_jobs(store, keys, lanes[:LANES_SAMPLED])
+    stock = sorted(_without_note(store, keys, sampled))
+    if not sampled:
+        return Finding("producers", FINE, "No job waits that would tell which producers there are.")
+    if not stock:
+        return Finding("producers", FINE, "The newest waiting jobs come from queues of shedder.")
+    return Finding(
+        "producers",
+        WARNING,
+        f"Lanes with jobs of stock RQ queues: {len(stock):,}. A divert by function must read each "
+        "of them, and an idle worker finds them within a second instead of at once: use "
+        "`shedder.rq.Queue` there.",
+        subjects=tuple(stock),
+    )
+
+
+def _unseen(store: Store, keys: Keys, lanes: Sequence[str]) -> Iterator[Finding]:
+    lengths = store.read(lambda ask: [ask.llen(keys.unseen(lane)) for lane in lanes])
+    found = {lane: count for lane, count in zip(lanes, lengths, strict=True) if count}
+    if found:
+        yield Finding(
+            "unseen jobs",
+            WARNING,
+            f"{counted(sum(found.values()), 'id')} had no job when their turn came, and stand in "
+            f"{keys.unseen('<lane>')}. Jobs with a ttl expire so. If none has one, producers may "
+            "use a job class with `redis_job_namespace_prefix`, whose jobs no worker of shedder "
+            "sees.",
+            subjects=tuple(found),
+        )
+
+
+def _newest_jobs(store: Store, keys: Keys, lanes: Sequence[str]) -> list[tuple[str, bytes]]:
+    ids = store.read(
+        lambda ask: [ask.lrange(keys.lane(lane)[0], -NEWEST_JOBS, -1) for lane in lanes]
+    )
+    return [(lane, job) for lane, some in zip(lanes, ids, strict=True) for job in some]
+
+
+def _without_note(store: Store, keys: Keys, jobs: Sequence[tuple[str, bytes]]) -> set[str]:
+    """The lanes of those of `jobs` that no queue of ours has enqueued."""
+    prefix = keys.engine.jobs.encode()
+
+    def ask_sizes(ask: Any) -> None:
+        for _, job in jobs:
+            ask.hstrlen(prefix + job, "data")
+            ask.hstrlen(prefix + job, NOTE_FIELD)
+
+    sizes = store.read(ask_sizes)
+    return {
+        lane
+        for (lane, _), data, note in zip(jobs, sizes[::2], sizes[1::2], strict=True)
+        if data and not note
+    }
+
+
+def _clocks(store: Store) -> Iterator[Finding]:
+    beats = _heartbeats(store)
+    now = server_time(store).timestamp()
+    behind = now - time.time()
+    if abs(behind) > TOLERATED_SECONDS:
+        side = "behind" if behind > 0 else "ahead of"
+        yield Finding(
+            "clocks",
+            WARNING,
+            f"This machine's clock is {abs(behind):.0f} s {side} the server's. Controls and paces "
+            "follow the server's; the ages of jobs that are enqueued here do not.",
+        )
+    # a heartbeat tells nothing of a clock that is behind: it may simply be old
+    ahead = sorted(name for name, beat in beats.items() if beat - now > TOLERATED_SECONDS)
+    if ahead:
+        yield Finding(
+            "clocks",
+            WARNING,
+            f"Workers whose clock is ahead of the server's: {len(ahead):,}. Stock workers among "
+            "them fail healthy jobs of others.",
+            subjects=tuple(ahead),
+        )
+    if not ahead and abs(behind) <= TOLERATED_SECONDS:
+        yield Finding(
+            "clocks", FINE, "No clock is ahead of the server's, and this machine's is right."
+        )
+
+
+def _heartbeats(store: Store) -> dict[str, float]:
+    """By name of worker, its last sign of life by its own clock, in seconds since 1970."""
+    members = store.read(lambda ask: ask.smembers(WORKERS))[0]
+    names = sorted(map(text_of, members))
+    if not names:
+        return {}
+    beats = store.read(lambda ask: [ask.hget(key, "last_heartbeat") for key in names])
+    return {
+        key.removeprefix(WORKER): said.timestamp()
+        for key, beat in zip(names, beats, strict=True)
+        if (said := time_of(beat))
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Checkup:
+    """All that was looked at.
+
+    Attributes:
+        at: When it ended (server's clock, UTC).
+        findings: One or more for each check, in the order in which they were made.
+        audit: Where every job is; null when it could not be told.
+    """
+
+    at: datetime
+    findings: tuple[Finding, ...]
+    audit: AuditReport | None = None
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether no problem was found; a warning is none."""
+        return all(finding.level != PROBLEM for finding in self.findings)
+
+    @property
+    def repairable(self) -> tuple[Finding, ...]:
+        """What a repair would do something about."""
+        return tuple(finding for finding in self.findings if finding.fix)

@@ -1,0 +1,138 @@
+"""A copy of a record and its events, out of Redis and back."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from shedder.errors import ConditionNotMet, InvalidInput
+from shedder.events import UNREADABLE, Event, head_of, position_of
+from shedder.incident.records import Incident, IncidentReceipt
+from shedder.incident.store import (
+    Book,
+    Deed,
+    incident_from_record,
+    receipt_of,
+    record_of,
+    write_incident,
+)
+from shedder.incident.timeline import events_of
+from shedder.store.codec import server_time
+from shedder.store.store import Command
+
+SCHEMA = "shedder.incident-export/1"
+
+EVENTS_PER_STEP = 200
+MOST_EVENTS = 100_000
+
+_ID = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9]{1,6}")
+_EVENT_ID = re.compile(r"[0-9]{1,15}-[0-9]{1,15}")
+
+
+def copy_of(book: Book, incident: str) -> dict[str, Any]:
+    """The record of an incident and its events, as JSON can hold them."""
+    found = book.read(incident)
+    events = events_of(book.store, book.keys, found)
+    return {
+        "schema": SCHEMA,
+        "incident": record_of(found),
+        "events": [_entry(each) for each in events if each.verb != UNREADABLE],
+    }
+
+
+def bring_back(book: Book, copy: object, *, reason: str, by: str | None) -> IncidentReceipt:
+    """Write the record and the events of a copy, unless the incident is there.
+
+    Raises:
+        InvalidInput: it is no copy, or of a newer shedder.
+        ConditionNotMet: an incident of this id is there, and it is another or has changed since.
+    """
+    incident, entries = read_copy(copy)
+    now = server_time(book.store)
+    _check_past(incident, now)
+    for step in range(0, len(entries), EVENTS_PER_STEP):
+        book.store.run(keep_events(book, incident.id, entries[step : step + EVENTS_PER_STEP]))
+    deed = Deed("incident import", book.cause(reason, by))
+    command = write_incident(book.keys, None, incident, deed, operation=uuid4().hex)
+    written = book.store.run(command)
+    if written.state != "stale":
+        return receipt_of(written)
+    there = book.read(incident.id)
+    if _same(there, incident):
+        return IncidentReceipt("", now, there)
+    raise ConditionNotMet(
+        f"{incident.id} is not there, or is as in the copy",
+        found=f"revision {there.revision} of it",
+    )
+
+
+def read_copy(copy: object) -> tuple[Incident, list[tuple[str, str, str, str]]]:
+    """The incident of a copy, and its events: id, head, before and after each.
+
+    Raises:
+        InvalidInput: it is no copy, or of a newer shedder.
+    """
+    try:
+        return _read_copy(copy)
+    except (KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        accepted = f"what `shedder incident export` wrote ({type(error).__name__}: {error})"
+        raise InvalidInput(name="copy", value=str(copy)[:40], accepted=accepted) from error
+
+
+def keep_events(
+    book: Book, incident: str, entries: Sequence[tuple[str, str, str, str]]
+) -> Command[int]:
+    """Keep events of an incident beside the journal; those that are kept stay as they are."""
+    said = [part for each in entries for part in each]
+    return Command("keep_events", (book.keys.incident_events(incident),), tuple(said), int)
+
+
+def _read_copy(copy: object) -> tuple[Incident, list[tuple[str, str, str, str]]]:
+    if not isinstance(copy, Mapping) or copy["schema"] != SCHEMA:
+        raise ValueError(f"no {SCHEMA}")
+    incident = incident_from_record(copy["incident"])
+    if not _ID.fullmatch(incident.id):
+        raise ValueError(f"{incident.id!r} is the id of no incident")
+    events = copy["events"]
+    if not isinstance(events, list) or len(events) > MOST_EVENTS:
+        raise ValueError(f"events are no list of at most {MOST_EVENTS:,}")
+    return incident, sorted(_entries(events), key=lambda each: position_of(each[0]))
+
+
+def _entries(events: list[Any]) -> Iterator[tuple[str, str, str, str]]:
+    for each in events:
+        if not _EVENT_ID.fullmatch(each["id"]) or each["id"].startswith("0-0"):
+            raise ValueError(f"{each['id']!r} is the id of no event")
+        parts = [each[name] for name in ("head", "before", "after")]
+        if not all(isinstance(part, dict) for part in parts):
+            raise TypeError("an event has head, before and after")
+        head, before, after = (json.dumps(part, allow_nan=False) for part in parts)
+        yield each["id"], head, before, after
+
+
+def _entry(event: Event) -> dict[str, Any]:
+    return {
+        "id": event.id,
+        "head": head_of(event),
+        "before": dict(event.before),
+        "after": dict(event.after),
+    }
+
+
+def _same(one: Incident, other: Incident) -> bool:
+    first, second = record_of(one), record_of(other)
+    return {**first, "revision": 0} == {**second, "revision": 0}
+
+
+def _check_past(incident: Incident, now: datetime) -> None:
+    times = {"opened": incident.opened_at, "detected": incident.detected_at,
+             "mitigated": incident.mitigated_at, "resolved": incident.resolved_at,
+             "closed": incident.closed_at}  # fmt: skip
+    for name, at in times.items():
+        if at is not None and at > now:
+            raise InvalidInput(name=name, value=f"{at:%Y-%m-%dT%H:%M:%SZ}",
+                               accepted="a time that is not in the future")  # fmt: skip

@@ -1,0 +1,324 @@
+"""`Shedder.incidents`; the undo of a change of the record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from shedder.errors import CannotUndo
+from shedder.events import Event, end_silent
+from shedder.incident.backup import bring_back, copy_of
+from shedder.incident.effects import (
+    WINDOW,
+    changes_of,
+    effects_of,
+    policy_of_effects,
+    with_yardsticks,
+)
+from shedder.incident.lifecycle import (
+    check_not_closed,
+    correct,
+    mitigate,
+    new_incident,
+    reopen,
+    resolve,
+)
+from shedder.incident.records import Incident, IncidentReceipt
+from shedder.incident.review import Actions, add_note, close, write_review
+from shedder.incident.roles import Roles, checked_person
+from shedder.incident.store import (
+    Book,
+    Deed,
+    MakeCause,
+    Record,
+    create_incident,
+    incident_from_record,
+    record_of,
+)
+from shedder.incident.timeline import events_of
+from shedder.lanes import PRIORITIES, Lane
+from shedder.policy.model import Policy
+from shedder.queues.samples import Sample, read_samples
+from shedder.store.codec import server_time
+from shedder.store.keys import Keys
+from shedder.store.store import Store
+
+REVIEW_IN = timedelta(hours=48)
+
+
+class Incidents(Book):
+    """The incidents on one Redis.
+
+    Where `incident` is an argument, it is an id. Without one, the incident that is open is meant;
+    for what makes sense after it was resolved, the one that was opened last, if none is open.
+    `by` is who acts, `reason` why; both stand in the event.
+
+    Every method may raise what `Shedder` raises, `NothingMatched` when there is no such incident
+    or none is open, and `ConditionNotMet` when it is too late for this; then nothing was changed.
+
+    Attributes:
+        roles: Who does what: take a role, give it, hand it over.
+        actions: What is to be done so that the next time is better.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        keys: Keys,
+        cause: MakeCause,
+        queues: Callable[[], tuple[str, ...]] = tuple,
+        people: Callable[[], tuple[str, ...]] = tuple,
+    ) -> None:
+        super().__init__(store, keys, cause)
+        self._queues = queues
+        self._people = people
+        self.roles = Roles(self, people)
+        self.actions = Actions(self)
+
+    def open(
+        self,
+        title: str,
+        *,
+        severity: int,
+        commander: str = "",
+        times: Mapping[str, datetime] | None = None,
+        also: bool = False,
+        reason: str = "",
+        by: str | None = None,
+    ) -> IncidentReceipt:
+        """Open an incident; `also` when another one is open.
+
+        `times` are those that are not now: `began`, `detected`, `opened`.
+
+        Raises:
+            ConditionNotMet: another one is open.
+            InvalidInput: no title, no severity, no such person, or a time in the future.
+        """
+        now = server_time(self.store)
+        cause = self.cause(reason or title, by)
+        who = checked_person(commander, self._people()) if commander else ""
+        opened = new_incident(
+            f"{now:%Y-%m-%d}", title, severity=severity, by=cause.by, commander=who, now=now,
+            times=times,
+        )  # fmt: skip
+        deed = Deed("incident open", cause, is_alone=not also)
+        return create_incident(self.store, self.keys, deed, opened)
+
+    def mitigated(
+        self,
+        *,
+        at: datetime | None = None,
+        incident: str | None = None,
+        reason: str = "customers are helped",
+        by: str | None = None,
+    ) -> IncidentReceipt:
+        """Customers are helped, since now or `at`."""
+        return self.change(
+            lambda it, now: mitigate(it, now, at=at),
+            verb="incident mitigated", reason=reason, incident=incident, by=by,
+        )  # fmt: skip
+
+    def resolve(
+        self,
+        *,
+        at: datetime | None = None,
+        incident: str | None = None,
+        reason: str = "it is over",
+        by: str | None = None,
+    ) -> IncidentReceipt:
+        """It is over, since now or `at`; a review is due in 48 hours."""
+        return self.change(
+            lambda it, now: resolve(it, now, review_in=REVIEW_IN, at=at),
+            verb="incident resolve", reason=reason, incident=incident, by=by,
+        )  # fmt: skip
+
+    def reopen(
+        self,
+        *,
+        also: bool = False,
+        incident: str | None = None,
+        reason: str = "it is not over",
+        by: str | None = None,
+    ) -> IncidentReceipt:
+        """It was not over; `also` when another one is open."""
+        return self.change(
+            lambda it, _: reopen(it), verb="incident reopen", reason=reason, is_alone=not also,
+            incident=incident or self.latest_id(), by=by,
+        )  # fmt: skip
+
+    def close(
+        self,
+        *,
+        incident: str | None = None,
+        reason: str = "the review is done",
+        by: str | None = None,
+    ) -> IncidentReceipt:
+        """The review is done.
+
+        Raises:
+            ConditionNotMet: something is missing; the error says what.
+        """
+        return self.change(
+            lambda it, _: close(it), verb="incident close", reason=reason,
+            incident=incident or self.latest_id(), by=by,
+        )  # fmt: skip
+
+    def correct(
+        self,
+        *,
+        title: str | None = None,
+        severity: int | None = None,
+        times: Mapping[str, datetime] | None = None,
+        incident: str | None = None,
+        reason: str = "it was written down wrongly",
+        by: str | None = None,
+    ) -> IncidentReceipt:
+        """Another title or severity, or times: `began`, `detected`, `opened`, `mitigated`, ...
+
+        Raises:
+            InvalidInput: one of them cannot be.
+        """
+        who = self.cause(reason, by).by
+        return self.change(
+            lambda it, now: correct(
+                it, now, by=who, title=title, severity=severity, times=times
+            ),
+            verb="incident correct", reason=reason, incident=incident or self.latest_id(), by=by,
+        )  # fmt: skip
+
+    def note(
+        self,
+        text: str,
+        *,
+        task: str = "",
+        incident: str | None = None,
+        by: str | None = None,
+    ) -> IncidentReceipt:
+        """Write down a finding, which is no decision; `task` is that of an investigator.
+
+        Raises:
+            InvalidInput: an empty text, or a task that nobody has had.
+        """
+        who = self.cause(text, by).by
+        return self.change(
+            lambda it, _: add_note(it, text, by=who, task=task), verb="note",
+            reason="note", incident=incident or self.latest_id(), by=by,
+        )  # fmt: skip
+
+    def review(
+        self, parts: Mapping[str, str], *, incident: str | None = None, by: str | None = None
+    ) -> IncidentReceipt:
+        """Write parts of the review: `well`, `badly`, `luck`, `factors`.
+
+        Raises:
+            InvalidInput: there is no such part, or it is empty.
+        """
+        return self.change(
+            lambda it, _: write_review(it, parts), verb="review",
+            reason=", ".join(parts), incident=incident or self.latest_id(), by=by,
+        )  # fmt: skip
+
+    def now(self) -> datetime:
+        """What time it is by the server's clock, UTC."""
+        return server_time(self.store)
+
+    def timeline(self, incident: str | None = None) -> tuple[Event, ...]:
+        """The events that belong to an incident, oldest first."""
+        return events_of(self.store, self.keys, self.read(incident or self.latest_id()))
+
+    def measure_effects(self, incident: str | None = None) -> Incident:
+        """The incident, with the effects that can be told by now, from samples of the lanes.
+
+        That is five minutes after a change, or as soon as the same lanes were changed again or the
+        incident ended. Nothing is written, but for mitigations whose process fell silent.
+        """
+        end_silent(self.store, self.keys)
+        found = self.read(incident or self.latest_id())
+        events = events_of(self.store, self.keys, found)
+        now = server_time(self.store)
+        effects = effects_of(found, events, self._samples(events, now), now)
+        policy = policy_of_effects(self.store, self.keys) if effects else Policy()
+        return replace(found, effects=with_yardsticks(effects, policy))
+
+    def _samples(self, events: tuple[Event, ...], now: datetime) -> dict[str, tuple[Sample, ...]]:
+        """The samples by which the effects of `events` can be told."""
+        changes = changes_of(events)
+        if not changes:
+            return {}
+        lanes = {lane for each in changes for lane in each.lanes}
+        if not all(each.lanes for each in changes):
+            lanes |= {Lane(queue, each).name for queue in self._queues() for each in PRIORITIES}
+        since = changes[0].at - 2 * WINDOW  # what is older is told as of `since`, and is too old
+        return read_samples(self.store, self.keys, sorted(lanes), since=since, now=now)
+
+    def export(self, incident: str | None = None) -> dict[str, Any]:
+        """A copy of the record and its events, as JSON can hold it; `bring_back` reads it."""
+        return copy_of(self, incident or self.latest_id())
+
+    def bring_back(
+        self, copy: object, *, reason: str = "a copy was brought back", by: str | None = None
+    ) -> IncidentReceipt:
+        """Write what `export` gave, such as after Redis has lost its data.
+
+        An incident that is there as the copy says is left as it is, and the receipt has no event.
+
+        Raises:
+            InvalidInput: it is no copy, or of a newer shedder.
+            ConditionNotMet: an incident of this id is there and says something else.
+        """
+        return bring_back(self, copy, reason=reason, by=by)
+
+    def undo(self, event: Event, *, reason: str, by: str | None = None) -> IncidentReceipt:
+        """Take back what `event`, of an incident, changed in its record.
+
+        Raises:
+            CannotUndo: it was changed again since.
+        """
+        return self.change(
+            lambda it, _: reverted(it, event), verb=event.verb, reason=reason,
+            incident=event.incident, by=by, undoes=event.id,
+        )  # fmt: skip
+
+
+def reverted(incident: Incident, event: Event) -> Incident:
+    """`incident` with the fields that `event` changed as they were before it.
+
+    Raises:
+        CannotUndo: one of them is not as the event left it.
+        ConditionNotMet: the incident is closed.
+    """
+    check_not_closed(incident)
+    record = record_of(incident)
+    for name in {**event.before, **event.after}:
+        before, after = event.before.get(name), event.after.get(name)
+        if isinstance(before, list) or isinstance(after, list):
+            record[name] = _items(record.get(name) or [], before or [], after or [], event, name)
+        else:
+            _check(record.get(name) == after, event, name)
+            _put(record, name, before)
+    return incident_from_record(record)
+
+
+def _items(
+    items: list[Any], before: list[Any], after: list[Any], event: Event, name: str
+) -> list[Any]:
+    _check(all(each in items for each in after), event, name)
+    kept = [each for each in items if each not in after]
+    return sorted([*kept, *before], key=lambda each: each.get("number", 0))
+
+
+def _put(record: Record, name: str, value: Any) -> None:
+    if value is None:
+        record.pop(name, None)
+    else:
+        record[name] = value
+
+
+def _check(is_so: bool, event: Event, name: str) -> None:  # noqa: FBT001 - it is the question
+    if not is_so:
+        raise CannotUndo(
+            event.id, reason=f"{name.removesuffix('_at')} was changed again since",
+            try_instead=f"shedder incident show {event.incident}",
+        )  # fmt: skip

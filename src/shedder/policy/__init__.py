@@ -1,0 +1,1 @@
+"""What a team decided on a quiet day."""

@@ -1,0 +1,306 @@
+"""The policy in force: apply, undo, and the copy that a process keeps."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from shedder.engine.names import rq_keys
+from shedder.errors import CannotUndo, PolicyChanged, RecordUnreadable, ShedderError
+from shedder.events import Cause, Event, event_head
+from shedder.policy.document import document_of, policy_from
+from shedder.policy.explain import differences
+from shedder.policy.model import Policy
+from shedder.store.codec import RECORD_VERSION, text_of, time_from_ms
+from shedder.store.keys import Keys
+from shedder.store.store import Command, Store
+
+if TYPE_CHECKING:
+    import redis
+
+
+logger = logging.getLogger("shedder.policy")
+
+POLICIES_KEPT = 50
+"""So many policies can be gone back to."""
+
+FOLLOW_SECONDS = 0.5
+"""How old what a process knows of the policy may be: an application of one reaches it in twice."""
+
+MOST_DIFFERENCES = 50
+"""Lines of difference that an event tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedPolicy:
+    """A policy that was applied.
+
+    Attributes:
+        number: Which one it is, counted from 1; 0 while none was applied.
+        policy: What it says.
+        by: Who applied it.
+        why: For which reason.
+        since: When (server's clock, UTC); None while none was applied.
+    """
+
+    number: int = 0
+    policy: Policy = field(default_factory=Policy)
+    by: str = ""
+    why: str = ""
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyReceipt:
+    """What the application of a policy did.
+
+    Attributes:
+        event: Id of its event; empty when the policy was in force already.
+        at: When it was in force (server's clock, UTC).
+        number: The number of the policy that is in force now.
+        replaced: The number of the one before; 0 when there was none.
+        changes: What is different, a line each, without what may be a secret.
+        warnings: What it asks for that the workers of now do not keep, a sentence for each queue.
+    """
+
+    event: str
+    at: datetime
+    number: int
+    replaced: int
+    changes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+_DAMAGED = (
+    AttributeError, KeyError, OverflowError, RecursionError, ShedderError, TypeError, ValueError,
+)  # fmt: skip
+
+
+def applied_policy(store: Store, keys: Keys, number: int | None = None) -> AppliedPolicy:
+    """The policy in force, or the one of that number.
+
+    Raises:
+        RecordUnreadable: it is damaged or of a newer shedder.
+    """
+    if number is None:
+        number = _number(store.read(lambda ask: ask.hget(keys.policy, "number"))[0])
+        if not number:
+            return applied_from(None)
+    return applied_from(store.read(lambda ask: ask.hget(keys.policy, str(number)))[0])
+
+
+def apply_policy(
+    store: Store,
+    keys: Keys,
+    policy: Policy,
+    cause: Cause,
+    *,
+    operation: str,
+    based_on: int | None,
+    undoes: str = "",
+) -> PolicyReceipt:
+    """Put `policy` into force in every process within a second.
+
+    Raises:
+        PolicyChanged: another one is in force than the number `based_on`; None for any.
+    """
+    current = _readable_or_none(store, keys)
+    changes = differences(document_of(current.policy), document_of(policy))
+    head = event_head(
+        "policy apply", cause, (), undoes=undoes, changes=list(changes[:MOST_DIFFERENCES])
+    )
+    state, event, at, number, before = store.run(
+        policy_command(keys, policy, head, cause, operation=operation, based_on=based_on)
+    )
+    if state == "refused":
+        winner = applied_from(before)
+        since = winner.since.strftime("%H:%M:%SZ") if winner.since else ""
+        raise PolicyChanged(based_on=based_on or 0, number=number, by=winner.by, since=since)
+    replaced = _applied_number(before) if state == "applied" else number
+    return PolicyReceipt(event, time_from_ms(at), number, replaced, changes)
+
+
+def undo_policy(
+    store: Store, keys: Keys, event: Event, cause: Cause, *, operation: str
+) -> PolicyReceipt:
+    """Put the policy into force again that stood before `event`.
+
+    Raises:
+        CannotUndo: another one was applied since, or the one before is not kept any more.
+    """
+    before, after = int(event.before.get("number", 0)), int(event.after.get("number", 0))
+    earlier = applied_policy(store, keys, before)
+    if before and not earlier.number:
+        raise CannotUndo(
+            event.id, reason=f"policy {before} is not kept any more",
+            try_instead="shedder policy apply",
+        )  # fmt: skip
+    try:
+        return apply_policy(
+            store, keys, earlier.policy, cause, operation=operation, based_on=after,
+            undoes=event.id,
+        )  # fmt: skip
+    except PolicyChanged as changed:
+        raise CannotUndo(
+            event.id, reason=f"{changed.by} has applied policy {changed.number} since",
+            try_instead="shedder policy show",
+        ) from changed  # fmt: skip
+
+
+def applied_from(text: bytes | str | None) -> AppliedPolicy:
+    """The policy that a record describes; number 0 when there is no record.
+
+    Raises:
+        RecordUnreadable: it is damaged or of a newer shedder.
+    """
+    if not text:
+        return AppliedPolicy()
+    try:
+        record = _versioned(json.loads(text))
+        return AppliedPolicy(
+            number=int(record["number"]),
+            policy=policy_from(json.loads(record["document"])),
+            by=str(record.get("by", "")),
+            why=str(record.get("why", "")),
+            since=time_from_ms(record["since"]),
+        )
+    except _DAMAGED as error:
+        raise RecordUnreadable("of the policy", reason=str(error)) from error
+
+
+def policy_command(
+    keys: Keys, policy: Policy, head: str, cause: Cause, *, operation: str, based_on: int | None
+) -> Command[tuple[str, str, int, int, Any]]:
+    """Put `policy` into force, if the number `based_on` is; `head` is what its event says."""
+    stale_ms = int(policy.stale_after.total_seconds() * 1000) if policy.stale_after else 0
+    document = json.dumps(document_of(policy), sort_keys=True)
+    return Command(
+        "apply_policy",
+        (keys.policy, keys.events, keys.operation(operation)),
+        ("apply", head, cause.by, cause.why, document, "" if based_on is None else based_on,
+         stale_ms, POLICIES_KEPT),
+        lambda reply: (text_of(reply[0]), text_of(reply[1]), int(reply[2]), int(reply[3]),
+                       reply[4]),
+    )  # fmt: skip
+
+
+class PolicyCopy:
+    """What a process knows of the policy in force.
+
+    It decides in which lane a new job goes and which lane is looked at first, never whether a job
+    may start. A Redis that does not answer leaves the last known one, and raises nothing.
+    """
+
+    def __init__(self, store: Store, keys: Keys) -> None:
+        self._store = store
+        self._keys = keys
+        # one value, since threads share a copy: a number beside another policy would stay for ever
+        self._known: tuple[int | None, Policy] = (None, Policy())
+        self._asked_at = -float("inf")
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force: at most half a second old, while Redis answers."""
+        self._follow()
+        return self._known[1]
+
+    @property
+    def known(self) -> tuple[int | None, Policy]:
+        """The last known one, however old, for who lets Redis compare its number.
+
+        The number is None while none could be read; then the policy is as old as `policy` is.
+        """
+        if self._known[0] is None:
+            self._follow()
+        return self._known
+
+    def confirm(self) -> None:
+        """Redis has just said that the known one is in force."""
+        if self._known[0] is not None:
+            self._asked_at = time.monotonic()
+
+    def refresh(self) -> None:
+        """Ask for it now."""
+        self._asked_at = time.monotonic()
+        known, policy = self._known
+        self._known = None, policy  # until all of the next one has been read
+        try:
+            found = self._store.read(lambda ask: ask.hget(self._keys.policy, "number"))[0]
+            number = _number(found)
+            self._known = number, policy if number == known else self._read(number, policy)
+        except ShedderError as error:
+            _tell_unread(error)
+
+    def _follow(self) -> None:
+        if time.monotonic() - self._asked_at >= FOLLOW_SECONDS:
+            self.refresh()
+
+    def _read(self, number: int, last: Policy) -> Policy:
+        try:
+            return applied_policy(self._store, self._keys, number).policy
+        except RecordUnreadable as error:  # and it stays so: told once, and not asked for again
+            _tell_unread(error)
+            return last
+
+
+def _tell_unread(error: ShedderError) -> None:
+    logger.warning("the policy in force cannot be read; the last known holds: %s", error)
+
+
+def _number(found: bytes | str | None) -> int:
+    try:
+        return int(found or 0)
+    except ValueError as error:
+        said = f"its number is {text_of(found or b'')!r:.50}; `shedder policy apply` begins anew"
+        raise RecordUnreadable("of the policy in force", reason=said) from error
+
+
+def _versioned(record: dict[str, Any]) -> dict[str, Any]:
+    if record["v"] != RECORD_VERSION:
+        raise ValueError(f"it is of version {record['v']}")
+    return record
+
+
+def _applied_number(text: bytes | str | None) -> int:
+    try:
+        return int(json.loads(text or "{}").get("number", 0))
+    except _DAMAGED:
+        return 0
+
+
+def _readable_or_none(store: Store, keys: Keys) -> AppliedPolicy:
+    # one that is damaged must be replaceable
+    try:
+        return applied_policy(store, keys)
+    except RecordUnreadable:
+        return AppliedPolicy()
+
+
+_COPY = "_shedder_policy"
+
+
+def policy_in_force(connection: redis.Redis) -> Policy:
+    """The policy in force where `connection` leads to, as its process knows it."""
+    return policy_copy(connection).policy
+
+
+def policy_copy(connection: redis.Redis) -> PolicyCopy:
+    """What the process knows of the policy in force where `connection` leads to.
+
+    The copy lives with the connection's pool: queues are made for a single call, pools are not.
+    """
+    pool = connection.connection_pool
+    copy: PolicyCopy | None = getattr(pool, _COPY, None)
+    if copy is None:
+        copy = PolicyCopy(Store(connection), rq_keys())
+        setattr(pool, _COPY, copy)
+    return copy
+
+
+def forget_policy(connection: redis.Redis) -> None:
+    """Let whoever has just applied a policy obey it at once."""
+    connection.connection_pool.__dict__.pop(_COPY, None)

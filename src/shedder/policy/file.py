@@ -1,0 +1,186 @@
+"""Policy files: find, read; a first one from what was seen.
+
+It decides nothing yet: each queue has a rule with its name and a noun, and everything else stands
+beside it as a remark, to be turned on by a person.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shedder.errors import InvalidInput, PolicyInvalid, PolicyProblem
+from shedder.policy.explain import written_value
+from shedder.units import format_duration
+
+if TYPE_CHECKING:
+    from shedder.policy.model import Policy
+
+
+FILE_NAME = "shedder.toml"
+PROJECT_NAME = "pyproject.toml"
+
+
+def find_policy_file(folder: Path) -> Path:
+    """`shedder.toml` in `folder` or above, or a `pyproject.toml` that has `[tool.shedder]`.
+
+    Raises:
+        InvalidInput: there is neither.
+        PolicyInvalid: a `pyproject.toml` on the way is no TOML.
+    """
+    found = policy_file_near(folder)
+    if found is not None:
+        return found
+    raise InvalidInput(
+        name="policy", value=str(folder),
+        accepted=f"a folder with {FILE_NAME}, or with [tool.shedder] in its {PROJECT_NAME}; "
+        "`shedder policy init` writes a first one",
+    )  # fmt: skip
+
+
+def policy_file_near(folder: Path) -> Path | None:
+    """What `find_policy_file` finds; None when there is neither.
+
+    Raises:
+        InvalidInput, PolicyInvalid: a `pyproject.toml` on the way cannot be read, or is no TOML.
+    """
+    for each in (folder, *folder.parents):
+        if (each / FILE_NAME).is_file():
+            return each / FILE_NAME
+        project = each / PROJECT_NAME
+        if project.is_file() and "shedder" in _table(_read(project), "tool"):
+            return project
+    return None
+
+
+def read_policy(path: Path) -> Policy:
+    """The policy in the file at `path`, checked as a whole.
+
+    Raises:
+        PolicyInvalid: it is no TOML, or has problems; the error lists all of them.
+        PolicyTooNew: it is of a newer version.
+        InvalidInput: the file cannot be read.
+    """
+    from shedder.policy.form import checked_policy
+
+    document: Mapping[str, Any] = _read(path)
+    if path.name == PROJECT_NAME:
+        document = _table(_table(document, "tool"), "shedder")
+    return checked_policy(document, source=str(path))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        accepted = f"a file that can be read ({error.strerror})"
+        raise InvalidInput(name="policy", value=str(path), accepted=accepted) from error
+    except ValueError as error:  # not UTF-8, or not TOML
+        problem = PolicyProblem(place="the file", value="", accepted=f"TOML; {error}")
+        raise PolicyInvalid(str(path), problems=(problem,)) from error
+
+
+def _table(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = document.get(name, {})
+    return found if isinstance(found, Mapping) else {}
+
+
+FUNCTIONS_SHOWN = 5
+
+_HEAD = """\
+# What matters, what may wait, and what customers notice. Written by `shedder policy init` from
+# what it saw; nothing of it is in force before `shedder policy apply`.
+#
+# The first rule that matches a job decides each thing that it says: put what is special first.
+# `shedder policy check` says what is wrong, `shedder policy diff` what would change.
+
+version = 1
+"""
+
+_TAIL = """
+# [defaults]
+# drain_rate = {rate}          # a `drain` without --rate
+# pause_for = "4h"                    # a `pause` without --for ends after it
+# limit_for = "4h"                    # a limit without --for, too
+# flag_for = "4h"                     # a degraded flag without --for, too
+
+# Work in a backlog that nobody wants any more is set aside, from where it can be replayed.
+# [stale]
+# after = "2d"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenQueue:
+    """What was seen of a queue.
+
+    Attributes:
+        name: Its name.
+        waiting: Jobs that wait in it, or in its backlogs.
+        arrivals: Jobs that arrive a second; None when it is not known.
+        completions: Jobs that end a second; None when it is not known.
+        oldest_seconds: How long the oldest job has waited; None when none waits.
+        functions: Functions of the jobs that were looked at, with how many of these.
+        looked_at: How many jobs were looked at.
+    """
+
+    name: str
+    waiting: int = 0
+    arrivals: float | None = None
+    completions: float | None = None
+    oldest_seconds: float | None = None
+    functions: Mapping[str, int] = field(default_factory=dict)
+    looked_at: int = 0
+
+
+def sketched_policy(queues: Sequence[SeenQueue]) -> str:
+    """A policy file for `queues`, with remarks; it reads as a policy that decides nothing."""
+    known = [each.completions for each in queues if each.completions]
+    rate = f"{max(round(max(known, default=100.0)), 1)}/second"
+    rules = "\n".join("\n".join(_queue(each)) for each in queues)
+    return f"{_HEAD}\n{rules}\n{_TAIL.format(rate=written_value(rate))}"
+
+
+def _queue(queue: SeenQueue) -> Iterator[str]:
+    yield f"# {_plain(queue.name)}: {', '.join(_facts(queue))}"
+    for name, count in _most(queue.functions):
+        yield from _function(queue, name, count)
+    yield "[[rules]]"
+    yield f"queue = {written_value(queue.name)}"
+    yield f"noun = {written_value(f'jobs of {queue.name}')}"
+    yield '# tolerance = "10m"      # late when they wait longer'
+    yield '# priority = "low"       # critical, high, normal or low, for the whole queue'
+    yield "# shed = 1               # may be shed, smaller numbers first"
+    yield ""
+
+
+def _function(queue: SeenQueue, name: str, count: int) -> Iterator[str]:
+    yield f"# [[rules]]              # {count} of {queue.looked_at} jobs that were looked at"
+    yield f"# queue = {written_value(queue.name)}"
+    yield f"# function = {written_value(name)}"
+    yield '# priority = "low"'
+    yield "# shed = 1"
+    yield "#"
+
+
+def _facts(queue: SeenQueue) -> Iterator[str]:
+    yield f"{queue.waiting:,} jobs wait"
+    if queue.oldest_seconds is not None:
+        yield f"the oldest for {format_duration(queue.oldest_seconds)}"
+    if queue.arrivals is not None:
+        yield f"{queue.arrivals:.1f} arrive a second"
+    if queue.completions is not None:
+        yield f"{queue.completions:.1f} end a second"
+
+
+def _most(functions: Mapping[str, int]) -> list[tuple[str, int]]:
+    ordered = sorted(functions.items(), key=lambda each: (-each[1], each[0]))
+    return ordered[:FUNCTIONS_SHOWN]
+
+
+def _plain(text: str) -> str:
+    # a remark ends with its line, whatever a queue is called
+    return "".join(each if each.isprintable() else "?" for each in text)

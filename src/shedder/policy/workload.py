@@ -1,0 +1,176 @@
+"""Kinds of work that a policy names, their lanes, and who of them is late."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from shedder.lanes import PRIORITIES, Lane, lane_of
+from shedder.policy.model import Policy, Rule
+from shedder.selection import Selection
+from shedder.units import format_duration
+
+TOLERANCE = timedelta(minutes=10)
+"""How long work may wait for which the policy says a noun and no tolerance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of work.
+
+    Attributes:
+        noun: What the business calls it.
+        tolerance: How long one of it may wait without harm.
+        lanes: The lanes that it is in.
+        rule: Which jobs of these lanes; None for all of them.
+    """
+
+    noun: str
+    tolerance: timedelta
+    lanes: tuple[str, ...]
+    rule: Rule | None = None
+
+
+def kinds_of(policy: Policy, queues: Iterable[str]) -> tuple[Kind, ...]:
+    """The kinds of work that `policy` names and that the `queues` have, in the policy's order.
+
+    A rule that gives some jobs a priority of their own has them in a lane of their own. Where two
+    kinds share a lane, each is told by its jobs. A queue that no rule names is called by its name.
+    """
+    known = sorted({lane_of(name).queue for name in queues})
+    named = [(rule, _lanes_of(rule, known)) for rule in policy.rules
+             if rule.noun or rule.tolerance]  # fmt: skip
+    own = {lane for rule, lanes in named if _has_own(rule) for lane in lanes}
+    found = [(rule, left) for rule, lanes in named
+             if (left := lanes if _has_own(rule) else _without(lanes, own))]  # fmt: skip
+    kinds = [
+        Kind(
+            noun=rule.noun or _called(rule, lanes),
+            tolerance=rule.tolerance or TOLERANCE,
+            lanes=lanes,
+            rule=rule if _shares(rule, lanes, [other for each, other in found if each != rule])
+            else None,
+        )
+        for rule, lanes in found
+    ]  # fmt: skip
+    taken = {lane for _, lanes in found for lane in lanes}
+    return (*kinds, *_nameless(known, taken))
+
+
+def kind_in(lane: str, kinds: Iterable[Kind]) -> Kind | None:
+    """The kind of work that a lane holds; None where several share it, or none is known."""
+    found = [each for each in kinds if lane in each.lanes]
+    return found[0] if len(found) == 1 and found[0].rule is None else None
+
+
+def _has_own(rule: Rule) -> bool:
+    return bool(rule.priority) and not rule.selection.is_whole
+
+
+def _without(lanes: tuple[str, ...], taken: set[str]) -> tuple[str, ...]:
+    return tuple(lane for lane in lanes if lane not in taken)
+
+
+def _lanes_of(rule: Rule, queues: Iterable[str]) -> tuple[str, ...]:
+    own = (rule.priority or "",) if _has_own(rule) else PRIORITIES
+    return tuple(
+        Lane(queue, priority).name
+        for queue in queues
+        if rule.is_for_queue(queue)
+        for priority in own
+    )
+
+
+def _shares(rule: Rule, lanes: tuple[str, ...], others: Iterable[tuple[str, ...]]) -> bool:
+    """Whether the lanes hold other jobs too."""
+    if rule.selection == Selection() or not rule.priority:
+        is_alone = not any(set(lanes) & set(other) for other in others)
+        return not (is_alone and rule.selection.is_whole)
+    return any(set(lanes) & set(other) for other in others)
+
+
+def _called(rule: Rule, lanes: tuple[str, ...]) -> str:
+    queues = dict.fromkeys(lane_of(lane).queue for lane in lanes)
+    functions = [name.rpartition(".")[2] for name in rule.selection.functions]
+    return f"jobs of {' and '.join(functions or queues)}"
+
+
+def _nameless(queues: Iterable[str], taken: set[str]) -> Iterable[Kind]:
+    for queue in queues:
+        lanes = tuple(Lane(queue, priority).name for priority in PRIORITIES)
+        if not taken.intersection(lanes):
+            yield Kind(f"jobs of {queue}", TOLERANCE, lanes)
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingJob:
+    """What is known of a job that waits near the front of its lane or backlog.
+
+    Attributes:
+        enqueued: When it was enqueued (producer's clock, UTC); None when it is not known.
+        function: Its function; None when it is not known.
+        meta: The plain fields of its meta, as text.
+    """
+
+    enqueued: datetime | None
+    function: str | None
+    meta: Mapping[str, str]
+
+
+def late_in(
+    policy: Policy, lane: str, waiting: Iterable[WaitingJob], at: datetime
+) -> tuple[Late, ...]:
+    """Who waits longer than is tolerated in `lane` at the time `at`; by rule, the oldest job."""
+    found: dict[int, Late] = {}
+    for job in waiting:
+        late = _late(policy, lane, job, at)
+        if late is not None and late.oldest <= found.get(late.rule, late).oldest:
+            found[late.rule] = late
+    return tuple(found[rule] for rule in sorted(found))
+
+
+def sentence_of(late: Late, at: datetime) -> str:
+    """What a person reads of it, in the policy's nouns."""
+    waits, tolerated = (format_duration(each) for each in (at - late.oldest, late.tolerance))
+    return (
+        f"{late.noun} are late: the oldest waits {waits} in {late.lane}, tolerated are {tolerated}."
+    )
+
+
+def looks_at_jobs(policy: Policy) -> bool:
+    """Whether a tolerance depends on what a job does, and not only on its queue."""
+    return any(rule.tolerance is not None and not rule.selection.is_whole for rule in policy.rules)
+
+
+def _late(policy: Policy, lane: str, job: WaitingJob, at: datetime) -> Late | None:
+    queue = lane_of(lane).queue
+    found = policy.rule_for("tolerance", queue=queue, function=job.function, meta=job.meta)
+    if found is None or job.enqueued is None:
+        return None
+    number, rule = found
+    tolerance = rule.tolerance or timedelta()
+    if at - job.enqueued <= tolerance:
+        return None
+    noun = policy.rule_for("noun", queue=queue, function=job.function, meta=job.meta)
+    name = noun[1].noun if noun is not None else f"jobs of {lane}"
+    return Late(lane, name, number, tolerance, job.enqueued)
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """Work that waits longer than the policy tolerates.
+
+    Attributes:
+        lane: Name of the lane in which it waits, or in whose backlog.
+        noun: What the business calls it.
+        rule: Number of the rule that says what is tolerated.
+        tolerance: How long it may wait.
+        oldest: When its oldest job was enqueued (producer's clock, UTC).
+    """
+
+    lane: str
+    noun: str
+    rule: int
+    tolerance: timedelta
+    oldest: datetime

@@ -1,0 +1,378 @@
+"""From what is recorded to facts; questions they raise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+from shedder.events import Event, end_silent
+from shedder.incident.effects import effects_of
+from shedder.incident.records import Incident, ReviewPart, RoleHeld, RolePast
+from shedder.policy.workload import Kind, kind_in, kinds_of
+from shedder.postmortem.facts import Blank, Deed, Impact, Moment, PostMortem, Span
+from shedder.postmortem.impact import impact_of
+from shedder.postmortem.narrative import deeds_of, roles_by_name, timeline_of, without_names
+from shedder.queues.samples import Sample, between, paces_of
+from shedder.store.codec import server_time
+from shedder.wording import moment, named, pace, spoken
+
+if TYPE_CHECKING:
+    from shedder.api.shedder import Shedder
+    from shedder.policy.model import Policy
+
+
+LOOK_BACK = timedelta(hours=24)
+"""So long before it was noticed an incident may have begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a post-mortem is made of.
+
+    Attributes:
+        incident: The record.
+        events: The events that belong to it, oldest first.
+        kinds: The kinds of work that the policy names.
+        samples: By lane how it was, from `LOOK_BACK` before the incident on.
+        at: The server's time now.
+        tenants: By noun, the most tenants that an update counted.
+        late: By noun, the most late jobs that an update counted.
+        most: By noun, the most waiting jobs that an update counted.
+    """
+
+    incident: Incident
+    events: tuple[Event, ...]
+    kinds: tuple[Kind, ...]
+    samples: Mapping[str, tuple[Sample, ...]]
+    at: datetime
+    tenants: Mapping[str, int]
+    late: Mapping[str, int] = field(default_factory=dict)
+    most: Mapping[str, int] = field(default_factory=dict)
+
+
+def postmortem_of(material: Material) -> PostMortem:
+    """The facts of the document."""
+    incident = material.incident
+    until = incident.resolved_at or material.at
+    since, is_measured = _beginning(material, until)
+    samples = _samples(material, since, until)
+    impacts = _impacts(material, samples)
+    spans = _spans(incident, since, is_measured=is_measured)
+    timeline = timeline_of(incident, material.events)
+    nameless = partial(without_names, roles=roles_by_name(incident, material.events))
+    deeds = _deeds(material, timeline, nameless)
+    worst = min([each.severity for each in incident.severities] or [incident.severity])
+    return PostMortem(
+        incident=incident.id,
+        title=incident.title,
+        severity=worst,
+        state=incident.state,
+        at=material.at,
+        since=since,
+        until=until,
+        is_began_measured=is_measured,
+        summary=_summary(incident, since, until, impacts, deeds),
+        spans=spans,
+        impacts=impacts,
+        timeline=timeline,
+        deeds=deeds,
+        updates=tuple((each.at, nameless(each.text)) for each in incident.updates),
+        findings=tuple((each.at, each.task, nameless(each.text)) for each in incident.notes),
+        blanks=_blanks(incident),
+        factors=questions_of(impacts, deeds, spans, samples, since=since),
+        actions=incident.actions,
+        review_due=incident.review_due_at,
+        log=material.events,
+        samples=samples,
+        roles=_roles(incident),
+    )
+
+
+def _samples(material: Material, since: datetime, until: datetime) -> dict[str, tuple[Sample, ...]]:
+    """The samples of that time, of the lanes that had work then."""
+    inside = {lane: between(each, since, until) for lane, each in material.samples.items()}
+    return {
+        lane: found
+        for lane, found in inside.items()
+        if any(sample.depth or sample.running for sample in found)
+    }
+
+
+def _deeds(
+    material: Material,
+    timeline: Sequence[Moment],
+    nameless: Callable[[str], str],
+) -> tuple[Deed, ...]:
+    effects = effects_of(material.incident, material.events, material.samples, material.at)
+    known = deeds_of(timeline, material.events, effects)
+    told = (_with_kinds(each, material.kinds) for each in known)
+    return tuple(replace(each, why=nameless(each.why)) for each in told)
+
+
+def _with_kinds(deed: Deed, kinds: Sequence[Kind]) -> Deed:
+    """A deed whose effects say what is in each lane, and how long that may wait."""
+    effects = []
+    for each in deed.effects:
+        kind = kind_in(each.lane, kinds)
+        known = replace(each, noun=kind.noun, tolerance=kind.tolerance) if kind else each
+        effects.append(known)
+    return replace(deed, effects=tuple(effects))
+
+
+def _beginning(material: Material, until: datetime) -> tuple[datetime, bool]:
+    """Where it began, and whether samples say so because nobody has."""
+    incident = material.incident
+    if incident.began_at is not None:
+        return incident.began_at, False
+    noticed = incident.detected_at or incident.opened_at
+    found = (_impact(material, kind, material.samples, until) for kind in material.kinds)
+    earlier = [each.began for each in found if each.began is not None and each.began < noticed]
+    return (min(earlier), True) if earlier else (noticed, False)
+
+
+def _impacts(material: Material, samples: Mapping[str, tuple[Sample, ...]]) -> tuple[Impact, ...]:
+    found = [_impact(material, kind, samples, None) for kind in material.kinds]
+    return tuple(sorted(found, key=lambda each: each.outside, reverse=True))
+
+
+def _impact(
+    material: Material,
+    kind: Kind,
+    samples: Mapping[str, tuple[Sample, ...]],
+    until: datetime | None,
+) -> Impact:
+    lanes = {
+        lane: tuple(each for each in samples[lane] if until is None or each.at <= until)
+        for lane in kind.lanes
+        if lane in samples
+    }
+    tenants = material.tenants.get(kind.noun)
+    severities = material.incident.severities
+    if kind.rule is None:
+        return impact_of(kind.noun, kind.tolerance, lanes, severities, tenants=tenants)
+    # of lanes that it shares, what waits says how it fared; whose the backlog is nobody knows
+    passing = {lane: [_passing(sample) for sample in each] for lane, each in lanes.items()}
+    found = impact_of(kind.noun, kind.tolerance, passing, severities, tenants=tenants)
+    late, most = material.late.get(kind.noun), material.most.get(kind.noun, 0)
+    return replace(found, late_jobs=late, deepest=most, is_lane_shared=True)
+
+
+def _passing(sample: Sample) -> Sample:
+    return replace(sample, backlog=0, oldest_in_backlog=0)
+
+
+def _spans(incident: Incident, since: datetime, *, is_measured: bool) -> tuple[Span, ...]:
+    began = "work first was late" if is_measured else "it began"
+    noticed = incident.detected_at
+    acknowledged = min([incident.opened_at, *(each.since for each in incident.roles)])
+    return (
+        Span("detect", f"from when {began} until it was noticed", _length(since, noticed)),
+        Span("acknowledge", "from when it was noticed until the incident was opened",
+             _length(noticed, max(acknowledged, noticed or acknowledged))),
+        Span("mitigate", f"from when {began} until customers were helped",
+             _length(since, incident.mitigated_at)),
+        Span("resolve", f"from when {began} until it was over",
+             _length(since, incident.resolved_at)),
+    )  # fmt: skip
+
+
+def _length(since: datetime | None, until: datetime | None) -> timedelta | None:
+    return None if since is None or until is None else max(until - since, timedelta())
+
+
+def _summary(
+    incident: Incident,
+    since: datetime,
+    until: datetime,
+    impacts: Sequence[Impact],
+    deeds: Sequence[Deed],
+) -> str:
+    hurt = [each for each in impacts if each.outside]
+    late = [each for each in impacts if not each.outside and each.late_jobs]
+    spared = [each for each in impacts if each not in hurt and each not in late]
+    over = f"until {moment(until, since)}" if incident.resolved_at else "and is not over"
+    first_sentence = (
+        f"{incident.title.rstrip('.')}: from {moment(since, until)} {over} UTC "
+        f"({spoken(until - since)})."
+    )
+    sentences = [
+        first_sentence,
+        *(
+            f"{each.noun[:1].upper()}{each.noun[1:]} were outside of their tolerance of "
+            f"{spoken(each.tolerance)} for {spoken(each.outside)}{_how_many(each)}; the oldest had "
+            f"waited {spoken(each.oldest)}."
+            for each in hurt[:3]
+        ),
+        *(f"About {each.late_jobs:,} {each.noun} were late." for each in late[:3]),
+    ]
+    if spared:
+        sentences.append(f"Not affected: {named([each.noun for each in spared])}.")
+    if deeds:
+        first = deeds[0].moment
+        sentences.append(
+            f"The first measure, {spoken(max(first.at - since, timedelta()))} after the beginning: "
+            f"{first.who} {first.what}."
+        )
+    return " ".join(sentences)
+
+
+def _how_many(impact: Impact) -> str:
+    return "" if impact.late_jobs is None else f", about {impact.late_jobs:,} of them late"
+
+
+def _blanks(incident: Incident) -> tuple[Blank, ...]:
+    written = incident.review
+    texts = {
+        ReviewPart.WELL: ("What went well", "What helped, and should be so the next time too?"),
+        ReviewPart.BADLY: ("What went badly", "What was slow, missing, or misleading?"),
+        ReviewPart.LUCK: ("Where we had luck", "What could as well have made it worse?"),
+        ReviewPart.FACTORS: (
+            "Contributing factors",
+            "Answer the questions above, and others that they raise. Systems, not people.",
+        ),
+    }  # fmt: skip
+    return tuple(
+        Blank(part.value, title, question, written.get(part.value, ""))
+        for part, (title, question) in texts.items()
+    )
+
+
+def _roles(incident: Incident) -> tuple[str, ...]:
+    held: list[RoleHeld | RolePast] = [*incident.past_roles, *incident.roles]
+    names = (f"{each.role.value}{f' ({each.task})' if each.task else ''}" for each in held)
+    return tuple(dict.fromkeys(names))
+
+
+def mark_times(timeline: Sequence[Moment]) -> tuple[tuple[str, datetime], ...]:
+    """The letters that plots show, and when."""
+    return tuple((each.mark, each.at) for each in timeline if each.mark)
+
+
+def make_postmortem(shed: Shedder, policy: Policy, *, incident: str | None = None) -> PostMortem:
+    """The facts of the post-mortem of an incident; without an id of the last one.
+
+    Raises:
+        NothingMatched: there is no such incident.
+    """
+    found = read_incident(shed, incident)
+    return postmortem_of(material_of(shed, policy, found))
+
+
+def read_incident(shed: Shedder, incident: str | None) -> Incident:
+    """The incident with this id, or the one that is open, or the last one."""
+    if incident is None and (latest := shed.incidents.list(limit=1)):
+        return shed.incidents.current() or latest[0]
+    return shed.incidents.read(incident)
+
+
+def material_of(shed: Shedder, policy: Policy, incident: Incident) -> Material:
+    """All that is recorded of `incident`, also that nobody has seen how a mitigation ended."""
+    end_silent(shed.store, shed.keys)
+    events = shed.incidents.timeline(incident.id)
+    noticed = incident.detected_at or incident.opened_at
+    began = min(noticed, incident.began_at or noticed)
+    queues = shed.queues()
+    return Material(
+        incident=incident,
+        events=events,
+        kinds=kinds_of(policy, queues),
+        samples=shed.samples(*queues, since=began - LOOK_BACK) if queues else {},
+        at=server_time(shed.store),
+        tenants=most_in(events, "tenants"),
+        late=most_in(events, "late"),
+        most=most_in(events, "waiting"),
+    )
+
+
+def most_in(events: Iterable[Event], count: str) -> dict[str, int]:
+    """By noun the most that an update counted, of `tenants`, of `late` or of `waiting` jobs."""
+    most: dict[str, int] = {}
+    for event in events:
+        works = event.details.get("works", ())
+        for work in works if isinstance(works, list) else ():
+            if isinstance(work, Mapping) and isinstance(work.get(count), int):
+                noun = str(work.get("noun"))
+                most[noun] = max(most.get(noun, 0), work[count])
+    return most
+
+
+SLOW_TO_NOTICE = timedelta(minutes=5)
+SLOW_TO_ACT = timedelta(minutes=10)
+CLEARLY_FASTER = 1.5
+
+
+def questions_of(
+    impacts: Sequence[Impact],
+    deeds: Sequence[Deed],
+    spans: Sequence[Span],
+    samples: Mapping[str, Sequence[Sample]],
+    *,
+    since: datetime,
+) -> tuple[str, ...]:
+    """The questions, the more certain ones first."""
+    return (
+        *_of_arrivals(samples),
+        *_of_noticing(spans),
+        *_of_acting(deeds, since),
+        *_of_sharing(impacts),
+        *_of_deeds(deeds),
+        "What would have happened with twice as many jobs, or with half of the workers?",
+    )
+
+
+def _of_arrivals(samples: Mapping[str, Sequence[Sample]]) -> Iterator[str]:
+    for lane, each in samples.items():
+        paces = paces_of(each)
+        arrivals = max((one.arrivals for one in paces), default=0.0)
+        ended = max((one.completions for one in paces), default=0.0)
+        if ended and arrivals > CLEARLY_FASTER * ended and arrivals >= 1:
+            yield (
+                f"Jobs arrived in {lane} at up to {pace(arrivals)}, and at most {pace(ended)} were "
+                "done. What lets in more than can be done, and what would have limited it?"
+            )
+
+
+def _of_noticing(spans: Sequence[Span]) -> Iterator[str]:
+    lengths = {span.name: span.length for span in spans}
+    detect = lengths.get("detect")
+    if detect is not None and detect >= SLOW_TO_NOTICE:
+        yield (
+            f"It took {spoken(detect)} until it was noticed. Which number showed it first, and "
+            "which alarm would have told of it?"
+        )
+
+
+def _of_acting(deeds: Sequence[Deed], since: datetime) -> Iterator[str]:
+    if not deeds:
+        yield "Nothing was done to the queues. What made the options hard to see, or not needed?"
+        return
+    first = deeds[0].moment.at - since
+    if first >= SLOW_TO_ACT:
+        yield (
+            f"The first measure came {spoken(first)} after the beginning. What had to be found out "
+            "before, and where could that be seen at a glance?"
+        )
+
+
+def _of_sharing(impacts: Sequence[Impact]) -> Iterator[str]:
+    hurt = [each for each in impacts if each.outside]
+    if len(hurt) > 1:
+        urgent = min(hurt, key=lambda each: each.tolerance)
+        yield (
+            f"{urgent.noun[:1].upper()}{urgent.noun[1:]} may wait {spoken(urgent.tolerance)} and "
+            "waited behind work that may wait longer. What would keep them apart from the start?"
+        )
+
+
+def _of_deeds(deeds: Sequence[Deed]) -> Iterator[str]:
+    for deed in deeds:
+        worse = [each for each in deed.effects if each.oldest_after > each.oldest_before]
+        if deed.effects and len(worse) == len(deed.effects):
+            yield (
+                f"After measure {deed.moment.mark} the oldest jobs were older than before. What "
+                "did it change, and when could that be seen?"
+            )
+            return

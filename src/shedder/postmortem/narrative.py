@@ -1,0 +1,218 @@
+"""Events as sentences in which people are roles."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from shedder.events import SYSTEM, Event, verb_of
+from shedder.incident.records import Effect, Incident, Reading, RoleHeld, RolePast, is_same_person
+from shedder.lanes import PRIORITIES, lane_of
+from shedder.postmortem.facts import Deed, LaneEffect, Moment
+from shedder.response.mitigation import BEGAN, ENDED, NO_END_YET, unended, without_outdated
+from shedder.wording import spoken
+
+NOBODY = "somebody without a role"
+
+
+def timeline_of(incident: Incident, events: Sequence[Event]) -> tuple[Moment, ...]:
+    """A line for each event, oldest first; deeds have a letter, which plots show too."""
+    marks = marks_of()
+    found = []
+    begun = unended(events)
+    for event in without_outdated(events):
+        verb = verb_of(event)
+        if verb.is_detail or (event.verb == BEGAN and event not in begun):
+            continue
+        found.append(
+            Moment(
+                at=event.at,
+                who=who_did(incident, event),
+                what=f"{sentence_of(event)}{_numbers(event)}",
+                event=event.id,
+                mark=next(marks) if verb.is_decision else "",
+                is_deed=verb.is_decision,
+            )
+        )
+    return tuple(found)
+
+
+def deeds_of(
+    timeline: Sequence[Moment], events: Sequence[Event], effects: Sequence[Effect]
+) -> tuple[Deed, ...]:
+    """What was done, for which reason, and what it did."""
+    reasons = {event.id: event.why for event in events}
+    measured = {effect.event: effect for effect in effects}
+    return tuple(
+        _deed(moment, reasons[moment.event], measured.get(moment.event))
+        for moment in timeline
+        if moment.is_deed
+    )
+
+
+def who_did(incident: Incident, event: Event) -> str:
+    """The role in which somebody did it; never a name."""
+    if event.by in ("", SYSTEM) or verb_of(event).is_system:
+        return SYSTEM
+    if event.role:
+        return event.role
+    all_held: list[RoleHeld | RolePast] = [*incident.roles, *incident.past_roles]
+    held = [
+        each.role.value
+        for each in all_held
+        if is_same_person(each.person, event.by) and _had_it(each, event.at)
+    ]
+    return held[0] if held else NOBODY
+
+
+def sentence_of(event: Event) -> str:
+    """What was done, to stand behind who did it."""
+    things = _listed(name for name in event.after if name not in event.lanes) or "settings"
+    told = verb_of(event).sentence.format(
+        lanes=_listed(targets_of(event.lanes)) or "nothing",
+        things=things,
+        name=event.details.get("mitigation", ""),
+        what=event.details.get("what", "something"),
+        role=_role(event),
+        fields=_fields(event),
+    )
+    return told.rstrip()
+
+
+def people_of(incident: Incident, events: Iterable[Event]) -> frozenset[str]:
+    """All names that are in the record: none of them is for the narrative."""
+    names = {event.by for event in events}
+    names |= {each.person for each in incident.roles}
+    names |= {each.person for each in incident.past_roles}
+    names |= {note.by for note in incident.notes} | {each.by for each in incident.updates}
+    return frozenset(name for name in names if name and name != SYSTEM)
+
+
+def marks_of() -> Iterator[str]:
+    """`A` to `Z`, then `A2` and on."""
+    number = 1
+    while True:
+        for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ":
+            yield letter if number == 1 else f"{letter}{number}"
+        number += 1
+
+
+def _had_it(held: RoleHeld | RolePast, at: datetime) -> bool:
+    return held.since <= at and (isinstance(held, RoleHeld) or at <= held.until)
+
+
+def _role(event: Event) -> str:
+    """Which role an event of one is about, and the task of an investigator."""
+    found = [*_items(event.after, "roles"), *_items(event.before, "roles")]
+    role, task = (str(found[0].get(name, "")) for name in ("role", "task")) if found else ("", "")
+    return f"{role} ({task})" if task else role
+
+
+def _fields(event: Event) -> str:
+    """What was corrected, and of a severity from which to which."""
+    before, after = event.before.get("severity"), event.after.get("severity")
+    names = [name.removesuffix("_at") for name in event.after if name not in _SAID_BY_OTHERS]
+    told = [f"severity {before} to {after}" if name == "severity" else name for name in names]
+    return _listed(told) or "the record"
+
+
+_SAID_BY_OTHERS = frozenset({"severities", "next_update_at", "review_due_at"})
+
+
+def _items(numbers: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    found = numbers.get(name)
+    return [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
+
+
+def targets_of(lanes: Iterable[str]) -> tuple[str, ...]:
+    """The shortest names of `lanes`: a queue where all its lanes are among them."""
+    queues: dict[str, list[str]] = {}
+    for lane in lanes:
+        queues.setdefault(lane_of(lane).queue, []).append(lane)
+    return tuple(
+        name
+        for queue, own in queues.items()
+        for name in ([queue] if len(set(own)) == len(PRIORITIES) else own)
+    )
+
+
+def _numbers(event: Event) -> str:
+    waiting = sum(
+        each["waiting"]
+        for each in event.before.values()
+        if isinstance(each, Mapping) and isinstance(each.get("waiting"), int)
+    )
+    facts = [f"{waiting:,} jobs waited"] if waiting and verb_of(event).is_decision else []
+    rate = event.details.get("rate")
+    if isinstance(rate, str):
+        facts.append(f"at {rate}")
+    if event.verb in (BEGAN, ENDED):
+        facts.append(_outcome(event))
+    return f" ({', '.join(facts)})" if facts else ""
+
+
+def _outcome(event: Event) -> str:
+    outcome, code = event.details.get("outcome", NO_END_YET), event.details.get("exit_code")
+    seconds = event.details.get("seconds")
+    took = (
+        f" after {spoken(timedelta(seconds=seconds))}" if isinstance(seconds, int | float) else ""
+    )
+    failed = f" with exit code {code}" if outcome == "failed" else ""
+    return f"{outcome}{failed}{took}"
+
+
+def _deed(moment: Moment, why: str, effect: Effect | None) -> Deed:
+    if effect is None:
+        return Deed(moment, why)
+    lanes = [
+        _lane_effect(lane, effect.before[lane], after)
+        for lane, after in effect.after.items()
+        if lane in effect.before
+    ]
+    return Deed(
+        moment,
+        why,
+        timedelta(seconds=effect.after_seconds),
+        tuple(each for each in lanes if each.depth_before or each.depth_after),
+    )
+
+
+def _lane_effect(lane: str, before: Reading, after: Reading) -> LaneEffect:
+    return LaneEffect(
+        lane=lane,
+        depth_before=before.waiting + before.backlog,
+        depth_after=after.waiting + after.backlog,
+        oldest_before=timedelta(seconds=before.oldest_seconds or 0),
+        oldest_after=timedelta(seconds=after.oldest_seconds or 0),
+        completions_before=before.completions,
+        completions_after=after.completions,
+    )
+
+
+def _listed(names: Iterable[str], *, most: int = 4) -> str:
+    found = list(names)
+    shown = found[:most] + ([f"{len(found) - most} more"] if len(found) > most else [])
+    return " and ".join(filter(None, [", ".join(shown[:-1]), *shown[-1:]]))
+
+
+SOMEBODY = "somebody"
+
+
+def roles_by_name(incident: Incident, events: Iterable[Event]) -> Mapping[str, str]:
+    """For each name in the record the role that its person has or had."""
+    held: list[RoleHeld | RolePast] = [*incident.roles, *incident.past_roles]
+    return {
+        name: next((each.role.value for each in held if is_same_person(each.person, name)),
+                   SOMEBODY)
+        for name in people_of(incident, events)
+    }  # fmt: skip
+
+
+def without_names(text: str, roles: Mapping[str, str]) -> str:
+    """`text` with a role for each name that stands in it as a whole, however it is written."""
+    for name in sorted(roles, key=len, reverse=True):
+        whole = rf"(?<![\w@.-]){re.escape(name)}(?![\w@-])"
+        text = re.sub(whole, roles[name], text, flags=re.IGNORECASE)
+    return text

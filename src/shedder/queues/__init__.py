@@ -1,0 +1,1 @@
+"""What stands on lanes and what an operator does to them."""

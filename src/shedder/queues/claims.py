@@ -1,0 +1,452 @@
+"""Jobs in workers' hands: claim, start, give back, list; RunningJob."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from shedder.engine.jobs import (
+    NOTE_FIELD,
+    JobState,
+    function_name,
+    function_of_note,
+    job_of,
+    time_of,
+)
+from shedder.engine.names import STARTED, registry_key
+from shedder.lanes import lane_of
+from shedder.store.codec import text_of
+from shedder.store.keys import Keys
+from shedder.store.store import Command, Store
+
+if TYPE_CHECKING:
+    from redis.client import Pipeline
+
+
+LEASE_MS = 30_000
+"""A claim without a sign of life for so long goes back to the front of its lane."""
+
+ON_LOOKOUT_MS = 1500
+"""A worker on lookout that has not looked for so long is taken to be dead."""
+
+RENEW_SECONDS = 5.0
+"""A live worker that still prepares its job gives a sign of life this often."""
+
+CRASHES_FIELD = "shedder_crashes"
+"""Field of a job's hash: how many processes died with the job in hand before it started."""
+
+JOBS_PER_CLAIM = 200
+"""Jobs that one claim may look at before it lets others in: well below 5 ms of the server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A job that is in this worker's hands and has not started.
+
+    Attributes:
+        lane: Name of the lane it came from.
+        token: The claim, which fences: whoever holds another one has lost the job.
+        job_id: The job's id.
+        is_undecided: A divert of this lane depends on what only the job's data tells.
+        running: Key of the set of what runs under a limit; empty when there is none.
+        fields: The job's hash.
+    """
+
+    lane: str
+    token: bytes
+    job_id: str
+    is_undecided: bool
+    running: str
+    fields: dict[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldClaim:
+    """What a process must know to pass the gate with a job.
+
+    Attributes:
+        token: The claim.
+        job_id: The job's id.
+        lane: Name of the lane it came from.
+        crashes: How many processes died with this job in hand before it started.
+        running: Key of the set of what runs under a limit; empty when there is none.
+    """
+
+    token: bytes
+    job_id: str
+    lane: str
+    crashes: int = 0
+    running: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NothingClaimed:
+    """No job may run now.
+
+    Attributes:
+        wait_ms: After how long a drain has its next token; 0 when none waits for one.
+        is_again: The server ended the search early: ask again at once.
+        is_suspended: RQ's own suspend is on.
+        is_outdated: Another policy is in force than the one that the order of the lanes is from.
+        is_upkeep_due: Nobody has done the upkeep lately.
+        meanwhile: `lookout`: look often, for those that rest; `rest`: another worker of the same
+            lanes does; `wait`: look yourself, since nobody shares the work.
+    """
+
+    wait_ms: int = 0
+    is_again: bool = False
+    is_suspended: bool = False
+    is_outdated: bool = False
+    is_upkeep_due: bool = False
+    meanwhile: str = "wait"
+
+    @property
+    def is_final(self) -> bool:
+        """The search has come to its end."""
+        return not (self.is_again or self.is_outdated or self.is_suspended)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What the gate decided.
+
+    Attributes:
+        verdict: `started`, `kept`, `lost`, `paused`, `diverted` or `dropped`.
+        detail: The order that took it, or the status for which it was dropped.
+    """
+
+    verdict: str
+    detail: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """The job runs now (or may still be started, when only diverts were asked)."""
+        return self.verdict in ("started", "kept")
+
+
+_remembered = lru_cache(maxsize=64)
+"""A worker asks the same for ever, and what it asks stands between a job and its start."""
+
+
+def claim_job(
+    keys: Keys,
+    lanes: Sequence[str],
+    *,
+    worker: str,
+    is_staying: bool = False,
+    policy: int | None = None,
+) -> Command[Claimed | NothingClaimed]:
+    """Take the first job that may run from `lanes`, most important first.
+
+    A worker that `is_staying` when there is none may be put on lookout for others of these lanes.
+    `policy` is the number of the one that says which lane is more important; None for any.
+    """
+    options = (LEASE_MS, JOBS_PER_CLAIM, ON_LOOKOUT_MS if is_staying else 0)
+    return _claim_job(keys, tuple(lanes), (worker, *options, "" if policy is None else policy))
+
+
+@_remembered
+def _claim_job(
+    keys: Keys, names: tuple[str, ...], options: tuple[str | int, ...]
+) -> Command[Claimed | NothingClaimed]:
+    lane_keys = tuple(key for lane in names for key in _lane_keys(keys, lane))
+    return Command(
+        "claim_job",
+        (keys.claims, keys.pauses, keys.diverts, keys.meters, keys.events, keys.engine.suspended,
+         keys.sampled, keys.policy, *lookout_keys(keys, names), *lane_keys),
+        (*options, *keys.engine.script_prefixes, *names),
+        lambda reply: _claimed(reply, names),
+    )  # fmt: skip
+
+
+def _lane_keys(keys: Keys, lane: str) -> tuple[str, ...]:
+    return (*keys.lane(lane), keys.stale(lane), keys.unseen(lane))
+
+
+def start_job(
+    keys: Keys,
+    held: HeldClaim,
+    *,
+    timestamp: str,
+    function: str,
+    meta: dict[str, str],
+    registry: str = "",
+    execution: str = "",
+    to_fail: bool = False,
+) -> Command[Gate]:
+    """Let a claimed job through the gate, or learn why not.
+
+    `registry` is the key of RQ's registry of started jobs, `execution` the id that this start has
+    in it. With `to_fail` the job will not run, and no control is asked.
+    """
+    mode = "fail" if to_fail else "start"
+    question = (mode, timestamp, function, json.dumps(meta), execution)
+    return _gate(keys, held, question, registry)
+
+
+def check_diverts(
+    keys: Keys, held: HeldClaim, *, function: str, meta: dict[str, str]
+) -> Command[Gate]:
+    """Let a divert take a claimed job, now that its data was read; start nothing."""
+    return _gate(keys, held, ("check", "", function, json.dumps(meta), ""))
+
+
+def release_claim(keys: Keys, token: bytes, *, is_crash: bool = False) -> Command[bool]:
+    """Give the job of `token` back to the front of its lane."""
+    return Command(
+        "release_claim",
+        (keys.claims, keys.pauses, keys.diverts),
+        (token, int(is_crash), keys.engine.jobs),
+        bool,
+    )
+
+
+def renew_claim(keys: Keys, token: bytes) -> Command[bool]:
+    """Say that the holder of `token` is alive."""
+    return Command("renew_claim", (keys.claims,), (token,), bool)
+
+
+def leave_lookout(keys: Keys, lanes: tuple[str, ...], *, worker: str) -> Command[bool]:
+    """Call the next worker of `lanes` to the lookout, unless it is another one already."""
+    return Command("leave_lookout", lookout_keys(keys, lanes), (worker,), bool)
+
+
+@_remembered
+def lookout_keys(keys: Keys, lanes: tuple[str, ...]) -> tuple[str, str]:
+    """Who is on lookout for the workers of exactly these lanes, and what calls the next."""
+    names = "\0".join(sorted(lanes)).encode("utf-8", "surrogateescape")
+    group = hashlib.sha256(names).hexdigest()[:16]
+    return keys.lookout(group), keys.relief(group)
+
+
+@_remembered
+def bells(keys: Keys, lanes: tuple[str, ...]) -> tuple[str, ...]:
+    """What an idle worker of `lanes` waits for."""
+    return tuple(dict.fromkeys(keys.bell(lane_of(lane).queue) for lane in lanes))
+
+
+def _gate(
+    keys: Keys, held: HeldClaim, question: tuple[str, ...], registry: str = ""
+) -> Command[Gate]:
+    return Command(
+        "start_job",
+        (keys.claims, keys.pauses, keys.diverts, keys.starting, keys.meters,
+         keys.engine.jobs + held.job_id, *([registry] if registry else [])),
+        (held.token, *question, *keys.engine.script_prefixes),
+        lambda reply: Gate(*(_text(part) for part in reply)),
+    )  # fmt: skip
+
+
+def _claimed(reply: list[Any], lanes: tuple[str, ...]) -> Claimed | NothingClaimed:
+    state = _text(reply[0])
+    if state == "claimed":
+        _, number, token, job_id, undecided, flat, running = reply
+        fields = dict(zip(flat[::2], flat[1::2], strict=True))
+        return Claimed(
+            lanes[number - 1], token, text_of(job_id), bool(undecided), _text(running), fields
+        )
+    if state == "empty":
+        return NothingClaimed(
+            wait_ms=int(reply[1]), is_upkeep_due=bool(reply[2]), meanwhile=_text(reply[3])
+        )
+    return NothingClaimed(
+        is_again=state == "again",
+        is_suspended=state == "suspended",
+        is_outdated=state == "outdated",
+    )
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+JOBS_PER_LANE = 1000
+"""Executions of a lane that are looked at, at most."""
+
+CLAIMS_PER_STEP = 1000
+"""Claims that one step lists: about 1 ms of the server."""
+
+LONGEST_DATA = 65_536
+"""Bytes of a job's data that are worth fetching for the name of its function."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimSeen:
+    """A job between the list and the first line of its function.
+
+    Attributes:
+        is_starting: It has passed the gate and has not reported since; else it has not started.
+        worker: Name of the worker that has it.
+        lane: Name of the lane it came from.
+        job_id: Its id.
+        claimed_at_ms: When it was claimed, in milliseconds of the server's clock.
+        order: Id of the divert from whose backlog it came; empty when it came from the lane.
+        alive_at_ms: Its worker's last sign of life, or when it passed the gate.
+        token: The claim itself, by which it is given back.
+    """
+
+    is_starting: bool
+    worker: str
+    lane: str
+    job_id: str
+    claimed_at_ms: int
+    order: str
+    alive_at_ms: int
+    token: bytes
+
+
+def list_claims(
+    keys: Keys, *, first: int = 0, limit: int = CLAIMS_PER_STEP, starting: int = CLAIMS_PER_STEP
+) -> Command[tuple[ClaimSeen, ...]]:
+    """At most `limit` claims from rank `first` on, and at most `starting` that passed the gate."""
+    return Command(
+        "list_claims", (keys.claims, keys.starting), (first, limit, starting), _claims_from
+    )
+
+
+def running_jobs(store: Store, keys: Keys, lanes: Sequence[str]) -> tuple[RunningJob, ...]:
+    """The jobs of `lanes` that run now: by lane, then those first that started first.
+
+    A job that is claimed and has not passed the gate does not run, though RQ counts it. Looks at
+    no more than `JOBS_PER_LANE` executions of each lane.
+    """
+    if not lanes:
+        return ()
+    executions, claims = store.read_and_run(
+        lambda ask: ask_executions(ask, lanes), list_claims(keys, limit=0)
+    )
+    return running_from(store, keys, lanes, executions, claims)
+
+
+def running_from(
+    store: Store,
+    keys: Keys,
+    lanes: Sequence[str],
+    executions: Sequence[Any],
+    claims: Sequence[ClaimSeen],
+) -> tuple[RunningJob, ...]:
+    """Those of the jobs that the replies to `ask_executions` and `list_claims` name that run."""
+    starting = {(claim.lane, claim.job_id): claim.worker for claim in claims if claim.lane in lanes}
+    found = {
+        (lane, job_of(each))
+        for lane, those in zip(lanes, executions, strict=True)
+        for each in those
+    }
+    # a frozen process may be past the gate after RQ has given up its execution
+    jobs = _started_jobs(store, keys, found | starting.keys(), starting)
+    ranks = {lane: rank for rank, lane in enumerate(lanes)}
+    return tuple(sorted(jobs, key=lambda job: (ranks[job.lane], _since(job), job.job_id)))
+
+
+_FIELDS = ("status", "worker_name", "started_at", "created_at", NOTE_FIELD)
+
+_Found = tuple[str, str, Mapping[str, str]]
+
+
+def ask_executions(ask: Pipeline, lanes: Sequence[str]) -> None:
+    """Ask for what RQ has as started in each of `lanes`: one reply each."""
+    for lane in lanes:
+        ask.zrange(registry_key(STARTED, lane), 0, JOBS_PER_LANE - 1)
+
+
+def _started_jobs(
+    store: Store,
+    keys: Keys,
+    candidates: Iterable[tuple[str, str]],
+    starting: Mapping[tuple[str, str], str],
+) -> list[RunningJob]:
+    started = _read_started(store, keys, list(candidates))
+    names = _read_functions(store, keys, started)
+    return [
+        RunningJob(
+            job_id=job,
+            lane=lane,
+            worker=fields.get("worker_name", ""),
+            since=time_of(fields.get("started_at")),
+            function=names[job],
+            is_certain=starting.get((lane, job)) != fields.get("worker_name", ""),
+        )
+        for lane, job, fields in started
+    ]
+
+
+def _read_started(store: Store, keys: Keys, jobs: Sequence[tuple[str, str]]) -> list[_Found]:
+    if not jobs:
+        return []
+    replies = store.read(
+        lambda ask: [ask.hmget(keys.engine.jobs + job, _FIELDS) for _, job in jobs]
+    )
+    found = [(lane, job, _texts(values)) for (lane, job), values in zip(jobs, replies, strict=True)]
+    return [each for each in found if each[2].get("status") == JobState.STARTED]
+
+
+def _read_functions(store: Store, keys: Keys, jobs: Sequence[_Found]) -> dict[str, str]:
+    names = {job: _noted_function(fields) for _, job, fields in jobs}
+    unknown = [keys.engine.jobs + job for job, name in names.items() if not name]
+    if not unknown:
+        return names
+    sizes = store.read(lambda ask: [ask.hstrlen(key, "data") for key in unknown])
+    small = [key for key, size in zip(unknown, sizes, strict=True) if 0 < size <= LONGEST_DATA]
+    if small:
+        data = store.read(lambda ask: [ask.hget(key, "data") for key in small])
+        for key, value in zip(small, data, strict=True):
+            names[key.removeprefix(keys.engine.jobs)] = function_name(value or b"") or ""
+    return names
+
+
+def _noted_function(fields: Mapping[str, str]) -> str:
+    """The function that our producers note; the note of an older job with this id is no answer."""
+    return function_of_note(fields.get(NOTE_FIELD), fields.get("created_at")) or ""
+
+
+def _texts(values: Sequence[Any]) -> dict[str, str]:
+    pairs = zip(_FIELDS, values, strict=True)
+    return {name: text_of(value) for name, value in pairs if value is not None}
+
+
+def _since(job: RunningJob) -> float:
+    return job.since.timestamp() if job.since else 0.0
+
+
+def _claims_from(reply: list[Any]) -> tuple[ClaimSeen, ...]:
+    rows = zip(*(reply[column::8] for column in range(8)), strict=True)
+    return tuple(
+        ClaimSeen(
+            is_starting=text_of(which) == "starting",
+            worker=text_of(worker),
+            lane=text_of(lane),
+            job_id=text_of(job),
+            claimed_at_ms=int(claimed_at),
+            order=text_of(order),
+            alive_at_ms=int(alive_at),
+            token=token,
+        )
+        for which, worker, lane, job, claimed_at, order, alive_at, token in rows
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RunningJob:
+    """A job that runs now.
+
+    Attributes:
+        job_id: Its id.
+        lane: The lane it came from.
+        worker: Name of the worker that runs it; empty when RQ does not say.
+        since: When it started (worker's clock, UTC); None when RQ does not say.
+        function: What it runs; empty when its data cannot be read.
+        is_certain: False when its process has passed the gate and has not been heard of since: it
+            may have been frozen before the first line of the function.
+    """
+
+    job_id: str
+    lane: str
+    worker: str = ""
+    since: datetime | None = None
+    function: str = ""
+    is_certain: bool = True

@@ -1,0 +1,389 @@
+"""What stands on a lane, as stored: pause, diverts, drain, limits on starts; all backlogs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from shedder.engine.workers import queue_names
+from shedder.lanes import PRIORITIES, Lane, lane_of
+from shedder.selection import Selection
+from shedder.store.codec import (
+    ms_from_time,
+    number_field,
+    of_kind,
+    reading_record,
+    text_field,
+    text_of,
+    time_from_ms,
+    versioned_record,
+)
+from shedder.store.keys import Keys
+from shedder.store.store import Store
+from shedder.units import Rate, burst_of
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A pause in force.
+
+    Attributes:
+        lane: Name of the lane.
+        by: Who paused it.
+        why: For which reason.
+        since: Since when (server's clock, UTC).
+        until: When it ends by itself; None when somebody must end it.
+        is_parked: Its list was taken out of the reach of stock workers.
+    """
+
+    lane: str
+    by: str
+    why: str
+    since: datetime
+    until: datetime | None = None
+    is_parked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Divert:
+    """A divert in force: an order on one lane.
+
+    Attributes:
+        lane: Name of the lane.
+        order: Id of the order, one for all lanes that were diverted together.
+        by: Who diverted it.
+        why: For which reason.
+        since: Since when (server's clock, UTC).
+        selection: Which jobs it takes.
+        backlog: Jobs in its backlog.
+        drain: The drain under way, if there is one.
+        is_scanning: Its first pass through the waiting jobs is not finished.
+        is_restoring: Its backlog is on the way back into the lane.
+        is_limit: It is a limit on starts: what it takes starts at its rate, from its backlog.
+        most: As a limit, at most so many of its jobs run at once; None without such a bound.
+        until: As a limit, when it ends by itself; None when somebody must end it.
+    """
+
+    lane: str
+    order: str
+    by: str
+    why: str
+    since: datetime
+    selection: Selection
+    backlog: int = 0
+    drain: Drain | None = None
+    is_scanning: bool = False
+    is_restoring: bool = False
+    is_limit: bool = False
+    most: int | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """A drain under way.
+
+    Attributes:
+        rate: At most so many jobs start from the backlog.
+        by: Who ordered it.
+        why: For which reason.
+        since: Since when (server's clock, UTC).
+        stays: The divert stays in force after its backlog is empty.
+        released: Jobs that it has released so far.
+        skipped: Jobs that could not run any more, by cause (`gone`, `canceled`, ...).
+    """
+
+    rate: Rate
+    by: str
+    why: str
+    since: datetime
+    stays: bool = False
+    released: int = 0
+    skipped: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StartsLimit:
+    """What a limit on the starts of jobs said before it was changed.
+
+    Attributes:
+        lane: The lane that it stands on.
+        rate: At most so many starts; None without a pace.
+        most: At most so many jobs that run at once; None without such a bound.
+        by: Who set it.
+        why: For which reason.
+        since: Since when (server's clock, UTC).
+        until: When it would have ended by itself; None when somebody had to end it.
+    """
+
+    lane: str
+    rate: Rate | None
+    most: int | None
+    by: str
+    why: str
+    since: datetime
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOrder:
+    """A divert as it is stored: the order, and the keys of its backlog and of its drain.
+
+    Attributes:
+        divert: What it says, without the numbers (backlog, released, skipped): see `counted`.
+        front: Key of the list of jobs that came back or stood in `kept`.
+        rest: Key of the list that is read last, and that arrivals join.
+        slot: Key of the list of jobs that wait for a slot of RQ's own rate limit; it is read first.
+        bucket: Key of the hash with the drain's tokens and counts.
+        skipped: Key of the list of the first jobs that the drain skipped.
+        event: Id of the event that set it; empty when a shedder set it that noted none.
+    """
+
+    divert: Divert
+    front: str
+    rest: str
+    slot: str
+    bucket: str
+    skipped: str
+    event: str = ""
+
+    @property
+    def backlog_keys(self) -> tuple[str, str, str]:
+        """The keys of the lists that the backlog consists of, in reading order."""
+        return self.slot, self.front, self.rest
+
+    def counted(self, *, backlog: int, counts: Mapping[bytes, bytes]) -> Divert:
+        """The divert with its numbers: jobs in the backlog, and the hash under `bucket`."""
+        drain = self.divert.drain
+        if drain is not None:
+            numbers = {text_of(name): value for name, value in counts.items()}
+            drain = replace(
+                drain, released=_count(numbers.get("released")), skipped=_skipped(numbers)
+            )
+        return replace(self.divert, backlog=backlog, drain=drain)
+
+
+def pause_from(lane: str, text: bytes | str | None) -> Pause | None:
+    """The pause that the record `text` describes; None when there is no record.
+
+    It may have run out: see `is_in_force`.
+
+    Raises:
+        RecordUnreadable: it is damaged or of a newer shedder.
+    """
+    if not text:
+        return None
+    with reading_record(f"of the pause of {lane}"):
+        record = versioned_record(json.loads(text_of(text)))
+        return Pause(
+            lane=lane,
+            by=text_field(record, "by"),
+            why=text_field(record, "why"),
+            since=time_from_ms(number_field(record, "since")),
+            until=None
+            if record.get("until") is None
+            else time_from_ms(number_field(record, "until")),
+            is_parked=record.get("parked") is True,
+        )
+
+
+def is_in_force(record: Pause, now_ms: float) -> bool:
+    """Whether a pause holds at `now_ms` (milliseconds of the server's clock)."""
+    return record.until is None or now_ms < ms_from_time(record.until)
+
+
+def diverts_from(lane: str, text: bytes | str | None) -> tuple[StoredOrder, ...]:
+    """The orders that the record `text` lists, oldest first; none when there is no record.
+
+    Raises:
+        RecordUnreadable: one is damaged or of a newer shedder.
+    """
+    if not text:
+        return ()
+    with reading_record(f"of the diverts of {lane}"):
+        records = json.loads(text_of(text))
+        if records == {}:
+            return ()  # so the scripts' encoder writes an empty array
+        return tuple(_order(lane, versioned_record(record)) for record in of_kind(list, records))
+
+
+def rate_from(jobs_per_ms: float) -> Rate:
+    """The rate that a record keeps as jobs per millisecond, in the unit that gives a whole number.
+
+    Raises:
+        InvalidInput: it is not positive.
+    """
+    for per in (1.0, 60.0, 3600.0, 86400.0):
+        amount = jobs_per_ms * 1000 * per
+        # the scripts' encoder keeps 14 digits of 100/60000
+        if round(amount) >= 1 and abs(amount - round(amount)) < 1e-11 * amount:
+            return Rate(float(round(amount)), per)
+    return Rate(float(f"{jobs_per_ms * 1000:.12g}"))
+
+
+def rate_or_none(jobs_per_ms: float) -> Rate | None:
+    """The rate that a record tells as jobs per millisecond; None for none."""
+    return rate_from(jobs_per_ms) if jobs_per_ms > 0 else None
+
+
+def _order(lane: str, record: dict[str, Any]) -> StoredOrder:
+    drain = of_kind(dict, record.get("drain", {}))
+    return StoredOrder(
+        divert=Divert(
+            lane=lane,
+            order=of_kind(str, record["id"]),
+            by=text_field(record, "by"),
+            why=text_field(record, "why"),
+            since=time_from_ms(number_field(record, "since")),
+            selection=Selection.from_record(json.loads(of_kind(str, record["selection"]))),
+            # a limit of what runs at once has no pace, and so no drain to speak of
+            drain=_drain(drain) if "rate" in drain else None,
+            is_scanning=record.get("scanning") is True,
+            is_restoring=record.get("restoring") is True,
+            is_limit=record.get("limit") is True,
+            most=int(number_field(drain, "most")) if "most" in drain else None,
+            until=None
+            if record.get("until") is None
+            else time_from_ms(number_field(record, "until")),
+        ),
+        event=text_field(record, "event"),
+        **{
+            part: of_kind(str, record[part])
+            for part in ("front", "rest", "slot", "bucket", "skipped")
+        },
+    )
+
+
+def _drain(record: dict[str, Any]) -> Drain:
+    return Drain(
+        rate=rate_from(number_field(record, "rate")),
+        by=text_field(record, "by"),
+        why=text_field(record, "why"),
+        since=time_from_ms(number_field(record, "since")),
+        stays=record.get("stay") is True,
+    )
+
+
+def starts_limit_from(lane: str, record: Mapping[str, Any]) -> StartsLimit:
+    """What a limit on starts said, as an event has it.
+
+    Raises:
+        RecordUnreadable: it is damaged.
+    """
+    with reading_record(f"of the limit on {lane}"):
+        until = record.get("until")
+        return StartsLimit(
+            lane=lane,
+            rate=rate_from(number_field(record, "rate")) if "rate" in record else None,
+            most=int(number_field(record, "most")) if "most" in record else None,
+            by=text_field(record, "by"),
+            why=text_field(record, "why"),
+            since=time_from_ms(number_field(record, "since")),
+            until=None if until is None else time_from_ms(number_field(record, "until")),
+        )
+
+
+def _skipped(numbers: Mapping[str, bytes]) -> dict[str, int]:
+    prefix = "skipped:"
+    return {
+        name.removeprefix(prefix): _count(value)
+        for name, value in numbers.items()
+        if name.startswith(prefix)
+    }
+
+
+def _count(value: bytes | None) -> int:
+    return int(value) if value is not None and value.isdigit() else 0
+
+
+@dataclass(frozen=True, slots=True)
+class LimitTerms:
+    """What a limit on the starts of jobs allows.
+
+    Attributes:
+        rate: At most so many starts; None without a pace.
+        most: At most so many jobs that run at once; None without such a bound.
+        expires_in: How long it stands; None until somebody ends it.
+    """
+
+    rate: Rate | None = None
+    most: int | None = None
+    expires_in: timedelta | None = None
+
+    @property
+    def duration_ms(self) -> int:
+        """How long it stands, in milliseconds; 0 until somebody ends it."""
+        return int(self.expires_in.total_seconds() * 1000) if self.expires_in else 0
+
+    def describe(self) -> dict[str, Any]:
+        """What its event says."""
+        return {
+            "rate": str(self.rate) if self.rate else None,
+            "most": self.most,
+            "duration_ms": self.duration_ms or None,
+        }
+
+    def to_json(self) -> str:
+        """What the script takes."""
+        pace = (
+            {"rate": self.rate.per_second / 1000, "burst": burst_of(self.rate)} if self.rate else {}
+        )
+        return json.dumps({**pace, **({"most": self.most} if self.most else {})})
+
+
+def all_lanes(store: Store, keys: Keys, *, origins: Iterable[str] = ()) -> tuple[str, ...]:
+    """The names of all lanes of the queues that RQ knows, that have a control, or in `origins`."""
+
+    def ask_names(ask: Any) -> None:
+        ask.smembers(keys.engine.queues)
+        ask.hkeys(keys.pauses)
+        ask.hkeys(keys.diverts)
+
+    queues, paused, diverted = store.read(ask_names)
+    names = {*queue_names(keys, queues), *map(text_of, paused), *map(text_of, diverted), *origins}
+    of_queues = {Lane(lane_of(n).queue, each).name for n in names for each in PRIORITIES}
+    return tuple(sorted(names | of_queues))
+
+
+def backlogs_of(
+    store: Store, keys: Keys, lanes: Sequence[str], *, are_limits: bool = False
+) -> list[Backlog]:
+    """The backlogs of diverts of `lanes`, of limits with `are_limits`."""
+    orders = [
+        (lane, each)
+        for lane, found in standing_on(store, keys, lanes).items()
+        for each in found
+        if each.divert.is_limit == are_limits
+    ]
+    return with_lengths(store, orders)
+
+
+def with_lengths(store: Store, orders: Sequence[tuple[str, StoredOrder]]) -> list[Backlog]:
+    """Each of `orders` with the number of jobs in its backlog, in one round trip."""
+    if not orders:
+        return []
+    lengths = store.read(
+        lambda ask: [ask.llen(part) for _, each in orders for part in each.backlog_keys]
+    )
+    return [
+        (lane, each.divert.order, sum(lengths[3 * index : 3 * index + 3]))
+        for index, (lane, each) in enumerate(orders)
+    ]
+
+
+Backlog = tuple[str, str, int]
+"""A lane, the id of the order, and the jobs in its backlog."""
+
+Standing = Mapping[str, Sequence[StoredOrder]]
+"""The orders that stand on each lane."""
+
+
+def standing_on(store: Store, keys: Keys, lanes: Sequence[str]) -> Standing:
+    """The orders on `lanes`, as they are now."""
+    if not lanes:
+        return {}
+    records = store.read(lambda ask: ask.hmget(keys.diverts, list(lanes)))[0]
+    return {lane: diverts_from(lane, record) for lane, record in zip(lanes, records, strict=True)}

@@ -1,0 +1,172 @@
+"""What any worker finishes between two jobs.
+
+Any worker of ours does it between two jobs, one at a time: samples of the lanes for `status`, and
+the rest of what an operator's process began and did not live to finish.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from shedder.engine.workers import queues_of
+from shedder.errors import ShedderError
+from shedder.events import SYSTEM, Cause, end_silent
+from shedder.lanes import PRIORITIES, Lane, lane_of
+from shedder.log_context import ids_of
+from shedder.queues.controls import Divert, diverts_from
+from shedder.queues.divert import free_slots, scan
+from shedder.queues.drain import release_for_stock_workers
+from shedder.queues.pause import fold
+from shedder.queues.restore import restore_one
+from shedder.queues.samples import INTERVAL_SECONDS, LANES_PER_SAMPLE, sample_lanes
+from shedder.queues.skip import end_needless_diverts
+from shedder.queues.stale import set_aside_all
+from shedder.store.codec import is_held, text_of
+from shedder.store.keys import Keys
+from shedder.store.store import Command, Store
+
+logger = logging.getLogger("shedder.upkeep")
+
+SILENCE_SECONDS = 15.0
+"""So often a worker looks whether the process of a mitigation has fallen silent."""
+
+FORGET_AFTER_MS = 60_000
+MOST_STARTS = 1000
+MOST_CLAIMS = 1000
+
+
+class Upkeep:
+    """The upkeep as one worker does it."""
+
+    def __init__(self, store: Store, keys: Keys, lanes: Sequence[str]) -> None:
+        self._store = store
+        self._keys = keys
+        self._own = tuple(lanes)
+        self._last = time.monotonic()
+        self._known: list[str] = []
+        self._rounds = 0
+        self._ends_silent_at = self._last + SILENCE_SECONDS
+        self._sets_aside = False
+
+    @property
+    def is_late(self) -> bool:
+        """Whether this worker has not asked for longer than the interval."""
+        return time.monotonic() - self._last >= INTERVAL_SECONDS
+
+    def do(self) -> bool:
+        """Do what is due; False when another worker has just done it."""
+        self._last = time.monotonic()
+        try:
+            if not self._store.run(sample_lanes(self._keys, self._next_lanes())):
+                return False
+        except ShedderError as error:  # what is to be finished matters more than a sample
+            logger.warning("upkeep: %s", error)
+        try:
+            self._known = self._all_lanes()
+            self._finish_what_was_begun()
+            self._end_silent_now_and_then()
+        except ShedderError as error:
+            logger.warning("upkeep: %s", error)
+        return True
+
+    def _end_silent_now_and_then(self) -> None:
+        if time.monotonic() >= self._ends_silent_at:
+            self._ends_silent_at = time.monotonic() + SILENCE_SECONDS
+            end_silent(self._store, self._keys)
+
+    def _next_lanes(self) -> Sequence[str]:
+        if not self._known:
+            return self._own
+        self._rounds += 1
+        pages = -(-len(self._known) // LANES_PER_SAMPLE)
+        first = self._rounds % pages * LANES_PER_SAMPLE
+        return self._known[first : first + LANES_PER_SAMPLE]
+
+    def _all_lanes(self) -> list[str]:
+        queues = {lane_of(name).queue for name in queues_of(self._store, self._keys)}
+        return sorted(Lane(queue, each).name for queue in queues for each in PRIORITIES)
+
+    def _finish_what_was_begun(self) -> None:
+        standing, stale_after = self._store.read(self._ask_standing)
+        self._sets_aside = stale_after is not None
+        for lane, record in standing.items():
+            self._look_after_lane(text_of(lane), record)
+        self._fold_leftovers(standing)
+        self._store.run(forget_starts(self._keys))
+        end_needless_diverts(self._store, self._keys, standing)
+
+    def _ask_standing(self, ask: Any) -> None:
+        ask.hgetall(self._keys.diverts)
+        ask.hget(self._keys.policy, "stale_after")
+
+    def _look_after_lane(self, lane: str, record: bytes) -> None:
+        try:
+            for order in diverts_from(lane, record):
+                self._look_after(order.divert)
+        except ShedderError as error:  # the next lane's record may be sound
+            logger.warning("upkeep of %s: %s", lane, error, extra=ids_of(lane=lane))
+
+    def _look_after(self, divert: Divert) -> None:
+        if divert.most is not None:
+            self._store.run(forget_running(self._keys, divert.order))
+        if self._sets_aside and not divert.is_restoring and not divert.is_limit:
+            set_aside_all(self._store, self._keys, divert.lane, divert.order)
+        cause = Cause(by=SYSTEM, why=f"finishing what {divert.by} began: {divert.why}")
+        if (divert.is_restoring or divert.is_scanning) and self._is_at_work(divert.lane):
+            return
+        if divert.is_restoring:
+            event, jobs = restore_one(self._store, self._keys, divert.lane, divert.order, cause)
+            ids = ids_of(lane=divert.lane, event=event)
+            logger.info("the backlog of %s is back: %s jobs", divert.lane, jobs, extra=ids)
+        elif divert.is_scanning:
+            scan(self._store, self._keys, divert.lane, divert.order, divert.selection, cause)
+        elif divert.drain is not None:
+            pace = divert.drain.rate.per_second
+            release_for_stock_workers(self._store, self._keys, [(divert.lane, divert.order, pace)])
+        elif divert.selection.is_whole:
+            # RQ promotes rate limited jobs into the lane, and they keep their slots in the backlog
+            free_slots(self._store, self._keys, [divert.lane])
+
+    def _is_at_work(self, lane: str) -> bool:
+        """Whether somebody alive scans or restores `lane`."""
+        return is_held(self._store.read(lambda ask: ask.pttl(self._keys.at_work(lane)))[0])
+
+    def _fold_leftovers(self, standing: dict[bytes, bytes]) -> None:
+        lanes = self._known
+        if not lanes:
+            return
+        fronts = self._store.read(
+            lambda ask: [
+                ask.exists(self._keys.kept(lane), self._keys.parked(lane)) for lane in lanes
+            ]
+        )
+        busy = {text_of(lane) for lane in standing}
+        for lane, has_front in zip(lanes, fronts, strict=True):
+            if has_front and lane not in busy:
+                fold(self._store, self._keys, lane)
+
+
+def forget_starts(keys: Keys) -> Command[int]:
+    """Forget starts whose worker died before it could report that the function runs.
+
+    Leases of claims that are of a server's clock which was set back begin anew.
+    """
+    return Command(
+        "forget_starts",
+        (keys.starting, keys.claims),
+        (FORGET_AFTER_MS, MOST_STARTS, keys.engine.jobs, MOST_CLAIMS),
+        int,
+    )
+
+
+def forget_running(keys: Keys, order: str) -> Command[int]:
+    """Forget jobs whose worker died while they held a place under the limit `order`."""
+    return Command(
+        "forget_running",
+        (keys.running(order), keys.claims),
+        (FORGET_AFTER_MS, MOST_STARTS, keys.engine.jobs, keys.engine.executions),
+        int,
+    )

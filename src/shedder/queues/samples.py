@@ -1,0 +1,233 @@
+"""How each lane was over 14 days: taken, read, turned into paces.
+
+Workers and the watcher of an incident write samples as they go: every 2 seconds for ten minutes,
+every 10 for an hour, every minute for three days, because the review of an incident is due within
+two, and every ten minutes for 14 days.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from shedder.engine.names import STARTED, registry_key
+from shedder.store.keys import SAMPLE_STEPS, Keys
+from shedder.store.store import Command
+
+if TYPE_CHECKING:
+    from shedder.store.store import Store
+
+
+SAMPLES_KEPT = tuple(
+    int(kept / timedelta(seconds=step))
+    for step, kept in zip(
+        SAMPLE_STEPS,
+        (timedelta(minutes=10), timedelta(hours=1), timedelta(days=3), timedelta(days=14)),
+        strict=True,
+    )
+)
+"""How many samples of each step are kept, the finest step first."""
+
+EXPIRY = timedelta(days=14)
+"""After so long without a sample those of a lane go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """How a lane was at one moment.
+
+    Attributes:
+        at: When (server's clock, UTC).
+        waiting: Jobs that waited in it.
+        backlog: Jobs in its backlogs.
+        running: Jobs that ran.
+        oldest: Seconds for which the first job that waited had waited.
+        oldest_in_backlog: The same of the backlogs.
+        started: Jobs that workers of ours had started since the beginning.
+        ended: Jobs that they had ended.
+    """
+
+    at: datetime
+    waiting: int
+    backlog: int
+    running: int
+    oldest: int
+    oldest_in_backlog: int
+    started: int
+    ended: int
+
+    @property
+    def depth(self) -> int:
+        """Jobs that had not started."""
+        return self.waiting + self.backlog
+
+    @property
+    def age(self) -> int:
+        """Seconds for which the oldest job that had not started had waited."""
+        return max(self.oldest, self.oldest_in_backlog)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a lane moved between two samples.
+
+    Attributes:
+        at: The end of that time (server's clock, UTC).
+        seconds: Its length.
+        arrivals: Jobs that arrived a second.
+        starts: Jobs that workers of ours started a second.
+        completions: Jobs that they ended a second.
+    """
+
+    at: datetime
+    seconds: float
+    arrivals: float
+    starts: float
+    completions: float
+
+
+def read_samples(
+    store: Store,
+    keys: Keys,
+    lanes: Sequence[str],
+    *,
+    since: datetime,
+    until: datetime | None = None,
+    now: datetime | None = None,
+) -> dict[str, tuple[Sample, ...]]:
+    """The samples of each of `lanes` that has any, in a time.
+
+    With the server's time as `now`, what is older is not fetched.
+    """
+
+    def ask_all(ask: Any) -> None:
+        for lane in lanes:
+            for key, step in zip(keys.samples(lane), SAMPLE_STEPS, strict=True):
+                # at least `step` seconds lie between two, and one more tells of the beginning
+                most = max(int((now - since).total_seconds() / step), 0) + 2 if now else 0
+                ask.lrange(key, -most, -1)
+
+    replies = iter(store.read(ask_all))
+    found = {
+        lane: between(samples_from([next(replies) for _ in SAMPLE_STEPS]), since, until)
+        for lane in lanes
+    }
+    return {lane: samples for lane, samples in found.items() if samples}
+
+
+def samples_from(steps: Iterable[Sequence[bytes]]) -> tuple[Sample, ...]:
+    """One series of what is stored in lists, the finest step first: the finest there is for a time.
+
+    What is no sample is left out.
+    """
+    merged: list[Sample] = []
+    for stored in steps:
+        found = sorted(_readable(stored), key=lambda sample: sample.at)
+        if merged:
+            found = [sample for sample in found if sample.at < merged[0].at]
+        merged = [*found, *merged]
+    return tuple(_with_standstills(merged))
+
+
+def between(
+    samples: Sequence[Sample], since: datetime, until: datetime | None = None
+) -> tuple[Sample, ...]:
+    """The samples of a time, and the last one before it as of its beginning."""
+    inside = [each for each in samples if each.at >= since and (not until or each.at <= until)]
+    before = [each for each in samples if each.at < since]
+    if before and (not inside or inside[0].at > since):
+        age = (since - before[-1].at).total_seconds()
+        grown = {
+            name: getattr(before[-1], name) + int(age)
+            for name in ("oldest", "oldest_in_backlog")
+            if getattr(before[-1], name)
+        }
+        inside.insert(0, replace(before[-1], at=since, **grown))
+    return tuple(inside)
+
+
+def paces_of(samples: Sequence[Sample]) -> tuple[Pace, ...]:
+    """How fast a lane moved between each two samples.
+
+    Jobs that were cancelled or had expired left without a start, and make arrivals fewer.
+    """
+    return tuple(
+        _pace(first, second) for first, second in pairwise(samples) if second.at > first.at
+    )
+
+
+_FORMAT = struct.Struct(">8I")
+_WRAPS_AT = 2**32
+
+
+def _readable(stored: Sequence[bytes]) -> Iterator[Sample]:
+    for text in stored:
+        if len(text) == _FORMAT.size:
+            seconds, *numbers = _FORMAT.unpack(text)
+            yield Sample(datetime.fromtimestamp(seconds, UTC), *numbers)
+
+
+def _with_standstills(samples: Sequence[Sample]) -> Iterator[Sample]:
+    """The samples, with the last moment of each gap in which an empty lane stayed as it was."""
+    step = timedelta(seconds=SAMPLE_STEPS[0])
+    for number, sample in enumerate(samples):
+        if (
+            number
+            and not samples[number - 1].depth
+            and sample.at - samples[number - 1].at > 2 * step
+        ):
+            yield replace(samples[number - 1], at=sample.at - step)
+        yield sample
+
+
+def _pace(first: Sample, second: Sample) -> Pace:
+    seconds = (second.at - first.at).total_seconds()
+    started, ended = (
+        (after - before) % _WRAPS_AT
+        for before, after in ((first.started, second.started), (first.ended, second.ended))
+    )
+    arrived = max(second.depth - first.depth + started, 0)
+    return Pace(second.at, seconds, arrived / seconds, started / seconds, ended / seconds)
+
+
+INTERVAL_SECONDS = 1.0
+SERIES_KEPT = 90
+
+LANES_PER_SAMPLE = 200
+"""So that one sample stays well below 5 ms of the server."""
+
+
+def sample_lanes(keys: Keys, lanes: Sequence[str]) -> Command[bool]:
+    """Take the sample of `lanes` and the right to do the upkeep, unless somebody just has."""
+    steps = json.dumps(list(zip(SAMPLE_STEPS, SAMPLES_KEPT, strict=True)))
+    return Command(
+        "sample_lanes",
+        (keys.sampled, keys.meters, keys.diverts, *_sampled_keys(keys, lanes)),
+        (
+            int(INTERVAL_SECONDS * 1000),
+            SERIES_KEPT,
+            keys.engine.jobs,
+            steps,
+            int(EXPIRY.total_seconds()),
+            *lanes,
+        ),
+        bool,
+    )
+
+
+def _sampled_keys(keys: Keys, lanes: Sequence[str]) -> tuple[str, ...]:
+    return tuple(
+        key
+        for lane in lanes
+        for key in (
+            *keys.lane(lane),
+            keys.series(lane),
+            registry_key(STARTED, lane),
+            *keys.samples(lane),
+        )
+    )

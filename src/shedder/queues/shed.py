@@ -1,0 +1,93 @@
+"""Divert what the policy says may be shed, in its order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from uuid import uuid4
+
+from shedder.engine.workers import queues_of
+from shedder.events import Cause
+from shedder.lanes import lane_of, lanes_of_targets
+from shedder.policy.model import Policy, Rule
+from shedder.queues.divert import DivertReceipt, divert
+from shedder.queues.preview import DivertPreview, preview_divert
+from shedder.store.keys import Keys
+from shedder.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class ShedStep:
+    """One rule whose jobs were shed, or would be.
+
+    Attributes:
+        rule: Its number in the policy, from 1.
+        shed: Its place in the order.
+        noun: What the business calls the jobs; empty when nobody has said.
+        matches: What the rule matches, in words.
+        queues: The queues that it was applied to.
+        receipt: What the divert did; None when it was only looked at.
+        preview: What a divert would do; None when it was done.
+    """
+
+    rule: int
+    shed: int
+    noun: str
+    matches: str
+    queues: tuple[str, ...]
+    receipt: DivertReceipt | None = None
+    preview: DivertPreview | None = None
+
+
+def shed(
+    store: Store,
+    keys: Keys,
+    policy: Policy,
+    cause: Cause,
+    *,
+    on_step: Callable[[ShedStep], None] | None = None,
+) -> tuple[ShedStep, ...]:
+    """Divert what may be shed, rule by rule; each is a divert of its own, with its own way back."""
+    steps = []
+    for number, rule, queues in _to_shed(store, keys, policy):
+        lanes = lanes_of_targets(queues)
+        done = divert(store, keys, lanes, rule.selection, cause, order=uuid4().hex)
+        steps.append(_step(number, rule, queues, receipt=done))
+        if on_step is not None:
+            on_step(steps[-1])
+    return tuple(steps)
+
+
+def preview_shed(store: Store, keys: Keys, policy: Policy) -> tuple[ShedStep, ...]:
+    """What `shed` would do, in its order; changes nothing.
+
+    A job that two rules match is told with both.
+    """
+    return tuple(
+        _step(
+            number, rule, queues,
+            preview=preview_divert(store, keys, lanes_of_targets(queues), rule.selection),
+        )
+        for number, rule, queues in _to_shed(store, keys, policy)
+    )  # fmt: skip
+
+
+def _to_shed(
+    store: Store, keys: Keys, policy: Policy
+) -> Iterator[tuple[int, Rule, tuple[str, ...]]]:
+    known = sorted({lane_of(name).queue for name in queues_of(store, keys)})
+    for number, rule in policy.in_shed_order():
+        queues = tuple(queue for queue in known if rule.is_for_queue(queue))
+        if queues:
+            yield number, rule, queues
+
+
+def _step(
+    number: int,
+    rule: Rule,
+    queues: tuple[str, ...],
+    *,
+    receipt: DivertReceipt | None = None,
+    preview: DivertPreview | None = None,
+) -> ShedStep:
+    return ShedStep(number, rule.shed or 0, rule.noun, rule.describe(), queues, receipt, preview)

@@ -1,0 +1,206 @@
+"""Work that is too old: set aside, list, replay.
+
+Which jobs are old, the policy says. They are never dropped: each lane has a list of those that were
+set aside, in their order, from which an operator replays them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from shedder.engine.jobs import time_of
+from shedder.events import Cause, event_head
+from shedder.lanes import Lane
+from shedder.queues.controls import all_lanes
+from shedder.store.codec import server_time, text_of, time_from_ms
+from shedder.store.keys import Keys
+from shedder.store.store import Command, Store
+
+IDS_SHOWN = 20
+"""Ids of a lane that a list of what was set aside has."""
+
+STEPS_PER_ROUND = 10
+"""Steps that the upkeep of one second does for one backlog."""
+
+
+def stale_lanes(store: Store, keys: Keys, lanes: Sequence[Lane] = ()) -> tuple[StaleLane, ...]:
+    """The lanes of which jobs were set aside; of all lanes where none are named."""
+    names = [lane.name for lane in lanes] or [*all_lanes(store, keys)]
+
+    def ask_all(ask: Any) -> None:
+        for name in names:
+            ask.llen(keys.stale(name))
+            ask.lrange(keys.stale(name), 0, IDS_SHOWN - 1)
+
+    replies = store.read(ask_all) if names else []
+    found = [
+        (name, jobs, tuple(map(text_of, first)))
+        for name, jobs, first in zip(names, replies[::2], replies[1::2], strict=True)
+        if jobs
+    ]
+    times = _enqueued(store, keys, [first[0] for _, _, first in found])
+    return tuple(
+        StaleLane(name, jobs, first, oldest)
+        for (name, jobs, first), oldest in zip(found, times, strict=True)
+    )
+
+
+def replay_lanes(
+    store: Store,
+    keys: Keys,
+    lanes: Sequence[Lane],
+    cause: Cause,
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> ReplayReceipt:
+    """Put all that was set aside of `lanes`, and no more, into its lanes again."""
+    standing = stale_lanes(store, keys, lanes)
+    total, done = sum(each.jobs for each in standing), 0
+    replayed: list[ReplayedLane] = []
+    for each in standing:
+        lane = ReplayedLane(each.lane, 0, 0, each.jobs)
+        for lane in _replay_one(store, keys, each, cause):
+            if on_progress is not None:
+                on_progress(done + lane.replayed + lane.skipped, total)
+        done += lane.replayed + lane.skipped
+        replayed.append(lane)
+    return ReplayReceipt(server_time(store), tuple(replayed))
+
+
+def set_aside_all(store: Store, keys: Keys, lane: str, order: str) -> int:
+    """Set aside what is stale at the front of a backlog, in bounded steps; how many jobs."""
+    moved = 0
+    for _ in range(STEPS_PER_ROUND):
+        count, is_more = store.run(set_aside(keys, lane, order))
+        moved += count
+        if not is_more:
+            break
+    return moved
+
+
+def _replay_one(store: Store, keys: Keys, stale: StaleLane, cause: Cause) -> Iterator[ReplayedLane]:
+    operation, to_do, done = uuid4().hex, stale.jobs, ReplayedLane(stale.lane, 0, 0, stale.jobs)
+    step = 0
+    while to_do > 0:
+        found = store.run(
+            replay(keys, stale.lane, cause, operation=operation, step=step, most=to_do)
+        )
+        step += 1
+        met = found.replayed + found.skipped
+        to_do -= met
+        done = ReplayedLane(
+            stale.lane, done.replayed + found.replayed, done.skipped + found.skipped, found.left
+        )
+        yield done
+        if not met:
+            return
+
+
+def _enqueued(store: Store, keys: Keys, jobs: Sequence[str]) -> list[datetime | None]:
+    if not jobs:
+        return []
+    texts = store.read(
+        lambda ask: [ask.hget(keys.engine.jobs + job, "enqueued_at") for job in jobs]
+    )
+    return [time_of(text) for text in texts]
+
+
+STALE_PER_STEP = 100
+"""Jobs that one step sets aside or replays."""
+
+
+@dataclass(frozen=True, slots=True)
+class StaleLane:
+    """What was set aside of one lane.
+
+    Attributes:
+        lane: Its name.
+        jobs: How many jobs.
+        first: Ids of the first of them.
+        oldest: When the first was enqueued (producer's clock, UTC); None when it is not known.
+    """
+
+    lane: str
+    jobs: int
+    first: tuple[str, ...] = ()
+    oldest: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayedLane:
+    """What a replay did in one lane.
+
+    Attributes:
+        lane: Its name.
+        replayed: Jobs that are in it again, or in its backlog where it is diverted.
+        skipped: Jobs that could not run any more: expired, cancelled or deleted.
+        left: Jobs that are still set aside.
+    """
+
+    lane: str
+    replayed: int
+    skipped: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayReceipt:
+    """What a replay did.
+
+    Attributes:
+        at: When it was done (server's clock, UTC).
+        lanes: The lanes that had jobs set aside.
+    """
+
+    at: datetime
+    lanes: tuple[ReplayedLane, ...]
+
+    @property
+    def replayed(self) -> int:
+        """Jobs that are back, in all lanes."""
+        return sum(each.replayed for each in self.lanes)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayStep:
+    """What one step of a replay did.
+
+    Attributes:
+        at: Server's clock, UTC.
+        replayed: Jobs that went back.
+        skipped: Jobs that could not run any more.
+        left: Jobs still set aside.
+    """
+
+    at: datetime
+    replayed: int
+    skipped: int
+    left: int
+
+
+def set_aside(keys: Keys, lane: str, order: str) -> Command[tuple[int, bool]]:
+    """Set aside the stale jobs at the front of a backlog: how many, and whether more may follow."""
+    return Command(
+        "set_aside_stale",
+        (keys.policy, keys.diverts, keys.events, keys.stale(lane), keys.unseen(lane)),
+        (lane, order, STALE_PER_STEP, *keys.engine.script_prefixes),
+        lambda reply: (int(reply[0]), bool(reply[1])),
+    )
+
+
+def replay(
+    keys: Keys, lane: str, cause: Cause, *, operation: str, step: int, most: int = STALE_PER_STEP
+) -> Command[ReplayStep]:
+    """Put the first jobs that were set aside into `lane` again, as if they were enqueued now."""
+    return Command(
+        "replay_stale",
+        (keys.pauses, keys.diverts, keys.events, keys.operation(operation), keys.stale(lane),
+         *keys.lane(lane)),
+        (step, event_head("replay", cause, (lane,)), lane, min(most, STALE_PER_STEP),
+         keys.engine.jobs, keys.engine.executions),
+        lambda reply: ReplayStep(time_from_ms(int(reply[1])), *map(int, reply[2:])),
+    )  # fmt: skip

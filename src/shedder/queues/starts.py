@@ -1,0 +1,232 @@
+"""Limits on starts: set, lift, set back.
+
+The event says of each lane what it replaced. A script compares what stands with what the event set,
+and writes the other again, in one step for all lanes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+from shedder.engine.workers import workers_of
+from shedder.errors import CannotUndo
+from shedder.events import Cause, Event, event_head
+from shedder.queues.controls import Standing, StoredOrder, backlogs_of, rate_or_none
+from shedder.queues.divert import DivertedLane, DivertReceipt, OrdersSetBack, set_back_orders
+from shedder.queues.drain import DrainingLane, DrainReceipt
+from shedder.queues.restore import RestoreReceipt, restore
+from shedder.selection import Selection
+from shedder.store.codec import ms_from_time, server_time
+from shedder.store.keys import Keys
+from shedder.store.store import Store
+from shedder.units import Rate, burst_of
+
+Ways = dict[str, dict[str, Any]]
+"""By lane and order what `set_back_orders` takes."""
+
+
+def divert_before(
+    store: Store, keys: Keys, event: Event, cause: Cause, standing: Standing
+) -> DivertReceipt | DrainReceipt | None:
+    """Set the diverts or limits that `event` changed as they were; None when all have ended.
+
+    Raises:
+        CannotUndo: one was changed since; or a limit would have ended by now.
+    """
+    ways = _ways_of_orders(event, standing)
+    if not ways:
+        return None
+    selection = _selection_of(ways, standing)
+    terms = _common_terms(ways)
+    head = event_head(
+        event.verb, cause, tuple(ways), undoes=event.id, selection=selection.describe(),
+        order=next(iter(ways[next(iter(ways))])), **_told(terms),
+    )  # fmt: skip
+    done = _carry_out(store, keys, event, ways, head)
+    if event.verb == "divert" and _fastest(ways):
+        return _drain_receipt(store, keys, done, _fastest(ways))
+    return DivertReceipt(
+        done.event, done.at, selection,
+        tuple(DivertedLane(each.lane, each.order, 0, each.waiting) for each in done.orders),
+        workers_of(store, keys, list(ways)), rate=terms[0], most=terms[1],
+        replaced=tuple(each.limit for each in done.orders if each.limit),
+    )  # fmt: skip
+
+
+def drain_before(store: Store, keys: Keys, event: Event, cause: Cause) -> DrainReceipt:
+    """Let the backlogs of `event` drain as they did before it; what it ended stands again.
+
+    Raises:
+        CannotUndo: a drain was changed since, or all of them have ended.
+    """
+    ways = {lane: _way_of_drains(event, lane) for lane in event.lanes if lane in event.before}
+    rate = _fastest(ways)
+    verb = "drain" if rate else "drain stopped"
+    head = event_head(verb, cause, tuple(ways), undoes=event.id, rate=rate and str(rate))
+    return _drain_receipt(store, keys, _carry_out(store, keys, event, ways, head), rate)
+
+
+def is_as_set_by(event: Event, each: StoredOrder) -> bool:
+    """Whether nobody has set the order `each` again since `event`."""
+    after = event.after.get(each.divert.lane, {})
+    if each.divert.is_limit and ms_from_time(each.divert.since) != after.get("since"):
+        return False
+    return each.event in ("", set_by(event, each.divert.lane))
+
+
+def set_by(event: Event, lane: str) -> str:
+    """The event that the order on `lane` names, as long as `event` was its last change."""
+    return str(event.after.get(lane, {}).get("event") or event.id)
+
+
+def changed_since(event: Event, lane: str, by: str) -> CannotUndo:
+    """The refusal to undo `event` because `by` has changed `lane` since."""
+    who = f"{by} has changed" if by else "somebody has changed"
+    return CannotUndo(
+        event.id, reason=f"{who} what stands on {lane} since, or it has ended",
+        try_instead="shedder events",
+    )  # fmt: skip
+
+
+def _carry_out(store: Store, keys: Keys, event: Event, ways: Ways, head: str) -> OrdersSetBack:
+    done = store.run(set_back_orders(keys, ways, head, operation=uuid4().hex))
+    if done.state == "changed":
+        raise changed_since(event, done.lane, done.by)
+    if done.state == "over":
+        raise CannotUndo(
+            event.id, reason=f"the limit before it on {done.lane} would have ended by now",
+            try_instead="shedder limit lift",
+        )  # fmt: skip
+    if done.state == "ended":
+        what = "drain" if event.verb.startswith("drain") else "divert"
+        raise CannotUndo(
+            event.id, reason=f"this {what} has ended, its backlog is empty",
+            try_instead="shedder status",
+        )  # fmt: skip
+    return done
+
+
+def _ways_of_orders(event: Event, standing: Standing) -> Ways:
+    ways = {lane: _way_of_order(event, lane, orders) for lane, orders in standing.items()}
+    known = {(lane, each.divert.order) for lane, orders in standing.items() for each in orders}
+    return {lane: way for lane, way in ways.items() if (lane, next(iter(way))) in known}
+
+
+def _way_of_order(event: Event, lane: str, orders: Sequence[StoredOrder]) -> dict[str, Any]:
+    before, after = event.before[lane], event.after.get(lane, {})
+    limit = before.get("limit")
+    order = before.get("order") or _changed_limit(orders, after)
+    if not order:
+        raise _unknown(event, lane, "shedder status")
+    now = {"event": set_by(event, lane), **_given(after, "since"),
+           "drain": _of(after, "drains").get(order, "")}  # fmt: skip
+    was = _limit_record(limit) if limit else _given(before, "event", "drain")
+    return {order: {"is": now, "was": was}}
+
+
+def _changed_limit(orders: Sequence[StoredOrder], after: Mapping[str, Any]) -> str:
+    """The limit that an event of an earlier shedder changed, which does not name it."""
+    found = (each.divert for each in orders if each.divert.is_limit)
+    return next((it.order for it in found if ms_from_time(it.since) == after.get("since")), "")
+
+
+def _limit_record(limit: Mapping[str, Any]) -> dict[str, Any]:
+    pace = {"rate": limit["rate"], "burst": _burst(limit["rate"])} if "rate" in limit else {}
+    who = _given(limit, "by", "why", "since")
+    drain = {**pace, **_given(limit, "most"), "stay": True, **who}
+    return {**who, **_given(limit, "until", "event"), "drain": drain}
+
+
+def _burst(jobs_per_ms: float) -> float:
+    rate = rate_or_none(jobs_per_ms)
+    return burst_of(rate) if rate else 0.0
+
+
+def _way_of_drains(event: Event, lane: str) -> dict[str, Any]:
+    before, stamps = event.before[lane], _of(event.after.get(lane, {}), "drains")
+    if "drains" not in before:
+        raise _unknown(event, lane, "shedder drain")
+    if before.get("revived"):
+        raise CannotUndo(
+            event.id, reason=f"it brought back a divert of {lane} that a drain had ended",
+            try_instead="shedder drain",
+        )  # fmt: skip
+    ended = _of(before, "ended")
+    return {
+        order: {
+            "is": {"drain": stamps.get(order, event.id)},
+            "was": {"drain": drain} if drain else {},
+            **({"ended": ended[order]} if order in ended else {}),
+        }
+        for order, drain in before["drains"].items()
+    }
+
+
+def _unknown(event: Event, lane: str, try_instead: str) -> CannotUndo:
+    return CannotUndo(
+        event.id,
+        reason=f"it does not say what stood on {lane} before it: an earlier shedder wrote it",
+        try_instead=try_instead,
+    )
+
+
+def _selection_of(ways: Ways, standing: Standing) -> Selection:
+    chosen = {order for way in ways.values() for order in way}
+    found = (each.divert for orders in standing.values() for each in orders)
+    return next((it.selection for it in found if it.order in chosen), Selection())
+
+
+def _drains(ways: Ways) -> Iterable[Mapping[str, Any]]:
+    return (item["was"].get("drain") or {} for way in ways.values() for item in way.values())
+
+
+def _fastest(ways: Ways) -> Rate | None:
+    return rate_or_none(max((float(drain.get("rate", 0)) for drain in _drains(ways)), default=0.0))
+
+
+def _common_terms(ways: Ways) -> tuple[Rate | None, int | None]:
+    """The rate and the number of a limit; of diverts, and where lanes differ, neither."""
+    terms = {(drain.get("rate", 0), drain.get("most")) for drain in _drains(ways)}
+    is_limit = all("since" in item["was"] for way in ways.values() for item in way.values())
+    if not is_limit or len(terms) != 1:
+        return None, None
+    rate, most = terms.pop()
+    return rate_or_none(float(rate)), most if most is None else int(most)
+
+
+def _told(terms: tuple[Rate | None, int | None]) -> dict[str, Any]:
+    rate, most = terms
+    return {"rate": str(rate) if rate else None, "most": most}
+
+
+def _drain_receipt(
+    store: Store, keys: Keys, done: OrdersSetBack, rate: Rate | None
+) -> DrainReceipt:
+    return DrainReceipt(
+        event=done.event,
+        at=done.at,
+        rate=rate,
+        lanes=tuple(
+            DrainingLane(each.lane, each.order, each.backlog, each.rate) for each in done.orders
+        ),
+        workers=workers_of(store, keys, [each.lane for each in done.orders]),
+    )
+
+
+def _given(told: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: told[name] for name in names if told.get(name) is not None}
+
+
+def _of(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = told.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def lift_limits(store: Store, keys: Keys, lanes: Sequence[str], cause: Cause) -> RestoreReceipt:
+    """End the limits on starts of `lanes`; what waits under them is in the lanes again."""
+    backlogs = backlogs_of(store, keys, lanes, are_limits=True)
+    # the last first: what comes back from an earlier one could still be taken by a later one
+    events, restored = restore(store, keys, backlogs[::-1], cause)
+    return RestoreReceipt(events, server_time(store), restored)

@@ -1,0 +1,164 @@
+"""Which change can be taken back, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from uuid import uuid4
+
+from shedder.errors import CannotUndo
+from shedder.events import Cause, Event, events_back, find_event
+from shedder.policy.applied import PolicyReceipt, undo_policy
+from shedder.queues.controls import Backlog, Standing, standing_on, with_lengths
+from shedder.queues.divert import DivertReceipt
+from shedder.queues.drain import DrainReceipt
+from shedder.queues.pause import (
+    PauseReceipt,
+    PausesSetBack,
+    ResumeReceipt,
+    pause_again_receipt,
+    pause_before,
+    pause_set_by,
+    set_back,
+)
+from shedder.queues.restore import RestoreReceipt, restore
+from shedder.queues.skip import bring_back
+from shedder.queues.starts import changed_since, divert_before, drain_before, is_as_set_by, set_by
+from shedder.settings.flags import FlagReceipt, undo_flags
+from shedder.settings.limits import LimitReceipt, undo_limit
+from shedder.store.codec import server_time
+from shedder.store.keys import Keys
+from shedder.store.store import Store
+
+Undone = (
+    PauseReceipt
+    | ResumeReceipt
+    | RestoreReceipt
+    | DivertReceipt
+    | DrainReceipt
+    | FlagReceipt
+    | LimitReceipt
+    | PolicyReceipt
+)
+
+
+def event_to_undo(store: Store, keys: Keys, event_id: str | None) -> Event:
+    """The event with this id; the last that can be taken back when none is named.
+
+    Raises:
+        EventNotFound: there is none with this id.
+        CannotUndo: there is no way back from it, or nothing to undo.
+    """
+    event = find_event(store, keys, event_id) if event_id else _last(store, keys)
+    if not event.can_undo:
+        raise CannotUndo(
+            event.id,
+            reason=f"there is no way back from '{event.verb}'",
+            try_instead="shedder status",
+        )
+    return event
+
+
+def undo(store: Store, keys: Keys, event: Event, cause: Cause) -> Undone:
+    """Take back what `event` did."""
+    if event.verb in ("pause", "resume"):
+        return _pauses_before(store, keys, event, cause)
+    if event.verb in ("divert", "limit start"):
+        return _divert_before(store, keys, event, cause)
+    if event.verb == "policy apply":
+        return undo_policy(store, keys, event, cause, operation=uuid4().hex)
+    if event.verb.startswith("flag "):
+        return _flags_as_before(store, keys, event, cause)
+    if event.verb.startswith("limit "):
+        return undo_limit(store, keys, event, cause, operation=uuid4().hex)
+    return drain_before(store, keys, event, cause)
+
+
+def _last(store: Store, keys: Keys) -> Event:
+    undone: set[str] = set()
+    for event in events_back(store, keys):
+        if event.can_undo and not event.undoes and event.id not in undone:
+            return event
+        undone.add(event.undoes)
+    raise CannotUndo("(last)", reason="there is nothing to undo", try_instead="shedder events")
+
+
+def _pauses_before(
+    store: Store, keys: Keys, event: Event, cause: Cause
+) -> PauseReceipt | ResumeReceipt:
+    ways = {lane: _way_of_pause(event, lane) for lane in event.lanes if lane in event.after}
+    done = set_back(store, keys, ways, cause, operation=uuid4().hex, undoes=event.id)
+    if done.state != "done":
+        raise _pauses_stay(event, done)
+    if done.paused:
+        return pause_again_receipt(store, keys, done)
+    return ResumeReceipt(done.resume, done.at, done.resumed)
+
+
+def _way_of_pause(event: Event, lane: str) -> tuple[str, str]:
+    before = pause_before(event, lane)
+    if before is None:
+        raise CannotUndo(
+            event.id,
+            reason=f"it does not say which pause stood on {lane} before it",
+            try_instead="shedder resume",
+        )
+    return pause_set_by(event, lane), before
+
+
+def _pauses_stay(event: Event, done: PausesSetBack) -> CannotUndo:
+    if done.state == "over":
+        reason, try_instead = "the pause would have ended by now", "shedder pause"
+    elif done.state == "same":
+        reason, try_instead = "all of it is as it was before", "shedder status"
+    elif done.standing is None:
+        reason = f"{done.changed} was resumed, or its pause has ended, since"
+        try_instead = "shedder status"
+    else:
+        reason = f"{done.standing.by} has paused {done.changed} again since"
+        try_instead = f"shedder undo {done.newer}".strip() if done.newer else "shedder status"
+    return CannotUndo(event.id, reason=reason, try_instead=try_instead)
+
+
+def _divert_before(
+    store: Store, keys: Keys, event: Event, cause: Cause
+) -> RestoreReceipt | DivertReceipt | DrainReceipt:
+    standing = standing_on(store, keys, event.lanes)
+    known = {lane: orders for lane, orders in standing.items() if _stood_before(event, lane)}
+    backlogs = _set_first_by(store, event, {k: v for k, v in standing.items() if k not in known})
+    changed = divert_before(store, keys, event, cause, known) if known else None
+    if changed and not backlogs:
+        return changed
+    set_by_lane = {lane: set_by(event, lane) for lane, _, _ in backlogs}
+    events, lanes = restore(store, keys, backlogs, cause, undoes=event.id, set_by=set_by_lane)
+    if not events and not changed:
+        raise CannotUndo(
+            event.id,
+            reason="this divert has ended, its backlog is empty",
+            try_instead="shedder status",
+        )
+    events = (changed.event, *events) if changed else events
+    return RestoreReceipt(events, server_time(store), lanes)
+
+
+def _stood_before(event: Event, lane: str) -> bool:
+    before = event.before.get(lane)
+    return isinstance(before, Mapping) and before.get("diverted") is True
+
+
+def _set_first_by(store: Store, event: Event, standing: Standing) -> list[Backlog]:
+    """The backlogs of the order that `event` set on lanes where it did not stand before."""
+    found = [
+        (lane, each)
+        for lane, orders in standing.items()
+        for each in orders
+        if each.divert.order == event.order
+    ]
+    for lane, each in found:
+        if not is_as_set_by(event, each):
+            raise changed_since(event, lane, each.divert.by)
+    return with_lengths(store, found)
+
+
+def _flags_as_before(store: Store, keys: Keys, event: Event, cause: Cause) -> FlagReceipt:
+    receipt = undo_flags(store, keys, event, cause, operation=uuid4().hex)
+    return bring_back(store, keys, receipt)

@@ -1,0 +1,295 @@
+"""A job passes the gate, runs, or is left; the report of its start.
+
+Between the gate and the first line of the function lies a moment in which a process can be frozen.
+`pause` waits for those who are in it, so each start must end it: one line on the wire, whose reply
+is read when the function has returned.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import redis
+import redis.client
+import redis.exceptions
+from rq.exceptions import StopRequested
+from rq.executions import Execution
+from rq.job import Job, JobStatus
+from rq.timeouts import JobTimeoutException
+from rq.utils import now, utcformat
+from rq.worker import SimpleWorker as RQSimpleWorker
+from rq.worker import WorkerStatus
+
+from shedder.engine.jobs import function_of, texts_of
+from shedder.log_context import let_go, take_in_hand
+from shedder.queues.claims import CRASHES_FIELD, Gate, HeldClaim, start_job
+from shedder.queues.skip import name_for_gate
+from shedder.rq.lease import HoldingMixin
+
+if TYPE_CHECKING:
+    from redis.client import Pipeline
+    from rq.queue import Queue as RQQueue
+
+
+HELD_CLAIM_VARIABLE = "SHEDDER_HELD_CLAIM"
+"""How the claim reaches a process that is not a fork of the worker (`SpawnWorker`)."""
+
+CRASHES_BEFORE_PLAIN_START = 2
+"""A job in whose hands so many processes died is started first and imported after, as RQ does."""
+
+CRASHES_BEFORE_FAILURE = 3
+"""A job in whose hands so many processes died fails, as with RQ at the first."""
+
+
+class PerformingMixin(HoldingMixin):
+    """A worker that starts a job only if the gate lets it, and fails none that never started."""
+
+    _report: StartReport | None = None
+    _has_crashed = False
+    _preparation: Pipeline | None = None
+
+    def execute_job(self, job: Job, queue: RQQueue) -> None:
+        """Run a job that this worker holds a claim for."""
+        if self._stop_requested and self._held is not None:
+            self.give_back()
+            raise StopRequested
+        self._lane = queue.name
+        self._under_limit = self._held if self._held and self._held.running else None
+        try:
+            super().execute_job(job, queue)
+        except BaseException:
+            if not self.is_horse:
+                self.give_back()
+            raise
+        finally:
+            self._preparation = None
+            let_go()
+        self.hold(None)
+
+    def prepare_execution(self, job: Job) -> Execution:
+        """RQ's record of a start.
+
+        Where the job runs in this very process, it goes out with the question to the gate, in one
+        round trip. Elsewhere others need it before: to stop a job whose import hangs.
+        """
+        if self._held is None or not isinstance(self, RQSimpleWorker):
+            return super().prepare_execution(job)
+        seconds = self.get_heartbeat_ttl(job)
+        pipeline = self._preparation = self.connection.pipeline()
+        execution = Execution.create(job, seconds, pipeline, worker_name=self.name)
+        self.executions[execution.id] = execution
+        self.set_state(WorkerStatus.BUSY, pipeline=pipeline)
+        return execution
+
+    def main_work_horse(self, job: Job, queue: RQQueue) -> None:
+        """RQ's entry of the process of a job."""
+        self._patience.stay_with(os.getppid())
+        super().main_work_horse(job, queue)
+
+    def perform_job(self, job: Job, queue: RQQueue, execution: Execution) -> bool:
+        """Let the job through the gate and run it; leave it where the gate put it otherwise."""
+        held = self._held or _held_of_parent(job)
+        if held is None:
+            return super().perform_job(job, queue, execution)
+        self._lane = held.lane
+        self._under_limit = held if held.running else None
+        take_in_hand(lane=held.lane, job=job.id)  # again, where this process is no fork
+        gate = self._ask_gate(job, held, execution)
+        if not gate.is_open:
+            self._leave(job, execution, gate)
+            return False
+        self.hold(None)
+        self._has_crashed = held.crashes > 0
+        self._report = StartReport(self.connection, self.keys.starting, held.token)
+        return super().perform_job(job, queue, execution)
+
+    def _ask_gate(self, job: Job, held: HeldClaim, execution: Execution) -> Gate:
+        name = function_of(job)
+        if held.crashes < CRASHES_BEFORE_PLAIN_START and self._import_function(job):
+            name = name_for_gate(self.store, self.keys, job, held.lane)
+        job.started_at = job.last_heartbeat = now()
+        pipeline, self._preparation = self._preparation or self.connection.pipeline(), None
+        # in one transaction: a server that is full refuses it whole, and starts no job without it
+        super().heartbeat(self.get_heartbeat_ttl(job), pipeline=pipeline)
+        return self.store.execute_last(
+            pipeline,
+            start_job(
+                self.keys,
+                held,
+                timestamp=utcformat(job.started_at),
+                function=name,
+                meta=texts_of(job),
+                registry=job.started_job_registry.key,
+                execution=execution.id,
+            ),
+        )
+
+    def _import_function(self, job: Job) -> bool:
+        """Import what the job will call, so that nothing slow stands between the gate and the call.
+
+        False when it failed: RQ meets that again, and reports it, where it performs the job.
+        """
+        timeout = job.timeout or self.queue_class.DEFAULT_TIMEOUT
+        try:
+            with self.death_penalty_class(timeout, JobTimeoutException, job_id=job.id):
+                _ = job.func, job.args
+        except SystemExit:
+            if self._shutdown_requested_date is not None:
+                raise  # by a second signal, and not by a module that exits when it is imported
+            return False
+        except Exception as error:  # noqa: BLE001 - an import raises what it likes
+            self.log.debug("Worker %s: job %s cannot be imported: %s", self.name, job.id, error)
+            return False
+        return True
+
+    def _leave(self, job: Job, execution: Execution, gate: Gate) -> None:
+        self.log.debug("Worker %s: job %s does not start: %s", self.name, job.id, gate.verdict)
+        self.hold(None)
+        self._forget(job, execution)
+
+    def prepare_job_execution(self, job: Job, remove_from_intermediate_queue: bool = False) -> None:
+        """RQ's bookkeeping before a job runs; the gate has done what concerns the job."""
+        report = self._report
+        if report is None:
+            super().prepare_job_execution(job, remove_from_intermediate_queue)
+            return
+        job.worker_name = self.name
+        job._status = JobStatus.STARTED
+        report.send()
+        self.procline(f"Processing {job.func_name} from {job.origin} since {time.time()}")
+
+    def handle_execution_ended(self, job: Job, queue: RQQueue, heartbeat_ttl: int) -> None:
+        """Called when the function has returned or raised."""
+        if self._report is not None:
+            self._report.confirm()
+            self._report = None
+        if self._has_crashed:
+            self._has_crashed = False
+            self.connection.hdel(job.key, CRASHES_FIELD)
+        super().handle_execution_ended(job, queue, heartbeat_ttl)
+
+    def handle_job_failure(
+        self,
+        job: Job,
+        queue: RQQueue,
+        started_job_registry: Any = None,
+        exc_string: str = "",
+        execution: Execution | None = None,
+    ) -> None:
+        """Fail or retry a job that ran; give one back whose process died before it started."""
+        held = None if self.is_horse else self._held
+        if held is not None and self._is_out_of_hand(job, held, execution):
+            self._forget(job, execution)
+            return
+        super().handle_job_failure(job, queue, started_job_registry, exc_string, execution)
+
+    def _is_out_of_hand(self, job: Job, held: HeldClaim, execution: Execution | None) -> bool:
+        """Whether the job whose process died is not ours to fail: given back, or elsewhere."""
+        is_stopped = self._stopped_job_id == job.id
+        if not is_stopped and held.crashes + 1 < CRASHES_BEFORE_FAILURE:
+            if self.give_back(is_crash=True):
+                return True
+        elif self._start_to_fail(job, held, execution):
+            return False
+        status, holder = self.connection.hmget(job.key, ("status", "worker_name"))
+        return (status, holder) != (JobStatus.STARTED.value.encode(), self.name.encode())
+
+    def _start_to_fail(self, job: Job, held: HeldClaim, execution: Execution | None) -> bool:
+        """Make a claimed job one that runs, as RQ fails no other; False when it was not ours.
+
+        Its claim must not end before: a worker that is killed in between would lose the job. So
+        RQ's maintenance finds it instead, as it finds every job whose worker died.
+        """
+        self.hold(None)
+        job.started_at = job.last_heartbeat = now()
+        gate = self.store.execute(
+            start_job(
+                self.keys,
+                held,
+                timestamp=utcformat(job.started_at),
+                function="",
+                meta={},
+                registry=job.started_job_registry.key,
+                execution=execution.id if execution else "",
+                to_fail=True,
+            )
+        )
+        return gate.is_open
+
+    def _forget(self, job: Job, execution: Execution | None) -> None:
+        with self.connection.pipeline() as pipeline:
+            self.cleanup_execution(job, pipeline=pipeline, execution=execution)
+            pipeline.execute()
+
+
+def tell_fresh_process(held: HeldClaim | None) -> None:
+    """Let the next process that this one starts, and that is no fork of it, know its claim."""
+    if held is not None:
+        parts = (held.token.hex(), held.job_id, held.lane, held.crashes, held.running)
+        os.environ[HELD_CLAIM_VARIABLE] = json.dumps(parts)
+
+
+def _held_of_parent(job: Job) -> HeldClaim | None:
+    parts = json.loads(os.environ.get(HELD_CLAIM_VARIABLE, "[]"))
+    if not parts or parts[1] != job.id:
+        return None
+    return HeldClaim(bytes.fromhex(parts[0]), *parts[1:])
+
+
+SMALL_POOL = 8
+"""A pool of no more connections is not short of one while a job runs, which may need it."""
+
+
+class StartReport:
+    """The report of one start, on a connection of its own out of the client's pool."""
+
+    def __init__(self, client: redis.Redis, starting: str, token: bytes) -> None:
+        self._client = client
+        self._starting = starting
+        self._token = token
+        self._connection: Any = None
+        self._has_arrived = False
+
+    def send(self) -> None:
+        """Send the report, and do not wait.
+
+        A server that cannot be reached now is met again when the job has ended; the start then
+        stands as unconfirmed, which `pause` names and never hides.
+        """
+        try:
+            self._connection = self._client.connection_pool.get_connection()
+            self._connection.send_command("HDEL", self._starting, self._token)
+        except (redis.exceptions.RedisError, OSError):
+            self._give_up()
+            return
+        if self._client.connection_pool.max_connections <= SMALL_POOL:
+            self._collect()
+
+    def confirm(self) -> None:
+        """Read the replies, and return the connection; report again what has not arrived."""
+        self._collect()
+        if not self._has_arrived:
+            self._client.hdel(self._starting, self._token)
+
+    def _collect(self) -> None:
+        if self._connection is None:
+            return
+        try:
+            self._connection.read_response()
+        except redis.exceptions.ResponseError:
+            pass
+        except (redis.exceptions.RedisError, OSError):
+            self._give_up()
+            return
+        self._has_arrived = True
+        self._client.connection_pool.release(self._connection)
+        self._connection = None
+
+    def _give_up(self) -> None:
+        if self._connection is not None:
+            self._connection.disconnect()
+            self._client.connection_pool.release(self._connection)
+            self._connection = None

@@ -1,0 +1,178 @@
+"""The claim in hand, and the thread that keeps it alive.
+
+A claim has a lease, and an import may take longer. A thread renews the lease for as long as the
+process lives; it is silent while no claim is in hand. A frozen process is silent too: its claim
+goes to another worker, and the gate refuses it when it thaws.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import redis
+import redis.exceptions
+from rq.defaults import DEFAULT_FAILURE_TTL
+from rq.job import JobStatus
+
+from shedder.log_context import ids_of
+from shedder.queues.claims import (
+    CLAIMS_PER_STEP,
+    RENEW_SECONDS,
+    HeldClaim,
+    leave_lookout,
+    list_claims,
+    release_claim,
+    renew_claim,
+)
+from shedder.rq.bookkeeping import BookkeepingMixin
+from shedder.store.store import load_script
+
+if TYPE_CHECKING:
+    from rq.queue import Queue as RQQueue
+
+    from shedder.queues.maintenance import Upkeep
+    from shedder.rq.outages import Patience
+    from shedder.store.keys import Keys
+    from shedder.store.store import Store
+
+
+NO_TEXT = "\ufffd"
+"""Stands in an id for bytes that are no text."""
+
+
+class HoldingMixin(BookkeepingMixin):
+    """A worker with at most one claim in hand, which its heart keeps alive."""
+
+    store: Store
+    upkeep: Upkeep
+    _heart: Heart
+    _held: HeldClaim | None = None
+    _looks_for: tuple[str, ...] = ()
+    _patience: Patience
+
+    def hold(self, held: HeldClaim | None) -> None:
+        """Keep in mind which claim this worker must use or give back."""
+        self._held = held
+        self._heart.hold(held)
+
+    def give_back(self, *, is_crash: bool = False) -> bool:
+        """Return the job in hand to the front of its lane; False when it was not ours any more."""
+        held, self._held = self._held, None
+        self._heart.hold(None)
+        if held is None:
+            return False
+        return self.store.execute(release_claim(self.keys, held.token, is_crash=is_crash))
+
+    def give_back_unheard(self) -> int:
+        """Return what was claimed for this worker in replies that it never got; how many jobs.
+
+        Nobody else would before the lease is over. A worker has no other claim than that in hand.
+        """
+        held = self._held.token if self._held is not None else b""
+        latest = list_claims(self.keys, first=-CLAIMS_PER_STEP, starting=0)
+        unheard = [
+            claim.token
+            for claim in self.store.execute(latest)
+            if claim.worker == self.name and claim.token != held
+        ]
+        return sum(self.store.execute(release_claim(self.keys, token)) for token in unheard)
+
+    def note_lookout(self, lanes: tuple[str, ...]) -> None:
+        """Keep in mind for which lanes this worker may be put on lookout by its next claim."""
+        self._looks_for = lanes
+
+    def end_lookout(self) -> None:
+        """Leave the lookout, on it or not: a claim whose end it never saw may have put it there."""
+        if self._looks_for:
+            lanes, self._looks_for = self._looks_for, ()
+            self.store.execute(leave_lookout(self.keys, lanes, worker=self.name))
+
+    def wait_while_suspended(self, burst: bool) -> None:
+        """RQ's own waiting for `rq resume`."""
+        super().check_for_suspension(burst)
+
+    def set_aside(self, job_id: str, lane: RQQueue, error: Exception) -> None:
+        """Put a job that cannot be read among the failed ones, where a person finds it."""
+        held, self._held = self._held, None
+        self._heart.hold(None)
+        sentence = f"shedder could not read this job: {error}"
+        fields: dict[Any, Any] = {
+            "status": JobStatus.FAILED,
+            "exc_info": zlib.compress(sentence.encode("utf-8", "replace")),
+        }
+        with self.connection.pipeline() as pipeline:
+            if NO_TEXT not in job_id:  # an id that is no text has no name to write it under
+                pipeline.hset(self.keys.engine.jobs + job_id, mapping=fields)
+                until = time.time() + DEFAULT_FAILURE_TTL
+                pipeline.zadd(lane.failed_job_registry.key, {job_id: until})
+            if held is not None:
+                pipeline.zrem(self.keys.claims, held.token)
+            pipeline.execute()
+
+
+logger = logging.getLogger("shedder.worker")
+
+
+class Heart:
+    """Keeps the claim of one worker alive, from a thread with connections of its own."""
+
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+        self._held: HeldClaim | None = None
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.is_claiming = False
+
+    def hold(self, held: HeldClaim | None) -> None:
+        """Keep this claim alive from now on, or none."""
+        self._held = held
+
+    @contextmanager
+    def claiming(self) -> Iterator[None]:
+        """While a claim is under way, a signal must wait for its reply."""
+        self.is_claiming = True
+        try:
+            yield
+        finally:
+            self.is_claiming = False
+
+    def start(self) -> None:
+        """Begin, in a thread that ends with the process."""
+        self._ended.clear()
+        self._thread = threading.Thread(target=self._beat, name="shedder-heart", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join(timeout=1)
+
+    def _beat(self) -> None:
+        # A connection of its own: a fork in the middle of a beat must not copy a pool's held lock,
+        # and a pool that is just large enough for RQ has none to give.
+        pool = self._client.connection_pool
+        connection = pool.connection_class(**pool.connection_kwargs)
+        while not self._ended.wait(RENEW_SECONDS):
+            held = self._held
+            if held is not None:
+                self._renew(connection, held)
+        connection.disconnect()
+
+    def _renew(self, connection: Any, held: HeldClaim) -> None:
+        command = renew_claim(self._keys, held.token)
+        text = load_script(command.script).text
+        try:
+            connection.send_command("EVAL", text, len(command.keys), *command.keys, *command.args)
+            connection.read_response()
+        except (redis.exceptions.RedisError, OSError) as error:
+            connection.disconnect()
+            ids = ids_of(lane=held.lane, job=held.job_id)
+            logger.warning("the claim of job %s was not renewed: %s", held.job_id, error, extra=ids)

@@ -1,0 +1,262 @@
+"""The thread by which a process follows settings.
+
+A thread listens on a channel and asks once a second for the version of the settings; what it reads
+becomes a dictionary that is replaced as a whole, so that a reader needs no lock. The thread starts
+at the first use, never at import, and again after a fork.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis
+import redis.exceptions
+
+from shedder.errors import RecordUnreadable
+from shedder.settings.setting import Setting, is_in_force, setting_from
+from shedder.store.clients import own_client
+from shedder.store.codec import text_of
+from shedder.store.keys import Keys
+from shedder.store.store import Store
+
+logger = logging.getLogger("shedder.settings")
+
+POLL_SECONDS = 1.0
+"""How often a process asks whether anything was changed that it was not told of."""
+
+FIRST_LOAD_SECONDS = 0.1
+"""How long the first question of a process waits for Redis before it takes what the code says."""
+
+SHORTEST_RETRY_SECONDS = 0.1
+LONGEST_RETRY_SECONDS = 1.0
+
+PATIENCE_SECONDS = 1.0
+"""A Redis that has not answered for so long is away."""
+
+
+Chore = Callable[[Store, bool], None]
+"""Its second argument is true after each reconnection: Redis may not be the one that it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a process knows of the settings.
+
+    Attributes:
+        flags: The operator's settings of flags, by name.
+        limits: The operator's settings of limits, by name.
+        is_loaded: Redis has been read at least once.
+    """
+
+    flags: Mapping[str, Setting] = field(default_factory=dict)
+    limits: Mapping[str, Setting] = field(default_factory=dict)
+    is_loaded: bool = False
+
+
+class SettingsWatch:
+    """What this process knows of flags and limits, kept fresh by a thread.
+
+    Args:
+        connection: The application's client; the thread has connections of its own beside it.
+        keys: Where the settings are.
+
+    Attributes:
+        known: What was read last.
+        confirmed_at: When Redis last confirmed it (this machine's monotonic clock).
+        processes: How many processes follow the settings, as Redis counted them last; at least 1.
+        is_awake: The thread runs in this process, and its first load is done or given up.
+    """
+
+    def __init__(self, connection: redis.Redis, keys: Keys) -> None:
+        self._client = own_client(connection, patience=PATIENCE_SECONDS)
+        self._store = Store(self._client)
+        self._keys = keys
+        self._listeners: list[Callable[[Known], None]] = []
+        self._chores: list[Chore] = []
+        self._thread: threading.Thread | None = None
+        self.known = Known()
+        self.confirmed_at = -float("inf")
+        self.processes = 1
+        self.is_awake = False
+        self._version: bytes | None = None
+        self._server_ahead = time.time() - time.monotonic()
+        self._is_served = True
+        self._starting = threading.Lock()
+        self._loaded = threading.Event()
+        self._ended = threading.Event()
+        me = weakref.ref(self)
+
+        def after_fork() -> None:
+            watch = me()
+            if watch is not None:
+                watch._forget_thread()  # noqa: SLF001 - its own, of this class
+
+        os.register_at_fork(after_in_child=after_fork)
+
+    def listen(self, listener: Callable[[Known], None]) -> None:
+        """Call `listener` with what is known, now and whenever it changes or grows stale."""
+        self._listeners.append(listener)
+        listener(self.known)
+
+    def do_each_round(self, chore: Chore) -> None:
+        """Let the thread do `chore` once a second, such as telling what is declared."""
+        self._chores.append(chore)
+
+    @property
+    def age_seconds(self) -> float:
+        """How long ago Redis confirmed what is known; infinite when it never has."""
+        return time.monotonic() - self.confirmed_at
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether what is known is older than it is while Redis answers."""
+        return self.age_seconds > 2 * POLL_SECONDS + PATIENCE_SECONDS
+
+    def wake(self) -> None:
+        """See to it that the thread runs in this process, and wait a moment for its first load."""
+        with self._starting:
+            if self._thread is None and not self._start():
+                return
+        if self.age_seconds > POLL_SECONDS:
+            self._loaded.wait(FIRST_LOAD_SECONDS)
+        self.is_awake = True
+
+    def close(self) -> None:
+        """End the thread; the next question starts it again."""
+        self._ended.set()
+        thread = self._thread
+        self._forget_thread()
+        self._client.close()  # which wakes the thread, if it waits for a message
+        if thread is not None:
+            thread.join(2 * PATIENCE_SECONDS)
+
+    def _start(self) -> bool:
+        ended = self._ended
+        thread = threading.Thread(
+            target=self._watch, args=(ended,), name="shedder-settings", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:  # the interpreter ends, or the system has no more threads
+            logger.debug("settings are not followed: %s", error)
+            return False
+        self._thread = thread
+        return True
+
+    def _forget_thread(self) -> None:
+        # locks and events of the parent may be held by a thread that is not here
+        self.is_awake = False
+        self._thread = None
+        self._starting = threading.Lock()
+        self._loaded = threading.Event()
+        self._ended = threading.Event()
+
+    def _watch(self, ended: threading.Event) -> None:
+        pubsub: Any = None
+        retry = SHORTEST_RETRY_SECONDS
+        while not ended.is_set():
+            try:
+                is_new = pubsub is None
+                if is_new:
+                    pubsub = self._subscribed()
+                self._refresh(is_new=is_new)
+                retry = SHORTEST_RETRY_SECONDS
+                pubsub.get_message(timeout=POLL_SECONDS)
+            except Exception as error:  # noqa: BLE001 - without this thread nobody learns anything
+                _close(pubsub)
+                pubsub = None
+                if ended.is_set():
+                    return
+                self._note_away(error)
+                ended.wait(retry * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+                retry = min(2 * retry, LONGEST_RETRY_SECONDS)
+        _close(pubsub)
+
+    def _subscribed(self) -> Any:
+        pubsub = self._client.pubsub(ignore_subscribe_messages=True)
+        pubsub.subscribe(self._keys.settings_channel)
+        return pubsub
+
+    def _refresh(self, *, is_new: bool) -> None:
+        version, (seconds, microseconds), listening = self._store.read(self._ask_news)
+        self._server_ahead = seconds + microseconds / 1e6 - time.monotonic()
+        self.processes = max(1, sum(int(count) for _, count in listening))
+        # after a fail-over or a restore the same version may stand for other settings
+        if version != self._version or is_new:
+            self._load(version)
+        self.confirmed_at = time.monotonic()
+        self._drop_expired()
+        self._note_back()
+        self._loaded.set()
+        for chore in self._chores:
+            chore(self._store, is_new)
+
+    def _ask_news(self, ask: Any) -> None:
+        ask.get(self._keys.settings_version)
+        ask.time()
+        ask.pubsub_numsub(self._keys.settings_channel)
+
+    def _ask_all(self, ask: Any) -> None:
+        ask.hgetall(self._keys.flags)
+        ask.hgetall(self._keys.limits)
+
+    def _load(self, version: bytes | None) -> None:
+        flags, limits = self._store.read(self._ask_all)
+        self.known = Known(_readable(flags), _readable(limits), is_loaded=True)
+        self._version = version
+        self._tell()
+
+    def _drop_expired(self) -> None:
+        now_ms = (time.monotonic() + self._server_ahead) * 1000
+        flags, limits = (_in_force(each, now_ms) for each in (self.known.flags, self.known.limits))
+        if len(flags) != len(self.known.flags) or len(limits) != len(self.known.limits):
+            self.known = Known(flags, limits, is_loaded=True)
+            self._tell()
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener(self.known)
+
+    def _note_away(self, error: Exception) -> None:
+        # once for each change of state, not once for each attempt
+        if self._is_served:
+            logger.warning("settings of flags and limits are not confirmed any more: %s", error)
+        self._is_served = False
+        self._drop_expired()
+        self._tell()
+
+    def _note_back(self) -> None:
+        if not self._is_served:
+            logger.warning("settings of flags and limits are confirmed again")
+            self._is_served = True
+            self._tell()
+
+
+def _close(pubsub: Any) -> None:
+    if pubsub is not None:
+        try:
+            pubsub.close()
+        except (redis.exceptions.RedisError, OSError):
+            logger.debug("a subscription did not close in order")
+
+
+def _readable(records: Mapping[bytes, bytes]) -> dict[str, Setting]:
+    settings = {}
+    for name, text in records.items():
+        try:
+            settings[text_of(name)] = setting_from(text_of(name), text)
+        except RecordUnreadable as error:
+            logger.warning("%s; it is not obeyed", error)
+    return settings
+
+
+def _in_force(settings: Mapping[str, Setting], now_ms: float) -> dict[str, Setting]:
+    return {name: each for name, each in settings.items() if is_in_force(each, now_ms)}

@@ -1,0 +1,425 @@
+"""Every rule about lanes, settings and the server that are read, once.
+
+`status` tells what the rules find, `check` the problems, and `doctor` what concerns the
+installation. Pure: what is read is handed in.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from shedder.lanes import Lane, lane_of
+from shedder.policy.workload import sentence_of
+from shedder.queues.controls import Divert
+from shedder.settings.setting import Setting
+from shedder.status.readings import LaneStatus, Status
+from shedder.store.keys import flag_of_order
+from shedder.units import format_duration
+from shedder.wording import counted
+
+OLD = timedelta(hours=24)
+"""A control that has stood for longer may have been forgotten."""
+
+FULL, FILLING = 0.9, 0.75
+"""Shares of the memory limit from which on it is a problem, or worth a warning."""
+
+PACE = "200/second"
+"""The pace of a drain in a command that is proposed."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckProblem:
+    """One thing that is wrong.
+
+    Attributes:
+        kind: The rule: `late`, `old control`, `no worker`, `records`, `memory`, `eviction`,
+            `policy`.
+        target: The lane, flag or limit; `server` for what concerns all.
+        text: One sentence.
+    """
+
+    kind: str
+    target: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What a check found.
+
+    Attributes:
+        at: When it looked (server's clock, UTC).
+        lanes: Lanes looked at.
+        waiting: Jobs that wait in them.
+        backlog: Jobs in their backlogs.
+        problems: What is wrong; late work first.
+    """
+
+    at: datetime
+    lanes: int
+    waiting: int
+    backlog: int
+    problems: tuple[CheckProblem, ...] = ()
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+def check_status(status: Status, *, older_than: timedelta = OLD) -> CheckResult:
+    """What a monitor should wake somebody for: the problems, a control that is older among them."""
+    found = [*lanes_findings(status, older_than=older_than), *server_findings(status, older_than)]
+    problems = [each for each in found if each.level == PROBLEM]
+    problems.sort(key=lambda each: _CHECKED.get(each.check, 1))
+    return CheckResult(
+        at=status.at,
+        lanes=len(status.lanes),
+        waiting=sum(lane.waiting for lane in status.lanes),
+        backlog=sum(lane.backlog for lane in status.lanes),
+        problems=tuple(
+            CheckProblem(each.check, next(iter(each.subjects), "server"), each.says)
+            for each in problems
+        ),
+    )
+
+
+_CHECKED = {"late": 0, "old control": 2}
+"""Late work is told first, and what may only be forgotten last."""
+
+
+def lanes_findings(status: Status, *, older_than: timedelta = OLD) -> Iterator[Finding]:
+    """What the rules find on all lanes."""
+    for lane in status.lanes:
+        yield from lane_findings(lane, at=status.at, older_than=older_than)
+
+
+def lane_findings(
+    lane: LaneStatus, *, at: datetime, older_than: timedelta = OLD
+) -> tuple[Finding, ...]:
+    """What the rules find on `lane` at the time `at` by the server's clock, the worst first."""
+    return (
+        *(unreadable_record(lane.lane, said) for said in lane.unreadable),
+        *(_late(lane, sentence) for sentence in (sentence_of(late, at) for late in lane.late)),
+        *_workers(lane),
+        *_unfinished(lane),
+        *_parked(lane),
+        *_set_aside(lane),
+        *_old_controls(lane, at, older_than),
+    )
+
+
+def server_findings(status: Status, older_than: timedelta = OLD) -> tuple[Finding, ...]:
+    """What the rules find on the server, the policy, flags and limits, as far as status tells."""
+    return (
+        *suspension(is_suspended=status.is_suspended),
+        memory(status.memory_used),
+        eviction(status.eviction, share=status.memory_used),
+        *_policy(status.policy_error),
+        *_old_settings(status, older_than),
+    )
+
+
+def server_warnings(status: Status) -> tuple[str, ...]:
+    """The sentences of a status about the server; how it is set up is left to `doctor`."""
+    found = server_findings(status)
+    return tuple(each.says for each in found if each.level == PROBLEM or each.check == "suspend")
+
+
+def by_trouble(lanes: Sequence[LaneStatus]) -> tuple[LaneStatus, ...]:
+    """Queues in trouble first, the lanes of each queue together and most important first.
+
+    Trouble is a warning, then a control, then the age of the oldest job.
+    """
+    worst: dict[str, tuple[bool, bool, float]] = {}
+    for lane in lanes:
+        worst[lane.queue] = min(worst.get(lane.queue, _CALM), _calmness(lane))
+    return tuple(
+        sorted(
+            lanes,
+            key=lambda lane: (worst[lane.queue], lane.queue, Lane(lane.queue, lane.priority).rank),
+        )
+    )
+
+
+_CALM = (True, True, float("inf"))
+
+
+def _calmness(lane: LaneStatus) -> tuple[bool, bool, float]:
+    times = [each.timestamp() for each in (lane.oldest, lane.oldest_in_backlog) if each]
+    is_free = lane.pause is None and not lane.diverts
+    return not lane.warnings, is_free, min(times, default=float("inf"))
+
+
+# rules about the server
+
+
+def suspension(*, is_suspended: bool) -> Iterator[Finding]:
+    """RQ's own suspend."""
+    if is_suspended:
+        yield Finding(
+            "suspend",
+            WARNING,
+            "RQ's own suspend is on, so no worker takes a job: end it with `rq resume`.",
+        )
+
+
+def memory(share: float | None) -> Finding:
+    """How full the server is; `share` is None without a limit."""
+    if share is None:
+        return Finding(
+            "memory",
+            WARNING,
+            "The server has no memory limit and grows until the machine is full: set `maxmemory`.",
+        )
+    says, numbers = f"The server's memory is {share:.0%} full", {"share": share}
+    if share > FULL:
+        way_out = "and a backlog frees none of it: raise `maxmemory`, or stop the producers."
+        return Finding("memory", PROBLEM, f"{says}, {way_out}", numbers=numbers)
+    level = WARNING if share > FILLING else FINE
+    return Finding("memory", level, f"{says}.", numbers=numbers)
+
+
+def eviction(policy: str, *, share: float | None) -> Finding:
+    """Whether the server may throw away jobs; without a memory limit it never does."""
+    if policy == "noeviction":
+        return Finding("eviction", FINE, "The server throws nothing away when it is full.")
+    when = "when it is full" if share is not None else "once it has a memory limit and is full,"
+    return Finding(
+        "eviction",
+        WARNING if share is None else PROBLEM,
+        f"The server's maxmemory-policy is {policy}: {when} it throws away jobs, backlogs and "
+        "pauses. Set it to noeviction.",
+    )
+
+
+def _policy(error: str) -> Iterator[Finding]:
+    if error:
+        # without it nobody knows what is late
+        yield Finding(
+            "policy", PROBLEM, f"{error}: apply one again, `shedder policy apply --force`.",
+            command=("policy", "apply", "--force"),
+        )  # fmt: skip
+
+
+# rules about a lane
+
+
+def unreadable_record(lane: str, said: str) -> Finding:
+    """A pause or a divert of `lane` that cannot be read."""
+    command = _command("resume", lane)
+    return Finding(
+        "records",
+        PROBLEM,
+        f"{said}: no job of {lane} starts until the newest shedder in use here has changed it, or "
+        f"{_typed(command)} has removed an unreadable pause.",
+        subjects=(lane,),
+        command=command,
+    )
+
+
+def _late(lane: LaneStatus, sentence: str) -> Finding:
+    return Finding("late", PROBLEM, sentence, subjects=(lane.lane,))
+
+
+def _workers(lane: LaneStatus) -> Iterator[Finding]:
+    jobs = lane.waiting + sum(each.backlog for each in lane.diverts if _lets_start(each))
+    if jobs and not lane.workers and not lane.stock_workers:
+        # a stock worker that was started for the queue does not know its other lanes
+        whom = lane.queue if lane.lane == lane.queue else f"{lane.queue}, or a stock one for it"
+        yield Finding(
+            "no worker",
+            PROBLEM,
+            f"{lane.lane} has {counted(jobs, 'job')} and no worker: start one that serves {whom}.",
+            subjects=(lane.lane,),
+            command=_command("worker", lane.queue, is_lane=False),
+            numbers={"jobs": jobs},
+        )
+    if (lane.pause is not None or lane.diverts) and lane.stock_workers:
+        number = lane.stock_workers
+        who = "1 stock worker serves" if number == 1 else f"{number} stock workers serve"
+        yield Finding(
+            "stock workers",
+            WARNING,
+            f"{who} {lane.lane} and obeys neither pause nor divert: "
+            "start workers with `--worker-class shedder.rq.Worker` instead.",
+            subjects=(lane.lane,),
+            numbers={"workers": number},
+        )
+
+
+def _lets_start(divert: Divert) -> bool:
+    """Whether jobs start from its backlog: it drains, or is a limit on starts."""
+    return divert.is_limit or divert.drain is not None
+
+
+def _unfinished(lane: LaneStatus) -> Iterator[Finding]:
+    for divert in lane.diverts:
+        if divert.is_scanning:
+            what, verb = ("limit", "limit starts") if divert.is_limit else ("divert", "divert")
+            again = "" if _flag_of(divert) else f", or give the same `shedder {verb}` again"
+            yield Finding(
+                "unfinished orders",
+                WARNING,
+                f"The {what} of {lane.lane} by {divert.by} has not looked at all waiting jobs: "
+                f"a worker of shedder goes on with it{again}.",
+                subjects=(lane.lane,),
+            )
+        if divert.is_restoring:
+            command = (
+                _command("limit lift", lane.lane)
+                if divert.is_limit
+                else _command("drain", lane.lane, "--at-once")
+            )
+            yield Finding(
+                "unfinished orders",
+                WARNING,
+                f"The backlog of {lane.lane} is only partly back in its lane: a worker of shedder "
+                f"goes on with it, or run {_typed(command)}.",
+                subjects=(lane.lane,),
+                command=command,
+            )
+
+
+def _parked(lane: LaneStatus) -> Iterator[Finding]:
+    # of a record that cannot be read nobody knows whether it is a pause that wants it so
+    if lane.parked and lane.pause is None and not lane.unreadable:
+        command = _command("resume", lane.lane)
+        yield Finding(
+            "left-over lists",
+            WARNING,
+            f"{counted(lane.parked, 'job')} of {lane.lane} {_is(lane.parked)} out of the reach of "
+            f"stock workers though nothing is paused: run {_typed(command)}.",
+            subjects=(lane.lane,),
+            command=command,
+            numbers={"jobs": lane.parked},
+        )
+
+
+def _set_aside(lane: LaneStatus) -> Iterator[Finding]:
+    if lane.stale:
+        command = _command("stale replay", lane.lane)
+        yield Finding(
+            "set aside",
+            WARNING,
+            f"{counted(lane.stale, 'job')} of {lane.lane} {'was' if lane.stale == 1 else 'were'} "
+            f"set aside, older than the policy allows: run {_typed(command)} to run them.",
+            subjects=(lane.lane,),
+            command=command,
+            numbers={"jobs": lane.stale},
+        )
+
+
+# rules about controls that may have been forgotten
+
+
+def _old_controls(lane: LaneStatus, at: datetime, older_than: timedelta) -> Iterator[Finding]:
+    name, pause = lane.lane, lane.pause
+    if pause is not None and at - pause.since > older_than:
+        age = at - pause.since
+        yield _forgotten(name, "paused", age, pause.by, _command("resume", name))
+    for divert in lane.diverts:
+        # who drains it has thought of it
+        age = at - (divert.since if divert.is_limit or not divert.drain else divert.drain.since)
+        if age > older_than:
+            what, command = _state_of(divert)
+            yield _forgotten(name, what, age, divert.by, command)
+
+
+def _state_of(divert: Divert) -> tuple[str, tuple[str, ...]]:
+    """What a divert is to the lane that it stands on, and the command that ends it."""
+    flag = _flag_of(divert)
+    if divert.is_limit:
+        return "limited", _command("limit lift", divert.lane)
+    if flag:  # after a drain the next job would set it again
+        return "diverted", _command("flag restore", flag, is_lane=False)
+    return "diverted", _command("drain", divert.lane, "--rate", PACE)
+
+
+def _flag_of(divert: Divert) -> str:
+    return flag_of_order(divert.order, next(iter(divert.selection.functions), ""))
+
+
+def _old_settings(status: Status, older_than: timedelta) -> Iterator[Finding]:
+    for flag in status.flags:
+        command = _command("flag restore", flag.name, is_lane=False)
+        yield from _old_setting(flag.setting, "degraded", status.at, older_than, command)
+    for limit in status.limits:
+        key = ("--key", limit.key) if limit.key else ()
+        command = _command("limit clear", limit.name, *key, is_lane=False)
+        yield from _old_setting(limit.setting, "set", status.at, older_than, command)
+
+
+def _old_setting(
+    setting: Setting | None, state: str, at: datetime, older_than: timedelta, end: tuple[str, ...]
+) -> Iterator[Finding]:
+    if setting is not None and at - setting.since > older_than:
+        yield _forgotten(setting.name, state, at - setting.since, setting.by, end)
+
+
+def _forgotten(
+    target: str, state: str, age: timedelta, by: str, command: tuple[str, ...]
+) -> Finding:
+    return Finding(
+        "old control",
+        PROBLEM,
+        f"{target} has been {state} for {format_duration(age)} by {by}: "
+        f"run {_typed(command)} if that is over.",
+        subjects=(target,),
+        command=command,
+        numbers={"seconds": age.total_seconds()},
+    )
+
+
+# commands
+
+
+def _command(verb: str, target: str, *options: str, is_lane: bool = True) -> tuple[str, ...]:
+    """The words of a command for this lane alone, or for the flag, limit or queue `target`."""
+    name = _alone(target) if is_lane else target
+    if name.startswith("-"):
+        return (*verb.split(), *options, "--", name)
+    return (*verb.split(), name, *options)
+
+
+def _alone(lane: str) -> str:
+    """The target that stands for `lane` only: `mail` would stand for all lanes of the queue."""
+    found = lane_of(lane)
+    return f"{found.queue}.{found.priority}"
+
+
+def _typed(words: Sequence[str]) -> str:
+    return f"`shedder {shlex.join(words)}`"
+
+
+def _is(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+FINE, WARNING, PROBLEM = "fine", "warning", "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one rule found.
+
+    Attributes:
+        check: The rule, such as `persistence`.
+        level: `fine`, `warning` (something to know) or `problem` (something to do).
+        says: What is so, what it means and what to do about it.
+        fix: What a repair does about it, in a few words; empty when a person must act.
+        subjects: The lanes, jobs, workers or keys concerned.
+        command: What to type next, a word each, without `shedder`; empty where no command helps.
+        numbers: The numbers in `says`, such as `jobs`, `seconds` or `share`.
+    """
+
+    check: str
+    level: str
+    says: str
+    fix: str = ""
+    subjects: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    numbers: Mapping[str, float] = field(default_factory=dict)

@@ -1,0 +1,229 @@
+"""Status and LaneStatus; what the lists of a lane say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from shedder.engine.jobs import job_of
+from shedder.engine.names import STARTED, registry_key
+from shedder.policy.workload import Late
+from shedder.queues.claims import JOBS_PER_LANE
+from shedder.queues.controls import Divert, Pause, StoredOrder
+from shedder.settings.flags import FlagState
+from shedder.settings.limits import LimitState
+from shedder.store.codec import count_of, ms_from_time, text_of
+from shedder.store.keys import Keys
+
+if TYPE_CHECKING:
+    from redis.client import Pipeline
+
+
+RATE_WINDOW_MS = 60_000
+"""Rates are told from the oldest sample that is not older."""
+
+LEAST_RATE_MS = 1_000
+"""A sample that is younger tells no rate."""
+
+SAMPLES_READ = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """Lists that are read one after the other.
+
+    Attributes:
+        lengths: Jobs in each.
+        heads: Ids of the first jobs of each: one, unless more were asked for.
+    """
+
+    lengths: tuple[int, ...]
+    heads: tuple[str, ...]
+
+    @property
+    def jobs(self) -> int:
+        """Jobs in all of them."""
+        return sum(self.lengths)
+
+
+@dataclass(frozen=True, slots=True)
+class LaneReading:
+    """What the lists and counters of one lane say.
+
+    Attributes:
+        waiting: The lists that the lane is read from: kept, parked, RQ's own.
+        executions: Executions that RQ has of its jobs.
+        executing: Ids of the first jobs that have one.
+        meters: Jobs that workers of ours have started and ended.
+        samples: The last samples of these numbers, oldest first, JSON each.
+        stale: Jobs that were set aside because they are old.
+        backlogs: For each order its lists, and the hash with the counts of its drain.
+    """
+
+    waiting: Lists
+    executions: int
+    executing: frozenset[str]
+    meters: tuple[int, int]
+    samples: Sequence[bytes]
+    stale: int
+    backlogs: tuple[tuple[Lists, Mapping[bytes, bytes]], ...]
+
+    @property
+    def parked(self) -> int:
+        """Jobs out of the reach of stock workers."""
+        return self.waiting.lengths[1]
+
+    @property
+    def backlog(self) -> int:
+        """Jobs in all backlogs."""
+        return sum(lists.jobs for lists, _ in self.backlogs)
+
+    @property
+    def lists(self) -> tuple[Lists, ...]:
+        """The lane's own lists, then those of each backlog."""
+        return (self.waiting, *(lists for lists, _ in self.backlogs))
+
+
+def ask_lane(
+    ask: Pipeline, keys: Keys, lane: str, orders: Sequence[StoredOrder], *, heads: int = 1
+) -> None:
+    """Ask for what `reading_from` reads, with so many `heads` of each list."""
+    listed, kept, parked, _ = keys.lane(lane)
+    executions = registry_key(STARTED, lane)
+    _ask_lists(ask, (kept, parked, listed), heads)
+    ask.zcard(executions)
+    ask.zrange(executions, 0, JOBS_PER_LANE - 1)
+    ask.hmget(keys.meters, f"{lane}:started", f"{lane}:ended")
+    ask.lrange(keys.series(lane), -SAMPLES_READ, -1)
+    ask.llen(keys.stale(lane))
+    for order in orders:
+        _ask_lists(ask, order.backlog_keys, heads)
+        ask.hgetall(order.bucket)
+
+
+def reading_from(replies: Iterator[Any], orders: int) -> LaneReading:
+    """Takes the replies to `ask_lane` for a lane with so many orders, and no more."""
+    waiting = _lists(replies)
+    executions, executing, meters, samples, stale = islice(replies, 5)
+    return LaneReading(
+        waiting=waiting,
+        executions=executions,
+        executing=frozenset(map(job_of, executing)),
+        meters=(count_of(meters[0]), count_of(meters[1])),
+        samples=samples,
+        stale=stale,
+        backlogs=tuple((_lists(replies), next(replies)) for _ in range(orders)),
+    )
+
+
+def rates_of(at: datetime, found: LaneReading) -> tuple[float | None, float | None]:
+    """Arrivals and completions a second since the oldest sample in the window; None without one.
+
+    Workers of ours take the samples and count; of the jobs that stock workers run nothing is known.
+    """
+    started, ended = found.meters
+    now_ms, standing = ms_from_time(at), found.waiting.jobs + found.backlog
+    for text in found.samples:
+        try:
+            then_ms, waiting_then, backlog_then, started_then, ended_then = json.loads(text)
+            age_ms = int(now_ms - then_ms)
+            arrived = standing + started - waiting_then - backlog_then - started_then
+        except (OverflowError, RecursionError, TypeError, ValueError):
+            continue
+        if LEAST_RATE_MS <= age_ms <= RATE_WINDOW_MS:
+            # what was cancelled or had expired left without a start
+            rates = 1000 * arrived / age_ms, 1000 * (ended - ended_then) / age_ms
+            return max(rates[0], 0.0), max(rates[1], 0.0)
+    return None, None
+
+
+def _ask_lists(ask: Pipeline, lists: Sequence[str], heads: int) -> None:
+    for key in lists:
+        ask.llen(key)
+        ask.lrange(key, 0, heads - 1)
+
+
+def _lists(replies: Iterator[Any]) -> Lists:
+    three = list(islice(replies, 6))
+    heads = tuple(text_of(head) for first in three[1::2] for head in first)
+    return Lists(tuple(three[::2]), heads)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How all lanes are, those in trouble first.
+
+    Attributes:
+        at: When it was read (server's clock, UTC).
+        lanes: Lanes that have jobs, workers or controls.
+        memory_used: Share of the server's memory limit in use, 0 to 1; None without a limit.
+        is_suspended: RQ's own suspend is on.
+        warnings: What concerns the whole server, one sentence each.
+        flags: Flags that are degraded.
+        limits: Limits that an operator set.
+        eviction: The server's `maxmemory-policy`.
+        policy_error: Why the policy in force cannot be read; empty when it can.
+    """
+
+    at: datetime
+    lanes: tuple[LaneStatus, ...]
+    memory_used: float | None = None
+    is_suspended: bool = False
+    warnings: tuple[str, ...] = ()
+    flags: tuple[FlagState, ...] = ()
+    limits: tuple[LimitState, ...] = ()
+    eviction: str = "noeviction"
+    policy_error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LaneStatus:
+    """How a lane is.
+
+    Attributes:
+        lane: Its name.
+        queue: The queue that it belongs to.
+        priority: Its priority.
+        waiting: Jobs that wait in it.
+        backlog: Jobs in its backlogs.
+        running: Jobs that run now.
+        claimed: Jobs in a worker's hands that have not started.
+        oldest: When the job that has waited longest was enqueued (producer's clock, UTC).
+        oldest_in_backlog: The same of its backlogs.
+        arrivals: Jobs that arrived a second, lately; None when not known yet.
+        completions: Jobs that ended a second, lately; None when not known yet.
+        pause: The pause in force.
+        diverts: The diverts in force, oldest first.
+        workers: Workers of ours that serve it.
+        stock_workers: Stock workers that serve it.
+        warnings: What a person should know, one sentence each.
+        stale: Jobs of its backlogs that were set aside because they are old.
+        late: Who waits longer than the policy tolerates.
+        parked: Jobs among those that wait that are out of the reach of stock workers.
+        unreadable: Why its pause or its diverts cannot be read, a sentence each.
+    """
+
+    lane: str
+    queue: str
+    priority: str
+    waiting: int = 0
+    backlog: int = 0
+    running: int = 0
+    claimed: int = 0
+    oldest: datetime | None = None
+    oldest_in_backlog: datetime | None = None
+    arrivals: float | None = None
+    completions: float | None = None
+    pause: Pause | None = None
+    diverts: tuple[Divert, ...] = ()
+    workers: int = 0
+    stock_workers: int = 0
+    warnings: tuple[str, ...] = ()
+    stale: int = 0
+    late: tuple[Late, ...] = ()
+    parked: int = 0
+    unreadable: tuple[str, ...] = ()

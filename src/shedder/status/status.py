@@ -1,0 +1,291 @@
+"""How are the lanes? Told at a cost that does not depend on how many jobs wait.
+
+Four round trips, whatever there is: what exists, how long it is, what is in workers' hands, and how
+old the first jobs are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from shedder.engine.jobs import NOTE_FIELD, function_of_note, meta_texts, time_of
+from shedder.engine.workers import (
+    Registered,
+    WorkerSeen,
+    ask_registered,
+    ask_workers,
+    queue_names,
+    registered_from,
+    workers_from,
+)
+from shedder.errors import RecordUnreadable
+from shedder.lanes import DEFAULT_PRIORITY, PRIORITIES, Lane, lane_of
+from shedder.policy.applied import applied_from
+from shedder.policy.model import Policy
+from shedder.policy.workload import Late, WaitingJob, late_in, looks_at_jobs
+from shedder.queues.claims import ClaimSeen, list_claims
+from shedder.queues.controls import (
+    Divert,
+    Pause,
+    StoredOrder,
+    diverts_from,
+    is_in_force,
+    pause_from,
+)
+from shedder.settings.flags import FlagState, ask_flags, flags_from
+from shedder.settings.limits import LimitState, ask_limits, limits_from
+from shedder.status.findings import by_trouble, lane_findings, server_warnings
+from shedder.status.readings import (
+    LaneReading,
+    LaneStatus,
+    Lists,
+    Status,
+    ask_lane,
+    rates_of,
+    reading_from,
+)
+from shedder.store.codec import ms_from_time, text_of, time_from_ms
+from shedder.store.keys import Keys
+from shedder.store.store import Store
+
+if TYPE_CHECKING:
+    from redis.client import Pipeline
+
+
+JOBS_LOOKED_AT = 20
+"""Of each list, where a tolerance depends on the function; else the first job is the oldest."""
+
+_FIELDS = ("enqueued_at", NOTE_FIELD, "created_at", "meta")
+
+
+def read_status(store: Store, keys: Keys, lanes: Sequence[Lane] | None = None) -> Status:
+    """How `lanes` are, or all lanes that have jobs, workers or controls, and all queues."""
+    server = _read_server(store, keys)
+    chosen = _known_lanes(keys, server) if lanes is None else list(dict.fromkeys(lanes))
+    names = [lane.name for lane in chosen]
+    controls = {name: _controls(server, name) for name in names}
+    heads = JOBS_LOOKED_AT if looks_at_jobs(server.policy) else 1
+    found, registered = _read_lanes(store, keys, controls, heads)
+    around = _read_around(store, keys, found.values(), registered_from(names, registered))
+    statuses = [
+        _lane_status(lane, server, controls[lane.name], found[lane.name], around) for lane in chosen
+    ]
+    status = Status(
+        at=server.at,
+        lanes=by_trouble([each for each in statuses if lanes is not None or _is_worth(each)]),
+        memory_used=memory_share(server.memory),
+        is_suspended=server.is_suspended,
+        flags=server.flags,
+        limits=server.limits,
+        eviction=str(server.memory.get("maxmemory_policy", "noeviction")),
+        policy_error=server.policy_error,
+    )
+    return replace(status, warnings=server_warnings(status))
+
+
+def memory_share(memory: Mapping[str, Any]) -> float | None:
+    """Share of the memory limit in use, 0 to 1 (and a bit), by the server's own report.
+
+    None without a limit.
+    """
+    limit = int(memory.get("maxmemory", 0))
+    return int(memory.get("used_memory", 0)) / limit if limit else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    at: datetime
+    queues: Sequence[bytes]
+    pauses: Mapping[str, bytes]
+    diverts: Mapping[str, bytes]
+    memory: Mapping[str, Any]
+    is_suspended: bool
+    flags: tuple[FlagState, ...]
+    limits: tuple[LimitState, ...]
+    policy: Policy
+    policy_error: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Controls:
+    pause: Pause | None
+    orders: tuple[StoredOrder, ...]
+    unreadable: tuple[RecordUnreadable, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """What is around the lanes: jobs in workers' hands, workers, and when jobs were enqueued."""
+
+    claims: Sequence[ClaimSeen]
+    workers: Sequence[WorkerSeen]
+    jobs: Mapping[str, WaitingJob]
+
+    def oldest(self, lists: Iterable[Lists]) -> datetime | None:
+        times = [self.jobs[job].enqueued for each in lists for job in each.heads]
+        return min((time for time in times if time is not None), default=None)
+
+    def serving(self, lane: str, *, is_stock: bool) -> int:
+        return sum(lane in each.lanes and each.is_stock == is_stock for each in self.workers)
+
+
+def _read_server(store: Store, keys: Keys) -> _Server:
+    def ask_server(ask: Pipeline) -> None:
+        ask.time()
+        ask.smembers(keys.engine.queues)
+        ask.hgetall(keys.pauses)
+        ask.hgetall(keys.diverts)
+        ask.info("memory")
+        ask.exists(keys.engine.suspended)
+        ask.hget(keys.policy, "current")
+        ask_flags(ask, keys)
+        ask_limits(ask, keys)
+
+    (seconds, microseconds), queues, pauses, diverts, memory, suspended, policy, *more = store.read(
+        ask_server
+    )
+    at_ms = seconds * 1000 + microseconds // 1000
+    settings = iter(more)
+    in_force, policy_error = _policy(policy)
+    return _Server(
+        at=time_from_ms(at_ms),
+        queues=queues,
+        pauses={text_of(lane): record for lane, record in pauses.items()},
+        diverts={text_of(lane): record for lane, record in diverts.items()},
+        memory=memory,
+        is_suspended=bool(suspended),
+        flags=_degraded(settings, at_ms),
+        limits=_limits_set(settings, at_ms),
+        policy=in_force,
+        policy_error=policy_error,
+    )
+
+
+def _policy(record: bytes | None) -> tuple[Policy, str]:
+    try:
+        return applied_from(record).policy, ""
+    except RecordUnreadable as error:
+        return Policy(), str(error)
+
+
+def _degraded(settings: Iterator[Any], now_ms: float) -> tuple[FlagState, ...]:
+    return tuple(flag for flag in flags_from(settings, now_ms) if flag.percent)
+
+
+def _limits_set(settings: Iterator[Any], now_ms: float) -> tuple[LimitState, ...]:
+    return tuple(limit for limit in limits_from(settings, now_ms) if limit.setting)
+
+
+def _known_lanes(keys: Keys, server: _Server) -> list[Lane]:
+    names = {*queue_names(keys, server.queues), *server.pauses, *server.diverts}
+    queues = sorted({lane_of(name).queue for name in names})
+    return [Lane(queue, priority) for queue in queues for priority in PRIORITIES]
+
+
+def _controls(server: _Server, lane: str) -> _Controls:
+    pause: Pause | None = None
+    orders: tuple[StoredOrder, ...] = ()
+    unreadable = []
+    try:
+        pause = pause_from(lane, server.pauses.get(lane))
+    except RecordUnreadable as error:
+        unreadable.append(error)
+    try:
+        orders = diverts_from(lane, server.diverts.get(lane))
+    except RecordUnreadable as error:
+        unreadable.append(error)
+    if pause is not None and not is_in_force(pause, ms_from_time(server.at)):
+        pause = None
+    return _Controls(pause, orders, tuple(unreadable))
+
+
+def _read_lanes(
+    store: Store, keys: Keys, controls: Mapping[str, _Controls], heads_of_list: int
+) -> tuple[dict[str, LaneReading], list[Any]]:
+    """What each lane's lists say, and the replies to `ask_registered`."""
+
+    def ask_all(ask: Pipeline) -> None:
+        for lane, each in controls.items():
+            ask_lane(ask, keys, lane, each.orders, heads=heads_of_list)
+        ask_registered(ask, list(controls))
+
+    replies = iter(store.read(ask_all))
+    found = {lane: reading_from(replies, len(each.orders)) for lane, each in controls.items()}
+    return found, list(replies)
+
+
+def _read_around(
+    store: Store, keys: Keys, found: Iterable[LaneReading], registered: Registered
+) -> _Around:
+    claims = store.run(list_claims(keys, starting=0))
+    heads = [job for each in found for lists in each.lists for job in lists.heads]
+
+    def ask_all(ask: Pipeline) -> None:
+        for job in heads:
+            ask.hmget(keys.engine.jobs + job, _FIELDS)
+        ask_workers(ask, registered)
+
+    replies = store.read(ask_all)
+    jobs = {job: _waiting(reply) for job, reply in zip(heads, replies, strict=False)}
+    return _Around(claims, workers_from(registered, replies[len(heads) :]), jobs)
+
+
+def _waiting(reply: Sequence[bytes | None]) -> WaitingJob:
+    enqueued_at, note, created_at, meta = reply
+    function = function_of_note(note, created_at)
+    return WaitingJob(time_of(enqueued_at), function, meta_texts(meta) or {})
+
+
+def _lane_status(
+    lane: Lane, server: _Server, controls: _Controls, found: LaneReading, around: _Around
+) -> LaneStatus:
+    at = server.at
+    claimed = [claim.job_id for claim in around.claims if claim.lane == lane.name]
+    stock = around.serving(lane.name, is_stock=True)
+    # stock workers count neither starts nor ends
+    arrivals, completions = (None, None) if stock else rates_of(at, found)
+    status = LaneStatus(
+        lane=lane.name,
+        queue=lane.queue,
+        priority=lane.priority,
+        waiting=found.waiting.jobs,
+        backlog=found.backlog,
+        running=max(found.executions - len(found.executing.intersection(claimed)), 0),
+        claimed=len(claimed),
+        stale=found.stale,
+        late=_late(server, lane, found, around),
+        oldest=around.oldest([found.waiting]),
+        oldest_in_backlog=around.oldest(found.lists[1:]),
+        arrivals=arrivals,
+        completions=completions,
+        pause=controls.pause,
+        diverts=_diverts(controls.orders, found),
+        workers=around.serving(lane.name, is_stock=False),
+        stock_workers=stock,
+        parked=found.parked,
+        unreadable=tuple(map(str, controls.unreadable)),
+    )
+    return replace(status, warnings=tuple(each.says for each in lane_findings(status, at=at)))
+
+
+def _late(server: _Server, lane: Lane, found: LaneReading, around: _Around) -> tuple[Late, ...]:
+    waiting = (around.jobs[job] for lists in found.lists for job in lists.heads)
+    return late_in(server.policy, lane.name, waiting, server.at) if server.policy.rules else ()
+
+
+def _diverts(orders: Sequence[StoredOrder], found: LaneReading) -> tuple[Divert, ...]:
+    return tuple(
+        order.counted(backlog=lists.jobs, counts=counts)
+        for order, (lists, counts) in zip(orders, found.backlogs, strict=True)
+    )
+
+
+def _is_worth(lane: LaneStatus) -> bool:
+    """Whether a lane is shown that nobody asked for by name."""
+    has_jobs = lane.waiting or lane.backlog or lane.running or lane.claimed or lane.stale
+    has_controls = lane.pause or lane.diverts or lane.warnings
+    is_queue = lane.priority == DEFAULT_PRIORITY
+    return bool(is_queue or has_jobs or has_controls or lane.workers or lane.stock_workers)

@@ -1,0 +1,318 @@
+"""The name and type of every key.
+
+The page `docs/reference/keys.md` describes each of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from shedder.lanes import Lane, lane_of
+
+SAMPLE_STEPS = (2, 10, 60, 600)
+"""Seconds between two samples of a lane, in each of the lists that they are kept in."""
+
+
+BACKLOG_PARTS = ("slot", "front", "rest")
+"""The lists of a backlog, in reading order: claims, restores and repairs take them so."""
+
+FLAG_ORDER = "flag-"
+"""What the id of a divert begins with that stands because of a flag: `flag-<flag>/<function>`."""
+
+_ORDER_AND_LANE = re.compile(f"(?:{FLAG_ORDER}.*/)?[^:]*:(.*)")
+"""A flag's name may hold `:`, the function behind its last `/` holds none, nor has any other id."""
+
+_KINDS = {
+    "hash": "pauses diverts starting drain limit-bucket operation meters deliveries policy flags "
+    "flag-declarations limits limit-declarations limit-hits mitigations",
+    "list": "kept parked backlog stale unseen skipped series samples bell relief limit-window",
+    "stream": "events incident-events",
+    "string": "at-work watch-lease sampled lookout incident settings-version",
+    "set": "open-incidents",
+    "zset": "claims running incidents",
+}
+_KIND_OF = {part: kind for kind, parts in _KINDS.items() for part in parts.split()}
+
+
+def kind_of(key: str) -> str:
+    """What Redis calls the type of a key of ours, such as `zset`; empty for a key of others."""
+    return _KIND_OF.get(key.partition(":shedder:")[2].partition(":")[0], "")
+
+
+def in_order_of_return(parts: Iterable[str]) -> list[str]:
+    """Keys of parts of backlogs, as they go to the front of a lane: the first to be read last."""
+    return sorted(parts, key=_return_rank)
+
+
+def _return_rank(key: str) -> tuple[str, int]:
+    backlog, _, part = key.rpartition(":")
+    return backlog, -BACKLOG_PARTS.index(part) if part in BACKLOG_PARTS else 0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineKeys:
+    """The names that the job queue itself gives its keys; `engine.names` has them from RQ.
+
+    Attributes:
+        prefix: RQ's key prefix (`rq` unless `RQ_KEY_PREFIX` says otherwise). With a hash tag in
+            it, such as `{rq}`, all keys share one slot of a cluster.
+        lists: What the key of a queue's list begins with.
+        jobs: What the key of a job's hash begins with.
+        executions: What the key of a job's live executions begins with.
+        limits: What the keys of RQ's own rate limits begin with.
+        limit_keys: Set of the keys of RQ's own rate limits.
+        queues: Set of all queues.
+        suspended: Exists while `rq suspend` is on.
+    """
+
+    prefix: str
+    lists: str
+    jobs: str
+    executions: str
+    limits: str
+    limit_keys: str
+    queues: str
+    suspended: str
+
+    @property
+    def script_prefixes(self) -> tuple[str, str, str, str]:
+        """The prefixes that scripts build a popped job's keys from, in their order."""
+        return self.jobs, self.executions, self.limits, self.lists
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The names of all keys that shedder owns, under RQ's own prefix.
+
+    Attributes:
+        engine: The names of RQ's keys.
+    """
+
+    engine: EngineKeys
+
+    def _key(self, *parts: str) -> str:
+        return ":".join((self.engine.prefix, "shedder", *parts))
+
+    def lane(self, name: str) -> tuple[str, str, str, str]:
+        """The keys of a lane as scripts take them: list, kept, parked, bell."""
+        bell = self.bell(lane_of(name).queue)
+        return self.engine.lists + name, self.kept(name), self.parked(name), bell
+
+    def lanes(self, lanes: tuple[Lane, ...]) -> tuple[str, ...]:
+        """The keys of several lanes, one after the other."""
+        return tuple(key for lane in lanes for key in self.lane(lane.name))
+
+    @property
+    def root(self) -> str:
+        """What every key of ours begins with."""
+        return self._key("")
+
+    @property
+    def pauses(self) -> str:
+        """Hash: lane -> record of the pause in force."""
+        return self._key("pauses")
+
+    @property
+    def diverts(self) -> str:
+        """Hash: lane -> records of the diverts in force, oldest first."""
+        return self._key("diverts")
+
+    @property
+    def claims(self) -> str:
+        """Sorted set: claim -> server's time of its last sign of life, in milliseconds."""
+        return self._key("claims")
+
+    @property
+    def starting(self) -> str:
+        """Hash: claim that has passed the gate and not yet reported that the function runs."""
+        return self._key("starting")
+
+    @property
+    def meters(self) -> str:
+        """Hash: counters, such as the number of starts of each lane."""
+        return self._key("meters")
+
+    @property
+    def events(self) -> str:
+        """Stream: the journal."""
+        return self._key("events")
+
+    @property
+    def sampled(self) -> str:
+        """String: exists while the last upkeep (and the sample of all lanes) is fresh."""
+        return self._key("sampled")
+
+    @property
+    def policy(self) -> str:
+        """Hash: the number of the policy in force, and the last policies by their numbers."""
+        return self._key("policy")
+
+    @property
+    def flags(self) -> str:
+        """Hash: flag -> the operator's setting of it."""
+        return self._key("flags")
+
+    @property
+    def flag_declarations(self) -> str:
+        """Hash: flag -> what the code that uses it says of it."""
+        return self._key("flag-declarations")
+
+    @property
+    def limits(self) -> str:
+        """Hash: limit, or limit and key -> the operator's setting of it."""
+        return self._key("limits")
+
+    @property
+    def limit_declarations(self) -> str:
+        """Hash: limit -> what the code that uses it says of it."""
+        return self._key("limit-declarations")
+
+    @property
+    def limit_hits(self) -> str:
+        """Hash: counts of hits and refusals of each limit."""
+        return self._key("limit-hits")
+
+    @property
+    def settings_version(self) -> str:
+        """String: grows with each change of a flag or a limit."""
+        return self._key("settings-version")
+
+    @property
+    def settings_channel(self) -> str:
+        """Channel: tells that a flag or a limit was changed."""
+        return self._key("settings-changed")
+
+    @property
+    def incidents(self) -> str:
+        """Sorted set: id of an incident -> when it was opened, in milliseconds."""
+        return self._key("incidents")
+
+    @property
+    def open_incidents(self) -> str:
+        """Set: ids of the incidents that are not resolved."""
+        return self._key("open-incidents")
+
+    def incident(self, incident: str) -> str:
+        """String: the record of an incident."""
+        return self._key("incident", incident)
+
+    def incident_events(self, incident: str) -> str:
+        """Stream: events of an incident that a copy of its record brought back."""
+        return self._key("incident-events", incident)
+
+    @property
+    def mitigations(self) -> str:
+        """Hash: event with which a mitigation began -> until when its process is thought alive."""
+        return self._key("mitigations")
+
+    @property
+    def watch_lease(self) -> str:
+        """String: the watcher that leads; expires when it does not say that it lives."""
+        return self._key("watch-lease")
+
+    def deliveries(self, incident: str) -> str:
+        """Hash: message of an incident -> whether it was sent."""
+        return self._key("deliveries", incident)
+
+    def limit_window(self, counter: str) -> str:
+        """List: when the hits were that count; `counter` is a limit, or a limit and a key."""
+        return self._key("limit-window", counter)
+
+    def operation(self, identifier: str) -> str:
+        """Hash: last step of one operation and what it returned; expires after an hour."""
+        return self._key("operation", identifier)
+
+    def kept(self, lane: str) -> str:
+        """List: the front of a lane while a scan or a restore goes through it."""
+        return self._key("kept", lane)
+
+    def at_work(self, lane: str) -> str:
+        """String: somebody scans or restores the lane right now; expires three seconds after."""
+        return self._key("at-work", lane)
+
+    def parked(self, lane: str) -> str:
+        """List: jobs of a paused lane that were taken out of the reach of stock workers."""
+        return self._key("parked", lane)
+
+    def stale(self, lane: str) -> str:
+        """List: jobs of a backlog that were set aside because they are old, oldest first."""
+        return self._key("stale", lane)
+
+    def unseen(self, lane: str) -> str:
+        """List: ids under which no job was seen when it was their turn, newest last."""
+        return self._key("unseen", lane)
+
+    def bell(self, queue: str) -> str:
+        """List: what idle workers of a queue wait for. It never holds a job."""
+        return self._key("bell", queue)
+
+    def lookout(self, group: str) -> str:
+        """String: the worker of a group that looks for jobs while the others rest. Expires."""
+        return self._key("lookout", group)
+
+    def relief(self, group: str) -> str:
+        """List: calls the next worker of a group to the lookout. It never holds a job."""
+        return self._key("relief", group)
+
+    def series(self, lane: str) -> str:
+        """List: a lane's counters in the last seconds, one entry for each."""
+        return self._key("series", lane)
+
+    def samples(self, lane: str) -> tuple[str, ...]:
+        """Lists: how a lane was, one sample every 2 s, 10 s, minute, and ten minutes."""
+        return tuple(self._key("samples", str(step), lane) for step in SAMPLE_STEPS)
+
+    @property
+    def backlogs(self) -> str:
+        """What the keys of all backlogs begin with."""
+        return self._key("backlog", "")
+
+    def backlog(self, order: str, lane: str) -> tuple[str, str, str]:
+        """Lists: the backlog of one divert in one lane, as scripts take them.
+
+        The first holds what came back to its front or stood in `kept`, the second what was in the
+        lane and all that arrived since, the third (`slot`) those that wait for a slot of RQ's own
+        rate limit while the backlog drains. They are read in the order of `BACKLOG_PARTS`.
+        """
+        return (
+            self._key("backlog", order, lane, "front"),
+            self._key("backlog", order, lane, "rest"),
+            self._key("backlog", order, lane, "slot"),
+        )
+
+    def drain(self, order: str, lane: str) -> str:
+        """Hash: token bucket and counts of a drain."""
+        return self._key("drain", order, lane)
+
+    def running(self, order: str) -> str:
+        """Sorted set: claims that run under a limit of what runs at once -> ms when forgotten."""
+        return self._key("running", order)
+
+    def limit_bucket(self, order: str) -> str:
+        """Hash: token bucket of a limit on starts, one for all lanes of its target."""
+        return self._key("limit-bucket", order)
+
+    def skipped(self, order: str, lane: str) -> str:
+        """List: the first jobs that a drain skipped, each with its cause."""
+        return self._key("skipped", order, lane)
+
+
+def split_backlog(keys: Keys, key: str, lanes: Iterable[str] = ()) -> tuple[str, str]:
+    """The order and the lane that the `key` of a part of a backlog names; both may hold `:`.
+
+    The longest fitting of `lanes` is taken; where none fits, the key alone must tell.
+    """
+    name = key.removeprefix(keys.backlogs).rpartition(":")[0]
+    lane = max((each for each in lanes if name.endswith(f":{each}")), key=len, default="")
+    if not lane and (found := _ORDER_AND_LANE.fullmatch(name)):
+        lane = found[1]
+    return name[: -len(lane) - 1], lane
+
+
+def flag_of_order(order: str, function: str) -> str:
+    """The flag because of which a divert of `function` stands; empty when somebody ordered it."""
+    end = f"/{function}"
+    is_of_flag = function and order.startswith(FLAG_ORDER) and order.endswith(end)
+    return order.removeprefix(FLAG_ORDER).removesuffix(end) if is_of_flag else ""

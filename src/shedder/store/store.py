@@ -1,0 +1,290 @@
+"""Command, Script, Store: send a script, translate errors of redis-py.
+
+One file in `lua/` is one atomic command; what several share stands in `lua/lib/` and is put in
+where a file says `-- include lib/name.lua`. Functions that nobody calls are left out: the server
+makes each function anew at every call.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Generic, NoReturn, TypeVar
+
+import redis
+import redis.client
+import redis.exceptions
+import redis.sentinel
+
+from shedder.errors import (
+    RecordUnreadable,
+    RedisUnreachable,
+    ServerBusy,
+    ServerTooOld,
+    ShedderError,
+    WrongClusterNode,
+)
+from shedder.store.keys import kind_of
+
+T = TypeVar("T")
+
+_COMMAND_OF_PIPELINE = re.compile(r"Command # \d+ \(\S+ ([^ )]+)")
+
+_BUSY = re.compile(r"(^|: )BUSY ")
+"""In a reply of its own, and behind the name of a pipeline's command."""
+
+Argument = str | bytes | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Command(Generic[T]):
+    """One atomic command: a decision made by a feature, not yet sent.
+
+    Attributes:
+        script: Name of the Lua script.
+        keys: The keys that it touches, in the script's order.
+        args: Its arguments, in the script's order.
+        parse: Turns the reply into a typed value.
+    """
+
+    script: str
+    keys: tuple[str, ...]
+    args: tuple[Argument, ...]
+    parse: Callable[[Any], T]
+
+
+class Store:
+    """Sends commands on the user's own connection, which it leaves as it is."""
+
+    def __init__(self, connection: redis.Redis) -> None:
+        self.connection = connection
+
+    def run(self, command: Command[T]) -> T:
+        """The parsed reply of `command`.
+
+        Raises:
+            RedisUnreachable: no answer from the server.
+            ServerBusy: it runs a script of somebody else, and serves nobody.
+            ServerTooOld: it does not know script flags.
+            WrongClusterNode: another node has the keys, or no single one has.
+            RecordUnreadable: a stored record is damaged or of a newer shedder.
+            ShedderError: any other refusal by the server.
+        """
+        try:
+            return self.execute(command)
+        except redis.exceptions.RedisError as error:
+            raise_translated(error, self.connection, keys=command.keys)
+
+    def execute(self, command: Command[T]) -> T:
+        """The parsed reply of `command`, where a host expects redis-py's own errors."""
+        script = load_script(command.script)
+        arguments = in_text((len(command.keys), *command.keys, *command.args))
+        try:
+            reply = self.connection.execute_command("EVALSHA", script.sha, *arguments)
+        except redis.exceptions.NoScriptError:
+            reply = self._load_and_run(script, arguments)
+        return command.parse(reply)
+
+    def execute_last(self, pipeline: redis.client.Pipeline, command: Command[T]) -> T:
+        """The parsed reply of `command`, sent as the last one of `pipeline` in one round trip."""
+        script = load_script(command.script)
+        arguments = in_text((len(command.keys), *command.keys, *command.args))
+        pipeline.execute_command("EVALSHA", script.sha, *arguments)
+        try:
+            reply = pipeline.execute()[-1]
+        except redis.exceptions.NoScriptError:
+            reply = self._load_and_run(script, arguments)
+        return command.parse(reply)
+
+    def _load_and_run(self, script: Script, arguments: tuple[Any, ...]) -> Any:
+        try:
+            return self.connection.execute_command("EVAL", script.text, *arguments)
+        except redis.exceptions.ResponseError as error:
+            if _is_too_old(error):
+                raise ServerTooOld(_version(self.connection)) from error
+            raise
+
+    def read_and_run(self, ask: Callable[[Any], Any], command: Command[T]) -> tuple[list[Any], T]:
+        """The replies to what `ask` asks, then the parsed reply of `command`: one round trip.
+
+        Raises:
+            ShedderError: as `run`.
+        """
+        script = load_script(command.script)
+        arguments = in_text((len(command.keys), *command.keys, *command.args))
+        try:
+            with self.connection.pipeline(transaction=False) as pipeline:
+                ask(pipeline)
+                pipeline.execute_command("EVALSHA", script.sha, *arguments)
+                asked = list(pipeline.command_stack)
+                *replies, reply = pipeline.execute(raise_on_error=False)
+                if isinstance(reply, redis.exceptions.NoScriptError):
+                    pipeline.raise_first_error(asked[:-1], replies)
+                    reply = self._load_and_run(script, arguments)
+                pipeline.raise_first_error(asked, [*replies, reply])
+            return replies, command.parse(reply)
+        except redis.exceptions.RedisError as error:
+            raise_translated(error, self.connection, keys=command.keys)
+
+    def read(self, ask: Callable[[Any], Any]) -> list[Any]:
+        """The replies to the plain commands that `ask` puts on a pipeline, in one round trip.
+
+        Raises:
+            RedisUnreachable: no answer from the server.
+            ServerBusy: it runs a script of somebody else, and serves nobody.
+            ShedderError: any refusal by the server.
+        """
+        try:
+            with self.connection.pipeline(transaction=False) as pipeline:
+                ask(pipeline)
+                replies: list[Any] = pipeline.execute()
+                return replies
+        except redis.exceptions.RedisError as error:
+            raise_translated(error, self.connection)
+
+
+def in_text(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments of a command, with its numbers written out.
+
+    hiredis-py writes numbers by `PyObject_Repr`, which runs the handlers of signals that have just
+    come, and does not look whether that failed (3.5.0, `src/pack.c`). A handler that raises, such
+    as Ctrl-C's, or RQ's when an idle worker is told to stop, is then a segmentation fault.
+    """
+    return tuple(
+        repr(each) if type(each) is int or isinstance(each, float) else each for each in arguments
+    )
+
+
+def raise_translated(
+    error: redis.exceptions.RedisError, connection: redis.Redis, *, keys: tuple[str, ...] = ()
+) -> NoReturn:
+    """Raise the error of ours that says what `error` means for the user of a command on `keys`."""
+    text = str(error)
+    if isinstance(error, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError):
+        raise RedisUnreachable(address_of(connection)) from error
+    if _BUSY.search(text):
+        kill = "FUNCTION KILL" if "FUNCTION KILL" in text else "SCRIPT KILL"
+        raise ServerBusy(address_of(connection), ends_with=kill) from error
+    if "UNREADABLE" in text:
+        lane = text.partition("UNREADABLE ")[2]  # whose name may hold blanks
+        raise RecordUnreadable(
+            f"of lane {lane}", reason="it is damaged or of a newer shedder"
+        ) from error
+    if "WRONGTYPE" in text:
+        raise _of_another_type(text, connection, keys) from error
+    if _is_too_old(error):
+        raise ServerTooOld(_version(connection)) from error
+    if isinstance(error, redis.exceptions.MovedError):
+        raise WrongClusterNode(f"{error.host}:{error.port}") from error
+    if isinstance(error, redis.exceptions.ClusterCrossSlotError):
+        raise WrongClusterNode("") from error
+    raise ShedderError(f"Redis refused the command: {text}") from error
+
+
+def address_of(connection: redis.Redis) -> str:
+    """Where `connection` goes to, without user or password."""
+    pool = connection.connection_pool
+    if isinstance(pool, redis.sentinel.SentinelConnectionPool):
+        return _address_of_master(pool)
+    settings = pool.connection_kwargs
+    if settings.get("path"):
+        return str(settings["path"])
+    return f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}"
+
+
+def _address_of_master(pool: redis.sentinel.SentinelConnectionPool) -> str:
+    sentinels = [address_of(each) for each in pool.sentinel_manager.sentinels]
+    return f"{pool.service_name} of the sentinels {', '.join(sentinels)}"
+
+
+def _of_another_type(text: str, connection: redis.Redis, keys: tuple[str, ...]) -> RecordUnreadable:
+    """Names the key that somebody has changed by hand, as far as it can be found out."""
+    in_pipeline = _COMMAND_OF_PIPELINE.search(text)
+    for key in (in_pipeline.group(1),) if in_pipeline else keys:
+        found, kind = _type(connection, key), kind_of(key)
+        if found not in ("none", kind) and kind:
+            return RecordUnreadable(
+                key,
+                reason=f"it is of type {found}, and shedder keeps a {kind} there; somebody changed "
+                "it by hand: rename it away, and shedder goes on without what it held",
+            )
+    return RecordUnreadable(
+        in_pipeline.group(1) if in_pipeline else "of a queue",
+        reason="it is of another type than RQ or shedder made it; somebody changed it by hand: "
+        "rename it away, and shedder goes on without what it held",
+    )
+
+
+def _type(connection: redis.Redis, key: str) -> str:
+    try:
+        found: Any = connection.type(key)
+    except redis.exceptions.RedisError:
+        return "none"
+    return found.decode() if isinstance(found, bytes) else str(found)
+
+
+def _is_too_old(error: Exception) -> bool:
+    # the first line of each script names its flags, which an older server takes for Lua
+    return "unexpected symbol near '#'" in str(error) or "Unexpected flag" in str(error)
+
+
+def _version(connection: redis.Redis) -> str:
+    try:
+        found: Any = connection.info("server")
+    except redis.exceptions.RedisError:
+        return "unknown"
+    return str(found.get("valkey_version") or found.get("redis_version"))
+
+
+_INCLUDE = re.compile(r"^-- include (lib/[a-z_]+\.lua)$", re.MULTILINE)
+_REMARK = re.compile(r"^\s*--.*\n", re.MULTILINE)
+_FUNCTION = re.compile(r"^local function (\w+)\(.*\n(?:(?: .*)?\n)*end\n", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A Lua script as it is sent.
+
+    Attributes:
+        name: The file's name without its ending.
+        text: The whole source.
+        sha: SHA-1 of the source, under which the server keeps it.
+    """
+
+    name: str
+    text: str
+    sha: str
+
+
+@cache
+def load_script(name: str) -> Script:
+    """The script in `lua/<name>.lua`, with what it includes and without its remarks."""
+    source = _read(f"{name}.lua")
+    flags, _, body = source.partition("\n")
+    whole = _INCLUDE.sub(lambda found: _read(found.group(1)), body)
+    text = f"{flags}\n{_without_idle_functions(_REMARK.sub('', whole))}"
+    return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def script_names() -> tuple[str, ...]:
+    """The names of all scripts, sorted."""
+    folder = files("shedder").joinpath("lua")
+    return tuple(
+        sorted(e.name[: -len(".lua")] for e in folder.iterdir() if e.name.endswith(".lua"))
+    )
+
+
+def _without_idle_functions(text: str) -> str:
+    """`text` without the functions at its outermost level that are named nowhere else."""
+    words = Counter(re.findall(r"\w+", text))
+    kept = _FUNCTION.sub(lambda found: found[0] if words[found[1]] > 1 else "", text)
+    return kept if kept == text else _without_idle_functions(kept)
+
+
+def _read(path: str) -> str:
+    return files("shedder").joinpath("lua").joinpath(path).read_text(encoding="utf-8")

@@ -1,0 +1,436 @@
+"""How each workload is, measured; what stands; Situation.
+
+Where a kind has lanes of its own its late jobs are counted: lists are in order of time. Where it
+shares them, and for whose jobs they are, some jobs of each list are looked at, evenly spaced; then
+what is told is an estimate, and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from shedder.engine.jobs import NOTE_FIELD, function_name, function_of_note, meta_texts, time_of
+from shedder.incident.records import Incident
+from shedder.lanes import lane_of
+from shedder.policy.model import Policy
+from shedder.policy.workload import Kind, kinds_of
+from shedder.queues.controls import diverts_from
+from shedder.queues.samples import Sample
+from shedder.selection import Selection
+from shedder.status.readings import LaneStatus, Status
+from shedder.store.codec import ms_from_time, text_of
+from shedder.store.keys import Keys
+from shedder.store.store import Command, Store
+from shedder.updates.messages import due_at
+from shedder.wording import named
+
+if TYPE_CHECKING:
+    from shedder.api.shedder import Shedder
+
+
+STAKEHOLDERS, TEAM = "stakeholders", "team"
+AUDIENCES = (STAKEHOLDERS, TEAM)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One kind of work that the policy names, as it is now.
+
+    Attributes:
+        noun: What the business calls it, in the plural, such as `receipt e-mails`.
+        tolerance: How long one of it may wait without harm.
+        waiting: Jobs that have not started, those in backlogs among them.
+        held: Those of them that do not start now because somebody decided so: in a backlog that
+            does not drain, or in a paused lane.
+        late: Those of them that have waited longer than the tolerance.
+        oldest: How long the oldest of them has waited; None when none waits.
+        tenants: Whose jobs are late, counted; None when the jobs do not say.
+        since: When it became late (server's clock, UTC); None when it is not, or nobody knows.
+        arrivals: Jobs that arrive a second; None when not known.
+        completions: Jobs that end a second; None when not known.
+        is_estimated: The counts were made from a part of the jobs.
+        is_tenants_partial: The tenants were counted in a part of the jobs, so there may be more.
+        targets: The queues or lanes that it is in.
+    """
+
+    noun: str
+    tolerance: timedelta
+    waiting: int = 0
+    held: int = 0
+    late: int = 0
+    oldest: timedelta | None = None
+    tenants: int | None = None
+    since: datetime | None = None
+    arrivals: float | None = None
+    completions: float | None = None
+    is_estimated: bool = False
+    is_tenants_partial: bool = False
+    targets: tuple[str, ...] = ()
+
+    @property
+    def is_late(self) -> bool:
+        """Whether any of it has waited longer than it may."""
+        return self.late > 0
+
+    @property
+    def net(self) -> float | None:
+        """Jobs by which it becomes fewer a second; negative when it grows; None when not known."""
+        if self.arrivals is None or self.completions is None:
+            return None
+        return self.completions - self.arrivals
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Something that somebody has done and that still holds.
+
+    Attributes:
+        what: In words that follow a subject, such as `newsletters are paused`.
+        role: Who did it, as a role: `operations`; empty when nobody had one.
+        since: Since when (server's clock, UTC).
+        command: The command that did it, for the team; empty when there is none.
+        why: For which reason, for the team.
+    """
+
+    what: str
+    role: str
+    since: datetime
+    command: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that an update tells.
+
+    Attributes:
+        at: When it was read (server's clock, UTC).
+        works: The kinds of work that the policy names, in its order.
+        measures: What has been done and holds, oldest first.
+        notices: What customers notice of features that are degraded, a sentence each.
+        next_update: When the next update is due; None when there will be none.
+        title: What the incident is called; empty outside of one.
+        began: When it began; None outside of one.
+    """
+
+    at: datetime
+    works: tuple[Work, ...] = ()
+    measures: tuple[Measure, ...] = ()
+    notices: tuple[str, ...] = ()
+    next_update: datetime | None = None
+    title: str = ""
+    began: datetime | None = None
+
+
+JOBS_LOOKED_AT = 500
+"""Of each list; a list that is no longer is read as a whole."""
+
+LATE_PROBES = 200
+TENANT_FIELD = "tenant"
+
+
+def measure_works(
+    store: Store,
+    keys: Keys,
+    kinds: Sequence[Kind],
+    status: Status,
+    samples: Mapping[str, Sequence[Sample]],
+) -> tuple[Work, ...]:
+    """How each kind of work is; `status` and `samples` are of all their lanes."""
+    lanes = {lane.lane: lane for lane in status.lanes}
+    return tuple(
+        _work(store, keys, kind, [lanes[each] for each in kind.lanes if each in lanes], status.at,
+              samples)
+        for kind in kinds
+    )  # fmt: skip
+
+
+def count_late(keys: Keys, lists: Sequence[str], cutoff: datetime) -> Command[list[int]]:
+    """How many jobs of each of `lists` were enqueued before `cutoff`."""
+    return Command(
+        "count_late", tuple(lists), (ms_from_time(cutoff), keys.engine.jobs, LATE_PROBES), list
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A job that was looked at: it stands for `weight` jobs of its list."""
+
+    weight: float
+    is_held: bool
+    enqueued_at: datetime | None
+    function: str | None
+    meta: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    key: str
+    length: int
+    is_held: bool
+
+
+def _work(
+    store: Store,
+    keys: Keys,
+    kind: Kind,
+    lanes: Sequence[LaneStatus],
+    at: datetime,
+    samples: Mapping[str, Sequence[Sample]],
+) -> Work:
+    targets = tuple(dict.fromkeys(lane.lane for lane in lanes))
+    lists = _lists(store, keys, lanes)
+    if not sum(each.length for each in lists):
+        return Work(kind.noun, kind.tolerance, arrivals=_sum(lanes, "arrivals"),
+                    completions=_sum(lanes, "completions"), targets=targets)  # fmt: skip
+    cutoff = at - kind.tolerance
+    seen = [job for job in _seen(store, keys, lists) if _is_of(kind, lanes, job)]
+    counts = (
+        _counted(store, keys, lists, lanes, cutoff) if kind.rule is None else _told(seen, cutoff)
+    )
+    late_seen = [job for job in seen if job.enqueued_at is not None and job.enqueued_at < cutoff]
+    is_partly = any(each.length > JOBS_LOOKED_AT for each in lists)
+    oldest = counts.oldest
+    return Work(
+        noun=kind.noun,
+        tolerance=kind.tolerance,
+        waiting=counts.waiting,
+        held=counts.held,
+        late=counts.late,
+        oldest=None if oldest is None else max(at - oldest, timedelta()),
+        tenants=len({job.meta[TENANT_FIELD] for job in late_seen if TENANT_FIELD in job.meta})
+        or None,
+        since=late_since(kind, samples, at) if counts.late else None,
+        arrivals=_sum(lanes, "arrivals") if kind.rule is None else None,
+        completions=_sum(lanes, "completions") if kind.rule is None else None,
+        is_estimated=is_partly and kind.rule is not None,
+        is_tenants_partial=is_partly,
+        targets=targets,
+    )
+
+
+def late_since(
+    kind: Kind, samples: Mapping[str, Sequence[Sample]], at: datetime
+) -> datetime | None:
+    """Since when without a break some lane of `kind` is outside of its tolerance, by samples."""
+    limit = kind.tolerance.total_seconds()
+    began: datetime | None = None
+    for lane in kind.lanes:
+        current: datetime | None = None
+        for sample in samples.get(lane, ()):
+            if sample.age <= limit:
+                current = None
+            elif current is None:
+                current = sample.at - timedelta(seconds=sample.age - limit)
+        if current is not None and (began is None or current < began):
+            began = current
+    return None if began is None else min(began, at)
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    waiting: int
+    held: int
+    late: int
+    oldest: datetime | None
+
+
+def _counted(
+    store: Store,
+    keys: Keys,
+    lists: Sequence[_List],
+    lanes: Sequence[LaneStatus],
+    cutoff: datetime,
+) -> _Counts:
+    late = store.run(count_late(keys, [each.key for each in lists], cutoff))
+    times = [time for lane in lanes for time in (lane.oldest, lane.oldest_in_backlog) if time]
+    return _Counts(
+        waiting=sum(each.length for each in lists),
+        held=sum(each.length for each in lists if each.is_held),
+        late=sum(late),
+        oldest=min(times, default=None),
+    )
+
+
+def _told(seen: Sequence[_Seen], cutoff: datetime) -> _Counts:
+    times = [job.enqueued_at for job in seen if job.enqueued_at is not None]
+    late = sum(job.weight for job in seen if job.enqueued_at and job.enqueued_at < cutoff)
+    return _Counts(
+        waiting=round(sum(job.weight for job in seen)),
+        held=round(sum(job.weight for job in seen if job.is_held)),
+        late=round(late),
+        oldest=min(times, default=None),
+    )
+
+
+def _is_of(kind: Kind, lanes: Sequence[LaneStatus], job: _Seen) -> bool:
+    rule = kind.rule
+    if rule is None:
+        return True
+    queues = {lane_of(lane.lane).queue for lane in lanes}
+    return any(rule.matches(queue=queue, function=job.function, meta=job.meta) for queue in queues)
+
+
+def _lists(store: Store, keys: Keys, lanes: Sequence[LaneStatus]) -> list[_List]:
+    """The lists of jobs that have not started, and whether they may start now."""
+    records = store.read(lambda ask: [ask.hget(keys.diverts, each.lane) for each in lanes]) \
+        if lanes else []  # fmt: skip
+    found: list[tuple[str, bool]] = []
+    for lane, record in zip(lanes, records, strict=True):
+        listed, kept, parked, _ = keys.lane(lane.lane)
+        found += [(key, lane.pause is not None) for key in (kept, parked, listed)]
+        for order in diverts_from(lane.lane, record):
+            is_held = lane.pause is not None or order.divert.drain is None
+            found += [(key, is_held) for key in order.backlog_keys]
+    if not found:
+        return []
+    lengths = store.read(lambda ask: [ask.llen(key) for key, _ in found])
+    return [
+        _List(key, length, is_held)
+        for (key, is_held), length in zip(found, lengths, strict=True)
+        if length
+    ]
+
+
+def _seen(store: Store, keys: Keys, lists: Sequence[_List]) -> Iterator[_Seen]:
+    for each in lists:
+        ids = [text_of(job) for job in _evenly(store, each) if job is not None]
+        if not ids:
+            continue
+        names = (NOTE_FIELD, "created_at", "enqueued_at", "meta")
+        rows = store.read(_asking(keys, ids, names))
+        weight = each.length / len(ids)
+        unknown = [
+            job for job, row in zip(ids, rows, strict=True) if not function_of_note(*row[:2])
+        ]
+        data = _data(store, keys, unknown[:JOBS_LOOKED_AT])
+        for job, (note, created_at, enqueued_at, meta) in zip(ids, rows, strict=True):
+            function = function_of_note(note, created_at) or function_name(data.get(job, b""))
+            since = time_of(enqueued_at)
+            yield _Seen(weight, each.is_held, since, function, meta_texts(meta) or {})
+
+
+def _data(store: Store, keys: Keys, ids: Sequence[str]) -> dict[str, bytes]:
+    if not ids:
+        return {}
+    rows = store.read(_asking(keys, ids, ("data",)))
+    return {job: row[0] for job, row in zip(ids, rows, strict=True) if row[0]}
+
+
+def _asking(keys: Keys, ids: Sequence[str], names: Sequence[str]) -> Callable[[Any], Any]:
+    return lambda ask: [ask.hmget(keys.engine.jobs + job, names) for job in ids]
+
+
+def _evenly(store: Store, each: _List) -> list[Any]:
+    if each.length <= JOBS_LOOKED_AT:
+        whole: list[Any] = store.read(lambda ask: ask.lrange(each.key, 0, JOBS_LOOKED_AT - 1))[0]
+        return whole
+    step = each.length / JOBS_LOOKED_AT
+    places = [int(step * number) for number in range(JOBS_LOOKED_AT)]
+    return store.read(lambda ask: [ask.lindex(each.key, place) for place in places])
+
+
+def _sum(lanes: Iterable[LaneStatus], name: str) -> float | None:
+    found = [pace for lane in lanes if (pace := getattr(lane, name)) is not None]
+    return sum(found) if found else None
+
+
+LOOK_BACK = timedelta(hours=24)
+
+
+def read_situation(
+    shed: Shedder,
+    policy: Policy,
+    incident: Incident | None,
+    *,
+    next_update: datetime | None = None,
+) -> Situation:
+    """How things are, in the words of the policy."""
+    status = shed.status()
+    kinds = kinds_of(policy, [lane.queue for lane in status.lanes])
+    lanes = tuple(dict.fromkeys(lane for kind in kinds for lane in kind.lanes))
+    samples = shed.samples(*lanes, since=status.at - LOOK_BACK) if lanes else {}
+    if next_update is None and incident is not None:
+        next_update = due_at(incident, policy.incident)
+    return Situation(
+        at=status.at,
+        works=measure_works(shed.store, shed.keys, kinds, status, samples),
+        measures=tuple(measures_of(status, kinds, incident)),
+        notices=tuple(_notices(policy, status)),
+        next_update=next_update,
+        title=incident.title if incident else "",
+        began=(incident.began_at or incident.opened_at) if incident else None,
+    )
+
+
+def measures_of(
+    status: Status, kinds: tuple[Kind, ...], incident: Incident | None
+) -> Iterator[Measure]:
+    """What stands on queues and limits, oldest first, once for lanes that were done together."""
+    found: dict[tuple[str, str, datetime], Measure] = {}
+    for lane in status.lanes:
+        for measure in _of_lane(lane, kinds, incident):
+            found.setdefault((measure.what, measure.role, measure.since), measure)
+    yield from sorted(found.values(), key=lambda each: each.since)
+
+
+def _of_lane(
+    lane: LaneStatus, kinds: tuple[Kind, ...], incident: Incident | None
+) -> Iterator[Measure]:
+    if lane.pause is not None:
+        what = f"{subject(kinds, lane.queue)} paused"
+        yield Measure(what, _role(incident, lane.pause.by), lane.pause.since,
+                      f"shedder resume {lane.queue}", lane.pause.why)  # fmt: skip
+    for divert in lane.diverts:
+        whose = subject(kinds, lane.queue, divert.selection)
+        if divert.is_limit:
+            what = f"{whose} started at a limit"
+        elif divert.drain is not None:
+            what = f"{whose} brought back at up to {divert.drain.rate}"
+        else:
+            what = f"{whose} put aside"
+        yield Measure(what, _role(incident, divert.by), divert.since,
+                      f"shedder drain {lane.queue}", divert.why)  # fmt: skip
+
+
+MOST_NOUNS = 3
+
+
+def subject(kinds: tuple[Kind, ...], queue: str, selection: Selection | None = None) -> str:
+    """What a measure on `queue` concerns, such as `newsletters and reports are`."""
+    own = [kind for kind in kinds if any(lane_of(lane).queue == queue for lane in kind.lanes)]
+    taken = [kind for kind in own if selection is None or _may_take(selection, kind)]
+    nouns = list(dict.fromkeys(kind.noun for kind in taken))
+    if nouns and len(nouns) <= MOST_NOUNS:
+        return f"{named(nouns)} are"
+    return f"all jobs of {queue} are" if nouns or selection is None else f"some jobs of {queue} are"
+
+
+def _may_take(selection: Selection, kind: Kind) -> bool:
+    """Whether `selection` takes jobs of this kind, as far as their functions tell."""
+    globs = kind.rule.selection.functions if kind.rule else ()
+    if selection.is_whole or not selection.functions or not globs:
+        return True
+    return any(
+        Selection(functions=(one,)).matches(
+            function=other.replace("*", "x"), meta={}, age=timedelta()
+        )
+        for mine in selection.functions
+        for theirs in globs
+        for one, other in ((mine, theirs), (theirs, mine))
+    )
+
+
+def _role(incident: Incident | None, by: str) -> str:
+    return incident.role_of(by) if incident else ""
+
+
+def _notices(policy: Policy, status: Status) -> Iterator[str]:
+    notices: Mapping[str, str] = policy.notices
+    for flag in status.flags:
+        if notice := notices.get(flag.name):
+            share = "" if flag.percent >= 100 else f" (for {flag.percent:g} % of customers)"
+            yield f"{notice.rstrip('.')}{share}"
