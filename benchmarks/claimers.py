@@ -87,7 +87,7 @@ def _claim(client: redis.Redis, lane: str, path: Path, at_once: int) -> None:
     claim = claim_job(keys, [lane], worker=f"claimer-{os.getpid()}")
     bell = bells(keys, (lane,))
     held: list[HeldClaim] = []
-    Store(client).execute(claim)
+    Store(client, rq_keys()).execute(claim)
     with path.open("wb", buffering=0) as file:
         while True:
             answers = _next(client, claim, held, at_once)

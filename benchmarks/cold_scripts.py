@@ -45,7 +45,7 @@ def _costs(client: redis.Redis, queues: Sequence[str], rest: float) -> dict[str,
     """Microseconds of the server for each deed, one for each round."""
     costs: dict[str, list[float]] = defaultdict(list)
     lanes = serving_order(queues)
-    store, queue = Store(client), Queue(queues[-1], connection=client)
+    store, queue = Store(client, rq_keys()), Queue(queues[-1], connection=client)
 
     def spend(name: str, deed: Callable[[], Any], *, command: str = "evalsha") -> Any:
         before = _server_us(client, command)

@@ -59,7 +59,7 @@ def _print_commands(client: redis.Redis) -> None:
 
 def _round(client: redis.Redis) -> None:
     client.delete(KEYS.sampled)
-    Store(client).run(sample_lanes(KEYS, LANES))
+    Store(client, rq_keys()).run(sample_lanes(KEYS, LANES))
     time.sleep(0.001)
 
 

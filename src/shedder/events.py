@@ -96,7 +96,6 @@ def read_copies(store: Store, stream: str, *, limit: int) -> tuple[Event, ...]:
 
 def read_events(
     store: Store,
-    keys: Keys,
     *,
     limit: int,
     after: str | None = None,
@@ -115,9 +114,9 @@ def read_events(
     is_all = not lanes and wanted is None
     page = min(limit, EVENTS_PER_PAGE) if is_all else EVENTS_PER_PAGE
     if after is None:
-        pages = _pages_back(store, keys, page, since)
+        pages = _pages_back(store, page, since)
     else:
-        pages = _pages_on(store, keys, _checked_id(after, _POSITION), page)
+        pages = _pages_on(store, _checked_id(after, _POSITION), page)
     events = (event for entries in pages for event in map(_event, entries))
     concerned = frozenset(lanes)
     found = (each for each in events if _concerns(each, concerned) and (not wanted or wanted(each)))
@@ -126,44 +125,42 @@ def read_events(
 
 
 def read_latest(
-    store: Store, keys: Keys, span: timedelta, *, limit: int, wanted: Callable[[Event], bool]
+    store: Store, span: timedelta, *, limit: int, wanted: Callable[[Event], bool]
 ) -> tuple[Event, ...]:
     """The newest `limit` events of the last `span` that are `wanted`, oldest first.
 
     By the server's clock, and in one round trip, unless there were very many.
     """
     now, (entries,) = read_with_time(
-        store, lambda ask: ask.xrevrange(keys.events, count=EVENTS_LATELY)
+        store, lambda ask: ask.xrevrange(store.keys.events, count=EVENTS_LATELY)
     )
     found = [each for each in map(_event, reversed(entries)) if each.at > now - span]
     if len(found) < EVENTS_LATELY:
         return tuple(filter(wanted, found))
-    return read_events(store, keys, limit=limit, since=now - span, wanted=wanted)
+    return read_events(store, limit=limit, since=now - span, wanted=wanted)
 
 
-def events_back(store: Store, keys: Keys) -> Iterator[Event]:
+def events_back(store: Store) -> Iterator[Event]:
     """All events of the journal, the newest first, read page by page."""
-    return (
-        _event(entry) for page in _pages_back(store, keys, EVENTS_PER_PAGE, None) for entry in page
-    )
+    return (_event(entry) for page in _pages_back(store, EVENTS_PER_PAGE, None) for entry in page)
 
 
-def find_event(store: Store, keys: Keys, event_id: str) -> Event:
+def find_event(store: Store, event_id: str) -> Event:
     """The event with this id.
 
     Raises:
         EventNotFound: there is none; what is no id at all is refused without asking Redis.
     """
     identifier = _checked_id(event_id, _ID)
-    found = store.read(lambda ask: ask.xrange(keys.events, identifier, identifier, count=1))[0]
+    found = store.read(lambda ask: ask.xrange(store.keys.events, identifier, identifier, count=1))[
+        0
+    ]
     if not found:
         raise EventNotFound(event_id)
     return _event(found[0])
 
 
-def follow(
-    store: Store, keys: Keys, *, after: str = "$", until: Callable[[], bool]
-) -> Iterator[Event]:
+def follow(store: Store, *, after: str = "$", until: Callable[[], bool]) -> Iterator[Event]:
     """The events after the id `after`, as they come; `$` stands for those after this call.
 
     Returns when `until` gives true, which is asked at least once a second.
@@ -171,18 +168,15 @@ def follow(
     Raises:
         EventNotFound: `after` is no id.
     """
-    last = _newest_id(store, keys) if after == "$" else _checked_id(after, _POSITION)
-    return _following(store, keys, last, until)
+    last = _newest_id(store) if after == "$" else _checked_id(after, _POSITION)
+    return _following(store, last, until)
 
 
 class Tail:
     """The events of the last `span` that are `wanted`; each is read once, as it comes."""
 
-    def __init__(
-        self, store: Store, keys: Keys, *, span: timedelta, wanted: Callable[[Event], bool]
-    ) -> None:
+    def __init__(self, store: Store, *, span: timedelta, wanted: Callable[[Event], bool]) -> None:
         self._store = store
-        self._keys = keys
         self._span = span
         self._wanted = wanted
         self._last = ""
@@ -190,13 +184,13 @@ class Tail:
 
     def read(self, now: datetime) -> tuple[Event, ...]:
         """Those of the `span` before `now`, oldest first."""
-        newest = _newest_id(self._store, self._keys)
+        newest = _newest_id(self._store)
         if not self._last or position_of(newest) < position_of(self._last):
             # at the first time; and after a fail-over, which may lose events that were read here
             self._last = f"{max(ms_from_time(now - self._span), 0)}-0"
             self._events = ()
         if position_of(self._last) < position_of(newest):
-            for entries in _pages_on(self._store, self._keys, self._last, EVENTS_PER_PAGE):
+            for entries in _pages_on(self._store, self._last, EVENTS_PER_PAGE):
                 self._take(entries)
         self._events = tuple(each for each in self._events if now - self._span <= each.at)
         return self._events
@@ -220,10 +214,10 @@ def end_mitigation(keys: Keys, event: str, head: str = "") -> Command[Written]:
     )
 
 
-def end_silent(store: Store, keys: Keys) -> tuple[str, ...]:
+def end_silent(store: Store) -> tuple[str, ...]:
     """Write down that nobody has seen the end of those whose process is silent; their events."""
-    begun = store.read(lambda ask: ask.hkeys(keys.mitigations))[0]
-    ended = (store.run(end_mitigation(keys, text_of(each))) for each in begun)
+    begun = store.read(lambda ask: ask.hkeys(store.keys.mitigations))[0]
+    ended = (store.run(end_mitigation(store.keys, text_of(each))) for each in begun)
     return tuple(each.event for each in ended if each.event)
 
 
@@ -239,17 +233,17 @@ _LARGEST_PART = 2**64 - 1
 _Entry = tuple[bytes, Mapping[bytes, bytes]]
 
 
-def _newest_id(store: Store, keys: Keys) -> str:
-    newest = store.read(lambda ask: ask.xrevrange(keys.events, count=1))[0]
+def _newest_id(store: Store) -> str:
+    newest = store.read(lambda ask: ask.xrevrange(store.keys.events, count=1))[0]
     return text_of(newest[0][0]) if newest else "0-0"
 
 
-def _following(store: Store, keys: Keys, last: str, until: Callable[[], bool]) -> Iterator[Event]:
+def _following(store: Store, last: str, until: Callable[[], bool]) -> Iterator[Event]:
     block = int(1000 * _block_seconds(store))
 
     def ask_next(ask: Any) -> None:
-        ask.xread({keys.events: last}, count=1, block=block)
-        ask.xrange(keys.events, f"({last}", count=EVENTS_PER_PAGE)
+        ask.xread({store.keys.events: last}, count=1, block=block)
+        ask.xrange(store.keys.events, f"({last}", count=EVENTS_PER_PAGE)
 
     while not until():
         _, entries = store.read(ask_next)
@@ -264,15 +258,13 @@ def _block_seconds(store: Store) -> float:
     return min(LONGEST_BLOCK_SECONDS, patience / 2) if patience else LONGEST_BLOCK_SECONDS
 
 
-def _pages_back(
-    store: Store, keys: Keys, page: int, since: datetime | None
-) -> Iterator[list[_Entry]]:
+def _pages_back(store: Store, page: int, since: datetime | None) -> Iterator[list[_Entry]]:
     newest, oldest = "+", "-"
     if since is not None:  # an id has whole milliseconds, and none is earlier than `since`
         oldest = f"{max(ms_from_time(since + timedelta(microseconds=999)), 0)}"
 
     def ask_page(ask: Any) -> None:
-        ask.xrevrange(keys.events, newest, oldest, count=page)
+        ask.xrevrange(store.keys.events, newest, oldest, count=page)
 
     while newest:
         entries = store.read(ask_page)[0]
@@ -280,9 +272,9 @@ def _pages_back(
         newest = f"({text_of(entries[-1][0])}" if len(entries) == page else ""
 
 
-def _pages_on(store: Store, keys: Keys, after: str, page: int) -> Iterator[list[_Entry]]:
+def _pages_on(store: Store, after: str, page: int) -> Iterator[list[_Entry]]:
     def ask_page(ask: Any) -> None:
-        ask.xrange(keys.events, f"({after}", count=page)
+        ask.xrange(store.keys.events, f"({after}", count=page)
 
     while after:
         entries = store.read(ask_page)[0]

@@ -141,7 +141,7 @@ class Incident:
 
     def work(self) -> None:
         run_burst(SimpleWorker(["mail"], connection=self.redis), max_jobs=3)
-        Upkeep(self.shedder.store, self.shedder.keys, ["mail"]).do()
+        Upkeep(self.shedder.store, ["mail"]).do()
 
     def restore(self) -> None:
         self.shedder.drain_at_once("mail", reason="test", on_progress=self.look)

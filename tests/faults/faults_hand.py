@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import ResponseError
 
+from shedder.engine.names import rq_keys
 from shedder.errors import ShedderError
 from tests.faults.accounting import Wrong, wrong_places
 from tests.faults.faults_records import Act, acts
@@ -165,7 +166,7 @@ def _release_claims(stage: Stage) -> None:
     from shedder.store.store import Store
 
     for token in stage.redis.zrange(stage.keys.claims, 0, -1):
-        Store(stage.redis).run(release_claim(stage.keys, token))
+        Store(stage.redis, rq_keys()).run(release_claim(stage.keys, token))
 
 
 def _under_load(stage: Stage) -> None:

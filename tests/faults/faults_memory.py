@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import redis.exceptions
 from rq.worker import Worker as RQWorker
 
+from shedder.engine.names import rq_keys
 from shedder.errors import ShedderError
 from shedder.queues.claims import Claimed, HeldClaim, claim_job, release_claim, start_job
 from shedder.store.codec import text_of
@@ -156,7 +157,7 @@ def take_all(stage: Stage) -> list[str]:
 
     Those that were started are told, and leave the account: no worker stands behind them.
     """
-    store, keys = Store(stage.redis), stage.keys
+    store, keys = Store(stage.redis, rq_keys()), stage.keys
     held: list[HeldClaim] = []
     started = []
     for number in range(100):

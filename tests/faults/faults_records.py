@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rq.defaults import RQ_KEY_PREFIX
 
+from shedder.engine.names import rq_keys
 from shedder.errors import ShedderError
 from tests.faults.accounting import Wrong
 from tests.faults.faults_memory import take_all
@@ -216,7 +217,7 @@ def _give_all_back(stage: Stage) -> None:
     from shedder.store.store import Store
 
     for token in stage.redis.zrange(stage.keys.claims, 0, -1):
-        Store(stage.redis).run(release_claim(stage.keys, token))
+        Store(stage.redis, rq_keys()).run(release_claim(stage.keys, token))
 
 
 def faults() -> list[Fault]:

@@ -12,6 +12,7 @@ from rq.job import Job
 from rq.rate_limit import RateLimitRegistry
 from rq.registry import CanceledJobRegistry
 
+from shedder.engine.names import rq_keys
 from shedder.queues.claims import claim_job
 from shedder.rq import SimpleWorker
 from shedder.store.store import Store
@@ -72,7 +73,7 @@ def _in_draining(stage: Stage) -> None:
 def _in_claim(stage: Stage) -> None:
     fill_lanes(stage)
     for _ in range(4):
-        Store(stage.redis).run(claim_job(stage.keys, ["mail"], worker="dead"))
+        Store(stage.redis, rq_keys()).run(claim_job(stage.keys, ["mail"], worker="dead"))
 
 
 _PLACES: dict[str, Callable[[Stage], None]] = {

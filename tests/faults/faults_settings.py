@@ -19,6 +19,7 @@ from click.testing import CliRunner
 
 from shedder.cli import main
 from shedder.cli.output import dumped
+from shedder.engine.names import rq_keys
 from shedder.policy.model import Policy
 from shedder.queues.claims import Claimed, claim_job, release_claim
 from shedder.queues.maintenance import Upkeep
@@ -260,7 +261,7 @@ class Trials:
 
     def _look_after(self, client: Redis) -> None:
         with mock.patch("shedder.queues.maintenance.MEASURE_SECONDS", 0.0):
-            Upkeep(Store(client), self._stage.keys, ("mail", "reports")).do()
+            Upkeep(Store(client, rq_keys()), ("mail", "reports")).do()
 
     def _work(self, client: Redis) -> None:
         run_burst(SimpleWorker(["reports"], connection=client))

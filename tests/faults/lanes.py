@@ -24,6 +24,6 @@ def enqueue(redis: Redis, marks: str, *ids: str, lane: str = "mail") -> None:
 
 
 def claim(redis: Redis, *lanes: str) -> Claimed:
-    found = Store(redis).run(claim_job(KEYS, lanes or ("mail",), worker="w"))
+    found = Store(redis, rq_keys()).run(claim_job(KEYS, lanes or ("mail",), worker="w"))
     assert isinstance(found, Claimed)
     return found

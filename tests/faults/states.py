@@ -8,6 +8,7 @@ from unittest import mock
 
 from rq.utils import utcformat
 
+from shedder.engine.names import rq_keys
 from shedder.policy.model import Policy
 from shedder.queues.claims import claim_job
 from shedder.queues.stale import set_aside_all
@@ -55,7 +56,7 @@ def set_aside(stage: Stage) -> None:
     operator = stage.operator()
     for lane in operator.status("mail").lanes:
         for divert in lane.diverts:
-            set_aside_all(operator.store, operator.keys, lane.lane, divert.order)
+            set_aside_all(operator.store, lane.lane, divert.order)
     operator.drain_at_once("mail", reason="before")
     fill_as(stage, "late", "mail", 4, way="stock")
 
@@ -73,7 +74,7 @@ def torn(stage: Stage) -> None:
     fill_as(stage, "behind", "mail.low", 7)
     fill_as(stage, "claimed", "reports", 3)
     for lane in ("mail", "reports"):
-        Store(redis).run(claim_job(keys, (lane,), worker="dead"))
+        Store(redis, rq_keys()).run(claim_job(keys, (lane,), worker="dead"))
     for token in redis.zrange(keys.claims, 0, -1):
         redis.zadd(keys.claims, {token: LONG_DEAD_MS})
 

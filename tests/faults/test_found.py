@@ -12,6 +12,7 @@ from rq import Queue as StockQueue
 from rq.exceptions import StopRequested
 
 from shedder import Shedder
+from shedder.engine.names import rq_keys
 from shedder.errors import ShedderError
 from shedder.events import Cause
 from shedder.queues.claims import HeldClaim, start_job
@@ -98,7 +99,7 @@ def test_a_start_that_fails_changes_nothing(redis: Redis) -> None:
     redis.set(KEYS.starting, "not a hash")
     held = HeldClaim(found.token, found.job_id, found.lane)
     with pytest.raises(ShedderError):
-        Store(redis).run(
+        Store(redis, rq_keys()).run(
             start_job(KEYS, held, timestamp="2026-01-01T00:00:00.000000Z", function="f", meta={})
         )
     status = redis.hget(f"{KEYS.engine.jobs}a", "status")
@@ -174,7 +175,7 @@ def test_a_scan_that_meets_a_restore_has_nothing_to_do(redis: Redis) -> None:
         (order,) = json.loads(redis.hget(KEYS.diverts, "mail") or b"")
         before = all_lists(redis)
         late = scan_lane(KEYS, "mail", order["id"], Cause("tester", "x"), operation="late", step=9)
-        step = Store(redis).run(late)
+        step = Store(redis, rq_keys()).run(late)
     assert ("ended", before) == (step.state, all_lists(redis))
     finish_begun(operator)
     assert [f"{number:02d}".encode() for number in range(JOBS)] == redis.lrange(MAIL, 0, -1)

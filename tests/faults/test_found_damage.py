@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shedder import Shedder
+from shedder.engine.names import rq_keys
 from shedder.errors import InvalidInput, RecordUnreadable
 from shedder.queues.claims import CRASHES_FIELD
 from shedder.queues.maintenance import Upkeep
@@ -93,7 +94,7 @@ def test_upkeep_goes_on_after_a_damaged_record(redis: Redis) -> None:
     enqueue(redis, "nowhere", "a", "b", lane="reports")
     redis.hset(KEYS.diverts, "mail", "garbage")
     redis.lmove(REPORTS, KEYS.kept("reports"))
-    Upkeep(Store(redis), KEYS, ["mail", "reports"]).do()
+    Upkeep(Store(redis, rq_keys()), KEYS, ["mail", "reports"]).do()
     assert [b"a", b"b"] == redis.lrange(REPORTS, 0, -1)
 
 

@@ -127,9 +127,9 @@ def test_what_an_operator_began_is_finished(clock: SteppedServer, here: Scene) -
     lanes = here.lanes("mail.normal")
     here.shedder.store.run(divert_lanes(here.keys, lanes, some, Cause("x", "r"), order="o"))
     here.redis.set(here.keys.at_work("mail"), 1, px=3000)  # as each step of the scan does
-    assert [] == orders_left(here.shedder.store, here.keys)
+    assert [] == orders_left(here.shedder.store)
     clock.step(-HOUR)
-    assert ["mail"] == [each.lane for each in orders_left(here.shedder.store, here.keys)]
+    assert ["mail"] == [each.lane for each in orders_left(here.shedder.store)]
 
 
 def test_another_watcher_takes_over(clock: SteppedServer, here: Scene) -> None:

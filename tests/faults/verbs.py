@@ -124,7 +124,7 @@ def _upkeep(operator: Shedder) -> None:
     lanes = [lane.name for lane in operator.lanes(LANES)]
     for _ in range(3):
         operator.store.read(lambda asked: asked.delete(operator.keys.sampled))
-        Upkeep(operator.store, operator.keys, lanes).do()
+        Upkeep(operator.store, lanes).do()
 
 
 VERBS: tuple[Verb, ...] = (
@@ -207,12 +207,12 @@ def bring_back_old(operator: Shedder) -> None:
 def finish_begun(operator: Shedder) -> None:
     """What a worker does: the upkeep, without waiting until the dead are known to be dead."""
     keys = rq_keys()
-    store = Store(operator.store.connection)
+    store = Store(operator.store.connection, rq_keys())
     names = [lane.name for lane in operator.lanes(LANES)]
     for _ in range(MOST_STEPS):
         at_work = [keys.at_work(name) for name in names]
         store.connection.delete(keys.sampled, *at_work)
-        Upkeep(store, keys, names).do()
+        Upkeep(store, names).do()
         standing = store.connection.hvals(keys.diverts)
         if not any(b'"scanning":true' in each or b'"restoring":true' in each for each in standing):
             return

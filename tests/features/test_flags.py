@@ -97,9 +97,7 @@ def test_a_replayed_call_is_no_second_change(operator):
     """A reply that was lost and asked for again gives the first result and one event."""
     cause = Cause("oncall@ops", "test")
     one, two = (
-        degrade_flags(
-            operator.store, operator.keys, ["hints"], cause, operation="same", is_forced=True
-        )
+        degrade_flags(operator.store, ["hints"], cause, operation="same", is_forced=True)
         for _ in range(2)
     )
     assert one == two

@@ -131,7 +131,7 @@ def test_samples_that_workers_take_tell_an_effect(
 ) -> None:
     """The upkeep that a worker does anyway is all it takes."""
     monkeypatch.setattr("shedder.queues.samples.INTERVAL_SECONDS", 0.001)
-    upkeeps = Upkeep(scene.shedder.store, scene.keys, ["mail"])
+    upkeeps = Upkeep(scene.shedder.store, ["mail"])
 
     def samples() -> int:
         upkeeps.do()

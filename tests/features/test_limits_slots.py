@@ -85,7 +85,7 @@ def test_one_that_arrives_during_the_divert_does_not_block_the_key(
     enqueue(scene, "mail", "a", how=how)
     enqueue(scene, "reports", "b", how=how)
     assert [] == scene.run_all("mail")
-    assert Upkeep(scene.shedder.store, scene.keys, ["mail"]).do()
+    assert Upkeep(scene.shedder.store, ["mail"]).do()
     assert ["b"] == run_all(scene, "mail", "reports")
     assert ["a"] == scene.backlog("mail")
 

@@ -64,7 +64,7 @@ def test_an_interrupted_mitigation_is_in_the_journal(redis: Redis) -> None:
     from shedder.response.mitigation import mitigate
 
     with pytest.raises(KeyboardInterrupt):
-        mitigate(shedder.store, shedder.keys, ROLLBACK, ("x",), shedder._cause("r", None),
+        mitigate(shedder.store, ROLLBACK, ("x",), shedder._cause("r", None),
                  say=print, carry=carry)  # fmt: skip
     assert "interrupted" == shedder.events()[-1].details["outcome"]
 
@@ -93,7 +93,7 @@ def test_nothing_is_run_when_it_cannot_be_written_down(server_factory: Any, tmp_
 
         command = python("open(__import__('sys').argv[1], 'w')", str(file))
         with pytest.raises(RedisUnreachable):
-            mitigate(shedder.store, shedder.keys, ROLLBACK, command, cause, say=print)
+            mitigate(shedder.store, ROLLBACK, command, cause, say=print)
     assert not file.exists()
 
 
@@ -107,7 +107,7 @@ def test_a_process_that_lives_is_never_thought_gone(redis: Redis) -> None:
         while not any(b'"group": 4711' in each for each in signs):
             wait_until(lambda: not signs.issuperset(_signs(shedder)), what="a sign of life")
             signs.update(_signs(shedder))
-            assert () == end_silent(shedder.store, shedder.keys)
+            assert () == end_silent(shedder.store)
         return Ran("done", 0, 1.0)
 
     _mitigate(shedder, carry)
@@ -124,7 +124,7 @@ def test_a_process_that_thaws_tells_the_end_after_all(redis: Redis) -> None:
             head = {"v": 1, "verb": "mitigate", "by": "bob@desk", "why": "r", "lanes": []}
             unseen = json.dumps({**head, "outcome": UNSEEN, "began": event.decode()})
             redis.hset(shedder.keys.mitigations, event, f"1 {unseen}")
-        return bool(end_silent(shedder.store, shedder.keys))  # unless it said that it lives
+        return bool(end_silent(shedder.store))  # unless it said that it lives
 
     def carry(*_: Any, **__: Any) -> Ran:
         wait_until(is_thought_gone, what="an unseen end")
@@ -144,7 +144,7 @@ def test_workers_end_what_is_silent(redis: Redis, monkeypatch: pytest.MonkeyPatc
     head = event_head("mitigate started", shedder._cause("r", None), (), mitigation="x")
     event = shedder.store.run(begin_mitigation(shedder.keys, head, head)).event
     redis.hset(shedder.keys.mitigations, event, f"1 {head}")
-    assert Upkeep(shedder.store, shedder.keys, ["mail"]).do()
+    assert Upkeep(shedder.store, ["mail"]).do()
     assert 2 == len(shedder.events())
 
 
@@ -152,7 +152,7 @@ def test_a_record_that_nobody_can_read_is_looked_at_once(redis: Redis) -> None:
     """Damaged by hand, it is removed; its beginning stays without an end."""
     shedder = Shedder(redis, by="bob@desk")
     redis.hset(shedder.keys.mitigations, "1-1", "nonsense")
-    assert () == end_silent(shedder.store, shedder.keys)
+    assert () == end_silent(shedder.store)
     assert not redis.exists(shedder.keys.mitigations)
 
 
@@ -163,5 +163,5 @@ def _signs(shedder: Shedder) -> list[bytes]:
 def _mitigate(shedder: Shedder, carry: Any) -> None:
     from shedder.response.mitigation import mitigate
 
-    mitigate(shedder.store, shedder.keys, ROLLBACK, ("x",), shedder._cause("r", None),
+    mitigate(shedder.store, ROLLBACK, ("x",), shedder._cause("r", None),
              say=print, carry=carry)  # fmt: skip

@@ -192,7 +192,7 @@ def test_what_an_operator_began_and_did_not_live_to_finish_is_finished(
     for lane in ("mail", "tasks"):
         assert 0 < scene.redis.pttl(scene.keys.at_work(lane))
         scene.redis.delete(scene.keys.at_work(lane))
-    worker = Upkeep(scene.shedder.store, scene.keys, ["mail", "tasks"])
+    worker = Upkeep(scene.shedder.store, ["mail", "tasks"])
     assert worker.do()
     assert ["mail-a", "mail-b", "mail-d", "mail-e"] == scene.backlog("mail")
     assert ["mail-c"] == scene.listed("mail")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def test_a_copy_follows_and_keeps_the_last_known_one(scene: Scene) -> None:
     """A process sees a change in its next half second, and a damaged record changes nothing."""
-    copy = PolicyCopy(scene.shedder.store, scene.keys)
+    copy = PolicyCopy(scene.shedder.store)
     assert Policy() == copy.policy
     apply(scene, LOW)
     wait_until(lambda: LOW == copy.policy)
@@ -57,7 +57,7 @@ def test_a_copy_that_failed_to_read_a_policy_reads_it_later(
 ) -> None:
     """No error and no job's time-out between its reads leaves a number without its policy."""
     store = FailingStore(scene.redis)
-    copy = PolicyCopy(store, scene.keys)
+    copy = PolicyCopy(store)
     assert (0, Policy()) == copy.known
     apply(scene, LOW)
     store.left, store.error = read, error
@@ -71,13 +71,13 @@ def test_threads_that_share_a_copy_leave_no_number_beside_another_policy(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that was slow to read the policy before does not undo what another one has read since."""
-    copy = PolicyCopy(scene.shedder.store, scene.keys)
+    copy = PolicyCopy(scene.shedder.store)
     copy.refresh()
     apply(scene, LOW)
     has_read, goes_on = threading.Event(), threading.Event()
 
     def slow(store: Store, keys: Keys, number: int | None = None) -> AppliedPolicy:
-        found = applied_policy(store, keys, number)
+        found = applied_policy(store, number)
         if number == 1:
             has_read.set()
             assert goes_on.wait(10)
@@ -98,7 +98,7 @@ def test_threads_that_share_a_copy_leave_no_number_beside_another_policy(
 def test_a_policy_that_a_claim_has_confirmed_is_not_asked_for(scene: Scene) -> None:
     """What a worker's claim has compared, a job of the worker that enqueues need not ask again."""
     store = FailingStore(scene.redis)
-    copy = PolicyCopy(store, scene.keys)
+    copy = PolicyCopy(store)
     copy.refresh()
     copy._asked_at = -float("inf")
     copy.confirm()
@@ -112,7 +112,7 @@ def test_a_copy_outlives_its_redis(server_factory: ServerFactory) -> None:
     with server.client(retry=None) as client:
         scene = Scene(client)
         apply(scene, LOW)
-        copy = PolicyCopy(scene.shedder.store, scene.keys)
+        copy = PolicyCopy(scene.shedder.store)
         assert LOW == copy.policy
         server.kill()
         copy.refresh()
@@ -125,5 +125,5 @@ def test_of_a_newer_shedder_a_process_takes_what_it_knows(scene: Scene) -> None:
     document = json.dumps({"version": 2, "rules": rules, "moods": {"x": 1}})
     record = {"v": 1, "number": 5, "by": "x", "why": "y", "since": 0, "document": document}
     scene.redis.hset(scene.keys.policy, mapping={"number": 5, "5": json.dumps(record)})
-    assert ["b"] == [rule.queue for rule in applied_policy(scene.shedder.store, scene.keys)
+    assert ["b"] == [rule.queue for rule in applied_policy(scene.shedder.store)
                      .policy.rules]  # fmt: skip

@@ -213,7 +213,7 @@ def test_an_expired_degradation_frees_its_jobs(redis, socket_path, operator, tmp
     burst(redis, socket_path)
     redis.hdel(f"{RQ_KEY_PREFIX}:shedder:flags", "newsletters")
     redis.delete(f"{RQ_KEY_PREFIX}:shedder:sampled")
-    assert Upkeep(operator.store, operator.keys, ["mail"]).do()
+    assert Upkeep(operator.store, ["mail"]).do()
     assert 3 == redis.llen(f"{RQ_KEY_PREFIX}:queue:mail")
 
 

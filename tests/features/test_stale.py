@@ -57,7 +57,7 @@ def order(scene: Scene) -> str:
 
 def keep_up(scene: Scene) -> None:
     scene.redis.delete(scene.keys.sampled)
-    assert Upkeep(scene.shedder.store, scene.keys, ["mail"]).do()
+    assert Upkeep(scene.shedder.store, ["mail"]).do()
 
 
 def test_nothing_is_set_aside_without_a_policy(scene: Scene) -> None:
@@ -191,7 +191,7 @@ def test_both_ways_go_in_bounded_steps(scene: Scene) -> None:
     scene.shedder.policies.apply(DAY, reason="r")
     identifier = order(scene)
     with mock.patch("shedder.queues.stale.STALE_PER_STEP", 2):
-        assert 3 == set_aside_all(scene.shedder.store, scene.keys, "mail", identifier)
+        assert 3 == set_aside_all(scene.shedder.store, "mail", identifier)
         assert ["set aside", "set aside"] == scene.verbs()[-2:]
         progress: list[tuple[int, int]] = []
         scene.shedder.replay_stale(
@@ -286,13 +286,13 @@ class Crowd:
 
 def divert_and_back(shedder: Shedder) -> None:
     event = shedder.divert("mail.normal", reason="r").event
-    Upkeep(shedder.store, shedder.keys, ["mail"]).do()
+    Upkeep(shedder.store, ["mail"]).do()
     shedder.undo(event, reason="r")
 
 
 def set_aside(shedder: Shedder) -> None:
     for divert in shedder.status("mail.normal").lanes[0].diverts:
-        set_aside_all(shedder.store, shedder.keys, "mail", divert.order)
+        set_aside_all(shedder.store, "mail", divert.order)
 
 
 def replay_all(shedder: Shedder) -> None:

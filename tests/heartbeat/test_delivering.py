@@ -34,7 +34,7 @@ def test_channels_are_sent_to_side_by_side(shed: Shedder) -> None:
         return True
 
     told = [*messages(shed, MAIN, 2), *messages(shed, NOTES, 2)]
-    assert () == deliver(shed.store, shed.keys, "x", told, send, who="me")
+    assert () == deliver(shed.store, "x", told, send, who="me")
 
 
 def test_a_round_begins_no_message_when_its_time_is_over(
@@ -49,11 +49,11 @@ def test_a_round_begins_no_message_when_its_time_is_over(
 
     monkeypatch.setattr("shedder.updates.channels.DELIVERING_SECONDS", 0.25)
     told = messages(shed, MAIN, 20)
-    assert () == deliver(shed.store, shed.keys, "x", told, send, who="me")
+    assert () == deliver(shed.store, "x", told, send, who="me")
     first = len(sent)
     assert 1 <= first <= 4
     monkeypatch.setattr("shedder.updates.channels.DELIVERING_SECONDS", 60)
-    deliver(shed.store, shed.keys, "x", told, send, who="another")
+    deliver(shed.store, "x", told, send, who="another")
     assert 20 == len(sent)
 
 
@@ -68,7 +68,7 @@ def test_a_channel_that_hangs_is_left_alone_for_the_rest_of_a_round(shed: Shedde
     now = Round()
     told = [*messages(shed, MAIN, 2), *messages(shed, NOTES, 1)]
     for incident in ("one", "two", "three"):
-        deliver(shed.store, shed.keys, incident, told, send, who="me", within=now)
+        deliver(shed.store, incident, told, send, who="me", within=now)
     assert (1, 3) == (asked.count(MAIN), asked.count(NOTES))
 
 

@@ -51,7 +51,7 @@ def test_late_jobs_of_a_list_are_counted(server: Any, ages: list[int], cutoff: i
             text = at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
             client.hset(keys.engine.jobs + str(number), "enqueued_at", text)
             client.rpush("list", number)
-        (got,) = Store(client).run(count_late(keys, ["list"], now - cutoff * MINUTE))
+        (got,) = Store(client, rq_keys()).run(count_late(keys, ["list"], now - cutoff * MINUTE))
     assert sum(age > cutoff for age in ages) == got
 
 

@@ -73,7 +73,7 @@ def test_a_watcher_that_takes_over_tells_what_nobody_has_told(desk: Desk) -> Non
 def test_what_is_no_news_any_more_is_forgotten(shed: Shedder, redis: Redis) -> None:
     """A watcher that runs for weeks does not grow."""
     now = server_time(shed.store)
-    tail = Tail(shed.store, shed.keys, span=TOO_OLD, wanted=lambda each: each.verb == "pause")
+    tail = Tail(shed.store, span=TOO_OLD, wanted=lambda each: each.verb == "pause")
     kept = write(redis, shed)
     write(redis, shed, verb="set aside")
     assert [kept] == [each.id for each in tail.read(now)]
@@ -85,7 +85,7 @@ def test_a_journal_that_was_lost_is_read_from_its_new_beginning(
 ) -> None:
     """After a fail-over ids may be smaller than those that were seen."""
     now = server_time(shed.store)
-    tail = Tail(shed.store, shed.keys, span=TOO_OLD, wanted=lambda _: True)
+    tail = Tail(shed.store, span=TOO_OLD, wanted=lambda _: True)
     ahead = int(now.timestamp() * 1000)
     write(redis, shed, f"{ahead + 5000}-0")
     tail.read(now)

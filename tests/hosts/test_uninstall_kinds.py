@@ -49,7 +49,7 @@ def a_whole_incident(scene: Scene) -> None:
     head = event_head("mitigate started", Cause("bob@desk", "r"), ())
     shedder.store.run(begin_mitigation(scene.keys, head, head))  # and never ended
     message = Message("update-1", "main", "title", "text", datetime.now(UTC))
-    deliver(shedder.store, scene.keys, incidents.read().id, [message], lambda *_: True, who="x")
+    deliver(shedder.store, incidents.read().id, [message], lambda *_: True, who="x")
     shedder.store.run(hold_lease(scene.keys, "watcher"))
     shedder.store.run(sample_lanes(scene.keys, ["mail"]))
     shedder.flags.declare("hints.more")

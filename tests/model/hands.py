@@ -13,6 +13,7 @@ from rq.job import Job, JobStatus
 from rq.utils import utcformat
 
 from shedder.engine.jobs import function_of, texts_of
+from shedder.engine.names import rq_keys
 from shedder.queues.claims import (
     Claimed,
     Gate,
@@ -42,7 +43,7 @@ class Hands:
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self._redis = redis
         self._keys = keys
-        self._store = Store(redis)
+        self._store = Store(redis, rq_keys())
         self._claimed: dict[bytes, Claimed] = {}
         self._executions: dict[str, list[Execution]] = {}
 

@@ -49,7 +49,7 @@ class Machine(RuleBasedStateMachine):
         self.redis = redis
         self.redis.flushall()
         self.keys = rq_keys()
-        self.store = Store(self.redis)
+        self.store = Store(self.redis, rq_keys())
         self.hands = Hands(self.redis, self.keys)
         self.model = Lanes(LANES)
         self.seen: Seen = look(self.redis, self.keys, LANES)

@@ -27,16 +27,18 @@ def enqueue(redis: Redis, name: str = "mail", count: int = 1, **options: Any) ->
 
 
 def divert(redis: Redis, name: str, order: str = "o1", *, selection: Any = None) -> None:
-    Store(redis).run(
+    Store(redis, rq_keys()).run(
         divert_lanes(KEYS, [lane_of(name)], selection or Selection(), CAUSE, order=order)
     )
 
 
 def pause(redis: Redis, name: str, **options: Any) -> None:
-    Store(redis).run(pause_lanes(KEYS, [lane_of(name)], CAUSE, operation="op " + name, **options))
+    Store(redis, rq_keys()).run(
+        pause_lanes(KEYS, [lane_of(name)], CAUSE, operation="op " + name, **options)
+    )
 
 
 def claim(redis: Redis, name: str = "mail") -> Claimed:
-    claimed = Store(redis).run(claim_job(KEYS, [name], worker="w"))
+    claimed = Store(redis, rq_keys()).run(claim_job(KEYS, [name], worker="w"))
     assert isinstance(claimed, Claimed)
     return claimed

@@ -45,13 +45,13 @@ def test_workers_are_told_with_what_they_serve(redis: Redis) -> None:
     assert (
         WorkerSeen("ours", LANES, is_stock=False, state="idle", host=ours.hostname),
         WorkerSeen("stock", ("mail", "x"), is_stock=True, state="idle", host=stock.hostname),
-    ) == workers_of(Store(redis), KEYS, ["mail"])
+    ) == workers_of(Store(redis, rq_keys()), KEYS, ["mail"])
 
 
 def test_a_comma_in_a_name_hides_no_worker(redis: Redis) -> None:
     """RQ writes a worker's queues with commas between them; who registered for one serves it."""
     born(SimpleWorker(["fr,en"], name="ours", connection=redis))
-    (worker,) = workers_of(Store(redis), KEYS, ["fr,en"])
+    (worker,) = workers_of(Store(redis, rq_keys()), KEYS, ["fr,en"])
     assert "fr,en" in worker.lanes
 
 
@@ -59,7 +59,7 @@ def test_only_those_who_serve_the_lanes_are_told(redis: Redis) -> None:
     """Workers of other queues are left out, and nobody is told twice."""
     born(SimpleWorker(["mail"], name="ours", connection=redis))
     born(StockWorker(["mail"], name="stock", connection=redis))
-    store = Store(redis)
+    store = Store(redis, rq_keys())
     assert ["ours"] == [worker.name for worker in workers_of(store, KEYS, ["mail.low"])]
     assert ["ours", "stock"] == [worker.name for worker in workers_of(store, KEYS, LANES)]
     assert () == workers_of(store, KEYS, ["reports"])
@@ -71,7 +71,9 @@ def test_dead_and_expired_workers_are_left_out(redis: Redis) -> None:
         born(StockWorker(["mail"], name=name, connection=redis))
     redis.hset(f"{RQ_KEY_PREFIX}:worker:ended", "death", "2026-11-23T09:00:00.000000Z")
     redis.delete(f"{RQ_KEY_PREFIX}:worker:expired")
-    assert ["alive"] == [worker.name for worker in workers_of(Store(redis), KEYS, ["mail"])]
+    assert ["alive"] == [
+        worker.name for worker in workers_of(Store(redis, rq_keys()), KEYS, ["mail"])
+    ]
 
 
 def test_a_worker_that_thaws_after_its_record_expired_counts_as_stock(redis: Redis) -> None:
@@ -79,7 +81,7 @@ def test_a_worker_that_thaws_after_its_record_expired_counts_as_stock(redis: Red
     worker = born(SimpleWorker(["mail"], name="thawed", connection=redis))
     redis.delete(worker.key)
     redis.hset(worker.key, "state", "busy")
-    (seen,) = workers_of(Store(redis), KEYS, ["mail", "mail.low"])
+    (seen,) = workers_of(Store(redis, rq_keys()), KEYS, ["mail", "mail.low"])
     assert WorkerSeen("thawed", ("mail", "mail.low"), is_stock=True, state="busy") == seen
 
 
@@ -102,4 +104,4 @@ def test_all_queues_are_known_whoever_produced(redis: Redis) -> None:
     """Lanes of ours and queues of stock producers are listed by name."""
     Queue("mail", connection=redis).low.enqueue("app.send")
     StockQueue("reports", connection=redis).enqueue("app.report")
-    assert ("mail.low", "reports") == queues_of(Store(redis), KEYS)
+    assert ("mail.low", "reports") == queues_of(Store(redis, rq_keys()), KEYS)

@@ -35,7 +35,7 @@ TAKES_OVER_WITHIN_SECONDS = 30.0
 
 def claim(redis: Redis, worker: str, lanes: tuple[str, ...] = LANES, **options: Any) -> Any:
     options = {"is_staying": True, **options}
-    return Store(redis).run(claim_job(KEYS, lanes, worker=worker, **options))
+    return Store(redis, rq_keys()).run(claim_job(KEYS, lanes, worker=worker, **options))
 
 
 def on_lookout(redis: Redis, key: str = LOOKOUT) -> str | None:
@@ -127,7 +127,7 @@ def test_how_long_an_idle_worker_waits(
 def test_only_the_one_on_lookout_leaves_it(redis: Redis) -> None:
     """Whoever leaves in somebody else's place changes nothing."""
     claim(redis, "a")
-    store = Store(redis)
+    store = Store(redis, rq_keys())
     assert not store.run(leave_lookout(KEYS, LANES, worker="b"))
     assert "a" == on_lookout(redis)
     assert store.run(leave_lookout(KEYS, LANES, worker="a"))

@@ -40,7 +40,7 @@ def look_around(socket: str) -> None:
     from redis import Redis as Client
 
     with Client(unix_socket_path=socket) as client:
-        store = Store(client)
+        store = Store(client, rq_keys())
 
         def look() -> bool:
             seen_by_job[:] = [running_jobs(store, KEYS, ["mail", "mail.low"])]
@@ -50,7 +50,7 @@ def look_around(socket: str) -> None:
 
 
 def claim(redis: Redis, lane: str = "mail", worker: str = "w1") -> HeldClaim:
-    claimed = Store(redis).run(claim_job(KEYS, [lane], worker=worker))
+    claimed = Store(redis, rq_keys()).run(claim_job(KEYS, [lane], worker=worker))
     assert isinstance(claimed, Claimed)
     return HeldClaim(claimed.token, claimed.job_id, claimed.lane)
 
@@ -61,11 +61,11 @@ def execute(redis: Redis, lane: str, job_id: str, execution: str = "e1") -> None
 
 def pass_gate(redis: Redis, held: HeldClaim) -> None:
     command = start_job(KEYS, held, timestamp=utcformat(STARTED_AT), function="app.send", meta={})
-    assert Store(redis).run(command).is_open
+    assert Store(redis, rq_keys()).run(command).is_open
 
 
 def running(redis: Redis, *lanes: str) -> tuple[RunningJob, ...]:
-    return running_jobs(Store(redis), KEYS, lanes or ("mail",))
+    return running_jobs(Store(redis, rq_keys()), KEYS, lanes or ("mail",))
 
 
 def test_a_job_that_runs_is_told(redis: Redis, tmp_path: Any) -> None:
@@ -146,7 +146,7 @@ def test_jobs_are_told_by_lane_and_by_start(redis: Redis) -> None:
         ids[name] = job.id
     expected = [ids["a"], ids["b"], ids["c"]]
     assert expected == [job.job_id for job in running(redis, "mail", "mail.low")]
-    assert () == running_jobs(Store(redis), KEYS, [])
+    assert () == running_jobs(Store(redis, rq_keys()), KEYS, [])
 
 
 def test_claims_are_listed(redis: Redis) -> None:
@@ -156,7 +156,7 @@ def test_claims_are_listed(redis: Redis) -> None:
         queue.enqueue("app.send")
     first, second, third = (claim(redis, worker=f"w{n}") for n in range(3))
     pass_gate(redis, third)
-    claims = Store(redis).run(list_claims(KEYS))
+    claims = Store(redis, rq_keys()).run(list_claims(KEYS))
     assert [
         (False, "w0", "mail", first.job_id, "", first.token),
         (False, "w1", "mail", second.job_id, "", second.token),
@@ -173,7 +173,7 @@ def test_claims_are_listed_in_windows(redis: Redis) -> None:
     for _ in range(3):
         queue.enqueue("app.send")
         held.append(claim(redis).job_id)
-    store = Store(redis)
+    store = Store(redis, rq_keys())
     pages = [store.run(list_claims(KEYS, first=n, limit=2, starting=0)) for n in (0, 2, 4)]
     assert [held[:2], held[2:], []] == [[each.job_id for each in page] for page in pages]
 
@@ -185,7 +185,7 @@ def test_a_damaged_claim_does_not_hide_the_others(redis: Redis, member: bytes) -
     held = claim(redis)
     redis.zadd(KEYS.claims, {member: 1})
     redis.hset(KEYS.starting, member, "x")
-    assert [held.job_id] == [each.job_id for each in Store(redis).run(list_claims(KEYS))]
+    assert [held.job_id] == [each.job_id for each in Store(redis, rq_keys()).run(list_claims(KEYS))]
 
 
 def test_what_somebody_put_in_the_way_is_named(redis: Redis) -> None:
@@ -193,5 +193,5 @@ def test_what_somebody_put_in_the_way_is_named(redis: Redis) -> None:
     redis.set("rq:wip:mail", "mine")
     for _ in range(2):
         with pytest.raises(RecordUnreadable, match="rq:wip:mail"):
-            running_jobs(Store(redis), KEYS, ["mail"])
+            running_jobs(Store(redis, rq_keys()), KEYS, ["mail"])
         redis.script_flush()

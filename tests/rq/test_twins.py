@@ -45,7 +45,7 @@ def pass_gate(store: Store, job: Job, held: HeldClaim, execution: str) -> tuple[
 
 def test_two_workers_that_both_prepared_a_job(redis: Redis) -> None:
     """Of two workers that hold one job and have both noted an execution, one starts it."""
-    store = Store(redis)
+    store = Store(redis, rq_keys())
     queue = Queue("mail", connection=redis)
     job = queue.enqueue(jobs.mark, "nowhere", "a", job_id="a")
     queue.push_job_id("a")
@@ -56,7 +56,7 @@ def test_two_workers_that_both_prepared_a_job(redis: Redis) -> None:
 
 def test_a_job_whose_worker_died_after_the_start(redis: Redis) -> None:
     """A job marked as started that nobody runs starts again when its id comes back."""
-    store = Store(redis)
+    store = Store(redis, rq_keys())
     queue = Queue("mail", connection=redis)
     job = queue.enqueue(jobs.mark, "nowhere", "a", job_id="a")
     assert ("started", "") == pass_gate(store, job, *prepared(store, job, "one"))

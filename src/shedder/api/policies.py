@@ -29,7 +29,6 @@ from shedder.selection import MAX_TEXT
 from shedder.status.readings import LaneStatus, Status
 from shedder.status.status import read_status
 from shedder.store.codec import text_of
-from shedder.store.keys import Keys
 from shedder.store.store import Store
 from shedder.wording import named
 
@@ -45,9 +44,8 @@ class Policies:
     Every method may raise `RedisUnreachable`, `ServerTooOld` and `RecordUnreadable`.
     """
 
-    def __init__(self, store: Store, keys: Keys, cause: Callable[[str, str | None], Cause]) -> None:
+    def __init__(self, store: Store, cause: Callable[[str, str | None], Cause]) -> None:
         self._store = store
-        self._keys = keys
         self._cause = cause
 
     def read(self, path: str | Path) -> Policy:
@@ -64,7 +62,7 @@ class Policies:
 
     def applied(self) -> AppliedPolicy:
         """The policy in force; number 0 and empty while none was applied."""
-        return applied_policy(self._store, self._keys)
+        return applied_policy(self._store)
 
     def apply(
         self, policy: Policy, *, reason: str, by: str | None = None, based_on: int | None = None
@@ -77,9 +75,9 @@ class Policies:
         Raises:
             PolicyChanged: another one than `based_on` is in force; nothing was changed.
         """
-        warnings = out_of_reach(self._store, self._keys, policy)
+        warnings = out_of_reach(self._store, policy)
         receipt = apply_policy(
-            self._store, self._keys, policy, self._cause(reason, by), operation=uuid4().hex,
+            self._store, policy, self._cause(reason, by), operation=uuid4().hex,
             based_on=based_on,
         )  # fmt: skip
         forget_policy(self._store.connection)
@@ -87,7 +85,7 @@ class Policies:
 
     def sketch(self) -> str:
         """A first policy file, from the queues, functions and rates that can be seen now."""
-        return sketched_policy(seen_queues(self._store, self._keys))
+        return sketched_policy(seen_queues(self._store))
 
     def shed(
         self,
@@ -101,11 +99,11 @@ class Policies:
         Each rule is a divert of its own, which is drained and undone like any other.
         """
         policy, cause = self.applied().policy, self._cause(reason, by)
-        return shed(self._store, self._keys, policy, cause, on_step=on_step)
+        return shed(self._store, policy, cause, on_step=on_step)
 
     def preview_shed(self) -> tuple[ShedStep, ...]:
         """What `shed` would do; changes nothing."""
-        return preview_shed(self._store, self._keys, self.applied().policy)
+        return preview_shed(self._store, self.applied().policy)
 
     def explain(self, job_id: str) -> ExplainedJob:
         """What the policy in force says of a job, and which rule decided it.
@@ -114,7 +112,7 @@ class Policies:
             NothingMatched: there is no such job.
         """
         fields = (NOTE_FIELD, "created_at", "origin", "data", "meta")
-        key = self._keys.engine.jobs + job_id
+        key = self._store.keys.engine.jobs + job_id
         found = dict(
             zip(fields, self._store.read(lambda ask: ask.hmget(key, fields))[0], strict=True)
         )
@@ -135,7 +133,7 @@ def _function(found: Mapping[str, bytes | None]) -> str | None:
 WORKERS_NAMED = 3
 
 
-def out_of_reach(store: Store, keys: Keys, policy: Policy) -> tuple[str, ...]:
+def out_of_reach(store: Store, policy: Policy) -> tuple[str, ...]:
     """A sentence for each queue that has stock workers only and gets priorities from `policy`.
 
     It looks at the queues and the workers that are there now; without workers there is nobody to
@@ -145,7 +143,7 @@ def out_of_reach(store: Store, keys: Keys, policy: Policy) -> tuple[str, ...]:
         return ()
     workers = all_workers(store)
     served = {lane_of(lane).queue for worker in workers for lane in worker.lanes}
-    queues = served | {lane_of(name).queue for name in queues_of(store, keys)}
+    queues = served | {lane_of(name).queue for name in queues_of(store)}
     told = (_warning(policy, queue, workers) for queue in sorted(queues))
     return tuple(sentence for sentence in told if sentence)
 
@@ -188,16 +186,16 @@ LONGEST_DATA = 2_000
 """Bytes of a job's data that are worth fetching for the name of its function."""
 
 
-def seen_queues(store: Store, keys: Keys) -> tuple[SeenQueue, ...]:
+def seen_queues(store: Store) -> tuple[SeenQueue, ...]:
     """All queues with what was seen of them; reads only, in bounded steps."""
-    status = read_status(store, keys)
+    status = read_status(store)
     names = sorted({lane.queue for lane in status.lanes})
-    return tuple(_seen(store, keys, name, status) for name in names)
+    return tuple(_seen(store, name, status) for name in names)
 
 
-def _seen(store: Store, keys: Keys, queue: str, status: Status) -> SeenQueue:
+def _seen(store: Store, queue: str, status: Status) -> SeenQueue:
     lanes = [lane for lane in status.lanes if lane.queue == queue]
-    functions = _functions(store, keys, _first_jobs(store, keys, queue))
+    functions = _functions(store, _first_jobs(store, queue))
     times = [each for lane in lanes for each in (lane.oldest, lane.oldest_in_backlog) if each]
     return SeenQueue(
         name=queue,
@@ -210,14 +208,16 @@ def _seen(store: Store, keys: Keys, queue: str, status: Status) -> SeenQueue:
     )
 
 
-def _first_jobs(store: Store, keys: Keys, queue: str) -> list[str]:
-    lists = [key for priority in PRIORITIES for key in keys.lane(Lane(queue, priority).name)[:3]]
+def _first_jobs(store: Store, queue: str) -> list[str]:
+    lists = [
+        key for priority in PRIORITIES for key in store.keys.lane(Lane(queue, priority).name)[:3]
+    ]
     replies = store.read(lambda ask: [ask.lrange(key, 0, JOBS_LOOKED_AT - 1) for key in lists])
     return [text_of(job) for ids in replies for job in ids]
 
 
-def _functions(store: Store, keys: Keys, jobs: Sequence[str]) -> Counter[str]:
-    prefix = keys.engine.jobs
+def _functions(store: Store, jobs: Sequence[str]) -> Counter[str]:
+    prefix = store.keys.engine.jobs
 
     def ask_all(ask: Any) -> None:
         for job in jobs:

@@ -108,8 +108,8 @@ class Wiring:
     """The parts that the areas of `Shedder` share."""
 
     def __init__(self, connection: redis.Redis, *, by: str | None = None) -> None:
-        self.store = Store(connection)
         self.keys: Keys = rq_keys()
+        self.store = Store(connection, self.keys)
         self._by = by or default_actor()
 
     @property
@@ -120,14 +120,14 @@ class Wiring:
     @attribute
     def policies(self) -> Policies:
         """The policy in force: apply one, ask what it says."""
-        return Policies(self.store, self.keys, self._cause)
+        return Policies(self.store, self._cause)
 
     def _cause(self, reason: str, by: str | None) -> Cause:
         return Cause(by=_clean(by or self._by), why=_clean(reason))
 
     def _attributed(self, reason: str, by: str | None) -> Cause:
         """The cause of a change, which belongs to the incident that is open, if one is."""
-        return attributed(self.store, self.keys, self._cause(reason, by))
+        return attributed(self.store, self._cause(reason, by))
 
     def _lanes(self, targets: tuple[str, ...]) -> tuple[Lane, ...]:
         if not targets:
@@ -143,18 +143,18 @@ class Care(Wiring):
 
     def check_up(self, on_progress: Progress | None = None) -> Checkup:
         """How server, workers, producers, records and every job are; reads only, as `audit`."""
-        return check_up(self.store, self.keys, on_progress=on_progress)
+        return check_up(self.store, on_progress=on_progress)
 
     def repair(self, checkup: Checkup, *, reason: str, by: str | None = None) -> tuple[Repair, ...]:
         """Mend what `checkup` found, where that is safe while everybody works on.
 
         Each repair looks again in the step that changes something, and writes its event.
         """
-        return repair(self.store, self.keys, checkup, self._cause(reason, by))
+        return repair(self.store, checkup, self._cause(reason, by))
 
     def preview_uninstall(self) -> UninstallReceipt:
         """What `uninstall` would do; changes nothing."""
-        return preview(self.store, self.keys)
+        return preview(self.store)
 
     def uninstall(
         self,
@@ -178,7 +178,7 @@ class Care(Wiring):
         """
         cause = self._cause(reason, by)
         return uninstall(
-            self.store, self.keys, cause, is_forced=force, on_event=on_event,
+            self.store, cause, is_forced=force, on_event=on_event,
             on_progress=on_progress,
         )  # fmt: skip
 
@@ -200,7 +200,6 @@ class Holding(Wiring):
         """
         return pause(
             self.store,
-            self.keys,
             self._lanes(targets),
             self._attributed(reason, by),
             operation=uuid4().hex,
@@ -215,14 +214,13 @@ class Holding(Wiring):
     ) -> tuple[RunningJob, ...]:
         """Wait until no job of `targets` runs; those that still do when `timeout` is over."""
         return wait_until_idle(
-            self.store, self.keys, self._names(targets), timeout=timeout, on_change=on_change
+            self.store, self._names(targets), timeout=timeout, on_change=on_change
         )
 
     def resume(self, *targets: str, reason: str, by: str | None = None) -> ResumeReceipt:
         """End the pause of `targets`."""
         return resume(
             self.store,
-            self.keys,
             self._lanes(targets),
             self._attributed(reason, by),
             operation=uuid4().hex,
@@ -236,15 +234,13 @@ class Journal(Wiring):
         self, *, limit: int = 50, after: str | None = None, targets: tuple[str, ...] = ()
     ) -> tuple[Event, ...]:
         """The last `limit` events, oldest first, or the first `limit` after an id."""
-        return read_events(
-            self.store, self.keys, limit=limit, after=after, lanes=self._names(targets)
-        )
+        return read_events(self.store, limit=limit, after=after, lanes=self._names(targets))
 
     def follow_events(
         self, *, after: str = "$", until: Callable[[], bool] = lambda: False
     ) -> Iterator[Event]:
         """The events that come, as they come, until `until` says so."""
-        return follow(self.store, self.keys, after=after, until=until)
+        return follow(self.store, after=after, until=until)
 
     def event(self, event_id: str) -> Event:
         """One event.
@@ -252,7 +248,7 @@ class Journal(Wiring):
         Raises:
             EventNotFound: there is none with this id.
         """
-        return find_event(self.store, self.keys, event_id)
+        return find_event(self.store, event_id)
 
     def changes_by_others(
         self, *targets: str, names: tuple[str, ...] = (), by: str | None = None
@@ -260,7 +256,7 @@ class Journal(Wiring):
         """What others changed of `targets`, or of flags and limits `names`, in two minutes."""
         who = self._cause("", by).by
         lanes = self._names(targets)
-        return changes_by_others(self.store, self.keys, by=who, lanes=lanes, names=names)
+        return changes_by_others(self.store, by=who, lanes=lanes, names=names)
 
 
 class Looking(Wiring):
@@ -272,25 +268,25 @@ class Looking(Wiring):
 
     def queues(self) -> tuple[str, ...]:
         """The names of all queues that RQ knows, sorted."""
-        known = queues_of(self.store, self.keys)
+        known = queues_of(self.store)
         return tuple(sorted({lane_of(name).queue for name in known}))
 
     def workers(self, *targets: str) -> tuple[WorkerSeen, ...]:
         """The workers that serve `targets`, stock ones among them."""
-        return workers_of(self.store, self.keys, self._names(targets))
+        return workers_of(self.store, self._names(targets))
 
     def running(self, *targets: str) -> tuple[RunningJob, ...]:
         """The jobs of `targets` that run now."""
-        return running_jobs(self.store, self.keys, self._names(targets))
+        return running_jobs(self.store, self._names(targets))
 
     def status(self, *targets: str) -> Status:
         """How `targets` are, or all lanes; its cost does not depend on the length of queues."""
         lanes = self._lanes(targets) if targets else None
-        return read_status(self.store, self.keys, lanes)
+        return read_status(self.store, lanes)
 
     def audit(self, on_progress: Progress | None = None) -> AuditReport:
         """Where every job is; reads only, in bounded steps."""
-        return audit(self.store, self.keys, on_progress=on_progress)
+        return audit(self.store, on_progress=on_progress)
 
     def samples(
         self, *targets: str, since: datetime, until: datetime | None = None
@@ -300,7 +296,7 @@ class Looking(Wiring):
         A lane for which there is no sample is left out.
         """
         names = self._names(targets or self.queues())
-        return read_samples(self.store, self.keys, names, since=since, until=until)
+        return read_samples(self.store, names, since=since, until=until)
 
 
 class Settings(Wiring):
@@ -339,10 +335,10 @@ class Settings(Wiring):
                 process has declared yet.
         """
         receipt = degrade_flags(
-            self.store, self.keys, names, self._attributed(reason, by), operation=uuid4().hex,
+            self.store, names, self._attributed(reason, by), operation=uuid4().hex,
             group=group, percent=percent, expires_in=expires_in, is_forced=force,
         )  # fmt: skip
-        return bring_back(self.store, self.keys, receipt)
+        return bring_back(self.store, receipt)
 
     def restore_flag(
         self, *names: str, reason: str, by: str | None = None, group: str = ""
@@ -354,17 +350,16 @@ class Settings(Wiring):
         """
         receipt = restore_flags(
             self.store,
-            self.keys,
             names,
             self._attributed(reason, by),
             operation=uuid4().hex,
             group=group,
         )
-        return bring_back(self.store, self.keys, receipt)
+        return bring_back(self.store, receipt)
 
     def flag_states(self) -> tuple[FlagState, ...]:
         """All flags that are declared or set, the degraded ones first."""
-        return list_flags(self.store, self.keys)
+        return list_flags(self.store)
 
     def set_limit(
         self,
@@ -388,7 +383,7 @@ class Settings(Wiring):
                 declared yet.
         """
         return set_limit(
-            self.store, self.keys, name, rate, self._attributed(reason, by), operation=uuid4().hex,
+            self.store, name, rate, self._attributed(reason, by), operation=uuid4().hex,
             key=key, expires_in=expires_in, is_shadow=shadow, is_forced=force,
         )  # fmt: skip
 
@@ -401,11 +396,11 @@ class Settings(Wiring):
             NothingMatched: the limit is neither declared nor set.
         """
         cause = self._attributed(reason, by)
-        return clear_limit(self.store, self.keys, name, cause, operation=uuid4().hex, key=key)
+        return clear_limit(self.store, name, cause, operation=uuid4().hex, key=key)
 
     def limit_states(self) -> tuple[LimitState, ...]:
         """All limits that are declared or set, those that an operator set first."""
-        return list_limits(self.store, self.keys)
+        return list_limits(self.store)
 
     def test_limit(self, name: str, *, key: str = "") -> LimitAnswer:
         """What a hit would be told now; nothing is counted.
@@ -413,7 +408,7 @@ class Settings(Wiring):
         Raises:
             NothingMatched: the limit is neither declared nor set.
         """
-        return ask_limit(self.store, self.keys, name, key=key)
+        return ask_limit(self.store, name, key=key)
 
     def close(self) -> None:
         """End what follows flags and limits, if there is such; the given connection stays."""
@@ -438,13 +433,13 @@ class Responding(Looking, Settings):
         from shedder.incident.incidents import Incidents
 
         return Incidents(
-            self.store, self.keys, self._cause, self.queues,
+            self.store, self._cause, self.queues,
             lambda: self.policies.applied().policy.incident.people,
         )  # fmt: skip
 
     def triage(self, policy: Policy) -> Triage:
         """The checklist of an incident, with the next commands for the queues as they are."""
-        end_silent(self.store, self.keys)
+        end_silent(self.store)
         incident = self.incidents.current()
         if incident is not None:
             incident = self.incidents.measure_effects(incident.id)
@@ -470,8 +465,8 @@ class Responding(Looking, Settings):
         SIGTERM or SIGHUP interrupts this, all processes of it end, and the journal says so.
         """
         cause = self._attributed(reason, by)
-        end_silent(self.store, self.keys)
-        return mitigate(self.store, self.keys, mitigation, command, cause, say=say)
+        end_silent(self.store)
+        return mitigate(self.store, mitigation, command, cause, say=say)
 
     def undo(
         self, event_id: str | None = None, *, reason: str, by: str | None = None
@@ -482,10 +477,10 @@ class Responding(Looking, Settings):
             EventNotFound: there is none with this id.
             CannotUndo: it was undone, has ended, or has no way back; the error says what to do.
         """
-        event = event_to_undo(self.store, self.keys, event_id)
+        event = event_to_undo(self.store, event_id)
         if verb_of(event).is_of_incident:
             return self.incidents.undo(event, reason=reason, by=by)
-        return undo(self.store, self.keys, event, self._attributed(reason, by))
+        return undo(self.store, event, self._attributed(reason, by))
 
     def event_to_undo(self, event_id: str | None = None) -> Event:
         """The event that `undo` would take back.
@@ -494,12 +489,12 @@ class Responding(Looking, Settings):
             EventNotFound: there is none with this id.
             CannotUndo: there is nothing to undo.
         """
-        return event_to_undo(self.store, self.keys, event_id)
+        return event_to_undo(self.store, event_id)
 
     def _lately(self) -> tuple[Event, ...]:
         since = server_time(self.store) - LOOKS_BACK
         return read_events(
-            self.store, self.keys, limit=MOST_EVENTS, since=since,
+            self.store, limit=MOST_EVENTS, since=since,
             wanted=lambda each: verb_of(each).is_decision or bool(each.undoes),
         )  # fmt: skip
 
@@ -518,7 +513,6 @@ class Shedding(Wiring):
         """Move what `selection` takes to the backlog, and what still arrives too."""
         return divert(
             self.store,
-            self.keys,
             self._lanes(targets),
             selection or Selection(),
             self._attributed(reason, by),
@@ -535,7 +529,6 @@ class Shedding(Wiring):
         """What `divert` would do; changes nothing."""
         return preview_divert(
             self.store,
-            self.keys,
             self._lanes(targets),
             selection or Selection(),
             on_progress=on_progress,
@@ -577,7 +570,6 @@ class Shedding(Wiring):
         """End the diverts of `targets` and put their backlogs back, in order, at no pace."""
         return restore_targets(
             self.store,
-            self.keys,
             self._names(targets),
             self._attributed(reason, by),
             on_progress=on_progress,
@@ -586,14 +578,14 @@ class Shedding(Wiring):
     def drain_progress(self, receipt: DrainReceipt) -> tuple[DrainProgress, ...]:
         """How far the drains of `receipt` are."""
         backlogs = [(lane.lane, lane.order) for lane in receipt.lanes]
-        return drain_progress(self.store, self.keys, backlogs)
+        return drain_progress(self.store, backlogs)
 
     def release_for_stock_workers(self, receipt: DrainReceipt) -> None:
         """Release the next jobs of lanes that only stock workers serve; to be called regularly."""
         if receipt.rate is not None:
             pace = receipt.rate.per_second
             backlogs = [(lane.lane, lane.order, pace) for lane in receipt.lanes]
-            release_for_stock_workers(self.store, self.keys, backlogs)
+            release_for_stock_workers(self.store, backlogs)
 
     def limit_starts(
         self,
@@ -620,7 +612,6 @@ class Shedding(Wiring):
             )
         return divert(
             self.store,
-            self.keys,
             self._lanes(targets),
             selection or Selection(),
             self._attributed(reason, by),
@@ -630,14 +621,12 @@ class Shedding(Wiring):
 
     def lift_limit(self, *targets: str, reason: str, by: str | None = None) -> RestoreReceipt:
         """End the limits on starts of `targets`; what waits under them is in the lanes again."""
-        return lift_limits(
-            self.store, self.keys, self._names(targets), self._attributed(reason, by)
-        )
+        return lift_limits(self.store, self._names(targets), self._attributed(reason, by))
 
     def stale(self, *targets: str) -> tuple[StaleLane, ...]:
         """What was set aside of `targets`, or of all lanes, because the policy calls it stale."""
         lanes = lanes_of_targets(targets)
-        return stale_lanes(self.store, self.keys, lanes)
+        return stale_lanes(self.store, lanes)
 
     def replay_stale(
         self,
@@ -649,7 +638,6 @@ class Shedding(Wiring):
         """Put what was set aside of `targets` into its lanes, as if it were enqueued now."""
         return replay_lanes(
             self.store,
-            self.keys,
             self._lanes(targets),
             self._attributed(reason, by),
             on_progress=on_progress,
@@ -662,7 +650,7 @@ class Shedding(Wiring):
         done = self.store.run(
             order_drain(self.keys, lanes, rate, cause, operation=uuid4().hex, stays=stays)
         )
-        workers = workers_of(self.store, self.keys, [lane.name for lane in lanes])
+        workers = workers_of(self.store, [lane.name for lane in lanes])
         return DrainReceipt(done.event, done.at, rate, done.lanes, workers)
 
 

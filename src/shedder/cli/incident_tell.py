@@ -159,7 +159,7 @@ def post(
         for each in messages_of(receipt.incident, (), policy.incident, receipt.at)
         if each.name == f"update-{update.number}" and each.channel in channels.names
     ]
-    failed = deliver(shed.store, shed.keys, incident.id, own, channels.send, who=shed.by)
+    failed = deliver(shed.store, incident.id, own, channels.send, who=shed.by)
     sent_to = [place for each in own if each not in failed for place in
                channels.places(each.channel)]  # fmt: skip
     return _told(run, receipt.incident, draft, sent_to, [each.channel for each in failed])

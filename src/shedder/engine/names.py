@@ -7,6 +7,7 @@ would not look there, so that such a class is refused before it touches a job.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from rq.defaults import RQ_KEY_PREFIX
@@ -51,6 +52,7 @@ _REGISTRIES = {
 _LIMITS = f"{RQ_KEY_PREFIX}:rl:"
 
 
+@cache
 def rq_keys() -> Keys:
     """The keys of shedder beside those of RQ, as this process' `RQ_KEY_PREFIX` has them."""
     return Keys(

@@ -19,9 +19,11 @@ Registered = dict[str, tuple[str, ...]]
 """The keys of workers, and in which lanes' sets RQ has them."""
 
 
-def queues_of(store: Store, keys: Keys) -> tuple[str, ...]:
+def queues_of(store: Store) -> tuple[str, ...]:
     """The names of all RQ queues (lanes), sorted."""
-    return queue_names(keys, store.read(lambda ask: ask.smembers(keys.engine.queues))[0])
+    return queue_names(
+        store.keys, store.read(lambda ask: ask.smembers(store.keys.engine.queues))[0]
+    )
 
 
 def queue_names(keys: Keys, members: Sequence[bytes | str]) -> tuple[str, ...]:
@@ -29,11 +31,7 @@ def queue_names(keys: Keys, members: Sequence[bytes | str]) -> tuple[str, ...]:
     return tuple(sorted(text_of(key).removeprefix(keys.engine.lists) for key in members))
 
 
-def workers_of(
-    store: Store,
-    keys: Keys,  # noqa: ARG001 (given as to all that read; RQ itself knows these names)
-    lanes: Sequence[str],
-) -> tuple[WorkerSeen, ...]:
+def workers_of(store: Store, lanes: Sequence[str]) -> tuple[WorkerSeen, ...]:
     """The live workers that serve one of `lanes`, in two round trips; sorted by name."""
     if not lanes:
         return ()

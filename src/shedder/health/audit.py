@@ -42,7 +42,6 @@ from shedder.engine.names import (
 from shedder.queues.claims import list_claims
 from shedder.queues.controls import all_lanes, diverts_from
 from shedder.store.codec import server_time, text_of
-from shedder.store.keys import Keys
 from shedder.store.operation import Progress
 from shedder.store.store import Store
 
@@ -57,7 +56,7 @@ SECONDS_BETWEEN_LOOKS = 0.2
 
 
 def audit(
-    store: Store, keys: Keys, *, window: int = WINDOW, on_progress: Progress | None = None
+    store: Store, *, window: int = WINDOW, on_progress: Progress | None = None
 ) -> AuditReport:
     """Where every job is, and which are in no place, in two, or gone.
 
@@ -67,7 +66,7 @@ def audit(
         RecordUnreadable: a divert cannot be read, so that its backlog is not known.
     """
     ledger = _Ledger()
-    walker = Walker(store, keys, all_lanes(store, keys), window)
+    walker = Walker(store, all_lanes(store), window)
     count = _counter(walker, on_progress)
     for place, ids in walker.with_flow():
         ledger.enter(place.kind, ids)
@@ -198,7 +197,7 @@ class _Ledger:
 
 
 def _job_ids(walker: Walker) -> Iterator[list[str]]:
-    prefix, count = walker.keys.engine.jobs, min(walker.window, KEYS_PER_SCAN)
+    prefix, count = walker.store.keys.engine.jobs, min(walker.window, KEYS_PER_SCAN)
     for page in scan_keys(walker.store, prefix, kind="HASH", count=count):
         yield [key.removeprefix(prefix) for key in page]
 
@@ -211,7 +210,7 @@ def _facts(walker: Walker, jobs: Sequence[str]) -> dict[str, _Fact]:
 
 
 def _facts_of_some(walker: Walker, jobs: Sequence[str]) -> dict[str, _Fact]:
-    prefix, fields = walker.keys.engine.jobs, ("status", "origin", "created_at")
+    prefix, fields = walker.store.keys.engine.jobs, ("status", "origin", "created_at")
     replies = walker.store.read(lambda ask: [ask.hmget(prefix + job, fields) for job in jobs])
     return {
         job: _Fact(any(values), text_of(values[0] or b""), text_of(values[1] or b""))
@@ -272,7 +271,7 @@ def _counter(walker: Walker, on_progress: Progress | None) -> Callable[[int | No
     """What to call with the number of entries looked at, and with None at the end."""
     if on_progress is None:
         return lambda _: None
-    lists = [key for lane in walker.lanes for key in walker.keys.lane(lane)[:3]]
+    lists = [key for lane in walker.lanes for key in walker.store.keys.lane(lane)[:3]]
     sizes = walker.store.read(lambda ask: [ask.dbsize(), *(ask.llen(key) for key in lists)])
     total, looked_at = sum(sizes), 0
 
@@ -324,7 +323,6 @@ class Walker:
     """
 
     store: Store
-    keys: Keys
     lanes: Sequence[str]
     window: int
 
@@ -353,14 +351,14 @@ class Walker:
         kinds = (LANE, PARKED, KEPT)
         places = []
         for lane in self.lanes:
-            listed, kept, parked, _ = self.keys.lane(lane)
+            listed, kept, parked, _ = self.store.keys.lane(lane)
             keys = (listed, parked, kept)
             places += [Place(kind, lane, key) for kind, key in zip(kinds, keys, strict=True)]
         return places
 
     def _backlogs(self) -> list[Place]:
         # read when it is their turn: an order may be new
-        records = self.store.read(lambda ask: ask.hgetall(self.keys.diverts))[0]
+        records = self.store.read(lambda ask: ask.hgetall(self.store.keys.diverts))[0]
         return [
             Place(BACKLOG, text_of(lane), key)
             for lane, record in records.items()
@@ -369,12 +367,12 @@ class Walker:
         ]
 
     def _stale(self) -> list[Place]:
-        return [Place(STALE, lane, self.keys.stale(lane)) for lane in self.lanes]
+        return [Place(STALE, lane, self.store.keys.stale(lane)) for lane in self.lanes]
 
     def _rate_limits(self) -> list[Place]:
         cursor, places = -1, []
         while cursor:
-            cursor, names = self._ask("sscan", self.keys.engine.limit_keys, max(cursor, 0))
+            cursor, names = self._ask("sscan", self.store.keys.engine.limit_keys, max(cursor, 0))
             places += [Place(LIMITED, name, rate_limited_key(name)) for name in map(text_of, names)]
         return places
 
@@ -402,13 +400,13 @@ class Walker:
     def _claims(self) -> Iterator[Window]:
         first, known, is_more = 0, set(), True
         while is_more:
-            command = list_claims(self.keys, first=first, limit=self.window, starting=0)
+            command = list_claims(self.store.keys, first=first, limit=self.window, starting=0)
             claims = self.store.run(command)
             for claim in claims:
                 # a sign of life moves a claim to another rank, and so into another window
                 if claim.token not in known:
                     known.add(claim.token)
-                    yield Place(CLAIM, claim.lane, self.keys.claims), (claim.job_id,)
+                    yield Place(CLAIM, claim.lane, self.store.keys.claims), (claim.job_id,)
             first += self.window
             is_more = len(claims) == self.window
 
@@ -479,7 +477,7 @@ def met_anywhere(
     """
     seen: dict[str, set[str]] = {}
     if jobs:
-        lanes = all_lanes(walker.store, walker.keys, origins=origins)
+        lanes = all_lanes(walker.store, origins=origins)
         for place, ids in replace(walker, lanes=lanes).with_flow():
             for job in jobs.intersection(ids):
                 seen.setdefault(job, set()).add(place.kind)

@@ -39,33 +39,33 @@ from shedder.status.findings import (
 )
 from shedder.status.status import memory_share
 from shedder.store.codec import server_time, text_of
-from shedder.store.keys import Keys, kind_of
+from shedder.store.keys import kind_of
 from shedder.store.operation import Progress
 from shedder.store.store import Store
 from shedder.wording import counted
 
 
-def check_up(store: Store, keys: Keys, *, on_progress: Progress | None = None) -> Checkup:
+def check_up(store: Store, *, on_progress: Progress | None = None) -> Checkup:
     """Look at server, workers, producers, records, and at every job."""
-    server = read_server(store, keys)
-    findings = [*server_findings(server, prefix=keys.engine.prefix)]
+    server = read_server(store)
+    findings = [*server_findings(server, prefix=store.keys.engine.prefix)]
     if not is_usable(server):  # no script of ours would run there
         return Checkup(server_time(store), tuple(findings))
-    spoilt = list(_type_findings(store, keys))
+    spoilt = list(_type_findings(store))
     if spoilt:  # much of what follows could not be read
         return Checkup(server_time(store), (*findings, *spoilt))
-    lanes = all_lanes(store, keys)
-    findings += fleet_findings(store, keys, lanes)
-    findings += _record_findings(store, keys)
-    findings += _order_findings(store, keys, lanes)
-    findings += _claim_findings(store, keys)
-    report = _audit(store, keys, on_progress)
-    findings += _job_findings(store, keys, report)
+    lanes = all_lanes(store)
+    findings += fleet_findings(store, lanes)
+    findings += _record_findings(store)
+    findings += _order_findings(store, lanes)
+    findings += _claim_findings(store)
+    report = _audit(store, on_progress)
+    findings += _job_findings(store, report)
     return Checkup(server_time(store), tuple(findings), report)
 
 
-def _type_findings(store: Store, keys: Keys) -> Iterator[Finding]:
-    for key, found in keys_of_another_type(store, keys):
+def _type_findings(store: Store) -> Iterator[Finding]:
+    for key, found in keys_of_another_type(store):
         yield Finding(
             "keys",
             PROBLEM,
@@ -76,27 +76,27 @@ def _type_findings(store: Store, keys: Keys) -> Iterator[Finding]:
         )
 
 
-def _record_findings(store: Store, keys: Keys) -> Iterator[Finding]:
-    unreadable = unreadable_records(store, keys)
+def _record_findings(store: Store) -> Iterator[Finding]:
+    unreadable = unreadable_records(store)
     for lane, said in unreadable:
         yield unreadable_record(lane, said)
     if not unreadable:
         yield Finding("records", FINE, "All pauses and diverts can be read.")
 
 
-def _order_findings(store: Store, keys: Keys, lanes: Sequence[str]) -> Iterator[Finding]:
+def _order_findings(store: Store, lanes: Sequence[str]) -> Iterator[Finding]:
     found = [
-        *_unfinished(store, keys),
-        *_left_over_lists(store, keys, lanes),
-        *_orphans(store, keys),
+        *_unfinished(store),
+        *_left_over_lists(store, lanes),
+        *_orphans(store),
     ]
     yield from found
     if not found:
         yield Finding("orders", FINE, "No divert, restore or pause was left half-way.")
 
 
-def _unfinished(store: Store, keys: Keys) -> Iterator[Finding]:
-    orders = orders_left(store, keys)
+def _unfinished(store: Store) -> Iterator[Finding]:
+    orders = orders_left(store)
     if orders:
         yield Finding(
             "unfinished orders",
@@ -108,8 +108,8 @@ def _unfinished(store: Store, keys: Keys) -> Iterator[Finding]:
         )
 
 
-def _left_over_lists(store: Store, keys: Keys, lanes: Sequence[str]) -> Iterator[Finding]:
-    folded = lanes_to_fold(store, keys, lanes)
+def _left_over_lists(store: Store, lanes: Sequence[str]) -> Iterator[Finding]:
+    folded = lanes_to_fold(store, lanes)
     if folded:
         yield Finding(
             "left-over lists",
@@ -121,8 +121,8 @@ def _left_over_lists(store: Store, keys: Keys, lanes: Sequence[str]) -> Iterator
         )
 
 
-def _orphans(store: Store, keys: Keys) -> Iterator[Finding]:
-    orphans = orphaned_backlogs(store, keys)
+def _orphans(store: Store) -> Iterator[Finding]:
+    orphans = orphaned_backlogs(store)
     if orphans:
         yield Finding(
             "orphaned backlogs",
@@ -134,8 +134,8 @@ def _orphans(store: Store, keys: Keys) -> Iterator[Finding]:
         )
 
 
-def _claim_findings(store: Store, keys: Keys) -> Iterator[Finding]:
-    stale, unreadable = stale_claims(store, keys)
+def _claim_findings(store: Store) -> Iterator[Finding]:
+    stale, unreadable = stale_claims(store)
     if unreadable:
         yield Finding(
             "claims",
@@ -156,30 +156,30 @@ def _claim_findings(store: Store, keys: Keys) -> Iterator[Finding]:
         yield Finding("claims", FINE, "No claim is older than its lease.")
 
 
-def _audit(store: Store, keys: Keys, on_progress: Progress | None) -> AuditReport | None:
+def _audit(store: Store, on_progress: Progress | None) -> AuditReport | None:
     try:
-        return audit(store, keys, on_progress=on_progress)
+        return audit(store, on_progress=on_progress)
     except RecordUnreadable:
         return None
 
 
-def _job_findings(store: Store, keys: Keys, report: AuditReport | None) -> Iterator[Finding]:
+def _job_findings(store: Store, report: AuditReport | None) -> Iterator[Finding]:
     if report is None:
         yield Finding(
             "jobs", WARNING, "Jobs were not looked for: an unreadable divert hides its backlog."
         )
         return
-    yield from _nowhere(store, keys, report.nowhere)
+    yield from _nowhere(store, report.nowhere)
     yield from _twice(report)
     yield from _dangling(report.dangling)
     if report.is_clean:
         yield Finding("jobs", FINE, f"{_are(report.jobs, 'job')} in exactly one place each.")
 
 
-def _nowhere(store: Store, keys: Keys, jobs: Sequence[str]) -> Iterator[Finding]:
+def _nowhere(store: Store, jobs: Sequence[str]) -> Iterator[Finding]:
     if not jobs:
         return
-    count = len(lost_jobs(store, keys, jobs))
+    count = len(lost_jobs(store, jobs))
     others = len(jobs) - count
     rest = (
         f" {counted(others, 'job')} of them cannot be put back: not `{JobState.QUEUED}`."
@@ -245,9 +245,9 @@ class ServerReport:
     is_suspended: bool
 
 
-def read_server(store: Store, keys: Keys) -> ServerReport:
+def read_server(store: Store) -> ServerReport:
     """Ask the server, and be content with less where it does not tell its settings."""
-    info, suspended = store.read(lambda ask: (ask.info(), ask.exists(keys.engine.suspended)))
+    info, suspended = store.read(lambda ask: (ask.info(), ask.exists(store.keys.engine.suspended)))
     return ServerReport(info, _read_settings(store), bool(suspended))
 
 
@@ -370,11 +370,11 @@ LANES_SAMPLED = 200
 """Lanes whose newest jobs are looked at, so that one round trip stays short."""
 
 
-def fleet_findings(store: Store, keys: Keys, lanes: Sequence[str]) -> Iterator[Finding]:
+def fleet_findings(store: Store, lanes: Sequence[str]) -> Iterator[Finding]:
     """What there is to say of workers, producers and clocks."""
     yield _workers(all_workers(store))
-    yield _producers(store, keys, lanes)
-    yield from _unseen(store, keys, lanes)
+    yield _producers(store, lanes)
+    yield from _unseen(store, lanes)
     yield from _clocks(store)
 
 
@@ -394,9 +394,9 @@ def _workers(workers: Sequence[WorkerSeen]) -> Finding:
     )
 
 
-def _producers(store: Store, keys: Keys, lanes: Sequence[str]) -> Finding:
-    sampled = _newest_jobs(store, keys, lanes[:LANES_SAMPLED])
-    stock = sorted(_without_note(store, keys, sampled))
+def _producers(store: Store, lanes: Sequence[str]) -> Finding:
+    sampled = _newest_jobs(store, lanes[:LANES_SAMPLED])
+    stock = sorted(_without_note(store, sampled))
     if not sampled:
         return Finding("producers", FINE, "No job waits that would tell which producers there are.")
     if not stock:
@@ -411,31 +411,31 @@ def _producers(store: Store, keys: Keys, lanes: Sequence[str]) -> Finding:
     )
 
 
-def _unseen(store: Store, keys: Keys, lanes: Sequence[str]) -> Iterator[Finding]:
-    lengths = store.read(lambda ask: [ask.llen(keys.unseen(lane)) for lane in lanes])
+def _unseen(store: Store, lanes: Sequence[str]) -> Iterator[Finding]:
+    lengths = store.read(lambda ask: [ask.llen(store.keys.unseen(lane)) for lane in lanes])
     found = {lane: count for lane, count in zip(lanes, lengths, strict=True) if count}
     if found:
         yield Finding(
             "unseen jobs",
             WARNING,
             f"{counted(sum(found.values()), 'id')} had no job when their turn came, and stand in "
-            f"{keys.unseen('<lane>')}. Jobs with a ttl expire so. If none has one, producers may "
-            "use a job class with `redis_job_namespace_prefix`, whose jobs no worker of shedder "
+            f"{store.keys.unseen('<lane>')}. Jobs with a ttl expire so. If none has one, "
+            "producers may use a job class with `redis_job_namespace_prefix`, whose jobs no worker of shedder "
             "sees.",
             subjects=tuple(found),
         )
 
 
-def _newest_jobs(store: Store, keys: Keys, lanes: Sequence[str]) -> list[tuple[str, bytes]]:
+def _newest_jobs(store: Store, lanes: Sequence[str]) -> list[tuple[str, bytes]]:
     ids = store.read(
-        lambda ask: [ask.lrange(keys.lane(lane)[0], -NEWEST_JOBS, -1) for lane in lanes]
+        lambda ask: [ask.lrange(store.keys.lane(lane)[0], -NEWEST_JOBS, -1) for lane in lanes]
     )
     return [(lane, job) for lane, some in zip(lanes, ids, strict=True) for job in some]
 
 
-def _without_note(store: Store, keys: Keys, jobs: Sequence[tuple[str, bytes]]) -> set[str]:
+def _without_note(store: Store, jobs: Sequence[tuple[str, bytes]]) -> set[str]:
     """The lanes of those of `jobs` that no queue of ours has enqueued."""
-    prefix = keys.engine.jobs.encode()
+    prefix = store.keys.engine.jobs.encode()
 
     def ask_sizes(ask: Any) -> None:
         for _, job in jobs:

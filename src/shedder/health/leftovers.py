@@ -31,10 +31,10 @@ JOBS_ASKED = 20
 """First jobs of a backlog that are asked for their lane; some may have expired."""
 
 
-def unreadable_records(store: Store, keys: Keys) -> list[tuple[str, str]]:
+def unreadable_records(store: Store) -> list[tuple[str, str]]:
     """The lanes with a pause or a divert that cannot be read, and what is wrong with it."""
     found = []
-    for key, parse in ((keys.pauses, pause_from), (keys.diverts, diverts_from)):
+    for key, parse in ((store.keys.pauses, pause_from), (store.keys.diverts, diverts_from)):
         for lane, record in _records(store, key):
             try:
                 parse(lane, record)
@@ -43,89 +43,87 @@ def unreadable_records(store: Store, keys: Keys) -> list[tuple[str, str]]:
     return found
 
 
-def keys_of_another_type(store: Store, keys: Keys) -> list[tuple[str, str]]:
+def keys_of_another_type(store: Store) -> list[tuple[str, str]]:
     """The keys of ours that somebody made something else, and what each is now."""
     found = []
-    for page in scan_keys(store, keys.root):
+    for page in scan_keys(store, store.keys.root):
         kinds = _types(store, page)
         found += [(key, is_) for key, is_ in zip(page, kinds, strict=True)
                   if is_ not in ("none", kind_of(key) or is_)]  # fmt: skip
     return found
 
 
-def orders_left(store: Store, keys: Keys) -> list[Divert]:
+def orders_left(store: Store) -> list[Divert]:
     """Diverts whose scan or restore was begun, and on which nobody is at work."""
-    begun = [
-        divert for divert in _standing(store, keys) if divert.is_scanning or divert.is_restoring
-    ]
+    begun = [divert for divert in _standing(store) if divert.is_scanning or divert.is_restoring]
     if not begun:
         return []
-    left = store.read(lambda ask: [ask.pttl(keys.at_work(each.lane)) for each in begun])
+    left = store.read(lambda ask: [ask.pttl(store.keys.at_work(each.lane)) for each in begun])
     return [each for each, left_ms in zip(begun, left, strict=True) if not is_held(left_ms)]
 
 
-def lanes_to_fold(store: Store, keys: Keys, lanes: Sequence[str]) -> list[str]:
+def lanes_to_fold(store: Store, lanes: Sequence[str]) -> list[str]:
     """Lanes with jobs in front of their list though nothing is in force that wants it so."""
-    wanted = _lanes_at_work(store, keys)
-    parked = _parked_lanes(store, keys)
+    wanted = _lanes_at_work(store)
+    parked = _parked_lanes(store)
     return [
         lane
-        for lane, (is_kept, is_parked) in _fronts(store, keys, lanes)
+        for lane, (is_kept, is_parked) in _fronts(store, lanes)
         if lane not in wanted and (is_kept or (is_parked and lane not in parked))
     ]
 
 
-def orphaned_backlogs(store: Store, keys: Keys) -> dict[str, str]:
+def orphaned_backlogs(store: Store) -> dict[str, str]:
     """Lists of backlogs that no record names, and the lane of each, as a repair takes them.
 
     None while a record cannot be read.
     """
-    before = _named_backlogs(store, keys)
-    found = {key for page in scan_keys(store, keys.backlogs, kind="LIST") for key in page}
-    after = _named_backlogs(store, keys)  # a divert may have been set meanwhile
+    before = _named_backlogs(store)
+    found = {key for page in scan_keys(store, store.keys.backlogs, kind="LIST") for key in page}
+    after = _named_backlogs(store)  # a divert may have been set meanwhile
     if before is None or after is None:
         return {}
-    lanes = lanes_of_backlogs(store, keys, in_order_of_return(found - before - after))
-    return {key: lane for key, lane in lanes.items() if _is_backlog(keys, key, lane)}
+    lanes = lanes_of_backlogs(store, in_order_of_return(found - before - after))
+    return {key: lane for key, lane in lanes.items() if _is_backlog(store.keys, key, lane)}
 
 
-def lanes_of_backlogs(store: Store, keys: Keys, backlogs: Sequence[str]) -> dict[str, str]:
+def lanes_of_backlogs(store: Store, backlogs: Sequence[str]) -> dict[str, str]:
     """The lane of each of these lists: that of its first jobs, else one that is known.
 
     Empty where neither these nor the key can tell.
     """
-    known = all_lanes(store, keys) if backlogs else ()
+    known = all_lanes(store) if backlogs else ()
     lanes = {}
     for key in backlogs:
-        origins = [each for each in _origins(store, keys, key) if f":{each}:" in key]
-        lanes[key] = split_backlog(keys, key, origins or known)[1]
+        origins = [each for each in _origins(store, key) if f":{each}:" in key]
+        lanes[key] = split_backlog(store.keys, key, origins or known)[1]
     return lanes
 
 
-def stale_claims(store: Store, keys: Keys) -> tuple[list[ClaimSeen], int]:
+def stale_claims(store: Store) -> tuple[list[ClaimSeen], int]:
     """The first claims far older than their lease, and how many claims cannot be read.
 
     They stand in the order of their last sign of life; `CLAIMS_PER_STEP` are looked at.
     """
-    total = store.read(lambda ask: ask.zcard(keys.claims))[0]
-    claims = store.run(list_claims(keys, starting=0))
+    total = store.read(lambda ask: ask.zcard(store.keys.claims))[0]
+    claims = store.run(list_claims(store.keys, starting=0))
     before = ms_from_time(server_time(store)) - STALE_MS
     stale = [claim for claim in claims if claim.alive_at_ms < before]
     return stale, max(min(total, CLAIMS_PER_STEP) - len(claims), 0)
 
 
-def lost_jobs(store: Store, keys: Keys, jobs: Sequence[str]) -> list[LostJob]:
+def lost_jobs(store: Store, jobs: Sequence[str]) -> list[LostJob]:
     """Those of `jobs`, which are in no place, that can be put back: queued, and with their data."""
     found: list[LostJob] = []
     for first in range(0, len(jobs), WINDOW):
-        found += _lost_of_some(store, keys, jobs[first : first + WINDOW])
+        found += _lost_of_some(store, jobs[first : first + WINDOW])
     return found
 
 
-def _lost_of_some(store: Store, keys: Keys, jobs: Sequence[str]) -> Iterator[LostJob]:
+def _lost_of_some(store: Store, jobs: Sequence[str]) -> Iterator[LostJob]:
     def ask_fields(ask: Any) -> None:
         for job in jobs:
-            key = keys.engine.jobs + job
+            key = store.keys.engine.jobs + job
             ask.hmget(key, "status", "origin", "enqueued_at", RETURNED_FIELD)
             ask.hstrlen(key, "data")
 
@@ -136,10 +134,10 @@ def _lost_of_some(store: Store, keys: Keys, jobs: Sequence[str]) -> Iterator[Los
             yield LostJob(job, lane, enqueued_at, returned)
 
 
-def _origins(store: Store, keys: Keys, backlog: str) -> list[str]:
+def _origins(store: Store, backlog: str) -> list[str]:
     """The lanes that the first jobs of a list belong to."""
     jobs = store.read(lambda ask: ask.lrange(backlog, 0, JOBS_ASKED - 1))[0]
-    prefix = keys.engine.jobs
+    prefix = store.keys.engine.jobs
     found = store.read(lambda ask: [ask.hget(prefix + text_of(job), "origin") for job in jobs]) \
         if jobs else []  # fmt: skip
     return [text_of(origin) for origin in found if origin]
@@ -161,18 +159,18 @@ def _records(store: Store, key: str) -> Iterator[tuple[str, bytes]]:
         yield text_of(lane), record
 
 
-def _standing(store: Store, keys: Keys) -> Iterator[Divert]:
-    for lane, record in _records(store, keys.diverts):
+def _standing(store: Store) -> Iterator[Divert]:
+    for lane, record in _records(store, store.keys.diverts):
         try:
             yield from (order.divert for order in diverts_from(lane, record))
         except RecordUnreadable:
             continue  # told as a record
 
 
-def _lanes_at_work(store: Store, keys: Keys) -> set[str]:
+def _lanes_at_work(store: Store) -> set[str]:
     """The lanes that a scan or a restore goes through, or whose diverts cannot be read."""
     found = set()
-    for lane, record in _records(store, keys.diverts):
+    for lane, record in _records(store, store.keys.diverts):
         try:
             orders = [order.divert for order in diverts_from(lane, record)]
         except RecordUnreadable:
@@ -183,10 +181,10 @@ def _lanes_at_work(store: Store, keys: Keys) -> set[str]:
     return found
 
 
-def _parked_lanes(store: Store, keys: Keys) -> set[str]:
+def _parked_lanes(store: Store) -> set[str]:
     """The lanes whose pause keeps their jobs from stock workers, or cannot be read."""
     parked = set()
-    for lane, record in _records(store, keys.pauses):
+    for lane, record in _records(store, store.keys.pauses):
         try:
             pause = pause_from(lane, record)
         except RecordUnreadable:
@@ -197,13 +195,11 @@ def _parked_lanes(store: Store, keys: Keys) -> set[str]:
     return parked
 
 
-def _fronts(
-    store: Store, keys: Keys, lanes: Sequence[str]
-) -> Iterator[tuple[str, tuple[bool, bool]]]:
+def _fronts(store: Store, lanes: Sequence[str]) -> Iterator[tuple[str, tuple[bool, bool]]]:
     """For each lane, whether it has a kept and a parked list."""
     for first in range(0, len(lanes), WINDOW):
         some = lanes[first : first + WINDOW]
-        replies = store.read(functools.partial(_ask_fronts, keys=keys, lanes=some))
+        replies = store.read(functools.partial(_ask_fronts, keys=store.keys, lanes=some))
         for lane, kept, parked in zip(some, replies[::2], replies[1::2], strict=True):
             yield lane, (bool(kept), bool(parked))
 
@@ -214,9 +210,9 @@ def _ask_fronts(ask: Any, keys: Keys, lanes: Sequence[str]) -> None:
         ask.exists(keys.parked(lane))
 
 
-def _named_backlogs(store: Store, keys: Keys) -> set[str] | None:
+def _named_backlogs(store: Store) -> set[str] | None:
     known: set[str] = set()
-    for lane, record in _records(store, keys.diverts):
+    for lane, record in _records(store, store.keys.diverts):
         try:
             orders = diverts_from(lane, record)
         except RecordUnreadable:

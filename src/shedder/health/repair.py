@@ -36,9 +36,9 @@ from shedder.store.keys import Keys, split_backlog
 from shedder.store.store import Command, Store
 
 
-def repair(store: Store, keys: Keys, checkup: Checkup, cause: Cause) -> tuple[Repair, ...]:
+def repair(store: Store, checkup: Checkup, cause: Cause) -> tuple[Repair, ...]:
     """Mend what `checkup` found and what can be mended, and say what was done."""
-    mender = _Mender(store, keys, cause)
+    mender = _Mender(store, cause)
     nowhere = checkup.audit.nowhere if checkup.audit else ()
     twice = [job for job, _ in checkup.audit.twice] if checkup.audit else []
     done = (
@@ -57,25 +57,24 @@ class _Mender:
     """One repair, step by step."""
 
     store: Store
-    keys: Keys
     cause: Cause
     operation: str = field(default_factory=lambda: uuid4().hex)
     steps: int = 0
 
     def finish_orders(self) -> int:
-        left = orders_left(self.store, self.keys)
+        left = orders_left(self.store)
         for order in left:
             if order.is_restoring:
-                restore_one(self.store, self.keys, order.lane, order.order, self.cause)
+                restore_one(self.store, order.lane, order.order, self.cause)
             else:
-                scan(self.store, self.keys, order.lane, order.order, order.selection, self.cause)
+                scan(self.store, order.lane, order.order, order.selection, self.cause)
         return len(left)
 
     def return_stale(self) -> int:
         returned = left = 0
         while True:
             back, stuck = self.store.run(
-                recover_claims(self.keys, self._next(), age_ms=STALE_MS, first=left)
+                recover_claims(self.store.keys, self._next(), age_ms=STALE_MS, first=left)
             )
             returned, left = returned + back, left + stuck
             if not back and not stuck:
@@ -83,14 +82,14 @@ class _Mender:
 
     def adopt_backlogs(self) -> int:
         adopted = 0
-        for key, lane in orphaned_backlogs(self.store, self.keys).items():
+        for key, lane in orphaned_backlogs(self.store).items():
             self._refold(lane)
-            adopted += self.store.run(adopt_backlog(self.keys, lane, key, self._next()))
+            adopted += self.store.run(adopt_backlog(self.store.keys, lane, key, self._next()))
             self._refold(lane)
         return adopted
 
     def refold_lanes(self) -> int:
-        lanes = lanes_to_fold(self.store, self.keys, all_lanes(self.store, self.keys))
+        lanes = lanes_to_fold(self.store, all_lanes(self.store))
         return sum(self._refold(lane) for lane in lanes)
 
     def remove_twins(self, jobs: Iterable[str]) -> int:
@@ -104,7 +103,7 @@ class _Mender:
         )
 
     def return_lost(self, jobs: Sequence[str]) -> int:
-        lost = lost_jobs(self.store, self.keys, jobs)
+        lost = lost_jobs(self.store, jobs)
         try:
             met = met_anywhere(
                 self._walker(), {job.job_id for job in lost}, origins={job.lane for job in lost}
@@ -119,7 +118,9 @@ class _Mender:
         returned = 0
         for first in range(0, len(jobs), JOBS_PER_STEP):
             some = jobs[first : first + JOBS_PER_STEP]
-            command = return_jobs(self.keys, lane, some, self._next(), intermediate=intermediate)
+            command = return_jobs(
+                self.store.keys, lane, some, self._next(), intermediate=intermediate
+            )
             returned += len(self.store.run(command))
         return returned
 
@@ -132,7 +133,7 @@ class _Mender:
     def _remove_twin(self, job: str, stays: Place, goes: Place) -> bool:
         return self.store.run(
             remove_twin(
-                self.keys,
+                self.store.keys,
                 self._next(),
                 job=job,
                 lane=goes.lane,
@@ -144,14 +145,14 @@ class _Mender:
     def _origins(self, jobs: Sequence[str]) -> list[str]:
         if not jobs:
             return []
-        prefix = self.keys.engine.jobs
+        prefix = self.store.keys.engine.jobs
         replies = self.store.read(lambda ask: [ask.hget(prefix + job, "origin") for job in jobs])
         return [text_of(origin or b"") for origin in replies]
 
     def _refold(self, lane: str) -> bool:
         state = "more"
         while state == "more":
-            state = self.store.run(refold_lane(self.keys, lane, self._next()))
+            state = self.store.run(refold_lane(self.store.keys, lane, self._next()))
         return state == "done"
 
     def _next(self) -> Errand:
@@ -159,7 +160,7 @@ class _Mender:
         return Errand(self.cause, self.operation, self.steps)
 
     def _walker(self) -> Walker:
-        return Walker(self.store, self.keys, all_lanes(self.store, self.keys), WINDOW)
+        return Walker(self.store, all_lanes(self.store), WINDOW)
 
 
 def _by_claim_to_stay(places: Sequence[Place], origin: str) -> list[Place]:

@@ -38,14 +38,13 @@ KEYS_NAMED = 100
 Keep = Callable[[Event], None]
 
 
-def preview(store: Store, keys: Keys) -> UninstallReceipt:
+def preview(store: Store) -> UninstallReceipt:
     """What `uninstall` would do; changes nothing."""
-    return _Leaving(store, keys, Cause("", ""), is_forced=True).preview()
+    return _Leaving(store, Cause("", ""), is_forced=True).preview()
 
 
 def uninstall(
     store: Store,
-    keys: Keys,
     cause: Cause,
     *,
     is_forced: bool = False,
@@ -59,7 +58,7 @@ def uninstall(
         ConditionNotMet: workers of shedder are alive, and it is not forced.
         RecordUnreadable: a divert cannot be read, and it is not forced.
     """
-    leaving = _Leaving(store, keys, cause, is_forced=is_forced)
+    leaving = _Leaving(store, cause, is_forced=is_forced)
     before = leaving.preview()
     if not before.keys:
         raise NothingMatched("shedder on this server (is it the right Redis? see RQ_KEY_PREFIX)")
@@ -75,7 +74,6 @@ class _Leaving:
     """One removal and what it has done so far."""
 
     store: Store
-    keys: Keys
     cause: Cause
     is_forced: bool = False
     own: OwnKeys = field(init=False)
@@ -85,19 +83,19 @@ class _Leaving:
     found: int = 0
 
     def __post_init__(self) -> None:
-        self.own = OwnKeys(self.store, self.keys)
+        self.own = OwnKeys(self.store)
 
     def preview(self) -> UninstallReceipt:
         """The state before; it counts as done what there is to do."""
         ours = list(self.own)
-        paused, backlogs = self._lanes_of(self.keys.pauses), self._backlogs()
+        paused, backlogs = self._lanes_of(self.store.keys.pauses), self._backlogs()
         known = set(self._keys_of_orders())
         lost = [key for key in self.own.backlogs(ours) if key not in known]
         lost += self.own.set_aside(ours)
         claims, events, *lengths = self.store.read(
             lambda ask: [
-                ask.zcard(self.keys.claims),
-                ask.xlen(self.keys.events),
+                ask.zcard(self.store.keys.claims),
+                ask.xlen(self.store.keys.events),
                 *(ask.llen(key) for key in lost),
             ]
         )
@@ -109,8 +107,8 @@ class _Leaving:
             restored=tuple(RestoredLane(*each) for each in backlogs),
             claims=claims,
             found=sum(lengths),
-            flags=tuple(flag.name for flag in list_flags(self.store, self.keys) if flag.percent),
-            limits=tuple(each.name for each in list_limits(self.store, self.keys) if each.setting),
+            flags=tuple(flag.name for flag in list_flags(self.store) if flag.percent),
+            limits=tuple(each.name for each in list_limits(self.store) if each.setting),
             events=events,
             keys=len(ours),
             queues=self._queues(),
@@ -153,27 +151,29 @@ class _Leaving:
         self._return_claims(is_first=number == 1)
         self._end_pauses()
         for lane, order, _ in self._backlogs():
-            event, jobs = restore_one(self.store, self.keys, lane, order, self.cause)
+            event, jobs = restore_one(self.store, lane, order, self.cause)
             if event:
                 self.restored.append(RestoredLane(lane, order, jobs))
         self._return_lists()
 
     def _return_claims(self, *, is_first: bool) -> None:
         operation, step = uuid4().hex, 1 if is_first else 2
-        done = self.store.run(return_claims(self.keys, self.cause, operation=operation, step=step))
+        done = self.store.run(
+            return_claims(self.store.keys, self.cause, operation=operation, step=step)
+        )
         self.claims += done.returned
         while done.left and done.returned:
             step += 1
             done = self.store.run(
-                return_claims(self.keys, self.cause, operation=operation, step=step)
+                return_claims(self.store.keys, self.cause, operation=operation, step=step)
             )
             self.claims += done.returned
 
     def _end_pauses(self) -> None:
-        names = sorted(self._lanes_of(self.keys.pauses))
+        names = sorted(self._lanes_of(self.store.keys.pauses))
         for some in _windows(names, LANES_PER_STEP):
             lanes = [lane_of(name) for name in some]
-            resume(self.store, self.keys, lanes, self.cause, operation=uuid4().hex)
+            resume(self.store, lanes, self.cause, operation=uuid4().hex)
         self.resumed.update(names)
 
     def _return_lists(self) -> None:
@@ -182,18 +182,18 @@ class _Leaving:
         known = set(self._keys_of_orders())  # read after the lists, so that a new order is known
         backlogs = self.own.backlogs(lists)
         lost = [key for key in backlogs if key not in known]
-        for key, lane in lanes_of_backlogs(self.store, self.keys, lost).items():
+        for key, lane in lanes_of_backlogs(self.store, lost).items():
             self._return_list(key, lane)
         aside = self.own.set_aside(lists)
         for key in aside:
             self._return_list(key, self.own.name_in(key))
         for key in lists:
             if key not in backlogs and key not in aside:
-                fold(self.store, self.keys, self.own.name_in(key))
+                fold(self.store, self.own.name_in(key))
 
     def _return_list(self, key: str, lane: str) -> None:
         total = self.store.read(lambda ask: ask.llen(key))[0]
-        command = return_list(self.keys, key, lane, self.cause, total=total)
+        command = return_list(self.store.keys, key, lane, self.cause, total=total)
         while self.store.run(command):
             pass
         self.found += total
@@ -201,8 +201,8 @@ class _Leaving:
     def _backlogs(self) -> list[tuple[str, str, int]]:
         lanes = self._readable_lanes()
         return [
-            *backlogs_of(self.store, self.keys, lanes),
-            *backlogs_of(self.store, self.keys, lanes, are_limits=True),
+            *backlogs_of(self.store, lanes),
+            *backlogs_of(self.store, lanes, are_limits=True),
         ]
 
     def _readable_lanes(self) -> list[str]:
@@ -214,7 +214,7 @@ class _Leaving:
                 yield from each.backlog_keys
 
     def _orders(self) -> Iterator[tuple[str, Sequence[StoredOrder]]]:
-        records = self.store.read(lambda ask: ask.hgetall(self.keys.diverts))[0]
+        records = self.store.read(lambda ask: ask.hgetall(self.store.keys.diverts))[0]
         for lane, record in records.items():
             try:
                 yield text_of(lane), diverts_from(text_of(lane), record)
@@ -226,8 +226,8 @@ class _Leaving:
         return {text_of(lane) for lane in self.store.read(lambda ask: ask.hkeys(key))[0]}
 
     def _queues(self) -> tuple[QueueLeft, ...]:
-        names = queues_of(self.store, self.keys)
-        lists = self.keys.engine.lists
+        names = queues_of(self.store)
+        lists = self.store.keys.engine.lists
         lengths = self.store.read(lambda ask: [ask.llen(lists + name) for name in names])
         found = zip(names, lengths, strict=True)
         return tuple(QueueLeft(name, jobs) for name, jobs in found if jobs)
@@ -236,22 +236,22 @@ class _Leaving:
 
     def _keep_journal(self, on_event: Keep | None) -> int:
         if on_event is not None:
-            for event in _all_events(self.store, self.keys):
+            for event in _all_events(self.store):
                 on_event(event)
-        length: int = self.store.read(lambda ask: ask.xlen(self.keys.events))[0]
+        length: int = self.store.read(lambda ask: ask.xlen(self.store.keys.events))[0]
         return length
 
     def _remove_keys(self) -> int:
         """Remove what is no list of jobs; the journal last, as it tells how far this came."""
-        stays = {self.keys.events}
+        stays = {self.store.keys.events}
         if not self.is_forced:  # these are empty and gone, or somebody has set something new
-            stays |= {self.keys.pauses, self.keys.diverts, self.keys.claims}
-        return self.own.remove(stays=stays) + self.own.unlink([self.keys.events])
+            stays |= {self.store.keys.pauses, self.store.keys.diverts, self.store.keys.claims}
+        return self.own.remove(stays=stays) + self.own.unlink([self.store.keys.events])
 
 
-def _all_events(store: Store, keys: Keys) -> Iterator[Event]:
+def _all_events(store: Store) -> Iterator[Event]:
     after = "0-0"
-    while events := read_events(store, keys, limit=EVENTS_PER_PAGE, after=after):
+    while events := read_events(store, limit=EVENTS_PER_PAGE, after=after):
         yield from events
         after = events[-1].id
 
@@ -374,11 +374,10 @@ class OwnKeys:
     """
 
     store: Store
-    keys: Keys
 
     def __iter__(self) -> Iterator[str]:
         seen = set()
-        for page in scan_keys(self.store, self.keys.root, count=KEYS_PER_STEP):
+        for page in scan_keys(self.store, self.store.keys.root, count=KEYS_PER_STEP):
             yield from (name for name in dict.fromkeys(page) if name not in seen)
             seen.update(page)
 
@@ -396,7 +395,7 @@ class OwnKeys:
 
     def name_in(self, key: str) -> str:
         """What stands behind the kind in `key`, such as the lane."""
-        return key.removeprefix(self.keys.root).partition(":")[2]
+        return key.removeprefix(self.store.keys.root).partition(":")[2]
 
     def remove(self, *, stays: Collection[str]) -> int:
         """Remove all but lists of jobs and those in `stays`; how many."""
@@ -410,4 +409,4 @@ class OwnKeys:
         return removed
 
     def _kind(self, key: str) -> str:
-        return key.removeprefix(self.keys.root).partition(":")[0]
+        return key.removeprefix(self.store.keys.root).partition(":")[0]

@@ -36,7 +36,7 @@ _EVENT_ID = re.compile(r"[0-9]{1,15}-[0-9]{1,15}")
 def copy_of(book: Book, incident: str) -> dict[str, Any]:
     """The record of an incident and its events, as JSON can hold them."""
     found = book.read(incident)
-    events = events_of(book.store, book.keys, found)
+    events = events_of(book.store, found)
     return {
         "schema": SCHEMA,
         "incident": record_of(found),
@@ -57,7 +57,7 @@ def bring_back(book: Book, copy: object, *, reason: str, by: str | None) -> Inci
     for step in range(0, len(entries), EVENTS_PER_STEP):
         book.store.run(keep_events(book, incident.id, entries[step : step + EVENTS_PER_STEP]))
     deed = Deed("incident import", book.cause(reason, by))
-    command = write_incident(book.keys, None, incident, deed, operation=uuid4().hex)
+    command = write_incident(book.store.keys, None, incident, deed, operation=uuid4().hex)
     written = book.store.run(command)
     if written.state != "stale":
         return receipt_of(written)
@@ -88,7 +88,7 @@ def keep_events(
 ) -> Command[int]:
     """Keep events of an incident beside the journal; those that are kept stay as they are."""
     said = [part for each in entries for part in each]
-    return Command("keep_events", (book.keys.incident_events(incident),), tuple(said), int)
+    return Command("keep_events", (book.store.keys.incident_events(incident),), tuple(said), int)
 
 
 def _read_copy(copy: object) -> tuple[Incident, list[tuple[str, str, str, str]]]:

@@ -15,7 +15,6 @@ from shedder.policy.applied import applied_policy
 from shedder.policy.model import Policy
 from shedder.policy.workload import kind_in, kinds_of
 from shedder.queues.samples import Sample, paces_of
-from shedder.store.keys import Keys
 from shedder.store.store import Store
 
 logger = logging.getLogger("shedder.incident")
@@ -86,10 +85,10 @@ def with_yardsticks(effects: Sequence[Effect], policy: Policy) -> tuple[Effect, 
     )
 
 
-def policy_of_effects(store: Store, keys: Keys) -> Policy:
+def policy_of_effects(store: Store) -> Policy:
     """The policy in force; one that says nothing when it cannot be read."""
     try:
-        return applied_policy(store, keys).policy
+        return applied_policy(store).policy
     except RecordUnreadable as error:
         logger.warning("effects are told without the policy: %s", error)
         return Policy()

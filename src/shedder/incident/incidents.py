@@ -42,7 +42,6 @@ from shedder.lanes import PRIORITIES, Lane
 from shedder.policy.model import Policy
 from shedder.queues.samples import Sample, read_samples
 from shedder.store.codec import server_time
-from shedder.store.keys import Keys
 from shedder.store.store import Store
 
 REVIEW_IN = timedelta(hours=48)
@@ -66,12 +65,11 @@ class Incidents(Book):
     def __init__(
         self,
         store: Store,
-        keys: Keys,
         cause: MakeCause,
         queues: Callable[[], tuple[str, ...]] = tuple,
         people: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
-        super().__init__(store, keys, cause)
+        super().__init__(store, cause)
         self._queues = queues
         self._people = people
         self.roles = Roles(self, people)
@@ -104,7 +102,7 @@ class Incidents(Book):
             times=times,
         )  # fmt: skip
         deed = Deed("incident open", cause, is_alone=not also)
-        return create_incident(self.store, self.keys, deed, opened)
+        return create_incident(self.store, deed, opened)
 
     def mitigated(
         self,
@@ -226,7 +224,7 @@ class Incidents(Book):
 
     def timeline(self, incident: str | None = None) -> tuple[Event, ...]:
         """The events that belong to an incident, oldest first."""
-        return events_of(self.store, self.keys, self.read(incident or self.latest_id()))
+        return events_of(self.store, self.read(incident or self.latest_id()))
 
     def measure_effects(self, incident: str | None = None) -> Incident:
         """The incident, with the effects that can be told by now, from samples of the lanes.
@@ -234,12 +232,12 @@ class Incidents(Book):
         That is five minutes after a change, or as soon as the same lanes were changed again or the
         incident ended. Nothing is written, but for mitigations whose process fell silent.
         """
-        end_silent(self.store, self.keys)
+        end_silent(self.store)
         found = self.read(incident or self.latest_id())
-        events = events_of(self.store, self.keys, found)
+        events = events_of(self.store, found)
         now = server_time(self.store)
         effects = effects_of(found, events, self._samples(events, now), now)
-        policy = policy_of_effects(self.store, self.keys) if effects else Policy()
+        policy = policy_of_effects(self.store) if effects else Policy()
         return replace(found, effects=with_yardsticks(effects, policy))
 
     def _samples(self, events: tuple[Event, ...], now: datetime) -> dict[str, tuple[Sample, ...]]:
@@ -251,7 +249,7 @@ class Incidents(Book):
         if not all(each.lanes for each in changes):
             lanes |= {Lane(queue, each).name for queue in self._queues() for each in PRIORITIES}
         since = changes[0].at - 2 * WINDOW  # what is older is told as of `since`, and is too old
-        return read_samples(self.store, self.keys, sorted(lanes), since=since, now=now)
+        return read_samples(self.store, sorted(lanes), since=since, now=now)
 
     def export(self, incident: str | None = None) -> dict[str, Any]:
         """A copy of the record and its events, as JSON can hold it; `bring_back` reads it."""

@@ -75,41 +75,39 @@ class Deed:
     details: tuple[tuple[str, Any], ...] = ()
 
 
-def open_incidents(store: Store, keys: Keys) -> tuple[Incident, ...]:
+def open_incidents(store: Store) -> tuple[Incident, ...]:
     """The incidents that are not resolved: the worst first, of those the latest first.
 
     Raises:
         RecordUnreadable: one is damaged or of a newer shedder.
     """
-    found = store.read(lambda ask: ask.srandmember(keys.open_incidents, MOST_OPEN))[0]
-    incidents = _incidents(store, keys, sorted(map(text_of, found)))
+    found = store.read(lambda ask: ask.srandmember(store.keys.open_incidents, MOST_OPEN))[0]
+    incidents = _incidents(store, sorted(map(text_of, found)))
     return tuple(sorted(incidents, key=lambda each: (each.severity, -each.opened_at.timestamp())))
 
 
-def last_incidents(store: Store, keys: Keys, limit: int) -> tuple[Incident, ...]:
+def last_incidents(store: Store, limit: int) -> tuple[Incident, ...]:
     """The last `limit` incidents, the latest first.
 
     Raises:
         RecordUnreadable: one is damaged or of a newer shedder.
     """
-    found = store.read(lambda ask: ask.zrevrange(keys.incidents, 0, max(limit, 1) - 1))[0]
-    return _incidents(store, keys, [text_of(each) for each in found])
+    found = store.read(lambda ask: ask.zrevrange(store.keys.incidents, 0, max(limit, 1) - 1))[0]
+    return _incidents(store, [text_of(each) for each in found])
 
 
-def read_incident(store: Store, keys: Keys, identifier: str) -> Incident:
+def read_incident(store: Store, identifier: str) -> Incident:
     """The incident with this id.
 
     Raises:
         NothingMatched: there is none.
         RecordUnreadable: it is damaged or of a newer shedder.
     """
-    incident, _, _ = _read(store, keys, identifier)
+    incident, _, _ = _read(store, identifier)
     return incident
 
 
-def change_incident(
-    store: Store, keys: Keys, identifier: str, deed: Deed, decide: Decide
-) -> IncidentReceipt:
+def change_incident(store: Store, identifier: str, deed: Deed, decide: Decide) -> IncidentReceipt:
     """Change the incident `identifier` as `decide` says, with the event of `deed`.
 
     When somebody else changes it meanwhile, `decide` is asked again. A change that changes
@@ -123,18 +121,18 @@ def change_incident(
     """
     operation = uuid4().hex
     for _ in range(TRIES):
-        before, seen, now = _read(store, keys, identifier)
+        before, seen, now = _read(store, identifier)
         after = decide(before, now)
         if after == before:
             return IncidentReceipt("", now, before)
-        command = write_incident(keys, before, after, deed, seen=seen, operation=operation)
+        command = write_incident(store.keys, before, after, deed, seen=seen, operation=operation)
         written = store.run(command)
         if written.state != "stale":
             return receipt_of(written)
     raise ShedderError(f"the incident {identifier} is changed by others all the time; try again")
 
 
-def create_incident(store: Store, keys: Keys, deed: Deed, incident: Incident) -> IncidentReceipt:
+def create_incident(store: Store, deed: Deed, incident: Incident) -> IncidentReceipt:
     """Write a new incident; the id that it has is taken for the day, and its number is counted up.
 
     Raises:
@@ -144,9 +142,9 @@ def create_incident(store: Store, keys: Keys, deed: Deed, incident: Incident) ->
     operation = uuid4().hex
     number = 0
     for _ in range(TRIES):
-        number = max(number + 1, _next_number(store, keys, incident.id))
+        number = max(number + 1, _next_number(store, incident.id))
         named = replace(incident, id=f"{incident.id}-{number}")
-        written = store.run(write_incident(keys, None, named, deed, operation=operation))
+        written = store.run(write_incident(store.keys, None, named, deed, operation=operation))
         if written.state != "stale":
             return receipt_of(written)
     raise ShedderError("others open incidents all the time; try again")
@@ -197,32 +195,32 @@ def receipt_of(written: Written) -> IncidentReceipt:
     return IncidentReceipt(written.event, written.at, incident_from(written.record))
 
 
-def _read(store: Store, keys: Keys, identifier: str) -> tuple[Incident, str, datetime]:
+def _read(store: Store, identifier: str) -> tuple[Incident, str, datetime]:
     """An incident, the SHA-1 of its record, and the server's time."""
 
     def ask_all(ask: Any) -> None:
         ask.time()
-        ask.get(keys.incident(identifier))
+        ask.get(store.keys.incident(identifier))
 
     (seconds, microseconds), text = store.read(ask_all)
     if text is None:
-        latest = last_incidents(store, keys, 3)
+        latest = last_incidents(store, 3)
         raise NothingMatched(f"the incident {identifier}", found=tuple(e.id for e in latest))
     now = time_from_ms(seconds * 1000 + microseconds // 1000)
     seen = hashlib.sha1(_bytes(text), usedforsecurity=False).hexdigest()
     return incident_from(text, name=identifier), seen, now
 
 
-def _incidents(store: Store, keys: Keys, ids: Sequence[str]) -> tuple[Incident, ...]:
+def _incidents(store: Store, ids: Sequence[str]) -> tuple[Incident, ...]:
     if not ids:
         return ()
-    texts = store.read(lambda ask: [ask.get(keys.incident(each)) for each in ids])
+    texts = store.read(lambda ask: [ask.get(store.keys.incident(each)) for each in ids])
     pairs = zip(ids, texts, strict=True)
     return tuple(incident_from(text, name=each) for each, text in pairs if text is not None)
 
 
-def _next_number(store: Store, keys: Keys, day: str) -> int:
-    latest = store.read(lambda ask: ask.zrevrange(keys.incidents, 0, 99))[0]
+def _next_number(store: Store, day: str) -> int:
+    latest = store.read(lambda ask: ask.zrevrange(store.keys.incidents, 0, 99))[0]
     prefix = f"{day}-"
     numbers = [
         each.removeprefix(prefix) for each in map(text_of, latest) if each.startswith(prefix)
@@ -411,9 +409,8 @@ class Book:
     Where `incident` is an argument, it is an id; without one, the incident that is open is meant.
     """
 
-    def __init__(self, store: Store, keys: Keys, cause: MakeCause) -> None:
+    def __init__(self, store: Store, cause: MakeCause) -> None:
         self.store = store
-        self.keys = keys
         self.cause = cause
 
     def current(self) -> Incident | None:
@@ -422,11 +419,11 @@ class Book:
 
     def open_ones(self) -> tuple[Incident, ...]:
         """The incidents that are not resolved: the worst first, of those the latest first."""
-        return open_incidents(self.store, self.keys)
+        return open_incidents(self.store)
 
     def list(self, *, limit: int = 20) -> tuple[Incident, ...]:
         """The last `limit` incidents, the latest first."""
-        return last_incidents(self.store, self.keys, limit)
+        return last_incidents(self.store, limit)
 
     def read(self, incident: str | None = None) -> Incident:
         """One incident.
@@ -434,7 +431,7 @@ class Book:
         Raises:
             NothingMatched: there is no such incident, or none is open.
         """
-        return read_incident(self.store, self.keys, incident or self.current_id())
+        return read_incident(self.store, incident or self.current_id())
 
     def change(
         self,
@@ -459,7 +456,7 @@ class Book:
         """
         deed = Deed(verb, self.cause(reason, by), undoes, is_alone, tuple(details.items()))
         identifier = incident or self.current_id()
-        return change_incident(self.store, self.keys, identifier, deed, decide)
+        return change_incident(self.store, identifier, deed, decide)
 
     def current_id(self) -> str:
         """The id of the incident that is open.

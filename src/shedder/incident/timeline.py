@@ -11,13 +11,12 @@ from shedder.errors import RedisUnreachable, ShedderError
 from shedder.events import SYSTEM, Cause, Event, read_copies, read_events, read_latest, verb_of
 from shedder.incident.records import Incident, is_same_person
 from shedder.incident.store import open_incidents
-from shedder.store.keys import Keys
 from shedder.store.store import Store
 
 MOST_EVENTS = 20_000
 
 
-def events_of(store: Store, keys: Keys, incident: Incident) -> tuple[Event, ...]:
+def events_of(store: Store, incident: Incident) -> tuple[Event, ...]:
     """The last `MOST_EVENTS` events that belong to `incident`, oldest first.
 
     Those that name it, and those that name none and happened between its beginning and its end:
@@ -25,9 +24,9 @@ def events_of(store: Store, keys: Keys, incident: Incident) -> tuple[Event, ...]
     """
     first = min(filter(None, (incident.began_at, incident.detected_at, incident.opened_at)))
     found = read_events(
-        store, keys, limit=MOST_EVENTS, since=first, wanted=lambda each: belongs(each, incident)
+        store, limit=MOST_EVENTS, since=first, wanted=lambda each: belongs(each, incident)
     )
-    copies = read_copies(store, keys.incident_events(incident.id), limit=MOST_EVENTS)
+    copies = read_copies(store, store.keys.incident_events(incident.id), limit=MOST_EVENTS)
     # A copy of the record may have come back while the journal still had some of its events.
     by_id = {each.id: each for each in (*copies, *found) if belongs(each, incident)}
     return tuple(sorted(by_id.values(), key=lambda each: each.position))
@@ -50,14 +49,14 @@ TOES = timedelta(minutes=2)
 MOST_ATTRIBUTED = 1000
 
 
-def attributed(store: Store, keys: Keys, cause: Cause) -> Cause:
+def attributed(store: Store, cause: Cause) -> Cause:
     """`cause` with the open incident, and the role of who acts.
 
     The record of an incident never stands in the way of a change of queues: what cannot be read
     is left out, and logged.
     """
     try:
-        incident = incident_of(open_incidents(store, keys), cause.by)
+        incident = incident_of(open_incidents(store), cause.by)
         if incident is None:
             return cause
         return replace(cause, incident=incident.id, role=incident.role_of(cause.by))
@@ -75,14 +74,14 @@ def incident_of(incidents: tuple[Incident, ...], person: str) -> Incident | None
 
 
 def changes_by_others(
-    store: Store, keys: Keys, *, by: str, lanes: Collection[str] = (), names: Collection[str] = ()
+    store: Store, *, by: str, lanes: Collection[str] = (), names: Collection[str] = ()
 ) -> tuple[Event, ...]:
     """What others than `by` changed of `lanes`, or of the flags or limits `names`, in `TOES`.
 
     By the server's clock; what was undone since, and what workers did, is left out.
     """
     events = read_latest(
-        store, keys, TOES, limit=MOST_ATTRIBUTED,
+        store, TOES, limit=MOST_ATTRIBUTED,
         wanted=lambda each: verb_of(each).is_decision or bool(each.undoes),
     )  # fmt: skip
     undone = {each.undoes for each in events if each.undoes}

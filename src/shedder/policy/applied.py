@@ -80,22 +80,21 @@ _DAMAGED = (
 )  # fmt: skip
 
 
-def applied_policy(store: Store, keys: Keys, number: int | None = None) -> AppliedPolicy:
+def applied_policy(store: Store, number: int | None = None) -> AppliedPolicy:
     """The policy in force, or the one of that number.
 
     Raises:
         RecordUnreadable: it is damaged or of a newer shedder.
     """
     if number is None:
-        number = _number(store.read(lambda ask: ask.hget(keys.policy, "number"))[0])
+        number = _number(store.read(lambda ask: ask.hget(store.keys.policy, "number"))[0])
         if not number:
             return applied_from(None)
-    return applied_from(store.read(lambda ask: ask.hget(keys.policy, str(number)))[0])
+    return applied_from(store.read(lambda ask: ask.hget(store.keys.policy, str(number)))[0])
 
 
 def apply_policy(
     store: Store,
-    keys: Keys,
     policy: Policy,
     cause: Cause,
     *,
@@ -108,13 +107,13 @@ def apply_policy(
     Raises:
         PolicyChanged: another one is in force than the number `based_on`; None for any.
     """
-    current = _readable_or_none(store, keys)
+    current = _readable_or_none(store)
     changes = differences(document_of(current.policy), document_of(policy))
     head = event_head(
         "policy apply", cause, (), undoes=undoes, changes=list(changes[:MOST_DIFFERENCES])
     )
     state, event, at, number, before = store.run(
-        policy_command(keys, policy, head, cause, operation=operation, based_on=based_on)
+        policy_command(store.keys, policy, head, cause, operation=operation, based_on=based_on)
     )
     if state == "refused":
         winner = applied_from(before)
@@ -124,16 +123,14 @@ def apply_policy(
     return PolicyReceipt(event, time_from_ms(at), number, replaced, changes)
 
 
-def undo_policy(
-    store: Store, keys: Keys, event: Event, cause: Cause, *, operation: str
-) -> PolicyReceipt:
+def undo_policy(store: Store, event: Event, cause: Cause, *, operation: str) -> PolicyReceipt:
     """Put the policy into force again that stood before `event`.
 
     Raises:
         CannotUndo: another one was applied since, or the one before is not kept any more.
     """
     before, after = int(event.before.get("number", 0)), int(event.after.get("number", 0))
-    earlier = applied_policy(store, keys, before)
+    earlier = applied_policy(store, before)
     if before and not earlier.number:
         raise CannotUndo(
             event.id, reason=f"policy {before} is not kept any more",
@@ -141,7 +138,7 @@ def undo_policy(
         )  # fmt: skip
     try:
         return apply_policy(
-            store, keys, earlier.policy, cause, operation=operation, based_on=after,
+            store, earlier.policy, cause, operation=operation, based_on=after,
             undoes=event.id,
         )  # fmt: skip
     except PolicyChanged as changed:
@@ -195,9 +192,8 @@ class PolicyCopy:
     may start. A Redis that does not answer leaves the last known one, and raises nothing.
     """
 
-    def __init__(self, store: Store, keys: Keys) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._keys = keys
         # one value, since threads share a copy: a number beside another policy would stay for ever
         self._known: tuple[int | None, Policy] = (None, Policy())
         self._asked_at = -float("inf")
@@ -229,7 +225,7 @@ class PolicyCopy:
         known, policy = self._known
         self._known = None, policy  # until all of the next one has been read
         try:
-            found = self._store.read(lambda ask: ask.hget(self._keys.policy, "number"))[0]
+            found = self._store.read(lambda ask: ask.hget(self._store.keys.policy, "number"))[0]
             number = _number(found)
             self._known = number, policy if number == known else self._read(number, policy)
         except ShedderError as error:
@@ -241,7 +237,7 @@ class PolicyCopy:
 
     def _read(self, number: int, last: Policy) -> Policy:
         try:
-            return applied_policy(self._store, self._keys, number).policy
+            return applied_policy(self._store, number).policy
         except RecordUnreadable as error:  # and it stays so: told once, and not asked for again
             _tell_unread(error)
             return last
@@ -272,10 +268,10 @@ def _applied_number(text: bytes | str | None) -> int:
         return 0
 
 
-def _readable_or_none(store: Store, keys: Keys) -> AppliedPolicy:
+def _readable_or_none(store: Store) -> AppliedPolicy:
     # one that is damaged must be replaceable
     try:
-        return applied_policy(store, keys)
+        return applied_policy(store)
     except RecordUnreadable:
         return AppliedPolicy()
 
@@ -296,7 +292,7 @@ def policy_copy(connection: redis.Redis) -> PolicyCopy:
     pool = connection.connection_pool
     copy: PolicyCopy | None = getattr(pool, _COPY, None)
     if copy is None:
-        copy = PolicyCopy(Store(connection), rq_keys())
+        copy = PolicyCopy(Store(connection, rq_keys()))
         setattr(pool, _COPY, copy)
     return copy
 

@@ -270,7 +270,7 @@ def read_incident(shed: Shedder, incident: str | None) -> Incident:
 
 def material_of(shed: Shedder, policy: Policy, incident: Incident) -> Material:
     """All that is recorded of `incident`, also that nobody has seen how a mitigation ended."""
-    end_silent(shed.store, shed.keys)
+    end_silent(shed.store)
     events = shed.incidents.timeline(incident.id)
     noticed = incident.detected_at or incident.opened_at
     began = min(noticed, incident.began_at or noticed)

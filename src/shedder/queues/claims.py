@@ -309,7 +309,7 @@ def list_claims(
     )
 
 
-def running_jobs(store: Store, keys: Keys, lanes: Sequence[str]) -> tuple[RunningJob, ...]:
+def running_jobs(store: Store, lanes: Sequence[str]) -> tuple[RunningJob, ...]:
     """The jobs of `lanes` that run now: by lane, then those first that started first.
 
     A job that is claimed and has not passed the gate does not run, though RQ counts it. Looks at
@@ -318,14 +318,13 @@ def running_jobs(store: Store, keys: Keys, lanes: Sequence[str]) -> tuple[Runnin
     if not lanes:
         return ()
     executions, claims = store.read_and_run(
-        lambda ask: ask_executions(ask, lanes), list_claims(keys, limit=0)
+        lambda ask: ask_executions(ask, lanes), list_claims(store.keys, limit=0)
     )
-    return running_from(store, keys, lanes, executions, claims)
+    return running_from(store, lanes, executions, claims)
 
 
 def running_from(
     store: Store,
-    keys: Keys,
     lanes: Sequence[str],
     executions: Sequence[Any],
     claims: Sequence[ClaimSeen],
@@ -338,7 +337,7 @@ def running_from(
         for each in those
     }
     # a frozen process may be past the gate after RQ has given up its execution
-    jobs = _started_jobs(store, keys, found | starting.keys(), starting)
+    jobs = _started_jobs(store, found | starting.keys(), starting)
     ranks = {lane: rank for rank, lane in enumerate(lanes)}
     return tuple(sorted(jobs, key=lambda job: (ranks[job.lane], _since(job), job.job_id)))
 
@@ -356,12 +355,11 @@ def ask_executions(ask: Pipeline, lanes: Sequence[str]) -> None:
 
 def _started_jobs(
     store: Store,
-    keys: Keys,
     candidates: Iterable[tuple[str, str]],
     starting: Mapping[tuple[str, str], str],
 ) -> list[RunningJob]:
-    started = _read_started(store, keys, list(candidates))
-    names = _read_functions(store, keys, started)
+    started = _read_started(store, list(candidates))
+    names = _read_functions(store, started)
     return [
         RunningJob(
             job_id=job,
@@ -375,19 +373,19 @@ def _started_jobs(
     ]
 
 
-def _read_started(store: Store, keys: Keys, jobs: Sequence[tuple[str, str]]) -> list[_Found]:
+def _read_started(store: Store, jobs: Sequence[tuple[str, str]]) -> list[_Found]:
     if not jobs:
         return []
     replies = store.read(
-        lambda ask: [ask.hmget(keys.engine.jobs + job, _FIELDS) for _, job in jobs]
+        lambda ask: [ask.hmget(store.keys.engine.jobs + job, _FIELDS) for _, job in jobs]
     )
     found = [(lane, job, _texts(values)) for (lane, job), values in zip(jobs, replies, strict=True)]
     return [each for each in found if each[2].get("status") == JobState.STARTED]
 
 
-def _read_functions(store: Store, keys: Keys, jobs: Sequence[_Found]) -> dict[str, str]:
+def _read_functions(store: Store, jobs: Sequence[_Found]) -> dict[str, str]:
     names = {job: _noted_function(fields) for _, job, fields in jobs}
-    unknown = [keys.engine.jobs + job for job, name in names.items() if not name]
+    unknown = [store.keys.engine.jobs + job for job, name in names.items() if not name]
     if not unknown:
         return names
     sizes = store.read(lambda ask: [ask.hstrlen(key, "data") for key in unknown])
@@ -395,7 +393,7 @@ def _read_functions(store: Store, keys: Keys, jobs: Sequence[_Found]) -> dict[st
     if small:
         data = store.read(lambda ask: [ask.hget(key, "data") for key in small])
         for key, value in zip(small, data, strict=True):
-            names[key.removeprefix(keys.engine.jobs)] = function_name(value or b"") or ""
+            names[key.removeprefix(store.keys.engine.jobs)] = function_name(value or b"") or ""
     return names
 
 

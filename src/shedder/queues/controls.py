@@ -21,7 +21,6 @@ from shedder.store.codec import (
     time_from_ms,
     versioned_record,
 )
-from shedder.store.keys import Keys
 from shedder.store.store import Store
 from shedder.units import Rate, burst_of
 
@@ -334,27 +333,30 @@ class LimitTerms:
         return json.dumps({**pace, **({"most": self.most} if self.most else {})})
 
 
-def all_lanes(store: Store, keys: Keys, *, origins: Iterable[str] = ()) -> tuple[str, ...]:
+def all_lanes(store: Store, *, origins: Iterable[str] = ()) -> tuple[str, ...]:
     """The names of all lanes of the queues that RQ knows, that have a control, or in `origins`."""
 
     def ask_names(ask: Any) -> None:
-        ask.smembers(keys.engine.queues)
-        ask.hkeys(keys.pauses)
-        ask.hkeys(keys.diverts)
+        ask.smembers(store.keys.engine.queues)
+        ask.hkeys(store.keys.pauses)
+        ask.hkeys(store.keys.diverts)
 
     queues, paused, diverted = store.read(ask_names)
-    names = {*queue_names(keys, queues), *map(text_of, paused), *map(text_of, diverted), *origins}
+    names = {
+        *queue_names(store.keys, queues),
+        *map(text_of, paused),
+        *map(text_of, diverted),
+        *origins,
+    }
     of_queues = {Lane(lane_of(n).queue, each).name for n in names for each in PRIORITIES}
     return tuple(sorted(names | of_queues))
 
 
-def backlogs_of(
-    store: Store, keys: Keys, lanes: Sequence[str], *, are_limits: bool = False
-) -> list[Backlog]:
+def backlogs_of(store: Store, lanes: Sequence[str], *, are_limits: bool = False) -> list[Backlog]:
     """The backlogs of diverts of `lanes`, of limits with `are_limits`."""
     orders = [
         (lane, each)
-        for lane, found in standing_on(store, keys, lanes).items()
+        for lane, found in standing_on(store, lanes).items()
         for each in found
         if each.divert.is_limit == are_limits
     ]
@@ -381,9 +383,9 @@ Standing = Mapping[str, Sequence[StoredOrder]]
 """The orders that stand on each lane."""
 
 
-def standing_on(store: Store, keys: Keys, lanes: Sequence[str]) -> Standing:
+def standing_on(store: Store, lanes: Sequence[str]) -> Standing:
     """The orders on `lanes`, as they are now."""
     if not lanes:
         return {}
-    records = store.read(lambda ask: ask.hmget(keys.diverts, list(lanes)))[0]
+    records = store.read(lambda ask: ask.hmget(store.keys.diverts, list(lanes)))[0]
     return {lane: diverts_from(lane, record) for lane, record in zip(lanes, records, strict=True)}

@@ -35,7 +35,6 @@ _OLD_ENOUGH = timedelta(days=36_500)
 
 def divert(
     store: Store,
-    keys: Keys,
     lanes: Sequence[Lane],
     selection: Selection,
     cause: Cause,
@@ -47,15 +46,15 @@ def divert(
 ) -> DivertReceipt:
     """Set a divert (with `terms` a limit) on `lanes` and move what waits in them already."""
     done = store.run(
-        divert_lanes(keys, lanes, selection, cause, order=order, terms=terms, undoes=undoes)
+        divert_lanes(store.keys, lanes, selection, cause, order=order, terms=terms, undoes=undoes)
     )
     diverted = tuple(DivertedLane(*lane) for lane in done.lanes)
     if selection.is_whole:
-        free_slots(store, keys, [lane.lane for lane in diverted])
+        free_slots(store, [lane.lane for lane in diverted])
     else:
         total = sum(lane.waiting for lane in diverted)
-        diverted = _scan_all(store, keys, diverted, selection, cause, counter(on_progress, total))
-    workers = workers_of(store, keys, [lane.lane for lane in diverted])
+        diverted = _scan_all(store, diverted, selection, cause, counter(on_progress, total))
+    workers = workers_of(store, [lane.lane for lane in diverted])
     return DivertReceipt(
         done.event, done.at, selection, diverted, workers, rate=terms.rate if terms else None,
         most=terms.most if terms else None, replaced=done.replaced,
@@ -64,7 +63,6 @@ def divert(
 
 def scan(
     store: Store,
-    keys: Keys,
     lane: str,
     order: str,
     selection: Selection,
@@ -76,20 +74,20 @@ def scan(
 
     It may be run by several at once, and again after one that died: each step is whole.
     """
-    fold(store, keys, lane)
+    fold(store, lane)
     operation = uuid4().hex
     judged: list[tuple[str, bool]] = []
     moved = step = 0
     while True:
         step += 1
         done = store.run(
-            scan_lane(keys, lane, order, cause, operation=operation, step=step, judged=judged)
+            scan_lane(store.keys, lane, order, cause, operation=operation, step=step, judged=judged)
         )
         moved += done.moved
         if on_step is not None:
             on_step(done.looked_at)
         if done.state != "more":
-            fold(store, keys, lane)
+            fold(store, lane)
             return moved
         judged = [(job.job_id, judge(job, selection)) for job in done.undecided]
 
@@ -104,32 +102,34 @@ def judge(job: Undecided, selection: Selection) -> bool:
     )
 
 
-def free_slots(store: Store, keys: Keys, lanes: Sequence[str]) -> None:
+def free_slots(store: Store, lanes: Sequence[str]) -> None:
     """Free the slots of RQ's own rate limits that jobs hold which went to a backlog as a whole.
 
     For each slot RQ's next job of that limit is promoted, often into the same lane: so again, until
     a slot has gone elsewhere. What is left after `SLOT_ROUNDS` the upkeep goes on with.
     """
     for _ in range(SLOT_ROUNDS):
-        held = _slots_held(store, keys, lanes)
-        if not sum(store.run(free_slot(keys, job, limit)) for job, limit in held):
+        held = _slots_held(store, lanes)
+        if not sum(store.run(free_slot(store.keys, job, limit)) for job, limit in held):
             return
 
 
-def _slots_held(store: Store, keys: Keys, lanes: Sequence[str]) -> list[tuple[str, str]]:
+def _slots_held(store: Store, lanes: Sequence[str]) -> list[tuple[str, str]]:
     """The jobs of `lanes` that hold a slot, and the limit it is of."""
-    limits = store.read(lambda ask: ask.smembers(keys.engine.limit_keys))[0]
+    limits = store.read(lambda ask: ask.smembers(store.keys.engine.limit_keys))[0]
     names = [text_of(name) for name in limits]
     if not names:
         return []
     allowed = store.read(
-        lambda ask: [ask.zrange(f"{keys.engine.limits}{name}:allowed", 0, -1) for name in names]
+        lambda ask: [
+            ask.zrange(f"{store.keys.engine.limits}{name}:allowed", 0, -1) for name in names
+        ]
     )
     held = [(text_of(job), name) for name, jobs in zip(names, allowed, strict=True) for job in jobs]
     if not held:
         return []
     origins = store.read(
-        lambda ask: [ask.hget(keys.engine.jobs + job, "origin") for job, _ in held]
+        lambda ask: [ask.hget(store.keys.engine.jobs + job, "origin") for job, _ in held]
     )
     return [
         each
@@ -140,36 +140,33 @@ def _slots_held(store: Store, keys: Keys, lanes: Sequence[str]) -> list[tuple[st
 
 def _scan_all(
     store: Store,
-    keys: Keys,
     lanes: Sequence[DivertedLane],
     selection: Selection,
     cause: Cause,
     on_step: Callable[[int], None],
 ) -> tuple[DivertedLane, ...]:
     return tuple(
-        _scanned(store, keys, lane, selection, cause, on_step) if lane.waiting else lane
-        for lane in lanes
+        _scanned(store, lane, selection, cause, on_step) if lane.waiting else lane for lane in lanes
     )
 
 
 def _scanned(
     store: Store,
-    keys: Keys,
     lane: DivertedLane,
     selection: Selection,
     cause: Cause,
     on_step: Callable[[int], None],
 ) -> DivertedLane:
-    before = _in_backlog(store, keys, lane)
-    counted = scan(store, keys, lane.lane, lane.order, selection, cause, on_step=on_step)
+    before = _in_backlog(store, lane)
+    counted = scan(store, lane.lane, lane.order, selection, cause, on_step=on_step)
     # the claims of workers divert too, and another operator may: the lists know better than we do
-    moved = max(counted, _in_backlog(store, keys, lane) - before)
-    left = store.read(lambda ask: [ask.llen(part) for part in keys.lane(lane.lane)[:3]])
+    moved = max(counted, _in_backlog(store, lane) - before)
+    left = store.read(lambda ask: [ask.llen(part) for part in store.keys.lane(lane.lane)[:3]])
     return replace(lane, moved=moved, waiting=sum(left))
 
 
-def _in_backlog(store: Store, keys: Keys, lane: DivertedLane) -> int:
-    parts = keys.backlog(lane.order, lane.lane)
+def _in_backlog(store: Store, lane: DivertedLane) -> int:
+    parts = store.keys.backlog(lane.order, lane.lane)
     return sum(store.read(lambda ask: [ask.llen(part) for part in parts]))
 
 

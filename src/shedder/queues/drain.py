@@ -28,33 +28,29 @@ LEAST_RELEASED = 2
 """For each stock worker: one that it runs, and one that it finds next."""
 
 
-def drain_progress(
-    store: Store, keys: Keys, backlogs: Sequence[tuple[str, str]]
-) -> tuple[DrainProgress, ...]:
+def drain_progress(store: Store, backlogs: Sequence[tuple[str, str]]) -> tuple[DrainProgress, ...]:
     """How far the drains of `backlogs` (lane and order each) are, in one round trip."""
     if not backlogs:
         return ()
 
     def ask_all(ask: Any) -> None:
         for lane, order in backlogs:
-            _ask_progress(ask, keys, lane, order)
+            _ask_progress(ask, store.keys, lane, order)
 
     replies = store.read(ask_all)
     rows = [replies[first : first + 6] for first in range(0, len(replies), 6)]
     return tuple(_progress(*each, row) for each, row in zip(backlogs, rows, strict=True))
 
 
-def release_for_stock_workers(
-    store: Store, keys: Keys, backlogs: Sequence[tuple[str, str, float]]
-) -> None:
+def release_for_stock_workers(store: Store, backlogs: Sequence[tuple[str, str, float]]) -> None:
     """One step for each of `backlogs` (lane, order, jobs a second) without a worker of ours."""
-    workers = workers_of(store, keys, [lane for lane, _, _ in backlogs])
+    workers = workers_of(store, [lane for lane, _, _ in backlogs])
     ours = {lane for worker in workers if not worker.is_stock for lane in worker.lanes}
     stock = Counter(lane for worker in workers if worker.is_stock for lane in worker.lanes)
     for lane, order, per_second in backlogs:
         if stock[lane] and lane not in ours:
             cap = max(LEAST_RELEASED * stock[lane], int(per_second * STARTS_AHEAD_SECONDS))
-            store.run(release_backlog(keys, lane, order, cap=cap))
+            store.run(release_backlog(store.keys, lane, order, cap=cap))
 
 
 def _ask_progress(ask: Any, keys: Keys, lane: str, order: str) -> None:

@@ -41,9 +41,8 @@ MOST_CLAIMS = 1000
 class Upkeep:
     """The upkeep as one worker does it."""
 
-    def __init__(self, store: Store, keys: Keys, lanes: Sequence[str]) -> None:
+    def __init__(self, store: Store, lanes: Sequence[str]) -> None:
         self._store = store
-        self._keys = keys
         self._own = tuple(lanes)
         self._last = time.monotonic()
         self._known: list[str] = []
@@ -60,7 +59,7 @@ class Upkeep:
         """Do what is due; False when another worker has just done it."""
         self._last = time.monotonic()
         try:
-            if not self._store.run(sample_lanes(self._keys, self._next_lanes())):
+            if not self._store.run(sample_lanes(self._store.keys, self._next_lanes())):
                 return False
         except ShedderError as error:  # what is to be finished matters more than a sample
             logger.warning("upkeep: %s", error)
@@ -75,7 +74,7 @@ class Upkeep:
     def _end_silent_now_and_then(self) -> None:
         if time.monotonic() >= self._ends_silent_at:
             self._ends_silent_at = time.monotonic() + SILENCE_SECONDS
-            end_silent(self._store, self._keys)
+            end_silent(self._store)
 
     def _next_lanes(self) -> Sequence[str]:
         if not self._known:
@@ -86,7 +85,7 @@ class Upkeep:
         return self._known[first : first + LANES_PER_SAMPLE]
 
     def _all_lanes(self) -> list[str]:
-        queues = {lane_of(name).queue for name in queues_of(self._store, self._keys)}
+        queues = {lane_of(name).queue for name in queues_of(self._store)}
         return sorted(Lane(queue, each).name for queue in queues for each in PRIORITIES)
 
     def _finish_what_was_begun(self) -> None:
@@ -95,12 +94,12 @@ class Upkeep:
         for lane, record in standing.items():
             self._look_after_lane(text_of(lane), record)
         self._fold_leftovers(standing)
-        self._store.run(forget_starts(self._keys))
-        end_needless_diverts(self._store, self._keys, standing)
+        self._store.run(forget_starts(self._store.keys))
+        end_needless_diverts(self._store, standing)
 
     def _ask_standing(self, ask: Any) -> None:
-        ask.hgetall(self._keys.diverts)
-        ask.hget(self._keys.policy, "stale_after")
+        ask.hgetall(self._store.keys.diverts)
+        ask.hget(self._store.keys.policy, "stale_after")
 
     def _look_after_lane(self, lane: str, record: bytes) -> None:
         try:
@@ -111,28 +110,28 @@ class Upkeep:
 
     def _look_after(self, divert: Divert) -> None:
         if divert.most is not None:
-            self._store.run(forget_running(self._keys, divert.order))
+            self._store.run(forget_running(self._store.keys, divert.order))
         if self._sets_aside and not divert.is_restoring and not divert.is_limit:
-            set_aside_all(self._store, self._keys, divert.lane, divert.order)
+            set_aside_all(self._store, divert.lane, divert.order)
         cause = Cause(by=SYSTEM, why=f"finishing what {divert.by} began: {divert.why}")
         if (divert.is_restoring or divert.is_scanning) and self._is_at_work(divert.lane):
             return
         if divert.is_restoring:
-            event, jobs = restore_one(self._store, self._keys, divert.lane, divert.order, cause)
+            event, jobs = restore_one(self._store, divert.lane, divert.order, cause)
             ids = ids_of(lane=divert.lane, event=event)
             logger.info("the backlog of %s is back: %s jobs", divert.lane, jobs, extra=ids)
         elif divert.is_scanning:
-            scan(self._store, self._keys, divert.lane, divert.order, divert.selection, cause)
+            scan(self._store, divert.lane, divert.order, divert.selection, cause)
         elif divert.drain is not None:
             pace = divert.drain.rate.per_second
-            release_for_stock_workers(self._store, self._keys, [(divert.lane, divert.order, pace)])
+            release_for_stock_workers(self._store, [(divert.lane, divert.order, pace)])
         elif divert.selection.is_whole:
             # RQ promotes rate limited jobs into the lane, and they keep their slots in the backlog
-            free_slots(self._store, self._keys, [divert.lane])
+            free_slots(self._store, [divert.lane])
 
     def _is_at_work(self, lane: str) -> bool:
         """Whether somebody alive scans or restores `lane`."""
-        return is_held(self._store.read(lambda ask: ask.pttl(self._keys.at_work(lane)))[0])
+        return is_held(self._store.read(lambda ask: ask.pttl(self._store.keys.at_work(lane)))[0])
 
     def _fold_leftovers(self, standing: dict[bytes, bytes]) -> None:
         lanes = self._known
@@ -140,13 +139,14 @@ class Upkeep:
             return
         fronts = self._store.read(
             lambda ask: [
-                ask.exists(self._keys.kept(lane), self._keys.parked(lane)) for lane in lanes
+                ask.exists(self._store.keys.kept(lane), self._store.keys.parked(lane))
+                for lane in lanes
             ]
         )
         busy = {text_of(lane) for lane in standing}
         for lane, has_front in zip(lanes, fronts, strict=True):
             if has_front and lane not in busy:
-                fold(self._store, self._keys, lane)
+                fold(self._store, lane)
 
 
 def forget_starts(keys: Keys) -> Command[int]:

@@ -41,7 +41,6 @@ WATCH_SECONDS = 0.2
 
 def pause(
     store: Store,
-    keys: Keys,
     lanes: Sequence[Lane],
     cause: Cause,
     *,
@@ -51,25 +50,27 @@ def pause(
 ) -> PauseReceipt:
     """Pause `lanes`, and return when those that had just passed the gate have settled."""
     done = store.run(
-        pause_lanes(keys, lanes, cause, operation=operation, expires_in=expires_in, undoes=undoes)
+        pause_lanes(
+            store.keys, lanes, cause, operation=operation, expires_in=expires_in, undoes=undoes
+        )
     )
     names = [lane.name for lane in lanes]
-    workers, running = _at_work(store, keys, names)
-    parked = _park(store, keys, done.lanes, workers)
+    workers, running = _at_work(store, names)
+    parked = _park(store, done.lanes, workers)
     if any(worker.is_stock for worker in workers):  # they may have started a job meanwhile
-        running = running_jobs(store, keys, names)
+        running = running_jobs(store, names)
     return PauseReceipt(
         event=done.event,
         at=done.at,
         until=done.at + expires_in if expires_in else None,
         lanes=parked,
-        running=settle(store, keys, names, running),
+        running=settle(store, names, running),
         workers=workers,
     )
 
 
 def settle(
-    store: Store, keys: Keys, lanes: Sequence[str], running: tuple[RunningJob, ...]
+    store: Store, lanes: Sequence[str], running: tuple[RunningJob, ...]
 ) -> tuple[RunningJob, ...]:
     """The jobs of `lanes` that run, once nobody is between the gate and the function.
 
@@ -78,7 +79,7 @@ def settle(
     deadline = time.monotonic() + SETTLE_SECONDS
     while not all(job.is_certain for job in running) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
-        running = running_jobs(store, keys, lanes)
+        running = running_jobs(store, lanes)
     if running:
         time.sleep(GRACE_SECONDS)
     return running
@@ -86,7 +87,6 @@ def settle(
 
 def wait_until_idle(
     store: Store,
-    keys: Keys,
     lanes: Sequence[str],
     *,
     timeout: timedelta | None = None,
@@ -96,7 +96,7 @@ def wait_until_idle(
     deadline = time.monotonic() + timeout.total_seconds() if timeout else None
     last: tuple[RunningJob, ...] | None = None
     while True:
-        running = running_jobs(store, keys, lanes)
+        running = running_jobs(store, lanes)
         if on_change is not None and running != last:
             on_change(running)
         last = running
@@ -107,7 +107,6 @@ def wait_until_idle(
 
 def resume(
     store: Store,
-    keys: Keys,
     lanes: Sequence[Lane],
     cause: Cause,
     *,
@@ -115,15 +114,14 @@ def resume(
     undoes: str = "",
 ) -> ResumeReceipt:
     """End the pause of `lanes`; what was parked is in the lanes again, in order."""
-    done = store.run(resume_lanes(keys, lanes, cause, operation=operation, undoes=undoes))
+    done = store.run(resume_lanes(store.keys, lanes, cause, operation=operation, undoes=undoes))
     for lane in done.unfolded:
-        fold(store, keys, lane)
+        fold(store, lane)
     return done.receipt
 
 
 def set_back(
     store: Store,
-    keys: Keys,
     ways: Mapping[str, tuple[str, str]],
     cause: Cause,
     *,
@@ -131,39 +129,39 @@ def set_back(
     undoes: str,
 ) -> PausesSetBack:
     """Put the pauses of lanes back as they were; those that are paused again are parked again."""
-    done = store.run(set_back_pauses(keys, ways, cause, operation=operation, undoes=undoes))
+    done = store.run(set_back_pauses(store.keys, ways, cause, operation=operation, undoes=undoes))
     for lane in done.unfolded:
-        fold(store, keys, lane)
+        fold(store, lane)
     if not done.paused:
         return done
-    workers, _ = _at_work(store, keys, [lane.lane for lane in done.paused])
-    return replace(done, paused=_park(store, keys, done.paused, workers))
+    workers, _ = _at_work(store, [lane.lane for lane in done.paused])
+    return replace(done, paused=_park(store, done.paused, workers))
 
 
-def pause_again_receipt(store: Store, keys: Keys, done: PausesSetBack) -> PauseReceipt:
+def pause_again_receipt(store: Store, done: PausesSetBack) -> PauseReceipt:
     """The receipt of pauses that stand again, once those that had just passed the gate settled."""
     names = [lane.lane for lane in done.paused]
     ends = {lane.restored.until for lane in done.paused if lane.restored}
-    workers, running = _at_work(store, keys, names)
+    workers, running = _at_work(store, names)
     return PauseReceipt(
         event=done.pause,
         at=done.at,
         until=ends.pop() if len(ends) == 1 else None,
         lanes=done.paused,
-        running=settle(store, keys, names, running),
+        running=settle(store, names, running),
         workers=workers,
         resumed=done.resumed,
     )
 
 
-def fold(store: Store, keys: Keys, lane: str) -> None:
+def fold(store: Store, lane: str) -> None:
     """Make `lane` one list again, in bounded steps."""
-    while store.run(fold_lane(keys, lane)):
+    while store.run(fold_lane(store.keys, lane)):
         pass
 
 
 def _at_work(
-    store: Store, keys: Keys, lanes: Sequence[str]
+    store: Store, lanes: Sequence[str]
 ) -> tuple[tuple[WorkerSeen, ...], tuple[RunningJob, ...]]:
     """The workers that serve `lanes`, and the jobs of them that run."""
 
@@ -171,24 +169,24 @@ def _at_work(
         ask_registered(ask, lanes)
         ask_executions(ask, lanes)
 
-    replies, claims = store.read_and_run(ask_all, list_claims(keys, limit=0))
+    replies, claims = store.read_and_run(ask_all, list_claims(store.keys, limit=0))
     registered = registered_from(lanes, replies[: len(lanes)])
-    running = running_from(store, keys, lanes, replies[len(lanes) :], claims)
+    running = running_from(store, lanes, replies[len(lanes) :], claims)
     return live_workers(store, registered), running
 
 
 def _park(
-    store: Store, keys: Keys, lanes: Sequence[PausedLane], workers: Sequence[WorkerSeen]
+    store: Store, lanes: Sequence[PausedLane], workers: Sequence[WorkerSeen]
 ) -> tuple[PausedLane, ...]:
     served = {name for worker in workers if worker.is_stock for name in worker.lanes}
-    return tuple(_parked(store, keys, lane) if lane.lane in served else lane for lane in lanes)
+    return tuple(_parked(store, lane) if lane.lane in served else lane for lane in lanes)
 
 
-def _parked(store: Store, keys: Keys, lane: PausedLane) -> PausedLane:
+def _parked(store: Store, lane: PausedLane) -> PausedLane:
     is_done = False
     parked = 0
     while not is_done:
-        is_done, parked = store.run(park_lane(keys, lane.lane))
+        is_done, parked = store.run(park_lane(store.keys, lane.lane))
     return replace(lane, parked=parked)
 
 

@@ -31,18 +31,17 @@ class _Tally:
 
 def preview_divert(
     store: Store,
-    keys: Keys,
     lanes: Sequence[Lane],
     selection: Selection,
     *,
     on_progress: Progress | None = None,
 ) -> DivertPreview:
     """What `selection` would take from `lanes`; when that is nothing, what is there instead."""
-    tallies = _tally_lanes(store, keys, lanes, selection, on_progress)
+    tallies = _tally_lanes(store, lanes, selection, on_progress)
     functions = sum((tally.functions for tally in tallies.values()), Counter[str]())
     others: Counter[str] = Counter()
     if not functions and not selection.is_whole:
-        whole = _tally_lanes(store, keys, lanes, Selection(), None)
+        whole = _tally_lanes(store, lanes, Selection(), None)
         others = sum((tally.functions for tally in whole.values()), Counter[str]())
     return DivertPreview(
         selection=selection,
@@ -57,24 +56,20 @@ def preview_divert(
 
 def _tally_lanes(
     store: Store,
-    keys: Keys,
     lanes: Sequence[Lane],
     selection: Selection,
     on_progress: Progress | None,
 ) -> dict[str, _Tally]:
-    sources = {lane.name: keys.lane(lane.name)[:3] for lane in lanes}
+    sources = {lane.name: store.keys.lane(lane.name)[:3] for lane in lanes}
     lengths = store.read(
         lambda ask: [ask.llen(source) for three in sources.values() for source in three]
     )
     count = counter(on_progress, sum(lengths))
-    return {
-        name: _tally_lane(store, keys, three, selection, count) for name, three in sources.items()
-    }
+    return {name: _tally_lane(store, three, selection, count) for name, three in sources.items()}
 
 
 def _tally_lane(
     store: Store,
-    keys: Keys,
     sources: Sequence[str],
     selection: Selection,
     count: Callable[[int], None],
@@ -83,7 +78,7 @@ def _tally_lane(
     for source in sources:
         first, is_more = 0, True
         while is_more:
-            window = store.run(preview_lane(keys, source, selection, first=first))
+            window = store.run(preview_lane(store.keys, source, selection, first=first))
             _add(tally, window, selection)
             count(window.looked_at)
             first += window.looked_at

@@ -19,7 +19,6 @@ from shedder.store.store import Command, Store
 
 def restore(
     store: Store,
-    keys: Keys,
     backlogs: Sequence[Backlog],
     cause: Cause,
     *,
@@ -35,7 +34,7 @@ def restore(
     events, lanes, finished = [], [], 0
     for lane, order, _ in backlogs:
         known = set_by[lane] if set_by else ""
-        event, restored = restore_one(store, keys, lane, order, cause, undoes=undoes, set_by=known)
+        event, restored = restore_one(store, lane, order, cause, undoes=undoes, set_by=known)
         finished += restored
         if on_progress is not None:
             on_progress(min(finished, total), total)
@@ -46,7 +45,7 @@ def restore(
 
 
 def restore_one(
-    store: Store, keys: Keys, lane: str, order: str, cause: Cause, *, undoes: str = "",
+    store: Store, lane: str, order: str, cause: Cause, *, undoes: str = "",
     set_by: str = "",
 ) -> tuple[str, int]:  # fmt: skip
     """Put one backlog back, in bounded steps; its event (empty: no such order) and the jobs."""
@@ -56,15 +55,15 @@ def restore_one(
         step += 1
         done = store.run(
             restore_lane(
-                keys, lane, order, cause,
+                store.keys, lane, order, cause,
                 operation=operation, step=step, undoes=undoes, set_by=set_by,
             )
         )  # fmt: skip
         restored += done.restored
         if done.state == "fold":
-            fold(store, keys, lane)
+            fold(store, lane)
         elif done.state != "more":
-            fold(store, keys, lane)
+            fold(store, lane)
             return done.event, restored
 
 
@@ -160,16 +159,15 @@ class RestoredLane:
 
 def restore_targets(
     store: Store,
-    keys: Keys,
     lanes: Sequence[str],
     cause: Cause,
     *,
     on_progress: Progress | None = None,
 ) -> RestoreReceipt:
     """Put all backlogs of `lanes` back."""
-    backlogs = backlogs_of(store, keys, lanes)
-    events, restored = restore(store, keys, backlogs, cause, on_progress=on_progress)
+    backlogs = backlogs_of(store, lanes)
+    events, restored = restore(store, backlogs, cause, on_progress=on_progress)
     # who died after the last step of a restore left the front of the lane where it was merged
     for lane in set(lanes).difference(lane for lane, _, _ in backlogs):
-        fold(store, keys, lane)
+        fold(store, lane)
     return RestoreReceipt(events, server_time(store), restored)

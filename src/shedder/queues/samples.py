@@ -93,7 +93,6 @@ class Pace:
 
 def read_samples(
     store: Store,
-    keys: Keys,
     lanes: Sequence[str],
     *,
     since: datetime,
@@ -107,7 +106,7 @@ def read_samples(
 
     def ask_all(ask: Any) -> None:
         for lane in lanes:
-            for key, step in zip(keys.samples(lane), SAMPLE_STEPS, strict=True):
+            for key, step in zip(store.keys.samples(lane), SAMPLE_STEPS, strict=True):
                 # at least `step` seconds lie between two, and one more tells of the beginning
                 most = max(int((now - since).total_seconds() / step), 0) + 2 if now else 0
                 ask.lrange(key, -most, -1)

@@ -12,7 +12,6 @@ from shedder.lanes import lane_of, lanes_of_targets
 from shedder.policy.model import Policy, Rule
 from shedder.queues.divert import DivertReceipt, divert
 from shedder.queues.preview import DivertPreview, preview_divert
-from shedder.store.keys import Keys
 from shedder.store.store import Store
 
 
@@ -41,7 +40,6 @@ class ShedStep:
 
 def shed(
     store: Store,
-    keys: Keys,
     policy: Policy,
     cause: Cause,
     *,
@@ -49,16 +47,16 @@ def shed(
 ) -> tuple[ShedStep, ...]:
     """Divert what may be shed, rule by rule; each is a divert of its own, with its own way back."""
     steps = []
-    for number, rule, queues in _to_shed(store, keys, policy):
+    for number, rule, queues in _to_shed(store, policy):
         lanes = lanes_of_targets(queues)
-        done = divert(store, keys, lanes, rule.selection, cause, order=uuid4().hex)
+        done = divert(store, lanes, rule.selection, cause, order=uuid4().hex)
         steps.append(_step(number, rule, queues, receipt=done))
         if on_step is not None:
             on_step(steps[-1])
     return tuple(steps)
 
 
-def preview_shed(store: Store, keys: Keys, policy: Policy) -> tuple[ShedStep, ...]:
+def preview_shed(store: Store, policy: Policy) -> tuple[ShedStep, ...]:
     """What `shed` would do, in its order; changes nothing.
 
     A job that two rules match is told with both.
@@ -66,16 +64,14 @@ def preview_shed(store: Store, keys: Keys, policy: Policy) -> tuple[ShedStep, ..
     return tuple(
         _step(
             number, rule, queues,
-            preview=preview_divert(store, keys, lanes_of_targets(queues), rule.selection),
+            preview=preview_divert(store, lanes_of_targets(queues), rule.selection),
         )
-        for number, rule, queues in _to_shed(store, keys, policy)
+        for number, rule, queues in _to_shed(store, policy)
     )  # fmt: skip
 
 
-def _to_shed(
-    store: Store, keys: Keys, policy: Policy
-) -> Iterator[tuple[int, Rule, tuple[str, ...]]]:
-    known = sorted({lane_of(name).queue for name in queues_of(store, keys)})
+def _to_shed(store: Store, policy: Policy) -> Iterator[tuple[int, Rule, tuple[str, ...]]]:
+    known = sorted({lane_of(name).queue for name in queues_of(store)})
     for number, rule in policy.in_shed_order():
         queues = tuple(queue for queue in known if rule.is_for_queue(queue))
         if queues:

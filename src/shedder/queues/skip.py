@@ -33,7 +33,6 @@ from shedder.store.keys import FLAG_ORDER, flag_of_order
 if TYPE_CHECKING:
     from rq.job import Job
 
-    from shedder.store.keys import Keys
     from shedder.store.store import Store
 
 
@@ -43,7 +42,7 @@ logger = logging.getLogger("shedder.flags")
 _IN_PART = "degraded/"
 
 
-def name_for_gate(store: Store, keys: Keys, job: Job, lane: str) -> str:
+def name_for_gate(store: Store, job: Job, lane: str) -> str:
     """The function that the gate is told of; if its feature is degraded, a divert stands for it."""
     function = function_of(job)
     found = getattr(_callable(job), FLAG_ATTRIBUTE, None)
@@ -54,7 +53,7 @@ def name_for_gate(store: Store, keys: Keys, job: Job, lane: str) -> str:
         return function
     name = function if flags.percent(flag) >= 100 else f"{_IN_PART}{function}"
     try:
-        _set_divert(store, keys, lane, flag, name)
+        _set_divert(store, lane, flag, name)
     except ShedderError as error:
         ids = ids_of(lane=lane, job=job.id)
         logger.warning(
@@ -64,13 +63,13 @@ def name_for_gate(store: Store, keys: Keys, job: Job, lane: str) -> str:
     return name
 
 
-def bring_back(store: Store, keys: Keys, receipt: FlagReceipt) -> FlagReceipt:
+def bring_back(store: Store, receipt: FlagReceipt) -> FlagReceipt:
     """Put back the jobs that the flags of `receipt` do not keep from running any more."""
-    standing = store.read(lambda ask: ask.hgetall(keys.diverts))[0]
-    return replace(receipt, restored=end_needless_diverts(store, keys, standing))
+    standing = store.read(lambda ask: ask.hgetall(store.keys.diverts))[0]
+    return replace(receipt, restored=end_needless_diverts(store, standing))
 
 
-def end_needless_diverts(store: Store, keys: Keys, standing: Mapping[bytes, bytes]) -> int:
+def end_needless_diverts(store: Store, standing: Mapping[bytes, bytes]) -> int:
     """Put back the jobs of all flags that are not degraded any more; how many.
 
     A backlog that drains already goes on at its pace.
@@ -78,26 +77,28 @@ def end_needless_diverts(store: Store, keys: Keys, standing: Mapping[bytes, byte
     diverts = list(_of_flags(standing))
     if not diverts:
         return 0
-    percents = {flag.name: flag.percent for flag in list_flags(store, keys)}
+    percents = {flag.name: flag.percent for flag in list_flags(store)}
     restored = 0
     for divert, flag, function in diverts:
         percent = percents.get(flag, 0.0)
         is_needed = percent > 0 if function.startswith(_IN_PART) else percent >= 100
         if not is_needed and divert.drain is None:
             cause = Cause(SYSTEM, f"the flag {flag} is degraded at {percent:g} % now")
-            restored += restore_one(store, keys, divert.lane, divert.order, cause)[1]
+            restored += restore_one(store, divert.lane, divert.order, cause)[1]
     return restored
 
 
-def _set_divert(store: Store, keys: Keys, lane: str, flag: str, function: str) -> None:
+def _set_divert(store: Store, lane: str, flag: str, function: str) -> None:
     order = f"{FLAG_ORDER}{flag}/{function}"
-    standing = store.read(lambda ask: ask.hget(keys.diverts, lane))[0]
+    standing = store.read(lambda ask: ask.hget(store.keys.diverts, lane))[0]
     if any(each.divert.order == order for each in diverts_from(lane, standing)):
         return
     cause = Cause(SYSTEM, f"the flag {flag} is degraded")
     selection = Selection(functions=(function,))
     store.run(
-        divert_lanes(keys, [lane_of(lane)], selection, cause, order=order, operation=uuid4().hex)
+        divert_lanes(
+            store.keys, [lane_of(lane)], selection, cause, order=order, operation=uuid4().hex
+        )
     )
 
 

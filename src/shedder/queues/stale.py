@@ -27,14 +27,14 @@ STEPS_PER_ROUND = 10
 """Steps that the upkeep of one second does for one backlog."""
 
 
-def stale_lanes(store: Store, keys: Keys, lanes: Sequence[Lane] = ()) -> tuple[StaleLane, ...]:
+def stale_lanes(store: Store, lanes: Sequence[Lane] = ()) -> tuple[StaleLane, ...]:
     """The lanes of which jobs were set aside; of all lanes where none are named."""
-    names = [lane.name for lane in lanes] or [*all_lanes(store, keys)]
+    names = [lane.name for lane in lanes] or [*all_lanes(store)]
 
     def ask_all(ask: Any) -> None:
         for name in names:
-            ask.llen(keys.stale(name))
-            ask.lrange(keys.stale(name), 0, IDS_SHOWN - 1)
+            ask.llen(store.keys.stale(name))
+            ask.lrange(store.keys.stale(name), 0, IDS_SHOWN - 1)
 
     replies = store.read(ask_all) if names else []
     found = [
@@ -42,7 +42,7 @@ def stale_lanes(store: Store, keys: Keys, lanes: Sequence[Lane] = ()) -> tuple[S
         for name, jobs, first in zip(names, replies[::2], replies[1::2], strict=True)
         if jobs
     ]
-    times = _enqueued(store, keys, [first[0] for _, _, first in found])
+    times = _enqueued(store, [first[0] for _, _, first in found])
     return tuple(
         StaleLane(name, jobs, first, oldest)
         for (name, jobs, first), oldest in zip(found, times, strict=True)
@@ -51,19 +51,18 @@ def stale_lanes(store: Store, keys: Keys, lanes: Sequence[Lane] = ()) -> tuple[S
 
 def replay_lanes(
     store: Store,
-    keys: Keys,
     lanes: Sequence[Lane],
     cause: Cause,
     *,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> ReplayReceipt:
     """Put all that was set aside of `lanes`, and no more, into its lanes again."""
-    standing = stale_lanes(store, keys, lanes)
+    standing = stale_lanes(store, lanes)
     total, done = sum(each.jobs for each in standing), 0
     replayed: list[ReplayedLane] = []
     for each in standing:
         lane = ReplayedLane(each.lane, 0, 0, each.jobs)
-        for lane in _replay_one(store, keys, each, cause):
+        for lane in _replay_one(store, each, cause):
             if on_progress is not None:
                 on_progress(done + lane.replayed + lane.skipped, total)
         done += lane.replayed + lane.skipped
@@ -71,23 +70,23 @@ def replay_lanes(
     return ReplayReceipt(server_time(store), tuple(replayed))
 
 
-def set_aside_all(store: Store, keys: Keys, lane: str, order: str) -> int:
+def set_aside_all(store: Store, lane: str, order: str) -> int:
     """Set aside what is stale at the front of a backlog, in bounded steps; how many jobs."""
     moved = 0
     for _ in range(STEPS_PER_ROUND):
-        count, is_more = store.run(set_aside(keys, lane, order))
+        count, is_more = store.run(set_aside(store.keys, lane, order))
         moved += count
         if not is_more:
             break
     return moved
 
 
-def _replay_one(store: Store, keys: Keys, stale: StaleLane, cause: Cause) -> Iterator[ReplayedLane]:
+def _replay_one(store: Store, stale: StaleLane, cause: Cause) -> Iterator[ReplayedLane]:
     operation, to_do, done = uuid4().hex, stale.jobs, ReplayedLane(stale.lane, 0, 0, stale.jobs)
     step = 0
     while to_do > 0:
         found = store.run(
-            replay(keys, stale.lane, cause, operation=operation, step=step, most=to_do)
+            replay(store.keys, stale.lane, cause, operation=operation, step=step, most=to_do)
         )
         step += 1
         met = found.replayed + found.skipped
@@ -100,11 +99,11 @@ def _replay_one(store: Store, keys: Keys, stale: StaleLane, cause: Cause) -> Ite
             return
 
 
-def _enqueued(store: Store, keys: Keys, jobs: Sequence[str]) -> list[datetime | None]:
+def _enqueued(store: Store, jobs: Sequence[str]) -> list[datetime | None]:
     if not jobs:
         return []
     texts = store.read(
-        lambda ask: [ask.hget(keys.engine.jobs + job, "enqueued_at") for job in jobs]
+        lambda ask: [ask.hget(store.keys.engine.jobs + job, "enqueued_at") for job in jobs]
     )
     return [time_of(text) for text in texts]
 

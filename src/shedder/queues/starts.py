@@ -19,7 +19,6 @@ from shedder.queues.drain import DrainingLane, DrainReceipt
 from shedder.queues.restore import RestoreReceipt, restore
 from shedder.selection import Selection
 from shedder.store.codec import ms_from_time, server_time
-from shedder.store.keys import Keys
 from shedder.store.store import Store
 from shedder.units import Rate, burst_of
 
@@ -28,7 +27,7 @@ Ways = dict[str, dict[str, Any]]
 
 
 def divert_before(
-    store: Store, keys: Keys, event: Event, cause: Cause, standing: Standing
+    store: Store, event: Event, cause: Cause, standing: Standing
 ) -> DivertReceipt | DrainReceipt | None:
     """Set the diverts or limits that `event` changed as they were; None when all have ended.
 
@@ -44,18 +43,18 @@ def divert_before(
         event.verb, cause, tuple(ways), undoes=event.id, selection=selection.describe(),
         order=next(iter(ways[next(iter(ways))])), **_told(terms),
     )  # fmt: skip
-    done = _carry_out(store, keys, event, ways, head)
+    done = _carry_out(store, event, ways, head)
     if event.verb == "divert" and _fastest(ways):
-        return _drain_receipt(store, keys, done, _fastest(ways))
+        return _drain_receipt(store, done, _fastest(ways))
     return DivertReceipt(
         done.event, done.at, selection,
         tuple(DivertedLane(each.lane, each.order, 0, each.waiting) for each in done.orders),
-        workers_of(store, keys, list(ways)), rate=terms[0], most=terms[1],
+        workers_of(store, list(ways)), rate=terms[0], most=terms[1],
         replaced=tuple(each.limit for each in done.orders if each.limit),
     )  # fmt: skip
 
 
-def drain_before(store: Store, keys: Keys, event: Event, cause: Cause) -> DrainReceipt:
+def drain_before(store: Store, event: Event, cause: Cause) -> DrainReceipt:
     """Let the backlogs of `event` drain as they did before it; what it ended stands again.
 
     Raises:
@@ -65,7 +64,7 @@ def drain_before(store: Store, keys: Keys, event: Event, cause: Cause) -> DrainR
     rate = _fastest(ways)
     verb = "drain" if rate else "drain stopped"
     head = event_head(verb, cause, tuple(ways), undoes=event.id, rate=rate and str(rate))
-    return _drain_receipt(store, keys, _carry_out(store, keys, event, ways, head), rate)
+    return _drain_receipt(store, _carry_out(store, event, ways, head), rate)
 
 
 def is_as_set_by(event: Event, each: StoredOrder) -> bool:
@@ -90,8 +89,8 @@ def changed_since(event: Event, lane: str, by: str) -> CannotUndo:
     )  # fmt: skip
 
 
-def _carry_out(store: Store, keys: Keys, event: Event, ways: Ways, head: str) -> OrdersSetBack:
-    done = store.run(set_back_orders(keys, ways, head, operation=uuid4().hex))
+def _carry_out(store: Store, event: Event, ways: Ways, head: str) -> OrdersSetBack:
+    done = store.run(set_back_orders(store.keys, ways, head, operation=uuid4().hex))
     if done.state == "changed":
         raise changed_since(event, done.lane, done.by)
     if done.state == "over":
@@ -201,9 +200,7 @@ def _told(terms: tuple[Rate | None, int | None]) -> dict[str, Any]:
     return {"rate": str(rate) if rate else None, "most": most}
 
 
-def _drain_receipt(
-    store: Store, keys: Keys, done: OrdersSetBack, rate: Rate | None
-) -> DrainReceipt:
+def _drain_receipt(store: Store, done: OrdersSetBack, rate: Rate | None) -> DrainReceipt:
     return DrainReceipt(
         event=done.event,
         at=done.at,
@@ -211,7 +208,7 @@ def _drain_receipt(
         lanes=tuple(
             DrainingLane(each.lane, each.order, each.backlog, each.rate) for each in done.orders
         ),
-        workers=workers_of(store, keys, [each.lane for each in done.orders]),
+        workers=workers_of(store, [each.lane for each in done.orders]),
     )
 
 
@@ -224,9 +221,9 @@ def _of(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def lift_limits(store: Store, keys: Keys, lanes: Sequence[str], cause: Cause) -> RestoreReceipt:
+def lift_limits(store: Store, lanes: Sequence[str], cause: Cause) -> RestoreReceipt:
     """End the limits on starts of `lanes`; what waits under them is in the lanes again."""
-    backlogs = backlogs_of(store, keys, lanes, are_limits=True)
+    backlogs = backlogs_of(store, lanes, are_limits=True)
     # the last first: what comes back from an earlier one could still be taken by a later one
-    events, restored = restore(store, keys, backlogs[::-1], cause)
+    events, restored = restore(store, backlogs[::-1], cause)
     return RestoreReceipt(events, server_time(store), restored)

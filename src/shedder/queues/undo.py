@@ -26,7 +26,6 @@ from shedder.queues.starts import changed_since, divert_before, drain_before, is
 from shedder.settings.flags import FlagReceipt, undo_flags
 from shedder.settings.limits import LimitReceipt, undo_limit
 from shedder.store.codec import server_time
-from shedder.store.keys import Keys
 from shedder.store.store import Store
 
 Undone = (
@@ -41,14 +40,14 @@ Undone = (
 )
 
 
-def event_to_undo(store: Store, keys: Keys, event_id: str | None) -> Event:
+def event_to_undo(store: Store, event_id: str | None) -> Event:
     """The event with this id; the last that can be taken back when none is named.
 
     Raises:
         EventNotFound: there is none with this id.
         CannotUndo: there is no way back from it, or nothing to undo.
     """
-    event = find_event(store, keys, event_id) if event_id else _last(store, keys)
+    event = find_event(store, event_id) if event_id else _last(store)
     if not event.can_undo:
         raise CannotUndo(
             event.id,
@@ -58,39 +57,37 @@ def event_to_undo(store: Store, keys: Keys, event_id: str | None) -> Event:
     return event
 
 
-def undo(store: Store, keys: Keys, event: Event, cause: Cause) -> Undone:
+def undo(store: Store, event: Event, cause: Cause) -> Undone:
     """Take back what `event` did."""
     if event.verb in ("pause", "resume"):
-        return _pauses_before(store, keys, event, cause)
+        return _pauses_before(store, event, cause)
     if event.verb in ("divert", "limit start"):
-        return _divert_before(store, keys, event, cause)
+        return _divert_before(store, event, cause)
     if event.verb == "policy apply":
-        return undo_policy(store, keys, event, cause, operation=uuid4().hex)
+        return undo_policy(store, event, cause, operation=uuid4().hex)
     if event.verb.startswith("flag "):
-        return _flags_as_before(store, keys, event, cause)
+        return _flags_as_before(store, event, cause)
     if event.verb.startswith("limit "):
-        return undo_limit(store, keys, event, cause, operation=uuid4().hex)
-    return drain_before(store, keys, event, cause)
+        return undo_limit(store, event, cause, operation=uuid4().hex)
+    return drain_before(store, event, cause)
 
 
-def _last(store: Store, keys: Keys) -> Event:
+def _last(store: Store) -> Event:
     undone: set[str] = set()
-    for event in events_back(store, keys):
+    for event in events_back(store):
         if event.can_undo and not event.undoes and event.id not in undone:
             return event
         undone.add(event.undoes)
     raise CannotUndo("(last)", reason="there is nothing to undo", try_instead="shedder events")
 
 
-def _pauses_before(
-    store: Store, keys: Keys, event: Event, cause: Cause
-) -> PauseReceipt | ResumeReceipt:
+def _pauses_before(store: Store, event: Event, cause: Cause) -> PauseReceipt | ResumeReceipt:
     ways = {lane: _way_of_pause(event, lane) for lane in event.lanes if lane in event.after}
-    done = set_back(store, keys, ways, cause, operation=uuid4().hex, undoes=event.id)
+    done = set_back(store, ways, cause, operation=uuid4().hex, undoes=event.id)
     if done.state != "done":
         raise _pauses_stay(event, done)
     if done.paused:
-        return pause_again_receipt(store, keys, done)
+        return pause_again_receipt(store, done)
     return ResumeReceipt(done.resume, done.at, done.resumed)
 
 
@@ -120,16 +117,16 @@ def _pauses_stay(event: Event, done: PausesSetBack) -> CannotUndo:
 
 
 def _divert_before(
-    store: Store, keys: Keys, event: Event, cause: Cause
+    store: Store, event: Event, cause: Cause
 ) -> RestoreReceipt | DivertReceipt | DrainReceipt:
-    standing = standing_on(store, keys, event.lanes)
+    standing = standing_on(store, event.lanes)
     known = {lane: orders for lane, orders in standing.items() if _stood_before(event, lane)}
     backlogs = _set_first_by(store, event, {k: v for k, v in standing.items() if k not in known})
-    changed = divert_before(store, keys, event, cause, known) if known else None
+    changed = divert_before(store, event, cause, known) if known else None
     if changed and not backlogs:
         return changed
     set_by_lane = {lane: set_by(event, lane) for lane, _, _ in backlogs}
-    events, lanes = restore(store, keys, backlogs, cause, undoes=event.id, set_by=set_by_lane)
+    events, lanes = restore(store, backlogs, cause, undoes=event.id, set_by=set_by_lane)
     if not events and not changed:
         raise CannotUndo(
             event.id,
@@ -159,6 +156,6 @@ def _set_first_by(store: Store, event: Event, standing: Standing) -> list[Backlo
     return with_lengths(store, found)
 
 
-def _flags_as_before(store: Store, keys: Keys, event: Event, cause: Cause) -> FlagReceipt:
-    receipt = undo_flags(store, keys, event, cause, operation=uuid4().hex)
-    return bring_back(store, keys, receipt)
+def _flags_as_before(store: Store, event: Event, cause: Cause) -> FlagReceipt:
+    receipt = undo_flags(store, event, cause, operation=uuid4().hex)
+    return bring_back(store, receipt)

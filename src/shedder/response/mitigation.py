@@ -45,7 +45,6 @@ SIGN_SECONDS = SILENT_SECONDS / 5
 
 def mitigate(
     store: Store,
-    keys: Keys,
     mitigation: Mitigation,
     command: tuple[str, ...],
     cause: Cause,
@@ -60,7 +59,7 @@ def mitigate(
         KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP interrupted it; the journal says so.
     """
     with AskedToEnd() as asked:
-        receipt = _mitigate(store, keys, mitigation, command, cause, say=say, carry=carry,
+        receipt = _mitigate(store, mitigation, command, cause, say=say, carry=carry,
                             asked=asked)  # fmt: skip
     if asked.by:  # while its end was written down
         raise KeyboardInterrupt
@@ -74,9 +73,9 @@ class SignsOfLife:
     nobody from following it and from ending it in time.
     """
 
-    def __init__(self, store: Store, keys: Keys, event: str, unseen_end: UnseenEnd) -> None:
+    def __init__(self, store: Store, event: str, unseen_end: UnseenEnd) -> None:
         self._client = own_client(store.connection, patience=SIGN_SECONDS)
-        self._keys = keys
+        self._store = Store(self._client, store.keys)
         self._event = event
         self._unseen_end = unseen_end
         self._group: int | None = None
@@ -99,11 +98,10 @@ class SignsOfLife:
         self._wake.set()
 
     def _say(self) -> None:
-        store = Store(self._client)
         while not self._is_over:
             try:
                 end = self._unseen_end(self._group)
-                store.run(renew_mitigation(self._keys, self._event, end))
+                self._store.run(renew_mitigation(self._store.keys, self._event, end))
             except ShedderError as error:
                 logger.debug("no sign of life of %s: %s", self._event, error)
             self._wake.wait(SIGN_SECONDS)
@@ -113,7 +111,6 @@ class SignsOfLife:
 
 def _mitigate(
     store: Store,
-    keys: Keys,
     mitigation: Mitigation,
     command: tuple[str, ...],
     cause: Cause,
@@ -132,16 +129,16 @@ def _mitigate(
     }
     unseen_end = partial(_unseen_end, cause, names)
     head = event_head(BEGAN, cause, (), **names)
-    began = store.run(begin_mitigation(keys, head, unseen_end(None))).event
+    began = store.run(begin_mitigation(store.keys, head, unseen_end(None))).event
     names["began"] = began
     try:
-        with SignsOfLife(store, keys, began, unseen_end) as signs:
+        with SignsOfLife(store, began, unseen_end) as signs:
             ran = carry(command, timeout=mitigation.timeout, say=say, mask=mask, asked=asked,
                         started=signs.started)  # fmt: skip
     except Interrupted as error:
-        _note(store, keys, cause, {**names, "interrupted_by": error.by.name}, error.ran)
+        _note(store, cause, {**names, "interrupted_by": error.by.name}, error.ran)
         raise
-    return _receipt(names, ran, _note(store, keys, cause, names, ran))
+    return _receipt(names, ran, _note(store, cause, names, ran))
 
 
 def _receipt(names: Mapping[str, Any], ran: Ran, done: Written) -> MitigationReceipt:
@@ -157,12 +154,12 @@ def _receipt(names: Mapping[str, Any], ran: Ran, done: Written) -> MitigationRec
     )
 
 
-def _note(store: Store, keys: Keys, cause: Cause, names: dict[str, Any], ran: Ran) -> Written:
+def _note(store: Store, cause: Cause, names: dict[str, Any], ran: Ran) -> Written:
     head = event_head(
         ENDED, cause, (), **names, outcome=ran.outcome, exit_code=ran.exit_code,
         seconds=round(ran.seconds, 3), output=ran.output,
     )  # fmt: skip
-    return store.run(end_mitigation(keys, names["began"], head))
+    return store.run(end_mitigation(store.keys, names["began"], head))
 
 
 def _unseen_end(cause: Cause, names: dict[str, Any], group: int | None) -> str:

@@ -109,7 +109,7 @@ class PerformingMixin(HoldingMixin):
     def _ask_gate(self, job: Job, held: HeldClaim, execution: Execution) -> Gate:
         name = function_of(job)
         if held.crashes < CRASHES_BEFORE_PLAIN_START and self._import_function(job):
-            name = name_for_gate(self.store, self.keys, job, held.lane)
+            name = name_for_gate(self.store, job, held.lane)
         job.started_at = job.last_heartbeat = now()
         pipeline, self._preparation = self._preparation or self.connection.pipeline(), None
         # in one transaction: a server that is full refuses it whole, and starts no job without it

@@ -128,7 +128,7 @@ class QueueMixin(RQQueue):
         """
         if pipeline is None:
             command = push_job(rq_keys(), self.name, job_id, at_front=at_front)
-            Store(self.connection).execute(command)
+            Store(self.connection, rq_keys()).execute(command)
             return
         super().push_job_id(job_id, pipeline=pipeline, at_front=at_front)
         ring_on(pipeline, rq_keys(), self.name)
@@ -175,7 +175,7 @@ class QueueMixin(RQQueue):
             self.push_job_id(job.id, pipeline=pipeline, at_front=at_front)
             return job
         command = enqueue_job(rq_keys(), self.name, job, at_front=at_front, unique=unique)
-        if not Store(self.connection).execute(command):
+        if not Store(self.connection, rq_keys()).execute(command):
             raise DuplicateJobError(f"Job with ID '{job.id}' already exists")
         return job
 

@@ -67,11 +67,11 @@ class WorkerMixin(PerformingMixin, SkewMixin):
         super().__init__(*args, **kwargs)
         check_worker(self)
         self.keys = rq_keys()
-        self.store = Store(self.connection)
+        self.store = Store(self.connection, self.keys)
         self.queues = self._lanes_of(self.queues)
         self._ordered_queues = self.queues[:]
         self._heart = Heart(self.connection, self.keys)
-        self.upkeep = Upkeep(self.store, self.keys, [queue.name for queue in self.queues])
+        self.upkeep = Upkeep(self.store, [queue.name for queue in self.queues])
 
     @property
     def connection_timeout(self) -> int:

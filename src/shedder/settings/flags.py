@@ -276,9 +276,9 @@ def _checked_then(then: WhenStale | str) -> WhenStale:
 MOST_NAMES = 500
 
 
-def list_flags(store: Store, keys: Keys) -> tuple[FlagState, ...]:
+def list_flags(store: Store) -> tuple[FlagState, ...]:
     """All flags that are declared or set, the degraded ones first."""
-    now, replies = read_with_time(store, lambda ask: ask_flags(ask, keys))
+    now, replies = read_with_time(store, lambda ask: ask_flags(ask, store.keys))
     return flags_from(iter(replies), now.timestamp() * 1000)
 
 
@@ -299,7 +299,6 @@ def flags_from(replies: Iterator[Any], now_ms: float) -> tuple[FlagState, ...]:
 
 def degrade_flags(
     store: Store,
-    keys: Keys,
     names: Sequence[str],
     cause: Cause,
     *,
@@ -317,15 +316,14 @@ def degrade_flags(
     """
     if not 0 < percent <= 100:
         raise InvalidInput(name="percent", value=percent, accepted="a number above 0, up to 100")
-    chosen = _chosen(list_flags(store, keys), names, group, is_forced=is_forced)
+    chosen = _chosen(list_flags(store), names, group, is_forced=is_forced)
     changes = [Change(name, {"percent": percent}, expires_in) for name in chosen]
-    return _carry_out(store, keys, changes, cause, verb="flag degrade", operation=operation,
+    return _carry_out(store, changes, cause, verb="flag degrade", operation=operation,
                       group=group or None, percent=percent)  # fmt: skip
 
 
 def restore_flags(
     store: Store,
-    keys: Keys,
     names: Sequence[str],
     cause: Cause,
     *,
@@ -337,15 +335,13 @@ def restore_flags(
     Raises:
         NothingMatched: a flag or the group is not known.
     """
-    chosen = _chosen(list_flags(store, keys), names, group)
+    chosen = _chosen(list_flags(store), names, group)
     changes = [Change(name) for name in chosen]
-    return _carry_out(store, keys, changes, cause, verb="flag restore", operation=operation,
+    return _carry_out(store, changes, cause, verb="flag restore", operation=operation,
                       group=group or None)  # fmt: skip
 
 
-def undo_flags(
-    store: Store, keys: Keys, event: Event, cause: Cause, *, operation: str
-) -> FlagReceipt:
+def undo_flags(store: Store, event: Event, cause: Cause, *, operation: str) -> FlagReceipt:
     """Set flags as they were before `event`.
 
     Raises:
@@ -354,24 +350,24 @@ def undo_flags(
     is_set = any(event.before.get(name) for name in event.after)
     done = store.run(
         set_back_settings(
-            keys, keys.flags, event, cause,
+            store.keys, store.keys.flags, event, cause,
             verb="flag degrade" if is_set else "flag restore", operation=operation,
         )
     )  # fmt: skip
-    return _receipt(store, keys, done)
+    return _receipt(store, done)
 
 
 def _carry_out(
-    store: Store, keys: Keys, changes: Sequence[Change], cause: Cause, *, verb: str,
+    store: Store, changes: Sequence[Change], cause: Cause, *, verb: str,
     operation: str, **details: Any,
 ) -> FlagReceipt:  # fmt: skip
     done = store.run(
         change_settings(
-            keys, keys.flags, changes, cause,
+            store.keys, store.keys.flags, changes, cause,
             verb=verb, operation=operation, **details,
         )
     )  # fmt: skip
-    return _receipt(store, keys, done)
+    return _receipt(store, done)
 
 
 def _chosen(
@@ -395,8 +391,8 @@ def _chosen(
     return chosen
 
 
-def _receipt(store: Store, keys: Keys, done: SettingsChanged) -> FlagReceipt:
-    flags = {flag.name: flag for flag in list_flags(store, keys)}
+def _receipt(store: Store, done: SettingsChanged) -> FlagReceipt:
+    flags = {flag.name: flag for flag in list_flags(store)}
     changed = tuple(flags.get(name, FlagState(name, 0.0)) for name in done.names)
     return FlagReceipt(done.event, done.at, changed, tuple(done.replaced.values()))
 

@@ -309,9 +309,9 @@ def _checked(without_redis: WithoutRedis | str) -> WithoutRedis:
 LONGEST_KEY = 500
 
 
-def list_limits(store: Store, keys: Keys) -> tuple[LimitState, ...]:
+def list_limits(store: Store) -> tuple[LimitState, ...]:
     """All limits that are declared or set, those that an operator set first."""
-    now, replies = read_with_time(store, lambda ask: ask_limits(ask, keys))
+    now, replies = read_with_time(store, lambda ask: ask_limits(ask, store.keys))
     return limits_from(iter(replies), now.timestamp() * 1000)
 
 
@@ -336,7 +336,6 @@ def limits_from(replies: Iterator[Any], now_ms: float) -> tuple[LimitState, ...]
 
 def set_limit(
     store: Store,
-    keys: Keys,
     name: str,
     rate: Rate,
     cause: Cause,
@@ -355,14 +354,14 @@ def set_limit(
     """
     target = _target(name, key)
     if not is_forced:
-        check_known(name, _names(list_limits(store, keys)), of="limit", can_force=True)
+        check_known(name, _names(list_limits(store)), of="limit", can_force=True)
     body: dict[str, Any] = {"rate": str(rate), **({"shadow": True} if is_shadow else {})}
-    return _carry_out(store, keys, [Change(target, body, expires_in)], cause,
+    return _carry_out(store, [Change(target, body, expires_in)], cause,
                       verb="limit set", operation=operation, **body)  # fmt: skip
 
 
 def clear_limit(
-    store: Store, keys: Keys, name: str, cause: Cause, *, operation: str, key: str = ""
+    store: Store, name: str, cause: Cause, *, operation: str, key: str = ""
 ) -> LimitReceipt:
     """End an operator's setting of the limit `name`: what the code says holds again.
 
@@ -371,13 +370,11 @@ def clear_limit(
         NothingMatched: the limit is neither declared nor set.
     """
     target = _target(name, key)
-    check_known(name, _names(list_limits(store, keys)), of="limit")
-    return _carry_out(store, keys, [Change(target)], cause, verb="limit clear", operation=operation)
+    check_known(name, _names(list_limits(store)), of="limit")
+    return _carry_out(store, [Change(target)], cause, verb="limit clear", operation=operation)
 
 
-def undo_limit(
-    store: Store, keys: Keys, event: Event, cause: Cause, *, operation: str
-) -> LimitReceipt:
+def undo_limit(store: Store, event: Event, cause: Cause, *, operation: str) -> LimitReceipt:
     """Set a limit as it was before `event`.
 
     Raises:
@@ -386,14 +383,14 @@ def undo_limit(
     body = next(filter(None, (body_before(event, name) for name in event.after)), {})
     done = store.run(
         set_back_settings(
-            keys, keys.limits, event, cause,
+            store.keys, store.keys.limits, event, cause,
             verb="limit set" if body else "limit clear", operation=operation, **body,
         )
     )  # fmt: skip
-    return _receipt(store, keys, done)
+    return _receipt(store, done)
 
 
-def ask_limit(store: Store, keys: Keys, name: str, *, key: str = "") -> LimitAnswer:
+def ask_limit(store: Store, name: str, *, key: str = "") -> LimitAnswer:
     """What a hit would be told now; nothing is counted.
 
     Raises:
@@ -401,14 +398,14 @@ def ask_limit(store: Store, keys: Keys, name: str, *, key: str = "") -> LimitAns
         NothingMatched: the limit is neither declared nor set.
     """
     target = _target(name, key)
-    limits = list_limits(store, keys)
+    limits = list_limits(store)
     check_known(name, _names(limits), of="limit")
     by_target = {_target(limit.name, limit.key): limit for limit in limits}
     limit = by_target.get(target) or by_target.get(name) or LimitState(name)
     if limit.rate is None:
         return LimitAnswer(name, key, None, is_within=True)
     item = item_of(limit.rate)
-    used, wait = store.run(read_window(keys, target, item.amount, item.get_expiry()))
+    used, wait = store.run(read_window(store.keys, target, item.amount, item.get_expiry()))
     left = max(item.amount - used, 0)
     return LimitAnswer(
         name, key, limit.rate, is_within=left > 0 or limit.is_shadow, used=used, left=left,
@@ -428,20 +425,20 @@ def _names(limits: Sequence[LimitState]) -> set[str]:
 
 
 def _carry_out(
-    store: Store, keys: Keys, changes: Sequence[Change], cause: Cause, *, verb: str,
+    store: Store, changes: Sequence[Change], cause: Cause, *, verb: str,
     operation: str, **details: Any,
 ) -> LimitReceipt:  # fmt: skip
     done = store.run(
         change_settings(
-            keys, keys.limits, changes, cause,
+            store.keys, store.keys.limits, changes, cause,
             verb=verb, operation=operation, **details,
         )
     )  # fmt: skip
-    return _receipt(store, keys, done)
+    return _receipt(store, done)
 
 
-def _receipt(store: Store, keys: Keys, done: SettingsChanged) -> LimitReceipt:
-    limits = {_target(limit.name, limit.key): limit for limit in list_limits(store, keys)}
+def _receipt(store: Store, done: SettingsChanged) -> LimitReceipt:
+    limits = {_target(limit.name, limit.key): limit for limit in list_limits(store)}
     changed = tuple(limits.get(name) or _unset(name, limits) for name in done.names)
     return LimitReceipt(done.event, done.at, changed, tuple(done.replaced.values()))
 

@@ -77,7 +77,7 @@ class SettingsWatch:
 
     def __init__(self, connection: redis.Redis, keys: Keys) -> None:
         self._client = own_client(connection, patience=PATIENCE_SECONDS)
-        self._store = Store(self._client)
+        self._store = Store(self._client, keys)
         self._keys = keys
         self._listeners: list[Callable[[Known], None]] = []
         self._chores: list[Chore] = []

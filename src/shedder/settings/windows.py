@@ -144,7 +144,7 @@ class _Windows(RedisStorage):
 
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
         self._keys = keys
-        self._store = Store(client)
+        self._store = Store(client, keys)
         super().__init__("redis://", connection_pool=client.connection_pool, wrap_exceptions=True)
 
     @property

@@ -61,15 +61,15 @@ JOBS_LOOKED_AT = 20
 _FIELDS = ("enqueued_at", NOTE_FIELD, "created_at", "meta")
 
 
-def read_status(store: Store, keys: Keys, lanes: Sequence[Lane] | None = None) -> Status:
+def read_status(store: Store, lanes: Sequence[Lane] | None = None) -> Status:
     """How `lanes` are, or all lanes that have jobs, workers or controls, and all queues."""
-    server = _read_server(store, keys)
-    chosen = _known_lanes(keys, server) if lanes is None else list(dict.fromkeys(lanes))
+    server = _read_server(store)
+    chosen = _known_lanes(store.keys, server) if lanes is None else list(dict.fromkeys(lanes))
     names = [lane.name for lane in chosen]
     controls = {name: _controls(server, name) for name in names}
     heads = JOBS_LOOKED_AT if looks_at_jobs(server.policy) else 1
-    found, registered = _read_lanes(store, keys, controls, heads)
-    around = _read_around(store, keys, found.values(), registered_from(names, registered))
+    found, registered = _read_lanes(store, controls, heads)
+    around = _read_around(store, found.values(), registered_from(names, registered))
     statuses = [
         _lane_status(lane, server, controls[lane.name], found[lane.name], around) for lane in chosen
     ]
@@ -132,17 +132,17 @@ class _Around:
         return sum(lane in each.lanes and each.is_stock == is_stock for each in self.workers)
 
 
-def _read_server(store: Store, keys: Keys) -> _Server:
+def _read_server(store: Store) -> _Server:
     def ask_server(ask: Pipeline) -> None:
         ask.time()
-        ask.smembers(keys.engine.queues)
-        ask.hgetall(keys.pauses)
-        ask.hgetall(keys.diverts)
+        ask.smembers(store.keys.engine.queues)
+        ask.hgetall(store.keys.pauses)
+        ask.hgetall(store.keys.diverts)
         ask.info("memory")
-        ask.exists(keys.engine.suspended)
-        ask.hget(keys.policy, "current")
-        ask_flags(ask, keys)
-        ask_limits(ask, keys)
+        ask.exists(store.keys.engine.suspended)
+        ask.hget(store.keys.policy, "current")
+        ask_flags(ask, store.keys)
+        ask_limits(ask, store.keys)
 
     (seconds, microseconds), queues, pauses, diverts, memory, suspended, policy, *more = store.read(
         ask_server
@@ -203,13 +203,13 @@ def _controls(server: _Server, lane: str) -> _Controls:
 
 
 def _read_lanes(
-    store: Store, keys: Keys, controls: Mapping[str, _Controls], heads_of_list: int
+    store: Store, controls: Mapping[str, _Controls], heads_of_list: int
 ) -> tuple[dict[str, LaneReading], list[Any]]:
     """What each lane's lists say, and the replies to `ask_registered`."""
 
     def ask_all(ask: Pipeline) -> None:
         for lane, each in controls.items():
-            ask_lane(ask, keys, lane, each.orders, heads=heads_of_list)
+            ask_lane(ask, store.keys, lane, each.orders, heads=heads_of_list)
         ask_registered(ask, list(controls))
 
     replies = iter(store.read(ask_all))
@@ -217,15 +217,13 @@ def _read_lanes(
     return found, list(replies)
 
 
-def _read_around(
-    store: Store, keys: Keys, found: Iterable[LaneReading], registered: Registered
-) -> _Around:
-    claims = store.run(list_claims(keys, starting=0))
+def _read_around(store: Store, found: Iterable[LaneReading], registered: Registered) -> _Around:
+    claims = store.run(list_claims(store.keys, starting=0))
     heads = [job for each in found for lists in each.lists for job in lists.heads]
 
     def ask_all(ask: Pipeline) -> None:
         for job in heads:
-            ask.hmget(keys.engine.jobs + job, _FIELDS)
+            ask.hmget(store.keys.engine.jobs + job, _FIELDS)
         ask_workers(ask, registered)
 
     replies = store.read(ask_all)

@@ -29,7 +29,7 @@ from shedder.errors import (
     ShedderError,
     WrongClusterNode,
 )
-from shedder.store.keys import kind_of
+from shedder.store.keys import Keys, kind_of
 
 T = TypeVar("T")
 
@@ -59,10 +59,16 @@ class Command(Generic[T]):
 
 
 class Store:
-    """Sends commands on the user's own connection, which it leaves as it is."""
+    """Sends commands on the user's own connection, which it leaves as it is.
 
-    def __init__(self, connection: redis.Redis) -> None:
+    Args:
+        connection: The client.
+        keys: The names of the keys on that server.
+    """
+
+    def __init__(self, connection: redis.Redis, keys: Keys) -> None:
         self.connection = connection
+        self.keys = keys
 
     def run(self, command: Command[T]) -> T:
         """The parsed reply of `command`.

@@ -194,7 +194,6 @@ class Round:
 
 def deliver(
     store: Store,
-    keys: Keys,
     incident: str,
     messages: Iterable[Message],
     send: Send,
@@ -214,9 +213,7 @@ def deliver(
 
     def deliver_to(channel: str) -> list[Message]:
         own = (each for each in by_channel[channel] if within.has_time_for(channel))
-        return [
-            each for each in own if not _arrives(store, keys, incident, each, send, who, within)
-        ]
+        return [each for each in own if not _arrives(store, incident, each, send, who, within)]
 
     if not by_channel:
         return ()
@@ -225,10 +222,10 @@ def deliver(
 
 
 def _arrives(
-    store: Store, keys: Keys, incident: str, message: Message, send: Send, who: str, within: Round
+    store: Store, incident: str, message: Message, send: Send, who: str, within: Round
 ) -> bool:
     """Send `message` unless it is another's to send; false when its channel did not take it."""
-    taken = store.run(note_delivery(keys, incident, message, "take", who=who))
+    taken = store.run(note_delivery(store.keys, incident, message, "take", who=who))
     if not taken.is_ours:
         return True
     text = f"{REPEATED if taken.is_doubtful else ''}{message.text}"
@@ -236,7 +233,7 @@ def _arrives(
     if not has_arrived:
         within.silent.add(message.channel)
     mode = "sent" if has_arrived else "failed"
-    store.run(note_delivery(keys, incident, message, mode, who=who))
+    store.run(note_delivery(store.keys, incident, message, mode, who=who))
     return has_arrived
 
 

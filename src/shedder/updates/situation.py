@@ -134,7 +134,6 @@ TENANT_FIELD = "tenant"
 
 def measure_works(
     store: Store,
-    keys: Keys,
     kinds: Sequence[Kind],
     status: Status,
     samples: Mapping[str, Sequence[Sample]],
@@ -142,7 +141,7 @@ def measure_works(
     """How each kind of work is; `status` and `samples` are of all their lanes."""
     lanes = {lane.lane: lane for lane in status.lanes}
     return tuple(
-        _work(store, keys, kind, [lanes[each] for each in kind.lanes if each in lanes], status.at,
+        _work(store, kind, [lanes[each] for each in kind.lanes if each in lanes], status.at,
               samples)
         for kind in kinds
     )  # fmt: skip
@@ -175,22 +174,19 @@ class _List:
 
 def _work(
     store: Store,
-    keys: Keys,
     kind: Kind,
     lanes: Sequence[LaneStatus],
     at: datetime,
     samples: Mapping[str, Sequence[Sample]],
 ) -> Work:
     targets = tuple(dict.fromkeys(lane.lane for lane in lanes))
-    lists = _lists(store, keys, lanes)
+    lists = _lists(store, lanes)
     if not sum(each.length for each in lists):
         return Work(kind.noun, kind.tolerance, arrivals=_sum(lanes, "arrivals"),
                     completions=_sum(lanes, "completions"), targets=targets)  # fmt: skip
     cutoff = at - kind.tolerance
-    seen = [job for job in _seen(store, keys, lists) if _is_of(kind, lanes, job)]
-    counts = (
-        _counted(store, keys, lists, lanes, cutoff) if kind.rule is None else _told(seen, cutoff)
-    )
+    seen = [job for job in _seen(store, lists) if _is_of(kind, lanes, job)]
+    counts = _counted(store, lists, lanes, cutoff) if kind.rule is None else _told(seen, cutoff)
     late_seen = [job for job in seen if job.enqueued_at is not None and job.enqueued_at < cutoff]
     is_partly = any(each.length > JOBS_LOOKED_AT for each in lists)
     oldest = counts.oldest
@@ -240,12 +236,11 @@ class _Counts:
 
 def _counted(
     store: Store,
-    keys: Keys,
     lists: Sequence[_List],
     lanes: Sequence[LaneStatus],
     cutoff: datetime,
 ) -> _Counts:
-    late = store.run(count_late(keys, [each.key for each in lists], cutoff))
+    late = store.run(count_late(store.keys, [each.key for each in lists], cutoff))
     times = [time for lane in lanes for time in (lane.oldest, lane.oldest_in_backlog) if time]
     return _Counts(
         waiting=sum(each.length for each in lists),
@@ -274,13 +269,13 @@ def _is_of(kind: Kind, lanes: Sequence[LaneStatus], job: _Seen) -> bool:
     return any(rule.matches(queue=queue, function=job.function, meta=job.meta) for queue in queues)
 
 
-def _lists(store: Store, keys: Keys, lanes: Sequence[LaneStatus]) -> list[_List]:
+def _lists(store: Store, lanes: Sequence[LaneStatus]) -> list[_List]:
     """The lists of jobs that have not started, and whether they may start now."""
-    records = store.read(lambda ask: [ask.hget(keys.diverts, each.lane) for each in lanes]) \
+    records = store.read(lambda ask: [ask.hget(store.keys.diverts, each.lane) for each in lanes]) \
         if lanes else []  # fmt: skip
     found: list[tuple[str, bool]] = []
     for lane, record in zip(lanes, records, strict=True):
-        listed, kept, parked, _ = keys.lane(lane.lane)
+        listed, kept, parked, _ = store.keys.lane(lane.lane)
         found += [(key, lane.pause is not None) for key in (kept, parked, listed)]
         for order in diverts_from(lane.lane, record):
             is_held = lane.pause is not None or order.divert.drain is None
@@ -295,28 +290,28 @@ def _lists(store: Store, keys: Keys, lanes: Sequence[LaneStatus]) -> list[_List]
     ]
 
 
-def _seen(store: Store, keys: Keys, lists: Sequence[_List]) -> Iterator[_Seen]:
+def _seen(store: Store, lists: Sequence[_List]) -> Iterator[_Seen]:
     for each in lists:
         ids = [text_of(job) for job in _evenly(store, each) if job is not None]
         if not ids:
             continue
         names = (NOTE_FIELD, "created_at", "enqueued_at", "meta")
-        rows = store.read(_asking(keys, ids, names))
+        rows = store.read(_asking(store.keys, ids, names))
         weight = each.length / len(ids)
         unknown = [
             job for job, row in zip(ids, rows, strict=True) if not function_of_note(*row[:2])
         ]
-        data = _data(store, keys, unknown[:JOBS_LOOKED_AT])
+        data = _data(store, unknown[:JOBS_LOOKED_AT])
         for job, (note, created_at, enqueued_at, meta) in zip(ids, rows, strict=True):
             function = function_of_note(note, created_at) or function_name(data.get(job, b""))
             since = time_of(enqueued_at)
             yield _Seen(weight, each.is_held, since, function, meta_texts(meta) or {})
 
 
-def _data(store: Store, keys: Keys, ids: Sequence[str]) -> dict[str, bytes]:
+def _data(store: Store, ids: Sequence[str]) -> dict[str, bytes]:
     if not ids:
         return {}
-    rows = store.read(_asking(keys, ids, ("data",)))
+    rows = store.read(_asking(store.keys, ids, ("data",)))
     return {job: row[0] for job, row in zip(ids, rows, strict=True) if row[0]}
 
 
@@ -357,7 +352,7 @@ def read_situation(
         next_update = due_at(incident, policy.incident)
     return Situation(
         at=status.at,
-        works=measure_works(shed.store, shed.keys, kinds, status, samples),
+        works=measure_works(shed.store, kinds, status, samples),
         measures=tuple(measures_of(status, kinds, incident)),
         notices=tuple(_notices(policy, status)),
         next_update=next_update,

@@ -95,9 +95,7 @@ class Watcher:
         self._who = who or f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._written_at: datetime | None = None
         self._ended_silent_at: datetime | None = None
-        self._journal = Tail(
-            shed.store, shed.keys, span=TOO_OLD, wanted=lambda each: verb_of(each).is_told
-        )
+        self._journal = Tail(shed.store, span=TOO_OLD, wanted=lambda each: verb_of(each).is_told)
         self._last: tuple[Policy, Channels | None] | None = None
 
     def watch(
@@ -201,7 +199,7 @@ class Watcher:
             return
         self._ended_silent_at = now
         try:
-            end_silent(self._shed.store, self._shed.keys)
+            end_silent(self._shed.store)
         except ShedderError as error:
             report.troubles.append(f"mitigations: {error}")
 
@@ -234,7 +232,7 @@ class Watcher:
         if not reachable or not self._leads(report):  # what came before may have taken long
             return
         failed = deliver(
-            self._shed.store, self._shed.keys, incident.id, reachable, channels.send,
+            self._shed.store, incident.id, reachable, channels.send,
             who=self._who, within=within,
         )  # fmt: skip
         report.failed += len(failed)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rq.defaults import RQ_KEY_PREFIX
 
+from shedder.engine.names import rq_keys
 from shedder.health.audit import AuditReport, audit
 from shedder.store.store import Store
 from tests.features.scene import Scene
@@ -20,7 +21,7 @@ MAIL = f"{RQ_KEY_PREFIX}:queue:mail"
 
 
 def look(redis: Redis, window: int = 1000) -> AuditReport:
-    return audit(Store(redis), KEYS, window=window)
+    return audit(Store(redis, rq_keys()), KEYS, window=window)
 
 
 def mend(scene: Scene, checkup: Checkup | None = None) -> dict[str, int]:

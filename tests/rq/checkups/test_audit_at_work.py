@@ -15,6 +15,7 @@ from uuid import uuid4
 import pytest
 from rq.defaults import RQ_KEY_PREFIX
 
+from shedder.engine.names import rq_keys
 from shedder.queues.claims import Claimed, claim_job, release_claim
 from shedder.rq import Queue
 from shedder.store.store import Store
@@ -67,13 +68,13 @@ def put_in_front(client: Redis) -> None:
 
 def work(client: Redis) -> None:
     """Claim a job; give it back, start it, or finish and delete it."""
-    claimed = Store(client).run(claim_job(KEYS, ["mail"], worker="w"))
+    claimed = Store(client, rq_keys()).run(claim_job(KEYS, ["mail"], worker="w"))
     if not isinstance(claimed, Claimed):
         return
     fate = random.random()
     key = f"{RQ_KEY_PREFIX}:job:{claimed.job_id}"
     if fate < 0.3:
-        Store(client).run(release_claim(KEYS, claimed.token))
+        Store(client, rq_keys()).run(release_claim(KEYS, claimed.token))
     elif fate < 0.6:
         with client.pipeline() as pipeline:
             pipeline.zrem(KEYS.claims, claimed.token)

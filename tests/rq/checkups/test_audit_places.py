@@ -11,6 +11,7 @@ from rq import Queue as StockQueue
 from rq.defaults import RQ_KEY_PREFIX
 from rq.rate_limit import RateLimit
 
+from shedder.engine.names import rq_keys
 from shedder.errors import RecordUnreadable
 from shedder.health.audit import audit
 from shedder.queues.pause import park_lane
@@ -53,7 +54,7 @@ def fill_all_places(redis: Redis) -> dict[str, int]:
     redis.rename(f"{RQ_KEY_PREFIX}:queue:kept", KEYS.kept("kept"))
     enqueue(redis, "parked", 2)
     pause(redis, "parked")
-    Store(redis).run(park_lane(KEYS, "parked"))
+    Store(redis, rq_keys()).run(park_lane(KEYS, "parked"))
     enqueue(redis, "diverted.high", 5)
     divert(redis, "diverted.high")
     claim(redis, "mail")
@@ -142,6 +143,6 @@ def test_progress_is_told_up_to_the_end(redis: Redis) -> None:
     """Progress never goes back, never beyond its end, and reaches it."""
     enqueue(redis, "mail", 50)
     told: list[tuple[int, int]] = []
-    audit(Store(redis), KEYS, window=7, on_progress=lambda *step: told.append(step))
+    audit(Store(redis, rq_keys()), KEYS, window=7, on_progress=lambda *step: told.append(step))
     assert sorted(told) == told
     assert told[-1][0] == told[-1][1] > 50

@@ -120,7 +120,7 @@ def test_a_server_that_is_too_old_is_asked_no_more(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where no script of ours runs, the check-up says so and ends."""
-    old = replace(read_server(scene.shedder.store, scene.keys), info={"redis_version": "6.0.0"})
+    old = replace(read_server(scene.shedder.store), info={"redis_version": "6.0.0"})
     assert not is_usable(old)
     monkeypatch.setattr("shedder.health.doctor.read_server", lambda *_: old)
     checkup = scene.shedder.check_up()

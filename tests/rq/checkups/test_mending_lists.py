@@ -114,7 +114,7 @@ def test_a_damaged_pause_keeps_its_jobs_out_of_reach(scene: Scene) -> None:
     scene.add_stock_worker("mail")
     scene.shedder.pause("mail", reason="r")
     scene.redis.hset(scene.keys.pauses, "mail", "garbage")
-    upkeep = Upkeep(scene.shedder.store, scene.keys, ["mail"])
+    upkeep = Upkeep(scene.shedder.store, ["mail"])
     for _ in "ab":
         mend(scene)
         scene.redis.delete(scene.keys.sampled)

@@ -11,6 +11,7 @@ import pytest
 from rq import Queue as StockQueue
 from rq.defaults import RQ_KEY_PREFIX
 
+from shedder.engine.names import rq_keys
 from shedder.lanes import Lane, lane_of
 from shedder.queues.claims import Claimed, claim_job
 from shedder.queues.drain import order_drain
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
 
 def drain(redis: Redis, name: str, rate: str) -> None:
-    Store(redis).run(order_drain(KEYS, [lane_of(name)], Rate.parse(rate), CAUSE, operation="d"))
+    Store(redis, rq_keys()).run(
+        order_drain(KEYS, [lane_of(name)], Rate.parse(rate), CAUSE, operation="d")
+    )
 
 
 def sample(redis: Redis, name: str, age_ms: int, counts: list[int]) -> None:
@@ -75,7 +78,7 @@ def test_a_control_on_an_unknown_queue_is_shown(redis: Redis) -> None:
 def test_jobs_are_counted_where_they_are(redis: Redis) -> None:
     """Waiting, backlog, running and claimed add up, whatever list they stand in."""
     jobs = enqueue(redis, "mail", 9)
-    assert isinstance(Store(redis).run(claim_job(KEYS, ["mail"], worker="w")), Claimed)
+    assert isinstance(Store(redis, rq_keys()).run(claim_job(KEYS, ["mail"], worker="w")), Claimed)
     redis.zadd(
         f"{RQ_KEY_PREFIX}:wip:mail",
         {f"{jobs[0].id}:e": time.time() + 60, "other:e": time.time() + 60},
@@ -205,4 +208,4 @@ def test_queues_in_trouble_come_first_and_stay_together(redis: Redis) -> None:
 
 def test_a_lane_named_twice_is_told_once(redis: Redis) -> None:
     """The same lane under two targets is one lane."""
-    assert 1 == len(read_status(Store(redis), KEYS, [Lane("mail"), Lane("mail")]).lanes)
+    assert 1 == len(read_status(Store(redis, rq_keys()), KEYS, [Lane("mail"), Lane("mail")]).lanes)

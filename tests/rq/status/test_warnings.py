@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from shedder.engine.names import rq_keys
 from shedder.queues.pause import park_lane
 from shedder.selection import Selection
 from shedder.store.store import Store
@@ -85,7 +86,7 @@ def test_parked_jobs_without_a_pause_are_warned_of(redis: Redis) -> None:
     serve(redis, "mail")
     enqueue(redis, "mail", 2)
     pause(redis, "mail")
-    Store(redis).run(park_lane(KEYS, "mail"))
+    Store(redis, rq_keys()).run(park_lane(KEYS, "mail"))
     assert [] == warned(redis)
     redis.hdel(KEYS.pauses, "mail")
     (warning,) = warned(redis)

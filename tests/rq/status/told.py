@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rq.worker import SimpleWorker as StockWorker
 
+from shedder.engine.names import rq_keys
 from shedder.lanes import lane_of, lanes_of_target
 from shedder.rq import SimpleWorker
 from shedder.status.readings import LaneStatus, Status
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
 
 def status(redis: Redis, *targets: str) -> Status:
     lanes = [lane for target in targets for lane in lanes_of_target(target)]
-    return read_status(Store(redis), KEYS, lanes if targets else None)
+    return read_status(Store(redis, rq_keys()), KEYS, lanes if targets else None)
 
 
 def lane(redis: Redis, name: str) -> LaneStatus:
-    (found,) = read_status(Store(redis), KEYS, [lane_of(name)]).lanes
+    (found,) = read_status(Store(redis, rq_keys()), KEYS, [lane_of(name)]).lanes
     return found
 
 
