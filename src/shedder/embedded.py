@@ -425,9 +425,9 @@ class ServerHome:
         shutil.rmtree(self.folder, ignore_errors=True)
         self._watchdog.kill()
         self._watchdog.wait()
-        self.let_go()
+        self.clear()
 
-    def let_go(self) -> None:
+    def clear(self) -> None:
         """Close this process's end of the lifeline."""
         lifeline, self._lifeline = self._lifeline, -1
         if lifeline >= 0:
@@ -462,8 +462,8 @@ def _let_go_in_children(home: ServerHome) -> None:
     # would keep the server alive. The hook stays for good, so it must not keep the home alive.
     reference = weakref.ref(home)
 
-    def let_go() -> None:
+    def clear() -> None:
         if (forked := reference()) is not None:
-            forked.let_go()
+            forked.clear()
 
-    os.register_at_fork(after_in_child=let_go)
+    os.register_at_fork(after_in_child=clear)

@@ -42,7 +42,7 @@ LONGEST_BLOCK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class EventWritten:
     """An event that was written.
 
     Attributes:
@@ -201,7 +201,7 @@ class Tail:
             self._events += tuple(filter(self._wanted, map(_event, entries)))
 
 
-def end_mitigation(keys: Keys, event: str, head: str = "") -> Command[Written]:
+def end_mitigation(keys: Keys, event: str, head: str = "") -> Command[EventWritten]:
     """Write how the mitigation ended which began with `event`; without `head`, that it is unseen.
 
     The latter only when its process is silent.
@@ -221,9 +221,9 @@ def end_silent(store: Store) -> tuple[str, ...]:
     return tuple(each.event for each in ended if each.event)
 
 
-def written_from(reply: list[bytes]) -> Written:
+def written_from(reply: list[bytes]) -> EventWritten:
     """What the reply of a script that writes an event says."""
-    return Written(text_of(reply[0]), time_from_ms(int(reply[1])))
+    return EventWritten(text_of(reply[0]), time_from_ms(int(reply[1])))
 
 
 _ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")

@@ -14,12 +14,12 @@ _NOTHING: Mapping[str, str] = {}
 _AT_HAND: ContextVar[Mapping[str, str]] = ContextVar("shedder_at_hand", default=_NOTHING)
 
 
-def take_in_hand(*, lane: str, job: str) -> None:
+def bind(*, lane: str, job: str) -> None:
     """Work on a job from now on, in this thread."""
     _AT_HAND.set(ids_of(lane=lane, job=job))
 
 
-def let_go() -> None:
+def clear() -> None:
     """Work on no job any more."""
     _AT_HAND.set(_NOTHING)
 

@@ -10,9 +10,9 @@ from shedder.cli.output import Screen
 from shedder.demo.jobs import producing
 from shedder.demo.stage import Stage
 from shedder.demo.terminal import Teller
-from shedder.ending import AskedToEnd
+from shedder.ending import ShutdownSignals
 
-with AskedToEnd() as asked, ExitStack() as ends:
+with ShutdownSignals() as asked, ExitStack() as ends:
     stage = Stage(ends, Teller(Screen()), asked, jobs=1)
     stage.customers.begin("a step")
     os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGINT))

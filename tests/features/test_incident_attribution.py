@@ -200,7 +200,7 @@ def test_others_who_changed_a_queue_lately_are_known(
     shedder.undo(first.event, reason="r", by="eve@desk")
     assert "resume" in [event.verb for event in shedder.changes_by_others("mail")]
     assert first.event not in [event.id for event in shedder.changes_by_others("mail")]
-    monkeypatch.setattr("shedder.incident.timeline.TOES", timedelta(0))
+    monkeypatch.setattr("shedder.incident.timeline.RECENT", timedelta(0))
     assert () == shedder.changes_by_others("mail")
 
 

@@ -13,7 +13,7 @@ from shedder.api.shedder import Shedder
 from shedder.errors import ConditionNotMet, InvalidInput, NothingMatched, RecordUnreadable
 from shedder.events import Cause
 from shedder.incident.lifecycle import new_incident
-from shedder.incident.store import LARGEST_RECORD, Deed, record_of, write_incident
+from shedder.incident.store import LARGEST_RECORD, EventDraft, record_of, write_incident
 from tests.features.incidents import AT, FULL, note
 
 if TYPE_CHECKING:
@@ -134,7 +134,9 @@ def test_of_many_notes_at_once_none_is_lost(server: EmbeddedServer, shedder: She
 def test_a_reply_that_was_lost_is_no_second_change(shedder: Shedder) -> None:
     """The same step, sent again, returns what the first returned and writes nothing."""
     made = new_incident("day", "late", severity=2, by="ana@desk", now=AT)
-    command = write_incident(shedder.keys, None, made, Deed("incident open", WHO), operation="o")
+    command = write_incident(
+        shedder.keys, None, made, EventDraft("incident open", WHO), operation="o"
+    )
     first = shedder.store.run(command)
     assert ("done", first) == (first.state, shedder.store.run(command))
     assert 1 == len(shedder.events())

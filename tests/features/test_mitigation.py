@@ -14,7 +14,7 @@ from shedder.errors import InvalidInput, NothingMatched
 from shedder.response.runner import (
     KEPT_BYTES,
     Interrupted,
-    Ran,
+    ProgramResult,
     carry_out,
     filled,
     find_mitigation,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 LONG = timedelta(minutes=1)
 
 
-def run(code: str, *args: str, timeout: timedelta = LONG) -> tuple[Ran, list[str]]:
+def run(code: str, *args: str, timeout: timedelta = LONG) -> tuple[ProgramResult, list[str]]:
     said: list[str] = []
     ran = carry_out(python(code, *args), timeout=timeout, say=said.append, mask=mask_for({}))
     return ran, said

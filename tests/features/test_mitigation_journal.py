@@ -17,7 +17,7 @@ from shedder.response.mitigation import (
     with_end_unknown,
     without_outdated,
 )
-from shedder.response.runner import Interrupted, Ran
+from shedder.response.runner import Interrupted, ProgramResult
 from tests.features.mitigations import ROLLBACK, python
 from tests.waiting import wait_until
 
@@ -58,8 +58,8 @@ def test_an_interrupted_mitigation_is_in_the_journal(redis: Redis) -> None:
     """Ctrl-C does not lose how it ended."""
     shedder = Shedder(redis, by="bob@desk")
 
-    def carry(*_: Any, **__: Any) -> Ran:
-        raise Interrupted(Ran("interrupted", -15, 2.0, "half"))
+    def carry(*_: Any, **__: Any) -> ProgramResult:
+        raise Interrupted(ProgramResult("interrupted", -15, 2.0, "half"))
 
     from shedder.response.mitigation import mitigate
 
@@ -102,13 +102,13 @@ def test_a_process_that_lives_is_never_thought_gone(redis: Redis) -> None:
     shedder = Shedder(redis, by="bob@desk")
     signs: set[bytes] = set()
 
-    def carry(*_: Any, started: Any, **__: Any) -> Ran:
+    def carry(*_: Any, started: Any, **__: Any) -> ProgramResult:
         started(4711)
         while not any(b'"group": 4711' in each for each in signs):
             wait_until(lambda: not signs.issuperset(_signs(shedder)), what="a sign of life")
             signs.update(_signs(shedder))
             assert () == end_silent(shedder.store)
-        return Ran("done", 0, 1.0)
+        return ProgramResult("done", 0, 1.0)
 
     _mitigate(shedder, carry)
     assert ["mitigate started", "mitigate"] == [each.verb for each in shedder.events()]
@@ -126,9 +126,9 @@ def test_a_process_that_thaws_tells_the_end_after_all(redis: Redis) -> None:
             redis.hset(shedder.keys.mitigations, event, f"1 {unseen}")
         return bool(end_silent(shedder.store))  # unless it said that it lives
 
-    def carry(*_: Any, **__: Any) -> Ran:
+    def carry(*_: Any, **__: Any) -> ProgramResult:
         wait_until(is_thought_gone, what="an unseen end")
-        return Ran("done", 0, 1.0)
+        return ProgramResult("done", 0, 1.0)
 
     _mitigate(shedder, carry)
     events = shedder.events()

@@ -15,7 +15,7 @@ from shedder.policy.model import Policy, Rule
 from shedder.selection import Selection
 from shedder.units import Rate
 from shedder.updates.sentences import compose
-from shedder.updates.situation import STAKEHOLDERS, Work, count_late, read_situation
+from shedder.updates.situation import STAKEHOLDERS, MeasuredWorkload, count_late, read_situation
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -33,7 +33,7 @@ def make_older(redis: Redis, scene: Scene, job: str, minutes: float) -> None:
     redis.hset(key, "enqueued_at", old.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
 
 
-def works(shed: Shedder, policy: Policy) -> dict[str, Work]:
+def works(shed: Shedder, policy: Policy) -> dict[str, MeasuredWorkload]:
     return {work.noun: work for work in read_situation(shed, policy, None).works}
 
 

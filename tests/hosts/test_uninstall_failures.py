@@ -11,7 +11,7 @@ import pytest
 
 from shedder.api.shedder import Shedder
 from shedder.errors import NothingMatched, RecordUnreadable
-from shedder.health.uninstall import OwnKeys
+from shedder.health.uninstall import OwnedKeys
 from tests.features.scene import Scene, numbered
 from tests.hosts.leavers import everything, listed, own_keys
 
@@ -59,14 +59,14 @@ def test_what_is_written_afterwards_is_named(scene: Scene, monkeypatch: pytest.M
     """A producer of ours that lives on rings its bell; the receipt says so, and the next run."""
     scene.fill("mail", "a")
     scene.shedder.divert("mail", reason="r")
-    unlink = OwnKeys.unlink
+    unlink = OwnedKeys.unlink
 
-    def unlink_and_ring(own: OwnKeys, names: Any) -> int:
+    def unlink_and_ring(own: OwnedKeys, names: Any) -> int:
         removed = unlink(own, names)
         scene.redis.rpush(scene.keys.bell("mail"), "1")
         return removed
 
-    monkeypatch.setattr(OwnKeys, "unlink", unlink_and_ring)
+    monkeypatch.setattr(OwnedKeys, "unlink", unlink_and_ring)
     assert ("rq:shedder:bell:mail",) == scene.shedder.uninstall(reason="r").left
     monkeypatch.undo()
     assert ((), []) == (scene.shedder.uninstall(reason="r").left, own_keys(scene))

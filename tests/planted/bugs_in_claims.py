@@ -119,10 +119,10 @@ BUGS = (
         (DRAIN, CLAIMS),
     ),
     Bug(
-        "the worker's heart does not renew its claim",
+        "the worker does not renew its claim",
         "rq/lease.py",
-        "            if held is not None:\n",
-        "            if held is None:\n",
+        "            if held is not None:\n                self._renew",
+        "            if held is None:\n                self._renew",
         (CLAIMS,),
     ),
     Bug(

@@ -35,7 +35,7 @@ STARTED_AT = time_from_ms(1_800_000_000_000)
 seen_by_job: list[tuple[RunningJob, ...]] = []
 
 
-def look_around(socket: str) -> None:
+def warn_of_recent_changes(socket: str) -> None:
     """A job that looks at what runs while it runs itself."""
     from redis import Redis as Client
 
@@ -71,10 +71,13 @@ def running(redis: Redis, *lanes: str) -> tuple[RunningJob, ...]:
 def test_a_job_that_runs_is_told(redis: Redis, tmp_path: Any) -> None:
     """What a worker of ours runs is told with its worker, its function and its start."""
     socket = redis.connection_pool.connection_kwargs["path"]
-    job = Queue("mail", connection=redis).low.enqueue(look_around, socket)
+    job = Queue("mail", connection=redis).low.enqueue(warn_of_recent_changes, socket)
     SimpleWorker(["mail"], name="w1", connection=redis).work(burst=True)
     ((seen,),) = seen_by_job
-    assert RunningJob(job.id, "mail.low", "w1", seen.since, f"{__name__}.look_around", True) == seen
+    assert (
+        RunningJob(job.id, "mail.low", "w1", seen.since, f"{__name__}.warn_of_recent_changes", True)
+        == seen
+    )
     assert seen.since is not None
     assert () == running(redis, "mail", "mail.low")
 

@@ -9,7 +9,7 @@ from typing import Any
 from shedder.events import end_mitigation, event_head
 from shedder.incident.lifecycle import new_incident
 from shedder.incident.records import NOW
-from shedder.incident.store import Deed, write_incident
+from shedder.incident.store import EventDraft, write_incident
 from shedder.response.mitigation import BEGAN, ENDED, UNSEEN, begin_mitigation, renew_mitigation
 from shedder.store.codec import text_of
 from shedder.store.store import Command
@@ -25,7 +25,7 @@ from tests.scripts.replies import WHO, changed, raw
 def incident_written(scene: Scene, **how: Any) -> list[Any]:
     """The reply to a new incident."""
     made = new_incident("day", "late", severity=2, by="ana@desk", now=NOW)
-    deed = Deed("incident open", WHO, is_alone=True)
+    deed = EventDraft("incident open", WHO, is_alone=True)
     command = write_incident(scene.keys, None, made, deed, operation="o", **how)
     reply: list[Any] = raw(scene, command)
     if reply[0] == "done":

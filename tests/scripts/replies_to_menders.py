@@ -11,7 +11,7 @@ from shedder.engine.names import intermediate_key
 from shedder.events import Cause
 from shedder.health.leftovers import STALE_MS, LostJob
 from shedder.health.repair import (
-    Errand,
+    RepairStep,
     adopt_backlog,
     recover_claims,
     refold_lane,
@@ -27,9 +27,9 @@ WHO = Cause(by="oncall@ops", why="fail-over")
 _STEPS = iter(range(1, 1_000_000))
 
 
-def errand() -> Errand:
+def errand() -> RepairStep:
     """A step that nobody has taken yet."""
-    return Errand(WHO, "repair", next(_STEPS))
+    return RepairStep(WHO, "repair", next(_STEPS))
 
 
 def lost(scene: Scene, job: str, lane: str = "mail") -> LostJob:
@@ -40,7 +40,9 @@ def lost(scene: Scene, job: str, lane: str = "mail") -> LostJob:
     return LostJob(job, lane, at, "")
 
 
-def put_back(scene: Scene, *jobs: LostJob, lane: str = "mail", step: Errand | None = None) -> Any:
+def put_back(
+    scene: Scene, *jobs: LostJob, lane: str = "mail", step: RepairStep | None = None
+) -> Any:
     """The reply to a return of `jobs`."""
     intermediate = intermediate_key(lane)
     command = return_jobs(scene.keys, lane, jobs, step or errand(), intermediate=intermediate)

@@ -15,15 +15,15 @@ from shedder.incident.records import (
     SeveritySince,
     Update,
 )
-from shedder.policy.workload import Kind
+from shedder.policy.workload import Workload
 from shedder.postmortem.build import Material
 from shedder.queues.samples import Sample
 
 BEGAN = datetime(2026, 11, 23, 13, 50, tzinfo=UTC)
 KINDS = (
-    Kind("payments", timedelta(seconds=30), ("mail.high",)),
-    Kind("receipt e-mails", timedelta(minutes=10), ("mail",)),
-    Kind("exports", timedelta(hours=1), ("exports",)),
+    Workload("payments", timedelta(seconds=30), ("mail.high",)),
+    Workload("receipt e-mails", timedelta(minutes=10), ("mail",)),
+    Workload("exports", timedelta(hours=1), ("exports",)),
 )
 
 

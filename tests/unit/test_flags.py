@@ -16,7 +16,7 @@ from shedder.engine.names import rq_keys
 from shedder.errors import InvalidInput
 from shedder.settings.flags import FLAG_ATTRIBUTE, SKIP, Flags, is_hit
 from shedder.settings.setting import Setting
-from shedder.settings.watch import Known
+from shedder.settings.watch import SettingsSnapshot
 
 PERCENTS = st.floats(min_value=0, max_value=100)
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -26,7 +26,7 @@ class Watch:
     """What a process knows, said by the test."""
 
     def __init__(self) -> None:
-        self.known = Known()
+        self.known = SettingsSnapshot()
         self.is_awake = True
         self.age_seconds = float("inf")
         self.listeners: list[Any] = []
@@ -42,7 +42,7 @@ class Watch:
             name: Setting(name, "oncall", "test", NOW, body={"percent": percent})
             for name, percent in percents.items()
         }
-        self.known = Known(flags=settings, is_loaded=True)
+        self.known = SettingsSnapshot(flags=settings, is_loaded=True)
         self.age(age)
 
     def age(self, seconds: float) -> None:

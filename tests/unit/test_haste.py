@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 import redis
 
 from shedder.settings.windows import AWAY_SECONDS, DECISION_SECONDS, PATIENCE_SECONDS, Absence
-from shedder.store.clients import SHORTEST_WAIT_SECONDS, TOLERATED_SECONDS, Haste, hasty_client
+from shedder.store.clients import (
+    SHORTEST_WAIT_SECONDS,
+    TOLERATED_SECONDS,
+    Deadline,
+    deadline_client,
+)
 
 if TYPE_CHECKING:
     import pytest
@@ -65,8 +70,8 @@ class _Slow(redis.connection.AbstractConnection):
 
 def test_many_slow_replies_together_take_no_longer_than_one_decision() -> None:
     """A connection, its handshake and the answer share one bound, however each of them dawdles."""
-    haste = Haste(PATIENCE_SECONDS, _Slow.clock)
-    client = hasty_client(
+    haste = Deadline(PATIENCE_SECONDS, _Slow.clock)
+    client = deadline_client(
         redis.Redis.from_pool(redis.ConnectionPool(connection_class=_Slow)), haste, patience=1.0
     )
     connection = client.connection_pool.make_connection()
@@ -85,7 +90,7 @@ def test_many_slow_replies_together_take_no_longer_than_one_decision() -> None:
 def test_each_thread_has_a_bound_of_its_own() -> None:
     """A thread that begins late does not take from one that began before."""
     clock = Clock()
-    haste = Haste(1.0, clock)
+    haste = Deadline(1.0, clock)
     haste.begin()
     clock.now += 0.75
     with ThreadPoolExecutor(1) as pool:

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shedder.updates.sentences import compose, expected_end
-from shedder.updates.situation import STAKEHOLDERS, TEAM, Measure, Situation, Work
+from shedder.updates.situation import STAKEHOLDERS, TEAM, InForce, MeasuredWorkload, Situation
 from shedder.wording import moment, pace, spoken
 
 AT = datetime(2026, 11, 23, 14, 38, tzinfo=UTC)
-RECEIPTS = Work(
+RECEIPTS = MeasuredWorkload(
     "receipt e-mails",
     timedelta(minutes=10),
     waiting=43_200,
@@ -25,7 +25,9 @@ RECEIPTS = Work(
     completions=65.0,
     targets=("mail",),
 )
-PAYMENTS = Work("payments", timedelta(seconds=30), waiting=1, oldest=timedelta(seconds=2))
+PAYMENTS = MeasuredWorkload(
+    "payments", timedelta(seconds=30), waiting=1, oldest=timedelta(seconds=2)
+)
 
 
 def test_the_update_of_the_example() -> None:
@@ -41,7 +43,7 @@ def test_the_update_of_the_example() -> None:
 def test_an_update_says_since_when_for_whom_and_what_is_done() -> None:
     """Tenants, the beginning, measures with the role that took them, and what customers notice."""
     late = replace(RECEIPTS, tenants=12, since=AT.replace(hour=13, minute=55))
-    measure = Measure("newsletters are paused", "operations", AT.replace(minute=2))
+    measure = InForce("newsletters are paused", "operations", AT.replace(minute=2))
     situation = Situation(AT, (late,), (measure,), ("search suggestions are missing",))
     want = (
         "Receipt e-mails: 41,200 delayed for 12 tenants since 13:55, oldest 38 min, catching up at "
@@ -53,7 +55,7 @@ def test_an_update_says_since_when_for_whom_and_what_is_done() -> None:
 
 def test_the_team_reads_commands_reasons_and_lanes() -> None:
     """The same situation has the lanes, the paces and the commands when the team reads it."""
-    measure = Measure(
+    measure = InForce(
         "newsletters are paused", "", AT.replace(minute=2), "shedder pause news", "database"
     )
     text = compose(Situation(AT, (RECEIPTS,), (measure,)), audience=TEAM)
@@ -89,7 +91,9 @@ def test_no_end_is_promised_for_what_is_held() -> None:
 
 def test_work_on_hold_that_is_not_late_is_neither_late_nor_fine() -> None:
     """Newsletters that were put aside are told apart from work that flows."""
-    held = Work("newsletters", timedelta(hours=8), waiting=9, held=9, oldest=timedelta(hours=1))
+    held = MeasuredWorkload(
+        "newsletters", timedelta(hours=8), waiting=9, held=9, oldest=timedelta(hours=1)
+    )
     text = compose(Situation(AT, (held, PAYMENTS)), audience=STAKEHOLDERS)
     assert text.startswith("Newsletters: 9 on hold, oldest 1 h, none late yet. Payments are not")
 
@@ -120,13 +124,13 @@ _nouns = st.sampled_from(
 
 
 @st.composite
-def works(draw: st.DrawFn, noun: str) -> Work:
+def works(draw: st.DrawFn, noun: str) -> MeasuredWorkload:
     waiting = draw(st.integers(0, 2_000_000))
     oldest = timedelta(seconds=draw(st.integers(0, 10**6))) if waiting else None
     tolerance = timedelta(seconds=draw(st.integers(1, 100_000)))
     is_late = oldest is not None and oldest > tolerance
     rate = st.none() | st.floats(0, 1000)
-    return Work(
+    return MeasuredWorkload(
         noun,
         tolerance,
         waiting=waiting,
@@ -182,14 +186,14 @@ def test_each_age_of_what_is_well_is_told_with_its_work() -> None:
     """What waits long because it may does not make urgent work look late."""
     kinds = (("payments", 1), ("reports", 7200))
     works = [
-        Work(noun, timedelta(days=1), waiting=3, oldest=timedelta(seconds=age))
+        MeasuredWorkload(noun, timedelta(days=1), waiting=3, oldest=timedelta(seconds=age))
         for noun, age in kinds
     ]
     text = compose(Situation(AT, tuple(works)), audience=STAKEHOLDERS)
     assert "Payments (oldest 1 s) and reports (oldest 2 h) are not affected." in text
 
 
-def _check(work: Work, told: str) -> None:
+def _check(work: MeasuredWorkload, told: str) -> None:
     assert work.is_estimated == ("about " in told.replace("done about", ""))
     if work.late:
         assert work.late == number(re.findall(r"(\d[\d,]*) delayed", told)[0])

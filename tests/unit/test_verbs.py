@@ -16,7 +16,7 @@ from shedder.updates.messages import messages_of
 from tests.unit.postmortems import INCIDENT, at
 
 SOURCES = Path(__file__).parents[2] / "src" / "shedder"
-WRITERS = {"event_head", "_head_of_step", "Deed"}
+WRITERS = {"event_head", "head_of_step", "EventDraft"}
 NAMES = {"verb", "VERB", "BEGAN", "ENDED"}
 
 
@@ -62,7 +62,7 @@ def texts_of(value: ast.expr) -> set[str]:
 
 def test_each_verb_that_is_written_has_a_row_and_each_row_is_written() -> None:
     """By a script or in Python; the table knows them all, and none that is gone."""
-    written = written_by_scripts() | written_by_python()
+    written = (written_by_scripts() | written_by_python()) - {""}
     assert {"pause", "drained", "mitigate started", "role take"} <= written
     assert set(VERBS) == written
 

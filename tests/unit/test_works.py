@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from shedder.policy.model import Policy, Rule
-from shedder.policy.workload import TOLERANCE, Kind, kinds_of
+from shedder.policy.workload import TOLERANCE, Workload, kinds_of
 from shedder.selection import Selection
 
 MAIL = ("mail.critical", "mail.high", "mail", "mail.low")
@@ -18,13 +18,13 @@ def functions(*globs: str) -> Selection:
     return Selection(functions=globs)
 
 
-def kinds(*rules: Rule, queues: tuple[str, ...] = ("mail",)) -> list[Kind]:
+def kinds(*rules: Rule, queues: tuple[str, ...] = ("mail",)) -> list[Workload]:
     return list(kinds_of(Policy(rules=rules), queues))
 
 
 def test_a_rule_for_a_queue_has_all_its_lanes() -> None:
     """Whatever waits in the queue is of this kind, so nothing needs to be looked at."""
-    assert [Kind("mails", MINUTE, MAIL)] == kinds(Rule("mail", noun="mails", tolerance=MINUTE))
+    assert [Workload("mails", MINUTE, MAIL)] == kinds(Rule("mail", noun="mails", tolerance=MINUTE))
 
 
 def test_a_rule_with_a_priority_has_a_lane_of_its_own() -> None:
@@ -32,7 +32,7 @@ def test_a_rule_with_a_priority_has_a_lane_of_its_own() -> None:
     fast = Rule(selection=functions("*.pay"), priority="high", noun="payments", tolerance=MINUTE)
     slow = Rule(selection=functions("*.news"), noun="news", tolerance=MINUTE)
     one, other = kinds(fast, slow)
-    assert Kind("payments", MINUTE, ("mail.high",)) == one
+    assert Workload("payments", MINUTE, ("mail.high",)) == one
     assert (("mail.critical", "mail", "mail.low"), slow) == (other.lanes, other.rule)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from shedder.engine.jobs import NOTE_FIELD, function_name, function_of_note, meta_texts
+from shedder.engine.jobs import NOTE_FIELD, function_from_field, function_name, meta_texts
 from shedder.engine.workers import all_workers, queues_of
 from shedder.errors import NothingMatched
 from shedder.events import Cause
@@ -126,7 +126,7 @@ class Policies:
 
 
 def _function(found: Mapping[str, bytes | None]) -> str | None:
-    noted = function_of_note(found[NOTE_FIELD], found["created_at"])
+    noted = function_from_field(found[NOTE_FIELD], found["created_at"])
     return noted or function_name(found["data"] or b"")
 
 
@@ -226,7 +226,8 @@ def _functions(store: Store, jobs: Sequence[str]) -> Counter[str]:
 
     replies = store.read(ask_all) if jobs else []
     named = {
-        job: function_of_note(*fields) or "" for job, fields in zip(jobs, replies[::2], strict=True)
+        job: function_from_field(*fields) or ""
+        for job, fields in zip(jobs, replies[::2], strict=True)
     }
     small = [
         job for job, length in zip(jobs, replies[1::2], strict=True)

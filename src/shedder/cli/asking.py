@@ -151,11 +151,11 @@ def settle_order(run: Run, asked: Asked, verb: str, *, note: str = "") -> Order:
         ConditionNotMet: somebody else has just changed them, in an incident.
     """
     order = order_of(run, asked, verb, note=note)
-    look_around(run, asked, targets=order.targets)
+    warn_of_recent_changes(run, asked, targets=order.targets)
     return order
 
 
-def look_around(
+def warn_of_recent_changes(
     run: Run, asked: Asked, *, targets: Collection[str] = (), names: Collection[str] = ()
 ) -> None:
     """Ask before a change of what somebody else has changed within two minutes.

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self, TextIO
 
 import click
-from rich.text import Text
 
 from shedder.cli.asking import confirm, is_asking_possible, reason_of
 from shedder.cli.options import Asked, cause_options, verb
 from shedder.cli.output import (
     Parts,
+    Text,
     blank,
     command,
     commands_part,

@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from rich.table import Table
-
+    from shedder.cli.output import Table
     from shedder.cli.run import Run
     from shedder.events import Event
     from shedder.incident.incidents import Incidents

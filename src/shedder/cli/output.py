@@ -13,13 +13,8 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, TextIO, get_type_hints
-
-from humanize import intcomma
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from shedder.lanes import PRIORITIES, lane_of
 from shedder.selection import Selection
@@ -29,7 +24,9 @@ from shedder.wording import counted
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
+    from rich.table import Table as RichTable
+    from rich.text import Text as RichText
 
     from shedder.engine.workers import WorkerSeen
     from shedder.queues.claims import RunningJob
@@ -38,7 +35,45 @@ if TYPE_CHECKING:
 RUNNING_SHOWN = 10
 WORKERS_SHOWN = 3
 
-Parts = list["RenderableType"]
+
+class Text:
+    """A line of text, in parts with a style each, such as `bold yellow`.
+
+    What is shown is made of these and of `Table`, so that only `Screen` needs rich, and only when
+    there is something to show.
+    """
+
+    def __init__(self, text: str = "", *, style: str = "") -> None:
+        self.style = style
+        self.spans = [(text, "")]
+
+    @property
+    def plain(self) -> str:
+        """The text without its styles."""
+        return "".join(text for text, _ in self.spans)
+
+    def append(self, text: str, *, style: str = "") -> None:
+        """Add a part at the end; its style comes on top of that of the line."""
+        self.spans.append((text, style))
+
+
+class Verbatim(Text):
+    """Text to be copied, such as a command: it gets no line breaks of ours."""
+
+
+class Table:
+    """Rows under headings.
+
+    Args:
+        columns: The headings; one that begins with `>` holds numbers, to the right.
+    """
+
+    def __init__(self, *columns: str) -> None:
+        self.columns = columns
+        self.rows: list[tuple[Text, ...]] = []
+
+
+Parts = list[Text | Table]
 
 
 def headline(text: str, *, style: str = "bold") -> Text:
@@ -58,19 +93,14 @@ def blank() -> Text:
 
 def table(*columns: str) -> Table:
     """An empty table; a column whose heading begins with `>` holds numbers."""
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column in columns:
-        name = column.removeprefix(">")
-        if column != name:
-            made.add_column(name, justify="right", no_wrap=True)
-        else:
-            made.add_column(name, overflow="fold")
-    return made
+    return Table(*columns)
 
 
 def row(made: Table, *cells: str | Text) -> None:
     """Add a row; what is no `Text` is escaped."""
-    made.add_row(*(cell if isinstance(cell, Text) else Text(escaped(cell)) for cell in cells))
+    made.rows.append(
+        tuple(cell if isinstance(cell, Text) else Text(escaped(cell)) for cell in cells)
+    )
 
 
 def lane_table(columns: Sequence[str], rows: Iterable[tuple[str, int, int]]) -> Parts:
@@ -139,10 +169,6 @@ def _names(workers: Sequence[str]) -> str:
 _PIPE_WIDTH = 200
 
 
-class Verbatim(Text):
-    """Text to be copied, such as a command: it gets no line breaks of ours."""
-
-
 class Screen:
     """Results go to standard output, remarks and progress to standard error.
 
@@ -152,8 +178,16 @@ class Screen:
 
     def __init__(self, *, is_json: bool = False) -> None:
         self.is_json = is_json
-        self.out = _console(sys.stdout)
-        self.err = _console(sys.stderr)
+
+    @cached_property
+    def out(self) -> Console:
+        """The standard output."""
+        return _console(sys.stdout)
+
+    @cached_property
+    def err(self) -> Console:
+        """The standard error."""
+        return _console(sys.stderr)
 
     @property
     def shows_progress(self) -> bool:
@@ -165,11 +199,11 @@ class Screen:
         """Whether a person looks at all that is printed."""
         return self.out.is_terminal and self.err.is_terminal and not self.is_json
 
-    def show(self, *parts: RenderableType) -> None:
+    def show(self, *parts: Text | Table) -> None:
         """Print results for a person; lines are broken where there is a width to fit into."""
         for part in parts:
             is_long = isinstance(part, Text) and self.out.width == _PIPE_WIDTH
-            self.out.print(part, soft_wrap=is_long or isinstance(part, Verbatim))
+            self.out.print(rendered(part), soft_wrap=is_long or isinstance(part, Verbatim))
 
     def emit(self, content: Mapping[str, Any], *, is_line: bool = False) -> None:
         """Print a JSON object."""
@@ -178,14 +212,45 @@ class Screen:
 
     def remark(self, text: str, *, style: str = "") -> None:
         """Print one line to standard error."""
-        self.err.print(Text(one_line(text), style=style), soft_wrap=True)
+        self.err.print(rendered(Text(one_line(text), style=style)), soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Print one line to standard error that a person should not miss."""
         self.remark(f"warning: {text}", style="yellow")
 
 
+def rendered(part: Text | Table) -> RenderableType:
+    """`part` as rich prints it."""
+    return _rendered_text(part) if isinstance(part, Text) else _rendered_table(part)
+
+
+def _rendered_text(text: Text) -> RichText:
+    from rich.text import Text as RichText
+
+    made = RichText(style=text.style)
+    for said, style in text.spans:
+        made.append(said, style or None)
+    return made
+
+
+def _rendered_table(table: Table) -> RichTable:
+    from rich.table import Table as RichTable
+
+    made = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in table.columns:
+        name = column.removeprefix(">")
+        if column != name:
+            made.add_column(name, justify="right", no_wrap=True)
+        else:
+            made.add_column(name, overflow="fold")
+    for cells in table.rows:
+        made.add_row(*map(_rendered_text, cells))
+    return made
+
+
 def _console(stream: TextIO) -> Console:
+    from rich.console import Console
+
     # What is no terminal has no width: a table that is cut at column 80 helps nobody there.
     is_free = not stream.isatty() and "COLUMNS" not in os.environ
     return Console(
@@ -205,7 +270,7 @@ def escaped(text: str) -> str:
 
 def number(count: float) -> str:
     """`41200` as `41,200`."""
-    return intcomma(count)
+    return f"{count:,}"
 
 
 def jobs_do(count: int, do: str, does: str) -> str:

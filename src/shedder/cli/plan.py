@@ -11,9 +11,7 @@ from shedder.cli.options import near_policy_option, policy_for, targets_argument
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rich.console import RenderableType
-
-    from shedder.cli.output import Parts
+    from shedder.cli.output import Parts, Text
     from shedder.cli.run import Run
     from shedder.policy.model import Policy
     from shedder.response.plan import Forecast, Option, Outlook, Phase
@@ -142,7 +140,7 @@ def _head(outlook: Outlook) -> str:
     return f"{waiting}; {workers}: {per_second(outlook.pace)} a second ({when})."
 
 
-def _phase(phase: Phase) -> RenderableType:
+def _phase(phase: Phase) -> Text:
     from shedder.cli.output import number, per_second, plain
 
     lanes = [

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.text import Text
 
 from shedder.cli.asking import reason_of
 from shedder.cli.options import Asked, cause_options, verb, verb_group
 from shedder.cli.output import (
     Parts,
+    Text,
     Verbatim,
     age,
     blank,

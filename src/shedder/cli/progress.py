@@ -7,11 +7,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Self
 
-from rich.live import Live
-from rich.progress import BarColumn, Progress, TextColumn
-from rich.text import Text
-
-from shedder.cli.output import age, escaped, listed, number, per_second
+from shedder.cli.output import Text, age, escaped, listed, number, per_second, rendered
 from shedder.units import format_duration
 from shedder.wording import counted
 
@@ -34,6 +30,8 @@ def scan_bar(screen: Screen, what: str) -> Iterator[Callable[[int, int], None] |
     if not screen.shows_progress:
         yield None
         return
+    from rich.progress import BarColumn, Progress, TextColumn
+
     columns = (TextColumn("{task.fields[said]}", markup=False), BarColumn(bar_width=20))
     with Progress(*columns, console=screen.err, transient=True) as bars:
         task = bars.add_task("", total=None, said=escaped(what))
@@ -49,8 +47,10 @@ def scan_bar(screen: Screen, what: str) -> Iterator[Callable[[int, int], None] |
 def live_line(screen: Screen) -> Iterator[Callable[[str], None]]:
     """Shows one line that changes in place; on what is no terminal, each new line once."""
     if screen.shows_progress:
+        from rich.live import Live
+
         with Live(console=screen.err, transient=True, refresh_per_second=8) as live:
-            yield lambda line: live.update(Text(line))
+            yield lambda line: live.update(rendered(Text(line)))
         return
     last = ""
 
@@ -79,6 +79,8 @@ class DrainBar:
     """
 
     def __init__(self, screen: Screen, *, backlog: int, rate: float) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn
+
         self._rate = rate
         self._samples: deque[tuple[float, int]] = deque()
         columns = (BarColumn(bar_width=20), TextColumn("{task.fields[said]}", markup=False))

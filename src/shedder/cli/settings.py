@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.text import Text
 
-from shedder.cli.asking import look_around, reason_of
+from shedder.cli.asking import reason_of, warn_of_recent_changes
 from shedder.cli.completion import complete_flags, complete_groups, complete_limits
 from shedder.cli.options import (
     Asked,
@@ -20,6 +19,7 @@ from shedder.cli.options import (
 )
 from shedder.cli.output import (
     Parts,
+    Text,
     age,
     clock,
     command,
@@ -87,7 +87,7 @@ def degrade(
     what = _chosen(flags, group, "degrade")
     shedder = run.shedder
     reason = reason_of(asked, f"degrade {listed(what)}")
-    look_around(run, asked, names=_names(run, flags, group))
+    warn_of_recent_changes(run, asked, names=_names(run, flags, group))
     expires_in = expiry(run, expires_in, of="flag")
     run.state = _flag_uncertain(run, what)
     receipt = shedder.degrade_flag(
@@ -110,7 +110,7 @@ def restore(run: Run, *, asked: Asked, flags: tuple[str, ...], group: str) -> in
     what = _chosen(flags, group, "restore")
     shedder = run.shedder
     reason = reason_of(asked, f"restore {listed(what)}")
-    look_around(run, asked, names=_names(run, flags, group))
+    warn_of_recent_changes(run, asked, names=_names(run, flags, group))
     run.state = _flag_uncertain(run, what)
     return _finish_flag(run, shedder.restore_flag(*flags, group=group, reason=reason, by=asked.by))
 
@@ -204,7 +204,7 @@ def set_limit(
     """
     connected = run.shedder
     reason = reason_of(asked, f"set {_known_name(name, key)} to {rate}")
-    look_around(run, asked, names=(f"{name} {key}".strip(),))
+    warn_of_recent_changes(run, asked, names=(f"{name} {key}".strip(),))
     expires_in = expiry(run, expires_in, of="limit")
     run.state = _limit_uncertain(run, name, key)
     receipt = connected.set_limit(
@@ -223,7 +223,7 @@ def clear(run: Run, *, asked: Asked, name: str, key: str) -> int:
     """End an operator's setting of a limit: what the code says holds again."""
     connected = run.shedder
     reason = reason_of(asked, f"clear {_known_name(name, key)}")
-    look_around(run, asked, names=(f"{name} {key}".strip(),))
+    warn_of_recent_changes(run, asked, names=(f"{name} {key}".strip(),))
     run.state = _limit_uncertain(run, name, key)
     return _finish_limit(run, connected.clear_limit(name, key=key, reason=reason, by=asked.by))
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from rich.console import Group
-from rich.text import Text
-
 from shedder.cli.asking import warn_of_unknown
 from shedder.cli.options import Wait, duration_option, maybe_duration_option, targets_argument, verb
 from shedder.cli.output import (
     Parts,
+    Text,
     age,
     blank,
     clock,
@@ -22,6 +20,7 @@ from shedder.cli.output import (
     one_line,
     per_second,
     plain,
+    rendered,
     row,
     table,
     targets_of,
@@ -107,7 +106,7 @@ def _print_again(run: Run, names: tuple[str, ...]) -> None:
     if run.is_json:
         run.emit("status/1", found, is_line=True)
         return
-    run.screen.show(*status_view(found, address=run.address, named=names), "")
+    run.screen.show(*status_view(found, address=run.address, named=names), Text())
 
 
 def status_view(status: Status, *, address: str, named: Sequence[str] = ()) -> Parts:
@@ -272,12 +271,14 @@ def _warnings(status: Status) -> Parts:
 
 def status_or_trouble(run: Run, names: tuple[str, ...]) -> RenderableType:
     """The status now, or one line that says that Redis is asked again."""
+    from rich.console import Group
+
     try:
         found = run.shedder.status(*names)
     except RedisUnreachable as error:
         said = f"{escaped(trouble(error, run))}, trying again (Ctrl-C ends)"
-        return Text(said, style="bold red")
-    return Group(*status_view(found, address=run.address, named=names))
+        return rendered(Text(said, style="bold red"))
+    return Group(*map(rendered, status_view(found, address=run.address, named=names)))
 
 
 _CHECK_EXAMPLES = (
@@ -303,12 +304,10 @@ def check(run: Run, *, names: tuple[str, ...], older_than: timedelta | None) -> 
     if run.is_json:
         run.emit("check/1", found)
     else:
-        from rich.text import Text
-
         from shedder.cli.output import Verbatim
 
         style = "" if found.is_good else "bold red"
-        run.screen.show(Verbatim(Text(line_of(found)).plain, style=style))
+        run.screen.show(Verbatim(line_of(found), style=style))
     return 0 if found.is_good else 3
 
 

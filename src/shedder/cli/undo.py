@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shedder.cli.asking import look_around, reason_of
+from shedder.cli.asking import reason_of, warn_of_recent_changes
 from shedder.cli.divert import divert_receipt
 from shedder.cli.drain import drain_receipt, restore_receipt
 from shedder.cli.incident_view import receipt_parts
@@ -53,7 +53,7 @@ def undo(run: Run, *, asked: Asked, event_id: str | None) -> int:
     event = connected.event_to_undo(event_id)
     named = event.details.get("names")
     names = tuple(map(str, named)) if isinstance(named, list) else ()
-    look_around(run, asked, targets=event.lanes, names=names)
+    warn_of_recent_changes(run, asked, targets=event.lanes, names=names)
     check = command("events", server=run.server_option)
     run.state = f"whether it is undone, says: {check}"
     receipt = connected.undo(event.id, reason=reason, by=asked.by)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from shedder.demo.stage import Stage
     from shedder.demo.story import Ending
     from shedder.demo.terminal import Teller
-    from shedder.response.runner import AskedToEnd
+    from shedder.response.runner import ShutdownSignals
 
 
 LEAST_JOBS = 200
@@ -56,10 +56,10 @@ def demo(run: Run, *, jobs: int, keep: bool, out: str) -> int:
     """
     from shedder.demo.story import tell_story
     from shedder.demo.terminal import Teller
-    from shedder.response.runner import AskedToEnd
+    from shedder.response.runner import ShutdownSignals
 
     teller = Teller(run.screen)
-    with AskedToEnd() as asked:
+    with ShutdownSignals() as asked:
         try:
             with ExitStack() as ends:
                 stage = _set_up(ends, teller, asked, jobs=jobs)
@@ -77,7 +77,7 @@ def demo(run: Run, *, jobs: int, keep: bool, out: str) -> int:
     return 0 if ending.is_good else 1
 
 
-def _set_up(ends: ExitStack, teller: Teller, asked: AskedToEnd, *, jobs: int) -> Stage:
+def _set_up(ends: ExitStack, teller: Teller, asked: ShutdownSignals, *, jobs: int) -> Stage:
     from shedder.demo.stage import Stage
     from shedder.wording import counted
 
@@ -126,7 +126,7 @@ def _say_how_it_ended(stage: Stage, ending: Ending) -> None:
     teller.quote("\n".join(ending.accounts.wrong[:_IDS_SHOWN]) or "see what was counted above")
 
 
-def _stay_open(stage: Stage, asked: AskedToEnd) -> None:
+def _stay_open(stage: Stage, asked: ShutdownSignals) -> None:
     stage.teller.head("Yours: the server and its workers stay up until Ctrl-C ends this program")
     stage.teller.say("In another terminal:")
     stage.teller.quote("\n".join([f"export SHEDDER_REDIS_URL={stage.server.url}", *_TO_TRY]))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
 
     from shedder.demo.terminal import Teller
-    from shedder.response.runner import AskedToEnd
+    from shedder.response.runner import ShutdownSignals
 
 
 _GLANCE_SECONDS = 0.1
@@ -77,7 +77,9 @@ class Stage:
         returned: when the last command had returned, in nanoseconds since the epoch.
     """
 
-    def __init__(self, ends: ExitStack, teller: Teller, asked: AskedToEnd, *, jobs: int) -> None:
+    def __init__(
+        self, ends: ExitStack, teller: Teller, asked: ShutdownSignals, *, jobs: int
+    ) -> None:
         self.jobs, self.teller, self._asked = jobs, teller, asked
         self.server = ends.enter_context(EmbeddedServer())
         self.client = ends.enter_context(self.server.client())

@@ -262,7 +262,7 @@ def _set_fields(target: object, taken: list[object]) -> None:
 NOTE_FIELD = "shedder"
 
 
-def note_of(function: str, created_at: str) -> str:
+def function_field(function: str, created_at: str) -> str:
     """The text of the field `shedder`: `<created_at> <function>`; `created_at` as RQ writes it."""
     return f"{created_at} {function}"
 
@@ -281,7 +281,7 @@ def texts_of(job: Job) -> dict[str, str]:
     return {str(key): str(value) for key, value in job.meta.items() if isinstance(value, simple)}
 
 
-def function_of_note(note: bytes | str | None, created_at: bytes | str | None) -> str | None:
+def function_from_field(note: bytes | str | None, created_at: bytes | str | None) -> str | None:
     """The function that a job's hash names in plain text; None when it names none that counts."""
     since, _, name = text_of(note or b"").partition(" ")
     return name if name and since == text_of(created_at or b"") else None

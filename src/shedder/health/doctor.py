@@ -420,8 +420,8 @@ def _unseen(store: Store, lanes: Sequence[str]) -> Iterator[Finding]:
             WARNING,
             f"{counted(sum(found.values()), 'id')} had no job when their turn came, and stand in "
             f"{store.keys.unseen('<lane>')}. Jobs with a ttl expire so. If none has one, "
-            "producers may use a job class with `redis_job_namespace_prefix`, whose jobs no worker of shedder "
-            "sees.",
+            "producers may use a job class with `redis_job_namespace_prefix`, whose jobs no worker "
+            "of shedder sees.",
             subjects=tuple(found),
         )
 

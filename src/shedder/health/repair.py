@@ -155,9 +155,9 @@ class _Mender:
             state = self.store.run(refold_lane(self.store.keys, lane, self._next()))
         return state == "done"
 
-    def _next(self) -> Errand:
+    def _next(self) -> RepairStep:
         self.steps += 1
-        return Errand(self.cause, self.operation, self.steps)
+        return RepairStep(self.cause, self.operation, self.steps)
 
     def _walker(self) -> Walker:
         return Walker(self.store, all_lanes(self.store), WINDOW)
@@ -192,7 +192,7 @@ IDS_PER_STEP = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class RepairStep:
     """One step of a repair that somebody has ordered.
 
     Attributes:
@@ -207,7 +207,7 @@ class Errand:
 
 
 def return_jobs(
-    keys: Keys, lane: str, jobs: Sequence[LostJob], errand: Errand, *, intermediate: str
+    keys: Keys, lane: str, jobs: Sequence[LostJob], errand: RepairStep, *, intermediate: str
 ) -> Command[tuple[str, ...]]:
     """Put `jobs` of `lane`, which stand nowhere, at its end; its reply: the ids that were put back.
 
@@ -226,7 +226,7 @@ def return_jobs(
 
 
 def recover_claims(
-    keys: Keys, errand: Errand, *, age_ms: int, first: int = 0
+    keys: Keys, errand: RepairStep, *, age_ms: int, first: int = 0
 ) -> Command[tuple[int, int]]:
     """Put back the jobs of workers that gave no sign of life for `age_ms`.
 
@@ -243,7 +243,7 @@ def recover_claims(
 
 
 def remove_twin(
-    keys: Keys, errand: Errand, *, job: str, lane: str, stays: str, goes: str
+    keys: Keys, errand: RepairStep, *, job: str, lane: str, stays: str, goes: str
 ) -> Command[bool]:
     """Remove the entry of `job` in the list `goes` of `lane`, if it stands in `stays` too.
 
@@ -259,7 +259,7 @@ def remove_twin(
     )
 
 
-def adopt_backlog(keys: Keys, lane: str, backlog: str, errand: Errand) -> Command[int]:
+def adopt_backlog(keys: Keys, lane: str, backlog: str, errand: RepairStep) -> Command[int]:
     """Put the list `backlog`, which no record names, in front of `lane`; its reply: how many."""
     order, _ = split_backlog(keys, backlog, [lane])
     return Command(
@@ -271,7 +271,7 @@ def adopt_backlog(keys: Keys, lane: str, backlog: str, errand: Errand) -> Comman
     )  # fmt: skip
 
 
-def refold_lane(keys: Keys, lane: str, errand: Errand) -> Command[str]:
+def refold_lane(keys: Keys, lane: str, errand: RepairStep) -> Command[str]:
     """One step of making `lane` one list again; its reply: `more`, `done` or `none`."""
     return Command(
         "refold_lane",

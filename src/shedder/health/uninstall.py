@@ -18,7 +18,7 @@ from shedder.events import EVENTS_PER_PAGE, Cause, Event, event_head, read_event
 from shedder.health.audit import scan_keys
 from shedder.health.leftovers import lanes_of_backlogs
 from shedder.lanes import lane_of
-from shedder.queues.controls import StoredOrder, backlogs_of, diverts_from
+from shedder.queues.controls import StoredDivert, backlogs_of, diverts_from
 from shedder.queues.pause import IDS_PER_STEP, fold, resume
 from shedder.queues.restore import RestoredLane, restore_one
 from shedder.settings.flags import list_flags
@@ -76,14 +76,14 @@ class _Leaving:
     store: Store
     cause: Cause
     is_forced: bool = False
-    own: OwnKeys = field(init=False)
+    own: OwnedKeys = field(init=False)
     resumed: set[str] = field(default_factory=set)
     restored: list[RestoredLane] = field(default_factory=list)
     claims: int = 0
     found: int = 0
 
     def __post_init__(self) -> None:
-        self.own = OwnKeys(self.store)
+        self.own = OwnedKeys(self.store)
 
     def preview(self) -> UninstallReceipt:
         """The state before; it counts as done what there is to do."""
@@ -213,7 +213,7 @@ class _Leaving:
             for each in orders:
                 yield from each.backlog_keys
 
-    def _orders(self) -> Iterator[tuple[str, Sequence[StoredOrder]]]:
+    def _orders(self) -> Iterator[tuple[str, Sequence[StoredDivert]]]:
         records = self.store.read(lambda ask: ask.hgetall(self.store.keys.diverts))[0]
         for lane, record in records.items():
             try:
@@ -365,7 +365,7 @@ _LISTS = ("backlog", "kept", "parked", *_ASIDE)
 
 
 @dataclass(frozen=True, slots=True)
-class OwnKeys:
+class OwnedKeys:
     """All keys under the root of `keys`, as they are while one looks, in bounded steps.
 
     Attributes:

@@ -13,8 +13,8 @@ from shedder.errors import ConditionNotMet, InvalidInput
 from shedder.events import UNREADABLE, Event, head_of, position_of
 from shedder.incident.records import Incident, IncidentReceipt
 from shedder.incident.store import (
-    Book,
-    Deed,
+    EventDraft,
+    IncidentStore,
     incident_from_record,
     receipt_of,
     record_of,
@@ -33,7 +33,7 @@ _ID = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9]{1,6}")
 _EVENT_ID = re.compile(r"[0-9]{1,15}-[0-9]{1,15}")
 
 
-def copy_of(book: Book, incident: str) -> dict[str, Any]:
+def copy_of(book: IncidentStore, incident: str) -> dict[str, Any]:
     """The record of an incident and its events, as JSON can hold them."""
     found = book.read(incident)
     events = events_of(book.store, found)
@@ -44,7 +44,9 @@ def copy_of(book: Book, incident: str) -> dict[str, Any]:
     }
 
 
-def bring_back(book: Book, copy: object, *, reason: str, by: str | None) -> IncidentReceipt:
+def bring_back(
+    book: IncidentStore, copy: object, *, reason: str, by: str | None
+) -> IncidentReceipt:
     """Write the record and the events of a copy, unless the incident is there.
 
     Raises:
@@ -56,7 +58,7 @@ def bring_back(book: Book, copy: object, *, reason: str, by: str | None) -> Inci
     _check_past(incident, now)
     for step in range(0, len(entries), EVENTS_PER_STEP):
         book.store.run(keep_events(book, incident.id, entries[step : step + EVENTS_PER_STEP]))
-    deed = Deed("incident import", book.cause(reason, by))
+    deed = EventDraft("incident import", book.cause(reason, by))
     command = write_incident(book.store.keys, None, incident, deed, operation=uuid4().hex)
     written = book.store.run(command)
     if written.state != "stale":
@@ -84,7 +86,7 @@ def read_copy(copy: object) -> tuple[Incident, list[tuple[str, str, str, str]]]:
 
 
 def keep_events(
-    book: Book, incident: str, entries: Sequence[tuple[str, str, str, str]]
+    book: IncidentStore, incident: str, entries: Sequence[tuple[str, str, str, str]]
 ) -> Command[int]:
     """Keep events of an incident beside the journal; those that are kept stay as they are."""
     said = [part for each in entries for part in each]

@@ -29,8 +29,8 @@ from shedder.incident.records import Incident, IncidentReceipt
 from shedder.incident.review import Actions, add_note, close, write_review
 from shedder.incident.roles import Roles, checked_person
 from shedder.incident.store import (
-    Book,
-    Deed,
+    EventDraft,
+    IncidentStore,
     MakeCause,
     Record,
     create_incident,
@@ -47,7 +47,7 @@ from shedder.store.store import Store
 REVIEW_IN = timedelta(hours=48)
 
 
-class Incidents(Book):
+class Incidents(IncidentStore):
     """The incidents on one Redis.
 
     Where `incident` is an argument, it is an id. Without one, the incident that is open is meant;
@@ -101,7 +101,7 @@ class Incidents(Book):
             f"{now:%Y-%m-%d}", title, severity=severity, by=cause.by, commander=who, now=now,
             times=times,
         )  # fmt: skip
-        deed = Deed("incident open", cause, is_alone=not also)
+        deed = EventDraft("incident open", cause, is_alone=not also)
         return create_incident(self.store, deed, opened)
 
     def mitigated(

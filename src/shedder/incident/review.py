@@ -20,7 +20,7 @@ from shedder.incident.records import (
     Note,
     ReviewPart,
 )
-from shedder.incident.store import Book
+from shedder.incident.store import IncidentStore
 
 LONGEST_NOTE = 2000
 LONGEST_PART = 8000
@@ -208,7 +208,7 @@ class Actions:
     Without an `incident` the one that is open is meant, or else the one that was opened last.
     """
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: IncidentStore) -> None:
         self._book = book
 
     def add(

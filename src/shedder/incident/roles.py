@@ -13,7 +13,7 @@ from dataclasses import replace
 from shedder.errors import ConditionNotMet, InvalidInput
 from shedder.incident.lifecycle import check_not_closed, checked_text, past
 from shedder.incident.records import NOW, Incident, IncidentReceipt, Role, RoleHeld, is_same_person
-from shedder.incident.store import Book, Decide
+from shedder.incident.store import Decide, IncidentStore
 
 LONGEST_NAME = 100
 LONGEST_TASK = 100
@@ -209,7 +209,7 @@ class Roles:
     incident) and `ConditionNotMet` (the error says what is in the way); then nothing was changed.
     """
 
-    def __init__(self, book: Book, people: Callable[[], tuple[str, ...]]) -> None:
+    def __init__(self, book: IncidentStore, people: Callable[[], tuple[str, ...]]) -> None:
         self._book = book
         self._people = people
 

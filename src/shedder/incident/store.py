@@ -40,7 +40,7 @@ MOST_OPEN = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class IncidentWritten:
     """What the script that writes a record said.
 
     Attributes:
@@ -57,7 +57,7 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class EventDraft:
     """What a change is called in the journal.
 
     Attributes:
@@ -107,7 +107,9 @@ def read_incident(store: Store, identifier: str) -> Incident:
     return incident
 
 
-def change_incident(store: Store, identifier: str, deed: Deed, decide: Decide) -> IncidentReceipt:
+def change_incident(
+    store: Store, identifier: str, deed: EventDraft, decide: Decide
+) -> IncidentReceipt:
     """Change the incident `identifier` as `decide` says, with the event of `deed`.
 
     When somebody else changes it meanwhile, `decide` is asked again. A change that changes
@@ -132,7 +134,7 @@ def change_incident(store: Store, identifier: str, deed: Deed, decide: Decide) -
     raise ShedderError(f"the incident {identifier} is changed by others all the time; try again")
 
 
-def create_incident(store: Store, deed: Deed, incident: Incident) -> IncidentReceipt:
+def create_incident(store: Store, deed: EventDraft, incident: Incident) -> IncidentReceipt:
     """Write a new incident; the id that it has is taken for the day, and its number is counted up.
 
     Raises:
@@ -154,11 +156,11 @@ def write_incident(
     keys: Keys,
     before: Incident | None,
     after: Incident,
-    deed: Deed,
+    deed: EventDraft,
     *,
     seen: str = "",
     operation: str,
-) -> Command[Written]:
+) -> Command[IncidentWritten]:
     """Write `after` if the record still has the SHA-1 `seen`; a new one has none.
 
     Raises:
@@ -182,7 +184,7 @@ def write_incident(
     )  # fmt: skip
 
 
-def receipt_of(written: Written) -> IncidentReceipt:
+def receipt_of(written: IncidentWritten) -> IncidentReceipt:
     """The receipt of what was written.
 
     Raises:
@@ -228,10 +230,10 @@ def _next_number(store: Store, day: str) -> int:
     return 1 + max((int(each) for each in numbers if each.isdecimal()), default=0)
 
 
-def _written(reply: list[Any]) -> Written:
+def _written(reply: list[Any]) -> IncidentWritten:
     state, at, *rest = reply
     event, record = (*rest, b"", b"")[:2]
-    return Written(text_of(state), time_from_ms(int(at)), text_of(event), _bytes(record))
+    return IncidentWritten(text_of(state), time_from_ms(int(at)), text_of(event), _bytes(record))
 
 
 def _bytes(value: bytes | str) -> bytes:
@@ -403,7 +405,7 @@ MakeCause = Callable[[str, str | None], Cause]
 """From a reason and who acts (None for who usually does) to the cause of a change."""
 
 
-class Book:
+class IncidentStore:
     """The records of the incidents on one Redis.
 
     Where `incident` is an argument, it is an id; without one, the incident that is open is meant.
@@ -454,7 +456,7 @@ class Book:
         Raises:
             NothingMatched: there is no such incident, or none is open.
         """
-        deed = Deed(verb, self.cause(reason, by), undoes, is_alone, tuple(details.items()))
+        deed = EventDraft(verb, self.cause(reason, by), undoes, is_alone, tuple(details.items()))
         identifier = incident or self.current_id()
         return change_incident(self.store, identifier, deed, decide)
 

@@ -43,7 +43,7 @@ def belongs(event: Event, incident: Incident) -> bool:
 
 logger = logging.getLogger("shedder.incident")
 
-TOES = timedelta(minutes=2)
+RECENT = timedelta(minutes=2)
 """Who changed a queue so lately may still be at work on it."""
 
 MOST_ATTRIBUTED = 1000
@@ -76,12 +76,12 @@ def incident_of(incidents: tuple[Incident, ...], person: str) -> Incident | None
 def changes_by_others(
     store: Store, *, by: str, lanes: Collection[str] = (), names: Collection[str] = ()
 ) -> tuple[Event, ...]:
-    """What others than `by` changed of `lanes`, or of the flags or limits `names`, in `TOES`.
+    """What others than `by` changed of `lanes`, or of the flags or limits `names`, in `RECENT`.
 
     By the server's clock; what was undone since, and what workers did, is left out.
     """
     events = read_latest(
-        store, TOES, limit=MOST_ATTRIBUTED,
+        store, RECENT, limit=MOST_ATTRIBUTED,
         wanted=lambda each: verb_of(each).is_decision or bool(each.undoes),
     )  # fmt: skip
     undone = {each.undoes for each in events if each.undoes}

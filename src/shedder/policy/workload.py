@@ -16,7 +16,7 @@ TOLERANCE = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class Workload:
     """One kind of work.
 
     Attributes:
@@ -32,7 +32,7 @@ class Kind:
     rule: Rule | None = None
 
 
-def kinds_of(policy: Policy, queues: Iterable[str]) -> tuple[Kind, ...]:
+def kinds_of(policy: Policy, queues: Iterable[str]) -> tuple[Workload, ...]:
     """The kinds of work that `policy` names and that the `queues` have, in the policy's order.
 
     A rule that gives some jobs a priority of their own has them in a lane of their own. Where two
@@ -45,7 +45,7 @@ def kinds_of(policy: Policy, queues: Iterable[str]) -> tuple[Kind, ...]:
     found = [(rule, left) for rule, lanes in named
              if (left := lanes if _has_own(rule) else _without(lanes, own))]  # fmt: skip
     kinds = [
-        Kind(
+        Workload(
             noun=rule.noun or _called(rule, lanes),
             tolerance=rule.tolerance or TOLERANCE,
             lanes=lanes,
@@ -58,7 +58,7 @@ def kinds_of(policy: Policy, queues: Iterable[str]) -> tuple[Kind, ...]:
     return (*kinds, *_nameless(known, taken))
 
 
-def kind_in(lane: str, kinds: Iterable[Kind]) -> Kind | None:
+def kind_in(lane: str, kinds: Iterable[Workload]) -> Workload | None:
     """The kind of work that a lane holds; None where several share it, or none is known."""
     found = [each for each in kinds if lane in each.lanes]
     return found[0] if len(found) == 1 and found[0].rule is None else None
@@ -96,11 +96,11 @@ def _called(rule: Rule, lanes: tuple[str, ...]) -> str:
     return f"jobs of {' and '.join(functions or queues)}"
 
 
-def _nameless(queues: Iterable[str], taken: set[str]) -> Iterable[Kind]:
+def _nameless(queues: Iterable[str], taken: set[str]) -> Iterable[Workload]:
     for queue in queues:
         lanes = tuple(Lane(queue, priority).name for priority in PRIORITIES)
         if not taken.intersection(lanes):
-            yield Kind(f"jobs of {queue}", TOLERANCE, lanes)
+            yield Workload(f"jobs of {queue}", TOLERANCE, lanes)
 
 
 @dataclass(frozen=True, slots=True)

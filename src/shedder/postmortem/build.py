@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from shedder.events import Event, end_silent
 from shedder.incident.effects import effects_of
 from shedder.incident.records import Incident, ReviewPart, RoleHeld, RolePast
-from shedder.policy.workload import Kind, kind_in, kinds_of
-from shedder.postmortem.facts import Blank, Deed, Impact, Moment, PostMortem, Span
+from shedder.policy.workload import Workload, kind_in, kinds_of
+from shedder.postmortem.facts import Blank, Impact, Intervention, Moment, PostMortem, Span
 from shedder.postmortem.impact import impact_of
 from shedder.postmortem.narrative import deeds_of, roles_by_name, timeline_of, without_names
 from shedder.queues.samples import Sample, between, paces_of
@@ -45,7 +45,7 @@ class Material:
 
     incident: Incident
     events: tuple[Event, ...]
-    kinds: tuple[Kind, ...]
+    kinds: tuple[Workload, ...]
     samples: Mapping[str, tuple[Sample, ...]]
     at: datetime
     tenants: Mapping[str, int]
@@ -105,14 +105,14 @@ def _deeds(
     material: Material,
     timeline: Sequence[Moment],
     nameless: Callable[[str], str],
-) -> tuple[Deed, ...]:
+) -> tuple[Intervention, ...]:
     effects = effects_of(material.incident, material.events, material.samples, material.at)
     known = deeds_of(timeline, material.events, effects)
     told = (_with_kinds(each, material.kinds) for each in known)
     return tuple(replace(each, why=nameless(each.why)) for each in told)
 
 
-def _with_kinds(deed: Deed, kinds: Sequence[Kind]) -> Deed:
+def _with_kinds(deed: Intervention, kinds: Sequence[Workload]) -> Intervention:
     """A deed whose effects say what is in each lane, and how long that may wait."""
     effects = []
     for each in deed.effects:
@@ -140,7 +140,7 @@ def _impacts(material: Material, samples: Mapping[str, tuple[Sample, ...]]) -> t
 
 def _impact(
     material: Material,
-    kind: Kind,
+    kind: Workload,
     samples: Mapping[str, tuple[Sample, ...]],
     until: datetime | None,
 ) -> Impact:
@@ -188,7 +188,7 @@ def _summary(
     since: datetime,
     until: datetime,
     impacts: Sequence[Impact],
-    deeds: Sequence[Deed],
+    deeds: Sequence[Intervention],
 ) -> str:
     hurt = [each for each in impacts if each.outside]
     late = [each for each in impacts if not each.outside and each.late_jobs]
@@ -306,7 +306,7 @@ CLEARLY_FASTER = 1.5
 
 def questions_of(
     impacts: Sequence[Impact],
-    deeds: Sequence[Deed],
+    deeds: Sequence[Intervention],
     spans: Sequence[Span],
     samples: Mapping[str, Sequence[Sample]],
     *,
@@ -345,7 +345,7 @@ def _of_noticing(spans: Sequence[Span]) -> Iterator[str]:
         )
 
 
-def _of_acting(deeds: Sequence[Deed], since: datetime) -> Iterator[str]:
+def _of_acting(deeds: Sequence[Intervention], since: datetime) -> Iterator[str]:
     if not deeds:
         yield "Nothing was done to the queues. What made the options hard to see, or not needed?"
         return
@@ -367,7 +367,7 @@ def _of_sharing(impacts: Sequence[Impact]) -> Iterator[str]:
         )
 
 
-def _of_deeds(deeds: Sequence[Deed]) -> Iterator[str]:
+def _of_deeds(deeds: Sequence[Intervention]) -> Iterator[str]:
     for deed in deeds:
         worse = [each for each in deed.effects if each.oldest_after > each.oldest_before]
         if deed.effects and len(worse) == len(deed.effects):

@@ -93,7 +93,7 @@ class LaneEffect:
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class Intervention:
     """Something that somebody did about it, and what that did.
 
     Attributes:
@@ -182,7 +182,7 @@ class PostMortem:
     spans: tuple[Span, ...]
     impacts: tuple[Impact, ...]
     timeline: tuple[Moment, ...]
-    deeds: tuple[Deed, ...]
+    deeds: tuple[Intervention, ...]
     updates: tuple[tuple[datetime, str], ...]
     findings: tuple[tuple[datetime, str, str], ...]
     blanks: tuple[Blank, ...]

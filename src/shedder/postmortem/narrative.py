@@ -10,7 +10,7 @@ from typing import Any
 from shedder.events import SYSTEM, Event, verb_of
 from shedder.incident.records import Effect, Incident, Reading, RoleHeld, RolePast, is_same_person
 from shedder.lanes import PRIORITIES, lane_of
-from shedder.postmortem.facts import Deed, LaneEffect, Moment
+from shedder.postmortem.facts import Intervention, LaneEffect, Moment
 from shedder.response.mitigation import BEGAN, ENDED, NO_END_YET, unended, without_outdated
 from shedder.wording import spoken
 
@@ -41,7 +41,7 @@ def timeline_of(incident: Incident, events: Sequence[Event]) -> tuple[Moment, ..
 
 def deeds_of(
     timeline: Sequence[Moment], events: Sequence[Event], effects: Sequence[Effect]
-) -> tuple[Deed, ...]:
+) -> tuple[Intervention, ...]:
     """What was done, for which reason, and what it did."""
     reasons = {event.id: event.why for event in events}
     measured = {effect.event: effect for effect in effects}
@@ -163,15 +163,15 @@ def _outcome(event: Event) -> str:
     return f"{outcome}{failed}{took}"
 
 
-def _deed(moment: Moment, why: str, effect: Effect | None) -> Deed:
+def _deed(moment: Moment, why: str, effect: Effect | None) -> Intervention:
     if effect is None:
-        return Deed(moment, why)
+        return Intervention(moment, why)
     lanes = [
         _lane_effect(lane, effect.before[lane], after)
         for lane, after in effect.after.items()
         if lane in effect.before
     ]
-    return Deed(
+    return Intervention(
         moment,
         why,
         timedelta(seconds=effect.after_seconds),

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from shedder.engine.jobs import (
     NOTE_FIELD,
     JobState,
+    function_from_field,
     function_name,
-    function_of_note,
     job_of,
     time_of,
 )
@@ -399,7 +399,7 @@ def _read_functions(store: Store, jobs: Sequence[_Found]) -> dict[str, str]:
 
 def _noted_function(fields: Mapping[str, str]) -> str:
     """The function that our producers note; the note of an older job with this id is no answer."""
-    return function_of_note(fields.get(NOTE_FIELD), fields.get("created_at")) or ""
+    return function_from_field(fields.get(NOTE_FIELD), fields.get("created_at")) or ""
 
 
 def _texts(values: Sequence[Any]) -> dict[str, str]:

@@ -128,7 +128,7 @@ class StartsLimit:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredOrder:
+class StoredDivert:
     """A divert as it is stored: the order, and the keys of its backlog and of its drain.
 
     Attributes:
@@ -194,7 +194,7 @@ def is_in_force(record: Pause, now_ms: float) -> bool:
     return record.until is None or now_ms < ms_from_time(record.until)
 
 
-def diverts_from(lane: str, text: bytes | str | None) -> tuple[StoredOrder, ...]:
+def diverts_from(lane: str, text: bytes | str | None) -> tuple[StoredDivert, ...]:
     """The orders that the record `text` lists, oldest first; none when there is no record.
 
     Raises:
@@ -228,9 +228,9 @@ def rate_or_none(jobs_per_ms: float) -> Rate | None:
     return rate_from(jobs_per_ms) if jobs_per_ms > 0 else None
 
 
-def _order(lane: str, record: dict[str, Any]) -> StoredOrder:
+def _order(lane: str, record: dict[str, Any]) -> StoredDivert:
     drain = of_kind(dict, record.get("drain", {}))
-    return StoredOrder(
+    return StoredDivert(
         divert=Divert(
             lane=lane,
             order=of_kind(str, record["id"]),
@@ -363,7 +363,7 @@ def backlogs_of(store: Store, lanes: Sequence[str], *, are_limits: bool = False)
     return with_lengths(store, orders)
 
 
-def with_lengths(store: Store, orders: Sequence[tuple[str, StoredOrder]]) -> list[Backlog]:
+def with_lengths(store: Store, orders: Sequence[tuple[str, StoredDivert]]) -> list[Backlog]:
     """Each of `orders` with the number of jobs in its backlog, in one round trip."""
     if not orders:
         return []
@@ -379,7 +379,7 @@ def with_lengths(store: Store, orders: Sequence[tuple[str, StoredOrder]]) -> lis
 Backlog = tuple[str, str, int]
 """A lane, the id of the order, and the jobs in its backlog."""
 
-Standing = Mapping[str, Sequence[StoredOrder]]
+Standing = Mapping[str, Sequence[StoredDivert]]
 """The orders that stand on each lane."""
 
 

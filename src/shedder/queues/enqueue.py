@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from shedder.engine.jobs import NOTE_FIELD, function_of, note_of, texts_of
+from shedder.engine.jobs import NOTE_FIELD, function_field, function_of, texts_of
 from shedder.lanes import lane_of
 from shedder.store.keys import Keys
 from shedder.store.store import Command
@@ -58,7 +58,7 @@ def hash_of(job: Job, function: str) -> tuple[dict[Any, Any], list[str]]:
         else:
             stored[name] = value
     if function:
-        stored[NOTE_FIELD] = note_of(function, stored["created_at"])
+        stored[NOTE_FIELD] = function_field(function, stored["created_at"])
     else:
         empty.append(NOTE_FIELD)
     return stored, [] if is_new else empty

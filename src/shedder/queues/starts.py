@@ -13,7 +13,7 @@ from uuid import uuid4
 from shedder.engine.workers import workers_of
 from shedder.errors import CannotUndo
 from shedder.events import Cause, Event, event_head
-from shedder.queues.controls import Standing, StoredOrder, backlogs_of, rate_or_none
+from shedder.queues.controls import Standing, StoredDivert, backlogs_of, rate_or_none
 from shedder.queues.divert import DivertedLane, DivertReceipt, OrdersSetBack, set_back_orders
 from shedder.queues.drain import DrainingLane, DrainReceipt
 from shedder.queues.restore import RestoreReceipt, restore
@@ -67,7 +67,7 @@ def drain_before(store: Store, event: Event, cause: Cause) -> DrainReceipt:
     return _drain_receipt(store, _carry_out(store, event, ways, head), rate)
 
 
-def is_as_set_by(event: Event, each: StoredOrder) -> bool:
+def is_as_set_by(event: Event, each: StoredDivert) -> bool:
     """Whether nobody has set the order `each` again since `event`."""
     after = event.after.get(each.divert.lane, {})
     if each.divert.is_limit and ms_from_time(each.divert.since) != after.get("since"):
@@ -113,7 +113,7 @@ def _ways_of_orders(event: Event, standing: Standing) -> Ways:
     return {lane: way for lane, way in ways.items() if (lane, next(iter(way))) in known}
 
 
-def _way_of_order(event: Event, lane: str, orders: Sequence[StoredOrder]) -> dict[str, Any]:
+def _way_of_order(event: Event, lane: str, orders: Sequence[StoredDivert]) -> dict[str, Any]:
     before, after = event.before[lane], event.after.get(lane, {})
     limit = before.get("limit")
     order = before.get("order") or _changed_limit(orders, after)
@@ -125,7 +125,7 @@ def _way_of_order(event: Event, lane: str, orders: Sequence[StoredOrder]) -> dic
     return {order: {"is": now, "was": was}}
 
 
-def _changed_limit(orders: Sequence[StoredOrder], after: Mapping[str, Any]) -> str:
+def _changed_limit(orders: Sequence[StoredDivert], after: Mapping[str, Any]) -> str:
     """The limit that an event of an earlier shedder changed, which does not name it."""
     found = (each.divert for each in orders if each.divert.is_limit)
     return next((it.order for it in found if ms_from_time(it.since) == after.get("since")), "")

@@ -18,8 +18,15 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from shedder.errors import ShedderError
-from shedder.events import Cause, Event, Written, end_mitigation, event_head, written_from
-from shedder.response.runner import AskedToEnd, Interrupted, Ran, Say, carry_out, mask_for
+from shedder.events import Cause, Event, EventWritten, end_mitigation, event_head, written_from
+from shedder.response.runner import (
+    Interrupted,
+    ProgramResult,
+    Say,
+    ShutdownSignals,
+    carry_out,
+    mask_for,
+)
 from shedder.store.clients import own_client
 from shedder.store.codec import time_from_ms
 from shedder.store.keys import Keys
@@ -50,7 +57,7 @@ def mitigate(
     cause: Cause,
     *,
     say: Say,
-    carry: Callable[..., Ran] = carry_out,
+    carry: Callable[..., ProgramResult] = carry_out,
 ) -> MitigationReceipt:
     """Write that it starts, run it, and write how it ended.
 
@@ -58,7 +65,7 @@ def mitigate(
         RedisUnreachable: before it started; then it was not run.
         KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP interrupted it; the journal says so.
     """
-    with AskedToEnd() as asked:
+    with ShutdownSignals() as asked:
         receipt = _mitigate(store, mitigation, command, cause, say=say, carry=carry,
                             asked=asked)  # fmt: skip
     if asked.by:  # while its end was written down
@@ -116,8 +123,8 @@ def _mitigate(
     cause: Cause,
     *,
     say: Say,
-    carry: Callable[..., Ran],
-    asked: AskedToEnd,
+    carry: Callable[..., ProgramResult],
+    asked: ShutdownSignals,
 ) -> MitigationReceipt:
     mask = mask_for(os.environ)
     shown = [mask(part) for part in command]
@@ -141,7 +148,7 @@ def _mitigate(
     return _receipt(names, ran, _note(store, cause, names, ran))
 
 
-def _receipt(names: Mapping[str, Any], ran: Ran, done: Written) -> MitigationReceipt:
+def _receipt(names: Mapping[str, Any], ran: ProgramResult, done: EventWritten) -> MitigationReceipt:
     return MitigationReceipt(
         event=done.event,
         at=done.at,
@@ -154,7 +161,7 @@ def _receipt(names: Mapping[str, Any], ran: Ran, done: Written) -> MitigationRec
     )
 
 
-def _note(store: Store, cause: Cause, names: dict[str, Any], ran: Ran) -> Written:
+def _note(store: Store, cause: Cause, names: dict[str, Any], ran: ProgramResult) -> EventWritten:
     head = event_head(
         ENDED, cause, (), **names, outcome=ran.outcome, exit_code=ran.exit_code,
         seconds=round(ran.seconds, 3), output=ran.output,
@@ -176,7 +183,7 @@ NO_END_YET = "no end recorded yet"
 """What is said instead of an outcome while there is none."""
 
 
-def begin_mitigation(keys: Keys, head: str, unseen_end: str) -> Command[Written]:
+def begin_mitigation(keys: Keys, head: str, unseen_end: str) -> Command[EventWritten]:
     """Write that a mitigation begins; `unseen_end` is the head of the event of an unseen end."""
     return Command(
         "begin_mitigation",

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from shedder.lanes import PRIORITIES
-from shedder.policy.workload import TOLERANCE, Kind, kinds_of
+from shedder.policy.workload import TOLERANCE, Workload, kinds_of
 from shedder.queues.samples import Sample, paces_of
 from shedder.status.readings import LaneStatus, Status
 
@@ -284,7 +284,7 @@ def read_outlook(
     )
 
 
-def loads_of(status: Status, kinds: Iterable[Kind]) -> tuple[LaneLoad, ...]:
+def loads_of(status: Status, kinds: Iterable[Workload]) -> tuple[LaneLoad, ...]:
     """The lanes as the model sees them, those that are served first in front."""
     tolerances: dict[str, timedelta] = {}
     for kind in kinds:

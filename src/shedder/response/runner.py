@@ -43,7 +43,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class ProgramResult:
     """How a program ended.
 
     Attributes:
@@ -100,9 +100,9 @@ def carry_out(
     timeout: timedelta,
     say: Say,
     mask: Mask,
-    asked: AskedToEnd | None = None,
+    asked: ShutdownSignals | None = None,
     started: Callable[[int], None] = lambda _group: None,
-) -> Ran:
+) -> ProgramResult:
     """Run `command` to its end, or to the end of `timeout`, or until this process is `asked` to.
 
     `started` is told the number of its process group.
@@ -117,11 +117,13 @@ def carry_out(
             start_new_session=True,
         )  # fmt: skip
     except (OSError, ValueError) as error:
-        return Ran("not started", None, time.monotonic() - began, mask(f"{error}"))
+        return ProgramResult("not started", None, time.monotonic() - began, mask(f"{error}"))
     started(process.pid)
     output = Output(say, mask)
     try:
-        is_over = _follow(process, output, began + timeout.total_seconds(), asked or AskedToEnd())
+        is_over = _follow(
+            process, output, began + timeout.total_seconds(), asked or ShutdownSignals()
+        )
     except KeyboardInterrupt as error:
         _end(process, output)
         by = asked.by if asked and asked.by else signal.SIGINT
@@ -141,7 +143,7 @@ class Interrupted(KeyboardInterrupt):
         exit_code: What a shell makes of it.
     """
 
-    def __init__(self, ran: Ran, by: signal.Signals = signal.SIGINT) -> None:
+    def __init__(self, ran: ProgramResult, by: signal.Signals = signal.SIGINT) -> None:
         super().__init__("interrupted")
         self.ran = ran
         self.by = by
@@ -198,7 +200,7 @@ class Output:
 
 
 def _follow(
-    process: subprocess.Popen[bytes], output: Output, until: float, asked: AskedToEnd
+    process: subprocess.Popen[bytes], output: Output, until: float, asked: ShutdownSignals
 ) -> bool:
     """Whether the program ended before `until`.
 
@@ -224,7 +226,7 @@ def _follow(
     return _wait(process, until, asked)
 
 
-def _wait(process: subprocess.Popen[bytes], until: float, asked: AskedToEnd) -> bool:
+def _wait(process: subprocess.Popen[bytes], until: float, asked: ShutdownSignals) -> bool:
     """Whether the program, which has closed its output, ended before `until`."""
     while process.poll() is None and time.monotonic() < until:
         if asked.by:
@@ -265,10 +267,12 @@ def _end(process: subprocess.Popen[bytes], output: Output) -> None:
     output.finish()
 
 
-def _ran(outcome: str, process: subprocess.Popen[bytes], began: float, output: Output) -> Ran:
+def _ran(
+    outcome: str, process: subprocess.Popen[bytes], began: float, output: Output
+) -> ProgramResult:
     _stream(process).close()
     seconds = time.monotonic() - began
-    return Ran(outcome, process.returncode, seconds, output.text, output.cut)
+    return ProgramResult(outcome, process.returncode, seconds, output.text, output.cut)
 
 
 def _stream(process: subprocess.Popen[bytes]) -> IO[bytes]:
@@ -334,7 +338,7 @@ def mask_for(environment: Mapping[str, str]) -> Mask:
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class AskedToEnd:
+class ShutdownSignals:
     """Notes Ctrl-C, SIGTERM and SIGHUP instead of ending, for as long as this context lasts.
 
     What has a handler of its own keeps it, and what is ignored, as under nohup, stays ignored.

@@ -60,7 +60,7 @@ IDLE_HEARTBEAT_SECONDS = 30.0
 """An idle worker says that it lives this often; RQ forgets it after eight minutes."""
 
 
-class Pickup:
+class Fetch:
     """One search of a worker for its next job."""
 
     def __init__(

@@ -24,7 +24,7 @@ from rq.worker import SimpleWorker as RQSimpleWorker
 from rq.worker import WorkerStatus
 
 from shedder.engine.jobs import function_of, texts_of
-from shedder.log_context import let_go, take_in_hand
+from shedder.log_context import bind, clear
 from shedder.queues.claims import CRASHES_FIELD, Gate, HeldClaim, start_job
 from shedder.queues.skip import name_for_gate
 from shedder.rq.lease import HoldingMixin
@@ -47,7 +47,7 @@ CRASHES_BEFORE_FAILURE = 3
 class PerformingMixin(HoldingMixin):
     """A worker that starts a job only if the gate lets it, and fails none that never started."""
 
-    _report: StartReport | None = None
+    _report: StartAck | None = None
     _has_crashed = False
     _preparation: Pipeline | None = None
 
@@ -66,7 +66,7 @@ class PerformingMixin(HoldingMixin):
             raise
         finally:
             self._preparation = None
-            let_go()
+            clear()
         self.hold(None)
 
     def prepare_execution(self, job: Job) -> Execution:
@@ -96,14 +96,14 @@ class PerformingMixin(HoldingMixin):
             return super().perform_job(job, queue, execution)
         self._lane = held.lane
         self._under_limit = held if held.running else None
-        take_in_hand(lane=held.lane, job=job.id)  # again, where this process is no fork
+        bind(lane=held.lane, job=job.id)  # again, where this process is no fork
         gate = self._ask_gate(job, held, execution)
         if not gate.is_open:
             self._leave(job, execution, gate)
             return False
         self.hold(None)
         self._has_crashed = held.crashes > 0
-        self._report = StartReport(self.connection, self.keys.starting, held.token)
+        self._report = StartAck(self.connection, self.keys.starting, held.token)
         return super().perform_job(job, queue, execution)
 
     def _ask_gate(self, job: Job, held: HeldClaim, execution: Execution) -> Gate:
@@ -243,7 +243,7 @@ SMALL_POOL = 8
 """A pool of no more connections is not short of one while a job runs, which may need it."""
 
 
-class StartReport:
+class StartAck:
     """The report of one start, on a connection of its own out of the client's pool."""
 
     def __init__(self, client: redis.Redis, starting: str, token: bytes) -> None:

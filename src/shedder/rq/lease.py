@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from rq.queue import Queue as RQQueue
 
     from shedder.queues.maintenance import Upkeep
-    from shedder.rq.outages import Patience
+    from shedder.rq.outages import RetryPolicy
     from shedder.store.keys import Keys
     from shedder.store.store import Store
 
@@ -51,10 +51,10 @@ class HoldingMixin(BookkeepingMixin):
 
     store: Store
     upkeep: Upkeep
-    _heart: Heart
+    _heart: LeaseRenewer
     _held: HeldClaim | None = None
     _looks_for: tuple[str, ...] = ()
-    _patience: Patience
+    _patience: RetryPolicy
 
     def hold(self, held: HeldClaim | None) -> None:
         """Keep in mind which claim this worker must use or give back."""
@@ -119,7 +119,7 @@ class HoldingMixin(BookkeepingMixin):
 logger = logging.getLogger("shedder.worker")
 
 
-class Heart:
+class LeaseRenewer:
     """Keeps the claim of one worker alive, from a thread with connections of its own."""
 
     def __init__(self, client: redis.Redis, keys: Keys) -> None:

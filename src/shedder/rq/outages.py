@@ -79,7 +79,7 @@ def is_passing(error: BaseException) -> bool:
     return text.startswith(_PASSING) or any(f": {word} " in text for word in _PASSING)
 
 
-class Patience:
+class RetryPolicy:
     """How long a client tries again: for ever, unless it was told to come to an end.
 
     Attributes:
@@ -147,15 +147,15 @@ class Patience:
             logger.warning("Redis serves us again")
 
 
-class PatientPipeline(redis.client.Pipeline):
+class RetryingPipeline(redis.client.Pipeline):
     """A pipeline that is sent again when Redis could not serve it.
 
     One that pushes leaves a mark, by which it is known when its reply was lost: pushed a second
     time, after another worker has started the job, the job would run twice.
     """
 
-    patience: Patience
-    owner: PatientRedis
+    patience: RetryPolicy
+    owner: RetryingRedis
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """The pipeline with one command more; under WATCH, the reply to it."""
@@ -185,7 +185,7 @@ class PatientPipeline(redis.client.Pipeline):
                 return [None] * len(stack)
             self.command_stack, self.explicit_transaction = list(stack), is_transaction
             self.scripts = set(scripts)  # a server that restarted knows none of them
-            return super(PatientPipeline, self).execute(raise_on_error)
+            return super(RetryingPipeline, self).execute(raise_on_error)
 
         return self.patience.run(attempt)
 
@@ -208,38 +208,38 @@ class PatientPipeline(redis.client.Pipeline):
         A connection that breaks ends the WATCH, and RQ starts over; after a refusal it still holds.
         """
         return self.patience.run(
-            lambda: super(PatientPipeline, self).immediate_execute_command(*args, **options)
+            lambda: super(RetryingPipeline, self).immediate_execute_command(*args, **options)
         )
 
 
-class PatientRedis(redis.Redis):
+class RetryingRedis(redis.Redis):
     """A client on another client's pool of connections that waits for Redis to come back."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.patience = Patience(self.connection_pool)
+        self.patience = RetryPolicy(self.connection_pool)
         self.given: redis.Redis | None = None
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """The reply to one command."""
         words = in_text(args)
         return self.patience.run(
-            lambda: super(PatientRedis, self).execute_command(*words, **options)
+            lambda: super(RetryingRedis, self).execute_command(*words, **options)
         )
 
-    def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> PatientPipeline:
+    def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> RetryingPipeline:
         """A pipeline with the same patience."""
-        pipeline = PatientPipeline(
+        pipeline = RetryingPipeline(
             self.connection_pool, self.response_callbacks, transaction, shard_hint
         )
         pipeline.patience, pipeline.owner = self.patience, self
         return pipeline
 
 
-def patient(connection: redis.Redis) -> PatientRedis:
+def patient(connection: redis.Redis) -> RetryingRedis:
     """A patient client on the pool of `connection`, which stays as it is."""
-    if isinstance(connection, PatientRedis):
+    if isinstance(connection, RetryingRedis):
         return connection
-    client = PatientRedis(connection_pool=connection.connection_pool)
+    client = RetryingRedis(connection_pool=connection.connection_pool)
     client.given = connection  # it closes the pool when nobody needs it any more
     return client

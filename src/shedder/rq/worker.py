@@ -27,12 +27,12 @@ from rq.worker import (
 from shedder import __version__
 from shedder.engine.names import check_worker, rq_keys
 from shedder.lanes import serving_order
-from shedder.log_context import take_in_hand
+from shedder.log_context import bind
 from shedder.queues.maintenance import Upkeep
 from shedder.rq.bookkeeping import SkewMixin
-from shedder.rq.fetch import Pickup
+from shedder.rq.fetch import Fetch
 from shedder.rq.gate import PerformingMixin, tell_fresh_process
-from shedder.rq.lease import Heart
+from shedder.rq.lease import LeaseRenewer
 from shedder.rq.outages import patient
 from shedder.store.clients import look_up_driver_once
 from shedder.store.store import Store, load_script
@@ -70,7 +70,7 @@ class WorkerMixin(PerformingMixin, SkewMixin):
         self.store = Store(self.connection, self.keys)
         self.queues = self._lanes_of(self.queues)
         self._ordered_queues = self.queues[:]
-        self._heart = Heart(self.connection, self.keys)
+        self._heart = LeaseRenewer(self.connection, self.keys)
         self.upkeep = Upkeep(self.store, [queue.name for queue in self.queues])
 
     @property
@@ -111,13 +111,13 @@ class WorkerMixin(PerformingMixin, SkewMixin):
         """The next job and its lane, or None when there is none and waiting is over."""
         self._held = None
         self.set_state(WorkerStatus.IDLE)
-        found = Pickup(self, is_burst=timeout is None, max_idle_seconds=max_idle_time).next_job()
+        found = Fetch(self, is_burst=timeout is None, max_idle_seconds=max_idle_time).next_job()
         if found is not None:
             job, lane = found
             self.reorder_queues(reference_queue=lane)
             job.redis_server_version = self.get_redis_server_version()
             what = job.description if self.log_job_description else ""
-            take_in_hand(lane=lane.name, job=job.id)
+            bind(lane=lane.name, job=job.id)
             self.log.info("Worker %s: %s: %s (%s)", self.name, lane.name, what, job.id)
         return found
 

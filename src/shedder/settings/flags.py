@@ -27,7 +27,7 @@ from shedder.settings.setting import (
     set_back_settings,
     settings_from,
 )
-from shedder.settings.watch import Known, SettingsWatch
+from shedder.settings.watch import SettingsSnapshot, SettingsWatch
 from shedder.store.codec import read_with_time
 from shedder.store.keys import Keys
 from shedder.store.store import Store
@@ -215,7 +215,7 @@ class Flags:
 
         return guarded
 
-    def _take(self, known: Known) -> None:
+    def _take(self, known: SettingsSnapshot) -> None:
         degraded = {
             name: float(setting.body["percent"])
             for name, setting in known.flags.items()

@@ -28,7 +28,7 @@ from shedder.settings.setting import (
     set_back_settings,
     settings_from,
 )
-from shedder.settings.watch import Known, SettingsWatch
+from shedder.settings.watch import SettingsSnapshot, SettingsWatch
 from shedder.settings.windows import (
     AWAY_SECONDS,
     Absence,
@@ -255,7 +255,7 @@ class Limits:
         except LimitUnavailable:
             return AWAY_SECONDS
 
-    def _take(self, known: Known) -> None:
+    def _take(self, known: SettingsSnapshot) -> None:
         rules = {
             limit.name: _Rule(item_of(limit.default), limit.without_redis)
             for limit in self._declared.values()

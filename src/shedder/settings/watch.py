@@ -47,7 +47,7 @@ Chore = Callable[[Store, bool], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class SettingsSnapshot:
     """What a process knows of the settings.
 
     Attributes:
@@ -79,10 +79,10 @@ class SettingsWatch:
         self._client = own_client(connection, patience=PATIENCE_SECONDS)
         self._store = Store(self._client, keys)
         self._keys = keys
-        self._listeners: list[Callable[[Known], None]] = []
+        self._listeners: list[Callable[[SettingsSnapshot], None]] = []
         self._chores: list[Chore] = []
         self._thread: threading.Thread | None = None
-        self.known = Known()
+        self.known = SettingsSnapshot()
         self.confirmed_at = -float("inf")
         self.processes = 1
         self.is_awake = False
@@ -101,7 +101,7 @@ class SettingsWatch:
 
         os.register_at_fork(after_in_child=after_fork)
 
-    def listen(self, listener: Callable[[Known], None]) -> None:
+    def listen(self, listener: Callable[[SettingsSnapshot], None]) -> None:
         """Call `listener` with what is known, now and whenever it changes or grows stale."""
         self._listeners.append(listener)
         listener(self.known)
@@ -210,7 +210,7 @@ class SettingsWatch:
 
     def _load(self, version: bytes | None) -> None:
         flags, limits = self._store.read(self._ask_all)
-        self.known = Known(_readable(flags), _readable(limits), is_loaded=True)
+        self.known = SettingsSnapshot(_readable(flags), _readable(limits), is_loaded=True)
         self._version = version
         self._tell()
 
@@ -218,7 +218,7 @@ class SettingsWatch:
         now_ms = (time.monotonic() + self._server_ahead) * 1000
         flags, limits = (_in_force(each, now_ms) for each in (self.known.flags, self.known.limits))
         if len(flags) != len(self.known.flags) or len(limits) != len(self.known.limits):
-            self.known = Known(flags, limits, is_loaded=True)
+            self.known = SettingsSnapshot(flags, limits, is_loaded=True)
             self._tell()
 
     def _tell(self) -> None:

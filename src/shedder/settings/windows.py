@@ -22,7 +22,7 @@ from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 
 from shedder.errors import ShedderError
-from shedder.store.clients import Haste, hasty_client
+from shedder.store.clients import Deadline, deadline_client
 from shedder.store.keys import Keys
 from shedder.store.store import Command, Store
 from shedder.units import Rate
@@ -78,8 +78,8 @@ class SharedWindows:
     def __init__(
         self, connection: redis.Redis, keys: Keys, *, patience: float = PATIENCE_SECONDS
     ) -> None:
-        self._haste = Haste(patience)
-        client = hasty_client(connection, self._haste, patience=patience)
+        self._haste = Deadline(patience)
+        client = deadline_client(connection, self._haste, patience=patience)
         self._client = client
         self._windows = MovingWindowRateLimiter(_Windows(client, keys))
 

@@ -13,7 +13,7 @@ from shedder.engine.jobs import job_of
 from shedder.engine.names import STARTED, registry_key
 from shedder.policy.workload import Late
 from shedder.queues.claims import JOBS_PER_LANE
-from shedder.queues.controls import Divert, Pause, StoredOrder
+from shedder.queues.controls import Divert, Pause, StoredDivert
 from shedder.settings.flags import FlagState
 from shedder.settings.limits import LimitState
 from shedder.store.codec import count_of, ms_from_time, text_of
@@ -89,7 +89,7 @@ class LaneReading:
 
 
 def ask_lane(
-    ask: Pipeline, keys: Keys, lane: str, orders: Sequence[StoredOrder], *, heads: int = 1
+    ask: Pipeline, keys: Keys, lane: str, orders: Sequence[StoredDivert], *, heads: int = 1
 ) -> None:
     """Ask for what `reading_from` reads, with so many `heads` of each list."""
     listed, kept, parked, _ = keys.lane(lane)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from shedder.engine.jobs import NOTE_FIELD, function_of_note, meta_texts, time_of
+from shedder.engine.jobs import NOTE_FIELD, function_from_field, meta_texts, time_of
 from shedder.engine.workers import (
     Registered,
     WorkerSeen,
@@ -30,7 +30,7 @@ from shedder.queues.claims import ClaimSeen, list_claims
 from shedder.queues.controls import (
     Divert,
     Pause,
-    StoredOrder,
+    StoredDivert,
     diverts_from,
     is_in_force,
     pause_from,
@@ -112,7 +112,7 @@ class _Server:
 @dataclass(frozen=True, slots=True)
 class _Controls:
     pause: Pause | None
-    orders: tuple[StoredOrder, ...]
+    orders: tuple[StoredDivert, ...]
     unreadable: tuple[RecordUnreadable, ...]
 
 
@@ -187,7 +187,7 @@ def _known_lanes(keys: Keys, server: _Server) -> list[Lane]:
 
 def _controls(server: _Server, lane: str) -> _Controls:
     pause: Pause | None = None
-    orders: tuple[StoredOrder, ...] = ()
+    orders: tuple[StoredDivert, ...] = ()
     unreadable = []
     try:
         pause = pause_from(lane, server.pauses.get(lane))
@@ -233,7 +233,7 @@ def _read_around(store: Store, found: Iterable[LaneReading], registered: Registe
 
 def _waiting(reply: Sequence[bytes | None]) -> WaitingJob:
     enqueued_at, note, created_at, meta = reply
-    function = function_of_note(note, created_at)
+    function = function_from_field(note, created_at)
     return WaitingJob(time_of(enqueued_at), function, meta_texts(meta) or {})
 
 
@@ -274,7 +274,7 @@ def _late(server: _Server, lane: Lane, found: LaneReading, around: _Around) -> t
     return late_in(server.policy, lane.name, waiting, server.at) if server.policy.rules else ()
 
 
-def _diverts(orders: Sequence[StoredOrder], found: LaneReading) -> tuple[Divert, ...]:
+def _diverts(orders: Sequence[StoredDivert], found: LaneReading) -> tuple[Divert, ...]:
     return tuple(
         order.counted(backlog=lists.jobs, counts=counts)
         for order, (lists, counts) in zip(orders, found.backlogs, strict=True)

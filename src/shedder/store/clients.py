@@ -22,7 +22,7 @@ TOLERATED_SECONDS = 0.002
 """By so much a wait may be longer than it should."""
 
 
-class Haste(threading.local):
+class Deadline(threading.local):
     """How long a thread still waits for Redis, over all replies of one decision together.
 
     Args:
@@ -54,7 +54,7 @@ def own_client(connection: redis.Redis, *, patience: float) -> redis.Redis:
     return _client(connection, connection.connection_pool.connection_class, patience)
 
 
-def hasty_client(connection: redis.Redis, haste: Haste, *, patience: float) -> redis.Redis:
+def deadline_client(connection: redis.Redis, haste: Deadline, *, patience: float) -> redis.Redis:
     """As `own_client`, but one that gives up when nothing is left of `haste`.
 
     A new connection takes a handshake of several replies, and each of them could come just before
@@ -83,7 +83,7 @@ def _client(connection: redis.Redis, kind: type[Any], patience: float) -> redis.
     return redis.Redis.from_pool(own)  # whose close() closes the pool, too
 
 
-def _hasty(kind: type[Any], haste: Haste) -> type[Any]:
+def _hasty(kind: type[Any], haste: Deadline) -> type[Any]:
     class Hasty(kind):  # type: ignore[misc]  # whatever class the application's pool has
         _said = 0.0
 

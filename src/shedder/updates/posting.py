@@ -18,7 +18,13 @@ from shedder.incident.records import NOW, Incident, IncidentReceipt, Update
 from shedder.policy.model import Policy
 from shedder.units import format_duration
 from shedder.updates.sentences import compose
-from shedder.updates.situation import AUDIENCES, STAKEHOLDERS, Situation, Work, read_situation
+from shedder.updates.situation import (
+    AUDIENCES,
+    STAKEHOLDERS,
+    MeasuredWorkload,
+    Situation,
+    read_situation,
+)
 
 if TYPE_CHECKING:
     from shedder.api.shedder import Shedder
@@ -146,7 +152,7 @@ def draft_update(
     return Draft(situation, compose(situation, audience=audience), audience, now + every)
 
 
-def works_for_event(works: tuple[Work, ...]) -> list[dict[str, Any]]:
+def works_for_event(works: tuple[MeasuredWorkload, ...]) -> list[dict[str, Any]]:
     """The numbers behind an update, for its event."""
     return [
         {

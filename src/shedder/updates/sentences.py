@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from shedder.updates.situation import TEAM, Measure, Situation, Work
+from shedder.updates.situation import TEAM, InForce, MeasuredWorkload, Situation
 from shedder.wording import moment, named, pace, spoken
 
 LEAST_NET = 0.05
@@ -32,7 +32,7 @@ def compose(situation: Situation, *, audience: str) -> str:
     return " ".join(_sentence(part) for part in parts)
 
 
-def expected_end(work: Work, at: datetime) -> datetime | None:
+def expected_end(work: MeasuredWorkload, at: datetime) -> datetime | None:
     """When all of it that waits will have started, if things go on as now; None when never.
 
     What is held does not end by itself.
@@ -44,7 +44,7 @@ def expected_end(work: Work, at: datetime) -> datetime | None:
     return at + left if left <= LONGEST_FORECAST else None
 
 
-def _late(work: Work, at: datetime) -> str:
+def _late(work: MeasuredWorkload, at: datetime) -> str:
     about = "about " if work.is_estimated else ""
     facts = [f"{about}{work.late:,} delayed"]
     if work.tenants:
@@ -60,7 +60,7 @@ def _late(work: Work, at: datetime) -> str:
     return f"{work.noun}: {', '.join(facts)}"
 
 
-def _trend(work: Work, at: datetime) -> list[str]:
+def _trend(work: MeasuredWorkload, at: datetime) -> list[str]:
     if work.held >= work.waiting:
         return ["on hold until we let them go"]
     held = [f"{work.held:,} of them on hold"] if work.held else []
@@ -75,13 +75,13 @@ def _trend(work: Work, at: datetime) -> list[str]:
     return [*held, f"catching up at {pace(work.net)}", *done]
 
 
-def _held(work: Work) -> str:
+def _held(work: MeasuredWorkload) -> str:
     about = "about " if work.is_estimated else ""
     oldest = f", oldest {spoken(work.oldest)}" if work.oldest is not None else ""
     return f"{work.noun}: {about}{work.held:,} on hold{oldest}, none late yet"
 
 
-def _unaffected(works: Sequence[Work]) -> Iterator[str]:
+def _unaffected(works: Sequence[MeasuredWorkload]) -> Iterator[str]:
     fine = [work for work in works if not work.is_late and not work.held]
     if not fine:
         return
@@ -93,7 +93,7 @@ def _unaffected(works: Sequence[Work]) -> Iterator[str]:
         yield f"{named(each)} are not affected"
 
 
-def _age(work: Work) -> str:
+def _age(work: MeasuredWorkload) -> str:
     return "none waits" if work.oldest is None else f"oldest {spoken(work.oldest)}"
 
 
@@ -104,7 +104,7 @@ def _done(situation: Situation, audience: str) -> Iterator[str]:
     yield f"in force: {'; '.join(told)}"
 
 
-def _told(measure: Measure, at: datetime, audience: str) -> str:
+def _told(measure: InForce, at: datetime, audience: str) -> str:
     by = [measure.role] if measure.role else []
     said = f"{measure.what} ({', '.join([*by, f'since {moment(measure.since, at)}'])})"
     if audience == TEAM:
@@ -114,7 +114,7 @@ def _told(measure: Measure, at: datetime, audience: str) -> str:
     return said
 
 
-def _numbers(work: Work) -> str:
+def _numbers(work: MeasuredWorkload) -> str:
     """What the team wants to know besides."""
     paces = [
         f"{pace(per_second)} {what}"

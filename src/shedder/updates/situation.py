@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from shedder.engine.jobs import NOTE_FIELD, function_name, function_of_note, meta_texts, time_of
+from shedder.engine.jobs import NOTE_FIELD, function_from_field, function_name, meta_texts, time_of
 from shedder.incident.records import Incident
 from shedder.lanes import lane_of
 from shedder.policy.model import Policy
-from shedder.policy.workload import Kind, kinds_of
+from shedder.policy.workload import Workload, kinds_of
 from shedder.queues.controls import diverts_from
 from shedder.queues.samples import Sample
 from shedder.selection import Selection
@@ -36,7 +36,7 @@ AUDIENCES = (STAKEHOLDERS, TEAM)
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class MeasuredWorkload:
     """One kind of work that the policy names, as it is now.
 
     Attributes:
@@ -84,7 +84,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class InForce:
     """Something that somebody has done and that still holds.
 
     Attributes:
@@ -117,8 +117,8 @@ class Situation:
     """
 
     at: datetime
-    works: tuple[Work, ...] = ()
-    measures: tuple[Measure, ...] = ()
+    works: tuple[MeasuredWorkload, ...] = ()
+    measures: tuple[InForce, ...] = ()
     notices: tuple[str, ...] = ()
     next_update: datetime | None = None
     title: str = ""
@@ -134,10 +134,10 @@ TENANT_FIELD = "tenant"
 
 def measure_works(
     store: Store,
-    kinds: Sequence[Kind],
+    kinds: Sequence[Workload],
     status: Status,
     samples: Mapping[str, Sequence[Sample]],
-) -> tuple[Work, ...]:
+) -> tuple[MeasuredWorkload, ...]:
     """How each kind of work is; `status` and `samples` are of all their lanes."""
     lanes = {lane.lane: lane for lane in status.lanes}
     return tuple(
@@ -174,15 +174,15 @@ class _List:
 
 def _work(
     store: Store,
-    kind: Kind,
+    kind: Workload,
     lanes: Sequence[LaneStatus],
     at: datetime,
     samples: Mapping[str, Sequence[Sample]],
-) -> Work:
+) -> MeasuredWorkload:
     targets = tuple(dict.fromkeys(lane.lane for lane in lanes))
     lists = _lists(store, lanes)
     if not sum(each.length for each in lists):
-        return Work(kind.noun, kind.tolerance, arrivals=_sum(lanes, "arrivals"),
+        return MeasuredWorkload(kind.noun, kind.tolerance, arrivals=_sum(lanes, "arrivals"),
                     completions=_sum(lanes, "completions"), targets=targets)  # fmt: skip
     cutoff = at - kind.tolerance
     seen = [job for job in _seen(store, lists) if _is_of(kind, lanes, job)]
@@ -190,7 +190,7 @@ def _work(
     late_seen = [job for job in seen if job.enqueued_at is not None and job.enqueued_at < cutoff]
     is_partly = any(each.length > JOBS_LOOKED_AT for each in lists)
     oldest = counts.oldest
-    return Work(
+    return MeasuredWorkload(
         noun=kind.noun,
         tolerance=kind.tolerance,
         waiting=counts.waiting,
@@ -209,7 +209,7 @@ def _work(
 
 
 def late_since(
-    kind: Kind, samples: Mapping[str, Sequence[Sample]], at: datetime
+    kind: Workload, samples: Mapping[str, Sequence[Sample]], at: datetime
 ) -> datetime | None:
     """Since when without a break some lane of `kind` is outside of its tolerance, by samples."""
     limit = kind.tolerance.total_seconds()
@@ -261,7 +261,7 @@ def _told(seen: Sequence[_Seen], cutoff: datetime) -> _Counts:
     )
 
 
-def _is_of(kind: Kind, lanes: Sequence[LaneStatus], job: _Seen) -> bool:
+def _is_of(kind: Workload, lanes: Sequence[LaneStatus], job: _Seen) -> bool:
     rule = kind.rule
     if rule is None:
         return True
@@ -299,11 +299,11 @@ def _seen(store: Store, lists: Sequence[_List]) -> Iterator[_Seen]:
         rows = store.read(_asking(store.keys, ids, names))
         weight = each.length / len(ids)
         unknown = [
-            job for job, row in zip(ids, rows, strict=True) if not function_of_note(*row[:2])
+            job for job, row in zip(ids, rows, strict=True) if not function_from_field(*row[:2])
         ]
         data = _data(store, unknown[:JOBS_LOOKED_AT])
         for job, (note, created_at, enqueued_at, meta) in zip(ids, rows, strict=True):
-            function = function_of_note(note, created_at) or function_name(data.get(job, b""))
+            function = function_from_field(note, created_at) or function_name(data.get(job, b""))
             since = time_of(enqueued_at)
             yield _Seen(weight, each.is_held, since, function, meta_texts(meta) or {})
 
@@ -362,10 +362,10 @@ def read_situation(
 
 
 def measures_of(
-    status: Status, kinds: tuple[Kind, ...], incident: Incident | None
-) -> Iterator[Measure]:
+    status: Status, kinds: tuple[Workload, ...], incident: Incident | None
+) -> Iterator[InForce]:
     """What stands on queues and limits, oldest first, once for lanes that were done together."""
-    found: dict[tuple[str, str, datetime], Measure] = {}
+    found: dict[tuple[str, str, datetime], InForce] = {}
     for lane in status.lanes:
         for measure in _of_lane(lane, kinds, incident):
             found.setdefault((measure.what, measure.role, measure.since), measure)
@@ -373,11 +373,11 @@ def measures_of(
 
 
 def _of_lane(
-    lane: LaneStatus, kinds: tuple[Kind, ...], incident: Incident | None
-) -> Iterator[Measure]:
+    lane: LaneStatus, kinds: tuple[Workload, ...], incident: Incident | None
+) -> Iterator[InForce]:
     if lane.pause is not None:
         what = f"{subject(kinds, lane.queue)} paused"
-        yield Measure(what, _role(incident, lane.pause.by), lane.pause.since,
+        yield InForce(what, _role(incident, lane.pause.by), lane.pause.since,
                       f"shedder resume {lane.queue}", lane.pause.why)  # fmt: skip
     for divert in lane.diverts:
         whose = subject(kinds, lane.queue, divert.selection)
@@ -387,14 +387,14 @@ def _of_lane(
             what = f"{whose} brought back at up to {divert.drain.rate}"
         else:
             what = f"{whose} put aside"
-        yield Measure(what, _role(incident, divert.by), divert.since,
+        yield InForce(what, _role(incident, divert.by), divert.since,
                       f"shedder drain {lane.queue}", divert.why)  # fmt: skip
 
 
 MOST_NOUNS = 3
 
 
-def subject(kinds: tuple[Kind, ...], queue: str, selection: Selection | None = None) -> str:
+def subject(kinds: tuple[Workload, ...], queue: str, selection: Selection | None = None) -> str:
     """What a measure on `queue` concerns, such as `newsletters and reports are`."""
     own = [kind for kind in kinds if any(lane_of(lane).queue == queue for lane in kind.lanes)]
     taken = [kind for kind in own if selection is None or _may_take(selection, kind)]
@@ -404,7 +404,7 @@ def subject(kinds: tuple[Kind, ...], queue: str, selection: Selection | None = N
     return f"all jobs of {queue} are" if nouns or selection is None else f"some jobs of {queue} are"
 
 
-def _may_take(selection: Selection, kind: Kind) -> bool:
+def _may_take(selection: Selection, kind: Workload) -> bool:
     """Whether `selection` takes jobs of this kind, as far as their functions tell."""
     globs = kind.rule.selection.functions if kind.rule else ()
     if selection.is_whole or not selection.functions or not globs:

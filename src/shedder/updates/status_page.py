@@ -12,7 +12,7 @@ from shedder.errors import ShedderError
 from shedder.incident.records import Incident
 from shedder.postmortem.writing import environment_for, render, write_whole
 from shedder.updates.sentences import compose, expected_end
-from shedder.updates.situation import STAKEHOLDERS, Situation, Work
+from shedder.updates.situation import STAKEHOLDERS, MeasuredWorkload, Situation
 
 TEMPLATE = "status.html.j2"
 FILES = ("index.html", "status.json")
@@ -92,7 +92,7 @@ def document_of(
     }  # fmt: skip
 
 
-def _page_work(work: Work, at: datetime) -> PageWork:
+def _page_work(work: MeasuredWorkload, at: datetime) -> PageWork:
     state = "delayed" if work.is_late else "on hold" if work.held else "fine"
     return PageWork(
         noun=work.noun,

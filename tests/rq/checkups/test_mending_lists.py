@@ -6,7 +6,7 @@ import pytest
 
 from shedder import Selection
 from shedder.events import Cause
-from shedder.health.repair import Errand, adopt_backlog, refold_lane
+from shedder.health.repair import RepairStep, adopt_backlog, refold_lane
 from shedder.queues.maintenance import Upkeep
 from tests.features.scene import Scene
 from tests.rq.checkups.asked import MAIL, is_clean, mend
@@ -18,7 +18,7 @@ def test_an_orphan_waits_while_the_front_of_its_lane_is_taken(scene: Scene) -> N
     scene.fill("mail", "a", "b")
     scene.redis.lmove(MAIL, orphan)
     scene.redis.rename(MAIL, scene.keys.kept("mail"))
-    errand = Errand(Cause("o", "r"), "op", 1)
+    errand = RepairStep(Cause("o", "r"), "op", 1)
     assert 0 == scene.shedder.store.run(adopt_backlog(scene.keys, "mail", orphan, errand))
     assert (["a"], ["b"]) == (scene.ids(orphan), scene.waiting("mail"))
 
@@ -31,7 +31,7 @@ def test_a_lane_that_is_scanned_is_not_folded(scene: Scene) -> None:
     scanning = record.replace(b'"v":1', b'"v":1,"scanning":true')
     scene.redis.hset(scene.keys.diverts, "mail", scanning)
     scene.redis.rename(MAIL, scene.keys.kept("mail"))
-    errand = Errand(Cause("o", "r"), "op", 1)
+    errand = RepairStep(Cause("o", "r"), "op", 1)
     assert "none" == scene.shedder.store.run(refold_lane(scene.keys, "mail", errand))
     assert ([], ["a"]) == (scene.listed("mail"), scene.waiting("mail"))
 
@@ -143,7 +143,7 @@ def test_a_repair_that_is_repeated_returns_its_first_result(scene: Scene) -> Non
     scene.fill("mail", "a")
     orphan = scene.keys.backlog("gone", "mail")[1]
     scene.redis.rename(MAIL, orphan)
-    errand = Errand(Cause("o", "r"), "op", 1)
+    errand = RepairStep(Cause("o", "r"), "op", 1)
     command = adopt_backlog(scene.keys, "mail", orphan, errand)
     assert [1, 1] == [scene.shedder.store.run(command) for _ in "ab"]
     assert 1 == len(scene.shedder.events())

@@ -12,7 +12,7 @@ import redis.exceptions
 from redis import Redis
 
 from shedder.rq import SimpleWorker
-from shedder.rq.outages import PatientRedis, is_passing, patient
+from shedder.rq.outages import RetryingRedis, is_passing, patient
 from tests.rq.patience.troubles import SORRY, read_only, restarting
 from tests.waiting import wait_until
 
@@ -62,7 +62,7 @@ def test_the_given_client_stays_as_it_is(server: EmbeddedServer) -> None:
     """Patience is for the worker: the client that it was given still raises at once."""
     with server.client() as client:
         worker = SimpleWorker(["mail"], connection=client)
-        assert isinstance(worker.connection, PatientRedis)
+        assert isinstance(worker.connection, RetryingRedis)
         assert type(client) is Redis
         server.kill()
         begin = time.monotonic()

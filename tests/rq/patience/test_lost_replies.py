@@ -15,7 +15,7 @@ from rq.job import JobStatus
 
 from shedder.queues.claims import CRASHES_FIELD
 from shedder.rq import Queue, SimpleWorker
-from shedder.rq.outages import PatientRedis
+from shedder.rq.outages import RetryingRedis
 from tests import jobs
 from tests.rq.patience.troubles import KEYS
 from tests.waiting import wait_until
@@ -146,7 +146,7 @@ def _lose_replies(monkeypatch: pytest.MonkeyPatch, chance: random.Random) -> _Lo
 
     def execute_command(self: Redis, *args: Any, **options: Any) -> Any:
         reply = real(self, *args, **options)
-        if isinstance(self, PatientRedis):
+        if isinstance(self, RetryingRedis):
             lose()
         return reply
 
