@@ -172,9 +172,26 @@ def _from_settings(settings: Mapping[str, Any], *, source: str) -> Server:
 def _server(client: redis.Redis, address: str = "") -> Server:
     from shedder.store.store import address_of
 
+    pool = client.connection_pool
     # A URL written for an application may ask for text; the facade reads bytes.
-    client.connection_pool.connection_kwargs["decode_responses"] = False
+    pool.connection_kwargs["decode_responses"] = False
+    manager = getattr(pool, "sentinel_manager", None)
+    for each in (client, *(manager.sentinels if manager else ())):
+        _introduce_over_tls(each.connection_pool)
     return Server(client, address or address_of(client))
+
+
+def _introduce_over_tls(pool: redis.ConnectionPool) -> None:
+    """Let connections over TLS read a reply before their first command.
+
+    Behind the handshake of TLS 1.3 the server sends session tickets. redis-py takes bytes that
+    nobody has read for a broken connection; with the first reply they are read, too.
+    """
+    from redis.connection import SSLConnection
+
+    if issubclass(pool.connection_class, SSLConnection):
+        for name in _nameless():
+            pool.connection_kwargs.pop(name, None)
 
 
 def _client(**settings: Any) -> redis.Redis:
