@@ -177,21 +177,22 @@ def _server(client: redis.Redis, address: str = "") -> Server:
     pool.connection_kwargs["decode_responses"] = False
     manager = getattr(pool, "sentinel_manager", None)
     for each in (client, *(manager.sentinels if manager else ())):
-        _introduce_over_tls(each.connection_pool)
+        _introduce_only_over_tls(each.connection_pool)
     return Server(client, address or address_of(client))
 
 
-def _introduce_over_tls(pool: redis.ConnectionPool) -> None:
-    """Let connections over TLS read a reply before their first command.
+def _introduce_only_over_tls(pool: redis.ConnectionPool) -> None:
+    """Keep redis-py from introducing itself, which takes two round trips.
 
-    Behind the handshake of TLS 1.3 the server sends session tickets. redis-py takes bytes that
-    nobody has read for a broken connection; with the first reply they are read, too.
+    Over TLS it does: behind the handshake of TLS 1.3 the server sends session tickets, which are
+    read with the first reply. redis-py takes bytes that nobody has read for a broken connection.
     """
-    from redis.connection import SSLConnection
+    from redis.connection import AbstractConnection, SSLConnection
 
-    if issubclass(pool.connection_class, SSLConnection):
-        for name in _nameless():
-            pool.connection_kwargs.pop(name, None)
+    if not issubclass(pool.connection_class, SSLConnection):
+        takes = signature(AbstractConnection.__init__).parameters
+        names = ("driver_info",) if "driver_info" in takes else ("lib_name", "lib_version")
+        pool.connection_kwargs.update(dict.fromkeys(names))
 
 
 def _client(**settings: Any) -> redis.Redis:
@@ -209,17 +210,7 @@ def _limits(*, connect: float = CONNECT_SECONDS, answer: float = ANSWER_SECONDS)
         "socket_timeout": answer,
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,  # a round trip less than 3, of which a command has no use
-        **_nameless(),
     }
-
-
-def _nameless() -> dict[str, Any]:
-    """What keeps redis-py from introducing itself, which takes two round trips."""
-    import redis.connection
-
-    takes = signature(redis.connection.AbstractConnection.__init__).parameters
-    names = ("driver_info",) if "driver_info" in takes else ("lib_name", "lib_version")
-    return dict.fromkeys(names)
 
 
 def _limited(sentinel: Mapping[str, Any]) -> dict[str, Any]:
