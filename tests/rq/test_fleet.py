@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-KEYS = rq_keys()
 LANES = ("mail.critical", "mail.high", "mail", "mail.low")
 
 

@@ -41,7 +41,7 @@ def pipelined():
         pipeline.execute_command("SADD", keys.bell("g"), *range(2000)).execute()
 
 ways = {{
-    "store": lambda: Store(plain, rq_keys()).execute(many),
+    "store": lambda: Store(plain, keys).execute(many),
     "worker": lambda: worker.execute_command("SADD", keys.bell("g"), *range(2000)),
     "pipeline": pipelined,
 }}

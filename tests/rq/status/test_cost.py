@@ -61,5 +61,5 @@ def test_status_takes_four_round_trips(redis: Redis) -> None:
 
     for number in range(20):
         enqueue(redis, f"queue{number}")
-    assert 20 == len(read_status(CountingStore(redis, rq_keys())).lanes)
+    assert 20 == len(read_status(CountingStore(redis, KEYS)).lanes)
     assert ["read", "read", "run", "read"] == asked
