@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rq.timeouts import JobTimeoutException
 
-from shedder.engine.names import rq_keys
 from shedder.errors import RedisUnreachable
 from shedder.policy.applied import AppliedPolicy, PolicyCopy, applied_policy
 from shedder.policy.model import Policy

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from rq.defaults import RQ_KEY_PREFIX
 
-from shedder.engine.names import rq_keys
 from shedder.status.status import read_status
 from shedder.store.store import Store
 from tests.rq.given import divert, enqueue, pause
