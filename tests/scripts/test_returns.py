@@ -62,8 +62,8 @@ OUTCOMES: dict[str, list[Outcome]] = {
         ("else 0", lambda it: raw(it, renew_claim(it.keys, b"nobody's")), 0),
     ],
     "leave_lookout": [
-        ("1 when the next was called", lambda it: replies.left_lookout(it, "w"), 1),
-        ("0 when", lambda it: replies.left_lookout(it, "another"), 0),
+        ("1 when the next was called", lambda it: replies.left_polling(it, "w"), 1),
+        ("0 when", lambda it: replies.left_polling(it, "another"), 0),
     ],
     "list_claims": [
         ("'claimed'", replies.held_claims, "claimed"),

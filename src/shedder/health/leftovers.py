@@ -58,7 +58,7 @@ def orders_left(store: Store) -> list[Divert]:
     begun = [divert for divert in _standing(store) if divert.is_scanning or divert.is_restoring]
     if not begun:
         return []
-    left = store.read(lambda ask: [ask.pttl(store.keys.at_work(each.lane)) for each in begun])
+    left = store.read(lambda ask: [ask.pttl(store.keys.lane_lease(each.lane)) for each in begun])
     return [each for each, left_ms in zip(begun, left, strict=True) if not is_held(left_ms)]
 
 

@@ -132,7 +132,7 @@ def test_what_was_begun_is_finished(scene: Scene, field: bytes) -> None:
     scene.redis.hset(
         scene.keys.diverts, "mail", record.replace(b'"v":1', b'"v":1,"' + field + b'":true')
     )
-    scene.redis.delete(scene.keys.at_work("mail"))
+    scene.redis.delete(scene.keys.lane_lease("mail"))
     assert {"unfinished orders": 1} == mend(scene)
     everywhere = [*scene.backlog("mail"), *scene.waiting("mail")]
     assert (["a", "b"], True) == (everywhere, is_clean(scene))
