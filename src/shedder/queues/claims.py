@@ -146,7 +146,7 @@ def claim_job(
 ) -> Command[Claimed | NothingClaimed]:
     """Take the first job that may run from `lanes`, most important first.
 
-    A worker that `is_staying` when there is none may become the poller of the workers of these lanes.
+    A worker that `is_staying` when there is none may become the poller of these lanes.
     `policy` is the number of the one that says which lane is more important; None for any.
     """
     options = (LEASE_MS, JOBS_PER_CLAIM, POLLER_LEASE_MS if is_staying else 0)

@@ -229,7 +229,7 @@ class Keys:
         return self._key("kept", lane)
 
     def lane_lease(self, lane: str) -> str:
-        """String: held while a scan or a restore goes through the lane; expires after three seconds."""
+        """String: held for three seconds by each step of a scan or a restore of the lane."""
         return self._key("at-work", lane)
 
     def parked(self, lane: str) -> str:
