@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from shedder.health.audit import AuditReport
     from shedder.health.doctor import Checkup
     from shedder.health.repair import Repair
-    from shedder.health.uninstall import ClaimsReturned, QueueLeft, UninstallReceipt
+    from shedder.health.uninstall import QueueLeft, UninstallReceipt
     from shedder.incident.records import Action, Effect, Incident, IncidentReceipt, Note, Update
     from shedder.policy.applied import AppliedPolicy, PolicyReceipt
     from shedder.policy.explain import Decision, ExplainedJob
@@ -47,7 +47,6 @@ __all__ = [
     "AuditReport",
     "Cause",
     "Checkup",
-    "ClaimsReturned",
     "Decision",
     "Divert",
     "DivertPreview",
@@ -121,7 +120,6 @@ _HOMES = {
     "shedder.health.doctor": ("Checkup",),
     "shedder.health.repair": ("Repair",),
     "shedder.health.uninstall": (
-        "ClaimsReturned",
         "QueueLeft",
         "UninstallReceipt",
     ),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 PAUSE = "tests/features/test_pause.py"
 PARKED = "tests/features/test_pause_parked.py"
-LOOKOUT = "tests/rq/test_lookout.py"
+POLLER = "tests/rq/test_poller.py"
 PICKUP = "tests/features/test_pause_pickup.py"
 DIVERT = "tests/features/test_divert.py"
 RUNS = "tests/features/test_divert_runs.py"

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 LEASE_MS = 30_000
 """A claim without a sign of life for so long goes back to the front of its lane."""
 
-ON_LOOKOUT_MS = 1500
-"""A worker on lookout that has not looked for so long is taken to be dead."""
+POLLER_LEASE_MS = 1500
+"""A poller that has not polled for this long counts as dead."""
 
 RENEW_SECONDS = 5.0
 """A live worker that still prepares its job gives a sign of life this often."""
@@ -94,7 +94,7 @@ class NothingClaimed:
         is_suspended: RQ's own suspend is on.
         is_outdated: Another policy is in force than the one that the order of the lanes is from.
         is_upkeep_due: Nobody has done the upkeep lately.
-        meanwhile: `lookout`: look often, for those that rest; `rest`: another worker of the same
+        meanwhile: `poll`: look often, for those that rest; `rest`: another worker of the same
             lanes does; `wait`: look yourself, since nobody shares the work.
     """
 
@@ -129,6 +129,9 @@ class Gate:
         return self.verdict in ("started", "kept")
 
 
+_MEANWHILE = {"lookout": "poll", "rest": "rest", "wait": "wait"}
+"""What an idle worker does, by the word of the script."""
+
 _remembered = lru_cache(maxsize=64)
 """A worker asks the same for ever, and what it asks stands between a job and its start."""
 
@@ -143,10 +146,10 @@ def claim_job(
 ) -> Command[Claimed | NothingClaimed]:
     """Take the first job that may run from `lanes`, most important first.
 
-    A worker that `is_staying` when there is none may be put on lookout for others of these lanes.
+    A worker that `is_staying` when there is none may become the poller of these lanes.
     `policy` is the number of the one that says which lane is more important; None for any.
     """
-    options = (LEASE_MS, JOBS_PER_CLAIM, ON_LOOKOUT_MS if is_staying else 0)
+    options = (LEASE_MS, JOBS_PER_CLAIM, POLLER_LEASE_MS if is_staying else 0)
     return _claim_job(keys, tuple(lanes), (worker, *options, "" if policy is None else policy))
 
 
@@ -158,7 +161,7 @@ def _claim_job(
     return Command(
         "claim_job",
         (keys.claims, keys.pauses, keys.diverts, keys.meters, keys.events, keys.engine.suspended,
-         keys.sampled, keys.policy, *lookout_keys(keys, names), *lane_keys),
+         keys.sampled, keys.policy, *poller_keys(keys, names), *lane_keys),
         (*options, *keys.engine.script_prefixes, *names),
         lambda reply: _claimed(reply, names),
     )  # fmt: skip
@@ -211,17 +214,17 @@ def renew_claim(keys: Keys, token: bytes) -> Command[bool]:
     return Command("renew_claim", (keys.claims,), (token,), bool)
 
 
-def leave_lookout(keys: Keys, lanes: tuple[str, ...], *, worker: str) -> Command[bool]:
-    """Call the next worker of `lanes` to the lookout, unless it is another one already."""
-    return Command("leave_lookout", lookout_keys(keys, lanes), (worker,), bool)
+def hand_over_polling(keys: Keys, lanes: tuple[str, ...], *, worker: str) -> Command[bool]:
+    """Call another worker of `lanes` to poll, unless the poller is another one than `worker`."""
+    return Command("leave_lookout", poller_keys(keys, lanes), (worker,), bool)
 
 
 @_remembered
-def lookout_keys(keys: Keys, lanes: tuple[str, ...]) -> tuple[str, str]:
-    """Who is on lookout for the workers of exactly these lanes, and what calls the next."""
+def poller_keys(keys: Keys, lanes: tuple[str, ...]) -> tuple[str, str]:
+    """The keys of the poller for the workers of exactly these lanes, and of what calls the next."""
     names = "\0".join(sorted(lanes)).encode("utf-8", "surrogateescape")
     group = hashlib.sha256(names).hexdigest()[:16]
-    return keys.lookout(group), keys.relief(group)
+    return keys.poller(group), keys.poller_handoff(group)
 
 
 @_remembered
@@ -252,7 +255,9 @@ def _claimed(reply: list[Any], lanes: tuple[str, ...]) -> Claimed | NothingClaim
         )
     if state == "empty":
         return NothingClaimed(
-            wait_ms=int(reply[1]), is_upkeep_due=bool(reply[2]), meanwhile=_text(reply[3])
+            wait_ms=int(reply[1]),
+            is_upkeep_due=bool(reply[2]),
+            meanwhile=_MEANWHILE[_text(reply[3])],
         )
     return NothingClaimed(
         is_again=state == "again",

@@ -240,7 +240,7 @@ def scan_lane(
     return Command(
         "scan_lane",
         (keys.pauses, keys.diverts, keys.events, keys.operation(operation), *keys.lane(lane),
-         keys.engine.limit_keys, keys.at_work(lane)),
+         keys.engine.limit_keys, keys.lane_lease(lane)),
         (f"scan {lane} {step}", head, lane, order, JOBS_PER_STEP, UNDECIDED_PER_STEP,
          *keys.engine.script_prefixes, *decisions),
         _scan_step,

@@ -131,7 +131,7 @@ class Upkeep:
 
     def _is_at_work(self, lane: str) -> bool:
         """Whether somebody alive scans or restores `lane`."""
-        return is_held(self._store.read(lambda ask: ask.pttl(self._store.keys.at_work(lane)))[0])
+        return is_held(self._store.read(lambda ask: ask.pttl(self._store.keys.lane_lease(lane)))[0])
 
     def _fold_leftovers(self, standing: dict[bytes, bytes]) -> None:
         lanes = self._known

@@ -95,7 +95,7 @@ def restore_lane(
             keys.events,
             keys.operation(operation),
             *keys.lane(lane),
-            keys.at_work(lane),
+            keys.lane_lease(lane),
         ),
         (f"restore {lane} {step}", head, lane, order, RESTORED_PER_STEP, keys.engine.jobs, set_by),
         lambda reply: RestoreStep(

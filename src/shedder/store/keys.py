@@ -228,8 +228,8 @@ class Keys:
         """List: the front of a lane while a scan or a restore goes through it."""
         return self._key("kept", lane)
 
-    def at_work(self, lane: str) -> str:
-        """String: somebody scans or restores the lane right now; expires three seconds after."""
+    def lane_lease(self, lane: str) -> str:
+        """String: held for three seconds by each step of a scan or a restore of the lane."""
         return self._key("at-work", lane)
 
     def parked(self, lane: str) -> str:
@@ -248,12 +248,12 @@ class Keys:
         """List: what idle workers of a queue wait for. It never holds a job."""
         return self._key("bell", queue)
 
-    def lookout(self, group: str) -> str:
-        """String: the worker of a group that looks for jobs while the others rest. Expires."""
+    def poller(self, group: str) -> str:
+        """String: the worker of a group that polls while the others rest. Expires."""
         return self._key("lookout", group)
 
-    def relief(self, group: str) -> str:
-        """List: calls the next worker of a group to the lookout. It never holds a job."""
+    def poller_handoff(self, group: str) -> str:
+        """List: calls the next poller of a group. It never holds a job."""
         return self._key("relief", group)
 
     def series(self, lane: str) -> str:
