@@ -1,4 +1,4 @@
-"""Who looks for jobs that rang no bell, while the other idle workers rest?"""
+"""One idle worker looks for jobs that rang no bell, while the other idle workers rest."""
 
 from __future__ import annotations
 
