@@ -17,6 +17,8 @@ PACKAGE = ROOT / "src" / "shedder"
 INTERNALS = (DOCS / "explanation" / "internals.md").read_text(encoding="utf-8")
 TREE = INTERNALS.partition("## The tree")[2].partition("```text\n")[2].partition("```")[0]
 
+OTHERS = [ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"]
+
 _LINE = re.compile(r"^( *)([\w/.]+) +(\S.*)$")
 _PATH = re.compile(r"`([\w./-]{2,}/[\w.-]{2,}\.(?:py|lua|md|toml))`")
 _DOTTED = re.compile(r"`(shedder(?:\.[a-z_]+)+)\.(\w+)(?:\(.*?\))?`")
@@ -42,14 +44,18 @@ def test_the_tree_names_each_file_and_no_other() -> None:
     assert sorted(expected | {"lua/", "schemas/", "postmortem/templates/"}) == sorted(named)
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", [*pages(), *OTHERS], ids=lambda page: str(page.relative_to(ROOT)))
 def test_paths_in_a_page_exist(page: Path) -> None:
     """A path of the project that a page names is there, and so is what it names in a module."""
     text = page.read_text(encoding="utf-8")
     roots = (ROOT, PACKAGE, DOCS / "explanation")
-    missing = [path for path in _PATH.findall(text) if not any((at / path).exists() for at in roots)]
+    missing = [
+        path for path in _PATH.findall(text) if not any((at / path).exists() for at in roots)
+    ]
     assert [] == missing
-    unknown = [f"{module}.{name}" for module, name in _DOTTED.findall(text) if not _has(module, name)]
+    unknown = [
+        f"{module}.{name}" for module, name in _DOTTED.findall(text) if not _has(module, name)
+    ]
     assert [] == unknown
 
 
