@@ -134,7 +134,8 @@ def _sets() -> str:
     system = _named(verb for verb in VERBS.values() if verb.is_system)
     return "".join(f"\n{textwrap.fill(text, 118, break_on_hyphens=False)}\n" for text in (
         f"Beside updates, the main channel hears of {told}.",
-        f"Workers and watchers write {system} by themselves; `by` is who ordered it, or `shedder`.",
+        f"Workers and watchers write {system} without a command; `by` is the person who gave the "
+        "order, or `shedder`.",
     ))  # fmt: skip
 
 
