@@ -83,7 +83,7 @@ _NUMBERS = {
     "incident correct": ("", "what was changed", "the same"),
     "incident update": (
         (
-            "`audience`; `works`: for each kind of work `noun`, `late`, `waiting`, "
+            "`audience`; `works`: for each workload `noun`, `late`, `waiting`, "
             "`oldest` (seconds), `tenants`; `is_automatic` when the watcher posted it"
         ),
         "",
