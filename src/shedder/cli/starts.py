@@ -54,7 +54,9 @@ def _rate(_context: click.Context, _parameter: click.Parameter, value: str | Non
 
 @verb("starts", examples=STARTS_EXAMPLES, short="How fast jobs of a queue may start.")
 @change_options
-@click.option("--rate", metavar="RATE", callback=_rate, help="At most this many starts, such as 20/second.")
+@click.option(
+    "--rate", metavar="RATE", callback=_rate, help="At most this many starts, such as 20/second."
+)
 @click.option("--at-once", "most", type=int, metavar="N", help="At most N of them run at once.")
 @click.option("--function", "functions", multiple=True, metavar="GLOB",
               help="Only functions such as 'app.mail.*'; repeatable.")  # fmt: skip
