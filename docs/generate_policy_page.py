@@ -26,7 +26,7 @@ the first rule from the top that matches the job and says it. A rule matches whe
 `function` and all of its `meta` match; a key that the rule leaves out matches everything.
 `shedder policy show --explain JOB` shows which rule decided what for a job.
 
-`queue` names the queue, not the lane: a rule for `mail` holds for the jobs of `mail.low` too. A rule
+`queue` names the queue, not the lane: a rule for `mail` is for the jobs of `mail.low` too. A rule
 with `priority` and nothing but a `queue` declares the queue as a whole: its jobs stay where they
 are, and workers of shedder serve it with that priority. With a `function` or `meta`, the jobs
 that producers of shedder enqueue go into the lane of that priority, unless the caller has named a

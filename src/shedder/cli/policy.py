@@ -81,7 +81,7 @@ def check(run: Run, *, file: str | None) -> int:
 @verb("apply", examples=_APPLY, short="Put a policy into force, everywhere.")
 @_file_argument
 @click.option("--based-on", type=int, metavar="NUMBER",
-              help="Number of the policy that yours changes; the one in force if absent.")  # fmt: skip
+              help="Number of the policy that it changes; the one in force if absent.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace whatever is in force.")
 @cause_options
 def apply(run: Run, *, asked: Asked, file: str | None, based_on: int | None, force: bool) -> int:
