@@ -134,7 +134,7 @@ def _sets() -> str:
     system = _named(verb for verb in VERBS.values() if verb.is_system)
     return "".join(f"\n{textwrap.fill(text, 118, break_on_hyphens=False)}\n" for text in (
         f"Beside updates, the main channel hears of {told}.",
-        f"Workers and watchers write {system} unasked; `by` is the author of the order, or `shedder`.",
+        f"Workers and watchers write {system} unasked; `by` is who gave the order, or `shedder`.",
     ))  # fmt: skip
 
 
