@@ -1,4 +1,4 @@
-"""What does each operation send, exactly? A change of these numbers is a change of the price."""
+"""What each operation sends, exactly. A change of these numbers is a change of the price."""
 
 from __future__ import annotations
 

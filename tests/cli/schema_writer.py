@@ -1,4 +1,4 @@
-"""What do the schemas of `--json` look like? They follow from the records.
+"""Writes the schemas of `--json`, which follow from the records.
 
 `python -m tests.cli.schema_writer` writes them; a test says when that was forgotten. A field that
 goes or changes its meaning is a new number behind the slash.

@@ -1,4 +1,4 @@
-"""What does `shedder check` say to a monitor?"""
+"""What `shedder check` says to a monitor."""
 
 from __future__ import annotations
 

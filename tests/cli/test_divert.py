@@ -1,4 +1,4 @@
-"""What does `divert` do and say?"""
+"""What `divert` does and says."""
 
 from __future__ import annotations
 

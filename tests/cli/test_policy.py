@@ -1,4 +1,4 @@
-"""What does `shedder policy` do and say?"""
+"""What `shedder policy` does and says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which policy do the commands of an incident go by?"""
+"""Which policy the commands of an incident go by."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the account of the matrix tell what RQ leaves undone from what we lose?"""
+"""The account of the matrix tells what RQ leaves undone from what we lose."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does what is done during an incident belong to it, with its role and its effect?"""
+"""What is done during an incident belongs to it, with its role and its effect."""
 
 from __future__ import annotations
 

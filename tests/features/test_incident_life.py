@@ -1,4 +1,4 @@
-"""Does an incident go from open to closed in order, and is nothing closed that is not done?"""
+"""An incident goes from open to closed in order, and nothing is closed that is not done."""
 
 from __future__ import annotations
 

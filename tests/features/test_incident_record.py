@@ -1,4 +1,4 @@
-"""Is the record of an incident written whole and once, and left alone when it is damaged?"""
+"""The record of an incident is written whole and once, and left alone when it is damaged."""
 
 from __future__ import annotations
 

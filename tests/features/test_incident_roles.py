@@ -1,4 +1,4 @@
-"""Does each role have one holder, whoever asks for it and when?"""
+"""Each role has one holder, whoever asks for it and when."""
 
 from __future__ import annotations
 

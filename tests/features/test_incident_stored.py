@@ -1,4 +1,4 @@
-"""Is every field of an incident's record read as it was written?"""
+"""Every field of an incident's record is read as it was written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the journal read as it was written, whatever stands in it?"""
+"""The journal is read as it was written, whatever stands in it."""
 
 from __future__ import annotations
 

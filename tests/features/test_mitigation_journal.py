@@ -1,4 +1,4 @@
-"""Is a mitigation written down: that it began, how it ended, and that nobody told its end?"""
+"""The journal has the beginning of a mitigation, its end, and an end that nobody told."""
 
 from __future__ import annotations
 

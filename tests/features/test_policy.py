@@ -1,4 +1,4 @@
-"""How does a policy come into force, and who wins when two apply one at once?"""
+"""A policy comes into force, and one wins when two operators apply one at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does a test let a watcher look after an incident, by a clock of its own?"""
+"""A watcher that looks after an incident, by a clock that the test sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are the numbers of an update those of the queues?"""
+"""The numbers of an update are those of the queues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the effect of a change told from samples, and only where there are any?"""
+"""The effect of a change is told from samples, and only where there are any."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What follows from a policy, for a job and for a queue?"""
+"""What follows from a policy, for a job and for a queue."""
 
 from __future__ import annotations
 

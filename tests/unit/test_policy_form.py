@@ -1,4 +1,4 @@
-"""Is a policy read as it was written, and is everything that is wrong with one told at once?"""
+"""A policy is read as it was written, and everything that is wrong with one is told at once."""
 
 from __future__ import annotations
 

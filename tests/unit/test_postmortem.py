@@ -1,4 +1,4 @@
-"""Does a post-mortem say what happened, what it cost, and nobody's name?"""
+"""A post-mortem says what happened and what it cost, and nobody's name."""
 
 from __future__ import annotations
 

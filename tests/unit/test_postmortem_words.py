@@ -1,4 +1,4 @@
-"""Is what a post-mortem says in words true, and free of names?"""
+"""What a post-mortem says in words is true, and free of names."""
 
 from __future__ import annotations
 

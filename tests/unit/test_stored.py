@@ -1,4 +1,4 @@
-"""Are records read as the scripts write them, and is everything else refused?"""
+"""Records are read as the scripts write them, and everything else is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the checklist name what to do next, with the names and numbers of the queues?"""
+"""The checklist names what to do next, with the names and numbers of the queues."""
 
 from __future__ import annotations
 

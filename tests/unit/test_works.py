@@ -1,4 +1,4 @@
-"""Are the kinds of work that a policy names found in the lanes that they are in?"""
+"""The workloads that a policy names are found in the lanes that they are in."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ _EXAMPLES = (
 @verb("drain", examples=_EXAMPLES)
 @change_options
 @click.option(
-    "--rate", metavar="RATE", help="At most so many, such as 200/second; the policy's if absent."
+    "--rate", metavar="RATE", help="At most this many, such as 200/second; the policy's if absent."
 )
 @click.option("--stay", "stays", is_flag=True, help="Keep the divert when its backlog is empty.")
 @click.option("--stop", is_flag=True, help="Stop draining; the backlog stays.")
@@ -69,10 +69,10 @@ def drain(
     run: Run, *, asked: Asked, rate: str | None, stays: bool, stop: bool, at_once: bool,
     detach: bool, wait: Wait | None, is_sure: bool,
 ) -> int:  # fmt: skip
-    """Bring a backlog back, oldest job first, at a pace that the rest of the world stands.
+    """Bring a backlog back, oldest job first, at a pace that the rest of the system can take.
 
     The order stands in Redis: it goes on when this command ends. On a terminal the command stays
-    and shows how far it is. Said again, it changes the rate.
+    and shows the progress. A second drain changes the rate.
     """
     pace = _pace(run, rate, is_needed=not stop and not at_once)
     _check(pace, stop=stop, at_once=at_once, stays=stays)

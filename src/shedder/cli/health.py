@@ -51,14 +51,14 @@ _DOCTOR_EXAMPLES = (
 
 
 @verb("doctor", examples=_DOCTOR_EXAMPLES)
-@click.option("--fix", "is_to_fix", is_flag=True, help="Mend what is safe, after showing it.")
+@click.option("--fix", "is_to_fix", is_flag=True, help="Repair what is safe, after showing it.")
 @click.option("-y", "--yes", "is_sure", is_flag=True, help="With --fix: do not ask.")
 @cause_options
 def doctor(run: Run, *, asked: Asked, is_to_fix: bool, is_sure: bool) -> int:
     """Check server, workers, producers, records and every job; a line for each finding.
 
-    Exits with 3 when there is a problem. With --fix it shows what can be mended while everybody
-    works on, asks, mends it, and looks again.
+    Exits with 3 when there is a problem. With --fix it shows what can be repaired while
+    workers go on, asks, repairs it, and checks again.
     """
     if is_to_fix:
         _check_answers(asked, is_sure=is_sure)
@@ -169,7 +169,7 @@ _AUDIT_EXAMPLES = (
 def audit(run: Run) -> int:
     """Look at every job and say whether each is in exactly one place; changes nothing.
 
-    Exits with 3 when one is in none or in two. While jobs move, look twice before you worry.
+    Exits with 3 when one is in none or in two. While jobs move, run it twice before you worry.
     """
     from shedder.cli.progress import scan_bar
 
@@ -243,7 +243,7 @@ _QUESTION = (
 @click.option("--journal", "path", metavar="FILE", type=click.Path(dir_okay=False),
               help="Keep the journal there, one JSON object a line.")  # fmt: skip
 @click.option("--force", is_flag=True,
-              help="Though workers of shedder are on record, or a record is damaged.")  # fmt: skip
+              help="Even if workers of shedder are on record, or a record is damaged.")  # fmt: skip
 @click.option("-y", "--yes", "is_sure", is_flag=True, help="Do not ask.")
 def uninstall(
     run: Run, *, asked: Asked, dry_run: bool, path: str | None, force: bool, is_sure: bool

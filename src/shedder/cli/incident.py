@@ -51,7 +51,7 @@ _NOTE = (
 @click.option("--began", metavar="TIME", help="When the trouble began, such as 38m or 02:11.")
 @click.option("--detected", metavar="TIME", help="When it was noticed; now if absent.")
 @click.option("--opened", metavar="TIME", help="When it was opened; now if absent.")
-@also_option("Although another one is open.")
+@also_option("Even if another one is open.")
 @cause_options
 def open_incident(
     run: Run, *, asked: Asked, title: str, severity: int, commander: str, also: bool,
@@ -92,7 +92,7 @@ def resolve(run: Run, *, asked: Asked, at: str | None, incident: str | None) -> 
 
 @verb("reopen", examples=_REOPEN, short="Say that it was not over.")
 @incident_option
-@also_option("Although another one is open.")
+@also_option("Even if another one is open.")
 @cause_options
 def reopen(run: Run, *, asked: Asked, incident: str | None, also: bool) -> int:
     """Say that it was not over; one that is closed stays closed."""

@@ -29,7 +29,7 @@ _EXPORT = (
 
 _terms = (
     click.option("-p", "--priority", type=int, help="1 (first) to 5."),
-    click.option("--owner", metavar="TEAM", help="Who sees to it."),
+    click.option("--owner", metavar="TEAM", help="Who is responsible."),
     click.option("--due", metavar="TIME", help="Until when, such as 2w or 2026-12-09."),
 )
 
@@ -51,7 +51,7 @@ def add(
     run: Run, *, asked: Asked, title: str, kind: str, priority: int | None, owner: str | None,
     due: str | None, incident: str | None,
 ) -> int:  # fmt: skip
-    """Write down what is to be done; what is not known yet may come later, by `set`."""
+    """Add what is to be done; details that are not known yet can be added later, by `set`."""
     due_at = _due(run, due)
     receipt = changing(run).actions.add(
         title, type=kind, priority=priority, owner=owner or "", due_at=due_at, incident=incident,
@@ -60,7 +60,7 @@ def add(
     return finish(run, receipt, f"Action {receipt.incident.actions[-1].number} is written down.")
 
 
-@verb("set", examples=_SET, short="Say what was not known of an action.")
+@verb("set", examples=_SET, short="Complete or correct an action.")
 @click.argument("number", type=int)
 @click.option("--title", metavar="TEXT", help="What is to be done.")
 @click.option("--type", "kind", metavar="TYPE", help="prevent, detect, mitigate or process.")
@@ -71,7 +71,7 @@ def set_action(
     run: Run, *, asked: Asked, number: int, title: str | None, kind: str | None,
     priority: int | None, owner: str | None, due: str | None, incident: str | None,
 ) -> int:  # fmt: skip
-    """Say what was not known of an action, or was wrong."""
+    """Complete or correct an action."""
     due_at = _due(run, due)
     receipt = changing(run).actions.set(
         number, title=title, type=kind, priority=priority, owner=owner, due_at=due_at,
@@ -128,7 +128,7 @@ def export_actions(run: Run, *, form: str, labels: tuple[str, ...], incident: st
 action = verb_group(
     "action", add, set_action, done, list_actions, export_actions,
     short="What is to be done.",
-    text="Keep what is to be done so that the next time is better.",
+    text="Keep the actions of the review: what is to be done, by whom, until when.",
     examples=(_ADD[0], _DONE[0], _EXPORT[1]),
 )  # fmt: skip
 
@@ -153,7 +153,7 @@ _CLOSE = ('shedder incident close -r "review held, actions are in the tracker"',
 @incident_option
 @cause_options
 def review(run: Run, *, asked: Asked, incident: str | None, **parts: str | None) -> int:
-    """Write parts of the review; said again, a part is replaced."""
+    """Write parts of the review; a part that was written before is replaced."""
     given = {name: text for name, text in parts.items() if text is not None}
     if not given:
         raise Refused("say what to write: --well, --badly, --luck or --factors")
@@ -161,11 +161,11 @@ def review(run: Run, *, asked: Asked, incident: str | None, **parts: str | None)
     return finish(run, receipt, f"The review of {receipt.incident.id} is written on.")
 
 
-@verb("close", examples=_CLOSE, short="End the review.")
+@verb("close", examples=_CLOSE, short="Close the incident.")
 @incident_option
 @cause_options
 def close(run: Run, *, asked: Asked, incident: str | None) -> int:
-    """End the review; it says what is missing. What is closed stays as it is."""
+    """Close the incident, or say what its review misses. What is closed cannot be changed."""
     said = asked.reason or "the review is done"
     receipt = changing(run).close(incident=incident, reason=said, by=asked.by)
     return finish(run, receipt, f"Incident {receipt.incident.id} is closed.")

@@ -24,7 +24,7 @@ _ACCEPT = ("shedder incident accept", "shedder incident accept commander --by bo
 _LEAVE = ('shedder incident leave investigator --task "database logs"',)
 
 _role = click.argument("role", metavar="ROLE")
-_instead = click.option("--instead", is_flag=True, help="Although somebody else has it.")
+_instead = click.option("--instead", is_flag=True, help="Even if somebody else has it.")
 _second = also_option("Beside another role.")
 
 

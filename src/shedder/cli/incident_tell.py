@@ -66,8 +66,8 @@ def update(
 ) -> int:  # fmt: skip
     """Post how things are, in the words of the policy, also when there is no progress.
 
-    The text is made of the queues' own state. It is recorded first and sent to the policy's
-    channels then; a channel that does not take it is tried again by `incident watch`.
+    The text is computed from the state of the queues. It is recorded first and then sent to the
+    policy's channels; `incident watch` tries again where a channel has failed.
     """
     from shedder.updates.posting import draft_update
 

@@ -41,7 +41,7 @@ def mitigate(
     run: Run, *, asked: Asked, name: str | None, values: tuple[str, ...], dry_run: bool, yes: bool,
     policy_file: str | None,
 ) -> int:  # fmt: skip
-    """Carry out what `[mitigations.NAME]` of the policy declares, and write down how it went.
+    """Run what `[mitigations.NAME]` of the policy declares, and record how it went.
 
     The command is a list of arguments and goes through no shell. Its output is shown as it comes
     and kept, secrets masked; at its time limit, and with Ctrl-C, SIGTERM or SIGHUP, all its

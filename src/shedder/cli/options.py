@@ -165,12 +165,12 @@ def change_options(body: Callable[..., int]) -> Body:
 
 def force_option(what: str = "") -> Callable[[Decorated], Decorated]:
     """Even if somebody else has just changed it, and `what`; the body gets it in `asked`."""
-    said = f"{what} Also while" if what else "Although"
+    said = f"{what} Also" if what else "Even"
     return click.option(
         "--force",
         "is_forced",
         is_flag=True,
-        help=f"{said} somebody else has changed it within two minutes.",
+        help=f"{said} if somebody else has changed it within two minutes.",
     )
 
 

@@ -30,7 +30,7 @@ _EXAMPLES = (
 @click.option("--divert", "diverts", multiple=True, metavar="LANE",
               help="What if its jobs were put aside?")  # fmt: skip
 @click.option("--limit", "limits", multiple=True, metavar="LANE=RATE",
-              help="What if its jobs started so often at most?")  # fmt: skip
+              help="What if its jobs started at this rate at most?")  # fmt: skip
 @click.option("--more", type=click.IntRange(1, 10_000), default=2, show_default=True,
               metavar="WORKERS", help="What if there were more workers?")  # fmt: skip
 @click.option("--explain", is_flag=True, help="Show the arithmetic.")
@@ -39,9 +39,9 @@ def plan(
     run: Run, *, names: tuple[str, ...], pauses: tuple[str, ...], diverts: tuple[str, ...],
     limits: tuple[str, ...], more: int, explain: bool, policy_file: str | None,
 ) -> int:  # fmt: skip
-    """Tell when urgent work is well again and when the queue is empty, for each option.
+    """Estimate when urgent work is in time again and when the queue is empty, by option.
 
-    It is a model of measured numbers; docs/explanation/the-plan.md says which, and how far off.
+    It is a model with measured numbers; docs/explanation/the-plan.md says how accurate it is.
     """
     from shedder.response.plan import forecast, options_for
 

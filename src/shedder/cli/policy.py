@@ -55,7 +55,7 @@ _file_argument = click.argument("file", metavar="[FILE]", required=False, type=c
 @verb("check", examples=_CHECK, short="Say all that is wrong with a policy file.")
 @_file_argument
 def check(run: Run, *, file: str | None) -> int:
-    """Read a policy file and say all that is wrong with it; asks no Redis, changes nothing.
+    """Read a policy file and say all that is wrong with it; needs no Redis, changes nothing.
 
     Without FILE it is shedder.toml, or [tool.shedder] in pyproject.toml, here or in a folder above.
     """
@@ -81,7 +81,7 @@ def check(run: Run, *, file: str | None) -> int:
 @verb("apply", examples=_APPLY, short="Put a policy into force, everywhere.")
 @_file_argument
 @click.option("--based-on", type=int, metavar="NUMBER",
-              help="The policy that yours is a change of; the one in force if absent.")  # fmt: skip
+              help="Number of the policy that it changes; the one in force if absent.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace whatever is in force.")
 @cause_options
 def apply(run: Run, *, asked: Asked, file: str | None, based_on: int | None, force: bool) -> int:
@@ -137,7 +137,7 @@ def show(run: Run, *, job_id: str | None) -> int:
 def diff(run: Run, *, file: str | None) -> int:
     """Show what applying a policy file would change; changes nothing.
 
-    A line that begins with - goes, one with + comes. It exits with 3 when nothing would change.
+    Lines with - would be removed, lines with + added. Exits with 3 when nothing would change.
     """
     from shedder.policy.document import document_of
     from shedder.policy.explain import differences
@@ -157,11 +157,11 @@ def diff(run: Run, *, file: str | None) -> int:
 
 @verb("init", examples=_INIT, short="Write a first policy from what is there.")
 @_file_argument
-@click.option("--force", is_flag=True, help="Also over a file that exists.")
+@click.option("--force", is_flag=True, help="Overwrite a file that exists.")
 def init(run: Run, *, file: str | None, force: bool) -> int:
     """Write a first policy file from the queues, functions and rates that can be seen now.
 
-    It decides nothing yet: what could be said stands in it as remarks. Without FILE it is
+    It decides nothing yet: what it could say stands in comments. Without FILE it is
     shedder.toml in this folder.
     """
     path = Path(file or "shedder.toml")
@@ -187,7 +187,7 @@ def init(run: Run, *, file: str | None, force: bool) -> int:
 
 policy = verb_group(
     "policy", init, check, diff, apply, show,
-    text="Say on a quiet day which work matters, which may wait, and what customers notice.",
+    text="Decide in advance which work matters, which may wait, and what customers notice.",
     examples=(_INIT[0], _CHECK[0], _APPLY[0], _SHOW[0]),
 )  # fmt: skip
 

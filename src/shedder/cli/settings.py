@@ -72,7 +72,7 @@ _group_option = click.option(
 @click.argument("flags", metavar="[FLAG]...", nargs=-1, shell_complete=complete_flags)
 @_group_option
 @click.option("--percent", type=float, default=100.0, show_default=True, metavar="PERCENT",
-              help="How much of it.")  # fmt: skip
+              help="Percentage that is degraded.")  # fmt: skip
 @expiry_option
 @force_option("Also a flag that no process has declared.")
 @cause_options
@@ -82,7 +82,7 @@ def degrade(
 ) -> int:  # fmt: skip
     """Degrade features in every process within a second; nobody needs to deploy.
 
-    In part it takes the same users each time, and a higher percentage only takes more of them.
+    With --percent the same users are affected each time; a higher percentage only adds users.
     """
     what = _chosen(flags, group, "degrade")
     shedder = run.shedder
@@ -198,7 +198,7 @@ def set_limit(
     run: Run, *, asked: Asked, name: str, rate: Rate, key: str, expires_in: timedelta | None,
     shadow: bool,
 ) -> int:  # fmt: skip
-    """Set a limit in every process within a second; it beats what the code says.
+    """Set a limit in every process within a second; it overrides the rate in the code.
 
     A rate such as 100/minute counts what was let through in the minute before, too.
     """
@@ -220,7 +220,7 @@ def set_limit(
 @force_option()
 @cause_options
 def clear(run: Run, *, asked: Asked, name: str, key: str) -> int:
-    """End an operator's setting of a limit: what the code says holds again."""
+    """End an operator's setting of a limit: the rate in the code applies again."""
     connected = run.shedder
     reason = reason_of(asked, f"clear {_known_name(name, key)}")
     warn_of_recent_changes(run, asked, names=(f"{name} {key}".strip(),))

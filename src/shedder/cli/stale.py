@@ -67,7 +67,7 @@ def replay(run: Run, *, asked: Asked) -> int:
 
 stale = verb_group(
     "stale", list_stale, replay,
-    text="Old work of a backlog that was set aside, as the policy says, and how it comes back.",
+    text="Old work of a backlog that was set aside, as the policy says, and its replay.",
     examples=(_LIST[0], _REPLAY[0]),
 )  # fmt: skip
 

@@ -54,7 +54,9 @@ def _rate(_context: click.Context, _parameter: click.Parameter, value: str | Non
 
 @verb("starts", examples=STARTS_EXAMPLES, short="How fast jobs of a queue may start.")
 @change_options
-@click.option("--rate", metavar="RATE", callback=_rate, help="At most so many starts.")
+@click.option(
+    "--rate", metavar="RATE", callback=_rate, help="At most this many starts, such as 20/second."
+)
 @click.option("--at-once", "most", type=int, metavar="N", help="At most N of them run at once.")
 @click.option("--function", "functions", multiple=True, metavar="GLOB",
               help="Only functions such as 'app.mail.*'; repeatable.")  # fmt: skip
@@ -63,10 +65,10 @@ def limit_starts(
     run: Run, *, asked: Asked, rate: Rate | None, most: int | None, functions: tuple[str, ...],
     expires_in: timedelta | None,
 ) -> int:  # fmt: skip
-    """Let jobs start at most so fast, or so many at once.
+    """Limit how fast jobs start, or how many of them run at once.
 
-    The bound holds for all that is named together. Jobs over it wait in order and pass nobody who
-    is not limited; workers of shedder obey at once, a divert or a pause beats it.
+    One limit holds for all targets together. Jobs over it wait in order, and jobs that are not
+    limited overtake them. Workers of shedder obey at once; a divert or a pause comes first.
     """
     if rate is None and (most is None or most < 1):
         raise InvalidInput(

@@ -292,11 +292,11 @@ _CHECK_EXAMPLES = (
 @targets_argument
 @duration_option("--older-than", help="A control is forgotten when it is older; 24h if absent.")
 def check(run: Run, *, names: tuple[str, ...], older_than: timedelta | None) -> int:
-    """Say in one line, as monitors want it, whether anything is wrong.
+    """Say in one line, for a monitor, whether anything is wrong.
 
     That is work outside the tolerance of the policy, a control that may have been forgotten,
     jobs that no worker serves, a record that cannot be read, and a server that is nearly full or
-    throws jobs away. It exits with 0 when nothing is wrong, with 3 when something is.
+    evicts keys. It exits with 0 when nothing is wrong, with 3 when something is.
     """
     from shedder.status.findings import OLD, check_status
 

@@ -242,7 +242,7 @@ class FlagForm(Table):
 
 
 class MitigationForm(Table):
-    """A deed outside the queues, declared before it is needed."""
+    """A measure outside the queues, declared before it is needed."""
 
     run: Annotated[list[Text], Field(min_length=1)] = Field(
         description="Program and arguments, no shell; {name} is filled in by --name."

@@ -1,4 +1,4 @@
-"""Is a process still there whose signal handler raises while it writes a command?"""
+"""A process is still there whose signal handler raises while it writes a command."""
 
 from __future__ import annotations
 
