@@ -25,8 +25,8 @@ from tests.scripts.replies import WHO, changed, raw
 def incident_written(scene: Scene, **how: Any) -> list[Any]:
     """The reply to a new incident."""
     made = new_incident("day", "late", severity=2, by="ana@desk", now=NOW)
-    deed = EventDraft("incident open", WHO, is_alone=True)
-    command = write_incident(scene.keys, None, made, deed, operation="o", **how)
+    draft = EventDraft("incident open", WHO, is_alone=True)
+    command = write_incident(scene.keys, None, made, draft, operation="o", **how)
     reply: list[Any] = raw(scene, command)
     if reply[0] == "done":
         assert reply[2] == scene.shedder.events()[-1].id
