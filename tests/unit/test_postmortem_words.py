@@ -12,7 +12,7 @@ from shedder.events import Event
 from shedder.incident.records import Note
 from shedder.postmortem.build import _summary, postmortem_of
 from shedder.postmortem.impact import impact_of
-from shedder.postmortem.narrative import without_names
+from shedder.postmortem.narrative import anonymize
 from shedder.postmortem.plots import plots_of
 from shedder.postmortem.writing import rendered
 from shedder.queues.samples import Sample
@@ -34,7 +34,7 @@ ROLES = {"ana@desk": "commander", "ana": "operations"}
 )
 def test_names_become_roles(text: str, said: str) -> None:
     """Whole names only, however they are written."""
-    assert said == without_names(text, ROLES)
+    assert said == anonymize(text, ROLES)
 
 
 def test_what_people_wrote_is_told_without_their_names() -> None:

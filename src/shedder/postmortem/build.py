@@ -14,7 +14,7 @@ from shedder.incident.records import Incident, ReviewPart, RoleHeld, RolePast
 from shedder.policy.workload import Workload, kind_in, kinds_of
 from shedder.postmortem.facts import Blank, Impact, Intervention, Moment, PostMortem, Span
 from shedder.postmortem.impact import impact_of
-from shedder.postmortem.narrative import deeds_of, roles_by_name, timeline_of, without_names
+from shedder.postmortem.narrative import anonymize, interventions_of, roles_by_name, timeline_of
 from shedder.queues.samples import Sample, between, paces_of
 from shedder.store.codec import server_time
 from shedder.wording import moment, named, pace, spoken
@@ -62,7 +62,7 @@ def postmortem_of(material: Material) -> PostMortem:
     impacts = _impacts(material, samples)
     spans = _spans(incident, since, is_measured=is_measured)
     timeline = timeline_of(incident, material.events)
-    nameless = partial(without_names, roles=roles_by_name(incident, material.events))
+    nameless = partial(anonymize, roles=roles_by_name(incident, material.events))
     deeds = _deeds(material, timeline, nameless)
     worst = min([each.severity for each in incident.severities] or [incident.severity])
     return PostMortem(
@@ -107,7 +107,7 @@ def _deeds(
     nameless: Callable[[str], str],
 ) -> tuple[Intervention, ...]:
     effects = effects_of(material.incident, material.events, material.samples, material.at)
-    known = deeds_of(timeline, material.events, effects)
+    known = interventions_of(timeline, material.events, effects)
     told = (_with_kinds(each, material.kinds) for each in known)
     return tuple(replace(each, why=nameless(each.why)) for each in told)
 
