@@ -446,6 +446,7 @@ class Verb:
         instead: What to do where there is none, if anything.
         numbers: Its numbers, in a few words.
         is_decision: It is an operator's decision on jobs, settings or the policy.
+        has_effect: Its effect on lanes is measured.
         is_told: The main channel hears of it.
         is_detail: It belongs to another event, and a story leaves it out.
         is_system: Workers and watchers write it by themselves.
@@ -459,6 +460,7 @@ class Verb:
     instead: str = ""
     numbers: Callable[[Event], str] = lambda _event: ""
     is_decision: bool = False
+    has_effect: bool = False
     is_told: bool = False
     is_detail: bool = False
     is_system: bool = False
@@ -558,7 +560,8 @@ def _sum(lanes: Mapping[str, Any], name: str) -> int:
 
 def _decision(name: str, when: str, sentence: str, **more: Any) -> Verb:
     """A decision on jobs, settings or the policy; the main channel hears of it."""
-    return Verb(name, when, sentence, **{"is_told": True, **more}, is_decision=True)
+    known = {"is_told": True, "has_effect": True, **more}
+    return Verb(name, when, sentence, **known, is_decision=True)
 
 
 def _of_incident(name: str, when: str, sentence: str, undo: str = "", **more: Any) -> Verb:
@@ -596,7 +599,7 @@ _ROWS = (
         undo="sets the limit that was, or lifts the first one; what waited is in the lanes again",
         numbers=_starts),
     _decision("uninstall", "shedder is being removed; what workers held in hand and had not "
-        "started is back in its lane.", "began to remove shedder"),
+        "started is back in its lane.", "began to remove shedder", has_effect=False),
     _decision("restore", "A backlog is back in its lane, by `undo`, `--at-once` or `uninstall`.",
         "put the backlog of {lanes} back", numbers=_restored),
     Verb("repair", "`doctor --fix` mended something.", "mended {what}", numbers=_repaired),
@@ -609,12 +612,12 @@ _ROWS = (
     _decision("limit clear", "The setting of a limit in code was ended.",
         "cleared the limit of {things}", undo="sets it as it was"),
     _decision("policy apply", "A policy was put into force.", "put another policy into force",
-        undo="puts the policy before it into force", numbers=_policy),
+        undo="puts the policy before it into force", numbers=_policy, has_effect=False),
     Verb("set aside", "Jobs of a backlog were older than the policy allows.",
         "set aside jobs of {lanes} that had become too old", instead="`shedder stale replay`",
         numbers=_aside, is_system=True),
     _decision("replay", "Jobs that were set aside are in their lane again.",
-        "put jobs of {lanes} back that had been set aside", numbers=_replayed),
+        "put jobs of {lanes} back that had been set aside", numbers=_replayed, has_effect=False),
     _of_incident("incident open", "An incident was opened.", "opened the incident", is_told=True),
     _of_incident("incident mitigated", "Customers are helped.", "said that customers are helped",
         undo=_AS_IT_WAS, is_told=True),

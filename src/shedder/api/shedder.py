@@ -44,8 +44,8 @@ from shedder.queues.skip import bring_back
 from shedder.queues.stale import ReplayReceipt, StaleLane, replay_lanes, stale_lanes
 from shedder.queues.starts import lift_limits
 from shedder.queues.undo import Undone, event_to_undo, undo
-from shedder.response.mitigation import MitigationReceipt, mitigate
-from shedder.response.triage import LOOKS_BACK, MOST_EVENTS, Seen, Triage, triage
+from shedder.response.mitigation import MitigationReceipt, run_mitigation
+from shedder.response.triage import LOOKS_BACK, MOST_EVENTS, Seen, Triage, checklist
 from shedder.selection import Selection
 from shedder.settings.flags import FlagReceipt, FlagState, degrade_flags, list_flags, restore_flags
 from shedder.settings.limits import (
@@ -446,7 +446,7 @@ class Responding(Looking, Settings):
             events = self.incidents.timeline(incident.id)
         else:
             events = self._lately()
-        return triage(Seen(
+        return checklist(Seen(
             self.status(), self.flag_states(), self.limit_states(), policy, events, incident
         ))  # fmt: skip
 
@@ -466,7 +466,7 @@ class Responding(Looking, Settings):
         """
         cause = self._attributed(reason, by)
         end_silent(self.store)
-        return mitigate(self.store, mitigation, command, cause, say=say)
+        return run_mitigation(self.store, mitigation, command, cause, say=say)
 
     def undo(
         self, event_id: str | None = None, *, reason: str, by: str | None = None

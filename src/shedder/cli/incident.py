@@ -212,10 +212,10 @@ def show(run: Run, *, incident: str | None) -> int:
         run.emit("incident-record/1", found)
         return 0
     from shedder.cli.incident_view import incident_parts
-    from shedder.response.mitigation import with_end_unknown
+    from shedder.response.mitigation import without_known_end
 
     incidents = run.shedder.incidents
-    begun = with_end_unknown(incidents.timeline(found.id))
+    begun = without_known_end(incidents.timeline(found.id))
     run.screen.show(*incident_parts(found, incidents.now(), begun=begun, server=run.server_option))
     return 0
 

@@ -1,4 +1,4 @@
-"""What did work suffer? Counted from the samples of its lanes.
+"""The impact of an incident on a workload, counted from the samples of its lanes.
 
 While the oldest job of a lane had waited longer than the tolerance, the lane was outside of it, and
 what started from its front started late, because a lane is served in order. Jobs of a backlog are

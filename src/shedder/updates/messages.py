@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from shedder.events import SYSTEM, Event, verb_of
 from shedder.incident.records import Incident, Role
 from shedder.policy.model import IncidentPolicy
-from shedder.postmortem.narrative import NOBODY, sentence_of
+from shedder.postmortem.narrative import NOBODY, event_sentence
 from shedder.response.mitigation import ENDED
 from shedder.wording import moment, spoken
 
@@ -89,7 +89,7 @@ def _decisions(incident: Incident, events: Sequence[Event]) -> Iterator[Message]
         who = SYSTEM if event.by == SYSTEM else event.role or NOBODY
         outcome = f": {event.details.get('outcome', '')}" if event.verb == ENDED else ""
         because = f", because {event.why}" if event.why else ""
-        text = f"{who}: {sentence_of(event)}{outcome}{because}"
+        text = f"{who}: {event_sentence(event)}{outcome}{because}"
         yield Message(f"event-{event.id}", MAIN, title_of(incident), text, event.at)
 
 

@@ -27,7 +27,7 @@ from shedder.queues.samples import sample_lanes
 from shedder.store.store import Command
 from shedder.updates.channels import Channels, Round, deliver
 from shedder.updates.messages import MAIN, NOTES, POST_AFTER, TOO_OLD, due_at, messages_of
-from shedder.updates.posting import draft_update, post_by_itself
+from shedder.updates.posting import draft_update, post_automatic
 from shedder.updates.situation import STAKEHOLDERS, read_situation
 from shedder.updates.status_page import write_page
 
@@ -211,7 +211,7 @@ class Watcher:
             return incident
         draft = draft_update(self._shed, policy, incident, audience=STAKEHOLDERS, now=now)
         every = policy.incident.update_every_for(incident.severity)
-        receipt = post_by_itself(self._shed, incident.id, draft, due=due, every=every, now=now)
+        receipt = post_automatic(self._shed, incident.id, draft, due=due, every=every, now=now)
         if receipt.event:
             report.posted.append(receipt.event)
         return receipt.incident
