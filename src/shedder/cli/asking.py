@@ -176,11 +176,11 @@ def warn_of_recent_changes(
 
 
 def _incident(run: Run, asked: Asked) -> Incident | None:
+    from shedder.incident.store import open_incidents
     from shedder.incident.timeline import incident_of
 
-    incidents = run.shedder.incidents
     try:
-        return incident_of(incidents.open_ones(), incidents.cause("", asked.by).by)
+        return incident_of(open_incidents(run.shedder.store), asked.by or run.shedder.by)
     except RecordUnreadable as error:
         # No record of an incident stands in the way of a change of queues.
         run.screen.warn(str(error))
@@ -209,8 +209,7 @@ def _told(run: Run, event: Event) -> str:
 
 
 def _remind(run: Run, asked: Asked, incident: Incident) -> None:
-    who = run.shedder.incidents.cause("", asked.by).by
-    if incident.role_of(who) != "commander":
+    if incident.role_of(asked.by or run.shedder.by) != "commander":
         return
     from shedder.incident.records import Role
 

@@ -192,16 +192,21 @@ class Screen:
     @property
     def shows_progress(self) -> bool:
         """Whether somebody may be looking at standard error."""
-        return self.err.is_terminal
+        return not _is_free(sys.stderr) and self.err.is_terminal
 
     @property
     def is_watched(self) -> bool:
         """Whether a person looks at all that is printed."""
-        return self.out.is_terminal and self.err.is_terminal and not self.is_json
+        is_free = self.is_json or _is_free(sys.stdout) or _is_free(sys.stderr)
+        return not is_free and self.out.is_terminal and self.err.is_terminal
 
     def show(self, *parts: Text | Table) -> None:
         """Print results for a person; lines are broken where there is a width to fit into."""
         for part in parts:
+            text = _plain(part) if _is_free(sys.stdout) else None
+            if text is not None:
+                sys.stdout.write(text)
+                continue
             is_long = isinstance(part, Text) and self.out.width == _PIPE_WIDTH
             self.out.print(rendered(part), soft_wrap=is_long or isinstance(part, Verbatim))
 
@@ -212,7 +217,11 @@ class Screen:
 
     def remark(self, text: str, *, style: str = "") -> None:
         """Print one line to standard error."""
-        self.err.print(rendered(Text(one_line(text), style=style)), soft_wrap=True)
+        said = Text(one_line(text), style=style)
+        if _is_free(sys.stderr):
+            sys.stderr.write(f"{said.plain}\n")
+        else:
+            self.err.print(rendered(said), soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Print one line to standard error that a person should not miss."""
@@ -251,12 +260,41 @@ def _rendered_table(table: Table) -> RichTable:
 def _console(stream: TextIO) -> Console:
     from rich.console import Console
 
-    # What is no terminal has no width: a table that is cut at column 80 helps nobody there.
-    is_free = not stream.isatty() and "COLUMNS" not in os.environ
     return Console(
-        file=stream, width=_PIPE_WIDTH if is_free else None, markup=False, emoji=False,
+        file=stream, width=_PIPE_WIDTH if _is_free(stream) else None, markup=False, emoji=False,
         highlight=False, legacy_windows=False,
     )  # fmt: skip
+
+
+_FORCING = ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+"""Variables by which a stream that is no terminal gets colours or a width from rich."""
+
+
+def _is_free(stream: TextIO) -> bool:
+    """Whether `stream` is no terminal, and so has neither colours nor a width."""
+    return not stream.isatty() and not any(name in os.environ for name in _FORCING)
+
+
+def _plain(part: Text | Table) -> str | None:
+    """`part` as rich prints it where no width is known, which is so spared; None for all else."""
+    if isinstance(part, Text):
+        return f"{part.plain}\n"
+    rows = [
+        [column.removeprefix(">") for column in part.columns],
+        *([cell.plain for cell in cells] for cells in part.rows),
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    is_simple = all(cell.isascii() for cells in rows for cell in cells)
+    if not is_simple or not all(widths) or sum(widths) + 2 * len(widths) > _PIPE_WIDTH:
+        return None
+    return "".join(f"{_plain_row(part.columns, cells, widths)}\n" for cells in rows)
+
+
+def _plain_row(columns: Sequence[str], cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(
+        cell.rstrip().rjust(width) if column.startswith(">") else cell.ljust(width)
+        for column, cell, width in zip(columns, cells, widths, strict=True)
+    )
 
 
 _DRIVES_TERMINALS = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
