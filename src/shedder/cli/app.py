@@ -14,6 +14,7 @@ import click
 
 from shedder import __version__
 from shedder.cli.options import HELP_SETTINGS, connection_options, verb, write_examples
+from shedder.cli.output import document, dumped
 from shedder.cli.run import USAGE, Run, code_of, sentence_of
 
 VERBS = (
@@ -24,6 +25,7 @@ VERBS = (
     ("pause", "shedder.cli.pause", "Let no job of a queue start."),
     ("resume", "shedder.cli.pause", "End a pause."),
     ("divert", "shedder.cli.divert", "Move jobs to the backlog."),
+    ("shed", "shedder.cli.shed", "Divert what the policy allows."),
     ("drain", "shedder.cli.drain", "Bring a backlog back, at a pace."),
     ("flag", "shedder.cli.settings", "Degrade features and restore them."),
     ("limit", "shedder.cli.settings", "Change rates while everything runs."),
@@ -134,8 +136,6 @@ def _report(error: BaseException, run: Run) -> int:
             traceback.print_exception(error)
         click.echo(f"shedder: {sentence}", err=True)
         if run.is_json:
-            from shedder.cli.output import document, dumped
-
             click.echo(dumped(document("error/1", {"error": sentence, "exit_code": code})))
     return code
 

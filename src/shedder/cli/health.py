@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Self, TextIO
 
 import click
 
-from shedder.cli.asking import confirm, is_asking_possible, reason_of
-from shedder.cli.options import Asked, cause_options, verb
+from shedder.cli.asking import confirm, is_asking_possible, settle_reason
+from shedder.cli.options import Request, cause_options, verb
 from shedder.cli.output import (
     Parts,
     Text,
     blank,
     command,
     commands_part,
+    document,
+    dumped,
     escaped,
     headline,
     listed,
@@ -27,7 +29,9 @@ from shedder.cli.output import (
     table,
     targets_of,
 )
+from shedder.cli.progress import scan_bar
 from shedder.cli.run import Refused
+from shedder.lanes import serving_order
 from shedder.status.findings import FINE, PROBLEM, WARNING
 from shedder.wording import counted
 
@@ -54,38 +58,35 @@ _DOCTOR_EXAMPLES = (
 @click.option("--fix", "is_to_fix", is_flag=True, help="Mend what is safe, after showing it.")
 @click.option("-y", "--yes", "is_sure", is_flag=True, help="With --fix: do not ask.")
 @cause_options
-def doctor(run: Run, *, asked: Asked, is_to_fix: bool, is_sure: bool) -> int:
+def doctor(run: Run, *, request: Request, is_to_fix: bool, is_sure: bool) -> int:
     """Check server, workers, producers, records and every job; a line for each finding.
 
     Exits with 3 when there is a problem. With --fix it shows what can be mended while everybody
     works on, asks, mends it, and looks again.
     """
     if is_to_fix:
-        _check_answers(asked, is_sure=is_sure)
+        _check_answers(request, is_sure=is_sure)
     checkup = _look(run)
     if not is_to_fix or not checkup.repairable:
         return _finish(run, checkup, ())
     _show_plan(run, checkup)
-    reason = reason_of(asked, "repair")
+    request = settle_reason(request, "repair")
     confirm("Repair this?", is_sure=is_sure)
-    check = command("doctor", server=run.server_option)
-    run.state = f"what is left to mend, says: {check}"
-    repairs = run.shedder.repair(checkup, reason=reason, by=asked.by)
+    run.unsure("what is left to repair", "doctor")
+    repairs = run.shedder.repair(checkup, **request.cause)
     return _finish(run, _look(run), repairs)
 
 
-def _check_answers(asked: Asked, *, is_sure: bool) -> None:
+def _check_answers(request: Request, *, is_sure: bool) -> None:
     if is_asking_possible():
         return
     if not is_sure:
         raise Refused("--fix asks before it changes anything: say --yes where nobody can answer")
-    if asked.reason is None:
+    if request.reason is None:
         raise Refused('say why: -r "after the fail-over"; the journal keeps it')
 
 
 def _look(run: Run) -> Checkup:
-    from shedder.cli.progress import scan_bar
-
     connected = run.shedder
     with scan_bar(run.screen, "looking at every job") as on_progress:
         return connected.check_up(on_progress=on_progress)
@@ -171,22 +172,17 @@ def audit(run: Run) -> int:
 
     Exits with 3 when one is in none or in two. While jobs move, look twice before you worry.
     """
-    from shedder.cli.progress import scan_bar
-
     connected = run.shedder
     with scan_bar(run.screen, "auditing") as on_progress:
         report = connected.audit(on_progress=on_progress)
-    if run.is_json:
-        run.emit("audit/1", report)
-    else:
-        run.screen.show(*audit_view(report))
+    run.tell("audit/1", report, audit_view)
     return 0 if report.is_clean else 3
 
 
 IDS_SHOWN = 10
 
 
-def audit_view(report: AuditReport) -> Parts:
+def audit_view(report: AuditReport, **_: str) -> Parts:
     """Whether every job is in exactly one place, and where they are."""
     made = table("place", ">jobs")
     for place, count in report.places.items():
@@ -246,7 +242,7 @@ _QUESTION = (
               help="Though workers of shedder are on record, or a record is damaged.")  # fmt: skip
 @click.option("-y", "--yes", "is_sure", is_flag=True, help="Do not ask.")
 def uninstall(
-    run: Run, *, asked: Asked, dry_run: bool, path: str | None, force: bool, is_sure: bool
+    run: Run, *, request: Request, dry_run: bool, path: str | None, force: bool, is_sure: bool
 ) -> int:
     """Put every job back into the lists of RQ, end all controls, remove all keys of shedder.
 
@@ -256,15 +252,17 @@ def uninstall(
     connected = run.shedder
     if dry_run:
         preview = connected.preview_uninstall()
-        return _show(run, preview, code=0 if preview.keys else 3)
-    reason = reason_of(asked, "uninstall shedder")
+        run.tell("uninstall/1", preview, uninstall_receipt)
+        return 0 if preview.keys else 3
+    request = settle_reason(request, "uninstall shedder")
     _make_sure(path, is_sure=is_sure)
     run.state = (
         f"not all is done; run it again, as {command('uninstall', server=run.server_option)}"
     )
-    receipt = _uninstall(run, asked, reason, path=path, force=force)
+    receipt = _uninstall(run, request, path=path, force=force)
     run.state = "it is done"
-    return _show(run, receipt, code=3 if receipt.left else 0)
+    run.tell("uninstall/1", receipt, uninstall_receipt)
+    return 3 if receipt.left else 0
 
 
 def _make_sure(path: str | None, *, is_sure: bool) -> None:
@@ -275,16 +273,12 @@ def _make_sure(path: str | None, *, is_sure: bool) -> None:
     confirm(_QUESTION.format("" if path else ", its journal too"), is_sure=is_sure)
 
 
-def _uninstall(
-    run: Run, asked: Asked, reason: str, *, path: str | None, force: bool
-) -> UninstallReceipt:
-    from shedder.cli.progress import scan_bar
-
+def _uninstall(run: Run, request: Request, *, path: str | None, force: bool) -> UninstallReceipt:
     with ExitStack() as opened:
         on_event = opened.enter_context(_Journal(path)).write if path else None
         on_progress = opened.enter_context(scan_bar(run.screen, "putting jobs back"))
         return run.shedder.uninstall(
-            reason=reason, by=asked.by, force=force, on_event=on_event, on_progress=on_progress
+            **request.cause, force=force, on_event=on_event, on_progress=on_progress
         )
 
 
@@ -306,8 +300,6 @@ class _Journal:
         self._opened.close()
 
     def write(self, event: Event) -> None:
-        from shedder.cli.output import document, dumped
-
         if self._write is None:
             file = self._opened.enter_context(_new_file(self._path))
             self._write = file.write
@@ -316,14 +308,6 @@ class _Journal:
 
 def _new_file(path: str) -> TextIO:
     return Path(path).open("x", buffering=1, encoding="utf-8")
-
-
-def _show(run: Run, receipt: UninstallReceipt, *, code: int) -> int:
-    if run.is_json:
-        run.emit("uninstall/1", receipt)
-    else:
-        run.screen.show(*uninstall_receipt(receipt, server=run.server_option))
-    return code
 
 
 KEYS_SHOWN = 5
@@ -413,8 +397,6 @@ def _next(receipt: UninstallReceipt, server: str) -> Parts:
 
 
 def _worker_commands(queues: Sequence[QueueLeft]) -> list[str]:
-    from shedder.lanes import serving_order
-
     order = serving_order(queue.lane for queue in queues)
     found = {queue.lane for queue in queues}
     return [" ".join(["rq worker", *(shlex.quote(name) for name in order if name in found)])]

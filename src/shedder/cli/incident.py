@@ -17,11 +17,16 @@ from shedder.cli.incident_view import (
     changing,
     finish,
     incident_option,
+    incident_parts,
+    incident_table,
     moments,
     task_option,
+    timeline_lines,
 )
-from shedder.cli.options import Asked, cause_options, verb, verb_group
+from shedder.cli.options import Request, cause_options, verb, verb_group
+from shedder.cli.output import dumped
 from shedder.errors import InvalidInput
+from shedder.response.mitigation import with_end_unknown
 
 if TYPE_CHECKING:
     from shedder.cli.run import Run
@@ -54,14 +59,14 @@ _NOTE = (
 @also_option("Although another one is open.")
 @cause_options
 def open_incident(
-    run: Run, *, asked: Asked, title: str, severity: int, commander: str, also: bool,
+    run: Run, *, request: Request, title: str, severity: int, commander: str, also: bool,
     began: str | None, detected: str | None, opened: str | None,
 ) -> int:  # fmt: skip
     """Open an incident: from now on every change of a queue belongs to it."""
     times = moments(run, began=began, detected=detected, opened=opened)
     receipt = changing(run).open(
         title, severity=severity, commander=commander, times=times, also=also,
-        reason=asked.reason or "", by=asked.by,
+        **request.cause,
     )  # fmt: skip
     return finish(run, receipt, f"Incident {receipt.incident.id} is open.")
 
@@ -70,11 +75,12 @@ def open_incident(
 @click.option("--at", metavar="TIME", help="Since when; now if absent.")
 @incident_option
 @cause_options
-def mitigated(run: Run, *, asked: Asked, at: str | None, incident: str | None) -> int:
+def mitigated(run: Run, *, request: Request, at: str | None, incident: str | None) -> int:
     """Say that customers are helped, though it is not over yet."""
     when = moments(run, at=at).get("at")
-    said = asked.reason or "customers are helped"
-    receipt = changing(run).mitigated(at=when, incident=incident, reason=said, by=asked.by)
+    receipt = changing(run).mitigated(
+        at=when, incident=incident, **request.cause_or("customers are helped")
+    )
     return finish(run, receipt, f"Incident {receipt.incident.id} is mitigated.")
 
 
@@ -82,11 +88,10 @@ def mitigated(run: Run, *, asked: Asked, at: str | None, incident: str | None) -
 @click.option("--at", metavar="TIME", help="Since when; now if absent.")
 @incident_option
 @cause_options
-def resolve(run: Run, *, asked: Asked, at: str | None, incident: str | None) -> int:
+def resolve(run: Run, *, request: Request, at: str | None, incident: str | None) -> int:
     """Say that it is over; its review is due in 48 hours."""
     when = moments(run, at=at).get("at")
-    said = asked.reason or "it is over"
-    receipt = changing(run).resolve(at=when, incident=incident, reason=said, by=asked.by)
+    receipt = changing(run).resolve(at=when, incident=incident, **request.cause_or("it is over"))
     return finish(run, receipt, f"Incident {receipt.incident.id} is resolved.")
 
 
@@ -94,10 +99,11 @@ def resolve(run: Run, *, asked: Asked, at: str | None, incident: str | None) -> 
 @incident_option
 @also_option("Although another one is open.")
 @cause_options
-def reopen(run: Run, *, asked: Asked, incident: str | None, also: bool) -> int:
+def reopen(run: Run, *, request: Request, incident: str | None, also: bool) -> int:
     """Say that it was not over; one that is closed stays closed."""
-    said = asked.reason or "it is not over"
-    receipt = changing(run).reopen(also=also, incident=incident, reason=said, by=asked.by)
+    receipt = changing(run).reopen(
+        also=also, incident=incident, **request.cause_or("it is not over")
+    )
     return finish(run, receipt, f"Incident {receipt.incident.id} is open again.")
 
 
@@ -112,14 +118,14 @@ def reopen(run: Run, *, asked: Asked, incident: str | None, also: bool) -> int:
 @incident_option
 @cause_options
 def correct(
-    run: Run, *, asked: Asked, title: str | None, severity: int | None, incident: str | None,
+    run: Run, *, request: Request, title: str | None, severity: int | None, incident: str | None,
     **times: str | None,
 ) -> int:  # fmt: skip
     """Correct what was written down; the event has what it was before."""
     given = moments(run, **{name: times[name] for name in TIMES})
     receipt = changing(run).correct(
         title=title, severity=severity, times=given, incident=incident,
-        reason=asked.reason or "it was written down wrongly", by=asked.by,
+        **request.cause_or("it was written down wrongly"),
     )  # fmt: skip
     return finish(run, receipt, f"Incident {receipt.incident.id} is corrected.")
 
@@ -129,9 +135,9 @@ def correct(
 @task_option
 @incident_option
 @cause_options
-def note(run: Run, *, asked: Asked, text: str, task: str, incident: str | None) -> int:
+def note(run: Run, *, request: Request, text: str, task: str, incident: str | None) -> int:
     """Note a finding, apart from decisions, so that the main channel stays quiet."""
-    receipt = changing(run).note(text, task=task, incident=incident, by=asked.by)
+    receipt = changing(run).note(text, task=task, incident=incident, by=request.by)
     return finish(run, receipt, f"Note {len(receipt.incident.notes)} is kept.")
 
 
@@ -146,8 +152,6 @@ _EXPORT = (
 @click.option("--out", metavar="FILE", help="Where to; standard output if absent.")
 def export_incident(run: Run, *, incident: str | None, out: str | None) -> int:
     """Write the record and its events as JSON, which `import` reads."""
-    from shedder.cli.output import dumped
-
     copy = run.shedder.incidents.export(incident)
     if out is None:
         run.screen.emit(copy)
@@ -166,14 +170,13 @@ _IMPORT = ("shedder incident import incident.json",)
 @verb("import", examples=_IMPORT, short="Bring a copy of the record back.")
 @click.argument("file", metavar="FILE")
 @cause_options
-def import_incident(run: Run, *, asked: Asked, file: str) -> int:
+def import_incident(run: Run, *, request: Request, file: str) -> int:
     """Bring back what `export` wrote, such as after Redis has lost its data.
 
     An incident that is there already is left as it is.
     """
     copy = _read(file)
-    said = asked.reason or f"from {Path(file).name}"
-    receipt = changing(run).bring_back(copy, reason=said, by=asked.by)
+    receipt = changing(run).bring_back(copy, **request.cause_or(f"from {Path(file).name}"))
     return finish(run, receipt, f"Incident {receipt.incident.id} is here again.")
 
 
@@ -189,8 +192,6 @@ def list_incidents(run: Run, *, limit: int) -> int:
     if run.is_json:
         run.emit("incident-list/1", {"incidents": found})
         return 0
-    from shedder.cli.incident_view import incident_table
-
     if not found:
         run.screen.remark("no incidents yet: shedder incident open")
         return 0
@@ -211,9 +212,6 @@ def show(run: Run, *, incident: str | None) -> int:
     if run.is_json:
         run.emit("incident-record/1", found)
         return 0
-    from shedder.cli.incident_view import incident_parts
-    from shedder.response.mitigation import with_end_unknown
-
     incidents = run.shedder.incidents
     begun = with_end_unknown(incidents.timeline(found.id))
     run.screen.show(*incident_parts(found, incidents.now(), begun=begun, server=run.server_option))
@@ -234,8 +232,6 @@ def timeline(run: Run, *, incident: str | None, has_notes: bool) -> int:
     if run.is_json:
         run.emit("incident-timeline/1", {"events": events, "effects": found.effects})
         return 0
-    from shedder.cli.incident_view import timeline_lines
-
     run.screen.show(*timeline_lines(found, events, has_notes=has_notes))
     return 0
 

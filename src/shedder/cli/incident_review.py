@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shedder.cli.incident_view import changing, finish, incident_option
-from shedder.cli.options import Asked, cause_options, verb, verb_group
+from shedder.cli.options import Request, cause_options, verb, verb_group
 from shedder.cli.run import Refused
+from shedder.incident.review import exported
+from shedder.units import parse_future
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -48,14 +50,14 @@ def _with_terms(body: Any) -> Any:
 @incident_option
 @cause_options
 def add(
-    run: Run, *, asked: Asked, title: str, kind: str, priority: int | None, owner: str | None,
+    run: Run, *, request: Request, title: str, kind: str, priority: int | None, owner: str | None,
     due: str | None, incident: str | None,
 ) -> int:  # fmt: skip
     """Write down what is to be done; what is not known yet may come later, by `set`."""
     due_at = _due(run, due)
     receipt = changing(run).actions.add(
         title, type=kind, priority=priority, owner=owner or "", due_at=due_at, incident=incident,
-        by=asked.by,
+        by=request.by,
     )  # fmt: skip
     return finish(run, receipt, f"Action {receipt.incident.actions[-1].number} is written down.")
 
@@ -68,14 +70,14 @@ def add(
 @incident_option
 @cause_options
 def set_action(
-    run: Run, *, asked: Asked, number: int, title: str | None, kind: str | None,
+    run: Run, *, request: Request, number: int, title: str | None, kind: str | None,
     priority: int | None, owner: str | None, due: str | None, incident: str | None,
 ) -> int:  # fmt: skip
     """Say what was not known of an action, or was wrong."""
     due_at = _due(run, due)
     receipt = changing(run).actions.set(
         number, title=title, type=kind, priority=priority, owner=owner, due_at=due_at,
-        incident=incident, by=asked.by,
+        incident=incident, by=request.by,
     )  # fmt: skip
     return finish(run, receipt, f"Action {number} is changed.")
 
@@ -84,9 +86,9 @@ def set_action(
 @click.argument("number", type=int)
 @incident_option
 @cause_options
-def done(run: Run, *, asked: Asked, number: int, incident: str | None) -> int:
+def done(run: Run, *, request: Request, number: int, incident: str | None) -> int:
     """Say that an action is done; also after the incident is closed."""
-    receipt = changing(run).actions.done(number, incident=incident, by=asked.by)
+    receipt = changing(run).actions.done(number, incident=incident, by=request.by)
     return finish(run, receipt, f"Action {number} is done.")
 
 
@@ -114,8 +116,6 @@ def list_actions(run: Run, *, incident: str | None) -> int:
 @incident_option
 def export_actions(run: Run, *, form: str, labels: tuple[str, ...], incident: str | None) -> int:
     """Print the actions as Markdown, CSV, JSON, or as `gh issue create` commands to be run."""
-    from shedder.incident.review import exported
-
     incidents = run.shedder.incidents
     found = incidents.read(incident or incidents.latest_id())
     if form == "json" or run.is_json:
@@ -134,8 +134,6 @@ action = verb_group(
 
 
 def _due(run: Run, text: str | None) -> datetime | None:
-    from shedder.units import parse_future
-
     if text is None:
         return None
     return parse_future(text, now=run.shedder.incidents.now(), name="--due")
@@ -152,20 +150,19 @@ _CLOSE = ('shedder incident close -r "review held, actions are in the tracker"',
 @click.option("--factors", metavar="TEXT", help="What in the system contributed.")
 @incident_option
 @cause_options
-def review(run: Run, *, asked: Asked, incident: str | None, **parts: str | None) -> int:
+def review(run: Run, *, request: Request, incident: str | None, **parts: str | None) -> int:
     """Write parts of the review; said again, a part is replaced."""
     given = {name: text for name, text in parts.items() if text is not None}
     if not given:
         raise Refused("say what to write: --well, --badly, --luck or --factors")
-    receipt = changing(run).review(given, incident=incident, by=asked.by)
+    receipt = changing(run).review(given, incident=incident, by=request.by)
     return finish(run, receipt, f"The review of {receipt.incident.id} is written on.")
 
 
 @verb("close", examples=_CLOSE, short="End the review.")
 @incident_option
 @cause_options
-def close(run: Run, *, asked: Asked, incident: str | None) -> int:
+def close(run: Run, *, request: Request, incident: str | None) -> int:
     """End the review; it says what is missing. What is closed stays as it is."""
-    said = asked.reason or "the review is done"
-    receipt = changing(run).close(incident=incident, reason=said, by=asked.by)
+    receipt = changing(run).close(incident=incident, **request.cause_or("the review is done"))
     return finish(run, receipt, f"Incident {receipt.incident.id} is closed.")

@@ -10,15 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shedder.cli.incident_view import incident_option, uncertain
-from shedder.cli.options import (
-    Asked,
-    cause_options,
-    near_policy_option,
-    policy_for,
-    policy_option,
-    verb,
-)
+from shedder.cli.options import Request, cause_options, verb
 from shedder.cli.output import blank, clock, command, commands_part, headline, plain, row, table
+from shedder.cli.policy import near_policy_option, policy_for, policy_option
 from shedder.errors import InvalidInput
 from shedder.postmortem.blame import Warned, warnings_of
 from shedder.postmortem.build import material_of, postmortem_of, read_incident
@@ -26,7 +20,7 @@ from shedder.postmortem.narrative import people_of
 from shedder.postmortem.writing import WrittenFiles, folder_name, write_files
 from shedder.updates.channels import Channels, channel_urls, deliver
 from shedder.updates.messages import messages_of
-from shedder.updates.posting import post_update
+from shedder.updates.posting import draft_update, post_update
 from shedder.updates.watcher import Report, Watcher
 from shedder.wording import counted
 
@@ -61,7 +55,7 @@ _POSTMORTEM = (
 @incident_option
 @cause_options
 def update(
-    run: Run, *, asked: Asked, say: str | None, audience: str, preview: bool, edit: bool,
+    run: Run, *, request: Request, say: str | None, audience: str, preview: bool, edit: bool,
     policy_file: str | None, incident: str | None,
 ) -> int:  # fmt: skip
     """Post how things are, in the words of the policy, also when there is no progress.
@@ -69,8 +63,6 @@ def update(
     The text is made of the queues' own state. It is recorded first and sent to the policy's
     channels then; a channel that does not take it is tried again by `incident watch`.
     """
-    from shedder.updates.posting import draft_update
-
     shed = run.shedder
     policy = policy_for(run, policy_file)
     found = shed.incidents.read(incident)
@@ -81,7 +73,7 @@ def update(
     if edit:
         text = written_by_hand(text)
     uncertain(run)
-    return post(run, policy, found, draft, text, by=asked.by)
+    return post(run, policy, found, draft, text, by=request.by)
 
 
 @verb("watch", examples=_WATCH, short="See to it that updates are posted in time.")

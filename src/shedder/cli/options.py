@@ -1,4 +1,4 @@
-"""Options that verbs share; verbs and groups; defaults and the policy that hold."""
+"""Verbs, groups of verbs, the options that they share, and the defaults of the policy."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from shedder.cli.completion import complete_targets
 from shedder.cli.run import Run
-from shedder.errors import InvalidInput
+from shedder.errors import InvalidInput, RecordUnreadable
 from shedder.lanes import lanes_of_target
 from shedder.units import parse_duration
 
 if TYPE_CHECKING:
-    from shedder.policy.model import Defaults, Policy
+    from shedder.policy.model import Defaults
 
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -34,14 +33,14 @@ HELP_SETTINGS: dict[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a command that changes something was told: which queues, who, why.
+class Request:
+    """What a command that changes something was told.
 
     Attributes:
-        names: The queues or lanes that were named.
+        names: The queues or lanes that were named; once it is settled, those that are meant.
         is_all: All queues are meant.
         by: Who acts; None when nothing was said.
-        reason: For which reason; None when nothing was said.
+        reason: Why; None when nothing was said.
         is_forced: Even if somebody else has just changed it.
     """
 
@@ -50,6 +49,15 @@ class Asked:
     by: str | None = None
     reason: str | None = None
     is_forced: bool = False
+
+    @property
+    def cause(self) -> dict[str, Any]:
+        """`reason` and `by`, as every method of `Shedder` that changes something takes them."""
+        return self.cause_or("")
+
+    def cause_or(self, reason: str) -> dict[str, Any]:
+        """`cause`, with `reason` when none was given."""
+        return {"reason": self.reason or reason, "by": self.by}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +146,7 @@ def targets_argument(decorated: Decorated) -> Decorated:
 
 
 def cause_options(body: Callable[..., int]) -> Body:
-    """Who and why; the body gets them as `asked`, with `names` and `is_all` where it has them."""
+    """Who and why; the body gets them as `request`, with `names` and `is_all` where it has them."""
 
     @click.option("-r", "--reason", metavar="TEXT", callback=_text, help="Why; asked if absent.")
     @click.option("--by", metavar="NAME", callback=_text, help="Who; user@host if absent.")
@@ -152,19 +160,19 @@ def cause_options(body: Callable[..., int]) -> Body:
         is_forced: bool = False,
         **options: Any,
     ) -> int:
-        return body(*args, asked=Asked(names, is_all, by, reason, is_forced), **options)
+        return body(*args, request=Request(names, is_all, by, reason, is_forced), **options)
 
     return gather
 
 
 def change_options(body: Callable[..., int]) -> Body:
-    """What every verb needs that changes queues; the body gets it as `asked`."""
+    """What every verb needs that changes queues; the body gets it as `request`."""
     every = click.option("-a", "--all", "is_all", is_flag=True, help="All queues.")
     return targets_argument(every(force_option()(cause_options(body))))
 
 
 def force_option(what: str = "") -> Callable[[Decorated], Decorated]:
-    """Even if somebody else has just changed it, and `what`; the body gets it in `asked`."""
+    """Even if somebody else has just changed it, and `what`; the body gets it in `request`."""
     said = f"{what} Also while" if what else "Although"
     return click.option(
         "--force",
@@ -319,7 +327,6 @@ def expiry(run: Run, said: timedelta | None, *, of: str) -> timedelta | None:
 
 def defaults_in_force(run: Run) -> Defaults:
     """The defaults of the policy in force; one that cannot be read must not stop a command."""
-    from shedder.errors import RecordUnreadable
     from shedder.policy.model import Defaults
 
     try:
@@ -327,40 +334,3 @@ def defaults_in_force(run: Run) -> Defaults:
     except RecordUnreadable as error:
         run.screen.warn(f"{error}; its defaults do not hold")
         return Defaults()
-
-
-def policy_option(body: Callable[..., int]) -> Any:
-    """The file with the policy, for what needs one that is in force."""
-    return _option(body, "Use this policy, not the one in force.")
-
-
-def near_policy_option(body: Callable[..., int]) -> Any:
-    """The file with the policy, for what may use one that nobody has applied."""
-    return _option(body, "Use this policy, not the one in force, nor shedder.toml near here.")
-
-
-def policy_for(
-    run: Run, file: str | None, *, or_near: bool = False, is_needed: bool = False
-) -> Policy:
-    """The policy in `file`; else the one in force; an empty one when there is none.
-
-    While none was applied, `or_near` takes the file here or in a folder above.
-
-    Raises:
-        InvalidInput: it is needed and there is none, or it cannot be read.
-        PolicyInvalid: it has problems.
-        RecordUnreadable: the one in force is damaged or of a newer shedder.
-    """
-    from shedder.policy.file import find_policy_file, policy_file_near, read_policy
-
-    if file is not None:
-        return read_policy(Path(file))
-    applied = run.shedder.policies.applied()
-    if applied.number or not or_near:
-        return applied.policy
-    path = find_policy_file(Path.cwd()) if is_needed else policy_file_near(Path.cwd())
-    return read_policy(path) if path else applied.policy
-
-
-def _option(body: Callable[..., int], text: str) -> Any:
-    return click.option("--policy", "policy_file", metavar="FILE", help=text)(body)

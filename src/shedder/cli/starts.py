@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from shedder.cli.asking import settle_order
-from shedder.cli.options import Asked, change_options, expiry, expiry_option, verb
+from shedder.cli.asking import settle
+from shedder.cli.options import Request, change_options, expiry, expiry_option, verb
 from shedder.cli.output import (
     Parts,
     age,
@@ -30,7 +30,6 @@ from shedder.units import Rate
 from shedder.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import timedelta
 
     from shedder.cli.run import Run
@@ -60,7 +59,7 @@ def _rate(_context: click.Context, _parameter: click.Parameter, value: str | Non
               help="Only functions such as 'app.mail.*'; repeatable.")  # fmt: skip
 @expiry_option
 def limit_starts(
-    run: Run, *, asked: Asked, rate: Rate | None, most: int | None, functions: tuple[str, ...],
+    run: Run, *, request: Request, rate: Rate | None, most: int | None, functions: tuple[str, ...],
     expires_in: timedelta | None,
 ) -> int:  # fmt: skip
     """Let jobs start at most so fast, or so many at once.
@@ -73,39 +72,28 @@ def limit_starts(
             name="limit", value=most, accepted="--rate 20/second, or --at-once N with N from 1 on"
         )
     selection = Selection.parse(functions=functions)
-    order = settle_order(run, asked, "limit", note="it is limited all the same")
-    check = command("status", *order.targets, server=run.server_option)
+    request = settle(run, request, "limit", note="it is limited all the same")
     expires_in = expiry(run, expires_in, of="limit")
-    run.state = f"whether {is_are(order.targets)} limited, says: {check}"
+    run.unsure(f"whether {is_are(request.names)} limited", "status", *request.names)
     receipt = run.shedder.limit_starts(
-        *order.targets, rate=rate, most=most, selection=selection, expires_in=expires_in,
-        reason=order.reason, by=order.by,
+        *request.names, rate=rate, most=most, selection=selection, expires_in=expires_in,
+        **request.cause,
     )  # fmt: skip
-    run.state = f"{is_are(order.targets)} limited"
-    _tell(run, "divert/1", receipt, starts_receipt)
+    run.state = f"{is_are(request.names)} limited"
+    run.tell("divert/1", receipt, starts_receipt)
     return 0
 
 
 @verb("lift", examples=LIFT_EXAMPLES, short="End limits on starts.")
 @change_options
-def lift(run: Run, *, asked: Asked) -> int:
+def lift(run: Run, *, request: Request) -> int:
     """End the limits on starts of a queue (or lane); what waits under them is free to start."""
-    order = settle_order(run, asked, "lift the limits of")
-    check = command("status", *order.targets, server=run.server_option)
-    run.state = f"whether the limits stand, says: {check}"
-    receipt: RestoreReceipt = run.shedder.lift_limit(
-        *order.targets, reason=order.reason, by=order.by
-    )
+    request = settle(run, request, "lift the limits of")
+    run.unsure("whether the limits stand", "status", *request.names)
+    receipt: RestoreReceipt = run.shedder.lift_limit(*request.names, **request.cause)
     run.state = "they are lifted"
-    _tell(run, "restore/1", receipt, lift_receipt)
+    run.tell("restore/1", receipt, lift_receipt)
     return 0 if receipt.lanes else 3
-
-
-def _tell(run: Run, schema: str, receipt: Any, told: Callable[..., Parts]) -> None:
-    if run.is_json:
-        run.emit(schema, receipt)
-    else:
-        run.screen.show(*told(receipt, server=run.server_option))
 
 
 _STOCK = "Jobs that wait under the limit are out of its reach; what arrives later it may still run."

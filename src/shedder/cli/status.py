@@ -10,6 +10,7 @@ from shedder.cli.options import Wait, duration_option, maybe_duration_option, ta
 from shedder.cli.output import (
     Parts,
     Text,
+    Verbatim,
     age,
     blank,
     clock,
@@ -29,7 +30,7 @@ from shedder.cli.run import trouble
 from shedder.cli.settings import settings_part
 from shedder.errors import RedisUnreachable
 from shedder.lanes import DEFAULT_PRIORITY
-from shedder.status.findings import FULL
+from shedder.status.findings import FULL, OLD, check_status
 from shedder.wording import counted
 
 if TYPE_CHECKING:
@@ -95,9 +96,6 @@ def _watch(run: Run, names: tuple[str, ...], seconds: float) -> None:
 
 
 def _print_again(run: Run, names: tuple[str, ...]) -> None:
-    from shedder.cli.run import trouble
-    from shedder.errors import RedisUnreachable
-
     try:
         found = run.shedder.status(*names)
     except RedisUnreachable as error:
@@ -298,14 +296,10 @@ def check(run: Run, *, names: tuple[str, ...], older_than: timedelta | None) -> 
     jobs that no worker serves, a record that cannot be read, and a server that is nearly full or
     throws jobs away. It exits with 0 when nothing is wrong, with 3 when something is.
     """
-    from shedder.status.findings import OLD, check_status
-
     found = check_status(run.shedder.status(*names), older_than=older_than or OLD)
     if run.is_json:
         run.emit("check/1", found)
     else:
-        from shedder.cli.output import Verbatim
-
         style = "" if found.is_good else "bold red"
         run.screen.show(Verbatim(line_of(found), style=style))
     return 0 if found.is_good else 3
