@@ -18,29 +18,29 @@ from shedder.cli.output import document, dumped
 from shedder.cli.run import USAGE, Run, code_of, sentence_of
 
 VERBS = (
-    ("status", "shedder.cli.status", "How many jobs wait and run, what is paused, and why."),
-    ("check", "shedder.cli.status", "Say in one line whether anything is wrong."),
-    ("triage", "shedder.cli.triage", "What to check and to type, in order."),
-    ("plan", "shedder.cli.plan", "How long it would take, by what is done."),
-    ("pause", "shedder.cli.pause", "Let no job of a queue start."),
+    ("status", "shedder.cli.status", "Show how many jobs wait and run, and what is paused."),
+    ("check", "shedder.cli.status", "Report in one line whether anything is wrong."),
+    ("triage", "shedder.cli.triage", "Show what to check and what to type next."),
+    ("plan", "shedder.cli.plan", "Forecast how long the recovery takes."),
+    ("pause", "shedder.cli.pause", "Stop the jobs of a queue from starting."),
     ("resume", "shedder.cli.pause", "End a pause."),
     ("divert", "shedder.cli.divert", "Move jobs to the backlog."),
     ("shed", "shedder.cli.shed", "Divert what the policy allows."),
-    ("drain", "shedder.cli.drain", "Bring a backlog back, at a pace."),
-    ("flag", "shedder.cli.settings", "Degrade features and restore them."),
-    ("limit", "shedder.cli.settings", "Change rates while everything runs."),
-    ("policy", "shedder.cli.policy", "Say on a quiet day what matters."),
-    ("stale", "shedder.cli.stale", "Old work that was set aside."),
-    ("mitigate", "shedder.cli.mitigate", "Carry out a declared deed, such as a rollback."),
+    ("drain", "shedder.cli.drain", "Release a backlog at a limited rate."),
+    ("flag", "shedder.cli.settings", "Degrade and restore features."),
+    ("limit", "shedder.cli.settings", "Change rate limits while everything runs."),
+    ("policy", "shedder.cli.policy", "Declare which work matters."),
+    ("stale", "shedder.cli.stale", "List and replay old jobs that were set aside."),
+    ("mitigate", "shedder.cli.mitigate", "Run a program of the policy, such as a rollback."),
     ("incident", "shedder.cli.incident", "Keep the record of an incident."),
-    ("undo", "shedder.cli.undo", "Take back a change."),
-    ("events", "shedder.cli.events", "Who did what, when and why."),
-    ("audit", "shedder.cli.health", "Is every job in exactly one place?"),
-    ("doctor", "shedder.cli.health", "Is this installation well?"),
-    ("worker", "shedder.cli.worker", "Run a worker that obeys."),
-    ("demo", "shedder.demo.program", "An incident on a private server."),
-    ("uninstall", "shedder.cli.health", "Leave every job to plain RQ."),
-    ("completion", "shedder.cli.app", "Teach a shell to complete."),
+    ("undo", "shedder.cli.undo", "Undo a change."),
+    ("events", "shedder.cli.events", "Show who changed what, when and why."),
+    ("audit", "shedder.cli.health", "Check that every job is in exactly one place."),
+    ("doctor", "shedder.cli.health", "Check the installation."),
+    ("worker", "shedder.cli.worker", "Run a worker that obeys pauses and diverts."),
+    ("demo", "shedder.demo.program", "Play an incident on a private server."),
+    ("uninstall", "shedder.cli.health", "Return every job to plain RQ."),
+    ("completion", "shedder.cli.app", "Print a completion script for a shell."),
 )
 """Each verb in the order in which an incident needs it: name, module, line in the list."""
 
@@ -165,7 +165,7 @@ _COMPLETION_EXAMPLES = (
 @verb("completion", examples=_COMPLETION_EXAMPLES)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(run: Run, *, shell: str) -> int:
-    """Print the script that teaches a shell to complete `shedder`."""
+    """Print the completion script of a shell."""
     from click.shell_completion import get_completion_class
 
     kind = get_completion_class(shell)

@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from shedder.incident.records import Incident
 
 
+class ChangedByOthers(ConditionNotMet):
+    """Somebody else has just changed the same thing in an incident, and nobody can be asked."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__("nobody else has changed it within two minutes", found=said)
+        self.args = (f"{said}; nothing was changed; to change it all the same, add --force",)
+
+
 def settle(run: Run, request: Request, verb: str, *, note: str = "") -> Request:
     """`request` with the queues and lanes that it means and a reason, before a change of them.
 
@@ -167,9 +175,7 @@ def _ask(run: Run, request: Request, found: tuple[Event, ...], *, is_incident: b
     elif is_asking_possible():
         confirm(f"{said}. Go on?", is_sure=False)
     else:
-        raise ConditionNotMet(
-            "nobody else has changed it within two minutes (--force goes on)", found=said
-        )
+        raise ChangedByOthers(said)
 
 
 def _told(run: Run, event: Event) -> str:

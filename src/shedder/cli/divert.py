@@ -61,7 +61,7 @@ _EXAMPLES = (
               help="Only functions such as 'app.mail.*'; repeatable.")  # fmt: skip
 @click.option("--meta", multiple=True, metavar="FIELD=VALUE",
               help="Only jobs with this in their meta; repeatable.")  # fmt: skip
-@click.option("--older-than", metavar="DURATION", help="Only jobs enqueued so long ago.")
+@click.option("--older-than", metavar="DURATION", help="Only jobs that are older than this.")
 @click.option("-n", "--dry-run", is_flag=True, help="Show what it would do; change nothing.")
 @click.option("-y", "--yes", "is_sure", is_flag=True, help="With --all: do not ask.")
 def divert(

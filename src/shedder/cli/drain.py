@@ -57,11 +57,11 @@ _EXAMPLES = (
 @verb("drain", examples=_EXAMPLES)
 @change_options
 @click.option(
-    "--rate", metavar="RATE", help="At most so many, such as 200/second; the policy's if absent."
+    "--rate", metavar="RATE", help="The highest rate, such as 200/second; the policy's if absent."
 )
 @click.option("--stay", "stays", is_flag=True, help="Keep the divert when its backlog is empty.")
 @click.option("--stop", is_flag=True, help="Stop draining; the backlog stays.")
-@click.option("--at-once", is_flag=True, help="Put everything back now, at no pace.")
+@click.option("--at-once", is_flag=True, help="Put everything back now, without a rate.")
 @click.option("--detach", is_flag=True, help="Give the order and return.")
 @maybe_duration_option("--wait", help="Return when the backlog is empty, or after DURATION.")
 @click.option("-y", "--yes", "is_sure", is_flag=True, help="With --at-once: do not ask.")
@@ -69,10 +69,10 @@ def drain(
     run: Run, *, request: Request, rate: str | None, stays: bool, stop: bool, at_once: bool,
     detach: bool, wait: Wait | None, is_sure: bool,
 ) -> int:  # fmt: skip
-    """Bring a backlog back, oldest job first, at a pace that the rest of the world stands.
+    """Release a backlog, oldest job first, at a rate that other systems can take.
 
-    The order stands in Redis: it goes on when this command ends. On a terminal the command stays
-    and shows how far it is. Said again, it changes the rate.
+    The order is kept in Redis and goes on when this command ends. On a terminal the command stays
+    and shows the progress. A second call changes the rate.
     """
     pace = _pace(run, rate, is_needed=not stop and not at_once)
     _check(pace, stop=stop, at_once=at_once, stays=stays)
@@ -132,7 +132,7 @@ def _watch(run: Run, receipt: DrainReceipt, wait: Wait) -> int:
 
 def _restore(run: Run, request: Request, *, is_sure: bool) -> int:
     request = settle(run, request, "drain")
-    question = f"Put the whole backlog of {listed(request.names)} back at once, at no pace?"
+    question = f"Put the whole backlog of {listed(request.names)} back at once, without a rate?"
     confirm(question, is_sure=is_sure)
     run.unsure(f"how much of {listed(request.names)} is back", "status", *request.names)
     with scan_bar(run.screen, f"bringing {listed(request.names)} back") as on_progress:

@@ -55,14 +55,14 @@ _DOCTOR_EXAMPLES = (
 
 
 @verb("doctor", examples=_DOCTOR_EXAMPLES)
-@click.option("--fix", "is_to_fix", is_flag=True, help="Mend what is safe, after showing it.")
+@click.option("--fix", "is_to_fix", is_flag=True, help="Repair what is safe, after showing it.")
 @click.option("-y", "--yes", "is_sure", is_flag=True, help="With --fix: do not ask.")
 @cause_options
 def doctor(run: Run, *, request: Request, is_to_fix: bool, is_sure: bool) -> int:
     """Check server, workers, producers, records and every job; a line for each finding.
 
-    Exits with 3 when there is a problem. With --fix it shows what can be mended while everybody
-    works on, asks, mends it, and looks again.
+    Exits with 3 when there is a problem. With --fix it shows what can be repaired while
+    workers run, asks, repairs it, and checks again.
     """
     if is_to_fix:
         _check_answers(request, is_sure=is_sure)
@@ -123,14 +123,14 @@ def checkup_view(checkup: Checkup, *, server: str = "") -> Parts:
     parts: Parts = [_verdict(checkup), blank(), *lines]
     if checkup.repairable:
         fix = command("doctor", options=("--fix", "-r", "why"), server=server)
-        parts += commands_part(("mend", fix))
+        parts += commands_part(("repair", fix))
     return parts
 
 
 def plan(checkup: Checkup) -> Iterator[str]:
     """What a repair will do, a line for each finding that it is about."""
     for finding in checkup.repairable:
-        yield f"will mend {finding.check}: {finding.fix}"
+        yield f"will repair {finding.check}: {finding.fix}"
 
 
 def repairs_view(repairs: Sequence[Repair]) -> Parts:
@@ -138,7 +138,7 @@ def repairs_view(repairs: Sequence[Repair]) -> Parts:
     if not repairs:
         return []
     lines = [plain(f"  {each.check}: {each.count:,} {each.did}") for each in repairs]
-    return [headline("Mended:"), *lines, blank()]
+    return [headline("Repaired:"), *lines, blank()]
 
 
 def _verdict(checkup: Checkup) -> Text:
@@ -168,9 +168,9 @@ _AUDIT_EXAMPLES = (
 
 @verb("audit", examples=_AUDIT_EXAMPLES)
 def audit(run: Run) -> int:
-    """Look at every job and say whether each is in exactly one place; changes nothing.
+    """Check that every job is in exactly one place; changes nothing.
 
-    Exits with 3 when one is in none or in two. While jobs move, look twice before you worry.
+    Exits with 3 when a job is in no place or in two. While jobs move, repeat a failed check.
     """
     connected = run.shedder
     with scan_bar(run.screen, "auditing") as on_progress:
@@ -237,9 +237,9 @@ _QUESTION = (
 @cause_options
 @click.option("-n", "--dry-run", is_flag=True, help="Show what it would do; change nothing.")
 @click.option("--journal", "path", metavar="FILE", type=click.Path(dir_okay=False),
-              help="Keep the journal there, one JSON object a line.")  # fmt: skip
+              help="Write the journal to this file, one JSON object a line.")  # fmt: skip
 @click.option("--force", is_flag=True,
-              help="Though workers of shedder are on record, or a record is damaged.")  # fmt: skip
+              help="Even if workers of shedder are on record, or a record is damaged.")  # fmt: skip
 @click.option("-y", "--yes", "is_sure", is_flag=True, help="Do not ask.")
 def uninstall(
     run: Run, *, request: Request, dry_run: bool, path: str | None, force: bool, is_sure: bool

@@ -56,7 +56,7 @@ _NOTE = (
 @click.option("--began", metavar="TIME", help="When the trouble began, such as 38m or 02:11.")
 @click.option("--detected", metavar="TIME", help="When it was noticed; now if absent.")
 @click.option("--opened", metavar="TIME", help="When it was opened; now if absent.")
-@also_option("Although another one is open.")
+@also_option("Even if another one is open.")
 @cause_options
 def open_incident(
     run: Run, *, request: Request, title: str, severity: int, commander: str, also: bool,
@@ -71,12 +71,12 @@ def open_incident(
     return finish(run, receipt, f"Incident {receipt.incident.id} is open.")
 
 
-@verb("mitigated", examples=_MITIGATED, short="Say that customers are helped.")
+@verb("mitigated", examples=_MITIGATED, short="Record that customers are helped.")
 @click.option("--at", metavar="TIME", help="Since when; now if absent.")
 @incident_option
 @cause_options
 def mitigated(run: Run, *, request: Request, at: str | None, incident: str | None) -> int:
-    """Say that customers are helped, though it is not over yet."""
+    """Record that customers are helped, although the incident is not resolved yet."""
     when = moments(run, at=at).get("at")
     receipt = changing(run).mitigated(
         at=when, incident=incident, **request.cause_or("customers are helped")
@@ -84,23 +84,23 @@ def mitigated(run: Run, *, request: Request, at: str | None, incident: str | Non
     return finish(run, receipt, f"Incident {receipt.incident.id} is mitigated.")
 
 
-@verb("resolve", examples=_RESOLVE, short="Say that it is over.")
+@verb("resolve", examples=_RESOLVE, short="Resolve the incident.")
 @click.option("--at", metavar="TIME", help="Since when; now if absent.")
 @incident_option
 @cause_options
 def resolve(run: Run, *, request: Request, at: str | None, incident: str | None) -> int:
-    """Say that it is over; its review is due in 48 hours."""
+    """Resolve the incident; its review is due in 48 hours."""
     when = moments(run, at=at).get("at")
     receipt = changing(run).resolve(at=when, incident=incident, **request.cause_or("it is over"))
     return finish(run, receipt, f"Incident {receipt.incident.id} is resolved.")
 
 
-@verb("reopen", examples=_REOPEN, short="Say that it was not over.")
+@verb("reopen", examples=_REOPEN, short="Reopen the incident.")
 @incident_option
-@also_option("Although another one is open.")
+@also_option("Even if another one is open.")
 @cause_options
 def reopen(run: Run, *, request: Request, incident: str | None, also: bool) -> int:
-    """Say that it was not over; one that is closed stays closed."""
+    """Reopen a resolved incident; a closed one stays closed."""
     receipt = changing(run).reopen(
         also=also, incident=incident, **request.cause_or("it is not over")
     )
@@ -121,11 +121,11 @@ def correct(
     run: Run, *, request: Request, title: str | None, severity: int | None, incident: str | None,
     **times: str | None,
 ) -> int:  # fmt: skip
-    """Correct what was written down; the event has what it was before."""
+    """Correct the record; the event keeps the earlier values."""
     given = moments(run, **{name: times[name] for name in TIMES})
     receipt = changing(run).correct(
         title=title, severity=severity, times=given, incident=incident,
-        **request.cause_or("it was written down wrongly"),
+        **request.cause_or("correction"),
     )  # fmt: skip
     return finish(run, receipt, f"Incident {receipt.incident.id} is corrected.")
 
@@ -136,7 +136,7 @@ def correct(
 @incident_option
 @cause_options
 def note(run: Run, *, request: Request, text: str, task: str, incident: str | None) -> int:
-    """Note a finding, apart from decisions, so that the main channel stays quiet."""
+    """Note a finding; notes are kept apart from decisions."""
     receipt = changing(run).note(text, task=task, incident=incident, by=request.by)
     return finish(run, receipt, f"Note {len(receipt.incident.notes)} is kept.")
 
@@ -167,17 +167,17 @@ def export_incident(run: Run, *, incident: str | None, out: str | None) -> int:
 _IMPORT = ("shedder incident import incident.json",)
 
 
-@verb("import", examples=_IMPORT, short="Bring a copy of the record back.")
+@verb("import", examples=_IMPORT, short="Import a copy of the record.")
 @click.argument("file", metavar="FILE")
 @cause_options
 def import_incident(run: Run, *, request: Request, file: str) -> int:
-    """Bring back what `export` wrote, such as after Redis has lost its data.
+    """Import a record that `export` wrote, such as after Redis has lost its data.
 
-    An incident that is there already is left as it is.
+    An incident that exists already is not changed.
     """
     copy = _read(file)
     receipt = changing(run).bring_back(copy, **request.cause_or(f"from {Path(file).name}"))
-    return finish(run, receipt, f"Incident {receipt.incident.id} is here again.")
+    return finish(run, receipt, f"Incident {receipt.incident.id} is imported.")
 
 
 _LIST = ("shedder incident list", "shedder incident list -n 5 --json")
@@ -204,10 +204,10 @@ _SHOW = ("shedder incident show", "shedder incident show 2026-11-25-1 --json")
 _incident = click.argument("incident", metavar="[INCIDENT]", required=False)
 
 
-@verb("show", examples=_SHOW, short="How it stands.")
+@verb("show", examples=_SHOW, short="Show the record.")
 @_incident
 def show(run: Run, *, incident: str | None) -> int:
-    """Show the record: how far it is, who does what, what is missing, what was found."""
+    """Show the record: its state, roles, notes, actions, and what the review still needs."""
     found = run.shedder.incidents.measure_effects(incident)
     if run.is_json:
         run.emit("incident-record/1", found)

@@ -31,8 +31,8 @@ _EXPORT = (
 
 _terms = (
     click.option("-p", "--priority", type=int, help="1 (first) to 5."),
-    click.option("--owner", metavar="TEAM", help="Who sees to it."),
-    click.option("--due", metavar="TIME", help="Until when, such as 2w or 2026-12-09."),
+    click.option("--owner", metavar="TEAM", help="The team that does it."),
+    click.option("--due", metavar="TIME", help="When it is due, such as 2w or 2026-12-09."),
 )
 
 
@@ -42,7 +42,7 @@ def _with_terms(body: Any) -> Any:
     return body
 
 
-@verb("add", examples=_ADD, short="Write down what is to be done.")
+@verb("add", examples=_ADD, short="Add an action.")
 @click.argument("title")
 @click.option("--type", "kind", metavar="TYPE", required=True,
               help="prevent, detect, mitigate or process.")  # fmt: skip
@@ -53,16 +53,16 @@ def add(
     run: Run, *, request: Request, title: str, kind: str, priority: int | None, owner: str | None,
     due: str | None, incident: str | None,
 ) -> int:  # fmt: skip
-    """Write down what is to be done; what is not known yet may come later, by `set`."""
+    """Add an action; `set` adds what is not known yet."""
     due_at = _due(run, due)
     receipt = changing(run).actions.add(
         title, type=kind, priority=priority, owner=owner or "", due_at=due_at, incident=incident,
         by=request.by,
     )  # fmt: skip
-    return finish(run, receipt, f"Action {receipt.incident.actions[-1].number} is written down.")
+    return finish(run, receipt, f"Action {receipt.incident.actions[-1].number} is recorded.")
 
 
-@verb("set", examples=_SET, short="Say what was not known of an action.")
+@verb("set", examples=_SET, short="Change an action.")
 @click.argument("number", type=int)
 @click.option("--title", metavar="TEXT", help="What is to be done.")
 @click.option("--type", "kind", metavar="TYPE", help="prevent, detect, mitigate or process.")
@@ -73,7 +73,7 @@ def set_action(
     run: Run, *, request: Request, number: int, title: str | None, kind: str | None,
     priority: int | None, owner: str | None, due: str | None, incident: str | None,
 ) -> int:  # fmt: skip
-    """Say what was not known of an action, or was wrong."""
+    """Change what is recorded of an action."""
     due_at = _due(run, due)
     receipt = changing(run).actions.set(
         number, title=title, type=kind, priority=priority, owner=owner, due_at=due_at,
@@ -151,7 +151,7 @@ _CLOSE = ('shedder incident close -r "review held, actions are in the tracker"',
 @incident_option
 @cause_options
 def review(run: Run, *, request: Request, incident: str | None, **parts: str | None) -> int:
-    """Write parts of the review; said again, a part is replaced."""
+    """Write parts of the review; writing a part again replaces it."""
     given = {name: text for name, text in parts.items() if text is not None}
     if not given:
         raise Refused("say what to write: --well, --badly, --luck or --factors")
@@ -163,6 +163,6 @@ def review(run: Run, *, request: Request, incident: str | None, **parts: str | N
 @incident_option
 @cause_options
 def close(run: Run, *, request: Request, incident: str | None) -> int:
-    """End the review; it says what is missing. What is closed stays as it is."""
+    """End the review, or list what is missing. A closed incident can no longer be changed."""
     receipt = changing(run).close(incident=incident, **request.cause_or("the review is done"))
     return finish(run, receipt, f"Incident {receipt.incident.id} is closed.")

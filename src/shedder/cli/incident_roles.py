@@ -24,7 +24,7 @@ _ACCEPT = ("shedder incident accept", "shedder incident accept commander --by bo
 _LEAVE = ('shedder incident leave investigator --task "database logs"',)
 
 _role = click.argument("role", metavar="ROLE")
-_instead = click.option("--instead", is_flag=True, help="Although somebody else has it.")
+_instead = click.option("--instead", is_flag=True, help="Even if somebody else has it.")
 _second = also_option("Beside another role.")
 
 
@@ -117,7 +117,7 @@ def accept(
 @incident_option
 @cause_options
 def leave(run: Run, *, request: Request, role: str, task: str, incident: str | None) -> int:
-    """Say that nobody has a role any more."""
+    """End a role: nobody has it any more."""
     receipt = changing(run).roles.leave(role, task=task, incident=incident, **request.cause)
     return finish(run, receipt, f"Nobody is {_named(role, task)} now.")
 

@@ -1,4 +1,4 @@
-"""`shedder mitigate`: carry out a deed that the policy declares."""
+"""`shedder mitigate`: runs a program that the policy declares."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def mitigate(
     run: Run, *, request: Request, name: str | None, values: tuple[str, ...], dry_run: bool,
     yes: bool, policy_file: str | None,
 ) -> int:  # fmt: skip
-    """Carry out what `[mitigations.NAME]` of the policy declares, and write down how it went.
+    """Run the program that `[mitigations.NAME]` of the policy declares, and record its outcome.
 
     The command is a list of arguments and goes through no shell. Its output is shown as it comes
     and kept, secrets masked; at its time limit, and with Ctrl-C, SIGTERM or SIGHUP, all its

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from shedder.cli.completion import complete_targets
-from shedder.cli.run import Run
+from shedder.cli.run import USAGE, Run
 from shedder.errors import InvalidInput, RecordUnreadable
 from shedder.lanes import lanes_of_target
 from shedder.units import parse_duration
@@ -173,7 +173,7 @@ def change_options(body: Callable[..., int]) -> Body:
 
 def force_option(what: str = "") -> Callable[[Decorated], Decorated]:
     """Even if somebody else has just changed it, and `what`; the body gets it in `request`."""
-    said = f"{what} Also while" if what else "Although"
+    said = f"{what} Also if" if what else "Even if"
     return click.option(
         "--force",
         "is_forced",
@@ -192,7 +192,7 @@ def expiry_option(decorated: Decorated) -> Decorated:
     """`--for`: when something ends by itself; see `shedder.cli.options`."""
     return click.option(
         "--for", "expires_in", metavar="DURATION", callback=_expiry,
-        help="End by itself, such as 30m; `ever` to stay. The policy's default if absent.",
+        help="End after this time, such as 30m; `ever` for no end. The policy's default if absent.",
     )(decorated)  # fmt: skip
 
 
@@ -300,13 +300,21 @@ class VerbGroup(click.Group):
         super().format_epilog(ctx, formatter)
 
 
+@click.pass_context
+def _show_help(context: click.Context) -> int:
+    """Without a verb its help is what a person needs, and a script learns that nothing was done."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+    return USAGE
+
+
 def verb_group(
     name: str, *verbs: Verb | VerbGroup, text: str, examples: Sequence[str], short: str = ""
 ) -> VerbGroup:
     """`verbs` under one name; `short` is its line in the list, `text` its help."""
     group = VerbGroup(
         name, help=text, short_help=short, context_settings=HELP_SETTINGS,
-        params=connection_options(),
+        params=connection_options(), invoke_without_command=True, callback=_show_help,
     )  # fmt: skip
     group.examples = examples
     for each in verbs:

@@ -145,10 +145,8 @@ def workers_part(workers: Sequence[WorkerSeen], *, stock: str) -> Parts:
         obeys = "obeys" if len(ours) == 1 else "obey"
         parts.append(plain(f"{counted(len(ours), 'worker')} {obeys}: {_names(ours)}."))
     if theirs:
-        knows = "knows" if len(theirs) == 1 else "know"
-        who = (
-            f"{counted(len(theirs), 'stock RQ worker')} {knows} nothing of this: {_names(theirs)}."
-        )
+        do = "does" if len(theirs) == 1 else "do"
+        who = f"{counted(len(theirs), 'stock RQ worker')} {do} not obey this: {_names(theirs)}."
         parts.append(Text(f"{who} {stock}", style="yellow"))
     return parts
 

@@ -58,9 +58,9 @@ _EXAMPLES = (
 @verb("pause", examples=_EXAMPLES)
 @change_options
 @expiry_option
-@maybe_duration_option("--wait", help="Return when no job runs any more, or after DURATION.")
+@maybe_duration_option("--wait", help="Return when no job runs, or after DURATION.")
 def pause(run: Run, *, request: Request, expires_in: timedelta | None, wait: Wait | None) -> int:
-    """Let no job of a queue (or lane) start until it is resumed. Jobs stay where they are."""
+    """Stop jobs of a queue (or lane) from starting until it is resumed; they stay in place."""
     request = settle(run, request, "pause", note="it is paused all the same")
     expires_in = expiry(run, expires_in, of="pause")
     run.unsure(f"whether {is_are(request.names)} paused", "status", *request.names)

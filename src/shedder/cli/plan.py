@@ -53,9 +53,9 @@ def plan(
     run: Run, *, names: tuple[str, ...], pauses: tuple[str, ...], diverts: tuple[str, ...],
     limits: tuple[str, ...], more: int, explain: bool, policy_file: str | None,
 ) -> int:  # fmt: skip
-    """Tell when urgent work is well again and when the queue is empty, for each option.
+    """Forecast when urgent work is in time and when the queue is empty, for each option.
 
-    It is a model of measured numbers; docs/explanation/the-plan.md says which, and how far off.
+    It is a model of measured numbers; docs/explanation/the-plan.md describes it and its error.
     """
     asked = [*_asked(pauses, diverts, limits)]
     _check_known(names, run.shedder.queues())

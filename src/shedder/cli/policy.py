@@ -56,10 +56,10 @@ _INIT = ("shedder policy init", "shedder policy init ops/shedder.toml --force")
 _file_argument = click.argument("file", metavar="[FILE]", required=False, type=click.Path())
 
 
-@verb("check", examples=_CHECK, short="Say all that is wrong with a policy file.")
+@verb("check", examples=_CHECK, short="Check a policy file.")
 @_file_argument
 def check(run: Run, *, file: str | None) -> int:
-    """Read a policy file and say all that is wrong with it; asks no Redis, changes nothing.
+    """Check a policy file and list every problem; needs no Redis, changes nothing.
 
     Without FILE it is shedder.toml, or [tool.shedder] in pyproject.toml, here or in a folder above.
     """
@@ -81,7 +81,7 @@ def check(run: Run, *, file: str | None) -> int:
 @verb("apply", examples=_APPLY, short="Put a policy into force, everywhere.")
 @_file_argument
 @click.option("--based-on", type=int, metavar="NUMBER",
-              help="The policy that yours is a change of; the one in force if absent.")  # fmt: skip
+              help="The policy that this file changes; the one in force if absent.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace whatever is in force.")
 @cause_options
 def apply(
@@ -106,7 +106,7 @@ def apply(
 
 
 @verb("show", examples=_SHOW, short="The policy in force, or what it says of a job.")
-@click.option("--explain", "job_id", metavar="JOB", help="Which rule decided what for this job.")
+@click.option("--explain", "job_id", metavar="JOB", help="Show which rules apply to this job.")
 def show(run: Run, *, job_id: str | None) -> int:
     """Show the policy in force, with who applied it, as a file that could be applied again.
 
@@ -130,7 +130,7 @@ def show(run: Run, *, job_id: str | None) -> int:
 def diff(run: Run, *, file: str | None) -> int:
     """Show what applying a policy file would change; changes nothing.
 
-    A line that begins with - goes, one with + comes. It exits with 3 when nothing would change.
+    Lines with - are removed, lines with + are added. Exits with 3 when nothing would change.
     """
     policy = read_policy(_path(file))
     applied = run.shedder.policies.applied()
@@ -143,14 +143,14 @@ def diff(run: Run, *, file: str | None) -> int:
     return 0 if changes else 3
 
 
-@verb("init", examples=_INIT, short="Write a first policy from what is there.")
+@verb("init", examples=_INIT, short="Write a first policy from the queues that exist.")
 @_file_argument
-@click.option("--force", is_flag=True, help="Also over a file that exists.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def init(run: Run, *, file: str | None, force: bool) -> int:
     """Write a first policy file from the queues, functions and rates that can be seen now.
 
-    It decides nothing yet: what could be said stands in it as remarks. Without FILE it is
-    shedder.toml in this folder.
+    It decides nothing yet: suggestions stand in it as comments. Without FILE it is shedder.toml
+    in this folder.
     """
     path = Path(file or "shedder.toml")
     if path.exists() and not force:
@@ -173,7 +173,7 @@ def init(run: Run, *, file: str | None, force: bool) -> int:
 
 policy = verb_group(
     "policy", init, check, diff, apply, show,
-    text="Say on a quiet day which work matters, which may wait, and what customers notice.",
+    text="Declare which work matters, which may wait, and what customers notice.",
     examples=(_INIT[0], _CHECK[0], _APPLY[0], _SHOW[0]),
 )  # fmt: skip
 

@@ -63,26 +63,26 @@ _RESTORE = (
 _FLAG_LIST = ("shedder flag list", "shedder flag list --json")
 
 _group_option = click.option(
-    "-g", "--group", metavar="GROUP", default="", help="All of a group.",
+    "-g", "--group", metavar="GROUP", default="", help="All flags of a group.",
     shell_complete=complete_groups,
 )  # fmt: skip
 
 
-@verb("degrade", examples=_DEGRADE, short="Turn features off, wholly or in part.")
+@verb("degrade", examples=_DEGRADE, short="Degrade features, fully or for a share of users.")
 @click.argument("flags", metavar="[FLAG]...", nargs=-1, shell_complete=complete_flags)
 @_group_option
 @click.option("--percent", type=float, default=100.0, show_default=True, metavar="PERCENT",
-              help="How much of it.")  # fmt: skip
+              help="The share of users.")  # fmt: skip
 @expiry_option
-@force_option("Also a flag that no process has declared.")
+@force_option("Also for a flag that no process has declared.")
 @cause_options
 def degrade(
     run: Run, *, request: Request, flags: tuple[str, ...], group: str, percent: float,
     expires_in: timedelta | None,
 ) -> int:  # fmt: skip
-    """Degrade features in every process within a second; nobody needs to deploy.
+    """Degrade features in every process within a second, without a deployment.
 
-    In part it takes the same users each time, and a higher percentage only takes more of them.
+    With --percent the same users are degraded each time; a higher percentage adds users.
     """
     what = _chosen(flags, group, "degrade")
     shedder = run.shedder
@@ -99,7 +99,7 @@ def degrade(
     return 0
 
 
-@verb("restore", examples=_RESTORE, short="Turn features on again.")
+@verb("restore", examples=_RESTORE, short="Restore degraded features.")
 @click.argument("flags", metavar="[FLAG]...", nargs=-1, shell_complete=complete_flags)
 @_group_option
 @force_option()
@@ -120,7 +120,7 @@ def restore(run: Run, *, request: Request, flags: tuple[str, ...], group: str) -
     return 0
 
 
-@verb("list", examples=_FLAG_LIST, short="All flags, the degraded ones first.")
+@verb("list", examples=_FLAG_LIST, short="List all flags, the degraded ones first.")
 def list_flags(run: Run) -> int:
     """Show all flags that are declared or set: how they are, who did it, and what they are for."""
     found = run.shedder.flag_states()
@@ -168,9 +168,7 @@ def _rate_asked(_context: click.Context, _parameter: click.Parameter, value: str
 
 
 def _key_option(decorated: Any) -> Any:
-    return click.option(
-        "-k", "--key", default="", metavar="KEY", help="Only this key, as the code has it."
-    )(decorated)
+    return click.option("-k", "--key", default="", metavar="KEY", help="Only this key.")(decorated)
 
 
 @verb("set", examples=_SET, short="Set a rate.")
@@ -178,16 +176,16 @@ def _key_option(decorated: Any) -> Any:
 @click.argument("rate", metavar="RATE", callback=_rate_asked)
 @_key_option
 @expiry_option
-@click.option("--shadow", is_flag=True, help="Count what it would refuse, refuse nothing.")
-@force_option("Also a limit that no process has declared.")
+@click.option("--shadow", is_flag=True, help="Count what it would refuse; refuse nothing.")
+@force_option("Also for a limit that no process has declared.")
 @cause_options
 def set_limit(
     run: Run, *, request: Request, name: str, rate: Rate, key: str, expires_in: timedelta | None,
     shadow: bool,
 ) -> int:  # fmt: skip
-    """Set a limit in every process within a second; it beats what the code says.
+    """Set a limit in every process within a second; it overrides the limit in code.
 
-    A rate such as 100/minute counts what was let through in the minute before, too.
+    A rate such as 100/minute also counts the hits of the last minute.
     """
     connected = run.shedder
     request = settle_reason(request, f"set {_known_name(name, key)} to {rate}")
@@ -203,13 +201,13 @@ def set_limit(
     return 0
 
 
-@verb("clear", examples=_CLEAR, short="End what an operator set.")
+@verb("clear", examples=_CLEAR, short="Clear an operator's setting.")
 @click.argument("name", metavar="LIMIT", shell_complete=complete_limits)
 @_key_option
 @force_option()
 @cause_options
 def clear(run: Run, *, request: Request, name: str, key: str) -> int:
-    """End an operator's setting of a limit: what the code says holds again."""
+    """Clear an operator's setting of a limit: the limit in code holds again."""
     connected = run.shedder
     request = settle_reason(request, f"clear {_known_name(name, key)}")
     warn_of_recent_changes(run, request, names=(f"{name} {key}".strip(),))
@@ -220,7 +218,7 @@ def clear(run: Run, *, request: Request, name: str, key: str) -> int:
     return 0
 
 
-@verb("list", examples=_LIMIT_LIST, short="All limits, those that were set first.")
+@verb("list", examples=_LIMIT_LIST, short="List all limits, those that were set first.")
 def list_limits(run: Run) -> int:
     """Show all limits that are declared or set: the rate, who set it, hits and refusals."""
     found = run.shedder.limit_states()
@@ -228,11 +226,11 @@ def list_limits(run: Run) -> int:
     return 0
 
 
-@verb("test", examples=_TEST, short="What would a hit be told now?")
+@verb("test", examples=_TEST, short="Test whether a hit would be let through.")
 @click.argument("name", metavar="LIMIT", shell_complete=complete_limits)
 @_key_option
 def test_limit(run: Run, *, name: str, key: str) -> int:
-    """Say whether a hit would be let through now; nothing is counted. Exit code 3 if not."""
+    """Test whether a hit would be let through now; nothing is counted. Exits with 3 if not."""
     answer = run.shedder.test_limit(name, key=key)
     run.tell("limit-test/1", answer, limit_answer)
     return 0 if answer.is_within else 3

@@ -35,7 +35,7 @@ _REPLAY = (
 )
 
 
-@verb("list", examples=_LIST, short="What was set aside, by lane.")
+@verb("list", examples=_LIST, short="List what was set aside, by lane.")
 @targets_argument
 def list_stale(run: Run, *, names: tuple[str, ...]) -> int:
     """Show which jobs of a backlog were set aside because the policy calls them stale.
@@ -47,7 +47,7 @@ def list_stale(run: Run, *, names: tuple[str, ...]) -> int:
     return 0 if found else 3
 
 
-@verb("replay", examples=_REPLAY, short="Put it into its lanes again.")
+@verb("replay", examples=_REPLAY, short="Put it back into its lanes.")
 @change_options
 def replay(run: Run, *, request: Request) -> int:
     """Put what was set aside into its lanes again, as if it were enqueued now.
@@ -66,7 +66,7 @@ def replay(run: Run, *, request: Request) -> int:
 
 stale = verb_group(
     "stale", list_stale, replay,
-    text="Old work of a backlog that was set aside, as the policy says, and how it comes back.",
+    text="List and replay old jobs of a backlog, which were set aside as the policy says.",
     examples=(_LIST[0], _REPLAY[0]),
 )  # fmt: skip
 

@@ -51,9 +51,9 @@ def _rate(_context: click.Context, _parameter: click.Parameter, value: str | Non
     return None if value is None else Rate.parse(value)
 
 
-@verb("starts", examples=STARTS_EXAMPLES, short="How fast jobs of a queue may start.")
+@verb("starts", examples=STARTS_EXAMPLES, short="Limit how fast jobs of a queue start.")
 @change_options
-@click.option("--rate", metavar="RATE", callback=_rate, help="At most so many starts.")
+@click.option("--rate", metavar="RATE", callback=_rate, help="The highest rate of starts.")
 @click.option("--at-once", "most", type=int, metavar="N", help="At most N of them run at once.")
 @click.option("--function", "functions", multiple=True, metavar="GLOB",
               help="Only functions such as 'app.mail.*'; repeatable.")  # fmt: skip
@@ -62,10 +62,10 @@ def limit_starts(
     run: Run, *, request: Request, rate: Rate | None, most: int | None, functions: tuple[str, ...],
     expires_in: timedelta | None,
 ) -> int:  # fmt: skip
-    """Let jobs start at most so fast, or so many at once.
+    """Limit how fast jobs start, or how many run at once.
 
-    The bound holds for all that is named together. Jobs over it wait in order and pass nobody who
-    is not limited; workers of shedder obey at once, a divert or a pause beats it.
+    The limit holds for all named queues together. Jobs over it wait in order; jobs that are not
+    limited pass them. Workers of shedder obey at once; a divert or a pause takes precedence.
     """
     if rate is None and (most is None or most < 1):
         raise InvalidInput(
@@ -87,7 +87,7 @@ def limit_starts(
 @verb("lift", examples=LIFT_EXAMPLES, short="End limits on starts.")
 @change_options
 def lift(run: Run, *, request: Request) -> int:
-    """End the limits on starts of a queue (or lane); what waits under them is free to start."""
+    """End the limits on starts of a queue (or lane); jobs that wait under them may start."""
     request = settle(run, request, "lift the limits of")
     run.unsure("whether the limits stand", "status", *request.names)
     receipt: RestoreReceipt = run.shedder.lift_limit(*request.names, **request.cause)

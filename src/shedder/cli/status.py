@@ -59,7 +59,7 @@ _EXAMPLES = (
 
 @verb("status", examples=_EXAMPLES)
 @targets_argument
-@maybe_duration_option("--watch", help="Look again and again, every 2s or DURATION.")
+@maybe_duration_option("--watch", help="Refresh every 2s, or every DURATION.")
 def status(run: Run, *, names: tuple[str, ...], watch: Wait | None) -> int:
     """Show how many jobs wait and run, what is paused or diverted, by whom and why."""
     if names:
@@ -288,13 +288,13 @@ _CHECK_EXAMPLES = (
 
 @verb("check", examples=_CHECK_EXAMPLES)
 @targets_argument
-@duration_option("--older-than", help="A control is forgotten when it is older; 24h if absent.")
+@duration_option("--older-than", help="Report controls that are older than this; 24h if absent.")
 def check(run: Run, *, names: tuple[str, ...], older_than: timedelta | None) -> int:
-    """Say in one line, as monitors want it, whether anything is wrong.
+    """Report in one line, for monitoring, whether anything is wrong.
 
-    That is work outside the tolerance of the policy, a control that may have been forgotten,
-    jobs that no worker serves, a record that cannot be read, and a server that is nearly full or
-    throws jobs away. It exits with 0 when nothing is wrong, with 3 when something is.
+    It reports work that is later than the policy tolerates, a control that may have been
+    forgotten, jobs that no worker serves, a record that cannot be read, and a server that is
+    nearly full or evicts jobs. Exits with 0 when nothing is wrong, with 3 when something is.
     """
     found = check_status(run.shedder.status(*names), older_than=older_than or OLD)
     if run.is_json:

@@ -42,10 +42,10 @@ _EXAMPLES = (
 @force_option()
 @cause_options
 def undo(run: Run, *, request: Request, event_id: str | None) -> int:
-    """Take back what an event did, or the last one that can be taken back.
+    """Undo what an event did, or the last event that can be undone.
 
-    What stood before stands again, with its author and its end: pauses, diverts, drains,
-    flags, limits and limits on starts. What somebody has changed since is left alone.
+    What held before holds again, with its author and its end: pauses, diverts, drains, flags,
+    limits and limits on starts. What somebody has changed since stays as it is.
     """
     connected = run.shedder
     deed = f"undo event {event_id}" if event_id else "undo the last change"

@@ -39,7 +39,7 @@ _EXAMPLES = (
 )
 
 
-@verb("demo", examples=_EXAMPLES, short="An incident on a private server.")
+@verb("demo", examples=_EXAMPLES, short="Play an incident on a private server.")
 @click.option(
     "--jobs",
     type=click.IntRange(LEAST_JOBS, MOST_JOBS),
