@@ -14,8 +14,8 @@ import click
 
 from shedder import __version__
 from shedder.cli.options import HELP_SETTINGS, connection_options, verb, write_examples
-from shedder.cli.output import document, dumped
-from shedder.cli.run import USAGE, Run, code_of, sentence_of
+from shedder.cli.output import document, json_text
+from shedder.cli.run import USAGE, Run, code_of, failure_sentence
 
 VERBS = (
     ("status", "shedder.cli.status", "Show how many jobs wait and run, and what is paused."),
@@ -130,13 +130,13 @@ def _load_verb(wanted: str) -> click.Command:
 
 
 def _report(error: BaseException, run: Run) -> int:
-    code, sentence = code_of(error), sentence_of(error, run)
+    code, sentence = code_of(error), failure_sentence(error, run)
     with contextlib.suppress(BrokenPipeError):
         if run.is_debug:
             traceback.print_exception(error)
         click.echo(f"shedder: {sentence}", err=True)
         if run.is_json:
-            click.echo(dumped(document("error/1", {"error": sentence, "exit_code": code})))
+            click.echo(json_text(document("error/1", {"error": sentence, "exit_code": code})))
     return code
 
 

@@ -31,7 +31,7 @@ class ChangedByOthers(ConditionNotMet):
         self.args = (f"{said}; nothing was changed; to change it all the same, add --force",)
 
 
-def settle(run: Run, request: Request, verb: str, *, note: str = "") -> Request:
+def settle_request(run: Run, request: Request, verb: str, *, note: str = "") -> Request:
     """`request` with the queues and lanes that it means and a reason, before a change of them.
 
     `note` is what the warning about an unknown queue adds.

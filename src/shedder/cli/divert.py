@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shedder.cli.asking import confirm, is_asking_possible, settle, settle_targets
+from shedder.cli.asking import confirm, is_asking_possible, settle_request, settle_targets
 from shedder.cli.options import Request, change_options, verb
 from shedder.cli.output import (
     Parts,
@@ -81,7 +81,7 @@ def divert(
                       and (is_sure or not is_asking_possible()))  # fmt: skip
     if dry_run:
         return _preview(run, request, priorities, selection)
-    request = settle(run, request, "divert", note="it is diverted all the same")
+    request = settle_request(run, request, "divert", note="it is diverted all the same")
     if request.is_all:
         question = f"Divert {selection.describe()} of ALL queues ({listed(request.names)})?"
         confirm(question, is_sure=is_sure)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shedder.cli.asking import confirm, settle
+from shedder.cli.asking import confirm, settle_request
 from shedder.cli.options import (
     Request,
     Wait,
@@ -80,7 +80,7 @@ def drain(
         raise Refused("--detach and --wait exclude each other; leave one of them out")
     if at_once:
         return _restore(run, request, is_sure=is_sure)
-    request = settle(run, request, "drain")
+    request = settle_request(run, request, "drain")
     receipt = _order(run, request, pace, stays=stays)
     is_shown = run.screen.is_watched and not detach and receipt.backlog > 0
     if pace is None or not receipt.lanes or not (is_shown or wait):
@@ -131,7 +131,7 @@ def _watch(run: Run, receipt: DrainReceipt, wait: Wait) -> int:
 
 
 def _restore(run: Run, request: Request, *, is_sure: bool) -> int:
-    request = settle(run, request, "drain")
+    request = settle_request(run, request, "drain")
     question = f"Put the whole backlog of {listed(request.names)} back at once, without a rate?"
     confirm(question, is_sure=is_sure)
     run.unsure(f"how much of {listed(request.names)} is back", "status", *request.names)

@@ -18,9 +18,9 @@ from shedder.cli.output import (
     command,
     commands_part,
     document,
-    dumped,
     escaped,
     headline,
+    json_text,
     listed,
     number,
     one_line,
@@ -94,11 +94,11 @@ def _look(run: Run) -> Checkup:
 
 def _show_plan(run: Run, checkup: Checkup) -> None:
     if run.is_json:
-        for line in plan(checkup):
+        for line in repair_plan(checkup):
             run.screen.remark(line)
     else:
         run.screen.show(*checkup_view(checkup))
-        for line in plan(checkup):
+        for line in repair_plan(checkup):
             run.screen.remark(line)
 
 
@@ -127,7 +127,7 @@ def checkup_view(checkup: Checkup, *, server: str = "") -> Parts:
     return parts
 
 
-def plan(checkup: Checkup) -> Iterator[str]:
+def repair_plan(checkup: Checkup) -> Iterator[str]:
     """What a repair will do, a line for each finding that it is about."""
     for finding in checkup.repairable:
         yield f"will repair {finding.check}: {finding.fix}"
@@ -303,7 +303,7 @@ class _Journal:
         if self._write is None:
             file = self._opened.enter_context(_new_file(self._path))
             self._write = file.write
-        self._write(dumped(document("event/1", event), is_line=True) + "\n")
+        self._write(json_text(document("event/1", event), is_line=True) + "\n")
 
 
 def _new_file(path: str) -> TextIO:

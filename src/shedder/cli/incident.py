@@ -24,7 +24,7 @@ from shedder.cli.incident_view import (
     timeline_lines,
 )
 from shedder.cli.options import Request, cause_options, verb, verb_group
-from shedder.cli.output import dumped
+from shedder.cli.output import json_text
 from shedder.errors import InvalidInput
 from shedder.response.mitigation import with_end_unknown
 
@@ -157,7 +157,7 @@ def export_incident(run: Run, *, incident: str | None, out: str | None) -> int:
         run.screen.emit(copy)
         return 0
     try:
-        Path(out).write_text(dumped(copy) + "\n", encoding="utf-8")
+        Path(out).write_text(json_text(copy) + "\n", encoding="utf-8")
     except OSError as error:
         raise _unusable("--out", out, error) from error
     run.screen.remark(f"incident {copy['incident']['id']} is in {out}")
@@ -206,7 +206,7 @@ _incident = click.argument("incident", metavar="[INCIDENT]", required=False)
 
 @verb("show", examples=_SHOW, short="Show the record.")
 @_incident
-def show(run: Run, *, incident: str | None) -> int:
+def show_incident(run: Run, *, incident: str | None) -> int:
     """Show the record: its state, roles, notes, actions, and what the review still needs."""
     found = run.shedder.incidents.measure_effects(incident)
     if run.is_json:
@@ -237,8 +237,8 @@ def timeline(run: Run, *, incident: str | None, has_notes: bool) -> int:
 
 
 incident = verb_group(
-    "incident", open_incident, show, list_incidents, timeline, note, take, assign, hand_over,
-    accept, leave, update, watch, mitigated, resolve, reopen, correct, postmortem, review, action,
+    "incident", open_incident, show_incident, list_incidents, timeline, note, take, assign,
+    hand_over, accept, leave, update, watch, mitigated, resolve, reopen, correct, postmortem, review, action,
     close, export_incident, import_incident,
     text="Keep the record of an incident: who does what, what was found, how far it is.",
     examples=(_OPEN[0], "shedder incident take operations", _NOTE[0], _RESOLVE[0]),

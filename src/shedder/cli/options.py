@@ -75,7 +75,7 @@ class MaybeDuration(click.Option):
     """An option that takes the next word as its value only when that begins with a digit."""
 
 
-class Verb(click.Command):
+class VerbCommand(click.Command):
     """A verb; its function returns the exit code.
 
     Attributes:
@@ -104,11 +104,13 @@ def write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> N
                 formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
 
 
-def verb(name: str, *, examples: Sequence[str], short: str = "") -> Callable[[Body], Verb]:
+def verb(name: str, *, examples: Sequence[str], short: str = "") -> Callable[[Body], VerbCommand]:
     """Make a verb of a function that returns the exit code; `short` is its line in the list."""
 
-    def decorate(body: Body) -> Verb:
-        made = click.command(name, cls=Verb, short_help=short, context_settings=HELP_SETTINGS)
+    def decorate(body: Body) -> VerbCommand:
+        made = click.command(
+            name, cls=VerbCommand, short_help=short, context_settings=HELP_SETTINGS
+        )
         finished = made(click.pass_obj(body))
         finished.params += connection_options()
         finished.examples = examples
@@ -309,7 +311,7 @@ def _show_help(context: click.Context) -> int:
 
 
 def verb_group(
-    name: str, *verbs: Verb | VerbGroup, text: str, examples: Sequence[str], short: str = ""
+    name: str, *verbs: VerbCommand | VerbGroup, text: str, examples: Sequence[str], short: str = ""
 ) -> VerbGroup:
     """`verbs` under one name; `short` is its line in the list, `text` its help."""
     group = VerbGroup(

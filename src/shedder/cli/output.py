@@ -206,11 +206,11 @@ class Screen:
                 sys.stdout.write(text)
                 continue
             is_long = isinstance(part, Text) and self.out.width == _PIPE_WIDTH
-            self.out.print(rendered(part), soft_wrap=is_long or isinstance(part, Verbatim))
+            self.out.print(as_rich(part), soft_wrap=is_long or isinstance(part, Verbatim))
 
     def emit(self, content: Mapping[str, Any], *, is_line: bool = False) -> None:
         """Print a JSON object."""
-        sys.stdout.write(dumped(content, is_line=is_line) + "\n")
+        sys.stdout.write(json_text(content, is_line=is_line) + "\n")
         sys.stdout.flush()
 
     def remark(self, text: str, *, style: str = "") -> None:
@@ -219,14 +219,14 @@ class Screen:
         if _is_free(sys.stderr):
             sys.stderr.write(f"{said.plain}\n")
         else:
-            self.err.print(rendered(said), soft_wrap=True)
+            self.err.print(as_rich(said), soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Print one line to standard error that a person should not miss."""
         self.remark(f"warning: {text}", style="yellow")
 
 
-def rendered(part: Text | Table) -> RenderableType:
+def as_rich(part: Text | Table) -> RenderableType:
     """`part` as rich prints it."""
     return _rendered_text(part) if isinstance(part, Text) else _rendered_table(part)
 
@@ -415,7 +415,7 @@ def jsonable(value: Any) -> Any:
     return value
 
 
-def dumped(content: Mapping[str, Any], *, is_line: bool = False) -> str:
+def json_text(content: Mapping[str, Any], *, is_line: bool = False) -> str:
     """`content` as text in ASCII, on one line or indented for reading."""
     return json.dumps(content, indent=None if is_line else 2)
 

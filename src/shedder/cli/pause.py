@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from shedder.cli.asking import settle
+from shedder.cli.asking import settle_request
 from shedder.cli.options import (
     Request,
     Wait,
@@ -61,7 +61,7 @@ _EXAMPLES = (
 @maybe_duration_option("--wait", help="Return when no job runs, or after DURATION.")
 def pause(run: Run, *, request: Request, expires_in: timedelta | None, wait: Wait | None) -> int:
     """Stop jobs of a queue (or lane) from starting until it is resumed; they stay in place."""
-    request = settle(run, request, "pause", note="it is paused all the same")
+    request = settle_request(run, request, "pause", note="it is paused all the same")
     expires_in = expiry(run, expires_in, of="pause")
     run.unsure(f"whether {is_are(request.names)} paused", "status", *request.names)
     receipt = run.shedder.pause(
@@ -101,7 +101,7 @@ _RESUME_EXAMPLES = (
 @change_options
 def resume(run: Run, *, request: Request) -> int:
     """End the pause of a queue (or lane): its jobs start again, in their order."""
-    request = settle(run, request, "resume")
+    request = settle_request(run, request, "resume")
     run.unsure(f"whether {is_are(request.names)} resumed", "status", *request.names)
     receipt = run.shedder.resume(*request.names, **request.cause)
     run.state = f"{is_are(request.names)} resumed"

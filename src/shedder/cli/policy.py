@@ -58,7 +58,7 @@ _file_argument = click.argument("file", metavar="[FILE]", required=False, type=c
 
 @verb("check", examples=_CHECK, short="Check a policy file.")
 @_file_argument
-def check(run: Run, *, file: str | None) -> int:
+def check_policy(run: Run, *, file: str | None) -> int:
     """Check a policy file and list every problem; needs no Redis, changes nothing.
 
     Without FILE it is shedder.toml, or [tool.shedder] in pyproject.toml, here or in a folder above.
@@ -107,7 +107,7 @@ def apply(
 
 @verb("show", examples=_SHOW, short="The policy in force, or what it says of a job.")
 @click.option("--explain", "job_id", metavar="JOB", help="Show which rules apply to this job.")
-def show(run: Run, *, job_id: str | None) -> int:
+def show_policy(run: Run, *, job_id: str | None) -> int:
     """Show the policy in force, with who applied it, as a file that could be applied again.
 
     Of the channels' URLs, which may hold secrets, only the scheme is shown.
@@ -172,7 +172,7 @@ def init(run: Run, *, file: str | None, force: bool) -> int:
 
 
 policy = verb_group(
-    "policy", init, check, diff, apply, show,
+    "policy", init, check_policy, diff, apply, show_policy,
     text="Declare which work matters, which may wait, and what customers notice.",
     examples=(_INIT[0], _CHECK[0], _APPLY[0], _SHOW[0]),
 )  # fmt: skip

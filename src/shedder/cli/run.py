@@ -130,7 +130,7 @@ def code_of(error: BaseException) -> int:
     return getattr(cause, "exit_code", INTERRUPTED) if is_interrupt(error) else FAILED
 
 
-def sentence_of(error: BaseException, run: Run) -> str:
+def failure_sentence(error: BaseException, run: Run) -> str:
     """One line that says what went wrong and what to do next."""
     if is_interrupt(error):
         return f"stopped; {run.state}"

@@ -121,7 +121,7 @@ def restore(run: Run, *, request: Request, flags: tuple[str, ...], group: str) -
 
 
 @verb("list", examples=_FLAG_LIST, short="List all flags, the degraded ones first.")
-def list_flags(run: Run) -> int:
+def flag_list(run: Run) -> int:
     """Show all flags that are declared or set: how they are, who did it, and what they are for."""
     found = run.shedder.flag_states()
     run.tell("flag-list/1", {"flags": found}, lambda _, **__: flag_table(found))
@@ -129,7 +129,7 @@ def list_flags(run: Run) -> int:
 
 
 flag = verb_group(
-    "flag", degrade, restore, list_flags,
+    "flag", degrade, restore, flag_list,
     text="Degrade features, which code has declared, and restore them.",
     examples=(_DEGRADE[0], _RESTORE[0], _FLAG_LIST[0]),
 )  # fmt: skip
@@ -179,7 +179,7 @@ def _key_option(decorated: Any) -> Any:
 @click.option("--shadow", is_flag=True, help="Count what it would refuse; refuse nothing.")
 @force_option("Also for a limit that no process has declared.")
 @cause_options
-def set_limit(
+def limit_set(
     run: Run, *, request: Request, name: str, rate: Rate, key: str, expires_in: timedelta | None,
     shadow: bool,
 ) -> int:  # fmt: skip
@@ -206,7 +206,7 @@ def set_limit(
 @_key_option
 @force_option()
 @cause_options
-def clear(run: Run, *, request: Request, name: str, key: str) -> int:
+def limit_clear(run: Run, *, request: Request, name: str, key: str) -> int:
     """Clear an operator's setting of a limit: the limit in code holds again."""
     connected = run.shedder
     request = settle_reason(request, f"clear {_known_name(name, key)}")
@@ -219,7 +219,7 @@ def clear(run: Run, *, request: Request, name: str, key: str) -> int:
 
 
 @verb("list", examples=_LIMIT_LIST, short="List all limits, those that were set first.")
-def list_limits(run: Run) -> int:
+def limit_list(run: Run) -> int:
     """Show all limits that are declared or set: the rate, who set it, hits and refusals."""
     found = run.shedder.limit_states()
     run.tell("limit-list/1", {"limits": found}, lambda _, **__: limit_table(found))
@@ -237,7 +237,7 @@ def test_limit(run: Run, *, name: str, key: str) -> int:
 
 
 limit = verb_group(
-    "limit", set_limit, clear, list_limits, test_limit, limit_starts, lift,
+    "limit", limit_set, limit_clear, limit_list, test_limit, limit_starts, lift,
     text="Change the rates of limits, which code has declared, or of the starts of a queue's jobs.",
     examples=(_SET[0], _CLEAR[0], STARTS_EXAMPLES[0], LIFT_EXAMPLES[0]),
 )  # fmt: skip

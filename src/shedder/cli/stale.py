@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from shedder.cli.asking import settle
+from shedder.cli.asking import settle_request
 from shedder.cli.options import Request, change_options, targets_argument, verb, verb_group
 from shedder.cli.output import (
     Parts,
@@ -54,7 +54,7 @@ def replay(run: Run, *, request: Request) -> int:
 
     It goes behind what waits, or to the backlog of a lane that is diverted.
     """
-    request = settle(run, request, "replay")
+    request = settle_request(run, request, "replay")
     names = listed(request.names)
     run.unsure(f"how much of {names} is still set aside", "stale list", *request.names)
     with scan_bar(run.screen, f"replaying {listed(request.names)}") as on_progress:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shedder.cli.asking import settle
+from shedder.cli.asking import settle_request
 from shedder.cli.options import Request, change_options, expiry, expiry_option, verb
 from shedder.cli.output import (
     Parts,
@@ -72,7 +72,7 @@ def limit_starts(
             name="limit", value=most, accepted="--rate 20/second, or --at-once N with N from 1 on"
         )
     selection = Selection.parse(functions=functions)
-    request = settle(run, request, "limit", note="it is limited all the same")
+    request = settle_request(run, request, "limit", note="it is limited all the same")
     expires_in = expiry(run, expires_in, of="limit")
     run.unsure(f"whether {is_are(request.names)} limited", "status", *request.names)
     receipt = run.shedder.limit_starts(
@@ -88,7 +88,7 @@ def limit_starts(
 @change_options
 def lift(run: Run, *, request: Request) -> int:
     """End the limits on starts of a queue (or lane); jobs that wait under them may start."""
-    request = settle(run, request, "lift the limits of")
+    request = settle_request(run, request, "lift the limits of")
     run.unsure("whether the limits stand", "status", *request.names)
     receipt: RestoreReceipt = run.shedder.lift_limit(*request.names, **request.cause)
     run.state = "they are lifted"

@@ -12,6 +12,7 @@ from shedder.cli.output import (
     Text,
     Verbatim,
     age,
+    as_rich,
     blank,
     clock,
     escaped,
@@ -21,7 +22,6 @@ from shedder.cli.output import (
     one_line,
     per_second,
     plain,
-    rendered,
     row,
     table,
     targets_of,
@@ -275,8 +275,8 @@ def status_or_trouble(run: Run, names: tuple[str, ...]) -> RenderableType:
         found = run.shedder.status(*names)
     except RedisUnreachable as error:
         said = f"{escaped(trouble(error, run))}, trying again (Ctrl-C ends)"
-        return rendered(Text(said, style="bold red"))
-    return Group(*map(rendered, status_view(found, address=run.address, named=names)))
+        return as_rich(Text(said, style="bold red"))
+    return Group(*map(as_rich, status_view(found, address=run.address, named=names)))
 
 
 _CHECK_EXAMPLES = (

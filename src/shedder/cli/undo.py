@@ -57,12 +57,12 @@ def undo(run: Run, *, request: Request, event_id: str | None) -> int:
     run.unsure("whether it is undone", "events")
     receipt = connected.undo(event.id, **request.cause)
     run.state = "it is undone"
-    told = {"kind": kind_of(receipt), "receipt": receipt}
+    told = {"kind": receipt_kind(receipt), "receipt": receipt}
     run.tell("undo/1", told, lambda _, server: undo_receipt(receipt, server=server))
     return 0
 
 
-def kind_of(receipt: Undone | IncidentReceipt) -> str:
+def receipt_kind(receipt: Undone | IncidentReceipt) -> str:
     """Which verb has such a receipt: such as `pause`, `restore` or `flag`."""
     kinds = {
         PauseReceipt: "pause",

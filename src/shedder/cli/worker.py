@@ -9,7 +9,7 @@ import click
 
 from shedder.cli.connect import greet, server_for, url_for
 from shedder.cli.logs import send_last_words_to_stderr, send_logs_to_stderr
-from shedder.cli.options import HELP_SETTINGS, Verb, log_format_option
+from shedder.cli.options import HELP_SETTINGS, VerbCommand, log_format_option
 from shedder.cli.run import Refused
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _EXAMPLES = (
 
 @click.command(
     "worker",
-    cls=Verb,
+    cls=VerbCommand,
     context_settings={**HELP_SETTINGS, "ignore_unknown_options": True},
 )
 @click.option("-u", "--url", metavar="URL", help="Redis, as redis://host:port/db.")
