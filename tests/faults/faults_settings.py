@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
 from click.testing import CliRunner
 
@@ -260,8 +259,7 @@ class Trials:
         queue.enqueue(jobs.mark, self._stage.marks_path, "new", job_id="new")
 
     def _look_after(self, client: Redis) -> None:
-        with mock.patch("shedder.queues.maintenance.MEASURE_SECONDS", 0.0):
-            Upkeep(Store(client, rq_keys()), ("mail", "reports")).do()
+        Upkeep(Store(client, rq_keys()), ("mail", "reports")).do()
 
     def _work(self, client: Redis) -> None:
         run_burst(SimpleWorker(["reports"], connection=client))

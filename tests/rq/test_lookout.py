@@ -194,7 +194,7 @@ class SeesNoEndOfItsClaim(SimpleWorker):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.store = CutStore(self.connection)
+        self.store = CutStore(self.connection, rq_keys())
 
 
 def test_a_lookout_that_ends_before_it_knows_leaves(redis: Redis, yard: Yard) -> None:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import redis
-import redis.connection
 from redis.backoff import NoBackoff
+from redis.connection import AbstractConnection, SSLConnection
 from redis.retry import Retry
 
 from shedder.api.shedder import Shedder
@@ -180,9 +180,25 @@ def _from_settings(settings: Mapping[str, Any], *, source: str) -> Server:
 
 
 def _server(client: redis.Redis, address: str = "") -> Server:
+    pool = client.connection_pool
     # A URL written for an application may ask for text; the facade reads bytes.
-    client.connection_pool.connection_kwargs["decode_responses"] = False
+    pool.connection_kwargs["decode_responses"] = False
+    manager = getattr(pool, "sentinel_manager", None)
+    for each in (client, *(manager.sentinels if manager else ())):
+        _introduce_only_over_tls(each.connection_pool)
     return Server(client, address or address_of(client))
+
+
+def _introduce_only_over_tls(pool: redis.ConnectionPool) -> None:
+    """Keep redis-py from introducing itself, which takes two round trips.
+
+    Over TLS it does: behind the handshake of TLS 1.3 the server sends session tickets, which are
+    read with the first reply. redis-py takes bytes that nobody has read for a broken connection.
+    """
+    if not issubclass(pool.connection_class, SSLConnection):
+        takes = signature(AbstractConnection.__init__).parameters
+        names = ("driver_info",) if "driver_info" in takes else ("lib_name", "lib_version")
+        pool.connection_kwargs.update(dict.fromkeys(names))
 
 
 def _client(**settings: Any) -> redis.Redis:
@@ -195,15 +211,7 @@ def _limits(*, connect: float = CONNECT_SECONDS, answer: float = ANSWER_SECONDS)
         "socket_timeout": answer,
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,  # a round trip less than 3, of which a command has no use
-        **_nameless(),
     }
-
-
-def _nameless() -> dict[str, Any]:
-    """What keeps redis-py from introducing itself, which takes two round trips."""
-    takes = signature(redis.connection.AbstractConnection.__init__).parameters
-    names = ("driver_info",) if "driver_info" in takes else ("lib_name", "lib_version")
-    return dict.fromkeys(names)
 
 
 def _limited(sentinel: Mapping[str, Any]) -> dict[str, Any]:

@@ -238,8 +238,8 @@ def timeline(run: Run, *, incident: str | None, has_notes: bool) -> int:
 
 incident = verb_group(
     "incident", open_incident, show_incident, list_incidents, timeline, note, take, assign,
-    hand_over, accept, leave, update, watch, mitigated, resolve, reopen, correct, postmortem, review, action,
-    close, export_incident, import_incident,
+    hand_over, accept, leave, update, watch, mitigated, resolve, reopen, correct, postmortem,
+    review, action, close, export_incident, import_incident,
     text="Keep the record of an incident: who does what, what was found, how far it is.",
     examples=(_OPEN[0], "shedder incident take operations", _NOTE[0], _RESOLVE[0]),
 )  # fmt: skip

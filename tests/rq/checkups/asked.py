@@ -10,7 +10,6 @@ from shedder.engine.names import rq_keys
 from shedder.health.audit import AuditReport, audit
 from shedder.store.store import Store
 from tests.features.scene import Scene
-from tests.rq.given import KEYS
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -21,7 +20,7 @@ MAIL = f"{RQ_KEY_PREFIX}:queue:mail"
 
 
 def look(redis: Redis, window: int = 1000) -> AuditReport:
-    return audit(Store(redis, rq_keys()), KEYS, window=window)
+    return audit(Store(redis, rq_keys()), window=window)
 
 
 def mend(scene: Scene, checkup: Checkup | None = None) -> dict[str, int]:

@@ -143,6 +143,6 @@ def test_progress_is_told_up_to_the_end(redis: Redis) -> None:
     """Progress never goes back, never beyond its end, and reaches it."""
     enqueue(redis, "mail", 50)
     told: list[tuple[int, int]] = []
-    audit(Store(redis, rq_keys()), KEYS, window=7, on_progress=lambda *step: told.append(step))
+    audit(Store(redis, rq_keys()), window=7, on_progress=lambda *step: told.append(step))
     assert sorted(told) == told
     assert told[-1][0] == told[-1][1] > 50
