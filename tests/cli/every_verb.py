@@ -41,6 +41,7 @@ CHANGES: tuple[tuple[str, ...], ...] = (
     ("pause", "mail", *WHY),
     ("resume", "mail", *WHY),
     ("divert", "mail", "--yes", *WHY),
+    ("shed", "--yes", *WHY),
     ("drain", "mail", "--rate", "5/s", "--detach", *WHY),
     ("drain", "mail", "--stop", *WHY),
     ("drain", "mail", "--at-once", "--yes", *WHY),

@@ -153,7 +153,7 @@ def _views() -> dict[str, Schema]:
             "events": array(of(Event))}),
         "event": of_record("event/1", Event),
         "uninstall": of_record("uninstall/1", UninstallReceipt),
-        "completion": finished("completion/1", "What teaches a shell to complete.", {
+        "completion": finished("completion/1", "The completion script of a shell.", {
             "shell": {"enum": ["bash", "zsh", "fish"]}, "script": TEXT}),
         "error": finished("error/1", "Why something was not done.", {
             "error": {**TEXT, "description": "One line: what is wrong and what to do next."},

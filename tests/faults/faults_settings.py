@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from click.testing import CliRunner
 
 from shedder.cli import main
-from shedder.cli.output import dumped
+from shedder.cli.output import json_text
 from shedder.engine.names import rq_keys
 from shedder.policy.model import Policy
 from shedder.queues.claims import Claimed, claim_job, release_claim
@@ -239,7 +239,7 @@ class Trials:
         """Do it all."""
         stage = self._stage
         (stage.folder / "POLICY").write_text(POLICY)
-        (stage.folder / "COPY").write_text(dumped({}))
+        (stage.folder / "COPY").write_text(json_text({}))
         client = stage.server.client()
         self._try("an application", lambda: _use_settings(stage.operator(client)))
         self._try("a producer", lambda: self._enqueue(client))

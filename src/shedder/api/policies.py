@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from shedder.api.later import later
 from shedder.engine.jobs import NOTE_FIELD, function_from_field, function_name, meta_texts
 from shedder.engine.workers import all_workers, queues_of
 from shedder.errors import NothingMatched
@@ -21,13 +22,8 @@ from shedder.policy.applied import (
     apply_policy,
     forget_policy,
 )
-from shedder.policy.explain import ExplainedJob, explained
-from shedder.policy.file import SeenQueue, sketched_policy
 from shedder.policy.model import Policy
-from shedder.queues.shed import ShedStep, preview_shed, shed
 from shedder.selection import MAX_TEXT
-from shedder.status.readings import LaneStatus, Status
-from shedder.status.status import read_status
 from shedder.store.codec import text_of
 from shedder.store.store import Store
 from shedder.wording import named
@@ -36,6 +32,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shedder.engine.workers import WorkerSeen
+    from shedder.policy.explain import ExplainedJob, explained
+    from shedder.policy.file import SeenQueue, read_policy, sketched_policy
+    from shedder.queues.shed import ShedStep, preview_shed, shed
+    from shedder.status.readings import LaneStatus, Status
+    from shedder.status.status import read_status
+else:
+    globals().update(later((
+        ("shedder.policy.explain", "explained"),
+        ("shedder.policy.file", "SeenQueue read_policy sketched_policy"),
+        ("shedder.queues.shed", "preview_shed shed"),
+        ("shedder.status.status", "read_status"),
+    )))  # fmt: skip
 
 
 class Policies:
@@ -56,8 +64,6 @@ class Policies:
             PolicyTooNew: it is of a newer version.
             InvalidInput: the file cannot be read.
         """
-        from shedder.policy.file import read_policy
-
         return read_policy(Path(path))
 
     def applied(self) -> AppliedPolicy:

@@ -13,65 +13,106 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from uuid import uuid4
 
-from shedder.api.policies import Policies
+from shedder.api.later import later
 from shedder.engine.names import rq_keys
-from shedder.engine.workers import WorkerSeen, queues_of, workers_of
+from shedder.engine.workers import queues_of, workers_of
 from shedder.errors import ConditionNotMet, InvalidInput
 from shedder.events import Cause, Event, end_silent, find_event, follow, read_events, verb_of
-from shedder.health.audit import AuditReport, audit
-from shedder.health.doctor import Checkup, check_up
-from shedder.health.repair import Repair, repair
-from shedder.health.uninstall import UninstallReceipt, preview, uninstall
-from shedder.incident.records import IncidentReceipt
 from shedder.incident.timeline import attributed, changes_by_others
 from shedder.lanes import Lane, lane_of, lanes_of_targets
-from shedder.policy.model import Mitigation, Policy
 from shedder.queues.claims import RunningJob, running_jobs
 from shedder.queues.controls import LimitTerms
-from shedder.queues.divert import DivertReceipt, divert
-from shedder.queues.drain import (
-    DrainProgress,
-    DrainReceipt,
-    drain_progress,
-    order_drain,
-    release_for_stock_workers,
-)
 from shedder.queues.pause import PauseReceipt, ResumeReceipt, pause, resume, wait_until_idle
-from shedder.queues.preview import DivertPreview, preview_divert
-from shedder.queues.restore import RestoreReceipt, restore_targets
-from shedder.queues.samples import Sample, read_samples
-from shedder.queues.skip import bring_back
-from shedder.queues.stale import ReplayReceipt, StaleLane, replay_lanes, stale_lanes
-from shedder.queues.starts import lift_limits
-from shedder.queues.undo import Undone, event_to_undo, undo
-from shedder.response.mitigation import MitigationReceipt, run_mitigation
-from shedder.response.triage import LOOKS_BACK, MOST_EVENTS, Seen, Triage, checklist
 from shedder.selection import Selection
-from shedder.settings.flags import FlagReceipt, FlagState, degrade_flags, list_flags, restore_flags
-from shedder.settings.limits import (
-    LimitAnswer,
-    LimitReceipt,
-    LimitState,
-    ask_limit,
-    clear_limit,
-    list_limits,
-    set_limit,
-)
-from shedder.status.readings import Status
-from shedder.status.status import read_status
 from shedder.store.codec import server_time
 from shedder.store.keys import Keys
-from shedder.store.operation import Progress
 from shedder.store.store import Store
-from shedder.units import Rate
 
 if TYPE_CHECKING:
     import redis
 
+    from shedder.api.policies import Policies
+    from shedder.engine.workers import WorkerSeen
+    from shedder.health.audit import AuditReport, audit
+    from shedder.health.doctor import Checkup, check_up
+    from shedder.health.repair import Repair, repair
+    from shedder.health.uninstall import UninstallReceipt, preview, uninstall
     from shedder.incident.incidents import Incidents
-    from shedder.settings.flags import Flags
-    from shedder.settings.limits import Limits
+    from shedder.incident.records import IncidentReceipt
+    from shedder.policy.model import Mitigation, Policy
+    from shedder.queues.divert import DivertReceipt, divert
+    from shedder.queues.drain import (
+        DrainProgress,
+        DrainReceipt,
+        drain_progress,
+        order_drain,
+        release_for_stock_workers,
+    )
+    from shedder.queues.preview import DivertPreview, preview_divert
+    from shedder.queues.restore import RestoreReceipt, restore_targets
+    from shedder.queues.samples import Sample, read_samples
+    from shedder.queues.skip import bring_back
+    from shedder.queues.stale import ReplayReceipt, StaleLane, replay_lanes, stale_lanes
+    from shedder.queues.starts import lift_limits
+    from shedder.queues.undo import Undone, event_to_undo, undo
+    from shedder.response.mitigation import MitigationReceipt, run_mitigation
+    from shedder.response.triage import Seen, Triage, checklist
+    from shedder.settings.flags import (
+        FlagReceipt,
+        Flags,
+        FlagState,
+        degrade_flags,
+        list_flags,
+        restore_flags,
+    )
+    from shedder.settings.limits import (
+        LimitAnswer,
+        LimitReceipt,
+        Limits,
+        LimitState,
+        ask_limit,
+        clear_limit,
+        list_limits,
+        set_limit,
+    )
     from shedder.settings.watch import SettingsWatch
+    from shedder.settings.windows import SharedWindows
+    from shedder.status.readings import Status
+    from shedder.status.status import read_status
+    from shedder.store.operation import Progress
+    from shedder.units import Rate
+else:
+    globals().update(later((
+        ("shedder.api.policies", "Policies"),
+        ("shedder.health.audit", "audit"),
+        ("shedder.health.doctor", "check_up"),
+        ("shedder.health.repair", "repair"),
+        ("shedder.health.uninstall", "preview uninstall"),
+        ("shedder.incident.incidents", "Incidents"),
+        ("shedder.queues.divert", "divert"),
+        ("shedder.queues.drain", "DrainReceipt drain_progress order_drain"),
+        ("shedder.queues.drain", "release_for_stock_workers"),
+        ("shedder.queues.preview", "preview_divert"),
+        ("shedder.queues.restore", "restore_targets"),
+        ("shedder.queues.samples", "read_samples"),
+        ("shedder.queues.skip", "bring_back"),
+        ("shedder.queues.stale", "replay_lanes stale_lanes"),
+        ("shedder.queues.starts", "lift_limits"),
+        ("shedder.queues.undo", "event_to_undo undo"),
+        ("shedder.response.mitigation", "run_mitigation"),
+        ("shedder.response.triage", "Seen checklist"),
+        ("shedder.settings.flags", "Flags degrade_flags list_flags restore_flags"),
+        ("shedder.settings.limits", "Limits ask_limit clear_limit list_limits set_limit"),
+        ("shedder.settings.watch", "SettingsWatch"),
+        ("shedder.settings.windows", "SharedWindows"),
+        ("shedder.status.status", "read_status"),
+    )))  # fmt: skip
+
+
+LOOKS_BACK = timedelta(hours=1)
+"""How much of the journal a checklist reads while no incident is open."""
+
+MOST_EVENTS = 5000
 
 
 __all__ = ["Shedder"]
@@ -305,16 +346,11 @@ class Settings(Wiring):
     @attribute
     def flags(self) -> Flags:
         """The flags of this process: declare them, ask them."""
-        from shedder.settings.flags import Flags
-
         return Flags(self._watch, self.keys)
 
     @attribute
     def limits(self) -> Limits:
         """The limits of this process: declare them, hit them."""
-        from shedder.settings.limits import Limits
-        from shedder.settings.windows import SharedWindows
-
         return Limits(self._watch, SharedWindows(self.store.connection, self.keys), self.keys)
 
     def degrade_flag(
@@ -419,8 +455,6 @@ class Settings(Wiring):
 
     @attribute
     def _watch(self) -> SettingsWatch:
-        from shedder.settings.watch import SettingsWatch
-
         return SettingsWatch(self.store.connection, self.keys)
 
 
@@ -430,8 +464,6 @@ class Responding(Looking, Settings):
     @attribute
     def incidents(self) -> Incidents:
         """The incidents: open one, give roles, note findings, close it."""
-        from shedder.incident.incidents import Incidents
-
         return Incidents(
             self.store, self._cause, self.queues,
             lambda: self.policies.applied().policy.incident.people,
