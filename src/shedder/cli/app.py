@@ -1,4 +1,12 @@
-"""One table of verbs (name, module, line in the list); runs one; exit codes."""
+"""The table of verbs, and the program that runs one of them and exits with its code.
+
+A module imports at its top what it needs. Inside functions of `shedder.cli` stands only what most
+calls do without, because it takes long to load:
+- redis-py and `Shedder` (`run`, `completion`, `asking`): for help and a typing error;
+- rq (`connect`, `worker`): for all but a settings module and a worker;
+- rich (`output`, `progress`, `status`): where the output is no terminal;
+- structlog (`logs`): until a log record is written; click's completion (`app`): for all else.
+"""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -145,12 +146,9 @@ def _half_way(targets: Sequence[str], looked_at: int, of: int) -> str:
 def _preview(run: Run, request: Request, priorities: Sequence[str], selection: Selection) -> int:
     targets = _lanes_of(settle_targets(run, request, "divert").names, priorities)
     preview = _look(run, targets, selection)
-    if run.is_json:
-        run.emit("divert-preview/1", preview)
-    else:
-        follow = command("divert", *targets, options=_words(selection), server=run.server_option)
-        now = datetime.now(UTC)
-        run.screen.show(*divert_preview(preview, now=now, next_command=follow))
+    follow = command("divert", *targets, options=_words(selection), server=run.server_option)
+    view = divert_preview(preview, now=datetime.now(UTC), next_command=follow)
+    run.tell("divert-preview/1", preview, view)
     return 0 if preview.taken else 3
 
 
@@ -170,14 +168,11 @@ def _words(selection: Selection) -> tuple[str, ...]:
 
 
 def _tell(run: Run, receipt: DivertReceipt, targets: Sequence[str]) -> None:
-    if run.is_json:
-        run.emit("divert/1", receipt)
-        return
     preview = None
-    if not receipt.moved and any(lane.waiting for lane in receipt.lanes):
+    if not run.is_json and not receipt.moved and any(lane.waiting for lane in receipt.lanes):
         with contextlib.suppress(ShedderError):  # the divert stands: its receipt must be seen
             preview = _look(run, targets, receipt.selection)
-    run.screen.show(*divert_receipt(receipt, preview=preview, server=run.server_option))
+    run.tell("divert/1", receipt, partial(divert_receipt, preview=preview))
 
 
 FUNCTIONS_SHOWN = 10

@@ -1,4 +1,4 @@
-"""Drain."""
+"""`shedder drain`: the verb, its progress and the receipts of a drain and of a restore."""
 
 from __future__ import annotations
 

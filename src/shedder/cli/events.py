@@ -1,4 +1,4 @@
-"""Events."""
+"""`shedder events`: the verb, and an event as one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Doctor, audit, uninstall."""
+"""`shedder doctor | audit | uninstall`: the verbs and their views."""
 
 from __future__ import annotations
 
@@ -93,21 +93,15 @@ def _look(run: Run) -> Checkup:
 
 
 def _show_plan(run: Run, checkup: Checkup) -> None:
-    if run.is_json:
-        for line in repair_plan(checkup):
-            run.screen.remark(line)
-    else:
+    if not run.is_json:
         run.screen.show(*checkup_view(checkup))
-        for line in repair_plan(checkup):
-            run.screen.remark(line)
+    for line in repair_plan(checkup):
+        run.screen.remark(line)
 
 
 def _finish(run: Run, checkup: Checkup, repairs: tuple[Repair, ...]) -> int:
-    if run.is_json:
-        run.emit("doctor/1", checkup, repairs=repairs)
-    else:
-        run.screen.show(*repairs_view(repairs))
-        run.screen.show(*checkup_view(checkup, server=run.server_option))
+    view = [*repairs_view(repairs), *checkup_view(checkup, server=run.server_option)]
+    run.tell("doctor/1", checkup, view, repairs=repairs)
     return 0 if checkup.is_healthy else 3
 
 

@@ -1,4 +1,4 @@
-"""Incident open to resolve, note, show, list, timeline, export, import."""
+"""`shedder incident`: the group, and its verbs from open to resolve, show, export and import."""
 
 from __future__ import annotations
 
@@ -189,13 +189,9 @@ _LIST = ("shedder incident list", "shedder incident list -n 5 --json")
 def list_incidents(run: Run, *, limit: int) -> int:
     """Show the last incidents, the latest first."""
     found = run.shedder.incidents.list(limit=limit)
-    if run.is_json:
-        run.emit("incident-list/1", {"incidents": found})
-        return 0
-    if not found:
+    if not found and not run.is_json:
         run.screen.remark("no incidents yet: shedder incident open")
-        return 0
-    run.screen.show(incident_table(found))
+    run.tell("incident-list/1", {"incidents": found}, [incident_table(found)] if found else [])
     return 0
 
 
@@ -229,10 +225,8 @@ def timeline(run: Run, *, incident: str | None, has_notes: bool) -> int:
     incidents = run.shedder.incidents
     found = incidents.measure_effects(incident)
     events = incidents.timeline(found.id)
-    if run.is_json:
-        run.emit("incident-timeline/1", {"events": events, "effects": found.effects})
-        return 0
-    run.screen.show(*timeline_lines(found, events, has_notes=has_notes))
+    told = {"events": events, "effects": found.effects}
+    run.tell("incident-timeline/1", told, timeline_lines(found, events, has_notes=has_notes))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Incident action, review, close."""
+"""`shedder incident action | review | close`: what follows an incident."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shedder.cli.incident_view import changing, finish, incident_option
+from shedder.cli.incident_view import action_table, changing, finish, incident_option
 from shedder.cli.options import Request, cause_options, verb, verb_group
 from shedder.cli.run import Refused
 from shedder.incident.review import exported_actions
@@ -97,15 +97,9 @@ def done(run: Run, *, request: Request, number: int, incident: str | None) -> in
 def list_actions(run: Run, *, incident: str | None) -> int:
     """Show the actions: what, whose, until when, and which are done."""
     found = run.shedder.incidents.actions.list(incident=incident)
-    if run.is_json:
-        run.emit("incident-actions/1", {"actions": found})
-        return 0
-    from shedder.cli.incident_view import action_table
-
-    if not found:
+    if not found and not run.is_json:
         run.screen.remark("no actions yet: shedder incident action add")
-        return 0
-    run.screen.show(action_table(found))
+    run.tell("incident-actions/1", {"actions": found}, [action_table(found)] if found else [])
     return 0
 
 

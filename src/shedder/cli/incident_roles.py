@@ -1,4 +1,4 @@
-"""`shedder incident take | assign | hand-over | accept | leave`: who does what."""
+"""`shedder incident take | assign | hand-over | accept | leave`: the roles of people."""
 
 from __future__ import annotations
 

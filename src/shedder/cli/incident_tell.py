@@ -1,4 +1,4 @@
-"""Incident update, watch, postmortem."""
+"""`shedder incident update | watch | postmortem`: what others are told."""
 
 from __future__ import annotations
 
@@ -114,14 +114,12 @@ def postmortem(
 
 def preview_of(run: Run, incident: Incident, draft: Draft, text: str) -> int:
     """Show what would be posted."""
-    if run.is_json:
-        run.emit("incident-update/1", {
-            "incident": incident.id, "number": len(incident.updates) + 1, "text": text,
-            "audience": draft.audience, "next_update": draft.next_update, "is_posted": False,
-            "sent_to": (), "failed": (),
-        })  # fmt: skip
-        return 0
-    run.screen.show(plain(text))
+    told = {
+        "incident": incident.id, "number": len(incident.updates) + 1, "text": text,
+        "audience": draft.audience, "next_update": draft.next_update, "is_posted": False,
+        "sent_to": (), "failed": (),
+    }  # fmt: skip
+    run.tell("incident-update/1", told, [plain(text)])
     return 0
 
 
@@ -248,10 +246,8 @@ def write_postmortem(
     folder = Path(out or folder_name(found.id))
     templates = policy.incident.templates or None
     written = write_files(facts, folder, templates=templates, with_plots=with_plots)
-    if run.is_json:
-        run.emit("incident-postmortem/1", written, incident=found.id)
-        return 0
-    run.screen.show(*_written_parts(run, found, written))
+    view = _written_parts(run, found, written)
+    run.tell("incident-postmortem/1", written, view, incident=found.id)
     return 0
 
 
@@ -277,10 +273,7 @@ def check_file(run: Run, file: str, incident: str | None) -> int:
         accepted = f"a file that can be read ({error.strerror})"
         raise InvalidInput(name="--check", value=file, accepted=accepted) from error
     found = warnings_of(text, people=_people(run, incident))
-    if run.is_json:
-        run.emit("incident-check/1", {"warnings": found})
-    else:
-        run.screen.show(*_warned_parts(found))
+    run.tell("incident-check/1", {"warnings": found}, _warned_parts(found))
     return 1 if found else 0
 
 

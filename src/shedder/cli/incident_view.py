@@ -1,4 +1,4 @@
-"""What these share: options, receipts, tables."""
+"""Options, receipts and tables that the verbs of an incident share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where log records go."""
+"""Where log records of shedder and RQ go, and their format."""
 
 from __future__ import annotations
 

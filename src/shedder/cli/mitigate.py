@@ -9,7 +9,7 @@ import click
 
 from shedder.cli.asking import confirm, settle_reason
 from shedder.cli.options import Request, cause_options, verb
-from shedder.cli.output import escaped, headline, row, table
+from shedder.cli.output import Verbatim, escaped, headline, row, table
 from shedder.cli.policy import near_policy_option, policy_for
 from shedder.cli.run import Refused
 from shedder.errors import NothingMatched
@@ -79,42 +79,34 @@ def _carry_out(
 
 
 def _finish(run: Run, receipt: MitigationReceipt) -> None:
-    if run.is_json:
-        run.emit("mitigation/1", receipt)
-        return
     code = "" if receipt.exit_code is None else f" with exit code {receipt.exit_code}"
     took = format_duration(receipt.seconds)
     style = "bold green" if receipt.outcome == "done" else "bold red"
     said = f"{escaped(receipt.name)} {_ended(receipt.outcome)}{code} after {took}."
-    run.screen.show(headline(said, style=style))
-    if receipt.outcome == "not started":
+    run.tell("mitigation/1", receipt, [headline(said, style=style)])
+    if receipt.outcome == "not started" and not run.is_json:
         run.screen.remark(receipt.output)
 
 
 def _show_only(run: Run, found: Mitigation, words: tuple[str, ...]) -> int:
     masked = [mask_for({})(each) for each in words]
-    if run.is_json:
-        run.emit("mitigation-preview/1", {
-            "name": found.name, "command": masked, "timeout": found.timeout})  # fmt: skip
-        return 0
-    run.screen.out.print(escaped(shlex.join(masked)), soft_wrap=True)
-    run.screen.remark(f"nothing was run; it would have {_limit(found)} at most")
+    told = {"name": found.name, "command": masked, "timeout": found.timeout}
+    run.tell("mitigation-preview/1", told, [Verbatim(escaped(shlex.join(masked)))])
+    if not run.is_json:
+        run.screen.remark(f"nothing was run; its time limit is {_limit(found)}")
     return 0
 
 
 def _list(run: Run, rules: Policy) -> int:
     if not rules.mitigations:
         raise NothingMatched("a mitigation of the policy ([mitigations.rollback] declares one)")
-    if run.is_json:
-        found = [{"name": each.name, "kind": each.kind, "command": list(each.run),
-                  "values": list(each.placeholders), "timeout": each.timeout}
-                 for each in rules.mitigations.values()]  # fmt: skip
-        run.emit("mitigations/1", {"mitigations": found})
-        return 0
+    found = [{"name": each.name, "kind": each.kind, "command": list(each.run),
+              "values": list(each.placeholders), "timeout": each.timeout}
+             for each in rules.mitigations.values()]  # fmt: skip
     made = table("mitigation", "kind", "runs", ">at most")
     for each in rules.mitigations.values():
         row(made, each.name, each.kind, _shown(each.run), _limit(each))
-    run.screen.show(made)
+    run.tell("mitigations/1", {"mitigations": found}, [made])
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Pause, resume (here and below: the verb, its view, its examples)."""
+"""`shedder pause | resume`: the verbs, their wait and their receipts."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _tell_end(run: Run, request: Request, running: tuple[RunningJob, ...]) -> No
         verb = "runs" if len(running) == 1 else "run"
         run.screen.warn(f"time is up and {jobs} still {verb}; {is_are(request.names)} paused")
     elif not run.is_json:
-        run.screen.out.print(f"No job of {listed(request.names)} runs any more.")
+        run.screen.show(plain(f"No job of {listed(request.names)} runs any more."))
 
 
 _RESUME_EXAMPLES = (

@@ -1,4 +1,4 @@
-"""`shedder plan`: how long it would take, for each thing that could be done."""
+"""`shedder plan`: forecasts how long it takes, for each thing that could be done."""
 
 from __future__ import annotations
 
@@ -67,10 +67,8 @@ def plan(
         forecast(outlook.lanes, option, pace=outlook.pace, workers=outlook.workers)
         for option in options
     ]
-    if run.is_json:
-        run.emit("plan/1", outlook, forecasts=found)
-        return 0
-    run.screen.show(*_parts(outlook, found, is_explained=explain))
+    view = _parts(outlook, found, is_explained=explain)
+    run.tell("plan/1", outlook, view, forecasts=found)
     return 0
 
 

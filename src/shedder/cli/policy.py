@@ -1,4 +1,4 @@
-"""Policy init, check, diff, apply, show."""
+"""`shedder policy`: its verbs, and the policy that other verbs use."""
 
 from __future__ import annotations
 
@@ -69,12 +69,9 @@ def check_policy(run: Run, *, file: str | None) -> int:
         read_policy(path)
     except PolicyInvalid as error:
         problems = error.problems
-    if run.is_json:
-        run.emit("policy-check/1", {"file": str(path), "problems": problems})
-    elif problems:
-        run.screen.show(*problems_view(str(path), problems))
-    else:
-        run.screen.show(headline(f"{escaped(str(path))} is a policy: nothing is wrong with it."))
+    good = headline(f"{escaped(str(path))} is a policy: nothing is wrong with it.")
+    view = problems_view(str(path), problems) if problems else [good]
+    run.tell("policy-check/1", {"file": str(path), "problems": problems}, view)
     return 2 if problems else 0
 
 
@@ -117,11 +114,9 @@ def show_policy(run: Run, *, job_id: str | None) -> int:
         return 0
     applied = run.shedder.policies.applied()
     told = shown(document_of(applied.policy))
-    if run.is_json:
-        head = {"number": applied.number, "by": applied.by, "why": applied.why}
-        run.emit("policy-show/1", head, since=applied.since, policy=told)
-    else:
-        run.screen.show(*applied_view(applied, written_policy(told), datetime.now(UTC)))
+    head = {"number": applied.number, "by": applied.by, "why": applied.why}
+    view = applied_view(applied, written_policy(told), datetime.now(UTC))
+    run.tell("policy-show/1", head, view, since=applied.since, policy=told)
     return 0 if applied.number else 3
 
 
@@ -135,11 +130,9 @@ def diff(run: Run, *, file: str | None) -> int:
     policy = read_policy(_path(file))
     applied = run.shedder.policies.applied()
     changes = differences(document_of(applied.policy), document_of(policy))
-    if run.is_json:
-        run.emit("policy-diff/1", {"number": applied.number, "changes": changes})
-    else:
-        nothing = f"Nothing would change: policy {applied.number} says the same."
-        run.screen.show(*(difference_lines(changes) or [headline(nothing)]))
+    same = [headline(f"Nothing would change: policy {applied.number} says the same.")]
+    told = {"number": applied.number, "changes": changes}
+    run.tell("policy-diff/1", told, difference_lines(changes) or same)
     return 0 if changes else 3
 
 
@@ -161,13 +154,10 @@ def init(run: Run, *, file: str | None, force: bool) -> int:
             target.write(text)
     except OSError as error:
         raise Refused(f"{path} cannot be written: {error.strerror}") from error
-    if run.is_json:
-        run.emit("policy-init/1", {"file": str(path), "text": text})
-    else:
-        run.screen.show(
-            headline(f"{escaped(str(path))} is written; nothing of it is in force yet."),
-            *commands_part(("check", command("policy", "check", str(path)))),
-        )
+    run.tell("policy-init/1", {"file": str(path), "text": text}, [
+        headline(f"{escaped(str(path))} is written; nothing of it is in force yet."),
+        *commands_part(("check", command("policy", "check", str(path)))),
+    ])  # fmt: skip
     return 0
 
 

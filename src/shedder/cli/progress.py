@@ -1,4 +1,4 @@
-"""Bars and live lines."""
+"""Progress bars and live lines on standard error."""
 
 from __future__ import annotations
 

@@ -82,13 +82,18 @@ class Run:
         self.state = f"it is not known {what}; check with: {check}"
 
     def tell(
-        self, schema: str, record: Any, view: Callable[..., Iterable[Text | Table]], **more: Any
+        self,
+        schema: str,
+        record: Any,
+        view: Iterable[Text | Table] | Callable[..., Iterable[Text | Table]],
+        **more: Any,
     ) -> None:
-        """Print `record` and `more` as one JSON object, or what `view` makes of it for a person."""
+        """Print `record` and `more` as one JSON object; for a person `view`, or what it makes."""
         if self.is_json:
             self.emit(schema, record, **more)
         else:
-            self.screen.show(*view(record, server=self.server_option))
+            made = view(record, server=self.server_option) if callable(view) else view
+            self.screen.show(*made)
 
     def emit(self, schema: str, record: Any, *, is_line: bool = False, **more: Any) -> None:
         """Print `record` and `more` as one JSON object; with `is_line` one line of many."""

@@ -1,4 +1,4 @@
-"""Flag, limit."""
+"""`shedder flag | limit`: their verbs, receipts and tables."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def restore(run: Run, *, request: Request, flags: tuple[str, ...], group: str) -
 def flag_list(run: Run) -> int:
     """Show all flags that are declared or set: how they are, who did it, and what they are for."""
     found = run.shedder.flag_states()
-    run.tell("flag-list/1", {"flags": found}, lambda _, **__: flag_table(found))
+    run.tell("flag-list/1", {"flags": found}, flag_table(found))
     return 0
 
 
@@ -222,7 +222,7 @@ def limit_clear(run: Run, *, request: Request, name: str, key: str) -> int:
 def limit_list(run: Run) -> int:
     """Show all limits that are declared or set: the rate, who set it, hits and refusals."""
     found = run.shedder.limit_states()
-    run.tell("limit-list/1", {"limits": found}, lambda _, **__: limit_table(found))
+    run.tell("limit-list/1", {"limits": found}, limit_table(found))
     return 0
 
 

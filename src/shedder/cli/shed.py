@@ -62,10 +62,8 @@ def shed(run: Run, *, request: Request, dry_run: bool, is_sure: bool) -> int:
 
 
 def _tell(run: Run, steps: Sequence[ShedStep], schema: str) -> int:
-    if run.is_json:
-        run.emit(schema, {"steps": steps})
-    else:
-        run.screen.show(*shed_parts(steps), *_undo_part(steps, run.server_option))
+    view = [*shed_parts(steps), *_undo_part(steps, run.server_option)]
+    run.tell(schema, {"steps": steps}, view)
     return 0 if any(_jobs(step) or step.receipt for step in steps) else 3
 
 

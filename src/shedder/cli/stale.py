@@ -1,4 +1,4 @@
-"""`shedder stale`: old work that was set aside, and how it comes back."""
+"""`shedder stale`: lists and replays old jobs that were set aside."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def list_stale(run: Run, *, names: tuple[str, ...]) -> int:
     It exits with 3 when there are none.
     """
     found = run.shedder.stale(*names)
-    run.tell("stale-list/1", {"lanes": found}, lambda _, **__: _stale_parts(found))
+    run.tell("stale-list/1", {"lanes": found}, _stale_parts(found))
     return 0 if found else 3
 
 

@@ -1,4 +1,4 @@
-"""Limit starts, limit lift."""
+"""`shedder limit starts | lift`: limits on the starts of a queue's jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Status, check."""
+"""`shedder status | check`: the verbs and their views."""
 
 from __future__ import annotations
 
@@ -76,10 +76,7 @@ def status(run: Run, *, names: tuple[str, ...], watch: Wait | None) -> int:
 
 def _show_once(run: Run, names: tuple[str, ...]) -> None:
     found = run.shedder.status(*names)
-    if run.is_json:
-        run.emit("status/1", found)
-        return
-    run.screen.show(*status_view(found, address=run.address, named=names))
+    run.tell("status/1", found, status_view(found, address=run.address, named=names))
 
 
 def _watch(run: Run, names: tuple[str, ...], seconds: float) -> None:
@@ -297,11 +294,8 @@ def check(run: Run, *, names: tuple[str, ...], older_than: timedelta | None) -> 
     nearly full or evicts jobs. Exits with 0 when nothing is wrong, with 3 when something is.
     """
     found = check_status(run.shedder.status(*names), older_than=older_than or OLD)
-    if run.is_json:
-        run.emit("check/1", found)
-    else:
-        style = "" if found.is_good else "bold red"
-        run.screen.show(Verbatim(line_of(found), style=style))
+    style = "" if found.is_good else "bold red"
+    run.tell("check/1", found, [Verbatim(line_of(found), style=style)])
     return 0 if found.is_good else 3
 
 

@@ -1,4 +1,4 @@
-"""Triage."""
+"""`shedder triage`: shows the checklist of an incident."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Undo."""
+"""`shedder undo`: the verb and its receipt."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def undo(run: Run, *, request: Request, event_id: str | None) -> int:
     receipt = connected.undo(event.id, **request.cause)
     run.state = "it is undone"
     told = {"kind": receipt_kind(receipt), "receipt": receipt}
-    run.tell("undo/1", told, lambda _, server: undo_receipt(receipt, server=server))
+    run.tell("undo/1", told, undo_receipt(receipt, server=run.server_option))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`shedder worker`: RQ's own `rq worker`, with shedder's classes and server."""
+"""`shedder worker`: runs `rq worker` with the classes and the server of shedder."""
 
 from __future__ import annotations
 
