@@ -1,9 +1,9 @@
-"""The journal: one table of all verbs; Event, Cause; write a head, read, follow.
+"""The journal: events and what their verbs mean; the head of an event; events read and followed.
 
 Scripts append an event in the same step as the change that it tells of. It has three fields of
 JSON: `head`, made here, `before` and `after`. The id that Redis gives it is its time.
 
-A verb that scripts or Python write has its row here, and a test asks for it. The page
+Each verb that scripts or Python write has its row here, and a test asks for it. The page
 `docs/reference/events.md` is made of these rows.
 """
 
@@ -14,18 +14,16 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from shedder.errors import EventNotFound
 from shedder.selection import Selection
-from shedder.store.codec import ms_from_time, read_with_time, text_of, time_from_ms
-from shedder.store.store import Command
+from shedder.store.codec import ms_from_time, of_kind, read_with_time, text_of, time_from_ms
 from shedder.wording import counted
 
 if TYPE_CHECKING:
-    from shedder.store.keys import Keys
     from shedder.store.store import Store
 
 
@@ -36,22 +34,76 @@ UNREADABLE = "unreadable"
 
 EVENTS_PER_PAGE = 200
 EVENTS_LATELY = 20
-"""So many are read at once when the latest are asked for."""
+"""The number of events that are read at once when the latest are asked for."""
 
 LONGEST_BLOCK_SECONDS = 1.0
 
+SYSTEM = "shedder"
+"""The actor of what workers and watchers do without an operator."""
+
+EVERY_JOB = Selection().describe()
+
 
 @dataclass(frozen=True, slots=True)
-class EventWritten:
-    """An event that was written.
+class Cause:
+    """The person or program that changes something, and the reason.
 
     Attributes:
-        event: Its id; empty when there was nothing to write.
-        at: Server's clock, UTC.
+        by: The person or program, such as `oncall@host`.
+        why: The reason, in their words.
+        incident: Id of the incident that it belongs to; empty outside of one.
+        role: The role that they have in it; empty without one.
     """
 
-    event: str
+    by: str
+    why: str
+    incident: str = ""
+    role: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the journal.
+
+    Attributes:
+        id: Its id; ids grow with time.
+        at: When it happened (server's clock, UTC).
+        verb: What happened, such as `pause`; the reference of the journal lists all verbs.
+        by: The person or program that did it.
+        why: The reason, in their words.
+        lanes: Names of the lanes concerned.
+        order: Id of the divert concerned, if there is one.
+        undoes: Id of the event that this one undid, if it did.
+        before: What stood before, by lane, flag or limit.
+        after: What stands after, by lane, flag or limit.
+        details: What else the event says, such as a rate or a selection.
+        incident: Id of the incident that it belongs to; empty outside of one.
+        role: The role that `by` had in the incident; empty without one.
+    """
+
+    id: str
     at: datetime
+    verb: str
+    by: str
+    why: str
+    lanes: tuple[str, ...]
+    order: str = ""
+    undoes: str = ""
+    before: Mapping[str, Any] = field(default_factory=dict)
+    after: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    incident: str = ""
+    role: str = ""
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Where it stands in the journal: its id as numbers; as text, `1-10` is before `1-9`."""
+        return position_of(self.id)
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether `undo` knows a way back."""
+        return self.verb in VERBS and bool(VERBS[self.verb].undo)
 
 
 def event_head(
@@ -68,24 +120,23 @@ def event_head(
     `details` are values that JSON can hold; those that are None are left out. Half a character of
     UTF-16, which neither Redis nor a terminal takes, becomes a question mark.
     """
-    head = {
-        **details,
-        "order": order or None,
-        "undoes": undoes or None,
-        "incident": cause.incident or None,
-        "role": cause.role or None,
-    }
-    known = {name: value for name, value in head.items() if value is not None}
-    fixed = {"v": HEAD_VERSION, "verb": verb, "by": cause.by, "why": cause.why}
-    return json.dumps(_clean({**known, **fixed, "lanes": list(lanes)}), allow_nan=False)
+    ids = {"order": order, "undoes": undoes, "incident": cause.incident, "role": cause.role}
+    known = {name: value for name, value in details.items() if value is not None}
+    head = _head(verb, cause.by, cause.why, lanes, known, ids)
+    return json.dumps(_clean(head), allow_nan=False)
+
+
+@lru_cache(maxsize=64)
+def head_of_step(verb: str, cause: Cause, lane: str, order: str, undoes: str = "") -> str:
+    """The head of the event that a step of a scan or a restore may write."""
+    # the same for thousands of steps, and as much work as the rest of the command
+    return event_head(verb, cause, (lane,), order=order, undoes=undoes)
 
 
 def head_of(event: Event) -> dict[str, Any]:
     """The head that `event` was read from."""
-    names = ("order", "undoes", "incident", "role")
-    known = {name: getattr(event, name) for name in names if getattr(event, name)}
-    fixed = {"v": HEAD_VERSION, "verb": event.verb, "by": event.by, "why": event.why}
-    return {**event.details, **known, **fixed, "lanes": list(event.lanes)}
+    ids = {name: getattr(event, name) for name in _IDS}
+    return _head(event.verb, event.by, event.why, event.lanes, event.details, ids)
 
 
 def read_copies(store: Store, stream: str, *, limit: int) -> tuple[Event, ...]:
@@ -118,9 +169,9 @@ def read_events(
     else:
         pages = _pages_on(store, _checked_id(after, _POSITION), page)
     events = (event for entries in pages for event in map(_event, entries))
-    concerned = frozenset(lanes)
-    found = (each for each in events if _concerns(each, concerned) and (not wanted or wanted(each)))
-    first = [*islice(found, max(limit, 0))]
+    if lanes:
+        events = (each for each in events if not frozenset(lanes).isdisjoint(each.lanes))
+    first = [*islice(filter(wanted, events) if wanted else events, max(limit, 0))]
     return tuple(first if after is not None else reversed(first))
 
 
@@ -152,9 +203,8 @@ def find_event(store: Store, event_id: str) -> Event:
         EventNotFound: there is none; what is no id at all is refused without asking Redis.
     """
     identifier = _checked_id(event_id, _ID)
-    found = store.read(lambda ask: ask.xrange(store.keys.events, identifier, identifier, count=1))[
-        0
-    ]
+    journal = store.keys.events
+    (found,) = store.read(lambda ask: ask.xrange(journal, identifier, identifier, count=1))
     if not found:
         raise EventNotFound(event_id)
     return _event(found[0])
@@ -201,40 +251,240 @@ class Tail:
             self._events += tuple(filter(self._wanted, map(_event, entries)))
 
 
-def end_mitigation(keys: Keys, event: str, head: str = "") -> Command[EventWritten]:
-    """Write how the mitigation ended which began with `event`; without `head`, that it is unseen.
-
-    The latter only when its process is silent.
-    """
-    return Command(
-        "end_mitigation",
-        (keys.mitigations, keys.events, keys.operation(uuid4().hex)),
-        ("end", event, head),
-        written_from,
+def position_of(identifier: str) -> tuple[int, int]:
+    """The id of an event as numbers, by which ids are in the order of the journal."""
+    milliseconds, _, number = identifier.partition("-")
+    return (
+        int(milliseconds) if milliseconds.isdecimal() else 0,
+        int(number) if number.isdecimal() else 0,
     )
 
 
-def end_silent(store: Store) -> tuple[str, ...]:
-    """Write down that nobody has seen the end of those whose process is silent; their events."""
-    begun = store.read(lambda ask: ask.hkeys(store.keys.mitigations))[0]
-    ended = (store.run(end_mitigation(store.keys, text_of(each))) for each in begun)
-    return tuple(each.event for each in ended if each.event)
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """What an event of a verb means.
+
+    Attributes:
+        name: The verb.
+        when: When it is written.
+        sentence: What was done, to stand behind a name; names in braces are filled in.
+        undo: What `undo` does about it; empty where there is no way back.
+        instead: What to do where there is none, if anything.
+        numbers: Its numbers, in a few words.
+        is_decision: It is an operator's decision on jobs, settings or the policy.
+        is_told: The main channel hears of it.
+        is_detail: It belongs to another event, and a story leaves it out.
+        is_system: Workers and watchers write it without an operator.
+        is_of_incident: It changes the record of an incident.
+    """
+
+    name: str
+    when: str
+    sentence: str
+    undo: str = ""
+    instead: str = ""
+    numbers: Callable[[Event], str] = lambda _event: ""
+    is_decision: bool = False
+    is_told: bool = False
+    is_detail: bool = False
+    is_system: bool = False
+    is_of_incident: bool = False
+
+    @property
+    def is_of_lanes(self) -> bool:
+        """Whether it is done to lanes; else to flags, limits, or an incident."""
+        return "{lanes}" in self.sentence
 
 
-def written_from(reply: list[bytes]) -> EventWritten:
-    """What the reply of a script that writes an event says."""
-    return EventWritten(text_of(reply[0]), time_from_ms(int(reply[1])))
+def verb_of(event: Event) -> Verb:
+    """The row of the verb of `event`; one that is not known says its name, and no more."""
+    name = event.verb
+    plain = name.replace("{", "{{").replace("}", "}}")
+    return VERBS.get(name) or Verb(name, "", plain)
+
+
+def _jobs(words: str, name: str, *, after: int = 0, before: int = 0) -> Callable[[Event], str]:
+    """Tells of the jobs that a number of the lanes counts: `after` and `before` are their signs."""
+
+    def numbers(event: Event) -> str:
+        jobs = after * _sum(event.after, name) + before * _sum(event.before, name)
+        return f"{counted(jobs, 'job')} {words}"
+
+    return numbers
+
+
+_in_backlog = _jobs("in the backlog", "backlog", after=1)
+
+
+def _diverted(event: Event) -> str:
+    moved = _sum(event.after, "backlog") - _sum(event.before, "backlog")
+    selection = str(event.details.get("selection", ""))
+    if not moved and selection != EVERY_JOB:
+        return selection  # events of its scan tell how many it took
+    return f"{counted(moved, 'job')} to the backlog{f', {selection}' if selection else ''}"
+
+
+def _starts(event: Event) -> str:
+    rate, most = event.details.get("rate"), event.details.get("most")
+    selection = str(event.details.get("selection", ""))
+    words = [str(rate or ""), f"{most} at once" if most else "", selection]
+    return ", ".join(filter(None, words))
+
+
+def _draining(event: Event) -> str:
+    rate = event.details.get("rate")
+    return f"{f'{rate}, ' if rate else ''}{_in_backlog(event)}"
+
+
+def _drained(event: Event) -> str:
+    skipped = event.after.get("skipped")
+    lost = sum(map(int, skipped.values())) if isinstance(skipped, Mapping) else 0
+    released = counted(int(event.after.get("released", 0)), "job")
+    return f"{released} released{f', {lost:,} skipped' if lost else ''}"
+
+
+def _repaired(event: Event) -> str:
+    what, jobs = str(event.details.get("what", "")), _sum(event.after, "jobs")
+    return f"{what}: {counted(jobs, 'job')} put back" if jobs else what
+
+
+def _mitigated(event: Event) -> str:
+    code, seconds = event.details.get("exit_code"), event.details.get("seconds")
+    took = f", {seconds:.1f}s" if isinstance(seconds, int | float) else ""
+    return f"{event.details.get('outcome')}{'' if code is None else f', exit code {code}'}{took}"
+
+
+def _set(event: Event) -> str:
+    percent, rate = event.details.get("percent"), event.details.get("rate")
+    if isinstance(percent, int | float):
+        return f"{percent:g} %"
+    return f"{rate}{', shadow' if event.details.get('shadow') else ''}" if rate else ""
+
+
+def _policy(event: Event) -> str:
+    changes = event.details.get("changes")
+    told = counted(len(changes), "difference") if isinstance(changes, list) else ""
+    return f"{event.before.get('number')} to {event.after.get('number')}, {told}"
+
+
+def _sum(lanes: Mapping[str, Any], name: str) -> int:
+    """The sum of a number over lanes; what an event of another version lacks counts as 0."""
+    found = [lane.get(name) for lane in lanes.values() if isinstance(lane, Mapping)]
+    return sum(int(value) for value in found if isinstance(value, int | float))
+
+
+def _decision(name: str, when: str, sentence: str, **more: Any) -> Verb:
+    """A decision on jobs, settings or the policy; the main channel hears of it."""
+    return Verb(name, when, sentence, **{"is_told": True, **more}, is_decision=True)
+
+
+def _of_incident(name: str, when: str, sentence: str, undo: str = "", **more: Any) -> Verb:
+    """A change of the record of an incident."""
+    return Verb(name, when, sentence, undo, **more, is_of_incident=True)
+
+
+_AS_IT_WAS = "sets what it changed as it was"
+
+_ROWS = (
+    _decision("pause", "Lanes were paused.", "paused {lanes}",
+        undo="resumes them", numbers=_jobs("waiting", "waiting", after=1)),
+    _decision("resume",
+        "A pause was ended. Lanes that were not paused are left out of the numbers.",
+        "resumed {lanes}", undo="pauses them again, for what is left of their time",
+        numbers=_jobs("waiting", "waiting", after=1)),
+    Verb("pause expired", "Somebody met a pause whose time was over.",
+        "the pause of {lanes} ended by itself", is_system=True),
+    _decision("divert",
+        "A divert was set. Of one that takes everything, the jobs have moved already.",
+        "put aside jobs of {lanes}",
+        undo="ends the divert and puts the jobs back where they were", numbers=_diverted),
+    Verb("scan", "A divert of a part has been through all jobs that waited.",
+        "finished putting aside jobs of {lanes}", instead="undo its `divert`",
+        numbers=_in_backlog, is_detail=True, is_system=True),
+    _decision("drain", "A drain was ordered, or its rate changed.",
+        "let the backlog of {lanes} start again", undo="sets the rate that was, or stops",
+        numbers=_draining),
+    _decision("drain stopped", "A drain was stopped.", "stopped the drain of {lanes}",
+        instead="give the drain again", numbers=_in_backlog),
+    Verb("drained", "A backlog is empty, and its divert has ended.",
+        "the backlog of {lanes} was empty", numbers=_drained, is_system=True),
+    _decision("limit start", "A limit on starts was set, or changed.",
+        "limited what starts of {lanes}",
+        undo="sets the limit that was, or lifts the first one; what waited is in the lanes again",
+        numbers=_starts),
+    _decision("uninstall", "shedder is being removed; what workers held in hand and had not "
+        "started is back in its lane.", "began to remove shedder"),
+    _decision("restore", "A backlog is back in its lane, by `undo`, `--at-once` or `uninstall`.",
+        "put the backlog of {lanes} back", numbers=_jobs("back in place", "backlog", before=1)),
+    Verb("repair", "`doctor --fix` mended something.", "mended {what}", numbers=_repaired),
+    _decision("flag degrade", "Flags were degraded.", "degraded {things}",
+        undo="sets them as they were", numbers=_set),
+    _decision("flag restore", "A degradation of flags was ended.", "restored {things}",
+        undo="sets them as they were"),
+    _decision("limit set", "A limit in code was set.", "set the limit of {things}",
+        undo="sets it as it was", numbers=_set),
+    _decision("limit clear", "The setting of a limit in code was ended.",
+        "cleared the limit of {things}", undo="sets it as it was"),
+    _decision("policy apply", "A policy was put into force.", "put another policy into force",
+        undo="puts the policy before it into force", numbers=_policy),
+    Verb("set aside", "Jobs of a backlog were older than the policy allows.",
+        "set aside jobs of {lanes} that had become too old", instead="`shedder stale replay`",
+        numbers=_jobs("set aside", "stale", after=1, before=-1), is_system=True),
+    _decision("replay", "Jobs that were set aside are in their lane again.",
+        "put jobs of {lanes} back that had been set aside",
+        numbers=_jobs("back", "stale", before=1, after=-1)),
+    _of_incident("incident open", "An incident was opened.", "opened the incident", is_told=True),
+    _of_incident("incident mitigated", "Customers are helped.", "said that customers are helped",
+        undo=_AS_IT_WAS, is_told=True),
+    _of_incident("incident resolve", "It is over.", "resolved the incident",
+        undo=_AS_IT_WAS, is_told=True),
+    _of_incident("incident reopen", "It was not over.", "opened the incident again",
+        undo=_AS_IT_WAS, is_told=True),
+    _of_incident("incident correct", "Its title, severity or times were corrected.",
+        "corrected {fields}", undo=_AS_IT_WAS),
+    _of_incident("incident update", "An update was posted; the reason is its text.",
+        "posted an update", instead="it was told"),
+    _of_incident("incident close", "Its review is done.", "closed the review"),
+    _of_incident("incident import", "A copy of its record was brought back.",
+        "brought the record back"),
+    _of_incident("role assign", "Somebody was given a role.", "gave the role {role}",
+        undo="gives it back"),
+    _of_incident("role take", "Somebody took a role.", "took the role {role}",
+        undo="gives it back"),
+    _of_incident("role offer", "A role was offered; it is in force when it is accepted.",
+        "offered the role {role}", undo="ends the offer"),
+    _of_incident("role accept", "The offer was accepted.", "accepted the role {role}",
+        undo="gives it back"),
+    _of_incident("role leave", "Nobody has the role any more.", "left the role {role}",
+        undo="gives it back"),
+    _of_incident("note", "A finding was written down.", "noted a finding"),
+    _of_incident("action add", "What is to be done was written down.", "wrote down an action",
+        undo="takes it out"),
+    _of_incident("action set", "An owner, a priority, a due date was said.", "changed an action",
+        undo=_AS_IT_WAS),
+    _of_incident("action done", "An action is done.", "finished an action", undo=_AS_IT_WAS),
+    _of_incident("review", "Parts of the review were written.", "wrote a part of the review",
+        undo=_AS_IT_WAS),
+    _decision("mitigate started", "A declared mitigation was started.",
+        "began the mitigation {name}", is_told=False),
+    _decision("mitigate", "A declared mitigation has ended, or nobody has seen its end "
+        "(`outcome` is `end not recorded`).", "ran the mitigation {name}", numbers=_mitigated),
+)  # fmt: skip
+
+VERBS: Mapping[str, Verb] = {row.name: row for row in _ROWS}
+"""By name all verbs, in the order of the reference."""
 
 
 _ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
 _POSITION = re.compile(r"([0-9]{1,20})(?:-([0-9]{1,20}))?")
 _LARGEST_PART = 2**64 - 1
+_IDS = ("order", "undoes", "incident", "role")
 
 _Entry = tuple[bytes, Mapping[bytes, bytes]]
 
 
 def _newest_id(store: Store) -> str:
-    newest = store.read(lambda ask: ask.xrevrange(store.keys.events, count=1))[0]
+    (newest,) = store.read(lambda ask: ask.xrevrange(store.keys.events, count=1))
     return text_of(newest[0][0]) if newest else "0-0"
 
 
@@ -289,8 +539,17 @@ def _checked_id(text: str, pattern: re.Pattern[str]) -> str:
     return text
 
 
-def _concerns(event: Event, lanes: frozenset[str]) -> bool:
-    return not lanes or not lanes.isdisjoint(event.lanes)
+def _head(
+    verb: str,
+    by: str,
+    why: str,
+    lanes: Iterable[str],
+    details: Mapping[str, Any],
+    ids: Mapping[str, str],
+) -> dict[str, Any]:
+    known = {name: value for name, value in ids.items() if value}
+    fixed = {"v": HEAD_VERSION, "verb": verb, "by": by, "why": why, "lanes": list(lanes)}
+    return {**details, **known, **fixed}
 
 
 def _event(entry: _Entry) -> Event:
@@ -304,25 +563,20 @@ def _event(entry: _Entry) -> Event:
 
 
 def _readable_event(identifier: str, fields: Mapping[str, str]) -> Event:
-    head = _mapping(fields["head"])
+    head, before, after = (
+        of_kind(dict, json.loads(fields[name])) for name in ("head", "before", "after")
+    )
     if head.pop("v") != HEAD_VERSION:
         raise ValueError("of a newer shedder")
-    lanes = head.pop("lanes") or []  # the scripts' encoder writes an empty array as {}
-    if not isinstance(lanes, list):
-        raise TypeError("lanes are no list")
+    lanes = of_kind(list, head.pop("lanes") or [])  # the scripts' encoder writes {} for no lanes
     return Event(
         id=identifier,
         at=_time_of(identifier),
-        verb=_string(head.pop("verb")),
-        by=_string(head.pop("by", "")),
-        why=_string(head.pop("why", "")),
-        lanes=tuple(_string(lane) for lane in lanes),
-        order=_string(head.pop("order", "")),
-        undoes=_string(head.pop("undoes", "")),
-        before=_mapping(fields["before"]),
-        after=_mapping(fields["after"]),
-        incident=_string(head.pop("incident", "")),
-        role=_string(head.pop("role", "")),
+        verb=of_kind(str, head.pop("verb")),
+        lanes=tuple(of_kind(str, lane) for lane in lanes),
+        **{name: of_kind(str, head.pop(name, "")) for name in ("by", "why", *_IDS)},
+        before=before,
+        after=after,
         details=head,
     )
 
@@ -330,21 +584,8 @@ def _readable_event(identifier: str, fields: Mapping[str, str]) -> Event:
 def _time_of(identifier: str) -> datetime:
     try:
         return time_from_ms(int(identifier.partition("-")[0]))
-    except OverflowError:  # somebody wrote an id of his own
+    except OverflowError:  # an id that Redis did not make
         return datetime.max.replace(tzinfo=UTC)
-
-
-def _mapping(text: str) -> dict[str, Any]:
-    value = json.loads(text)
-    if not isinstance(value, dict):
-        raise TypeError("no object")
-    return value
-
-
-def _string(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError("no text")
-    return value
 
 
 def _clean(value: Any) -> Any:
@@ -355,303 +596,3 @@ def _clean(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_clean(each) for each in value]
     return value
-
-
-def position_of(identifier: str) -> tuple[int, int]:
-    """The id of an event as numbers, by which ids are in the order of the journal."""
-    milliseconds, _, number = identifier.partition("-")
-    return (
-        int(milliseconds) if milliseconds.isdecimal() else 0,
-        int(number) if number.isdecimal() else 0,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """Who changes something, and for which reason.
-
-    Attributes:
-        by: The person or program, such as `oncall@host`.
-        why: The reason, in their words.
-        incident: Id of the incident that it belongs to; empty outside of one.
-        role: The role that they have in it; empty without one.
-    """
-
-    by: str
-    why: str
-    incident: str = ""
-    role: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One line of the journal.
-
-    Attributes:
-        id: Its id; ids grow with time.
-        at: When it happened (server's clock, UTC).
-        verb: What happened, such as `pause`; the reference of the journal lists all verbs.
-        by: Who did it.
-        why: For which reason.
-        lanes: Names of the lanes concerned.
-        order: Id of the divert concerned, if there is one.
-        undoes: Id of the event that this one undid, if it did.
-        before: What stood before, by lane, flag or limit.
-        after: What stands after, by lane, flag or limit.
-        details: What else the event says, such as a rate or a selection.
-        incident: Id of the incident that it belongs to; empty outside of one.
-        role: The role that who did it had in the incident; empty without one.
-    """
-
-    id: str
-    at: datetime
-    verb: str
-    by: str
-    why: str
-    lanes: tuple[str, ...]
-    order: str = ""
-    undoes: str = ""
-    before: Mapping[str, Any] = field(default_factory=dict)
-    after: Mapping[str, Any] = field(default_factory=dict)
-    details: Mapping[str, Any] = field(default_factory=dict)
-    incident: str = ""
-    role: str = ""
-
-    @property
-    def position(self) -> tuple[int, int]:
-        """Where it stands in the journal: its id as numbers; as text, `1-10` is before `1-9`."""
-        return position_of(self.id)
-
-    @property
-    def can_undo(self) -> bool:
-        """Whether `undo` knows a way back."""
-        return self.verb in VERBS and bool(VERBS[self.verb].undo)
-
-
-SYSTEM = "shedder"
-"""Who does what workers and watchers do by themselves."""
-
-EVERY_JOB = Selection().describe()
-
-
-@dataclass(frozen=True, slots=True)
-class Verb:
-    """What an event of a verb means.
-
-    Attributes:
-        name: The verb.
-        when: When it is written.
-        sentence: What somebody did, to stand behind who did it; names in braces are filled in.
-        undo: What `undo` does about it; empty where there is no way back.
-        instead: What to do where there is none, if anything.
-        numbers: Its numbers, in a few words.
-        is_decision: It is an operator's decision on jobs, settings or the policy.
-        is_told: The main channel hears of it.
-        is_detail: It belongs to another event, and a story leaves it out.
-        is_system: Workers and watchers write it by themselves.
-        is_of_incident: It changes the record of an incident.
-    """
-
-    name: str
-    when: str
-    sentence: str
-    undo: str = ""
-    instead: str = ""
-    numbers: Callable[[Event], str] = lambda _event: ""
-    is_decision: bool = False
-    is_told: bool = False
-    is_detail: bool = False
-    is_system: bool = False
-    is_of_incident: bool = False
-
-    @property
-    def is_of_lanes(self) -> bool:
-        """Whether it is done to lanes; else to flags, limits, or an incident."""
-        return "{lanes}" in self.sentence
-
-
-def verb_of(event: Event) -> Verb:
-    """The row of the verb of `event`; one that is not known says its name, and no more."""
-    name = event.verb
-    plain = name.replace("{", "{{").replace("}", "}}")
-    return VERBS.get(name) or Verb(name, "", plain)
-
-
-def _waiting(event: Event) -> str:
-    return f"{counted(_sum(event.after, 'waiting'), 'job')} waiting"
-
-
-def _diverted(event: Event) -> str:
-    moved = _sum(event.after, "backlog") - _sum(event.before, "backlog")
-    selection = str(event.details.get("selection", ""))
-    if not moved and selection != EVERY_JOB:
-        return selection  # events of its scan tell how many it took
-    return f"{counted(moved, 'job')} to the backlog{f', {selection}' if selection else ''}"
-
-
-def _starts(event: Event) -> str:
-    rate, most = event.details.get("rate"), event.details.get("most")
-    selection = str(event.details.get("selection", ""))
-    words = [str(rate or ""), f"{most} at once" if most else "", selection]
-    return ", ".join(filter(None, words))
-
-
-def _in_backlog(event: Event) -> str:
-    return f"{counted(_sum(event.after, 'backlog'), 'job')} in the backlog"
-
-
-def _draining(event: Event) -> str:
-    rate = event.details.get("rate")
-    return f"{f'{rate}, ' if rate else ''}{_in_backlog(event)}"
-
-
-def _drained(event: Event) -> str:
-    skipped = event.after.get("skipped")
-    lost = sum(map(int, skipped.values())) if isinstance(skipped, Mapping) else 0
-    released = counted(int(event.after.get("released", 0)), "job")
-    return f"{released} released{f', {lost:,} skipped' if lost else ''}"
-
-
-def _restored(event: Event) -> str:
-    return f"{counted(_sum(event.before, 'backlog'), 'job')} back in place"
-
-
-def _repaired(event: Event) -> str:
-    what, jobs = str(event.details.get("what", "")), _sum(event.after, "jobs")
-    return f"{what}: {counted(jobs, 'job')} put back" if jobs else what
-
-
-def _mitigated(event: Event) -> str:
-    code, seconds = event.details.get("exit_code"), event.details.get("seconds")
-    took = f", {seconds:.1f}s" if isinstance(seconds, int | float) else ""
-    return f"{event.details.get('outcome')}{'' if code is None else f', exit code {code}'}{took}"
-
-
-def _set(event: Event) -> str:
-    percent, rate = event.details.get("percent"), event.details.get("rate")
-    if isinstance(percent, int | float):
-        return f"{percent:g} %"
-    return f"{rate}{', shadow' if event.details.get('shadow') else ''}" if rate else ""
-
-
-def _aside(event: Event) -> str:
-    moved = _sum(event.after, "stale") - _sum(event.before, "stale")
-    return f"{counted(moved, 'job')} set aside"
-
-
-def _replayed(event: Event) -> str:
-    moved = _sum(event.before, "stale") - _sum(event.after, "stale")
-    return f"{counted(moved, 'job')} back"
-
-
-def _policy(event: Event) -> str:
-    changes = event.details.get("changes")
-    told = counted(len(changes), "difference") if isinstance(changes, list) else ""
-    return f"{event.before.get('number')} to {event.after.get('number')}, {told}"
-
-
-def _sum(lanes: Mapping[str, Any], name: str) -> int:
-    """The sum of a number over lanes; what an event of another version lacks counts as 0."""
-    found = [lane.get(name) for lane in lanes.values() if isinstance(lane, Mapping)]
-    return sum(int(value) for value in found if isinstance(value, int | float))
-
-
-def _decision(name: str, when: str, sentence: str, **more: Any) -> Verb:
-    """A decision on jobs, settings or the policy; the main channel hears of it."""
-    return Verb(name, when, sentence, **{"is_told": True, **more}, is_decision=True)
-
-
-def _of_incident(name: str, when: str, sentence: str, undo: str = "", **more: Any) -> Verb:
-    """A change of the record of an incident."""
-    return Verb(name, when, sentence, undo, **more, is_of_incident=True)
-
-
-_AS_IT_WAS = "sets what it changed as it was"
-
-_ROWS = (
-    _decision("pause", "Lanes were paused.", "paused {lanes}",
-        undo="resumes them", numbers=_waiting),
-    _decision("resume",
-        "A pause was ended. Lanes that were not paused are left out of the numbers.",
-        "resumed {lanes}", undo="pauses them again, for what is left of their time",
-        numbers=_waiting),
-    Verb("pause expired", "Somebody met a pause whose time was over.",
-        "the pause of {lanes} ended by itself", is_system=True),
-    _decision("divert",
-        "A divert was set. Of one that takes everything, the jobs have moved already.",
-        "put aside jobs of {lanes}",
-        undo="ends the divert and puts the jobs back where they were", numbers=_diverted),
-    Verb("scan", "A divert of a part has been through all jobs that waited.",
-        "finished putting aside jobs of {lanes}", instead="undo its `divert`",
-        numbers=_in_backlog, is_detail=True, is_system=True),
-    _decision("drain", "A drain was ordered, or its rate changed.",
-        "let the backlog of {lanes} start again", undo="sets the rate that was, or stops",
-        numbers=_draining),
-    _decision("drain stopped", "A drain was stopped.", "stopped the drain of {lanes}",
-        instead="give the drain again", numbers=_in_backlog),
-    Verb("drained", "A backlog is empty, and its divert has ended.",
-        "the backlog of {lanes} was empty", numbers=_drained, is_system=True),
-    _decision("limit start", "A limit on starts was set, or changed.",
-        "limited what starts of {lanes}",
-        undo="sets the limit that was, or lifts the first one; what waited is in the lanes again",
-        numbers=_starts),
-    _decision("uninstall", "shedder is being removed; what workers held in hand and had not "
-        "started is back in its lane.", "began to remove shedder"),
-    _decision("restore", "A backlog is back in its lane, by `undo`, `--at-once` or `uninstall`.",
-        "put the backlog of {lanes} back", numbers=_restored),
-    Verb("repair", "`doctor --fix` mended something.", "mended {what}", numbers=_repaired),
-    _decision("flag degrade", "Flags were degraded.", "degraded {things}",
-        undo="sets them as they were", numbers=_set),
-    _decision("flag restore", "A degradation of flags was ended.", "restored {things}",
-        undo="sets them as they were"),
-    _decision("limit set", "A limit in code was set.", "set the limit of {things}",
-        undo="sets it as it was", numbers=_set),
-    _decision("limit clear", "The setting of a limit in code was ended.",
-        "cleared the limit of {things}", undo="sets it as it was"),
-    _decision("policy apply", "A policy was put into force.", "put another policy into force",
-        undo="puts the policy before it into force", numbers=_policy),
-    Verb("set aside", "Jobs of a backlog were older than the policy allows.",
-        "set aside jobs of {lanes} that had become too old", instead="`shedder stale replay`",
-        numbers=_aside, is_system=True),
-    _decision("replay", "Jobs that were set aside are in their lane again.",
-        "put jobs of {lanes} back that had been set aside", numbers=_replayed),
-    _of_incident("incident open", "An incident was opened.", "opened the incident", is_told=True),
-    _of_incident("incident mitigated", "Customers are helped.", "said that customers are helped",
-        undo=_AS_IT_WAS, is_told=True),
-    _of_incident("incident resolve", "It is over.", "resolved the incident",
-        undo=_AS_IT_WAS, is_told=True),
-    _of_incident("incident reopen", "It was not over.", "opened the incident again",
-        undo=_AS_IT_WAS, is_told=True),
-    _of_incident("incident correct", "Its title, severity or times were corrected.",
-        "corrected {fields}", undo=_AS_IT_WAS),
-    _of_incident("incident update", "An update was posted; the reason is its text.",
-        "posted an update", instead="it was told"),
-    _of_incident("incident close", "Its review is done.", "closed the review"),
-    _of_incident("incident import", "A copy of its record was brought back.",
-        "brought the record back"),
-    _of_incident("role assign", "Somebody was given a role.", "gave the role {role}",
-        undo="gives it back"),
-    _of_incident("role take", "Somebody took a role.", "took the role {role}",
-        undo="gives it back"),
-    _of_incident("role offer", "A role was offered; it is in force when it is accepted.",
-        "offered the role {role}", undo="ends the offer"),
-    _of_incident("role accept", "The offer was accepted.", "accepted the role {role}",
-        undo="gives it back"),
-    _of_incident("role leave", "Nobody has the role any more.", "left the role {role}",
-        undo="gives it back"),
-    _of_incident("note", "A finding was written down.", "noted a finding"),
-    _of_incident("action add", "What is to be done was written down.", "wrote down an action",
-        undo="takes it out"),
-    _of_incident("action set", "An owner, a priority, a due date was said.", "changed an action",
-        undo=_AS_IT_WAS),
-    _of_incident("action done", "An action is done.", "finished an action", undo=_AS_IT_WAS),
-    _of_incident("review", "Parts of the review were written.", "wrote a part of the review",
-        undo=_AS_IT_WAS),
-    _decision("mitigate started", "A declared mitigation was started.",
-        "began the mitigation {name}", is_told=False),
-    _decision("mitigate", "A declared mitigation has ended, or nobody has seen its end "
-        "(`outcome` is `end not recorded`).", "ran the mitigation {name}", numbers=_mitigated),
-)  # fmt: skip
-
-VERBS: Mapping[str, Verb] = {row.name: row for row in _ROWS}
-"""By name all verbs, in the order of the reference."""

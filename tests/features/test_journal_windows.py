@@ -26,7 +26,6 @@ def scene(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> Scene:
     monkeypatch.setattr("shedder.incident.timeline.MOST_ATTRIBUTED", 20)
     monkeypatch.setattr("shedder.incident.timeline.MOST_EVENTS", 20)
     monkeypatch.setattr("shedder.api.shedder.MOST_EVENTS", 20)
-    monkeypatch.setattr("shedder.queues.undo.EVENTS_LOOKED_AT", 20)
     monkeypatch.setattr("shedder.events.EVENTS_PER_PAGE", 7)
     return Scene(redis)
 

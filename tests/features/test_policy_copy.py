@@ -56,7 +56,7 @@ def test_a_copy_that_failed_to_read_a_policy_reads_it_later(
     scene: Scene, error: Exception, read: int
 ) -> None:
     """No error and no job's time-out between its reads leaves a number without its policy."""
-    store = FailingStore(scene.redis)
+    store = FailingStore(scene.redis, scene.keys)
     copy = PolicyCopy(store)
     assert (0, Policy()) == copy.known
     apply(scene, LOW)
@@ -97,7 +97,7 @@ def test_threads_that_share_a_copy_leave_no_number_beside_another_policy(
 
 def test_a_policy_that_a_claim_has_confirmed_is_not_asked_for(scene: Scene) -> None:
     """What a worker's claim has compared, a job of the worker that enqueues need not ask again."""
-    store = FailingStore(scene.redis)
+    store = FailingStore(scene.redis, scene.keys)
     copy = PolicyCopy(store)
     copy.refresh()
     copy._asked_at = -float("inf")

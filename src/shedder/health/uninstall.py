@@ -173,7 +173,7 @@ class _Leaving:
         names = sorted(self._lanes_of(self.store.keys.pauses))
         for some in _windows(names, LANES_PER_STEP):
             lanes = [lane_of(name) for name in some]
-            resume(self.store, lanes, self.cause, operation=uuid4().hex)
+            resume(self.store, lanes, self.cause)
         self.resumed.update(names)
 
     def _return_lists(self) -> None:

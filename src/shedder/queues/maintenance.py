@@ -1,7 +1,7 @@
-"""What any worker finishes between two jobs.
+"""The upkeep: what any worker of ours does between two jobs, one worker at a time.
 
-Any worker of ours does it between two jobs, one at a time: samples of the lanes for `status`, and
-the rest of what an operator's process began and did not live to finish.
+It takes the samples of the lanes for `status`, and finishes what an operator's process began and
+did not live to finish; so it says of a mitigation whose process is silent that it has ended.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from shedder.engine.workers import queues_of
 from shedder.errors import ShedderError
-from shedder.events import SYSTEM, Cause, end_silent
+from shedder.events import SYSTEM, Cause
 from shedder.lanes import PRIORITIES, Lane, lane_of
 from shedder.log_context import ids_of
 from shedder.queues.controls import Divert, diverts_from
@@ -24,18 +26,32 @@ from shedder.queues.restore import restore_one
 from shedder.queues.samples import INTERVAL_SECONDS, LANES_PER_SAMPLE, sample_lanes
 from shedder.queues.skip import end_needless_diverts
 from shedder.queues.stale import set_aside_all
-from shedder.store.codec import is_held, text_of
+from shedder.store.codec import is_held, text_of, time_from_ms
 from shedder.store.keys import Keys
+from shedder.store.operation import new_id
 from shedder.store.store import Command, Store
 
 logger = logging.getLogger("shedder.upkeep")
 
 SILENCE_SECONDS = 15.0
-"""So often a worker looks whether the process of a mitigation has fallen silent."""
+"""A worker looks this often whether the process of a mitigation has fallen silent."""
 
 FORGET_AFTER_MS = 60_000
 MOST_STARTS = 1000
 MOST_CLAIMS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class EventWritten:
+    """An event that was written.
+
+    Attributes:
+        event: Its id; empty when there was nothing to write.
+        at: Server's clock, UTC.
+    """
+
+    event: str
+    at: datetime
 
 
 class Upkeep:
@@ -147,6 +163,31 @@ class Upkeep:
         for lane, has_front in zip(lanes, fronts, strict=True):
             if has_front and lane not in busy:
                 fold(self._store, lane)
+
+
+def end_mitigation(keys: Keys, event: str, head: str = "") -> Command[EventWritten]:
+    """Write how the mitigation ended that began with `event`.
+
+    Without `head`: that nothing has recorded its end, and only when its process is silent.
+    """
+    return Command(
+        "end_mitigation",
+        (keys.mitigations, keys.events, keys.operation(new_id())),
+        ("end", event, head),
+        written_from,
+    )
+
+
+def end_silent(store: Store) -> tuple[str, ...]:
+    """Write that nobody recorded the end of mitigations whose process is silent; the events."""
+    begun = store.read(lambda ask: ask.hkeys(store.keys.mitigations))[0]
+    ended = (store.run(end_mitigation(store.keys, text_of(each))) for each in begun)
+    return tuple(each.event for each in ended if each.event)
+
+
+def written_from(reply: list[bytes]) -> EventWritten:
+    """What the reply of a script that writes an event says."""
+    return EventWritten(text_of(reply[0]), time_from_ms(int(reply[1])))
 
 
 def forget_starts(keys: Keys) -> Command[int]:

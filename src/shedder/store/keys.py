@@ -100,7 +100,7 @@ class Keys:
         bell = self.bell(lane_of(name).queue)
         return self.engine.lists + name, self.kept(name), self.parked(name), bell
 
-    def lanes(self, lanes: tuple[Lane, ...]) -> tuple[str, ...]:
+    def lanes(self, lanes: Iterable[Lane]) -> tuple[str, ...]:
         """The keys of several lanes, one after the other."""
         return tuple(key for lane in lanes for key in self.lane(lane.name))
 
