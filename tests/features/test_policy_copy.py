@@ -21,7 +21,6 @@ from tests.waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shedder.store.keys import Keys
     from tests.conftest import ServerFactory
 
 
@@ -76,7 +75,7 @@ def test_threads_that_share_a_copy_leave_no_number_beside_another_policy(
     apply(scene, LOW)
     has_read, goes_on = threading.Event(), threading.Event()
 
-    def slow(store: Store, keys: Keys, number: int | None = None) -> AppliedPolicy:
+    def slow(store: Store, number: int | None = None) -> AppliedPolicy:
         found = applied_policy(store, number)
         if number == 1:
             has_read.set()
