@@ -69,8 +69,8 @@ class Event:
         id: Its id; ids grow with time.
         at: When it happened (server's clock, UTC).
         verb: What happened, such as `pause`; the reference of the journal lists all verbs.
-        by: The person or program that did it.
-        why: The reason, in their words.
+        by: Who did it.
+        why: For which reason.
         lanes: Names of the lanes concerned.
         order: Id of the divert concerned, if there is one.
         undoes: Id of the event that this one undid, if it did.
@@ -78,7 +78,7 @@ class Event:
         after: What stands after, by lane, flag or limit.
         details: What else the event says, such as a rate or a selection.
         incident: Id of the incident that it belongs to; empty outside of one.
-        role: The role that `by` had in the incident; empty without one.
+        role: The role that who did it had in the incident; empty without one.
     """
 
     id: str

@@ -103,7 +103,7 @@ class Shedder:
 
     Args:
         connection: The client that the application uses; it stays as it is.
-        by: Who acts, unless a call says otherwise; `user@host` when not given.
+        by: The actor, unless a call says otherwise; `user@host` when not given.
 
     Every method may raise `RedisUnreachable`, `ServerTooOld`, `RecordUnreadable` and
     `InvalidInput` (a target that is no name).
@@ -116,7 +116,7 @@ class Shedder:
 
     @property
     def by(self) -> str:
-        """Who acts, unless a call says otherwise."""
+        """The actor, unless a call says otherwise."""
         return self._by
 
     # Its parts
@@ -593,7 +593,7 @@ class Shedder:
 
 
 def default_actor() -> str:
-    """Who acts when nobody says: `user@host`."""
+    """The actor when nobody says: `user@host`."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

@@ -68,7 +68,7 @@ class Divert:
         is_scanning: Its first pass through the waiting jobs is not finished.
         is_restoring: Its backlog is on the way back into the lane.
         is_limit: It is a limit on starts: what it takes starts at its rate, from its backlog.
-        most: As a limit, the most of its jobs that run at once; None without such a bound.
+        most: As a limit, at most so many of its jobs run at once; None without such a bound.
         until: As a limit, when it ends by itself; None when somebody must end it.
     """
 
@@ -92,7 +92,7 @@ class Drain:
     """A drain under way.
 
     Attributes:
-        rate: At what rate jobs start from the backlog, at most.
+        rate: At most so many jobs start from the backlog.
         by: Who ordered it.
         why: For which reason.
         since: Since when (server's clock, UTC).
@@ -116,8 +116,8 @@ class StartsLimit:
 
     Attributes:
         lane: The lane that it stands on.
-        rate: The highest rate of starts; None without a pace.
-        most: The most jobs that run at once; None without such a bound.
+        rate: At most so many starts; None without a pace.
+        most: At most so many jobs that run at once; None without such a bound.
         by: Who set it.
         why: For which reason.
         since: Since when (server's clock, UTC).
@@ -138,8 +138,8 @@ class LimitTerms:
     """What a limit on the starts of jobs allows.
 
     Attributes:
-        rate: The highest rate of starts; None without a pace.
-        most: The most jobs that run at once; None without such a bound.
+        rate: At most so many starts; None without a pace.
+        most: At most so many jobs that run at once; None without such a bound.
         expires_in: How long it stands; None until somebody ends it.
     """
 

@@ -25,7 +25,13 @@ from shedder.queues.claims import (
     running_jobs,
 )
 from shedder.queues.controls import Pause, pause_from
-from shedder.store.codec import RECORD_VERSION, text_of, time_from_ms
+from shedder.store.codec import (
+    RECORD_VERSION,
+    given_fields,
+    mapping_field,
+    text_of,
+    time_from_ms,
+)
 from shedder.store.keys import Keys
 from shedder.store.operation import new_id
 from shedder.store.store import Command, Store
@@ -288,11 +294,11 @@ def set_back_pauses(
 
 def pause_set_by(event: Event, lane: str) -> str:
     """What must stand on `lane` for `event` to be the last change there, as JSON."""
-    after = _of_lane(event.after, lane)
+    after = mapping_field(event.after, lane)
     if not after.get("paused"):
         return ""
     known = {"event": after.get("event") or event.id, "by": event.by, "why": event.why}
-    return json.dumps({**known, **_given(after, "until")})
+    return json.dumps({**known, **given_fields(after, "until")})
 
 
 def pause_before(event: Event, lane: str) -> str | None:
@@ -300,13 +306,13 @@ def pause_before(event: Event, lane: str) -> str | None:
 
     None when the event does not say, because the record was damaged or an earlier shedder wrote it.
     """
-    before = _of_lane(event.before, lane)
+    before = mapping_field(event.before, lane)
     if not before.get("paused"):
         return ""
     if "since" not in before:
         return None
     return json.dumps(
-        {"v": RECORD_VERSION, **_given(before, "by", "why", "since", "until", "event")}
+        {"v": RECORD_VERSION, **given_fields(before, "by", "why", "since", "until", "event")}
     )
 
 
@@ -396,15 +402,6 @@ def _pauses_set_back(reply: list[Any], ways: Mapping[str, tuple[str, str]]) -> P
     else:
         receipt = ResumeReceipt(text_of(resume), since, tuple(resumed))
     return PausesSetBack("done", receipt, tuple(unfolded))
-
-
-def _of_lane(told: Mapping[str, Any], lane: str) -> Mapping[str, Any]:
-    found = told.get(lane)
-    return found if isinstance(found, Mapping) else {}
-
-
-def _given(told: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    return {name: told[name] for name in names if name in told}
 
 
 def _pause_or_none(lane: str, record: bytes | str) -> Pause | None:

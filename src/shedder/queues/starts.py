@@ -17,7 +17,7 @@ from shedder.queues.divert import DivertedLane, DivertReceipt, OrdersSetBack, se
 from shedder.queues.drain import DrainingLane, DrainReceipt
 from shedder.queues.restore import RestoreReceipt, restore_backlogs
 from shedder.selection import Selection
-from shedder.store.codec import ms_from_time
+from shedder.store.codec import given_fields, mapping_field, ms_from_time
 from shedder.store.store import Store
 from shedder.units import Rate, burst_of
 
@@ -123,9 +123,9 @@ def _way_of_order(event: Event, lane: str, orders: Sequence[StoredDivert]) -> di
     order = before.get("order") or _changed_limit(orders, after)
     if not order:
         raise _unknown(event, lane, "shedder status")
-    now = {"event": set_by(event, lane), **_given(after, "since"),
-           "drain": _of(after, "drains").get(order, "")}  # fmt: skip
-    was = _limit_record(limit) if limit else _given(before, "event", "drain")
+    now = {"event": set_by(event, lane), **given_fields(after, "since"),
+           "drain": mapping_field(after, "drains").get(order, "")}  # fmt: skip
+    was = _limit_record(limit) if limit else given_fields(before, "event", "drain")
     return {order: {"is": now, "was": was}}
 
 
@@ -137,9 +137,9 @@ def _changed_limit(orders: Sequence[StoredDivert], after: Mapping[str, Any]) -> 
 
 def _limit_record(limit: Mapping[str, Any]) -> dict[str, Any]:
     pace = {"rate": limit["rate"], "burst": _burst(limit["rate"])} if "rate" in limit else {}
-    who = _given(limit, "by", "why", "since")
-    drain = {**pace, **_given(limit, "most"), "stay": True, **who}
-    return {**who, **_given(limit, "until", "event"), "drain": drain}
+    who = given_fields(limit, "by", "why", "since")
+    drain = {**pace, **given_fields(limit, "most"), "stay": True, **who}
+    return {**who, **given_fields(limit, "until", "event"), "drain": drain}
 
 
 def _burst(jobs_per_ms: float) -> float:
@@ -148,7 +148,7 @@ def _burst(jobs_per_ms: float) -> float:
 
 
 def _way_of_drains(event: Event, lane: str) -> dict[str, Any]:
-    before, stamps = event.before[lane], _of(event.after.get(lane, {}), "drains")
+    before, stamps = event.before[lane], mapping_field(event.after.get(lane, {}), "drains")
     if "drains" not in before:
         raise _unknown(event, lane, "shedder drain")
     if before.get("revived"):
@@ -156,7 +156,7 @@ def _way_of_drains(event: Event, lane: str) -> dict[str, Any]:
             event.id, reason=f"it brought back a divert of {lane} that a drain had ended",
             try_instead="shedder drain",
         )  # fmt: skip
-    ended = _of(before, "ended")
+    ended = mapping_field(before, "ended")
     return {
         order: {
             "is": {"drain": stamps.get(order, event.id)},
@@ -203,12 +203,3 @@ def _drain_receipt(store: Store, done: OrdersSetBack, rate: Rate | None) -> Drai
     lanes = [DrainingLane(each.lane, each.order, each.backlog, each.rate) for each in done.orders]
     workers = workers_of(store, [each.lane for each in lanes])
     return DrainReceipt(done.event, done.at, rate, tuple(lanes), workers)
-
-
-def _given(told: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    return {name: told[name] for name in names if told.get(name) is not None}
-
-
-def _of(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = told.get(name)
-    return found if isinstance(found, Mapping) else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from shedder.errors import CannotUndo
@@ -24,6 +23,7 @@ from shedder.queues.skip import put_back
 from shedder.queues.starts import changed_since, divert_before, drain_before, is_as_set_by, set_by
 from shedder.settings.flags import FlagReceipt, undo_flags
 from shedder.settings.limits import LimitReceipt, undo_limit
+from shedder.store.codec import mapping_field
 from shedder.store.operation import new_id
 from shedder.store.store import Store
 
@@ -121,8 +121,7 @@ def _divert_before(
 
 
 def _stood_before(event: Event, lane: str) -> bool:
-    before = event.before.get(lane)
-    return isinstance(before, Mapping) and before.get("diverted") is True
+    return mapping_field(event.before, lane).get("diverted") is True
 
 
 def _set_first_by(store: Store, event: Event, standing: Standing) -> list[Backlog]:

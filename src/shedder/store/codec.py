@@ -115,6 +115,17 @@ def time_field(record: Mapping[str, Any], name: str) -> datetime | None:
     return None if record.get(name) is None else time_from_ms(number_field(record, name))
 
 
+def mapping_field(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The mapping in field `name`; an empty one where there is none, or something else."""
+    found = record.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def given_fields(record: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Those of the fields `names` that have a value."""
+    return {name: record[name] for name in names if record.get(name) is not None}
+
+
 def author_fields(record: Mapping[str, Any]) -> dict[str, Any]:
     """What each record of a control says: `by`, `why` and `since`; raises KeyError or TypeError."""
     return {
