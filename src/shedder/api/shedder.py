@@ -161,11 +161,7 @@ class Shedder:
     # Pauses
 
     def pause(
-        self,
-        *targets: str,
-        reason: str,
-        by: str | None = None,
-        expires_in: timedelta | None = None,
+        self, *targets: str, reason: str, by: str | None = None, expires_in: timedelta | None = None
     ) -> PauseReceipt:
         """Let no job of `targets` start any more.
 
@@ -203,10 +199,7 @@ class Shedder:
         return divert(self.store, lanes, selection or Selection(), cause, on_progress=on_progress)
 
     def preview_divert(
-        self,
-        *targets: str,
-        selection: Selection | None = None,
-        on_progress: Progress | None = None,
+        self, *targets: str, selection: Selection | None = None, on_progress: Progress | None = None
     ) -> DivertPreview:
         """What `divert` would do; changes nothing."""
         lanes = self._lanes(targets)
@@ -241,11 +234,7 @@ class Shedder:
         return drain(self.store, self._lanes(targets), None, cause)
 
     def drain_at_once(
-        self,
-        *targets: str,
-        reason: str,
-        by: str | None = None,
-        on_progress: Progress | None = None,
+        self, *targets: str, reason: str, by: str | None = None, on_progress: Progress | None = None
     ) -> RestoreReceipt:
         """End the diverts of `targets` and put their backlogs back, in order, at no pace."""
         names, cause = self._names(targets), self._change(reason, by)
@@ -298,11 +287,7 @@ class Shedder:
         return stale_lanes(self.store, lanes_of_targets(targets))
 
     def replay_stale(
-        self,
-        *targets: str,
-        reason: str,
-        by: str | None = None,
-        on_progress: Progress | None = None,
+        self, *targets: str, reason: str, by: str | None = None, on_progress: Progress | None = None
     ) -> ReplayReceipt:
         """Put what was set aside of `targets` into its lanes, as if it were enqueued now."""
         lanes, cause = self._lanes(targets), self._change(reason, by)

@@ -295,10 +295,7 @@ def running_jobs(store: Store, lanes: Sequence[str]) -> tuple[RunningJob, ...]:
 
 
 def running_from(
-    store: Store,
-    lanes: Sequence[str],
-    executions: Sequence[Any],
-    claims: Sequence[ClaimSeen],
+    store: Store, lanes: Sequence[str], executions: Sequence[Any], claims: Sequence[ClaimSeen]
 ) -> tuple[RunningJob, ...]:
     """Those of the jobs that the replies to `ask_executions` and `list_claims` name that run."""
     starting = {(claim.lane, claim.job_id): claim.worker for claim in claims if claim.lane in lanes}

@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from shedder.engine.workers import queues_of
 from shedder.errors import ShedderError
@@ -82,15 +81,12 @@ class Upkeep:
         try:
             self._known = self._all_lanes()
             self._finish_what_was_begun()
-            self._end_silent_now_and_then()
+            if self._last >= self._ends_silent_at:
+                self._ends_silent_at = self._last + SILENCE_SECONDS
+                end_silent(self._store)
         except ShedderError as error:
             logger.warning("upkeep: %s", error)
         return True
-
-    def _end_silent_now_and_then(self) -> None:
-        if time.monotonic() >= self._ends_silent_at:
-            self._ends_silent_at = time.monotonic() + SILENCE_SECONDS
-            end_silent(self._store)
 
     def _next_lanes(self) -> Sequence[str]:
         if not self._known:
@@ -105,17 +101,16 @@ class Upkeep:
         return sorted(Lane(queue, each).name for queue in queues for each in PRIORITIES)
 
     def _finish_what_was_begun(self) -> None:
-        standing, stale_after = self._store.read(self._ask_standing)
+        keys = self._store.keys
+        standing, stale_after = self._store.read(
+            lambda ask: (ask.hgetall(keys.diverts), ask.hget(keys.policy, "stale_after"))
+        )
         self._sets_aside = stale_after is not None
         for lane, record in standing.items():
             self._look_after_lane(text_of(lane), record)
         self._fold_leftovers(standing)
-        self._store.run(forget_starts(self._store.keys))
+        self._store.run(forget_starts(keys))
         end_needless_diverts(self._store, standing)
-
-    def _ask_standing(self, ask: Any) -> None:
-        ask.hgetall(self._store.keys.diverts)
-        ask.hget(self._store.keys.policy, "stale_after")
 
     def _look_after_lane(self, lane: str, record: bytes) -> None:
         try:
@@ -150,18 +145,13 @@ class Upkeep:
         return is_held(self._store.read(lambda ask: ask.pttl(self._store.keys.at_work(lane)))[0])
 
     def _fold_leftovers(self, standing: dict[bytes, bytes]) -> None:
-        lanes = self._known
-        if not lanes:
-            return
+        keys, busy = self._store.keys, {text_of(lane) for lane in standing}
+        lanes = [lane for lane in self._known if lane not in busy]
         fronts = self._store.read(
-            lambda ask: [
-                ask.exists(self._store.keys.kept(lane), self._store.keys.parked(lane))
-                for lane in lanes
-            ]
+            lambda ask: [ask.exists(keys.kept(lane), keys.parked(lane)) for lane in lanes]
         )
-        busy = {text_of(lane) for lane in standing}
         for lane, has_front in zip(lanes, fronts, strict=True):
-            if has_front and lane not in busy:
+            if has_front:
                 fold(self._store, lane)
 
 

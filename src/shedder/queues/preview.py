@@ -83,10 +83,7 @@ class PreviewWindow:
 
 
 def preview_divert(
-    store: Store,
-    lanes: Sequence[Lane],
-    selection: Selection,
-    on_progress: Progress | None = None,
+    store: Store, lanes: Sequence[Lane], selection: Selection, on_progress: Progress | None = None
 ) -> DivertPreview:
     """What `selection` would take from `lanes`; when that is nothing, what is there instead."""
     tallies = _tally_lanes(store, lanes, selection, on_progress)
@@ -140,10 +137,7 @@ def _functions(tallies: Sequence[_Tally]) -> list[tuple[str, int]]:
 
 
 def _tally_lanes(
-    store: Store,
-    lanes: Sequence[Lane],
-    selection: Selection,
-    on_progress: Progress | None = None,
+    store: Store, lanes: Sequence[Lane], selection: Selection, on_progress: Progress | None = None
 ) -> list[_Tally]:
     sources = {lane.name: store.keys.lane(lane.name)[:3] for lane in lanes}
     lengths = store.read(lambda ask: [ask.llen(key) for three in sources.values() for key in three])
