@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shedder.api.shedder import Shedder
-from shedder.events import end_silent, event_head
-from shedder.queues.maintenance import Upkeep
+from shedder.events import event_head
+from shedder.queues.maintenance import Upkeep, end_silent
 from shedder.response.mitigation import (
     OUTCOME_UNKNOWN,
     begin_mitigation,

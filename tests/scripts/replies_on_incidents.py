@@ -6,10 +6,11 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from shedder.events import end_mitigation, event_head
+from shedder.events import event_head
 from shedder.incident.lifecycle import new_incident
 from shedder.incident.records import NOW
 from shedder.incident.store import EventDraft, write_incident
+from shedder.queues.maintenance import end_mitigation
 from shedder.response.mitigation import (
     BEGAN,
     ENDED,

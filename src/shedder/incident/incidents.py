@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from shedder.errors import CannotUndo
-from shedder.events import Event, end_silent
+from shedder.events import Event
 from shedder.incident.backup import copy_of, import_copy
 from shedder.incident.effects import (
     WINDOW,
@@ -39,6 +39,7 @@ from shedder.incident.store import (
 from shedder.incident.timeline import events_of
 from shedder.lanes import PRIORITIES, Lane
 from shedder.policy.model import Policy
+from shedder.queues.maintenance import end_silent
 from shedder.queues.samples import Sample, read_samples
 from shedder.store.codec import server_time
 from shedder.store.store import Store

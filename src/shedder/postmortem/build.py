@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from shedder.events import Event, end_silent
+from shedder.events import Event
 from shedder.incident.effects import effects_of
 from shedder.incident.records import Incident, ReviewPart, RoleHeld, RolePast
 from shedder.policy.workload import Workload, kind_in, kinds_of
@@ -23,6 +23,7 @@ from shedder.postmortem.facts import (
 )
 from shedder.postmortem.impact import impact_of
 from shedder.postmortem.narrative import anonymize, interventions_of, roles_by_name, timeline_of
+from shedder.queues.maintenance import end_silent
 from shedder.queues.samples import Sample, between, paces_of
 from shedder.store.codec import server_time
 from shedder.wording import moment, named, pace, spoken

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from shedder.errors import ShedderError
-from shedder.events import Cause, Event, EventWritten, end_mitigation, event_head, written_from
+from shedder.events import Cause, Event, event_head
+from shedder.queues.maintenance import EventWritten, end_mitigation, written_from
 from shedder.response.runner import (
     Interrupted,
     ProgramResult,

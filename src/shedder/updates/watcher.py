@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from shedder.errors import InvalidInput, RecordUnreadable, ShedderError
-from shedder.events import Tail, end_silent, verb_of
+from shedder.events import Tail, verb_of
 from shedder.incident.records import Incident
 from shedder.incident.timeline import belongs
 from shedder.postmortem.writing import write_whole
+from shedder.queues.maintenance import end_silent
 from shedder.queues.samples import sample_lanes
 from shedder.store.store import Command
 from shedder.updates.channels import Channels, Round, deliver
