@@ -114,14 +114,14 @@ def list_actions(run: Run, *, incident: str | None) -> int:
 @incident_option
 def export_actions(run: Run, *, form: str, labels: tuple[str, ...], incident: str | None) -> int:
     """Print the actions as Markdown, CSV, JSON, or as `gh issue create` commands to be run."""
-    from shedder.incident.review import export_actions
+    from shedder.incident.review import actions_text
 
     incidents = run.shedder.incidents
     found = incidents.read(incident or incidents.latest_id())
     if form == "json" or run.is_json:
         run.emit("incident-actions/1", {"actions": found.actions})
         return 0
-    click.echo(export_actions(found, form, labels=labels), nl=False)
+    click.echo(actions_text(found, form, labels=labels), nl=False)
     return 0
 
 
