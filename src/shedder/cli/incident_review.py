@@ -9,7 +9,7 @@ import click
 from shedder.cli.incident_view import action_table, changing, finish, incident_option
 from shedder.cli.options import Request, cause_options, verb, verb_group
 from shedder.cli.run import Refused
-from shedder.incident.review import exported_actions
+from shedder.incident.review import actions_text
 from shedder.units import parse_future
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def export_actions(run: Run, *, form: str, labels: tuple[str, ...], incident: st
     if form == "json" or run.is_json:
         run.emit("incident-actions/1", {"actions": found.actions})
         return 0
-    click.echo(exported_actions(found, form, labels=labels), nl=False)
+    click.echo(actions_text(found, form, labels=labels), nl=False)
     return 0
 
 

@@ -203,7 +203,7 @@ def checked_type(name: ActionType | str) -> ActionType:
         raise InvalidInput(name="type", value=name, accepted=known) from None
 
 
-def exported_actions(incident: Incident, form: str, *, labels: Sequence[str] = ()) -> str:
+def actions_text(incident: Incident, form: str, *, labels: Sequence[str] = ()) -> str:
     """The actions of `incident`, the first priority in front: `markdown`, `csv` or `gh`."""
     actions = sorted(incident.actions, key=lambda each: (each.priority or 9, each.number))
     if form == "csv":

@@ -1,7 +1,7 @@
-"""What is to be told now, and to whom? Decided from the record alone, so that any process may ask.
+"""The messages of an incident that are due. The record alone decides, so any process may ask.
 
-Each message has a name of its own. Who sends one notes its name; so a message is sent once, whoever
-looks, however often, and whatever dies in between.
+Each message has a name of its own, and its sender notes that name: so a message is sent once, by
+whatever process and however often it looks, also when one dies in between.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAIN, NOTES = "main", "notes"
 REMIND_AFTER = timedelta(minutes=1)
 POST_AFTER = timedelta(minutes=5)
 TOO_OLD = timedelta(hours=1)
-"""A message that could not be sent for so long is news no more."""
+"""A message that could not be sent for this time is no news any more."""
 
 REVIEW_REMINDERS = (timedelta(hours=24), timedelta(hours=4))
 _LATE_EVERY = timedelta(hours=24)
