@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from shedder.incident.records import Action, Effect, Incident, IncidentReceipt, Note, Update
     from shedder.policy.applied import AppliedPolicy, PolicyReceipt
     from shedder.policy.explain import Decision, ExplainedJob
-    from shedder.policy.form import Pace
     from shedder.policy.model import Mitigation, Policy, Rule
     from shedder.policy.workload import Late
     from shedder.queues.claims import RunningJob
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from shedder.queues.pause import PausedLane, PauseReceipt, ResumedLane, ResumeReceipt
     from shedder.queues.preview import DivertPreview, LanePreview
     from shedder.queues.restore import RestoredLane, RestoreReceipt
-    from shedder.queues.samples import Sample
+    from shedder.queues.samples import Pace, Sample
     from shedder.queues.shed import ShedStep
     from shedder.queues.stale import ReplayedLane, ReplayReceipt, StaleLane
     from shedder.response.mitigation import MitigationReceipt
@@ -141,7 +140,6 @@ _HOMES = {
         "Decision",
         "ExplainedJob",
     ),
-    "shedder.policy.form": ("Pace",),
     "shedder.policy.model": (
         "Mitigation",
         "Policy",
@@ -178,7 +176,7 @@ _HOMES = {
         "RestoreReceipt",
         "RestoredLane",
     ),
-    "shedder.queues.samples": ("Sample",),
+    "shedder.queues.samples": ("Pace", "Sample"),
     "shedder.queues.shed": ("ShedStep",),
     "shedder.queues.stale": (
         "ReplayReceipt",

@@ -19,7 +19,7 @@ class Decision:
     """What a policy says of one thing for a job.
 
     Attributes:
-        saying: Of what: `priority`, `shed`, `noun` or `tolerance`.
+        saying: Of what: `priority`, `shed`, `label` or `tolerance`.
         value: What holds, as text; empty when no rule says anything.
         rule: Number of the rule that decided, from 1; 0 for none.
         matched: What that rule matches; empty for none.

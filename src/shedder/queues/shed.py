@@ -86,4 +86,4 @@ def _step(
     receipt: DivertReceipt | None = None,
     preview: DivertPreview | None = None,
 ) -> ShedStep:
-    return ShedStep(number, rule.shed or 0, rule.noun, rule.describe(), queues, receipt, preview)
+    return ShedStep(number, rule.shed or 0, rule.label, rule.describe(), queues, receipt, preview)

@@ -169,7 +169,7 @@ def _shed_commands(seen: Seen) -> Iterable[TriageCommand]:
         for queue in queues:
             if rule.is_for_queue(queue) and not rule.selection.is_whole:
                 words = ("divert", queue, *_options(rule.selection.functions, rule.selection.meta))
-                purpose = rule.noun or rule.describe()
+                purpose = rule.label or rule.describe()
                 if not is_diverted(seen.status, queue, rule.selection.describe()):
                     yield TriageCommand(purpose, (*words, *seen.reason))
 
