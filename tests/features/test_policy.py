@@ -71,7 +71,7 @@ def test_what_is_not_kept_cannot_be_gone_back_to(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The number of policies that are kept is bounded."""
-    monkeypatch.setattr("shedder.policy.model.applied.POLICIES_KEPT", 1)
+    monkeypatch.setattr("shedder.policy.applied.POLICIES_KEPT", 1)
     apply(scene, LOW)
     second = apply(scene, SHED)
     with pytest.raises(CannotUndo, match="policy 1 is not kept any more"):

@@ -123,13 +123,13 @@ def _every(incident: IncidentPolicy) -> Mapping[int, timedelta] | timedelta | No
     return incident.update_every_by_severity or (None if is_plain else incident.update_every)
 
 
-def _read(table: Table, document: Document | None) -> dict[str, Any]:
+def _read(table: KeyTable, document: Document | None) -> dict[str, Any]:
     said = document or {}
     return {name: key.kind.read(said[name]) for name, key in table.keys.items()
             if said.get(name) is not None}  # fmt: skip
 
 
-def _written(table: Table, record: object = None, **others: Any) -> dict[str, Any]:
+def _written(table: KeyTable, record: object = None, **others: Any) -> dict[str, Any]:
     """What `record` says with the keys of `table`; `others` is what it keeps in another form."""
     values = {name: others.get(name, getattr(record, name, None)) for name in table.keys}
     return {name: table.keys[name].kind.write(value) for name, value in values.items()
@@ -168,12 +168,12 @@ class Key:
     kind: Kind
     description: str | None = None
     default: Any = None
-    table: Table | None = None
+    table: KeyTable | None = None
     is_old: bool = False
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Table:
+class KeyTable:
     """A table of the document.
 
     Attributes:
@@ -356,7 +356,7 @@ ONE_TABLE = Kind(lambda form: form)
 TABLES = Kind(lambda form: GenericAlias(list, form))
 TABLES_BY_NAME = Kind(lambda form: GenericAlias(dict, (str, form)))
 
-RULE = Table(
+RULE = KeyTable(
     "RuleForm",
     "Jobs of some queues, and what holds for them. The first rule that matches decides.",
     {
@@ -373,7 +373,7 @@ RULE = Table(
     },
 )
 
-DEFAULTS = Table(
+DEFAULTS = KeyTable(
     "DefaultsForm",
     "What holds when a command does not say it.",
     {
@@ -386,19 +386,19 @@ DEFAULTS = Table(
     },
 )  # fmt: skip
 
-STALE = Table(
+STALE = KeyTable(
     "StaleForm",
     "Old work in a backlog is set aside in a registry, from which it can be replayed.",
     {"after": Key(DURATION, "How old a job must be to be set aside.", ...)},
 )
 
-_FLAG = Table(
+_FLAG = KeyTable(
     "FlagForm",
     "A flag in business terms.",
     {"notices": Key(TEXT, "What the customer notices when the flag is degraded.", ...)},
 )
 
-_MITIGATION = Table(
+_MITIGATION = KeyTable(
     "MitigationForm",
     "A deed outside the queues, declared before it is needed.",
     {
@@ -408,7 +408,7 @@ _MITIGATION = Table(
     },
 )
 
-_INCIDENT = Table(
+_INCIDENT = KeyTable(
     "IncidentForm",
     "How the team tells others of an incident.",
     {
@@ -426,7 +426,7 @@ _INCIDENT = Table(
     },
 )
 
-_POLICY = Table(
+_POLICY = KeyTable(
     "PolicyForm",
     "Which work matters, which may wait, and what customers notice.",
     {
@@ -442,7 +442,7 @@ _POLICY = Table(
 
 
 @lru_cache
-def _form_of(table: Table) -> Any:
+def _form_of(table: KeyTable) -> Any:
     """The model of pydantic for a table; keys that it does not know are refused."""
     from pydantic import ConfigDict, create_model, model_validator
 
@@ -546,7 +546,7 @@ def _known(name: str, known: Sequence[str]) -> str:
     return f"keys that are known here: {', '.join(known)}"
 
 
-def _table_at(where: Sequence[str | int]) -> Table:
+def _table_at(where: Sequence[str | int]) -> KeyTable:
     """The table at a place; the numbers and names in between lead into it."""
     found = _POLICY
     for part in where:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shedder.errors import InvalidInput, PolicyInvalid, PolicyProblem
-from shedder.policy.document import DEFAULTS, RULE, STALE, Table, checked_policy
+from shedder.policy.document import DEFAULTS, RULE, STALE, KeyTable, checked_policy
 from shedder.policy.explain import written_value
 from shedder.units import format_duration
 
@@ -168,5 +168,5 @@ def _tail(queues: Sequence[SeenQueue]) -> Iterator[str]:
     yield from ("", f"# {STALE.description}", "# [stale]", _remark(STALE, "after", "2d"), "")
 
 
-def _remark(table: Table, name: str, value: object) -> str:
+def _remark(table: KeyTable, name: str, value: object) -> str:
     return f"{f'# {name} = {written_value(value)}':<30}# {table.keys[name].description}"

@@ -1,7 +1,6 @@
-"""Policy, Rule, Defaults, Mitigation, IncidentPolicy and what follows from them.
+"""The records of a policy (rules, defaults, mitigations, incidents) and what they decide alone.
 
-Plain facts, frozen, and the decisions that follow from them alone. `policy_document` reads and
-writes them.
+They are plain and frozen; `policy.document` reads and writes them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Kinds of work that a policy names, their lanes, and who of them is late."""
+"""Kinds of work that a policy names, their lanes, and the work that is late."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class WaitingJob:
 def late_in(
     policy: Policy, lane: str, waiting: Iterable[WaitingJob], at: datetime
 ) -> tuple[Late, ...]:
-    """Who waits longer than is tolerated in `lane` at the time `at`; by rule, the oldest job."""
+    """The oldest job of each rule that waits in `lane` longer than tolerated, at the time `at`."""
     found: dict[int, Late] = {}
     for job in waiting:
         late = _late(policy, lane, job, at)
@@ -130,7 +130,7 @@ def late_in(
     return tuple(found[rule] for rule in sorted(found))
 
 
-def sentence_of(late: Late, at: datetime) -> str:
+def lateness_sentence(late: Late, at: datetime) -> str:
     """What a person reads of it, in the policy's labels."""
     waits, tolerated = (format_duration(each) for each in (at - late.oldest, late.tolerance))
     return (
