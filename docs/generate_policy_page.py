@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from shedder.policy.form import json_schema
+from shedder.policy.document import json_schema
 
 PAGE = Path(__file__).parent / "reference" / "policy.md"
 
@@ -21,7 +21,7 @@ generated from the same form, by `make docs`.
 
 ## Which rule decides
 
-Each thing that a rule can say (`priority`, `shed`, `noun`, `tolerance`) is decided on its own, by
+Each thing that a rule can say (`priority`, `shed`, `label`, `tolerance`) is decided on its own, by
 the first rule from the top that matches the job and says it. A rule matches when its `queue`, its
 `function` and all of its `meta` match; a key that the rule leaves out matches everything.
 `shedder policy show --explain JOB` shows which rule decided what for a job.

@@ -104,7 +104,7 @@ def shedding(redis, mail):
         Rule(queue="mail", selection=Selection(functions=("*.send_receipt",)), shed=2),
         Rule(
             queue="m*", selection=Selection(functions=("*.send_newsletter",)), shed=1,
-            noun="newsletters",
+            label="newsletters",
         ),
         Rule(queue="nobody", shed=1),
     )  # fmt: skip

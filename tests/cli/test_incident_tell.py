@@ -28,7 +28,7 @@ version = 1
 
 [[rules]]
 queue = "mail"
-noun = "receipt e-mails"
+label = "receipt e-mails"
 tolerance = "10m"
 
 [incident]

@@ -20,7 +20,7 @@ version = 1
 
 [[rules]]
 queue = "mail"
-noun = "{name} mails"
+label = "{name} mails"
 tolerance = "{long}"
 
 [mitigations.{name}]

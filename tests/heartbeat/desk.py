@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MINUTE = timedelta(minutes=1)
 
 POSTING = Policy(
-    rules=(Rule(queue="mail", noun="receipt e-mails", tolerance=10 * MINUTE),),
+    rules=(Rule(queue="mail", label="receipt e-mails", tolerance=10 * MINUTE),),
     incident=IncidentPolicy(posts_by_itself=True),
 )
 

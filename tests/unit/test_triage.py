@@ -22,7 +22,7 @@ from shedder.units import Rate
 NOW = datetime(2026, 11, 25, 2, 30, tzinfo=UTC)
 OLD = NOW - timedelta(minutes=38)
 PAUSE = Pause("mail", "bob@desk", "r", NOW)
-SHED = Rule(queue="mail", selection=Selection(functions=("app.mail.news",)), shed=1, noun="news")
+SHED = Rule(queue="mail", selection=Selection(functions=("app.mail.news",)), shed=1, label="news")
 POLICY = Policy(
     rules=(SHED,),
     mitigations={

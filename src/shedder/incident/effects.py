@@ -63,7 +63,7 @@ def changes_of(events: Iterable[Event]) -> tuple[Event, ...]:
 
 
 def with_yardsticks(effects: Sequence[Effect], policy: Policy) -> tuple[Effect, ...]:
-    """`effects` with what is in each lane, in the policy's nouns, and how long that may wait."""
+    """`effects` with what is in each lane, in the policy's labels, and how long that may wait."""
     lanes = list(dict.fromkeys(lane for each in effects for lane in each.before))
     kinds = kinds_of(policy, [lane_of(lane).queue for lane in lanes]) if policy.rules else ()
     known = {

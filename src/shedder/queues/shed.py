@@ -66,4 +66,4 @@ def _to_shed(store: Store, policy: Policy) -> Iterator[tuple[ShedStep, Rule]]:
     for number, rule in policy.in_shed_order():
         queues = tuple(queue for queue in known if rule.is_for_queue(queue))
         if queues:
-            yield ShedStep(number, rule.shed or 0, rule.noun, rule.describe(), queues), rule
+            yield ShedStep(number, rule.shed or 0, rule.label, rule.describe(), queues), rule

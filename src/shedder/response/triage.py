@@ -308,7 +308,7 @@ def _shed_commands(seen: Seen) -> Iterable[TriageCommand]:
             if rule.is_for_queue(queue) and not rule.selection.is_whole:
                 words = ("divert", queue, *_options(rule.selection.functions, rule.selection.meta))
                 if not _is_diverted(seen.status, queue, rule.selection.describe()):
-                    yield seen.command(rule.noun or rule.describe(), *words)
+                    yield seen.command(rule.label or rule.describe(), *words)
 
 
 def _low_commands(seen: Seen) -> Iterable[TriageCommand]:

@@ -142,5 +142,7 @@ def reading_record(key: str) -> Iterator[None]:
         yield
     except KeyError as error:
         raise RecordUnreadable(key, reason=f"it has no {error}") from error
-    except (InvalidInput, OverflowError, RecursionError, TypeError, ValueError) as error:
+    except (
+        AttributeError, InvalidInput, OverflowError, RecursionError, TypeError, ValueError,
+    ) as error:  # fmt: skip
         raise RecordUnreadable(key, reason=str(error)) from error
