@@ -484,8 +484,12 @@ def _size(walker: Walker) -> int:
 def _pages(store: Store, ask_page: Callable[[Any, int], Any]) -> Iterator[list[Any]]:
     """The pages of a scan; `ask_page` asks for the one at a cursor."""
     cursor, is_more = 0, True
+
+    def ask_next(ask: Any) -> None:
+        ask_page(ask, cursor)
+
     while is_more:
-        cursor, page = store.read(lambda ask, at=cursor: ask_page(ask, at))[0]
+        cursor, page = store.read(ask_next)[0]
         is_more = cursor != 0
         yield page
 
