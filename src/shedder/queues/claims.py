@@ -14,7 +14,7 @@ from shedder.engine.jobs import (
     NOTE_FIELD,
     JobState,
     function_from_field,
-    function_name,
+    functions_of,
     job_of,
     time_of,
 )
@@ -276,9 +276,6 @@ JOBS_PER_LANE = 1000
 CLAIMS_PER_STEP = 1000
 """Claims that one step lists: about 1 ms of the server."""
 
-LONGEST_DATA = 65_536
-"""Bytes of a job's data that are worth fetching for the name of its function."""
-
 
 @dataclass(frozen=True, slots=True)
 class ClaimSeen:
@@ -364,7 +361,7 @@ def _started_jobs(
     starting: Mapping[tuple[str, str], str],
 ) -> list[RunningJob]:
     started = _read_started(store, list(candidates))
-    names = _read_functions(store, started)
+    names = functions_of(store, {job: _noted_function(fields) for _, job, fields in started})
     return [
         RunningJob(
             job_id=job,
@@ -386,20 +383,6 @@ def _read_started(store: Store, jobs: Sequence[tuple[str, str]]) -> list[_Found]
     )
     found = [(lane, job, _texts(values)) for (lane, job), values in zip(jobs, replies, strict=True)]
     return [each for each in found if each[2].get("status") == JobState.STARTED]
-
-
-def _read_functions(store: Store, jobs: Sequence[_Found]) -> dict[str, str]:
-    names = {job: _noted_function(fields) for _, job, fields in jobs}
-    unknown = [store.keys.engine.jobs + job for job, name in names.items() if not name]
-    if not unknown:
-        return names
-    sizes = store.read(lambda ask: [ask.hstrlen(key, "data") for key in unknown])
-    small = [key for key, size in zip(unknown, sizes, strict=True) if 0 < size <= LONGEST_DATA]
-    if small:
-        data = store.read(lambda ask: [ask.hget(key, "data") for key in small])
-        for key, value in zip(small, data, strict=True):
-            names[key.removeprefix(store.keys.engine.jobs)] = function_name(value or b"") or ""
-    return names
 
 
 def _noted_function(fields: Mapping[str, str]) -> str:
