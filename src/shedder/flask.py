@@ -1,6 +1,6 @@
-"""Flask-RQ's extension and worker, of our classes.
+"""Flask-RQ's extension and worker, of our classes; the extra `flask` brings Flask-RQ.
 
-It needs the extra `flask`. Flask-RQ makes its queues and workers itself, of RQ's own classes. The
+Flask-RQ makes its queues and workers itself, of RQ's own classes. The
 extension here makes them of ours; what it takes from Flask-RQ's insides is checked in
 `tests/hosts/test_flask_rq.py`.
 
@@ -22,26 +22,19 @@ import flask_rq
 from flask_rq._worker import FlaskSubprocessWorker
 
 from shedder.lanes import lane_of
-from shedder.rq.gate import tell_fresh_process
 from shedder.rq.queue import Queue
-from shedder.rq.worker import WorkerMixin
+from shedder.rq.worker import FreshProcessMixin
 
 if TYPE_CHECKING:
     import flask
-    from rq.job import Job
     from rq.queue import Queue as RQQueue
 
 
 __all__ = ["RQ", "Worker"]
 
 
-class Worker(WorkerMixin, FlaskSubprocessWorker):
+class Worker(FreshProcessMixin, FlaskSubprocessWorker):
     """Flask-RQ's worker (a fresh process of `flask` for each job) that loses no job and obeys."""
-
-    def fork_work_horse(self, job: Job, queue: RQQueue) -> None:
-        """Start the fresh process, which learns its claim from the environment."""
-        tell_fresh_process(self._held)
-        super().fork_work_horse(job, queue)
 
 
 class RQ(flask_rq.RQ):

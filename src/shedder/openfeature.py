@@ -1,4 +1,4 @@
-"""How does code that speaks OpenFeature ask for our flags? The extra `openfeature` has its SDK.
+"""An OpenFeature provider over the flags; the extra `openfeature` brings its SDK.
 
 ```python
 from openfeature import api

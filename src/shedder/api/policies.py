@@ -6,11 +6,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from shedder.api.later import later
-from shedder.engine.jobs import NOTE_FIELD, function_from_field, function_name, meta_texts
+from shedder.engine.jobs import (
+    NOTE_FIELD,
+    function_from_field,
+    function_name,
+    functions_of,
+    meta_texts,
+)
 from shedder.engine.workers import all_workers, queues_of
 from shedder.errors import NothingMatched
 from shedder.events import Cause
@@ -217,26 +223,12 @@ def _first_jobs(store: Store, queue: str) -> list[str]:
 
 def _functions(store: Store, jobs: Sequence[str]) -> Counter[str]:
     prefix = store.keys.engine.jobs
-
-    def ask_all(ask: Any) -> None:
-        for job in jobs:
-            ask.hmget(prefix + job, NOTE_FIELD, "created_at")
-            ask.hstrlen(prefix + job, "data")
-
-    replies = store.read(ask_all) if jobs else []
-    named = {
-        job: function_from_field(*fields) or ""
-        for job, fields in zip(jobs, replies[::2], strict=True)
-    }
-    small = [
-        job for job, length in zip(jobs, replies[1::2], strict=True)
-        if not named[job] and 0 < length <= LONGEST_DATA
-    ]  # fmt: skip
-    data = store.read(lambda ask: [ask.hget(prefix + job, "data") for job in small])
-    named.update(
-        {job: function_name(each or b"") or "" for job, each in zip(small, data, strict=True)}
+    notes = store.read(
+        lambda ask: [ask.hmget(prefix + job, NOTE_FIELD, "created_at") for job in jobs]
     )
-    return Counter(name if _is_glob_free(name) else "" for name in named.values())
+    noted = {job: function_from_field(*fields) for job, fields in zip(jobs, notes, strict=True)}
+    named = functions_of(store, noted, longest=LONGEST_DATA).values()
+    return Counter(name if _is_glob_free(name) else "" for name in named)
 
 
 def _is_glob_free(name: str) -> bool:

@@ -1,6 +1,4 @@
-"""`with_lanes`.
-
-It needs the extra `django`.
+"""Settings for django-rq with an entry for each lane; the extra `django` brings django-rq.
 
 ```python
 from shedder.django import with_lanes

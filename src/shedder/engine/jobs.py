@@ -1,4 +1,4 @@
-"""A job's hash: function, meta and times, read without unpickling; imports nothing at run time.
+"""A job's hash: function, meta and times, read without unpickling.
 
 An operator's machine need not have the application's classes, and unpickling runs code. So nothing
 is unpickled: the name of the function is in the first bytes of a pickle, and the fields of the meta
@@ -26,8 +26,16 @@ if TYPE_CHECKING:
 
     from rq.job import Job
 
+    from shedder.store.store import Store
+
 
 MAX_META_BYTES = 1_000_000
+
+LONGEST_DATA = 65_536
+"""Bytes of a job's data that are worth fetching for the name of its function."""
+
+NOTE_FIELD = "shedder"
+"""Field of a job's hash in which our producers write the function's name."""
 
 _TIMES = ("%Y-%m-%dT%H:%M:%S.%fZ", "%Y-%m-%dT%H:%M:%SZ")
 """How RQ writes a time, and how it once did."""
@@ -259,7 +267,24 @@ def _set_fields(target: object, taken: list[object]) -> None:
         target.fields.update((name, value) for name, value in pairs if isinstance(name, str))
 
 
-NOTE_FIELD = "shedder"
+def functions_of(
+    store: Store, noted: Mapping[str, str | None], *, longest: int = LONGEST_DATA
+) -> dict[str, str]:
+    """By job its function: as `noted` has it, else as its data tell.
+
+    Empty when it cannot be known, or has to be read from data of more than `longest` bytes.
+    """
+    prefix = store.keys.engine.jobs
+    names = {job: name or "" for job, name in noted.items()}
+    unknown = [job for job, name in names.items() if not name]
+    if unknown:
+        sizes = store.read(lambda ask: [ask.hstrlen(prefix + job, "data") for job in unknown])
+        unknown = [job for job, size in zip(unknown, sizes, strict=True) if 0 < size <= longest]
+    if unknown:
+        data = store.read(lambda ask: [ask.hget(prefix + job, "data") for job in unknown])
+        for job, value in zip(unknown, data, strict=True):
+            names[job] = function_name(value or b"") or ""
+    return names
 
 
 def function_field(function: str, created_at: str) -> str:

@@ -14,9 +14,30 @@ from shedder.store.store import Store
 if TYPE_CHECKING:
     from redis.client import Pipeline
 
+TOLERATED_SECONDS = 10.0
+"""RQ leaves at least 60 s between a sign of life and its end."""
 
 Registered = dict[str, tuple[str, ...]]
 """The keys of workers, and in which lanes' sets RQ has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSeen:
+    """A worker that serves a lane.
+
+    Attributes:
+        name: Its name in RQ.
+        lanes: Names of the lanes (RQ queues) that it serves.
+        is_stock: It is a worker without shedder: it obeys no control.
+        state: RQ's state of it (`busy`, `idle`, ...).
+        host: Where it runs; empty when RQ does not say.
+    """
+
+    name: str
+    lanes: tuple[str, ...]
+    is_stock: bool
+    state: str = ""
+    host: str = ""
 
 
 def queues_of(store: Store) -> tuple[str, ...]:
@@ -102,26 +123,3 @@ def _worker(key: str, lanes: tuple[str, ...], found: Mapping[str, str]) -> Worke
         state=found.get("state", ""),
         host=found.get("hostname", ""),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerSeen:
-    """A worker that serves a lane.
-
-    Attributes:
-        name: Its name in RQ.
-        lanes: Names of the lanes (RQ queues) that it serves.
-        is_stock: It is a worker without shedder: it obeys no control.
-        state: RQ's state of it (`busy`, `idle`, ...).
-        host: Where it runs; empty when RQ does not say.
-    """
-
-    name: str
-    lanes: tuple[str, ...]
-    is_stock: bool
-    state: str = ""
-    host: str = ""
-
-
-TOLERATED_SECONDS = 10.0
-"""RQ leaves at least 60 s between a sign of life and its end."""

@@ -1,1 +1,1 @@
-"""Is the installation well."""
+"""The health of an installation: audit, check-up, repair and uninstall."""

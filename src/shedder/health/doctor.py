@@ -1,7 +1,7 @@
-"""Check an installation: server, fleet, records, jobs.
+"""The check-up of an installation: its server, workers, producers, records and jobs.
 
-Reads only, in bounded steps, as the audit does, which is a part of it. What a repair does is in
-`mending`.
+It reads only, in bounded steps, as the audit does, which is a part of it. `health/repair.py` does
+something about what is found.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from shedder.engine.jobs import NOTE_FIELD, JobState, time_of
 from shedder.engine.names import WORKER, WORKERS
 from shedder.engine.workers import TOLERATED_SECONDS, WorkerSeen, all_workers
 from shedder.errors import SERVER_FLOOR, RecordUnreadable, RedisUnreachable, ShedderError
-from shedder.health.audit import AuditReport, audit
+from shedder.health.audit import AuditReport, audit, read_each
 from shedder.health.leftovers import (
     keys_of_another_type,
     lanes_to_fold,
@@ -44,11 +44,20 @@ from shedder.store.operation import Progress
 from shedder.store.store import Store
 from shedder.wording import counted
 
+FLOORS = {"redis": (7, 0), "valkey": (7, 2)}
+"""The oldest versions that know script flags."""
+
+NEWEST_JOBS = 10
+"""Jobs at the end of each lane that tell which producers are at work."""
+
+LANES_SAMPLED = 200
+"""Lanes whose newest jobs are looked at, so that one round trip stays short."""
+
 
 def check_up(store: Store, *, on_progress: Progress | None = None) -> Checkup:
     """Look at server, workers, producers, records, and at every job."""
     server = read_server(store)
-    findings = [*server_findings(server, prefix=store.keys.engine.prefix)]
+    findings = [*installation_findings(server, prefix=store.keys.engine.prefix)]
     if not is_usable(server):  # no script of ours would run there
         return Checkup(server_time(store), tuple(findings))
     spoilt = list(_type_findings(store))
@@ -62,6 +71,46 @@ def check_up(store: Store, *, on_progress: Progress | None = None) -> Checkup:
     report = _audit(store, on_progress)
     findings += _job_findings(store, report)
     return Checkup(server_time(store), tuple(findings), report)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkup:
+    """All that was looked at.
+
+    Attributes:
+        at: When it ended (server's clock, UTC).
+        findings: One or more for each check, in the order in which they were made.
+        audit: Where every job is; null when it could not be told.
+    """
+
+    at: datetime
+    findings: tuple[Finding, ...]
+    audit: AuditReport | None = None
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether no problem was found; a warning is none."""
+        return all(finding.level != PROBLEM for finding in self.findings)
+
+    @property
+    def repairable(self) -> tuple[Finding, ...]:
+        """What a repair would do something about."""
+        return tuple(finding for finding in self.findings if finding.fix)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerReport:
+    """What the server says of itself.
+
+    Attributes:
+        info: Its report, all sections in one mapping.
+        settings: Those of its settings that matter here; empty when it does not tell them.
+        is_suspended: RQ's own suspend is on.
+    """
+
+    info: Mapping[str, Any]
+    settings: Mapping[str, str]
+    is_suspended: bool
 
 
 def _type_findings(store: Store) -> Iterator[Finding]:
@@ -85,11 +134,7 @@ def _record_findings(store: Store) -> Iterator[Finding]:
 
 
 def _order_findings(store: Store, lanes: Sequence[str]) -> Iterator[Finding]:
-    found = [
-        *_unfinished(store),
-        *_left_over_lists(store, lanes),
-        *_orphans(store),
-    ]
+    found = [*_unfinished(store), *_left_over_lists(store, lanes), *_orphans(store)]
     yield from found
     if not found:
         yield Finding("orders", FINE, "No divert, restore or pause was left half-way.")
@@ -224,25 +269,7 @@ def _are(count: int, one: str, many: str = "") -> str:
     return f"{counted(count, one, many)} {'is' if count == 1 else 'are'}"
 
 
-FLOORS = {"redis": (7, 0), "valkey": (7, 2)}
-"""The oldest versions that know script flags."""
-
 _SETTINGS = ("appendfsync", "save", "min-replicas-to-write")
-
-
-@dataclass(frozen=True, slots=True)
-class ServerReport:
-    """What the server says of itself.
-
-    Attributes:
-        info: Its report, all sections in one mapping.
-        settings: Those of its settings that matter here; empty when it does not tell them.
-        is_suspended: RQ's own suspend is on.
-    """
-
-    info: Mapping[str, Any]
-    settings: Mapping[str, str]
-    is_suspended: bool
 
 
 def read_server(store: Store) -> ServerReport:
@@ -258,7 +285,7 @@ def is_usable(report: ServerReport) -> bool:
     return numbers >= FLOORS[product]
 
 
-def server_findings(report: ServerReport, *, prefix: str) -> Iterator[Finding]:
+def installation_findings(report: ServerReport, *, prefix: str) -> Iterator[Finding]:
     """One finding for each thing that a server can have wrong."""
     yield _version(report)
     yield _persistence(report)
@@ -363,13 +390,6 @@ def _cluster(info: Mapping[str, Any], prefix: str) -> Iterator[Finding]:
         )
 
 
-NEWEST_JOBS = 10
-"""Jobs at the end of each lane that tell which producers are at work."""
-
-LANES_SAMPLED = 200
-"""Lanes whose newest jobs are looked at, so that one round trip stays short."""
-
-
 def fleet_findings(store: Store, lanes: Sequence[str]) -> Iterator[Finding]:
     """What there is to say of workers, producers and clocks."""
     yield _workers(all_workers(store))
@@ -412,8 +432,8 @@ def _producers(store: Store, lanes: Sequence[str]) -> Finding:
 
 
 def _unseen(store: Store, lanes: Sequence[str]) -> Iterator[Finding]:
-    lengths = store.read(lambda ask: [ask.llen(store.keys.unseen(lane)) for lane in lanes])
-    found = {lane: count for lane, count in zip(lanes, lengths, strict=True) if count}
+    lengths = read_each(store, lanes, lambda ask, lane: ask.llen(store.keys.unseen(lane)))
+    found = {lane: count for lane, count in lengths if count}
     if found:
         yield Finding(
             "unseen jobs",
@@ -427,27 +447,21 @@ def _unseen(store: Store, lanes: Sequence[str]) -> Iterator[Finding]:
 
 
 def _newest_jobs(store: Store, lanes: Sequence[str]) -> list[tuple[str, bytes]]:
-    ids = store.read(
-        lambda ask: [ask.lrange(store.keys.lane(lane)[0], -NEWEST_JOBS, -1) for lane in lanes]
-    )
-    return [(lane, job) for lane, some in zip(lanes, ids, strict=True) for job in some]
+    lists = store.keys.engine.lists
+    ids = read_each(store, lanes, lambda ask, lane: ask.lrange(lists + lane, -NEWEST_JOBS, -1))
+    return [(lane, job) for lane, some in ids for job in some]
 
 
 def _without_note(store: Store, jobs: Sequence[tuple[str, bytes]]) -> set[str]:
     """The lanes of those of `jobs` that no queue of ours has enqueued."""
     prefix = store.keys.engine.jobs.encode()
-
-    def ask_sizes(ask: Any) -> None:
-        for _, job in jobs:
-            ask.hstrlen(prefix + job, "data")
-            ask.hstrlen(prefix + job, NOTE_FIELD)
-
-    sizes = store.read(ask_sizes)
-    return {
-        lane
-        for (lane, _), data, note in zip(jobs, sizes[::2], sizes[1::2], strict=True)
-        if data and not note
-    }
+    sizes = read_each(
+        store,
+        jobs,
+        lambda ask, each: ask.hstrlen(prefix + each[1], "data"),
+        lambda ask, each: ask.hstrlen(prefix + each[1], NOTE_FIELD),
+    )
+    return {lane for (lane, _), data, note in sizes if data and not note}
 
 
 def _clocks(store: Store) -> Iterator[Finding]:
@@ -480,38 +494,9 @@ def _clocks(store: Store) -> Iterator[Finding]:
 
 def _heartbeats(store: Store) -> dict[str, float]:
     """By name of worker, its last sign of life by its own clock, in seconds since 1970."""
-    members = store.read(lambda ask: ask.smembers(WORKERS))[0]
-    names = sorted(map(text_of, members))
-    if not names:
-        return {}
-    beats = store.read(lambda ask: [ask.hget(key, "last_heartbeat") for key in names])
+    keys = sorted(map(text_of, store.read(lambda ask: ask.smembers(WORKERS))[0]))
     return {
         key.removeprefix(WORKER): said.timestamp()
-        for key, beat in zip(names, beats, strict=True)
+        for key, beat in read_each(store, keys, lambda ask, key: ask.hget(key, "last_heartbeat"))
         if (said := time_of(beat))
     }
-
-
-@dataclass(frozen=True, slots=True)
-class Checkup:
-    """All that was looked at.
-
-    Attributes:
-        at: When it ended (server's clock, UTC).
-        findings: One or more for each check, in the order in which they were made.
-        audit: Where every job is; null when it could not be told.
-    """
-
-    at: datetime
-    findings: tuple[Finding, ...]
-    audit: AuditReport | None = None
-
-    @property
-    def is_healthy(self) -> bool:
-        """Whether no problem was found; a warning is none."""
-        return all(finding.level != PROBLEM for finding in self.findings)
-
-    @property
-    def repairable(self) -> tuple[Finding, ...]:
-        """What a repair would do something about."""
-        return tuple(finding for finding in self.findings if finding.fix)

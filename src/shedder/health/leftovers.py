@@ -27,6 +27,26 @@ STALE_MS = 2 * LEASE_MS
 JOBS_ASKED = 20
 """First jobs of a backlog that are asked for their lane; some may have expired."""
 
+RETURNED_FIELD = "shedder_returned"
+"""Field of a job's hash: server's time in ms at which a repair put it back."""
+
+
+@dataclass(frozen=True, slots=True)
+class LostJob:
+    """A job that was found in no place.
+
+    Attributes:
+        job_id: Its id.
+        lane: Name of the lane that it belongs to.
+        enqueued_at: What its hash says of its last enqueueing, as RQ writes it.
+        returned: When a repair last put it back, as its hash has it; empty for never.
+    """
+
+    job_id: str
+    lane: str
+    enqueued_at: str
+    returned: str
+
 
 def unreadable_records(store: Store) -> list[tuple[str, str]]:
     """The lanes with a pause or a divert that cannot be read, and what is wrong with it."""
@@ -194,24 +214,3 @@ def _named_backlogs(store: Store) -> set[str] | None:
             return None
         known.update(key for order in orders for key in order.backlog_keys)
     return known
-
-
-RETURNED_FIELD = "shedder_returned"
-"""Field of a job's hash: server's time in ms at which a repair put it back."""
-
-
-@dataclass(frozen=True, slots=True)
-class LostJob:
-    """A job that was found in no place.
-
-    Attributes:
-        job_id: Its id.
-        lane: Name of the lane that it belongs to.
-        enqueued_at: What its hash says of its last enqueueing, as RQ writes it.
-        returned: When a repair last put it back, as its hash has it; empty for never.
-    """
-
-    job_id: str
-    lane: str
-    enqueued_at: str
-    returned: str

@@ -71,6 +71,21 @@ def repair(store: Store, checkup: Checkup, cause: Cause) -> tuple[Repair, ...]:
     return tuple(each for each in done if each.count)
 
 
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What was done about a finding.
+
+    Attributes:
+        check: What was looked at.
+        did: What was done, in a few words.
+        count: How many jobs or orders it was done to.
+    """
+
+    check: str
+    did: str
+    count: int
+
+
 @dataclass(slots=True)
 class _Repairs:
     """One run of all repairs, step by step."""
@@ -264,18 +279,3 @@ def refold_lane(keys: Keys, lane: str, step: RepairStep) -> Command[str]:
         (step.number, step.head("left-over lists", lane), lane, IDS_PER_STEP),
         lambda reply: text_of(reply[0]),
     )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Repair:
-    """What was done about a finding.
-
-    Attributes:
-        check: What was looked at.
-        did: What was done, in a few words.
-        count: How many jobs or orders it was done to.
-    """
-
-    check: str
-    did: str
-    count: int

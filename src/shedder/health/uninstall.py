@@ -79,6 +79,54 @@ def uninstall(
     return run.finish(before, on_event=on_event, on_progress=on_progress)
 
 
+@dataclass(frozen=True, slots=True)
+class UninstallReceipt:
+    """What `uninstall` did, or with `is_preview` what it would do.
+
+    Attributes:
+        at: When it was done (server's clock, UTC).
+        is_preview: Nothing was changed.
+        workers: Workers of shedder that RQ still has on record.
+        resumed: Lanes whose pause has ended.
+        restored: Backlogs that are back in their lanes.
+        claims: Jobs that were in the hands of workers and had not started.
+        found: Jobs that stood in lists which no control knew.
+        flags: Flags whose degradation has ended.
+        limits: Limits in code whose setting has ended.
+        events: Lines of the journal that went.
+        keys: Keys of shedder that were removed.
+        queues: The queues of RQ in which jobs wait now, by name.
+        left: Keys of shedder that are there again: somebody still writes them.
+    """
+
+    at: datetime
+    is_preview: bool
+    workers: tuple[WorkerSeen, ...]
+    resumed: tuple[str, ...]
+    restored: tuple[RestoredLane, ...]
+    claims: int
+    found: int
+    flags: tuple[str, ...]
+    limits: tuple[str, ...]
+    events: int
+    keys: int
+    queues: tuple[QueueLeft, ...]
+    left: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLeft:
+    """A queue of RQ in which jobs wait for a stock worker.
+
+    Attributes:
+        lane: Its name; a lane is a queue of its own.
+        jobs: Jobs that wait in it.
+    """
+
+    lane: str
+    jobs: int
+
+
 @dataclass(slots=True)
 class _Uninstall:
     """One removal and what it has done so far."""
@@ -237,54 +285,6 @@ class _Uninstall:
         if not self.is_forced:  # these are empty and gone, or somebody has set something new
             stays |= {self.store.keys.pauses, self.store.keys.diverts, self.store.keys.claims}
         return self.own.remove(stays=stays) + self.own.unlink([self.store.keys.events])
-
-
-@dataclass(frozen=True, slots=True)
-class QueueLeft:
-    """A queue of RQ in which jobs wait for a stock worker.
-
-    Attributes:
-        lane: Its name; a lane is a queue of its own.
-        jobs: Jobs that wait in it.
-    """
-
-    lane: str
-    jobs: int
-
-
-@dataclass(frozen=True, slots=True)
-class UninstallReceipt:
-    """What `uninstall` did, or with `is_preview` what it would do.
-
-    Attributes:
-        at: When it was done (server's clock, UTC).
-        is_preview: Nothing was changed.
-        workers: Workers of shedder that RQ still has on record.
-        resumed: Lanes whose pause has ended.
-        restored: Backlogs that are back in their lanes.
-        claims: Jobs that were in the hands of workers and had not started.
-        found: Jobs that stood in lists which no control knew.
-        flags: Flags whose degradation has ended.
-        limits: Limits in code whose setting has ended.
-        events: Lines of the journal that went.
-        keys: Keys of shedder that were removed.
-        queues: The queues of RQ in which jobs wait now, by name.
-        left: Keys of shedder that are there again: somebody still writes them.
-    """
-
-    at: datetime
-    is_preview: bool
-    workers: tuple[WorkerSeen, ...]
-    resumed: tuple[str, ...]
-    restored: tuple[RestoredLane, ...]
-    claims: int
-    found: int
-    flags: tuple[str, ...]
-    limits: tuple[str, ...]
-    events: int
-    keys: int
-    queues: tuple[QueueLeft, ...]
-    left: tuple[str, ...]
 
 
 def return_claims(

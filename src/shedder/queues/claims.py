@@ -14,7 +14,6 @@ from shedder.engine.jobs import (
     NOTE_FIELD,
     JobState,
     function_from_field,
-    function_name,
     job_of,
     time_of,
 )

@@ -53,7 +53,7 @@ class BookkeepingMixin(BaseWorker):
                 counter.zrem(self._under_limit.running, self._under_limit.token)
 
     def is_silent_for(self, seconds: float) -> bool:
-        """Whether the last heartbeat was so long ago."""
+        """Whether the last heartbeat is at least `seconds` old."""
         return time.monotonic() - self._last_beat[0] >= seconds
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:

@@ -61,7 +61,11 @@ IDLE_HEARTBEAT_SECONDS = 30.0
 
 
 class Fetch:
-    """One search of a worker for its next job."""
+    """Fetches the next job of a worker: claims, and waits while there is none.
+
+    One is made for each call of `dequeue_job_and_maintain_ttl`; it ends with a job, or when a burst
+    is done or the idle time is over.
+    """
 
     def __init__(
         self, worker: HoldingMixin, *, is_burst: bool, max_idle_seconds: float | None
@@ -125,7 +129,7 @@ class Fetch:
         self._sort(*policy.known)
         if not self._is_burst:
             worker.note_polled(self._names)
-        with worker._heart.claiming():
+        with worker._renewer.claiming():
             answer = self._ask()
             if isinstance(answer, Claimed):
                 worker.hold(_held(answer))
@@ -201,9 +205,9 @@ class Fetch:
             worker.give_back()
             return None
         except Exception as error:
-            # RQ's worker stops at a hash that it cannot read, and loses the job; ours sets it aside
+            # RQ's worker stops at a hash that it cannot read, and loses the job; ours fails it
             worker.log.exception("Worker %s: job %s cannot be read", worker.name, claimed.job_id)
-            worker.set_aside(claimed.job_id, lane, error)
+            worker.fail_unreadable(claimed.job_id, lane, error)
             return None
         return job
 

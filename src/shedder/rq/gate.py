@@ -1,4 +1,4 @@
-"""A job passes the gate, runs, or is left; the report of its start.
+"""How a job passes the gate, runs or is left, and how its start is reported.
 
 Between the gate and the first line of the function lies a moment in which a process can be frozen.
 `pause` waits for those who are in it, so each start must end it: one line on the wire, whose reply
@@ -28,6 +28,7 @@ from shedder.log_context import bind, clear
 from shedder.queues.claims import CRASHES_FIELD, Gate, HeldClaim, start_job
 from shedder.queues.skip import name_for_gate
 from shedder.rq.lease import HoldingMixin
+from shedder.store.store import Command
 
 if TYPE_CHECKING:
     from redis.client import Pipeline
@@ -38,14 +39,18 @@ HELD_CLAIM_VARIABLE = "SHEDDER_HELD_CLAIM"
 """How the claim reaches a process that is not a fork of the worker (`SpawnWorker`)."""
 
 CRASHES_BEFORE_PLAIN_START = 2
-"""A job in whose hands so many processes died is started first and imported after, as RQ does."""
+"""From this number of dead processes on, a job is started first and imported after, as by RQ."""
 
 CRASHES_BEFORE_FAILURE = 3
-"""A job in whose hands so many processes died fails, as with RQ at the first."""
+"""At this number of dead processes a job fails, as with RQ at the first."""
 
 
 class PerformingMixin(HoldingMixin):
-    """A worker that starts a job only if the gate lets it, and fails none that never started."""
+    """Performs a claimed job: asks the gate, runs the job, and reports that it has started.
+
+    A job that the gate refuses is left where the gate put it. One whose process died before it
+    started goes back to its lane, and fails only when it has killed several.
+    """
 
     _report: StartAck | None = None
     _has_crashed = False
@@ -114,17 +119,20 @@ class PerformingMixin(HoldingMixin):
         pipeline, self._preparation = self._preparation or self.connection.pipeline(), None
         # in one transaction: a server that is full refuses it whole, and starts no job without it
         super().heartbeat(self.get_heartbeat_ttl(job), pipeline=pipeline)
-        return self.store.execute_last(
-            pipeline,
-            start_job(
-                self.keys,
-                held,
-                timestamp=utcformat(job.started_at),
-                function=name,
-                meta=texts_of(job),
-                registry=job.started_job_registry.key,
-                execution=execution.id,
-            ),
+        command = self._start(job, held, execution, function=name, meta=texts_of(job))
+        return self.store.execute_last(pipeline, command)
+
+    def _start(
+        self, job: Job, held: HeldClaim, execution: Execution | None, **options: Any
+    ) -> Command[Gate]:
+        """What lets `job`, whose `started_at` is set, through the gate."""
+        return start_job(
+            self.keys,
+            held,
+            timestamp=utcformat(job.started_at or now()),
+            registry=job.started_job_registry.key,
+            execution=execution.id if execution else "",
+            **options,
         )
 
     def _import_function(self, job: Job) -> bool:
@@ -205,19 +213,8 @@ class PerformingMixin(HoldingMixin):
         """
         self.hold(None)
         job.started_at = job.last_heartbeat = now()
-        gate = self.store.execute(
-            start_job(
-                self.keys,
-                held,
-                timestamp=utcformat(job.started_at),
-                function="",
-                meta={},
-                registry=job.started_job_registry.key,
-                execution=execution.id if execution else "",
-                to_fail=True,
-            )
-        )
-        return gate.is_open
+        command = self._start(job, held, execution, function="", meta={}, to_fail=True)
+        return self.store.execute(command).is_open
 
     def _forget(self, job: Job, execution: Execution | None) -> None:
         with self.connection.pipeline() as pipeline:

@@ -1,4 +1,4 @@
-"""The claim in hand, and the thread that keeps it alive.
+"""The claim that a worker holds, and the thread that renews its lease.
 
 A claim has a lease, and an import may take longer. A thread renews the lease for as long as the
 process lives; it is silent while no claim is in hand. A frozen process is silent too: its claim
@@ -47,24 +47,27 @@ NO_TEXT = "\ufffd"
 
 
 class HoldingMixin(BookkeepingMixin):
-    """A worker with at most one claim in hand, which its heart keeps alive."""
+    """Holds the one claim of a worker: keeps its lease alive, and gives its job back unused.
+
+    The worker's `LeaseRenewer` renews the lease for as long as a claim is held.
+    """
 
     store: Store
     upkeep: Upkeep
-    _heart: LeaseRenewer
+    _renewer: LeaseRenewer
     _held: HeldClaim | None = None
     _polled: tuple[str, ...] = ()
     _patience: RetryPolicy
 
     def hold(self, held: HeldClaim | None) -> None:
-        """Keep in mind which claim this worker must use or give back."""
+        """Note the claim that this worker must use or give back; None for none."""
         self._held = held
-        self._heart.hold(held)
+        self._renewer.hold(held)
 
     def give_back(self, *, is_crash: bool = False) -> bool:
         """Return the job in hand to the front of its lane; False when it was not ours any more."""
         held, self._held = self._held, None
-        self._heart.hold(None)
+        self._renewer.hold(None)
         if held is None:
             return False
         return self.store.execute(release_claim(self.keys, held.token, is_crash=is_crash))
@@ -100,10 +103,10 @@ class HoldingMixin(BookkeepingMixin):
         """RQ's own waiting for `rq resume`."""
         super().check_for_suspension(burst)
 
-    def set_aside(self, job_id: str, lane: RQQueue, error: Exception) -> None:
-        """Put a job that cannot be read among the failed ones, where a person finds it."""
+    def fail_unreadable(self, job_id: str, lane: RQQueue, error: Exception) -> None:
+        """Fail a job that cannot be read, so that a person finds it among the failed ones."""
         held, self._held = self._held, None
-        self._heart.hold(None)
+        self._renewer.hold(None)
         sentence = f"shedder could not read this job: {error}"
         fields: dict[Any, Any] = {
             "status": JobStatus.FAILED,
@@ -123,7 +126,10 @@ logger = logging.getLogger("shedder.worker")
 
 
 class LeaseRenewer:
-    """Keeps the claim of one worker alive, from a thread with connections of its own."""
+    """Renews the lease of a worker's claim every few seconds, from a thread of its own.
+
+    The thread has a connection of its own, and is silent while no claim is held.
+    """
 
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
         self._client = client
@@ -149,7 +155,7 @@ class LeaseRenewer:
     def start(self) -> None:
         """Begin, in a thread that ends with the process."""
         self._ended.clear()
-        self._thread = threading.Thread(target=self._beat, name="shedder-heart", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="shedder-lease", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -158,9 +164,9 @@ class LeaseRenewer:
         if self._thread is not None:
             self._thread.join(timeout=1)
 
-    def _beat(self) -> None:
-        # A connection of its own: a fork in the middle of a beat must not copy a pool's held lock,
-        # and a pool that is just large enough for RQ has none to give.
+    def _run(self) -> None:
+        # A connection of its own: a fork in the middle of a renewal must not copy a pool's held
+        # lock, and a pool that is just large enough for RQ has none to give.
         pool = self._client.connection_pool
         connection = pool.connection_class(**pool.connection_kwargs)
         while not self._ended.wait(RENEW_SECONDS):

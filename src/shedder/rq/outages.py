@@ -31,10 +31,10 @@ FIRST_WAIT_SECONDS = 0.05
 LONGEST_WAIT_SECONDS = 2.0
 
 ORPHAN_SECONDS = 600.0
-"""A job's process whose worker was killed keeps the job's end so long for a Redis that is away."""
+"""How long the process of a job whose worker was killed keeps the job's end for a Redis away."""
 
 MARK_SECONDS = 120
-"""So long an outage may last before a push whose reply it took is made again."""
+"""How long an outage may last before a push whose reply it took is made again."""
 
 _PUSHES = ("RPUSH", "LPUSH")
 
@@ -98,7 +98,7 @@ class RetryPolicy:
         self._end = math.inf
 
     def end_in(self, seconds: float) -> None:
-        """Try no longer than so many seconds from now on."""
+        """Try for no more than `seconds` from now on."""
         self._end = min(self._end, time.monotonic() + seconds)
 
     def stay_with(self, parent: int) -> None:
@@ -125,7 +125,7 @@ class RetryPolicy:
                 return value
 
     def bear(self, error: redis.exceptions.RedisError, *, seconds: float) -> None:
-        """Wait so long before another attempt; raise `error` when there should be none."""
+        """Wait `seconds` before another attempt; raise `error` when there should be none."""
         self.failures += 1
         if self._parent and os.getppid() != self._parent:
             self.end_in(ORPHAN_SECONDS)

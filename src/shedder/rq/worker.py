@@ -1,7 +1,7 @@
 """A worker from its start to its end.
 
 A worker claims a job (`lua/claim_job.lua`), prepares it, and asks the gate (`lua/start_job.lua`) in
-the process that is about to run it (`performing`). Until the gate is passed the job is nobody's but
+the process that is about to run it (`rq/gate.py`). Until the gate is passed the job is nobody's but
 the claim's, and a claim is given back: by its holder, or by any other worker once its lease has run
 out.
 """
@@ -11,18 +11,8 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from rq.worker import (
-    SimpleWorker as RQSimpleWorker,
-)
-from rq.worker import (
-    SpawnWorker as RQSpawnWorker,
-)
-from rq.worker import (
-    Worker as RQWorker,
-)
-from rq.worker import (
-    WorkerStatus,
-)
+from rq import worker as rq_worker
+from rq.worker import WorkerStatus
 
 from shedder import __version__
 from shedder.engine.names import check_worker, rq_keys
@@ -44,10 +34,10 @@ if TYPE_CHECKING:
 
 
 LAST_PATIENCE_SECONDS = 5.0
-"""A worker that is to stop, and runs no job, waits so long for a Redis that is away."""
+"""How long a worker that is to stop, and runs no job, waits for a Redis that is away."""
 
 SILENCE_SECONDS = 30
-"""A connection that says nothing for so long is given up; none of ours waits for a third of it."""
+"""A connection that is silent for this long is given up; none of ours waits for a third of it."""
 
 SCRIPTS_OF_A_JOB = ("claim_job", "start_job", "release_claim")
 
@@ -70,7 +60,7 @@ class WorkerMixin(PerformingMixin, SkewMixin):
         self.store = Store(self.connection, self.keys)
         self.queues = self._lanes_of(self.queues)
         self._ordered_queues = self.queues[:]
-        self._heart = LeaseRenewer(self.connection, self.keys)
+        self._renewer = LeaseRenewer(self.connection, self.keys)
         self.upkeep = Upkeep(self.store, [queue.name for queue in self.queues])
 
     @property
@@ -131,7 +121,7 @@ class WorkerMixin(PerformingMixin, SkewMixin):
     def _shutdown(self) -> None:
         # A claim that is under way or in hand must not be lost sight of: `execute_job` gives it
         # back and stops.
-        if self._heart.is_claiming or (self._held is not None and not self._is_busy):
+        if self._renewer.is_claiming or (self._held is not None and not self._is_busy):
             self._patience.end_in(LAST_PATIENCE_SECONDS)
             return
         super()._shutdown()
@@ -146,30 +136,34 @@ class WorkerMixin(PerformingMixin, SkewMixin):
         super().bootstrap(*args, **kwargs)
         for name in SCRIPTS_OF_A_JOB:
             load_script(name)  # once here, and not in the process of every job
-        self._heart.start()
+        self._renewer.start()
 
     def teardown(self) -> None:
         """RQ's end of a worker; a job that is still in hand goes back first."""
         if not self.is_horse:
             self._patience.end_in(LAST_PATIENCE_SECONDS)
-            self._heart.stop()
+            self._renewer.stop()
             self.give_back()
             self.stop_polling()
         super().teardown()
 
 
-class Worker(WorkerMixin, RQWorker):
+class Worker(WorkerMixin, rq_worker.Worker):
     """`rq.Worker` (a fork for each job) that loses no job and obeys controls."""
 
 
-class SimpleWorker(WorkerMixin, RQSimpleWorker):
+class SimpleWorker(WorkerMixin, rq_worker.SimpleWorker):
     """`rq.SimpleWorker` (jobs run in the worker's own process) that obeys controls."""
 
 
-class SpawnWorker(WorkerMixin, RQSpawnWorker):
-    """`rq.SpawnWorker` (a fresh process for each job) that loses no job and obeys controls."""
+class FreshProcessMixin(WorkerMixin):
+    """`WorkerMixin` for a class of workers whose jobs run in processes that are no forks."""
 
     def fork_work_horse(self, job: Job, queue: RQQueue) -> None:
         """Start the fresh process, which learns its claim from the environment."""
         tell_fresh_process(self._held)
-        super().fork_work_horse(job, queue)
+        super().fork_work_horse(job, queue)  # type: ignore[misc]  # of the class beside it
+
+
+class SpawnWorker(FreshProcessMixin, rq_worker.SpawnWorker):
+    """`rq.SpawnWorker` (a fresh process for each job) that loses no job and obeys controls."""

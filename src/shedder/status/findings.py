@@ -1,6 +1,6 @@
-"""Every rule about lanes, settings and the server that are read, once.
+"""The rules that say what is wrong with lanes, settings and the server, each once.
 
-`status` tells what the rules find, `check` the problems, and `doctor` what concerns the
+`status` shows what the rules find, `check` the problems, and `doctor` what concerns the
 installation. Pure: what is read is handed in.
 """
 
@@ -28,6 +28,31 @@ FULL, FILLING = 0.9, 0.75
 
 PACE = "200/second"
 """The pace of a drain in a command that is proposed."""
+
+FINE, WARNING, PROBLEM = "fine", "warning", "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one rule found.
+
+    Attributes:
+        check: The rule, such as `persistence`.
+        level: `fine`, `warning` (something to know) or `problem` (something to do).
+        says: What is so, what it means and what to do about it.
+        fix: What a repair does about it, in a few words; empty when a person must act.
+        subjects: The lanes, jobs, workers or keys concerned.
+        command: What to type next, a word each, without `shedder`; empty where no command helps.
+        numbers: The numbers in `says`, such as `jobs`, `seconds` or `share`.
+    """
+
+    check: str
+    level: str
+    says: str
+    fix: str = ""
+    subjects: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +96,7 @@ class CheckResult:
 
 
 def check_status(status: Status, *, older_than: timedelta = OLD) -> CheckResult:
-    """What a monitor should wake somebody for: the problems, a control that is older among them."""
+    """The problems, such as a control that is older than `older_than`: what a monitor alerts on."""
     found = [*lanes_findings(status, older_than=older_than), *server_findings(status, older_than)]
     problems = [each for each in found if each.level == PROBLEM]
     problems.sort(key=lambda each: _CHECKED.get(each.check, 1))
@@ -397,29 +422,3 @@ def _typed(words: Sequence[str]) -> str:
 
 def _is(number: int) -> str:
     return "is" if number == 1 else "are"
-
-
-FINE, WARNING, PROBLEM = "fine", "warning", "problem"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one rule found.
-
-    Attributes:
-        check: The rule, such as `persistence`.
-        level: `fine`, `warning` (something to know) or `problem` (something to do).
-        says: What is so, what it means and what to do about it.
-        fix: What a repair does about it, in a few words; empty when a person must act.
-        subjects: The lanes, jobs, workers or keys concerned.
-        command: What to type next, a word each, without `shedder`; empty where no command helps.
-        numbers: The numbers in `says`, such as `jobs`, `seconds` or `share`.
-    """
-
-    check: str
-    level: str
-    says: str
-    fix: str = ""
-    subjects: tuple[str, ...] = ()
-    command: tuple[str, ...] = ()
-    numbers: Mapping[str, float] = field(default_factory=dict)

@@ -1,12 +1,12 @@
-"""How are the lanes? Told at a cost that does not depend on how many jobs wait.
+"""Reads the status of lanes, at a cost that does not depend on how many jobs wait.
 
-Four round trips, whatever there is: what exists, how long it is, what is in workers' hands, and how
-old the first jobs are.
+It takes four round trips: what exists, how long it is, what is in workers' hands, and how old the
+first jobs are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,6 @@ from shedder.policy.model import Policy
 from shedder.policy.workload import Late, WaitingJob, late_in, looks_at_jobs
 from shedder.queues.claims import ClaimSeen, list_claims
 from shedder.queues.controls import (
-    Divert,
     Pause,
     StoredDivert,
     diverts_from,
@@ -148,7 +147,10 @@ def _read_server(store: Store) -> _Server:
     )
     at_ms = seconds * 1000 + microseconds // 1000
     settings = iter(more)
-    in_force, policy_error = _policy(policy)
+    try:
+        in_force, policy_error = applied_from(policy).policy, ""
+    except RecordUnreadable as error:
+        in_force, policy_error = Policy(), str(error)
     return _Server(
         at=time_from_ms(at_ms),
         queues=queues,
@@ -156,26 +158,11 @@ def _read_server(store: Store) -> _Server:
         diverts={text_of(lane): record for lane, record in diverts.items()},
         memory=memory,
         is_suspended=bool(suspended),
-        flags=_degraded(settings, at_ms),
-        limits=_limits_set(settings, at_ms),
+        flags=tuple(flag for flag in flags_from(settings, at_ms) if flag.percent),
+        limits=tuple(limit for limit in limits_from(settings, at_ms) if limit.setting),
         policy=in_force,
         policy_error=policy_error,
     )
-
-
-def _policy(record: bytes | None) -> tuple[Policy, str]:
-    try:
-        return applied_from(record).policy, ""
-    except RecordUnreadable as error:
-        return Policy(), str(error)
-
-
-def _degraded(settings: Iterator[Any], now_ms: float) -> tuple[FlagState, ...]:
-    return tuple(flag for flag in flags_from(settings, now_ms) if flag.percent)
-
-
-def _limits_set(settings: Iterator[Any], now_ms: float) -> tuple[LimitState, ...]:
-    return tuple(limit for limit in limits_from(settings, now_ms) if limit.setting)
 
 
 def _known_lanes(keys: Keys, server: _Server) -> list[Lane]:
@@ -259,7 +246,10 @@ def _lane_status(
         arrivals=arrivals,
         completions=completions,
         pause=controls.pause,
-        diverts=_diverts(controls.orders, found),
+        diverts=tuple(
+            order.counted(backlog=lists.jobs, counts=counts)
+            for order, (lists, counts) in zip(controls.orders, found.backlogs, strict=True)
+        ),
         workers=around.serving(lane.name, is_stock=False),
         stock_workers=stock,
         parked=found.parked,
@@ -271,13 +261,6 @@ def _lane_status(
 def _late(server: _Server, lane: Lane, found: LaneReading, around: _Around) -> tuple[Late, ...]:
     waiting = (around.jobs[job] for lists in found.lists for job in lists.heads)
     return late_in(server.policy, lane.name, waiting, server.at) if server.policy.rules else ()
-
-
-def _diverts(orders: Sequence[StoredDivert], found: LaneReading) -> tuple[Divert, ...]:
-    return tuple(
-        order.counted(backlog=lists.jobs, counts=counts)
-        for order, (lists, counts) in zip(orders, found.backlogs, strict=True)
-    )
 
 
 def _is_worth(lane: LaneStatus) -> bool:

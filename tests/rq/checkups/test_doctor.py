@@ -10,7 +10,7 @@ import pytest
 from rq.defaults import RQ_KEY_PREFIX
 
 from shedder import Selection
-from shedder.health.doctor import ServerReport, is_usable, read_server, server_findings
+from shedder.health.doctor import ServerReport, installation_findings, is_usable, read_server
 from shedder.rq import Worker
 from shedder.rq.queue import Queue
 from shedder.status.findings import FINE, PROBLEM, WARNING
@@ -88,7 +88,7 @@ REPORT = ServerReport(
 def test_what_is_said_of_a_server(change: dict[str, Any], check: str, level: str) -> None:
     """Each thing that a server can have wrong is told, as bad as it is."""
     report = replace(REPORT, info={**REPORT.info, **change})
-    said = {each.check: each.level for each in server_findings(report, prefix="rq")}
+    said = {each.check: each.level for each in installation_findings(report, prefix="rq")}
     assert level == said[check]
 
 
@@ -106,14 +106,14 @@ def test_what_a_setting_means_for_a_crash(
     """How much a crash loses is told by the server's settings."""
     settings = {**REPORT.settings, **change}
     report = replace(REPORT, settings=settings, info={**REPORT.info, **info})
-    said = {each.check: each.level for each in server_findings(report, prefix="rq")}
+    said = {each.check: each.level for each in installation_findings(report, prefix="rq")}
     assert level == said["persistence"]
 
 
 def test_a_hash_tag_is_what_a_cluster_needs() -> None:
     """With a hash tag in RQ's prefix there is nothing to say of a cluster."""
     report = replace(REPORT, info={**REPORT.info, "cluster_enabled": 1})
-    assert "cluster" not in {each.check for each in server_findings(report, prefix="{rq}")}
+    assert "cluster" not in {each.check for each in installation_findings(report, prefix="{rq}")}
 
 
 def test_a_server_that_is_too_old_is_asked_no_more(
