@@ -171,3 +171,14 @@ def test_a_policy_is_applied_and_undone_on_a_full_server(full: Scene) -> None:
     assert SHED == full.shedder.policies.applied().policy
     full.shedder.undo(event, reason="r")
     assert LOW == full.shedder.policies.applied().policy
+
+
+def test_a_worker_of_the_version_before_reads_a_label(scene: Scene) -> None:
+    """The record in Redis has the key's older name, without which it would leave out the rule."""
+    rule = Rule(queue="mail", priority="high", label="mails")
+    scene.shedder.policies.apply(Policy(rules=(rule,)), reason="r")
+    (stored,) = json.loads(json.loads(scene.redis.hget(scene.keys.policy, "1"))["document"])[
+        "rules"
+    ]
+    assert {"queue": "mail", "priority": "high", "noun": "mails"} == stored
+    assert (rule,) == applied_policy(scene.shedder.store).policy.rules

@@ -167,7 +167,7 @@ def policy_command(
 ) -> Command[tuple[str, str, int, int, Any]]:
     """Put `policy` into force, if the number `based_on` is; `head` is what its event says."""
     stale_ms = int(policy.stale_after.total_seconds() * 1000) if policy.stale_after else 0
-    document = json.dumps(document_of(policy), sort_keys=True)
+    document = json.dumps(_for_older_readers(document_of(policy)), sort_keys=True)
     return Command(
         "apply_policy",
         (keys.policy, keys.events, keys.operation(operation)),
@@ -176,6 +176,16 @@ def policy_command(
         lambda reply: (text_of(reply[0]), text_of(reply[1]), int(reply[2]), int(reply[3]),
                        reply[4]),
     )  # fmt: skip
+
+
+def _for_older_readers(document: dict[str, Any]) -> dict[str, Any]:
+    # Workers of the version before know the key by its older name, and leave out a rule with a key
+    # that they do not know: its jobs would lose their priority during a rolling upgrade.
+    rules = [
+        {"noun" if key == "label" else key: value for key, value in rule.items()}
+        for rule in document.get("rules", ())
+    ]
+    return {**document, "rules": rules} if rules else document
 
 
 class PolicyCopy:

@@ -14,6 +14,7 @@ from shedder.engine.jobs import (
     NOTE_FIELD,
     JobState,
     function_from_field,
+    functions_of,
     job_of,
     time_of,
 )
@@ -50,9 +51,6 @@ JOBS_PER_LANE = 1000
 
 CLAIMS_PER_STEP = 1000
 """Claims that one step lists: about 1 ms of the server."""
-
-LONGEST_DATA = 65_536
-"""Bytes of a job's data that are worth fetching for the name of its function."""
 
 _FIELDS = ("status", "worker_name", "started_at", "created_at", NOTE_FIELD)
 
@@ -388,7 +386,12 @@ def _started_jobs(
     store: Store, candidates: Sequence[tuple[str, str]], starting: Mapping[tuple[str, str], str]
 ) -> list[RunningJob]:
     started = _read_started(store, candidates)
-    names = _read_functions(store, started)
+    # the note of an older job with the same id is no answer
+    noted = {
+        job: function_from_field(fields.get(NOTE_FIELD), fields.get("created_at"))
+        for _, job, fields in started
+    }
+    names = functions_of(store, noted)
     return [
         RunningJob(
             job_id=job,
@@ -410,27 +413,6 @@ def _read_started(store: Store, jobs: Sequence[tuple[str, str]]) -> list[_Found]
     )
     found = [(lane, job, _texts(values)) for (lane, job), values in zip(jobs, replies, strict=True)]
     return [each for each in found if each[2].get("status") == JobState.STARTED]
-
-
-def _read_functions(store: Store, jobs: Sequence[_Found]) -> dict[str, str]:
-    # the note of an older job with the same id is no answer
-    names = {
-        job: function_from_field(fields.get(NOTE_FIELD), fields.get("created_at")) or ""
-        for _, job, fields in jobs
-    }
-    unknown = [job for job, name in names.items() if not name]
-    if unknown:
-        names.update(_read_data(store, unknown))
-    return names
-
-
-def _read_data(store: Store, jobs: Sequence[str]) -> dict[str, str]:
-    """The functions that the data of `jobs` names, as far as it is small."""
-    prefix = store.keys.engine.jobs
-    sizes = store.read(lambda ask: [ask.hstrlen(prefix + job, "data") for job in jobs])
-    small = [job for job, size in zip(jobs, sizes, strict=True) if 0 < size <= LONGEST_DATA]
-    data = store.read(lambda ask: [ask.hget(prefix + job, "data") for job in small])
-    return {job: function_name(value or b"") or "" for job, value in zip(small, data, strict=True)}
 
 
 def _texts(values: Sequence[Any]) -> dict[str, str]:
