@@ -181,4 +181,4 @@ def test_a_worker_of_the_version_before_reads_a_label(scene: Scene) -> None:
         "rules"
     ]
     assert {"queue": "mail", "priority": "high", "noun": "mails"} == stored
-    assert (rule,) == applied_policy(scene.shedder.store).policy.rules
+    assert (rule,) == scene.shedder.policies.applied().policy.rules
