@@ -228,11 +228,6 @@ class Incident:
         return self.resolved_at is None and self.closed_at is None
 
     @property
-    def first_at(self) -> datetime:
-        """When it began, was noticed or was opened, whatever came first."""
-        return min(filter(None, (self.began_at, self.detected_at, self.opened_at)))
-
-    @property
     def commander(self) -> str:
         """Who coordinates; empty when nobody does."""
         return self.holder(Role.COMMANDER)
@@ -308,7 +303,7 @@ class Effect:
     Attributes:
         event: Id of the event.
         verb: What was done.
-        after_seconds: Seconds from the event to its measurement.
+        after_seconds: So many seconds after the event it was measured.
         before: By lane, how it was just before the event.
         after: By lane, how it was then.
         yardsticks: By lane, what is in it and how long that may wait; empty without a policy.

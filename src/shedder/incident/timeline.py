@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from shedder.errors import RedisUnreachable, ShedderError
 from shedder.events import SYSTEM, Cause, Event, read_copies, read_events, read_latest, verb_of
@@ -30,7 +30,7 @@ def events_of(store: Store, incident: Incident) -> tuple[Event, ...]:
     what was done before it was opened, and what workers finished.
     """
     found = read_events(
-        store, limit=MOST_EVENTS, since=incident.first_at, wanted=lambda it: belongs(it, incident)
+        store, limit=MOST_EVENTS, since=_first_at(incident), wanted=lambda it: belongs(it, incident)
     )
     copies = read_copies(store, store.keys.incident_events(incident.id), limit=MOST_EVENTS)
     # A copy of the record may have come back while the journal still had some of its events.
@@ -43,7 +43,7 @@ def belongs(event: Event, incident: Incident) -> bool:
     if event.incident:
         return event.incident == incident.id
     last = incident.resolved_at
-    return incident.first_at <= event.at and (last is None or event.at <= last)
+    return _first_at(incident) <= event.at and (last is None or event.at <= last)
 
 
 def attributed(store: Store, cause: Cause) -> Cause:
@@ -91,6 +91,11 @@ def changes_by_others(
         and not is_same_person(each.by, by)
         and _touches(each, lanes, names)
     )
+
+
+def _first_at(incident: Incident) -> datetime:
+    """When it began, was noticed or was opened, whatever came first."""
+    return min(filter(None, (incident.began_at, incident.detected_at, incident.opened_at)))
 
 
 def _touches(event: Event, lanes: Collection[str], names: Collection[str]) -> bool:

@@ -48,7 +48,7 @@ class LaneLoad:
         tolerance: Seconds for which a job may wait.
         is_urgent: It is the work that must be well first.
         is_closed: None of its jobs starts: it is paused, or put aside.
-        limit: The most of its jobs that start a second; None without a limit.
+        limit: Its jobs start at most so often a second; None without a limit.
     """
 
     lane: str
