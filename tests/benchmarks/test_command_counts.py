@@ -1,4 +1,4 @@
-"""What does each operation send, exactly? A change of these numbers is a change of the price."""
+"""What each operation sends, exactly. A change of these numbers is a change of the price."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Price:
 @pytest.fixture(autouse=True)
 def _policy_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each process asks twice a second, so that the numbers would depend on the machine."""
-    monkeypatch.setattr("shedder.policy.model.applied.FOLLOW_SECONDS", 3600.0)
+    monkeypatch.setattr("shedder.policy.applied.FOLLOW_SECONDS", 3600.0)
 
 
 @pytest.fixture

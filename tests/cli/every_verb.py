@@ -1,4 +1,4 @@
-"""Which verbs talk to Redis, and with which words does a test call each of them?"""
+"""The verbs that talk to Redis, and the words with which a test calls each of them."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ CHANGES: tuple[tuple[str, ...], ...] = (
     ("pause", "mail", *WHY),
     ("resume", "mail", *WHY),
     ("divert", "mail", "--yes", *WHY),
+    ("shed", "--yes", *WHY),
     ("drain", "mail", "--rate", "5/s", "--detach", *WHY),
     ("drain", "mail", "--stop", *WHY),
     ("drain", "mail", "--at-once", "--yes", *WHY),

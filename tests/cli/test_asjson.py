@@ -1,4 +1,4 @@
-"""Do records become the documented JSON?"""
+"""Records become the documented JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shedder.cli.output import document, dumped, jsonable
+from shedder.cli.output import document, json_text, jsonable
 from shedder.events import Event
 from shedder.health.audit import AuditReport
 from shedder.queues.pause import PausedLane, PauseReceipt
@@ -77,7 +77,7 @@ def test_what_follows_from_a_record_is_told_too():
 @given(st.text(), st.datetimes(timezones=st.just(UTC)))
 def test_every_text_survives(text, at):
     """Whatever a name holds, the output is ASCII, and JSON gives the same text back."""
-    line = dumped(document("event/1", Event("1-0", at, text, text, text, (text,))), is_line=True)
+    line = json_text(document("event/1", Event("1-0", at, text, text, text, (text,))), is_line=True)
     assert line.isascii()
     assert [line] == line.splitlines()
     assert text == json.loads(line)["why"]

@@ -1,4 +1,4 @@
-"""What does `divert` do and say?"""
+"""What `divert` does and says."""
 
 from __future__ import annotations
 
@@ -104,16 +104,16 @@ def shedding(redis, mail):
         Rule(queue="mail", selection=Selection(functions=("*.send_receipt",)), shed=2),
         Rule(
             queue="m*", selection=Selection(functions=("*.send_newsletter",)), shed=1,
-            noun="newsletters",
+            label="newsletters",
         ),
         Rule(queue="nobody", shed=1),
     )  # fmt: skip
     Shedder(redis).policies.apply(Policy(rules=rules), reason="setup")
 
 
-def test_all_without_a_selector_sheds_by_policy_in_its_order(invoke, redis, shedding):
+def test_shed_follows_the_policy_in_its_order(invoke, redis, shedding):
     """Each rule is a divert of its own, with its own way back; a dry run shows the same."""
-    dry = invoke("divert", "--all", "--dry-run")
+    dry = invoke("shed", "--dry-run")
     assert 0 == dry.code
     assert [
         "8 jobs would go to the backlog, by 2 rules of the policy.",
@@ -121,7 +121,7 @@ def test_all_without_a_selector_sheds_by_policy_in_its_order(invoke, redis, shed
         "2. queue mail, function *.send_receipt: 3 jobs of mail",
     ] == dry.lines[:3]
     assert not redis.exists(f"{RQ_KEY_PREFIX}:shedder:diverts")
-    done = invoke("divert", "--all", "-r", "why")
+    done = invoke("shed", "-r", "why")
     assert 0 == done.code
     assert "8 jobs went to the backlog, by 2 rules of the policy." == done.lines[0]
     assert dry.lines[1:3] == done.lines[1:3]
@@ -133,30 +133,51 @@ def test_all_without_a_selector_sheds_by_policy_in_its_order(invoke, redis, shed
 
 def test_shedding_by_policy_as_json(invoke, shedding):
     """The steps with their receipts, or with what would be done."""
-    dry = invoke("divert", "--all", "-n", "--json").json
+    dry = invoke("shed", "-n", "--json").json
     assert [5, 3] == [step["preview"]["taken"] for step in dry["steps"]]
-    done = invoke("divert", "--all", "-r", "why", "--json").json
+    done = invoke("shed", "-r", "why", "--json").json
     assert [5, 3] == [step["receipt"]["moved"] for step in done["steps"]]
 
 
-def test_without_a_policy_all_says_how_to_get_one(invoke, redis, mail):
+def test_shed_without_a_policy_says_how_to_get_one(invoke, redis, mail):
     """Nothing is diverted that nobody has declared."""
-    done = invoke("divert", "--all", "-r", "why")
+    done = invoke("shed", "-r", "why")
     assert 2 == done.code
     assert "shedder policy init" in done.err
     assert not redis.exists(f"{RQ_KEY_PREFIX}:shedder:diverts")
 
 
 def test_shedding_is_confirmed_on_a_terminal(env, redis, shedding):
-    """`divert --all` asks, and a no changes nothing; who said --yes is not asked."""
-    with Terminal("divert", "--all", "-r", "why", env=env) as terminal:
-        terminal.wait_for("Divert all that the policy says may be shed? [y/N]")
+    """`shed` shows kinds and counts and asks; a no changes nothing; --yes is not asked."""
+    with Terminal("shed", "-r", "why", env=env) as terminal:
+        terminal.wait_for("1. newsletters: 5 jobs of mail", "Divert these jobs? [y/N]")
         terminal.type("n\n")
         assert 1 == terminal.end()
         assert "nothing was changed, because you said no" in terminal.text
     assert not redis.exists(f"{RQ_KEY_PREFIX}:shedder:diverts")
-    with Terminal("divert", "--all", "--yes", "-r", "why", env=env) as terminal:
+    with Terminal("shed", "--yes", "-r", "why", env=env) as terminal:
         assert 0 == terminal.end()
+
+
+def test_all_that_once_meant_the_policy_is_refused_until_it_is_meant(invoke, redis, shedding):
+    """A script of before 0.2 diverts nothing by surprise; `--force` diverts every job."""
+    done = invoke("divert", "--all", "--yes", "-r", "why")
+    assert 2 == done.code
+    assert "to divert what the policy allows: shedder shed; --force diverts every job" in done.err
+    assert not redis.exists(f"{RQ_KEY_PREFIX}:shedder:diverts")
+    done = invoke("divert", "--all", "--force", "-r", "why")
+    assert 0 == done.code
+    assert "warning: divert --all now diverts every job of every queue" in done.err
+    assert done.lines[0].endswith("to the backlog; none waits.")
+
+
+def test_all_that_once_meant_the_policy_is_asked_on_a_terminal(env, redis, shedding):
+    """A person reads what it means now before they say yes."""
+    with Terminal("divert", "--all", "-r", "why", env=env) as terminal:
+        terminal.wait_for("what the policy allows: shedder shed", "of ALL queues (mail)? [y/N]")
+        terminal.type("n\n")
+        assert 1 == terminal.end()
+    assert not redis.exists(f"{RQ_KEY_PREFIX}:shedder:diverts")
 
 
 def test_all_with_a_selector_is_what_it_was(env, redis, mail):

@@ -1,4 +1,4 @@
-"""What does `doctor` say, and what does it ask before it mends anything?"""
+"""What `doctor` says, and what it asks before it repairs anything."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def test_a_sound_system_exits_with_0(invoke, mail):
 
 
 def test_a_problem_exits_with_3_and_is_named(invoke, lost):
-    """A lost job is named, a script can tell, and the command that mends it is there."""
+    """A lost job is named, a script can tell, and the command that repairs it is there."""
     done = invoke("doctor")
     assert 3 == done.code
     assert done.lines[0].startswith("1 problem")
     assert any(line.startswith("problem  jobs in no place: 1 job is") for line in done.lines)
     assert f"         {lost}" in done.lines
-    assert "mend  shedder doctor --fix -r why" in done.lines
+    assert "repair  shedder doctor --fix -r why" in done.lines
     assert [lost] == invoke("doctor", "--json").json["audit"]["nowhere"]
 
 
@@ -47,7 +47,7 @@ def test_mending_shows_acts_and_looks_again(invoke, redis, lost):
     """With --fix and --yes it says what it will do, does it, and exits by what is so then."""
     done = invoke("doctor", "--fix", "--yes", "-r", "fail-over")
     assert 0 == done.code
-    assert "will mend jobs in no place: put 1 back at the end of their lanes" in done.err
+    assert "will repair jobs in no place: put 1 back at the end of their lanes" in done.err
     assert "  jobs in no place: 1 put at the end of their lanes" in done.lines
     assert lost.encode() == redis.lindex(f"{RQ_KEY_PREFIX}:queue:mail", -1)
     assert "repair mail.normal by " in invoke("events").out
@@ -81,7 +81,7 @@ def test_at_a_terminal_a_person_decides(env, redis, lost):
     """What will be done is shown first; who says no changes nothing."""
     before = all_keys(redis)
     with Terminal("doctor", "--fix", "-r", "x", env=env) as terminal:
-        terminal.wait_for("will mend jobs in no place", "Repair this? [y/N]")
+        terminal.wait_for("will repair jobs in no place", "Repair this? [y/N]")
         terminal.type("n\n")
         assert 1 == terminal.end()
     assert before == all_keys(redis)

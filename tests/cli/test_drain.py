@@ -1,4 +1,4 @@
-"""What does `drain` do and say?"""
+"""What `drain` does and says."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_all_of_it_at_once(invoke, diverted):
 def test_at_once_is_confirmed_on_a_terminal(env, diverted):
     """A person is asked before a pile is released, and a no changes nothing."""
     with Terminal("drain", "mail.low", "--at-once", "-r", "why", env=env) as terminal:
-        terminal.wait_for("Put the whole backlog of mail.low back at once, at no pace? [y/N]")
+        terminal.wait_for("Put the whole backlog of mail.low back at once, without a rate? [y/N]")
         terminal.type("n\n")
         assert 1 == terminal.end()
     assert 0 == diverted.low.count
@@ -127,7 +127,7 @@ def test_stock_workers_get_their_jobs_while_the_command_stays(program, redis, ba
     program("divert", "mail", "-r", "why")
     start_worker(background, redis, "mail", stock=True, name="theirs")
     detached = program("drain", "mail", "--rate", "100/second", "-r", "fine")
-    assert "1 stock RQ worker knows nothing of this: theirs. Where only stock" in detached.out
+    assert "1 stock RQ worker does not obey this: theirs. Where only stock" in detached.out
     done = program("drain", "mail", "--rate", "100/second", "--wait", "-r", "fine", "--json")
     assert 0 == done.code
     released = {each["lane"]: (each["released"], each["is_done"]) for each in done.json["progress"]}

@@ -1,11 +1,11 @@
-"""What does each verb say when Redis serves nobody, because somebody's script keeps it busy?"""
+"""What each verb says when Redis serves nobody, because an endless script keeps it busy."""
 
 from __future__ import annotations
 
 import pytest
 
 from shedder import Shedder
-from shedder.cli.output import dumped
+from shedder.cli.output import json_text
 from shedder.errors import ServerBusy
 from tests.busy import busy, is_busy
 from tests.cli.conftest import fill
@@ -25,7 +25,7 @@ def paths(redis, tmp_path):
     incidents = Shedder(redis, by="tester").incidents
     incidents.open("late", severity=2)
     (tmp_path / "policy.toml").write_text(POLICY)
-    (tmp_path / "copy.json").write_text(dumped(incidents.export()))
+    (tmp_path / "copy.json").write_text(json_text(incidents.export()))
     return {
         "POLICY": str(tmp_path / "policy.toml"),
         "COPY": str(tmp_path / "copy.json"),

@@ -1,4 +1,4 @@
-"""Is help quick and complete?"""
+"""Help is quick and complete."""
 
 from __future__ import annotations
 
@@ -78,6 +78,16 @@ def test_no_verb_at_all_shows_the_help_and_is_an_error(invoke):
     done = invoke()
     assert 2 == done.code
     assert "Commands:" in done.out
+
+
+@pytest.mark.parametrize(
+    "group", ["incident", "incident action", "flag", "limit", "policy", "stale"]
+)
+def test_a_group_without_a_verb_shows_its_help(group, invoke):
+    """What follows is listed as in its help, and a script learns that nothing was done."""
+    done = invoke(*group.split())
+    assert (2, "") == (done.code, done.err)
+    assert invoke(*group.split(), "--help").out == done.out
 
 
 def test_json_is_offered_by_every_verb_but_the_worker(invoke):

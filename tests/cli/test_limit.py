@@ -1,4 +1,4 @@
-"""What does `shedder limit` do and say?"""
+"""What `shedder limit` does and says."""
 
 from __future__ import annotations
 
@@ -115,12 +115,21 @@ def test_a_changed_limit_on_starts_says_what_it_replaced(invoke, mail):
     [
         (
             ["limit", "set", "reports", "9/minute"],
-            "whether reports is changed, says: shedder limit",
+            "whether reports is changed; check with: shedder limit",
         ),
-        (["limit", "clear", "reports"], "whether reports is changed, says: shedder limit"),
-        (["flag", "degrade", "hints"], "whether hints is changed, says: shedder flag"),
-        (["flag", "restore", "hints"], "whether hints is changed, says: shedder flag"),
-        (["undo"], "whether it is undone, says: shedder events"),
+        (
+            ["limit", "clear", "reports"],
+            "whether reports is changed; check with: shedder limit",
+        ),
+        (
+            ["flag", "degrade", "hints"],
+            "whether hints is changed; check with: shedder flag",
+        ),
+        (
+            ["flag", "restore", "hints"],
+            "whether hints is changed; check with: shedder flag",
+        ),
+        (["undo"], "whether it is undone; check with: shedder events"),
     ],
 )
 def test_a_reply_that_never_came_is_told_with_how_to_look(invoke, server, redis, words, says):

@@ -1,4 +1,4 @@
-"""What do `pause` and `resume` do and say?"""
+"""What `pause` and `resume` do and say."""
 
 from __future__ import annotations
 
@@ -57,9 +57,7 @@ def test_stock_workers_are_named_with_what_that_means(invoke, mail, redis, backg
     start_worker(background, redis, "other", "mail", stock=True, name="theirs")
     out = invoke("pause", "mail", "-r", "why").out
     assert "1 worker obeys: ours." in out
-    assert (
-        "1 stock RQ worker knows nothing of this: theirs. The jobs that wait were taken out" in out
-    )
+    assert "1 stock RQ worker does not obey this: theirs. The jobs that wait were taken out" in out
 
 
 def test_running_jobs_are_listed_and_waited_for(program, redis, background, gate):

@@ -1,4 +1,4 @@
-"""Can a tired person read the receipts, whatever is in them and however narrow the screen is?"""
+"""A tired person can read the receipts, whatever is in them and however narrow the screen is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shedder.cli.divert import divert_preview, divert_receipt
 from shedder.cli.drain import drain_end, drain_receipt, restore_receipt
 from shedder.cli.events import event_line
 from shedder.cli.health import audit_view
-from shedder.cli.output import Verbatim, rendered
+from shedder.cli.output import Verbatim, as_rich
 from shedder.cli.pause import pause_receipt, resume_receipt
 from shedder.cli.status import status_view
 from shedder.engine.workers import WorkerSeen
@@ -48,7 +48,7 @@ def shown(parts, *, width=80):
         file=stream, width=width, force_terminal=True, markup=False, emoji=False, highlight=False
     )
     for part in parts:
-        console.print(rendered(part), soft_wrap=isinstance(part, Verbatim))
+        console.print(as_rich(part), soft_wrap=isinstance(part, Verbatim))
     return _COLOURS.sub("", stream.getvalue())
 
 
@@ -166,5 +166,5 @@ def test_colours_are_for_terminals_that_want_them(monkeypatch):
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, width=80)
     for part in pause_receipt(paused("mail")):
-        console.print(rendered(part))
+        console.print(as_rich(part))
     assert set() == set(_COLOURS.findall(stream.getvalue())) - {"\x1b[0m", "\x1b[1m", "\x1b[2m"}

@@ -1,4 +1,4 @@
-"""Is bad input refused with one line, before anything is touched?"""
+"""Bad input is refused with one line, before anything is touched."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_lost_connection_in_a_change_is_no_certainty(invoke, monkeypatch, mail
     monkeypatch.setattr(Shedder, "pause", fail)
     done = invoke("pause", "mail", "-r", "why")
     assert 4 == done.code
-    assert "cannot be reached; whether mail is paused, says: shedder status mail" in done.err
+    assert "; it is not known whether mail is paused; check with: shedder status mail" in done.err
 
 
 def test_who_stops_reading_gets_no_traceback(server, redis, mail):

@@ -10,7 +10,7 @@ from shedder.cli.output import Screen
 from shedder.demo.jobs import producing
 from shedder.demo.stage import Stage
 from shedder.demo.terminal import Teller
-from shedder.ending import ShutdownSignals
+from shedder.response.runner import ShutdownSignals
 
 with ShutdownSignals() as asked, ExitStack() as ends:
     stage = Stage(ends, Teller(Screen()), asked, jobs=1)

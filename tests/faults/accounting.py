@@ -1,4 +1,4 @@
-"""Is every job in exactly one place, and did it run as it should?
+"""Every job is in exactly one place and ran as it should, or the account says which did not.
 
 Two witnesses: what stands in Redis at one instant, and the marks that jobs left in a file, which no
 fault of Redis and no kill can take back.
@@ -84,7 +84,10 @@ def wrong_places(snapshot: Snapshot, book: Book, *, has_stock: bool = False) -> 
 
     A stock worker has a job in its hands that stands nowhere; with `has_stock` that is not told.
     """
-    wrong = []
+    wrong = [
+        Wrong("lost", f"{job} is {snapshot.status[job]}, and was set aside as if there were none")
+        for job in sorted(snapshot.unseen & snapshot.status.keys())
+    ]
     for job in (*book.sure, *(job for job in book.maybe if job in snapshot.status)):
         wrong += _wrong_place(snapshot, job, may_vanish=job in book.vanishing, has_stock=has_stock)
     return wrong

@@ -13,12 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
 from click.testing import CliRunner
 
 from shedder.cli import main
-from shedder.cli.output import dumped
+from shedder.cli.output import json_text
 from shedder.engine.names import rq_keys
 from shedder.policy.model import Policy
 from shedder.queues.claims import Claimed, claim_job, release_claim
@@ -240,7 +239,7 @@ class Trials:
         """Do it all."""
         stage = self._stage
         (stage.folder / "POLICY").write_text(POLICY)
-        (stage.folder / "COPY").write_text(dumped({}))
+        (stage.folder / "COPY").write_text(json_text({}))
         client = stage.server.client()
         self._try("an application", lambda: _use_settings(stage.operator(client)))
         self._try("a producer", lambda: self._enqueue(client))
@@ -260,8 +259,7 @@ class Trials:
         queue.enqueue(jobs.mark, self._stage.marks_path, "new", job_id="new")
 
     def _look_after(self, client: Redis) -> None:
-        with mock.patch("shedder.queues.maintenance.MEASURE_SECONDS", 0.0):
-            Upkeep(Store(client, rq_keys()), ("mail", "reports")).do()
+        Upkeep(Store(client, rq_keys()), ("mail", "reports")).do()
 
     def _work(self, client: Redis) -> None:
         run_burst(SimpleWorker(["reports"], connection=client))

@@ -1,4 +1,4 @@
-"""Where is every job at one instant?
+"""Where every job is at one instant.
 
 One script reads everything at once and relies on nothing that shedder wrote down: it looks at each
 list there is, so that it also sees a list which no record names any more.
@@ -54,6 +54,7 @@ return found
 """
 
 _NO_JOBS = tuple(f":shedder:{name}:" for name in ("bell", "relief", "series", "samples", "skipped"))
+_UNSEEN = ":shedder:unseen:"
 _REGISTRIES = {
     ":wip:": "started",
     ":deferred:": "deferred",
@@ -71,6 +72,7 @@ _FLEETING = (
     ":samples:",
     ":settings-version",
     ":sampled",
+    _UNSEEN,
 )
 
 
@@ -84,6 +86,7 @@ class Snapshot:
         registries: For each job the registries of RQ that have it.
         lists: The jobs in each list, in reading order.
         keys: How long each key still lives, in milliseconds; -1 for ever.
+        unseen: Ids that were set aside because there was no job under them: in no place.
     """
 
     places: Mapping[str, tuple[str, ...]]
@@ -91,6 +94,7 @@ class Snapshot:
     registries: Mapping[str, frozenset[str]]
     lists: Mapping[str, tuple[str, ...]]
     keys: Mapping[str, int]
+    unseen: frozenset[str] = frozenset()
 
     def waiting(self) -> int:
         """How many entries wait or are claimed."""
@@ -109,6 +113,7 @@ def take_snapshot(redis: Redis, prefix: str = RQ_KEY_PREFIX) -> Snapshot:
     places: dict[str, list[str]] = defaultdict(list)
     registries: dict[str, set[str]] = defaultdict(set)
     status, lists, keys = {}, {}, {}
+    unseen: set[str] = set()
     rows = {text_of(key): (text_of(kind), lives, content) for kind, key, lives, content in found}
     for key, (kind, lives, content) in rows.items():
         keys[key] = lives
@@ -116,6 +121,8 @@ def take_snapshot(redis: Redis, prefix: str = RQ_KEY_PREFIX) -> Snapshot:
             # a hash that has no creation is what a late heartbeat left, and no job
             if content[1] is not None:
                 status[key.removeprefix(f"{prefix}:job:")] = text_of(content[0] or b"")
+        elif _UNSEEN in key:
+            unseen.update(map(text_of, content))
         elif kind in ("list", "claims") and not any(each in key for each in _NO_JOBS):
             ids = tuple(map(text_of, content))
             lists[key] = ids
@@ -129,6 +136,7 @@ def take_snapshot(redis: Redis, prefix: str = RQ_KEY_PREFIX) -> Snapshot:
         registries={job: frozenset(where) for job, where in registries.items()},
         lists=lists,
         keys=keys,
+        unseen=frozenset(unseen),
     )
 
 

@@ -1,4 +1,4 @@
-"""Does the account of the matrix tell what RQ leaves undone from what we lose?"""
+"""The account of the matrix tells what RQ leaves undone from what we lose."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shedder.engine.names import rq_keys
-from tests.faults.accounting import Book, wrong_at_end
+from tests.faults.accounting import Book, wrong_at_end, wrong_places
 from tests.faults.snapshot import Snapshot, take_snapshot
 
 if TYPE_CHECKING:
@@ -60,3 +60,14 @@ def test_a_list_that_calls_workers_is_no_place_of_jobs(redis: Redis) -> None:
     redis.rpush(keys.lane("mail")[0], "a")
 
     assert {"a": (keys.lane("mail")[0],)} == take_snapshot(redis).places
+
+
+def test_only_ids_of_deleted_jobs_may_be_set_aside_as_unseen(redis: Redis) -> None:
+    """They are in no place and nothing leaks; a job that is there is lost among them."""
+    redis.rpush(rq_keys().unseen("mail"), "mail_p-000001", "mail_p-000002")
+    book = Book(sure={"mail_p-000001": "mail"}, vanishing={"mail_p-000001"})
+    seen = take_snapshot(redis)
+    assert (0, [], []) == (seen.waiting(), seen.left_over(), wrong_places(seen, book))
+
+    redis.hset("rq:job:mail_p-000002", mapping={"status": "finished", "created_at": "now"})
+    assert ["lost"] == [wrong.kind for wrong in wrong_places(take_snapshot(redis), book)]

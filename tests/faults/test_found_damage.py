@@ -94,7 +94,7 @@ def test_upkeep_goes_on_after_a_damaged_record(redis: Redis) -> None:
     enqueue(redis, "nowhere", "a", "b", lane="reports")
     redis.hset(KEYS.diverts, "mail", "garbage")
     redis.lmove(REPORTS, KEYS.kept("reports"))
-    Upkeep(Store(redis, rq_keys()), KEYS, ["mail", "reports"]).do()
+    Upkeep(Store(redis, rq_keys()), ["mail", "reports"]).do()
     assert [b"a", b"b"] == redis.lrange(REPORTS, 0, -1)
 
 

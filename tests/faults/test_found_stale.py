@@ -52,7 +52,7 @@ def test_a_step_of_a_replay_sweeps_a_bounded_number_of_jobs(redis: Redis) -> Non
     names = [f"a{number}" for number in range(20)]
     order = diverted(redis, *names)
     old(redis, *names)
-    assert 20 == set_aside_all(Store(redis, rq_keys()), KEYS, "mail", order)
+    assert 20 == set_aside_all(Store(redis, rq_keys()), "mail", order)
     redis.rpush(MAIL, *(f"stock{number}" for number in range(2000)))
     done = Store(redis, rq_keys()).run(replay(KEYS, "mail", CAUSE, operation="o", step=0))
     assert (0 < done.replayed, 20) == (True, done.replayed + done.left)
@@ -74,7 +74,7 @@ def test_a_job_that_is_set_aside_gives_its_slot_back(redis: Redis) -> None:
     while redis.lmove(MAIL, rest, "LEFT", "RIGHT"):  # as a claim does
         pass
     old(redis, "first", "holds")
-    assert 2 == set_aside_all(Store(redis, rq_keys()), KEYS, "mail", order)
+    assert 2 == set_aside_all(Store(redis, rq_keys()), "mail", order)
     assert [b"waits"] == redis.zrange(f"{KEYS.engine.limits}shop:allowed", 0, -1)
     assert [b"waits"] == redis.lrange(MAIL, 0, -1)
 
@@ -88,9 +88,9 @@ def test_a_young_job_in_front_keeps_old_ones_from_overtaking(redis: Redis) -> No
     Queue("mail", connection=redis).enqueue(jobs.mark, "nowhere", "old2", job_id="old2")
     old(redis, "old1", "old2")
     assert [b"old2"] == redis.lrange(rest, 0, -1)
-    assert 0 == set_aside_all(Store(redis, rq_keys()), KEYS, "mail", order)
+    assert 0 == set_aside_all(Store(redis, rq_keys()), "mail", order)
     old(redis, "young")
-    set_aside_all(Store(redis, rq_keys()), KEYS, "mail", order)
+    set_aside_all(Store(redis, rq_keys()), "mail", order)
     assert [b"young", b"old1", b"old2"] == redis.lrange(KEYS.stale("mail"), 0, -1)
 
 

@@ -1,4 +1,4 @@
-"""Which orders can an operator be killed, cut off or answered wrongly in?
+"""The orders in which an operator can be killed, cut off or answered wrongly.
 
 Each with the state that it needs, in steps so small that it takes many commands.
 """

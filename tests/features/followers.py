@@ -30,7 +30,7 @@ def follow(path: str, number: int) -> None:
     deadline = time.time() + PATIENCE_SECONDS
     while shedder.flags.enabled("wave") and time.time() < deadline:
         time.sleep(POLL_SECONDS)
-    say(f"{'late' if shedder.settings.flags.enabled('wave') else 'seen'} {time.time()}")
+    say(f"{'late' if shedder.flags.enabled('wave') else 'seen'} {time.time()}")
 
 
 def say(text: str) -> None:

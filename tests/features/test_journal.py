@@ -1,4 +1,4 @@
-"""Is the journal read as it was written, whatever stands in it?"""
+"""The journal is read as it was written, whatever stands in it."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def ids(events: tuple[Event, ...]) -> list[str]:
 def test_an_event_says_who_what_why_and_what_stood_before_and_after(redis: Redis) -> None:
     """All that a script wrote down arrives, and the time is the server's."""
     started = server_time(Store(redis, rq_keys()))
-    identifier = pause(redis, "mail", expires_in=timedelta(minutes=5), undoes="1-1")
-    (event,) = read_events(Store(redis, rq_keys()), KEYS, limit=10)
+    identifier = pause(redis, "mail", expires_in=timedelta(minutes=5))
+    (event,) = read_events(Store(redis, rq_keys()), limit=10)
     assert (
         Event(
             id=identifier,
@@ -65,7 +65,6 @@ def test_an_event_says_who_what_why_and_what_stood_before_and_after(redis: Redis
             by="oncall@host",
             why="db at 99 %",
             lanes=("mail",),
-            undoes="1-1",
             before={"mail": {"paused": False, "waiting": 0}},
             after={"mail": {"paused": True, "until": event.after["mail"]["until"], "waiting": 0}},
             details={"duration_ms": 300_000},
@@ -79,7 +78,7 @@ def test_an_event_that_a_script_wrote_by_itself_is_read(redis: Redis) -> None:
     """Lanes that the scripts' encoder writes as an empty object are no lanes."""
     fields = {"head": json.dumps({**HEAD, "lanes": {}}), "before": "{}", "after": "{}"}
     redis.xadd(KEYS.events, fields)
-    (event,) = read_events(Store(redis, rq_keys()), KEYS, limit=10)
+    (event,) = read_events(Store(redis, rq_keys()), limit=10)
     assert ("pause", ()) == (event.verb, event.lanes)
 
 
@@ -87,15 +86,15 @@ def test_the_last_events_come_oldest_first(redis: Redis) -> None:
     """Without an id the last ones are shown, in the order in which they happened."""
     for number in range(1, 6):
         write(redis, number)
-    assert ["4-1", "5-1"] == ids(read_events(Store(redis, rq_keys()), KEYS, limit=2))
+    assert ["4-1", "5-1"] == ids(read_events(Store(redis, rq_keys()), limit=2))
 
 
 def test_events_after_an_id_are_the_next_ones(redis: Redis) -> None:
     """With an id the first ones after it are shown, so that one can page through all."""
     for number in range(1, 6):
         write(redis, number)
-    assert ["3-1", "4-1"] == ids(read_events(Store(redis, rq_keys()), KEYS, limit=2, after="2-1"))
-    assert [] == ids(read_events(Store(redis, rq_keys()), KEYS, limit=2, after="5-1"))
+    assert ["3-1", "4-1"] == ids(read_events(Store(redis, rq_keys()), limit=2, after="2-1"))
+    assert [] == ids(read_events(Store(redis, rq_keys()), limit=2, after="5-1"))
 
 
 def test_events_of_a_lane_are_found_behind_those_of_others(redis: Redis) -> None:
@@ -103,29 +102,29 @@ def test_events_of_a_lane_are_found_behind_those_of_others(redis: Redis) -> None
     for number in range(1, 2 * EVENTS_PER_PAGE + 20):
         write(redis, number, "mail" if number in (3, 5) else "reports")
     store = Store(redis, rq_keys())
-    assert ["3-1", "5-1"] == ids(read_events(store, KEYS, limit=50, lanes=["mail"]))
-    assert ["5-1"] == ids(read_events(store, KEYS, limit=1, lanes=["mail", "mail.low"]))
-    assert ["3-1"] == ids(read_events(store, KEYS, limit=1, after="1-1", lanes=["mail"]))
-    every = read_events(store, KEYS, limit=10_000)
+    assert ["3-1", "5-1"] == ids(read_events(store, limit=50, lanes=["mail"]))
+    assert ["5-1"] == ids(read_events(store, limit=1, lanes=["mail", "mail.low"]))
+    assert ["3-1"] == ids(read_events(store, limit=1, after="1-1", lanes=["mail"]))
+    every = read_events(store, limit=10_000)
     assert (2 * EVENTS_PER_PAGE + 19, "1-1") == (len(every), every[0].id)
 
 
 def test_no_events_are_no_error(redis: Redis) -> None:
     """A journal that nothing was written to is empty."""
     store = Store(redis, rq_keys())
-    assert () == read_events(store, KEYS, limit=50) == read_events(store, KEYS, limit=0)
+    assert () == read_events(store, limit=50) == read_events(store, limit=0)
 
 
 def test_an_event_is_found_by_its_id(redis: Redis) -> None:
     """The id that a receipt gives finds the event."""
     identifier = pause(redis, "mail")
-    assert "pause" == find_event(Store(redis, rq_keys()), KEYS, identifier).verb
+    assert "pause" == find_event(Store(redis, rq_keys()), identifier).verb
 
 
 def test_an_event_that_is_not_there_is_named(redis: Redis) -> None:
     """An id that looks right and is not in the journal is told as such."""
     with pytest.raises(EventNotFound, match="event: '7-7' is not accepted"):
-        find_event(Store(redis, rq_keys()), KEYS, "7-7")
+        find_event(Store(redis, rq_keys()), "7-7")
 
 
 @pytest.mark.parametrize(
@@ -135,7 +134,7 @@ def test_what_is_no_id_is_refused_before_redis_is_asked(redis: Redis, text: str)
     """Nonsense costs no round trip and does not become a range."""
     redis.config_resetstat()
     with pytest.raises(EventNotFound):
-        find_event(Store(redis, rq_keys()), KEYS, text)
+        find_event(Store(redis, rq_keys()), text)
     assert "cmdstat_xrange" not in redis.info("commandstats")
 
 
@@ -143,7 +142,7 @@ def test_what_is_no_id_is_refused_before_redis_is_asked(redis: Redis, text: str)
 def test_a_position_that_is_no_id_is_refused(redis: Redis, text: str) -> None:
     """To read after nonsense is refused as well."""
     with pytest.raises(EventNotFound):
-        read_events(Store(redis, rq_keys()), KEYS, limit=1, after=text)
+        read_events(Store(redis, rq_keys()), limit=1, after=text)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +168,7 @@ def test_a_damaged_event_is_shown_as_unreadable(
     before = write(redis, 1)
     fields = {"head": json.dumps(HEAD), "before": "{}", "after": "{}", **changes}
     redis.xadd(KEYS.events, fields, id="2-1")
-    first, damaged = read_events(Store(redis, rq_keys()), KEYS, limit=10)
+    first, damaged = read_events(Store(redis, rq_keys()), limit=10)
     assert (before, "pause") == (first.id, first.verb)
     assert ("2-1", "unreadable", ()) == (damaged.id, damaged.verb, damaged.lanes)
     assert {"head", "before", "after"} == set(damaged.details)
@@ -179,7 +178,7 @@ def test_a_damaged_event_is_shown_as_unreadable(
 def test_an_event_without_our_fields_is_shown_as_unreadable(redis: Redis) -> None:
     """What somebody else wrote, even at a time that does not exist, is shown too."""
     redis.xadd(KEYS.events, {"note": "mine"}, id=f"{2**64 - 1}-1")
-    (event,) = read_events(Store(redis, rq_keys()), KEYS, limit=10)
+    (event,) = read_events(Store(redis, rq_keys()), limit=10)
     assert ("unreadable", {"note": "mine"}, 9999) == (event.verb, event.details, event.at.year)
 
 
@@ -187,7 +186,7 @@ def test_following_tells_what_comes_after_the_call(redis: Redis) -> None:
     """Events since the call arrive in order, those from before do not."""
     store = Store(redis, rq_keys())
     write(redis, 1)
-    coming = follow(store, KEYS, until=lambda: False)
+    coming = follow(store, until=lambda: False)
     write(redis, 2)
     write(redis, 3)
     assert ["2-1", "3-1"] == [next(coming).id, next(coming).id]
@@ -195,7 +194,7 @@ def test_following_tells_what_comes_after_the_call(redis: Redis) -> None:
 
 def test_following_an_empty_journal_starts_at_its_beginning(redis: Redis) -> None:
     """The very first event is not missed."""
-    coming = follow(Store(redis, rq_keys()), KEYS, until=lambda: False)
+    coming = follow(Store(redis, rq_keys()), until=lambda: False)
     identifier = pause(redis, "mail")
     assert identifier == next(coming).id
 
@@ -204,7 +203,7 @@ def test_following_from_an_id_tells_all_after_it(redis: Redis) -> None:
     """Who was away goes on where he was, however many came meanwhile."""
     for number in range(1, EVENTS_PER_PAGE + 20):
         write(redis, number)
-    coming = follow(Store(redis, rq_keys()), KEYS, after="2-1", until=lambda: False)
+    coming = follow(Store(redis, rq_keys()), after="2-1", until=lambda: False)
     assert [f"{n}-1" for n in range(3, EVENTS_PER_PAGE + 20)] == [
         next(coming).id for _ in range(3, EVENTS_PER_PAGE + 20)
     ]
@@ -213,7 +212,7 @@ def test_following_from_an_id_tells_all_after_it(redis: Redis) -> None:
 def test_following_ends_when_it_is_told(redis: Redis) -> None:
     """With nothing to tell, following still asks again and again whether to end."""
     answers = iter([False, True])
-    assert [] == list(follow(Store(redis, rq_keys()), KEYS, until=lambda: next(answers)))
+    assert [] == list(follow(Store(redis, rq_keys()), until=lambda: next(answers)))
 
 
 def test_following_outlives_an_impatient_client(redis: Redis) -> None:
@@ -226,13 +225,13 @@ def test_following_outlives_an_impatient_client(redis: Redis) -> None:
     )
     answers = iter([False, True])
     with Client.from_pool(pool) as client:
-        assert [] == list(follow(Store(client, rq_keys()), KEYS, until=lambda: next(answers)))
+        assert [] == list(follow(Store(client, rq_keys()), until=lambda: next(answers)))
 
 
 def test_resuming_what_is_not_paused_writes_nothing(redis: Redis) -> None:
     """Only changes are events."""
     Store(redis, rq_keys()).run(resume_lanes(KEYS, [Lane("mail")], CAUSE, operation="op"))
-    assert () == read_events(Store(redis, rq_keys()), KEYS, limit=10)
+    assert () == read_events(Store(redis, rq_keys()), limit=10)
 
 
 ANY_TEXT = st.text(st.characters(codec=None), max_size=20)
@@ -249,7 +248,7 @@ def test_any_text_in_a_head_can_be_stored_and_read(
     assert 1 == redis.eval("return cjson.decode(ARGV[1]).v", 0, head)
     redis.delete(KEYS.events)
     redis.xadd(KEYS.events, {"head": head, "before": "{}", "after": "{}"})
-    (event,) = read_events(Store(redis, rq_keys()), KEYS, limit=1)
+    (event,) = read_events(Store(redis, rq_keys()), limit=1)
     shown = [text.encode("utf-8", "replace").decode() for text in (why, lane, name, value)]
     assert (shown[0], (shown[1],)) == (event.why, event.lanes)
     assert {"detail": {shown[2]: [shown[3]]}} == event.details

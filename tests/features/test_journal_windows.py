@@ -1,4 +1,4 @@
-"""Is what matters of the journal found, however many events lie before or behind it?"""
+"""What matters of the journal is found, however many events lie before or behind it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ def scene(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> Scene:
     monkeypatch.setattr("shedder.incident.timeline.MOST_ATTRIBUTED", 20)
     monkeypatch.setattr("shedder.incident.timeline.MOST_EVENTS", 20)
     monkeypatch.setattr("shedder.api.shedder.MOST_EVENTS", 20)
-    monkeypatch.setattr("shedder.queues.undo.EVENTS_LOOKED_AT", 20)
     monkeypatch.setattr("shedder.events.EVENTS_PER_PAGE", 7)
     return Scene(redis)
 
@@ -86,7 +85,7 @@ def test_a_newer_pause_keeps_an_older_one_from_being_undone(scene: Scene) -> Non
     first = scene.shedder.pause("mail", reason="r")
     workers_write(scene)
     scene.shedder.pause("mail", reason="r", by="eve@desk")
-    with pytest.raises(CannotUndo, match="eve@desk has paused it again since"):
+    with pytest.raises(CannotUndo, match=r"eve@desk has paused .* again since"):
         scene.shedder.undo(first.event, reason="r")
 
 

@@ -1,4 +1,4 @@
-"""Do two operators get in each other's way, and is a reply that was lost a second order?"""
+"""Two operators do not get in each other's way, and a lost reply is no second order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does an idle worker hear at once that there is something to do again?
+"""An idle worker hears at once that there is something to do again.
 
 Its longest wait is made so long here that only a bell can end it.
 """

@@ -1,4 +1,4 @@
-"""Which policy does a process know, whatever fails while it asks?"""
+"""A process knows a policy, whatever fails while it asks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from tests.waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shedder.store.keys import Keys
     from tests.conftest import ServerFactory
 
 
@@ -56,7 +55,7 @@ def test_a_copy_that_failed_to_read_a_policy_reads_it_later(
     scene: Scene, error: Exception, read: int
 ) -> None:
     """No error and no job's time-out between its reads leaves a number without its policy."""
-    store = FailingStore(scene.redis)
+    store = FailingStore(scene.redis, scene.keys)
     copy = PolicyCopy(store)
     assert (0, Policy()) == copy.known
     apply(scene, LOW)
@@ -76,7 +75,7 @@ def test_threads_that_share_a_copy_leave_no_number_beside_another_policy(
     apply(scene, LOW)
     has_read, goes_on = threading.Event(), threading.Event()
 
-    def slow(store: Store, keys: Keys, number: int | None = None) -> AppliedPolicy:
+    def slow(store: Store, number: int | None = None) -> AppliedPolicy:
         found = applied_policy(store, number)
         if number == 1:
             has_read.set()
@@ -97,7 +96,7 @@ def test_threads_that_share_a_copy_leave_no_number_beside_another_policy(
 
 def test_a_policy_that_a_claim_has_confirmed_is_not_asked_for(scene: Scene) -> None:
     """What a worker's claim has compared, a job of the worker that enqueues need not ask again."""
-    store = FailingStore(scene.redis)
+    store = FailingStore(scene.redis, scene.keys)
     copy = PolicyCopy(store)
     copy.refresh()
     copy._asked_at = -float("inf")

@@ -1,4 +1,4 @@
-"""Do URLs and settings for TLS and for sentinels reach the server that they name?"""
+"""URLs and settings for TLS and for sentinels reach the server that they name."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import redis as redis_py
 
+from shedder.cli.connect import greet, server_for
 from shedder.rq import Queue
 from tests.cli.programs import environment, run_program
 from tests.hosts.tls_road import TlsRoad
@@ -66,6 +67,15 @@ def test_a_url_with_tls_serves_all_three_roles(tls: tuple[int, str], tmp_path: P
     assert ["tls"] == ended(marks)
     refused = run_program("status", env=environment(RQ_REDIS_URL=url))
     assert (4, 1) == (refused.code, len(refused.err.splitlines()))
+
+
+def test_each_call_over_tls_reaches_the_server(tls: tuple[int, str]) -> None:
+    """Session tickets that TLS 1.3 sends behind its handshake are not taken for a broken server."""
+    port, cert = tls
+    for _ in range(12):
+        server = server_for(url=f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={cert}", config=None)
+        greet(server)
+        server.client.close()
 
 
 def test_settings_with_tls_are_those_of_rq(tls: tuple[int, str], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Does `uninstall` save every job from what is damaged, full, killed or still at work?"""
+"""`uninstall` saves every job from what is damaged, full, killed or still at work."""
 
 from __future__ import annotations
 

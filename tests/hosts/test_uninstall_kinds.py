@@ -1,4 +1,4 @@
-"""Does `uninstall` know every kind of key that there is?"""
+"""`uninstall` knows every kind of key that there is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is all in the wheel and the sdist that a user needs, and does it run from there?"""
+"""The wheel and the sdist have all that a user needs, and it runs from there."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_the_wheel_runs_where_it_is_unpacked(wheel: Path, tmp_path: Path) -> Non
         archive.extractall(tmp_path)
     program = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import shedder, shedder.rq;"
-        "from shedder.scripts import load_script, script_names;"
+        "from shedder.store.store import load_script, script_names;"
         "[load_script(name) for name in script_names()];"
         "print(shedder.__file__, shedder.__version__)"
     )

@@ -1,4 +1,4 @@
-"""What is a planted bug?"""
+"""A planted bug: where it is planted, and which test must find it."""
 
 from __future__ import annotations
 

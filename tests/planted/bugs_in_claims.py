@@ -191,8 +191,8 @@ BUGS = (
     Bug(
         "a script that the server has lost is not sent again",
         "store/store.py",
-        "script.sha, *arguments)\n        except redis.exceptions.NoScriptError:",
-        "script.sha, *arguments)\n        except ZeroDivisionError:",
+        "execute_command(*_evalsha(command))\n        except redis.exceptions.NoScriptError:",
+        "execute_command(*_evalsha(command))\n        except ZeroDivisionError:",
         (OPERATORS,),
     ),
     Bug(

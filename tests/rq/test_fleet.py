@@ -1,4 +1,4 @@
-"""Is every live worker seen, with what it serves and whether it obeys?"""
+"""Every live worker is seen, with what it serves and whether it obeys."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-KEYS = rq_keys()
 LANES = ("mail.critical", "mail.high", "mail", "mail.low")
 
 
@@ -45,13 +44,13 @@ def test_workers_are_told_with_what_they_serve(redis: Redis) -> None:
     assert (
         WorkerSeen("ours", LANES, is_stock=False, state="idle", host=ours.hostname),
         WorkerSeen("stock", ("mail", "x"), is_stock=True, state="idle", host=stock.hostname),
-    ) == workers_of(Store(redis, rq_keys()), KEYS, ["mail"])
+    ) == workers_of(Store(redis, rq_keys()), ["mail"])
 
 
 def test_a_comma_in_a_name_hides_no_worker(redis: Redis) -> None:
     """RQ writes a worker's queues with commas between them; who registered for one serves it."""
     born(SimpleWorker(["fr,en"], name="ours", connection=redis))
-    (worker,) = workers_of(Store(redis, rq_keys()), KEYS, ["fr,en"])
+    (worker,) = workers_of(Store(redis, rq_keys()), ["fr,en"])
     assert "fr,en" in worker.lanes
 
 
@@ -60,9 +59,9 @@ def test_only_those_who_serve_the_lanes_are_told(redis: Redis) -> None:
     born(SimpleWorker(["mail"], name="ours", connection=redis))
     born(StockWorker(["mail"], name="stock", connection=redis))
     store = Store(redis, rq_keys())
-    assert ["ours"] == [worker.name for worker in workers_of(store, KEYS, ["mail.low"])]
-    assert ["ours", "stock"] == [worker.name for worker in workers_of(store, KEYS, LANES)]
-    assert () == workers_of(store, KEYS, ["reports"])
+    assert ["ours"] == [worker.name for worker in workers_of(store, ["mail.low"])]
+    assert ["ours", "stock"] == [worker.name for worker in workers_of(store, LANES)]
+    assert () == workers_of(store, ["reports"])
 
 
 def test_dead_and_expired_workers_are_left_out(redis: Redis) -> None:
@@ -71,9 +70,7 @@ def test_dead_and_expired_workers_are_left_out(redis: Redis) -> None:
         born(StockWorker(["mail"], name=name, connection=redis))
     redis.hset(f"{RQ_KEY_PREFIX}:worker:ended", "death", "2026-11-23T09:00:00.000000Z")
     redis.delete(f"{RQ_KEY_PREFIX}:worker:expired")
-    assert ["alive"] == [
-        worker.name for worker in workers_of(Store(redis, rq_keys()), KEYS, ["mail"])
-    ]
+    assert ["alive"] == [worker.name for worker in workers_of(Store(redis, rq_keys()), ["mail"])]
 
 
 def test_a_worker_that_thaws_after_its_record_expired_counts_as_stock(redis: Redis) -> None:
@@ -81,7 +78,7 @@ def test_a_worker_that_thaws_after_its_record_expired_counts_as_stock(redis: Red
     worker = born(SimpleWorker(["mail"], name="thawed", connection=redis))
     redis.delete(worker.key)
     redis.hset(worker.key, "state", "busy")
-    (seen,) = workers_of(Store(redis, rq_keys()), KEYS, ["mail", "mail.low"])
+    (seen,) = workers_of(Store(redis, rq_keys()), ["mail", "mail.low"])
     assert WorkerSeen("thawed", ("mail", "mail.low"), is_stock=True, state="busy") == seen
 
 
@@ -89,19 +86,19 @@ def test_a_fleet_costs_two_round_trips(redis: Redis) -> None:
     """However many workers and lanes there are, Redis is asked twice."""
     for number in range(20):
         born(SimpleWorker(["mail", "reports"], name=f"w{number}", connection=redis))
-    store = CountingStore(redis)
-    assert 20 == len(workers_of(store, KEYS, [*LANES, "reports"]))
+    store = CountingStore(redis, rq_keys())
+    assert 20 == len(workers_of(store, [*LANES, "reports"]))
     assert 2 == store.trips
 
 
 def test_no_lanes_have_no_workers(redis: Redis) -> None:
     """Nothing is asked for nothing."""
-    store = CountingStore(redis)
-    assert ((), 0) == (workers_of(store, KEYS, []), store.trips)
+    store = CountingStore(redis, rq_keys())
+    assert ((), 0) == (workers_of(store, []), store.trips)
 
 
 def test_all_queues_are_known_whoever_produced(redis: Redis) -> None:
     """Lanes of ours and queues of stock producers are listed by name."""
     Queue("mail", connection=redis).low.enqueue("app.send")
     StockQueue("reports", connection=redis).enqueue("app.report")
-    assert ("mail.low", "reports") == queues_of(Store(redis, rq_keys()), KEYS)
+    assert ("mail.low", "reports") == queues_of(Store(redis, rq_keys()))

@@ -1,4 +1,4 @@
-"""What does a worker load, and what does it do without?"""
+"""What a worker loads, and what it does without."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ def test_workers_and_queues_know_of_no_incident() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = [each for each in done.stdout.split() if each.startswith("shedder.")]
     assert "shedder.rq.worker" in loaded
-    foreign = ("shedder.incident", "shedder.postmortem", "shedder.heartbeat", "shedder.facade")
+    foreign = ("shedder.incident", "shedder.postmortem", "shedder.updates", "shedder.api")
     assert [] == [each for each in loaded if each.startswith(foreign)]

@@ -1,4 +1,4 @@
-"""Is what runs told, and nothing else?"""
+"""What runs is told, and nothing else."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def warn_of_recent_changes(socket: str) -> None:
         store = Store(client, rq_keys())
 
         def look() -> bool:
-            seen_by_job[:] = [running_jobs(store, KEYS, ["mail", "mail.low"])]
+            seen_by_job[:] = [running_jobs(store, ["mail", "mail.low"])]
             return all(job.is_certain for job in seen_by_job[0])
 
         wait_until(look, what="the report of the start")
@@ -65,7 +65,7 @@ def pass_gate(redis: Redis, held: HeldClaim) -> None:
 
 
 def running(redis: Redis, *lanes: str) -> tuple[RunningJob, ...]:
-    return running_jobs(Store(redis, rq_keys()), KEYS, lanes or ("mail",))
+    return running_jobs(Store(redis, rq_keys()), lanes or ("mail",))
 
 
 def test_a_job_that_runs_is_told(redis: Redis, tmp_path: Any) -> None:
@@ -149,7 +149,7 @@ def test_jobs_are_told_by_lane_and_by_start(redis: Redis) -> None:
         ids[name] = job.id
     expected = [ids["a"], ids["b"], ids["c"]]
     assert expected == [job.job_id for job in running(redis, "mail", "mail.low")]
-    assert () == running_jobs(Store(redis, rq_keys()), KEYS, [])
+    assert () == running_jobs(Store(redis, rq_keys()), [])
 
 
 def test_claims_are_listed(redis: Redis) -> None:
@@ -196,5 +196,5 @@ def test_what_somebody_put_in_the_way_is_named(redis: Redis) -> None:
     redis.set("rq:wip:mail", "mine")
     for _ in range(2):
         with pytest.raises(RecordUnreadable, match="rq:wip:mail"):
-            running_jobs(Store(redis, rq_keys()), KEYS, ["mail"])
+            running_jobs(Store(redis, rq_keys()), ["mail"])
         redis.script_flush()

@@ -1,4 +1,4 @@
-"""Do workers write down how their lanes are, in a bounded space?"""
+"""Workers write down how their lanes are, in a bounded space."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def take(redis: Redis, *lanes: str) -> bool:
 
 
 def taken(redis: Redis, lane: str) -> tuple[Sample, ...]:
-    return read_samples(Store(redis, rq_keys()), KEYS, [lane], since=LONG_AGO).get(lane, ())
+    return read_samples(Store(redis, rq_keys()), [lane], since=LONG_AGO).get(lane, ())
 
 
 def move_back(redis: Redis, lane: str, seconds: int) -> None:
@@ -112,7 +112,7 @@ def test_a_lane_that_never_had_a_job_writes_nothing(redis: Redis) -> None:
 def test_upkeep_of_a_worker_writes_them(redis: Redis) -> None:
     """Whoever works writes samples between two jobs; nobody has to run a program for it."""
     Scene(redis).fill("mail", "a")
-    Upkeep(Store(redis, rq_keys()), KEYS, ["mail"]).do()
+    Upkeep(Store(redis, rq_keys()), ["mail"]).do()
     assert [1] == [each.waiting for each in taken(redis, "mail")]
 
 

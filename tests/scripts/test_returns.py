@@ -1,4 +1,4 @@
-"""Does every script return all that its header says, at least once?"""
+"""Every script returns all that its header says, at least once."""
 
 from __future__ import annotations
 

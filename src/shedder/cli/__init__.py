@@ -1,4 +1,4 @@
-"""The command line: parse, call `shedder.Shedder`, show what it returned."""
+"""The command line: reads words, calls `shedder.Shedder`, and shows what it returns."""
 
 from __future__ import annotations
 

@@ -1,8 +1,17 @@
-"""One table of verbs (name, module, line in the list); runs one; exit codes."""
+"""The table of verbs, and the program that runs one of them and exits with its code.
+
+A module imports at its top what it needs. Inside functions of `shedder.cli` stands only what most
+calls do without, because it takes long to load:
+- redis-py and `Shedder` (`run`, `completion`, `asking`): for help and a typing error;
+- rq (`connect`, `worker`): for all but a settings module and a worker;
+- rich (`output`, `progress`, `status`): where the output is no terminal;
+- structlog (`logs`): until a log record is written; click's completion (`app`): for all else.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 import traceback
@@ -13,31 +22,33 @@ import click
 
 from shedder import __version__
 from shedder.cli.options import HELP_SETTINGS, connection_options, verb, write_examples
-from shedder.cli.run import USAGE, Run, code_of, sentence_of
+from shedder.cli.output import document, json_text
+from shedder.cli.run import USAGE, Run, code_of, failure_sentence
 
 VERBS = (
-    ("status", "shedder.cli.status", "How many jobs wait and run, what is paused, and why."),
-    ("check", "shedder.cli.status", "Say in one line whether anything is wrong."),
-    ("triage", "shedder.cli.triage", "What to check and to type, in order."),
-    ("plan", "shedder.cli.plan", "How long it would take, by what is done."),
-    ("pause", "shedder.cli.pause", "Let no job of a queue start."),
+    ("status", "shedder.cli.status", "Show how many jobs wait and run, and what is paused."),
+    ("check", "shedder.cli.status", "Report in one line whether anything is wrong."),
+    ("triage", "shedder.cli.triage", "Show what to check and what to type next."),
+    ("plan", "shedder.cli.plan", "Forecast how long the recovery takes."),
+    ("pause", "shedder.cli.pause", "Stop the jobs of a queue from starting."),
     ("resume", "shedder.cli.pause", "End a pause."),
     ("divert", "shedder.cli.divert", "Move jobs to the backlog."),
-    ("drain", "shedder.cli.drain", "Bring a backlog back, at a pace."),
-    ("flag", "shedder.cli.settings", "Degrade features and restore them."),
-    ("limit", "shedder.cli.settings", "Change rates while everything runs."),
-    ("policy", "shedder.cli.policy", "Say on a quiet day what matters."),
-    ("stale", "shedder.cli.stale", "Old work that was set aside."),
-    ("mitigate", "shedder.cli.mitigate", "Carry out a declared deed, such as a rollback."),
+    ("shed", "shedder.cli.shed", "Divert what the policy allows."),
+    ("drain", "shedder.cli.drain", "Release a backlog at a limited rate."),
+    ("flag", "shedder.cli.settings", "Degrade and restore features."),
+    ("limit", "shedder.cli.settings", "Change rate limits while everything runs."),
+    ("policy", "shedder.cli.policy", "Declare which work matters."),
+    ("stale", "shedder.cli.stale", "List and replay old jobs that were set aside."),
+    ("mitigate", "shedder.cli.mitigate", "Run a program of the policy, such as a rollback."),
     ("incident", "shedder.cli.incident", "Keep the record of an incident."),
-    ("undo", "shedder.cli.undo", "Take back a change."),
-    ("events", "shedder.cli.events", "Who did what, when and why."),
-    ("audit", "shedder.cli.health", "Is every job in exactly one place?"),
-    ("doctor", "shedder.cli.health", "Is this installation well?"),
-    ("worker", "shedder.cli.worker", "Run a worker that obeys."),
-    ("demo", "shedder.demo.program", "An incident on a private server."),
-    ("uninstall", "shedder.cli.health", "Leave every job to plain RQ."),
-    ("completion", "shedder.cli.app", "Teach a shell to complete."),
+    ("undo", "shedder.cli.undo", "Undo a change."),
+    ("events", "shedder.cli.events", "Show who changed what, when and why."),
+    ("audit", "shedder.cli.health", "Check that every job is in exactly one place."),
+    ("doctor", "shedder.cli.health", "Check the installation."),
+    ("worker", "shedder.cli.worker", "Run a worker that obeys pauses and diverts."),
+    ("demo", "shedder.demo.program", "Play an incident on a private server."),
+    ("uninstall", "shedder.cli.health", "Return every job to plain RQ."),
+    ("completion", "shedder.cli.app", "Print a completion script for a shell."),
 )
 """Each verb in the order in which an incident needs it: name, module, line in the list."""
 
@@ -77,6 +88,8 @@ class Program(click.Group):
 
     def _exit_code(self, words: list[str], kwargs: dict[str, Any]) -> int:
         run: Run = kwargs["obj"]
+        gc.freeze()  # what was loaded stays: looking for garbage in it takes a tenth of a command
+        gc.set_threshold(50_000)
         _never_fail_to_print()
         try:
             code = super().main(args=words, **kwargs)
@@ -125,15 +138,13 @@ def _load_verb(wanted: str) -> click.Command:
 
 
 def _report(error: BaseException, run: Run) -> int:
-    code, sentence = code_of(error), sentence_of(error, run)
+    code, sentence = code_of(error), failure_sentence(error, run)
     with contextlib.suppress(BrokenPipeError):
         if run.is_debug:
             traceback.print_exception(error)
         click.echo(f"shedder: {sentence}", err=True)
         if run.is_json:
-            from shedder.cli.output import document, dumped
-
-            click.echo(dumped(document("error/1", {"error": sentence, "exit_code": code})))
+            click.echo(json_text(document("error/1", {"error": sentence, "exit_code": code})))
     return code
 
 
@@ -162,7 +173,7 @@ _COMPLETION_EXAMPLES = (
 @verb("completion", examples=_COMPLETION_EXAMPLES)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(run: Run, *, shell: str) -> int:
-    """Print the script that teaches a shell to complete `shedder`."""
+    """Print the completion script of a shell."""
     from click.shell_completion import get_completion_class
 
     kind = get_completion_class(shell)

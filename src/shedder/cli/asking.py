@@ -1,9 +1,9 @@
-"""What is asked or refused before a change; recent changes by others."""
+"""Questions and refusals before a change, and the warning of recent changes by others."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -17,67 +17,63 @@ from shedder.lanes import lane_of
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from shedder.cli.options import Asked
+    from shedder.cli.options import Request
     from shedder.cli.run import Run
     from shedder.events import Event
     from shedder.incident.records import Incident
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """A command that can be given.
+class ChangedByOthers(ConditionNotMet):
+    """Somebody else has just changed the same thing in an incident, and nobody can be asked."""
 
-    Attributes:
-        targets: Queues and lanes, at least one.
-        reason: For which reason.
-        by: Who acts; None for `user@host`.
-    """
-
-    targets: tuple[str, ...]
-    reason: str
-    by: str | None
+    def __init__(self, said: str) -> None:
+        super().__init__("nobody else has changed it within two minutes", found=said)
+        self.args = (f"{said}; nothing was changed; to change it all the same, add --force",)
 
 
-def order_of(run: Run, asked: Asked, verb: str, *, note: str = "") -> Order:
-    """The order that `asked` stands for, whatever others have just changed.
+def settle_request(run: Run, request: Request, verb: str, *, note: str = "") -> Request:
+    """`request` with the queues and lanes that it means and a reason, before a change of them.
+
+    `note` is what the warning about an unknown queue adds.
 
     Raises:
         Refused: no queue is named, or no reason is given and nobody can be asked.
         NothingMatched: all queues are meant and there are none.
+        ConditionNotMet: somebody else has just changed them, in an incident.
     """
-    _check_targets(run, asked, verb)
-    _check_reason(asked)
-    targets = settle_targets(run, asked, verb, note=note)
-    return Order(targets, reason_of(asked, f"{verb} {listed(targets)}"), asked.by)
+    _check_targets(run, request, verb)
+    _check_reason(request)
+    request = settle_targets(run, request, verb, note=note)
+    request = settle_reason(request, f"{verb} {listed(request.names)}")
+    warn_of_recent_changes(run, request, targets=request.names)
+    return request
 
 
-def settle_targets(run: Run, asked: Asked, verb: str, *, note: str = "") -> tuple[str, ...]:
-    """The queues and lanes that `asked` stands for, for a command that needs no reason.
+def settle_targets(run: Run, request: Request, verb: str, *, note: str = "") -> Request:
+    """`request` with the queues and lanes that it means, for a command that needs no reason.
 
     Raises:
         Refused: no queue is named.
         NothingMatched: all queues are meant and there are none.
     """
-    _check_targets(run, asked, verb)
-    warn_of_unknown(run, asked.names, note=note)
-    return asked.names or _all_queues(run)
+    _check_targets(run, request, verb)
+    warn_of_unknown(run, request.names, note=note)
+    return replace(request, names=request.names or _all_queues(run))
 
 
-def reason_of(asked: Asked, deed: str) -> str:
-    """The reason that was given, or that the person at the terminal types now.
+def settle_reason(request: Request, change: str) -> Request:
+    """`request` with the reason that was given, or that the person at the terminal types now.
 
     Raises:
         Refused: none was given and nobody can be asked.
     """
-    _check_reason(asked)
-    if asked.reason is not None:
-        return asked.reason
-    said = ""
+    _check_reason(request)
+    said = request.reason or ""
     while not said.strip():
         said = click.prompt(
-            f"Why {deed}?", err=True, default="", show_default=False, prompt_suffix=" "
+            f"Why {change}?", err=True, default="", show_default=False, prompt_suffix=" "
         )
-    return str(said).strip()
+    return replace(request, reason=said.strip())
 
 
 def confirm(question: str, *, is_sure: bool) -> None:
@@ -108,10 +104,10 @@ def warn_of_unknown(run: Run, names: Sequence[str], *, note: str = "") -> None:
             run.screen.warn(f"no queue is called {queue} ({hint}){f'; {note}' if note else ''}")
 
 
-def _check_targets(run: Run, asked: Asked, verb: str) -> None:
-    if asked.names and asked.is_all:
-        raise Refused(f"{listed(asked.names)} and --all exclude each other; name queues, or all")
-    if not asked.names and not asked.is_all:
+def _check_targets(run: Run, request: Request, verb: str) -> None:
+    if request.names and request.is_all:
+        raise Refused(f"{listed(request.names)} and --all exclude each other; name queues, or all")
+    if not request.names and not request.is_all:
         raise Refused(
             f"say what to {verb}: a queue, a lane such as mail.low, or --all; {_what(run)}"
         )
@@ -128,8 +124,8 @@ def _there_is(queues: Sequence[str]) -> str:
     return listed(queues, most=10) or "no queue yet"
 
 
-def _check_reason(asked: Asked) -> None:
-    if asked.reason is None and not is_asking_possible():
+def _check_reason(request: Request) -> None:
+    if request.reason is None and not is_asking_possible():
         raise Refused('say why: -r "database at 99 %"; the journal keeps it')
 
 
@@ -140,63 +136,46 @@ def _all_queues(run: Run) -> tuple[str, ...]:
     return queues
 
 
-def settle_order(run: Run, asked: Asked, verb: str, *, note: str = "") -> Order:
-    """The order that `asked` stands for, once a person has said what was left open.
-
-    `note` is what the warning about an unknown queue adds.
-
-    Raises:
-        Refused: no queue is named, or no reason is given and nobody can be asked.
-        NothingMatched: all queues are meant and there are none.
-        ConditionNotMet: somebody else has just changed them, in an incident.
-    """
-    order = order_of(run, asked, verb, note=note)
-    warn_of_recent_changes(run, asked, targets=order.targets)
-    return order
-
-
 def warn_of_recent_changes(
-    run: Run, asked: Asked, *, targets: Collection[str] = (), names: Collection[str] = ()
+    run: Run, request: Request, *, targets: Collection[str] = (), names: Collection[str] = ()
 ) -> None:
     """Ask before a change of what somebody else has changed within two minutes.
 
-    Outside of an incident it is only told. Without a terminal nobody is asked, and only `--force`
+    Outside of an incident it is only told. Without a terminal nobody is request, and only `--force`
     goes on. A commander who changes something is reminded, afterwards, that others should.
 
     Raises:
         ConditionNotMet: somebody else has, nobody can be asked, and it is not forced.
         ShedderError: the person said no.
     """
-    incident = _incident(run, asked)
-    found = run.shedder.changes_by_others(*targets, names=tuple(names), by=asked.by)
+    incident = _incident(run, request)
+    found = run.shedder.changes_by_others(*targets, names=tuple(names), by=request.by)
     if found:
-        _ask(run, asked, found, is_incident=incident is not None)
+        _ask(run, request, found, is_incident=incident is not None)
     if incident is not None:
-        _remind(run, asked, incident)
+        _remind(run, request, incident)
 
 
-def _incident(run: Run, asked: Asked) -> Incident | None:
+def _incident(run: Run, request: Request) -> Incident | None:
+    from shedder.incident.store import open_incidents
     from shedder.incident.timeline import incident_of
 
-    incidents = run.shedder.incidents
     try:
-        return incident_of(incidents.open_ones(), incidents.cause("", asked.by).by)
+        return incident_of(open_incidents(run.shedder.store), request.by or run.shedder.by)
     except RecordUnreadable as error:
         # No record of an incident stands in the way of a change of queues.
         run.screen.warn(str(error))
         return None
 
 
-def _ask(run: Run, asked: Asked, found: tuple[Event, ...], *, is_incident: bool) -> None:
+def _ask(run: Run, request: Request, found: tuple[Event, ...], *, is_incident: bool) -> None:
     said = _told(run, found[-1])
-    if not is_incident or asked.is_forced:
+    if not is_incident or request.is_forced:
         run.screen.warn(said)
     elif is_asking_possible():
         confirm(f"{said}. Go on?", is_sure=False)
     else:
-        raise ConditionNotMet(
-            "nobody else has changed it within two minutes (--force goes on)", found=said
-        )
+        raise ChangedByOthers(said)
 
 
 def _told(run: Run, event: Event) -> str:
@@ -208,13 +187,10 @@ def _told(run: Run, event: Event) -> str:
     return escaped(f"{event.by}{role} did '{event.verb} {listed(what)}' {ago} ago: {event.why}")
 
 
-def _remind(run: Run, asked: Asked, incident: Incident) -> None:
-    who = run.shedder.incidents.cause("", asked.by).by
-    if incident.role_of(who) != "commander":
+def _remind(run: Run, request: Request, incident: Incident) -> None:
+    if incident.role_of(request.by or run.shedder.by) != "commander":
         return
-    from shedder.incident.records import Role
-
-    operations = incident.holder(Role.OPERATIONS)
+    operations = next((each.person for each in incident.roles if each.role == "operations"), "")
     give = command("incident assign", "operations", "NAME", server=run.server_option)
     whose = f"operations is {escaped(operations)}" if operations else f"give operations to: {give}"
     run.reminders.append(

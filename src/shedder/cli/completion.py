@@ -1,4 +1,4 @@
-"""Names for the shell's Tab."""
+"""Names of queues, flags and limits that the shell completes."""
 
 from __future__ import annotations
 
@@ -56,14 +56,10 @@ def complete_limits(context: click.Context, _parameter: Any, incomplete: str) ->
 
 
 def _connected(context: click.Context) -> Shedder:
-    from shedder.cli.connect import greet, server_for
+    from shedder.cli.connect import connect, server_for
 
     run = context.find_object(Run) or Run()
-    server = server_for(url=run.url, config=run.config)
-    greet(server, seconds=_SECONDS)
-    from shedder import Shedder
-
-    return Shedder(server.client)
+    return connect(server_for(url=run.url, config=run.config), seconds=_SECONDS)
 
 
 def _offered(queues: tuple[str, ...], incomplete: str) -> list[str]:

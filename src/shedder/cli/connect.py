@@ -1,6 +1,7 @@
-"""Which Redis, and does it answer.
+"""The Redis server that a call means, and whether it answers.
 
-The order is that of RQ's own command line, so that the same settings lead to the same server.
+The order is that of RQ's own command line, so that the same settings lead to the same server. This
+module loads redis-py: it is imported when a command needs its server.
 """
 
 from __future__ import annotations
@@ -13,12 +14,17 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import redis
+from redis.backoff import NoBackoff
+from redis.connection import AbstractConnection, SSLConnection
+from redis.retry import Retry
+
+from shedder.api.shedder import Shedder
 from shedder.errors import InvalidInput, RedisUnreachable, ShedderError
+from shedder.store.store import address_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    import redis
 
 
 CONNECT_SECONDS = 1.5
@@ -72,6 +78,12 @@ def server_for(*, url: str | None, config: str | None) -> Server:
     return _from_settings(known, source="the environment")
 
 
+def connect(server: Server, *, seconds: float = GREETING_SECONDS) -> Shedder:
+    """`Shedder` on a server that has answered within `seconds`; raises as `greet` does."""
+    greet(server, seconds=seconds)
+    return Shedder(server.client)
+
+
 def url_for(*, url: str | None) -> str | None:
     """The URL that `server_for` would use, None when it would look into settings."""
     return next(filter(None, [url, *map(os.environ.get, URL_VARIABLES)]), None)
@@ -106,25 +118,23 @@ def _ping(client: redis.Redis, answers: list[BaseException | None]) -> None:
 
 
 def _raise_refusal(error: BaseException, address: str) -> None:
-    import redis.exceptions as known
-
-    if isinstance(error, known.AuthenticationError):
+    if isinstance(error, redis.AuthenticationError):
         raise AccessRefused(
             f"Redis at {address} refuses the user or the password; put them into the URL: "
             "redis://user:password@host:6379/0"
         ) from error
-    if isinstance(error, known.ConnectionError | known.TimeoutError | OSError):
+    if isinstance(
+        error, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError | OSError
+    ):
         raise RedisUnreachable(address) from error
     if isinstance(error, TypeError):
         raise InvalidInput(name="--url", value=address, accepted=ACCEPTED_URL) from error
     # Whoever refuses a PING answers; what else it refuses is told when it is asked for.
-    if not isinstance(error, known.ResponseError):
+    if not isinstance(error, redis.ResponseError):
         raise error
 
 
 def _from_url(url: str, source: str) -> Server:
-    import redis
-
     try:
         _check_database(url)
         client = redis.Redis.from_url(url, **_limits())
@@ -170,39 +180,38 @@ def _from_settings(settings: Mapping[str, Any], *, source: str) -> Server:
 
 
 def _server(client: redis.Redis, address: str = "") -> Server:
-    from shedder.store.store import address_of
-
+    pool = client.connection_pool
     # A URL written for an application may ask for text; the facade reads bytes.
-    client.connection_pool.connection_kwargs["decode_responses"] = False
+    pool.connection_kwargs["decode_responses"] = False
+    manager = getattr(pool, "sentinel_manager", None)
+    for each in (client, *(manager.sentinels if manager else ())):
+        _introduce_only_over_tls(each.connection_pool)
     return Server(client, address or address_of(client))
 
 
-def _client(**settings: Any) -> redis.Redis:
-    import redis
+def _introduce_only_over_tls(pool: redis.ConnectionPool) -> None:
+    """Keep redis-py from introducing itself, which takes two round trips.
 
+    Over TLS it does: behind the handshake of TLS 1.3 the server sends session tickets, which are
+    read with the first reply. redis-py takes bytes that nobody has read for a broken connection.
+    """
+    if not issubclass(pool.connection_class, SSLConnection):
+        takes = signature(AbstractConnection.__init__).parameters
+        names = ("driver_info",) if "driver_info" in takes else ("lib_name", "lib_version")
+        pool.connection_kwargs.update(dict.fromkeys(names))
+
+
+def _client(**settings: Any) -> redis.Redis:
     return redis.Redis(**settings, **_limits())
 
 
 def _limits(*, connect: float = CONNECT_SECONDS, answer: float = ANSWER_SECONDS) -> dict[str, Any]:
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-
     return {
         "socket_connect_timeout": connect,
         "socket_timeout": answer,
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,  # a round trip less than 3, of which a command has no use
-        **_nameless(),
     }
-
-
-def _nameless() -> dict[str, Any]:
-    """What keeps redis-py from introducing itself, which takes two round trips."""
-    import redis.connection
-
-    takes = signature(redis.connection.AbstractConnection.__init__).parameters
-    names = ("driver_info",) if "driver_info" in takes else ("lib_name", "lib_version")
-    return dict.fromkeys(names)
 
 
 def _limited(sentinel: Mapping[str, Any]) -> dict[str, Any]:

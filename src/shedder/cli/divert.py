@@ -1,14 +1,16 @@
-"""Divert (and by policy)."""
+"""`shedder divert`: the verb, its preview and its receipt."""
 
 from __future__ import annotations
 
 import contextlib
+from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from shedder.cli.asking import confirm, reason_of, settle_order, settle_targets
-from shedder.cli.options import Asked, change_options, verb
+from shedder.cli.asking import confirm, is_asking_possible, settle_request, settle_targets
+from shedder.cli.options import Request, change_options, verb
 from shedder.cli.output import (
     Parts,
     age,
@@ -28,27 +30,27 @@ from shedder.cli.output import (
     targets_of,
     workers_part,
 )
+from shedder.cli.progress import scan_bar
 from shedder.cli.run import Refused
 from shedder.errors import InvalidInput, ShedderError
 from shedder.lanes import DEFAULT_PRIORITY, lane_of, parse_priority
 from shedder.selection import Selection
+from shedder.units import format_duration
 from shedder.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from shedder.cli.run import Run
     from shedder.queues.divert import DivertReceipt
     from shedder.queues.preview import DivertPreview
-    from shedder.queues.shed import ShedStep
 
 
 _EXAMPLES = (
     'shedder divert mail --priority low -r "only receipts now"',
     "shedder divert mail --function 'app.news.*' --dry-run",
     'shedder divert mail --meta tenant=acme --older-than 1h -r "acme floods us"',
-    'shedder divert --all -r "shed by policy"',
+    'shedder divert --all --older-than 1d -r "too old to be of use"',
 )
 
 
@@ -60,36 +62,49 @@ _EXAMPLES = (
               help="Only functions such as 'app.mail.*'; repeatable.")  # fmt: skip
 @click.option("--meta", multiple=True, metavar="FIELD=VALUE",
               help="Only jobs with this in their meta; repeatable.")  # fmt: skip
-@click.option("--older-than", metavar="DURATION", help="Only jobs enqueued so long ago.")
+@click.option("--older-than", metavar="DURATION", help="Only jobs that are older than this.")
 @click.option("-n", "--dry-run", is_flag=True, help="Show what it would do; change nothing.")
 @click.option("-y", "--yes", "is_sure", is_flag=True, help="With --all: do not ask.")
 def divert(
-    run: Run, *, asked: Asked, priorities: tuple[str, ...], dry_run: bool, is_sure: bool,
+    run: Run, *, request: Request, priorities: tuple[str, ...], dry_run: bool, is_sure: bool,
     **criteria: Any,
 ) -> int:  # fmt: skip
     """Move jobs to the backlog: those that wait, and those that still arrive. None is deleted.
 
-    With --all and nothing else it takes what the policy says may be shed, in the declared order.
+    `shedder shed` diverts what the policy allows.
     """
     selection = Selection.parse(**criteria)
     for priority in priorities:
         parse_priority(priority)
-    _lanes_of(asked.names, priorities)  # refuses a contradiction before anything is touched
-    if asked.is_all and not asked.names and not priorities and selection.is_whole:
-        return shed_by_policy(run, asked, dry_run=dry_run, is_sure=is_sure)
+    _lanes_of(request.names, priorities)  # refuses a contradiction before anything is touched
+    if request.is_all and not request.names and not priorities and selection.is_whole:
+        _tell_of_shed(run, is_refused=not dry_run and not request.is_forced
+                      and (is_sure or not is_asking_possible()))  # fmt: skip
     if dry_run:
-        return _preview(run, asked, priorities, selection)
-    order = settle_order(run, asked, "divert", note="it is diverted all the same")
-    if asked.is_all:
-        question = f"Divert {selection.describe()} of ALL queues ({listed(order.targets)})?"
+        return _preview(run, request, priorities, selection)
+    request = settle_request(run, request, "divert", note="it is diverted all the same")
+    if request.is_all:
+        question = f"Divert {selection.describe()} of ALL queues ({listed(request.names)})?"
         confirm(question, is_sure=is_sure)
-    targets = _lanes_of(order.targets, priorities)
-    check = command("status", *targets, server=run.server_option)
-    run.state = f"whether {is_are(targets)} diverted, says: {check}"
-    receipt = _divert(run, targets, selection, reason=order.reason, by=order.by)
+    targets = _lanes_of(request.names, priorities)
+    run.unsure(f"whether {is_are(targets)} diverted", "status", *targets)
+    receipt = _divert(run, targets, selection, **request.cause)
     run.state = f"{is_are(targets)} diverted"
     _tell(run, receipt, targets)
     return 0
+
+
+def _tell_of_shed(run: Run, *, is_refused: bool) -> None:
+    """Before 0.2 `divert --all` did what `shed` does, so that a script may still mean that."""
+    if not run.shedder.policies.applied().policy.in_shed_order():
+        return
+    changed = (
+        "divert --all now diverts every job of every queue; to divert what the policy allows: "
+        f"{command('shed', server=run.server_option)}"
+    )
+    if is_refused:
+        raise Refused(f"{changed}; --force diverts every job")
+    run.screen.warn(changed)
 
 
 def _lanes_of(names: Sequence[str], priorities: Sequence[str]) -> tuple[str, ...]:
@@ -111,8 +126,6 @@ def _lane(name: str, priority: str) -> str:
 
 
 def _divert(run: Run, targets: Sequence[str], selection: Selection, **cause: Any) -> DivertReceipt:
-    from shedder.cli.progress import scan_bar
-
     with scan_bar(run.screen, f"diverting {listed(targets)}") as show:
 
         def note(looked_at: int, of: int) -> None:
@@ -130,31 +143,22 @@ def _half_way(targets: Sequence[str], looked_at: int, of: int) -> str:
     )
 
 
-def _preview(run: Run, asked: Asked, priorities: Sequence[str], selection: Selection) -> int:
-    targets = _lanes_of(settle_targets(run, asked, "divert"), priorities)
+def _preview(run: Run, request: Request, priorities: Sequence[str], selection: Selection) -> int:
+    targets = _lanes_of(settle_targets(run, request, "divert").names, priorities)
     preview = _look(run, targets, selection)
-    if run.is_json:
-        run.emit("divert-preview/1", preview)
-    else:
-        from datetime import UTC, datetime
-
-        follow = command("divert", *targets, options=_words(selection), server=run.server_option)
-        now = datetime.now(UTC)
-        run.screen.show(*divert_preview(preview, now=now, next_command=follow))
+    follow = command("divert", *targets, options=_words(selection), server=run.server_option)
+    view = divert_preview(preview, now=datetime.now(UTC), next_command=follow)
+    run.tell("divert-preview/1", preview, view)
     return 0 if preview.taken else 3
 
 
 def _look(run: Run, targets: Sequence[str], selection: Selection) -> DivertPreview:
-    from shedder.cli.progress import scan_bar
-
     with scan_bar(run.screen, f"looking at {listed(targets)}") as on_progress:
         return run.shedder.preview_divert(*targets, selection=selection, on_progress=on_progress)
 
 
 def _words(selection: Selection) -> tuple[str, ...]:
     """The options that stand for `selection`."""
-    from shedder.units import format_duration
-
     words = [word for glob in selection.functions for word in ("--function", glob)]
     words += [word for pair in selection.meta for word in ("--meta", "=".join(pair))]
     if selection.older_than is not None:
@@ -164,73 +168,11 @@ def _words(selection: Selection) -> tuple[str, ...]:
 
 
 def _tell(run: Run, receipt: DivertReceipt, targets: Sequence[str]) -> None:
-    if run.is_json:
-        run.emit("divert/1", receipt)
-        return
     preview = None
-    if not receipt.moved and any(lane.waiting for lane in receipt.lanes):
+    if not run.is_json and not receipt.moved and any(lane.waiting for lane in receipt.lanes):
         with contextlib.suppress(ShedderError):  # the divert stands: its receipt must be seen
             preview = _look(run, targets, receipt.selection)
-    run.screen.show(*divert_receipt(receipt, preview=preview, server=run.server_option))
-
-
-def shed_by_policy(run: Run, asked: Asked, *, dry_run: bool, is_sure: bool) -> int:
-    """Divert what the policy says may be shed, or show it.
-
-    Raises:
-        Refused: no policy says what may be shed.
-    """
-    policies = run.shedder.policies
-    if not policies.applied().policy.in_shed_order():
-        raise Refused(
-            "--all sheds what the policy says may be shed, and no policy in force says so: "
-            "write one (`shedder policy init`), or name the queues to divert"
-        )
-    if dry_run:
-        return _tell_shed(run, policies.preview_shed(), "shed-preview/1")
-    reason = reason_of(asked, "shed by policy")
-    confirm("Divert all that the policy says may be shed?", is_sure=is_sure)
-    run.state = f"what is diverted, says: {command('status', server=run.server_option)}"
-    steps = policies.shed(reason=reason, by=asked.by)
-    run.state = "it is done"
-    return _tell_shed(run, steps, "shed/1")
-
-
-def _tell_shed(run: Run, steps: Sequence[ShedStep], schema: str) -> int:
-    if run.is_json:
-        run.emit(schema, {"steps": steps})
-    else:
-        run.screen.show(*_view(steps, server=run.server_option))
-    return 0 if any(_jobs(step) or step.receipt for step in steps) else 3
-
-
-def _view(steps: Sequence[ShedStep], *, server: str) -> Parts:
-    from shedder.cli.output import commands_part, headline, plain
-
-    total = sum(map(_jobs, steps))
-    is_done = any(step.receipt for step in steps)
-    went = jobs_do(total, "went", "went") if is_done else jobs_do(total, "would go", "would go")
-    parts: Parts = [
-        headline(f"{went} to the backlog, by {counted(len(steps), 'rule')} of the policy.")
-    ]
-    parts += [plain(_line(step)) for step in steps]
-    undo = [
-        (f"undo {step.shed}", command("undo", step.receipt.event, server=server))
-        for step in steps
-        if step.receipt
-    ]
-    return [*parts, *(commands_part(*undo) if undo else [])]
-
-
-def _line(step: ShedStep) -> str:
-    name = escaped(step.noun or step.matches)
-    return f"{step.shed}. {name}: {counted(_jobs(step), 'job')} of {listed(step.queues)}"
-
-
-def _jobs(step: ShedStep) -> int:
-    if step.receipt is not None:
-        return step.receipt.moved
-    return step.preview.taken if step.preview is not None else 0
+    run.tell("divert/1", receipt, partial(divert_receipt, preview=preview))
 
 
 FUNCTIONS_SHOWN = 10

@@ -1,4 +1,4 @@
-"""Drain."""
+"""`shedder drain`: the verb, its progress and the receipts of a drain and of a restore."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shedder.cli.asking import Order, confirm, settle_order
+from shedder.cli.asking import confirm, settle_request
 from shedder.cli.options import (
-    Asked,
+    Request,
     Wait,
     change_options,
     defaults_in_force,
@@ -32,7 +32,7 @@ from shedder.cli.output import (
     targets_of,
     workers_part,
 )
-from shedder.cli.progress import DrainBar
+from shedder.cli.progress import DrainBar, scan_bar
 from shedder.cli.run import Refused
 from shedder.errors import RedisUnreachable, ServerBusy
 from shedder.units import Rate, format_duration
@@ -57,34 +57,34 @@ _EXAMPLES = (
 @verb("drain", examples=_EXAMPLES)
 @change_options
 @click.option(
-    "--rate", metavar="RATE", help="At most so many, such as 200/second; the policy's if absent."
+    "--rate", metavar="RATE", help="The highest rate, such as 200/second; the policy's if absent."
 )
 @click.option("--stay", "stays", is_flag=True, help="Keep the divert when its backlog is empty.")
 @click.option("--stop", is_flag=True, help="Stop draining; the backlog stays.")
-@click.option("--at-once", is_flag=True, help="Put everything back now, at no pace.")
+@click.option("--at-once", is_flag=True, help="Put everything back now, without a rate.")
 @click.option("--detach", is_flag=True, help="Give the order and return.")
 @maybe_duration_option("--wait", help="Return when the backlog is empty, or after DURATION.")
 @click.option("-y", "--yes", "is_sure", is_flag=True, help="With --at-once: do not ask.")
 def drain(
-    run: Run, *, asked: Asked, rate: str | None, stays: bool, stop: bool, at_once: bool,
+    run: Run, *, request: Request, rate: str | None, stays: bool, stop: bool, at_once: bool,
     detach: bool, wait: Wait | None, is_sure: bool,
 ) -> int:  # fmt: skip
-    """Bring a backlog back, oldest job first, at a pace that the rest of the world stands.
+    """Release a backlog, oldest job first, at a rate that other systems can take.
 
-    The order stands in Redis: it goes on when this command ends. On a terminal the command stays
-    and shows how far it is. Said again, it changes the rate.
+    The order is kept in Redis and goes on when this command ends. On a terminal the command stays
+    and shows the progress. A second call changes the rate.
     """
     pace = _pace(run, rate, is_needed=not stop and not at_once)
     _check(pace, stop=stop, at_once=at_once, stays=stays)
     if detach and wait is not None:
         raise Refused("--detach and --wait exclude each other; leave one of them out")
     if at_once:
-        return _restore(run, asked, is_sure=is_sure)
-    order = settle_order(run, asked, "drain")
-    receipt = _order(run, order, pace, stays=stays)
+        return _restore(run, request, is_sure=is_sure)
+    request = settle_request(run, request, "drain")
+    receipt = _order(run, request, pace, stays=stays)
     is_shown = run.screen.is_watched and not detach and receipt.backlog > 0
     if pace is None or not receipt.lanes or not (is_shown or wait):
-        _tell(run, receipt)
+        run.tell("drain/1", receipt, drain_receipt, progress=None)
         return 0 if receipt.lanes else 3
     return _watch(run, receipt, wait or Wait())
 
@@ -105,26 +105,16 @@ def _check(pace: Rate | None, *, stop: bool, at_once: bool, stays: bool) -> None
         raise Refused("--stay goes with --rate only; leave it out")
 
 
-def _order(run: Run, order: Order, pace: Rate | None, *, stays: bool) -> DrainReceipt:
-    check = command("status", *order.targets, server=run.server_option)
-    run.state = f"whether {listed(order.targets)} drains, says: {check}"
+def _order(run: Run, request: Request, pace: Rate | None, *, stays: bool) -> DrainReceipt:
+    run.unsure(f"whether {listed(request.names)} drains", "status", *request.names)
     if pace is None:
-        receipt = run.shedder.stop_drain(*order.targets, reason=order.reason, by=order.by)
-        run.state = f"the drain of {listed(order.targets)} has stopped"
+        receipt = run.shedder.stop_drain(*request.names, **request.cause)
+        run.state = f"the drain of {listed(request.names)} has stopped"
         return receipt
-    receipt = run.shedder.drain(
-        *order.targets, rate=pace, stays=stays, reason=order.reason, by=order.by
-    )
-    stop = command("drain", *order.targets, options=["--stop"], server=run.server_option)
-    run.state = f"the order stands: {listed(order.targets)} drains at {pace}; to stop it: {stop}"
+    receipt = run.shedder.drain(*request.names, rate=pace, stays=stays, **request.cause)
+    stop = command("drain", *request.names, options=["--stop"], server=run.server_option)
+    run.state = f"the order stands: {listed(request.names)} drains at {pace}; to stop it: {stop}"
     return receipt
-
-
-def _tell(run: Run, receipt: DrainReceipt) -> None:
-    if run.is_json:
-        run.emit("drain/1", receipt, progress=None)
-        return
-    run.screen.show(*drain_receipt(receipt, server=run.server_option))
 
 
 def _watch(run: Run, receipt: DrainReceipt, wait: Wait) -> int:
@@ -140,23 +130,17 @@ def _watch(run: Run, receipt: DrainReceipt, wait: Wait) -> int:
     return 0 if end.is_done else 3
 
 
-def _restore(run: Run, asked: Asked, *, is_sure: bool) -> int:
-    from shedder.cli.progress import scan_bar
-
-    order = settle_order(run, asked, "drain")
-    question = f"Put the whole backlog of {listed(order.targets)} back at once, at no pace?"
+def _restore(run: Run, request: Request, *, is_sure: bool) -> int:
+    request = settle_request(run, request, "drain")
+    question = f"Put the whole backlog of {listed(request.names)} back at once, without a rate?"
     confirm(question, is_sure=is_sure)
-    check = command("status", *order.targets, server=run.server_option)
-    run.state = f"how much of {listed(order.targets)} is back, says: {check}"
-    with scan_bar(run.screen, f"bringing {listed(order.targets)} back") as on_progress:
+    run.unsure(f"how much of {listed(request.names)} is back", "status", *request.names)
+    with scan_bar(run.screen, f"bringing {listed(request.names)} back") as on_progress:
         receipt = run.shedder.drain_at_once(
-            *order.targets, reason=order.reason, by=order.by, on_progress=on_progress
+            *request.names, **request.cause, on_progress=on_progress
         )
-    run.state = f"{is_are(order.targets)} back in place"
-    if run.is_json:
-        run.emit("restore/1", receipt)
-    else:
-        run.screen.show(*restore_receipt(receipt))
+    run.state = f"{is_are(request.names)} back in place"
+    run.tell("restore/1", receipt, restore_receipt)
     return 0 if receipt.lanes else 3
 
 
@@ -202,7 +186,7 @@ def drain_end(progress: Sequence[DrainProgress], *, took: timedelta) -> Parts:
     return parts + _skipped(progress)
 
 
-def restore_receipt(receipt: RestoreReceipt) -> Parts:
+def restore_receipt(receipt: RestoreReceipt, **_: str) -> Parts:
     """The receipt of a backlog that is back in its lane at once."""
     targets = targets_of(lane.lane for lane in receipt.lanes)
     if not receipt.lanes:

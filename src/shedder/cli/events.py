@@ -1,4 +1,4 @@
-"""Events."""
+"""`shedder events`: the verb, and an event as one line."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ _EXAMPLES = (
 @targets_argument
 @click.option("-n", "--number", "limit", type=click.IntRange(1, MOST_EVENTS), default=20,
               show_default=True, help="How many at most.")  # fmt: skip
-@click.option("--after", metavar="ID", help="Those after this event.")
-@click.option("-f", "--follow", is_flag=True, help="Go on, and print those that come.")
+@click.option("--after", metavar="ID", help="Only events after this one.")
+@click.option("-f", "--follow", is_flag=True, help="Keep printing new events.")
 def events(run: Run, *, names: tuple[str, ...], limit: int, after: str | None, follow: bool) -> int:
-    """Show the journal: every change with time, person, reason, numbers and the way back."""
+    """Show the journal: every change with its time, person, reason, numbers and undo command."""
     found = run.shedder.events(limit=limit, after=after, targets=names)
     if not follow:
         _show(run, found)

@@ -1,4 +1,4 @@
-"""Doctor, audit, uninstall."""
+"""`shedder doctor | audit | uninstall`: the verbs and their views."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Self, TextIO
 
 import click
 
-from shedder.cli.asking import confirm, is_asking_possible, reason_of
-from shedder.cli.options import Asked, cause_options, verb
+from shedder.cli.asking import confirm, is_asking_possible, settle_reason
+from shedder.cli.options import Request, cause_options, verb
 from shedder.cli.output import (
     Parts,
     Text,
     blank,
     command,
     commands_part,
+    document,
     escaped,
     headline,
+    json_text,
     listed,
     number,
     one_line,
@@ -27,7 +29,9 @@ from shedder.cli.output import (
     table,
     targets_of,
 )
+from shedder.cli.progress import scan_bar
 from shedder.cli.run import Refused
+from shedder.lanes import serving_order
 from shedder.status.findings import FINE, PROBLEM, WARNING
 from shedder.wording import counted
 
@@ -51,62 +55,53 @@ _DOCTOR_EXAMPLES = (
 
 
 @verb("doctor", examples=_DOCTOR_EXAMPLES)
-@click.option("--fix", "is_to_fix", is_flag=True, help="Mend what is safe, after showing it.")
+@click.option("--fix", "is_to_fix", is_flag=True, help="Repair what is safe, after showing it.")
 @click.option("-y", "--yes", "is_sure", is_flag=True, help="With --fix: do not ask.")
 @cause_options
-def doctor(run: Run, *, asked: Asked, is_to_fix: bool, is_sure: bool) -> int:
+def doctor(run: Run, *, request: Request, is_to_fix: bool, is_sure: bool) -> int:
     """Check server, workers, producers, records and every job; a line for each finding.
 
-    Exits with 3 when there is a problem. With --fix it shows what can be mended while everybody
-    works on, asks, mends it, and looks again.
+    Exits with 3 when there is a problem. With --fix it shows what can be repaired while
+    workers run, asks, repairs it, and checks again.
     """
     if is_to_fix:
-        _check_answers(asked, is_sure=is_sure)
+        _check_answers(request, is_sure=is_sure)
     checkup = _look(run)
     if not is_to_fix or not checkup.repairable:
         return _finish(run, checkup, ())
     _show_plan(run, checkup)
-    reason = reason_of(asked, "repair")
+    request = settle_reason(request, "repair")
     confirm("Repair this?", is_sure=is_sure)
-    check = command("doctor", server=run.server_option)
-    run.state = f"what is left to mend, says: {check}"
-    repairs = run.shedder.repair(checkup, reason=reason, by=asked.by)
+    run.unsure("what is left to repair", "doctor")
+    repairs = run.shedder.repair(checkup, **request.cause)
     return _finish(run, _look(run), repairs)
 
 
-def _check_answers(asked: Asked, *, is_sure: bool) -> None:
+def _check_answers(request: Request, *, is_sure: bool) -> None:
     if is_asking_possible():
         return
     if not is_sure:
         raise Refused("--fix asks before it changes anything: say --yes where nobody can answer")
-    if asked.reason is None:
+    if request.reason is None:
         raise Refused('say why: -r "after the fail-over"; the journal keeps it')
 
 
 def _look(run: Run) -> Checkup:
-    from shedder.cli.progress import scan_bar
-
     connected = run.shedder
     with scan_bar(run.screen, "looking at every job") as on_progress:
         return connected.check_up(on_progress=on_progress)
 
 
 def _show_plan(run: Run, checkup: Checkup) -> None:
-    if run.is_json:
-        for line in plan(checkup):
-            run.screen.remark(line)
-    else:
+    if not run.is_json:
         run.screen.show(*checkup_view(checkup))
-        for line in plan(checkup):
-            run.screen.remark(line)
+    for line in repair_plan(checkup):
+        run.screen.remark(line)
 
 
 def _finish(run: Run, checkup: Checkup, repairs: tuple[Repair, ...]) -> int:
-    if run.is_json:
-        run.emit("doctor/1", checkup, repairs=repairs)
-    else:
-        run.screen.show(*repairs_view(repairs))
-        run.screen.show(*checkup_view(checkup, server=run.server_option))
+    view = [*repairs_view(repairs), *checkup_view(checkup, server=run.server_option)]
+    run.tell("doctor/1", checkup, view, repairs=repairs)
     return 0 if checkup.is_healthy else 3
 
 
@@ -122,14 +117,14 @@ def checkup_view(checkup: Checkup, *, server: str = "") -> Parts:
     parts: Parts = [_verdict(checkup), blank(), *lines]
     if checkup.repairable:
         fix = command("doctor", options=("--fix", "-r", "why"), server=server)
-        parts += commands_part(("mend", fix))
+        parts += commands_part(("repair", fix))
     return parts
 
 
-def plan(checkup: Checkup) -> Iterator[str]:
+def repair_plan(checkup: Checkup) -> Iterator[str]:
     """What a repair will do, a line for each finding that it is about."""
     for finding in checkup.repairable:
-        yield f"will mend {finding.check}: {finding.fix}"
+        yield f"will repair {finding.check}: {finding.fix}"
 
 
 def repairs_view(repairs: Sequence[Repair]) -> Parts:
@@ -137,7 +132,7 @@ def repairs_view(repairs: Sequence[Repair]) -> Parts:
     if not repairs:
         return []
     lines = [plain(f"  {each.check}: {each.count:,} {each.did}") for each in repairs]
-    return [headline("Mended:"), *lines, blank()]
+    return [headline("Repaired:"), *lines, blank()]
 
 
 def _verdict(checkup: Checkup) -> Text:
@@ -167,26 +162,21 @@ _AUDIT_EXAMPLES = (
 
 @verb("audit", examples=_AUDIT_EXAMPLES)
 def audit(run: Run) -> int:
-    """Look at every job and say whether each is in exactly one place; changes nothing.
+    """Check that every job is in exactly one place; changes nothing.
 
-    Exits with 3 when one is in none or in two. While jobs move, look twice before you worry.
+    Exits with 3 when a job is in no place or in two. While jobs move, repeat a failed check.
     """
-    from shedder.cli.progress import scan_bar
-
     connected = run.shedder
     with scan_bar(run.screen, "auditing") as on_progress:
         report = connected.audit(on_progress=on_progress)
-    if run.is_json:
-        run.emit("audit/1", report)
-    else:
-        run.screen.show(*audit_view(report))
+    run.tell("audit/1", report, audit_view)
     return 0 if report.is_clean else 3
 
 
 IDS_SHOWN = 10
 
 
-def audit_view(report: AuditReport) -> Parts:
+def audit_view(report: AuditReport, **_: str) -> Parts:
     """Whether every job is in exactly one place, and where they are."""
     made = table("place", ">jobs")
     for place, count in report.places.items():
@@ -241,12 +231,12 @@ _QUESTION = (
 @cause_options
 @click.option("-n", "--dry-run", is_flag=True, help="Show what it would do; change nothing.")
 @click.option("--journal", "path", metavar="FILE", type=click.Path(dir_okay=False),
-              help="Keep the journal there, one JSON object a line.")  # fmt: skip
+              help="Write the journal to this file, one JSON object a line.")  # fmt: skip
 @click.option("--force", is_flag=True,
-              help="Though workers of shedder are on record, or a record is damaged.")  # fmt: skip
+              help="Even if workers of shedder are on record, or a record is damaged.")  # fmt: skip
 @click.option("-y", "--yes", "is_sure", is_flag=True, help="Do not ask.")
 def uninstall(
-    run: Run, *, asked: Asked, dry_run: bool, path: str | None, force: bool, is_sure: bool
+    run: Run, *, request: Request, dry_run: bool, path: str | None, force: bool, is_sure: bool
 ) -> int:
     """Put every job back into the lists of RQ, end all controls, remove all keys of shedder.
 
@@ -256,15 +246,17 @@ def uninstall(
     connected = run.shedder
     if dry_run:
         preview = connected.preview_uninstall()
-        return _show(run, preview, code=0 if preview.keys else 3)
-    reason = reason_of(asked, "uninstall shedder")
+        run.tell("uninstall/1", preview, uninstall_receipt)
+        return 0 if preview.keys else 3
+    request = settle_reason(request, "uninstall shedder")
     _make_sure(path, is_sure=is_sure)
     run.state = (
         f"not all is done; run it again, as {command('uninstall', server=run.server_option)}"
     )
-    receipt = _uninstall(run, asked, reason, path=path, force=force)
+    receipt = _uninstall(run, request, path=path, force=force)
     run.state = "it is done"
-    return _show(run, receipt, code=3 if receipt.left else 0)
+    run.tell("uninstall/1", receipt, uninstall_receipt)
+    return 3 if receipt.left else 0
 
 
 def _make_sure(path: str | None, *, is_sure: bool) -> None:
@@ -275,16 +267,12 @@ def _make_sure(path: str | None, *, is_sure: bool) -> None:
     confirm(_QUESTION.format("" if path else ", its journal too"), is_sure=is_sure)
 
 
-def _uninstall(
-    run: Run, asked: Asked, reason: str, *, path: str | None, force: bool
-) -> UninstallReceipt:
-    from shedder.cli.progress import scan_bar
-
+def _uninstall(run: Run, request: Request, *, path: str | None, force: bool) -> UninstallReceipt:
     with ExitStack() as opened:
         on_event = opened.enter_context(_Journal(path)).write if path else None
         on_progress = opened.enter_context(scan_bar(run.screen, "putting jobs back"))
         return run.shedder.uninstall(
-            reason=reason, by=asked.by, force=force, on_event=on_event, on_progress=on_progress
+            **request.cause, force=force, on_event=on_event, on_progress=on_progress
         )
 
 
@@ -306,24 +294,14 @@ class _Journal:
         self._opened.close()
 
     def write(self, event: Event) -> None:
-        from shedder.cli.output import document, dumped
-
         if self._write is None:
             file = self._opened.enter_context(_new_file(self._path))
             self._write = file.write
-        self._write(dumped(document("event/1", event), is_line=True) + "\n")
+        self._write(json_text(document("event/1", event), is_line=True) + "\n")
 
 
 def _new_file(path: str) -> TextIO:
     return Path(path).open("x", buffering=1, encoding="utf-8")
-
-
-def _show(run: Run, receipt: UninstallReceipt, *, code: int) -> int:
-    if run.is_json:
-        run.emit("uninstall/1", receipt)
-    else:
-        run.screen.show(*uninstall_receipt(receipt, server=run.server_option))
-    return code
 
 
 KEYS_SHOWN = 5
@@ -413,8 +391,6 @@ def _next(receipt: UninstallReceipt, server: str) -> Parts:
 
 
 def _worker_commands(queues: Sequence[QueueLeft]) -> list[str]:
-    from shedder.lanes import serving_order
-
     order = serving_order(queue.lane for queue in queues)
     found = {queue.lane for queue in queues}
     return [" ".join(["rq worker", *(shlex.quote(name) for name in order if name in found)])]

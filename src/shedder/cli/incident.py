@@ -1,4 +1,4 @@
-"""Incident open to resolve, note, show, list, timeline, export, import."""
+"""`shedder incident`: the group, and its verbs from open to resolve, show, export and import."""
 
 from __future__ import annotations
 
@@ -17,11 +17,16 @@ from shedder.cli.incident_view import (
     changing,
     finish,
     incident_option,
+    incident_parts,
+    incident_table,
     moments,
     task_option,
+    timeline_lines,
 )
-from shedder.cli.options import Asked, cause_options, verb, verb_group
+from shedder.cli.options import Request, cause_options, verb, verb_group
+from shedder.cli.output import json_text
 from shedder.errors import InvalidInput
+from shedder.response.mitigation import without_known_end
 
 if TYPE_CHECKING:
     from shedder.cli.run import Run
@@ -51,53 +56,54 @@ _NOTE = (
 @click.option("--began", metavar="TIME", help="When the trouble began, such as 38m or 02:11.")
 @click.option("--detected", metavar="TIME", help="When it was noticed; now if absent.")
 @click.option("--opened", metavar="TIME", help="When it was opened; now if absent.")
-@also_option("Although another one is open.")
+@also_option("Even if another one is open.")
 @cause_options
 def open_incident(
-    run: Run, *, asked: Asked, title: str, severity: int, commander: str, also: bool,
+    run: Run, *, request: Request, title: str, severity: int, commander: str, also: bool,
     began: str | None, detected: str | None, opened: str | None,
 ) -> int:  # fmt: skip
     """Open an incident: from now on every change of a queue belongs to it."""
     times = moments(run, began=began, detected=detected, opened=opened)
     receipt = changing(run).open(
         title, severity=severity, commander=commander, times=times, also=also,
-        reason=asked.reason or "", by=asked.by,
+        **request.cause,
     )  # fmt: skip
     return finish(run, receipt, f"Incident {receipt.incident.id} is open.")
 
 
-@verb("mitigated", examples=_MITIGATED, short="Say that customers are helped.")
+@verb("mitigated", examples=_MITIGATED, short="Record that customers are helped.")
 @click.option("--at", metavar="TIME", help="Since when; now if absent.")
 @incident_option
 @cause_options
-def mitigated(run: Run, *, asked: Asked, at: str | None, incident: str | None) -> int:
-    """Say that customers are helped, though it is not over yet."""
+def mitigated(run: Run, *, request: Request, at: str | None, incident: str | None) -> int:
+    """Record that customers are helped, although the incident is not resolved yet."""
     when = moments(run, at=at).get("at")
-    said = asked.reason or "customers are helped"
-    receipt = changing(run).mitigated(at=when, incident=incident, reason=said, by=asked.by)
+    receipt = changing(run).mitigated(
+        at=when, incident=incident, **request.cause_or("customers are helped")
+    )
     return finish(run, receipt, f"Incident {receipt.incident.id} is mitigated.")
 
 
-@verb("resolve", examples=_RESOLVE, short="Say that it is over.")
+@verb("resolve", examples=_RESOLVE, short="Resolve the incident.")
 @click.option("--at", metavar="TIME", help="Since when; now if absent.")
 @incident_option
 @cause_options
-def resolve(run: Run, *, asked: Asked, at: str | None, incident: str | None) -> int:
-    """Say that it is over; its review is due in 48 hours."""
+def resolve(run: Run, *, request: Request, at: str | None, incident: str | None) -> int:
+    """Resolve the incident; its review is due in 48 hours."""
     when = moments(run, at=at).get("at")
-    said = asked.reason or "it is over"
-    receipt = changing(run).resolve(at=when, incident=incident, reason=said, by=asked.by)
+    receipt = changing(run).resolve(at=when, incident=incident, **request.cause_or("it is over"))
     return finish(run, receipt, f"Incident {receipt.incident.id} is resolved.")
 
 
-@verb("reopen", examples=_REOPEN, short="Say that it was not over.")
+@verb("reopen", examples=_REOPEN, short="Reopen the incident.")
 @incident_option
-@also_option("Although another one is open.")
+@also_option("Even if another one is open.")
 @cause_options
-def reopen(run: Run, *, asked: Asked, incident: str | None, also: bool) -> int:
-    """Say that it was not over; one that is closed stays closed."""
-    said = asked.reason or "it is not over"
-    receipt = changing(run).reopen(also=also, incident=incident, reason=said, by=asked.by)
+def reopen(run: Run, *, request: Request, incident: str | None, also: bool) -> int:
+    """Reopen a resolved incident; a closed one stays closed."""
+    receipt = changing(run).reopen(
+        also=also, incident=incident, **request.cause_or("it is not over")
+    )
     return finish(run, receipt, f"Incident {receipt.incident.id} is open again.")
 
 
@@ -112,14 +118,14 @@ def reopen(run: Run, *, asked: Asked, incident: str | None, also: bool) -> int:
 @incident_option
 @cause_options
 def correct(
-    run: Run, *, asked: Asked, title: str | None, severity: int | None, incident: str | None,
+    run: Run, *, request: Request, title: str | None, severity: int | None, incident: str | None,
     **times: str | None,
 ) -> int:  # fmt: skip
-    """Correct what was written down; the event has what it was before."""
+    """Correct the record; the event keeps the earlier values."""
     given = moments(run, **{name: times[name] for name in TIMES})
     receipt = changing(run).correct(
         title=title, severity=severity, times=given, incident=incident,
-        reason=asked.reason or "it was written down wrongly", by=asked.by,
+        **request.cause_or("correction"),
     )  # fmt: skip
     return finish(run, receipt, f"Incident {receipt.incident.id} is corrected.")
 
@@ -129,9 +135,9 @@ def correct(
 @task_option
 @incident_option
 @cause_options
-def note(run: Run, *, asked: Asked, text: str, task: str, incident: str | None) -> int:
-    """Note a finding, apart from decisions, so that the main channel stays quiet."""
-    receipt = changing(run).note(text, task=task, incident=incident, by=asked.by)
+def note(run: Run, *, request: Request, text: str, task: str, incident: str | None) -> int:
+    """Note a finding; notes are kept apart from decisions."""
+    receipt = changing(run).note(text, task=task, incident=incident, by=request.by)
     return finish(run, receipt, f"Note {len(receipt.incident.notes)} is kept.")
 
 
@@ -146,14 +152,12 @@ _EXPORT = (
 @click.option("--out", metavar="FILE", help="Where to; standard output if absent.")
 def export_incident(run: Run, *, incident: str | None, out: str | None) -> int:
     """Write the record and its events as JSON, which `import` reads."""
-    from shedder.cli.output import dumped
-
     copy = run.shedder.incidents.export(incident)
     if out is None:
         run.screen.emit(copy)
         return 0
     try:
-        Path(out).write_text(dumped(copy) + "\n", encoding="utf-8")
+        Path(out).write_text(json_text(copy) + "\n", encoding="utf-8")
     except OSError as error:
         raise _unusable("--out", out, error) from error
     run.screen.remark(f"incident {copy['incident']['id']} is in {out}")
@@ -163,18 +167,17 @@ def export_incident(run: Run, *, incident: str | None, out: str | None) -> int:
 _IMPORT = ("shedder incident import incident.json",)
 
 
-@verb("import", examples=_IMPORT, short="Bring a copy of the record back.")
+@verb("import", examples=_IMPORT, short="Import a copy of the record.")
 @click.argument("file", metavar="FILE")
 @cause_options
-def import_incident(run: Run, *, asked: Asked, file: str) -> int:
-    """Bring back what `export` wrote, such as after Redis has lost its data.
+def import_incident(run: Run, *, request: Request, file: str) -> int:
+    """Import a record that `export` wrote, such as after Redis has lost its data.
 
-    An incident that is there already is left as it is.
+    An incident that exists already is not changed.
     """
     copy = _read(file)
-    said = asked.reason or f"from {Path(file).name}"
-    receipt = changing(run).bring_back(copy, reason=said, by=asked.by)
-    return finish(run, receipt, f"Incident {receipt.incident.id} is here again.")
+    receipt = changing(run).bring_back(copy, **request.cause_or(f"from {Path(file).name}"))
+    return finish(run, receipt, f"Incident {receipt.incident.id} is imported.")
 
 
 _LIST = ("shedder incident list", "shedder incident list -n 5 --json")
@@ -186,15 +189,9 @@ _LIST = ("shedder incident list", "shedder incident list -n 5 --json")
 def list_incidents(run: Run, *, limit: int) -> int:
     """Show the last incidents, the latest first."""
     found = run.shedder.incidents.list(limit=limit)
-    if run.is_json:
-        run.emit("incident-list/1", {"incidents": found})
-        return 0
-    from shedder.cli.incident_view import incident_table
-
-    if not found:
+    if not found and not run.is_json:
         run.screen.remark("no incidents yet: shedder incident open")
-        return 0
-    run.screen.show(incident_table(found))
+    run.tell("incident-list/1", {"incidents": found}, [incident_table(found)] if found else [])
     return 0
 
 
@@ -203,19 +200,16 @@ _SHOW = ("shedder incident show", "shedder incident show 2026-11-25-1 --json")
 _incident = click.argument("incident", metavar="[INCIDENT]", required=False)
 
 
-@verb("show", examples=_SHOW, short="How it stands.")
+@verb("show", examples=_SHOW, short="Show the record.")
 @_incident
-def show(run: Run, *, incident: str | None) -> int:
-    """Show the record: how far it is, who does what, what is missing, what was found."""
+def show_incident(run: Run, *, incident: str | None) -> int:
+    """Show the record: its state, roles, notes, actions, and what the review still needs."""
     found = run.shedder.incidents.measure_effects(incident)
     if run.is_json:
         run.emit("incident-record/1", found)
         return 0
-    from shedder.cli.incident_view import incident_parts
-    from shedder.response.mitigation import with_end_unknown
-
     incidents = run.shedder.incidents
-    begun = with_end_unknown(incidents.timeline(found.id))
+    begun = without_known_end(incidents.timeline(found.id))
     run.screen.show(*incident_parts(found, incidents.now(), begun=begun, server=run.server_option))
     return 0
 
@@ -231,19 +225,15 @@ def timeline(run: Run, *, incident: str | None, has_notes: bool) -> int:
     incidents = run.shedder.incidents
     found = incidents.measure_effects(incident)
     events = incidents.timeline(found.id)
-    if run.is_json:
-        run.emit("incident-timeline/1", {"events": events, "effects": found.effects})
-        return 0
-    from shedder.cli.incident_view import timeline_lines
-
-    run.screen.show(*timeline_lines(found, events, has_notes=has_notes))
+    told = {"events": events, "effects": found.effects}
+    run.tell("incident-timeline/1", told, timeline_lines(found, events, has_notes=has_notes))
     return 0
 
 
 incident = verb_group(
-    "incident", open_incident, show, list_incidents, timeline, note, take, assign, hand_over,
-    accept, leave, update, watch, mitigated, resolve, reopen, correct, postmortem, review, action,
-    close, export_incident, import_incident,
+    "incident", open_incident, show_incident, list_incidents, timeline, note, take, assign,
+    hand_over, accept, leave, update, watch, mitigated, resolve, reopen, correct, postmortem,
+    review, action, close, export_incident, import_incident,
     text="Keep the record of an incident: who does what, what was found, how far it is.",
     examples=(_OPEN[0], "shedder incident take operations", _NOTE[0], _RESOLVE[0]),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Incident action, review, close."""
+"""`shedder incident action | review | close`: what follows an incident."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shedder.cli.incident_view import changing, finish, incident_option
-from shedder.cli.options import Asked, cause_options, verb, verb_group
+from shedder.cli.incident_view import action_table, changing, finish, incident_option
+from shedder.cli.options import Request, cause_options, verb, verb_group
 from shedder.cli.run import Refused
+from shedder.incident.review import actions_text
+from shedder.units import parse_future
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -29,8 +31,8 @@ _EXPORT = (
 
 _terms = (
     click.option("-p", "--priority", type=int, help="1 (first) to 5."),
-    click.option("--owner", metavar="TEAM", help="Who sees to it."),
-    click.option("--due", metavar="TIME", help="Until when, such as 2w or 2026-12-09."),
+    click.option("--owner", metavar="TEAM", help="The team that does it."),
+    click.option("--due", metavar="TIME", help="When it is due, such as 2w or 2026-12-09."),
 )
 
 
@@ -40,7 +42,7 @@ def _with_terms(body: Any) -> Any:
     return body
 
 
-@verb("add", examples=_ADD, short="Write down what is to be done.")
+@verb("add", examples=_ADD, short="Add an action.")
 @click.argument("title")
 @click.option("--type", "kind", metavar="TYPE", required=True,
               help="prevent, detect, mitigate or process.")  # fmt: skip
@@ -48,19 +50,19 @@ def _with_terms(body: Any) -> Any:
 @incident_option
 @cause_options
 def add(
-    run: Run, *, asked: Asked, title: str, kind: str, priority: int | None, owner: str | None,
+    run: Run, *, request: Request, title: str, kind: str, priority: int | None, owner: str | None,
     due: str | None, incident: str | None,
 ) -> int:  # fmt: skip
-    """Write down what is to be done; what is not known yet may come later, by `set`."""
+    """Add an action; `set` adds what is not known yet."""
     due_at = _due(run, due)
     receipt = changing(run).actions.add(
         title, type=kind, priority=priority, owner=owner or "", due_at=due_at, incident=incident,
-        by=asked.by,
+        by=request.by,
     )  # fmt: skip
-    return finish(run, receipt, f"Action {receipt.incident.actions[-1].number} is written down.")
+    return finish(run, receipt, f"Action {receipt.incident.actions[-1].number} is recorded.")
 
 
-@verb("set", examples=_SET, short="Say what was not known of an action.")
+@verb("set", examples=_SET, short="Change an action.")
 @click.argument("number", type=int)
 @click.option("--title", metavar="TEXT", help="What is to be done.")
 @click.option("--type", "kind", metavar="TYPE", help="prevent, detect, mitigate or process.")
@@ -68,14 +70,14 @@ def add(
 @incident_option
 @cause_options
 def set_action(
-    run: Run, *, asked: Asked, number: int, title: str | None, kind: str | None,
+    run: Run, *, request: Request, number: int, title: str | None, kind: str | None,
     priority: int | None, owner: str | None, due: str | None, incident: str | None,
 ) -> int:  # fmt: skip
-    """Say what was not known of an action, or was wrong."""
+    """Change what is recorded of an action."""
     due_at = _due(run, due)
     receipt = changing(run).actions.set(
         number, title=title, type=kind, priority=priority, owner=owner, due_at=due_at,
-        incident=incident, by=asked.by,
+        incident=incident, by=request.by,
     )  # fmt: skip
     return finish(run, receipt, f"Action {number} is changed.")
 
@@ -84,9 +86,9 @@ def set_action(
 @click.argument("number", type=int)
 @incident_option
 @cause_options
-def done(run: Run, *, asked: Asked, number: int, incident: str | None) -> int:
+def done(run: Run, *, request: Request, number: int, incident: str | None) -> int:
     """Say that an action is done; also after the incident is closed."""
-    receipt = changing(run).actions.done(number, incident=incident, by=asked.by)
+    receipt = changing(run).actions.done(number, incident=incident, by=request.by)
     return finish(run, receipt, f"Action {number} is done.")
 
 
@@ -95,15 +97,9 @@ def done(run: Run, *, asked: Asked, number: int, incident: str | None) -> int:
 def list_actions(run: Run, *, incident: str | None) -> int:
     """Show the actions: what, whose, until when, and which are done."""
     found = run.shedder.incidents.actions.list(incident=incident)
-    if run.is_json:
-        run.emit("incident-actions/1", {"actions": found})
-        return 0
-    from shedder.cli.incident_view import action_table
-
-    if not found:
+    if not found and not run.is_json:
         run.screen.remark("no actions yet: shedder incident action add")
-        return 0
-    run.screen.show(action_table(found))
+    run.tell("incident-actions/1", {"actions": found}, [action_table(found)] if found else [])
     return 0
 
 
@@ -114,28 +110,24 @@ def list_actions(run: Run, *, incident: str | None) -> int:
 @incident_option
 def export_actions(run: Run, *, form: str, labels: tuple[str, ...], incident: str | None) -> int:
     """Print the actions as Markdown, CSV, JSON, or as `gh issue create` commands to be run."""
-    from shedder.incident.review import exported
-
     incidents = run.shedder.incidents
     found = incidents.read(incident or incidents.latest_id())
     if form == "json" or run.is_json:
         run.emit("incident-actions/1", {"actions": found.actions})
         return 0
-    click.echo(exported(found, form, labels=labels), nl=False)
+    click.echo(actions_text(found, form, labels=labels), nl=False)
     return 0
 
 
 action = verb_group(
     "action", add, set_action, done, list_actions, export_actions,
     short="What is to be done.",
-    text="Keep what is to be done so that the next time is better.",
+    text="Keep the actions of the review: what is to be done, by whom, until when.",
     examples=(_ADD[0], _DONE[0], _EXPORT[1]),
 )  # fmt: skip
 
 
 def _due(run: Run, text: str | None) -> datetime | None:
-    from shedder.units import parse_future
-
     if text is None:
         return None
     return parse_future(text, now=run.shedder.incidents.now(), name="--due")
@@ -152,20 +144,19 @@ _CLOSE = ('shedder incident close -r "review held, actions are in the tracker"',
 @click.option("--factors", metavar="TEXT", help="What in the system contributed.")
 @incident_option
 @cause_options
-def review(run: Run, *, asked: Asked, incident: str | None, **parts: str | None) -> int:
-    """Write parts of the review; said again, a part is replaced."""
+def review(run: Run, *, request: Request, incident: str | None, **parts: str | None) -> int:
+    """Write parts of the review; writing a part again replaces it."""
     given = {name: text for name, text in parts.items() if text is not None}
     if not given:
         raise Refused("say what to write: --well, --badly, --luck or --factors")
-    receipt = changing(run).review(given, incident=incident, by=asked.by)
+    receipt = changing(run).review(given, incident=incident, by=request.by)
     return finish(run, receipt, f"The review of {receipt.incident.id} is written on.")
 
 
-@verb("close", examples=_CLOSE, short="End the review.")
+@verb("close", examples=_CLOSE, short="Close the incident.")
 @incident_option
 @cause_options
-def close(run: Run, *, asked: Asked, incident: str | None) -> int:
-    """End the review; it says what is missing. What is closed stays as it is."""
-    said = asked.reason or "the review is done"
-    receipt = changing(run).close(incident=incident, reason=said, by=asked.by)
+def close(run: Run, *, request: Request, incident: str | None) -> int:
+    """End the review, or list what is missing. A closed incident can no longer be changed."""
+    receipt = changing(run).close(incident=incident, **request.cause_or("the review is done"))
     return finish(run, receipt, f"Incident {receipt.incident.id} is closed.")

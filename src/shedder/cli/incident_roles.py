@@ -1,4 +1,4 @@
-"""`shedder incident take | assign | hand-over | accept | leave`: who does what."""
+"""`shedder incident take | assign | hand-over | accept | leave`: the roles of people."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shedder.cli.incident_view import also_option, changing, finish, incident_option, task_option
-from shedder.cli.options import Asked, cause_options, verb
+from shedder.cli.options import Request, cause_options, verb
 from shedder.cli.output import escaped
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _ACCEPT = ("shedder incident accept", "shedder incident accept commander --by bo
 _LEAVE = ('shedder incident leave investigator --task "database logs"',)
 
 _role = click.argument("role", metavar="ROLE")
-_instead = click.option("--instead", is_flag=True, help="Although somebody else has it.")
+_instead = click.option("--instead", is_flag=True, help="Even if somebody else has it.")
 _second = also_option("Beside another role.")
 
 
@@ -36,15 +36,21 @@ _second = also_option("Beside another role.")
 @incident_option
 @cause_options
 def take(
-    run: Run, *, asked: Asked, role: str, task: str, also: bool, instead: bool, incident: str | None
+    run: Run,
+    *,
+    request: Request,
+    role: str,
+    task: str,
+    also: bool,
+    instead: bool,
+    incident: str | None,
 ) -> int:
     """Take a role: commander, operations, communications, or investigator with a task.
 
     Commander coordinates, operations changes the system, communications tells the others.
     """
     receipt = changing(run).roles.take(
-        role, task=task, also=also, instead=instead, incident=incident, reason=asked.reason or "",
-        by=asked.by,
+        role, task=task, also=also, instead=instead, incident=incident, **request.cause,
     )  # fmt: skip
     holder = next(h.person for h in receipt.incident.roles if (h.role, h.task) == (role, task))
     return finish(run, receipt, f"{escaped(holder)} is {_named(role, task)} now.")
@@ -59,13 +65,13 @@ def take(
 @incident_option
 @cause_options
 def assign(
-    run: Run, *, asked: Asked, role: str, person: str, task: str, also: bool, instead: bool,
+    run: Run, *, request: Request, role: str, person: str, task: str, also: bool, instead: bool,
     incident: str | None,
 ) -> int:  # fmt: skip
     """Give somebody a role that is free."""
     receipt = changing(run).roles.assign(
         role, person, task=task, also=also, instead=instead, incident=incident,
-        reason=asked.reason or "", by=asked.by,
+        **request.cause,
     )  # fmt: skip
     return finish(run, receipt, f"{escaped(person)} is {_named(role, task)} now.")
 
@@ -77,11 +83,11 @@ def assign(
 @incident_option
 @cause_options
 def hand_over(
-    run: Run, *, asked: Asked, role: str, person: str, task: str, incident: str | None
+    run: Run, *, request: Request, role: str, person: str, task: str, incident: str | None
 ) -> int:
     """Offer somebody a role that you have; it is yours until they accept."""
     receipt = changing(run).roles.hand_over(
-        role, person, task=task, incident=incident, reason=asked.reason or "", by=asked.by
+        role, person, task=task, incident=incident, **request.cause
     )
     who = escaped(person)
     return finish(run, receipt, f"{who} is {_named(role, task)} as soon as they accept.")
@@ -94,11 +100,11 @@ def hand_over(
 @incident_option
 @cause_options
 def accept(
-    run: Run, *, asked: Asked, role: str | None, task: str, also: bool, incident: str | None
+    run: Run, *, request: Request, role: str | None, task: str, also: bool, incident: str | None
 ) -> int:
     """Accept a role that was offered to you; from now on it is yours."""
     receipt = changing(run).roles.accept(
-        role, task=task, also=also, incident=incident, reason=asked.reason or "", by=asked.by
+        role, task=task, also=also, incident=incident, **request.cause
     )
     newest = max(receipt.incident.roles, key=lambda held: held.since)
     who = escaped(newest.person)
@@ -110,11 +116,9 @@ def accept(
 @task_option
 @incident_option
 @cause_options
-def leave(run: Run, *, asked: Asked, role: str, task: str, incident: str | None) -> int:
-    """Say that nobody has a role any more."""
-    receipt = changing(run).roles.leave(
-        role, task=task, incident=incident, reason=asked.reason or "", by=asked.by
-    )
+def leave(run: Run, *, request: Request, role: str, task: str, incident: str | None) -> int:
+    """End a role: nobody has it any more."""
+    receipt = changing(run).roles.leave(role, task=task, incident=incident, **request.cause)
     return finish(run, receipt, f"Nobody is {_named(role, task)} now.")
 
 

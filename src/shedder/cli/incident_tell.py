@@ -1,4 +1,4 @@
-"""Incident update, watch, postmortem."""
+"""`shedder incident update | watch | postmortem`: what others are told."""
 
 from __future__ import annotations
 
@@ -10,23 +10,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shedder.cli.incident_view import incident_option, uncertain
-from shedder.cli.options import (
-    Asked,
-    cause_options,
-    near_policy_option,
-    policy_for,
-    policy_option,
-    verb,
-)
+from shedder.cli.options import Request, cause_options, verb
 from shedder.cli.output import blank, clock, command, commands_part, headline, plain, row, table
+from shedder.cli.policy import near_policy_option, policy_for, policy_option
 from shedder.errors import InvalidInput
 from shedder.postmortem.blame import Warned, warnings_of
-from shedder.postmortem.build import material_of, postmortem_of, read_incident
+from shedder.postmortem.build import incident_or_latest, material_of, postmortem_of
 from shedder.postmortem.narrative import people_of
 from shedder.postmortem.writing import WrittenFiles, folder_name, write_files
 from shedder.updates.channels import Channels, channel_urls, deliver
 from shedder.updates.messages import messages_of
-from shedder.updates.posting import post_update
+from shedder.updates.posting import draft_update, post_update
 from shedder.updates.watcher import Report, Watcher
 from shedder.wording import counted
 
@@ -52,7 +46,7 @@ _POSTMORTEM = (
 
 
 @verb("update", examples=_UPDATE, short="Post an update.")
-@click.option("--say", metavar="TEXT", help="What to say before the computed part.")
+@click.option("--say", metavar="TEXT", help="A text to put before the generated part.")
 @click.option("--audience", type=click.Choice(["stakeholders", "team"]), default="stakeholders",
               show_default=True, help="Who it is for.")  # fmt: skip
 @click.option("--preview", is_flag=True, help="Only show what would be posted.")
@@ -61,16 +55,14 @@ _POSTMORTEM = (
 @incident_option
 @cause_options
 def update(
-    run: Run, *, asked: Asked, say: str | None, audience: str, preview: bool, edit: bool,
+    run: Run, *, request: Request, say: str | None, audience: str, preview: bool, edit: bool,
     policy_file: str | None, incident: str | None,
 ) -> int:  # fmt: skip
-    """Post how things are, in the words of the policy, also when there is no progress.
+    """Post an update in the words of the policy, also when there is no progress.
 
-    The text is made of the queues' own state. It is recorded first and sent to the policy's
-    channels then; a channel that does not take it is tried again by `incident watch`.
+    The text is generated from the state of the queues. It is recorded and then sent to the
+    policy's channels; `incident watch` retries a channel that fails.
     """
-    from shedder.updates.posting import draft_update
-
     shed = run.shedder
     policy = policy_for(run, policy_file)
     found = shed.incidents.read(incident)
@@ -81,16 +73,16 @@ def update(
     if edit:
         text = written_by_hand(text)
     uncertain(run)
-    return post(run, policy, found, draft, text, by=asked.by)
+    return post(run, policy, found, draft, text, by=request.by)
 
 
-@verb("watch", examples=_WATCH, short="See to it that updates are posted in time.")
+@verb("watch", examples=_WATCH, short="Remind of updates and post them in time.")
 @click.option("--once", is_flag=True, help="One round, such as from cron.")
 @policy_option
 def watch(run: Run, *, once: bool, policy_file: str | None) -> int:
     """Remind of updates, post them where the policy says so, and write the status page.
 
-    Run it under any supervisor, on two machines if you like: one leads. It ends with SIGTERM.
+    Run it under a supervisor, on two machines for availability: one leads. SIGTERM ends it.
     """
 
     def policy() -> Policy:
@@ -99,12 +91,12 @@ def watch(run: Run, *, once: bool, policy_file: str | None) -> int:
     return watch_once(run, policy) if once else watch_on(run, policy)
 
 
-@verb("postmortem", examples=_POSTMORTEM, short="Write what the incident teaches.")
+@verb("postmortem", examples=_POSTMORTEM, short="Write the post-mortem.")
 @click.argument("incident", metavar="[INCIDENT]", required=False)
 @click.option("--out", metavar="DIR", type=click.Path(file_okay=False), help="Where to.")
 @click.option("--no-plots", is_flag=True, help="Leave the plots out.")
 @click.option("--check", "check", metavar="FILE", type=click.Path(),
-              help="Only warn of sentences in FILE that blame.")  # fmt: skip
+              help="Only report sentences in FILE that blame people.")  # fmt: skip
 @near_policy_option
 def postmortem(
     run: Run, *, incident: str | None, out: str | None, no_plots: bool, check: str | None,
@@ -122,14 +114,12 @@ def postmortem(
 
 def preview_of(run: Run, incident: Incident, draft: Draft, text: str) -> int:
     """Show what would be posted."""
-    if run.is_json:
-        run.emit("incident-update/1", {
-            "incident": incident.id, "number": len(incident.updates) + 1, "text": text,
-            "audience": draft.audience, "next_update": draft.next_update, "is_posted": False,
-            "sent_to": (), "failed": (),
-        })  # fmt: skip
-        return 0
-    run.screen.show(plain(text))
+    told = {
+        "incident": incident.id, "number": len(incident.updates) + 1, "text": text,
+        "audience": draft.audience, "next_update": draft.next_update, "is_posted": False,
+        "sent_to": (), "failed": (),
+    }  # fmt: skip
+    run.tell("incident-update/1", told, [plain(text)])
     return 0
 
 
@@ -210,8 +200,8 @@ def watch_on(run: Run, policy: Callable[[], Policy]) -> int:
     ended = threading.Event()
     watcher = _watcher(run, policy)
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    run.state = "nobody looks after updates any more, unless another watcher does"
-    run.screen.remark("looking after incidents; SIGTERM or Ctrl-C ends this")
+    run.state = "this watcher has ended; updates are posted only if another watcher runs"
+    run.screen.remark("watching incidents; SIGTERM or Ctrl-C ends this")
     watcher.watch(sleep=ended.wait, until=ended.is_set)
     return 0
 
@@ -251,15 +241,13 @@ def write_postmortem(
     run: Run, policy: Policy, incident: str | None, out: str | None, *, with_plots: bool
 ) -> int:
     """Write the document; its path is shown."""
-    found = read_incident(run.shedder, incident)
+    found = incident_or_latest(run.shedder, incident)
     facts = postmortem_of(material_of(run.shedder, policy, found))
     folder = Path(out or folder_name(found.id))
     templates = policy.incident.templates or None
     written = write_files(facts, folder, templates=templates, with_plots=with_plots)
-    if run.is_json:
-        run.emit("incident-postmortem/1", written, incident=found.id)
-        return 0
-    run.screen.show(*_written_parts(run, found, written))
+    view = _written_parts(run, found, written)
+    run.tell("incident-postmortem/1", written, view, incident=found.id)
     return 0
 
 
@@ -285,15 +273,12 @@ def check_file(run: Run, file: str, incident: str | None) -> int:
         accepted = f"a file that can be read ({error.strerror})"
         raise InvalidInput(name="--check", value=file, accepted=accepted) from error
     found = warnings_of(text, people=_people(run, incident))
-    if run.is_json:
-        run.emit("incident-check/1", {"warnings": found})
-    else:
-        run.screen.show(*_warned_parts(found))
+    run.tell("incident-check/1", {"warnings": found}, _warned_parts(found))
     return 1 if found else 0
 
 
 def _people(run: Run, incident: str | None) -> frozenset[str]:
-    found = read_incident(run.shedder, incident)
+    found = incident_or_latest(run.shedder, incident)
     return people_of(found, run.shedder.incidents.timeline(found.id))
 
 

@@ -1,7 +1,8 @@
-"""What these share: options, receipts, tables."""
+"""Options, receipts and tables that the verbs of an incident share."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,6 +29,7 @@ from shedder.events import verb_of
 from shedder.incident.records import Role
 from shedder.incident.review import missing_of
 from shedder.response.mitigation import NO_END_YET, began_at
+from shedder.units import format_duration, parse_past
 from shedder.wording import counted
 
 if TYPE_CHECKING:
@@ -146,8 +148,6 @@ def change_text(before: Reading, after: Reading) -> str:
 
 def _within(effect: Effect, lane: str) -> str:
     """Whether the business can bear it, in the words of the policy."""
-    from shedder.units import format_duration
-
     found = effect.yardsticks.get(lane)
     if found is None:
         return ""
@@ -243,8 +243,6 @@ def _indented(text: str) -> Verbatim:
 
 
 def _seconds(value: float | None) -> str:
-    from shedder.units import format_duration
-
     return "-" if value is None else format_duration(value // 1)
 
 
@@ -274,8 +272,6 @@ def also_option(text: str) -> Callable[..., Any]:
 
 def moments(run: Run, **given: str | None) -> Mapping[str, datetime]:
     """The times that were given, by name."""
-    from shedder.units import parse_past
-
     texts = {name: text for name, text in given.items() if text is not None}
     if not texts:
         return {}
@@ -292,17 +288,11 @@ def changing(run: Run) -> Incidents:
 
 def uncertain(run: Run) -> None:
     """From here on, what holds if the connection breaks must be looked up."""
-    from shedder.cli.output import command
-
-    check = command("incident show", server=run.server_option)
-    run.state = f"whether the record is changed, says: {check}"
+    run.unsure("whether the record is changed", "incident show")
 
 
 def finish(run: Run, receipt: IncidentReceipt, headline: str) -> int:
     """Show what was done; `headline` is the sentence for a person."""
     run.state = "it is done"
-    if run.is_json:
-        run.emit("incident/1", receipt)
-        return 0
-    run.screen.show(*receipt_parts(receipt, headline, server=run.server_option))
+    run.tell("incident/1", receipt, partial(receipt_parts, text=headline))
     return 0

@@ -1,4 +1,4 @@
-"""Where log records go."""
+"""Where log records of shedder and RQ go, and their format."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from shedder.cli.output import escaped
-from shedder.log_context import IDS, at_hand
+from shedder.log_context import IDS, current
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping, Sequence
+    from collections.abc import MutableMapping
 
 
 LOGGERS = ("shedder", "rq")
@@ -45,14 +45,33 @@ def _without_traceback(record: logging.LogRecord) -> bool:
 
 def _handler(log_format: str) -> logging.Handler:
     handler = logging.StreamHandler(sys.stderr)
-    renderers = _json_renderers() if log_format == "json" else _text_renderers()
-    handler.setFormatter(_formatter(renderers))
+    handler.setFormatter(_Formatter(log_format))
     return handler
 
 
-def _formatter(renderers: Sequence[Any]) -> logging.Formatter:
+class _Formatter(logging.Formatter):
+    """Loads structlog at the first record: most commands write none."""
+
+    def __init__(self, log_format: str) -> None:
+        super().__init__()
+        self._log_format = log_format
+        self._formatter: logging.Formatter | None = None
+
+    def format(self, record: logging.LogRecord) -> str:
+        """`record` as structlog renders it."""
+        self._formatter = self._formatter or _structlog_formatter(self._log_format)
+        return self._formatter.format(record)
+
+
+def _structlog_formatter(log_format: str) -> logging.Formatter:
     import structlog
 
+    text = (_without_ids, _escape, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
+    as_json = (
+        structlog.processors.format_exc_info,
+        structlog.processors.EventRenamer("message"),
+        structlog.processors.JSONRenderer(),
+    )
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[
             structlog.stdlib.add_log_level,
@@ -62,24 +81,8 @@ def _formatter(renderers: Sequence[Any]) -> logging.Formatter:
         processors=[
             _add_ids,
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            *renderers,
+            *(as_json if log_format == "json" else text),
         ],
-    )
-
-
-def _text_renderers() -> Sequence[Any]:
-    import structlog
-
-    return (_without_ids, _escape, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
-
-
-def _json_renderers() -> Sequence[Any]:
-    import structlog
-
-    return (
-        structlog.processors.format_exc_info,
-        structlog.processors.EventRenamer("message"),
-        structlog.processors.JSONRenderer(),
     )
 
 
@@ -89,7 +92,7 @@ def _add_ids(
     """What the record says that it is about, and what this thread has at hand."""
     said = record["_record"].__dict__
     told = {name: said[name] for name in IDS if name in said}
-    record.update({**at_hand(), **told})
+    record.update({**current(), **told})
     return record
 
 

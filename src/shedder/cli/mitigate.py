@@ -1,4 +1,4 @@
-"""`shedder mitigate`: carry out a deed that the policy declares."""
+"""`shedder mitigate`: runs a program that the policy declares."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shedder.cli.asking import confirm, reason_of
-from shedder.cli.options import Asked, Verb, cause_options, near_policy_option, policy_for, verb
-from shedder.cli.output import escaped
+from shedder.cli.asking import confirm, settle_reason
+from shedder.cli.options import Request, cause_options, verb
+from shedder.cli.output import Verbatim, escaped, headline, row, table
+from shedder.cli.policy import near_policy_option, policy_for
 from shedder.cli.run import Refused
 from shedder.errors import NothingMatched
+from shedder.response.runner import filled, find_mitigation, mask_for
+from shedder.units import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,17 +41,15 @@ _FREE = {"ignore_unknown_options": True}
 @near_policy_option
 @cause_options
 def mitigate(
-    run: Run, *, asked: Asked, name: str | None, values: tuple[str, ...], dry_run: bool, yes: bool,
-    policy_file: str | None,
+    run: Run, *, request: Request, name: str | None, values: tuple[str, ...], dry_run: bool,
+    yes: bool, policy_file: str | None,
 ) -> int:  # fmt: skip
-    """Carry out what `[mitigations.NAME]` of the policy declares, and write down how it went.
+    """Run the program that `[mitigations.NAME]` of the policy declares, and record its outcome.
 
     The command is a list of arguments and goes through no shell. Its output is shown as it comes
     and kept, secrets masked; at its time limit, and with Ctrl-C, SIGTERM or SIGHUP, all its
     processes end.
     """
-    from shedder.response.runner import filled, find_mitigation
-
     rules = policy_for(run, policy_file, or_near=True, is_needed=True)
     if name is None:
         return _list(run, rules)
@@ -56,72 +57,56 @@ def mitigate(
     words = filled(found, _values(values))
     if dry_run:
         return _show_only(run, found, words)
-    return _carry_out(run, asked, found, words, is_sure=yes)
+    return _carry_out(run, request, found, words, is_sure=yes)
 
 
 mitigate.context_settings = {**mitigate.context_settings, **_FREE}
-assert isinstance(mitigate, Verb)  # noqa: S101 - what the decorator makes
 
 
 def _carry_out(
-    run: Run, asked: Asked, found: Mitigation, words: tuple[str, ...], *, is_sure: bool
+    run: Run, request: Request, found: Mitigation, words: tuple[str, ...], *, is_sure: bool
 ) -> int:
     connected = run.shedder
-    reason = reason_of(asked, f"carry out {escaped(found.name)}")
+    request = settle_reason(request, f"carry out {escaped(found.name)}")
     shown = _shown(words)
     run.screen.remark(f"runs: {shown} (at most {_limit(found)})")
     confirm(f"Run {shown}?", is_sure=is_sure)
     run.state = "what was started was ended, and the journal says so: shedder events"
-    receipt = connected.mitigate(found, words, reason=reason, by=asked.by, say=run.screen.remark)
+    receipt = connected.mitigate(found, words, **request.cause, say=run.screen.remark)
     run.state = f"it is {receipt.outcome}"
     _finish(run, receipt)
     return 0 if receipt.outcome == "done" else 1
 
 
 def _finish(run: Run, receipt: MitigationReceipt) -> None:
-    if run.is_json:
-        run.emit("mitigation/1", receipt)
-        return
-    from shedder.cli.output import headline
-    from shedder.units import format_duration
-
     code = "" if receipt.exit_code is None else f" with exit code {receipt.exit_code}"
     took = format_duration(receipt.seconds)
     style = "bold green" if receipt.outcome == "done" else "bold red"
     said = f"{escaped(receipt.name)} {_ended(receipt.outcome)}{code} after {took}."
-    run.screen.show(headline(said, style=style))
-    if receipt.outcome == "not started":
+    run.tell("mitigation/1", receipt, [headline(said, style=style)])
+    if receipt.outcome == "not started" and not run.is_json:
         run.screen.remark(receipt.output)
 
 
 def _show_only(run: Run, found: Mitigation, words: tuple[str, ...]) -> int:
-    from shedder.response.runner import mask_for
-
     masked = [mask_for({})(each) for each in words]
-    if run.is_json:
-        run.emit("mitigation-preview/1", {
-            "name": found.name, "command": masked, "timeout": found.timeout})  # fmt: skip
-        return 0
-    run.screen.out.print(escaped(shlex.join(masked)), soft_wrap=True)
-    run.screen.remark(f"nothing was run; it would have {_limit(found)} at most")
+    told = {"name": found.name, "command": masked, "timeout": found.timeout}
+    run.tell("mitigation-preview/1", told, [Verbatim(escaped(shlex.join(masked)))])
+    if not run.is_json:
+        run.screen.remark(f"nothing was run; its time limit is {_limit(found)}")
     return 0
 
 
 def _list(run: Run, rules: Policy) -> int:
     if not rules.mitigations:
         raise NothingMatched("a mitigation of the policy ([mitigations.rollback] declares one)")
-    if run.is_json:
-        found = [{"name": each.name, "kind": each.kind, "command": list(each.run),
-                  "values": list(each.placeholders), "timeout": each.timeout}
-                 for each in rules.mitigations.values()]  # fmt: skip
-        run.emit("mitigations/1", {"mitigations": found})
-        return 0
-    from shedder.cli.output import row, table
-
+    found = [{"name": each.name, "kind": each.kind, "command": list(each.run),
+              "values": list(each.placeholders), "timeout": each.timeout}
+             for each in rules.mitigations.values()]  # fmt: skip
     made = table("mitigation", "kind", "runs", ">at most")
     for each in rules.mitigations.values():
         row(made, each.name, each.kind, _shown(each.run), _limit(each))
-    run.screen.show(made)
+    run.tell("mitigations/1", {"mitigations": found}, [made])
     return 0
 
 
@@ -140,14 +125,10 @@ def _values(words: tuple[str, ...]) -> Mapping[str, str]:
 
 
 def _shown(words: tuple[str, ...]) -> str:
-    from shedder.response.runner import mask_for
-
     return escaped(shlex.join(mask_for({})(each) for each in words))
 
 
 def _limit(found: Mitigation) -> str:
-    from shedder.units import format_duration
-
     return format_duration(found.timeout)
 
 

@@ -1,4 +1,4 @@
-"""Options that verbs share; verbs and groups; defaults and the policy that hold."""
+"""Verbs, groups of verbs, the options that they share, and the defaults of the policy."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from shedder.cli.completion import complete_targets
-from shedder.cli.run import Run
-from shedder.errors import InvalidInput
+from shedder.cli.run import USAGE, Run
+from shedder.errors import InvalidInput, RecordUnreadable
 from shedder.lanes import lanes_of_target
 from shedder.units import parse_duration
 
 if TYPE_CHECKING:
-    from shedder.policy.model import Defaults, Policy
+    from shedder.policy.model import Defaults
 
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -34,14 +33,14 @@ HELP_SETTINGS: dict[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a command that changes something was told: which queues, who, why.
+class Request:
+    """What a command that changes something was told.
 
     Attributes:
-        names: The queues or lanes that were named.
+        names: The queues or lanes that were named; once it is settled, those that are meant.
         is_all: All queues are meant.
         by: Who acts; None when nothing was said.
-        reason: For which reason; None when nothing was said.
+        reason: Why; None when nothing was said.
         is_forced: Even if somebody else has just changed it.
     """
 
@@ -50,6 +49,15 @@ class Asked:
     by: str | None = None
     reason: str | None = None
     is_forced: bool = False
+
+    @property
+    def cause(self) -> dict[str, Any]:
+        """`reason` and `by`, as every method of `Shedder` that changes something takes them."""
+        return self.cause_or("")
+
+    def cause_or(self, reason: str) -> dict[str, Any]:
+        """`cause`, with `reason` when none was given."""
+        return {"reason": self.reason or reason, "by": self.by}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +75,7 @@ class MaybeDuration(click.Option):
     """An option that takes the next word as its value only when that begins with a digit."""
 
 
-class Verb(click.Command):
+class VerbCommand(click.Command):
     """A verb; its function returns the exit code.
 
     Attributes:
@@ -96,11 +104,13 @@ def write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> N
                 formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
 
 
-def verb(name: str, *, examples: Sequence[str], short: str = "") -> Callable[[Body], Verb]:
+def verb(name: str, *, examples: Sequence[str], short: str = "") -> Callable[[Body], VerbCommand]:
     """Make a verb of a function that returns the exit code; `short` is its line in the list."""
 
-    def decorate(body: Body) -> Verb:
-        made = click.command(name, cls=Verb, short_help=short, context_settings=HELP_SETTINGS)
+    def decorate(body: Body) -> VerbCommand:
+        made = click.command(
+            name, cls=VerbCommand, short_help=short, context_settings=HELP_SETTINGS
+        )
         finished = made(click.pass_obj(body))
         finished.params += connection_options()
         finished.examples = examples
@@ -138,7 +148,7 @@ def targets_argument(decorated: Decorated) -> Decorated:
 
 
 def cause_options(body: Callable[..., int]) -> Body:
-    """Who and why; the body gets them as `asked`, with `names` and `is_all` where it has them."""
+    """Who and why; the body gets them as `request`, with `names` and `is_all` where it has them."""
 
     @click.option("-r", "--reason", metavar="TEXT", callback=_text, help="Why; asked if absent.")
     @click.option("--by", metavar="NAME", callback=_text, help="Who; user@host if absent.")
@@ -152,25 +162,25 @@ def cause_options(body: Callable[..., int]) -> Body:
         is_forced: bool = False,
         **options: Any,
     ) -> int:
-        return body(*args, asked=Asked(names, is_all, by, reason, is_forced), **options)
+        return body(*args, request=Request(names, is_all, by, reason, is_forced), **options)
 
     return gather
 
 
 def change_options(body: Callable[..., int]) -> Body:
-    """What every verb needs that changes queues; the body gets it as `asked`."""
+    """What every verb needs that changes queues; the body gets it as `request`."""
     every = click.option("-a", "--all", "is_all", is_flag=True, help="All queues.")
     return targets_argument(every(force_option()(cause_options(body))))
 
 
 def force_option(what: str = "") -> Callable[[Decorated], Decorated]:
-    """Even if somebody else has just changed it, and `what`; the body gets it in `asked`."""
-    said = f"{what} Also while" if what else "Although"
+    """Even if somebody else has just changed it, and `what`; the body gets it in `request`."""
+    said = f"{what} Also if" if what else "Even if"
     return click.option(
         "--force",
         "is_forced",
         is_flag=True,
-        help=f"{said} somebody else has changed it within two minutes.",
+        help=f"{said} if somebody else has changed it within two minutes.",
     )
 
 
@@ -184,7 +194,7 @@ def expiry_option(decorated: Decorated) -> Decorated:
     """`--for`: when something ends by itself; see `shedder.cli.options`."""
     return click.option(
         "--for", "expires_in", metavar="DURATION", callback=_expiry,
-        help="End by itself, such as 30m; `ever` to stay. The policy's default if absent.",
+        help="End after this time, such as 30m; `ever` for no end. The policy's default if absent.",
     )(decorated)  # fmt: skip
 
 
@@ -292,13 +302,21 @@ class VerbGroup(click.Group):
         super().format_epilog(ctx, formatter)
 
 
+@click.pass_context
+def _show_help(context: click.Context) -> int:
+    """Without a verb its help is what a person needs, and a script learns that nothing was done."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+    return USAGE
+
+
 def verb_group(
-    name: str, *verbs: Verb | VerbGroup, text: str, examples: Sequence[str], short: str = ""
+    name: str, *verbs: VerbCommand | VerbGroup, text: str, examples: Sequence[str], short: str = ""
 ) -> VerbGroup:
     """`verbs` under one name; `short` is its line in the list, `text` its help."""
     group = VerbGroup(
         name, help=text, short_help=short, context_settings=HELP_SETTINGS,
-        params=connection_options(),
+        params=connection_options(), invoke_without_command=True, callback=_show_help,
     )  # fmt: skip
     group.examples = examples
     for each in verbs:
@@ -319,7 +337,6 @@ def expiry(run: Run, said: timedelta | None, *, of: str) -> timedelta | None:
 
 def defaults_in_force(run: Run) -> Defaults:
     """The defaults of the policy in force; one that cannot be read must not stop a command."""
-    from shedder.errors import RecordUnreadable
     from shedder.policy.model import Defaults
 
     try:
@@ -327,40 +344,3 @@ def defaults_in_force(run: Run) -> Defaults:
     except RecordUnreadable as error:
         run.screen.warn(f"{error}; its defaults do not hold")
         return Defaults()
-
-
-def policy_option(body: Callable[..., int]) -> Any:
-    """The file with the policy, for what needs one that is in force."""
-    return _option(body, "Use this policy, not the one in force.")
-
-
-def near_policy_option(body: Callable[..., int]) -> Any:
-    """The file with the policy, for what may use one that nobody has applied."""
-    return _option(body, "Use this policy, not the one in force, nor shedder.toml near here.")
-
-
-def policy_for(
-    run: Run, file: str | None, *, or_near: bool = False, is_needed: bool = False
-) -> Policy:
-    """The policy in `file`; else the one in force; an empty one when there is none.
-
-    While none was applied, `or_near` takes the file here or in a folder above.
-
-    Raises:
-        InvalidInput: it is needed and there is none, or it cannot be read.
-        PolicyInvalid: it has problems.
-        RecordUnreadable: the one in force is damaged or of a newer shedder.
-    """
-    from shedder.policy.file import find_policy_file, policy_file_near, read_policy
-
-    if file is not None:
-        return read_policy(Path(file))
-    applied = run.shedder.policies.applied()
-    if applied.number or not or_near:
-        return applied.policy
-    path = find_policy_file(Path.cwd()) if is_needed else policy_file_near(Path.cwd())
-    return read_policy(path) if path else applied.policy
-
-
-def _option(body: Callable[..., int], text: str) -> Any:
-    return click.option("--policy", "policy_file", metavar="FILE", help=text)(body)

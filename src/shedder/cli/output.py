@@ -145,10 +145,8 @@ def workers_part(workers: Sequence[WorkerSeen], *, stock: str) -> Parts:
         obeys = "obeys" if len(ours) == 1 else "obey"
         parts.append(plain(f"{counted(len(ours), 'worker')} {obeys}: {_names(ours)}."))
     if theirs:
-        knows = "knows" if len(theirs) == 1 else "know"
-        who = (
-            f"{counted(len(theirs), 'stock RQ worker')} {knows} nothing of this: {_names(theirs)}."
-        )
+        do = "does" if len(theirs) == 1 else "do"
+        who = f"{counted(len(theirs), 'stock RQ worker')} {do} not obey this: {_names(theirs)}."
         parts.append(Text(f"{who} {stock}", style="yellow"))
     return parts
 
@@ -192,34 +190,43 @@ class Screen:
     @property
     def shows_progress(self) -> bool:
         """Whether somebody may be looking at standard error."""
-        return self.err.is_terminal
+        return not _is_free(sys.stderr) and self.err.is_terminal
 
     @property
     def is_watched(self) -> bool:
         """Whether a person looks at all that is printed."""
-        return self.out.is_terminal and self.err.is_terminal and not self.is_json
+        is_free = self.is_json or _is_free(sys.stdout) or _is_free(sys.stderr)
+        return not is_free and self.out.is_terminal and self.err.is_terminal
 
     def show(self, *parts: Text | Table) -> None:
         """Print results for a person; lines are broken where there is a width to fit into."""
         for part in parts:
+            text = _plain(part) if _is_free(sys.stdout) else None
+            if text is not None:
+                sys.stdout.write(text)
+                continue
             is_long = isinstance(part, Text) and self.out.width == _PIPE_WIDTH
-            self.out.print(rendered(part), soft_wrap=is_long or isinstance(part, Verbatim))
+            self.out.print(as_rich(part), soft_wrap=is_long or isinstance(part, Verbatim))
 
     def emit(self, content: Mapping[str, Any], *, is_line: bool = False) -> None:
         """Print a JSON object."""
-        sys.stdout.write(dumped(content, is_line=is_line) + "\n")
+        sys.stdout.write(json_text(content, is_line=is_line) + "\n")
         sys.stdout.flush()
 
     def remark(self, text: str, *, style: str = "") -> None:
         """Print one line to standard error."""
-        self.err.print(rendered(Text(one_line(text), style=style)), soft_wrap=True)
+        said = Text(one_line(text), style=style)
+        if _is_free(sys.stderr):
+            sys.stderr.write(f"{said.plain}\n")
+        else:
+            self.err.print(as_rich(said), soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Print one line to standard error that a person should not miss."""
         self.remark(f"warning: {text}", style="yellow")
 
 
-def rendered(part: Text | Table) -> RenderableType:
+def as_rich(part: Text | Table) -> RenderableType:
     """`part` as rich prints it."""
     return _rendered_text(part) if isinstance(part, Text) else _rendered_table(part)
 
@@ -251,12 +258,41 @@ def _rendered_table(table: Table) -> RichTable:
 def _console(stream: TextIO) -> Console:
     from rich.console import Console
 
-    # What is no terminal has no width: a table that is cut at column 80 helps nobody there.
-    is_free = not stream.isatty() and "COLUMNS" not in os.environ
     return Console(
-        file=stream, width=_PIPE_WIDTH if is_free else None, markup=False, emoji=False,
+        file=stream, width=_PIPE_WIDTH if _is_free(stream) else None, markup=False, emoji=False,
         highlight=False, legacy_windows=False,
     )  # fmt: skip
+
+
+_FORCING = ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+"""Variables by which a stream that is no terminal gets colours or a width from rich."""
+
+
+def _is_free(stream: TextIO) -> bool:
+    """Whether `stream` is no terminal, and so has neither colours nor a width."""
+    return not stream.isatty() and not any(name in os.environ for name in _FORCING)
+
+
+def _plain(part: Text | Table) -> str | None:
+    """`part` as rich prints it where no width is known, which is so spared; None for all else."""
+    if isinstance(part, Text):
+        return f"{part.plain}\n"
+    rows = [
+        [column.removeprefix(">") for column in part.columns],
+        *([cell.plain for cell in cells] for cells in part.rows),
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    is_simple = all(cell.isascii() for cells in rows for cell in cells)
+    if not is_simple or not all(widths) or sum(widths) + 2 * len(widths) > _PIPE_WIDTH:
+        return None
+    return "".join(f"{_plain_row(part.columns, cells, widths)}\n" for cells in rows)
+
+
+def _plain_row(columns: Sequence[str], cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(
+        cell.rstrip().rjust(width) if column.startswith(">") else cell.ljust(width)
+        for column, cell, width in zip(columns, cells, widths, strict=True)
+    )
 
 
 _DRIVES_TERMINALS = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -379,7 +415,7 @@ def jsonable(value: Any) -> Any:
     return value
 
 
-def dumped(content: Mapping[str, Any], *, is_line: bool = False) -> str:
+def json_text(content: Mapping[str, Any], *, is_line: bool = False) -> str:
     """`content` as text in ASCII, on one line or indented for reading."""
     return json.dumps(content, indent=None if is_line else 2)
 

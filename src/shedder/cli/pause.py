@@ -1,4 +1,4 @@
-"""Pause, resume (here and below: the verb, its view, its examples)."""
+"""`shedder pause | resume`: the verbs, their wait and their receipts."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from shedder.cli.asking import Order, settle_order
+from shedder.cli.asking import settle_request
 from shedder.cli.options import (
-    Asked,
+    Request,
     Wait,
     change_options,
     expiry,
@@ -58,49 +58,36 @@ _EXAMPLES = (
 @verb("pause", examples=_EXAMPLES)
 @change_options
 @expiry_option
-@maybe_duration_option("--wait", help="Return when no job runs any more, or after DURATION.")
-def pause(run: Run, *, asked: Asked, expires_in: timedelta | None, wait: Wait | None) -> int:
-    """Let no job of a queue (or lane) start until it is resumed. Jobs stay where they are."""
-    order = settle_order(run, asked, "pause", note="it is paused all the same")
+@maybe_duration_option("--wait", help="Return when no job runs, or after DURATION.")
+def pause(run: Run, *, request: Request, expires_in: timedelta | None, wait: Wait | None) -> int:
+    """Stop jobs of a queue (or lane) from starting until it is resumed; they stay in place."""
+    request = settle_request(run, request, "pause", note="it is paused all the same")
     expires_in = expiry(run, expires_in, of="pause")
-    run.state = _uncertain(run, order)
+    run.unsure(f"whether {is_are(request.names)} paused", "status", *request.names)
     receipt = run.shedder.pause(
-        *order.targets,
-        reason=order.reason,
-        by=order.by,
+        *request.names,
+        **request.cause,
         expires_in=expires_in,
     )
-    run.state = f"{is_are(order.targets)} paused, and what runs goes on"
+    run.state = f"{is_are(request.names)} paused, and what runs goes on"
     if not run.is_json:
-        _show(run, receipt)
-    running = _wait(run, order, wait) if wait is not None else None
+        run.screen.show(*pause_receipt(receipt, server=run.server_option))
+    running = None
+    if wait is not None:
+        running = wait_for_running(run, request.names, limit=wait.limit)
+        _tell_end(run, request, running)
     if run.is_json:
         run.emit("pause/1", receipt, still_running=running)
     return 3 if running else 0
 
 
-def _uncertain(run: Run, order: Order) -> str:
-    check = command("status", *order.targets, server=run.server_option)
-    return f"whether {is_are(order.targets)} paused, says: {check}"
-
-
-def _show(run: Run, receipt: PauseReceipt) -> None:
-    run.screen.show(*pause_receipt(receipt, server=run.server_option))
-
-
-def _wait(run: Run, order: Order, wait: Wait) -> tuple[RunningJob, ...]:
-    running = wait_for_running(run, order.targets, limit=wait.limit)
-    _tell_end(run, order, running)
-    return running
-
-
-def _tell_end(run: Run, order: Order, running: tuple[RunningJob, ...]) -> None:
+def _tell_end(run: Run, request: Request, running: tuple[RunningJob, ...]) -> None:
     if running:
         jobs = listed([job.job_id for job in running], most=3)
         verb = "runs" if len(running) == 1 else "run"
-        run.screen.warn(f"time is up and {jobs} still {verb}; {is_are(order.targets)} paused")
+        run.screen.warn(f"time is up and {jobs} still {verb}; {is_are(request.names)} paused")
     elif not run.is_json:
-        run.screen.out.print(f"No job of {listed(order.targets)} runs any more.")
+        run.screen.show(plain(f"No job of {listed(request.names)} runs any more."))
 
 
 _RESUME_EXAMPLES = (
@@ -112,17 +99,13 @@ _RESUME_EXAMPLES = (
 
 @verb("resume", examples=_RESUME_EXAMPLES)
 @change_options
-def resume(run: Run, *, asked: Asked) -> int:
+def resume(run: Run, *, request: Request) -> int:
     """End the pause of a queue (or lane): its jobs start again, in their order."""
-    order = settle_order(run, asked, "resume")
-    check = command("status", *order.targets, server=run.server_option)
-    run.state = f"whether {is_are(order.targets)} resumed, says: {check}"
-    receipt = run.shedder.resume(*order.targets, reason=order.reason, by=order.by)
-    run.state = f"{is_are(order.targets)} resumed"
-    if run.is_json:
-        run.emit("resume/1", receipt)
-    else:
-        run.screen.show(*resume_receipt(receipt, server=run.server_option))
+    request = settle_request(run, request, "resume")
+    run.unsure(f"whether {is_are(request.names)} resumed", "status", *request.names)
+    receipt = run.shedder.resume(*request.names, **request.cause)
+    run.state = f"{is_are(request.names)} resumed"
+    run.tell("resume/1", receipt, resume_receipt)
     return 0
 
 

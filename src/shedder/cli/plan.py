@@ -1,4 +1,4 @@
-"""`shedder plan`: how long it would take, for each thing that could be done."""
+"""`shedder plan`: forecasts how long it takes, for each thing that could be done."""
 
 from __future__ import annotations
 
@@ -6,7 +6,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shedder.cli.options import near_policy_option, policy_for, targets_argument, verb
+from shedder.cli.options import targets_argument, verb
+from shedder.cli.output import blank, headline, number, per_second, plain, row, table
+from shedder.cli.policy import near_policy_option, policy_for
+from shedder.errors import InvalidInput, NothingMatched
+from shedder.lanes import lanes_of_target
+from shedder.response.plan import (
+    HORIZON_SECONDS,
+    PACE_LOOK_BACK,
+    Option,
+    forecast,
+    options_for,
+    read_outlook,
+)
+from shedder.units import Rate, format_duration
+from shedder.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -14,7 +28,7 @@ if TYPE_CHECKING:
     from shedder.cli.output import Parts, Text
     from shedder.cli.run import Run
     from shedder.policy.model import Policy
-    from shedder.response.plan import Forecast, Option, Outlook, Phase
+    from shedder.response.plan import Forecast, Outlook, Phase
 
 
 _EXAMPLES = (
@@ -30,7 +44,7 @@ _EXAMPLES = (
 @click.option("--divert", "diverts", multiple=True, metavar="LANE",
               help="What if its jobs were put aside?")  # fmt: skip
 @click.option("--limit", "limits", multiple=True, metavar="LANE=RATE",
-              help="What if its jobs started so often at most?")  # fmt: skip
+              help="What if its jobs started at this rate at most?")  # fmt: skip
 @click.option("--more", type=click.IntRange(1, 10_000), default=2, show_default=True,
               metavar="WORKERS", help="What if there were more workers?")  # fmt: skip
 @click.option("--explain", is_flag=True, help="Show the arithmetic.")
@@ -39,12 +53,10 @@ def plan(
     run: Run, *, names: tuple[str, ...], pauses: tuple[str, ...], diverts: tuple[str, ...],
     limits: tuple[str, ...], more: int, explain: bool, policy_file: str | None,
 ) -> int:  # fmt: skip
-    """Tell when urgent work is well again and when the queue is empty, for each option.
+    """Forecast when urgent work is in time and when the queue is empty, for each option.
 
-    It is a model of measured numbers; docs/explanation/the-plan.md says which, and how far off.
+    It is a model of measured numbers; docs/explanation/the-plan.md describes it and its error.
     """
-    from shedder.response.plan import forecast, options_for
-
     asked = [*_asked(pauses, diverts, limits)]
     _check_known(names, run.shedder.queues())
     outlook = _outlook(run, policy_for(run, policy_file, or_near=True), names)
@@ -55,16 +67,12 @@ def plan(
         forecast(outlook.lanes, option, pace=outlook.pace, workers=outlook.workers)
         for option in options
     ]
-    if run.is_json:
-        run.emit("plan/1", outlook, forecasts=found)
-        return 0
-    run.screen.show(*_parts(outlook, found, is_explained=explain))
+    view = _parts(outlook, found, is_explained=explain)
+    run.tell("plan/1", outlook, view, forecasts=found)
     return 0
 
 
 def _outlook(run: Run, policy: Policy, targets: Sequence[str]) -> Outlook:
-    from shedder.response.plan import PACE_LOOK_BACK, read_outlook
-
     status = run.shedder.status(*targets)
     lanes = [lane.lane for lane in status.lanes]
     since = status.at - PACE_LOOK_BACK
@@ -75,11 +83,6 @@ def _outlook(run: Run, policy: Policy, targets: Sequence[str]) -> Outlook:
 def _asked(
     pauses: tuple[str, ...], diverts: tuple[str, ...], limits: tuple[str, ...]
 ) -> Iterator[Option]:
-    from shedder.errors import InvalidInput
-    from shedder.lanes import lanes_of_target
-    from shedder.response.plan import Option
-    from shedder.units import Rate
-
     for name in pauses:
         lanes = frozenset(lane.name for lane in lanes_of_target(name))
         yield Option(f"pause {name}", closed=lanes)
@@ -96,25 +99,18 @@ def _asked(
 
 
 def _check_known(names: Sequence[str], queues: Sequence[str]) -> None:
-    from shedder.errors import NothingMatched
-    from shedder.lanes import lanes_of_target
-
     for name in names:
         if lanes_of_target(name)[0].queue not in queues:
             raise NothingMatched(f"the queue {name}", found=tuple(queues))
 
 
 def _check_lanes(asked: Sequence[Option], lanes: Sequence[str]) -> None:
-    from shedder.errors import NothingMatched
-
     for each in asked:
         if not {*each.closed, *each.limits}.intersection(lanes):
             raise NothingMatched(f"{each.name}: no such lane is planned for", found=tuple(lanes))
 
 
 def _parts(outlook: Outlook, found: list[Forecast], *, is_explained: bool) -> Parts:
-    from shedder.cli.output import blank, headline, number, plain, row, table
-
     urgent = ", ".join(lane.lane for lane in outlook.lanes if lane.is_urgent) or "none"
     made = table("if we", ">urgent work is well in", ">all is done in", ">left aside")
     for each in found:
@@ -128,9 +124,6 @@ def _parts(outlook: Outlook, found: list[Forecast], *, is_explained: bool) -> Pa
 
 
 def _head(outlook: Outlook) -> str:
-    from shedder.cli.output import number, per_second
-    from shedder.wording import counted
-
     depth = sum(lane.depth for lane in outlook.lanes if not lane.is_closed)
     waiting, workers = f"{number(round(depth))} jobs wait", counted(outlook.workers, "worker")
     if not outlook.pace:
@@ -141,8 +134,6 @@ def _head(outlook: Outlook) -> str:
 
 
 def _phase(phase: Phase) -> Text:
-    from shedder.cli.output import number, per_second, plain
-
     lanes = [
         f"{lane}: {number(round(phase.depths[lane]))} wait, {per_second(served)}/s start"
         for lane, served in phase.served.items()
@@ -158,9 +149,6 @@ def _time(seconds: float | None, outlook: Outlook) -> str:
 
 
 def _long(seconds: float | None) -> str:
-    from shedder.response.plan import HORIZON_SECONDS
-    from shedder.units import format_duration
-
     if seconds is None or seconds >= HORIZON_SECONDS:
         return "never"
     return format_duration(round(seconds)) if seconds >= 1 else "now"

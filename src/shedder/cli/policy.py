@@ -1,14 +1,15 @@
-"""Policy init, check, diff, apply, show."""
+"""`shedder policy`: its verbs, and the policy that other verbs use."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from shedder.cli.asking import reason_of
-from shedder.cli.options import Asked, cause_options, verb, verb_group
+from shedder.cli.asking import settle_reason
+from shedder.cli.options import Request, cause_options, verb, verb_group
 from shedder.cli.output import (
     Parts,
     Text,
@@ -25,11 +26,14 @@ from shedder.cli.output import (
     table,
 )
 from shedder.cli.run import Refused
+from shedder.errors import PolicyInvalid
+from shedder.policy.document import document_of
+from shedder.policy.explain import differences, shown, written_policy
+from shedder.policy.file import find_policy_file, policy_file_near, read_policy
 from shedder.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
+    from collections.abc import Callable, Sequence
 
     from shedder.cli.run import Run
     from shedder.policy.applied import AppliedPolicy, PolicyReceipt
@@ -52,39 +56,34 @@ _INIT = ("shedder policy init", "shedder policy init ops/shedder.toml --force")
 _file_argument = click.argument("file", metavar="[FILE]", required=False, type=click.Path())
 
 
-@verb("check", examples=_CHECK, short="Say all that is wrong with a policy file.")
+@verb("check", examples=_CHECK, short="Check a policy file.")
 @_file_argument
-def check(run: Run, *, file: str | None) -> int:
-    """Read a policy file and say all that is wrong with it; asks no Redis, changes nothing.
+def check_policy(run: Run, *, file: str | None) -> int:
+    """Check a policy file and list every problem; needs no Redis, changes nothing.
 
     Without FILE it is shedder.toml, or [tool.shedder] in pyproject.toml, here or in a folder above.
     """
-    from shedder.errors import PolicyInvalid
-
     path = _path(file)
     problems: tuple[object, ...] = ()
     try:
-        _read(path)
+        read_policy(path)
     except PolicyInvalid as error:
         problems = error.problems
-    if run.is_json:
-        run.emit("policy-check/1", {"file": str(path), "problems": problems})
-    elif problems:
-        run.screen.show(*problems_view(str(path), problems))
-    else:
-        from shedder.cli.output import escaped, headline
-
-        run.screen.show(headline(f"{escaped(str(path))} is a policy: nothing is wrong with it."))
+    good = headline(f"{escaped(str(path))} is a policy: nothing is wrong with it.")
+    view = problems_view(str(path), problems) if problems else [good]
+    run.tell("policy-check/1", {"file": str(path), "problems": problems}, view)
     return 2 if problems else 0
 
 
 @verb("apply", examples=_APPLY, short="Put a policy into force, everywhere.")
 @_file_argument
 @click.option("--based-on", type=int, metavar="NUMBER",
-              help="The policy that yours is a change of; the one in force if absent.")  # fmt: skip
+              help="The policy that this file changes; the one in force if absent.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace whatever is in force.")
 @cause_options
-def apply(run: Run, *, asked: Asked, file: str | None, based_on: int | None, force: bool) -> int:
+def apply(
+    run: Run, *, request: Request, file: str | None, based_on: int | None, force: bool
+) -> int:
     """Put a policy into force; producers and workers of shedder obey within a second.
 
     It is checked as a whole first. If somebody else applies another one meanwhile, yours is
@@ -92,43 +91,32 @@ def apply(run: Run, *, asked: Asked, file: str | None, based_on: int | None, for
     """
     if force and based_on is not None:
         raise Refused("--force and --based-on exclude each other; leave one of them out")
-    policy = _read(_path(file))
+    policy = read_policy(_path(file))
     policies = run.shedder.policies
     base = policies.applied().number if based_on is None and not force else based_on
-    reason = reason_of(asked, "apply this policy")
-    run.state = f"which policy is in force, says: {_show_command(run)}"
-    receipt = policies.apply(policy, reason=reason, by=asked.by, based_on=base)
+    request = settle_reason(request, "apply this policy")
+    run.unsure("which policy is in force", "policy show")
+    receipt = policies.apply(policy, **request.cause, based_on=base)
     run.state = "it is in force"
-    if run.is_json:
-        run.emit("policy-apply/1", receipt)
-    else:
-        run.screen.show(*policy_receipt(receipt, server=run.server_option))
+    run.tell("policy-apply/1", receipt, policy_receipt)
     return 0
 
 
 @verb("show", examples=_SHOW, short="The policy in force, or what it says of a job.")
-@click.option("--explain", "job_id", metavar="JOB", help="Which rule decided what for this job.")
-def show(run: Run, *, job_id: str | None) -> int:
+@click.option("--explain", "job_id", metavar="JOB", help="Show which rules apply to this job.")
+def show_policy(run: Run, *, job_id: str | None) -> int:
     """Show the policy in force, with who applied it, as a file that could be applied again.
 
     Of the channels' URLs, which may hold secrets, only the scheme is shown.
     """
     if job_id is not None:
-        return _explain(run, job_id)
-    from datetime import UTC, datetime
-
-    from shedder.policy.document import document_of
-    from shedder.policy.explain import shown
-
+        run.tell("policy-explain/1", run.shedder.policies.explain(job_id), explained_view)
+        return 0
     applied = run.shedder.policies.applied()
     told = shown(document_of(applied.policy))
-    if run.is_json:
-        head = {"number": applied.number, "by": applied.by, "why": applied.why}
-        run.emit("policy-show/1", head, since=applied.since, policy=told)
-    else:
-        from shedder.policy.explain import written_policy
-
-        run.screen.show(*applied_view(applied, written_policy(told), datetime.now(UTC)))
+    head = {"number": applied.number, "by": applied.by, "why": applied.why}
+    view = applied_view(applied, written_policy(told), datetime.now(UTC))
+    run.tell("policy-show/1", head, view, since=applied.since, policy=told)
     return 0 if applied.number else 3
 
 
@@ -137,32 +125,25 @@ def show(run: Run, *, job_id: str | None) -> int:
 def diff(run: Run, *, file: str | None) -> int:
     """Show what applying a policy file would change; changes nothing.
 
-    A line that begins with - goes, one with + comes. It exits with 3 when nothing would change.
+    Lines with - are removed, lines with + are added. Exits with 3 when nothing would change.
     """
-    from shedder.policy.document import document_of
-    from shedder.policy.explain import differences
-
-    policy = _read(_path(file))
+    policy = read_policy(_path(file))
     applied = run.shedder.policies.applied()
     changes = differences(document_of(applied.policy), document_of(policy))
-    if run.is_json:
-        run.emit("policy-diff/1", {"number": applied.number, "changes": changes})
-    else:
-        from shedder.cli.output import headline
-
-        nothing = f"Nothing would change: policy {applied.number} says the same."
-        run.screen.show(*(difference_lines(changes) or [headline(nothing)]))
+    same = [headline(f"Nothing would change: policy {applied.number} says the same.")]
+    told = {"number": applied.number, "changes": changes}
+    run.tell("policy-diff/1", told, difference_lines(changes) or same)
     return 0 if changes else 3
 
 
-@verb("init", examples=_INIT, short="Write a first policy from what is there.")
+@verb("init", examples=_INIT, short="Write a first policy from the queues that exist.")
 @_file_argument
-@click.option("--force", is_flag=True, help="Also over a file that exists.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def init(run: Run, *, file: str | None, force: bool) -> int:
     """Write a first policy file from the queues, functions and rates that can be seen now.
 
-    It decides nothing yet: what could be said stands in it as remarks. Without FILE it is
-    shedder.toml in this folder.
+    It decides nothing yet: suggestions stand in it as comments. Without FILE it is shedder.toml
+    in this folder.
     """
     path = Path(file or "shedder.toml")
     if path.exists() and not force:
@@ -173,48 +154,53 @@ def init(run: Run, *, file: str | None, force: bool) -> int:
             target.write(text)
     except OSError as error:
         raise Refused(f"{path} cannot be written: {error.strerror}") from error
-    if run.is_json:
-        run.emit("policy-init/1", {"file": str(path), "text": text})
-    else:
-        from shedder.cli.output import commands_part, escaped, headline
-
-        run.screen.show(
-            headline(f"{escaped(str(path))} is written; nothing of it is in force yet."),
-            *commands_part(("check", command("policy", "check", str(path)))),
-        )
+    run.tell("policy-init/1", {"file": str(path), "text": text}, [
+        headline(f"{escaped(str(path))} is written; nothing of it is in force yet."),
+        *commands_part(("check", command("policy", "check", str(path)))),
+    ])  # fmt: skip
     return 0
 
 
 policy = verb_group(
-    "policy", init, check, diff, apply, show,
-    text="Say on a quiet day which work matters, which may wait, and what customers notice.",
+    "policy", init, check_policy, diff, apply, show_policy,
+    text="Declare which work matters, which may wait, and what customers notice.",
     examples=(_INIT[0], _CHECK[0], _APPLY[0], _SHOW[0]),
 )  # fmt: skip
 
 
+def _policy_option(text: str) -> Callable[[Any], Any]:
+    return click.option("--policy", "policy_file", metavar="FILE", help=text)
+
+
+policy_option = _policy_option("Use this policy instead of the one in force.")
+near_policy_option = _policy_option(
+    "Use this policy instead of the one in force, or of a shedder.toml near here."
+)
+
+
+def policy_for(
+    run: Run, file: str | None, *, or_near: bool = False, is_needed: bool = False
+) -> Policy:
+    """The policy in `file`; else the one in force; an empty one when there is none.
+
+    While none was applied, `or_near` takes the file here or in a folder above.
+
+    Raises:
+        InvalidInput: it is needed and there is none, or it cannot be read.
+        PolicyInvalid: it has problems.
+        RecordUnreadable: the one in force is damaged or of a newer shedder.
+    """
+    if file is not None:
+        return read_policy(Path(file))
+    applied = run.shedder.policies.applied()
+    if applied.number or not or_near:
+        return applied.policy
+    path = find_policy_file(Path.cwd()) if is_needed else policy_file_near(Path.cwd())
+    return read_policy(path) if path else applied.policy
+
+
 def _path(file: str | None) -> Path:
-    from shedder.policy.file import find_policy_file
-
     return Path(file) if file is not None else find_policy_file(Path.cwd())
-
-
-def _read(path: Path) -> Policy:
-    from shedder.policy.file import read_policy
-
-    return read_policy(path)
-
-
-def _explain(run: Run, job_id: str) -> int:
-    job = run.shedder.policies.explain(job_id)
-    if run.is_json:
-        run.emit("policy-explain/1", job)
-    else:
-        run.screen.show(*explained_view(job))
-    return 0
-
-
-def _show_command(run: Run) -> str:
-    return command("policy", "show", server=run.server_option)
 
 
 def policy_receipt(receipt: PolicyReceipt, *, server: str = "") -> Parts:
@@ -253,7 +239,7 @@ def applied_view(applied: AppliedPolicy, text: str, now: datetime) -> Parts:
     return [Verbatim(escaped(head)), *(Verbatim(escaped(line)) for line in text.splitlines())]
 
 
-def explained_view(job: ExplainedJob) -> Parts:
+def explained_view(job: ExplainedJob, **_: str) -> Parts:
     """What holds for a job, and which rule decided it."""
     function = f", function {escaped(job.function)}" if job.function else ""
     said = f"Job {escaped(job.job)} of lane {escaped(job.lane)}{function}"

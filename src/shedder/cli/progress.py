@@ -1,4 +1,4 @@
-"""Bars and live lines."""
+"""Progress bars and live lines on standard error."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Self
 
-from shedder.cli.output import Text, age, escaped, listed, number, per_second, rendered
+from shedder.cli.output import Text, age, as_rich, escaped, listed, number, per_second
 from shedder.units import format_duration
 from shedder.wording import counted
 
@@ -50,7 +50,7 @@ def live_line(screen: Screen) -> Iterator[Callable[[str], None]]:
         from rich.live import Live
 
         with Live(console=screen.err, transient=True, refresh_per_second=8) as live:
-            yield lambda line: live.update(rendered(Text(line)))
+            yield lambda line: live.update(as_rich(Text(line)))
         return
     last = ""
 

@@ -1,4 +1,4 @@
-"""One call: its server, its screen, what holds if it ends now; what a failure says."""
+"""One call of the program: its server, its screen, its state, and the sentence of a failure."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shedder.cli.output import one_line
+from shedder.cli.output import Screen, command, document, one_line
 from shedder.errors import EventNotFound, RedisUnreachable, ServerBusy, ShedderError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
     from shedder import Shedder
-    from shedder.cli.output import Screen
+    from shedder.cli.output import Table, Text
 
 
 NOTHING_CHANGED = "nothing was changed"
@@ -51,8 +53,6 @@ class Run:
     def screen(self) -> Screen:
         """Where results and remarks go."""
         if self._screen is None:
-            from shedder.cli.output import Screen
-
             self._screen = Screen(is_json=self.is_json)
         return self._screen
 
@@ -76,10 +76,27 @@ class Run:
             self._shedder = self._connected()
         return self._shedder
 
+    def unsure(self, what: str, verb: str, *words: str, options: Sequence[str] = ()) -> None:
+        """From here on, if the program ends, the command of `verb` says `what` holds."""
+        check = command(verb, *words, options=options, server=self.server_option)
+        self.state = f"it is not known {what}; check with: {check}"
+
+    def tell(
+        self,
+        schema: str,
+        record: Any,
+        view: Iterable[Text | Table] | Callable[..., Iterable[Text | Table]],
+        **more: Any,
+    ) -> None:
+        """Print `record` and `more` as one JSON object; for a person `view`, or what it makes."""
+        if self.is_json:
+            self.emit(schema, record, **more)
+        else:
+            made = view(record, server=self.server_option) if callable(view) else view
+            self.screen.show(*made)
+
     def emit(self, schema: str, record: Any, *, is_line: bool = False, **more: Any) -> None:
         """Print `record` and `more` as one JSON object; with `is_line` one line of many."""
-        from shedder.cli.output import document
-
         self.screen.emit(document(schema, record, **more), is_line=is_line)
 
     def remind(self) -> None:
@@ -88,19 +105,15 @@ class Run:
             self.screen.remark(each)
 
     def _connected(self) -> Shedder:
-        from shedder.cli.connect import greet, server_for, url_for
+        from shedder.cli.connect import connect, server_for, url_for
+        from shedder.cli.logs import send_logs_to_stderr
 
         if self.config and not self.url and url_for(url=None):
             self.screen.warn("--config is not used, because the environment names a URL")
         server = server_for(url=self.url, config=self.config)
         self.address = server.address
-        greet(server)
-        # After the greeting: these take half a second, which a dead server should not cost.
-        from shedder import Shedder
-        from shedder.cli.logs import send_logs_to_stderr
-
         send_logs_to_stderr(is_verbose=self.is_verbose, log_format=self.log_format)
-        return Shedder(server.client)
+        return connect(server)
 
 
 FAILED = 1
@@ -122,7 +135,7 @@ def code_of(error: BaseException) -> int:
     return getattr(cause, "exit_code", INTERRUPTED) if is_interrupt(error) else FAILED
 
 
-def sentence_of(error: BaseException, run: Run) -> str:
+def failure_sentence(error: BaseException, run: Run) -> str:
     """One line that says what went wrong and what to do next."""
     if is_interrupt(error):
         return f"stopped; {run.state}"

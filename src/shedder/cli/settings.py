@@ -1,4 +1,4 @@
-"""Flag, limit."""
+"""`shedder flag | limit`: their verbs, receipts and tables."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shedder.cli.asking import reason_of, warn_of_recent_changes
+from shedder.cli.asking import settle_reason, warn_of_recent_changes
 from shedder.cli.completion import complete_flags, complete_groups, complete_limits
 from shedder.cli.options import (
-    Asked,
+    Request,
     cause_options,
     expiry,
     expiry_option,
@@ -63,72 +63,73 @@ _RESTORE = (
 _FLAG_LIST = ("shedder flag list", "shedder flag list --json")
 
 _group_option = click.option(
-    "-g", "--group", metavar="GROUP", default="", help="All of a group.",
+    "-g", "--group", metavar="GROUP", default="", help="All flags of a group.",
     shell_complete=complete_groups,
 )  # fmt: skip
 
 
-@verb("degrade", examples=_DEGRADE, short="Turn features off, wholly or in part.")
+@verb("degrade", examples=_DEGRADE, short="Degrade features, fully or for a share of users.")
 @click.argument("flags", metavar="[FLAG]...", nargs=-1, shell_complete=complete_flags)
 @_group_option
 @click.option("--percent", type=float, default=100.0, show_default=True, metavar="PERCENT",
-              help="How much of it.")  # fmt: skip
+              help="The share of users.")  # fmt: skip
 @expiry_option
-@force_option("Also a flag that no process has declared.")
+@force_option("Also for a flag that no process has declared.")
 @cause_options
 def degrade(
-    run: Run, *, asked: Asked, flags: tuple[str, ...], group: str, percent: float,
+    run: Run, *, request: Request, flags: tuple[str, ...], group: str, percent: float,
     expires_in: timedelta | None,
 ) -> int:  # fmt: skip
-    """Degrade features in every process within a second; nobody needs to deploy.
+    """Degrade features in every process within a second, without a deployment.
 
-    In part it takes the same users each time, and a higher percentage only takes more of them.
+    With --percent the same users are degraded each time; a higher percentage adds users.
     """
     what = _chosen(flags, group, "degrade")
     shedder = run.shedder
-    reason = reason_of(asked, f"degrade {listed(what)}")
-    warn_of_recent_changes(run, asked, names=_names(run, flags, group))
+    request = settle_reason(request, f"degrade {listed(what)}")
+    warn_of_recent_changes(run, request, names=_names(run, flags, group))
     expires_in = expiry(run, expires_in, of="flag")
-    run.state = _flag_uncertain(run, what)
+    run.unsure(f"whether {is_are(what)} changed", "flag list")
     receipt = shedder.degrade_flag(
-        *flags, group=group, percent=percent, expires_in=expires_in, reason=reason, by=asked.by,
-        force=asked.is_forced,
+        *flags, group=group, percent=percent, expires_in=expires_in, **request.cause,
+        force=request.is_forced,
     )  # fmt: skip
-    return _finish_flag(run, receipt)
+    run.state = "it is done"
+    run.tell("flag/1", receipt, flag_receipt)
+    return 0
 
 
-@verb("restore", examples=_RESTORE, short="Turn features on again.")
+@verb("restore", examples=_RESTORE, short="Restore degraded features.")
 @click.argument("flags", metavar="[FLAG]...", nargs=-1, shell_complete=complete_flags)
 @_group_option
 @force_option()
 @cause_options
-def restore(run: Run, *, asked: Asked, flags: tuple[str, ...], group: str) -> int:
+def restore(run: Run, *, request: Request, flags: tuple[str, ...], group: str) -> int:
     """End the degradation of features; jobs that waited for them are put back, at once.
 
     To let these jobs start at a pace, give their queue a `shedder drain` first.
     """
     what = _chosen(flags, group, "restore")
     shedder = run.shedder
-    reason = reason_of(asked, f"restore {listed(what)}")
-    warn_of_recent_changes(run, asked, names=_names(run, flags, group))
-    run.state = _flag_uncertain(run, what)
-    return _finish_flag(run, shedder.restore_flag(*flags, group=group, reason=reason, by=asked.by))
+    request = settle_reason(request, f"restore {listed(what)}")
+    warn_of_recent_changes(run, request, names=_names(run, flags, group))
+    run.unsure(f"whether {is_are(what)} changed", "flag list")
+    receipt = shedder.restore_flag(*flags, group=group, **request.cause)
+    run.state = "it is done"
+    run.tell("flag/1", receipt, flag_receipt)
+    return 0
 
 
-@verb("list", examples=_FLAG_LIST, short="All flags, the degraded ones first.")
-def list_flags(run: Run) -> int:
+@verb("list", examples=_FLAG_LIST, short="List all flags, the degraded ones first.")
+def flag_list(run: Run) -> int:
     """Show all flags that are declared or set: how they are, who did it, and what they are for."""
-    shedder = run.shedder
-    found = shedder.flag_states()
-    if run.is_json:
-        run.emit("flag-list/1", {"flags": found})
-        return 0
-    run.screen.show(*flag_table(found))
+    found = run.shedder.flag_states()
+    run.tell("flag-list/1", {"flags": found}, flag_table(found))
     return 0
 
 
 flag = verb_group(
-    "flag", degrade, restore, list_flags,
+    "flag", degrade, restore, flag_list,
     text="Degrade features, which code has declared, and restore them.",
     examples=(_DEGRADE[0], _RESTORE[0], _FLAG_LIST[0]),
 )  # fmt: skip
@@ -144,20 +145,6 @@ def _names(run: Run, flags: tuple[str, ...], group: str) -> tuple[str, ...]:
     if not group:
         return flags
     return (*flags, *(each.name for each in run.shedder.flag_states() if each.group == group))
-
-
-def _flag_uncertain(run: Run, what: list[str]) -> str:
-    check = command("flag", "list", server=run.server_option)
-    return f"whether {is_are(what)} changed, says: {check}"
-
-
-def _finish_flag(run: Run, receipt: FlagReceipt) -> int:
-    run.state = "it is done"
-    if run.is_json:
-        run.emit("flag/1", receipt)
-    else:
-        run.screen.show(*flag_receipt(receipt, server=run.server_option))
-    return 0
 
 
 _SET = (
@@ -181,9 +168,7 @@ def _rate_asked(_context: click.Context, _parameter: click.Parameter, value: str
 
 
 def _key_option(decorated: Any) -> Any:
-    return click.option(
-        "-k", "--key", default="", metavar="KEY", help="Only this key, as the code has it."
-    )(decorated)
+    return click.option("-k", "--key", default="", metavar="KEY", help="Only this key.")(decorated)
 
 
 @verb("set", examples=_SET, short="Set a rate.")
@@ -191,71 +176,68 @@ def _key_option(decorated: Any) -> Any:
 @click.argument("rate", metavar="RATE", callback=_rate_asked)
 @_key_option
 @expiry_option
-@click.option("--shadow", is_flag=True, help="Count what it would refuse, refuse nothing.")
-@force_option("Also a limit that no process has declared.")
+@click.option("--shadow", is_flag=True, help="Count what it would refuse; refuse nothing.")
+@force_option("Also for a limit that no process has declared.")
 @cause_options
-def set_limit(
-    run: Run, *, asked: Asked, name: str, rate: Rate, key: str, expires_in: timedelta | None,
+def limit_set(
+    run: Run, *, request: Request, name: str, rate: Rate, key: str, expires_in: timedelta | None,
     shadow: bool,
 ) -> int:  # fmt: skip
-    """Set a limit in every process within a second; it beats what the code says.
+    """Set a limit in every process within a second; it overrides the limit in code.
 
-    A rate such as 100/minute counts what was let through in the minute before, too.
+    A rate such as 100/minute also counts the hits of the last minute.
     """
     connected = run.shedder
-    reason = reason_of(asked, f"set {_known_name(name, key)} to {rate}")
-    warn_of_recent_changes(run, asked, names=(f"{name} {key}".strip(),))
+    request = settle_reason(request, f"set {_known_name(name, key)} to {rate}")
+    warn_of_recent_changes(run, request, names=(f"{name} {key}".strip(),))
     expires_in = expiry(run, expires_in, of="limit")
-    run.state = _limit_uncertain(run, name, key)
+    run.unsure(f"whether {_known_name(name, key)} is changed", "limit list")
     receipt = connected.set_limit(
-        name, rate, key=key, expires_in=expires_in, shadow=shadow, reason=reason, by=asked.by,
-        force=asked.is_forced,
+        name, rate, key=key, expires_in=expires_in, shadow=shadow, **request.cause,
+        force=request.is_forced,
     )  # fmt: skip
-    return _finish_limit(run, receipt)
+    run.state = "it is done"
+    run.tell("limit/1", receipt, limit_receipt)
+    return 0
 
 
-@verb("clear", examples=_CLEAR, short="End what an operator set.")
+@verb("clear", examples=_CLEAR, short="Clear an operator's setting.")
 @click.argument("name", metavar="LIMIT", shell_complete=complete_limits)
 @_key_option
 @force_option()
 @cause_options
-def clear(run: Run, *, asked: Asked, name: str, key: str) -> int:
-    """End an operator's setting of a limit: what the code says holds again."""
+def limit_clear(run: Run, *, request: Request, name: str, key: str) -> int:
+    """Clear an operator's setting of a limit: the limit in code holds again."""
     connected = run.shedder
-    reason = reason_of(asked, f"clear {_known_name(name, key)}")
-    warn_of_recent_changes(run, asked, names=(f"{name} {key}".strip(),))
-    run.state = _limit_uncertain(run, name, key)
-    return _finish_limit(run, connected.clear_limit(name, key=key, reason=reason, by=asked.by))
-
-
-@verb("list", examples=_LIMIT_LIST, short="All limits, those that were set first.")
-def list_limits(run: Run) -> int:
-    """Show all limits that are declared or set: the rate, who set it, hits and refusals."""
-    connected = run.shedder
-    found = connected.limit_states()
-    if run.is_json:
-        run.emit("limit-list/1", {"limits": found})
-        return 0
-    run.screen.show(*limit_table(found))
+    request = settle_reason(request, f"clear {_known_name(name, key)}")
+    warn_of_recent_changes(run, request, names=(f"{name} {key}".strip(),))
+    run.unsure(f"whether {_known_name(name, key)} is changed", "limit list")
+    receipt = connected.clear_limit(name, key=key, **request.cause)
+    run.state = "it is done"
+    run.tell("limit/1", receipt, limit_receipt)
     return 0
 
 
-@verb("test", examples=_TEST, short="What would a hit be told now?")
+@verb("list", examples=_LIMIT_LIST, short="List all limits, those that were set first.")
+def limit_list(run: Run) -> int:
+    """Show all limits that are declared or set: the rate, who set it, hits and refusals."""
+    found = run.shedder.limit_states()
+    run.tell("limit-list/1", {"limits": found}, limit_table(found))
+    return 0
+
+
+@verb("test", examples=_TEST, short="Test whether a hit would be let through.")
 @click.argument("name", metavar="LIMIT", shell_complete=complete_limits)
 @_key_option
 def test_limit(run: Run, *, name: str, key: str) -> int:
-    """Say whether a hit would be let through now; nothing is counted. Exit code 3 if not."""
-    connected = run.shedder
-    answer = connected.test_limit(name, key=key)
-    if run.is_json:
-        run.emit("limit-test/1", answer)
-    else:
-        run.screen.show(*limit_answer(answer))
+    """Test whether a hit would be let through now; nothing is counted. Exits with 3 if not."""
+    answer = run.shedder.test_limit(name, key=key)
+    run.tell("limit-test/1", answer, limit_answer)
     return 0 if answer.is_within else 3
 
 
 limit = verb_group(
-    "limit", set_limit, clear, list_limits, test_limit, limit_starts, lift,
+    "limit", limit_set, limit_clear, limit_list, test_limit, limit_starts, lift,
     text="Change the rates of limits, which code has declared, or of the starts of a queue's jobs.",
     examples=(_SET[0], _CLEAR[0], STARTS_EXAMPLES[0], LIFT_EXAMPLES[0]),
 )  # fmt: skip
@@ -263,20 +245,6 @@ limit = verb_group(
 
 def _known_name(name: str, key: str) -> str:
     return escaped(f"{name} for {key}" if key else name)
-
-
-def _limit_uncertain(run: Run, name: str, key: str) -> str:
-    check = command("limit", "list", server=run.server_option)
-    return f"whether {_known_name(name, key)} is changed, says: {check}"
-
-
-def _finish_limit(run: Run, receipt: LimitReceipt) -> int:
-    run.state = "it is done"
-    if run.is_json:
-        run.emit("limit/1", receipt)
-    else:
-        run.screen.show(*limit_receipt(receipt, server=run.server_option))
-    return 0
 
 
 def flag_receipt(receipt: FlagReceipt, *, server: str = "") -> Parts:
@@ -404,7 +372,7 @@ def limit_table(limits: Sequence[LimitState]) -> Parts:
     return [made]
 
 
-def limit_answer(answer: LimitAnswer) -> Parts:
+def limit_answer(answer: LimitAnswer, **_: str) -> Parts:
     """What a hit would be told."""
     what = escaped(f"{answer.name} for {answer.key}" if answer.key else answer.name)
     if answer.rate is None:

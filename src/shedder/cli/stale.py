@@ -1,17 +1,31 @@
-"""`shedder stale`: old work that was set aside, and how it comes back."""
+"""`shedder stale`: lists and replays old jobs that were set aside."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from shedder.cli.asking import settle_order
-from shedder.cli.options import Asked, change_options, targets_argument, verb, verb_group
-from shedder.cli.output import command, escaped, listed
+from shedder.cli.asking import settle_request
+from shedder.cli.options import Request, change_options, targets_argument, verb, verb_group
+from shedder.cli.output import (
+    Parts,
+    age,
+    escaped,
+    headline,
+    listed,
+    number,
+    plain,
+    row,
+    table,
+)
+from shedder.cli.progress import scan_bar
 from shedder.wording import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from shedder.cli.run import Run
-    from shedder.queues.stale import ReplayReceipt
+    from shedder.queues.stale import ReplayReceipt, StaleLane
 
 
 _LIST = ("shedder stale list", "shedder stale list mail --json")
@@ -21,7 +35,7 @@ _REPLAY = (
 )
 
 
-@verb("list", examples=_LIST, short="What was set aside, by lane.")
+@verb("list", examples=_LIST, short="List what was set aside, by lane.")
 @targets_argument
 def list_stale(run: Run, *, names: tuple[str, ...]) -> int:
     """Show which jobs of a backlog were set aside because the policy calls them stale.
@@ -29,61 +43,52 @@ def list_stale(run: Run, *, names: tuple[str, ...]) -> int:
     It exits with 3 when there are none.
     """
     found = run.shedder.stale(*names)
-    if run.is_json:
-        run.emit("stale-list/1", {"lanes": found})
-    else:
-        from datetime import UTC, datetime
-
-        from shedder.cli.output import age, headline, number, row, table
-
-        made = table("lane", ">jobs", ">oldest", "the first")
-        now = datetime.now(UTC)
-        for each in found:
-            row(made, each.lane, number(each.jobs), age(each.oldest, now), listed(each.first))
-        run.screen.show(made if found else headline("No job was set aside."))
+    run.tell("stale-list/1", {"lanes": found}, _stale_parts(found))
     return 0 if found else 3
 
 
-@verb("replay", examples=_REPLAY, short="Put it into its lanes again.")
+@verb("replay", examples=_REPLAY, short="Put it back into its lanes.")
 @change_options
-def replay(run: Run, *, asked: Asked) -> int:
+def replay(run: Run, *, request: Request) -> int:
     """Put what was set aside into its lanes again, as if it were enqueued now.
 
     It goes behind what waits, or to the backlog of a lane that is diverted.
     """
-    from shedder.cli.progress import scan_bar
-
-    order = settle_order(run, asked, "replay")
-    check = command("stale", "list", *order.targets, server=run.server_option)
-    run.state = f"how much of {listed(order.targets)} is still set aside, says: {check}"
-    with scan_bar(run.screen, f"replaying {listed(order.targets)}") as on_progress:
-        receipt = run.shedder.replay_stale(
-            *order.targets, reason=order.reason, by=order.by, on_progress=on_progress
-        )
+    request = settle_request(run, request, "replay")
+    names = listed(request.names)
+    run.unsure(f"how much of {names} is still set aside", "stale list", *request.names)
+    with scan_bar(run.screen, f"replaying {listed(request.names)}") as on_progress:
+        receipt = run.shedder.replay_stale(*request.names, **request.cause, on_progress=on_progress)
     run.state = "it is done"
-    _tell(run, receipt)
+    run.tell("stale-replay/1", receipt, replay_receipt)
     return 0 if receipt.lanes else 3
 
 
 stale = verb_group(
     "stale", list_stale, replay,
-    text="Old work of a backlog that was set aside, as the policy says, and how it comes back.",
+    text="List and replay old jobs of a backlog, which were set aside as the policy says.",
     examples=(_LIST[0], _REPLAY[0]),
 )  # fmt: skip
 
 
-def _tell(run: Run, receipt: ReplayReceipt) -> None:
-    if run.is_json:
-        run.emit("stale-replay/1", receipt)
-        return
-    from shedder.cli.output import headline, plain
+def _stale_parts(lanes: Sequence[StaleLane]) -> Parts:
+    made = table("lane", ">jobs", ">oldest", "the first")
+    now = datetime.now(UTC)
+    for each in lanes:
+        row(made, each.lane, number(each.jobs), age(each.oldest, now), listed(each.first))
+    return [made if lanes else headline("No job was set aside.")]
 
+
+def replay_receipt(receipt: ReplayReceipt, **_: str) -> Parts:
+    """The receipt of a replay."""
     if not receipt.lanes:
-        run.screen.show(headline("No job was set aside: nothing to replay."))
-        return
+        return [headline("No job was set aside: nothing to replay.")]
     back = counted(receipt.replayed, "job is", "jobs are")
-    run.screen.show(headline(f"{back} back, behind what waits.", style="bold green"))
-    for lane in receipt.lanes:
-        if lane.skipped:
-            gone = counted(lane.skipped, "job")
-            run.screen.show(plain(f"{gone} of {escaped(lane.lane)} cannot run any more."))
+    skipped = [lane for lane in receipt.lanes if lane.skipped]
+    return [
+        headline(f"{back} back, behind what waits.", style="bold green"),
+        *(
+            plain(f"{counted(lane.skipped, 'job')} of {escaped(lane.lane)} cannot run any more.")
+            for lane in skipped
+        ),
+    ]

@@ -1,13 +1,13 @@
-"""Limit starts, limit lift."""
+"""`shedder limit starts | lift`: limits on the starts of a queue's jobs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from shedder.cli.asking import settle_order
-from shedder.cli.options import Asked, change_options, expiry, expiry_option, verb
+from shedder.cli.asking import settle_request
+from shedder.cli.options import Request, change_options, expiry, expiry_option, verb
 from shedder.cli.output import (
     Parts,
     age,
@@ -30,7 +30,6 @@ from shedder.units import Rate
 from shedder.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import timedelta
 
     from shedder.cli.run import Run
@@ -52,60 +51,49 @@ def _rate(_context: click.Context, _parameter: click.Parameter, value: str | Non
     return None if value is None else Rate.parse(value)
 
 
-@verb("starts", examples=STARTS_EXAMPLES, short="How fast jobs of a queue may start.")
+@verb("starts", examples=STARTS_EXAMPLES, short="Limit how fast jobs of a queue start.")
 @change_options
-@click.option("--rate", metavar="RATE", callback=_rate, help="At most so many starts.")
+@click.option("--rate", metavar="RATE", callback=_rate, help="The highest rate of starts.")
 @click.option("--at-once", "most", type=int, metavar="N", help="At most N of them run at once.")
 @click.option("--function", "functions", multiple=True, metavar="GLOB",
               help="Only functions such as 'app.mail.*'; repeatable.")  # fmt: skip
 @expiry_option
 def limit_starts(
-    run: Run, *, asked: Asked, rate: Rate | None, most: int | None, functions: tuple[str, ...],
+    run: Run, *, request: Request, rate: Rate | None, most: int | None, functions: tuple[str, ...],
     expires_in: timedelta | None,
 ) -> int:  # fmt: skip
-    """Let jobs start at most so fast, or so many at once.
+    """Limit how fast jobs start, or how many run at once.
 
-    The bound holds for all that is named together. Jobs over it wait in order and pass nobody who
-    is not limited; workers of shedder obey at once, a divert or a pause beats it.
+    The limit holds for all named queues together. Jobs over it wait in order; jobs that are not
+    limited pass them. Workers of shedder obey at once; a divert or a pause takes precedence.
     """
     if rate is None and (most is None or most < 1):
         raise InvalidInput(
             name="limit", value=most, accepted="--rate 20/second, or --at-once N with N from 1 on"
         )
     selection = Selection.parse(functions=functions)
-    order = settle_order(run, asked, "limit", note="it is limited all the same")
-    check = command("status", *order.targets, server=run.server_option)
+    request = settle_request(run, request, "limit", note="it is limited all the same")
     expires_in = expiry(run, expires_in, of="limit")
-    run.state = f"whether {is_are(order.targets)} limited, says: {check}"
+    run.unsure(f"whether {is_are(request.names)} limited", "status", *request.names)
     receipt = run.shedder.limit_starts(
-        *order.targets, rate=rate, most=most, selection=selection, expires_in=expires_in,
-        reason=order.reason, by=order.by,
+        *request.names, rate=rate, most=most, selection=selection, expires_in=expires_in,
+        **request.cause,
     )  # fmt: skip
-    run.state = f"{is_are(order.targets)} limited"
-    _tell(run, "divert/1", receipt, starts_receipt)
+    run.state = f"{is_are(request.names)} limited"
+    run.tell("divert/1", receipt, starts_receipt)
     return 0
 
 
 @verb("lift", examples=LIFT_EXAMPLES, short="End limits on starts.")
 @change_options
-def lift(run: Run, *, asked: Asked) -> int:
-    """End the limits on starts of a queue (or lane); what waits under them is free to start."""
-    order = settle_order(run, asked, "lift the limits of")
-    check = command("status", *order.targets, server=run.server_option)
-    run.state = f"whether the limits stand, says: {check}"
-    receipt: RestoreReceipt = run.shedder.lift_limit(
-        *order.targets, reason=order.reason, by=order.by
-    )
+def lift(run: Run, *, request: Request) -> int:
+    """End the limits on starts of a queue (or lane); jobs that wait under them may start."""
+    request = settle_request(run, request, "lift the limits of")
+    run.unsure("whether the limits stand", "status", *request.names)
+    receipt: RestoreReceipt = run.shedder.lift_limit(*request.names, **request.cause)
     run.state = "they are lifted"
-    _tell(run, "restore/1", receipt, lift_receipt)
+    run.tell("restore/1", receipt, lift_receipt)
     return 0 if receipt.lanes else 3
-
-
-def _tell(run: Run, schema: str, receipt: Any, told: Callable[..., Parts]) -> None:
-    if run.is_json:
-        run.emit(schema, receipt)
-    else:
-        run.screen.show(*told(receipt, server=run.server_option))
 
 
 _STOCK = "Jobs that wait under the limit are out of its reach; what arrives later it may still run."

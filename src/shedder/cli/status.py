@@ -1,4 +1,4 @@
-"""Status, check."""
+"""`shedder status | check`: the verbs and their views."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from shedder.cli.options import Wait, duration_option, maybe_duration_option, ta
 from shedder.cli.output import (
     Parts,
     Text,
+    Verbatim,
     age,
+    as_rich,
     blank,
     clock,
     escaped,
@@ -20,7 +22,6 @@ from shedder.cli.output import (
     one_line,
     per_second,
     plain,
-    rendered,
     row,
     table,
     targets_of,
@@ -29,7 +30,7 @@ from shedder.cli.run import trouble
 from shedder.cli.settings import settings_part
 from shedder.errors import RedisUnreachable
 from shedder.lanes import DEFAULT_PRIORITY
-from shedder.status.findings import FULL
+from shedder.status.findings import FULL, OLD, check_status
 from shedder.wording import counted
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ _EXAMPLES = (
 
 @verb("status", examples=_EXAMPLES)
 @targets_argument
-@maybe_duration_option("--watch", help="Look again and again, every 2s or DURATION.")
+@maybe_duration_option("--watch", help="Refresh every 2s, or every DURATION.")
 def status(run: Run, *, names: tuple[str, ...], watch: Wait | None) -> int:
     """Show how many jobs wait and run, what is paused or diverted, by whom and why."""
     if names:
@@ -75,10 +76,7 @@ def status(run: Run, *, names: tuple[str, ...], watch: Wait | None) -> int:
 
 def _show_once(run: Run, names: tuple[str, ...]) -> None:
     found = run.shedder.status(*names)
-    if run.is_json:
-        run.emit("status/1", found)
-        return
-    run.screen.show(*status_view(found, address=run.address, named=names))
+    run.tell("status/1", found, status_view(found, address=run.address, named=names))
 
 
 def _watch(run: Run, names: tuple[str, ...], seconds: float) -> None:
@@ -95,9 +93,6 @@ def _watch(run: Run, names: tuple[str, ...], seconds: float) -> None:
 
 
 def _print_again(run: Run, names: tuple[str, ...]) -> None:
-    from shedder.cli.run import trouble
-    from shedder.errors import RedisUnreachable
-
     try:
         found = run.shedder.status(*names)
     except RedisUnreachable as error:
@@ -277,8 +272,8 @@ def status_or_trouble(run: Run, names: tuple[str, ...]) -> RenderableType:
         found = run.shedder.status(*names)
     except RedisUnreachable as error:
         said = f"{escaped(trouble(error, run))}, trying again (Ctrl-C ends)"
-        return rendered(Text(said, style="bold red"))
-    return Group(*map(rendered, status_view(found, address=run.address, named=names)))
+        return as_rich(Text(said, style="bold red"))
+    return Group(*map(as_rich, status_view(found, address=run.address, named=names)))
 
 
 _CHECK_EXAMPLES = (
@@ -290,24 +285,17 @@ _CHECK_EXAMPLES = (
 
 @verb("check", examples=_CHECK_EXAMPLES)
 @targets_argument
-@duration_option("--older-than", help="A control is forgotten when it is older; 24h if absent.")
+@duration_option("--older-than", help="Report controls that are older than this; 24h if absent.")
 def check(run: Run, *, names: tuple[str, ...], older_than: timedelta | None) -> int:
-    """Say in one line, as monitors want it, whether anything is wrong.
+    """Report in one line, for monitoring, whether anything is wrong.
 
-    That is work outside the tolerance of the policy, a control that may have been forgotten,
-    jobs that no worker serves, a record that cannot be read, and a server that is nearly full or
-    throws jobs away. It exits with 0 when nothing is wrong, with 3 when something is.
+    It reports work that is later than the policy tolerates, a control that may have been
+    forgotten, jobs that no worker serves, a record that cannot be read, and a server that is
+    nearly full or evicts jobs. Exits with 0 when nothing is wrong, with 3 when something is.
     """
-    from shedder.status.findings import OLD, check_status
-
     found = check_status(run.shedder.status(*names), older_than=older_than or OLD)
-    if run.is_json:
-        run.emit("check/1", found)
-    else:
-        from shedder.cli.output import Verbatim
-
-        style = "" if found.is_good else "bold red"
-        run.screen.show(Verbatim(line_of(found), style=style))
+    style = "" if found.is_good else "bold red"
+    run.tell("check/1", found, [Verbatim(line_of(found), style=style)])
     return 0 if found.is_good else 3
 
 

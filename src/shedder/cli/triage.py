@@ -1,11 +1,11 @@
-"""Triage."""
+"""`shedder triage`: shows the checklist of an incident."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from shedder.cli.incident_view import effect_texts
-from shedder.cli.options import near_policy_option, policy_for, verb
+from shedder.cli.options import verb
 from shedder.cli.output import (
     Parts,
     Verbatim,
@@ -17,6 +17,7 @@ from shedder.cli.output import (
     plain,
     targets_of,
 )
+from shedder.cli.policy import near_policy_option, policy_for
 from shedder.events import VERBS
 
 if TYPE_CHECKING:
@@ -35,14 +36,11 @@ _EXAMPLES = ("shedder triage", "shedder triage --json")
 def triage(run: Run, *, policy_file: str | None) -> int:
     """Show the checklist: a bad release, too much traffic, a clogged queue.
 
-    Each question with what was done, its effect, and the next command for the queues as they are
-    now.
+    Each question has what was done, its effect, and the next command for the current state of the
+    queues.
     """
     found = run.shedder.triage(policy_for(run, policy_file, or_near=True))
-    if run.is_json:
-        run.emit("triage/1", found)
-        return 0
-    run.screen.show(*triage_parts(found, server=run.server_option))
+    run.tell("triage/1", found, triage_parts)
     return 0
 
 

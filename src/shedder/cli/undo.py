@@ -1,4 +1,4 @@
-"""Undo."""
+"""`shedder undo`: the verb and its receipt."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shedder.cli.asking import reason_of, warn_of_recent_changes
+from shedder.cli.asking import settle_reason, warn_of_recent_changes
 from shedder.cli.divert import divert_receipt
 from shedder.cli.drain import drain_receipt, restore_receipt
 from shedder.cli.incident_view import receipt_parts
-from shedder.cli.options import Asked, cause_options, force_option, verb
-from shedder.cli.output import command, escaped
+from shedder.cli.options import Request, cause_options, force_option, verb
+from shedder.cli.output import escaped
 from shedder.cli.pause import pause_receipt, resume_receipt
 from shedder.cli.policy import policy_receipt
 from shedder.cli.settings import flag_receipt, limit_receipt
@@ -41,31 +41,28 @@ _EXAMPLES = (
 @click.argument("event_id", metavar="[EVENT]", required=False)
 @force_option()
 @cause_options
-def undo(run: Run, *, asked: Asked, event_id: str | None) -> int:
-    """Take back what an event did, or the last one that can be taken back.
+def undo(run: Run, *, request: Request, event_id: str | None) -> int:
+    """Undo what an event did, or the last event that can be undone.
 
-    What stood before stands again, with its author and its end: pauses, diverts, drains,
-    flags, limits and limits on starts. What somebody has changed since is left alone.
+    What held before holds again, with its author and its end: pauses, diverts, drains, flags,
+    limits and limits on starts. What somebody has changed since stays as it is.
     """
     connected = run.shedder
     deed = f"undo event {event_id}" if event_id else "undo the last change"
-    reason = reason_of(asked, escaped(deed))
+    request = settle_reason(request, escaped(deed))
     event = connected.event_to_undo(event_id)
     named = event.details.get("names")
     names = tuple(map(str, named)) if isinstance(named, list) else ()
-    warn_of_recent_changes(run, asked, targets=event.lanes, names=names)
-    check = command("events", server=run.server_option)
-    run.state = f"whether it is undone, says: {check}"
-    receipt = connected.undo(event.id, reason=reason, by=asked.by)
+    warn_of_recent_changes(run, request, targets=event.lanes, names=names)
+    run.unsure("whether it is undone", "events")
+    receipt = connected.undo(event.id, **request.cause)
     run.state = "it is undone"
-    if run.is_json:
-        run.emit("undo/1", {"kind": kind_of(receipt), "receipt": receipt})
-    else:
-        run.screen.show(*undo_receipt(receipt, server=run.server_option))
+    told = {"kind": receipt_kind(receipt), "receipt": receipt}
+    run.tell("undo/1", told, undo_receipt(receipt, server=run.server_option))
     return 0
 
 
-def kind_of(receipt: Undone | IncidentReceipt) -> str:
+def receipt_kind(receipt: Undone | IncidentReceipt) -> str:
     """Which verb has such a receipt: such as `pause`, `restore` or `flag`."""
     kinds = {
         PauseReceipt: "pause",

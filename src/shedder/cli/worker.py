@@ -1,4 +1,4 @@
-"""`shedder worker`: RQ's own `rq worker`, with shedder's classes and server."""
+"""`shedder worker`: runs `rq worker` with the classes and the server of shedder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shedder.cli.options import HELP_SETTINGS, Verb, log_format_option
+from shedder.cli.connect import greet, server_for, url_for
+from shedder.cli.logs import send_last_words_to_stderr, send_logs_to_stderr
+from shedder.cli.options import HELP_SETTINGS, VerbCommand, log_format_option
 from shedder.cli.run import Refused
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ _EXAMPLES = (
 
 @click.command(
     "worker",
-    cls=Verb,
+    cls=VerbCommand,
     context_settings={**HELP_SETTINGS, "ignore_unknown_options": True},
 )
 @click.option("-u", "--url", metavar="URL", help="Redis, as redis://host:port/db.")
@@ -61,8 +63,6 @@ worker.examples = _EXAMPLES
 
 def _server(run: Run) -> list[str]:
     """The options of `rq worker` for our server, which has answered once."""
-    from shedder.cli.connect import greet, server_for, url_for
-
     server = server_for(url=run.url, config=run.config)
     run.address = server.address
     greet(server)
@@ -75,8 +75,6 @@ def _server(run: Run) -> list[str]:
 
 def _run_rq(words: list[str], log_format: str) -> int:
     from rq.cli.workers import worker as rq_worker
-
-    from shedder.cli.logs import send_last_words_to_stderr, send_logs_to_stderr
 
     send_logs_to_stderr(level=logging.INFO, log_format=log_format)
     send_last_words_to_stderr(log_format=log_format)

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shedder.cli.options import verb
+from shedder.demo.fleet import WORKERS
+from shedder.demo.stage import Stage
+from shedder.demo.story import Ending, tell_story
+from shedder.demo.terminal import Teller
+from shedder.response.runner import ShutdownSignals
+from shedder.wording import counted
 
 if TYPE_CHECKING:
     from shedder.cli.run import Run
-    from shedder.demo.stage import Stage
-    from shedder.demo.story import Ending
-    from shedder.demo.terminal import Teller
-    from shedder.response.runner import ShutdownSignals
 
 
 LEAST_JOBS = 200
@@ -39,7 +41,7 @@ _EXAMPLES = (
 )
 
 
-@verb("demo", examples=_EXAMPLES, short="An incident on a private server.")
+@verb("demo", examples=_EXAMPLES, short="Play an incident on a private server.")
 @click.option(
     "--jobs",
     type=click.IntRange(LEAST_JOBS, MOST_JOBS),
@@ -48,16 +50,12 @@ _EXAMPLES = (
     help="How many jobs clog the queue.",
 )
 @click.option("--keep", is_flag=True, help="Leave the private server up until Ctrl-C.")
-@click.option("--out", metavar="DIR", default="", help="Where the post-mortem goes, and stays.")
+@click.option("--out", metavar="DIR", default="", help="Where the post-mortem is kept.")
 def demo(run: Run, *, jobs: int, keep: bool, out: str) -> int:
-    """Live through an incident: a clogged queue, what is done about it, and what it teaches.
+    """Play an incident: a clogged queue, what an operator does about it, and the post-mortem.
 
     Starts a Redis or Valkey of its own; touches no other.
     """
-    from shedder.demo.story import tell_story
-    from shedder.demo.terminal import Teller
-    from shedder.response.runner import ShutdownSignals
-
     teller = Teller(run.screen)
     with ShutdownSignals() as asked:
         try:
@@ -78,9 +76,6 @@ def demo(run: Run, *, jobs: int, keep: bool, out: str) -> int:
 
 
 def _set_up(ends: ExitStack, teller: Teller, asked: ShutdownSignals, *, jobs: int) -> Stage:
-    from shedder.demo.stage import Stage
-    from shedder.wording import counted
-
     stage = Stage(ends, teller, asked, jobs=jobs)
     product = stage.server.binary.product.capitalize()
     teller.say(
@@ -92,8 +87,6 @@ def _set_up(ends: ExitStack, teller: Teller, asked: ShutdownSignals, *, jobs: in
 
 
 def _summary(stage: Stage, ending: Ending) -> dict[str, Any]:
-    from shedder.demo.fleet import WORKERS
-
     return {
         "jobs": stage.jobs,
         "server": f"{stage.server.binary.product} {stage.server.version}",
@@ -111,8 +104,6 @@ def _summary(stage: Stage, ending: Ending) -> dict[str, Any]:
 
 
 def _say_how_it_ended(stage: Stage, ending: Ending) -> None:
-    from shedder.wording import counted
-
     teller = stage.teller
     if ending.is_good:
         teller.say(

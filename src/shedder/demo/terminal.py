@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.padding import Padding
 from rich.text import Text
 
-from shedder.cli.output import rendered, row, table
+from shedder.cli.output import as_rich, row, table
 from shedder.cli.progress import scan_bar
 from shedder.units import format_duration
 
@@ -83,7 +83,7 @@ class Teller:
             times = [spoken_wait(wait) for wait in (step.p50, step.p99, step.longest)]
             row(made, step.step, step.lane, str(step.sent), str(step.started), *times)
         self._apart()
-        self._print(Padding.indent(rendered(made), _INDENT))
+        self._print(Padding.indent(as_rich(made), _INDENT))
         self._apart()
 
     @contextmanager

@@ -27,7 +27,7 @@ from shedder.engine.names import intermediate_key, rate_limited_key, registry_ke
 from shedder.queues.claims import list_claims
 from shedder.queues.controls import all_lanes, diverts_from
 from shedder.store.codec import server_time, text_of
-from shedder.store.operation import Progress, counter
+from shedder.store.operation import Operation, Progress
 from shedder.store.store import Store
 
 WINDOW = 500
@@ -65,7 +65,7 @@ def audit(
     ledger = _Ledger()
     walker = Walker(store, all_lanes(store), window)
     total = _size(walker) if on_progress else 0
-    count = counter(on_progress, total)
+    count = Operation(on_progress, total).count
     for place, ids in walker.with_flow():
         ledger.enter(place.kind, ids)
         count(len(ids))

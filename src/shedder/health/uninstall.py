@@ -219,7 +219,7 @@ class _Uninstall:
         names = self._paused()
         for first in range(0, len(names), LANES_PER_STEP):
             lanes = [lane_of(name) for name in names[first : first + LANES_PER_STEP]]
-            resume(self.store, lanes, self.cause, operation=uuid4().hex)
+            resume(self.store, lanes, self.cause)
         self.resumed.update(names)
 
     def _return_lists(self) -> None:

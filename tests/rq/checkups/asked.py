@@ -1,4 +1,4 @@
-"""How do the tests ask for an audit and for a repair?"""
+"""How the tests ask for an audit and for a repair."""
 
 from __future__ import annotations
 

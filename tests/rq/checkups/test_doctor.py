@@ -1,4 +1,4 @@
-"""Does a check-up find what is wrong with an installation, and nothing on a sound one?"""
+"""A check-up finds what is wrong with an installation, and nothing on a sound one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do repairs at once lose and double nothing?"""
+"""Repairs at once lose and double nothing."""
 
 from __future__ import annotations
 

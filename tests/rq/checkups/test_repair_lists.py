@@ -1,4 +1,4 @@
-"""Does a repair bring back whole lists that are left over, and finish what was begun?"""
+"""A repair brings back whole lists that are left over, and finishes what was begun."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a repair put back what is lost, and leave alone what came back by itself?"""
+"""A repair puts back what is lost, and leaves alone what came back without it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a repair leave one entry of a job that stands twice or is in dead hands?"""
+"""A repair leaves one entry of a job that stands twice or is in dead hands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do all kinds of workers, with all of RQ's options, obey?"""
+"""All kinds of workers, with all of RQ's options, obey."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ def test_a_prefix_of_keys(redis: Redis, server: EmbeddedServer, marks: str) -> N
     """With another prefix, as a cluster needs it, every key of RQ and of ours has it."""
     program = f"""
 import redis
-from shedder.facade import Shedder
+from shedder.api.shedder import Shedder
 from shedder.rq import Queue, SimpleWorker
 from tests import jobs
 client = redis.Redis.from_url({server.url!r})

@@ -1,4 +1,4 @@
-"""What does a worker that is told to stop leave behind?"""
+"""What a worker that is told to stop leaves behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a process still there whose signal handler raises while it writes a command?"""
+"""A process is still there whose signal handler raises while it writes a command."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import random, signal, sys
 import redis
 from shedder.engine.names import rq_keys
 from shedder.rq.outages import patient
-from shedder.store import Command, Store
+from shedder.store.store import Command, Store
 
 class Stop(Exception):
     pass
@@ -41,7 +41,7 @@ def pipelined():
         pipeline.execute_command("SADD", keys.bell("g"), *range(2000)).execute()
 
 ways = {{
-    "store": lambda: Store(plain).execute(many),
+    "store": lambda: Store(plain, keys).execute(many),
     "worker": lambda: worker.execute_command("SADD", keys.bell("g"), *range(2000)),
     "pipeline": pipelined,
 }}

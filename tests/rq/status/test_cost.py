@@ -1,4 +1,4 @@
-"""Is a status told at a cost that does not grow?"""
+"""A status is told at a cost that does not grow."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from rq.defaults import RQ_KEY_PREFIX
 
+from shedder.engine.names import rq_keys
 from shedder.status.status import read_status
 from shedder.store.store import Store
-from tests.rq.given import KEYS, divert, enqueue, pause
+from tests.rq.given import divert, enqueue, pause
 from tests.rq.status.told import lane, serve, status
 
 if TYPE_CHECKING:
@@ -60,5 +61,5 @@ def test_status_takes_four_round_trips(redis: Redis) -> None:
 
     for number in range(20):
         enqueue(redis, f"queue{number}")
-    assert 20 == len(read_status(CountingStore(redis), KEYS).lanes)
+    assert 20 == len(read_status(CountingStore(redis, rq_keys())).lanes)
     assert ["read", "read", "run", "read"] == asked

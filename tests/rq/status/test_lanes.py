@@ -1,4 +1,4 @@
-"""Does the status tell which lanes there are, in which order, and what is in them?"""
+"""The status tells which lanes there are, in which order, and what is in them."""
 
 from __future__ import annotations
 
@@ -208,4 +208,4 @@ def test_queues_in_trouble_come_first_and_stay_together(redis: Redis) -> None:
 
 def test_a_lane_named_twice_is_told_once(redis: Redis) -> None:
     """The same lane under two targets is one lane."""
-    assert 1 == len(read_status(Store(redis, rq_keys()), KEYS, [Lane("mail"), Lane("mail")]).lanes)
+    assert 1 == len(read_status(Store(redis, rq_keys()), [Lane("mail"), Lane("mail")]).lanes)

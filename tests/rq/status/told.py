@@ -1,4 +1,4 @@
-"""How is a status asked for, and who is at work then?"""
+"""How a status is asked for, and which workers serve then."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from shedder.rq import SimpleWorker
 from shedder.status.readings import LaneStatus, Status
 from shedder.status.status import read_status
 from shedder.store.store import Store
-from tests.rq.given import KEYS
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -20,11 +19,11 @@ if TYPE_CHECKING:
 
 def status(redis: Redis, *targets: str) -> Status:
     lanes = [lane for target in targets for lane in lanes_of_target(target)]
-    return read_status(Store(redis, rq_keys()), KEYS, lanes if targets else None)
+    return read_status(Store(redis, rq_keys()), lanes if targets else None)
 
 
 def lane(redis: Redis, name: str) -> LaneStatus:
-    (found,) = read_status(Store(redis, rq_keys()), KEYS, [lane_of(name)]).lanes
+    (found,) = read_status(Store(redis, rq_keys()), [lane_of(name)]).lanes
     return found
 
 
