@@ -1,1 +1,1 @@
-"""What does shedder cost every day, and how fast is it in the bad hour?"""
+"""What shedder costs every day, and how fast it is in the bad hour."""

@@ -1,4 +1,4 @@
-"""What does BullMQ do on the same server, where it has the verb? Only when it is asked for."""
+"""What BullMQ does on the same server, where it has the verb; only when it is asked for."""
 
 from __future__ import annotations
 

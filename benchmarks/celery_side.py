@@ -1,4 +1,4 @@
-"""What does Celery do on the same server, where it has the verb?"""
+"""What Celery does on the same server, where it has the verb."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast may jobs leave a lane, when what they do takes no time?
+"""How fast jobs may leave a lane, when what they do takes no time.
 
 A claimer does what a worker of ours does between two jobs (claim, then the gate) and nothing of
 what RQ does with the job. Two of them on two cores take what would need ten workers.

@@ -1,4 +1,4 @@
-"""What does it cost that a script is run once in a while, and not in a loop?
+"""What it costs that a script is run once in a while, and not in a loop.
 
 `python -m benchmarks.cold_scripts` prints the server's time of the scripts that a job meets, and
 that of RQ's own first command, in a loop ("hot") and with a rest of 30 ms before each ("cold"). A

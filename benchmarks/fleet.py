@@ -1,4 +1,4 @@
-"""How does a benchmark start real workers, and end every one of them?"""
+"""Real workers, which a benchmark starts and of which every one is ended."""
 
 from __future__ import annotations
 

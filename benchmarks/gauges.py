@@ -1,4 +1,4 @@
-"""What does an operation cost the server, and how often does its caller wait for a reply?"""
+"""What an operation costs the server, and how often its caller waits for a reply."""
 
 from __future__ import annotations
 

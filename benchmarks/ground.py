@@ -1,4 +1,4 @@
-"""On which server is measured, and how far away is it?"""
+"""The server on which is measured, and how far away it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How do 2,000,000 jobs get into a queue within seconds?
+"""Puts 2,000,000 jobs into a queue within seconds.
 
 A few jobs are enqueued as an application would, by RQ or by shedder, and a script of the benchmark
 copies them: each copy has the same fields, an id of its own and a time of enqueueing of its own.

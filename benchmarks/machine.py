@@ -1,4 +1,4 @@
-"""On which machine, with which versions, was this measured?"""
+"""The machine and the versions with which a figure was measured."""
 
 from __future__ import annotations
 

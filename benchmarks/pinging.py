@@ -1,4 +1,4 @@
-"""What do other clients feel? A process of its own asks PING again and again and notes how long."""
+"""What other clients feel: a process of its own sends PING again and again and notes the time."""
 
 from __future__ import annotations
 

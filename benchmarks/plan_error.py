@@ -1,4 +1,4 @@
-"""How far off is the plan? Real runs beside what was foretold: `python -m benchmarks.plan_error`"""
+"""How far off the plan is: real runs beside the forecast; `python -m benchmarks.plan_error`."""
 
 from __future__ import annotations
 

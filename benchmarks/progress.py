@@ -1,4 +1,4 @@
-"""What is it doing now? Lines on stderr, so that stdout holds the table alone."""
+"""What the run does now: lines on stderr, so that stdout holds the table alone."""
 
 from __future__ import annotations
 

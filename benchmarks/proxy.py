@@ -1,4 +1,4 @@
-"""What would a network do to the figures? A TCP proxy on loopback that delays what it passes on.
+"""What a network would do to the figures: a TCP proxy on loopback that delays what it passes on.
 
 `python -m benchmarks.proxy HOST PORT DELAY_MS` prints the port on which it listens, and ends when
 its standard input does. Half of the delay is added each way. It is one loop over `select`, whose

@@ -1,4 +1,4 @@
-"""What do others say of themselves? Figures from their documentation, not measured here."""
+"""What others say of themselves: figures from their documentation, not measured here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the length of a lane matter when the whole of it is diverted?
+"""Whether the length of a lane matters when the whole of it is diverted.
 
 Each job is a key of the server, and the server takes longer to look up a key among millions than
 among thousands: the keys do not fit into the processor's caches. Length is therefore compared on

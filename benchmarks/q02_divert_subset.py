@@ -1,4 +1,4 @@
-"""How long does it take to divert by function the 60 % of a queue that can wait?"""
+"""How long it takes to divert by function the 60 % of a queue that can wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What do the other clients of the server feel while an operator moves 200,000 jobs?"""
+"""What the server's other clients feel while an operator moves 200,000 jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does it cost to look: `status`, and a dry run of a divert?"""
+"""What it costs to look: `status`, and a dry run of a divert."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast is a backlog back in its lane when no pace is asked for?"""
+"""How fast a backlog is back in its lane when no pace is asked for."""
 
 from __future__ import annotations
 

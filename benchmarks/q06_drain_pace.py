@@ -1,4 +1,4 @@
-"""Is the rate of a drain kept, and can released jobs pile up?"""
+"""Whether the rate of a drain is kept, and whether released jobs can pile up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does it cost a producer every day to enqueue?"""
+"""What it costs a producer every day to enqueue."""
 
 from __future__ import annotations
 

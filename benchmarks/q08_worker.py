@@ -1,4 +1,4 @@
-"""What does it cost a worker every day to take a job and run it?"""
+"""What it costs a worker every day to take a job and run it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long until an idle worker begins a job that has just been enqueued?"""
+"""How long it takes until an idle worker begins a job that has just been enqueued."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What do 100 idle workers cost the server?"""
+"""What 100 idle workers cost the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a pause has returned, does anything still start?"""
+"""Whether anything still starts when a pause has returned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bad hour: bulk jobs clog a queue, and customers wait. How long until they do not?
+"""The bad hour: bulk jobs clog a queue, and how long customers wait until they do not.
 
 Every job is `normal`: nobody had declared anything. An operator gives one command. The best that a
 user of stock RQ can do by hand stands beside it: suspend, move the bulk by a script that he has at

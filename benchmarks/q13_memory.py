@@ -1,4 +1,4 @@
-"""How much memory does shedder add in Redis for each job?"""
+"""How much memory shedder adds in Redis for each job."""
 
 from __future__ import annotations
 

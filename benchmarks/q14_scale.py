@@ -1,4 +1,4 @@
-"""What does one server carry, by arithmetic from measured costs, and what breaks first?
+"""What one server carries, by arithmetic from measured costs, and what breaks first.
 
 `docs/explanation/scale.md` does the arithmetic in words; `benchmarks.publish` writes it.
 """

@@ -1,4 +1,4 @@
-"""What does a hit on a limit cost beside the raw library, and what passes when the rate changes?"""
+"""What a hit on a limit costs beside the raw library, and what passes when the rate changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a check of a flag cost, beside a dict and beside OpenFeature's SDK?"""
+"""What a check of a flag costs, beside a dict and beside OpenFeature's SDK."""
 
 from __future__ import annotations
 

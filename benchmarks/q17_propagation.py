@@ -1,4 +1,4 @@
-"""How long until every process has seen a change of a flag?"""
+"""How long it takes until every process has seen a change of a flag."""
 
 from __future__ import annotations
 

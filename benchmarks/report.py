@@ -1,4 +1,4 @@
-"""How is the table written?"""
+"""The table, as it is written."""
 
 from __future__ import annotations
 

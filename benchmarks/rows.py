@@ -1,4 +1,4 @@
-"""What does a benchmark say? One row for each thing that it measured."""
+"""What a benchmark says: one row for each thing that it measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What do the samples of lanes cost in Redis? `python -m benchmarks.sample_cost`"""
+"""What the samples of lanes cost in Redis; `python -m benchmarks.sample_cost`."""
 
 from __future__ import annotations
 

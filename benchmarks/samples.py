@@ -1,4 +1,4 @@
-"""How are two sides compared on a machine that is never quite quiet?
+"""Compares two sides on a machine that is never quite quiet.
 
 They take turns under the same conditions, each pair gives a ratio, and the median of the ratios is
 reported with its spread. Many short pairs stand a noisy machine better than a few long ones.

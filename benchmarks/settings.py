@@ -1,4 +1,4 @@
-"""How much is measured in this run?"""
+"""How much is measured in this run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does the size of a step trade: the wait of the others for the time of the whole?
+"""What the size of a step trades: the wait of the others for the time of the whole.
 
 Where the machine allows it, server, operator and who pings are served before all other programs:
 then what a PING waits for is the server, and not a core that is busy with something else.

@@ -1,4 +1,4 @@
-"""What does a user of stock RQ do instead? Each way at its documented best."""
+"""What a user of stock RQ does instead, each way at its documented best."""
 
 from __future__ import annotations
 

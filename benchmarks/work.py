@@ -1,4 +1,4 @@
-"""What do the jobs of the benchmarks do? As little as possible; they leave a mark when asked."""
+"""What the jobs of the benchmarks do: as little as possible; they leave a mark when asked."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ _NUMBERS = {
     "incident correct": ("", "what was changed", "the same"),
     "incident update": (
         (
-            "`audience`; `works`: for each kind of work `noun`, `late`, `waiting`, "
+            "`audience`; `works`: for each workload `noun`, `late`, `waiting`, "
             "`oldest` (seconds), `tenants`; `is_automatic` when the watcher posted it"
         ),
         "",
@@ -134,7 +134,7 @@ def _sets() -> str:
     system = _named(verb for verb in VERBS.values() if verb.is_system)
     return "".join(f"\n{textwrap.fill(text, 118, break_on_hyphens=False)}\n" for text in (
         f"Beside updates, the main channel hears of {told}.",
-        f"Workers and watchers write {system} by themselves; `by` is who ordered it, or `shedder`.",
+        f"Workers and watchers write {system} unasked; `by` is who gave the order, or `shedder`.",
     ))  # fmt: skip
 
 

@@ -5,40 +5,40 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from shedder.policy.form import json_schema
+from shedder.policy.document import json_schema
 
 PAGE = Path(__file__).parent / "reference" / "policy.md"
 
 _HEAD = """# Policy
 
-A policy says on a quiet day which work matters, which may wait, and what customers notice. It is
-a file, `shedder.toml`, or the table `[tool.shedder]` of `pyproject.toml`. `shedder policy check`
-says all that is wrong with it; `shedder policy apply` puts it into force. [How to write
-one](../how-to/write-a-policy.md).
+A policy says in advance which work matters, which may wait, and what customers notice. It is a
+file, `shedder.toml`, or the table `[tool.shedder]` of `pyproject.toml`. `shedder policy check`
+lists all that is wrong with it, and `shedder policy apply` puts it into force. [Write a
+policy](../how-to/write-a-policy.md) is the guide.
 
 A JSON schema for editors comes with the package, `shedder/schemas/policy.json`. This page is
 generated from the same form, by `make docs`.
 
 ## Which rule decides
 
-Each thing that a rule can say (`priority`, `shed`, `noun`, `tolerance`) is decided on its own: by
-the first rule, from the top, that matches the job and says it. A rule matches when its `queue`,
-its `function` and all of its `meta` do; what it does not name, matches everything. `shedder
-policy show --explain JOB` shows for a job which rule decided what.
+Each thing that a rule can say (`priority`, `shed`, `label`, `tolerance`) is decided on its own, by
+the first rule from the top that matches the job and says it. A rule matches when its `queue`, its
+`function` and all of its `meta` match; a key that the rule leaves out matches everything.
+`shedder policy show --explain JOB` shows which rule decided what for a job.
 
-`queue` is the queue, not the lane: a rule for `mail` is for the jobs of `mail.low` too. A rule
+`queue` names the queue, not the lane: a rule for `mail` is for the jobs of `mail.low` too. A rule
 with `priority` and nothing but a `queue` declares the queue as a whole: its jobs stay where they
 are, and workers of shedder serve it with that priority. With a `function` or `meta`, the jobs
 that producers of shedder enqueue go into the lane of that priority, unless the caller has named a
-lane. [Why it is so](../explanation/how-a-policy-works.md).
+lane. [How a policy works](../explanation/how-a-policy-works.md) gives the reasons.
 
 ## Words
 
 - A duration is `90s`, `10m`, `1h30m`, `2d`; a rate is `200/second` or `100/minute`.
-- A glob has `*` for anything, `?` for one character, `[abc]` and `[!abc]` for one of, or not of,
-  these.
+- In a glob `*` stands for any text, `?` for one character, `[abc]` for one of these characters
+  and `[!abc]` for one that is not among them.
 - A channel is an [Apprise](https://github.com/caronc/apprise) URL, or `env:NAME` for a variable
-  that holds one. What stands in the file is kept in Redis; `env:NAME` keeps secrets out of both.
+  that holds one. The text of the file is kept in Redis; `env:NAME` keeps secrets out of both.
 """
 
 
@@ -71,7 +71,7 @@ def _table_of(field: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any] |
 def _section(heading: str, table: dict[str, Any], schema: dict[str, Any]) -> str:
     needed = table.get("required", [])
     rows = [
-        f"| `{name}` | {_kind(field)} | {'must be there' if name in needed else ''} "
+        f"| `{name}` | {_kind(field)} | {'required' if name in needed else ''} "
         f"| {_text(field, schema)} |"
         for name, field in table["properties"].items()
     ]

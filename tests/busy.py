@@ -1,4 +1,4 @@
-"""How does a test get a server that somebody's endless script keeps busy?"""
+"""A server that an endless script keeps busy, for a test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does a test get a Redis Cluster of three real nodes?
+"""A Redis Cluster of three real nodes, for a test.
 
 No tool is needed: the nodes are told of one another, and of their slots, by plain commands. With
 `SHEDDER_TESTS_ON=cluster` the tests talk to the node that owns the slot of RQ's keys; then

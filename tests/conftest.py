@@ -1,4 +1,4 @@
-"""Which server do the tests talk to, and how hard do the property tests try?"""
+"""The server that the tests talk to, and how hard the property tests try."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What do the jobs of the tests do, and how does a test learn that they did?
+"""The jobs of the tests, and how a test learns that they ran.
 
 Each leaves marks in a file: one line when its function begins and one when it ends, appended whole,
 so that no kill can take them back.

@@ -1,4 +1,4 @@
-"""What are the oldest versions that we say we work with? One requirement a line.
+"""The oldest versions that we say we work with, one requirement a line.
 
 `make test-oldest` installs these and runs the tests with them.
 """

@@ -1,4 +1,4 @@
-"""What does a program see of a network that delays, cuts or swallows? A proxy to be driven."""
+"""A network that delays, cuts or swallows what a program sends: a proxy that a test drives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does a test get a master, a replica and the sentinels that watch them?"""
+"""A master, a replica and the sentinels that watch them, for a test."""
 
 from __future__ import annotations
 

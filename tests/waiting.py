@@ -1,4 +1,4 @@
-"""How does a test wait for something that another process does?"""
+"""Waits for something that another process does."""
 
 from __future__ import annotations
 

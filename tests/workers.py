@@ -1,4 +1,4 @@
-"""How does a test start real workers, and end every one of them?"""
+"""Real workers, which a test starts and of which every one is ended."""
 
 from __future__ import annotations
 

@@ -12,12 +12,26 @@ if TYPE_CHECKING:
     from shedder.health.audit import AuditReport
     from shedder.health.doctor import Checkup
     from shedder.health.repair import Repair
-    from shedder.health.uninstall import ClaimsReturned, QueueLeft, UninstallReceipt
-    from shedder.incident.records import Action, Effect, Incident, IncidentReceipt, Note, Update
+    from shedder.health.uninstall import QueueLeft, UninstallReceipt
+    from shedder.incident.records import (
+        Action,
+        ActionType,
+        Effect,
+        Incident,
+        IncidentReceipt,
+        Note,
+        Reading,
+        Role,
+        RoleHeld,
+        RolePast,
+        SeveritySince,
+        Update,
+        Yardstick,
+    )
+    from shedder.lanes import Lane
     from shedder.policy.applied import AppliedPolicy, PolicyReceipt
     from shedder.policy.explain import Decision, ExplainedJob
-    from shedder.policy.form import Pace
-    from shedder.policy.model import Mitigation, Policy, Rule
+    from shedder.policy.model import Defaults, IncidentPolicy, Mitigation, Policy, Rule
     from shedder.policy.workload import Late
     from shedder.queues.claims import RunningJob
     from shedder.queues.controls import Divert, Drain, Pause, StartsLimit
@@ -26,7 +40,7 @@ if TYPE_CHECKING:
     from shedder.queues.pause import PausedLane, PauseReceipt, ResumedLane, ResumeReceipt
     from shedder.queues.preview import DivertPreview, LanePreview
     from shedder.queues.restore import RestoredLane, RestoreReceipt
-    from shedder.queues.samples import Sample
+    from shedder.queues.samples import Pace, Sample
     from shedder.queues.shed import ShedStep
     from shedder.queues.stale import ReplayedLane, ReplayReceipt, StaleLane
     from shedder.response.mitigation import MitigationReceipt
@@ -34,6 +48,7 @@ if TYPE_CHECKING:
     from shedder.selection import Selection
     from shedder.settings.flags import SKIP, FlagReceipt, FlagState
     from shedder.settings.limits import LimitAnswer, LimitReceipt, LimitState
+    from shedder.settings.setting import Setting
     from shedder.status.findings import Finding
     from shedder.status.readings import LaneStatus, Status
     from shedder.units import Rate
@@ -43,12 +58,13 @@ __version__ = "0.1.0"
 __all__ = [
     "SKIP",
     "Action",
+    "ActionType",
     "AppliedPolicy",
     "AuditReport",
     "Cause",
     "Checkup",
-    "ClaimsReturned",
     "Decision",
+    "Defaults",
     "Divert",
     "DivertPreview",
     "DivertReceipt",
@@ -64,7 +80,9 @@ __all__ = [
     "FlagReceipt",
     "FlagState",
     "Incident",
+    "IncidentPolicy",
     "IncidentReceipt",
+    "Lane",
     "LanePreview",
     "LaneStatus",
     "Late",
@@ -83,6 +101,7 @@ __all__ = [
     "PolicyReceipt",
     "QueueLeft",
     "Rate",
+    "Reading",
     "Repair",
     "ReplayReceipt",
     "ReplayedLane",
@@ -90,10 +109,15 @@ __all__ = [
     "RestoredLane",
     "ResumeReceipt",
     "ResumedLane",
+    "Role",
+    "RoleHeld",
+    "RolePast",
     "Rule",
     "RunningJob",
     "Sample",
     "Selection",
+    "Setting",
+    "SeveritySince",
     "ShedStep",
     "Shedder",
     "StaleLane",
@@ -106,116 +130,54 @@ __all__ = [
     "UninstallReceipt",
     "Update",
     "WorkerSeen",
+    "Yardstick",
     "__version__",
 ]
 
 _HOMES = {
-    "shedder.api.shedder": ("Shedder",),
-    "shedder.engine.workers": ("WorkerSeen",),
-    "shedder.errors": ("LimitExceeded",),
-    "shedder.events": (
-        "Cause",
-        "Event",
-    ),
-    "shedder.health.audit": ("AuditReport",),
-    "shedder.health.doctor": ("Checkup",),
-    "shedder.health.repair": ("Repair",),
-    "shedder.health.uninstall": (
-        "ClaimsReturned",
-        "QueueLeft",
-        "UninstallReceipt",
-    ),
+    "shedder.api.shedder": "Shedder",
+    "shedder.engine.workers": "WorkerSeen",
+    "shedder.errors": "LimitExceeded",
+    "shedder.events": "Cause Event",
+    "shedder.health.audit": "AuditReport",
+    "shedder.health.doctor": "Checkup",
+    "shedder.health.repair": "Repair",
+    "shedder.health.uninstall": "QueueLeft UninstallReceipt",
     "shedder.incident.records": (
-        "Action",
-        "Effect",
-        "Incident",
-        "IncidentReceipt",
-        "Note",
-        "Update",
+        "Action ActionType Effect Incident IncidentReceipt Note Reading Role RoleHeld "
+        "RolePast SeveritySince Update Yardstick"
     ),
-    "shedder.policy.applied": (
-        "AppliedPolicy",
-        "PolicyReceipt",
-    ),
-    "shedder.policy.explain": (
-        "Decision",
-        "ExplainedJob",
-    ),
-    "shedder.policy.form": ("Pace",),
-    "shedder.policy.model": (
-        "Mitigation",
-        "Policy",
-        "Rule",
-    ),
-    "shedder.policy.workload": ("Late",),
-    "shedder.queues.claims": ("RunningJob",),
-    "shedder.queues.controls": (
-        "Divert",
-        "Drain",
-        "Pause",
-        "StartsLimit",
-    ),
-    "shedder.queues.divert": (
-        "DivertReceipt",
-        "DivertedLane",
-    ),
-    "shedder.queues.drain": (
-        "DrainProgress",
-        "DrainReceipt",
-        "DrainingLane",
-    ),
-    "shedder.queues.pause": (
-        "PauseReceipt",
-        "PausedLane",
-        "ResumeReceipt",
-        "ResumedLane",
-    ),
-    "shedder.queues.preview": (
-        "DivertPreview",
-        "LanePreview",
-    ),
-    "shedder.queues.restore": (
-        "RestoreReceipt",
-        "RestoredLane",
-    ),
-    "shedder.queues.samples": ("Sample",),
-    "shedder.queues.shed": ("ShedStep",),
-    "shedder.queues.stale": (
-        "ReplayReceipt",
-        "ReplayedLane",
-        "StaleLane",
-    ),
-    "shedder.response.mitigation": ("MitigationReceipt",),
-    "shedder.response.triage": (
-        "Triage",
-        "TriageCommand",
-        "TriageDone",
-        "TriageStep",
-    ),
-    "shedder.selection": ("Selection",),
-    "shedder.settings.flags": (
-        "FlagReceipt",
-        "FlagState",
-        "SKIP",
-    ),
-    "shedder.settings.limits": (
-        "LimitAnswer",
-        "LimitReceipt",
-        "LimitState",
-    ),
-    "shedder.status.findings": ("Finding",),
-    "shedder.status.readings": (
-        "LaneStatus",
-        "Status",
-    ),
-    "shedder.units": ("Rate",),
+    "shedder.lanes": "Lane",
+    "shedder.policy.applied": "AppliedPolicy PolicyReceipt",
+    "shedder.policy.explain": "Decision ExplainedJob",
+    "shedder.policy.model": "Defaults IncidentPolicy Mitigation Policy Rule",
+    "shedder.policy.workload": "Late",
+    "shedder.queues.claims": "RunningJob",
+    "shedder.queues.controls": "Divert Drain Pause StartsLimit",
+    "shedder.queues.divert": "DivertedLane DivertReceipt",
+    "shedder.queues.drain": "DrainingLane DrainProgress DrainReceipt",
+    "shedder.queues.pause": "PausedLane PauseReceipt ResumedLane ResumeReceipt",
+    "shedder.queues.preview": "DivertPreview LanePreview",
+    "shedder.queues.restore": "RestoredLane RestoreReceipt",
+    "shedder.queues.samples": "Pace Sample",
+    "shedder.queues.shed": "ShedStep",
+    "shedder.queues.stale": "ReplayedLane ReplayReceipt StaleLane",
+    "shedder.response.mitigation": "MitigationReceipt",
+    "shedder.response.triage": "Triage TriageCommand TriageDone TriageStep",
+    "shedder.selection": "Selection",
+    "shedder.settings.flags": "SKIP FlagReceipt FlagState",
+    "shedder.settings.limits": "LimitAnswer LimitReceipt LimitState",
+    "shedder.settings.setting": "Setting",
+    "shedder.status.findings": "Finding",
+    "shedder.status.readings": "LaneStatus Status",
+    "shedder.units": "Rate",
 }
 
 
 def __getattr__(name: str) -> Any:
     # `import redis` and `import rq` take half a second, which `shedder --help` must not
     for home, names in _HOMES.items():
-        if name in names:
+        if name in names.split():
             from importlib import import_module
 
             return getattr(import_module(home), name)

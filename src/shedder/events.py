@@ -1,9 +1,9 @@
-"""The journal: one table of all verbs; Event, Cause; write a head, read, follow.
+"""The journal: events and what their verbs mean; the head of an event; events read and followed.
 
 Scripts append an event in the same step as the change that it tells of. It has three fields of
 JSON: `head`, made here, `before` and `after`. The id that Redis gives it is its time.
 
-A verb that scripts or Python write has its row here, and a test asks for it. The page
+Each verb that scripts or Python write has its row here, and a test asks for it. The page
 `docs/reference/events.md` is made of these rows.
 """
 
@@ -14,18 +14,16 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from shedder.errors import EventNotFound
 from shedder.selection import Selection
-from shedder.store.codec import ms_from_time, read_with_time, text_of, time_from_ms
-from shedder.store.store import Command
+from shedder.store.codec import ms_from_time, of_kind, read_with_time, text_of, time_from_ms
 from shedder.wording import counted
 
 if TYPE_CHECKING:
-    from shedder.store.keys import Keys
     from shedder.store.store import Store
 
 
@@ -36,339 +34,19 @@ UNREADABLE = "unreadable"
 
 EVENTS_PER_PAGE = 200
 EVENTS_LATELY = 20
-"""So many are read at once when the latest are asked for."""
+"""The number of events that are read at once when the latest are asked for."""
 
 LONGEST_BLOCK_SECONDS = 1.0
 
+SYSTEM = "shedder"
+"""The actor of what workers and watchers do without an operator."""
 
-@dataclass(frozen=True, slots=True)
-class EventWritten:
-    """An event that was written.
-
-    Attributes:
-        event: Its id; empty when there was nothing to write.
-        at: Server's clock, UTC.
-    """
-
-    event: str
-    at: datetime
-
-
-def event_head(
-    verb: str,
-    cause: Cause,
-    lanes: Iterable[str],
-    *,
-    order: str = "",
-    undoes: str = "",
-    **details: Any,
-) -> str:
-    """What an event says beside numbers, as JSON for a script.
-
-    `details` are values that JSON can hold; those that are None are left out. Half a character of
-    UTF-16, which neither Redis nor a terminal takes, becomes a question mark.
-    """
-    head = {
-        **details,
-        "order": order or None,
-        "undoes": undoes or None,
-        "incident": cause.incident or None,
-        "role": cause.role or None,
-    }
-    known = {name: value for name, value in head.items() if value is not None}
-    fixed = {"v": HEAD_VERSION, "verb": verb, "by": cause.by, "why": cause.why}
-    return json.dumps(_clean({**known, **fixed, "lanes": list(lanes)}), allow_nan=False)
-
-
-def head_of(event: Event) -> dict[str, Any]:
-    """The head that `event` was read from."""
-    names = ("order", "undoes", "incident", "role")
-    known = {name: getattr(event, name) for name in names if getattr(event, name)}
-    fixed = {"v": HEAD_VERSION, "verb": event.verb, "by": event.by, "why": event.why}
-    return {**event.details, **known, **fixed, "lanes": list(event.lanes)}
-
-
-def read_copies(store: Store, stream: str, *, limit: int) -> tuple[Event, ...]:
-    """The last `limit` events of another `stream` than the journal, oldest first."""
-    entries = store.read(lambda ask: ask.xrevrange(stream, count=max(limit, 1)))[0]
-    return tuple(map(_event, reversed(entries)))
-
-
-def read_events(
-    store: Store,
-    *,
-    limit: int,
-    after: str | None = None,
-    since: datetime | None = None,
-    lanes: Sequence[str] = (),
-    wanted: Callable[[Event], bool] | None = None,
-) -> tuple[Event, ...]:
-    """The last `limit` events, or the first `limit` after the id `after`; oldest first.
-
-    `since` ends the way back from the newest one. With `lanes` only those that concern one of
-    them; only those that are `wanted` count.
-
-    Raises:
-        EventNotFound: `after` is no id.
-    """
-    is_all = not lanes and wanted is None
-    page = min(limit, EVENTS_PER_PAGE) if is_all else EVENTS_PER_PAGE
-    if after is None:
-        pages = _pages_back(store, page, since)
-    else:
-        pages = _pages_on(store, _checked_id(after, _POSITION), page)
-    events = (event for entries in pages for event in map(_event, entries))
-    concerned = frozenset(lanes)
-    found = (each for each in events if _concerns(each, concerned) and (not wanted or wanted(each)))
-    first = [*islice(found, max(limit, 0))]
-    return tuple(first if after is not None else reversed(first))
-
-
-def read_latest(
-    store: Store, span: timedelta, *, limit: int, wanted: Callable[[Event], bool]
-) -> tuple[Event, ...]:
-    """The newest `limit` events of the last `span` that are `wanted`, oldest first.
-
-    By the server's clock, and in one round trip, unless there were very many.
-    """
-    now, (entries,) = read_with_time(
-        store, lambda ask: ask.xrevrange(store.keys.events, count=EVENTS_LATELY)
-    )
-    found = [each for each in map(_event, reversed(entries)) if each.at > now - span]
-    if len(found) < EVENTS_LATELY:
-        return tuple(filter(wanted, found))
-    return read_events(store, limit=limit, since=now - span, wanted=wanted)
-
-
-def events_back(store: Store) -> Iterator[Event]:
-    """All events of the journal, the newest first, read page by page."""
-    return (_event(entry) for page in _pages_back(store, EVENTS_PER_PAGE, None) for entry in page)
-
-
-def find_event(store: Store, event_id: str) -> Event:
-    """The event with this id.
-
-    Raises:
-        EventNotFound: there is none; what is no id at all is refused without asking Redis.
-    """
-    identifier = _checked_id(event_id, _ID)
-    found = store.read(lambda ask: ask.xrange(store.keys.events, identifier, identifier, count=1))[
-        0
-    ]
-    if not found:
-        raise EventNotFound(event_id)
-    return _event(found[0])
-
-
-def follow(store: Store, *, after: str = "$", until: Callable[[], bool]) -> Iterator[Event]:
-    """The events after the id `after`, as they come; `$` stands for those after this call.
-
-    Returns when `until` gives true, which is asked at least once a second.
-
-    Raises:
-        EventNotFound: `after` is no id.
-    """
-    last = _newest_id(store) if after == "$" else _checked_id(after, _POSITION)
-    return _following(store, last, until)
-
-
-class Tail:
-    """The events of the last `span` that are `wanted`; each is read once, as it comes."""
-
-    def __init__(self, store: Store, *, span: timedelta, wanted: Callable[[Event], bool]) -> None:
-        self._store = store
-        self._span = span
-        self._wanted = wanted
-        self._last = ""
-        self._events: tuple[Event, ...] = ()
-
-    def read(self, now: datetime) -> tuple[Event, ...]:
-        """Those of the `span` before `now`, oldest first."""
-        newest = _newest_id(self._store)
-        if not self._last or position_of(newest) < position_of(self._last):
-            # at the first time; and after a fail-over, which may lose events that were read here
-            self._last = f"{max(ms_from_time(now - self._span), 0)}-0"
-            self._events = ()
-        if position_of(self._last) < position_of(newest):
-            for entries in _pages_on(self._store, self._last, EVENTS_PER_PAGE):
-                self._take(entries)
-        self._events = tuple(each for each in self._events if now - self._span <= each.at)
-        return self._events
-
-    def _take(self, entries: Sequence[_Entry]) -> None:
-        if entries:
-            self._last = text_of(entries[-1][0])
-            self._events += tuple(filter(self._wanted, map(_event, entries)))
-
-
-def end_mitigation(keys: Keys, event: str, head: str = "") -> Command[EventWritten]:
-    """Write how the mitigation ended which began with `event`; without `head`, that it is unseen.
-
-    The latter only when its process is silent.
-    """
-    return Command(
-        "end_mitigation",
-        (keys.mitigations, keys.events, keys.operation(uuid4().hex)),
-        ("end", event, head),
-        written_from,
-    )
-
-
-def end_silent(store: Store) -> tuple[str, ...]:
-    """Write down that nobody has seen the end of those whose process is silent; their events."""
-    begun = store.read(lambda ask: ask.hkeys(store.keys.mitigations))[0]
-    ended = (store.run(end_mitigation(store.keys, text_of(each))) for each in begun)
-    return tuple(each.event for each in ended if each.event)
-
-
-def written_from(reply: list[bytes]) -> EventWritten:
-    """What the reply of a script that writes an event says."""
-    return EventWritten(text_of(reply[0]), time_from_ms(int(reply[1])))
-
-
-_ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
-_POSITION = re.compile(r"([0-9]{1,20})(?:-([0-9]{1,20}))?")
-_LARGEST_PART = 2**64 - 1
-
-_Entry = tuple[bytes, Mapping[bytes, bytes]]
-
-
-def _newest_id(store: Store) -> str:
-    newest = store.read(lambda ask: ask.xrevrange(store.keys.events, count=1))[0]
-    return text_of(newest[0][0]) if newest else "0-0"
-
-
-def _following(store: Store, last: str, until: Callable[[], bool]) -> Iterator[Event]:
-    block = int(1000 * _block_seconds(store))
-
-    def ask_next(ask: Any) -> None:
-        ask.xread({store.keys.events: last}, count=1, block=block)
-        ask.xrange(store.keys.events, f"({last}", count=EVENTS_PER_PAGE)
-
-    while not until():
-        _, entries = store.read(ask_next)
-        for event in map(_event, entries):
-            last = event.id
-            yield event
-
-
-def _block_seconds(store: Store) -> float:
-    # The client of the user gives up on an answer after its own time, and stays as it is.
-    patience = store.connection.connection_pool.connection_kwargs.get("socket_timeout")
-    return min(LONGEST_BLOCK_SECONDS, patience / 2) if patience else LONGEST_BLOCK_SECONDS
-
-
-def _pages_back(store: Store, page: int, since: datetime | None) -> Iterator[list[_Entry]]:
-    newest, oldest = "+", "-"
-    if since is not None:  # an id has whole milliseconds, and none is earlier than `since`
-        oldest = f"{max(ms_from_time(since + timedelta(microseconds=999)), 0)}"
-
-    def ask_page(ask: Any) -> None:
-        ask.xrevrange(store.keys.events, newest, oldest, count=page)
-
-    while newest:
-        entries = store.read(ask_page)[0]
-        yield entries
-        newest = f"({text_of(entries[-1][0])}" if len(entries) == page else ""
-
-
-def _pages_on(store: Store, after: str, page: int) -> Iterator[list[_Entry]]:
-    def ask_page(ask: Any) -> None:
-        ask.xrange(store.keys.events, f"({after}", count=page)
-
-    while after:
-        entries = store.read(ask_page)[0]
-        yield entries
-        after = text_of(entries[-1][0]) if len(entries) == page else ""
-
-
-def _checked_id(text: str, pattern: re.Pattern[str]) -> str:
-    found = pattern.fullmatch(text)
-    if found is None or any(int(part) > _LARGEST_PART for part in found.groups(default="0")):
-        raise EventNotFound(text)
-    return text
-
-
-def _concerns(event: Event, lanes: frozenset[str]) -> bool:
-    return not lanes or not lanes.isdisjoint(event.lanes)
-
-
-def _event(entry: _Entry) -> Event:
-    identifier = text_of(entry[0])
-    fields = {text_of(name): text_of(value) for name, value in entry[1].items()}
-    try:
-        return _readable_event(identifier, fields)
-    except (KeyError, RecursionError, TypeError, ValueError):
-        at = _time_of(identifier)
-        return Event(identifier, at, UNREADABLE, by="", why="", lanes=(), details=fields)
-
-
-def _readable_event(identifier: str, fields: Mapping[str, str]) -> Event:
-    head = _mapping(fields["head"])
-    if head.pop("v") != HEAD_VERSION:
-        raise ValueError("of a newer shedder")
-    lanes = head.pop("lanes") or []  # the scripts' encoder writes an empty array as {}
-    if not isinstance(lanes, list):
-        raise TypeError("lanes are no list")
-    return Event(
-        id=identifier,
-        at=_time_of(identifier),
-        verb=_string(head.pop("verb")),
-        by=_string(head.pop("by", "")),
-        why=_string(head.pop("why", "")),
-        lanes=tuple(_string(lane) for lane in lanes),
-        order=_string(head.pop("order", "")),
-        undoes=_string(head.pop("undoes", "")),
-        before=_mapping(fields["before"]),
-        after=_mapping(fields["after"]),
-        incident=_string(head.pop("incident", "")),
-        role=_string(head.pop("role", "")),
-        details=head,
-    )
-
-
-def _time_of(identifier: str) -> datetime:
-    try:
-        return time_from_ms(int(identifier.partition("-")[0]))
-    except OverflowError:  # somebody wrote an id of his own
-        return datetime.max.replace(tzinfo=UTC)
-
-
-def _mapping(text: str) -> dict[str, Any]:
-    value = json.loads(text)
-    if not isinstance(value, dict):
-        raise TypeError("no object")
-    return value
-
-
-def _string(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError("no text")
-    return value
-
-
-def _clean(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8")
-    if isinstance(value, Mapping):
-        return {_clean(str(name)): _clean(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean(each) for each in value]
-    return value
-
-
-def position_of(identifier: str) -> tuple[int, int]:
-    """The id of an event as numbers, by which ids are in the order of the journal."""
-    milliseconds, _, number = identifier.partition("-")
-    return (
-        int(milliseconds) if milliseconds.isdecimal() else 0,
-        int(number) if number.isdecimal() else 0,
-    )
+EVERY_JOB = Selection().describe()
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Who changes something, and for which reason.
+    """The person or program that changes something, and the reason.
 
     Attributes:
         by: The person or program, such as `oncall@host`.
@@ -428,10 +106,158 @@ class Event:
         return self.verb in VERBS and bool(VERBS[self.verb].undo)
 
 
-SYSTEM = "shedder"
-"""Who does what workers and watchers do by themselves."""
+def event_head(
+    verb: str,
+    cause: Cause,
+    lanes: Iterable[str],
+    *,
+    order: str = "",
+    undoes: str = "",
+    **details: Any,
+) -> str:
+    """What an event says beside numbers, as JSON for a script.
 
-EVERY_JOB = Selection().describe()
+    `details` are values that JSON can hold; those that are None are left out. Half a character of
+    UTF-16, which neither Redis nor a terminal takes, becomes a question mark.
+    """
+    ids = {"order": order, "undoes": undoes, "incident": cause.incident, "role": cause.role}
+    known = {name: value for name, value in details.items() if value is not None}
+    head = _head(verb, cause.by, cause.why, lanes, known, ids)
+    return json.dumps(_clean(head), allow_nan=False)
+
+
+@lru_cache(maxsize=64)
+def head_of_step(verb: str, cause: Cause, lane: str, order: str, undoes: str = "") -> str:
+    """The head of the event that a step of a scan or a restore may write."""
+    # the same for thousands of steps, and as much work as the rest of the command
+    return event_head(verb, cause, (lane,), order=order, undoes=undoes)
+
+
+def head_of(event: Event) -> dict[str, Any]:
+    """The head that `event` was read from."""
+    ids = {name: getattr(event, name) for name in _IDS}
+    return _head(event.verb, event.by, event.why, event.lanes, event.details, ids)
+
+
+def read_copies(store: Store, stream: str, *, limit: int) -> tuple[Event, ...]:
+    """The last `limit` events of another `stream` than the journal, oldest first."""
+    entries = store.read(lambda ask: ask.xrevrange(stream, count=max(limit, 1)))[0]
+    return tuple(map(_event, reversed(entries)))
+
+
+def read_events(
+    store: Store,
+    *,
+    limit: int,
+    after: str | None = None,
+    since: datetime | None = None,
+    lanes: Sequence[str] = (),
+    wanted: Callable[[Event], bool] | None = None,
+) -> tuple[Event, ...]:
+    """The last `limit` events, or the first `limit` after the id `after`; oldest first.
+
+    `since` ends the way back from the newest one. With `lanes` only those that concern one of
+    them; only those that are `wanted` count.
+
+    Raises:
+        EventNotFound: `after` is no id.
+    """
+    is_all = not lanes and wanted is None
+    page = min(limit, EVENTS_PER_PAGE) if is_all else EVENTS_PER_PAGE
+    if after is None:
+        pages = _pages_back(store, page, since)
+    else:
+        pages = _pages_on(store, _checked_id(after, _POSITION), page)
+    events = (event for entries in pages for event in map(_event, entries))
+    if lanes:
+        events = (each for each in events if not frozenset(lanes).isdisjoint(each.lanes))
+    first = [*islice(filter(wanted, events) if wanted else events, max(limit, 0))]
+    return tuple(first if after is not None else reversed(first))
+
+
+def read_latest(
+    store: Store, span: timedelta, *, limit: int, wanted: Callable[[Event], bool]
+) -> tuple[Event, ...]:
+    """The newest `limit` events of the last `span` that are `wanted`, oldest first.
+
+    By the server's clock, and in one round trip, unless there were very many.
+    """
+    now, (entries,) = read_with_time(
+        store, lambda ask: ask.xrevrange(store.keys.events, count=EVENTS_LATELY)
+    )
+    found = [each for each in map(_event, reversed(entries)) if each.at > now - span]
+    if len(found) < EVENTS_LATELY:
+        return tuple(filter(wanted, found))
+    return read_events(store, limit=limit, since=now - span, wanted=wanted)
+
+
+def events_back(store: Store) -> Iterator[Event]:
+    """All events of the journal, the newest first, read page by page."""
+    return (_event(entry) for page in _pages_back(store, EVENTS_PER_PAGE, None) for entry in page)
+
+
+def find_event(store: Store, event_id: str) -> Event:
+    """The event with this id.
+
+    Raises:
+        EventNotFound: there is none; what is no id at all is refused without asking Redis.
+    """
+    identifier = _checked_id(event_id, _ID)
+    journal = store.keys.events
+    (found,) = store.read(lambda ask: ask.xrange(journal, identifier, identifier, count=1))
+    if not found:
+        raise EventNotFound(event_id)
+    return _event(found[0])
+
+
+def follow(store: Store, *, after: str = "$", until: Callable[[], bool]) -> Iterator[Event]:
+    """The events after the id `after`, as they come; `$` stands for those after this call.
+
+    Returns when `until` gives true, which is asked at least once a second.
+
+    Raises:
+        EventNotFound: `after` is no id.
+    """
+    last = _newest_id(store) if after == "$" else _checked_id(after, _POSITION)
+    return _following(store, last, until)
+
+
+class Tail:
+    """The events of the last `span` that are `wanted`; each is read once, as it comes."""
+
+    def __init__(self, store: Store, *, span: timedelta, wanted: Callable[[Event], bool]) -> None:
+        self._store = store
+        self._span = span
+        self._wanted = wanted
+        self._last = ""
+        self._events: tuple[Event, ...] = ()
+
+    def read(self, now: datetime) -> tuple[Event, ...]:
+        """Those of the `span` before `now`, oldest first."""
+        newest = _newest_id(self._store)
+        if not self._last or position_of(newest) < position_of(self._last):
+            # at the first time; and after a fail-over, which may lose events that were read here
+            self._last = f"{max(ms_from_time(now - self._span), 0)}-0"
+            self._events = ()
+        if position_of(self._last) < position_of(newest):
+            for entries in _pages_on(self._store, self._last, EVENTS_PER_PAGE):
+                self._take(entries)
+        self._events = tuple(each for each in self._events if now - self._span <= each.at)
+        return self._events
+
+    def _take(self, entries: Sequence[_Entry]) -> None:
+        if entries:
+            self._last = text_of(entries[-1][0])
+            self._events += tuple(filter(self._wanted, map(_event, entries)))
+
+
+def position_of(identifier: str) -> tuple[int, int]:
+    """The id of an event as numbers, by which ids are in the order of the journal."""
+    milliseconds, _, number = identifier.partition("-")
+    return (
+        int(milliseconds) if milliseconds.isdecimal() else 0,
+        int(number) if number.isdecimal() else 0,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -441,14 +267,15 @@ class Verb:
     Attributes:
         name: The verb.
         when: When it is written.
-        sentence: What somebody did, to stand behind who did it; names in braces are filled in.
+        sentence: What was done, to stand behind a name; names in braces are filled in.
         undo: What `undo` does about it; empty where there is no way back.
         instead: What to do where there is none, if anything.
         numbers: Its numbers, in a few words.
         is_decision: It is an operator's decision on jobs, settings or the policy.
+        has_effect: Its effect on lanes is measured.
         is_told: The main channel hears of it.
         is_detail: It belongs to another event, and a story leaves it out.
-        is_system: Workers and watchers write it by themselves.
+        is_system: Workers and watchers write it without an operator.
         is_of_incident: It changes the record of an incident.
     """
 
@@ -459,6 +286,7 @@ class Verb:
     instead: str = ""
     numbers: Callable[[Event], str] = lambda _event: ""
     is_decision: bool = False
+    has_effect: bool = False
     is_told: bool = False
     is_detail: bool = False
     is_system: bool = False
@@ -477,8 +305,17 @@ def verb_of(event: Event) -> Verb:
     return VERBS.get(name) or Verb(name, "", plain)
 
 
-def _waiting(event: Event) -> str:
-    return f"{counted(_sum(event.after, 'waiting'), 'job')} waiting"
+def _jobs(words: str, name: str, *, after: int = 0, before: int = 0) -> Callable[[Event], str]:
+    """Tells of the jobs that a number of the lanes counts: `after` and `before` are their signs."""
+
+    def numbers(event: Event) -> str:
+        jobs = after * _sum(event.after, name) + before * _sum(event.before, name)
+        return f"{counted(jobs, 'job')} {words}"
+
+    return numbers
+
+
+_in_backlog = _jobs("in the backlog", "backlog", after=1)
 
 
 def _diverted(event: Event) -> str:
@@ -496,10 +333,6 @@ def _starts(event: Event) -> str:
     return ", ".join(filter(None, words))
 
 
-def _in_backlog(event: Event) -> str:
-    return f"{counted(_sum(event.after, 'backlog'), 'job')} in the backlog"
-
-
 def _draining(event: Event) -> str:
     rate = event.details.get("rate")
     return f"{f'{rate}, ' if rate else ''}{_in_backlog(event)}"
@@ -510,10 +343,6 @@ def _drained(event: Event) -> str:
     lost = sum(map(int, skipped.values())) if isinstance(skipped, Mapping) else 0
     released = counted(int(event.after.get("released", 0)), "job")
     return f"{released} released{f', {lost:,} skipped' if lost else ''}"
-
-
-def _restored(event: Event) -> str:
-    return f"{counted(_sum(event.before, 'backlog'), 'job')} back in place"
 
 
 def _repaired(event: Event) -> str:
@@ -534,16 +363,6 @@ def _set(event: Event) -> str:
     return f"{rate}{', shadow' if event.details.get('shadow') else ''}" if rate else ""
 
 
-def _aside(event: Event) -> str:
-    moved = _sum(event.after, "stale") - _sum(event.before, "stale")
-    return f"{counted(moved, 'job')} set aside"
-
-
-def _replayed(event: Event) -> str:
-    moved = _sum(event.before, "stale") - _sum(event.after, "stale")
-    return f"{counted(moved, 'job')} back"
-
-
 def _policy(event: Event) -> str:
     changes = event.details.get("changes")
     told = counted(len(changes), "difference") if isinstance(changes, list) else ""
@@ -558,7 +377,8 @@ def _sum(lanes: Mapping[str, Any], name: str) -> int:
 
 def _decision(name: str, when: str, sentence: str, **more: Any) -> Verb:
     """A decision on jobs, settings or the policy; the main channel hears of it."""
-    return Verb(name, when, sentence, **{"is_told": True, **more}, is_decision=True)
+    known = {"is_told": True, "has_effect": True, **more}
+    return Verb(name, when, sentence, **known, is_decision=True)
 
 
 def _of_incident(name: str, when: str, sentence: str, undo: str = "", **more: Any) -> Verb:
@@ -570,11 +390,11 @@ _AS_IT_WAS = "sets what it changed as it was"
 
 _ROWS = (
     _decision("pause", "Lanes were paused.", "paused {lanes}",
-        undo="resumes them", numbers=_waiting),
+        undo="resumes them", numbers=_jobs("waiting", "waiting", after=1)),
     _decision("resume",
         "A pause was ended. Lanes that were not paused are left out of the numbers.",
         "resumed {lanes}", undo="pauses them again, for what is left of their time",
-        numbers=_waiting),
+        numbers=_jobs("waiting", "waiting", after=1)),
     Verb("pause expired", "Somebody met a pause whose time was over.",
         "the pause of {lanes} ended by itself", is_system=True),
     _decision("divert",
@@ -596,9 +416,9 @@ _ROWS = (
         undo="sets the limit that was, or lifts the first one; what waited is in the lanes again",
         numbers=_starts),
     _decision("uninstall", "shedder is being removed; what workers held in hand and had not "
-        "started is back in its lane.", "began to remove shedder"),
+        "started is back in its lane.", "began to remove shedder", has_effect=False),
     _decision("restore", "A backlog is back in its lane, by `undo`, `--at-once` or `uninstall`.",
-        "put the backlog of {lanes} back", numbers=_restored),
+        "put the backlog of {lanes} back", numbers=_jobs("back in place", "backlog", before=1)),
     Verb("repair", "`doctor --fix` mended something.", "mended {what}", numbers=_repaired),
     _decision("flag degrade", "Flags were degraded.", "degraded {things}",
         undo="sets them as they were", numbers=_set),
@@ -609,12 +429,13 @@ _ROWS = (
     _decision("limit clear", "The setting of a limit in code was ended.",
         "cleared the limit of {things}", undo="sets it as it was"),
     _decision("policy apply", "A policy was put into force.", "put another policy into force",
-        undo="puts the policy before it into force", numbers=_policy),
+        undo="puts the policy before it into force", numbers=_policy, has_effect=False),
     Verb("set aside", "Jobs of a backlog were older than the policy allows.",
         "set aside jobs of {lanes} that had become too old", instead="`shedder stale replay`",
-        numbers=_aside, is_system=True),
+        numbers=_jobs("set aside", "stale", after=1, before=-1), is_system=True),
     _decision("replay", "Jobs that were set aside are in their lane again.",
-        "put jobs of {lanes} back that had been set aside", numbers=_replayed),
+        "put jobs of {lanes} back that had been set aside",
+        numbers=_jobs("back", "stale", before=1, after=-1), has_effect=False),
     _of_incident("incident open", "An incident was opened.", "opened the incident", is_told=True),
     _of_incident("incident mitigated", "Customers are helped.", "said that customers are helped",
         undo=_AS_IT_WAS, is_told=True),
@@ -655,3 +476,126 @@ _ROWS = (
 
 VERBS: Mapping[str, Verb] = {row.name: row for row in _ROWS}
 """By name all verbs, in the order of the reference."""
+
+
+_ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
+_POSITION = re.compile(r"([0-9]{1,20})(?:-([0-9]{1,20}))?")
+_LARGEST_PART = 2**64 - 1
+_IDS = ("order", "undoes", "incident", "role")
+
+_Entry = tuple[bytes, Mapping[bytes, bytes]]
+
+
+def _newest_id(store: Store) -> str:
+    (newest,) = store.read(lambda ask: ask.xrevrange(store.keys.events, count=1))
+    return text_of(newest[0][0]) if newest else "0-0"
+
+
+def _following(store: Store, last: str, until: Callable[[], bool]) -> Iterator[Event]:
+    block = int(1000 * _block_seconds(store))
+
+    def ask_next(ask: Any) -> None:
+        ask.xread({store.keys.events: last}, count=1, block=block)
+        ask.xrange(store.keys.events, f"({last}", count=EVENTS_PER_PAGE)
+
+    while not until():
+        _, entries = store.read(ask_next)
+        for event in map(_event, entries):
+            last = event.id
+            yield event
+
+
+def _block_seconds(store: Store) -> float:
+    # The client of the user gives up on an answer after its own time, and stays as it is.
+    patience = store.connection.connection_pool.connection_kwargs.get("socket_timeout")
+    return min(LONGEST_BLOCK_SECONDS, patience / 2) if patience else LONGEST_BLOCK_SECONDS
+
+
+def _pages_back(store: Store, page: int, since: datetime | None) -> Iterator[list[_Entry]]:
+    newest, oldest = "+", "-"
+    if since is not None:  # an id has whole milliseconds, and none is earlier than `since`
+        oldest = f"{max(ms_from_time(since + timedelta(microseconds=999)), 0)}"
+
+    def ask_page(ask: Any) -> None:
+        ask.xrevrange(store.keys.events, newest, oldest, count=page)
+
+    while newest:
+        entries = store.read(ask_page)[0]
+        yield entries
+        newest = f"({text_of(entries[-1][0])}" if len(entries) == page else ""
+
+
+def _pages_on(store: Store, after: str, page: int) -> Iterator[list[_Entry]]:
+    def ask_page(ask: Any) -> None:
+        ask.xrange(store.keys.events, f"({after}", count=page)
+
+    while after:
+        entries = store.read(ask_page)[0]
+        yield entries
+        after = text_of(entries[-1][0]) if len(entries) == page else ""
+
+
+def _checked_id(text: str, pattern: re.Pattern[str]) -> str:
+    found = pattern.fullmatch(text)
+    if found is None or any(int(part) > _LARGEST_PART for part in found.groups(default="0")):
+        raise EventNotFound(text)
+    return text
+
+
+def _head(
+    verb: str,
+    by: str,
+    why: str,
+    lanes: Iterable[str],
+    details: Mapping[str, Any],
+    ids: Mapping[str, str],
+) -> dict[str, Any]:
+    known = {name: value for name, value in ids.items() if value}
+    fixed = {"v": HEAD_VERSION, "verb": verb, "by": by, "why": why, "lanes": list(lanes)}
+    return {**details, **known, **fixed}
+
+
+def _event(entry: _Entry) -> Event:
+    identifier = text_of(entry[0])
+    fields = {text_of(name): text_of(value) for name, value in entry[1].items()}
+    try:
+        return _readable_event(identifier, fields)
+    except (KeyError, RecursionError, TypeError, ValueError):
+        at = _time_of(identifier)
+        return Event(identifier, at, UNREADABLE, by="", why="", lanes=(), details=fields)
+
+
+def _readable_event(identifier: str, fields: Mapping[str, str]) -> Event:
+    head, before, after = (
+        of_kind(dict, json.loads(fields[name])) for name in ("head", "before", "after")
+    )
+    if head.pop("v") != HEAD_VERSION:
+        raise ValueError("of a newer shedder")
+    lanes = of_kind(list, head.pop("lanes") or [])  # the scripts' encoder writes {} for no lanes
+    return Event(
+        id=identifier,
+        at=_time_of(identifier),
+        verb=of_kind(str, head.pop("verb")),
+        lanes=tuple(of_kind(str, lane) for lane in lanes),
+        **{name: of_kind(str, head.pop(name, "")) for name in ("by", "why", *_IDS)},
+        before=before,
+        after=after,
+        details=head,
+    )
+
+
+def _time_of(identifier: str) -> datetime:
+    try:
+        return time_from_ms(int(identifier.partition("-")[0]))
+    except OverflowError:  # an id that Redis did not make
+        return datetime.max.replace(tzinfo=UTC)
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, Mapping):
+        return {_clean(str(name)): _clean(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(each) for each in value]
+    return value

@@ -1,4 +1,7 @@
-"""Which job does this thread work on? For log records, which RQ writes without saying."""
+"""Ids that log records carry: queue, lane, job, event.
+
+RQ writes its log records without saying which job they are of; so a thread notes its job here.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +14,22 @@ IDS = ("queue", "lane", "job", "event_id")
 """What a log record may carry beside its text, which structlog calls `event`."""
 
 _NOTHING: Mapping[str, str] = {}
-_AT_HAND: ContextVar[Mapping[str, str]] = ContextVar("shedder_at_hand", default=_NOTHING)
+_CURRENT: ContextVar[Mapping[str, str]] = ContextVar("shedder_current", default=_NOTHING)
 
 
 def bind(*, lane: str, job: str) -> None:
     """Work on a job from now on, in this thread."""
-    _AT_HAND.set(ids_of(lane=lane, job=job))
+    _CURRENT.set(ids_of(lane=lane, job=job))
 
 
 def clear() -> None:
     """Work on no job any more."""
-    _AT_HAND.set(_NOTHING)
+    _CURRENT.set(_NOTHING)
 
 
-def at_hand() -> Mapping[str, str]:
+def current() -> Mapping[str, str]:
     """The ids of what this thread works on; empty when that is nothing."""
-    return _AT_HAND.get()
+    return _CURRENT.get()
 
 
 def ids_of(*, lane: str, job: str = "", event: str = "") -> dict[str, str]:

@@ -102,7 +102,7 @@ BURST_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many things in so much time; always positive and finite.
+    """A number of things in a time; always positive and finite.
 
     `60/minute` and `1/second` are not equal: each remembers how it was written. Compare
     `per_second` where only the pace matters.

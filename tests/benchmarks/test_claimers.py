@@ -1,4 +1,4 @@
-"""Do the claimers, with which the pace of a drain is measured, do what a worker does?"""
+"""The claimers, with which the pace of a drain is measured, do what a worker does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does each operation send, exactly? A change of these numbers is a change of the price."""
+"""What each operation sends, exactly. A change of these numbers is a change of the price."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_a_drained_job_costs_a_worker_no_more(redis: Redis, shedder: Shedder, pr
 
 
 @pytest.mark.slow
-def test_an_idle_worker_on_lookout_asks_about_twice_a_second(redis: Redis, price: Price) -> None:
+def test_an_idle_poller_asks_about_twice_a_second(redis: Redis, price: Price) -> None:
     """A wait and a claim in each of its looks, and now and then the upkeep."""
     worker = SimpleWorker([QUEUE], connection=redis)
     run_burst(worker)

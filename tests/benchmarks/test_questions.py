@@ -1,4 +1,4 @@
-"""What does a run of the benchmarks do with a question that fails?"""
+"""What a run of the benchmarks does with a question that fails."""
 
 from __future__ import annotations
 

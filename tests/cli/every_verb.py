@@ -1,4 +1,4 @@
-"""Which verbs talk to Redis, and with which words does a test call each of them?"""
+"""The verbs that talk to Redis, and the words with which a test calls each of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does a test run `shedder` as people do: in a process of its own, or on a terminal?"""
+"""Runs `shedder` as people do: in a process of its own, or on a terminal."""
 
 from __future__ import annotations
 

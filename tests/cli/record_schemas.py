@@ -1,4 +1,4 @@
-"""How does a record become a JSON schema?"""
+"""A record becomes a JSON schema."""
 
 from __future__ import annotations
 

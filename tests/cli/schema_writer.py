@@ -1,4 +1,4 @@
-"""What do the schemas of `--json` look like? They follow from the records.
+"""Writes the schemas of `--json`, which follow from the records.
 
 `python -m tests.cli.schema_writer` writes them; a test says when that was forgotten. A field that
 goes or changes its meaning is a new number behind the slash.
@@ -19,8 +19,8 @@ from shedder.health.repair import Repair
 from shedder.health.uninstall import UninstallReceipt
 from shedder.incident.records import Action, Effect, Incident, IncidentReceipt
 from shedder.policy.applied import PolicyReceipt
+from shedder.policy.document import json_schema
 from shedder.policy.explain import ExplainedJob
-from shedder.policy.form import json_schema
 from shedder.postmortem.blame import Warned
 from shedder.postmortem.writing import WrittenFiles
 from shedder.queues.claims import RunningJob

@@ -1,4 +1,4 @@
-"""Does each command that is proposed work as it is typed, and do what the sentence says?"""
+"""Each command that is proposed works as it is typed, and does what the sentence says."""
 
 from __future__ import annotations
 

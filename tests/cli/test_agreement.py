@@ -1,4 +1,4 @@
-"""Do `status`, `check` and `doctor` say the same of the same thing?"""
+"""`status`, `check` and `doctor` say the same of the same thing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do records become the documented JSON?"""
+"""Records become the documented JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does `audit` say?"""
+"""What `audit` says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does `shedder check` say to a monitor?"""
+"""What `shedder check` says to a monitor."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tests.cli import jobs
 from tests.cli.conftest import start_worker
 
 RECEIPTS = Rule(
-    queue="mail", selection=Selection(functions=("*.send_receipt",)), noun="receipt e-mails",
+    queue="mail", selection=Selection(functions=("*.send_receipt",)), label="receipt e-mails",
     tolerance=timedelta(minutes=10),
 )  # fmt: skip
-WHOLE = Rule(queue="mail", noun="all mail", tolerance=timedelta(hours=4))
+WHOLE = Rule(queue="mail", label="all mail", tolerance=timedelta(hours=4))
 
 
 @pytest.fixture

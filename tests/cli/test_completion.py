@@ -1,4 +1,4 @@
-"""Do shells complete?"""
+"""Shells complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which Redis does the program talk to, and what does it say when that does not answer?"""
+"""Which Redis the program talks to, and what it says when that does not answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do the policy's defaults hold where a command does not say it, and only there?"""
+"""The policy's defaults hold where a command does not say it, and only there."""
 
 from __future__ import annotations
 

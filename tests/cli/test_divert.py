@@ -1,4 +1,4 @@
-"""What does `divert` do and say?"""
+"""What `divert` does and says."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def shedding(redis, mail):
         Rule(queue="mail", selection=Selection(functions=("*.send_receipt",)), shed=2),
         Rule(
             queue="m*", selection=Selection(functions=("*.send_newsletter",)), shed=1,
-            noun="newsletters",
+            label="newsletters",
         ),
         Rule(queue="nobody", shed=1),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What does `doctor` say, and what does it ask before it mends anything?"""
+"""What `doctor` says, and what it asks before it repairs anything."""
 
 from __future__ import annotations
 

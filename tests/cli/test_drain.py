@@ -1,4 +1,4 @@
-"""What does `drain` do and say?"""
+"""What `drain` does and says."""
 
 from __future__ import annotations
 

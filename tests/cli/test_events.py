@@ -1,4 +1,4 @@
-"""What do `events` and `undo` show?"""
+"""What `events` and `undo` show."""
 
 from __future__ import annotations
 

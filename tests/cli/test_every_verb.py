@@ -1,4 +1,4 @@
-"""What does each verb say when Redis serves nobody, because somebody's script keeps it busy?"""
+"""What each verb says when Redis serves nobody, because an endless script keeps it busy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does `shedder flag` do and say?"""
+"""What `shedder flag` does and says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is help quick and complete?"""
+"""Help is quick and complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does `shedder incident` show, refuse, and hand over as JSON?"""
+"""What `shedder incident` shows, refuses, and hands over as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a whole incident, typed as people type it, end with a record that has it all?"""
+"""A whole incident, typed as people type it, ends with a record that has it all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ version = 1
 
 [[rules]]
 queue = "mail"
-noun = "receipt e-mails"
+label = "receipt e-mails"
 tolerance = "10m"
 
 [incident]

@@ -1,4 +1,4 @@
-"""Is the record whole when two operators change it at the very same moment, in real processes?"""
+"""The record is whole when two operators, real processes, change it at the same moment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is what cannot be in an incident refused in one line, with the record as it was?"""
+"""What cannot be in an incident is refused in one line, with the record as it was."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do people tell others of an incident with one command, and learn from it with another?"""
+"""People tell others of an incident with one command, and learn from it with another."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ version = 1
 
 [[rules]]
 queue = "mail"
-noun = "receipt e-mails"
+label = "receipt e-mails"
 tolerance = "10m"
 
 [incident]

@@ -1,4 +1,4 @@
-"""Who is warned, asked or refused when several people act in one incident?"""
+"""Who is warned, asked or refused when several people act in one incident."""
 
 from __future__ import annotations
 

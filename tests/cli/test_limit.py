@@ -1,4 +1,4 @@
-"""What does `shedder limit` do and say?"""
+"""What `shedder limit` does and says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Can other tools read the log records, and are they few?"""
+"""Other tools can read the log records, and they are few."""
 
 from __future__ import annotations
 

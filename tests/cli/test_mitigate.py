@@ -1,4 +1,4 @@
-"""What does `shedder mitigate` do and say?"""
+"""What `shedder mitigate` does and says."""
 
 from __future__ import annotations
 

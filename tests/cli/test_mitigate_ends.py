@@ -1,4 +1,4 @@
-"""How does `shedder mitigate` end when it is interrupted, hung up or killed?"""
+"""How `shedder mitigate` ends when it is interrupted, hung up or killed."""
 
 from __future__ import annotations
 

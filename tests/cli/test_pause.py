@@ -1,4 +1,4 @@
-"""What do `pause` and `resume` do and say?"""
+"""What `pause` and `resume` do and say."""
 
 from __future__ import annotations
 

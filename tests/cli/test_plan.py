@@ -1,4 +1,4 @@
-"""Does `shedder plan` tell what a person can act on, and nothing that it does not know?"""
+"""`shedder plan` tells what a person can act on, and nothing that it does not know."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does `shedder policy` do and say?"""
+"""What `shedder policy` does and says."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_a_job_is_explained(invoke, file, mail):
     invoke("policy", "apply", "-r", "why")
     done = invoke("policy", "show", "--explain", mail.job_ids[0])
     assert re.search(r"priority +low +1 +queue mail", done.out)
-    assert re.search(r"noun +nothing +-", done.out)
+    assert re.search(r"label +nothing +-", done.out)
     assert "Workers of shedder serve mail as low." == done.lines[-1]
     assert 3 == invoke("policy", "show", "--explain", "nobody").code
 

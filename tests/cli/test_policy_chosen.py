@@ -1,4 +1,4 @@
-"""Which policy do the commands of an incident go by?"""
+"""Which policy the commands of an incident go by."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ version = 1
 
 [[rules]]
 queue = "mail"
-noun = "{name} mails"
+label = "{name} mails"
 tolerance = "{long}"
 
 [mitigations.{name}]

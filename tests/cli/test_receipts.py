@@ -1,4 +1,4 @@
-"""Can a tired person read the receipts, whatever is in them and however narrow the screen is?"""
+"""A tired person can read the receipts, whatever is in them and however narrow the screen is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is bad input refused with one line, before anything is touched?"""
+"""Bad input is refused with one line, before anything is touched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does `status` show?"""
+"""What `status` shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How are names, numbers and commands written?"""
+"""How names, numbers and commands are written."""
 
 from __future__ import annotations
 

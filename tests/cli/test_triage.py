@@ -1,4 +1,4 @@
-"""What does `shedder triage` say?"""
+"""What `shedder triage` says."""
 
 from __future__ import annotations
 

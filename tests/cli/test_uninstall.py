@@ -1,4 +1,4 @@
-"""Does `shedder uninstall` ask, tell, and leave nothing?"""
+"""`shedder uninstall` asks, tells, and leaves nothing."""
 
 from __future__ import annotations
 

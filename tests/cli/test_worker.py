@@ -1,4 +1,4 @@
-"""Does `shedder worker` start RQ's worker with our classes?"""
+"""`shedder worker` starts RQ's worker with our classes."""
 
 from __future__ import annotations
 

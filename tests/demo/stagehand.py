@@ -1,4 +1,4 @@
-"""How does a test run the demo as a person does, and see what it has left behind?"""
+"""Runs the demo as a person does, and sees what it has left behind."""
 
 from __future__ import annotations
 

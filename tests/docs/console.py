@@ -1,4 +1,4 @@
-"""Does a shell session in a page still work, and print what the page shows?
+"""A shell session in a page still works, and prints what the page shows.
 
 A block of `console` has commands behind `$ ` and, below each, lines that it must print, in this
 order; others may stand between them. `...` stands for any text. What cannot be seen of a block

@@ -1,4 +1,4 @@
-"""Which pages are there, and what in them is run?
+"""The pages that there are, and what in them is run.
 
 Python as it stands in a page, what stands in remarks (`<!--- invisible-code-block: python`), files
 that the reader is told to write (`<!-- file: jobs.py -->`), and shell sessions (`console.py`).

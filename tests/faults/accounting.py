@@ -1,4 +1,4 @@
-"""Is every job in exactly one place, and did it run as it should?
+"""Every job is in exactly one place and ran as it should, or the account says which did not.
 
 Two witnesses: what stands in Redis at one instant, and the marks that jobs left in a file, which no
 fault of Redis and no kill can take back.

@@ -1,4 +1,4 @@
-"""What do the tests with real workers share?"""
+"""What the tests with real workers share."""
 
 from __future__ import annotations
 

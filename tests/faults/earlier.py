@@ -1,4 +1,4 @@
-"""How does the shedder of an earlier commit run beside today's, on the same data?
+"""The shedder of an earlier commit beside today's, on the same data.
 
 Its source is taken from the repository's own history. Where that is not there, as in a source
 package or in a clone without history, there is no earlier one, and the trial says so.

@@ -1,4 +1,4 @@
-"""What does a process of an earlier shedder do? `python -m tests.faults.earlier_program ROLE ...`
+"""A process of an earlier shedder: `python -m tests.faults.earlier_program ROLE ...`
 
 It uses what has been public from the beginning, and nothing of the harness that is newer than it.
 """

@@ -79,7 +79,7 @@ def _keys_of_ours(stage: Stage) -> list[str]:
     fixed = [keys.pauses, keys.diverts, keys.claims, keys.starting, keys.meters, keys.events]
     lane = [keys.kept("mail"), keys.parked("mail"), keys.bell("mail"), keys.series("mail")]
     found = [key for key in stage.snapshot().keys if ":backlog:" in key or ":drain:" in key]
-    return [*fixed, *lane, keys.sampled, keys.at_work("mail"), *sorted(found)]
+    return [*fixed, *lane, keys.sampled, keys.lane_lease("mail"), *sorted(found)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What becomes of jobs whose workers are killed at random instants?"""
+"""Jobs whose workers are killed at random instants, and where these jobs are afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How do the tests of what was found fill a lane, and claim from it?"""
+"""Lanes that the tests of found bugs fill and claim from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a job start after a pause has returned?"""
+"""Trials that look for a job that starts after a pause has returned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who enqueues, and by which way in? Each job is written down before it is enqueued, and after."""
+"""Producers, one for each way in; each job is written down before it is enqueued, and after."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does the table of a long run come into the page of guarantees?
+"""The table of a long run, put into the page of guarantees.
 
 Rows of one kind (what stands before the colon of their names) are added up.
 """

@@ -1,4 +1,4 @@
-"""What does a run show in the end? One table."""
+"""The table that a run shows in the end."""
 
 from __future__ import annotations
 

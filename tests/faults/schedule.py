@@ -1,4 +1,4 @@
-"""Which faults are injected, and in which order? A seed decides all that is left to chance."""
+"""The faults that are injected, and their order. A seed decides all that is left to chance."""
 
 from __future__ import annotations
 

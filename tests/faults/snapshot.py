@@ -1,4 +1,4 @@
-"""Where is every job at one instant?
+"""Where every job is at one instant.
 
 One script reads everything at once and relies on nothing that shedder wrote down: it looks at each
 list there is, so that it also sees a list which no record names any more.

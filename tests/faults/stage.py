@@ -1,4 +1,4 @@
-"""Where does a trial play, and what may it use?"""
+"""The stage of a trial: where it plays, and what it may use."""
 
 from __future__ import annotations
 

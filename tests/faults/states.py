@@ -1,4 +1,4 @@
-"""In which states are orders given that concern old work, or what a repair must mend?"""
+"""The states in which orders are given that concern old work or that a repair must put right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is a storm? One kind of death, many times, among workers that are at work.
+"""Storms: one kind of death, many times, among workers that are at work.
 
 A few workers serve two queues, each with a doom of its own; who has died is replaced, and one that
 nothing happens to is always there. Producers enqueue all the while.

@@ -1,4 +1,4 @@
-"""Does the account of the matrix tell what RQ leaves undone from what we lose?"""
+"""The account of the matrix tells what RQ leaves undone from what we lose."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def test_a_line_that_is_not_whole_yet_is_read_later(tmp_path: Path) -> None:
 
 
 def test_a_list_that_calls_workers_is_no_place_of_jobs(redis: Redis) -> None:
-    """What rings workers, or calls the next one to the lookout, holds no ids of jobs."""
+    """What rings workers, or calls the next poller, holds no ids of jobs."""
     keys = rq_keys()
-    for calls in (keys.bell("mail"), keys.relief("mail")):
+    for calls in (keys.bell("mail"), keys.poller_handoff("mail")):
         redis.rpush(calls, "1")
     redis.rpush(keys.lane("mail")[0], "a")
 

@@ -68,12 +68,12 @@ def test_a_worker_outlives_a_key_of_another_type(redis: Redis, yard: Yard, marks
 def test_a_worker_rests_no_longer_than_its_connection_is_patient(
     redis: Redis, yard: Yard, marks: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the one on lookout is killed, another looks, however soon its connection gives up."""
+    """When the poller is killed, another worker polls, however soon its connection gives up."""
     monkeypatch.setattr("shedder.rq.worker.SILENCE_SECONDS", 1)
-    lookout = yard.start("mail").wait_until_idle(redis)
-    wait_until(lambda: redis.keys(KEYS.lookout("*")), what="a worker on lookout")
+    poller = yard.start("mail").wait_until_idle(redis)
+    wait_until(lambda: redis.keys(KEYS.poller("*")), what="a poller")
     yard.start("mail").wait_until_idle(redis)
-    lookout.kill()
+    poller.kill()
     StockQueue("mail", connection=redis).enqueue(jobs.mark, marks, "a")
     wait_until(lambda: ["a"] == jobs.ended(marks), what="a job that rang no bell")
 

@@ -1,4 +1,4 @@
-"""Are all jobs still there when their workers have been killed?"""
+"""All jobs are still there when their workers have been killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a pause exact?"""
+"""A pause is exact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the table of a run come into the page of guarantees as it was counted?"""
+"""The table of a run comes into the page of guarantees as it was counted."""
 
 from __future__ import annotations
 

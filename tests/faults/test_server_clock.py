@@ -110,14 +110,14 @@ def test_a_place_of_a_dead_worker_is_free(clock: SteppedServer, here: Scene) -> 
     assert 1 == here.shedder.store.run(forget)
 
 
-def test_a_lookout_that_died_is_missed(clock: SteppedServer, here: Scene) -> None:
+def test_a_poller_that_died_is_missed(clock: SteppedServer, here: Scene) -> None:
     """Another worker that is idle takes over."""
     idle = [claim_job(here.keys, ["mail"], worker=worker, is_staying=True) for worker in ("a", "b")]
     deeds: list[Any] = [here.shedder.store.run(each) for each in idle]
-    assert ["lookout", "rest"] == [each.meanwhile for each in deeds]
+    assert ["poll", "rest"] == [each.meanwhile for each in deeds]
     clock.step(-HOUR)
     after: Any = here.shedder.store.run(idle[1])
-    assert "lookout" == after.meanwhile
+    assert "poll" == after.meanwhile
 
 
 def test_what_an_operator_began_is_finished(clock: SteppedServer, here: Scene) -> None:
@@ -126,7 +126,7 @@ def test_what_an_operator_began_is_finished(clock: SteppedServer, here: Scene) -
     some = Selection.parse(functions=["app.mail.*"])
     lanes = here.lanes("mail.normal")
     here.shedder.store.run(divert_lanes(here.keys, lanes, some, Cause("x", "r"), order="o"))
-    here.redis.set(here.keys.at_work("mail"), 1, px=3000)  # as each step of the scan does
+    here.redis.set(here.keys.lane_lease("mail"), 1, px=3000)  # as each step of the scan does
     assert [] == orders_left(here.shedder.store)
     clock.step(-HOUR)
     assert ["mail"] == [each.lane for each in orders_left(here.shedder.store)]

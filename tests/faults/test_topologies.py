@@ -1,4 +1,4 @@
-"""What does the command line make of a replicated master, and of a cluster?"""
+"""The command line on a replicated master, and on a cluster."""
 
 from __future__ import annotations
 

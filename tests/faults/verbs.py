@@ -1,4 +1,4 @@
-"""Which orders can an operator be killed, cut off or answered wrongly in?
+"""The orders in which an operator can be killed, cut off or answered wrongly.
 
 Each with the state that it needs, in steps so small that it takes many commands.
 """
@@ -210,7 +210,7 @@ def finish_begun(operator: Shedder) -> None:
     store = Store(operator.store.connection, rq_keys())
     names = [lane.name for lane in operator.lanes(LANES)]
     for _ in range(MOST_STEPS):
-        at_work = [keys.at_work(name) for name in names]
+        at_work = [keys.lane_lease(name) for name in names]
         store.connection.delete(keys.sampled, *at_work)
         Upkeep(store, names).do()
         standing = store.connection.hvals(keys.diverts)

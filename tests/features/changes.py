@@ -1,4 +1,4 @@
-"""What do tests of changes of flags and limits begin with, and what must hold after each?"""
+"""What tests of changes of flags and limits begin with, and what must hold after each."""
 
 from __future__ import annotations
 

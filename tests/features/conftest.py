@@ -1,4 +1,4 @@
-"""What do the tests of flags and limits share?"""
+"""What the tests of flags and limits share."""
 
 from __future__ import annotations
 

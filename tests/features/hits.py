@@ -1,4 +1,4 @@
-"""How many hits does a limit let through, and when does who asks obey a change of it?"""
+"""How many hits a limit lets through, and when the caller obeys a change of it."""
 
 from __future__ import annotations
 

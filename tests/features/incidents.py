@@ -1,4 +1,4 @@
-"""What is an incident with something in every field, and how does a test change one?"""
+"""An incident with something in every field, and how a test changes one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which mitigation do tests declare, and which programs do they run?"""
+"""The mitigations that tests declare, and the programs that they run."""
 
 from __future__ import annotations
 

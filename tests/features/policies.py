@@ -1,4 +1,4 @@
-"""Which policies do tests apply, and how?"""
+"""The policies that tests apply, and how they do it."""
 
 from __future__ import annotations
 

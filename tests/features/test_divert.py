@@ -1,4 +1,4 @@
-"""Does a divert take exactly what it says, keep the order, and stand until it ends?"""
+"""A divert takes exactly what it says, keeps the order, and stands until it ends."""
 
 from __future__ import annotations
 

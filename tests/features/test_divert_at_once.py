@@ -1,4 +1,4 @@
-"""What happens to a scan whose lane somebody else makes one list again meanwhile?"""
+"""A scan goes on whose lane another operator makes one list again meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a claim do that meets many jobs which a divert takes, one after the other?"""
+"""A claim that meets many jobs which a divert takes, one after the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a backlog come back in order, as fast as it may, and to the last job?"""
+"""A backlog comes back in order, as fast as it may, and to the last job."""
 
 from __future__ import annotations
 

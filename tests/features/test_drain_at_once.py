@@ -1,4 +1,4 @@
-"""Does a backlog come back at once to where its jobs were?"""
+"""A backlog comes back at once to where its jobs were."""
 
 from __future__ import annotations
 

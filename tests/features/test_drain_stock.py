@@ -1,4 +1,4 @@
-"""Do stock workers get a backlog at its pace, oldest first, and no more than they can take?"""
+"""Stock workers get a backlog at its pace, oldest first, and no more than they can take."""
 
 from __future__ import annotations
 

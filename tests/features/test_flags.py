@@ -1,4 +1,4 @@
-"""Do operators' flags reach the application, and stay true when Redis does not?"""
+"""Operators' flags reach the application, and stay true when Redis is away."""
 
 from __future__ import annotations
 

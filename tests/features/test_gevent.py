@@ -1,4 +1,4 @@
-"""Do flags and limits work where gevent has patched the standard library?"""
+"""Flags and limits work where gevent has patched the standard library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does what is done during an incident belong to it, with its role and its effect?"""
+"""What is done during an incident belongs to it, with its role and its effect."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_an_effect_is_told_from_samples_and_written_nowhere(redis: Redis) -> Non
     scene = Scene(redis)
     divert = long_ago(scene, "divert", ["mail"])
     take_samples(scene, "mail", {-2: (50, 0), 60: (0, 70), 298: (3, 90)}, around=divert)
-    receipts = Rule(queue="mail", noun="receipts", tolerance=timedelta(minutes=10))
+    receipts = Rule(queue="mail", label="receipts", tolerance=timedelta(minutes=10))
     scene.shedder.policies.apply(Policy(rules=(receipts,)), reason="r")
     incidents = scene.shedder.incidents
     incidents.open("late", severity=2, times={"began": divert.at - timedelta(minutes=1)})

@@ -1,4 +1,4 @@
-"""Does the record of an incident survive the loss of Redis by its copy?"""
+"""The record of an incident survives the loss of Redis by its copy."""
 
 from __future__ import annotations
 

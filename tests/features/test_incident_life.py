@@ -1,4 +1,4 @@
-"""Does an incident go from open to closed in order, and is nothing closed that is not done?"""
+"""An incident goes from open to closed in order, and nothing is closed that is not done."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from shedder.api.shedder import Shedder
 from shedder.errors import CannotUndo, ConditionNotMet, InvalidInput, NothingMatched, ShedderError
-from shedder.incident.review import exported, missing_of
+from shedder.incident.review import actions_text, missing_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -216,11 +216,11 @@ def test_actions_leave_for_elsewhere(incidents: Incidents) -> None:
     incidents.actions.add("first", type="prevent", priority=1, owner="db", due_at=now() + LATER)
     incidents.actions.add("done", type="process")
     incident = incidents.actions.done(3).incident
-    table = exported(incident, "markdown")
+    table = actions_text(incident, "markdown")
     assert r"| 1 | =alarm \| 'now'; $(reboot) | detect | 2 |  |  |  |" in table
     assert table.index("first") < table.index("=alarm")
-    assert "1,'=alarm | 'now'; $(reboot),detect,2,,," in exported(incident, "csv")
-    commands = exported(incident, "gh", labels=["incident"])
+    assert "1,'=alarm | 'now'; $(reboot),detect,2,,," in actions_text(incident, "csv")
+    commands = actions_text(incident, "gh", labels=["incident"])
     assert ["first", "=alarm | 'now'; $(reboot)"] == titles_for_shell(commands)
 
 

@@ -1,4 +1,4 @@
-"""Does each role have one holder, whoever asks for it and when?"""
+"""Each role has one holder, whoever asks for it and when."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from shedder.api.shedder import Shedder
 from shedder.errors import ConditionNotMet, InvalidInput, ShedderError
 from shedder.incident.records import Role, is_same_person
-from shedder.incident.roles import checked_person, named
+from shedder.incident.roles import checked_person, role_text
 from shedder.policy.model import IncidentPolicy, Policy
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def shedder(redis: Redis) -> Shedder:
 
 
 def holders(shedder: Shedder) -> dict[str, str]:
-    return {named(e.role, e.task): e.person for e in shedder.incidents.read().roles}
+    return {role_text(e.role, e.task): e.person for e in shedder.incidents.read().roles}
 
 
 def test_a_role_is_taken_given_and_left(shedder: Shedder) -> None:

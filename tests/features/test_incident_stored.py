@@ -1,4 +1,4 @@
-"""Is every field of an incident's record read as it was written?"""
+"""Every field of an incident's record is read as it was written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shedder.errors import RecordUnreadable
 from shedder.incident.records import NOW, Incident, Note
-from shedder.incident.store import changes_between, dumped, incident_from, record_of
+from shedder.incident.store import changes_between, incident_from, incident_record, record_text
 from tests.features.incidents import AT, FULL
 
 
@@ -19,7 +19,7 @@ def test_every_field_is_kept() -> None:
     """A record with something in every field comes back as it was."""
     empty = [each.name for each in fields(Incident) if not getattr(FULL, each.name)]
     assert [] == empty
-    assert FULL == incident_from(dumped(record_of(FULL)))
+    assert FULL == incident_from(record_text(incident_record(FULL)))
 
 
 def test_what_is_not_there_has_its_default() -> None:
@@ -34,7 +34,7 @@ def test_what_is_not_there_has_its_default() -> None:
 def test_any_text_is_kept_and_none_is_taken_for_the_time(text: str) -> None:
     """Whatever a note says, the time is put in where it belongs and nowhere else."""
     incident = replace(FULL, notes=(Note(1, NOW, "ana", text),))
-    stored = dumped(record_of(incident))
+    stored = record_text(incident_record(incident))
     assert 1 == stored.count("\x01")
     read = incident_from(stored.replace("\x01", "5000")).notes[0]
     shown = text.encode("utf-8", "replace").decode().replace("\x01", "?")
@@ -43,8 +43,9 @@ def test_any_text_is_kept_and_none_is_taken_for_the_time(text: str) -> None:
 
 def test_an_event_tells_only_what_is_new() -> None:
     """Of a list the new items are told, of a field what it was and what it is."""
-    before, after = record_of(FULL), record_of(replace(FULL, severity=3, notes=(*FULL.notes, *[
-        Note(2, AT, "bob@desk", "more")])))  # fmt: skip
+    more = Note(2, AT, "bob@desk", "more")
+    after = incident_record(replace(FULL, severity=3, notes=(*FULL.notes, more)))
+    before = incident_record(FULL)
     was, is_ = changes_between(before, after)
     assert ({"severity": 2, "notes": []}, 3) == (was, is_["severity"])
     assert ["more"] == [each["text"] for each in is_["notes"]]

@@ -1,4 +1,4 @@
-"""Is the journal read as it was written, whatever stands in it?"""
+"""The journal is read as it was written, whatever stands in it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def ids(events: tuple[Event, ...]) -> list[str]:
 def test_an_event_says_who_what_why_and_what_stood_before_and_after(redis: Redis) -> None:
     """All that a script wrote down arrives, and the time is the server's."""
     started = server_time(Store(redis, rq_keys()))
-    identifier = pause(redis, "mail", expires_in=timedelta(minutes=5), undoes="1-1")
+    identifier = pause(redis, "mail", expires_in=timedelta(minutes=5))
     (event,) = read_events(Store(redis, rq_keys()), limit=10)
     assert (
         Event(
@@ -65,7 +65,6 @@ def test_an_event_says_who_what_why_and_what_stood_before_and_after(redis: Redis
             by="oncall@host",
             why="db at 99 %",
             lanes=("mail",),
-            undoes="1-1",
             before={"mail": {"paused": False, "waiting": 0}},
             after={"mail": {"paused": True, "until": event.after["mail"]["until"], "waiting": 0}},
             details={"duration_ms": 300_000},

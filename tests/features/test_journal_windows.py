@@ -1,4 +1,4 @@
-"""Is what matters of the journal found, however many events lie before or behind it?"""
+"""What matters of the journal is found, however many events lie before or behind it."""
 
 from __future__ import annotations
 

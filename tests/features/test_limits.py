@@ -1,4 +1,4 @@
-"""Is a limit exact, by whichever way and with whatever key and cost it is asked?"""
+"""A limit is exact, by whichever way and with whatever key and cost it is asked."""
 
 from __future__ import annotations
 

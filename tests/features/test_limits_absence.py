@@ -1,4 +1,4 @@
-"""Does each limit do what it declares while Redis is away, slow, or full?"""
+"""Each limit does what it declares while Redis is away, slow, or full."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a limit exact while operators change it, and what do they see of it?"""
+"""A limit is exact while operators change it, and they see how it is."""
 
 from __future__ import annotations
 

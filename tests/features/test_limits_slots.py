@@ -1,4 +1,4 @@
-"""Do jobs in a backlog keep RQ's own rate limits from working, and do they obey them after it?
+"""Jobs in a backlog leave RQ's own rate limits working, and obey them after it.
 
 A job with RQ's `RateLimit` holds a slot of its key while it is queued or runs. In a backlog it may
 wait for hours, so it gives the slot back, and takes one again when it drains.

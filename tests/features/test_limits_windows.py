@@ -1,4 +1,4 @@
-"""Does a window let through what the rates allow, no more and no less, whatever operators do?"""
+"""A window lets through what the rates allow, no more and no less, whatever operators do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does everything that an operator needs work when Redis is full?"""
+"""Everything that an operator needs works when Redis is full."""
 
 from __future__ import annotations
 

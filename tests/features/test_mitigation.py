@@ -1,4 +1,4 @@
-"""Is a declared mitigation run as it was declared, and ended in time?"""
+"""A declared mitigation is run as it was declared, and ended in time."""
 
 from __future__ import annotations
 

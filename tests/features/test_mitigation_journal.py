@@ -1,4 +1,4 @@
-"""Is a mitigation written down: that it began, how it ended, and that nobody told its end?"""
+"""The journal has the beginning of a mitigation, its end, and an end that nobody told."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shedder.api.shedder import Shedder
-from shedder.events import end_silent, event_head
-from shedder.queues.maintenance import Upkeep
+from shedder.events import event_head
+from shedder.queues.maintenance import Upkeep, end_silent
 from shedder.response.mitigation import (
-    UNSEEN,
+    OUTCOME_UNKNOWN,
     begin_mitigation,
-    unended,
-    with_end_unknown,
+    running_mitigations,
+    without_known_end,
     without_outdated,
 )
 from shedder.response.runner import Interrupted, ProgramResult
@@ -61,10 +61,10 @@ def test_an_interrupted_mitigation_is_in_the_journal(redis: Redis) -> None:
     def carry(*_: Any, **__: Any) -> ProgramResult:
         raise Interrupted(ProgramResult("interrupted", -15, 2.0, "half"))
 
-    from shedder.response.mitigation import mitigate
+    from shedder.response.mitigation import run_mitigation
 
     with pytest.raises(KeyboardInterrupt):
-        mitigate(shedder.store, ROLLBACK, ("x",), shedder._cause("r", None),
+        run_mitigation(shedder.store, ROLLBACK, ("x",), shedder._cause("r", None),
                  say=print, carry=carry)  # fmt: skip
     assert "interrupted" == shedder.events()[-1].details["outcome"]
 
@@ -89,11 +89,11 @@ def test_nothing_is_run_when_it_cannot_be_written_down(server_factory: Any, tmp_
         shedder = Shedder(client, by="bob@desk")
         cause = shedder._cause("r", None)
         server.kill()
-        from shedder.response.mitigation import mitigate
+        from shedder.response.mitigation import run_mitigation
 
         command = python("open(__import__('sys').argv[1], 'w')", str(file))
         with pytest.raises(RedisUnreachable):
-            mitigate(shedder.store, ROLLBACK, command, cause, say=print)
+            run_mitigation(shedder.store, ROLLBACK, command, cause, say=print)
     assert not file.exists()
 
 
@@ -122,7 +122,7 @@ def test_a_process_that_thaws_tells_the_end_after_all(redis: Redis) -> None:
     def is_thought_gone() -> bool:
         for event in redis.hkeys(shedder.keys.mitigations):
             head = {"v": 1, "verb": "mitigate", "by": "bob@desk", "why": "r", "lanes": []}
-            unseen = json.dumps({**head, "outcome": UNSEEN, "began": event.decode()})
+            unseen = json.dumps({**head, "outcome": OUTCOME_UNKNOWN, "began": event.decode()})
             redis.hset(shedder.keys.mitigations, event, f"1 {unseen}")
         return bool(end_silent(shedder.store))  # unless it said that it lives
 
@@ -132,9 +132,9 @@ def test_a_process_that_thaws_tells_the_end_after_all(redis: Redis) -> None:
 
     _mitigate(shedder, carry)
     events = shedder.events()
-    assert [None, UNSEEN, "done"] == [each.details.get("outcome") for each in events]
+    assert [None, OUTCOME_UNKNOWN, "done"] == [each.details.get("outcome") for each in events]
     assert [None, "done"] == [each.details.get("outcome") for each in without_outdated(events)]
-    assert () == unended(events) == with_end_unknown(events)
+    assert () == running_mitigations(events) == without_known_end(events)
 
 
 def test_workers_end_what_is_silent(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +161,7 @@ def _signs(shedder: Shedder) -> list[bytes]:
 
 
 def _mitigate(shedder: Shedder, carry: Any) -> None:
-    from shedder.response.mitigation import mitigate
+    from shedder.response.mitigation import run_mitigation
 
-    mitigate(shedder.store, ROLLBACK, ("x",), shedder._cause("r", None),
+    run_mitigation(shedder.store, ROLLBACK, ("x",), shedder._cause("r", None),
              say=print, carry=carry)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Does the provider work with the OpenFeature SDK itself?"""
+"""The provider works with the OpenFeature SDK itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do two operators get in each other's way, and is a reply that was lost a second order?"""
+"""Two operators do not get in each other's way, and a lost reply is no second order."""
 
 from __future__ import annotations
 
@@ -190,8 +190,8 @@ def test_what_an_operator_began_and_did_not_live_to_finish_is_finished(
     monkeypatch.undo()
     scene.fill("mail", "mail-e")
     for lane in ("mail", "tasks"):
-        assert 0 < scene.redis.pttl(scene.keys.at_work(lane))
-        scene.redis.delete(scene.keys.at_work(lane))
+        assert 0 < scene.redis.pttl(scene.keys.lane_lease(lane))
+        scene.redis.delete(scene.keys.lane_lease(lane))
     worker = Upkeep(scene.shedder.store, ["mail", "tasks"])
     assert worker.do()
     assert ["mail-a", "mail-b", "mail-d", "mail-e"] == scene.backlog("mail")

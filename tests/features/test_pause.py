@@ -1,4 +1,4 @@
-"""Does nothing of a paused queue start, and everything after it was resumed?"""
+"""Nothing of a paused queue starts, and everything does after it was resumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a paused lane out of the reach of stock workers, and whole again after it?"""
+"""A paused lane is out of the reach of stock workers, and whole again after the pause."""
 
 from __future__ import annotations
 

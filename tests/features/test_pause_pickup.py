@@ -1,4 +1,4 @@
-"""Does an idle worker hear at once that there is something to do again?
+"""An idle worker hears at once that there is something to do again.
 
 Its longest wait is made so long here that only a bell can end it.
 """
@@ -29,7 +29,7 @@ HEARD_WITHIN_SECONDS = 30.0
 @pytest.fixture
 def yard(server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Yard]:
     """Starts workers that hear a bell or nothing."""
-    for name in ("SLICE_SECONDS", "LOOKOUT_SECONDS"):
+    for name in ("SLICE_SECONDS", "POLL_SECONDS"):
         monkeypatch.setattr(f"shedder.rq.fetch.{name}", NO_SLICE_SECONDS)
     # no wait is longer than a third of the time after which a silent connection is given up
     monkeypatch.setattr("shedder.rq.worker.SILENCE_SECONDS", 3 * NO_SLICE_SECONDS)

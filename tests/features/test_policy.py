@@ -1,4 +1,4 @@
-"""How does a policy come into force, and who wins when two apply one at once?"""
+"""A policy comes into force, and one wins when two operators apply one at once."""
 
 from __future__ import annotations
 
@@ -138,15 +138,15 @@ def test_a_damaged_record_is_refused_and_can_be_replaced(scene: Scene) -> None:
 def test_a_job_is_explained(scene: Scene, how: str) -> None:
     """Which rule decided what, by whomever the job was enqueued."""
     apply(scene, Policy(rules=(
-        Rule(queue="mail", tolerance=timedelta(minutes=10), noun="mails"),
-        Rule(selection=Selection(functions=("app.news.*",)), priority="low", noun="news"),
+        Rule(queue="mail", tolerance=timedelta(minutes=10), label="mails"),
+        Rule(selection=Selection(functions=("app.news.*",)), priority="low", label="news"),
     )))  # fmt: skip
     scene.fill("mail", "j", how=how, function="app.news.send")
     job = scene.shedder.policies.explain("j")
     lane = {"ours": "mail.low", "stock": "mail"}[how]
     assert (lane, "mail.low", "app.news.send") == (job.lane, job.lane_by_policy, job.function)
     assert {
-        "priority": ("low", 2), "shed": ("", 0), "noun": ("mails", 1), "tolerance": ("10m", 1),
+        "priority": ("low", 2), "shed": ("", 0), "label": ("mails", 1), "tolerance": ("10m", 1),
     } == {each.saying: (each.value, each.rule) for each in job.decisions}  # fmt: skip
     with pytest.raises(NothingMatched):
         scene.shedder.policies.explain("nobody")

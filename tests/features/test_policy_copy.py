@@ -1,4 +1,4 @@
-"""Which policy does a process know, whatever fails while it asks?"""
+"""A process knows a policy, whatever fails while it asks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How soon does every process know, and is a fork safe?"""
+"""Every process knows soon, and a fork is safe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of an operator's change of flags and limits that is cut, killed, or one of two?"""
+"""An operator's change of flags and limits that is cut, killed, or one of two."""
 
 from __future__ import annotations
 

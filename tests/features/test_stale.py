@@ -1,4 +1,4 @@
-"""Is old work of a backlog set aside, where it can be replayed, and never lost?"""
+"""Old work of a backlog is set aside, where it can be replayed, and never lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Can every change be taken back, and is it said plainly when it cannot?"""
+"""Every change can be taken back, or the refusal says plainly why not."""
 
 from __future__ import annotations
 

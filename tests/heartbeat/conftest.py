@@ -1,4 +1,4 @@
-"""What do the tests of heartbeats share?"""
+"""What the tests of updates share."""
 
 from __future__ import annotations
 

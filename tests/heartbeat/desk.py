@@ -1,4 +1,4 @@
-"""How does a test let a watcher look after an incident, by a clock of its own?"""
+"""A watcher that looks after an incident, by a clock that the test sets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MINUTE = timedelta(minutes=1)
 
 POSTING = Policy(
-    rules=(Rule(queue="mail", noun="receipt e-mails", tolerance=10 * MINUTE),),
+    rules=(Rule(queue="mail", label="receipt e-mails", tolerance=10 * MINUTE),),
     incident=IncidentPolicy(posts_by_itself=True),
 )
 

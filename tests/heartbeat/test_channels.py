@@ -1,4 +1,4 @@
-"""Do messages reach channels, and what happens with channels that do not work?"""
+"""Messages reach channels, also beside channels that do not work."""
 
 from __future__ import annotations
 

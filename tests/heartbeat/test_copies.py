@@ -1,4 +1,4 @@
-"""Does the record survive the loss of Redis by the copies that the watcher writes to disk?"""
+"""The record survives the loss of Redis by the copies that the watcher writes to disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does delivering messages take a bounded time, whatever the channels do?"""
+"""Delivering messages takes a bounded time, whatever the channels do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are the numbers of an update those of the queues?"""
+"""The numbers of an update are those of the queues."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.features.scene import Scene
 
 MINUTE = timedelta(minutes=1)
-MAIL = Policy(rules=(Rule(queue="mail", noun="receipt e-mails", tolerance=10 * MINUTE),))
+MAIL = Policy(rules=(Rule(queue="mail", label="receipt e-mails", tolerance=10 * MINUTE),))
 
 
 def make_older(redis: Redis, scene: Scene, job: str, minutes: float) -> None:
@@ -106,9 +106,9 @@ def test_kinds_that_share_a_lane_are_told_by_their_jobs(
     make_older(redis, scene, "a", 30)
     policy = Policy(
         rules=(
-            Rule(selection=Selection(functions=("*.receipt",)), noun="receipts",
+            Rule(selection=Selection(functions=("*.receipt",)), label="receipts",
                  tolerance=10 * MINUTE),
-            Rule(selection=Selection(functions=("*.news",)), noun="news", tolerance=60 * MINUTE),
+            Rule(selection=Selection(functions=("*.news",)), label="news", tolerance=60 * MINUTE),
         )
     )  # fmt: skip
     found = works(shed, policy)
@@ -121,7 +121,7 @@ def test_of_a_long_list_some_jobs_are_looked_at(redis: Redis, scene: Scene, shed
     for number in range(120):
         function = "app.mail.news" if number % 3 else "app.mail.receipt"
         scene.fill("mail", f"j{number}", function=function)
-    policy = Policy(rules=(Rule(selection=Selection(functions=("*.news",)), noun="news"),))
+    policy = Policy(rules=(Rule(selection=Selection(functions=("*.news",)), label="news"),))
     with mock.patch("shedder.updates.situation.JOBS_LOOKED_AT", 30):
         work = works(shed, policy)["news"]
     assert (True, True) == (work.is_estimated, work.is_tenants_partial)

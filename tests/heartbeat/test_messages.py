@@ -1,4 +1,4 @@
-"""Is it decided right what is to be told, when, and to whom?"""
+"""What is to be told is decided right: what, when, and to whom."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the watcher post each update in time, and only those that nobody posted?"""
+"""The watcher posts each update in time, and only those that nobody posted."""
 
 from __future__ import annotations
 

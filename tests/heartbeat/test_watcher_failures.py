@@ -1,4 +1,4 @@
-"""Is an update posted once, whatever happens to the watcher, to Redis and to all it writes to?"""
+"""An update is posted once, whatever happens to the watcher, to Redis and to the channels."""
 
 from __future__ import annotations
 

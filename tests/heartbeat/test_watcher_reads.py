@@ -1,4 +1,4 @@
-"""Does a watcher read of the journal what is new, and nothing twice?"""
+"""A watcher reads of the journal what is new, and nothing twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is there when a team leaves, and what is left of it?"""
+"""What is there when a team leaves, and what is left of it."""
 
 from __future__ import annotations
 

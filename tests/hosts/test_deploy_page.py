@@ -1,4 +1,4 @@
-"""Do the process files on the page about deployment start what they say, as they stand there?
+"""The process files on the page about deployment start what they say, as they stand there.
 
 Where this machine runs no systemd and no containers, their commands are run as those would run
 them: the words, the variables and the folder of the file, no shell, and one signal at the end.

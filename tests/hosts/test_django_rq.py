@@ -1,4 +1,4 @@
-"""Does a Django project adopt shedder by its settings alone?"""
+"""A Django project adopts shedder by its settings alone."""
 
 from __future__ import annotations
 

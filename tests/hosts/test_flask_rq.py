@@ -1,4 +1,4 @@
-"""Does a Flask application adopt shedder by another import?"""
+"""A Flask application adopts shedder by another import."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds while old and new producers and workers share the queues?"""
+"""What holds while old and new producers and workers share the queues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of jobs, queues and workers whose class gives RQ's keys another name?"""
+"""Jobs, queues and workers whose class gives RQ's keys another name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are the rights on the page about deployment enough, and no more than that?"""
+"""The rights on the page about deployment are enough, and no more than that."""
 
 from __future__ import annotations
 

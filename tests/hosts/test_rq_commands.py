@@ -1,4 +1,4 @@
-"""Do RQ's own commands take our classes from the environment alone, and a user's own ones?"""
+"""RQ's own commands take our classes from the environment alone, and a user's own ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do URLs and settings for TLS and for sentinels reach the server that they name?"""
+"""URLs and settings for TLS and for sentinels reach the server that they name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does `uninstall` leave every job in its list, and nothing of ours?"""
+"""`uninstall` leaves every job in its list, and nothing of ours."""
 
 from __future__ import annotations
 

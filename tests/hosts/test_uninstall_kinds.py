@@ -1,4 +1,4 @@
-"""Does `uninstall` know every kind of key that there is?"""
+"""`uninstall` knows every kind of key that there is."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def what_lives_for_seconds(scene: Scene) -> None:
         redis.rpush(key, job)
     redis.rpush(keys.skipped("order", "torn"), "job gone")
     redis.zadd(keys.running("order"), {"claim": 1})
-    redis.set(keys.at_work("mail"), "somebody")
-    redis.set(keys.lookout("mail"), "somebody")
+    redis.set(keys.lane_lease("mail"), "somebody")
+    redis.set(keys.poller("mail"), "somebody")
     redis.rpush(keys.bell("mail"), "ring")
     redis.hset(keys.starting, "claim", "1")
 

@@ -1,4 +1,4 @@
-"""How does a server without TLS speak TLS to its clients? Behind an end of the road that does."""
+"""TLS for clients of a server without it: a proxy ends the encryption in front of the server."""
 
 from __future__ import annotations
 

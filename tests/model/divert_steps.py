@@ -55,14 +55,15 @@ class DivertSteps(Machine):
         tick = self.next_tick()
         command = divert_lanes(self.keys, lanes_of_targets([where]), selection, CAUSE, order=order)
         done = self.send(command, operation=order, again=again)
-        for name, identifier, moved, waiting in done.lanes:
+        for lane in done.lanes:
+            name = lane.lane
             stands = self.order_like(name, selection)
             if stands is None:
                 stands = Order(order, selection, tick)
                 self.model.orders[name].append(stands)
-            assert stands.id == identifier
-            self.expect_diverted(name, stands, moved)
-            assert len(self.model.lanes[name]) == waiting
+            assert stands.id == lane.order
+            self.expect_diverted(name, stands, lane.moved)
+            assert len(self.model.lanes[name]) == lane.waiting
         self.expect_event("divert", names)
         for name in names:
             stands = self.order_like(name, selection)

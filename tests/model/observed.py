@@ -95,7 +95,7 @@ def stray_lists(seen: Seen, keys: Keys) -> set[str]:
     for lane, orders in seen.orders.items():
         for order in orders:
             known |= {*keys.backlog(order.id, lane)}
-    no_jobs = (keys.skipped("", "")[:-2], keys.relief(""))
+    no_jobs = (keys.skipped("", "")[:-2], keys.poller_handoff(""))
     return {key for key in seen.lists - known if not key.startswith(no_jobs)}
 
 

@@ -51,10 +51,10 @@ class PauseSteps(Machine):
     def resume(self, where: str, *, again: bool) -> None:
         names, operation = lanes_named(where), new_id()
         command = resume_lanes(self.keys, lanes_of_targets([where]), CAUSE, operation=operation)
-        done = self.send(command, operation=operation, again=again)
+        receipt, _ = self.send(command, operation=operation, again=again)
         self.end_those_over(names)
         ended = [name for name in names if self.model.pauses.pop(name, None)]
-        assert ended == [lane.lane for lane in done.receipt.lanes if lane.ended]
+        assert ended == [lane.lane for lane in receipt.lanes if lane.ended]
         if ended:
             self.expect_event("resume", names)
 

@@ -1,4 +1,4 @@
-"""Is the state after an undo the state before the change, whoever else did what in between?
+"""The state after an undo is the state before the change, whatever others did in between.
 
 A history of changes by several people is played against the server and against a plain model. The
 model notes of each change, item by item, what stood before and what stands after. An undo is

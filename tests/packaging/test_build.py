@@ -1,4 +1,4 @@
-"""Is all in the wheel and the sdist that a user needs, and does it run from there?"""
+"""The wheel and the sdist have all that a user needs, and it runs from there."""
 
 from __future__ import annotations
 

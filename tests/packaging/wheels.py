@@ -1,4 +1,4 @@
-"""Does a wheel install without compiling on each Python that we support? Asks the registry.
+"""Whether a wheel installs without compiling on each Python that we support; asks the registry.
 
 `make package` runs it; no test does, because tests need no network.
 """

@@ -1,4 +1,4 @@
-"""What is a planted bug?"""
+"""A planted bug: where it is planted, and which test must find it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 PAUSE = "tests/features/test_pause.py"
 PARKED = "tests/features/test_pause_parked.py"
-LOOKOUT = "tests/rq/test_lookout.py"
+POLLER = "tests/rq/test_poller.py"
 PICKUP = "tests/features/test_pause_pickup.py"
 DIVERT = "tests/features/test_divert.py"
 RUNS = "tests/features/test_divert_runs.py"

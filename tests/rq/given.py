@@ -1,4 +1,4 @@
-"""What do the tests of audits and status put on the server before they read it?"""
+"""What the tests of audits and status put on the server before they read it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does the process of a job find out again when it connects?"""
+"""What the process of a job finds out again when it connects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is every live worker seen, with what it serves and whether it obeys?"""
+"""Every live worker is seen, with what it serves and whether it obeys."""
 
 from __future__ import annotations
 

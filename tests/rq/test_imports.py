@@ -1,4 +1,4 @@
-"""What does a worker load, and what does it do without?"""
+"""What a worker loads, and what it does without."""
 
 from __future__ import annotations
 

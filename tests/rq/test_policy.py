@@ -1,4 +1,4 @@
-"""Do producers and workers that already run obey a policy?"""
+"""Producers and workers that already run obey a policy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is what runs told, and nothing else?"""
+"""What runs is told, and nothing else."""
 
 from __future__ import annotations
 

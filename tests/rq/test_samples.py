@@ -1,4 +1,4 @@
-"""Do workers write down how their lanes are, in a bounded space?"""
+"""Workers write down how their lanes are, in a bounded space."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What if a job's id is in the hands of two workers at once?"""
+"""A job whose id is in the hands of two workers at once."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from shedder.queues.claims import (
     HeldClaim,
     check_diverts,
     claim_job,
-    leave_lookout,
+    hand_over_polling,
     list_claims,
     start_job,
 )
@@ -97,9 +97,9 @@ def meanwhile(scene: Scene, worker: str, *, is_staying: bool = True) -> list[Any
     return reply
 
 
-def left_lookout(scene: Scene, worker: str) -> Any:
+def left_polling(scene: Scene, worker: str) -> Any:
     raw(scene, claim_job(scene.keys, ["mail"], worker="w", is_staying=True))
-    return raw(scene, leave_lookout(scene.keys, ("mail",), worker=worker))
+    return raw(scene, hand_over_polling(scene.keys, ("mail",), worker=worker))
 
 
 def again(scene: Scene) -> list[Any]:

@@ -6,11 +6,18 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from shedder.events import end_mitigation, event_head
+from shedder.events import event_head
 from shedder.incident.lifecycle import new_incident
 from shedder.incident.records import NOW
 from shedder.incident.store import EventDraft, write_incident
-from shedder.response.mitigation import BEGAN, ENDED, UNSEEN, begin_mitigation, renew_mitigation
+from shedder.queues.maintenance import end_mitigation
+from shedder.response.mitigation import (
+    BEGAN,
+    ENDED,
+    OUTCOME_UNKNOWN,
+    begin_mitigation,
+    renew_mitigation,
+)
 from shedder.store.codec import text_of
 from shedder.store.store import Command
 from shedder.updates.channels import note_delivery
@@ -25,8 +32,8 @@ from tests.scripts.replies import WHO, changed, raw
 def incident_written(scene: Scene, **how: Any) -> list[Any]:
     """The reply to a new incident."""
     made = new_incident("day", "late", severity=2, by="ana@desk", now=NOW)
-    deed = EventDraft("incident open", WHO, is_alone=True)
-    command = write_incident(scene.keys, None, made, deed, operation="o", **how)
+    draft = EventDraft("incident open", WHO, is_alone=True)
+    command = write_incident(scene.keys, None, made, draft, operation="o", **how)
     reply: list[Any] = raw(scene, command)
     if reply[0] == "done":
         assert reply[2] == scene.shedder.events()[-1].id
@@ -105,7 +112,7 @@ def _begun(scene: Scene, *, until_ms: int | None = None) -> str:
 
 
 def _unseen() -> str:
-    return event_head(ENDED, WHO, (), outcome=UNSEEN)
+    return event_head(ENDED, WHO, (), outcome=OUTCOME_UNKNOWN)
 
 
 # telling of incidents

@@ -1,4 +1,4 @@
-"""Do scripts read the same fields of jobs whichever way the server allows?"""
+"""Scripts read the same fields of jobs whichever way the server allows."""
 
 from __future__ import annotations
 

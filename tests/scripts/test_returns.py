@@ -1,4 +1,4 @@
-"""Does every script return all that its header says, at least once?"""
+"""Every script returns all that its header says, at least once."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.features.scene import Scene
 from tests.scripts import replies
 from tests.scripts import replies_on_incidents as incidents
 from tests.scripts import replies_on_settings as settings
-from tests.scripts import replies_to_menders as mends
 from tests.scripts import replies_to_operators as orders
+from tests.scripts import replies_to_repairs as repairs
 from tests.scripts.replies import FAST, SLOW, raw
 
 Outcome = tuple[str, Callable[[Scene], Any], Any]
@@ -62,8 +62,8 @@ OUTCOMES: dict[str, list[Outcome]] = {
         ("else 0", lambda it: raw(it, renew_claim(it.keys, b"nobody's")), 0),
     ],
     "leave_lookout": [
-        ("1 when the next was called", lambda it: replies.left_lookout(it, "w"), 1),
-        ("0 when", lambda it: replies.left_lookout(it, "another"), 0),
+        ("1 when the next was called", lambda it: replies.left_polling(it, "w"), 1),
+        ("0 when", lambda it: replies.left_polling(it, "another"), 0),
     ],
     "list_claims": [
         ("'claimed'", replies.held_claims, "claimed"),
@@ -184,25 +184,25 @@ OUTCOMES: dict[str, list[Outcome]] = {
         ("'other'", incidents.another_incident, "other"),
     ],
     "return_jobs": [
-        ("then the id of each", mends.returned, "a"),
-        ("or '' when no job", mends.not_returned, ""),
+        ("then the id of each", repairs.returned, "a"),
+        ("or '' when no job", repairs.not_returned, ""),
     ],
     "recover_claims": [
-        ("jobs put back", mends.claims_returned, 1),
-        ("or '' when no job", mends.no_claim_returned, ""),
+        ("jobs put back", repairs.claims_returned, 1),
+        ("or '' when no job", repairs.no_claim_returned, ""),
     ],
     "remove_twin": [
-        ("{event", mends.twin_removed, "repair"),
-        ("or '' when one of the two", mends.twin_is_gone, ""),
+        ("{event", repairs.twin_removed, "repair"),
+        ("or '' when one of the two", repairs.twin_is_gone, ""),
     ],
     "adopt_backlog": [
-        ("jobs put back", mends.adopted, 1),
-        ("or '' when there are none", mends.not_adopted, ""),
+        ("jobs put back", repairs.adopted, 1),
+        ("or '' when there are none", repairs.not_adopted, ""),
     ],
     "refold_lane": [
-        ("'more'", lambda it: mends.refolded(it, 1)[0], "more"),
-        ("'done'", lambda it: mends.refolded(it, 2)[1], "done"),
-        ("'none'", lambda it: mends.refolded(it, 3)[2], "none"),
+        ("'more'", lambda it: repairs.refolded(it, 1)[0], "more"),
+        ("'done'", lambda it: repairs.refolded(it, 2)[1], "done"),
+        ("'none'", lambda it: repairs.refolded(it, 3)[2], "none"),
     ],
     "count_late": [("the number of late jobs", incidents.late_counted, 3)],
     "hold_lease": [

@@ -1,4 +1,4 @@
-"""Do the scripts in Redis select the very same jobs as Selection does?"""
+"""The scripts in Redis select the very same jobs as Selection does."""
 
 from __future__ import annotations
 

@@ -8,27 +8,57 @@ from typing import TYPE_CHECKING, Any, assert_type
 from redis import Redis
 
 import shedder
+from shedder import (
+    Action,
+    AppliedPolicy,
+    AuditReport,
+    Checkup,
+    Defaults,
+    DivertPreview,
+    DivertReceipt,
+    DrainProgress,
+    DrainReceipt,
+    Event,
+    ExplainedJob,
+    Finding,
+    FlagReceipt,
+    FlagState,
+    Incident,
+    IncidentPolicy,
+    IncidentReceipt,
+    Lane,
+    LaneStatus,
+    LimitAnswer,
+    LimitReceipt,
+    LimitState,
+    Mitigation,
+    MitigationReceipt,
+    Pace,
+    PauseReceipt,
+    Policy,
+    PolicyReceipt,
+    Rate,
+    Repair,
+    ReplayReceipt,
+    RestoreReceipt,
+    ResumeReceipt,
+    RoleHeld,
+    Rule,
+    RunningJob,
+    Sample,
+    Setting,
+    ShedStep,
+    StaleLane,
+    Status,
+    Triage,
+    UninstallReceipt,
+    WorkerSeen,
+)
 from shedder.django import with_lanes
 from shedder.embedded import EmbeddedServer
-from shedder.events import Event
 from shedder.flask import RQ, Worker
-from shedder.health.doctor import Checkup
-from shedder.health.repair import Repair
-from shedder.health.uninstall import UninstallReceipt
-from shedder.incident.records import Action, Incident, IncidentReceipt
-from shedder.policy.applied import AppliedPolicy, PolicyReceipt
-from shedder.policy.explain import ExplainedJob
-from shedder.policy.model import Mitigation, Policy, Rule
-from shedder.queues.drain import DrainReceipt
-from shedder.queues.samples import Pace, Sample, paces_of
-from shedder.queues.shed import ShedStep
-from shedder.queues.stale import ReplayReceipt, StaleLane
-from shedder.response.mitigation import MitigationReceipt
+from shedder.queues.samples import paces_of
 from shedder.response.runner import filled
-from shedder.response.triage import Triage
-from shedder.settings.flags import FlagReceipt, FlagState
-from shedder.settings.limits import LimitAnswer, LimitReceipt, LimitState
-from shedder.status.findings import Finding
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -43,6 +73,26 @@ def private_server() -> None:
         assert_type(server.version, str)
         assert_type(server.port, int | None)
         assert_type(server.client(decode_responses=True), Redis)
+
+
+def lanes(shed: shedder.Shedder) -> None:
+    assert_type(shed.pause("mail", reason="why"), PauseReceipt)
+    assert_type(shed.resume("mail", reason="why"), ResumeReceipt)
+    assert_type(shed.wait_until_idle("mail"), tuple[RunningJob, ...])
+    assert_type(shed.divert("mail", reason="why"), DivertReceipt)
+    assert_type(shed.preview_divert("mail"), DivertPreview)
+    receipt = shed.drain("mail", rate=Rate(5), reason="why")
+    assert_type(receipt, DrainReceipt)
+    assert_type(shed.drain_progress(receipt), tuple[DrainProgress, ...])
+    assert_type(shed.drain_at_once("mail", reason="why"), RestoreReceipt)
+    assert_type(shed.limit_starts("mail", most=2, reason="why"), DivertReceipt)
+    assert_type(shed.lift_limit("mail", reason="why"), RestoreReceipt)
+    status = shed.status("mail")
+    assert_type(status, Status)
+    assert_type(status.lanes, tuple[LaneStatus, ...])
+    assert_type(shed.lanes(("mail",)), tuple[Lane, ...])
+    assert_type(shed.workers("mail"), tuple[WorkerSeen, ...])
+    assert_type(shed.audit(), AuditReport)
 
 
 def samples(shed: shedder.Shedder) -> None:
@@ -70,7 +120,8 @@ def flags_and_limits(shed: shedder.Shedder) -> None:
     assert_type(shed.degrade_flag("charts", reason="why"), FlagReceipt)
     assert_type(shed.restore_flag("charts", reason="why"), FlagReceipt)
     assert_type(shed.flag_states(), tuple[FlagState, ...])
-    assert_type(shed.set_limit("reports", shedder.Rate(10), reason="why"), LimitReceipt)
+    assert_type(shed.flag_states()[0].setting, Setting | None)
+    assert_type(shed.set_limit("reports", Rate(10), reason="why"), LimitReceipt)
     assert_type(shed.clear_limit("reports", reason="why"), LimitReceipt)
     assert_type(shed.limit_states(), tuple[LimitState, ...])
     assert_type(shed.test_limit("reports"), LimitAnswer)
@@ -85,6 +136,7 @@ def incidents(shed: shedder.Shedder) -> None:
     opened = shed.incidents.open("late", severity=2, commander="ana@desk")
     assert_type(opened, IncidentReceipt)
     assert_type(opened.incident, Incident)
+    assert_type(opened.incident.roles, tuple[RoleHeld, ...])
     assert_type(shed.incidents.current(), Incident | None)
     assert_type(shed.incidents.open_ones(), tuple[Incident, ...])
     assert_type(shed.incidents.list(limit=3), tuple[Incident, ...])
@@ -122,6 +174,8 @@ def policies(shed: shedder.Shedder) -> None:
     policy = shed.policies.read("shedder.toml")
     assert_type(policy, Policy)
     assert_type(policy.rules, tuple[Rule, ...])
+    assert_type(policy.defaults, Defaults)
+    assert_type(policy.incident, IncidentPolicy)
     assert_type(shed.policies.applied(), AppliedPolicy)
     assert_type(shed.policies.apply(policy, reason="why", based_on=3), PolicyReceipt)
     assert_type(shed.policies.explain("id"), ExplainedJob)
@@ -129,7 +183,6 @@ def policies(shed: shedder.Shedder) -> None:
     assert_type(shed.policies.sketch(), str)
     assert_type(shed.stale("mail"), tuple[StaleLane, ...])
     assert_type(shed.replay_stale("mail", reason="why"), ReplayReceipt)
-    assert_type(shed.drain("mail", reason="why"), DrainReceipt)
 
 
 def hosts(shed: shedder.Shedder, app: Flask) -> None:

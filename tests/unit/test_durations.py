@@ -1,4 +1,4 @@
-"""Are durations read and written the way that an operator types them?"""
+"""Durations are read and written the way that an operator types them."""
 
 from __future__ import annotations
 

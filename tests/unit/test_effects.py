@@ -1,4 +1,4 @@
-"""Is the effect of a change told from samples, and only where there are any?"""
+"""The effect of a change is told from samples, and only where there are any."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from shedder.selection import Selection
 AT = datetime(2026, 11, 25, 2, 30, tzinfo=UTC)
 LATER = AT + timedelta(hours=1)
 INCIDENT = Incident("2026-11-25-1", "late", 2, AT, "ana@desk")
-RECEIPTS = Rule(queue="mail", noun="receipts", tolerance=timedelta(minutes=10))
+RECEIPTS = Rule(queue="mail", label="receipts", tolerance=timedelta(minutes=10))
 
 
 def sample(seconds: float, waiting: int, ended: int = 0, backlog: int = 0) -> Sample:
@@ -136,6 +136,6 @@ def test_an_effect_is_told_in_the_words_of_the_policy() -> None:
     assert [{}] == [each.yardsticks for each in with_yardsticks(effects, Policy())]
     told = with_yardsticks(effects, Policy(rules=(RECEIPTS,)))
     assert [{"mail": Yardstick("receipts", 600.0)}] == [each.yardsticks for each in told]
-    news = Rule(selection=Selection.parse(functions=["*.news"]), noun="news")
+    news = Rule(selection=Selection.parse(functions=["*.news"]), label="news")
     both = with_yardsticks(effects, Policy(rules=(news, RECEIPTS)))
     assert [{}] == [each.yardsticks for each in both]

@@ -1,4 +1,4 @@
-"""Does the server that we bring start, stop and keep its data as it is told to?"""
+"""The server that we bring starts, stops and keeps its data as it is told to."""
 
 from __future__ import annotations
 

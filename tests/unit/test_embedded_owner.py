@@ -1,4 +1,4 @@
-"""Does the server that we bring end with its owner, and with nobody else?"""
+"""The server that we bring ends with its owner, and with no other process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does every error say what happened, and carry its data and exit code?"""
+"""Every error says what happened, and carries its data and exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a feature on, as far as a process can tell by itself?"""
+"""Whether a feature is on, as far as a process can tell without Redis."""
 
 from __future__ import annotations
 

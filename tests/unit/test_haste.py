@@ -1,4 +1,4 @@
-"""Is one decision bounded as a whole, and is Redis left alone while it is away?"""
+"""One decision is bounded as a whole, and Redis is left alone while it is away."""
 
 from __future__ import annotations
 

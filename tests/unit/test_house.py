@@ -15,7 +15,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "shedder"
 FILES = sorted(PACKAGE.rglob("*.py"))
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+INTERNALS = ROOT / "docs" / "explanation" / "internals.md"
+PAGES = [
+    ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]  # fmt: skip
 
 LONGEST_BODY = 40
 MOST_IMPORTS_IN_FUNCTIONS = 131
@@ -48,8 +52,10 @@ PATH = re.compile(r"`([\w.*-]+/[\w./*-]*|[\w*]+\.py)`")
 DOTTED = re.compile(r"(?<![\w./-])((?:shedder|tests|benchmarks)(?:\.(?!py\b)\w+)+)(?![\w/-])")
 IN_A_TREE = re.compile(r"^( *)([\w./]+?(?:/|\.py)) {2,}", re.MULTILINE)
 FOLDERS = ("src/", "tests/", "docs/", "benchmarks/", "shedder/")
-OF_A_USER = frozenset({"campaign.py", "jobs.py", "playground.py", "shedder.toml"})
-"""Files that a page makes, or that stand in a user's folder."""
+OF_A_USER = frozenset({
+    "benchmarks/results/", "campaign.py", "jobs.py", "playground.py", "shedder.toml",
+})  # fmt: skip
+"""What a run makes, what a page makes, and what stands in a user's folder."""
 
 
 @cache
@@ -148,6 +154,14 @@ def test_files_and_modules_that_a_page_names_exist(page: Path) -> None:
     missing = {name for name in paths - OF_A_USER if not exists(name, page)}
     missing |= {name for name in set(DOTTED.findall(text)) - OF_A_USER if not is_defined(name)}
     assert set() == missing
+
+
+def test_the_tree_of_the_internals_names_each_file_once() -> None:
+    """And no other; the line of a folder is that of its `__init__.py`."""
+    tree = INTERNALS.read_text(encoding="utf-8").partition("## The tree")[2].split("```")[1]
+    modules = {short(path).replace("/__init__.py", "/") for path in FILES}
+    others = {"lua/", "schemas/", "postmortem/templates/"}
+    assert sorted(modules | others) == sorted(paths_in_tree(tree))
 
 
 def is_of_ours(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Is the moment meant that a tired person writes?"""
+"""A point in time is read as the tired person who wrote it meant it."""
 
 from __future__ import annotations
 

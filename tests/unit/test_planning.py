@@ -1,4 +1,4 @@
-"""Does the plan compute what its model says? Compared with the model run in small steps of time."""
+"""The plan computes what its model says: compared with the model run in small steps of time."""
 
 from __future__ import annotations
 

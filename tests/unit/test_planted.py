@@ -1,4 +1,4 @@
-"""Is each mistake that the runner plants still one that can be made?"""
+"""Each mistake that the runner plants is still one that can be made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What follows from a policy, for a job and for a queue?"""
+"""What follows from a policy, for a job and for a queue."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from shedder.selection import Selection
 
 REPORTS = Rule(
     queue="reports", selection=Selection(functions=("app.reports.*",)), priority="low", shed=2,
-    noun="monthly reports", tolerance=timedelta(minutes=10),
+    label="monthly reports", tolerance=timedelta(minutes=10),
 )  # fmt: skip
 ACME = Rule(queue="*", selection=Selection(meta=(("tenant", "acme"),)), priority="high")
 OLD = Rule(queue="old-*", priority="low", shed=1)
-LATE = Rule(queue="reports", noun="other work")
+LATE = Rule(queue="reports", label="other work")
 
 
 def lane(policy: Policy, queue: str, function: str | None = None, **meta: str) -> str:
@@ -31,9 +31,9 @@ def test_the_first_rule_that_matches_decides_each_thing_that_it_says() -> None:
         "queue": "reports", "function": "app.reports.monthly", "meta": {"tenant": "acme"},
     }  # fmt: skip
     decided = {
-        saying: policy.rule_for(saying, **job) for saying in ("priority", "noun", "shed")
+        saying: policy.rule_for(saying, **job) for saying in ("priority", "label", "shed")
     }  # fmt: skip
-    assert {"priority": (1, ACME), "noun": (2, REPORTS), "shed": (2, REPORTS)} == decided
+    assert {"priority": (1, ACME), "label": (2, REPORTS), "shed": (2, REPORTS)} == decided
 
 
 def test_a_job_goes_to_the_lane_of_its_rule() -> None:

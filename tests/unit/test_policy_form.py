@@ -1,4 +1,4 @@
-"""Is a policy read as it was written, and is everything that is wrong with one told at once?"""
+"""A policy is read as it was written, and everything that is wrong with one is told at once."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shedder.errors import InvalidInput, PolicyInvalid, PolicyTooNew
-from shedder.policy.document import document_of, policy_from
+from shedder.policy.document import checked_policy, document_of, json_schema, policy_from
 from shedder.policy.file import find_policy_file, read_policy
-from shedder.policy.form import checked_policy, json_schema
 
 WHOLE = """
 version = 1
@@ -26,7 +25,7 @@ function = "app.reports.*"
 meta = { tenant = "acme", urgent = false, size = 3 }
 priority = "low"
 shed = 1
-noun = "monthly reports"
+label = "monthly reports"
 tolerance = "10m"
 [[rules]]
 queue = "old-low"
@@ -117,7 +116,7 @@ def test_ten_errors_are_ten_sentences(tmp_path: Path) -> None:
             "version = 1\n[[rules]]\nqueue = 'q'\nshed = 1\nqueu = 'q'",
             (
                 "rules[1].queu: use queue, if that was meant; known here are queue, function, "
-                "meta, priority, shed, noun, tolerance"
+                "meta, priority, shed, label, tolerance"
             ),
         ),
         (
@@ -177,6 +176,17 @@ def test_a_policy_survives_as_a_document(tmp_path: Path) -> None:
     assert policy == checked_policy(document_of(policy), source="again")
 
 
+def test_a_label_is_read_under_its_older_name_too() -> None:
+    """`noun` is read as `label`, which alone is written, and which goes before it."""
+    old = {"queue": "mail", "noun": "mails"}
+    both = {"queue": "news", "noun": "letters", "label": "news"}
+    policy = checked_policy({"version": 1, "rules": [old, both]}, source="x")
+    assert ["mails", "news"] == [rule.label for rule in policy.rules]
+    assert [
+        {"queue": "mail", "label": "mails"}, {"queue": "news", "label": "news"},
+    ] == document_of(policy)["rules"]  # fmt: skip
+
+
 def test_a_rule_of_a_newer_shedder_is_left_out() -> None:
     """Half of its criteria would match jobs that are not meant; the others still hold."""
     rules = [{"queue": "mail", "weekday": "monday", "priority": "low"}, {"queue": "a", "shed": 1}]
@@ -232,7 +242,7 @@ def test_the_schema_for_editors_accepts_what_the_form_accepts(tmp_path: Path) ->
 def test_a_worker_reads_a_policy_without_pydantic() -> None:
     """Only commands on a policy's file load it; workers and producers do not."""
     code = (
-        "import sys, shedder.policy, shedder.policy.document, shedder.policy.file, shedder.cli;"
+        "import sys, shedder.policy.applied, shedder.policy.file, shedder.cli.app;"
         "print('pydantic' in sys.modules)"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Does a post-mortem say what happened, what it cost, and nobody's name?"""
+"""A post-mortem says what happened and what it cost, and nobody's name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shedder.postmortem.narrative import people_of
 from shedder.postmortem.writing import (
     TemplateBroken,
     contents_of,
-    rendered,
+    render_both,
     write_files,
     write_whole,
 )
@@ -130,7 +130,7 @@ def test_deeds_have_letters_and_measured_effects() -> None:
     assert (200, 1) == (effect.depth_before, effect.depth_after)
     kind = KINDS[0]
     assert (kind.noun, kind.tolerance) == (effect.noun, effect.tolerance)
-    texts = rendered(found, ())
+    texts = render_both(found, ())
     assert f"| mail.high ({kind.noun}) |" in texts["postmortem.md.j2"]
     assert all(f"{spoken(kind.tolerance)} tolerated" in text for text in texts.values())
 

@@ -1,4 +1,4 @@
-"""Is what a post-mortem says in words true, and free of names?"""
+"""What a post-mortem says in words is true, and free of names."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from shedder.events import Event
 from shedder.incident.records import Note
 from shedder.postmortem.build import _summary, postmortem_of
 from shedder.postmortem.impact import impact_of
-from shedder.postmortem.narrative import without_names
+from shedder.postmortem.narrative import anonymize
 from shedder.postmortem.plots import plots_of
-from shedder.postmortem.writing import rendered
+from shedder.postmortem.writing import render_both
 from shedder.queues.samples import Sample
 from shedder.wording import pace
 from tests.unit.postmortems import EVENTS, INCIDENT, at, material
@@ -34,7 +34,7 @@ ROLES = {"ana@desk": "commander", "ana": "operations"}
 )
 def test_names_become_roles(text: str, said: str) -> None:
     """Whole names only, however they are written."""
-    assert said == without_names(text, ROLES)
+    assert said == anonymize(text, ROLES)
 
 
 def test_what_people_wrote_is_told_without_their_names() -> None:
@@ -49,7 +49,7 @@ def test_what_people_wrote_is_told_without_their_names() -> None:
         (at(20), "database logs", "communications sees replica lag"), (at(21), "", "it grows")
     ) == found.findings  # fmt: skip
     assert {"as commander said"} == {each.why for each in found.deeds}
-    for text in rendered(found, ()).values():
+    for text in render_both(found, ()).values():
         narrative = text.partition("Event log")[0]
         assert "What was found" in narrative
         assert "communications sees replica lag" in narrative
@@ -107,7 +107,7 @@ def test_times_of_another_day_are_told_with_the_day() -> None:
     hours = timedelta(hours=24)
     events = (*EVENTS, replace(EVENTS[1], id="9-9", at=at(10) + hours))
     incident = replace(INCIDENT, resolved_at=at(150) + hours)
-    for text in rendered(postmortem_of(material(incident=incident, events=events)), ()).values():
+    for text in render_both(postmortem_of(material(incident=incident, events=events)), ()).values():
         assert f"{at(10) + hours:%m-%d %H:%M:%S}" in text
         assert f"{at(15):%m-%d %H:%M:%S}" not in text.partition("Event log")[0]
 

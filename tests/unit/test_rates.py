@@ -1,4 +1,4 @@
-"""Are rates read and written the way that an operator types them?"""
+"""Rates are read and written the way that an operator types them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do stored samples tell how a lane was, and how fast it moved?"""
+"""Stored samples tell how a lane was, and how fast it moved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a selection take the jobs that it describes, and only those?"""
+"""A selection takes the jobs that it describes, and only those."""
 
 from __future__ import annotations
 

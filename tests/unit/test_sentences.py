@@ -1,4 +1,4 @@
-"""Does an update say what is, in numbers that are those of the queues?"""
+"""An update says what is, in numbers that are those of the queues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which program is taken as the server?"""
+"""The program that is taken as the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the checklist name what to do next, with the names and numbers of the queues?"""
+"""The checklist names what to do next, with the names and numbers of the queues."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shedder.incident.records import Effect, Incident, Reading
 from shedder.lanes import lane_of
 from shedder.policy.model import Mitigation, Policy, Rule
 from shedder.queues.controls import Divert, Pause
-from shedder.response.triage import Seen, TriageStep, triage
+from shedder.response.triage import Seen, TriageStep, checklist
 from shedder.selection import Selection
 from shedder.settings.flags import FlagState
 from shedder.settings.limits import LimitState
@@ -22,7 +22,7 @@ from shedder.units import Rate
 NOW = datetime(2026, 11, 25, 2, 30, tzinfo=UTC)
 OLD = NOW - timedelta(minutes=38)
 PAUSE = Pause("mail", "bob@desk", "r", NOW)
-SHED = Rule(queue="mail", selection=Selection(functions=("app.mail.news",)), shed=1, noun="news")
+SHED = Rule(queue="mail", selection=Selection(functions=("app.mail.news",)), shed=1, label="news")
 POLICY = Policy(
     rules=(SHED,),
     mitigations={
@@ -49,7 +49,7 @@ def seen(*lanes: LaneStatus, **more: Any) -> Seen:
 
 
 def step(seen: Seen, name: str) -> TriageStep:
-    return next(each for each in triage(seen).steps if each.name == name)
+    return next(each for each in checklist(seen).steps if each.name == name)
 
 
 def lines(seen: Seen, name: str) -> list[str]:
@@ -63,13 +63,13 @@ def event(verb: str, *lanes: str, **more: Any) -> Event:
 def test_the_questions_come_in_the_order_of_the_framework() -> None:
     """A bad release first, then traffic, then the clogged queue."""
     assert ["release", "limits", "degrade", "scale", "pause", "divert", "protect"] == [
-        each.name for each in triage(seen()).steps
+        each.name for each in checklist(seen()).steps
     ]
 
 
 def test_a_calm_system_has_nothing_to_pause() -> None:
     """Where nothing waits, nothing is clogged and nothing is late."""
-    states = {each.name: each.state for each in triage(seen(lane("mail", 3))).steps}
+    states = {each.name: each.state for each in checklist(seen(lane("mail", 3))).steps}
     assert ("fine", "fine", "fine") == (states["pause"], states["divert"], states["protect"])
 
 

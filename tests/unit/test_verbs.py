@@ -1,4 +1,4 @@
-"""Does everybody who tells of an event know what it means?"""
+"""Every part that tells of an event knows what it means."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are the kinds of work that a policy names found in the lanes that they are in?"""
+"""The workloads that a policy names are found in the lanes that they are in."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def kinds(*rules: Rule, queues: tuple[str, ...] = ("mail",)) -> list[Workload]:
 
 def test_a_rule_for_a_queue_has_all_its_lanes() -> None:
     """Whatever waits in the queue is of this kind, so nothing needs to be looked at."""
-    assert [Workload("mails", MINUTE, MAIL)] == kinds(Rule("mail", noun="mails", tolerance=MINUTE))
+    assert [Workload("mails", MINUTE, MAIL)] == kinds(Rule("mail", label="mails", tolerance=MINUTE))
 
 
 def test_a_rule_with_a_priority_has_a_lane_of_its_own() -> None:
     """Its jobs are in that lane, and those of the other rules are not."""
-    fast = Rule(selection=functions("*.pay"), priority="high", noun="payments", tolerance=MINUTE)
-    slow = Rule(selection=functions("*.news"), noun="news", tolerance=MINUTE)
+    fast = Rule(selection=functions("*.pay"), priority="high", label="payments", tolerance=MINUTE)
+    slow = Rule(selection=functions("*.news"), label="news", tolerance=MINUTE)
     one, other = kinds(fast, slow)
     assert Workload("payments", MINUTE, ("mail.high",)) == one
     assert (("mail.critical", "mail", "mail.low"), slow) == (other.lanes, other.rule)
@@ -38,14 +38,14 @@ def test_a_rule_with_a_priority_has_a_lane_of_its_own() -> None:
 
 def test_kinds_in_one_lane_are_told_by_their_rules() -> None:
     """Where two rules share lanes each is told by its jobs."""
-    one = Rule(selection=functions("*.a"), noun="a")
-    two = Rule(selection=functions("*.b"), noun="b")
+    one = Rule(selection=functions("*.a"), label="a")
+    two = Rule(selection=functions("*.b"), label="b")
     assert [one, two] == [kind.rule for kind in kinds(one, two)]
 
 
 def test_a_queue_without_a_rule_has_its_name() -> None:
     """Nothing that waits is left out."""
-    found = kinds(Rule("mail", noun="mails"), queues=("mail", "mail.low", "exports"))
+    found = kinds(Rule("mail", label="mails"), queues=("mail", "mail.low", "exports"))
     assert ["mails", "jobs of exports"] == [kind.noun for kind in found]
     assert TOLERANCE == found[1].tolerance
 
@@ -64,4 +64,4 @@ def test_a_rule_without_a_noun_is_called_by_what_it_takes(rule: Rule, want: str)
 
 def test_rules_of_queues_that_are_not_there_are_left_out() -> None:
     """An update is about what exists."""
-    assert [] == kinds(Rule("other", noun="others"), queues=())
+    assert [] == kinds(Rule("other", label="others"), queues=())

@@ -1,4 +1,4 @@
-"""`Shedder.policies`: apply and warn, shed, explain, sketch from what is seen."""
+"""`Shedder.policies`: applies a policy and warns, sheds, explains, and sketches a first one."""
 
 from __future__ import annotations
 
@@ -29,8 +29,6 @@ from shedder.store.store import Store
 from shedder.wording import named
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from shedder.engine.workers import WorkerSeen
     from shedder.policy.explain import ExplainedJob, explained
     from shedder.policy.file import SeenQueue, read_policy, sketched_policy
@@ -117,23 +115,18 @@ class Policies:
         Raises:
             NothingMatched: there is no such job.
         """
-        fields = (NOTE_FIELD, "created_at", "origin", "data", "meta")
         key = self._store.keys.engine.jobs + job_id
-        found = dict(
-            zip(fields, self._store.read(lambda ask: ask.hmget(key, fields))[0], strict=True)
-        )
-        if found["created_at"] is None:
+        noted, created, origin, data, meta = self._store.read(
+            lambda ask: ask.hmget(key, NOTE_FIELD, "created_at", "origin", "data", "meta")
+        )[0]
+        if created is None:
             raise NothingMatched(f"the job {job_id}")
         applied = self.applied()
         return explained(
-            applied.policy, applied.number, job=job_id, lane=text_of(found["origin"] or b""),
-            function=_function(found), meta=meta_texts(found["meta"]) or {},
+            applied.policy, applied.number, job=job_id, lane=text_of(origin or b""),
+            function=function_from_field(noted, created) or function_name(data or b""),
+            meta=meta_texts(meta) or {},
         )  # fmt: skip
-
-
-def _function(found: Mapping[str, bytes | None]) -> str | None:
-    noted = function_from_field(found[NOTE_FIELD], found["created_at"])
-    return noted or function_name(found["data"] or b"")
 
 
 WORKERS_NAMED = 3
@@ -142,7 +135,7 @@ WORKERS_NAMED = 3
 def out_of_reach(store: Store, policy: Policy) -> tuple[str, ...]:
     """A sentence for each queue that has stock workers only and gets priorities from `policy`.
 
-    It looks at the queues and the workers that are there now; without workers there is nobody to
+    It looks at the queues and the workers that are there now; without workers there is nothing to
     warn of.
     """
     if not any(rule.priority for rule in policy.rules):
@@ -167,11 +160,11 @@ def _warning(policy: Policy, queue: str, workers: Sequence[WorkerSeen]) -> str:
     said = (
         f"Only stock workers serve {queue} ({named(names)}), and they keep no priority of a policy"
     )
-    if not waiting:
-        return f"{said}."
-    return (
-        f"{said}: jobs that go into {named(waiting)} wait until a worker of shedder serves {queue}."
-    )
+    if waiting:
+        said += (
+            f": jobs that go into {named(waiting)} wait until a worker of shedder serves {queue}"
+        )
+    return f"{said}."
 
 
 def _lanes_given(policy: Policy, queue: str) -> tuple[Lane, ...]:

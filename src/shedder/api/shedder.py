@@ -1,8 +1,4 @@
-"""`Shedder`: names to lanes, who acts, for which incident; then the feature.
-
-`functools.cached_property` of Python 3.11 holds a lock meanwhile, which a fork of another thread
-then holds for ever.
-"""
+"""`Shedder`, what a program calls: it finds lanes and cause, and hands over to the feature."""
 
 from __future__ import annotations
 
@@ -10,14 +6,13 @@ import getpass
 import socket
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
-from uuid import uuid4
+from typing import TYPE_CHECKING, Any
 
 from shedder.api.later import later
 from shedder.engine.names import rq_keys
 from shedder.engine.workers import queues_of, workers_of
 from shedder.errors import ConditionNotMet, InvalidInput
-from shedder.events import Cause, Event, end_silent, find_event, follow, read_events, verb_of
+from shedder.events import Cause, Event, find_event, follow, read_events, verb_of
 from shedder.incident.timeline import attributed, changes_by_others
 from shedder.lanes import Lane, lane_of, lanes_of_targets
 from shedder.queues.claims import RunningJob, running_jobs
@@ -26,9 +21,12 @@ from shedder.queues.pause import PauseReceipt, ResumeReceipt, pause, resume, wai
 from shedder.selection import Selection
 from shedder.store.codec import server_time
 from shedder.store.keys import Keys
+from shedder.store.operation import new_id
 from shedder.store.store import Store
 
 if TYPE_CHECKING:
+    from functools import cached_property as attribute
+
     import redis
 
     from shedder.api.policies import Policies
@@ -44,19 +42,20 @@ if TYPE_CHECKING:
     from shedder.queues.drain import (
         DrainProgress,
         DrainReceipt,
+        drain,
         drain_progress,
-        order_drain,
         release_for_stock_workers,
     )
+    from shedder.queues.maintenance import end_silent
     from shedder.queues.preview import DivertPreview, preview_divert
-    from shedder.queues.restore import RestoreReceipt, restore_targets
+    from shedder.queues.restore import RestoreReceipt, restore_lanes
     from shedder.queues.samples import Sample, read_samples
-    from shedder.queues.skip import bring_back
+    from shedder.queues.skip import put_back
     from shedder.queues.stale import ReplayReceipt, StaleLane, replay_lanes, stale_lanes
     from shedder.queues.starts import lift_limits
     from shedder.queues.undo import Undone, event_to_undo, undo
-    from shedder.response.mitigation import MitigationReceipt, mitigate
-    from shedder.response.triage import Seen, Triage, triage
+    from shedder.response.mitigation import MitigationReceipt, run_mitigation
+    from shedder.response.triage import Seen, Triage, checklist
     from shedder.settings.flags import (
         FlagReceipt,
         Flags,
@@ -90,17 +89,17 @@ else:
         ("shedder.health.uninstall", "preview uninstall"),
         ("shedder.incident.incidents", "Incidents"),
         ("shedder.queues.divert", "divert"),
-        ("shedder.queues.drain", "DrainReceipt drain_progress order_drain"),
-        ("shedder.queues.drain", "release_for_stock_workers"),
+        ("shedder.queues.drain", "drain drain_progress release_for_stock_workers"),
+        ("shedder.queues.maintenance", "end_silent"),
         ("shedder.queues.preview", "preview_divert"),
-        ("shedder.queues.restore", "restore_targets"),
+        ("shedder.queues.restore", "restore_lanes"),
         ("shedder.queues.samples", "read_samples"),
-        ("shedder.queues.skip", "bring_back"),
+        ("shedder.queues.skip", "put_back"),
         ("shedder.queues.stale", "replay_lanes stale_lanes"),
         ("shedder.queues.starts", "lift_limits"),
         ("shedder.queues.undo", "event_to_undo undo"),
-        ("shedder.response.mitigation", "mitigate"),
-        ("shedder.response.triage", "Seen triage"),
+        ("shedder.response.mitigation", "run_mitigation"),
+        ("shedder.response.triage", "Seen checklist"),
         ("shedder.settings.flags", "Flags degrade_flags list_flags restore_flags"),
         ("shedder.settings.limits", "Limits ask_limit clear_limit list_limits set_limit"),
         ("shedder.settings.watch", "SettingsWatch"),
@@ -108,45 +107,47 @@ else:
         ("shedder.status.status", "read_status"),
     )))  # fmt: skip
 
+    class attribute:  # noqa: N801 - used as a decorator, like `property`
+        """A method that is called once, and whose result is an attribute from then on.
+
+        `functools.cached_property` of Python 3.11 holds a lock meanwhile, which a fork of another
+        thread then holds for ever.
+        """
+
+        def __init__(self, make: Callable[[Any], Any]) -> None:
+            self._make = make
+            self.__doc__ = make.__doc__
+
+        def __set_name__(self, owner: type, name: str) -> None:
+            self._name = name
+
+        def __get__(self, instance: object | None, owner: type) -> Any:
+            if instance is None:
+                return self
+            # of two threads that make it at once, the first one's is kept
+            return vars(instance).setdefault(self._name, self._make(instance))
+
 
 LOOKS_BACK = timedelta(hours=1)
 """How much of the journal a checklist reads while no incident is open."""
 
 MOST_EVENTS = 5000
 
-
 __all__ = ["Shedder"]
 
 
-T = TypeVar("T")
+class Shedder:
+    """Load shedding for the RQ queues on one Redis.
 
+    A target is a queue (`mail`, all its lanes) or one lane (`mail.low`, `mail.normal`).
 
-class attribute(Generic[T]):  # noqa: N801 - used as a decorator, like `property`
-    """A method that is called once, and whose result is an attribute from then on."""
+    Args:
+        connection: The client that the application uses; it stays as it is.
+        by: The actor, unless a call says otherwise; `user@host` when not given.
 
-    def __init__(self, make: Callable[[Any], T]) -> None:
-        self._make = make
-        self.__doc__ = make.__doc__
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    @overload
-    def __get__(self, instance: None, owner: type) -> attribute[T]: ...
-
-    @overload
-    def __get__(self, instance: object, owner: type) -> T: ...
-
-    def __get__(self, instance: object | None, owner: type) -> T | attribute[T]:
-        if instance is None:
-            return self
-        # of two threads that make it at once, the first one's is kept
-        made: T = vars(instance).setdefault(self._name, self._make(instance))
-        return made
-
-
-class Wiring:
-    """The parts that the areas of `Shedder` share."""
+    Every method may raise `RedisUnreachable`, `ServerTooOld`, `RecordUnreadable` and
+    `InvalidInput` (a target that is no name).
+    """
 
     def __init__(self, connection: redis.Redis, *, by: str | None = None) -> None:
         self.keys: Keys = rq_keys()
@@ -155,39 +156,395 @@ class Wiring:
 
     @property
     def by(self) -> str:
-        """Who acts, unless a call says otherwise."""
+        """The actor, unless a call says otherwise."""
         return self._by
+
+    # Its parts
 
     @attribute
     def policies(self) -> Policies:
         """The policy in force: apply one, ask what it says."""
         return Policies(self.store, self._cause)
 
-    def _cause(self, reason: str, by: str | None) -> Cause:
-        return Cause(by=_clean(by or self._by), why=_clean(reason))
+    @attribute
+    def flags(self) -> Flags:
+        """The flags of this process: declare them, ask them."""
+        return Flags(self._watch, self.keys)
 
-    def _attributed(self, reason: str, by: str | None) -> Cause:
-        """The cause of a change, which belongs to the incident that is open, if one is."""
-        return attributed(self.store, self._cause(reason, by))
+    @attribute
+    def limits(self) -> Limits:
+        """The limits of this process: declare them, hit them."""
+        return Limits(self._watch, SharedWindows(self.store.connection, self.keys), self.keys)
 
-    def _lanes(self, targets: tuple[str, ...]) -> tuple[Lane, ...]:
-        if not targets:
-            raise ConditionNotMet("at least one queue or lane is named", found="none")
+    @attribute
+    def incidents(self) -> Incidents:
+        """The incidents: open one, give roles, note findings, close it."""
+        return Incidents(
+            self.store, self._cause, self.queues,
+            lambda: self.policies.applied().policy.incident.people,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """End what follows flags and limits, if there is such; the given connection stays."""
+        if "limits" in vars(self):
+            self.limits.close()
+        if "_watch" in vars(self):
+            self._watch.close()
+
+    # Pauses
+
+    def pause(
+        self, *targets: str, reason: str, by: str | None = None, expires_in: timedelta | None = None
+    ) -> PauseReceipt:
+        """Let no job of `targets` start any more.
+
+        With workers of ours none starts after this has returned; `expires_in` ends it by the
+        server's clock.
+        """
+        return pause(self.store, self._lanes(targets), self._change(reason, by), expires_in)
+
+    def wait_until_idle(
+        self,
+        *targets: str,
+        timeout: timedelta | None = None,
+        on_change: Callable[[tuple[RunningJob, ...]], None] | None = None,
+    ) -> tuple[RunningJob, ...]:
+        """Wait until no job of `targets` runs; those that still do when `timeout` is over."""
+        names = self._names(targets)
+        return wait_until_idle(self.store, names, timeout=timeout, on_change=on_change)
+
+    def resume(self, *targets: str, reason: str, by: str | None = None) -> ResumeReceipt:
+        """End the pause of `targets`."""
+        return resume(self.store, self._lanes(targets), self._change(reason, by))
+
+    # Diverts and drains
+
+    def divert(
+        self,
+        *targets: str,
+        selection: Selection | None = None,
+        reason: str,
+        by: str | None = None,
+        on_progress: Progress | None = None,
+    ) -> DivertReceipt:
+        """Move what `selection` takes to the backlog, and what still arrives too."""
+        lanes, cause = self._lanes(targets), self._change(reason, by)
+        return divert(self.store, lanes, selection or Selection(), cause, on_progress=on_progress)
+
+    def preview_divert(
+        self, *targets: str, selection: Selection | None = None, on_progress: Progress | None = None
+    ) -> DivertPreview:
+        """What `divert` would do; changes nothing."""
+        lanes = self._lanes(targets)
+        return preview_divert(self.store, lanes, selection or Selection(), on_progress)
+
+    def drain(
+        self,
+        *targets: str,
+        rate: Rate | None = None,
+        reason: str,
+        by: str | None = None,
+        stays: bool = False,
+    ) -> DrainReceipt:
+        """Let the backlogs of `targets` start again, oldest first, each at most at `rate`.
+
+        It is an order: it goes on when this process ends. Said again, it changes the rate. When a
+        backlog is empty its divert ends, unless `stays`. Without a `rate` it is the policy's.
+
+        Raises:
+            InvalidInput: there is no rate, neither here nor in the policy.
+        """
+        rate = rate or self.policies.applied().policy.defaults.drain_rate
+        if rate is None:
+            accepted = "a rate such as 200/second, here or as drain_rate in the policy"
+            raise InvalidInput(name="rate", value=None, accepted=accepted)
+        cause = self._change(reason, by)
+        return drain(self.store, self._lanes(targets), rate, cause, stays=stays)
+
+    def stop_drain(self, *targets: str, reason: str, by: str | None = None) -> DrainReceipt:
+        """Stop draining; the diverts stay in force."""
+        cause = self._change(reason, by)
+        return drain(self.store, self._lanes(targets), None, cause)
+
+    def drain_at_once(
+        self, *targets: str, reason: str, by: str | None = None, on_progress: Progress | None = None
+    ) -> RestoreReceipt:
+        """End the diverts of `targets` and put their backlogs back, in order, at no pace."""
+        names, cause = self._names(targets), self._change(reason, by)
+        return restore_lanes(self.store, names, cause, on_progress)
+
+    def drain_progress(self, receipt: DrainReceipt) -> tuple[DrainProgress, ...]:
+        """How far the drains of `receipt` are."""
+        return drain_progress(self.store, [(lane.lane, lane.order) for lane in receipt.lanes])
+
+    def release_for_stock_workers(self, receipt: DrainReceipt) -> None:
+        """Release the next jobs of lanes that only stock workers serve; to be called regularly."""
+        if receipt.rate is not None:
+            pace = receipt.rate.per_second
+            backlogs = [(lane.lane, lane.order, pace) for lane in receipt.lanes]
+            release_for_stock_workers(self.store, backlogs)
+
+    # Limits on starts
+
+    def limit_starts(
+        self,
+        *targets: str,
+        rate: Rate | None = None,
+        most: int | None = None,
+        selection: Selection | None = None,
+        expires_in: timedelta | None = None,
+        reason: str,
+        by: str | None = None,
+    ) -> DivertReceipt:
+        """Let jobs of `targets` start at most at `rate`, and at most `most` of them run at once.
+
+        One bound holds for all `targets` together. With a `selection` it is a limit of these jobs
+        alone, and the others of the lane pass them. What has to wait does so outside the lane's
+        list, in order. A divert beats a limit.
+
+        Raises:
+            InvalidInput: neither a rate nor a positive `most` is given.
+        """
+        terms = LimitTerms(rate, most, expires_in).checked()
+        lanes, cause = self._lanes(targets), self._change(reason, by)
+        return divert(self.store, lanes, selection or Selection(), cause, terms=terms)
+
+    def lift_limit(self, *targets: str, reason: str, by: str | None = None) -> RestoreReceipt:
+        """End the limits on starts of `targets`; what waits under them is in the lanes again."""
+        return lift_limits(self.store, self._names(targets), self._change(reason, by))
+
+    # Work that is too old
+
+    def stale(self, *targets: str) -> tuple[StaleLane, ...]:
+        """What was set aside of `targets`, or of all lanes, because the policy calls it stale."""
+        return stale_lanes(self.store, lanes_of_targets(targets))
+
+    def replay_stale(
+        self, *targets: str, reason: str, by: str | None = None, on_progress: Progress | None = None
+    ) -> ReplayReceipt:
+        """Put what was set aside of `targets` into its lanes, as if it were enqueued now."""
+        lanes, cause = self._lanes(targets), self._change(reason, by)
+        return replay_lanes(self.store, lanes, cause, on_progress)
+
+    # Flags and limits in code
+
+    def degrade_flag(
+        self,
+        *names: str,
+        reason: str,
+        by: str | None = None,
+        group: str = "",
+        percent: float = 100.0,
+        expires_in: timedelta | None = None,
+        force: bool = False,
+    ) -> FlagReceipt:
+        """Degrade the flags `names`, and all of `group`, in every process within a second.
+
+        Raises:
+            InvalidInput: the percentage is not above 0 and up to 100, or a name cannot be one.
+            NothingMatched: a flag or the group is not declared; `force` is for a flag that no
+                process has declared yet.
+        """
+        receipt = degrade_flags(
+            self.store, names, self._change(reason, by), operation=new_id(),
+            group=group, percent=percent, expires_in=expires_in, is_forced=force,
+        )  # fmt: skip
+        return put_back(self.store, receipt)
+
+    def restore_flag(
+        self, *names: str, reason: str, by: str | None = None, group: str = ""
+    ) -> FlagReceipt:
+        """End the degradation of `names` and of `group`; jobs that waited for it are put back.
+
+        Raises:
+            NothingMatched: a flag or the group is not known.
+        """
+        cause = self._change(reason, by)
+        receipt = restore_flags(self.store, names, cause, operation=new_id(), group=group)
+        return put_back(self.store, receipt)
+
+    def flag_states(self) -> tuple[FlagState, ...]:
+        """All flags that are declared or set, the degraded ones first."""
+        return list_flags(self.store)
+
+    def set_limit(
+        self,
+        name: str,
+        rate: Rate,
+        *,
+        reason: str,
+        by: str | None = None,
+        key: str = "",
+        expires_in: timedelta | None = None,
+        shadow: bool = False,
+        force: bool = False,
+    ) -> LimitReceipt:
+        """Set a limit, for one `key` or for all without a setting of their own.
+
+        It beats what the code says until it is cleared or `expires_in` is over. With `shadow` it
+        only counts what it would refuse.
+
+        Raises:
+            NothingMatched: the limit is not declared; `force` is for one that no process has
+                declared yet.
+        """
+        return set_limit(
+            self.store, name, rate, self._change(reason, by), operation=new_id(),
+            key=key, expires_in=expires_in, is_shadow=shadow, is_forced=force,
+        )  # fmt: skip
+
+    def clear_limit(
+        self, name: str, *, reason: str, by: str | None = None, key: str = ""
+    ) -> LimitReceipt:
+        """End what an operator set: what the code says holds again.
+
+        Raises:
+            NothingMatched: the limit is neither declared nor set.
+        """
+        cause = self._change(reason, by)
+        return clear_limit(self.store, name, cause, operation=new_id(), key=key)
+
+    def limit_states(self) -> tuple[LimitState, ...]:
+        """All limits that are declared or set, those that an operator set first."""
+        return list_limits(self.store)
+
+    def test_limit(self, name: str, *, key: str = "") -> LimitAnswer:
+        """What a hit would be told now; nothing is counted.
+
+        Raises:
+            NothingMatched: the limit is neither declared nor set.
+        """
+        return ask_limit(self.store, name, key=key)
+
+    # How lanes are, and how they were
+
+    def lanes(self, targets: tuple[str, ...]) -> tuple[Lane, ...]:
+        """The lanes that `targets` stand for."""
         return lanes_of_targets(targets)
 
-    def _names(self, targets: tuple[str, ...]) -> list[str]:
-        return [lane.name for lane in lanes_of_targets(targets)]
+    def queues(self) -> tuple[str, ...]:
+        """The names of all queues that RQ knows, sorted."""
+        return tuple(sorted({lane_of(name).queue for name in queues_of(self.store)}))
 
+    def workers(self, *targets: str) -> tuple[WorkerSeen, ...]:
+        """The workers that serve `targets`, stock ones among them."""
+        return workers_of(self.store, self._names(targets))
 
-class Care(Wiring):
-    """Check-up and uninstall."""
+    def running(self, *targets: str) -> tuple[RunningJob, ...]:
+        """The jobs of `targets` that run now."""
+        return running_jobs(self.store, self._names(targets))
+
+    def status(self, *targets: str) -> Status:
+        """How `targets` are, or all lanes; its cost does not depend on the length of queues."""
+        return read_status(self.store, self._lanes(targets) if targets else None)
+
+    def samples(
+        self, *targets: str, since: datetime, until: datetime | None = None
+    ) -> dict[str, tuple[Sample, ...]]:
+        """How the lanes of `targets`, or all, were in a time, oldest first; at most 14 days back.
+
+        A lane for which there is no sample is left out.
+        """
+        names = self._names(targets or self.queues())
+        return read_samples(self.store, names, since=since, until=until)
+
+    # The journal, and the way back
+
+    def events(
+        self, *, limit: int = 50, after: str | None = None, targets: tuple[str, ...] = ()
+    ) -> tuple[Event, ...]:
+        """The last `limit` events, oldest first, or the first `limit` after an id."""
+        return read_events(self.store, limit=limit, after=after, lanes=self._names(targets))
+
+    def follow_events(
+        self, *, after: str = "$", until: Callable[[], bool] = lambda: False
+    ) -> Iterator[Event]:
+        """The events that come, as they come, until `until` says so."""
+        return follow(self.store, after=after, until=until)
+
+    def event(self, event_id: str) -> Event:
+        """One event.
+
+        Raises:
+            EventNotFound: there is none with this id.
+        """
+        return find_event(self.store, event_id)
+
+    def changes_by_others(
+        self, *targets: str, names: tuple[str, ...] = (), by: str | None = None
+    ) -> tuple[Event, ...]:
+        """What others changed of `targets`, or of flags and limits `names`, in two minutes."""
+        actor, lanes = self._cause("", by).by, self._names(targets)
+        return changes_by_others(self.store, by=actor, lanes=lanes, names=names)
+
+    def undo(
+        self, event_id: str | None = None, *, reason: str, by: str | None = None
+    ) -> Undone | IncidentReceipt:
+        """Take back what an event did, or the last one that can be taken back.
+
+        Raises:
+            EventNotFound: there is none with this id.
+            CannotUndo: it was undone, has ended, or has no way back; the error says what to do.
+        """
+        event = event_to_undo(self.store, event_id)
+        if verb_of(event).is_of_incident:
+            return self.incidents.undo(event, reason=reason, by=by)
+        return undo(self.store, event, self._change(reason, by))
+
+    def event_to_undo(self, event_id: str | None = None) -> Event:
+        """The event that `undo` would take back.
+
+        Raises:
+            EventNotFound: there is none with this id.
+            CannotUndo: there is nothing to undo.
+        """
+        return event_to_undo(self.store, event_id)
+
+    # Responding to an incident
+
+    def triage(self, policy: Policy) -> Triage:
+        """The checklist of an incident, with the next commands for the queues as they are."""
+        end_silent(self.store)
+        incident = self.incidents.current()
+        if incident is not None:
+            incident = self.incidents.measure_effects(incident.id)
+            events = self.incidents.timeline(incident.id)
+        else:
+            events = self._lately()
+        return checklist(Seen(
+            self.status(), self.flag_states(), self.limit_states(), policy, events, incident
+        ))  # fmt: skip
+
+    def mitigate(
+        self,
+        mitigation: Mitigation,
+        command: tuple[str, ...],
+        *,
+        reason: str,
+        by: str | None = None,
+        say: Callable[[str], None] = lambda _line: None,
+    ) -> MitigationReceipt:
+        """Run `command`, which `mitigation.filled` made, and write down how it went.
+
+        `say` is told each line of the output, secrets masked. At the time limit, and when Ctrl-C,
+        SIGTERM or SIGHUP interrupts this, all processes of it end, and the journal says so.
+        """
+        cause = self._change(reason, by)
+        end_silent(self.store)
+        return run_mitigation(self.store, mitigation, command, cause, say=say)
+
+    # Check-up and uninstall
+
+    def audit(self, on_progress: Progress | None = None) -> AuditReport:
+        """Where every job is; reads only, in bounded steps."""
+        return audit(self.store, on_progress=on_progress)
 
     def check_up(self, on_progress: Progress | None = None) -> Checkup:
         """How server, workers, producers, records and every job are; reads only, as `audit`."""
         return check_up(self.store, on_progress=on_progress)
 
     def repair(self, checkup: Checkup, *, reason: str, by: str | None = None) -> tuple[Repair, ...]:
-        """Mend what `checkup` found, where that is safe while everybody works on.
+        """Repair what `checkup` found, where that is safe while everybody works on.
 
         Each repair looks again in the step that changes something, and writes its event.
         """
@@ -217,311 +574,32 @@ class Care(Wiring):
             ConditionNotMet: workers of shedder are alive.
             RecordUnreadable: a divert is damaged or of a newer shedder.
         """
-        cause = self._cause(reason, by)
         return uninstall(
-            self.store, cause, is_forced=force, on_event=on_event,
+            self.store, self._cause(reason, by), is_forced=force, on_event=on_event,
             on_progress=on_progress,
         )  # fmt: skip
 
-
-class Holding(Wiring):
-    """Pauses."""
-
-    def pause(
-        self,
-        *targets: str,
-        reason: str,
-        by: str | None = None,
-        expires_in: timedelta | None = None,
-    ) -> PauseReceipt:
-        """Let no job of `targets` start any more.
-
-        With workers of ours none starts after this has returned; `expires_in` ends it by the
-        server's clock.
-        """
-        return pause(
-            self.store,
-            self._lanes(targets),
-            self._attributed(reason, by),
-            operation=uuid4().hex,
-            expires_in=expires_in,
-        )
-
-    def wait_until_idle(
-        self,
-        *targets: str,
-        timeout: timedelta | None = None,
-        on_change: Callable[[tuple[RunningJob, ...]], None] | None = None,
-    ) -> tuple[RunningJob, ...]:
-        """Wait until no job of `targets` runs; those that still do when `timeout` is over."""
-        return wait_until_idle(
-            self.store, self._names(targets), timeout=timeout, on_change=on_change
-        )
-
-    def resume(self, *targets: str, reason: str, by: str | None = None) -> ResumeReceipt:
-        """End the pause of `targets`."""
-        return resume(
-            self.store,
-            self._lanes(targets),
-            self._attributed(reason, by),
-            operation=uuid4().hex,
-        )
-
-
-class Journal(Wiring):
-    """The journal, read."""
-
-    def events(
-        self, *, limit: int = 50, after: str | None = None, targets: tuple[str, ...] = ()
-    ) -> tuple[Event, ...]:
-        """The last `limit` events, oldest first, or the first `limit` after an id."""
-        return read_events(self.store, limit=limit, after=after, lanes=self._names(targets))
-
-    def follow_events(
-        self, *, after: str = "$", until: Callable[[], bool] = lambda: False
-    ) -> Iterator[Event]:
-        """The events that come, as they come, until `until` says so."""
-        return follow(self.store, after=after, until=until)
-
-    def event(self, event_id: str) -> Event:
-        """One event.
-
-        Raises:
-            EventNotFound: there is none with this id.
-        """
-        return find_event(self.store, event_id)
-
-    def changes_by_others(
-        self, *targets: str, names: tuple[str, ...] = (), by: str | None = None
-    ) -> tuple[Event, ...]:
-        """What others changed of `targets`, or of flags and limits `names`, in two minutes."""
-        who = self._cause("", by).by
-        lanes = self._names(targets)
-        return changes_by_others(self.store, by=who, lanes=lanes, names=names)
-
-
-class Looking(Wiring):
-    """What only reads."""
-
-    def lanes(self, targets: tuple[str, ...]) -> tuple[Lane, ...]:
-        """The lanes that `targets` stand for."""
-        return lanes_of_targets(targets)
-
-    def queues(self) -> tuple[str, ...]:
-        """The names of all queues that RQ knows, sorted."""
-        known = queues_of(self.store)
-        return tuple(sorted({lane_of(name).queue for name in known}))
-
-    def workers(self, *targets: str) -> tuple[WorkerSeen, ...]:
-        """The workers that serve `targets`, stock ones among them."""
-        return workers_of(self.store, self._names(targets))
-
-    def running(self, *targets: str) -> tuple[RunningJob, ...]:
-        """The jobs of `targets` that run now."""
-        return running_jobs(self.store, self._names(targets))
-
-    def status(self, *targets: str) -> Status:
-        """How `targets` are, or all lanes; its cost does not depend on the length of queues."""
-        lanes = self._lanes(targets) if targets else None
-        return read_status(self.store, lanes)
-
-    def audit(self, on_progress: Progress | None = None) -> AuditReport:
-        """Where every job is; reads only, in bounded steps."""
-        return audit(self.store, on_progress=on_progress)
-
-    def samples(
-        self, *targets: str, since: datetime, until: datetime | None = None
-    ) -> dict[str, tuple[Sample, ...]]:
-        """How the lanes of `targets`, or all, were in a time, oldest first; at most 14 days back.
-
-        A lane for which there is no sample is left out.
-        """
-        names = self._names(targets or self.queues())
-        return read_samples(self.store, names, since=since, until=until)
-
-
-class Settings(Wiring):
-    """Flags and limits."""
-
-    @attribute
-    def flags(self) -> Flags:
-        """The flags of this process: declare them, ask them."""
-        return Flags(self._watch, self.keys)
-
-    @attribute
-    def limits(self) -> Limits:
-        """The limits of this process: declare them, hit them."""
-        return Limits(self._watch, SharedWindows(self.store.connection, self.keys), self.keys)
-
-    def degrade_flag(
-        self,
-        *names: str,
-        reason: str,
-        by: str | None = None,
-        group: str = "",
-        percent: float = 100.0,
-        expires_in: timedelta | None = None,
-        force: bool = False,
-    ) -> FlagReceipt:
-        """Degrade the flags `names`, and all of `group`, in every process within a second.
-
-        Raises:
-            InvalidInput: the percentage is not above 0 and up to 100, or a name cannot be one.
-            NothingMatched: a flag or the group is not declared; `force` is for a flag that no
-                process has declared yet.
-        """
-        receipt = degrade_flags(
-            self.store, names, self._attributed(reason, by), operation=uuid4().hex,
-            group=group, percent=percent, expires_in=expires_in, is_forced=force,
-        )  # fmt: skip
-        return bring_back(self.store, receipt)
-
-    def restore_flag(
-        self, *names: str, reason: str, by: str | None = None, group: str = ""
-    ) -> FlagReceipt:
-        """End the degradation of `names` and of `group`; jobs that waited for it are put back.
-
-        Raises:
-            NothingMatched: a flag or the group is not known.
-        """
-        receipt = restore_flags(
-            self.store,
-            names,
-            self._attributed(reason, by),
-            operation=uuid4().hex,
-            group=group,
-        )
-        return bring_back(self.store, receipt)
-
-    def flag_states(self) -> tuple[FlagState, ...]:
-        """All flags that are declared or set, the degraded ones first."""
-        return list_flags(self.store)
-
-    def set_limit(
-        self,
-        name: str,
-        rate: Rate,
-        *,
-        reason: str,
-        by: str | None = None,
-        key: str = "",
-        expires_in: timedelta | None = None,
-        shadow: bool = False,
-        force: bool = False,
-    ) -> LimitReceipt:
-        """Set a limit, for one `key` or for all without a setting of their own.
-
-        It beats what the code says until it is cleared or `expires_in` is over. With `shadow` it
-        only counts what it would refuse.
-
-        Raises:
-            NothingMatched: the limit is not declared; `force` is for one that no process has
-                declared yet.
-        """
-        return set_limit(
-            self.store, name, rate, self._attributed(reason, by), operation=uuid4().hex,
-            key=key, expires_in=expires_in, is_shadow=shadow, is_forced=force,
-        )  # fmt: skip
-
-    def clear_limit(
-        self, name: str, *, reason: str, by: str | None = None, key: str = ""
-    ) -> LimitReceipt:
-        """End what an operator set: what the code says holds again.
-
-        Raises:
-            NothingMatched: the limit is neither declared nor set.
-        """
-        cause = self._attributed(reason, by)
-        return clear_limit(self.store, name, cause, operation=uuid4().hex, key=key)
-
-    def limit_states(self) -> tuple[LimitState, ...]:
-        """All limits that are declared or set, those that an operator set first."""
-        return list_limits(self.store)
-
-    def test_limit(self, name: str, *, key: str = "") -> LimitAnswer:
-        """What a hit would be told now; nothing is counted.
-
-        Raises:
-            NothingMatched: the limit is neither declared nor set.
-        """
-        return ask_limit(self.store, name, key=key)
-
-    def close(self) -> None:
-        """End what follows flags and limits, if there is such; the given connection stays."""
-        if "limits" in vars(self):
-            self.limits.close()
-        if "_watch" in vars(self):
-            self._watch.close()
+    # What methods share
 
     @attribute
     def _watch(self) -> SettingsWatch:
+
         return SettingsWatch(self.store.connection, self.keys)
 
+    def _cause(self, reason: str, by: str | None) -> Cause:
+        return Cause(by=_clean(by or self._by), why=_clean(reason))
 
-class Responding(Looking, Settings):
-    """Incidents, the checklist, mitigations, and the way back."""
+    def _change(self, reason: str, by: str | None) -> Cause:
+        """The cause of a change, which belongs to the incident that is open, if one is."""
+        return attributed(self.store, self._cause(reason, by))
 
-    @attribute
-    def incidents(self) -> Incidents:
-        """The incidents: open one, give roles, note findings, close it."""
-        return Incidents(
-            self.store, self._cause, self.queues,
-            lambda: self.policies.applied().policy.incident.people,
-        )  # fmt: skip
+    def _lanes(self, targets: tuple[str, ...]) -> tuple[Lane, ...]:
+        if not targets:
+            raise ConditionNotMet("at least one queue or lane is named", found="none")
+        return lanes_of_targets(targets)
 
-    def triage(self, policy: Policy) -> Triage:
-        """The checklist of an incident, with the next commands for the queues as they are."""
-        end_silent(self.store)
-        incident = self.incidents.current()
-        if incident is not None:
-            incident = self.incidents.measure_effects(incident.id)
-            events = self.incidents.timeline(incident.id)
-        else:
-            events = self._lately()
-        return triage(Seen(
-            self.status(), self.flag_states(), self.limit_states(), policy, events, incident
-        ))  # fmt: skip
-
-    def mitigate(
-        self,
-        mitigation: Mitigation,
-        command: tuple[str, ...],
-        *,
-        reason: str,
-        by: str | None = None,
-        say: Callable[[str], None] = lambda _line: None,
-    ) -> MitigationReceipt:
-        """Run `command`, which `mitigation.filled` made, and write down how it went.
-
-        `say` is told each line of the output, secrets masked. At the time limit, and when Ctrl-C,
-        SIGTERM or SIGHUP interrupts this, all processes of it end, and the journal says so.
-        """
-        cause = self._attributed(reason, by)
-        end_silent(self.store)
-        return mitigate(self.store, mitigation, command, cause, say=say)
-
-    def undo(
-        self, event_id: str | None = None, *, reason: str, by: str | None = None
-    ) -> Undone | IncidentReceipt:
-        """Take back what an event did, or the last one that can be taken back.
-
-        Raises:
-            EventNotFound: there is none with this id.
-            CannotUndo: it was undone, has ended, or has no way back; the error says what to do.
-        """
-        event = event_to_undo(self.store, event_id)
-        if verb_of(event).is_of_incident:
-            return self.incidents.undo(event, reason=reason, by=by)
-        return undo(self.store, event, self._attributed(reason, by))
-
-    def event_to_undo(self, event_id: str | None = None) -> Event:
-        """The event that `undo` would take back.
-
-        Raises:
-            EventNotFound: there is none with this id.
-            CannotUndo: there is nothing to undo.
-        """
-        return event_to_undo(self.store, event_id)
+    def _names(self, targets: tuple[str, ...]) -> list[str]:
+        return [lane.name for lane in lanes_of_targets(targets)]
 
     def _lately(self) -> tuple[Event, ...]:
         since = server_time(self.store) - LOOKS_BACK
@@ -531,177 +609,8 @@ class Responding(Looking, Settings):
         )  # fmt: skip
 
 
-class Shedding(Wiring):
-    """Diverts, drains, limits on starts, and what was set aside."""
-
-    def divert(
-        self,
-        *targets: str,
-        selection: Selection | None = None,
-        reason: str,
-        by: str | None = None,
-        on_progress: Progress | None = None,
-    ) -> DivertReceipt:
-        """Move what `selection` takes to the backlog, and what still arrives too."""
-        return divert(
-            self.store,
-            self._lanes(targets),
-            selection or Selection(),
-            self._attributed(reason, by),
-            order=uuid4().hex,
-            on_progress=on_progress,
-        )
-
-    def preview_divert(
-        self,
-        *targets: str,
-        selection: Selection | None = None,
-        on_progress: Progress | None = None,
-    ) -> DivertPreview:
-        """What `divert` would do; changes nothing."""
-        return preview_divert(
-            self.store,
-            self._lanes(targets),
-            selection or Selection(),
-            on_progress=on_progress,
-        )
-
-    def drain(
-        self,
-        *targets: str,
-        rate: Rate | None = None,
-        reason: str,
-        by: str | None = None,
-        stays: bool = False,
-    ) -> DrainReceipt:
-        """Let the backlogs of `targets` start again, oldest first, each at most at `rate`.
-
-        It is an order: it goes on when this process ends. Said again, it changes the rate. When a
-        backlog is empty its divert ends, unless `stays`. Without a `rate` it is the policy's.
-
-        Raises:
-            InvalidInput: there is no rate, neither here nor in the policy.
-        """
-        rate = rate or self.policies.applied().policy.defaults.drain_rate
-        if rate is None:
-            accepted = "a rate such as 200/second, here or as drain_rate in the policy"
-            raise InvalidInput(name="rate", value=None, accepted=accepted)
-        return self._order_drain(targets, rate, self._attributed(reason, by), stays=stays)
-
-    def stop_drain(self, *targets: str, reason: str, by: str | None = None) -> DrainReceipt:
-        """Stop draining; the diverts stay in force."""
-        return self._order_drain(targets, None, self._attributed(reason, by))
-
-    def drain_at_once(
-        self,
-        *targets: str,
-        reason: str,
-        by: str | None = None,
-        on_progress: Progress | None = None,
-    ) -> RestoreReceipt:
-        """End the diverts of `targets` and put their backlogs back, in order, at no pace."""
-        return restore_targets(
-            self.store,
-            self._names(targets),
-            self._attributed(reason, by),
-            on_progress=on_progress,
-        )
-
-    def drain_progress(self, receipt: DrainReceipt) -> tuple[DrainProgress, ...]:
-        """How far the drains of `receipt` are."""
-        backlogs = [(lane.lane, lane.order) for lane in receipt.lanes]
-        return drain_progress(self.store, backlogs)
-
-    def release_for_stock_workers(self, receipt: DrainReceipt) -> None:
-        """Release the next jobs of lanes that only stock workers serve; to be called regularly."""
-        if receipt.rate is not None:
-            pace = receipt.rate.per_second
-            backlogs = [(lane.lane, lane.order, pace) for lane in receipt.lanes]
-            release_for_stock_workers(self.store, backlogs)
-
-    def limit_starts(
-        self,
-        *targets: str,
-        rate: Rate | None = None,
-        most: int | None = None,
-        selection: Selection | None = None,
-        expires_in: timedelta | None = None,
-        reason: str,
-        by: str | None = None,
-    ) -> DivertReceipt:
-        """Let jobs of `targets` start at most at `rate`, and at most `most` of them run at once.
-
-        One bound holds for all `targets` together. With a `selection` it is a limit of these jobs
-        alone, and the others of the lane pass them. What has to wait does so outside the lane's
-        list, in order. A divert beats a limit.
-
-        Raises:
-            InvalidInput: neither a rate nor a positive `most` is given.
-        """
-        if (rate is None and most is None) or (most is not None and most < 1):
-            raise InvalidInput(
-                name="limit", value=most, accepted="a rate, or a number of jobs that run at once"
-            )
-        return divert(
-            self.store,
-            self._lanes(targets),
-            selection or Selection(),
-            self._attributed(reason, by),
-            order=uuid4().hex,
-            terms=LimitTerms(rate, most, expires_in),
-        )
-
-    def lift_limit(self, *targets: str, reason: str, by: str | None = None) -> RestoreReceipt:
-        """End the limits on starts of `targets`; what waits under them is in the lanes again."""
-        return lift_limits(self.store, self._names(targets), self._attributed(reason, by))
-
-    def stale(self, *targets: str) -> tuple[StaleLane, ...]:
-        """What was set aside of `targets`, or of all lanes, because the policy calls it stale."""
-        lanes = lanes_of_targets(targets)
-        return stale_lanes(self.store, lanes)
-
-    def replay_stale(
-        self,
-        *targets: str,
-        reason: str,
-        by: str | None = None,
-        on_progress: Progress | None = None,
-    ) -> ReplayReceipt:
-        """Put what was set aside of `targets` into its lanes, as if it were enqueued now."""
-        return replay_lanes(
-            self.store,
-            self._lanes(targets),
-            self._attributed(reason, by),
-            on_progress=on_progress,
-        )
-
-    def _order_drain(
-        self, targets: tuple[str, ...], rate: Rate | None, cause: Cause, *, stays: bool = False
-    ) -> DrainReceipt:
-        lanes = self._lanes(targets)
-        done = self.store.run(
-            order_drain(self.keys, lanes, rate, cause, operation=uuid4().hex, stays=stays)
-        )
-        workers = workers_of(self.store, [lane.name for lane in lanes])
-        return DrainReceipt(done.event, done.at, rate, done.lanes, workers)
-
-
-class Shedder(Holding, Shedding, Responding, Journal, Care):
-    """Load shedding for the RQ queues on one Redis.
-
-    A target is a queue (`mail`, all its lanes) or one lane (`mail.low`, `mail.normal`).
-
-    Args:
-        connection: The client that the application uses; it stays as it is.
-        by: Who acts, unless a call says otherwise; `user@host` when not given.
-
-    Every method may raise `RedisUnreachable`, `ServerTooOld`, `RecordUnreadable` and
-    `InvalidInput` (a target that is no name).
-    """
-
-
 def default_actor() -> str:
-    """Who acts when nobody says: `user@host`."""
+    """The actor when nobody says: `user@host`."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

@@ -26,7 +26,7 @@ from shedder.cli.incident_view import (
 from shedder.cli.options import Request, cause_options, verb, verb_group
 from shedder.cli.output import json_text
 from shedder.errors import InvalidInput
-from shedder.response.mitigation import with_end_unknown
+from shedder.response.mitigation import without_known_end
 
 if TYPE_CHECKING:
     from shedder.cli.run import Run
@@ -209,7 +209,7 @@ def show_incident(run: Run, *, incident: str | None) -> int:
         run.emit("incident-record/1", found)
         return 0
     incidents = run.shedder.incidents
-    begun = with_end_unknown(incidents.timeline(found.id))
+    begun = without_known_end(incidents.timeline(found.id))
     run.screen.show(*incident_parts(found, incidents.now(), begun=begun, server=run.server_option))
     return 0
 

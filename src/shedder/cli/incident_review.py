@@ -9,7 +9,7 @@ import click
 from shedder.cli.incident_view import action_table, changing, finish, incident_option
 from shedder.cli.options import Request, cause_options, verb, verb_group
 from shedder.cli.run import Refused
-from shedder.incident.review import exported
+from shedder.incident.review import actions_text
 from shedder.units import parse_future
 
 if TYPE_CHECKING:
@@ -115,14 +115,14 @@ def export_actions(run: Run, *, form: str, labels: tuple[str, ...], incident: st
     if form == "json" or run.is_json:
         run.emit("incident-actions/1", {"actions": found.actions})
         return 0
-    click.echo(exported(found, form, labels=labels), nl=False)
+    click.echo(actions_text(found, form, labels=labels), nl=False)
     return 0
 
 
 action = verb_group(
     "action", add, set_action, done, list_actions, export_actions,
     short="What is to be done.",
-    text="Keep what is to be done so that the next time is better.",
+    text="Keep the actions of the review: what is to be done, by whom, until when.",
     examples=(_ADD[0], _DONE[0], _EXPORT[1]),
 )  # fmt: skip
 
@@ -153,7 +153,7 @@ def review(run: Run, *, request: Request, incident: str | None, **parts: str | N
     return finish(run, receipt, f"The review of {receipt.incident.id} is written on.")
 
 
-@verb("close", examples=_CLOSE, short="End the review.")
+@verb("close", examples=_CLOSE, short="Close the incident.")
 @incident_option
 @cause_options
 def close(run: Run, *, request: Request, incident: str | None) -> int:

@@ -15,7 +15,7 @@ from shedder.cli.output import blank, clock, command, commands_part, headline, p
 from shedder.cli.policy import near_policy_option, policy_for, policy_option
 from shedder.errors import InvalidInput
 from shedder.postmortem.blame import Warned, warnings_of
-from shedder.postmortem.build import material_of, postmortem_of, read_incident
+from shedder.postmortem.build import incident_or_latest, material_of, postmortem_of
 from shedder.postmortem.narrative import people_of
 from shedder.postmortem.writing import WrittenFiles, folder_name, write_files
 from shedder.updates.channels import Channels, channel_urls, deliver
@@ -241,7 +241,7 @@ def write_postmortem(
     run: Run, policy: Policy, incident: str | None, out: str | None, *, with_plots: bool
 ) -> int:
     """Write the document; its path is shown."""
-    found = read_incident(run.shedder, incident)
+    found = incident_or_latest(run.shedder, incident)
     facts = postmortem_of(material_of(run.shedder, policy, found))
     folder = Path(out or folder_name(found.id))
     templates = policy.incident.templates or None
@@ -278,7 +278,7 @@ def check_file(run: Run, file: str, incident: str | None) -> int:
 
 
 def _people(run: Run, incident: str | None) -> frozenset[str]:
-    found = read_incident(run.shedder, incident)
+    found = incident_or_latest(run.shedder, incident)
     return people_of(found, run.shedder.incidents.timeline(found.id))
 
 

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from shedder.cli.output import escaped
-from shedder.log_context import IDS, at_hand
+from shedder.log_context import IDS, current
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -92,7 +92,7 @@ def _add_ids(
     """What the record says that it is about, and what this thread has at hand."""
     said = record["_record"].__dict__
     told = {name: said[name] for name in IDS if name in said}
-    record.update({**at_hand(), **told})
+    record.update({**current(), **told})
     return record
 
 

@@ -180,7 +180,7 @@ def force_option(what: str = "") -> Callable[[Decorated], Decorated]:
         "--force",
         "is_forced",
         is_flag=True,
-        help=f"{said} somebody else has changed it within two minutes.",
+        help=f"{said} if somebody else has changed it within two minutes.",
     )
 
 

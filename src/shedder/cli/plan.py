@@ -44,7 +44,7 @@ _EXAMPLES = (
 @click.option("--divert", "diverts", multiple=True, metavar="LANE",
               help="What if its jobs were put aside?")  # fmt: skip
 @click.option("--limit", "limits", multiple=True, metavar="LANE=RATE",
-              help="What if its jobs started so often at most?")  # fmt: skip
+              help="What if its jobs started at this rate at most?")  # fmt: skip
 @click.option("--more", type=click.IntRange(1, 10_000), default=2, show_default=True,
               metavar="WORKERS", help="What if there were more workers?")  # fmt: skip
 @click.option("--explain", is_flag=True, help="Show the arithmetic.")

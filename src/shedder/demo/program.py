@@ -50,9 +50,9 @@ _EXAMPLES = (
     help="How many jobs clog the queue.",
 )
 @click.option("--keep", is_flag=True, help="Leave the private server up until Ctrl-C.")
-@click.option("--out", metavar="DIR", default="", help="Where the post-mortem goes, and stays.")
+@click.option("--out", metavar="DIR", default="", help="Where the post-mortem is kept.")
 def demo(run: Run, *, jobs: int, keep: bool, out: str) -> int:
-    """Live through an incident: a clogged queue, what is done about it, and what it teaches.
+    """Play an incident: a clogged queue, what an operator does about it, and the post-mortem.
 
     Starts a Redis or Valkey of its own; touches no other.
     """

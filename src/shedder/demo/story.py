@@ -155,8 +155,8 @@ def _apply_policy(stage: Stage) -> None:
     stage.teller.head("A quiet day before: the team says what its jobs are to the business")
     path = stage.folder / "shedder.toml"
     rules = (
-        f'[[rules]]\nfunction = "*.{function}"\nnoun = "{noun}"\ntolerance = "{tolerance}"\n{more}'
-        for function, noun, tolerance, more in _RULES
+        f'[[rules]]\nfunction = "*.{work}"\nlabel = "{label}"\ntolerance = "{tolerance}"\n{more}'
+        for work, label, tolerance, more in _RULES
     )
     path.write_text("\n".join(["version = 1\n", *rules]), encoding="utf-8")
     stage.run("policy", "apply", str(path), "-r", "agreed in the review", "--by", COMMANDER)

@@ -1,8 +1,8 @@
-"""Is every job in exactly one place? places, walks, the audit.
+"""The audit: whether every job is in exactly one place; the places, and walks through them.
 
 First all places are walked, then all jobs. What looks wrong then may only have moved meanwhile, so
 it is looked for again, until it was found or three looks have said the same. A job that a queue
-with `is_async=False` runs right now stands in no place, and is told as nowhere: RQ itself cannot
+with `is_async=False` runs right now stands in no place, and counts as nowhere: RQ itself cannot
 tell it from a lost one.
 
 A walk goes in windows, and between two of them jobs move. The two ways of walking here err to
@@ -21,38 +21,35 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from shedder.engine import names as engine
 from shedder.engine.jobs import JobState, job_of
-from shedder.engine.names import (
-    DEFERRED as DEFERRED_TODO,
-)
-from shedder.engine.names import (
-    READY as READY_TODO,
-)
-from shedder.engine.names import (
-    SCHEDULED as SCHEDULED_TODO,
-)
-from shedder.engine.names import (
-    STARTED as STARTED_TODO,
-)
-from shedder.engine.names import (
-    intermediate_key,
-    rate_limited_key,
-    registry_key,
-)
+from shedder.engine.names import intermediate_key, rate_limited_key, registry_key
 from shedder.queues.claims import list_claims
 from shedder.queues.controls import all_lanes, diverts_from
 from shedder.store.codec import server_time, text_of
-from shedder.store.operation import Progress
+from shedder.store.operation import Operation, Progress
 from shedder.store.store import Store
 
 WINDOW = 500
 """Items that one command reads at most: 0.5 ms of the server, a few when its memory is cold."""
 
+KEYS_PER_SCAN = 250
+"""Keys that one scan passes at most: each costs more than an item of a list."""
+
 LOOKS = 3
-"""So many looks must miss a job before it is said to be nowhere, and find one twice."""
+"""Looks that must miss a job before it counts as nowhere, or find it twice."""
 
 SECONDS_BETWEEN_LOOKS = 0.2
 """A stock worker has a job in hand that stands nowhere for some milliseconds."""
+
+LANE, KEPT, PARKED, BACKLOG, STALE, CLAIM = WAITING = (
+    "lane", "kept", "parked", "backlog", "stale", "claim",
+)  # fmt: skip
+"""Where a job waits for a worker, or is in the hands of one that has not started it."""
+
+STARTED, ABANDONED = "started", "started, and not heard of since"
+DEFERRED, SCHEDULED, READY, LIMITED = "deferred", "scheduled", "ready", "rate limited"
+STOCK = "stock intermediate"
 
 
 def audit(
@@ -67,7 +64,8 @@ def audit(
     """
     ledger = _Ledger()
     walker = Walker(store, all_lanes(store), window)
-    count = _counter(walker, on_progress)
+    total = _size(walker) if on_progress else 0
+    count = Operation(on_progress, total).count
     for place, ids in walker.with_flow():
         ledger.enter(place.kind, ids)
         count(len(ids))
@@ -76,7 +74,7 @@ def audit(
         count(min(window, KEYS_PER_SCAN))
     twice = _confirm_twice(walker, ledger.doubled)
     nowhere, dangling = _confirm_missing(walker, ledger)
-    count(None)
+    count(total)
     return AuditReport(
         at=server_time(store),
         jobs=ledger.jobs,
@@ -87,15 +85,229 @@ def audit(
     )
 
 
-STARTED, ABANDONED = "started", "started, and not heard of since"
-DEFERRED, SCHEDULED, READY, LIMITED = "deferred", "scheduled", "ready", "rate limited"
-STOCK = "stock intermediate"
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """Where every job is.
+
+    Attributes:
+        at: When the audit ended (server's clock, UTC).
+        jobs: Jobs (hashes) found.
+        places: Jobs by kind of place (`lane`, `kept`, `parked`, `backlog`, `claim`, `started`,
+            `finished`, `failed`, `deferred`, `scheduled`, `ready`, `canceled`, `rate limited`,
+            `stock intermediate`).
+        nowhere: Ids of jobs that are in no place.
+        twice: Ids of jobs that are in two waiting places, with the names of these places.
+        dangling: Ids in a waiting place whose job is gone (expired or deleted).
+    """
+
+    at: datetime
+    jobs: int
+    places: Mapping[str, int]
+    nowhere: tuple[str, ...] = ()
+    twice: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    dangling: tuple[str, ...] = ()
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether every job is in exactly one place."""
+        return not self.nowhere and not self.twice
 
 
-LANE, KEPT, PARKED, BACKLOG, STALE, CLAIM = WAITING = (
-    "lane", "kept", "parked", "backlog", "stale", "claim",
-)  # fmt: skip
-"""Where a job waits for a worker, or is in the hands of one that has not started it."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in which jobs can be.
+
+    Attributes:
+        kind: What it is, such as `lane` or `backlog`.
+        lane: Name of the lane it belongs to.
+        key: Where it is in Redis.
+    """
+
+    kind: str
+    lane: str
+    key: str
+
+    @property
+    def name(self) -> str:
+        """Its name for humans, such as `backlog mail.low`."""
+        return f"{self.kind} {self.lane}"
+
+
+Window = tuple[Place, Sequence[str]]
+"""A place and some ids of jobs that are in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Walker:
+    """Walks through all places of some lanes, no command longer than `window` items.
+
+    Attributes:
+        store: Where to read.
+        lanes: Names of the lanes.
+        window: Items that one command reads at most.
+    """
+
+    store: Store
+    lanes: Sequence[str]
+    window: int
+
+    def with_flow(self) -> Iterator[Window]:
+        """All places, in the order in which jobs pass through them."""
+        for place in (*self._registries(), *self._rate_limits()):
+            for entries in self._zset(place.key):
+                yield place, [text_of(job) for job, _ in entries]
+        for places in (self._lane_lists, self._backlogs, self._stale, self._intermediates):
+            for place in places():  # read when it is their turn: an order may be new
+                yield from self._list_from_end(place)
+        yield from self._claims()
+        yield from self._executions()
+
+    def against_flow(self) -> Iterator[Window]:
+        """The places where jobs wait, in the opposite order."""
+        yield from self._claims()
+        waiting = (*self._stale(), *reversed(self._backlogs()), *reversed(self._lane_lists()))
+        for place in waiting:
+            yield from self._list_from_front(place)
+
+    def _registries(self) -> list[Place]:
+        kinds = {DEFERRED: engine.DEFERRED, SCHEDULED: engine.SCHEDULED, READY: engine.READY}
+        return [
+            Place(kind, lane, registry_key(registry, lane))
+            for kind, registry in kinds.items()
+            for lane in self.lanes
+        ]
+
+    def _intermediates(self) -> list[Place]:
+        return [Place(STOCK, lane, intermediate_key(lane)) for lane in self.lanes]
+
+    def _lane_lists(self) -> list[Place]:
+        places = []
+        for lane in self.lanes:
+            listed, kept, parked, _ = self.store.keys.lane(lane)
+            keys = {LANE: listed, PARKED: parked, KEPT: kept}
+            places += [Place(kind, lane, key) for kind, key in keys.items()]
+        return places
+
+    def _backlogs(self) -> list[Place]:
+        records = self.store.read(lambda ask: ask.hgetall(self.store.keys.diverts))[0]
+        return [
+            Place(BACKLOG, text_of(lane), key)
+            for lane, record in records.items()
+            for order in diverts_from(text_of(lane), record)
+            for key in reversed(order.backlog_keys)
+        ]
+
+    def _stale(self) -> list[Place]:
+        return [Place(STALE, lane, self.store.keys.stale(lane)) for lane in self.lanes]
+
+    def _rate_limits(self) -> list[Place]:
+        key = self.store.keys.engine.limit_keys
+        pages = _pages(self.store, lambda ask, at: ask.sscan(key, at, count=self.window))
+        names = [text_of(name) for page in pages for name in page]
+        return [Place(LIMITED, name, rate_limited_key(name)) for name in names]
+
+    def _list_from_end(self, place: Place) -> Iterator[Window]:
+        for last in range(self._length(place.key) - 1, -1, -self.window):
+            yield place, self._range(place.key, max(last - self.window + 1, 0), last)
+
+    def _list_from_front(self, place: Place) -> Iterator[Window]:
+        before: list[str] = []
+        for first in range(0, self._length(place.key), self.window):
+            # from the last one of the window before, which tells whether jobs have moved meanwhile
+            ids = self._range(place.key, max(first - 1, 0), first + self.window - 1)
+            yield place, _without_overlap(before, ids)
+            before = ids
+
+    def _length(self, key: str) -> int:
+        # what is pushed from now on needs no look, and a walk must end
+        length: int = self.store.read(lambda ask: ask.llen(key))[0]
+        return length
+
+    def _range(self, key: str, first: int, last: int) -> list[str]:
+        ids = self.store.read(lambda ask: ask.lrange(key, first, last))[0]
+        return [text_of(job) for job in ids]
+
+    def _claims(self) -> Iterator[Window]:
+        first, known, is_more = 0, set(), True
+        while is_more:
+            command = list_claims(self.store.keys, first=first, limit=self.window, starting=0)
+            claims = self.store.run(command)
+            for claim in claims:
+                # a sign of life moves a claim to another rank, and so into another window
+                if claim.token not in known:
+                    known.add(claim.token)
+                    yield Place(CLAIM, claim.lane, self.store.keys.claims), (claim.job_id,)
+            first += self.window
+            is_more = len(claims) == self.window
+
+    def _executions(self) -> Iterator[Window]:
+        now = server_time(self.store).timestamp()
+        for lane in self.lanes:
+            key = registry_key(engine.STARTED, lane)
+            for entries in self._zset(key):
+                live = [job_of(member) for member, until in entries if until > now]
+                expired = [job_of(member) for member, until in entries if until <= now]
+                yield Place(STARTED, lane, key), live
+                yield Place(ABANDONED, lane, key), expired
+
+    def _zset(self, key: str) -> Iterator[list[tuple[bytes, float]]]:
+        return _pages(self.store, lambda ask, at: ask.zscan(key, at, count=self.window))
+
+
+def met_anywhere(
+    walker: Walker, jobs: set[str], *, origins: Iterable[str]
+) -> Mapping[str, set[str]]:
+    """In which kinds of places a walk with the flow meets each of `jobs`.
+
+    It goes through the lanes of `origins` too. One that it does not name was nowhere, or was put
+    back into a place that had been walked.
+    """
+    seen: dict[str, set[str]] = {}
+    if jobs:
+        lanes = all_lanes(walker.store, origins=origins)
+        for place, ids in replace(walker, lanes=lanes).with_flow():
+            for job in jobs.intersection(ids):
+                seen.setdefault(job, set()).add(place.kind)
+    return seen
+
+
+def met_waiting(walker: Walker, jobs: set[str]) -> Mapping[str, tuple[Place, ...]]:
+    """The places in which each of `jobs` waits, as often as it is there, in the order of a walk.
+
+    The walk goes against the flow. One that it names twice was put back, or is there twice.
+    """
+    met: dict[str, tuple[Place, ...]] = {}
+    for place, ids in walker.against_flow() if jobs else ():
+        for job in ids:
+            if job in jobs:
+                met[job] = (*met.get(job, ()), place)
+    return met
+
+
+def scan_keys(
+    store: Store, beginning: str, *, kind: str | None = None, count: int = KEYS_PER_SCAN
+) -> Iterator[list[str]]:
+    """The names of the keys with this `beginning`, page by page; one may come twice."""
+    pattern = re.sub(r"([\\*?\[\]])", r"\\\1", beginning) + "*"
+    pages = _pages(store, lambda ask, at: ask.scan(at, match=pattern, count=count, _type=kind))
+    return ([text_of(key) for key in page] for page in pages)
+
+
+def read_each(
+    store: Store, items: Sequence[Any], *asks: Callable[[Any, Any], Any], window: int = WINDOW
+) -> Iterator[tuple[Any, ...]]:
+    """Each of `items` with the replies to what `asks` ask of it, `window` items a round trip."""
+
+    def ask_all(ask: Any) -> None:
+        for item in some:
+            for each in asks:
+                each(ask, item)
+
+    for first in range(0, len(items), window):
+        some = items[first : first + window]
+        replies = store.read(ask_all)
+        columns = (replies[number :: len(asks)] for number in range(len(asks)))
+        yield from zip(some, *columns, strict=True)
 
 
 _KINDS = (*WAITING, STARTED, ABANDONED, STOCK, DEFERRED, SCHEDULED, READY, LIMITED)
@@ -108,7 +320,7 @@ _ENDED: dict[str, str] = {
     JobState.STOPPED: "failed",
     JobState.CANCELED: "canceled",
 }
-"""Who is in such a state has no place but RQ's registry, from which it drops out in time."""
+"""A job in such a state has no place but RQ's registry, from which it drops out in time."""
 
 _HOMES: dict[str, set[str]] = {
     JobState.QUEUED: {STOCK, STARTED},
@@ -203,18 +415,13 @@ def _job_ids(walker: Walker) -> Iterator[list[str]]:
 
 
 def _facts(walker: Walker, jobs: Sequence[str]) -> dict[str, _Fact]:
-    facts: dict[str, _Fact] = {}
-    for first in range(0, len(jobs), walker.window):
-        facts |= _facts_of_some(walker, jobs[first : first + walker.window])
-    return facts
-
-
-def _facts_of_some(walker: Walker, jobs: Sequence[str]) -> dict[str, _Fact]:
     prefix, fields = walker.store.keys.engine.jobs, ("status", "origin", "created_at")
-    replies = walker.store.read(lambda ask: [ask.hmget(prefix + job, fields) for job in jobs])
+    found = read_each(
+        walker.store, jobs, lambda ask, job: ask.hmget(prefix + job, fields), window=walker.window
+    )
     return {
         job: _Fact(any(values), text_of(values[0] or b""), text_of(values[1] or b""))
-        for job, values in zip(jobs, replies, strict=True)
+        for job, values in found
     }
 
 
@@ -267,196 +474,24 @@ def _confirm_twice(walker: Walker, suspects: set[str]) -> dict[str, tuple[str, .
     return names
 
 
-def _counter(walker: Walker, on_progress: Progress | None) -> Callable[[int | None], None]:
-    """What to call with the number of entries looked at, and with None at the end."""
-    if on_progress is None:
-        return lambda _: None
+def _size(walker: Walker) -> int:
+    """About how many entries and keys an audit looks at."""
     lists = [key for lane in walker.lanes for key in walker.store.keys.lane(lane)[:3]]
     sizes = walker.store.read(lambda ask: [ask.dbsize(), *(ask.llen(key) for key in lists)])
-    total, looked_at = sum(sizes), 0
-
-    def count(more: int | None) -> None:
-        nonlocal looked_at
-        looked_at = total if more is None else min(looked_at + more, total)
-        on_progress(looked_at, total)
-
-    return count
+    return sum(sizes)
 
 
-KEYS_PER_SCAN = 250
-"""Keys that one scan passes at most: each costs more than an item of a list."""
+def _pages(store: Store, ask_page: Callable[[Any, int], Any]) -> Iterator[list[Any]]:
+    """The pages of a scan; `ask_page` asks for the one at a cursor."""
+    cursor, is_more = 0, True
 
+    def ask_next(ask: Any) -> None:
+        ask_page(ask, cursor)
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A place in which jobs can be.
-
-    Attributes:
-        kind: What it is, such as `lane` or `backlog`.
-        lane: Name of the lane it belongs to.
-        key: Where it is in Redis.
-    """
-
-    kind: str
-    lane: str
-    key: str
-
-    @property
-    def name(self) -> str:
-        """Its name for humans, such as `backlog mail.low`."""
-        return f"{self.kind} {self.lane}"
-
-
-Window = tuple[Place, Sequence[str]]
-"""A place and some ids of jobs that are in it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Walker:
-    """Walks through all places of some lanes, no command longer than `window` items.
-
-    Attributes:
-        store: Where to read.
-        keys: The names of the keys.
-        lanes: Names of the lanes.
-        window: Items that one command reads at most.
-    """
-
-    store: Store
-    lanes: Sequence[str]
-    window: int
-
-    def with_flow(self) -> Iterator[Window]:
-        """All places, in the order in which jobs pass through them."""
-        for place in (*_registries(self.lanes), *self._rate_limits()):
-            for entries in self._zset(place.key):
-                yield place, [text_of(job) for job, _ in entries]
-        for place in self._lane_lists():
-            yield from self._list_from_end(place)
-        for place in (*self._backlogs(), *self._stale()):
-            yield from self._list_from_end(place)
-        for place in _intermediates(self.lanes):
-            yield from self._list_from_end(place)
-        yield from self._claims()
-        yield from self._executions()
-
-    def against_flow(self) -> Iterator[Window]:
-        """The places where jobs wait, in the opposite order."""
-        yield from self._claims()
-        waiting = (*self._stale(), *reversed(self._backlogs()), *reversed(self._lane_lists()))
-        for place in waiting:
-            yield from self._list_from_front(place)
-
-    def _lane_lists(self) -> list[Place]:
-        kinds = (LANE, PARKED, KEPT)
-        places = []
-        for lane in self.lanes:
-            listed, kept, parked, _ = self.store.keys.lane(lane)
-            keys = (listed, parked, kept)
-            places += [Place(kind, lane, key) for kind, key in zip(kinds, keys, strict=True)]
-        return places
-
-    def _backlogs(self) -> list[Place]:
-        # read when it is their turn: an order may be new
-        records = self.store.read(lambda ask: ask.hgetall(self.store.keys.diverts))[0]
-        return [
-            Place(BACKLOG, text_of(lane), key)
-            for lane, record in records.items()
-            for order in diverts_from(text_of(lane), record)
-            for key in reversed(order.backlog_keys)
-        ]
-
-    def _stale(self) -> list[Place]:
-        return [Place(STALE, lane, self.store.keys.stale(lane)) for lane in self.lanes]
-
-    def _rate_limits(self) -> list[Place]:
-        cursor, places = -1, []
-        while cursor:
-            cursor, names = self._ask("sscan", self.store.keys.engine.limit_keys, max(cursor, 0))
-            places += [Place(LIMITED, name, rate_limited_key(name)) for name in map(text_of, names)]
-        return places
-
-    def _list_from_end(self, place: Place) -> Iterator[Window]:
-        for last in range(self._length(place.key) - 1, -1, -self.window):
-            yield place, self._range(place.key, max(last - self.window + 1, 0), last)
-
-    def _list_from_front(self, place: Place) -> Iterator[Window]:
-        before: list[str] = []
-        for first in range(0, self._length(place.key), self.window):
-            # from the last one of the window before, which tells whether jobs have moved meanwhile
-            ids = self._range(place.key, max(first - 1, 0), first + self.window - 1)
-            yield place, _without_overlap(before, ids)
-            before = ids
-
-    def _length(self, key: str) -> int:
-        # what is pushed from now on needs no look, and a walk must end
-        length: int = self.store.read(lambda ask: ask.llen(key))[0]
-        return length
-
-    def _range(self, key: str, first: int, last: int) -> list[str]:
-        ids = self.store.read(lambda ask: ask.lrange(key, first, last))[0]
-        return [text_of(job) for job in ids]
-
-    def _claims(self) -> Iterator[Window]:
-        first, known, is_more = 0, set(), True
-        while is_more:
-            command = list_claims(self.store.keys, first=first, limit=self.window, starting=0)
-            claims = self.store.run(command)
-            for claim in claims:
-                # a sign of life moves a claim to another rank, and so into another window
-                if claim.token not in known:
-                    known.add(claim.token)
-                    yield Place(CLAIM, claim.lane, self.store.keys.claims), (claim.job_id,)
-            first += self.window
-            is_more = len(claims) == self.window
-
-    def _executions(self) -> Iterator[Window]:
-        now = server_time(self.store).timestamp()
-        for lane in self.lanes:
-            key = registry_key(STARTED_TODO, lane)
-            for entries in self._zset(key):
-                live = [job_of(member) for member, until in entries if until > now]
-                expired = [job_of(member) for member, until in entries if until <= now]
-                yield Place(STARTED, lane, key), live
-                yield Place(ABANDONED, lane, key), expired
-
-    def _zset(self, key: str) -> Iterator[list[tuple[bytes, float]]]:
-        cursor = -1
-        while cursor:
-            cursor, entries = self._ask("zscan", key, max(cursor, 0))
-            yield entries
-
-    def _ask(self, verb: str, key: str, cursor: int) -> Any:
-        return self.store.read(lambda ask: getattr(ask, verb)(key, cursor, count=self.window))[0]
-
-
-def scan_keys(
-    store: Store, beginning: str, *, kind: str | None = None, count: int = KEYS_PER_SCAN
-) -> Iterator[list[str]]:
-    """The names of the keys with this `beginning`, page by page; one may come twice."""
-    pattern = re.sub(r"([\\*?\[\]])", r"\\\1", beginning) + "*"
-    cursor = 0
-
-    def ask_keys(ask: Any) -> None:
-        ask.scan(cursor, match=pattern, count=count, _type=kind)
-
-    is_more = True
     while is_more:
-        cursor, found = store.read(ask_keys)[0]
+        cursor, page = store.read(ask_next)[0]
         is_more = cursor != 0
-        yield [text_of(key) for key in found]
-
-
-def _registries(lanes: Sequence[str]) -> Iterator[Place]:
-    kinds = {DEFERRED: DEFERRED_TODO, SCHEDULED: SCHEDULED_TODO, READY: READY_TODO}
-    for kind, registry in kinds.items():
-        for lane in lanes:
-            yield Place(kind, lane, registry_key(registry, lane))
-
-
-def _intermediates(lanes: Sequence[str]) -> Iterator[Place]:
-    for lane in lanes:
-        yield Place(STOCK, lane, intermediate_key(lane))
+        yield page
 
 
 def _without_overlap(before: list[str], ids: list[str]) -> list[str]:
@@ -465,61 +500,3 @@ def _without_overlap(before: list[str], ids: list[str]) -> list[str]:
         if ids[met - 1] == before[-1] and ids[:met] == before[-met:]:
             return ids[met:]
     return ids
-
-
-def met_anywhere(
-    walker: Walker, jobs: set[str], *, origins: Iterable[str]
-) -> Mapping[str, set[str]]:
-    """In which kinds of places a walk with the flow meets each of `jobs`.
-
-    It goes through the lanes of `origins` too. One that it does not name was nowhere, or was put
-    back into a place that had been walked.
-    """
-    seen: dict[str, set[str]] = {}
-    if jobs:
-        lanes = all_lanes(walker.store, origins=origins)
-        for place, ids in replace(walker, lanes=lanes).with_flow():
-            for job in jobs.intersection(ids):
-                seen.setdefault(job, set()).add(place.kind)
-    return seen
-
-
-def met_waiting(walker: Walker, jobs: set[str]) -> Mapping[str, tuple[Place, ...]]:
-    """The places in which each of `jobs` waits, as often as it is there, in the order of a walk.
-
-    The walk goes against the flow. One that it names twice was put back, or is there twice.
-    """
-    met: dict[str, tuple[Place, ...]] = {}
-    for place, ids in walker.against_flow() if jobs else ():
-        for job in ids:
-            if job in jobs:
-                met[job] = (*met.get(job, ()), place)
-    return met
-
-
-@dataclass(frozen=True, slots=True)
-class AuditReport:
-    """Where every job is.
-
-    Attributes:
-        at: When the audit ended (server's clock, UTC).
-        jobs: Jobs (hashes) found.
-        places: Jobs by kind of place (`lane`, `kept`, `parked`, `backlog`, `claim`, `started`,
-            `finished`, `failed`, `deferred`, `scheduled`, `ready`, `canceled`, `rate limited`,
-            `stock intermediate`).
-        nowhere: Ids of jobs that are in no place.
-        twice: Ids of jobs that are in two waiting places, with the names of these places.
-        dangling: Ids in a waiting place whose job is gone (expired or deleted).
-    """
-
-    at: datetime
-    jobs: int
-    places: Mapping[str, int]
-    nowhere: tuple[str, ...] = ()
-    twice: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    dangling: tuple[str, ...] = ()
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether every job is in exactly one place."""
-        return not self.nowhere and not self.twice

@@ -1,31 +1,28 @@
-"""What was left half-way, or torn by a fail-over? Reads only.
+"""Finds what was left half-way, or torn by a fail-over; changes nothing.
 
-Whoever finds nothing here has found nothing at this moment: workers of shedder mend most of it by
-themselves within seconds.
+Workers of shedder repair most of it within seconds, so that what is found here may be gone by now.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 from shedder.engine.jobs import JobState
 from shedder.errors import InvalidInput, RecordUnreadable
-from shedder.health.audit import scan_keys
+from shedder.health.audit import read_each, scan_keys
 from shedder.lanes import lanes_of_target
 from shedder.queues.claims import CLAIMS_PER_STEP, LEASE_MS, ClaimSeen, list_claims
-from shedder.queues.controls import Divert, all_lanes, diverts_from, pause_from
+from shedder.queues.controls import Divert, Pause, StoredDivert, all_lanes, diverts_from, pause_from
 from shedder.store.codec import is_held, ms_from_time, server_time, text_of
 from shedder.store.keys import Keys, in_order_of_return, kind_of, split_backlog
 from shedder.store.store import Store
 
-STALE_MS = 2 * LEASE_MS
-"""A claim without a sign of life for so long has nobody who takes it back."""
+T = TypeVar("T")
 
-WINDOW = 500
-"""Jobs or keys that one round trip asks about."""
+STALE_MS = 2 * LEASE_MS
+"""No worker takes back a claim that has shown no sign of life for this long."""
 
 JOBS_ASKED = 20
 """First jobs of a backlog that are asked for their lane; some may have expired."""
@@ -33,13 +30,33 @@ JOBS_ASKED = 20
 
 def unreadable_records(store: Store) -> list[tuple[str, str]]:
     """The lanes with a pause or a divert that cannot be read, and what is wrong with it."""
-    found = []
-    for key, parse in ((store.keys.pauses, pause_from), (store.keys.diverts, diverts_from)):
-        for lane, record in _records(store, key):
-            try:
-                parse(lane, record)
-            except RecordUnreadable as error:
-                found.append((lane, str(error)))
+    return [
+        (lane, str(found))
+        for lane, found in (*read_pauses(store), *read_orders(store))
+        if isinstance(found, RecordUnreadable)
+    ]
+
+
+def read_pauses(store: Store) -> list[tuple[str, Pause | RecordUnreadable | None]]:
+    """By lane the pause that is stored, or why it cannot be read."""
+    return _read_records(store, store.keys.pauses, pause_from)
+
+
+def read_orders(store: Store) -> list[tuple[str, tuple[StoredDivert, ...] | RecordUnreadable]]:
+    """By lane the diverts that are stored, or why they cannot be read."""
+    return _read_records(store, store.keys.diverts, diverts_from)
+
+
+def _read_records(
+    store: Store, key: str, parse: Callable[[str, bytes], T]
+) -> list[tuple[str, T | RecordUnreadable]]:
+    found: list[tuple[str, T | RecordUnreadable]] = []
+    for name, record in store.read(lambda ask: ask.hgetall(key))[0].items():
+        lane = text_of(name)
+        try:
+            found.append((lane, parse(lane, record)))
+        except RecordUnreadable as error:
+            found.append((lane, error))
     return found
 
 
@@ -47,29 +64,47 @@ def keys_of_another_type(store: Store) -> list[tuple[str, str]]:
     """The keys of ours that somebody made something else, and what each is now."""
     found = []
     for page in scan_keys(store, store.keys.root):
-        kinds = _types(store, page)
-        found += [(key, is_) for key, is_ in zip(page, kinds, strict=True)
-                  if is_ not in ("none", kind_of(key) or is_)]  # fmt: skip
+        for key, reply in read_each(store, page, lambda ask, key: ask.type(key)):
+            kind = text_of(reply)
+            if kind not in ("none", kind_of(key) or kind):
+                found.append((key, kind))
     return found
 
 
 def orders_left(store: Store) -> list[Divert]:
-    """Diverts whose scan or restore was begun, and on which nobody is at work."""
-    begun = [divert for divert in _standing(store) if divert.is_scanning or divert.is_restoring]
-    if not begun:
-        return []
-    left = store.read(lambda ask: [ask.pttl(store.keys.at_work(each.lane)) for each in begun])
-    return [each for each, left_ms in zip(begun, left, strict=True) if not is_held(left_ms)]
+    """Diverts whose scan or restore was begun and is not under way now."""
+    begun = [
+        order.divert
+        for _, orders in read_orders(store)
+        for order in (() if isinstance(orders, RecordUnreadable) else orders)
+        if _is_begun(order)
+    ]
+    leases = read_each(store, begun, lambda ask, it: ask.pttl(store.keys.lane_lease(it.lane)))
+    return [each for each, left_ms in leases if not is_held(left_ms)]
 
 
 def lanes_to_fold(store: Store, lanes: Sequence[str]) -> list[str]:
     """Lanes with jobs in front of their list though nothing is in force that wants it so."""
-    wanted = _lanes_at_work(store)
-    parked = _parked_lanes(store)
+    wanted = {
+        lane
+        for lane, orders in read_orders(store)
+        if isinstance(orders, RecordUnreadable) or any(map(_is_begun, orders))
+    }
+    parked = {
+        lane
+        for lane, pause in read_pauses(store)
+        if isinstance(pause, RecordUnreadable) or (pause and pause.is_parked)
+    }
+    fronts = read_each(
+        store,
+        lanes,
+        lambda ask, lane: ask.exists(store.keys.kept(lane)),
+        lambda ask, lane: ask.exists(store.keys.parked(lane)),
+    )
     return [
         lane
-        for lane, (is_kept, is_parked) in _fronts(store, lanes)
-        if lane not in wanted and (is_kept or (is_parked and lane not in parked))
+        for lane, has_kept, has_parked in fronts
+        if lane not in wanted and (has_kept or (has_parked and lane not in parked))
     ]
 
 
@@ -114,33 +149,26 @@ def stale_claims(store: Store) -> tuple[list[ClaimSeen], int]:
 
 def lost_jobs(store: Store, jobs: Sequence[str]) -> list[LostJob]:
     """Those of `jobs`, which are in no place, that can be put back: queued, and with their data."""
-    found: list[LostJob] = []
-    for first in range(0, len(jobs), WINDOW):
-        found += _lost_of_some(store, jobs[first : first + WINDOW])
-    return found
-
-
-def _lost_of_some(store: Store, jobs: Sequence[str]) -> Iterator[LostJob]:
-    def ask_fields(ask: Any) -> None:
-        for job in jobs:
-            key = store.keys.engine.jobs + job
-            ask.hmget(key, "status", "origin", "enqueued_at", RETURNED_FIELD)
-            ask.hstrlen(key, "data")
-
-    replies = store.read(ask_fields)
-    for job, fields, size in zip(jobs, replies[::2], replies[1::2], strict=True):
-        status, lane, enqueued_at, returned = (text_of(value or b"") for value in fields)
+    prefix, names = store.keys.engine.jobs, ("status", "origin", "enqueued_at", RETURNED_FIELD)
+    found = []
+    for job, row, size in read_each(
+        store,
+        jobs,
+        lambda ask, job: ask.hmget(prefix + job, names),
+        lambda ask, job: ask.hstrlen(prefix + job, "data"),
+    ):
+        status, lane, enqueued_at, returned = (text_of(value or b"") for value in row)
         if status == JobState.QUEUED and size and _is_lane(lane):
-            yield LostJob(job, lane, enqueued_at, returned)
+            found.append(LostJob(job, lane, enqueued_at, returned))
+    return found
 
 
 def _origins(store: Store, backlog: str) -> list[str]:
     """The lanes that the first jobs of a list belong to."""
-    jobs = store.read(lambda ask: ask.lrange(backlog, 0, JOBS_ASKED - 1))[0]
     prefix = store.keys.engine.jobs
-    found = store.read(lambda ask: [ask.hget(prefix + text_of(job), "origin") for job in jobs]) \
-        if jobs else []  # fmt: skip
-    return [text_of(origin) for origin in found if origin]
+    jobs = store.read(lambda ask: ask.lrange(backlog, 0, JOBS_ASKED - 1))[0]
+    found = read_each(store, jobs, lambda ask, job: ask.hget(prefix + text_of(job), "origin"))
+    return [text_of(origin) for _, origin in found if origin]
 
 
 def _is_backlog(keys: Keys, key: str, lane: str) -> bool:
@@ -154,77 +182,18 @@ def _is_lane(name: str) -> bool:
         return False
 
 
-def _records(store: Store, key: str) -> Iterator[tuple[str, bytes]]:
-    for lane, record in store.read(lambda ask: ask.hgetall(key))[0].items():
-        yield text_of(lane), record
-
-
-def _standing(store: Store) -> Iterator[Divert]:
-    for lane, record in _records(store, store.keys.diverts):
-        try:
-            yield from (order.divert for order in diverts_from(lane, record))
-        except RecordUnreadable:
-            continue  # told as a record
-
-
-def _lanes_at_work(store: Store) -> set[str]:
-    """The lanes that a scan or a restore goes through, or whose diverts cannot be read."""
-    found = set()
-    for lane, record in _records(store, store.keys.diverts):
-        try:
-            orders = [order.divert for order in diverts_from(lane, record)]
-        except RecordUnreadable:
-            found.add(lane)
-            continue
-        if any(order.is_scanning or order.is_restoring for order in orders):
-            found.add(lane)
-    return found
-
-
-def _parked_lanes(store: Store) -> set[str]:
-    """The lanes whose pause keeps their jobs from stock workers, or cannot be read."""
-    parked = set()
-    for lane, record in _records(store, store.keys.pauses):
-        try:
-            pause = pause_from(lane, record)
-        except RecordUnreadable:
-            parked.add(lane)
-            continue
-        if pause is not None and pause.is_parked:
-            parked.add(lane)
-    return parked
-
-
-def _fronts(store: Store, lanes: Sequence[str]) -> Iterator[tuple[str, tuple[bool, bool]]]:
-    """For each lane, whether it has a kept and a parked list."""
-    for first in range(0, len(lanes), WINDOW):
-        some = lanes[first : first + WINDOW]
-        replies = store.read(functools.partial(_ask_fronts, keys=store.keys, lanes=some))
-        for lane, kept, parked in zip(some, replies[::2], replies[1::2], strict=True):
-            yield lane, (bool(kept), bool(parked))
-
-
-def _ask_fronts(ask: Any, keys: Keys, lanes: Sequence[str]) -> None:
-    for lane in lanes:
-        ask.exists(keys.kept(lane))
-        ask.exists(keys.parked(lane))
+def _is_begun(order: StoredDivert) -> bool:
+    """Whether its scan or its restore was begun and has not ended."""
+    return order.divert.is_scanning or order.divert.is_restoring
 
 
 def _named_backlogs(store: Store) -> set[str] | None:
     known: set[str] = set()
-    for lane, record in _records(store, store.keys.diverts):
-        try:
-            orders = diverts_from(lane, record)
-        except RecordUnreadable:
+    for _, orders in read_orders(store):
+        if isinstance(orders, RecordUnreadable):
             return None
         known.update(key for order in orders for key in order.backlog_keys)
     return known
-
-
-def _types(store: Store, names: Sequence[str]) -> list[str]:
-    if not names:
-        return []
-    return [text_of(each) for each in store.read(lambda ask: [ask.type(name) for name in names])]
 
 
 RETURNED_FIELD = "shedder_returned"

@@ -1,24 +1,24 @@
-"""Bring every job back to RQ and remove every key.
+"""Uninstall: brings every job back to RQ's own lists and removes every key of shedder.
 
-Jobs first, keys after, the journal last. Each step leaves every job in a place that this, run
-again, still finds; so it may be killed anywhere and goes on with the next run.
+Jobs first, keys after, the journal last. Each step leaves every job in a place that another run
+still finds, so that it may be killed anywhere and goes on with the next run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from itertools import count
 from uuid import uuid4
 
 from shedder.engine.workers import WorkerSeen, all_workers, queues_of
 from shedder.errors import ConditionNotMet, NothingMatched, RecordUnreadable
 from shedder.events import EVENTS_PER_PAGE, Cause, Event, event_head, read_events
-from shedder.health.audit import scan_keys
-from shedder.health.leftovers import lanes_of_backlogs
+from shedder.health.audit import read_each, scan_keys
+from shedder.health.leftovers import lanes_of_backlogs, read_orders
 from shedder.lanes import lane_of
-from shedder.queues.controls import StoredDivert, backlogs_of, diverts_from
+from shedder.queues.controls import Backlog, StoredDivert, with_lengths
 from shedder.queues.pause import IDS_PER_STEP, fold, resume
 from shedder.queues.restore import RestoredLane, restore_one
 from shedder.settings.flags import list_flags
@@ -31,16 +31,26 @@ from shedder.store.store import Command, Store
 LANES_PER_STEP = 50
 
 ROUNDS = 5
-"""So often it looks again for what somebody has set meanwhile."""
+"""How often it looks again for what somebody has set meanwhile."""
 
 KEYS_NAMED = 100
 
+CLAIMS_PER_STEP = 500
+"""Claims that one step gives back: about 2 ms of the server."""
+
+KEYS_PER_STEP = 500
+"""Keys that one step looks at or removes: below 1 ms of the server."""
+
+_ASIDE = ("stale", "unseen")
+_LISTS = ("backlog", "kept", "parked", *_ASIDE)
+
 Keep = Callable[[Event], None]
+"""Is called with each line of the journal before it is removed."""
 
 
 def preview(store: Store) -> UninstallReceipt:
     """What `uninstall` would do; changes nothing."""
-    return _Leaving(store, Cause("", ""), is_forced=True).preview()
+    return _Uninstall(store, Cause("", ""), is_forced=True).preview()
 
 
 def uninstall(
@@ -58,19 +68,19 @@ def uninstall(
         ConditionNotMet: workers of shedder are alive, and it is not forced.
         RecordUnreadable: a divert cannot be read, and it is not forced.
     """
-    leaving = _Leaving(store, cause, is_forced=is_forced)
-    before = leaving.preview()
+    run = _Uninstall(store, cause, is_forced=is_forced)
+    before = run.preview()
     if not before.keys:
         raise NothingMatched("shedder on this server (is it the right Redis? see RQ_KEY_PREFIX)")
     if before.workers and not is_forced:
         raise ConditionNotMet(
             "no worker of shedder is alive", found=", ".join(each.name for each in before.workers)
         )
-    return leaving.leave(before, on_event=on_event, on_progress=on_progress)
+    return run.finish(before, on_event=on_event, on_progress=on_progress)
 
 
 @dataclass(slots=True)
-class _Leaving:
+class _Uninstall:
     """One removal and what it has done so far."""
 
     store: Store
@@ -87,26 +97,20 @@ class _Leaving:
 
     def preview(self) -> UninstallReceipt:
         """The state before; it counts as done what there is to do."""
-        ours = list(self.own)
-        paused, backlogs = self._lanes_of(self.store.keys.pauses), self._backlogs()
-        known = set(self._keys_of_orders())
-        lost = [key for key in self.own.backlogs(ours) if key not in known]
-        lost += self.own.set_aside(ours)
-        claims, events, *lengths = self.store.read(
-            lambda ask: [
-                ask.zcard(self.store.keys.claims),
-                ask.xlen(self.store.keys.events),
-                *(ask.llen(key) for key in lost),
-            ]
+        ours, keys = list(self.own), self.store.keys
+        paused, backlogs = self._paused(), self._backlogs()
+        lost = read_each(self.store, self._lost(ours), lambda ask, key: ask.llen(key))
+        claims, events = self.store.read(
+            lambda ask: (ask.zcard(keys.claims), ask.xlen(keys.events))
         )
         return UninstallReceipt(
             at=server_time(self.store),
             is_preview=True,
             workers=all_workers(self.store, is_stock=False),
-            resumed=tuple(sorted(paused)),
+            resumed=tuple(paused),
             restored=tuple(RestoredLane(*each) for each in backlogs),
             claims=claims,
-            found=sum(lengths),
+            found=sum(length for _, length in lost),
             flags=tuple(flag.name for flag in list_flags(self.store) if flag.percent),
             limits=tuple(each.name for each in list_limits(self.store) if each.setting),
             events=events,
@@ -115,29 +119,26 @@ class _Leaving:
             left=(),
         )
 
-    def leave(
+    def finish(
         self, before: UninstallReceipt, *, on_event: Keep | None, on_progress: Progress | None
     ) -> UninstallReceipt:
         """Do it."""
+        total = sum(lane.restored for lane in before.restored)
         for number in range(ROUNDS):
-            self._return_jobs(number + 1)
+            self._return_jobs(is_first=number == 0)
             if on_progress is not None:
-                total = sum(lane.restored for lane in before.restored)
                 on_progress(min(sum(lane.restored for lane in self.restored), total), total)
             if not self.own.lists():
                 break
-        events = self._keep_journal(on_event)
-        removed = self._remove_keys()
-        return UninstallReceipt(
+        events, removed = self._keep_journal(on_event), self._remove_keys()
+        return replace(
+            before,
             at=server_time(self.store),
             is_preview=False,
-            workers=before.workers,
             resumed=tuple(sorted(self.resumed)),
             restored=tuple(self.restored),
             claims=self.claims,
             found=self.found,
-            flags=before.flags,
-            limits=before.limits,
             events=events,
             keys=removed,
             queues=self._queues(),
@@ -146,9 +147,9 @@ class _Leaving:
 
     # jobs
 
-    def _return_jobs(self, number: int) -> None:
+    def _return_jobs(self, *, is_first: bool) -> None:
         """Bring back what stands anywhere but in RQ's lists; claims first, as they are in front."""
-        self._return_claims(is_first=number == 1)
+        self._return_claims(is_first=is_first)
         self._end_pauses()
         for lane, order, _ in self._backlogs():
             event, jobs = restore_one(self.store, lane, order, self.cause)
@@ -157,39 +158,31 @@ class _Leaving:
         self._return_lists()
 
     def _return_claims(self, *, is_first: bool) -> None:
-        operation, step = uuid4().hex, 1 if is_first else 2
-        done = self.store.run(
-            return_claims(self.store.keys, self.cause, operation=operation, step=step)
-        )
-        self.claims += done.returned
-        while done.left and done.returned:
-            step += 1
-            done = self.store.run(
+        operation = uuid4().hex
+        for step in count(1 if is_first else 2):
+            returned, left = self.store.run(
                 return_claims(self.store.keys, self.cause, operation=operation, step=step)
             )
-            self.claims += done.returned
+            self.claims += returned
+            if not left or not returned:
+                return
 
     def _end_pauses(self) -> None:
-        names = sorted(self._lanes_of(self.store.keys.pauses))
-        for some in _windows(names, LANES_PER_STEP):
-            lanes = [lane_of(name) for name in some]
-            resume(self.store, lanes, self.cause, operation=uuid4().hex)
+        names = self._paused()
+        for first in range(0, len(names), LANES_PER_STEP):
+            lanes = [lane_of(name) for name in names[first : first + LANES_PER_STEP]]
+            resume(self.store, lanes, self.cause)
         self.resumed.update(names)
 
     def _return_lists(self) -> None:
-        """What a command that was killed left, and backlogs whose order is gone."""
+        """Bring back what a command that was killed left, and backlogs whose order is gone."""
         lists = self.own.lists()
-        known = set(self._keys_of_orders())  # read after the lists, so that a new order is known
-        backlogs = self.own.backlogs(lists)
-        lost = [key for key in backlogs if key not in known]
-        for key, lane in lanes_of_backlogs(self.store, lost).items():
-            self._return_list(key, lane)
-        aside = self.own.set_aside(lists)
-        for key in aside:
-            self._return_list(key, self.own.name_in(key))
-        for key in lists:
-            if key not in backlogs and key not in aside:
-                fold(self.store, self.own.name_in(key))
+        lost = self._lost(lists)  # the orders are read after the lists, so that a new one is known
+        lanes = lanes_of_backlogs(self.store, self.own.of_kinds(lost, "backlog"))
+        for key in lost:
+            self._return_list(key, lanes.get(key, self.own.name_in(key)))
+        for key in self.own.of_kinds(lists, "kept", "parked"):
+            fold(self.store, self.own.name_in(key))
 
     def _return_list(self, key: str, lane: str) -> None:
         total = self.store.read(lambda ask: ask.llen(key))[0]
@@ -198,46 +191,43 @@ class _Leaving:
             pass
         self.found += total
 
-    def _backlogs(self) -> list[tuple[str, str, int]]:
-        lanes = self._readable_lanes()
-        return [
-            *backlogs_of(self.store, lanes),
-            *backlogs_of(self.store, lanes, are_limits=True),
-        ]
+    def _lost(self, names: Sequence[str]) -> list[str]:
+        """The lists among `names` that no control knows, as they go to the front of their lanes."""
+        known = {part for _, order in self._orders() for part in order.backlog_keys}
+        backlogs = in_order_of_return(self.own.of_kinds(names, "backlog"))
+        lost = [key for key in backlogs if key not in known]
+        return lost + self.own.of_kinds(names, *_ASIDE)
 
-    def _readable_lanes(self) -> list[str]:
-        return sorted(lane for lane, _ in self._orders())
+    def _backlogs(self) -> list[Backlog]:
+        """All backlogs by lane, those of limits last."""
+        orders = sorted(self._orders(), key=lambda each: (each[1].divert.is_limit, each[0]))
+        return with_lengths(self.store, orders)
 
-    def _keys_of_orders(self) -> Iterator[str]:
-        for _, orders in self._orders():
-            for each in orders:
-                yield from each.backlog_keys
+    def _orders(self) -> Iterator[tuple[str, StoredDivert]]:
+        for lane, orders in read_orders(self.store):
+            if not isinstance(orders, RecordUnreadable):
+                yield from ((lane, each) for each in orders)
+            elif not self.is_forced:
+                raise orders
 
-    def _orders(self) -> Iterator[tuple[str, Sequence[StoredDivert]]]:
-        records = self.store.read(lambda ask: ask.hgetall(self.store.keys.diverts))[0]
-        for lane, record in records.items():
-            try:
-                yield text_of(lane), diverts_from(text_of(lane), record)
-            except RecordUnreadable:
-                if not self.is_forced:
-                    raise
-
-    def _lanes_of(self, key: str) -> set[str]:
-        return {text_of(lane) for lane in self.store.read(lambda ask: ask.hkeys(key))[0]}
+    def _paused(self) -> list[str]:
+        names = self.store.read(lambda ask: ask.hkeys(self.store.keys.pauses))[0]
+        return sorted(map(text_of, names))
 
     def _queues(self) -> tuple[QueueLeft, ...]:
-        names = queues_of(self.store)
         lists = self.store.keys.engine.lists
-        lengths = self.store.read(lambda ask: [ask.llen(lists + name) for name in names])
-        found = zip(names, lengths, strict=True)
-        return tuple(QueueLeft(name, jobs) for name, jobs in found if jobs)
+        names = queues_of(self.store)
+        lengths = read_each(self.store, names, lambda ask, name: ask.llen(lists + name))
+        return tuple(QueueLeft(name, jobs) for name, jobs in lengths if jobs)
 
     # keys
 
     def _keep_journal(self, on_event: Keep | None) -> int:
-        if on_event is not None:
-            for event in _all_events(self.store):
+        after = "0-0"
+        while on_event and (events := read_events(self.store, limit=EVENTS_PER_PAGE, after=after)):
+            for event in events:
                 on_event(event)
+            after = events[-1].id
         length: int = self.store.read(lambda ask: ask.xlen(self.store.keys.events))[0]
         return length
 
@@ -247,22 +237,6 @@ class _Leaving:
         if not self.is_forced:  # these are empty and gone, or somebody has set something new
             stays |= {self.store.keys.pauses, self.store.keys.diverts, self.store.keys.claims}
         return self.own.remove(stays=stays) + self.own.unlink([self.store.keys.events])
-
-
-def _all_events(store: Store) -> Iterator[Event]:
-    after = "0-0"
-    while events := read_events(store, limit=EVENTS_PER_PAGE, after=after):
-        yield from events
-        after = events[-1].id
-
-
-def _windows(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    for first in range(0, len(items), size):
-        yield items[first : first + size]
-
-
-CLAIMS_PER_STEP = 500
-"""Claims that one step gives back: about 2 ms of the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,64 +287,34 @@ class UninstallReceipt:
     left: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimsReturned:
-    """What one step of giving claims back did.
-
-    Attributes:
-        event: Id of its event; empty when it had nothing to do.
-        returned: Jobs given back.
-        left: Claims that are left.
-    """
-
-    event: str
-    returned: int
-    left: int
-
-
 def return_claims(
     keys: Keys, cause: Cause, *, operation: str, step: int
-) -> Command[ClaimsReturned]:
-    """One step of giving all claimed jobs back."""
-    head = event_head("uninstall", cause, ())
+) -> Command[tuple[int, int]]:
+    """One step of giving all claimed jobs back; its reply: jobs given back, and claims left."""
     return Command(
         "return_claims",
         (keys.claims, keys.pauses, keys.diverts, keys.events, keys.operation(operation)),
-        (f"claims {step}", head, CLAIMS_PER_STEP, int(step == 1)),
-        _claims_returned,
+        (f"claims {step}", event_head("uninstall", cause, ()), CLAIMS_PER_STEP, int(step == 1)),
+        lambda reply: (int(reply[1]), int(reply[2])),
     )
 
 
 def return_list(keys: Keys, source: str, lane: str, cause: Cause, *, total: int) -> Command[int]:
     """One step of bringing a list that no control knows to the front of `lane`; ids left."""
-    head = event_head("restore", cause, (lane,))
     return Command(
         "return_list",
         (source, keys.engine.lists + lane, keys.engine.queues, keys.events),
-        (IDS_PER_STEP, head, lane, total),
+        (IDS_PER_STEP, event_head("restore", cause, (lane,)), lane, total),
         int,
     )
 
 
-def _claims_returned(reply: list[Any]) -> ClaimsReturned:
-    event, returned, left = reply
-    return ClaimsReturned(text_of(event), int(returned), int(left))
-
-
-KEYS_PER_STEP = 500
-"""Keys that one step looks at or removes: below 1 ms of the server."""
-
-_ASIDE = ("stale", "unseen")
-_LISTS = ("backlog", "kept", "parked", *_ASIDE)
-
-
 @dataclass(frozen=True, slots=True)
 class OwnedKeys:
-    """All keys under the root of `keys`, as they are while one looks, in bounded steps.
+    """All keys of shedder, as they are while they are looked at, in bounded steps.
 
     Attributes:
         store: Where to look.
-        keys: The names of the keys.
     """
 
     store: Store
@@ -382,16 +326,13 @@ class OwnedKeys:
             seen.update(page)
 
     def lists(self) -> list[str]:
-        """The lists in which jobs stand; such a key goes by itself with its last job."""
-        return [key for key in self if self._kind(key) in _LISTS]
+        """The lists in which jobs stand; such a key goes with its last job."""
+        return self.of_kinds(self, *_LISTS)
 
-    def backlogs(self, names: Iterable[str]) -> list[str]:
-        """Those of `names` that are parts of backlogs, as they go to the front of their lanes."""
-        return in_order_of_return(key for key in names if self._kind(key) == "backlog")
-
-    def set_aside(self, names: Iterable[str]) -> list[str]:
-        """Those of `names` that hold jobs which were set aside."""
-        return [key for key in names if self._kind(key) in _ASIDE]
+    def of_kinds(self, names: Iterable[str], *kinds: str) -> list[str]:
+        """Those of `names` that are of one of `kinds`, such as `backlog`."""
+        root = self.store.keys.root
+        return [key for key in names if key.removeprefix(root).partition(":")[0] in kinds]
 
     def name_in(self, key: str) -> str:
         """What stands behind the kind in `key`, such as the lane."""
@@ -399,7 +340,9 @@ class OwnedKeys:
 
     def remove(self, *, stays: Collection[str]) -> int:
         """Remove all but lists of jobs and those in `stays`; how many."""
-        names = [key for key in self if key not in stays and self._kind(key) not in _LISTS]
+        ours = list(self)
+        stays = {*stays, *self.of_kinds(ours, *_LISTS)}
+        names = [key for key in ours if key not in stays]
         windows = range(0, len(names), KEYS_PER_STEP)
         return sum(self.unlink(names[first : first + KEYS_PER_STEP]) for first in windows)
 
@@ -407,6 +350,3 @@ class OwnedKeys:
         """Remove `names`, whose memory the server frees when it has time; how many there were."""
         removed: int = self.store.read(lambda ask: ask.unlink(*names))[0]
         return removed
-
-    def _kind(self, key: str) -> str:
-        return key.removeprefix(self.store.keys.root).partition(":")[0]

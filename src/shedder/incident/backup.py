@@ -1,27 +1,28 @@
-"""A copy of a record and its events, out of Redis and back."""
+"""Copies of records with their events: out of Redis, and back into it."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
 from shedder.errors import ConditionNotMet, InvalidInput
-from shedder.events import UNREADABLE, Event, head_of, position_of
+from shedder.events import UNREADABLE, Cause, Event, head_of, position_of
 from shedder.incident.records import Incident, IncidentReceipt
 from shedder.incident.store import (
     EventDraft,
     IncidentStore,
     incident_from_record,
-    receipt_of,
-    record_of,
+    incident_record,
     write_incident,
 )
 from shedder.incident.timeline import events_of
 from shedder.store.codec import server_time
+from shedder.store.keys import Keys
 from shedder.store.store import Command
 
 SCHEMA = "shedder.incident-export/1"
@@ -29,24 +30,25 @@ SCHEMA = "shedder.incident-export/1"
 EVENTS_PER_STEP = 200
 MOST_EVENTS = 100_000
 
+Entry = tuple[str, str, str, str]
+"""An event of a copy: its id, and its head, before and after as JSON."""
+
 _ID = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9]{1,6}")
 _EVENT_ID = re.compile(r"[0-9]{1,15}-[0-9]{1,15}")
 
 
-def copy_of(book: IncidentStore, incident: str) -> dict[str, Any]:
+def copy_of(incidents: IncidentStore, incident: str) -> dict[str, Any]:
     """The record of an incident and its events, as JSON can hold them."""
-    found = book.read(incident)
-    events = events_of(book.store, found)
+    found = incidents.read(incident)
+    events = events_of(incidents.store, found)
     return {
         "schema": SCHEMA,
-        "incident": record_of(found),
+        "incident": incident_record(found),
         "events": [_entry(each) for each in events if each.verb != UNREADABLE],
     }
 
 
-def bring_back(
-    book: IncidentStore, copy: object, *, reason: str, by: str | None
-) -> IncidentReceipt:
+def import_copy(incidents: IncidentStore, copy: object, cause: Cause) -> IncidentReceipt:
     """Write the record and the events of a copy, unless the incident is there.
 
     Raises:
@@ -54,17 +56,19 @@ def bring_back(
         ConditionNotMet: an incident of this id is there, and it is another or has changed since.
     """
     incident, entries = read_copy(copy)
-    now = server_time(book.store)
+    store = incidents.store
+    now = server_time(store)
     _check_past(incident, now)
     for step in range(0, len(entries), EVENTS_PER_STEP):
-        book.store.run(keep_events(book, incident.id, entries[step : step + EVENTS_PER_STEP]))
-    deed = EventDraft("incident import", book.cause(reason, by))
-    command = write_incident(book.store.keys, None, incident, deed, operation=uuid4().hex)
-    written = book.store.run(command)
-    if written.state != "stale":
-        return receipt_of(written)
-    there = book.read(incident.id)
-    if _same(there, incident):
+        store.run(keep_events(store.keys, incident.id, entries[step : step + EVENTS_PER_STEP]))
+    draft = EventDraft("incident import", cause)
+    receipt = store.run(write_incident(store.keys, None, incident, draft, operation=uuid4().hex))
+    if receipt is not None:
+        return receipt
+    there = incidents.read(incident.id)
+    if incident_record(replace(there, revision=0)) == incident_record(
+        replace(incident, revision=0)
+    ):
         return IncidentReceipt("", now, there)
     raise ConditionNotMet(
         f"{incident.id} is not there, or is as in the copy",
@@ -72,8 +76,8 @@ def bring_back(
     )
 
 
-def read_copy(copy: object) -> tuple[Incident, list[tuple[str, str, str, str]]]:
-    """The incident of a copy, and its events: id, head, before and after each.
+def read_copy(copy: object) -> tuple[Incident, list[Entry]]:
+    """The incident of a copy, and its events.
 
     Raises:
         InvalidInput: it is no copy, or of a newer shedder.
@@ -85,15 +89,13 @@ def read_copy(copy: object) -> tuple[Incident, list[tuple[str, str, str, str]]]:
         raise InvalidInput(name="copy", value=str(copy)[:40], accepted=accepted) from error
 
 
-def keep_events(
-    book: IncidentStore, incident: str, entries: Sequence[tuple[str, str, str, str]]
-) -> Command[int]:
+def keep_events(keys: Keys, incident: str, entries: Sequence[Entry]) -> Command[int]:
     """Keep events of an incident beside the journal; those that are kept stay as they are."""
     said = [part for each in entries for part in each]
-    return Command("keep_events", (book.store.keys.incident_events(incident),), tuple(said), int)
+    return Command("keep_events", (keys.incident_events(incident),), tuple(said), int)
 
 
-def _read_copy(copy: object) -> tuple[Incident, list[tuple[str, str, str, str]]]:
+def _read_copy(copy: object) -> tuple[Incident, list[Entry]]:
     if not isinstance(copy, Mapping) or copy["schema"] != SCHEMA:
         raise ValueError(f"no {SCHEMA}")
     incident = incident_from_record(copy["incident"])
@@ -105,7 +107,7 @@ def _read_copy(copy: object) -> tuple[Incident, list[tuple[str, str, str, str]]]
     return incident, sorted(_entries(events), key=lambda each: position_of(each[0]))
 
 
-def _entries(events: list[Any]) -> Iterator[tuple[str, str, str, str]]:
+def _entries(events: list[Any]) -> Iterator[Entry]:
     for each in events:
         if not _EVENT_ID.fullmatch(each["id"]) or each["id"].startswith("0-0"):
             raise ValueError(f"{each['id']!r} is the id of no event")
@@ -117,24 +119,13 @@ def _entries(events: list[Any]) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _entry(event: Event) -> dict[str, Any]:
-    return {
-        "id": event.id,
-        "head": head_of(event),
-        "before": dict(event.before),
-        "after": dict(event.after),
-    }
-
-
-def _same(one: Incident, other: Incident) -> bool:
-    first, second = record_of(one), record_of(other)
-    return {**first, "revision": 0} == {**second, "revision": 0}
+    before, after = dict(event.before), dict(event.after)
+    return {"id": event.id, "head": head_of(event), "before": before, "after": after}
 
 
 def _check_past(incident: Incident, now: datetime) -> None:
-    times = {"opened": incident.opened_at, "detected": incident.detected_at,
-             "mitigated": incident.mitigated_at, "resolved": incident.resolved_at,
-             "closed": incident.closed_at}  # fmt: skip
-    for name, at in times.items():
+    for name in ("opened", "detected", "mitigated", "resolved", "closed"):
+        at = getattr(incident, f"{name}_at")
         if at is not None and at > now:
             raise InvalidInput(name=name, value=f"{at:%Y-%m-%dT%H:%M:%SZ}",
                                accepted="a time that is not in the future")  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a change did to its lanes: told from their samples, whenever somebody looks."""
+"""The effects of changes on their lanes, told from samples at the moment of a question."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from shedder.errors import RecordUnreadable
-from shedder.events import Event
+from shedder.events import Event, verb_of
 from shedder.incident.records import Effect, Incident, Reading, Yardstick
 from shedder.lanes import lane_of
 from shedder.policy.applied import applied_policy
@@ -21,21 +21,15 @@ logger = logging.getLogger("shedder.incident")
 
 Samples = Mapping[str, Sequence[Sample]]
 
-CHANGES = frozenset(
-    {"pause", "resume", "divert", "drain", "drain stopped", "restore", "limit start",
-     "flag degrade", "flag restore", "limit set", "limit clear", "mitigate", "mitigate started"}
-)  # fmt: skip
-"""What has an effect."""
-
 AFTER = timedelta(minutes=5)
 SHORTEST = timedelta(seconds=1)
 """What came sooner after a change than that is not told as its effect."""
 
 MOST_LANES = 20
-"""An effect tells of so many lanes, those with most jobs."""
+"""An effect tells of at most this number of lanes, those with most jobs."""
 
 WINDOW = timedelta(seconds=75)
-"""A sample that is older tells nothing of a moment, and rates are told over so long before one.
+"""The longest time between a sample and a moment that it tells of; rates are those of this time.
 
 Samples are a minute apart for three days.
 """
@@ -65,11 +59,11 @@ def effects_of(
 
 def changes_of(events: Iterable[Event]) -> tuple[Event, ...]:
     """Those of `events` that have an effect."""
-    return tuple(each for each in events if each.verb in CHANGES)
+    return tuple(each for each in events if verb_of(each).has_effect)
 
 
 def with_yardsticks(effects: Sequence[Effect], policy: Policy) -> tuple[Effect, ...]:
-    """`effects` with what is in each lane, in the policy's nouns, and how long that may wait."""
+    """`effects` with what is in each lane, in the policy's labels, and how long that may wait."""
     lanes = list(dict.fromkeys(lane for each in effects for lane in each.before))
     kinds = kinds_of(policy, [lane_of(lane).queue for lane in lanes]) if policy.rules else ()
     known = {
@@ -94,6 +88,20 @@ def policy_of_effects(store: Store) -> Policy:
         return Policy()
 
 
+def reading_at(samples: Sequence[Sample], at: datetime) -> Reading | None:
+    """How a lane was at `at`, oldest sample first; None when no sample tells.
+
+    An empty lane that stays so writes no samples, so its last one holds.
+    """
+    past = [each for each in samples if each.at <= at]
+    if not past or (past[-1].depth and past[-1].at < at - WINDOW):
+        return None
+    last = past[-1]
+    rates = _rates([each for each in past if each.at >= last.at - WINDOW])
+    oldest = float(last.oldest) if last.waiting else None
+    return Reading(last.waiting, last.backlog, oldest, *rates)
+
+
 def _until(change: Event, later: Sequence[Event], incident: Incident) -> datetime:
     """The moment at which the effect of `change` is told."""
     own = set(change.lanes)
@@ -104,23 +112,14 @@ def _until(change: Event, later: Sequence[Event], incident: Incident) -> datetim
 
 
 def _effect(change: Event, until: datetime, samples: Samples, now: datetime) -> Effect | None:
-    if until > now:
-        return None
-    pairs = {
-        lane: pair
-        for lane in change.lanes or samples
-        if (pair := _readings(samples.get(lane, ()), change.at, until)) is not None
-    }
-    if not pairs:
+    found = ((lane, _readings(samples.get(lane, ()), change.at, until))
+             for lane in change.lanes or samples)  # fmt: skip
+    pairs = {lane: pair for lane, pair in found if pair is not None}
+    if until > now or not pairs:
         return None
     busiest = sorted(pairs, key=lambda lane: -max(map(_depth, pairs[lane])))[:MOST_LANES]
-    return Effect(
-        event=change.id,
-        verb=change.verb,
-        after_seconds=(until - change.at).total_seconds(),
-        before={lane: pairs[lane][0] for lane in busiest},
-        after={lane: pairs[lane][1] for lane in busiest},
-    )
+    before, after = ({lane: pairs[lane][side] for lane in busiest} for side in (0, 1))
+    return Effect(change.id, change.verb, (until - change.at).total_seconds(), before, after)
 
 
 def _readings(
@@ -136,35 +135,14 @@ def _readings(
     return before, after
 
 
-def reading_at(samples: Sequence[Sample], at: datetime) -> Reading | None:
-    """How a lane was at `at`, oldest sample first; None when no sample tells.
-
-    An empty lane that stays so writes no samples, so its last one holds.
-    """
-    past = [each for each in samples if each.at <= at]
-    if not past or (past[-1].depth and past[-1].at < at - WINDOW):
-        return None
-    last = past[-1]
-    arrivals, completions = _rates([each for each in past if each.at >= last.at - WINDOW])
-    return Reading(
-        waiting=last.waiting,
-        backlog=last.backlog,
-        oldest_seconds=float(last.oldest) if last.waiting else None,
-        arrivals=arrivals,
-        completions=completions,
-    )
-
-
 def _rates(samples: Sequence[Sample]) -> tuple[float | None, float | None]:
     """Arrivals and completions a second over the time of `samples`."""
     paces = paces_of(samples)
     seconds = sum(each.seconds for each in paces)
     if not seconds:
         return None, None
-    return (
-        sum(each.arrivals * each.seconds for each in paces) / seconds,
-        sum(each.completions * each.seconds for each in paces) / seconds,
-    )
+    arrivals = sum(each.arrivals * each.seconds for each in paces)
+    return arrivals / seconds, sum(each.completions * each.seconds for each in paces) / seconds
 
 
 def _depth(reading: Reading) -> int:

@@ -1,15 +1,15 @@
-"""`Shedder.incidents`; the undo of a change of the record."""
+"""`Shedder.incidents`: what changes the record of an incident, undo among it, and what reads it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from shedder.errors import CannotUndo
-from shedder.events import Event, end_silent
-from shedder.incident.backup import bring_back, copy_of
+from shedder.events import Event
+from shedder.incident.backup import copy_of, import_copy
 from shedder.incident.effects import (
     WINDOW,
     changes_of,
@@ -18,33 +18,31 @@ from shedder.incident.effects import (
     with_yardsticks,
 )
 from shedder.incident.lifecycle import (
+    as_corrected,
+    as_mitigated,
+    as_reopened,
+    as_resolved,
     check_not_closed,
-    correct,
-    mitigate,
     new_incident,
-    reopen,
-    resolve,
 )
 from shedder.incident.records import Incident, IncidentReceipt
-from shedder.incident.review import Actions, add_note, close, write_review
+from shedder.incident.review import Actions, as_closed, with_note, with_review
 from shedder.incident.roles import Roles, checked_person
 from shedder.incident.store import (
     EventDraft,
     IncidentStore,
     MakeCause,
     Record,
-    create_incident,
     incident_from_record,
-    record_of,
+    incident_record,
 )
 from shedder.incident.timeline import events_of
 from shedder.lanes import PRIORITIES, Lane
 from shedder.policy.model import Policy
+from shedder.queues.maintenance import end_silent
 from shedder.queues.samples import Sample, read_samples
 from shedder.store.codec import server_time
 from shedder.store.store import Store
-
-REVIEW_IN = timedelta(hours=48)
 
 
 class Incidents(IncidentStore):
@@ -101,8 +99,7 @@ class Incidents(IncidentStore):
             f"{now:%Y-%m-%d}", title, severity=severity, by=cause.by, commander=who, now=now,
             times=times,
         )  # fmt: skip
-        deed = EventDraft("incident open", cause, is_alone=not also)
-        return create_incident(self.store, deed, opened)
+        return self.create(EventDraft("incident open", cause, is_alone=not also), opened)
 
     def mitigated(
         self,
@@ -114,7 +111,7 @@ class Incidents(IncidentStore):
     ) -> IncidentReceipt:
         """Customers are helped, since now or `at`."""
         return self.change(
-            lambda it, now: mitigate(it, now, at=at),
+            lambda it, now: as_mitigated(it, now, at=at),
             verb="incident mitigated", reason=reason, incident=incident, by=by,
         )  # fmt: skip
 
@@ -128,7 +125,7 @@ class Incidents(IncidentStore):
     ) -> IncidentReceipt:
         """It is over, since now or `at`; a review is due in 48 hours."""
         return self.change(
-            lambda it, now: resolve(it, now, review_in=REVIEW_IN, at=at),
+            lambda it, now: as_resolved(it, now, at=at),
             verb="incident resolve", reason=reason, incident=incident, by=by,
         )  # fmt: skip
 
@@ -141,9 +138,9 @@ class Incidents(IncidentStore):
         by: str | None = None,
     ) -> IncidentReceipt:
         """It was not over; `also` when another one is open."""
-        return self.change(
-            lambda it, _: reopen(it), verb="incident reopen", reason=reason, is_alone=not also,
-            incident=incident or self.latest_id(), by=by,
+        return self.change_latest(
+            lambda it, _: as_reopened(it), reason, incident, by, verb="incident reopen",
+            is_alone=not also,
         )  # fmt: skip
 
     def close(
@@ -158,10 +155,9 @@ class Incidents(IncidentStore):
         Raises:
             ConditionNotMet: something is missing; the error says what.
         """
-        return self.change(
-            lambda it, _: close(it), verb="incident close", reason=reason,
-            incident=incident or self.latest_id(), by=by,
-        )  # fmt: skip
+        return self.change_latest(
+            lambda it, _: as_closed(it), reason, incident, by, verb="incident close"
+        )
 
     def correct(
         self,
@@ -179,20 +175,15 @@ class Incidents(IncidentStore):
             InvalidInput: one of them cannot be.
         """
         who = self.cause(reason, by).by
-        return self.change(
-            lambda it, now: correct(
+        return self.change_latest(
+            lambda it, now: as_corrected(
                 it, now, by=who, title=title, severity=severity, times=times
             ),
-            verb="incident correct", reason=reason, incident=incident or self.latest_id(), by=by,
+            reason, incident, by, verb="incident correct",
         )  # fmt: skip
 
     def note(
-        self,
-        text: str,
-        *,
-        task: str = "",
-        incident: str | None = None,
-        by: str | None = None,
+        self, text: str, *, task: str = "", incident: str | None = None, by: str | None = None
     ) -> IncidentReceipt:
         """Write down a finding, which is no decision; `task` is that of an investigator.
 
@@ -200,10 +191,9 @@ class Incidents(IncidentStore):
             InvalidInput: an empty text, or a task that nobody has had.
         """
         who = self.cause(text, by).by
-        return self.change(
-            lambda it, _: add_note(it, text, by=who, task=task), verb="note",
-            reason="note", incident=incident or self.latest_id(), by=by,
-        )  # fmt: skip
+        return self.change_latest(
+            lambda it, _: with_note(it, text, by=who, task=task), "note", incident, by, verb="note"
+        )
 
     def review(
         self, parts: Mapping[str, str], *, incident: str | None = None, by: str | None = None
@@ -213,10 +203,9 @@ class Incidents(IncidentStore):
         Raises:
             InvalidInput: there is no such part, or it is empty.
         """
-        return self.change(
-            lambda it, _: write_review(it, parts), verb="review",
-            reason=", ".join(parts), incident=incident or self.latest_id(), by=by,
-        )  # fmt: skip
+        return self.change_latest(
+            lambda it, _: with_review(it, parts), ", ".join(parts), incident, by, verb="review"
+        )
 
     def now(self) -> datetime:
         """What time it is by the server's clock, UTC."""
@@ -236,12 +225,14 @@ class Incidents(IncidentStore):
         found = self.read(incident or self.latest_id())
         events = events_of(self.store, found)
         now = server_time(self.store)
-        effects = effects_of(found, events, self._samples(events, now), now)
+        effects = effects_of(found, events, self._samples_for(events, now), now)
         policy = policy_of_effects(self.store) if effects else Policy()
         return replace(found, effects=with_yardsticks(effects, policy))
 
-    def _samples(self, events: tuple[Event, ...], now: datetime) -> dict[str, tuple[Sample, ...]]:
-        """The samples by which the effects of `events` can be told."""
+    def _samples_for(
+        self, events: tuple[Event, ...], now: datetime
+    ) -> dict[str, tuple[Sample, ...]]:
+        """The samples from which the effects of `events` can be told."""
         changes = changes_of(events)
         if not changes:
             return {}
@@ -266,7 +257,7 @@ class Incidents(IncidentStore):
             InvalidInput: it is no copy, or of a newer shedder.
             ConditionNotMet: an incident of this id is there and says something else.
         """
-        return bring_back(self, copy, reason=reason, by=by)
+        return import_copy(self, copy, self.cause(reason, by))
 
     def undo(self, event: Event, *, reason: str, by: str | None = None) -> IncidentReceipt:
         """Take back what `event`, of an incident, changed in its record.
@@ -275,12 +266,12 @@ class Incidents(IncidentStore):
             CannotUndo: it was changed again since.
         """
         return self.change(
-            lambda it, _: reverted(it, event), verb=event.verb, reason=reason,
+            lambda it, _: _reverted(it, event), verb=event.verb, reason=reason,
             incident=event.incident, by=by, undoes=event.id,
         )  # fmt: skip
 
 
-def reverted(incident: Incident, event: Event) -> Incident:
+def _reverted(incident: Incident, event: Event) -> Incident:
     """`incident` with the fields that `event` changed as they were before it.
 
     Raises:
@@ -288,35 +279,25 @@ def reverted(incident: Incident, event: Event) -> Incident:
         ConditionNotMet: the incident is closed.
     """
     check_not_closed(incident)
-    record = record_of(incident)
+    record = incident_record(incident)
     for name in {**event.before, **event.after}:
-        before, after = event.before.get(name), event.after.get(name)
-        if isinstance(before, list) or isinstance(after, list):
-            record[name] = _items(record.get(name) or [], before or [], after or [], event, name)
-        else:
-            _check(record.get(name) == after, event, name)
-            _put(record, name, before)
+        _revert(record, name, event)
     return incident_from_record(record)
 
 
-def _items(
-    items: list[Any], before: list[Any], after: list[Any], event: Event, name: str
-) -> list[Any]:
-    _check(all(each in items for each in after), event, name)
-    kept = [each for each in items if each not in after]
-    return sorted([*kept, *before], key=lambda each: each.get("number", 0))
-
-
-def _put(record: Record, name: str, value: Any) -> None:
-    if value is None:
-        record.pop(name, None)
-    else:
-        record[name] = value
-
-
-def _check(is_so: bool, event: Event, name: str) -> None:  # noqa: FBT001 - it is the question
-    if not is_so:
+def _revert(record: Record, name: str, event: Event) -> None:
+    now, before, after = (each.get(name) for each in (record, event.before, event.after))
+    is_list = isinstance(before, list) or isinstance(after, list)
+    items, added = now or [], after or []
+    if not (all(each in items for each in added) if is_list else now == after):
         raise CannotUndo(
             event.id, reason=f"{name.removesuffix('_at')} was changed again since",
             try_instead=f"shedder incident show {event.incident}",
         )  # fmt: skip
+    if is_list:
+        kept = [each for each in items if each not in added]
+        record[name] = sorted([*kept, *(before or [])], key=lambda each: each.get("number", 0))
+    elif before is None:
+        record.pop(name, None)
+    else:
+        record[name] = before

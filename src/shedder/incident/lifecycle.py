@@ -1,4 +1,7 @@
-"""How does an incident go from open to closed? Decisions only: from a record to the next."""
+"""The life of an incident: opened, mitigated, resolved, reopened, corrected. Decisions only.
+
+Each takes a record and gives the next one.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,13 @@ from shedder.incident.records import (
     Incident,
     Role,
     RoleHeld,
-    RolePast,
     SeveritySince,
 )
 
 LONGEST_TITLE = 200
+
+REVIEW_IN = timedelta(hours=48)
+"""How long after the end of an incident its review is due."""
 
 TIMES = ("began", "detected", "opened", "mitigated", "resolved")
 """The times that can be corrected."""
@@ -48,13 +53,11 @@ def new_incident(
         severities=(SeveritySince(severity, NOW, by),),
         roles=(RoleHeld(Role.COMMANDER, commander, NOW),) if commander else (),
     )
-    corrected = with_times(opened, times or {}, now)
-    if corrected.detected_at is None:
-        return replace(corrected, detected_at=corrected.opened_at)
-    return corrected
+    timed = with_times(opened, times or {}, now)
+    return replace(timed, detected_at=timed.detected_at or timed.opened_at)
 
 
-def mitigate(incident: Incident, now: datetime, *, at: datetime | None = None) -> Incident:
+def as_mitigated(incident: Incident, now: datetime, *, at: datetime | None = None) -> Incident:
     """Customers are helped.
 
     Raises:
@@ -67,9 +70,7 @@ def mitigate(incident: Incident, now: datetime, *, at: datetime | None = None) -
     return with_times(incident, {"mitigated": at or NOW}, now)
 
 
-def resolve(
-    incident: Incident, now: datetime, *, review_in: timedelta, at: datetime | None = None
-) -> Incident:
+def as_resolved(incident: Incident, now: datetime, *, at: datetime | None = None) -> Incident:
     """It is over; a review is due.
 
     Raises:
@@ -78,16 +79,13 @@ def resolve(
     """
     check_open(incident)
     resolved = with_times(incident, {"resolved": at or NOW}, now)
-    mitigated = resolved.mitigated_at or resolved.resolved_at
     return replace(
-        resolved,
-        mitigated_at=mitigated,
-        next_update_at=None,
-        review_due_at=now + review_in,
-    )
+        resolved, mitigated_at=resolved.mitigated_at or resolved.resolved_at, next_update_at=None,
+        review_due_at=now + REVIEW_IN,
+    )  # fmt: skip
 
 
-def reopen(incident: Incident) -> Incident:
+def as_reopened(incident: Incident) -> Incident:
     """It was not over.
 
     Raises:
@@ -99,7 +97,7 @@ def reopen(incident: Incident) -> Incident:
     return replace(incident, mitigated_at=None, resolved_at=None, review_due_at=None)
 
 
-def correct(
+def as_corrected(
     incident: Incident,
     now: datetime,
     *,
@@ -150,13 +148,10 @@ def with_times(incident: Incident, times: Mapping[str, datetime], now: datetime)
         if name not in TIMES:
             raise InvalidInput(name="time", value=name, accepted=", ".join(TIMES))
         if at is not NOW and at > now:
-            raise InvalidInput(
-                name=name, value=_moment(at), accepted="a time that is not in the future"
-            )
+            accepted = "a time that is not in the future"
+            raise InvalidInput(name=name, value=_moment(at), accepted=accepted)
     moments: dict[str, Any] = {f"{name}_at": at for name, at in times.items()}
-    changed = replace(incident, **moments)
-    _check_order(changed)
-    return changed
+    return _checked_order(replace(incident, **moments))
 
 
 def check_open(incident: Incident) -> None:
@@ -166,9 +161,8 @@ def check_open(incident: Incident) -> None:
         ConditionNotMet: it is resolved or closed.
     """
     if not incident.is_open:
-        raise ConditionNotMet(
-            f"{incident.id} is open (shedder incident reopen)", found=f"it is {incident.state}"
-        )
+        wanted = f"{incident.id} is open (shedder incident reopen)"
+        raise ConditionNotMet(wanted, found=f"it is {incident.state}")
 
 
 def check_not_closed(incident: Incident) -> None:
@@ -207,11 +201,6 @@ def checked_text(name: str, text: str, *, longest: int, lines: bool = False) -> 
     return said
 
 
-def past(held: RoleHeld) -> RolePast:
-    """A role that ends now."""
-    return RolePast(held.role, held.person, held.since, NOW, held.task)
-
-
 _ORDER = (
     ("began", "detected"),
     ("detected", "mitigated"),
@@ -221,15 +210,13 @@ _ORDER = (
 )
 
 
-def _check_order(incident: Incident) -> None:
+def _checked_order(incident: Incident) -> Incident:
     for earlier, later in _ORDER:
         first, second = getattr(incident, f"{earlier}_at"), getattr(incident, f"{later}_at")
         if first is not None and second is not None and first > second:
-            raise InvalidInput(
-                name=later,
-                value=_moment(second),
-                accepted=f"a time that is not before {earlier} ({_moment(first)})",
-            )
+            accepted = f"a time that is not before {earlier} ({_moment(first)})"
+            raise InvalidInput(name=later, value=_moment(second), accepted=accepted)
+    return incident
 
 
 def _moment(at: datetime) -> str:

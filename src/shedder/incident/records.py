@@ -1,4 +1,4 @@
-"""Incident, roles, notes, updates, actions, effects: plain and frozen."""
+"""The records of an incident: roles, notes, updates, actions and effects, plain and frozen."""
 
 from __future__ import annotations
 
@@ -228,6 +228,11 @@ class Incident:
         return self.resolved_at is None and self.closed_at is None
 
     @property
+    def first_at(self) -> datetime:
+        """When it began, was noticed or was opened, whatever came first."""
+        return min(filter(None, (self.began_at, self.detected_at, self.opened_at)))
+
+    @property
     def commander(self) -> str:
         """Who coordinates; empty when nobody does."""
         return self.holder(Role.COMMANDER)
@@ -262,13 +267,6 @@ class IncidentReceipt:
     event: str
     at: datetime
     incident: Incident
-
-
-def is_same_person(one: str, other: str) -> bool:
-    """Whether two names mean one person: `ana` is `ana@desk`, while `ana@home` is somebody else."""
-    if "@" in one and "@" in other:
-        return one == other
-    return bool(one and other) and one.partition("@")[0] == other.partition("@")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +308,7 @@ class Effect:
     Attributes:
         event: Id of the event.
         verb: What was done.
-        after_seconds: So many seconds after the event it was measured.
+        after_seconds: Seconds from the event to its measurement.
         before: By lane, how it was just before the event.
         after: By lane, how it was then.
         yardsticks: By lane, what is in it and how long that may wait; empty without a policy.
@@ -322,3 +320,10 @@ class Effect:
     before: Mapping[str, Reading] = field(default_factory=dict)
     after: Mapping[str, Reading] = field(default_factory=dict)
     yardsticks: Mapping[str, Yardstick] = field(default_factory=dict)
+
+
+def is_same_person(one: str, other: str) -> bool:
+    """Whether two names mean one person: `ana` is `ana@desk`, while `ana@home` is somebody else."""
+    if "@" in one and "@" in other:
+        return one == other
+    return bool(one and other) and one.partition("@")[0] == other.partition("@")[0]

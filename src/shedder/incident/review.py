@@ -1,4 +1,4 @@
-"""Notes, review and actions: decisions, `incidents.actions`, export."""
+"""Notes, the review and its actions: decisions, `incidents.actions`, and the export of actions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from shedder.errors import ConditionNotMet, InvalidInput, NothingMatched
 from shedder.incident.lifecycle import check_not_closed, checked_text
@@ -26,12 +27,103 @@ LONGEST_NOTE = 2000
 LONGEST_PART = 8000
 LONGEST_ACTION = 200
 LONGEST_OWNER = 100
-PRIORITIES = range(1, 6)
+ACTION_PRIORITIES = range(1, 6)
 MOST_NOTES = 1000
 MOST_ACTIONS = 200
 
 
-def add_note(incident: Incident, text: str, *, by: str, task: str = "") -> Incident:
+class Actions:
+    """What is to be done so that the next time is better.
+
+    Without an `incident` the one that is open is meant, or else the one that was opened last.
+    """
+
+    def __init__(self, incidents: IncidentStore) -> None:
+        self._incidents = incidents
+
+    def add(
+        self,
+        title: str,
+        *,
+        type: ActionType | str,  # noqa: A002 - what it is called everywhere
+        priority: int | None = None,
+        owner: str = "",
+        due_at: datetime | None = None,
+        incident: str | None = None,
+        by: str | None = None,
+    ) -> IncidentReceipt:
+        """Write down what is to be done; what is not known yet may come later, by `set`.
+
+        Raises:
+            InvalidInput: one of the values cannot be, or `due_at` is in the past.
+            ConditionNotMet: the incident is closed.
+        """
+        terms = {"priority": priority, "owner": owner or None, "due_at": due_at}
+        writer = self._incidents.cause("", by).by
+
+        def decide(it: Incident, now: datetime) -> Incident:
+            check_not_closed(it)
+            _check_most("actions", len(it.actions), MOST_ACTIONS)
+            said = checked_text("action", title, longest=LONGEST_ACTION)
+            action = Action(len(it.actions) + 1, NOW, writer, said, checked_type(type))
+            return replace(it, actions=(*it.actions, _with_terms(action, terms, now)))
+
+        return self._incidents.change_latest(decide, title, incident, by, verb="action add")
+
+    def set(
+        self,
+        number: int,
+        *,
+        title: str | None = None,
+        type: ActionType | str | None = None,  # noqa: A002 - what it is called everywhere
+        priority: int | None = None,
+        owner: str | None = None,
+        due_at: datetime | None = None,
+        incident: str | None = None,
+        by: str | None = None,
+    ) -> IncidentReceipt:
+        """Say what was not known of an action, or was wrong.
+
+        Raises:
+            NothingMatched: there is no such action.
+            InvalidInput: one of the values cannot be, or `due_at` is in the past.
+            ConditionNotMet: the incident is closed.
+        """
+        terms = {
+            "title": title, "type": type, "priority": priority, "owner": owner, "due_at": due_at,
+        }  # fmt: skip
+
+        def decide(it: Incident, now: datetime) -> Incident:
+            check_not_closed(it)
+            return _with_action(it, _with_terms(_action_of(it, number), terms, now))
+
+        return self._incidents.change_latest(
+            decide, f"action {number}", incident, by, verb="action set"
+        )
+
+    def done(
+        self, number: int, *, incident: str | None = None, by: str | None = None
+    ) -> IncidentReceipt:
+        """An action is done; also after the incident is closed.
+
+        Raises:
+            NothingMatched: there is no such action.
+        """
+
+        def decide(it: Incident, _now: datetime) -> Incident:
+            action = _action_of(it, number)
+            return it if action.done_at else _with_action(it, replace(action, done_at=NOW))
+
+        return self._incidents.change_latest(
+            decide, f"action {number}", incident, by, verb="action done"
+        )
+
+    def list(self, *, incident: str | None = None) -> tuple[Action, ...]:
+        """The actions of an incident, in the order in which they were written down."""
+        return self._incidents.read(incident or self._incidents.latest_id()).actions
+
+
+def with_note(incident: Incident, text: str, *, by: str, task: str = "") -> Incident:
     """Write down a finding, which is no decision.
 
     Raises:
@@ -41,7 +133,8 @@ def add_note(incident: Incident, text: str, *, by: str, task: str = "") -> Incid
     check_not_closed(incident)
     _check_most("notes", len(incident.notes), MOST_NOTES)
     said = checked_text("note", text, longest=LONGEST_NOTE, lines=True)
-    known = tasks_of(incident)
+    tasks = [each.task for each in incident.past_roles] + [each.task for each in incident.roles]
+    known = dict.fromkeys(filter(None, tasks))  # that investigators have or had
     if task and task not in known:
         accepted = ", ".join(known) or "none: nobody investigates (shedder incident take)"
         raise InvalidInput(name="task", value=task, accepted=accepted)
@@ -49,74 +142,7 @@ def add_note(incident: Incident, text: str, *, by: str, task: str = "") -> Incid
     return replace(incident, notes=(*incident.notes, note))
 
 
-def tasks_of(incident: Incident) -> tuple[str, ...]:
-    """The tasks that investigators have or had."""
-    tasks = [each.task for each in incident.past_roles] + [each.task for each in incident.roles]
-    return tuple(dict.fromkeys(filter(None, tasks)))
-
-
-def add_action(
-    incident: Incident,
-    title: str,
-    *,
-    by: str,
-    type: ActionType | str,  # noqa: A002 - what it is called everywhere
-    terms: Mapping[str, object] | None = None,
-) -> Incident:
-    """Write down what is to be done; `terms` are `priority`, `owner` and `due_at`, where known.
-
-    Raises:
-        InvalidInput: one of them cannot be.
-        ConditionNotMet: the incident is closed.
-    """
-    check_not_closed(incident)
-    _check_most("actions", len(incident.actions), MOST_ACTIONS)
-    action = Action(
-        number=len(incident.actions) + 1,
-        at=NOW,
-        by=by,
-        title=checked_text("action", title, longest=LONGEST_ACTION),
-        type=checked_type(type),
-    )
-    return replace(incident, actions=(*incident.actions, _with_terms(action, terms or {})))
-
-
-def change_action(incident: Incident, number: int, terms: Mapping[str, object]) -> Incident:
-    """Another `priority`, `owner`, `due_at`, `type` or `title` for an action.
-
-    Raises:
-        NothingMatched: there is no such action.
-        InvalidInput: one of them cannot be.
-        ConditionNotMet: the incident is closed.
-    """
-    check_not_closed(incident)
-    return _with_action(incident, _with_terms(action_of(incident, number), terms))
-
-
-def finish_action(incident: Incident, number: int) -> Incident:
-    """An action is done; also after the incident is closed.
-
-    Raises:
-        NothingMatched: there is no such action.
-    """
-    action = action_of(incident, number)
-    return incident if action.done_at else _with_action(incident, replace(action, done_at=NOW))
-
-
-def action_of(incident: Incident, number: int) -> Action:
-    """The action with this number.
-
-    Raises:
-        NothingMatched: there is none.
-    """
-    for action in incident.actions:
-        if action.number == number:
-            return action
-    known = tuple(str(each.number) for each in incident.actions)
-    raise NothingMatched(f"action {number} of {incident.id}", found=known)
-
-
-def write_review(incident: Incident, parts: Mapping[str, str]) -> Incident:
+def with_review(incident: Incident, parts: Mapping[str, str]) -> Incident:
     """Write parts of the review: `well`, `badly`, `luck`, `factors`.
 
     Raises:
@@ -137,7 +163,7 @@ def write_review(incident: Incident, parts: Mapping[str, str]) -> Incident:
     return replace(incident, review={**incident.review, **written})
 
 
-def close(incident: Incident) -> Incident:
+def as_closed(incident: Incident) -> Incident:
     """The review is done.
 
     Raises:
@@ -177,19 +203,47 @@ def checked_type(name: ActionType | str) -> ActionType:
         raise InvalidInput(name="type", value=name, accepted=known) from None
 
 
-def _with_terms(action: Action, terms: Mapping[str, object]) -> Action:
-    changed = action
-    for name, value in terms.items():
-        if name == "priority" and value not in PRIORITIES:
-            accepted = f"{PRIORITIES[0]} (first) to {PRIORITIES[-1]}"
-            raise InvalidInput(name="priority", value=value, accepted=accepted)
-        if name in ("owner", "title"):
-            longest = LONGEST_OWNER if name == "owner" else LONGEST_ACTION
-            value = checked_text(name, str(value), longest=longest)  # noqa: PLW2901
-        if name == "type":
-            value = checked_type(str(value))  # noqa: PLW2901
-        changed = replace(changed, **{name: value})  # type: ignore[arg-type]
-    return changed
+def actions_text(incident: Incident, form: str, *, labels: Sequence[str] = ()) -> str:
+    """The actions of `incident`, the first priority in front: `markdown`, `csv` or `gh`."""
+    actions = sorted(incident.actions, key=lambda each: (each.priority or 9, each.number))
+    if form == "csv":
+        return _csv(actions)
+    if form == "gh":
+        return "".join(f"{_gh(incident, each, labels)}\n" for each in actions if not each.done_at)
+    return _markdown(incident, actions)
+
+
+def _action_of(incident: Incident, number: int) -> Action:
+    """The action with this number.
+
+    Raises:
+        NothingMatched: there is none.
+    """
+    found = {each.number: each for each in incident.actions}
+    if number not in found:
+        raise NothingMatched(f"action {number} of {incident.id}", found=tuple(map(str, found)))
+    return found[number]
+
+
+def _with_terms(action: Action, terms: Mapping[str, Any], now: datetime) -> Action:
+    """`action` with those of `terms` that are not None.
+
+    Raises:
+        InvalidInput: one of them cannot be.
+    """
+    known = {name: value for name, value in terms.items() if value is not None}
+    if "due_at" in known and known["due_at"] < now:
+        accepted = "a time that is not in the past"
+        raise InvalidInput(name="due", value=f"{known['due_at']:%Y-%m-%d}", accepted=accepted)
+    if "priority" in known and known["priority"] not in ACTION_PRIORITIES:
+        accepted = f"{ACTION_PRIORITIES[0]} (first) to {ACTION_PRIORITIES[-1]}"
+        raise InvalidInput(name="priority", value=known["priority"], accepted=accepted)
+    for name, longest in (("owner", LONGEST_OWNER), ("title", LONGEST_ACTION)):
+        if name in known:
+            known[name] = checked_text(name, str(known[name]), longest=longest)
+    if "type" in known:
+        known["type"] = checked_type(known["type"])
+    return replace(action, **known)
 
 
 def _with_action(incident: Incident, action: Action) -> Incident:
@@ -200,117 +254,6 @@ def _with_action(incident: Incident, action: Action) -> Incident:
 def _check_most(name: str, count: int, most: int) -> None:
     if count >= most:
         raise InvalidInput(name=name, value=count, accepted=f"at most {most:,} of an incident")
-
-
-class Actions:
-    """What is to be done so that the next time is better.
-
-    Without an `incident` the one that is open is meant, or else the one that was opened last.
-    """
-
-    def __init__(self, book: IncidentStore) -> None:
-        self._book = book
-
-    def add(
-        self,
-        title: str,
-        *,
-        type: ActionType | str,  # noqa: A002 - what it is called everywhere
-        priority: int | None = None,
-        owner: str = "",
-        due_at: datetime | None = None,
-        incident: str | None = None,
-        by: str | None = None,
-    ) -> IncidentReceipt:
-        """Write down what is to be done; what is not known yet may come later, by `set`.
-
-        Raises:
-            InvalidInput: one of the values cannot be, or `due_at` is in the past.
-            ConditionNotMet: the incident is closed.
-        """
-        terms = _given(priority=priority, owner=owner or None, due_at=due_at)
-        writer = self._book.cause("", by).by
-
-        def decide(it: Incident, now: datetime) -> Incident:
-            _check_due(due_at, now)
-            return add_action(it, title, by=writer, type=type, terms=terms)
-
-        return self._book.change(
-            decide, verb="action add", reason=title,
-            incident=incident or self._book.latest_id(), by=by,
-        )  # fmt: skip
-
-    def set(
-        self,
-        number: int,
-        *,
-        title: str | None = None,
-        type: ActionType | str | None = None,  # noqa: A002 - what it is called everywhere
-        priority: int | None = None,
-        owner: str | None = None,
-        due_at: datetime | None = None,
-        incident: str | None = None,
-        by: str | None = None,
-    ) -> IncidentReceipt:
-        """Say what was not known of an action, or was wrong.
-
-        Raises:
-            NothingMatched: there is no such action.
-            InvalidInput: one of the values cannot be, or `due_at` is in the past.
-            ConditionNotMet: the incident is closed.
-        """
-        terms = _given(title=title, type=type, priority=priority, owner=owner, due_at=due_at)
-
-        def decide(it: Incident, now: datetime) -> Incident:
-            _check_due(due_at, now)
-            return change_action(it, number, terms)
-
-        return self._book.change(
-            decide, verb="action set", reason=f"action {number}",
-            incident=incident or self._book.latest_id(), by=by,
-        )  # fmt: skip
-
-    def done(
-        self, number: int, *, incident: str | None = None, by: str | None = None
-    ) -> IncidentReceipt:
-        """An action is done; also after the incident is closed.
-
-        Raises:
-            NothingMatched: there is no such action.
-        """
-        return self._book.change(
-            lambda it, _: finish_action(it, number),
-            verb="action done", reason=f"action {number}",
-            incident=incident or self._book.latest_id(), by=by,
-        )  # fmt: skip
-
-    def list(self, *, incident: str | None = None) -> tuple[Action, ...]:
-        """The actions of an incident, in the order in which they were written down."""
-        return self._book.read(incident or self._book.latest_id()).actions
-
-
-def _given(**values: object) -> Mapping[str, object]:
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _check_due(due_at: datetime | None, now: datetime) -> None:
-    if due_at is not None and due_at < now:
-        raise InvalidInput(
-            name="due", value=f"{due_at:%Y-%m-%d}", accepted="a time that is not in the past"
-        )
-
-
-FORMS = ("markdown", "csv", "gh")
-
-
-def exported(incident: Incident, form: str, *, labels: Sequence[str] = ()) -> str:
-    """The actions of `incident`, those with the highest priority first, in one of `FORMS`."""
-    actions = sorted(incident.actions, key=lambda each: (each.priority or 9, each.number))
-    if form == "csv":
-        return _csv(actions)
-    if form == "gh":
-        return "".join(f"{_gh(incident, each, labels)}\n" for each in actions if not each.done_at)
-    return _markdown(incident, actions)
 
 
 def _markdown(incident: Incident, actions: Sequence[Action]) -> str:

@@ -1,7 +1,7 @@
-"""Who does what: decisions, and `incidents.roles`.
+"""The roles of an incident: what can be decided about them, and `incidents.roles`.
 
 Each role but that of an investigator has one holder; an investigator has a task, and each task has
-one. A hand-over is in force when who it is offered to has accepted it.
+one. A hand-over is in force when the person it is offered to has accepted it.
 """
 
 from __future__ import annotations
@@ -11,102 +11,129 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from shedder.errors import ConditionNotMet, InvalidInput
-from shedder.incident.lifecycle import check_not_closed, checked_text, past
-from shedder.incident.records import NOW, Incident, IncidentReceipt, Role, RoleHeld, is_same_person
-from shedder.incident.store import Decide, IncidentStore
+from shedder.incident.lifecycle import check_not_closed, checked_text
+from shedder.incident.records import (
+    NOW,
+    Incident,
+    IncidentReceipt,
+    Role,
+    RoleHeld,
+    RolePast,
+    is_same_person,
+)
+from shedder.incident.store import IncidentStore
 
 LONGEST_NAME = 100
 LONGEST_TASK = 100
 MOST_ROLES = 50
 
 
-def assign(
-    incident: Incident,
-    role: Role,
-    person: str,
-    *,
-    task: str = "",
-    also: bool = False,
-    instead: bool = False,
-) -> Incident:
-    """Give `role` to `person`; `also` to one who has another, `instead` of one who has it.
+class Roles:
+    """The roles of an incident, and their holders.
 
-    Raises:
-        InvalidInput: an investigator without a task, or a task for another role.
-        ConditionNotMet: somebody has it, the person has another, or the incident is closed.
+    `role` is `commander`, `operations`, `communications`, or `investigator`, who has a `task`.
+    Without an `incident` the one that is open is meant, or else the one that was opened last.
+
+    Every method may raise `InvalidInput` (no such role, no such person), `NothingMatched` (no such
+    incident) and `ConditionNotMet` (the error says what is in the way); then nothing was changed.
     """
-    check_not_closed(incident)
-    checked_task(role, task)
-    holder = incident.holder(role, task=task)
-    if is_same_person(holder, person):
-        return incident
-    if holder and not instead:
-        raise ConditionNotMet(
-            f"{named(role, task)} is free (--instead takes it from who has it)",
-            found=f"{holder} has it",
-        )
-    if not also:
-        _check_no_other(incident, person, role)
-    given = _without(incident, role, task)
-    return replace(given, roles=_sorted((*given.roles, RoleHeld(role, person, NOW, task))))
 
+    def __init__(self, incidents: IncidentStore, people: Callable[[], tuple[str, ...]]) -> None:
+        self._incidents = incidents
+        self._people = people
 
-def hand_over(incident: Incident, role: Role, person: str, *, by: str, task: str = "") -> Incident:
-    """Offer `role`, which `by` has, to `person`; it is in force when they accept.
+    def assign(
+        self,
+        role: str,
+        person: str,
+        *,
+        task: str = "",
+        also: bool = False,
+        instead: bool = False,
+        incident: str | None = None,
+        reason: str = "",
+        by: str | None = None,
+    ) -> IncidentReceipt:
+        """Give `role` to `person`; `also` to one who has another, `instead` of one who has it."""
+        given, who = checked_role(role), self._checked(person)
+        return self._incidents.change_latest(
+            lambda it, _: _given(it, RoleHeld(given, who, NOW, task), also=also, instead=instead),
+            reason or f"{role_text(given, task)}: {who}", incident, by, verb="role assign",
+        )  # fmt: skip
 
-    Raises:
-        InvalidInput: it is offered to who has it.
-        ConditionNotMet: `by` does not have it, or the incident is closed.
-    """
-    check_not_closed(incident)
-    holder = incident.holder(role, task=task)
-    if not is_same_person(holder, by):
-        found = f"{holder} has it" if holder else "nobody has it (shedder incident take)"
-        raise ConditionNotMet(f"{by} has {named(role, task)}", found=found)
-    if is_same_person(holder, person):
-        raise InvalidInput(name="person", value=person, accepted="somebody else: they have it")
-    return _with_offer(incident, role, task, person)
+    def take(
+        self,
+        role: str,
+        *,
+        task: str = "",
+        also: bool = False,
+        instead: bool = False,
+        incident: str | None = None,
+        reason: str = "",
+        by: str | None = None,
+    ) -> IncidentReceipt:
+        """Take `role`; `also` when having another, `instead` of its holder."""
+        taken, who = checked_role(role), self._checked(self._actor(by))
+        return self._incidents.change_latest(
+            lambda it, _: _given(it, RoleHeld(taken, who, NOW, task), also=also, instead=instead),
+            reason or role_text(taken, task), incident, by, verb="role take",
+        )  # fmt: skip
 
+    def hand_over(
+        self,
+        role: str,
+        person: str,
+        *,
+        task: str = "",
+        incident: str | None = None,
+        reason: str = "",
+        by: str | None = None,
+    ) -> IncidentReceipt:
+        """Offer a role that one has to `person`; it is in force when they accept."""
+        offered, who, giver = checked_role(role), self._checked(person), self._actor(by)
+        return self._incidents.change_latest(
+            lambda it, _: _offered(it, offered, task, giver, who),
+            reason or f"{role_text(offered, task)} to {who}", incident, by, verb="role offer",
+        )  # fmt: skip
 
-def accept(
-    incident: Incident, role: Role | None, *, by: str, task: str = "", also: bool = False
-) -> Incident:
-    """Accept the role that was offered to `by`; without a `role` the one that was.
+    def accept(
+        self,
+        role: str | None = None,
+        *,
+        task: str = "",
+        also: bool = False,
+        incident: str | None = None,
+        reason: str = "",
+        by: str | None = None,
+    ) -> IncidentReceipt:
+        """Accept a role that was offered; without `role` the one that was."""
+        wanted, taker = role and checked_role(role), self._actor(by)
+        return self._incidents.change_latest(
+            lambda it, _: _accepted(it, wanted or None, task, taker, also=also),
+            reason or f"{role or 'role'} accepted", incident, by, verb="role accept",
+        )  # fmt: skip
 
-    Raises:
-        ConditionNotMet: nothing was offered to `by`, they have another role, or it is closed.
-    """
-    check_not_closed(incident)
-    offers = [
-        each
-        for each in incident.roles
-        if each.offered_to and role in (None, each.role) and task in ("", each.task)
-    ]
-    mine = [each for each in offers if is_same_person(each.offered_to, by)]
-    if not mine:
-        offered = ", ".join(f"{named(e.role, e.task)} to {e.offered_to}" for e in offers)
-        raise ConditionNotMet(
-            f"{'a role' if role is None else role.value} is offered to {by}",
-            found=offered or "no offer",
-        )
-    held = mine[0]
-    if not also:
-        _check_no_other(incident, by, held.role)
-    taken = _without(incident, held.role, held.task)
-    given = RoleHeld(held.role, held.offered_to, NOW, held.task)
-    return replace(taken, roles=_sorted((*taken.roles, given)))
+    def leave(
+        self,
+        role: str,
+        *,
+        task: str = "",
+        incident: str | None = None,
+        reason: str = "",
+        by: str | None = None,
+    ) -> IncidentReceipt:
+        """Nobody has `role` any more."""
+        left = checked_role(role)
+        return self._incidents.change_latest(
+            lambda it, _: _left(it, left, task),
+            reason or role_text(left, task), incident, by, verb="role leave",
+        )  # fmt: skip
 
+    def _actor(self, by: str | None) -> str:
+        return self._incidents.cause("", by).by
 
-def leave(incident: Incident, role: Role, *, task: str = "") -> Incident:
-    """Nobody has `role` any more.
-
-    Raises:
-        ConditionNotMet: nobody had it, or the incident is closed.
-    """
-    check_not_closed(incident)
-    if not incident.holder(role, task=task):
-        raise ConditionNotMet(f"somebody has {named(role, task)}", found="nobody")
-    return _without(incident, role, task)
+    def _checked(self, person: str) -> str:
+        return checked_person(person, self._people())
 
 
 def checked_role(name: str) -> Role:
@@ -146,18 +173,90 @@ def checked_task(role: Role, task: str) -> str:
     """
     if role is not Role.INVESTIGATOR:
         if task:
-            raise InvalidInput(
-                name="task", value=task, accepted="none: only investigators have one"
-            )
+            accepted = "none: only investigators have one"
+            raise InvalidInput(name="task", value=task, accepted=accepted)
         return ""
     if not task.strip():
         raise InvalidInput(name="task", value=task, accepted='what to look into: "database logs"')
     return checked_text("task", task, longest=LONGEST_TASK)
 
 
-def named(role: Role, task: str = "") -> str:
+def role_text(role: Role, task: str = "") -> str:
     """A role for a person, such as `operations` or `investigator of database logs`."""
     return f"{role.value} of {task}" if task else role.value
+
+
+def _given(incident: Incident, given: RoleHeld, *, also: bool, instead: bool) -> Incident:
+    """The incident in which a person has one more role.
+
+    Raises:
+        InvalidInput: an investigator without a task, or a task for another role.
+        ConditionNotMet: somebody has it, the person has another, or the incident is closed.
+    """
+    check_not_closed(incident)
+    checked_task(given.role, given.task)
+    holder = incident.holder(given.role, task=given.task)
+    if is_same_person(holder, given.person):
+        return incident
+    if holder and not instead:
+        raise ConditionNotMet(
+            f"{role_text(given.role, given.task)} is free (--instead takes it from who has it)",
+            found=f"{holder} has it",
+        )
+    return _with_role(incident, given, also=also)
+
+
+def _offered(incident: Incident, role: Role, task: str, by: str, person: str) -> Incident:
+    """The incident in which `role`, which `by` has, is offered to `person`.
+
+    Raises:
+        InvalidInput: it is offered to its holder.
+        ConditionNotMet: `by` does not have it, or the incident is closed.
+    """
+    check_not_closed(incident)
+    holder = incident.holder(role, task=task)
+    if not is_same_person(holder, by):
+        found = f"{holder} has it" if holder else "nobody has it (shedder incident take)"
+        raise ConditionNotMet(f"{by} has {role_text(role, task)}", found=found)
+    if is_same_person(holder, person):
+        raise InvalidInput(name="person", value=person, accepted="somebody else: they have it")
+    roles = tuple(
+        replace(each, offered_to=person, offered_at=NOW) if _is(each, role, task) else each
+        for each in incident.roles
+    )
+    return replace(incident, roles=roles)
+
+
+def _accepted(incident: Incident, role: Role | None, task: str, by: str, *, also: bool) -> Incident:
+    """The incident in which `by` has the role that was offered; without a `role` any that was.
+
+    Raises:
+        ConditionNotMet: nothing was offered to `by`, they have another role, or it is closed.
+    """
+    check_not_closed(incident)
+    offers = [each for each in incident.roles if each.offered_to
+              and role in (None, each.role) and task in ("", each.task)]  # fmt: skip
+    mine = [each for each in offers if is_same_person(each.offered_to, by)]
+    if not mine:
+        offered = ", ".join(f"{role_text(e.role, e.task)} to {e.offered_to}" for e in offers)
+        raise ConditionNotMet(
+            f"{'a role' if role is None else role.value} is offered to {by}",
+            found=offered or "no offer",
+        )
+    taken = RoleHeld(mine[0].role, mine[0].offered_to, NOW, mine[0].task)
+    return _with_role(incident, taken, also=also, person=by)
+
+
+def _left(incident: Incident, role: Role, task: str) -> Incident:
+    """The incident in which nobody has `role`.
+
+    Raises:
+        ConditionNotMet: nobody had it, or the incident is closed.
+    """
+    check_not_closed(incident)
+    if not incident.holder(role, task=task):
+        raise ConditionNotMet(f"somebody has {role_text(role, task)}", found="nobody")
+    return _without(incident, role, task)
 
 
 def _nearest(name: str, people: Collection[str]) -> str:
@@ -167,154 +266,28 @@ def _nearest(name: str, people: Collection[str]) -> str:
     return bare[near[0]] if near else min(people)
 
 
-def _check_no_other(incident: Incident, person: str, role: Role) -> None:
-    others = [each for each in incident.roles_of(person) if each.role is not role]
-    if others:
+def _with_role(incident: Incident, given: RoleHeld, *, also: bool, person: str = "") -> Incident:
+    who = person or given.person
+    others = [each for each in incident.roles_of(who) if each.role is not given.role]
+    if others and not also:
         raise ConditionNotMet(
-            f"{person} has no other role (--also gives them a second one)",
-            found=named(others[0].role, others[0].task),
+            f"{who} has no other role (--also gives them a second one)",
+            found=role_text(others[0].role, others[0].task),
         )
+    order = list(Role)
+    freed = _without(incident, given.role, given.task)
+    roles = sorted((*freed.roles, given), key=lambda each: order.index(each.role))
+    return replace(freed, roles=tuple(roles))
 
 
 def _without(incident: Incident, role: Role, task: str) -> Incident:
-    ending = [each for each in incident.roles if (each.role, each.task) == (role, task)]
-    kept = tuple(each for each in incident.roles if each not in ending)
+    kept = tuple(each for each in incident.roles if not _is(each, role, task))
     if len(kept) >= MOST_ROLES:
         raise InvalidInput(name="roles", value=len(kept), accepted=f"at most {MOST_ROLES}")
-    return replace(incident, roles=kept, past_roles=(*incident.past_roles, *map(past, ending)))
+    ended = (RolePast(each.role, each.person, each.since, NOW, each.task)
+             for each in incident.roles if _is(each, role, task))  # fmt: skip
+    return replace(incident, roles=kept, past_roles=(*incident.past_roles, *ended))
 
 
-def _with_offer(incident: Incident, role: Role, task: str, person: str) -> Incident:
-    roles = tuple(
-        replace(each, offered_to=person, offered_at=NOW)
-        if (each.role, each.task) == (role, task)
-        else each
-        for each in incident.roles
-    )
-    return replace(incident, roles=roles)
-
-
-def _sorted(roles: tuple[RoleHeld, ...]) -> tuple[RoleHeld, ...]:
-    order = list(Role)
-    return tuple(sorted(roles, key=lambda each: order.index(each.role)))
-
-
-class Roles:
-    """Who does what in an incident.
-
-    `role` is `commander`, `operations`, `communications`, or `investigator`, who has a `task`.
-    Without an `incident` the one that is open is meant, or else the one that was opened last.
-
-    Every method may raise `InvalidInput` (no such role, no such person), `NothingMatched` (no such
-    incident) and `ConditionNotMet` (the error says what is in the way); then nothing was changed.
-    """
-
-    def __init__(self, book: IncidentStore, people: Callable[[], tuple[str, ...]]) -> None:
-        self._book = book
-        self._people = people
-
-    def assign(
-        self,
-        role: str,
-        person: str,
-        *,
-        task: str = "",
-        also: bool = False,
-        instead: bool = False,
-        incident: str | None = None,
-        reason: str = "",
-        by: str | None = None,
-    ) -> IncidentReceipt:
-        """Give `role` to `person`; `also` to one who has another, `instead` of one who has it."""
-        given, who = checked_role(role), self._checked(person)
-        said = reason or f"{named(given, task)}: {who}"
-        return self._change(
-            lambda it, _: assign(it, given, who, task=task, also=also, instead=instead),
-            verb="role assign", reason=said, incident=incident, by=by,
-        )  # fmt: skip
-
-    def take(
-        self,
-        role: str,
-        *,
-        task: str = "",
-        also: bool = False,
-        instead: bool = False,
-        incident: str | None = None,
-        reason: str = "",
-        by: str | None = None,
-    ) -> IncidentReceipt:
-        """Take `role`; `also` when having another, `instead` of who has it."""
-        taken, who = checked_role(role), self._checked(self._book.cause("", by).by)
-        return self._change(
-            lambda it, _: assign(it, taken, who, task=task, also=also, instead=instead),
-            verb="role take", reason=reason or named(taken, task),
-            incident=incident, by=by,
-        )  # fmt: skip
-
-    def hand_over(
-        self,
-        role: str,
-        person: str,
-        *,
-        task: str = "",
-        incident: str | None = None,
-        reason: str = "",
-        by: str | None = None,
-    ) -> IncidentReceipt:
-        """Offer a role that one has to `person`; it is in force when they accept."""
-        offered, who = checked_role(role), self._checked(person)
-        giver = self._book.cause("", by).by
-        return self._change(
-            lambda it, _: hand_over(it, offered, who, by=giver, task=task),
-            verb="role offer", reason=reason or f"{named(offered, task)} to {who}",
-            incident=incident, by=by,
-        )  # fmt: skip
-
-    def accept(
-        self,
-        role: str | None = None,
-        *,
-        task: str = "",
-        also: bool = False,
-        incident: str | None = None,
-        reason: str = "",
-        by: str | None = None,
-    ) -> IncidentReceipt:
-        """Accept a role that was offered; without `role` the one that was."""
-        wanted = None if role is None else checked_role(role)
-        taker = self._book.cause("", by).by
-
-        def decide(it: Incident, _now: object) -> Incident:
-            return accept(it, wanted, by=taker, task=task, also=also)
-
-        return self._change(
-            decide, verb="role accept", reason=reason or f"{role or 'role'} accepted",
-            incident=incident, by=by,
-        )  # fmt: skip
-
-    def leave(
-        self,
-        role: str,
-        *,
-        task: str = "",
-        incident: str | None = None,
-        reason: str = "",
-        by: str | None = None,
-    ) -> IncidentReceipt:
-        """Nobody has `role` any more."""
-        left: Role = checked_role(role)
-        return self._change(
-            lambda it, _: leave(it, left, task=task),
-            verb="role leave", reason=reason or named(left, task),
-            incident=incident, by=by,
-        )  # fmt: skip
-
-    def _change(
-        self, decide: Decide, *, verb: str, reason: str, incident: str | None, by: str | None
-    ) -> IncidentReceipt:
-        which = incident or self._book.latest_id()
-        return self._book.change(decide, verb=verb, reason=reason, incident=which, by=by)
-
-    def _checked(self, person: str) -> str:
-        return checked_person(person, self._people())
+def _is(held: RoleHeld, role: Role, task: str) -> bool:
+    return (held.role, held.task) == (role, task)

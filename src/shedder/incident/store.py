@@ -1,4 +1,4 @@
-"""Records to JSON and back; read, create, change with retry.
+"""The records of incidents: to JSON and back, read, created, and changed until no other was faster.
 
 Times are milliseconds since 1970. What is not known is left out, and what is left out has its
 default: so a record from before a field was added is read.
@@ -9,56 +9,53 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 from uuid import uuid4
 
-from shedder.errors import (
-    ConditionNotMet,
-    InvalidInput,
-    NothingMatched,
-    RecordUnreadable,
-    ShedderError,
-)
+from shedder.errors import ConditionNotMet, InvalidInput, NothingMatched, ShedderError
 from shedder.events import Cause, event_head
 from shedder.incident.records import NOW, Incident, IncidentReceipt
-from shedder.store.codec import ms_from_time, of_kind, text_of, time_from_ms
+from shedder.store.codec import (
+    ms_from_time,
+    of_kind,
+    read_with_time,
+    reading_record,
+    text_of,
+    time_from_ms,
+)
 from shedder.store.keys import Keys
 from shedder.store.store import Command, Store
+
+RECORD_VERSION = 1
+
+LARGEST_RECORD = 512 * 1024
+"""Bytes; each change writes the whole record, which the server must not notice."""
+
+NOW_MARK = "\x01"
+"""Stands in JSON where the script puts the time; JSON itself never holds this character."""
+
+Record = dict[str, Any]
 
 Decide = Callable[[Incident, datetime], Incident]
 """A change: the incident as it is and the server's time give the incident as it shall be."""
 
+MakeCause = Callable[[str, str | None], Cause]
+"""From a reason and an actor (None for the usual one) to the cause of a change."""
+
 TRIES = 20
-"""So often a change is decided again because somebody else was faster."""
+"""How often a change is decided again because another one was faster."""
 
 MOST_OPEN = 20
 
 
 @dataclass(frozen=True, slots=True)
-class IncidentWritten:
-    """What the script that writes a record said.
-
-    Attributes:
-        state: `done`, `stale` when somebody was faster, `other` when another one is open.
-        at: Server's clock, UTC.
-        event: Id of the event; the id of the other incident when there is one.
-        record: The record as it was written; empty unless it is done.
-    """
-
-    state: str
-    at: datetime
-    event: str = ""
-    record: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
 class EventDraft:
-    """What a change is called in the journal.
+    """The event of a change that is not written yet.
 
     Attributes:
         verb: Of its event.
@@ -72,7 +69,149 @@ class EventDraft:
     cause: Cause
     undoes: str = ""
     is_alone: bool = False
-    details: tuple[tuple[str, Any], ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class IncidentStore:
+    """The records of the incidents on one Redis.
+
+    Where `incident` is an argument, it is an id; without one, the incident that is open is meant.
+    """
+
+    def __init__(self, store: Store, cause: MakeCause) -> None:
+        self.store = store
+        self.cause = cause
+
+    def current(self) -> Incident | None:
+        """The incident that is open, the worst and then the latest of several; None without one."""
+        return next(iter(self.open_ones()), None)
+
+    def open_ones(self) -> tuple[Incident, ...]:
+        """The incidents that are not resolved: the worst first, of those the latest first."""
+        return open_incidents(self.store)
+
+    def list(self, *, limit: int = 20) -> tuple[Incident, ...]:
+        """The last `limit` incidents, the latest first."""
+        key = self.store.keys.incidents
+        found = self.store.read(lambda ask: ask.zrevrange(key, 0, max(limit, 1) - 1))[0]
+        return _incidents(self.store, [text_of(each) for each in found])
+
+    def read(self, incident: str | None = None) -> Incident:
+        """One incident.
+
+        Raises:
+            NothingMatched: there is no such incident, or none is open.
+        """
+        return self._read(incident or self.current_id())[0]
+
+    def change(
+        self,
+        decide: Decide,
+        *,
+        verb: str,
+        reason: str,
+        incident: str | None = None,
+        by: str | None = None,
+        undoes: str = "",
+        is_alone: bool = False,
+        **details: Any,
+    ) -> IncidentReceipt:
+        """Change an incident as `decide` says, with an event called `verb`.
+
+        `decide` gets the incident as it is and the server's time, and gives the incident as it
+        shall be, with `records.NOW` for the time at which it is written down. When somebody else
+        changes it meanwhile, `decide` is asked again. A change that changes nothing writes nothing,
+        and its receipt has no event.
+
+        Raises:
+            NothingMatched: there is no such incident, or none is open.
+            ConditionNotMet: another one is open and must not be.
+            InvalidInput: the record would be too large.
+        """
+        draft = EventDraft(verb, self.cause(reason, by), undoes, is_alone, details)
+        identifier, operation = incident or self.current_id(), uuid4().hex
+        for _ in range(TRIES):
+            before, seen, now = self._read(identifier)
+            after = decide(before, now)
+            if after == before:
+                return IncidentReceipt("", now, before)
+            receipt = self.store.run(write_incident(
+                self.store.keys, before, after, draft, seen=seen, operation=operation
+            ))  # fmt: skip
+            if receipt is not None:
+                return receipt
+        raise ShedderError(
+            f"the incident {identifier} is changed by others all the time; try again"
+        )
+
+    def change_latest(
+        self, decide: Decide, reason: str, incident: str | None, by: str | None, **more: Any
+    ) -> IncidentReceipt:
+        """`change`, which without an `incident` means the one that was opened last if none is open.
+
+        Raises:
+            NothingMatched: there is no such incident.
+        """
+        which = incident or self.latest_id()
+        return self.change(decide, reason=reason, incident=which, by=by, **more)
+
+    def create(self, draft: EventDraft, incident: Incident) -> IncidentReceipt:
+        """Write a new incident: the id that it has is its day, and gets a number that is free.
+
+        Raises:
+            ConditionNotMet: another one is open and must not be.
+            InvalidInput: the record would be too large.
+        """
+        keys, operation, number = self.store.keys, uuid4().hex, 0
+        for _ in range(TRIES):
+            number = max(number + 1, self._next_number(incident.id))
+            named = replace(incident, id=f"{incident.id}-{number}")
+            receipt = self.store.run(write_incident(keys, None, named, draft, operation=operation))
+            if receipt is not None:
+                return receipt
+        raise ShedderError("others open incidents all the time; try again")
+
+    def current_id(self) -> str:
+        """The id of the incident that is open.
+
+        Raises:
+            NothingMatched: none is.
+        """
+        found = self.current()
+        if found is None:
+            raise NothingMatched("an open incident", found=self._last_ids())
+        return found.id
+
+    def latest_id(self) -> str:
+        """The id of the incident that is open, else of the one that was opened last.
+
+        Raises:
+            NothingMatched: there has been none.
+        """
+        found = self.current() or next(iter(self.list(limit=1)), None)
+        if found is None:
+            raise NothingMatched("an incident (shedder incident open)")
+        return found.id
+
+    def _last_ids(self) -> tuple[str, ...]:
+        return tuple(each.id for each in self.list(limit=3))
+
+    def _next_number(self, day: str) -> int:
+        key = self.store.keys.incidents
+        latest = self.store.read(lambda ask: ask.zrevrange(key, 0, 99))[0]
+        pairs = (text_of(each).rpartition("-") for each in latest)
+        numbers = [int(end) for start, _, end in pairs if start == day and end.isdecimal()]
+        return 1 + max(numbers, default=0)
+
+    def _read(self, identifier: str) -> tuple[Incident, str, datetime]:
+        """An incident, the SHA-1 of its record, and the server's time."""
+        key = self.store.keys.incident(identifier)
+        now, (text,) = read_with_time(self.store, lambda ask: ask.get(key))
+        if text is None:
+            raise NothingMatched(f"the incident {identifier}", found=self._last_ids())
+        stored = text.encode() if isinstance(text, str) else text
+        seen = hashlib.sha1(stored, usedforsecurity=False).hexdigest()
+        return incident_from(text, name=identifier), seen, now
 
 
 def open_incidents(store: Store) -> tuple[Incident, ...]:
@@ -86,131 +225,54 @@ def open_incidents(store: Store) -> tuple[Incident, ...]:
     return tuple(sorted(incidents, key=lambda each: (each.severity, -each.opened_at.timestamp())))
 
 
-def last_incidents(store: Store, limit: int) -> tuple[Incident, ...]:
-    """The last `limit` incidents, the latest first.
-
-    Raises:
-        RecordUnreadable: one is damaged or of a newer shedder.
-    """
-    found = store.read(lambda ask: ask.zrevrange(store.keys.incidents, 0, max(limit, 1) - 1))[0]
-    return _incidents(store, [text_of(each) for each in found])
-
-
-def read_incident(store: Store, identifier: str) -> Incident:
-    """The incident with this id.
-
-    Raises:
-        NothingMatched: there is none.
-        RecordUnreadable: it is damaged or of a newer shedder.
-    """
-    incident, _, _ = _read(store, identifier)
-    return incident
-
-
-def change_incident(
-    store: Store, identifier: str, deed: EventDraft, decide: Decide
-) -> IncidentReceipt:
-    """Change the incident `identifier` as `decide` says, with the event of `deed`.
-
-    When somebody else changes it meanwhile, `decide` is asked again. A change that changes
-    nothing writes nothing, and its receipt has no event.
-
-    Raises:
-        NothingMatched: there is no such incident.
-        ConditionNotMet: another one is open and must not be.
-        InvalidInput: the record would be too large.
-        RecordUnreadable: it is damaged or of a newer shedder.
-    """
-    operation = uuid4().hex
-    for _ in range(TRIES):
-        before, seen, now = _read(store, identifier)
-        after = decide(before, now)
-        if after == before:
-            return IncidentReceipt("", now, before)
-        command = write_incident(store.keys, before, after, deed, seen=seen, operation=operation)
-        written = store.run(command)
-        if written.state != "stale":
-            return receipt_of(written)
-    raise ShedderError(f"the incident {identifier} is changed by others all the time; try again")
-
-
-def create_incident(store: Store, deed: EventDraft, incident: Incident) -> IncidentReceipt:
-    """Write a new incident; the id that it has is taken for the day, and its number is counted up.
-
-    Raises:
-        ConditionNotMet: another one is open and must not be.
-        InvalidInput: the record would be too large.
-    """
-    operation = uuid4().hex
-    number = 0
-    for _ in range(TRIES):
-        number = max(number + 1, _next_number(store, incident.id))
-        named = replace(incident, id=f"{incident.id}-{number}")
-        written = store.run(write_incident(store.keys, None, named, deed, operation=operation))
-        if written.state != "stale":
-            return receipt_of(written)
-    raise ShedderError("others open incidents all the time; try again")
-
-
 def write_incident(
     keys: Keys,
     before: Incident | None,
     after: Incident,
-    deed: EventDraft,
+    draft: EventDraft,
     *,
     seen: str = "",
     operation: str,
-) -> Command[IncidentWritten]:
+) -> Command[IncidentReceipt | None]:
     """Write `after` if the record still has the SHA-1 `seen`; a new one has none.
+
+    The receipt is None when another change was faster. Reading the reply raises `ConditionNotMet`
+    when another incident is open and must not be.
 
     Raises:
         InvalidInput: the record would be too large.
     """
     # a copy that is brought back keeps its number
     counted = replace(after, revision=before.revision + 1 if before else max(after.revision, 1))
-    old, new = record_of(before) if before else {}, record_of(counted)
-    was, is_ = map(dumped, changes_between(old, new))
-    text = _checked_size(dumped(new))
-    cause = replace(deed.cause, incident=after.id, role=after.role_of(deed.cause.by))
-    head = event_head(deed.verb, cause, (), undoes=deed.undoes, **dict(deed.details))
+    old, new = incident_record(before) if before else {}, incident_record(counted)
+    was, is_ = map(record_text, changes_between(old, new))
+    text = record_text(new)
+    if len(text) > LARGEST_RECORD:
+        raise InvalidInput(
+            name="incident", value=f"{len(text):,} bytes",
+            accepted=f"at most {LARGEST_RECORD:,}; put long texts elsewhere and note where",
+        )  # fmt: skip
+    cause = replace(draft.cause, incident=after.id, role=after.role_of(draft.cause.by))
+    head = event_head(draft.verb, cause, (), undoes=draft.undoes, **draft.details)
     opened = 0 if after.opened_at is NOW else ms_from_time(after.opened_at)
     return Command(
         "change_incident",
         (keys.incident(after.id), keys.incidents, keys.open_incidents, keys.events,
          keys.operation(operation)),
         ("write", head, was, is_, after.id, seen, text, opened, int(after.is_open),
-         int(deed.is_alone)),
-        _written,
+         int(draft.is_alone)),
+        _receipt,
     )  # fmt: skip
 
 
-def receipt_of(written: IncidentWritten) -> IncidentReceipt:
-    """The receipt of what was written.
-
-    Raises:
-        ConditionNotMet: another incident is open, so nothing was.
-    """
-    if written.state == "other":
-        raise ConditionNotMet(
-            "no other incident is open (a second one needs --also)", found=written.event
-        )
-    return IncidentReceipt(written.event, written.at, incident_from(written.record))
-
-
-def _read(store: Store, identifier: str) -> tuple[Incident, str, datetime]:
-    """An incident, the SHA-1 of its record, and the server's time."""
-
-    def ask_all(ask: Any) -> None:
-        ask.time()
-        ask.get(store.keys.incident(identifier))
-
-    (seconds, microseconds), text = store.read(ask_all)
-    if text is None:
-        latest = last_incidents(store, 3)
-        raise NothingMatched(f"the incident {identifier}", found=tuple(e.id for e in latest))
-    now = time_from_ms(seconds * 1000 + microseconds // 1000)
-    seen = hashlib.sha1(_bytes(text), usedforsecurity=False).hexdigest()
-    return incident_from(text, name=identifier), seen, now
+def _receipt(reply: list[Any]) -> IncidentReceipt | None:
+    state, at, *rest = reply
+    if text_of(state) == "stale":
+        return None
+    event = text_of(rest[0])
+    if text_of(state) == "other":
+        raise ConditionNotMet("no other incident is open (a second one needs --also)", found=event)
+    return IncidentReceipt(event, time_from_ms(int(at)), incident_from(rest[1]))
 
 
 def _incidents(store: Store, ids: Sequence[str]) -> tuple[Incident, ...]:
@@ -221,53 +283,12 @@ def _incidents(store: Store, ids: Sequence[str]) -> tuple[Incident, ...]:
     return tuple(incident_from(text, name=each) for each, text in pairs if text is not None)
 
 
-def _next_number(store: Store, day: str) -> int:
-    latest = store.read(lambda ask: ask.zrevrange(store.keys.incidents, 0, 99))[0]
-    prefix = f"{day}-"
-    numbers = [
-        each.removeprefix(prefix) for each in map(text_of, latest) if each.startswith(prefix)
-    ]
-    return 1 + max((int(each) for each in numbers if each.isdecimal()), default=0)
-
-
-def _written(reply: list[Any]) -> IncidentWritten:
-    state, at, *rest = reply
-    event, record = (*rest, b"", b"")[:2]
-    return IncidentWritten(text_of(state), time_from_ms(int(at)), text_of(event), _bytes(record))
-
-
-def _bytes(value: bytes | str) -> bytes:
-    return value.encode() if isinstance(value, str) else value
-
-
-def _checked_size(text: str) -> str:
-    if len(text) > LARGEST_RECORD:
-        raise InvalidInput(
-            name="incident",
-            value=f"{len(text):,} bytes",
-            accepted=f"at most {LARGEST_RECORD:,}; put long texts elsewhere and note where",
-        )
-    return text
-
-
-RECORD_VERSION = 1
-
-LARGEST_RECORD = 512 * 1024
-"""Bytes; each change writes the whole record, which the server must not notice."""
-
-NOW_MARK = "\x01"
-"""Stands in JSON where the script puts the time; JSON itself never holds this character."""
-
-Record = dict[str, Any]
-T = TypeVar("T")
-
-
-def record_of(incident: Incident) -> Record:
+def incident_record(incident: Incident) -> Record:
     """`incident` as plain values that JSON can hold; `NOW` stays `NOW`."""
     return {"v": RECORD_VERSION, **_plain(incident)}
 
 
-def dumped(value: Any) -> str:
+def record_text(value: Any) -> str:
     """`value` as JSON, with the mark wherever `NOW` stands."""
     # No text of a record holds the mark, so that only what `_now_or_refuse` gave matches.
     text = json.dumps(value, default=_now_or_refuse, allow_nan=False)
@@ -280,13 +301,8 @@ def incident_from(text: bytes | str, *, name: str = "") -> Incident:
     Raises:
         RecordUnreadable: it is damaged or of a newer shedder.
     """
-    of = f"of the incident {name}".rstrip()
-    try:
+    with reading_record(f"of the incident {name}".rstrip()):
         return incident_from_record(json.loads(text_of(text)))
-    except KeyError as error:
-        raise RecordUnreadable(of, reason=f"it has no {error}") from error
-    except (InvalidInput, OverflowError, RecursionError, TypeError, ValueError) as error:
-        raise RecordUnreadable(of, reason=str(error)) from error
 
 
 def incident_from_record(record: object) -> Incident:
@@ -311,10 +327,8 @@ def changes_between(before: Record, after: Record) -> tuple[Record, Record]:
     names = [name for name in {**before, **after} if name not in _NOT_TOLD]
     changed = [name for name in names if before.get(name) != after.get(name)]
     pairs = {name: _differing(before.get(name), after.get(name)) for name in changed}
-    return (
-        {name: pair[0] for name, pair in pairs.items()},
-        {name: pair[1] for name, pair in pairs.items()},
-    )
+    old, new = ({name: pair[side] for name, pair in pairs.items()} for side in (0, 1))
+    return old, new
 
 
 _NOT_TOLD = frozenset({"v", "revision"})
@@ -358,28 +372,25 @@ def _hints(kind: Any) -> Mapping[str, Any]:
 
 
 def _made(kind: Any, record: object) -> Any:
-    found, hints = of_kind(dict, record), _hints(kind)
-    known = [each.name for each in fields(kind)]
+    found, hints, values = of_kind(dict, record), _hints(kind), {}
     for each in fields(kind):
-        is_needed = each.default is MISSING and each.default_factory is MISSING
-        if is_needed and each.name not in found:
+        if each.name in found:
+            values[each.name] = _parsed(hints[each.name], found[each.name])
+        elif each.default is MISSING and each.default_factory is MISSING:
             raise KeyError(each.name)
-    return kind(**{name: _parsed(hints[name], found[name]) for name in known if name in found})
+    return kind(**values)
 
 
 def _parsed(hint: Any, value: Any) -> Any:
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
-        return (
-            None if value is None else _parsed(next(e for e in inner if e is not NoneType), value)
-        )
+        kind = next(each for each in inner if each is not NoneType)
+        return None if value is None else _parsed(kind, value)
     if origin is tuple:
-        return tuple(_parsed(inner[0], each) for each in _list(value))
+        return tuple(_parsed(inner[0], each) for each in of_kind(list, value))
     if origin is Mapping:
-        return {
-            of_kind(str, name): _parsed(inner[1], each)
-            for name, each in of_kind(dict, value).items()
-        }
+        pairs = of_kind(dict, value).items()
+        return {of_kind(str, name): _parsed(inner[1], each) for name, each in pairs}
     if hint is datetime:
         return time_from_ms(_number(value))
     if hint is float:
@@ -391,93 +402,7 @@ def _parsed(hint: Any, value: Any) -> Any:
     return hint(value) if issubclass(hint, StrEnum) else of_kind(hint, value)
 
 
-def _list(value: object) -> list[Any]:
-    return of_kind(list, value)
-
-
 def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{value!r:.50} stands where a number should")
     return value
-
-
-MakeCause = Callable[[str, str | None], Cause]
-"""From a reason and who acts (None for who usually does) to the cause of a change."""
-
-
-class IncidentStore:
-    """The records of the incidents on one Redis.
-
-    Where `incident` is an argument, it is an id; without one, the incident that is open is meant.
-    """
-
-    def __init__(self, store: Store, cause: MakeCause) -> None:
-        self.store = store
-        self.cause = cause
-
-    def current(self) -> Incident | None:
-        """The incident that is open, the worst and then the latest of several; None without one."""
-        return next(iter(self.open_ones()), None)
-
-    def open_ones(self) -> tuple[Incident, ...]:
-        """The incidents that are not resolved: the worst first, of those the latest first."""
-        return open_incidents(self.store)
-
-    def list(self, *, limit: int = 20) -> tuple[Incident, ...]:
-        """The last `limit` incidents, the latest first."""
-        return last_incidents(self.store, limit)
-
-    def read(self, incident: str | None = None) -> Incident:
-        """One incident.
-
-        Raises:
-            NothingMatched: there is no such incident, or none is open.
-        """
-        return read_incident(self.store, incident or self.current_id())
-
-    def change(
-        self,
-        decide: Decide,
-        *,
-        verb: str,
-        reason: str,
-        incident: str | None = None,
-        by: str | None = None,
-        undoes: str = "",
-        is_alone: bool = False,
-        **details: Any,
-    ) -> IncidentReceipt:
-        """Change an incident as `decide` says, with an event called `verb`.
-
-        `decide` gets the incident as it is and the server's time, and gives the incident as it
-        shall be, with `records.NOW` for the time at which it is written down. When somebody else
-        changes it meanwhile, `decide` is asked again.
-
-        Raises:
-            NothingMatched: there is no such incident, or none is open.
-        """
-        deed = EventDraft(verb, self.cause(reason, by), undoes, is_alone, tuple(details.items()))
-        identifier = incident or self.current_id()
-        return change_incident(self.store, identifier, deed, decide)
-
-    def current_id(self) -> str:
-        """The id of the incident that is open.
-
-        Raises:
-            NothingMatched: none is.
-        """
-        found = self.current()
-        if found is None:
-            raise NothingMatched("an open incident", found=tuple(e.id for e in self.list(limit=3)))
-        return found.id
-
-    def latest_id(self) -> str:
-        """The id of the incident that is open, else of the one that was opened last.
-
-        Raises:
-            NothingMatched: there has been none.
-        """
-        found = self.current() or next(iter(self.list(limit=1)), None)
-        if found is None:
-            raise NothingMatched("an incident (shedder incident open)")
-        return found.id

@@ -1,4 +1,4 @@
-"""Which events belong to an incident; to which one a change belongs; changes by others."""
+"""The events of an incident, the incident of a change, and recent changes by others."""
 
 from __future__ import annotations
 
@@ -13,18 +13,24 @@ from shedder.incident.records import Incident, is_same_person
 from shedder.incident.store import open_incidents
 from shedder.store.store import Store
 
+logger = logging.getLogger("shedder.incident")
+
 MOST_EVENTS = 20_000
+
+RECENT = timedelta(minutes=2)
+"""Somebody whose change of a queue is no older than this may still be at work on it."""
+
+MOST_ATTRIBUTED = 1000
 
 
 def events_of(store: Store, incident: Incident) -> tuple[Event, ...]:
     """The last `MOST_EVENTS` events that belong to `incident`, oldest first.
 
     Those that name it, and those that name none and happened between its beginning and its end:
-    what was done before it was opened, and what workers finished by themselves.
+    what was done before it was opened, and what workers finished.
     """
-    first = min(filter(None, (incident.began_at, incident.detected_at, incident.opened_at)))
     found = read_events(
-        store, limit=MOST_EVENTS, since=first, wanted=lambda each: belongs(each, incident)
+        store, limit=MOST_EVENTS, since=incident.first_at, wanted=lambda it: belongs(it, incident)
     )
     copies = read_copies(store, store.keys.incident_events(incident.id), limit=MOST_EVENTS)
     # A copy of the record may have come back while the journal still had some of its events.
@@ -36,21 +42,12 @@ def belongs(event: Event, incident: Incident) -> bool:
     """Whether `event` belongs to `incident`."""
     if event.incident:
         return event.incident == incident.id
-    first = min(filter(None, (incident.began_at, incident.detected_at, incident.opened_at)))
     last = incident.resolved_at
-    return first <= event.at and (last is None or event.at <= last)
-
-
-logger = logging.getLogger("shedder.incident")
-
-RECENT = timedelta(minutes=2)
-"""Who changed a queue so lately may still be at work on it."""
-
-MOST_ATTRIBUTED = 1000
+    return incident.first_at <= event.at and (last is None or event.at <= last)
 
 
 def attributed(store: Store, cause: Cause) -> Cause:
-    """`cause` with the open incident, and the role of who acts.
+    """`cause` with the open incident, and the role of the actor.
 
     The record of an incident never stands in the way of a change of queues: what cannot be read
     is left out, and logged.

@@ -1,1 +1,1 @@
-"""What a team decided on a quiet day."""
+"""The policy: what a team decides on a quiet day about its work."""

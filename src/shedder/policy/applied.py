@@ -1,4 +1,4 @@
-"""The policy in force: apply, undo, and the copy that a process keeps."""
+"""The policy in force: it is applied, undone, and followed by a copy in each process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shedder.events import Cause, Event, event_head
 from shedder.policy.document import document_of, policy_from
 from shedder.policy.explain import differences
 from shedder.policy.model import Policy
-from shedder.store.codec import RECORD_VERSION, text_of, time_from_ms
+from shedder.store.codec import reading_record, text_of, time_from_ms, versioned_record
 from shedder.store.keys import Keys
 from shedder.store.store import Command, Store
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger("shedder.policy")
 
 POLICIES_KEPT = 50
-"""So many policies can be gone back to."""
+"""The number of policies that can be gone back to."""
 
 FOLLOW_SECONDS = 0.5
-"""How old what a process knows of the policy may be: an application of one reaches it in twice."""
+"""The greatest age of a process's copy: a policy that is applied reaches it within twice that."""
 
 MOST_DIFFERENCES = 50
-"""Lines of difference that an event tells."""
+"""The most lines of difference that an event tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +73,6 @@ class PolicyReceipt:
     replaced: int
     changes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-
-
-_DAMAGED = (
-    AttributeError, KeyError, OverflowError, RecursionError, ShedderError, TypeError, ValueError,
-)  # fmt: skip
 
 
 def applied_policy(store: Store, number: int | None = None) -> AppliedPolicy:
@@ -156,8 +151,8 @@ def applied_from(text: bytes | str | None) -> AppliedPolicy:
     """
     if not text:
         return AppliedPolicy()
-    try:
-        record = _versioned(json.loads(text))
+    with reading_record("of the policy"):
+        record = versioned_record(json.loads(text))
         return AppliedPolicy(
             number=int(record["number"]),
             policy=policy_from(json.loads(record["document"])),
@@ -165,8 +160,6 @@ def applied_from(text: bytes | str | None) -> AppliedPolicy:
             why=str(record.get("why", "")),
             since=time_from_ms(record["since"]),
         )
-    except _DAMAGED as error:
-        raise RecordUnreadable("of the policy", reason=str(error)) from error
 
 
 def policy_command(
@@ -206,7 +199,7 @@ class PolicyCopy:
 
     @property
     def known(self) -> tuple[int | None, Policy]:
-        """The last known one, however old, for who lets Redis compare its number.
+        """The last known one, however old, for a claim in which Redis compares its number.
 
         The number is None while none could be read; then the policy is as old as `policy` is.
         """
@@ -255,16 +248,10 @@ def _number(found: bytes | str | None) -> int:
         raise RecordUnreadable("of the policy in force", reason=said) from error
 
 
-def _versioned(record: dict[str, Any]) -> dict[str, Any]:
-    if record["v"] != RECORD_VERSION:
-        raise ValueError(f"it is of version {record['v']}")
-    return record
-
-
 def _applied_number(text: bytes | str | None) -> int:
     try:
         return int(json.loads(text or "{}").get("number", 0))
-    except _DAMAGED:
+    except (AttributeError, RecursionError, TypeError, ValueError):
         return 0
 
 
@@ -298,5 +285,5 @@ def policy_copy(connection: redis.Redis) -> PolicyCopy:
 
 
 def forget_policy(connection: redis.Redis) -> None:
-    """Let whoever has just applied a policy obey it at once."""
+    """Forget the copy, so that the process that applied a policy obeys it at once."""
     connection.connection_pool.__dict__.pop(_COPY, None)

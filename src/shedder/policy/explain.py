@@ -1,4 +1,4 @@
-"""A policy in words: as TOML, what differs from another, why a job is treated so."""
+"""A policy in words: as TOML, what differs from another, and why a job is treated as it is."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shedder.lanes import DEFAULT_PRIORITY, Lane, lane_of
+from shedder.policy.document import Document
 from shedder.policy.model import SAYINGS, Policy, Rule
 from shedder.units import format_duration
 
@@ -19,7 +20,7 @@ class Decision:
     """What a policy says of one thing for a job.
 
     Attributes:
-        saying: Of what: `priority`, `shed`, `noun` or `tolerance`.
+        saying: Of what: `priority`, `shed`, `label` or `tolerance`.
         value: What holds, as text; empty when no rule says anything.
         rule: Number of the rule that decided, from 1; 0 for none.
         matched: What that rule matches; empty for none.
@@ -85,21 +86,18 @@ def _decision(saying: str, found: tuple[int, Rule] | None) -> Decision:
     return Decision(saying, text, number, rule.describe())
 
 
-_Document = Mapping[str, Any]
-
-
-def differences(before: _Document, after: _Document) -> tuple[str, ...]:
+def differences(before: Document, after: Document) -> tuple[str, ...]:
     """A line for each thing that goes (`-`) and each that comes (`+`); none when all is the same.
 
     Rules are told as a whole, in their order, because their order decides.
     """
     return (
         *_of_rules(before.get("rules", ()), after.get("rules", ())),
-        *_of_tables(_without_rules(before), _without_rules(after)),
+        *_of_tables(before, after),
     )
 
 
-def shown(document: _Document) -> dict[str, Any]:
+def shown(document: Document) -> dict[str, Any]:
     """The document without what may be a secret: of a channel's URL only the scheme is left."""
     incident = document.get("incident", {})
     if "channels" not in incident:
@@ -113,8 +111,8 @@ def masked(url: str) -> str:
     return url if url.startswith("env:") else f"{url.partition('://')[0]}://..."
 
 
-def _of_rules(before: Sequence[_Document], after: Sequence[_Document]) -> Iterator[str]:
-    old, new = [*map(written_rule, before)], [*map(written_rule, after)]
+def _of_rules(before: Sequence[Document], after: Sequence[Document]) -> Iterator[str]:
+    old, new = [*map(written_value, before)], [*map(written_value, after)]
     steps = difflib.SequenceMatcher(a=old, b=new, autojunk=False).get_opcodes()
     for step, old_first, old_last, new_first, new_last in steps:
         if step == "equal":
@@ -125,23 +123,20 @@ def _of_rules(before: Sequence[_Document], after: Sequence[_Document]) -> Iterat
             yield f"+ rules[{index + 1}] {new[index]}"
 
 
-def _of_tables(before: _Document, after: _Document) -> Iterator[str]:
+def _of_tables(before: Document, after: Document) -> Iterator[str]:
     old, new = dict(_leaves(before)), dict(_leaves(after))
-    for place in [*old, *(each for each in new if each not in old)]:
-        if old.get(place) == new.get(place):
+    for place in {**old, **new}:
+        if place in ("rules", "version") or old.get(place) == new.get(place):
             continue
-        is_secret = place.startswith("incident.channels.")
-        if place in old:
-            yield f"- {place} = {written_value(_told(old[place], is_secret=is_secret))}"
-        if place in new:
-            yield f"+ {place} = {written_value(_told(new[place], is_secret=is_secret))}"
+        for sign, values in (("-", old), ("+", new)):
+            if place in values:
+                value = values[place]
+                is_secret = place.startswith("incident.channels.")
+                told = [*map(masked, value)] if is_secret else value
+                yield f"{sign} {place} = {written_value(told)}"
 
 
-def _told(value: Any, *, is_secret: bool) -> Any:
-    return [*map(masked, value)] if is_secret else value
-
-
-def _leaves(table: _Document, before: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(table: Document, before: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in table.items():
         place = f"{before}{name}"
         if isinstance(value, Mapping):
@@ -150,21 +145,9 @@ def _leaves(table: _Document, before: str = "") -> Iterator[tuple[str, Any]]:
             yield place, value
 
 
-def _without_rules(document: _Document) -> dict[str, Any]:
-    return {name: value for name, value in document.items() if name not in ("rules", "version")}
-
-
-Document = Mapping[str, Any]
-
-
 def written_policy(document: Document) -> str:
     """The document as TOML, which reads as the same document again."""
     return "\n".join(_lines(document)) + "\n"
-
-
-def written_rule(rule: Document) -> str:
-    """A rule on one line, as an inline table."""
-    return written_value(dict(rule))
 
 
 def written_value(value: Any) -> str:

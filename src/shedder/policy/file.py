@@ -1,7 +1,7 @@
-"""Policy files: find, read; a first one from what was seen.
+"""Policy files: one is found and read, and a first one is written from what was seen.
 
-It decides nothing yet: each queue has a rule with its name and a noun, and everything else stands
-beside it as a remark, to be turned on by a person.
+The first one decides nothing yet: each queue has a rule with its name and a label, and everything
+else stands beside it as a remark, to be turned on by a person.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shedder.errors import InvalidInput, PolicyInvalid, PolicyProblem
+from shedder.policy.document import DEFAULTS, RULE, STALE, KeyTable, checked_policy
 from shedder.policy.explain import written_value
 from shedder.units import format_duration
 
@@ -64,8 +65,6 @@ def read_policy(path: Path) -> Policy:
         PolicyTooNew: it is of a newer version.
         InvalidInput: the file cannot be read.
     """
-    from shedder.policy.form import checked_policy
-
     document: Mapping[str, Any] = _read(path)
     if path.name == PROJECT_NAME:
         document = _table(_table(document, "tool"), "shedder")
@@ -86,31 +85,6 @@ def _read(path: Path) -> dict[str, Any]:
 def _table(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     found = document.get(name, {})
     return found if isinstance(found, Mapping) else {}
-
-
-FUNCTIONS_SHOWN = 5
-
-_HEAD = """\
-# What matters, what may wait, and what customers notice. Written by `shedder policy init` from
-# what it saw; nothing of it is in force before `shedder policy apply`.
-#
-# The first rule that matches a job decides each thing that it says: put what is special first.
-# `shedder policy check` says what is wrong, `shedder policy diff` what would change.
-
-version = 1
-"""
-
-_TAIL = """
-# [defaults]
-# drain_rate = {rate}          # a `drain` without --rate
-# pause_for = "4h"                    # a `pause` without --for ends after it
-# limit_for = "4h"                    # a limit without --for, too
-# flag_for = "4h"                     # a degraded flag without --for, too
-
-# Work in a backlog that nobody wants any more is set aside, from where it can be replayed.
-# [stale]
-# after = "2d"
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,32 +112,41 @@ class SeenQueue:
 
 def sketched_policy(queues: Sequence[SeenQueue]) -> str:
     """A policy file for `queues`, with remarks; it reads as a policy that decides nothing."""
-    known = [each.completions for each in queues if each.completions]
-    rate = f"{max(round(max(known, default=100.0)), 1)}/second"
-    rules = "\n".join("\n".join(_queue(each)) for each in queues)
-    return f"{_HEAD}\n{rules}\n{_TAIL.format(rate=written_value(rate))}"
+    return "\n".join([_HEAD, *(line for each in queues for line in _queue(each)), *_tail(queues)])
+
+
+FUNCTIONS_SHOWN = 5
+
+_HEAD = """\
+# What matters, what may wait, and what customers notice. Written by `shedder policy init` from
+# what it saw; nothing of it is in force before `shedder policy apply`.
+#
+# The first rule that matches a job decides each thing that it says: put what is special first.
+# `shedder policy check` says what is wrong, `shedder policy diff` what would change.
+
+version = 1
+"""
 
 
 def _queue(queue: SeenQueue) -> Iterator[str]:
-    yield f"# {_plain(queue.name)}: {', '.join(_facts(queue))}"
-    for name, count in _most(queue.functions):
-        yield from _function(queue, name, count)
+    # a remark ends with its line, whatever a queue is called
+    name = "".join(each if each.isprintable() else "?" for each in queue.name)
+    yield f"# {name}: {', '.join(_facts(queue))}"
+    most = sorted(queue.functions.items(), key=lambda each: (-each[1], each[0]))
+    for function, count in most[:FUNCTIONS_SHOWN]:
+        yield f"# [[rules]]              # {count} of {queue.looked_at} jobs that were looked at"
+        for name, value in (("queue", queue.name), ("function", function), *_SHEDDABLE):
+            yield f"# {name} = {written_value(value)}"
+        yield "#"
     yield "[[rules]]"
     yield f"queue = {written_value(queue.name)}"
-    yield f"noun = {written_value(f'jobs of {queue.name}')}"
-    yield '# tolerance = "10m"      # late when they wait longer'
-    yield '# priority = "low"       # critical, high, normal or low, for the whole queue'
-    yield "# shed = 1               # may be shed, smaller numbers first"
+    yield f"label = {written_value(f'jobs of {queue.name}')}"
+    for name, value in (("tolerance", "10m"), *_SHEDDABLE):
+        yield _remark(RULE, name, value)
     yield ""
 
 
-def _function(queue: SeenQueue, name: str, count: int) -> Iterator[str]:
-    yield f"# [[rules]]              # {count} of {queue.looked_at} jobs that were looked at"
-    yield f"# queue = {written_value(queue.name)}"
-    yield f"# function = {written_value(name)}"
-    yield '# priority = "low"'
-    yield "# shed = 1"
-    yield "#"
+_SHEDDABLE: tuple[tuple[str, Any], ...] = (("priority", "low"), ("shed", 1))
 
 
 def _facts(queue: SeenQueue) -> Iterator[str]:
@@ -176,11 +159,14 @@ def _facts(queue: SeenQueue) -> Iterator[str]:
         yield f"{queue.completions:.1f} end a second"
 
 
-def _most(functions: Mapping[str, int]) -> list[tuple[str, int]]:
-    ordered = sorted(functions.items(), key=lambda each: (-each[1], each[0]))
-    return ordered[:FUNCTIONS_SHOWN]
+def _tail(queues: Sequence[SeenQueue]) -> Iterator[str]:
+    known = [each.completions for each in queues if each.completions]
+    rate = f"{max(round(max(known, default=100.0)), 1)}/second"
+    yield "# [defaults]"
+    for name in DEFAULTS.keys:
+        yield _remark(DEFAULTS, name, rate if name == "drain_rate" else "4h")
+    yield from ("", f"# {STALE.description}", "# [stale]", _remark(STALE, "after", "2d"), "")
 
 
-def _plain(text: str) -> str:
-    # a remark ends with its line, whatever a queue is called
-    return "".join(each if each.isprintable() else "?" for each in text)
+def _remark(table: KeyTable, name: str, value: object) -> str:
+    return f"{f'# {name} = {written_value(value)}':<30}# {table.keys[name].description}"

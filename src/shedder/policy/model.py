@@ -1,7 +1,6 @@
-"""Policy, Rule, Defaults, Mitigation, IncidentPolicy and what follows from them.
+"""The records of a policy (rules, defaults, mitigations, incidents) and what they decide alone.
 
-Plain facts, frozen, and the decisions that follow from them alone. `policy_document` reads and
-writes them.
+They are plain and frozen; `policy.document` reads and writes them.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from shedder.units import Rate
 POLICY_VERSION = 1
 """The version of the policy's form that is read and written here."""
 
-SAYINGS = ("priority", "shed", "noun", "tolerance")
+SAYINGS = ("priority", "shed", "label", "tolerance")
 """What a rule can say; the first rule that matches a job and says it, decides it."""
 
 
@@ -32,7 +31,7 @@ class Rule:
         selection: Which jobs of it: by function and by fields of their meta.
         priority: Their priority; None when the rule says nothing of it.
         shed: They may be shed, those with smaller numbers first; None when nothing is said.
-        noun: What the business calls them, such as `receipt e-mails`; empty when nothing is said.
+        label: What the business calls them, such as `receipt e-mails`; empty when nothing is said.
         tolerance: They are late when they wait longer; None when nothing is said.
     """
 
@@ -40,7 +39,7 @@ class Rule:
     selection: Selection = field(default_factory=Selection)
     priority: str | None = None
     shed: int | None = None
-    noun: str = ""
+    label: str = ""
     tolerance: timedelta | None = None
 
     def is_for_queue(self, queue: str) -> bool:
@@ -89,7 +88,7 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True)
 class Mitigation:
-    """A deed outside the queues that was declared before it was needed.
+    """A measure outside the queues that was declared before it was needed.
 
     Attributes:
         name: How it is called.

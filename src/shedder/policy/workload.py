@@ -1,4 +1,4 @@
-"""Kinds of work that a policy names, their lanes, and who of them is late."""
+"""Kinds of work that a policy names, their lanes, and the work that is late."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shedder.selection import Selection
 from shedder.units import format_duration
 
 TOLERANCE = timedelta(minutes=10)
-"""How long work may wait for which the policy says a noun and no tolerance."""
+"""How long work may wait for which the policy gives a label and no tolerance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,13 @@ def kinds_of(policy: Policy, queues: Iterable[str]) -> tuple[Workload, ...]:
     """
     known = sorted({lane_of(name).queue for name in queues})
     named = [(rule, _lanes_of(rule, known)) for rule in policy.rules
-             if rule.noun or rule.tolerance]  # fmt: skip
+             if rule.label or rule.tolerance]  # fmt: skip
     own = {lane for rule, lanes in named if _has_own(rule) for lane in lanes}
     found = [(rule, left) for rule, lanes in named
              if (left := lanes if _has_own(rule) else _without(lanes, own))]  # fmt: skip
     kinds = [
         Workload(
-            noun=rule.noun or _called(rule, lanes),
+            noun=rule.label or _called(rule, lanes),
             tolerance=rule.tolerance or TOLERANCE,
             lanes=lanes,
             rule=rule if _shares(rule, lanes, [other for each, other in found if each != rule])
@@ -121,7 +121,7 @@ class WaitingJob:
 def late_in(
     policy: Policy, lane: str, waiting: Iterable[WaitingJob], at: datetime
 ) -> tuple[Late, ...]:
-    """Who waits longer than is tolerated in `lane` at the time `at`; by rule, the oldest job."""
+    """The oldest job of each rule that waits in `lane` longer than tolerated, at the time `at`."""
     found: dict[int, Late] = {}
     for job in waiting:
         late = _late(policy, lane, job, at)
@@ -130,8 +130,8 @@ def late_in(
     return tuple(found[rule] for rule in sorted(found))
 
 
-def sentence_of(late: Late, at: datetime) -> str:
-    """What a person reads of it, in the policy's nouns."""
+def lateness_sentence(late: Late, at: datetime) -> str:
+    """What a person reads of it, in the policy's labels."""
     waits, tolerated = (format_duration(each) for each in (at - late.oldest, late.tolerance))
     return (
         f"{late.noun} are late: the oldest waits {waits} in {late.lane}, tolerated are {tolerated}."
@@ -152,8 +152,8 @@ def _late(policy: Policy, lane: str, job: WaitingJob, at: datetime) -> Late | No
     tolerance = rule.tolerance or timedelta()
     if at - job.enqueued <= tolerance:
         return None
-    noun = policy.rule_for("noun", queue=queue, function=job.function, meta=job.meta)
-    name = noun[1].noun if noun is not None else f"jobs of {lane}"
+    named = policy.rule_for("label", queue=queue, function=job.function, meta=job.meta)
+    name = named[1].label if named is not None else f"jobs of {lane}"
     return Late(lane, name, number, tolerance, job.enqueued)
 
 

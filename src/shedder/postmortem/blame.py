@@ -1,6 +1,6 @@
-"""Does a text blame people? A check that warns; it does not forbid.
+"""Sentences that blame people: a check that warns and does not forbid.
 
-Who asks what the system made easy learns something, who asks whose fault it was does not: John
+A team learns from asking what the system made easy, and not from asking whose fault it was: John
 Allspaw, "Blameless PostMortems and a Just Culture", Etsy, 2012; Google, "Site Reliability
 Engineering", chapter 15.
 """

@@ -1,4 +1,4 @@
-"""From what is recorded to facts; questions they raise."""
+"""A post-mortem's facts, made of what is recorded, and the questions that they raise."""
 
 from __future__ import annotations
 
@@ -8,13 +8,22 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from shedder.events import Event, end_silent
+from shedder.events import Event
 from shedder.incident.effects import effects_of
 from shedder.incident.records import Incident, ReviewPart, RoleHeld, RolePast
 from shedder.policy.workload import Workload, kind_in, kinds_of
-from shedder.postmortem.facts import Blank, Impact, Intervention, Moment, PostMortem, Span
+from shedder.postmortem.facts import (
+    Blank,
+    Impact,
+    Intervention,
+    LaneEffect,
+    Moment,
+    PostMortem,
+    Span,
+)
 from shedder.postmortem.impact import impact_of
-from shedder.postmortem.narrative import deeds_of, roles_by_name, timeline_of, without_names
+from shedder.postmortem.narrative import anonymize, interventions_of, roles_by_name, timeline_of
+from shedder.queues.maintenance import end_silent
 from shedder.queues.samples import Sample, between, paces_of
 from shedder.store.codec import server_time
 from shedder.wording import moment, named, pace, spoken
@@ -25,7 +34,11 @@ if TYPE_CHECKING:
 
 
 LOOK_BACK = timedelta(hours=24)
-"""So long before it was noticed an incident may have begun."""
+"""The longest time between the beginning of an incident and its notice."""
+
+SLOW_TO_NOTICE = timedelta(minutes=5)
+SLOW_TO_ACT = timedelta(minutes=10)
+CLEARLY_FASTER = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +66,41 @@ class Material:
     most: Mapping[str, int] = field(default_factory=dict)
 
 
+def make_postmortem(shed: Shedder, policy: Policy, *, incident: str | None = None) -> PostMortem:
+    """The facts of the post-mortem of an incident; without an id of the last one.
+
+    Raises:
+        NothingMatched: there is no such incident.
+    """
+    return postmortem_of(material_of(shed, policy, incident_or_latest(shed, incident)))
+
+
+def incident_or_latest(shed: Shedder, incident: str | None) -> Incident:
+    """The incident with this id, or the one that is open, or the last one."""
+    if incident is None and (latest := shed.incidents.list(limit=1)):
+        return shed.incidents.current() or latest[0]
+    return shed.incidents.read(incident)
+
+
+def material_of(shed: Shedder, policy: Policy, incident: Incident) -> Material:
+    """All that is recorded of `incident`, also that nobody has seen how a mitigation ended."""
+    end_silent(shed.store)
+    events = shed.incidents.timeline(incident.id)
+    noticed = incident.detected_at or incident.opened_at
+    began = min(noticed, incident.began_at or noticed)
+    queues = shed.queues()
+    return Material(
+        incident=incident,
+        events=events,
+        kinds=kinds_of(policy, queues),
+        samples=shed.samples(*queues, since=began - LOOK_BACK) if queues else {},
+        at=server_time(shed.store),
+        tenants=_most_in(events, "tenants"),
+        late=_most_in(events, "late"),
+        most=_most_in(events, "waiting"),
+    )
+
+
 def postmortem_of(material: Material) -> PostMortem:
     """The facts of the document."""
     incident = material.incident
@@ -62,8 +110,8 @@ def postmortem_of(material: Material) -> PostMortem:
     impacts = _impacts(material, samples)
     spans = _spans(incident, since, is_measured=is_measured)
     timeline = timeline_of(incident, material.events)
-    nameless = partial(without_names, roles=roles_by_name(incident, material.events))
-    deeds = _deeds(material, timeline, nameless)
+    nameless = partial(anonymize, roles=roles_by_name(incident, material.events))
+    done = _interventions(material, timeline, nameless)
     worst = min([each.severity for each in incident.severities] or [incident.severity])
     return PostMortem(
         incident=incident.id,
@@ -74,15 +122,15 @@ def postmortem_of(material: Material) -> PostMortem:
         since=since,
         until=until,
         is_began_measured=is_measured,
-        summary=_summary(incident, since, until, impacts, deeds),
+        summary=_summary(incident, since, until, impacts, done),
         spans=spans,
         impacts=impacts,
         timeline=timeline,
-        deeds=deeds,
+        deeds=done,
         updates=tuple((each.at, nameless(each.text)) for each in incident.updates),
         findings=tuple((each.at, each.task, nameless(each.text)) for each in incident.notes),
         blanks=_blanks(incident),
-        factors=questions_of(impacts, deeds, spans, samples, since=since),
+        factors=_questions(impacts, done, spans, samples, since=since),
         actions=incident.actions,
         review_due=incident.review_due_at,
         log=material.events,
@@ -101,25 +149,21 @@ def _samples(material: Material, since: datetime, until: datetime) -> dict[str, 
     }
 
 
-def _deeds(
-    material: Material,
-    timeline: Sequence[Moment],
-    nameless: Callable[[str], str],
+def _interventions(
+    material: Material, timeline: Sequence[Moment], nameless: Callable[[str], str]
 ) -> tuple[Intervention, ...]:
+    """What was done; its effects say what is in each lane, and how long that may wait."""
     effects = effects_of(material.incident, material.events, material.samples, material.at)
-    known = deeds_of(timeline, material.events, effects)
-    told = (_with_kinds(each, material.kinds) for each in known)
-    return tuple(replace(each, why=nameless(each.why)) for each in told)
+    return tuple(
+        replace(each, why=nameless(each.why),
+                effects=tuple(_with_workload(lane, material.kinds) for lane in each.effects))
+        for each in interventions_of(timeline, material.events, effects)
+    )  # fmt: skip
 
 
-def _with_kinds(deed: Intervention, kinds: Sequence[Workload]) -> Intervention:
-    """A deed whose effects say what is in each lane, and how long that may wait."""
-    effects = []
-    for each in deed.effects:
-        kind = kind_in(each.lane, kinds)
-        known = replace(each, noun=kind.noun, tolerance=kind.tolerance) if kind else each
-        effects.append(known)
-    return replace(deed, effects=tuple(effects))
+def _with_workload(effect: LaneEffect, kinds: Sequence[Workload]) -> LaneEffect:
+    kind = kind_in(effect.lane, kinds)
+    return replace(effect, noun=kind.noun, tolerance=kind.tolerance) if kind else effect
 
 
 def _beginning(material: Material, until: datetime) -> tuple[datetime, bool]:
@@ -188,18 +232,15 @@ def _summary(
     since: datetime,
     until: datetime,
     impacts: Sequence[Impact],
-    deeds: Sequence[Intervention],
+    done: Sequence[Intervention],
 ) -> str:
     hurt = [each for each in impacts if each.outside]
     late = [each for each in impacts if not each.outside and each.late_jobs]
     spared = [each for each in impacts if each not in hurt and each not in late]
     over = f"until {moment(until, since)}" if incident.resolved_at else "and is not over"
-    first_sentence = (
-        f"{incident.title.rstrip('.')}: from {moment(since, until)} {over} UTC "
-        f"({spoken(until - since)})."
-    )
+    times = f"from {moment(since, until)} {over} UTC ({spoken(until - since)})"
     sentences = [
-        first_sentence,
+        f"{incident.title.rstrip('.')}: {times}.",
         *(
             f"{each.noun[:1].upper()}{each.noun[1:]} were outside of their tolerance of "
             f"{spoken(each.tolerance)} for {spoken(each.outside)}{_how_many(each)}; the oldest had "
@@ -210,8 +251,8 @@ def _summary(
     ]
     if spared:
         sentences.append(f"Not affected: {named([each.noun for each in spared])}.")
-    if deeds:
-        first = deeds[0].moment
+    if done:
+        first = done[0].moment
         sentences.append(
             f"The first measure, {spoken(max(first.at - since, timedelta()))} after the beginning: "
             f"{first.who} {first.what}."
@@ -246,67 +287,20 @@ def _roles(incident: Incident) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def mark_times(timeline: Sequence[Moment]) -> tuple[tuple[str, datetime], ...]:
-    """The letters that plots show, and when."""
-    return tuple((each.mark, each.at) for each in timeline if each.mark)
-
-
-def make_postmortem(shed: Shedder, policy: Policy, *, incident: str | None = None) -> PostMortem:
-    """The facts of the post-mortem of an incident; without an id of the last one.
-
-    Raises:
-        NothingMatched: there is no such incident.
-    """
-    found = read_incident(shed, incident)
-    return postmortem_of(material_of(shed, policy, found))
-
-
-def read_incident(shed: Shedder, incident: str | None) -> Incident:
-    """The incident with this id, or the one that is open, or the last one."""
-    if incident is None and (latest := shed.incidents.list(limit=1)):
-        return shed.incidents.current() or latest[0]
-    return shed.incidents.read(incident)
-
-
-def material_of(shed: Shedder, policy: Policy, incident: Incident) -> Material:
-    """All that is recorded of `incident`, also that nobody has seen how a mitigation ended."""
-    end_silent(shed.store)
-    events = shed.incidents.timeline(incident.id)
-    noticed = incident.detected_at or incident.opened_at
-    began = min(noticed, incident.began_at or noticed)
-    queues = shed.queues()
-    return Material(
-        incident=incident,
-        events=events,
-        kinds=kinds_of(policy, queues),
-        samples=shed.samples(*queues, since=began - LOOK_BACK) if queues else {},
-        at=server_time(shed.store),
-        tenants=most_in(events, "tenants"),
-        late=most_in(events, "late"),
-        most=most_in(events, "waiting"),
-    )
-
-
-def most_in(events: Iterable[Event], count: str) -> dict[str, int]:
+def _most_in(events: Iterable[Event], count: str) -> dict[str, int]:
     """By noun the most that an update counted, of `tenants`, of `late` or of `waiting` jobs."""
     most: dict[str, int] = {}
-    for event in events:
-        works = event.details.get("works", ())
-        for work in works if isinstance(works, list) else ():
-            if isinstance(work, Mapping) and isinstance(work.get(count), int):
-                noun = str(work.get("noun"))
-                most[noun] = max(most.get(noun, 0), work[count])
+    found = (event.details.get("works") for event in events)
+    for work in (each for works in found if isinstance(works, list) for each in works):
+        if isinstance(work, Mapping) and isinstance(work.get(count), int):
+            noun = str(work.get("noun"))
+            most[noun] = max(most.get(noun, 0), work[count])
     return most
 
 
-SLOW_TO_NOTICE = timedelta(minutes=5)
-SLOW_TO_ACT = timedelta(minutes=10)
-CLEARLY_FASTER = 1.5
-
-
-def questions_of(
+def _questions(
     impacts: Sequence[Impact],
-    deeds: Sequence[Intervention],
+    done: Sequence[Intervention],
     spans: Sequence[Span],
     samples: Mapping[str, Sequence[Sample]],
     *,
@@ -316,9 +310,9 @@ def questions_of(
     return (
         *_of_arrivals(samples),
         *_of_noticing(spans),
-        *_of_acting(deeds, since),
+        *_of_acting(done, since),
         *_of_sharing(impacts),
-        *_of_deeds(deeds),
+        *_of_worsening(done),
         "What would have happened with twice as many jobs, or with half of the workers?",
     )
 
@@ -345,11 +339,11 @@ def _of_noticing(spans: Sequence[Span]) -> Iterator[str]:
         )
 
 
-def _of_acting(deeds: Sequence[Intervention], since: datetime) -> Iterator[str]:
-    if not deeds:
+def _of_acting(done: Sequence[Intervention], since: datetime) -> Iterator[str]:
+    if not done:
         yield "Nothing was done to the queues. What made the options hard to see, or not needed?"
         return
-    first = deeds[0].moment.at - since
+    first = done[0].moment.at - since
     if first >= SLOW_TO_ACT:
         yield (
             f"The first measure came {spoken(first)} after the beginning. What had to be found out "
@@ -367,12 +361,12 @@ def _of_sharing(impacts: Sequence[Impact]) -> Iterator[str]:
         )
 
 
-def _of_deeds(deeds: Sequence[Intervention]) -> Iterator[str]:
-    for deed in deeds:
-        worse = [each for each in deed.effects if each.oldest_after > each.oldest_before]
-        if deed.effects and len(worse) == len(deed.effects):
+def _of_worsening(done: Sequence[Intervention]) -> Iterator[str]:
+    for each in done:
+        worse = [lane for lane in each.effects if lane.oldest_after > lane.oldest_before]
+        if each.effects and len(worse) == len(each.effects):
             yield (
-                f"After measure {deed.moment.mark} the oldest jobs were older than before. What "
+                f"After measure {each.moment.mark} the oldest jobs were older than before. What "
                 "did it change, and when could that be seen?"
             )
             return

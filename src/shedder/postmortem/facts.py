@@ -1,4 +1,4 @@
-"""What does a post-mortem say? Plain facts, which templates render."""
+"""The facts of a post-mortem, plain and frozen; templates render them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class LaneEffect:
-    """What a deed did to one lane.
+    """What an intervention did to one lane.
 
     Attributes:
         lane: Its name.

@@ -1,4 +1,4 @@
-"""What did work suffer? Counted from the samples of its lanes.
+"""The impact of an incident on a workload, counted from the samples of its lanes.
 
 While the oldest job of a lane had waited longer than the tolerance, the lane was outside of it, and
 what started from its front started late, because a lane is served in order. Jobs of a backlog are
@@ -32,7 +32,7 @@ def impact_of(
 
     The lanes of one kind of work that were outside at the same time count once.
     """
-    spans = [*_merged(span for each in lanes.values() for span in _outside(each, tolerance))]
+    spans = _merged(span for each in lanes.values() for span in _outside(each, tolerance))
     samples = [sample for each in lanes.values() for sample in each]
     return Impact(
         noun=noun,
@@ -64,17 +64,14 @@ def _outside(samples: Sequence[Sample], tolerance: timedelta) -> Iterator[_Span]
         yield began, after.at
 
 
-def _merged(spans: Iterable[_Span]) -> Iterator[_Span]:
-    current: _Span | None = None
+def _merged(spans: Iterable[_Span]) -> list[_Span]:
+    found: list[_Span] = []
     for began, ended in sorted(spans):
-        if current is None or began > current[1]:
-            if current is not None:
-                yield current
-            current = (began, ended)
+        if found and began <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], ended))
         else:
-            current = (current[0], max(current[1], ended))
-    if current is not None:
-        yield current
+            found.append((began, ended))
+    return found
 
 
 def _total(spans: Iterable[_Span]) -> timedelta:
@@ -89,9 +86,7 @@ def _by_severity(
         # what was before it was opened counts for the severity that it was opened with
         began = None if index == 0 else each.since
         ended = severities[index + 1].since if index + 1 < len(severities) else None
-        inside = (
-            (max(span[0], began or span[0]), min(span[1], ended or span[1])) for span in spans
-        )
+        inside = ((max(first, began or first), min(last, ended or last)) for first, last in spans)
         length = _total(span for span in inside if span[1] > span[0])
         found[each.severity] = found.get(each.severity, timedelta()) + length
     return found
@@ -120,10 +115,8 @@ def _deepest(lanes: Mapping[str, Sequence[Sample]]) -> int:
     """The most jobs of all lanes together, each as its last sample says."""
     now: dict[str, int] = {}
     deepest = 0
-    moments = sorted(
-        ((sample.at, lane, sample.depth) for lane, each in lanes.items() for sample in each)
-    )
-    for _, lane, depth in moments:
+    depths = ((sample.at, lane, sample.depth) for lane, each in lanes.items() for sample in each)
+    for _, lane, depth in sorted(depths):
         now[lane] = depth
         deepest = max(deepest, sum(now.values()))
     return deepest

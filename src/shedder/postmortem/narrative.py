@@ -1,77 +1,57 @@
-"""Events as sentences in which people are roles."""
+"""The events of an incident as sentences, in which people are roles."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import count
+from string import ascii_uppercase
 from typing import Any
 
 from shedder.events import SYSTEM, Event, verb_of
 from shedder.incident.records import Effect, Incident, Reading, RoleHeld, RolePast, is_same_person
 from shedder.lanes import PRIORITIES, lane_of
 from shedder.postmortem.facts import Intervention, LaneEffect, Moment
-from shedder.response.mitigation import BEGAN, ENDED, NO_END_YET, unended, without_outdated
-from shedder.wording import spoken
+from shedder.response.mitigation import BEGAN, ENDED, NO_END_YET, without_ended
+from shedder.wording import named, spoken
 
 NOBODY = "somebody without a role"
+SOMEBODY = "somebody"
 
 
 def timeline_of(incident: Incident, events: Sequence[Event]) -> tuple[Moment, ...]:
-    """A line for each event, oldest first; deeds have a letter, which plots show too."""
-    marks = marks_of()
+    """A line for each event, oldest first; decisions have a letter, which plots show too."""
+    marks = _marks()
     found = []
-    begun = unended(events)
-    for event in without_outdated(events):
+    for event in without_ended(events):
         verb = verb_of(event)
-        if verb.is_detail or (event.verb == BEGAN and event not in begun):
-            continue
-        found.append(
-            Moment(
-                at=event.at,
-                who=who_did(incident, event),
-                what=f"{sentence_of(event)}{_numbers(event)}",
-                event=event.id,
-                mark=next(marks) if verb.is_decision else "",
-                is_deed=verb.is_decision,
-            )
-        )
+        if not verb.is_detail:
+            what = f"{event_sentence(event)}{_numbers(event)}"
+            mark = next(marks) if verb.is_decision else ""
+            found.append(Moment(event.at, _actor(incident, event), what, event.id, mark,
+                                verb.is_decision))  # fmt: skip
     return tuple(found)
 
 
-def deeds_of(
+def interventions_of(
     timeline: Sequence[Moment], events: Sequence[Event], effects: Sequence[Effect]
 ) -> tuple[Intervention, ...]:
     """What was done, for which reason, and what it did."""
     reasons = {event.id: event.why for event in events}
     measured = {effect.event: effect for effect in effects}
     return tuple(
-        _deed(moment, reasons[moment.event], measured.get(moment.event))
+        _intervention(moment, reasons[moment.event], measured.get(moment.event))
         for moment in timeline
         if moment.is_deed
     )
 
 
-def who_did(incident: Incident, event: Event) -> str:
-    """The role in which somebody did it; never a name."""
-    if event.by in ("", SYSTEM) or verb_of(event).is_system:
-        return SYSTEM
-    if event.role:
-        return event.role
-    all_held: list[RoleHeld | RolePast] = [*incident.roles, *incident.past_roles]
-    held = [
-        each.role.value
-        for each in all_held
-        if is_same_person(each.person, event.by) and _had_it(each, event.at)
-    ]
-    return held[0] if held else NOBODY
-
-
-def sentence_of(event: Event) -> str:
+def event_sentence(event: Event) -> str:
     """What was done, to stand behind who did it."""
     things = _listed(name for name in event.after if name not in event.lanes) or "settings"
     told = verb_of(event).sentence.format(
-        lanes=_listed(targets_of(event.lanes)) or "nothing",
+        lanes=_listed(_shortest(event.lanes)) or "nothing",
         things=things,
         name=event.details.get("mitigation", ""),
         what=event.details.get("what", "something"),
@@ -83,20 +63,45 @@ def sentence_of(event: Event) -> str:
 
 def people_of(incident: Incident, events: Iterable[Event]) -> frozenset[str]:
     """All names that are in the record: none of them is for the narrative."""
-    names = {event.by for event in events}
-    names |= {each.person for each in incident.roles}
-    names |= {each.person for each in incident.past_roles}
-    names |= {note.by for note in incident.notes} | {each.by for each in incident.updates}
-    return frozenset(name for name in names if name and name != SYSTEM)
+    names = {each.by for each in events} | {each.person for each in _held(incident)}
+    names |= {each.by for each in incident.notes} | {each.by for each in incident.updates}
+    return frozenset(names - {"", SYSTEM})
 
 
-def marks_of() -> Iterator[str]:
+def roles_by_name(incident: Incident, events: Iterable[Event]) -> Mapping[str, str]:
+    """For each name in the record the role that its person has or had."""
+    roles = {}
+    for name in people_of(incident, events):
+        own = (each.role.value for each in _held(incident) if is_same_person(each.person, name))
+        roles[name] = next(own, SOMEBODY)
+    return roles
+
+
+def anonymize(text: str, roles: Mapping[str, str]) -> str:
+    """`text` with a role for each name that stands in it as a whole, however it is written."""
+    for name in sorted(roles, key=len, reverse=True):
+        whole = rf"(?<![\w@.-]){re.escape(name)}(?![\w@-])"
+        text = re.sub(whole, roles[name], text, flags=re.IGNORECASE)
+    return text
+
+
+def _marks() -> Iterator[str]:
     """`A` to `Z`, then `A2` and on."""
-    number = 1
-    while True:
-        for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ":
-            yield letter if number == 1 else f"{letter}{number}"
-        number += 1
+    for number in count(1):
+        yield from (f"{letter}{number if number > 1 else ''}" for letter in ascii_uppercase)
+
+
+def _held(incident: Incident) -> tuple[RoleHeld | RolePast, ...]:
+    return (*incident.roles, *incident.past_roles)
+
+
+def _actor(incident: Incident, event: Event) -> str:
+    """The role of the person or program whose event it is; never a name."""
+    if event.by in ("", SYSTEM) or verb_of(event).is_system:
+        return SYSTEM
+    held = (each.role.value for each in _held(incident)
+            if is_same_person(each.person, event.by) and _had_it(each, event.at))  # fmt: skip
+    return event.role or next(held, NOBODY)
 
 
 def _had_it(held: RoleHeld | RolePast, at: datetime) -> bool:
@@ -126,7 +131,7 @@ def _items(numbers: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     return [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
 
 
-def targets_of(lanes: Iterable[str]) -> tuple[str, ...]:
+def _shortest(lanes: Iterable[str]) -> tuple[str, ...]:
     """The shortest names of `lanes`: a queue where all its lanes are among them."""
     queues: dict[str, list[str]] = {}
     for lane in lanes:
@@ -156,27 +161,18 @@ def _numbers(event: Event) -> str:
 def _outcome(event: Event) -> str:
     outcome, code = event.details.get("outcome", NO_END_YET), event.details.get("exit_code")
     seconds = event.details.get("seconds")
-    took = (
-        f" after {spoken(timedelta(seconds=seconds))}" if isinstance(seconds, int | float) else ""
-    )
+    took = isinstance(seconds, int | float) and f" after {spoken(timedelta(seconds=seconds))}"
     failed = f" with exit code {code}" if outcome == "failed" else ""
-    return f"{outcome}{failed}{took}"
+    return f"{outcome}{failed}{took or ''}"
 
 
-def _deed(moment: Moment, why: str, effect: Effect | None) -> Intervention:
+def _intervention(moment: Moment, why: str, effect: Effect | None) -> Intervention:
     if effect is None:
         return Intervention(moment, why)
-    lanes = [
-        _lane_effect(lane, effect.before[lane], after)
-        for lane, after in effect.after.items()
-        if lane in effect.before
-    ]
-    return Intervention(
-        moment,
-        why,
-        timedelta(seconds=effect.after_seconds),
-        tuple(each for each in lanes if each.depth_before or each.depth_after),
-    )
+    lanes = (_lane_effect(lane, effect.before[lane], after)
+             for lane, after in effect.after.items() if lane in effect.before)  # fmt: skip
+    known = tuple(each for each in lanes if each.depth_before or each.depth_after)
+    return Intervention(moment, why, timedelta(seconds=effect.after_seconds), known)
 
 
 def _lane_effect(lane: str, before: Reading, after: Reading) -> LaneEffect:
@@ -193,26 +189,4 @@ def _lane_effect(lane: str, before: Reading, after: Reading) -> LaneEffect:
 
 def _listed(names: Iterable[str], *, most: int = 4) -> str:
     found = list(names)
-    shown = found[:most] + ([f"{len(found) - most} more"] if len(found) > most else [])
-    return " and ".join(filter(None, [", ".join(shown[:-1]), *shown[-1:]]))
-
-
-SOMEBODY = "somebody"
-
-
-def roles_by_name(incident: Incident, events: Iterable[Event]) -> Mapping[str, str]:
-    """For each name in the record the role that its person has or had."""
-    held: list[RoleHeld | RolePast] = [*incident.roles, *incident.past_roles]
-    return {
-        name: next((each.role.value for each in held if is_same_person(each.person, name)),
-                   SOMEBODY)
-        for name in people_of(incident, events)
-    }  # fmt: skip
-
-
-def without_names(text: str, roles: Mapping[str, str]) -> str:
-    """`text` with a role for each name that stands in it as a whole, however it is written."""
-    for name in sorted(roles, key=len, reverse=True):
-        whole = rf"(?<![\w@.-]){re.escape(name)}(?![\w@-])"
-        text = re.sub(whole, roles[name], text, flags=re.IGNORECASE)
-    return text
+    return named(found[:most] + ([f"{len(found) - most} more"] if len(found) > most else []))

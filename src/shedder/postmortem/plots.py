@@ -1,4 +1,4 @@
-"""How do the lanes look over the time of an incident? Pictures, for a page and for a phone."""
+"""Plots of the lanes over the time of an incident, for a page and for a phone."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Plot:
     Attributes:
         name: Its file's name without the ending: `depth`, `oldest` or `rates`.
         title: What it shows.
-        text: The same in words, for whoever cannot see it.
+        text: The same in words, for readers who cannot see it.
         png: The picture.
     """
 
@@ -165,12 +165,12 @@ def _dress(
 
 
 def _mark(axes: Axes, marks: Sequence[tuple[str, datetime]]) -> None:
-    """A line at each deed; letters that would stand on one another share a place."""
+    """A line at each intervention; letters that would stand on one another share a place."""
+    from matplotlib.dates import date2num
+
     left, right = axes.get_xlim()
     least = (right - left) / 40
     shown: list[tuple[float, list[str]]] = []
-    from matplotlib.dates import date2num
-
     for letter, at in marks:
         place = float(date2num(at))  # type: ignore[no-untyped-call]
         axes.axvline(place, color=_QUIET, linewidth=0.8, linestyle="--", alpha=0.7)

@@ -1,4 +1,4 @@
-"""Markdown and HTML from templates; all files or none."""
+"""The files of a post-mortem: Markdown and HTML from templates, JSON and plots; all or none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shedder.errors import ShedderError
-from shedder.postmortem.build import mark_times
 from shedder.postmortem.facts import PostMortem
 from shedder.postmortem.plots import Plot, plots_of
 from shedder.queues.samples import Sample
@@ -59,7 +58,8 @@ def write_files(
         ShedderError: a template is broken, something is not installed, or the folder cannot be
             written; the first two leave no file.
     """
-    plots = plots_of(found.samples, mark_times(found.timeline)) if with_plots else ()
+    marks = [(each.mark, each.at) for each in found.timeline if each.mark]
+    plots = plots_of(found.samples, marks) if with_plots else ()
     contents = contents_of(found, plots, templates=templates)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -75,20 +75,20 @@ def contents_of(
     found: PostMortem, plots: tuple[Plot, ...], *, templates: str | None = None
 ) -> dict[str, bytes]:
     """The files of the document by name, the page first."""
-    texts = rendered(found, plots, folder=templates)
+    texts = render_both(found, plots, folder=templates)
     files = {NAMES[name]: texts[name].encode("utf-8", "replace") for name in (HTML, MARKDOWN)}
-    files["postmortem.json"] = f"{json.dumps(document_of(found), indent=1)}\n".encode()
+    files["postmortem.json"] = f"{json.dumps(postmortem_document(found), indent=1)}\n".encode()
     return files | {f"{plot.name}.png": plot.png for plot in plots}
 
 
-def document_of(found: PostMortem) -> dict[str, Any]:
+def postmortem_document(found: PostMortem) -> dict[str, Any]:
     """The document as plain values: times in ISO 8601 (UTC), durations in seconds."""
     plain: dict[str, Any] = _plain(found)
     return {"schema": SCHEMA, **plain, "filled": found.filled, "parts": dict(found.parts)}
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that whoever reads it finds the old one or the new one, never a part.
+    """Write a file so that each reader finds the old one or the new one, never a part.
 
     Raises:
         OSError: it cannot be written; what was there stays.
@@ -102,7 +102,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def folder_name(incident: str) -> str:
-    """The folder for an incident's document when nobody names one."""
+    """The folder for an incident's document when none is named."""
     return f"postmortem-{re.sub(r'[^0-9A-Za-z.-]', '_', incident)}"
 
 
@@ -140,7 +140,7 @@ class TemplateBroken(ShedderError):
         )
 
 
-def rendered(
+def render_both(
     found: PostMortem, plots: Sequence[Plot], *, folder: str | None = None
 ) -> dict[str, str]:
     """The text of the document by template; what is in `folder` is used instead of the built-in.
@@ -150,7 +150,7 @@ def rendered(
         ShedderError: Jinja2 is not installed, or there is no such folder.
     """
     environment = environment_for(folder)
-    values = {"it": found, "plots": plots, "picture": picture}
+    values = {"it": found, "plots": plots, "picture": _picture}
     return {name: render(environment, name, values) for name in (MARKDOWN, HTML)}
 
 
@@ -161,9 +161,8 @@ def environment_for(folder: str | None) -> Environment:
         ShedderError: Jinja2 is not installed, or there is no such folder.
     """
     if folder and not Path(folder).is_dir():
-        raise ShedderError(
-            f"there is no folder {folder} with templates; correct incident.templates"
-        )
+        missing = f"there is no folder {folder} with templates; correct incident.templates"
+        raise ShedderError(missing)
     try:
         import jinja2
     except ImportError as error:
@@ -193,16 +192,15 @@ def render(environment: Environment, name: str, values: dict[str, Any]) -> str:
     try:
         return environment.get_template(name).render(values)
     except jinja2.TemplateSyntaxError as error:
-        raise TemplateBroken(
-            error.name or name, line=error.lineno, why=str(error.message)
-        ) from error
+        where = error.name or name
+        raise TemplateBroken(where, line=error.lineno, why=str(error.message)) from error
     except Exception as error:
-        # what a template of a user's may raise is his, whatever it is
+        # the template of a user may raise anything
         why = f"{type(error).__name__}: {error}"
         raise TemplateBroken(name, line=_line_of(error, name), why=why) from error
 
 
-def picture(plot: Plot) -> str:
+def _picture(plot: Plot) -> str:
     """A picture as a URL that needs no other file."""
     return f"data:image/png;base64,{base64.b64encode(plot.png).decode('ascii')}"
 

@@ -1,10 +1,10 @@
-"""Jobs in workers' hands: claim, start, give back, list; RunningJob."""
+"""Jobs in workers' hands: claimed, started, given back, listed; and the jobs that run."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -29,10 +29,13 @@ if TYPE_CHECKING:
 
 
 LEASE_MS = 30_000
-"""A claim without a sign of life for so long goes back to the front of its lane."""
+"""After this time without a sign of life of a claim its job goes back to the front of its lane."""
 
-ON_LOOKOUT_MS = 1500
-"""A worker on lookout that has not looked for so long is taken to be dead."""
+POLLER_LEASE_MS = 1500
+"""A poller that has not polled for this long counts as dead."""
+
+_MEANWHILE = {"lookout": "poll", "rest": "rest", "wait": "wait"}
+"""What an idle worker does, by the word of the script."""
 
 RENEW_SECONDS = 5.0
 """A live worker that still prepares its job gives a sign of life this often."""
@@ -43,6 +46,22 @@ CRASHES_FIELD = "shedder_crashes"
 JOBS_PER_CLAIM = 200
 """Jobs that one claim may look at before it lets others in: well below 5 ms of the server."""
 
+JOBS_PER_LANE = 1000
+"""Executions of a lane that are looked at, at most."""
+
+CLAIMS_PER_STEP = 1000
+"""Claims that one step lists: about 1 ms of the server."""
+
+LONGEST_DATA = 65_536
+"""Bytes of a job's data that are worth fetching for the name of its function."""
+
+_FIELDS = ("status", "worker_name", "started_at", "created_at", NOTE_FIELD)
+
+_Found = tuple[str, str, Mapping[str, str]]
+
+_remembered = lru_cache(maxsize=64)
+"""A worker asks the same for ever, and what it asks stands between a job and its start."""
+
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
@@ -50,7 +69,7 @@ class Claimed:
 
     Attributes:
         lane: Name of the lane it came from.
-        token: The claim, which fences: whoever holds another one has lost the job.
+        token: The claim, which fences: a process with another one has lost the job.
         job_id: The job's id.
         is_undecided: A divert of this lane depends on what only the job's data tells.
         running: Key of the set of what runs under a limit; empty when there is none.
@@ -67,7 +86,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class HeldClaim:
-    """What a process must know to pass the gate with a job.
+    """A claim, as far as a process must know it to pass the gate with its job.
 
     Attributes:
         token: The claim.
@@ -94,7 +113,7 @@ class NothingClaimed:
         is_suspended: RQ's own suspend is on.
         is_outdated: Another policy is in force than the one that the order of the lanes is from.
         is_upkeep_due: Nobody has done the upkeep lately.
-        meanwhile: `lookout`: look often, for those that rest; `rest`: another worker of the same
+        meanwhile: `poll`: look often, for those that rest; `rest`: another worker of the same
             lanes does; `wait`: look yourself, since nobody shares the work.
     """
 
@@ -129,8 +148,51 @@ class Gate:
         return self.verdict in ("started", "kept")
 
 
-_remembered = lru_cache(maxsize=64)
-"""A worker asks the same for ever, and what it asks stands between a job and its start."""
+@dataclass(frozen=True, slots=True)
+class ClaimSeen:
+    """A job between the list and the first line of its function.
+
+    Attributes:
+        is_starting: It has passed the gate and has not reported since; else it has not started.
+        worker: Name of the worker that has it.
+        lane: Name of the lane it came from.
+        job_id: Its id.
+        claimed_at_ms: When it was claimed, in milliseconds of the server's clock.
+        order: Id of the divert from whose backlog it came; empty when it came from the lane.
+        alive_at_ms: Its worker's last sign of life, or when it passed the gate.
+        token: The claim itself, by which it is given back.
+    """
+
+    is_starting: bool
+    worker: str
+    lane: str
+    job_id: str
+    claimed_at_ms: int
+    order: str
+    alive_at_ms: int
+    token: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RunningJob:
+    """A job that runs now.
+
+    Attributes:
+        job_id: Its id.
+        lane: The lane it came from.
+        worker: Name of the worker that runs it; empty when RQ does not say.
+        since: When it started (worker's clock, UTC); None when RQ does not say.
+        function: What it runs; empty when its data cannot be read.
+        is_certain: False when its process has passed the gate and has not been heard of since: it
+            may have been frozen before the first line of the function.
+    """
+
+    job_id: str
+    lane: str
+    worker: str = ""
+    since: datetime | None = None
+    function: str = ""
+    is_certain: bool = True
 
 
 def claim_job(
@@ -143,29 +205,11 @@ def claim_job(
 ) -> Command[Claimed | NothingClaimed]:
     """Take the first job that may run from `lanes`, most important first.
 
-    A worker that `is_staying` when there is none may be put on lookout for others of these lanes.
+    A worker that `is_staying` when there is none may become the poller of these lanes.
     `policy` is the number of the one that says which lane is more important; None for any.
     """
-    options = (LEASE_MS, JOBS_PER_CLAIM, ON_LOOKOUT_MS if is_staying else 0)
+    options = (LEASE_MS, JOBS_PER_CLAIM, POLLER_LEASE_MS if is_staying else 0)
     return _claim_job(keys, tuple(lanes), (worker, *options, "" if policy is None else policy))
-
-
-@_remembered
-def _claim_job(
-    keys: Keys, names: tuple[str, ...], options: tuple[str | int, ...]
-) -> Command[Claimed | NothingClaimed]:
-    lane_keys = tuple(key for lane in names for key in _lane_keys(keys, lane))
-    return Command(
-        "claim_job",
-        (keys.claims, keys.pauses, keys.diverts, keys.meters, keys.events, keys.engine.suspended,
-         keys.sampled, keys.policy, *lookout_keys(keys, names), *lane_keys),
-        (*options, *keys.engine.script_prefixes, *names),
-        lambda reply: _claimed(reply, names),
-    )  # fmt: skip
-
-
-def _lane_keys(keys: Keys, lane: str) -> tuple[str, ...]:
-    return (*keys.lane(lane), keys.stale(lane), keys.unseen(lane))
 
 
 def start_job(
@@ -211,93 +255,23 @@ def renew_claim(keys: Keys, token: bytes) -> Command[bool]:
     return Command("renew_claim", (keys.claims,), (token,), bool)
 
 
-def leave_lookout(keys: Keys, lanes: tuple[str, ...], *, worker: str) -> Command[bool]:
-    """Call the next worker of `lanes` to the lookout, unless it is another one already."""
-    return Command("leave_lookout", lookout_keys(keys, lanes), (worker,), bool)
+def hand_over_polling(keys: Keys, lanes: tuple[str, ...], *, worker: str) -> Command[bool]:
+    """Call another worker of `lanes` to poll, unless the poller is another one than `worker`."""
+    return Command("leave_lookout", poller_keys(keys, lanes), (worker,), bool)
 
 
 @_remembered
-def lookout_keys(keys: Keys, lanes: tuple[str, ...]) -> tuple[str, str]:
-    """Who is on lookout for the workers of exactly these lanes, and what calls the next."""
+def poller_keys(keys: Keys, lanes: tuple[str, ...]) -> tuple[str, str]:
+    """The keys of the poller for the workers of exactly these lanes, and of what calls the next."""
     names = "\0".join(sorted(lanes)).encode("utf-8", "surrogateescape")
     group = hashlib.sha256(names).hexdigest()[:16]
-    return keys.lookout(group), keys.relief(group)
+    return keys.poller(group), keys.poller_handoff(group)
 
 
 @_remembered
 def bells(keys: Keys, lanes: tuple[str, ...]) -> tuple[str, ...]:
     """What an idle worker of `lanes` waits for."""
     return tuple(dict.fromkeys(keys.bell(lane_of(lane).queue) for lane in lanes))
-
-
-def _gate(
-    keys: Keys, held: HeldClaim, question: tuple[str, ...], registry: str = ""
-) -> Command[Gate]:
-    return Command(
-        "start_job",
-        (keys.claims, keys.pauses, keys.diverts, keys.starting, keys.meters,
-         keys.engine.jobs + held.job_id, *([registry] if registry else [])),
-        (held.token, *question, *keys.engine.script_prefixes),
-        lambda reply: Gate(*(_text(part) for part in reply)),
-    )  # fmt: skip
-
-
-def _claimed(reply: list[Any], lanes: tuple[str, ...]) -> Claimed | NothingClaimed:
-    state = _text(reply[0])
-    if state == "claimed":
-        _, number, token, job_id, undecided, flat, running = reply
-        fields = dict(zip(flat[::2], flat[1::2], strict=True))
-        return Claimed(
-            lanes[number - 1], token, text_of(job_id), bool(undecided), _text(running), fields
-        )
-    if state == "empty":
-        return NothingClaimed(
-            wait_ms=int(reply[1]), is_upkeep_due=bool(reply[2]), meanwhile=_text(reply[3])
-        )
-    return NothingClaimed(
-        is_again=state == "again",
-        is_suspended=state == "suspended",
-        is_outdated=state == "outdated",
-    )
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
-
-
-JOBS_PER_LANE = 1000
-"""Executions of a lane that are looked at, at most."""
-
-CLAIMS_PER_STEP = 1000
-"""Claims that one step lists: about 1 ms of the server."""
-
-LONGEST_DATA = 65_536
-"""Bytes of a job's data that are worth fetching for the name of its function."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimSeen:
-    """A job between the list and the first line of its function.
-
-    Attributes:
-        is_starting: It has passed the gate and has not reported since; else it has not started.
-        worker: Name of the worker that has it.
-        lane: Name of the lane it came from.
-        job_id: Its id.
-        claimed_at_ms: When it was claimed, in milliseconds of the server's clock.
-        order: Id of the divert from whose backlog it came; empty when it came from the lane.
-        alive_at_ms: Its worker's last sign of life, or when it passed the gate.
-        token: The claim itself, by which it is given back.
-    """
-
-    is_starting: bool
-    worker: str
-    lane: str
-    job_id: str
-    claimed_at_ms: int
-    order: str
-    alive_at_ms: int
-    token: bytes
 
 
 def list_claims(
@@ -324,10 +298,7 @@ def running_jobs(store: Store, lanes: Sequence[str]) -> tuple[RunningJob, ...]:
 
 
 def running_from(
-    store: Store,
-    lanes: Sequence[str],
-    executions: Sequence[Any],
-    claims: Sequence[ClaimSeen],
+    store: Store, lanes: Sequence[str], executions: Sequence[Any], claims: Sequence[ClaimSeen]
 ) -> tuple[RunningJob, ...]:
     """Those of the jobs that the replies to `ask_executions` and `list_claims` name that run."""
     starting = {(claim.lane, claim.job_id): claim.worker for claim in claims if claim.lane in lanes}
@@ -337,14 +308,9 @@ def running_from(
         for each in those
     }
     # a frozen process may be past the gate after RQ has given up its execution
-    jobs = _started_jobs(store, found | starting.keys(), starting)
+    jobs = _started_jobs(store, [*(found | starting.keys())], starting)
     ranks = {lane: rank for rank, lane in enumerate(lanes)}
     return tuple(sorted(jobs, key=lambda job: (ranks[job.lane], _since(job), job.job_id)))
-
-
-_FIELDS = ("status", "worker_name", "started_at", "created_at", NOTE_FIELD)
-
-_Found = tuple[str, str, Mapping[str, str]]
 
 
 def ask_executions(ask: Pipeline, lanes: Sequence[str]) -> None:
@@ -353,12 +319,76 @@ def ask_executions(ask: Pipeline, lanes: Sequence[str]) -> None:
         ask.zrange(registry_key(STARTED, lane), 0, JOBS_PER_LANE - 1)
 
 
+@_remembered
+def _claim_job(
+    keys: Keys, names: tuple[str, ...], options: tuple[str | int, ...]
+) -> Command[Claimed | NothingClaimed]:
+    lane_keys = (
+        key for lane in names for key in (*keys.lane(lane), keys.stale(lane), keys.unseen(lane))
+    )
+    return Command(
+        "claim_job",
+        (keys.claims, keys.pauses, keys.diverts, keys.meters, keys.events, keys.engine.suspended,
+         keys.sampled, keys.policy, *poller_keys(keys, names), *lane_keys),
+        (*options, *keys.engine.script_prefixes, *names),
+        lambda reply: _claimed(reply, names),
+    )  # fmt: skip
+
+
+def _gate(
+    keys: Keys, held: HeldClaim, question: tuple[str, ...], registry: str = ""
+) -> Command[Gate]:
+    return Command(
+        "start_job",
+        (keys.claims, keys.pauses, keys.diverts, keys.starting, keys.meters,
+         keys.engine.jobs + held.job_id, *([registry] if registry else [])),
+        (held.token, *question, *keys.engine.script_prefixes),
+        lambda reply: Gate(*(text_of(part) for part in reply)),
+    )  # fmt: skip
+
+
+def _claimed(reply: list[Any], lanes: tuple[str, ...]) -> Claimed | NothingClaimed:
+    state = text_of(reply[0])
+    if state == "claimed":
+        _, number, token, job_id, undecided, flat, running = reply
+        fields = dict(zip(flat[::2], flat[1::2], strict=True))
+        return Claimed(
+            lanes[number - 1], token, text_of(job_id), bool(undecided), text_of(running), fields
+        )
+    if state == "empty":
+        return NothingClaimed(
+            wait_ms=int(reply[1]),
+            is_upkeep_due=bool(reply[2]),
+            meanwhile=_MEANWHILE[text_of(reply[3])],
+        )
+    return NothingClaimed(
+        is_again=state == "again",
+        is_suspended=state == "suspended",
+        is_outdated=state == "outdated",
+    )
+
+
+def _claims_from(reply: list[Any]) -> tuple[ClaimSeen, ...]:
+    rows = zip(*(reply[column::8] for column in range(8)), strict=True)
+    return tuple(
+        ClaimSeen(
+            is_starting=text_of(which) == "starting",
+            worker=text_of(worker),
+            lane=text_of(lane),
+            job_id=text_of(job),
+            claimed_at_ms=int(claimed_at),
+            order=text_of(order),
+            alive_at_ms=int(alive_at),
+            token=token,
+        )
+        for which, worker, lane, job, claimed_at, order, alive_at, token in rows
+    )
+
+
 def _started_jobs(
-    store: Store,
-    candidates: Iterable[tuple[str, str]],
-    starting: Mapping[tuple[str, str], str],
+    store: Store, candidates: Sequence[tuple[str, str]], starting: Mapping[tuple[str, str], str]
 ) -> list[RunningJob]:
-    started = _read_started(store, list(candidates))
+    started = _read_started(store, candidates)
     names = _read_functions(store, started)
     return [
         RunningJob(
@@ -384,22 +414,24 @@ def _read_started(store: Store, jobs: Sequence[tuple[str, str]]) -> list[_Found]
 
 
 def _read_functions(store: Store, jobs: Sequence[_Found]) -> dict[str, str]:
-    names = {job: _noted_function(fields) for _, job, fields in jobs}
-    unknown = [store.keys.engine.jobs + job for job, name in names.items() if not name]
-    if not unknown:
-        return names
-    sizes = store.read(lambda ask: [ask.hstrlen(key, "data") for key in unknown])
-    small = [key for key, size in zip(unknown, sizes, strict=True) if 0 < size <= LONGEST_DATA]
-    if small:
-        data = store.read(lambda ask: [ask.hget(key, "data") for key in small])
-        for key, value in zip(small, data, strict=True):
-            names[key.removeprefix(store.keys.engine.jobs)] = function_name(value or b"") or ""
+    # the note of an older job with the same id is no answer
+    names = {
+        job: function_from_field(fields.get(NOTE_FIELD), fields.get("created_at")) or ""
+        for _, job, fields in jobs
+    }
+    unknown = [job for job, name in names.items() if not name]
+    if unknown:
+        names.update(_read_data(store, unknown))
     return names
 
 
-def _noted_function(fields: Mapping[str, str]) -> str:
-    """The function that our producers note; the note of an older job with this id is no answer."""
-    return function_from_field(fields.get(NOTE_FIELD), fields.get("created_at")) or ""
+def _read_data(store: Store, jobs: Sequence[str]) -> dict[str, str]:
+    """The functions that the data of `jobs` names, as far as it is small."""
+    prefix = store.keys.engine.jobs
+    sizes = store.read(lambda ask: [ask.hstrlen(prefix + job, "data") for job in jobs])
+    small = [job for job, size in zip(jobs, sizes, strict=True) if 0 < size <= LONGEST_DATA]
+    data = store.read(lambda ask: [ask.hget(prefix + job, "data") for job in small])
+    return {job: function_name(value or b"") or "" for job, value in zip(small, data, strict=True)}
 
 
 def _texts(values: Sequence[Any]) -> dict[str, str]:
@@ -409,42 +441,3 @@ def _texts(values: Sequence[Any]) -> dict[str, str]:
 
 def _since(job: RunningJob) -> float:
     return job.since.timestamp() if job.since else 0.0
-
-
-def _claims_from(reply: list[Any]) -> tuple[ClaimSeen, ...]:
-    rows = zip(*(reply[column::8] for column in range(8)), strict=True)
-    return tuple(
-        ClaimSeen(
-            is_starting=text_of(which) == "starting",
-            worker=text_of(worker),
-            lane=text_of(lane),
-            job_id=text_of(job),
-            claimed_at_ms=int(claimed_at),
-            order=text_of(order),
-            alive_at_ms=int(alive_at),
-            token=token,
-        )
-        for which, worker, lane, job, claimed_at, order, alive_at, token in rows
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class RunningJob:
-    """A job that runs now.
-
-    Attributes:
-        job_id: Its id.
-        lane: The lane it came from.
-        worker: Name of the worker that runs it; empty when RQ does not say.
-        since: When it started (worker's clock, UTC); None when RQ does not say.
-        function: What it runs; empty when its data cannot be read.
-        is_certain: False when its process has passed the gate and has not been heard of since: it
-            may have been frozen before the first line of the function.
-    """
-
-    job_id: str
-    lane: str
-    worker: str = ""
-    since: datetime | None = None
-    function: str = ""
-    is_certain: bool = True

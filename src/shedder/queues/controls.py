@@ -1,4 +1,4 @@
-"""What stands on a lane, as stored: pause, diverts, drain, limits on starts; all backlogs."""
+"""Controls of a lane as they are stored: pause, diverts, drain, limits on starts; all backlogs."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shedder.engine.workers import queue_names
+from shedder.errors import InvalidInput
 from shedder.lanes import PRIORITIES, Lane, lane_of
 from shedder.selection import Selection
 from shedder.store.codec import (
-    ms_from_time,
+    author_fields,
+    count_of,
     number_field,
     of_kind,
     reading_record,
     text_field,
     text_of,
-    time_from_ms,
+    time_field,
     versioned_record,
 )
 from shedder.store.store import Store
@@ -44,6 +46,10 @@ class Pause:
     since: datetime
     until: datetime | None = None
     is_parked: bool = False
+
+    def holds_at(self, now: datetime) -> bool:
+        """Whether it is in force at `now` (server's clock)."""
+        return self.until is None or now < self.until
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +134,51 @@ class StartsLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitTerms:
+    """What a limit on the starts of jobs allows.
+
+    Attributes:
+        rate: At most so many starts; None without a pace.
+        most: At most so many jobs that run at once; None without such a bound.
+        expires_in: How long it stands; None until somebody ends it.
+    """
+
+    rate: Rate | None = None
+    most: int | None = None
+    expires_in: timedelta | None = None
+
+    def checked(self) -> LimitTerms:
+        """These terms.
+
+        Raises:
+            InvalidInput: they have neither a rate nor a positive number of jobs.
+        """
+        if (self.rate is None and self.most is None) or (self.most is not None and self.most < 1):
+            accepted = "a rate, or a number of jobs that run at once"
+            raise InvalidInput(name="limit", value=self.most, accepted=accepted)
+        return self
+
+    @property
+    def duration_ms(self) -> int:
+        """How long it stands, in milliseconds; 0 until somebody ends it."""
+        return int(self.expires_in.total_seconds() * 1000) if self.expires_in else 0
+
+    def describe(self) -> dict[str, Any]:
+        """What its event says."""
+        return {
+            "rate": str(self.rate) if self.rate else None,
+            "most": self.most,
+            "duration_ms": self.duration_ms or None,
+        }
+
+    def to_json(self) -> str:
+        """What the script takes."""
+        rate, most = self.rate, {"most": self.most} if self.most else {}
+        pace = {"rate": rate.per_second / 1000, "burst": burst_of(rate)} if rate else {}
+        return json.dumps({**pace, **most})
+
+
+@dataclass(frozen=True, slots=True)
 class StoredDivert:
     """A divert as it is stored: the order, and the keys of its backlog and of its drain.
 
@@ -138,7 +189,7 @@ class StoredDivert:
         slot: Key of the list of jobs that wait for a slot of RQ's own rate limit; it is read first.
         bucket: Key of the hash with the drain's tokens and counts.
         skipped: Key of the list of the first jobs that the drain skipped.
-        event: Id of the event that set it; empty when a shedder set it that noted none.
+        event: Id of the event that set it; empty when an earlier shedder set it.
     """
 
     divert: Divert
@@ -158,17 +209,24 @@ class StoredDivert:
         """The divert with its numbers: jobs in the backlog, and the hash under `bucket`."""
         drain = self.divert.drain
         if drain is not None:
-            numbers = {text_of(name): value for name, value in counts.items()}
-            drain = replace(
-                drain, released=_count(numbers.get("released")), skipped=_skipped(numbers)
-            )
+            released, skipped = count_of(counts.get(b"released")), skipped_of(counts)
+            drain = replace(drain, released=released, skipped=skipped)
         return replace(self.divert, backlog=backlog, drain=drain)
+
+
+Backlog = tuple[str, str, int]
+"""A lane, the id of the order, and the jobs in its backlog."""
+
+Standing = Mapping[str, Sequence[StoredDivert]]
+"""The orders that stand on each lane."""
+
+_KEYS_OF_ORDER = ("front", "rest", "slot", "bucket", "skipped")
 
 
 def pause_from(lane: str, text: bytes | str | None) -> Pause | None:
     """The pause that the record `text` describes; None when there is no record.
 
-    It may have run out: see `is_in_force`.
+    It may have run out: see `Pause.holds_at`.
 
     Raises:
         RecordUnreadable: it is damaged or of a newer shedder.
@@ -179,19 +237,10 @@ def pause_from(lane: str, text: bytes | str | None) -> Pause | None:
         record = versioned_record(json.loads(text_of(text)))
         return Pause(
             lane=lane,
-            by=text_field(record, "by"),
-            why=text_field(record, "why"),
-            since=time_from_ms(number_field(record, "since")),
-            until=None
-            if record.get("until") is None
-            else time_from_ms(number_field(record, "until")),
+            **author_fields(record),
+            until=time_field(record, "until"),
             is_parked=record.get("parked") is True,
         )
-
-
-def is_in_force(record: Pause, now_ms: float) -> bool:
-    """Whether a pause holds at `now_ms` (milliseconds of the server's clock)."""
-    return record.until is None or now_ms < ms_from_time(record.until)
 
 
 def diverts_from(lane: str, text: bytes | str | None) -> tuple[StoredDivert, ...]:
@@ -228,44 +277,6 @@ def rate_or_none(jobs_per_ms: float) -> Rate | None:
     return rate_from(jobs_per_ms) if jobs_per_ms > 0 else None
 
 
-def _order(lane: str, record: dict[str, Any]) -> StoredDivert:
-    drain = of_kind(dict, record.get("drain", {}))
-    return StoredDivert(
-        divert=Divert(
-            lane=lane,
-            order=of_kind(str, record["id"]),
-            by=text_field(record, "by"),
-            why=text_field(record, "why"),
-            since=time_from_ms(number_field(record, "since")),
-            selection=Selection.from_record(json.loads(of_kind(str, record["selection"]))),
-            # a limit of what runs at once has no pace, and so no drain to speak of
-            drain=_drain(drain) if "rate" in drain else None,
-            is_scanning=record.get("scanning") is True,
-            is_restoring=record.get("restoring") is True,
-            is_limit=record.get("limit") is True,
-            most=int(number_field(drain, "most")) if "most" in drain else None,
-            until=None
-            if record.get("until") is None
-            else time_from_ms(number_field(record, "until")),
-        ),
-        event=text_field(record, "event"),
-        **{
-            part: of_kind(str, record[part])
-            for part in ("front", "rest", "slot", "bucket", "skipped")
-        },
-    )
-
-
-def _drain(record: dict[str, Any]) -> Drain:
-    return Drain(
-        rate=rate_from(number_field(record, "rate")),
-        by=text_field(record, "by"),
-        why=text_field(record, "why"),
-        since=time_from_ms(number_field(record, "since")),
-        stays=record.get("stay") is True,
-    )
-
-
 def starts_limit_from(lane: str, record: Mapping[str, Any]) -> StartsLimit:
     """What a limit on starts said, as an event has it.
 
@@ -273,81 +284,33 @@ def starts_limit_from(lane: str, record: Mapping[str, Any]) -> StartsLimit:
         RecordUnreadable: it is damaged.
     """
     with reading_record(f"of the limit on {lane}"):
-        until = record.get("until")
         return StartsLimit(
             lane=lane,
             rate=rate_from(number_field(record, "rate")) if "rate" in record else None,
             most=int(number_field(record, "most")) if "most" in record else None,
-            by=text_field(record, "by"),
-            why=text_field(record, "why"),
-            since=time_from_ms(number_field(record, "since")),
-            until=None if until is None else time_from_ms(number_field(record, "until")),
+            **author_fields(record),
+            until=time_field(record, "until"),
         )
 
 
-def _skipped(numbers: Mapping[str, bytes]) -> dict[str, int]:
-    prefix = "skipped:"
+def skipped_of(counts: Mapping[bytes, bytes]) -> dict[str, int]:
+    """The jobs that a drain skipped, by cause, as the hash of its counts has them."""
+    prefix = b"skipped:"
     return {
-        name.removeprefix(prefix): _count(value)
-        for name, value in numbers.items()
+        text_of(name.removeprefix(prefix)): count_of(value)
+        for name, value in counts.items()
         if name.startswith(prefix)
     }
 
 
-def _count(value: bytes | None) -> int:
-    return int(value) if value is not None and value.isdigit() else 0
-
-
-@dataclass(frozen=True, slots=True)
-class LimitTerms:
-    """What a limit on the starts of jobs allows.
-
-    Attributes:
-        rate: At most so many starts; None without a pace.
-        most: At most so many jobs that run at once; None without such a bound.
-        expires_in: How long it stands; None until somebody ends it.
-    """
-
-    rate: Rate | None = None
-    most: int | None = None
-    expires_in: timedelta | None = None
-
-    @property
-    def duration_ms(self) -> int:
-        """How long it stands, in milliseconds; 0 until somebody ends it."""
-        return int(self.expires_in.total_seconds() * 1000) if self.expires_in else 0
-
-    def describe(self) -> dict[str, Any]:
-        """What its event says."""
-        return {
-            "rate": str(self.rate) if self.rate else None,
-            "most": self.most,
-            "duration_ms": self.duration_ms or None,
-        }
-
-    def to_json(self) -> str:
-        """What the script takes."""
-        pace = (
-            {"rate": self.rate.per_second / 1000, "burst": burst_of(self.rate)} if self.rate else {}
-        )
-        return json.dumps({**pace, **({"most": self.most} if self.most else {})})
-
-
 def all_lanes(store: Store, *, origins: Iterable[str] = ()) -> tuple[str, ...]:
     """The names of all lanes of the queues that RQ knows, that have a control, or in `origins`."""
-
-    def ask_names(ask: Any) -> None:
-        ask.smembers(store.keys.engine.queues)
-        ask.hkeys(store.keys.pauses)
-        ask.hkeys(store.keys.diverts)
-
-    queues, paused, diverted = store.read(ask_names)
-    names = {
-        *queue_names(store.keys, queues),
-        *map(text_of, paused),
-        *map(text_of, diverted),
-        *origins,
-    }
+    keys = store.keys
+    queues, paused, diverted = store.read(
+        lambda ask: (ask.smembers(keys.engine.queues), ask.hkeys(keys.pauses),
+                     ask.hkeys(keys.diverts))
+    )  # fmt: skip
+    names = {*queue_names(keys, queues), *map(text_of, [*paused, *diverted]), *origins}
     of_queues = {Lane(lane_of(n).queue, each).name for n in names for each in PRIORITIES}
     return tuple(sorted(names | of_queues))
 
@@ -376,16 +339,35 @@ def with_lengths(store: Store, orders: Sequence[tuple[str, StoredDivert]]) -> li
     ]
 
 
-Backlog = tuple[str, str, int]
-"""A lane, the id of the order, and the jobs in its backlog."""
-
-Standing = Mapping[str, Sequence[StoredDivert]]
-"""The orders that stand on each lane."""
-
-
 def standing_on(store: Store, lanes: Sequence[str]) -> Standing:
     """The orders on `lanes`, as they are now."""
     if not lanes:
         return {}
     records = store.read(lambda ask: ask.hmget(store.keys.diverts, list(lanes)))[0]
     return {lane: diverts_from(lane, record) for lane, record in zip(lanes, records, strict=True)}
+
+
+def _order(lane: str, record: dict[str, Any]) -> StoredDivert:
+    drain = of_kind(dict, record.get("drain", {}))
+    return StoredDivert(
+        divert=Divert(
+            lane=lane,
+            order=of_kind(str, record["id"]),
+            **author_fields(record),
+            selection=Selection.from_record(json.loads(of_kind(str, record["selection"]))),
+            # a limit of what runs at once has no pace, and so no drain to speak of
+            drain=_drain_from(drain) if "rate" in drain else None,
+            is_scanning=record.get("scanning") is True,
+            is_restoring=record.get("restoring") is True,
+            is_limit=record.get("limit") is True,
+            most=int(number_field(drain, "most")) if "most" in drain else None,
+            until=time_field(record, "until"),
+        ),
+        event=text_field(record, "event"),
+        **{part: of_kind(str, record[part]) for part in _KEYS_OF_ORDER},
+    )
+
+
+def _drain_from(record: dict[str, Any]) -> Drain:
+    rate = rate_from(number_field(record, "rate"))
+    return Drain(rate, **author_fields(record), stays=record.get("stay") is True)

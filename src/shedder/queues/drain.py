@@ -1,161 +1,35 @@
-"""A backlog back at a pace.
+"""A backlog back at a pace: commands, flow, receipts.
 
-The drain is an order in Redis: claims of our workers take from the backlog as fast as a bucket of
-tokens allows. For lanes that only stock workers serve somebody releases jobs into the list.
+A drain is an order in Redis: the claims of our workers take from the backlog as fast as a bucket of
+tokens allows. For lanes that only stock workers serve, some process releases jobs into the list.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from shedder.engine.workers import WorkerSeen, workers_of
 from shedder.events import Cause, event_head
 from shedder.lanes import Lane
-from shedder.queues.controls import diverts_from, rate_or_none
+from shedder.queues.controls import diverts_from, rate_or_none, skipped_of
 from shedder.store.codec import count_of, text_of, time_from_ms
 from shedder.store.keys import Keys
+from shedder.store.operation import new_id
 from shedder.store.store import Command, Store
 from shedder.units import Rate, burst_of
 
 STARTS_AHEAD_SECONDS = 2.0
-"""Stock workers get at most what the rate allows in so long, before any of it has started."""
+"""Stock workers get at most what the rate allows in this time, before any of it has started."""
 
 LEAST_RELEASED = 2
 """For each stock worker: one that it runs, and one that it finds next."""
 
-
-def drain_progress(store: Store, backlogs: Sequence[tuple[str, str]]) -> tuple[DrainProgress, ...]:
-    """How far the drains of `backlogs` (lane and order each) are, in one round trip."""
-    if not backlogs:
-        return ()
-
-    def ask_all(ask: Any) -> None:
-        for lane, order in backlogs:
-            _ask_progress(ask, store.keys, lane, order)
-
-    replies = store.read(ask_all)
-    rows = [replies[first : first + 6] for first in range(0, len(replies), 6)]
-    return tuple(_progress(*each, row) for each, row in zip(backlogs, rows, strict=True))
-
-
-def release_for_stock_workers(store: Store, backlogs: Sequence[tuple[str, str, float]]) -> None:
-    """One step for each of `backlogs` (lane, order, jobs a second) without a worker of ours."""
-    workers = workers_of(store, [lane for lane, _, _ in backlogs])
-    ours = {lane for worker in workers if not worker.is_stock for lane in worker.lanes}
-    stock = Counter(lane for worker in workers if worker.is_stock for lane in worker.lanes)
-    for lane, order, per_second in backlogs:
-        if stock[lane] and lane not in ours:
-            cap = max(LEAST_RELEASED * stock[lane], int(per_second * STARTS_AHEAD_SECONDS))
-            store.run(release_backlog(store.keys, lane, order, cap=cap))
-
-
-def _ask_progress(ask: Any, keys: Keys, lane: str, order: str) -> None:
-    for part in keys.backlog(order, lane):
-        ask.llen(part)
-    ask.hgetall(keys.drain(order, lane))
-    ask.lrange(keys.skipped(order, lane), 0, 99)
-    ask.hget(keys.diverts, lane)
-
-
-def _progress(lane: str, order: str, row: Sequence[Any]) -> DrainProgress:
-    *parts, counts, names, record = row
-    standing = [each for each in diverts_from(lane, record) if each.divert.order == order]
-    is_done = not standing or standing[0].divert.drain is None
-    return progress_from(lane, order, parts, counts, names, is_done=is_done)
-
-
 RELEASES_PER_STEP = 500
 """Jobs that one step of a release looks at: well below 5 ms of the server."""
-
-
-@dataclass(frozen=True, slots=True)
-class DrainSet:
-    """A drain that is in force (or stopped) now.
-
-    Attributes:
-        event: Id of its event; empty when there is no backlog.
-        at: Server's clock, UTC.
-        lanes: The backlogs.
-    """
-
-    event: str
-    at: datetime
-    lanes: tuple[DrainingLane, ...]
-
-
-def order_drain(
-    keys: Keys,
-    lanes: Sequence[Lane],
-    rate: Rate | None,
-    cause: Cause,
-    *,
-    operation: str,
-    only_order: str = "",
-    stays: bool = False,
-    undoes: str = "",
-) -> Command[DrainSet]:
-    """Drain the backlogs of `lanes` at `rate` each, or stop when `rate` is None."""
-    names = tuple(lane.name for lane in lanes)
-    verb = "drain stopped" if rate is None else "drain"
-    head = event_head(verb, cause, names, order=only_order, undoes=undoes, rate=rate and str(rate))
-    per_ms = rate.per_second / 1000 if rate else 0
-    return Command(
-        "order_drain",
-        (keys.diverts, keys.events, keys.operation(operation), *keys.lanes(tuple(lanes))),
-        ("drain", head, only_order, repr(float(per_ms)), burst_of(rate) if rate else 0, int(stays),
-         cause.by, cause.why, *names),
-        _drain_set,
-    )  # fmt: skip
-
-
-def release_backlog(keys: Keys, lane: str, order: str, *, cap: int) -> Command[tuple[str, int]]:
-    """One step of releasing a backlog into its lane's list, with at most `cap` not started.
-
-    Its reply: `draining`, `waiting` or `ended`, and the jobs left.
-    """
-    return Command(
-        "release_backlog",
-        (keys.pauses, keys.diverts, keys.events, *keys.lane(lane), keys.policy, keys.stale(lane),
-         keys.unseen(lane)),
-        (lane, order, cap, RELEASES_PER_STEP, *keys.engine.script_prefixes),
-        lambda reply: (text_of(reply[0]), int(reply[3])),
-    )  # fmt: skip
-
-
-def progress_from(
-    lane: str, order: str, parts: Sequence[int], counts: dict[bytes, bytes], names: Sequence[bytes],
-    *, is_done: bool,
-) -> DrainProgress:  # fmt: skip
-    """The progress that plain reads of a backlog's keys tell."""
-    skipped = {
-        text_of(field).removeprefix("skipped:"): count_of(count)
-        for field, count in counts.items()
-        if field.startswith(b"skipped:")
-    }
-    return DrainProgress(
-        lane=lane,
-        order=order,
-        backlog=sum(parts),
-        released=count_of(counts.get(b"released")),
-        skipped=skipped,
-        skipped_names=tuple(text_of(name) for name in names),
-        is_done=is_done,
-    )
-
-
-def _drain_set(reply: list[Any]) -> DrainSet:
-    event, at, *rest = reply
-    lanes = tuple(
-        DrainingLane(text_of(lane), text_of(order), int(backlog), rate_or_none(float(before)))
-        for lane, order, backlog, before in zip(
-            rest[::4], rest[1::4], rest[2::4], rest[3::4], strict=True
-        )
-    )
-    return DrainSet(text_of(event), time_from_ms(int(at)), lanes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,3 +94,105 @@ class DrainProgress:
     skipped: Mapping[str, int] = field(default_factory=dict)
     skipped_names: tuple[str, ...] = ()
     is_done: bool = False
+
+
+def drain(
+    store: Store, lanes: Sequence[Lane], rate: Rate | None, cause: Cause, *, stays: bool = False
+) -> DrainReceipt:
+    """Drain the backlogs of `lanes` at `rate` each, or stop when it is None."""
+    receipt = store.run(order_drain(store.keys, lanes, rate, cause, stays=stays))
+    return replace(receipt, workers=workers_of(store, [lane.name for lane in lanes]))
+
+
+def drain_progress(store: Store, backlogs: Sequence[tuple[str, str]]) -> tuple[DrainProgress, ...]:
+    """How far the drains of `backlogs` (lane and order each) are, in one round trip."""
+    if not backlogs:
+        return ()
+
+    def ask_all(ask: Any) -> None:
+        for lane, order in backlogs:
+            _ask_progress(ask, store.keys, lane, order)
+
+    replies = store.read(ask_all)
+    rows = [replies[first : first + 6] for first in range(0, len(replies), 6)]
+    return tuple(_progress(*each, row) for each, row in zip(backlogs, rows, strict=True))
+
+
+def release_for_stock_workers(store: Store, backlogs: Sequence[tuple[str, str, float]]) -> None:
+    """One step for each of `backlogs` (lane, order, jobs a second) without a worker of ours."""
+    workers = workers_of(store, [lane for lane, _, _ in backlogs])
+    ours = {lane for worker in workers if not worker.is_stock for lane in worker.lanes}
+    stock = Counter(lane for worker in workers if worker.is_stock for lane in worker.lanes)
+    for lane, order, per_second in backlogs:
+        if stock[lane] and lane not in ours:
+            cap = max(LEAST_RELEASED * stock[lane], int(per_second * STARTS_AHEAD_SECONDS))
+            store.run(release_backlog(store.keys, lane, order, cap=cap))
+
+
+def order_drain(
+    keys: Keys,
+    lanes: Sequence[Lane],
+    rate: Rate | None,
+    cause: Cause,
+    *,
+    operation: str = "",
+    stays: bool = False,
+) -> Command[DrainReceipt]:
+    """Drain the backlogs of `lanes` at `rate` each, or stop when `rate` is None."""
+    names = tuple(lane.name for lane in lanes)
+    verb = "drain stopped" if rate is None else "drain"
+    head = event_head(verb, cause, names, rate=rate and str(rate))
+    per_ms = rate.per_second / 1000 if rate else 0
+    return Command(
+        "order_drain",
+        (keys.diverts, keys.events, keys.operation(operation or new_id()), *keys.lanes(lanes)),
+        ("drain", head, "", repr(float(per_ms)), burst_of(rate) if rate else 0, int(stays),
+         cause.by, cause.why, *names),
+        lambda reply: _drain_ordered(reply, rate),
+    )  # fmt: skip
+
+
+def release_backlog(keys: Keys, lane: str, order: str, *, cap: int) -> Command[tuple[str, int]]:
+    """One step of releasing a backlog into its lane's list, with at most `cap` not started.
+
+    Its reply: `draining`, `waiting` or `ended`, and the jobs left.
+    """
+    return Command(
+        "release_backlog",
+        (keys.pauses, keys.diverts, keys.events, *keys.lane(lane), keys.policy, keys.stale(lane),
+         keys.unseen(lane)),
+        (lane, order, cap, RELEASES_PER_STEP, *keys.engine.script_prefixes),
+        lambda reply: (text_of(reply[0]), int(reply[3])),
+    )  # fmt: skip
+
+
+def _ask_progress(ask: Any, keys: Keys, lane: str, order: str) -> None:
+    for part in keys.backlog(order, lane):
+        ask.llen(part)
+    ask.hgetall(keys.drain(order, lane))
+    ask.lrange(keys.skipped(order, lane), 0, 99)
+    ask.hget(keys.diverts, lane)
+
+
+def _progress(lane: str, order: str, row: Sequence[Any]) -> DrainProgress:
+    *parts, counts, names, record = row
+    standing = [each.divert for each in diverts_from(lane, record) if each.divert.order == order]
+    return DrainProgress(
+        lane=lane,
+        order=order,
+        backlog=sum(parts),
+        released=count_of(counts.get(b"released")),
+        skipped=skipped_of(counts),
+        skipped_names=tuple(map(text_of, names)),
+        is_done=not standing or standing[0].drain is None,
+    )
+
+
+def _drain_ordered(reply: list[Any], rate: Rate | None) -> DrainReceipt:
+    event, at, *rest = reply
+    rows = zip(*(rest[first::4] for first in range(4)), strict=True)
+    lanes = tuple(
+        DrainingLane(text_of(lane), text_of(order), int(backlog), rate_or_none(float(before)))
+        for lane, order, backlog, before in rows
+    )
+    return DrainReceipt(text_of(event), time_from_ms(int(at)), rate, lanes)

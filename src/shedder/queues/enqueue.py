@@ -1,4 +1,4 @@
-"""A job into its lane, as its controls say."""
+"""A new job into its lane, or into a backlog, as the lane's controls say."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def push_job(keys: Keys, lane: str, job_id: str, *, at_front: bool) -> Command[b
 def ring_on(pipeline: Pipeline, keys: Keys, lane: str) -> None:
     """Wake an idle worker of `lane` when `pipeline` is carried out, with plain commands.
 
-    Once for all that is on the pipeline: who finds more than one job wakes the next worker.
+    Once for all that is on the pipeline: a worker that finds more than one job wakes the next.
     """
     bell = keys.bell(lane_of(lane).queue)
     # a pipeline takes a new list of commands when it has been carried out

@@ -1,7 +1,7 @@
-"""What any worker finishes between two jobs.
+"""The upkeep: what any worker of ours does between two jobs, one worker at a time.
 
-Any worker of ours does it between two jobs, one at a time: samples of the lanes for `status`, and
-the rest of what an operator's process began and did not live to finish.
+It takes the samples of the lanes for `status`, and finishes what an operator's process began and
+did not live to finish; so it says of a mitigation whose process is silent that it has ended.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime
 
 from shedder.engine.workers import queues_of
 from shedder.errors import ShedderError
-from shedder.events import SYSTEM, Cause, end_silent
+from shedder.events import SYSTEM, Cause
 from shedder.lanes import PRIORITIES, Lane, lane_of
 from shedder.log_context import ids_of
 from shedder.queues.controls import Divert, diverts_from
@@ -24,18 +25,32 @@ from shedder.queues.restore import restore_one
 from shedder.queues.samples import INTERVAL_SECONDS, LANES_PER_SAMPLE, sample_lanes
 from shedder.queues.skip import end_needless_diverts
 from shedder.queues.stale import set_aside_all
-from shedder.store.codec import is_held, text_of
+from shedder.store.codec import is_held, text_of, time_from_ms
 from shedder.store.keys import Keys
+from shedder.store.operation import new_id
 from shedder.store.store import Command, Store
 
 logger = logging.getLogger("shedder.upkeep")
 
 SILENCE_SECONDS = 15.0
-"""So often a worker looks whether the process of a mitigation has fallen silent."""
+"""A worker looks this often whether the process of a mitigation has fallen silent."""
 
 FORGET_AFTER_MS = 60_000
 MOST_STARTS = 1000
 MOST_CLAIMS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class EventWritten:
+    """An event that was written.
+
+    Attributes:
+        event: Its id; empty when there was nothing to write.
+        at: Server's clock, UTC.
+    """
+
+    event: str
+    at: datetime
 
 
 class Upkeep:
@@ -66,15 +81,12 @@ class Upkeep:
         try:
             self._known = self._all_lanes()
             self._finish_what_was_begun()
-            self._end_silent_now_and_then()
+            if self._last >= self._ends_silent_at:
+                self._ends_silent_at = self._last + SILENCE_SECONDS
+                end_silent(self._store)
         except ShedderError as error:
             logger.warning("upkeep: %s", error)
         return True
-
-    def _end_silent_now_and_then(self) -> None:
-        if time.monotonic() >= self._ends_silent_at:
-            self._ends_silent_at = time.monotonic() + SILENCE_SECONDS
-            end_silent(self._store)
 
     def _next_lanes(self) -> Sequence[str]:
         if not self._known:
@@ -89,17 +101,16 @@ class Upkeep:
         return sorted(Lane(queue, each).name for queue in queues for each in PRIORITIES)
 
     def _finish_what_was_begun(self) -> None:
-        standing, stale_after = self._store.read(self._ask_standing)
+        keys = self._store.keys
+        standing, stale_after = self._store.read(
+            lambda ask: (ask.hgetall(keys.diverts), ask.hget(keys.policy, "stale_after"))
+        )
         self._sets_aside = stale_after is not None
         for lane, record in standing.items():
             self._look_after_lane(text_of(lane), record)
         self._fold_leftovers(standing)
-        self._store.run(forget_starts(self._store.keys))
+        self._store.run(forget_starts(keys))
         end_needless_diverts(self._store, standing)
-
-    def _ask_standing(self, ask: Any) -> None:
-        ask.hgetall(self._store.keys.diverts)
-        ask.hget(self._store.keys.policy, "stale_after")
 
     def _look_after_lane(self, lane: str, record: bytes) -> None:
         try:
@@ -131,22 +142,42 @@ class Upkeep:
 
     def _is_at_work(self, lane: str) -> bool:
         """Whether somebody alive scans or restores `lane`."""
-        return is_held(self._store.read(lambda ask: ask.pttl(self._store.keys.at_work(lane)))[0])
+        return is_held(self._store.read(lambda ask: ask.pttl(self._store.keys.lane_lease(lane)))[0])
 
     def _fold_leftovers(self, standing: dict[bytes, bytes]) -> None:
-        lanes = self._known
-        if not lanes:
-            return
+        keys, busy = self._store.keys, {text_of(lane) for lane in standing}
+        lanes = [lane for lane in self._known if lane not in busy]
         fronts = self._store.read(
-            lambda ask: [
-                ask.exists(self._store.keys.kept(lane), self._store.keys.parked(lane))
-                for lane in lanes
-            ]
+            lambda ask: [ask.exists(keys.kept(lane), keys.parked(lane)) for lane in lanes]
         )
-        busy = {text_of(lane) for lane in standing}
         for lane, has_front in zip(lanes, fronts, strict=True):
-            if has_front and lane not in busy:
+            if has_front:
                 fold(self._store, lane)
+
+
+def end_mitigation(keys: Keys, event: str, head: str = "") -> Command[EventWritten]:
+    """Write how the mitigation ended that began with `event`.
+
+    Without `head`: that nothing has recorded its end, and only when its process is silent.
+    """
+    return Command(
+        "end_mitigation",
+        (keys.mitigations, keys.events, keys.operation(new_id())),
+        ("end", event, head),
+        written_from,
+    )
+
+
+def end_silent(store: Store) -> tuple[str, ...]:
+    """Write that nobody recorded the end of mitigations whose process is silent; the events."""
+    begun = store.read(lambda ask: ask.hkeys(store.keys.mitigations))[0]
+    ended = (store.run(end_mitigation(store.keys, text_of(each))) for each in begun)
+    return tuple(each.event for each in ended if each.event)
+
+
+def written_from(reply: list[bytes]) -> EventWritten:
+    """What the reply of a script that writes an event says."""
+    return EventWritten(text_of(reply[0]), time_from_ms(int(reply[1])))
 
 
 def forget_starts(keys: Keys) -> Command[int]:

@@ -1,14 +1,14 @@
 """Pause, resume, wait until idle: commands, flow, receipts.
 
-Each function decides and returns a command; `Store` sends it. The flow of a pause is in
-`rq.pausing`, because it must know the workers.
+A pause is in force when its command returns. A worker may have passed the gate just before, and
+stock workers do not obey: so the flow parks their lanes, and waits until no start is uncertain.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,12 +25,13 @@ from shedder.queues.claims import (
     running_jobs,
 )
 from shedder.queues.controls import Pause, pause_from
-from shedder.store.codec import NO_TIME, RECORD_VERSION, text_of, time_from_ms
+from shedder.store.codec import RECORD_VERSION, given_fields, mapping_field, text_of, time_from_ms
 from shedder.store.keys import Keys
+from shedder.store.operation import new_id
 from shedder.store.store import Command, Store
 
 SETTLE_SECONDS = 1.0
-"""Who has passed the gate and says nothing for so long is named as uncertain."""
+"""A start that is not reported for so long after the gate is named as uncertain."""
 
 GRACE_SECONDS = 0.05
 """From the report of a start to the first line of the function, on a busy machine."""
@@ -38,379 +39,8 @@ GRACE_SECONDS = 0.05
 POLL_SECONDS = 0.01
 WATCH_SECONDS = 0.2
 
-
-def pause(
-    store: Store,
-    lanes: Sequence[Lane],
-    cause: Cause,
-    *,
-    operation: str,
-    expires_in: timedelta | None = None,
-    undoes: str = "",
-) -> PauseReceipt:
-    """Pause `lanes`, and return when those that had just passed the gate have settled."""
-    done = store.run(
-        pause_lanes(
-            store.keys, lanes, cause, operation=operation, expires_in=expires_in, undoes=undoes
-        )
-    )
-    names = [lane.name for lane in lanes]
-    workers, running = _at_work(store, names)
-    parked = _park(store, done.lanes, workers)
-    if any(worker.is_stock for worker in workers):  # they may have started a job meanwhile
-        running = running_jobs(store, names)
-    return PauseReceipt(
-        event=done.event,
-        at=done.at,
-        until=done.at + expires_in if expires_in else None,
-        lanes=parked,
-        running=settle(store, names, running),
-        workers=workers,
-    )
-
-
-def settle(
-    store: Store, lanes: Sequence[str], running: tuple[RunningJob, ...]
-) -> tuple[RunningJob, ...]:
-    """The jobs of `lanes` that run, once nobody is between the gate and the function.
-
-    `running` are those that ran when it was last read.
-    """
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while not all(job.is_certain for job in running) and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
-        running = running_jobs(store, lanes)
-    if running:
-        time.sleep(GRACE_SECONDS)
-    return running
-
-
-def wait_until_idle(
-    store: Store,
-    lanes: Sequence[str],
-    *,
-    timeout: timedelta | None = None,
-    on_change: Callable[[tuple[RunningJob, ...]], None] | None = None,
-) -> tuple[RunningJob, ...]:
-    """Wait until no job of `lanes` runs; those that still do when `timeout` is over."""
-    deadline = time.monotonic() + timeout.total_seconds() if timeout else None
-    last: tuple[RunningJob, ...] | None = None
-    while True:
-        running = running_jobs(store, lanes)
-        if on_change is not None and running != last:
-            on_change(running)
-        last = running
-        if not running or (deadline is not None and time.monotonic() >= deadline):
-            return running
-        time.sleep(WATCH_SECONDS)
-
-
-def resume(
-    store: Store,
-    lanes: Sequence[Lane],
-    cause: Cause,
-    *,
-    operation: str,
-    undoes: str = "",
-) -> ResumeReceipt:
-    """End the pause of `lanes`; what was parked is in the lanes again, in order."""
-    done = store.run(resume_lanes(store.keys, lanes, cause, operation=operation, undoes=undoes))
-    for lane in done.unfolded:
-        fold(store, lane)
-    return done.receipt
-
-
-def set_back(
-    store: Store,
-    ways: Mapping[str, tuple[str, str]],
-    cause: Cause,
-    *,
-    operation: str,
-    undoes: str,
-) -> PausesSetBack:
-    """Put the pauses of lanes back as they were; those that are paused again are parked again."""
-    done = store.run(set_back_pauses(store.keys, ways, cause, operation=operation, undoes=undoes))
-    for lane in done.unfolded:
-        fold(store, lane)
-    if not done.paused:
-        return done
-    workers, _ = _at_work(store, [lane.lane for lane in done.paused])
-    return replace(done, paused=_park(store, done.paused, workers))
-
-
-def pause_again_receipt(store: Store, done: PausesSetBack) -> PauseReceipt:
-    """The receipt of pauses that stand again, once those that had just passed the gate settled."""
-    names = [lane.lane for lane in done.paused]
-    ends = {lane.restored.until for lane in done.paused if lane.restored}
-    workers, running = _at_work(store, names)
-    return PauseReceipt(
-        event=done.pause,
-        at=done.at,
-        until=ends.pop() if len(ends) == 1 else None,
-        lanes=done.paused,
-        running=settle(store, names, running),
-        workers=workers,
-        resumed=done.resumed,
-    )
-
-
-def fold(store: Store, lane: str) -> None:
-    """Make `lane` one list again, in bounded steps."""
-    while store.run(fold_lane(store.keys, lane)):
-        pass
-
-
-def _at_work(
-    store: Store, lanes: Sequence[str]
-) -> tuple[tuple[WorkerSeen, ...], tuple[RunningJob, ...]]:
-    """The workers that serve `lanes`, and the jobs of them that run."""
-
-    def ask_all(ask: Any) -> None:
-        ask_registered(ask, lanes)
-        ask_executions(ask, lanes)
-
-    replies, claims = store.read_and_run(ask_all, list_claims(store.keys, limit=0))
-    registered = registered_from(lanes, replies[: len(lanes)])
-    running = running_from(store, lanes, replies[len(lanes) :], claims)
-    return live_workers(store, registered), running
-
-
-def _park(
-    store: Store, lanes: Sequence[PausedLane], workers: Sequence[WorkerSeen]
-) -> tuple[PausedLane, ...]:
-    served = {name for worker in workers if worker.is_stock for name in worker.lanes}
-    return tuple(_parked(store, lane) if lane.lane in served else lane for lane in lanes)
-
-
-def _parked(store: Store, lane: PausedLane) -> PausedLane:
-    is_done = False
-    parked = 0
-    while not is_done:
-        is_done, parked = store.run(park_lane(store.keys, lane.lane))
-    return replace(lane, parked=parked)
-
-
 IDS_PER_STEP = 1000
 """Ids that one step of a fold or a park moves at most: about 1 ms of the server."""
-
-
-@dataclass(frozen=True, slots=True)
-class PauseSet:
-    """A pause that is in force now.
-
-    Attributes:
-        event: Id of its event.
-        at: Server's clock, UTC.
-        lanes: What was done to each lane.
-    """
-
-    event: str
-    at: datetime
-    lanes: tuple[PausedLane, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ResumeSet:
-    """Pauses that have ended.
-
-    Attributes:
-        receipt: What was done.
-        unfolded: Lanes in front of whose list ids still stand.
-    """
-
-    receipt: ResumeReceipt
-    unfolded: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PausesSetBack:
-    """Pauses that are as they were before an event, or why they are not.
-
-    Attributes:
-        state: `done`, `changed` (somebody has changed one since), `over` (they would have ended by
-            now) or `same` (they are so already).
-        at: Server's clock, UTC.
-        resumed: The lanes that are not paused any more.
-        resume: Id of the event that says so; empty when there is no such lane.
-        paused: The lanes that are paused again.
-        pause: Id of the event that says so; empty when there is no such lane.
-        unfolded: Lanes in front of whose list ids still stand.
-        changed: The lane that somebody has changed.
-        standing: The pause that stands there now; None when it was resumed, or has ended.
-        newer: Id of the event that set it, as far as it is noted.
-    """
-
-    state: str
-    at: datetime = NO_TIME
-    resumed: tuple[ResumedLane, ...] = ()
-    resume: str = ""
-    paused: tuple[PausedLane, ...] = ()
-    pause: str = ""
-    unfolded: tuple[str, ...] = ()
-    changed: str = ""
-    standing: Pause | None = None
-    newer: str = ""
-
-
-def pause_lanes(
-    keys: Keys,
-    lanes: Sequence[Lane],
-    cause: Cause,
-    *,
-    operation: str,
-    expires_in: timedelta | None = None,
-    undoes: str = "",
-) -> Command[PauseSet]:
-    """Pause `lanes` until they are resumed, or for `expires_in`."""
-    names = tuple(lane.name for lane in lanes)
-    duration = int(expires_in.total_seconds() * 1000) if expires_in else 0
-    head = event_head("pause", cause, names, undoes=undoes, duration_ms=duration or None)
-    return Command(
-        "pause_lanes",
-        (keys.pauses, keys.events, keys.operation(operation), *keys.lanes(tuple(lanes))),
-        ("pause", head, duration, cause.by, cause.why, *names),
-        lambda reply: _pause_set(reply, names),
-    )
-
-
-def resume_lanes(
-    keys: Keys, lanes: Sequence[Lane], cause: Cause, *, operation: str, undoes: str = ""
-) -> Command[ResumeSet]:
-    """End the pause of `lanes`."""
-    names = tuple(lane.name for lane in lanes)
-    head = event_head("resume", cause, names, undoes=undoes)
-    return Command(
-        "resume_lanes",
-        (keys.pauses, keys.events, keys.operation(operation), *keys.lanes(tuple(lanes))),
-        ("resume", head, *names),
-        lambda reply: _resume_set(reply, names),
-    )
-
-
-def set_back_pauses(
-    keys: Keys, ways: Mapping[str, tuple[str, str]], cause: Cause, *, operation: str, undoes: str
-) -> Command[PausesSetBack]:
-    """Put the pauses of lanes back; `ways` has by lane what stands now and what stood before.
-
-    Both are JSON, and empty for no pause; see `pause_set_by` and `pause_before`.
-    """
-    said = tuple(part for name, way in ways.items() for part in (name, *way))
-    lane_keys = tuple(key for name in ways for key in keys.lane(name))
-    return Command(
-        "set_back_pauses",
-        (keys.pauses, keys.events, keys.operation(operation), *lane_keys),
-        ("set back", event_head("", cause, (), undoes=undoes), *said),
-        lambda reply: _pauses_set_back(reply, ways),
-    )
-
-
-def pause_set_by(event: Event, lane: str) -> str:
-    """What must stand on `lane` for `event` to be the last change there, as JSON."""
-    after = _of_lane(event.after, lane)
-    if not after.get("paused"):
-        return ""
-    known = {"event": after.get("event") or event.id, "by": event.by, "why": event.why}
-    return json.dumps({**known, **_given(after, "until")})
-
-
-def pause_before(event: Event, lane: str) -> str | None:
-    """The record of the pause that `event` replaced on `lane`, as JSON; empty when there was none.
-
-    None when the event does not say, because the record was damaged or an earlier shedder wrote it.
-    """
-    before = _of_lane(event.before, lane)
-    if not before.get("paused"):
-        return ""
-    if "since" not in before:
-        return None
-    return json.dumps(
-        {"v": RECORD_VERSION, **_given(before, "by", "why", "since", "until", "event")}
-    )
-
-
-def park_lane(keys: Keys, lane: str) -> Command[tuple[bool, int]]:
-    """One step of taking the list of a paused lane out of the reach of stock workers.
-
-    Its reply: whether nothing is left to move, and how many jobs are parked.
-    """
-    return Command(
-        "park_lane",
-        (keys.pauses, *keys.lane(lane)),
-        (IDS_PER_STEP, lane),
-        lambda reply: (bool(reply[0]), int(reply[1])),
-    )
-
-
-def fold_lane(keys: Keys, lane: str) -> Command[int]:
-    """One step of making a lane one list again; its reply: ids still to be moved."""
-    return Command("fold_lane", (keys.pauses, *keys.lane(lane)), (IDS_PER_STEP, lane), int)
-
-
-def _pause_set(reply: list[Any], names: tuple[str, ...]) -> PauseSet:
-    event, at, *rest = reply
-    lanes = tuple(
-        PausedLane(lane=name, waiting=int(waiting), replaced=_pause_or_none(name, previous))
-        for name, previous, waiting in zip(names, rest[::2], rest[1::2], strict=True)
-    )
-    return PauseSet(text_of(event), time_from_ms(int(at)), lanes)
-
-
-def _resume_set(reply: list[Any], names: tuple[str, ...]) -> ResumeSet:
-    event, at, *rest = reply
-    rows = list(zip(names, rest[::3], rest[1::3], rest[2::3], strict=True))
-    lanes = tuple(
-        ResumedLane(lane=name, waiting=int(waiting), ended=_pause_or_none(name, record))
-        for name, record, waiting, _ in rows
-    )
-    receipt = ResumeReceipt(text_of(event), time_from_ms(int(at)), lanes)
-    return ResumeSet(receipt, tuple(name for name, _, _, front in rows if int(front)))
-
-
-def _pauses_set_back(reply: list[Any], ways: Mapping[str, tuple[str, str]]) -> PausesSetBack:
-    state, *rest = reply
-    if text_of(state) != "done":
-        record = text_of(rest[1])
-        standing = _pause_or_none(text_of(rest[0]), record)
-        newer = json.loads(record).get("event", "") if standing and standing.by else ""
-        return PausesSetBack(
-            text_of(state), changed=text_of(rest[0]), standing=standing, newer=newer
-        )
-    resume, pause, at, *numbers = rest
-    rows = [
-        (name, text_of(kind), _pause_or_none(name, ended), int(waiting), int(front))
-        for name, kind, ended, waiting, front in zip(
-            ways, numbers[::4], numbers[1::4], numbers[2::4], numbers[3::4], strict=True
-        )
-    ]
-    return PausesSetBack(
-        "done", time_from_ms(int(at)), resume=text_of(resume), pause=text_of(pause),
-        resumed=tuple(
-            ResumedLane(name, waiting, ended)
-            for name, kind, ended, waiting, _ in rows if kind == "resumed"
-        ),
-        paused=tuple(
-            PausedLane(name, waiting, ended, restored=_pause_or_none(name, ways[name][1]))
-            for name, kind, ended, waiting, _ in rows if kind == "paused"
-        ),
-        unfolded=tuple(name for name, *_, front in rows if front),
-    )  # fmt: skip
-
-
-def _of_lane(told: Mapping[str, Any], lane: str) -> Mapping[str, Any]:
-    found = told.get(lane)
-    return found if isinstance(found, Mapping) else {}
-
-
-def _given(told: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    return {name: told[name] for name in names if name in told}
-
-
-def _pause_or_none(lane: str, record: bytes | str) -> Pause | None:
-    """The pause that `record` describes; a damaged one is told as by nobody, never hidden."""
-    try:
-        return pause_from(lane, record)
-    except RecordUnreadable as error:
-        return Pause(lane, by="", why=str(error), since=time_from_ms(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -432,8 +62,8 @@ class PauseReceipt:
     at: datetime
     until: datetime | None
     lanes: tuple[PausedLane, ...]
-    running: tuple[RunningJob, ...]
-    workers: tuple[WorkerSeen, ...]
+    running: tuple[RunningJob, ...] = ()
+    workers: tuple[WorkerSeen, ...] = ()
     resumed: tuple[ResumedLane, ...] = ()
 
     @property
@@ -489,3 +119,293 @@ class ResumedLane:
     lane: str
     waiting: int
     ended: Pause | None
+
+
+@dataclass(frozen=True, slots=True)
+class PausesSetBack:
+    """Pauses that are as they were before an event, or why they are not.
+
+    Attributes:
+        state: `done`, `changed` (somebody has changed one since), `over` (they would have ended by
+            now) or `same` (they are so already).
+        receipt: What was done; None unless it is done.
+        unfolded: Lanes in front of whose list ids still stand.
+        changed: The lane that somebody has changed.
+        standing: The pause that stands there now; None when it was resumed, or has ended.
+        newer: Id of the event that set it, as far as it is noted.
+    """
+
+    state: str
+    receipt: PauseReceipt | ResumeReceipt | None = None
+    unfolded: tuple[str, ...] = ()
+    changed: str = ""
+    standing: Pause | None = None
+    newer: str = ""
+
+
+def pause(
+    store: Store, lanes: Sequence[Lane], cause: Cause, expires_in: timedelta | None = None
+) -> PauseReceipt:
+    """Pause `lanes`, and return when those that had just passed the gate have settled."""
+    return _held(store, store.run(pause_lanes(store.keys, lanes, cause, expires_in=expires_in)))
+
+
+def settle(
+    store: Store, lanes: Sequence[str], running: tuple[RunningJob, ...]
+) -> tuple[RunningJob, ...]:
+    """The jobs of `lanes` that run, once nobody is between the gate and the function.
+
+    `running` are those that ran when it was last read.
+    """
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while not all(job.is_certain for job in running) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+        running = running_jobs(store, lanes)
+    if running:
+        time.sleep(GRACE_SECONDS)
+    return running
+
+
+def wait_until_idle(
+    store: Store,
+    lanes: Sequence[str],
+    *,
+    timeout: timedelta | None = None,
+    on_change: Callable[[tuple[RunningJob, ...]], None] | None = None,
+) -> tuple[RunningJob, ...]:
+    """Wait until no job of `lanes` runs; those that still do when `timeout` is over."""
+    deadline = time.monotonic() + timeout.total_seconds() if timeout else None
+    last: tuple[RunningJob, ...] | None = None
+    while True:
+        running = running_jobs(store, lanes)
+        if on_change is not None and running != last:
+            on_change(running)
+        last = running
+        if not running or (deadline is not None and time.monotonic() >= deadline):
+            return running
+        time.sleep(WATCH_SECONDS)
+
+
+def resume(store: Store, lanes: Sequence[Lane], cause: Cause) -> ResumeReceipt:
+    """End the pause of `lanes`; what was parked is in the lanes again, in order."""
+    receipt, unfolded = store.run(resume_lanes(store.keys, lanes, cause))
+    for lane in unfolded:
+        fold(store, lane)
+    return receipt
+
+
+def set_back(
+    store: Store, ways: Mapping[str, tuple[str, str]], cause: Cause, *, undoes: str
+) -> PausesSetBack:
+    """Put the pauses of lanes back as they were; those that are paused again are parked again."""
+    done = store.run(set_back_pauses(store.keys, ways, cause, undoes=undoes))
+    for lane in done.unfolded:
+        fold(store, lane)
+    if isinstance(done.receipt, PauseReceipt):
+        return replace(done, receipt=_held(store, done.receipt))
+    return done
+
+
+def fold(store: Store, lane: str) -> None:
+    """Make `lane` one list again, in bounded steps."""
+    while store.run(fold_lane(store.keys, lane)):
+        pass
+
+
+def pause_lanes(
+    keys: Keys,
+    lanes: Sequence[Lane],
+    cause: Cause,
+    *,
+    operation: str = "",
+    expires_in: timedelta | None = None,
+) -> Command[PauseReceipt]:
+    """Pause `lanes` until they are resumed, or for `expires_in`."""
+    names = tuple(lane.name for lane in lanes)
+    duration = int(expires_in.total_seconds() * 1000) if expires_in else 0
+
+    def parse(reply: list[Any]) -> PauseReceipt:
+        event, at, *rest = reply
+        done = tuple(
+            PausedLane(lane=name, waiting=int(waiting), replaced=_pause_or_none(name, previous))
+            for name, previous, waiting in zip(names, rest[::2], rest[1::2], strict=True)
+        )
+        since = time_from_ms(int(at))
+        return PauseReceipt(text_of(event), since, since + expires_in if expires_in else None, done)
+
+    return Command(
+        "pause_lanes",
+        _keys(keys, operation, names),
+        ("pause", event_head("pause", cause, names, duration_ms=duration or None), duration,
+         cause.by, cause.why, *names),
+        parse,
+    )  # fmt: skip
+
+
+def resume_lanes(
+    keys: Keys, lanes: Sequence[Lane], cause: Cause, *, operation: str = ""
+) -> Command[tuple[ResumeReceipt, tuple[str, ...]]]:
+    """End the pause of `lanes`; with the receipt the lanes that must be folded."""
+    names = tuple(lane.name for lane in lanes)
+
+    def parse(reply: list[Any]) -> tuple[ResumeReceipt, tuple[str, ...]]:
+        event, at, *rest = reply
+        done = tuple(
+            ResumedLane(lane=name, waiting=int(waiting), ended=_pause_or_none(name, record))
+            for name, record, waiting in zip(names, rest[::3], rest[1::3], strict=True)
+        )
+        unfolded = tuple(name for name, front in zip(names, rest[2::3], strict=True) if int(front))
+        return ResumeReceipt(text_of(event), time_from_ms(int(at)), done), unfolded
+
+    return Command(
+        "resume_lanes",
+        _keys(keys, operation, names),
+        ("resume", event_head("resume", cause, names), *names),
+        parse,
+    )
+
+
+def set_back_pauses(
+    keys: Keys,
+    ways: Mapping[str, tuple[str, str]],
+    cause: Cause,
+    *,
+    undoes: str,
+    operation: str = "",
+) -> Command[PausesSetBack]:
+    """Put the pauses of lanes back; `ways` has by lane what stands now and what stood before.
+
+    Both are JSON, and empty for no pause; see `pause_set_by` and `pause_before`.
+    """
+    said = tuple(part for name, way in ways.items() for part in (name, *way))
+    return Command(
+        "set_back_pauses",
+        _keys(keys, operation, ways),
+        ("set back", event_head("", cause, (), undoes=undoes), *said),
+        lambda reply: _pauses_set_back(reply, ways),
+    )  # fmt: skip
+
+
+def pause_set_by(event: Event, lane: str) -> str:
+    """What must stand on `lane` for `event` to be the last change there, as JSON."""
+    after = mapping_field(event.after, lane)
+    if not after.get("paused"):
+        return ""
+    known = {"event": after.get("event") or event.id, "by": event.by, "why": event.why}
+    return json.dumps({**known, **given_fields(after, "until")})
+
+
+def pause_before(event: Event, lane: str) -> str | None:
+    """The record of the pause that `event` replaced on `lane`, as JSON; empty when there was none.
+
+    None when the event does not say, because the record was damaged or an earlier shedder wrote it.
+    """
+    before = mapping_field(event.before, lane)
+    if not before.get("paused"):
+        return ""
+    if "since" not in before:
+        return None
+    return json.dumps(
+        {"v": RECORD_VERSION, **given_fields(before, "by", "why", "since", "until", "event")}
+    )
+
+
+def park_lane(keys: Keys, lane: str) -> Command[tuple[bool, int]]:
+    """One step of taking the list of a paused lane out of the reach of stock workers.
+
+    Its reply: whether nothing is left to move, and how many jobs are parked.
+    """
+    return Command(
+        "park_lane",
+        (keys.pauses, *keys.lane(lane)),
+        (IDS_PER_STEP, lane),
+        lambda reply: (bool(reply[0]), int(reply[1])),
+    )
+
+
+def fold_lane(keys: Keys, lane: str) -> Command[int]:
+    """One step of making a lane one list again; its reply: ids still to be moved."""
+    return Command("fold_lane", (keys.pauses, *keys.lane(lane)), (IDS_PER_STEP, lane), int)
+
+
+def _held(store: Store, receipt: PauseReceipt) -> PauseReceipt:
+    """The receipt of a pause, once its lanes are parked and no start is uncertain any more."""
+    names = [lane.lane for lane in receipt.lanes]
+    workers, running = _at_work(store, names)
+    receipt = replace(receipt, lanes=_park(store, receipt.lanes, workers), workers=workers)
+    if receipt.stock_workers:  # they may have started a job meanwhile
+        running = running_jobs(store, names)
+    return replace(receipt, running=settle(store, names, running))
+
+
+def _at_work(
+    store: Store, lanes: Sequence[str]
+) -> tuple[tuple[WorkerSeen, ...], tuple[RunningJob, ...]]:
+    """The workers that serve `lanes`, and the jobs of them that run."""
+
+    def ask_all(ask: Any) -> None:
+        ask_registered(ask, lanes)
+        ask_executions(ask, lanes)
+
+    replies, claims = store.read_and_run(ask_all, list_claims(store.keys, limit=0))
+    registered = registered_from(lanes, replies[: len(lanes)])
+    running = running_from(store, lanes, replies[len(lanes) :], claims)
+    return live_workers(store, registered), running
+
+
+def _park(
+    store: Store, lanes: Sequence[PausedLane], workers: Sequence[WorkerSeen]
+) -> tuple[PausedLane, ...]:
+    served = {name for worker in workers if worker.is_stock for name in worker.lanes}
+    return tuple(_parked(store, lane) if lane.lane in served else lane for lane in lanes)
+
+
+def _parked(store: Store, lane: PausedLane) -> PausedLane:
+    is_done = False
+    parked = 0
+    while not is_done:
+        is_done, parked = store.run(park_lane(store.keys, lane.lane))
+    return replace(lane, parked=parked)
+
+
+def _pauses_set_back(reply: list[Any], ways: Mapping[str, tuple[str, str]]) -> PausesSetBack:
+    state, *rest = reply
+    if text_of(state) != "done":
+        lane, record = map(text_of, rest[:2])
+        standing = _pause_or_none(lane, record)
+        newer = json.loads(record).get("event", "") if standing and standing.by else ""
+        return PausesSetBack(text_of(state), changed=lane, standing=standing, newer=newer)
+    resume, pause, at, *numbers = rest
+    resumed, paused, unfolded = [], [], []
+    rows = zip(*(numbers[first::4] for first in range(4)), strict=True)
+    for (name, (_, was)), (kind, record, waiting, front) in zip(ways.items(), rows, strict=True):
+        ended = _pause_or_none(name, record)
+        if text_of(kind) == "resumed":
+            resumed.append(ResumedLane(name, int(waiting), ended))
+        elif text_of(kind) == "paused":
+            restored = _pause_or_none(name, was)
+            paused.append(PausedLane(name, int(waiting), ended, restored=restored))
+        if int(front):
+            unfolded.append(name)
+    since = time_from_ms(int(at))
+    receipt: PauseReceipt | ResumeReceipt
+    if paused:
+        ends = {each.restored.until for each in paused if each.restored}
+        until = ends.pop() if len(ends) == 1 else None
+        receipt = PauseReceipt(text_of(pause), since, until, tuple(paused), resumed=tuple(resumed))
+    else:
+        receipt = ResumeReceipt(text_of(resume), since, tuple(resumed))
+    return PausesSetBack("done", receipt, tuple(unfolded))
+
+
+def _pause_or_none(lane: str, record: bytes | str) -> Pause | None:
+    """The pause that `record` describes; a damaged one is told as by nobody, never hidden."""
+    try:
+        return pause_from(lane, record)
+    except RecordUnreadable as error:
+        return Pause(lane, by="", why=str(error), since=time_from_ms(0))
+
+
+def _keys(keys: Keys, operation: str, lanes: Iterable[str]) -> tuple[str, ...]:
+    lane_keys = (key for lane in lanes for key in keys.lane(lane))
+    return (keys.pauses, keys.events, keys.operation(operation or new_id()), *lane_keys)

@@ -1,125 +1,21 @@
-"""A backlog back into its lane at once."""
+"""A backlog back into its lane at once: command, flow, receipts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import uuid4
 
-from shedder.events import Cause
+from shedder.events import Cause, head_of_step
 from shedder.queues.controls import Backlog, backlogs_of
-from shedder.queues.divert import head_of_step
 from shedder.queues.pause import fold
 from shedder.store.codec import server_time, text_of
 from shedder.store.keys import Keys
-from shedder.store.operation import Progress
+from shedder.store.operation import Operation, Progress
 from shedder.store.store import Command, Store
-
-
-def restore(
-    store: Store,
-    backlogs: Sequence[Backlog],
-    cause: Cause,
-    *,
-    undoes: str = "",
-    set_by: Mapping[str, str] | None = None,
-    on_progress: Progress | None = None,
-) -> tuple[tuple[str, ...], tuple[RestoredLane, ...]]:
-    """Put `backlogs` back where their jobs were; the events, and what was done to each.
-
-    With `set_by`, of each lane only an order that is as the event of that id has set it.
-    """
-    total = sum(jobs for _, _, jobs in backlogs)
-    events, lanes, finished = [], [], 0
-    for lane, order, _ in backlogs:
-        known = set_by[lane] if set_by else ""
-        event, restored = restore_one(store, lane, order, cause, undoes=undoes, set_by=known)
-        finished += restored
-        if on_progress is not None:
-            on_progress(min(finished, total), total)
-        if event:
-            events.append(event)
-            lanes.append(RestoredLane(lane, order, restored))
-    return tuple(events), tuple(lanes)
-
-
-def restore_one(
-    store: Store, lane: str, order: str, cause: Cause, *, undoes: str = "",
-    set_by: str = "",
-) -> tuple[str, int]:  # fmt: skip
-    """Put one backlog back, in bounded steps; its event (empty: no such order) and the jobs."""
-    operation = uuid4().hex
-    restored = step = 0
-    while True:
-        step += 1
-        done = store.run(
-            restore_lane(
-                store.keys, lane, order, cause,
-                operation=operation, step=step, undoes=undoes, set_by=set_by,
-            )
-        )  # fmt: skip
-        restored += done.restored
-        if done.state == "fold":
-            fold(store, lane)
-        elif done.state != "more":
-            fold(store, lane)
-            return done.event, restored
-
 
 RESTORED_PER_STEP = 125
 """Jobs that one step of a restore looks at: it reads one field less of each than a scan."""
-
-
-def restore_lane(
-    keys: Keys,
-    lane: str,
-    order: str,
-    cause: Cause,
-    *,
-    operation: str,
-    step: int,
-    undoes: str = "",
-    set_by: str = "",
-) -> Command[RestoreStep]:
-    """One step of putting the backlog of `order` back into `lane`.
-
-    With `set_by`, only while the order is as the event of this id has set it.
-    """
-    head = head_of_step("restore", cause, lane, order, undoes)
-    return Command(
-        "restore_lane",
-        (
-            keys.pauses,
-            keys.diverts,
-            keys.events,
-            keys.operation(operation),
-            *keys.lane(lane),
-            keys.at_work(lane),
-        ),
-        (f"restore {lane} {step}", head, lane, order, RESTORED_PER_STEP, keys.engine.jobs, set_by),
-        lambda reply: RestoreStep(
-            text_of(reply[0]), text_of(reply[1]), int(reply[2]), int(reply[3])
-        ),
-    )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreStep:
-    """What one step of a restore did.
-
-    Attributes:
-        state: `more`, `done`, `ended` (there is no such order any more) or `fold` (the lane must
-            be folded first).
-        event: Id of the event, when it is done.
-        restored: Jobs put back in this step.
-        left: Jobs left in the backlog.
-    """
-
-    state: str
-    event: str
-    restored: int
-    left: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,17 +53,105 @@ class RestoredLane:
     restored: int
 
 
-def restore_targets(
-    store: Store,
-    lanes: Sequence[str],
-    cause: Cause,
-    *,
-    on_progress: Progress | None = None,
+@dataclass(frozen=True, slots=True)
+class RestoreStep:
+    """What one step of a restore did.
+
+    Attributes:
+        state: `more`, `done`, `ended` (there is no such order any more) or `fold` (the lane must
+            be folded first).
+        event: Id of the event, when it is done.
+        restored: Jobs put back in this step.
+        left: Jobs left in the backlog.
+    """
+
+    state: str
+    event: str
+    restored: int
+    left: int
+
+
+def restore_lanes(
+    store: Store, lanes: Sequence[str], cause: Cause, on_progress: Progress | None = None
 ) -> RestoreReceipt:
     """Put all backlogs of `lanes` back."""
     backlogs = backlogs_of(store, lanes)
-    events, restored = restore(store, backlogs, cause, on_progress=on_progress)
-    # who died after the last step of a restore left the front of the lane where it was merged
+    receipt = restore_backlogs(store, backlogs, cause, on_progress=on_progress)
+    # a process that died after the last step of a restore left the front of the lane where it was
     for lane in set(lanes).difference(lane for lane, _, _ in backlogs):
         fold(store, lane)
-    return RestoreReceipt(events, server_time(store), restored)
+    return receipt
+
+
+def restore_backlogs(
+    store: Store,
+    backlogs: Sequence[Backlog],
+    cause: Cause,
+    *,
+    undoes: str = "",
+    set_by: Mapping[str, str] | None = None,
+    on_progress: Progress | None = None,
+) -> RestoreReceipt:
+    """Put `backlogs` back where their jobs were.
+
+    With `set_by`, of each lane only an order that is as the event of that id has set it.
+    """
+    operation = Operation(on_progress, sum(jobs for _, _, jobs in backlogs))
+    events, lanes = [], []
+    for lane, order, _ in backlogs:
+        known = set_by[lane] if set_by else ""
+        event, restored = restore_one(
+            store, lane, order, cause, operation, undoes=undoes, set_by=known
+        )
+        if event:
+            events.append(event)
+            lanes.append(RestoredLane(lane, order, restored))
+    return RestoreReceipt(tuple(events), server_time(store), tuple(lanes))
+
+
+def restore_one(
+    store: Store, lane: str, order: str, cause: Cause, operation: Operation | None = None, *,
+    undoes: str = "", set_by: str = "",
+) -> tuple[str, int]:  # fmt: skip
+    """Put one backlog back, in bounded steps; its event (empty: no such order) and the jobs."""
+    operation = operation or Operation()
+    restored, state = 0, "more"
+    while state in ("more", "fold"):
+        step, name = operation.next_step(), operation.id
+        done = store.run(
+            restore_lane(store.keys, lane, order, cause, operation=name, step=step, undoes=undoes,
+                         set_by=set_by)
+        )  # fmt: skip
+        state = done.state
+        restored += done.restored
+        operation.count(done.restored)
+        if state != "more":
+            fold(store, lane)
+    return done.event, restored
+
+
+def restore_lane(
+    keys: Keys,
+    lane: str,
+    order: str,
+    cause: Cause,
+    *,
+    operation: str,
+    step: int,
+    undoes: str = "",
+    set_by: str = "",
+) -> Command[RestoreStep]:
+    """One step of putting the backlog of `order` back into `lane`.
+
+    With `set_by`, only while the order is as the event of this id has set it.
+    """
+    head = head_of_step("restore", cause, lane, order, undoes)
+    return Command(
+        "restore_lane",
+        (keys.pauses, keys.diverts, keys.events, keys.operation(operation), *keys.lane(lane),
+         keys.lane_lease(lane)),
+        (f"restore {lane} {step}", head, lane, order, RESTORED_PER_STEP, keys.engine.jobs, set_by),
+        lambda reply: RestoreStep(
+            text_of(reply[0]), text_of(reply[1]), int(reply[2]), int(reply[3])
+        ),
+    )  # fmt: skip

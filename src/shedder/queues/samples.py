@@ -1,4 +1,4 @@
-"""How each lane was over 14 days: taken, read, turned into paces.
+"""Samples: how each lane was over 14 days; taken, read, turned into paces.
 
 Workers and the watcher of an incident write samples as they go: every 2 seconds for ten minutes,
 every 10 for an hour, every minute for three days, because the review of an incident is due within
@@ -34,7 +34,13 @@ SAMPLES_KEPT = tuple(
 """How many samples of each step are kept, the finest step first."""
 
 EXPIRY = timedelta(days=14)
-"""After so long without a sample those of a lane go."""
+"""When a lane had no sample for so long, its samples go."""
+
+INTERVAL_SECONDS = 1.0
+SERIES_KEPT = 90
+
+LANES_PER_SAMPLE = 200
+"""With so few lanes one sample stays well below 5 ms of the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +166,24 @@ def paces_of(samples: Sequence[Sample]) -> tuple[Pace, ...]:
     )
 
 
+def sample_lanes(keys: Keys, lanes: Sequence[str]) -> Command[bool]:
+    """Take the sample of `lanes` and the right to do the upkeep, unless somebody just has."""
+    steps = json.dumps(list(zip(SAMPLE_STEPS, SAMPLES_KEPT, strict=True)))
+    lane_keys = (
+        key
+        for lane in lanes
+        for key in (*keys.lane(lane), keys.series(lane), registry_key(STARTED, lane),
+                    *keys.samples(lane))
+    )  # fmt: skip
+    return Command(
+        "sample_lanes",
+        (keys.sampled, keys.meters, keys.diverts, *lane_keys),
+        (int(INTERVAL_SECONDS * 1000), SERIES_KEPT, keys.engine.jobs, steps,
+         int(EXPIRY.total_seconds()), *lanes),
+        bool,
+    )  # fmt: skip
+
+
 _FORMAT = struct.Struct(">8I")
 _WRAPS_AT = 2**32
 
@@ -173,15 +197,12 @@ def _readable(stored: Sequence[bytes]) -> Iterator[Sample]:
 
 def _with_standstills(samples: Sequence[Sample]) -> Iterator[Sample]:
     """The samples, with the last moment of each gap in which an empty lane stayed as it was."""
-    step = timedelta(seconds=SAMPLE_STEPS[0])
-    for number, sample in enumerate(samples):
-        if (
-            number
-            and not samples[number - 1].depth
-            and sample.at - samples[number - 1].at > 2 * step
-        ):
-            yield replace(samples[number - 1], at=sample.at - step)
+    step, last = timedelta(seconds=SAMPLE_STEPS[0]), None
+    for sample in samples:
+        if last and not last.depth and sample.at - last.at > 2 * step:
+            yield replace(last, at=sample.at - step)
         yield sample
+        last = sample
 
 
 def _pace(first: Sample, second: Sample) -> Pace:
@@ -192,41 +213,3 @@ def _pace(first: Sample, second: Sample) -> Pace:
     )
     arrived = max(second.depth - first.depth + started, 0)
     return Pace(second.at, seconds, arrived / seconds, started / seconds, ended / seconds)
-
-
-INTERVAL_SECONDS = 1.0
-SERIES_KEPT = 90
-
-LANES_PER_SAMPLE = 200
-"""So that one sample stays well below 5 ms of the server."""
-
-
-def sample_lanes(keys: Keys, lanes: Sequence[str]) -> Command[bool]:
-    """Take the sample of `lanes` and the right to do the upkeep, unless somebody just has."""
-    steps = json.dumps(list(zip(SAMPLE_STEPS, SAMPLES_KEPT, strict=True)))
-    return Command(
-        "sample_lanes",
-        (keys.sampled, keys.meters, keys.diverts, *_sampled_keys(keys, lanes)),
-        (
-            int(INTERVAL_SECONDS * 1000),
-            SERIES_KEPT,
-            keys.engine.jobs,
-            steps,
-            int(EXPIRY.total_seconds()),
-            *lanes,
-        ),
-        bool,
-    )
-
-
-def _sampled_keys(keys: Keys, lanes: Sequence[str]) -> tuple[str, ...]:
-    return tuple(
-        key
-        for lane in lanes
-        for key in (
-            *keys.lane(lane),
-            keys.series(lane),
-            registry_key(STARTED, lane),
-            *keys.samples(lane),
-        )
-    )

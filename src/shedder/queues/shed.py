@@ -1,10 +1,9 @@
-"""Divert what the policy says may be shed, in its order."""
+"""Shedding: the diverts of what the policy says may be shed, in its order."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from uuid import uuid4
+from dataclasses import dataclass, replace
 
 from shedder.engine.workers import queues_of
 from shedder.events import Cause
@@ -39,18 +38,13 @@ class ShedStep:
 
 
 def shed(
-    store: Store,
-    policy: Policy,
-    cause: Cause,
-    *,
-    on_step: Callable[[ShedStep], None] | None = None,
+    store: Store, policy: Policy, cause: Cause, on_step: Callable[[ShedStep], None] | None = None
 ) -> tuple[ShedStep, ...]:
     """Divert what may be shed, rule by rule; each is a divert of its own, with its own way back."""
     steps = []
-    for number, rule, queues in _to_shed(store, policy):
-        lanes = lanes_of_targets(queues)
-        done = divert(store, lanes, rule.selection, cause, order=uuid4().hex)
-        steps.append(_step(number, rule, queues, receipt=done))
+    for step, rule in _to_shed(store, policy):
+        receipt = divert(store, lanes_of_targets(step.queues), rule.selection, cause)
+        steps.append(replace(step, receipt=receipt))
         if on_step is not None:
             on_step(steps[-1])
     return tuple(steps)
@@ -62,28 +56,14 @@ def preview_shed(store: Store, policy: Policy) -> tuple[ShedStep, ...]:
     A job that two rules match is told with both.
     """
     return tuple(
-        _step(
-            number, rule, queues,
-            preview=preview_divert(store, lanes_of_targets(queues), rule.selection),
-        )
-        for number, rule, queues in _to_shed(store, policy)
-    )  # fmt: skip
+        replace(step, preview=preview_divert(store, lanes_of_targets(step.queues), rule.selection))
+        for step, rule in _to_shed(store, policy)
+    )
 
 
-def _to_shed(store: Store, policy: Policy) -> Iterator[tuple[int, Rule, tuple[str, ...]]]:
+def _to_shed(store: Store, policy: Policy) -> Iterator[tuple[ShedStep, Rule]]:
     known = sorted({lane_of(name).queue for name in queues_of(store)})
     for number, rule in policy.in_shed_order():
         queues = tuple(queue for queue in known if rule.is_for_queue(queue))
         if queues:
-            yield number, rule, queues
-
-
-def _step(
-    number: int,
-    rule: Rule,
-    queues: tuple[str, ...],
-    *,
-    receipt: DivertReceipt | None = None,
-    preview: DivertPreview | None = None,
-) -> ShedStep:
-    return ShedStep(number, rule.shed or 0, rule.noun, rule.describe(), queues, receipt, preview)
+            yield ShedStep(number, rule.shed or 0, rule.label, rule.describe(), queues), rule

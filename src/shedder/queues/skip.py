@@ -1,4 +1,4 @@
-"""Jobs of a degraded feature: into a backlog and back.
+"""Jobs of a degraded feature, into a backlog and back.
 
 A function that was decorated with `@degradable(..., fallback=SKIP)` does not run while its flag is
 degraded for the job's id. The worker that meets such a job sets a divert on the job's lane, and the
@@ -15,7 +15,6 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from shedder.engine.jobs import function_of
 from shedder.errors import ShedderError
@@ -29,6 +28,7 @@ from shedder.selection import Selection
 from shedder.settings.flags import FLAG_ATTRIBUTE, FlagReceipt, list_flags
 from shedder.store.codec import text_of
 from shedder.store.keys import FLAG_ORDER, flag_of_order
+from shedder.store.operation import new_id
 
 if TYPE_CHECKING:
     from rq.job import Job
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger("shedder.flags")
-
 
 _IN_PART = "degraded/"
 
@@ -63,7 +62,7 @@ def name_for_gate(store: Store, job: Job, lane: str) -> str:
     return name
 
 
-def bring_back(store: Store, receipt: FlagReceipt) -> FlagReceipt:
+def put_back(store: Store, receipt: FlagReceipt) -> FlagReceipt:
     """Put back the jobs that the flags of `receipt` do not keep from running any more."""
     standing = store.read(lambda ask: ask.hgetall(store.keys.diverts))[0]
     return replace(receipt, restored=end_needless_diverts(store, standing))
@@ -75,9 +74,7 @@ def end_needless_diverts(store: Store, standing: Mapping[bytes, bytes]) -> int:
     A backlog that drains already goes on at its pace.
     """
     diverts = list(_of_flags(standing))
-    if not diverts:
-        return 0
-    percents = {flag.name: flag.percent for flag in list_flags(store)}
+    percents = {flag.name: flag.percent for flag in list_flags(store)} if diverts else {}
     restored = 0
     for divert, flag, function in diverts:
         percent = percents.get(flag, 0.0)
@@ -95,11 +92,8 @@ def _set_divert(store: Store, lane: str, flag: str, function: str) -> None:
         return
     cause = Cause(SYSTEM, f"the flag {flag} is degraded")
     selection = Selection(functions=(function,))
-    store.run(
-        divert_lanes(
-            store.keys, [lane_of(lane)], selection, cause, order=order, operation=uuid4().hex
-        )
-    )
+    lanes, operation = [lane_of(lane)], new_id()
+    store.run(divert_lanes(store.keys, lanes, selection, cause, order=order, operation=operation))
 
 
 def _of_flags(standing: Mapping[bytes, bytes]) -> Iterator[tuple[Divert, str, str]]:

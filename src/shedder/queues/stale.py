@@ -1,23 +1,23 @@
 """Work that is too old: set aside, list, replay.
 
-Which jobs are old, the policy says. They are never dropped: each lane has a list of those that were
+The policy says which jobs are old. They are never dropped: each lane has a list of those that were
 set aside, in their order, from which an operator replays them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import uuid4
 
 from shedder.engine.jobs import time_of
 from shedder.events import Cause, event_head
 from shedder.lanes import Lane
 from shedder.queues.controls import all_lanes
-from shedder.store.codec import server_time, text_of, time_from_ms
+from shedder.store.codec import server_time, text_of
 from shedder.store.keys import Keys
+from shedder.store.operation import Operation, Progress
 from shedder.store.store import Command, Store
 
 IDS_SHOWN = 20
@@ -25,88 +25,6 @@ IDS_SHOWN = 20
 
 STEPS_PER_ROUND = 10
 """Steps that the upkeep of one second does for one backlog."""
-
-
-def stale_lanes(store: Store, lanes: Sequence[Lane] = ()) -> tuple[StaleLane, ...]:
-    """The lanes of which jobs were set aside; of all lanes where none are named."""
-    names = [lane.name for lane in lanes] or [*all_lanes(store)]
-
-    def ask_all(ask: Any) -> None:
-        for name in names:
-            ask.llen(store.keys.stale(name))
-            ask.lrange(store.keys.stale(name), 0, IDS_SHOWN - 1)
-
-    replies = store.read(ask_all) if names else []
-    found = [
-        (name, jobs, tuple(map(text_of, first)))
-        for name, jobs, first in zip(names, replies[::2], replies[1::2], strict=True)
-        if jobs
-    ]
-    times = _enqueued(store, [first[0] for _, _, first in found])
-    return tuple(
-        StaleLane(name, jobs, first, oldest)
-        for (name, jobs, first), oldest in zip(found, times, strict=True)
-    )
-
-
-def replay_lanes(
-    store: Store,
-    lanes: Sequence[Lane],
-    cause: Cause,
-    *,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> ReplayReceipt:
-    """Put all that was set aside of `lanes`, and no more, into its lanes again."""
-    standing = stale_lanes(store, lanes)
-    total, done = sum(each.jobs for each in standing), 0
-    replayed: list[ReplayedLane] = []
-    for each in standing:
-        lane = ReplayedLane(each.lane, 0, 0, each.jobs)
-        for lane in _replay_one(store, each, cause):
-            if on_progress is not None:
-                on_progress(done + lane.replayed + lane.skipped, total)
-        done += lane.replayed + lane.skipped
-        replayed.append(lane)
-    return ReplayReceipt(server_time(store), tuple(replayed))
-
-
-def set_aside_all(store: Store, lane: str, order: str) -> int:
-    """Set aside what is stale at the front of a backlog, in bounded steps; how many jobs."""
-    moved = 0
-    for _ in range(STEPS_PER_ROUND):
-        count, is_more = store.run(set_aside(store.keys, lane, order))
-        moved += count
-        if not is_more:
-            break
-    return moved
-
-
-def _replay_one(store: Store, stale: StaleLane, cause: Cause) -> Iterator[ReplayedLane]:
-    operation, to_do, done = uuid4().hex, stale.jobs, ReplayedLane(stale.lane, 0, 0, stale.jobs)
-    step = 0
-    while to_do > 0:
-        found = store.run(
-            replay(store.keys, stale.lane, cause, operation=operation, step=step, most=to_do)
-        )
-        step += 1
-        met = found.replayed + found.skipped
-        to_do -= met
-        done = ReplayedLane(
-            stale.lane, done.replayed + found.replayed, done.skipped + found.skipped, found.left
-        )
-        yield done
-        if not met:
-            return
-
-
-def _enqueued(store: Store, jobs: Sequence[str]) -> list[datetime | None]:
-    if not jobs:
-        return []
-    texts = store.read(
-        lambda ask: [ask.hget(store.keys.engine.jobs + job, "enqueued_at") for job in jobs]
-    )
-    return [time_of(text) for text in texts]
-
 
 STALE_PER_STEP = 100
 """Jobs that one step sets aside or replays."""
@@ -164,21 +82,47 @@ class ReplayReceipt:
         return sum(each.replayed for each in self.lanes)
 
 
-@dataclass(frozen=True, slots=True)
-class ReplayStep:
-    """What one step of a replay did.
+def stale_lanes(store: Store, lanes: Sequence[Lane] = ()) -> tuple[StaleLane, ...]:
+    """The lanes of which jobs were set aside; of all lanes where none are named."""
+    names = [lane.name for lane in lanes] or [*all_lanes(store)]
 
-    Attributes:
-        at: Server's clock, UTC.
-        replayed: Jobs that went back.
-        skipped: Jobs that could not run any more.
-        left: Jobs still set aside.
-    """
+    def ask_all(ask: Any) -> None:
+        for name in names:
+            ask.llen(store.keys.stale(name))
+            ask.lrange(store.keys.stale(name), 0, IDS_SHOWN - 1)
 
-    at: datetime
-    replayed: int
-    skipped: int
-    left: int
+    replies = store.read(ask_all) if names else []
+    found = [
+        (name, jobs, tuple(map(text_of, first)))
+        for name, jobs, first in zip(names, replies[::2], replies[1::2], strict=True)
+        if jobs
+    ]
+    times = _enqueued(store, [first[0] for _, _, first in found])
+    return tuple(
+        StaleLane(name, jobs, first, oldest)
+        for (name, jobs, first), oldest in zip(found, times, strict=True)
+    )
+
+
+def replay_lanes(
+    store: Store, lanes: Sequence[Lane], cause: Cause, on_progress: Progress | None = None
+) -> ReplayReceipt:
+    """Put all that was set aside of `lanes`, and no more, into its lanes again."""
+    standing = stale_lanes(store, lanes)
+    operation = Operation(on_progress, sum(each.jobs for each in standing))
+    replayed = tuple(_replay_lane(store, each, cause, operation) for each in standing)
+    return ReplayReceipt(server_time(store), replayed)
+
+
+def set_aside_all(store: Store, lane: str, order: str) -> int:
+    """Set aside what is stale at the front of a backlog, in bounded steps; how many jobs."""
+    moved = 0
+    for _ in range(STEPS_PER_ROUND):
+        count, is_more = store.run(set_aside(store.keys, lane, order))
+        moved += count
+        if not is_more:
+            break
+    return moved
 
 
 def set_aside(keys: Keys, lane: str, order: str) -> Command[tuple[int, bool]]:
@@ -193,7 +137,7 @@ def set_aside(keys: Keys, lane: str, order: str) -> Command[tuple[int, bool]]:
 
 def replay(
     keys: Keys, lane: str, cause: Cause, *, operation: str, step: int, most: int = STALE_PER_STEP
-) -> Command[ReplayStep]:
+) -> Command[ReplayedLane]:
     """Put the first jobs that were set aside into `lane` again, as if they were enqueued now."""
     return Command(
         "replay_stale",
@@ -201,5 +145,30 @@ def replay(
          *keys.lane(lane)),
         (step, event_head("replay", cause, (lane,)), lane, min(most, STALE_PER_STEP),
          keys.engine.jobs, keys.engine.executions),
-        lambda reply: ReplayStep(time_from_ms(int(reply[1])), *map(int, reply[2:])),
+        lambda reply: ReplayedLane(lane, *map(int, reply[2:])),
     )  # fmt: skip
+
+
+def _replay_lane(
+    store: Store, stale: StaleLane, cause: Cause, operation: Operation
+) -> ReplayedLane:
+    lane, to_do = stale.lane, stale.jobs
+    done = ReplayedLane(lane, 0, 0, to_do)
+    while to_do > 0:
+        step, name = operation.next_step(), operation.id
+        found = store.run(replay(store.keys, lane, cause, operation=name, step=step, most=to_do))
+        met = found.replayed + found.skipped
+        replayed, skipped = done.replayed + found.replayed, done.skipped + found.skipped
+        done = ReplayedLane(lane, replayed, skipped, found.left)
+        operation.count(met)
+        to_do = to_do - met if met else 0
+    return done
+
+
+def _enqueued(store: Store, jobs: Sequence[str]) -> list[datetime | None]:
+    if not jobs:
+        return []
+    texts = store.read(
+        lambda ask: [ask.hget(store.keys.engine.jobs + job, "enqueued_at") for job in jobs]
+    )
+    return [time_of(text) for text in texts]

@@ -1,29 +1,35 @@
-"""Limits on starts: set, lift, set back.
+"""Limits on starts lifted; diverts, limits and drains set back as they were before an event.
 
-The event says of each lane what it replaced. A script compares what stands with what the event set,
-and writes the other again, in one step for all lanes.
+An event says of each lane what it replaced. A script compares what stands with what the event set,
+and writes the earlier one again, in one step for all lanes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-from uuid import uuid4
 
 from shedder.engine.workers import workers_of
 from shedder.errors import CannotUndo
 from shedder.events import Cause, Event, event_head
-from shedder.queues.controls import Standing, StoredDivert, backlogs_of, rate_or_none
+from shedder.queues.controls import LimitTerms, Standing, StoredDivert, backlogs_of, rate_or_none
 from shedder.queues.divert import DivertedLane, DivertReceipt, OrdersSetBack, set_back_orders
 from shedder.queues.drain import DrainingLane, DrainReceipt
-from shedder.queues.restore import RestoreReceipt, restore
+from shedder.queues.restore import RestoreReceipt, restore_backlogs
 from shedder.selection import Selection
-from shedder.store.codec import ms_from_time, server_time
+from shedder.store.codec import given_fields, mapping_field, ms_from_time
 from shedder.store.store import Store
 from shedder.units import Rate, burst_of
 
 Ways = dict[str, dict[str, Any]]
 """By lane and order what `set_back_orders` takes."""
+
+
+def lift_limits(store: Store, lanes: Sequence[str], cause: Cause) -> RestoreReceipt:
+    """End the limits on starts of `lanes`; what waits under them is in the lanes again."""
+    backlogs = backlogs_of(store, lanes, are_limits=True)
+    # the last first: what comes back from an earlier one could still be taken by a later one
+    return restore_backlogs(store, backlogs[::-1], cause)
 
 
 def divert_before(
@@ -41,7 +47,7 @@ def divert_before(
     terms = _common_terms(ways)
     head = event_head(
         event.verb, cause, tuple(ways), undoes=event.id, selection=selection.describe(),
-        order=next(iter(ways[next(iter(ways))])), **_told(terms),
+        order=next(iter(ways[next(iter(ways))])), **terms.describe(),
     )  # fmt: skip
     done = _carry_out(store, event, ways, head)
     if event.verb == "divert" and _fastest(ways):
@@ -49,7 +55,7 @@ def divert_before(
     return DivertReceipt(
         done.event, done.at, selection,
         tuple(DivertedLane(each.lane, each.order, 0, each.waiting) for each in done.orders),
-        workers_of(store, list(ways)), rate=terms[0], most=terms[1],
+        workers_of(store, list(ways)), rate=terms.rate, most=terms.most,
         replaced=tuple(each.limit for each in done.orders if each.limit),
     )  # fmt: skip
 
@@ -90,20 +96,18 @@ def changed_since(event: Event, lane: str, by: str) -> CannotUndo:
 
 
 def _carry_out(store: Store, event: Event, ways: Ways, head: str) -> OrdersSetBack:
-    done = store.run(set_back_orders(store.keys, ways, head, operation=uuid4().hex))
+    done = store.run(set_back_orders(store.keys, ways, head))
     if done.state == "changed":
         raise changed_since(event, done.lane, done.by)
-    if done.state == "over":
-        raise CannotUndo(
-            event.id, reason=f"the limit before it on {done.lane} would have ended by now",
-            try_instead="shedder limit lift",
-        )  # fmt: skip
-    if done.state == "ended":
-        what = "drain" if event.verb.startswith("drain") else "divert"
-        raise CannotUndo(
-            event.id, reason=f"this {what} has ended, its backlog is empty",
-            try_instead="shedder status",
-        )  # fmt: skip
+    what = "drain" if event.verb.startswith("drain") else "divert"
+    refusals = {
+        "over": (f"the limit before it on {done.lane} would have ended by now",
+                 "shedder limit lift"),
+        "ended": (f"this {what} has ended, its backlog is empty", "shedder status"),
+    }  # fmt: skip
+    if done.state in refusals:
+        reason, try_instead = refusals[done.state]
+        raise CannotUndo(event.id, reason=reason, try_instead=try_instead)
     return done
 
 
@@ -119,9 +123,9 @@ def _way_of_order(event: Event, lane: str, orders: Sequence[StoredDivert]) -> di
     order = before.get("order") or _changed_limit(orders, after)
     if not order:
         raise _unknown(event, lane, "shedder status")
-    now = {"event": set_by(event, lane), **_given(after, "since"),
-           "drain": _of(after, "drains").get(order, "")}  # fmt: skip
-    was = _limit_record(limit) if limit else _given(before, "event", "drain")
+    now = {"event": set_by(event, lane), **given_fields(after, "since"),
+           "drain": mapping_field(after, "drains").get(order, "")}  # fmt: skip
+    was = _limit_record(limit) if limit else given_fields(before, "event", "drain")
     return {order: {"is": now, "was": was}}
 
 
@@ -133,9 +137,9 @@ def _changed_limit(orders: Sequence[StoredDivert], after: Mapping[str, Any]) -> 
 
 def _limit_record(limit: Mapping[str, Any]) -> dict[str, Any]:
     pace = {"rate": limit["rate"], "burst": _burst(limit["rate"])} if "rate" in limit else {}
-    who = _given(limit, "by", "why", "since")
-    drain = {**pace, **_given(limit, "most"), "stay": True, **who}
-    return {**who, **_given(limit, "until", "event"), "drain": drain}
+    who = given_fields(limit, "by", "why", "since")
+    drain = {**pace, **given_fields(limit, "most"), "stay": True, **who}
+    return {**who, **given_fields(limit, "until", "event"), "drain": drain}
 
 
 def _burst(jobs_per_ms: float) -> float:
@@ -144,7 +148,7 @@ def _burst(jobs_per_ms: float) -> float:
 
 
 def _way_of_drains(event: Event, lane: str) -> dict[str, Any]:
-    before, stamps = event.before[lane], _of(event.after.get(lane, {}), "drains")
+    before, stamps = event.before[lane], mapping_field(event.after.get(lane, {}), "drains")
     if "drains" not in before:
         raise _unknown(event, lane, "shedder drain")
     if before.get("revived"):
@@ -152,7 +156,7 @@ def _way_of_drains(event: Event, lane: str) -> dict[str, Any]:
             event.id, reason=f"it brought back a divert of {lane} that a drain had ended",
             try_instead="shedder drain",
         )  # fmt: skip
-    ended = _of(before, "ended")
+    ended = mapping_field(before, "ended")
     return {
         order: {
             "is": {"drain": stamps.get(order, event.id)},
@@ -185,45 +189,17 @@ def _fastest(ways: Ways) -> Rate | None:
     return rate_or_none(max((float(drain.get("rate", 0)) for drain in _drains(ways)), default=0.0))
 
 
-def _common_terms(ways: Ways) -> tuple[Rate | None, int | None]:
-    """The rate and the number of a limit; of diverts, and where lanes differ, neither."""
+def _common_terms(ways: Ways) -> LimitTerms:
+    """What a limit allows; of diverts, and where lanes differ, nothing in particular."""
     terms = {(drain.get("rate", 0), drain.get("most")) for drain in _drains(ways)}
     is_limit = all("since" in item["was"] for way in ways.values() for item in way.values())
     if not is_limit or len(terms) != 1:
-        return None, None
+        return LimitTerms()
     rate, most = terms.pop()
-    return rate_or_none(float(rate)), most if most is None else int(most)
-
-
-def _told(terms: tuple[Rate | None, int | None]) -> dict[str, Any]:
-    rate, most = terms
-    return {"rate": str(rate) if rate else None, "most": most}
+    return LimitTerms(rate_or_none(float(rate)), most if most is None else int(most))
 
 
 def _drain_receipt(store: Store, done: OrdersSetBack, rate: Rate | None) -> DrainReceipt:
-    return DrainReceipt(
-        event=done.event,
-        at=done.at,
-        rate=rate,
-        lanes=tuple(
-            DrainingLane(each.lane, each.order, each.backlog, each.rate) for each in done.orders
-        ),
-        workers=workers_of(store, [each.lane for each in done.orders]),
-    )
-
-
-def _given(told: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    return {name: told[name] for name in names if told.get(name) is not None}
-
-
-def _of(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = told.get(name)
-    return found if isinstance(found, Mapping) else {}
-
-
-def lift_limits(store: Store, lanes: Sequence[str], cause: Cause) -> RestoreReceipt:
-    """End the limits on starts of `lanes`; what waits under them is in the lanes again."""
-    backlogs = backlogs_of(store, lanes, are_limits=True)
-    # the last first: what comes back from an earlier one could still be taken by a later one
-    events, restored = restore(store, backlogs[::-1], cause)
-    return RestoreReceipt(events, server_time(store), restored)
+    lanes = [DrainingLane(each.lane, each.order, each.backlog, each.rate) for each in done.orders]
+    workers = workers_of(store, [each.lane for each in lanes])
+    return DrainReceipt(done.event, done.at, rate, tuple(lanes), workers)

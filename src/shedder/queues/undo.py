@@ -1,9 +1,8 @@
-"""Which change can be taken back, and how."""
+"""The way back: which change can be undone, and how."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from uuid import uuid4
+from dataclasses import replace
 
 from shedder.errors import CannotUndo
 from shedder.events import Cause, Event, events_back, find_event
@@ -15,29 +14,23 @@ from shedder.queues.pause import (
     PauseReceipt,
     PausesSetBack,
     ResumeReceipt,
-    pause_again_receipt,
     pause_before,
     pause_set_by,
     set_back,
 )
-from shedder.queues.restore import RestoreReceipt, restore
-from shedder.queues.skip import bring_back
+from shedder.queues.restore import RestoreReceipt, restore_backlogs
+from shedder.queues.skip import put_back
 from shedder.queues.starts import changed_since, divert_before, drain_before, is_as_set_by, set_by
 from shedder.settings.flags import FlagReceipt, undo_flags
 from shedder.settings.limits import LimitReceipt, undo_limit
-from shedder.store.codec import server_time
+from shedder.store.codec import mapping_field
+from shedder.store.operation import new_id
 from shedder.store.store import Store
 
 Undone = (
-    PauseReceipt
-    | ResumeReceipt
-    | RestoreReceipt
-    | DivertReceipt
-    | DrainReceipt
-    | FlagReceipt
-    | LimitReceipt
-    | PolicyReceipt
-)
+    PauseReceipt | ResumeReceipt | RestoreReceipt | DivertReceipt | DrainReceipt
+    | FlagReceipt | LimitReceipt | PolicyReceipt
+)  # fmt: skip
 
 
 def event_to_undo(store: Store, event_id: str | None) -> Event:
@@ -49,11 +42,8 @@ def event_to_undo(store: Store, event_id: str | None) -> Event:
     """
     event = find_event(store, event_id) if event_id else _last(store)
     if not event.can_undo:
-        raise CannotUndo(
-            event.id,
-            reason=f"there is no way back from '{event.verb}'",
-            try_instead="shedder status",
-        )
+        reason = f"there is no way back from '{event.verb}'"
+        raise CannotUndo(event.id, reason=reason, try_instead="shedder status")
     return event
 
 
@@ -64,11 +54,11 @@ def undo(store: Store, event: Event, cause: Cause) -> Undone:
     if event.verb in ("divert", "limit start"):
         return _divert_before(store, event, cause)
     if event.verb == "policy apply":
-        return undo_policy(store, event, cause, operation=uuid4().hex)
+        return undo_policy(store, event, cause, operation=new_id())
     if event.verb.startswith("flag "):
-        return _flags_as_before(store, event, cause)
+        return put_back(store, undo_flags(store, event, cause, operation=new_id()))
     if event.verb.startswith("limit "):
-        return undo_limit(store, event, cause, operation=uuid4().hex)
+        return undo_limit(store, event, cause, operation=new_id())
     return drain_before(store, event, cause)
 
 
@@ -83,22 +73,17 @@ def _last(store: Store) -> Event:
 
 def _pauses_before(store: Store, event: Event, cause: Cause) -> PauseReceipt | ResumeReceipt:
     ways = {lane: _way_of_pause(event, lane) for lane in event.lanes if lane in event.after}
-    done = set_back(store, ways, cause, operation=uuid4().hex, undoes=event.id)
-    if done.state != "done":
+    done = set_back(store, ways, cause, undoes=event.id)
+    if done.receipt is None:
         raise _pauses_stay(event, done)
-    if done.paused:
-        return pause_again_receipt(store, done)
-    return ResumeReceipt(done.resume, done.at, done.resumed)
+    return done.receipt
 
 
 def _way_of_pause(event: Event, lane: str) -> tuple[str, str]:
     before = pause_before(event, lane)
     if before is None:
-        raise CannotUndo(
-            event.id,
-            reason=f"it does not say which pause stood on {lane} before it",
-            try_instead="shedder resume",
-        )
+        reason = f"it does not say which pause stood on {lane} before it"
+        raise CannotUndo(event.id, reason=reason, try_instead="shedder resume")
     return pause_set_by(event, lane), before
 
 
@@ -126,20 +111,17 @@ def _divert_before(
     if changed and not backlogs:
         return changed
     set_by_lane = {lane: set_by(event, lane) for lane, _, _ in backlogs}
-    events, lanes = restore(store, backlogs, cause, undoes=event.id, set_by=set_by_lane)
-    if not events and not changed:
-        raise CannotUndo(
-            event.id,
-            reason="this divert has ended, its backlog is empty",
-            try_instead="shedder status",
-        )
-    events = (changed.event, *events) if changed else events
-    return RestoreReceipt(events, server_time(store), lanes)
+    receipt = restore_backlogs(store, backlogs, cause, undoes=event.id, set_by=set_by_lane)
+    if changed:
+        return replace(receipt, events=(changed.event, *receipt.events))
+    if not receipt.events:
+        reason = "this divert has ended, its backlog is empty"
+        raise CannotUndo(event.id, reason=reason, try_instead="shedder status")
+    return receipt
 
 
 def _stood_before(event: Event, lane: str) -> bool:
-    before = event.before.get(lane)
-    return isinstance(before, Mapping) and before.get("diverted") is True
+    return mapping_field(event.before, lane).get("diverted") is True
 
 
 def _set_first_by(store: Store, event: Event, standing: Standing) -> list[Backlog]:
@@ -154,8 +136,3 @@ def _set_first_by(store: Store, event: Event, standing: Standing) -> list[Backlo
         if not is_as_set_by(event, each):
             raise changed_since(event, lane, each.divert.by)
     return with_lengths(store, found)
-
-
-def _flags_as_before(store: Store, event: Event, cause: Cause) -> FlagReceipt:
-    receipt = undo_flags(store, event, cause, operation=uuid4().hex)
-    return bring_back(store, receipt)

@@ -1,1 +1,1 @@
-"""What helps whoever answers an incident."""
+"""Help for the people who answer an incident: checklist, mitigations, plan."""

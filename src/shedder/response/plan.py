@@ -1,4 +1,4 @@
-"""The plan: how long until it is over, for each thing that could be done.
+"""The plan: how long until it is over, for each option.
 
 Workers serve lanes in order of priority and are never idle while an open lane has jobs. All jobs
 take the same time, so what all workers do in a second, the pace, is shared by the lanes: the first
@@ -28,6 +28,11 @@ HORIZON_SECONDS = 30 * 24 * 3600.0
 """What takes longer is never over."""
 
 MOST_STEPS = 1000
+
+PACE_LOOK_BACK = timedelta(hours=1)
+"""The time before the status of which the samples tell how fast all workers can be."""
+
+_URGENT = frozenset({"critical", "high"})
 _NOTHING = 1e-9
 
 
@@ -43,7 +48,7 @@ class LaneLoad:
         tolerance: Seconds for which a job may wait.
         is_urgent: It is the work that must be well first.
         is_closed: None of its jobs starts: it is paused, or put aside.
-        limit: Its jobs start at most so often a second; None without a limit.
+        limit: The most of its jobs that start a second; None without a limit.
     """
 
     lane: str
@@ -119,18 +124,12 @@ def forecast(lanes: Sequence[LaneLoad], option: Option, *, pace: float, workers:
     faster = pace * (workers + option.more_workers) / workers if workers else 0.0
     phases = tuple(_phases(lanes, option, faster))
     left = sum(lane.depth for lane in lanes if _is_closed(lane, option))
-    return Forecast(
-        option=option.name,
-        pace=faster,
-        urgent_in=_urgent_in(lanes, phases),
-        gone_in=_gone_in(lanes, option, phases),
-        left=left,
-        phases=phases,
-    )
+    urgent_in, gone_in = _urgent_in(lanes, phases), _gone_in(lanes, option, phases)
+    return Forecast(option.name, faster, urgent_in, gone_in, left, phases)
 
 
 def options_for(lanes: Sequence[LaneLoad], *, more_workers: int = 2) -> tuple[Option, ...]:
-    """The options that there are: nothing, and each kind of deed on what is not urgent."""
+    """The options that there are: nothing, and each kind of intervention on what is not urgent."""
     others = [lane for lane in lanes if not lane.is_urgent and lane.depth and not lane.is_closed]
     names = [lane.lane for lane in others]
     options = [Option("do nothing")]
@@ -142,6 +141,43 @@ def options_for(lanes: Sequence[LaneLoad], *, more_workers: int = 2) -> tuple[Op
             Option(f"limit {heaviest} to 10/second", limits={heaviest: 10.0}),
         ]
     return (*options, Option(f"{more_workers} more workers", more_workers=more_workers))
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the plan begins with.
+
+    Attributes:
+        at: When it was read (server's clock, UTC).
+        lanes: The lanes, in the order in which workers serve them.
+        pace: Jobs that all workers do a second.
+        is_pace_now: It is what they do now; else the most that they did in the last hour.
+        workers: Workers of ours that serve these lanes.
+    """
+
+    at: datetime
+    lanes: tuple[LaneLoad, ...]
+    pace: float
+    is_pace_now: bool
+    workers: int
+
+
+def read_outlook(
+    status: Status, samples: Mapping[str, Sequence[Sample]], policy: Policy
+) -> Outlook:
+    """How the lanes of `status` are now; `samples` of them reach back by `PACE_LOOK_BACK`."""
+    kinds = kinds_of(policy, [lane.queue for lane in status.lanes])
+    now = sum(lane.completions or 0.0 for lane in status.lanes)
+    is_busy = any(lane.waiting for lane in status.lanes if lane.pause is None)
+    is_pace_now = bool(is_busy and now)
+    return Outlook(
+        at=status.at,
+        lanes=_loads_of(status, kinds),
+        # what has just begun is in no two samples yet
+        pace=now if is_pace_now else max(_best_pace(samples), now),
+        is_pace_now=is_pace_now,
+        workers=max((lane.workers for lane in status.lanes), default=0),
+    )
 
 
 def _phases(lanes: Sequence[LaneLoad], option: Option, pace: float) -> Iterator[Phase]:
@@ -197,8 +233,7 @@ def _inside_in(lane: LaneLoad, phases: Sequence[Phase]) -> float | None:
     done = 0.0
     for phase in phases:
         pace = phase.served[lane.lane]
-        for part in _straight_parts(lane, done, pace, phase):
-            began, ended, age, change = part
+        for began, ended, age, change in _straight_parts(lane, done, pace, phase):
             final = age + change * (ended - began)
             if final > lane.tolerance + _NOTHING:
                 answer = None
@@ -235,56 +270,11 @@ def _straight_parts(lane: LaneLoad, done: float, pace: float, phase: Phase) -> I
 
 def _gone_in(lanes: Sequence[LaneLoad], option: Option, phases: Sequence[Phase]) -> float | None:
     last = phases[-1]
-    is_left = any(
-        last.depths[lane.lane] > _NOTHING for lane in lanes if not _is_closed(lane, option)
-    )
-    return None if is_left else last.since
+    open_lanes = [lane.lane for lane in lanes if not _is_closed(lane, option)]
+    return None if any(last.depths[name] > _NOTHING for name in open_lanes) else last.since
 
 
-PACE_LOOK_BACK = timedelta(hours=1)
-"""The time before the status of which the samples tell how fast all workers can be."""
-
-_URGENT = frozenset({"critical", "high"})
-
-
-@dataclass(frozen=True, slots=True)
-class Outlook:
-    """What the plan begins with.
-
-    Attributes:
-        at: When it was read (server's clock, UTC).
-        lanes: The lanes, in the order in which workers serve them.
-        pace: Jobs that all workers do a second.
-        is_pace_now: It is what they do now; else the most that they did in the last hour.
-        workers: Workers of ours that serve these lanes.
-    """
-
-    at: datetime
-    lanes: tuple[LaneLoad, ...]
-    pace: float
-    is_pace_now: bool
-    workers: int
-
-
-def read_outlook(
-    status: Status, samples: Mapping[str, Sequence[Sample]], policy: Policy
-) -> Outlook:
-    """How the lanes of `status` are now; `samples` of them reach back by `PACE_LOOK_BACK`."""
-    kinds = kinds_of(policy, [lane.queue for lane in status.lanes])
-    now = sum(lane.completions or 0.0 for lane in status.lanes)
-    is_busy = any(lane.waiting for lane in status.lanes if lane.pause is None)
-    is_pace_now = bool(is_busy and now)
-    return Outlook(
-        at=status.at,
-        lanes=loads_of(status, kinds),
-        # what has just begun is in no two samples yet
-        pace=now if is_pace_now else max(best_pace(samples), now),
-        is_pace_now=is_pace_now,
-        workers=max((lane.workers for lane in status.lanes), default=0),
-    )
-
-
-def loads_of(status: Status, kinds: Iterable[Workload]) -> tuple[LaneLoad, ...]:
+def _loads_of(status: Status, kinds: Iterable[Workload]) -> tuple[LaneLoad, ...]:
     """The lanes as the model sees them, those that are served first in front."""
     tolerances: dict[str, timedelta] = {}
     for kind in kinds:
@@ -298,7 +288,7 @@ def loads_of(status: Status, kinds: Iterable[Workload]) -> tuple[LaneLoad, ...]:
     )
 
 
-def best_pace(samples: Mapping[str, Sequence[Sample]]) -> float:
+def _best_pace(samples: Mapping[str, Sequence[Sample]]) -> float:
     """The most jobs a second that all lanes together did in any minute; 0 when none did."""
     ended: dict[datetime, float] = {}
     for each in samples.values():

@@ -1,7 +1,7 @@
-"""Its program: values filled in, run, output masked, ended.
+"""The program of a mitigation: values filled in, run, its output masked, and ended.
 
 The program gets a list of arguments, never a shell, and a process group of its own, which ends with
-it: at its time limit, and when who called it is interrupted.
+it: at its time limit, and when its caller is interrupted.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 KEPT_BYTES = 16 * 1024
-"""So much of the end of the output is kept."""
+"""The part of the output, at its end, that is kept."""
 
 LONGEST_LINE = 4 * 1024
 LONGEST_VALUE = 500
@@ -38,6 +38,11 @@ GRACE_SECONDS = 5.0
 SLICE_SECONDS = 0.2
 READ_BYTES = 64 * 1024
 
+HIDDEN = "***"
+SHORTEST_SECRET = 6
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+Mask = Callable[[str], str]
 Say = Callable[[str], None]
 """Is told each line of the output, masked, as it comes."""
 
@@ -82,9 +87,8 @@ def filled(mitigation: Mitigation, values: Mapping[str, str]) -> tuple[str, ...]
     needed = mitigation.placeholders
     for name in values:
         if name not in needed:
-            accepted = (
-                ", ".join(f"--{each}" for each in needed) or f"none: {mitigation.name} takes none"
-            )
+            known = ", ".join(f"--{each}" for each in needed)
+            accepted = known or f"none: {mitigation.name} takes none"
             raise InvalidInput(name=f"--{name}", value=values[name], accepted=accepted)
     missing = [f"--{each}" for each in needed if each not in values]
     if missing:
@@ -120,18 +124,17 @@ def carry_out(
         return ProgramResult("not started", None, time.monotonic() - began, mask(f"{error}"))
     started(process.pid)
     output = Output(say, mask)
+    until = began + timeout.total_seconds()
     try:
-        is_over = _follow(
-            process, output, began + timeout.total_seconds(), asked or ShutdownSignals()
-        )
+        is_over = _follow(process, output, until, asked or ShutdownSignals())
     except KeyboardInterrupt as error:
         _end(process, output)
         by = asked.by if asked and asked.by else signal.SIGINT
-        raise Interrupted(_ran("interrupted", process, began, output), by) from error
+        raise Interrupted(_result("interrupted", process, began, output), by) from error
     if not is_over:
         _end(process, output)
-        return _ran("timed out", process, began, output)
-    return _ran("done" if process.returncode == 0 else "failed", process, began, output)
+        return _result("timed out", process, began, output)
+    return _result("failed" if process.returncode else "done", process, began, output)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -192,138 +195,18 @@ class Output:
             self.cut += gone
 
     def _tell(self, text: str) -> None:
-        # a terminal or pipe that is gone must neither end the deed nor leave it without an end
+        # a terminal or pipe that is gone must neither end the program nor leave it without an end
         try:
             self._say(text)
         except (OSError, ValueError, SystemExit):
             self._say = lambda _line: None
 
 
-def _follow(
-    process: subprocess.Popen[bytes], output: Output, until: float, asked: ShutdownSignals
-) -> bool:
-    """Whether the program ended before `until`.
-
-    Raises:
-        KeyboardInterrupt: this process was asked to end.
-    """
-    stream = _stream(process)
-    os.set_blocking(stream.fileno(), False)
-    with selectors.DefaultSelector() as selector:
-        selector.register(stream, selectors.EVENT_READ)
-        while time.monotonic() < until:
-            if asked.by:
-                raise KeyboardInterrupt
-            if selector.select(SLICE_SECONDS) and not _read(stream, output):
-                break
-            # A child of its own may hold the stream open for ever.
-            if process.poll() is not None:
-                _drain(stream, output)
-                break
-        else:
-            return False
-    output.finish()
-    return _wait(process, until, asked)
-
-
-def _wait(process: subprocess.Popen[bytes], until: float, asked: ShutdownSignals) -> bool:
-    """Whether the program, which has closed its output, ended before `until`."""
-    while process.poll() is None and time.monotonic() < until:
-        if asked.by:
-            raise KeyboardInterrupt
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(max(min(until - time.monotonic(), SLICE_SECONDS), 0.0))
-    return process.poll() is not None
-
-
-def _read(stream: IO[bytes], output: Output) -> bool:
-    try:
-        piece = os.read(stream.fileno(), READ_BYTES)
-    except BlockingIOError:
-        return True
-    output.take(piece)
-    return bool(piece)
-
-
-def _drain(stream: IO[bytes], output: Output) -> None:
-    for _ in range(64):
-        try:
-            piece = os.read(stream.fileno(), READ_BYTES)
-        except BlockingIOError:
-            return
-        if not piece:
-            return
-        output.take(piece)
-
-
-def _end(process: subprocess.Popen[bytes], output: Output) -> None:
-    """End the whole group: politely, then for sure."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, sign)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(GRACE_SECONDS)
-    _drain(_stream(process), output)
-    output.finish()
-
-
-def _ran(
-    outcome: str, process: subprocess.Popen[bytes], began: float, output: Output
-) -> ProgramResult:
-    _stream(process).close()
-    seconds = time.monotonic() - began
-    return ProgramResult(outcome, process.returncode, seconds, output.text, output.cut)
-
-
-def _stream(process: subprocess.Popen[bytes]) -> IO[bytes]:
-    assert process.stdout is not None  # noqa: S101 - it is a pipe
-    return process.stdout
-
-
-def _check_value(name: str, value: str) -> None:
-    accepted = f"a text of at most {LONGEST_VALUE} characters that does not begin with '-'"
-    if not value or len(value) > LONGEST_VALUE or not value.isprintable() or value[0] == "-":
-        raise InvalidInput(name=f"--{name}", value=value[:50], accepted=accepted)
-
-
-Mask = Callable[[str], str]
-
-HIDDEN = "***"
-
-SHORTEST_SECRET = 6
-
-_SECRET_NAME = re.compile(
-    r"PASS|TOKEN|SECRET|CREDENTIAL|API_?KEY|PRIVATE|_KEY$|_URL$|_DSN$", re.IGNORECASE
-)
-
-_PATTERNS = (
-    # user:password@ of a URL
-    (re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@]+@", re.IGNORECASE), rf"\1{HIDDEN}@"),
-    (re.compile(r"\b(bearer|basic)\s+[a-z0-9._~+/=-]{8,}", re.IGNORECASE), rf"\1 {HIDDEN}"),
-    (
-        re.compile(
-            r"""(?i)([\w-]*(?:passw(?:or)?d|passphrase|token|secret|api[_-]?key|private[_-]?key"""
-            r"""|access[_-]?key)["']?\s*[:=]\s*)("[^"]*"|'[^']*'|[^\s,;&"']+)"""
-        ),
-        rf"\1{HIDDEN}",
-    ),
-    (re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"), HIDDEN),
-    (re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|xox[abprs]-)[\w-]{10,}"), HIDDEN),
-    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), HIDDEN),
-)
-
-
 def mask_for(environment: Mapping[str, str]) -> Mask:
     """A mask that hides what looks like a secret, and secrets that `environment` holds."""
-    secrets = sorted(
-        {
-            value
-            for name, value in environment.items()
-            if _SECRET_NAME.search(name) and len(value) >= SHORTEST_SECRET
-        },
-        key=len,
-        reverse=True,
-    )
+    found = {value for name, value in environment.items()
+             if _SECRET_NAME.search(name) and len(value) >= SHORTEST_SECRET}  # fmt: skip
+    secrets = sorted(found, key=len, reverse=True)
 
     def mask(text: str) -> str:
         for secret in secrets:
@@ -333,9 +216,6 @@ def mask_for(environment: Mapping[str, str]) -> Mask:
         return text
 
     return mask
-
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class ShutdownSignals:
@@ -372,3 +252,104 @@ class ShutdownSignals:
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         self._came.append(signal.Signals(number))
+
+
+def _follow(
+    process: subprocess.Popen[bytes], output: Output, until: float, asked: ShutdownSignals
+) -> bool:
+    """Whether the program ended before `until`.
+
+    Raises:
+        KeyboardInterrupt: this process was asked to end.
+    """
+    stream = _stream(process)
+    os.set_blocking(stream.fileno(), False)
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while time.monotonic() < until:
+            if asked.by:
+                raise KeyboardInterrupt
+            if selector.select(SLICE_SECONDS) and not _read(stream, output):
+                break
+            # A child of its own may hold the stream open for ever.
+            if process.poll() is not None:
+                _read(stream, output, pieces=64)
+                break
+        else:
+            return False
+    output.finish()
+    return _wait(process, until, asked)
+
+
+def _wait(process: subprocess.Popen[bytes], until: float, asked: ShutdownSignals) -> bool:
+    """Whether the program, which has closed its output, ended before `until`."""
+    while process.poll() is None and time.monotonic() < until:
+        if asked.by:
+            raise KeyboardInterrupt
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(min(until - time.monotonic(), SLICE_SECONDS), 0.0))
+    return process.poll() is not None
+
+
+def _read(stream: IO[bytes], output: Output, *, pieces: int = 1) -> bool:
+    """Read up to `pieces` that are there; whether more may come."""
+    for _ in range(pieces):
+        try:
+            piece = os.read(stream.fileno(), READ_BYTES)
+        except BlockingIOError:
+            return True
+        if not piece:
+            return False
+        output.take(piece)
+    return True
+
+
+def _end(process: subprocess.Popen[bytes], output: Output) -> None:
+    """End the whole group: politely, then for sure."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, sign)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_SECONDS)
+    _read(_stream(process), output, pieces=64)
+    output.finish()
+
+
+def _result(
+    outcome: str, process: subprocess.Popen[bytes], began: float, output: Output
+) -> ProgramResult:
+    _stream(process).close()
+    seconds = time.monotonic() - began
+    return ProgramResult(outcome, process.returncode, seconds, output.text, output.cut)
+
+
+def _stream(process: subprocess.Popen[bytes]) -> IO[bytes]:
+    assert process.stdout is not None  # noqa: S101 - it is a pipe
+    return process.stdout
+
+
+def _check_value(name: str, value: str) -> None:
+    accepted = f"a text of at most {LONGEST_VALUE} characters that does not begin with '-'"
+    if not value or len(value) > LONGEST_VALUE or not value.isprintable() or value[0] == "-":
+        raise InvalidInput(name=f"--{name}", value=value[:50], accepted=accepted)
+
+
+_SECRET_NAME = re.compile(
+    r"PASS|TOKEN|SECRET|CREDENTIAL|API_?KEY|PRIVATE|_KEY$|_URL$|_DSN$", re.IGNORECASE
+)
+
+_PATTERNS = (
+    # user:password@ of a URL
+    (re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@]+@", re.IGNORECASE), rf"\1{HIDDEN}@"),
+    (re.compile(r"\b(bearer|basic)\s+[a-z0-9._~+/=-]{8,}", re.IGNORECASE), rf"\1 {HIDDEN}"),
+    (
+        re.compile(
+            r"""(?i)([\w-]*(?:passw(?:or)?d|passphrase|token|secret|api[_-]?key|private[_-]?key"""
+            r"""|access[_-]?key)["']?\s*[:=]\s*)("[^"]*"|'[^']*'|[^\s,;&"']+)"""
+        ),
+        rf"\1{HIDDEN}",
+    ),
+    (re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"), HIDDEN),
+    (re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|xox[abprs]-)[\w-]{10,}"), HIDDEN),
+    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), HIDDEN),
+)

@@ -1,4 +1,4 @@
-"""The checklist, with the next commands.
+"""The checklist of an incident, with the next commands.
 
 In the order of the framework: a bad release, too much traffic, a clogged queue. Decisions only,
 from what is known: nothing is read here.
@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from shedder.events import Event
 from shedder.incident.records import Effect, Incident
 from shedder.lanes import DEFAULT_PRIORITY, lane_of
-from shedder.policy.model import Mitigation, Policy
-from shedder.response.mitigation import NO_END_YET, began_at, unended, without_outdated
+from shedder.policy.model import Policy
+from shedder.response.mitigation import BEGAN, NO_END_YET, began_at, without_ended
 from shedder.settings.flags import FlagState
 from shedder.settings.limits import LimitState
 from shedder.status.readings import LaneStatus, Status
@@ -23,185 +23,18 @@ from shedder.wording import counted
 
 MOST_COMMANDS = 4
 
+PROTECTED = ("critical", "high")
 
-def triage(seen: Seen) -> Triage:
-    """The checklist: each question with its state, what was done, and the next commands."""
-    steps = (
-        _release(seen), _limits(seen), _degrade(seen), _scale(seen), _pause(seen),
-        _divert(seen), _protect(seen),
-    )  # fmt: skip
-    incident = seen.incident.id if seen.incident else ""
-    return Triage(seen.status.at, incident, tuple(_stated(each) for each in steps))
+FINE_WITHIN = timedelta(seconds=30)
+"""A lane of high priority is fine while its oldest job waits no longer, unless the policy says."""
 
+LOOKS_BACK = timedelta(hours=1)
+"""Without an incident, what was done in this time counts."""
 
-def _release(seen: Seen) -> TriageStep:
-    found = _mitigations(seen, "rollback")
-    return TriageStep(
-        "release", "Is it a bad release?", "Roll back; do not hotfix forward.",
-        finding="" if found else "no mitigation of kind rollback is declared in the policy",
-        done=done_about(seen, ("mitigate",), kind="rollback"),
-        commands=tuple(_mitigate(seen, each, {}) for each in found),
-    )  # fmt: skip
+MOST_EVENTS = 5000
 
-
-def _limits(seen: Seen) -> TriageStep:
-    free = [each for each in seen.limits if each.default and not each.setting and not each.key]
-    commands = [
-        TriageCommand(f"half of {each.default}", (
-            "limit", "set", each.name, _halved(each), *seen.reason))
-        for each in free
-    ]  # fmt: skip
-    lane = clogged(seen.status)
-    if lane is not None and lane.completions and lane.completions >= 2:
-        rate = f"{lane.completions / 2:.0f}/second"
-        words = ("limit", "starts", _target(lane.lane), "--rate", rate, *seen.reason)
-        commands.append(TriageCommand("half of what it does now", words))
-    return TriageStep(
-        "limits", "Is it too much traffic?", "Limit what comes in.", finding=growth(seen.status),
-        done=done_about(seen, ("limit set", "limit start")), commands=_first(commands),
-    )  # fmt: skip
-
-
-def _degrade(seen: Seen) -> TriageStep:
-    on = [each for each in seen.flags if not each.percent and each.is_declared]
-    groups = dict.fromkeys(each.group for each in on if each.group)
-    commands = [
-        TriageCommand(f"all of {group}", ("flag", "degrade", "--group", group, *seen.reason))
-        for group in groups
-    ]
-    for each in on:
-        if not each.group:
-            purpose = each.description or f"degrade {each.name}"
-            commands.append(TriageCommand(purpose, ("flag", "degrade", each.name, *seen.reason)))
-    return TriageStep(
-        "degrade", "Can features do without?", "Degrade what customers need least.",
-        finding="" if on else "no flag that is on has been declared",
-        done=done_about(seen, ("flag degrade",)), commands=_first(commands),
-    )  # fmt: skip
-
-
-def _scale(seen: Seen) -> TriageStep:
-    lane = clogged(seen.status)
-    workers = lane.workers + lane.stock_workers if lane else 0
-    number = str(max(2 * workers, 2))
-    known = dict.fromkeys(("workers", "count", "replicas", "number"), number)
-    found = _mitigations(seen, "scale")
-    said = "" if lane is None else f"{counted(workers, 'worker')} on {lane.lane}"
-    return TriageStep(
-        "scale", "Would more workers help?", "Scale up, if what they wait for can bear it.",
-        finding=said or ("" if found else "no mitigation of kind scale is declared in the policy"),
-        done=done_about(seen, ("mitigate",), kind="scale"),
-        commands=tuple(_mitigate(seen, each, known) for each in found),
-    )  # fmt: skip
-
-
-def _pause(seen: Seen) -> TriageStep:
-    lane = clogged(seen.status)
-    commands: tuple[TriageCommand, ...] = ()
-    finding = "no queue is clogged"
-    if lane is not None:
-        queue = lane_of(lane.lane).queue
-        finding = f"{lane.waiting:,} jobs wait in {lane.lane}{age(lane, seen.status.at)}"
-        if lane.pause is None:
-            words = ("pause", queue, *seen.reason)
-            commands = (TriageCommand("nothing of it starts", words),)
-    return TriageStep(
-        "pause", "Is a queue clogged?", "Pause it: stop the bleeding first.",
-        state="open" if commands else "fine", finding=finding, done=done_about(seen, ("pause",)),
-        commands=commands,
-    )  # fmt: skip
-
-
-def _divert(seen: Seen) -> TriageStep:
-    commands = [*_shed_commands(seen), *_low_commands(seen)]
-    lane = clogged(seen.status)
-    if not commands and lane is not None and not is_whole(lane):
-        queue = lane_of(lane.lane).queue
-        commands = [TriageCommand("what waits there", ("divert", queue, "--dry-run"))]
-    return TriageStep(
-        "divert", "What of it can wait?", "Divert low priority to the backlog; nothing is lost.",
-        state="open" if commands else "fine", done=done_about(seen, ("divert",)),
-        commands=_first(commands),
-    )  # fmt: skip
-
-
-def _protect(seen: Seen) -> TriageStep:
-    held = [each for each in seen.status.lanes if is_held(seen, each)]
-    late = [each for each in seen.status.lanes if is_late(seen, each)]
-    targets = tuple(_target(each.lane) for each in held)
-    commands: tuple[TriageCommand, ...] = ()
-    if targets:
-        commands = (TriageCommand("let it go on", ("resume", *targets, *seen.reason)),)
-    finding = ", ".join(f"{each.lane} waits{age(each, seen.status.at)}" for each in late)
-    return TriageStep(
-        "protect", "Does what matters most go on?", "Let high priority go first.",
-        state="open" if late or held else "fine", finding=finding or "nothing of it is late",
-        done=done_about(seen, ("resume",)), commands=commands,
-    )  # fmt: skip
-
-
-def _stated(step: TriageStep) -> TriageStep:
-    """`done` where something was done and nothing is left to be typed."""
-    helped = any(not each.is_failed for each in step.done)
-    if helped and (not step.commands or step.name in ("release", "scale", "limits")):
-        return replace(step, state="done")
-    return step
-
-
-def _mitigations(seen: Seen, kind: str) -> list[Mitigation]:
-    return [each for each in seen.policy.mitigations.values() if each.kind == kind]
-
-
-def _mitigate(seen: Seen, found: Mitigation, known: Mapping[str, str]) -> TriageCommand:
-    values = [word for name in found.placeholders
-              for word in (f"--{name}", known.get(name, name.upper()))]  # fmt: skip
-    words = ("mitigate", found.name, *values, *seen.reason)
-    return TriageCommand(found.name, words, all(name in known for name in found.placeholders))
-
-
-def _shed_commands(seen: Seen) -> Iterable[TriageCommand]:
-    """What the policy says may be shed, first to shed first, of queues that have such jobs."""
-    queues = dict.fromkeys(
-        lane_of(each.lane).queue for each in seen.status.lanes
-        if each.waiting and not is_whole(each)
-    )  # fmt: skip
-    for _, rule in seen.policy.in_shed_order():
-        for queue in queues:
-            if rule.is_for_queue(queue) and not rule.selection.is_whole:
-                words = ("divert", queue, *_options(rule.selection.functions, rule.selection.meta))
-                purpose = rule.noun or rule.describe()
-                if not is_diverted(seen.status, queue, rule.selection.describe()):
-                    yield TriageCommand(purpose, (*words, *seen.reason))
-
-
-def _low_commands(seen: Seen) -> Iterable[TriageCommand]:
-    for each in seen.status.lanes:
-        if lane_of(each.lane).priority == "low" and each.waiting and not is_whole(each):
-            purpose = f"{each.waiting:,} jobs of low priority"
-            yield TriageCommand(purpose, ("divert", each.lane, *seen.reason))
-
-
-def _options(functions: Sequence[str], meta: Iterable[tuple[str, str]]) -> list[str]:
-    words = [word for glob in functions for word in ("--function", glob)]
-    return words + [word for name, value in meta for word in ("--meta", f"{name}={value}")]
-
-
-def _halved(limit: LimitState) -> str:
-    amount, _, unit = str(limit.default).partition("/")
-    try:
-        half = max(float(amount) / 2, 1.0)
-    except ValueError:
-        return str(limit.default)
-    return f"{half:g}/{unit}"
-
-
-def _target(lane: str) -> str:
-    found = lane_of(lane)
-    return f"{found.queue}.{found.priority}"
-
-
-def _first(commands: Sequence[TriageCommand]) -> tuple[TriageCommand, ...]:
-    return tuple(commands[:MOST_COMMANDS])
+FEWEST_JOBS = 10
+"""A queue with fewer waiting jobs is not clogged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,15 +120,6 @@ class TriageCommand:
     is_complete: bool = True
 
 
-PROTECTED = ("critical", "high")
-
-FINE_WITHIN = timedelta(seconds=30)
-"""A lane of high priority is fine while its oldest job waits no longer, unless the policy says."""
-
-FEWEST_JOBS = 10
-"""A queue with fewer waiting jobs is not clogged."""
-
-
 @dataclass(frozen=True, slots=True)
 class Seen:
     """All that the checklist is made of.
@@ -321,28 +145,202 @@ class Seen:
         """What the commands give as their reason."""
         return "-r", self.incident.title if self.incident else "triage"
 
+    @property
+    def clogged(self) -> LaneStatus | None:
+        """The lane in which most jobs wait, unless those are few."""
+        busy = [lane for lane in self.status.lanes if lane.waiting >= FEWEST_JOBS]
+        return max(busy, key=lambda lane: lane.waiting, default=None)
 
-def clogged(status: Status) -> LaneStatus | None:
-    """The lane in which most jobs wait, unless that are few."""
-    busy = [lane for lane in status.lanes if lane.waiting >= FEWEST_JOBS]
-    return max(busy, key=lambda lane: lane.waiting, default=None)
+    def command(self, purpose: str, *words: str) -> TriageCommand:
+        """A command that gives the incident as its reason."""
+        return TriageCommand(purpose, (*words, *self.reason))
+
+    def done(self, *verbs: str, kind: str = "") -> tuple[TriageDone, ...]:
+        """What these verbs, or mitigations of a kind, did and what still stands, oldest first."""
+        wanted = (*verbs, BEGAN) if "mitigate" in verbs else verbs
+        undone = {each.undoes for each in self.events if each.undoes}
+        effects = {each.event: each for each in self.incident.effects} if self.incident else {}
+        return tuple(
+            TriageDone(each.id, each.verb, each.by, each.role, began_at(each), _what(each),
+                       effects.get(each.id), _outcome(each))
+            for each in without_ended(self.events)
+            if each.verb in wanted and each.id not in undone and not each.undoes
+            and (not kind or each.details.get("kind") == kind)
+        )  # fmt: skip
 
 
-def done_about(seen: Seen, verbs: Sequence[str], *, kind: str = "") -> tuple[TriageDone, ...]:
-    """What was done by these verbs, or mitigations of a kind, and still stands, oldest first."""
-    undone = {each.undoes for each in seen.events if each.undoes}
-    begun = unended(seen.events) if "mitigate" in verbs else ()
-    effects = {each.event: each for each in seen.incident.effects} if seen.incident else {}
-    return tuple(
-        TriageDone(each.id, each.verb, each.by, each.role, began_at(each), _what(each),
-                   effects.get(each.id), _outcome(each))
-        for each in without_outdated(seen.events)
-        if (each.verb in verbs or each in begun) and each.id not in undone and not each.undoes
-        and (not kind or each.details.get("kind") == kind)
+def checklist(seen: Seen) -> Triage:
+    """The checklist: each question with its state, what was done, and the next commands."""
+    steps = (
+        _release(seen), _limits(seen), _degrade(seen), _scale(seen), _pause(seen),
+        _divert(seen), _protect(seen),
+    )  # fmt: skip
+    incident = seen.incident.id if seen.incident else ""
+    return Triage(seen.status.at, incident, tuple(_stated(each) for each in steps))
+
+
+def _release(seen: Seen) -> TriageStep:
+    commands = _mitigations(seen, "rollback", {})
+    return TriageStep(
+        "release", "Is it a bad release?", "Roll back; do not hotfix forward.",
+        finding="" if commands else "no mitigation of kind rollback is declared in the policy",
+        done=seen.done("mitigate", kind="rollback"), commands=commands,
     )  # fmt: skip
 
 
-def growth(status: Status) -> str:
+def _limits(seen: Seen) -> TriageStep:
+    commands = [
+        seen.command(f"half of {each.default}", "limit", "set", each.name, _halved(each))
+        for each in seen.limits
+        if each.default and not each.setting and not each.key
+    ]
+    lane = seen.clogged
+    if lane is not None and lane.completions and lane.completions >= 2:
+        rate = f"{lane.completions / 2:.0f}/second"
+        words = ("limit", "starts", _target(lane.lane), "--rate", rate)
+        commands.append(seen.command("half of what it does now", *words))
+    return TriageStep(
+        "limits", "Is it too much traffic?", "Limit what comes in.", finding=_growth(seen.status),
+        done=seen.done("limit set", "limit start"), commands=_first(commands),
+    )  # fmt: skip
+
+
+def _degrade(seen: Seen) -> TriageStep:
+    on = [each for each in seen.flags if not each.percent and each.is_declared]
+    commands = [
+        seen.command(f"all of {group}", "flag", "degrade", "--group", group)
+        for group in dict.fromkeys(each.group for each in on if each.group)
+    ]
+    commands += [
+        seen.command(each.description or f"degrade {each.name}", "flag", "degrade", each.name)
+        for each in on
+        if not each.group
+    ]
+    return TriageStep(
+        "degrade", "Can features do without?", "Degrade what customers need least.",
+        finding="" if on else "no flag that is on has been declared",
+        done=seen.done("flag degrade"), commands=_first(commands),
+    )  # fmt: skip
+
+
+def _scale(seen: Seen) -> TriageStep:
+    lane = seen.clogged
+    workers = lane.workers + lane.stock_workers if lane else 0
+    known = dict.fromkeys(("workers", "count", "replicas", "number"), str(max(2 * workers, 2)))
+    commands = _mitigations(seen, "scale", known)
+    said = "" if lane is None else f"{counted(workers, 'worker')} on {lane.lane}"
+    none = "" if commands else "no mitigation of kind scale is declared in the policy"
+    return TriageStep(
+        "scale", "Would more workers help?", "Scale up, if what they wait for can bear it.",
+        finding=said or none, done=seen.done("mitigate", kind="scale"), commands=commands,
+    )  # fmt: skip
+
+
+def _pause(seen: Seen) -> TriageStep:
+    lane = seen.clogged
+    commands, finding = [], "no queue is clogged"
+    if lane is not None:
+        finding = f"{lane.waiting:,} jobs wait in {lane.lane}{_age(lane, seen.status.at)}"
+        if lane.pause is None:
+            commands = [seen.command("nothing of it starts", "pause", lane_of(lane.lane).queue)]
+    return TriageStep(
+        "pause", "Is a queue clogged?", "Pause it: stop the bleeding first.",
+        state="open" if commands else "fine", finding=finding, done=seen.done("pause"),
+        commands=tuple(commands),
+    )  # fmt: skip
+
+
+def _divert(seen: Seen) -> TriageStep:
+    commands = [*_shed_commands(seen), *_low_commands(seen)]
+    lane = seen.clogged
+    if not commands and lane is not None and not _is_whole(lane):
+        words = ("divert", lane_of(lane.lane).queue, "--dry-run")
+        commands = [TriageCommand("what waits there", words)]
+    return TriageStep(
+        "divert", "What of it can wait?", "Divert low priority to the backlog; nothing is lost.",
+        state="open" if commands else "fine", done=seen.done("divert"), commands=_first(commands),
+    )  # fmt: skip
+
+
+def _protect(seen: Seen) -> TriageStep:
+    held = [_target(each.lane) for each in seen.status.lanes if _is_held(seen, each)]
+    late = [each for each in seen.status.lanes if _is_late(seen, each)]
+    finding = ", ".join(f"{each.lane} waits{_age(each, seen.status.at)}" for each in late)
+    return TriageStep(
+        "protect", "Does what matters most go on?", "Let high priority go first.",
+        state="open" if late or held else "fine", finding=finding or "nothing of it is late",
+        done=seen.done("resume"),
+        commands=(seen.command("let it go on", "resume", *held),) if held else (),
+    )  # fmt: skip
+
+
+def _stated(step: TriageStep) -> TriageStep:
+    """`done` where something was done and nothing is left to be typed."""
+    helped = any(not each.is_failed for each in step.done)
+    if helped and (not step.commands or step.name in ("release", "scale", "limits")):
+        return replace(step, state="done")
+    return step
+
+
+def _mitigations(seen: Seen, kind: str, known: Mapping[str, str]) -> tuple[TriageCommand, ...]:
+    """A command for each declared mitigation of `kind`, with the values that are `known`."""
+    return tuple(
+        TriageCommand(
+            each.name,
+            ("mitigate", each.name, *(word for name in each.placeholders
+                                      for word in (f"--{name}", known.get(name, name.upper()))),
+             *seen.reason),
+            all(name in known for name in each.placeholders),
+        )
+        for each in seen.policy.mitigations.values()
+        if each.kind == kind
+    )  # fmt: skip
+
+
+def _shed_commands(seen: Seen) -> Iterable[TriageCommand]:
+    """What the policy says may be shed, first to shed first, of queues that have such jobs."""
+    queues = dict.fromkeys(
+        lane_of(each.lane).queue for each in seen.status.lanes
+        if each.waiting and not _is_whole(each)
+    )  # fmt: skip
+    for _, rule in seen.policy.in_shed_order():
+        for queue in queues:
+            if rule.is_for_queue(queue) and not rule.selection.is_whole:
+                words = ("divert", queue, *_options(rule.selection.functions, rule.selection.meta))
+                if not _is_diverted(seen.status, queue, rule.selection.describe()):
+                    yield seen.command(rule.label or rule.describe(), *words)
+
+
+def _low_commands(seen: Seen) -> Iterable[TriageCommand]:
+    for each in seen.status.lanes:
+        if lane_of(each.lane).priority == "low" and each.waiting and not _is_whole(each):
+            yield seen.command(f"{each.waiting:,} jobs of low priority", "divert", each.lane)
+
+
+def _options(functions: Sequence[str], meta: Iterable[tuple[str, str]]) -> list[str]:
+    words = [word for glob in functions for word in ("--function", glob)]
+    return words + [word for name, value in meta for word in ("--meta", f"{name}={value}")]
+
+
+def _halved(limit: LimitState) -> str:
+    amount, _, unit = str(limit.default).partition("/")
+    try:
+        half = max(float(amount) / 2, 1.0)
+    except ValueError:
+        return str(limit.default)
+    return f"{half:g}/{unit}"
+
+
+def _target(lane: str) -> str:
+    found = lane_of(lane)
+    return f"{found.queue}.{found.priority}"
+
+
+def _first(commands: Sequence[TriageCommand]) -> tuple[TriageCommand, ...]:
+    return tuple(commands[:MOST_COMMANDS])
+
+
+def _growth(status: Status) -> str:
     """Which lanes grow, and how fast; empty when none does."""
     growing = [
         each for each in status.lanes
@@ -355,14 +353,14 @@ def growth(status: Status) -> str:
     )
 
 
-def age(lane: LaneStatus, now: datetime) -> str:
+def _age(lane: LaneStatus, now: datetime) -> str:
     """How long the oldest job of a lane has waited, to stand behind its name; empty without one."""
     if lane.oldest is None:
         return ""
     return f", the oldest for {format_duration(max((now - lane.oldest).total_seconds(), 0) // 1)}"
 
 
-def is_held(seen: Seen, lane: LaneStatus) -> bool:
+def _is_held(seen: Seen, lane: LaneStatus) -> bool:
     """Whether a pause holds jobs that matter most, or what is left once the rest was diverted."""
     if lane.pause is None or not lane.waiting:
         return False
@@ -372,7 +370,7 @@ def is_held(seen: Seen, lane: LaneStatus) -> bool:
     return is_first or (has_diverted and _priority(seen, lane) == DEFAULT_PRIORITY)
 
 
-def is_late(seen: Seen, lane: LaneStatus) -> bool:
+def _is_late(seen: Seen, lane: LaneStatus) -> bool:
     """Whether jobs that matter most wait longer than is tolerated."""
     if _priority(seen, lane) not in PROTECTED or lane.oldest is None:
         return False
@@ -381,12 +379,12 @@ def is_late(seen: Seen, lane: LaneStatus) -> bool:
     return seen.status.at - lane.oldest > tolerance
 
 
-def is_whole(lane: LaneStatus) -> bool:
+def _is_whole(lane: LaneStatus) -> bool:
     """Whether a divert takes all jobs of the lane."""
     return any(each.selection.is_whole and not each.is_limit for each in lane.diverts)
 
 
-def is_diverted(status: Status, queue: str, described: str) -> bool:
+def _is_diverted(status: Status, queue: str, described: str) -> bool:
     """Whether a divert of such jobs stands on the queue already."""
     return any(
         each.selection.describe() == described

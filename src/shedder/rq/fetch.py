@@ -1,8 +1,8 @@
 """How an idle worker gets its next job.
 
 It claims; when there is nothing it waits for a bell, which is not a job, and claims again. Our own
-producers ring it, stock producers do not. So of the idle workers of the same lanes one is on
-lookout: it claims after a short wait. The others rest until a bell rings, or nobody is on lookout.
+producers ring it, stock producers do not. So of the idle workers of the same lanes one is the
+poller: it claims after a short wait. The others rest until a bell rings, or there is no poller.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from shedder.queues.claims import (
     bells,
     check_diverts,
     claim_job,
-    lookout_keys,
+    poller_keys,
 )
 from shedder.store.codec import is_held
 
@@ -42,14 +42,14 @@ if TYPE_CHECKING:
 SLICE_SECONDS = 0.9
 """The longest wait for a bell of a worker that shares the work with nobody."""
 
-LOOKOUT_SECONDS = 0.45
-"""The longest wait on lookout: a job of a stock producer is found within half a second."""
+POLL_SECONDS = 0.45
+"""The longest wait of the poller, which finds a job of a stock producer within half a second."""
 
 REST_SECONDS = (2.0, 4.0)
-"""After how long a worker that rests asks whether somebody is on lookout; not all at once."""
+"""After how long a worker that rests asks whether there is a poller; not all at once."""
 
 SHORT_REST_SECONDS = (0.5, 1.0)
-"""The same while a drain goes on, whose pace must not stand still when a lookout was killed."""
+"""The same while a drain goes on, whose pace must not stand still when a poller was killed."""
 
 SHORTEST_WAIT_SECONDS = 0.001
 
@@ -72,7 +72,7 @@ class Fetch:
         self._since = time.monotonic()
         self._lanes: list[RQQueue] = []
         self._names: tuple[str, ...] = ()
-        self._lookout = ("", "")
+        self._poller = ("", "")
         self._policy: Policy | None = None
         self._policy_number: int | None = None
 
@@ -106,7 +106,7 @@ class Fetch:
                 return True
             if self._wait(nothing) or nothing.meanwhile != "rest":
                 return True
-            if not is_held(self._worker.connection.pttl(self._lookout[0])):
+            if not is_held(self._worker.connection.pttl(self._poller[0])):
                 return True
             self._do_chores()
         return False
@@ -124,7 +124,7 @@ class Fetch:
         policy = policy_copy(worker.connection)
         self._sort(*policy.known)
         if not self._is_burst:
-            worker.note_lookout(self._names)
+            worker.note_polled(self._names)
         with worker._heart.claiming():
             answer = self._ask()
             if isinstance(answer, Claimed):
@@ -176,7 +176,7 @@ class Fetch:
             key=lambda lane: PRIORITIES.index(policy.served_as(lane.name)),
         )
         self._names = tuple(lane.name for lane in self._lanes)
-        self._lookout = lookout_keys(self._worker.keys, self._names)
+        self._poller = poller_keys(self._worker.keys, self._names)
 
     def _receive(self, claimed: Claimed) -> tuple[Job, RQQueue] | None:
         lane = next(lane for lane in self._lanes if lane.name == claimed.lane)
@@ -229,7 +229,7 @@ class Fetch:
         # one that outlasts the connection's patience would be given up, and begun again, for ever
         patience = self._worker.connection_timeout / 3
         seconds = min(_seconds_of_wait(nothing), longest, patience)
-        waited_for = (*bells(self._worker.keys, self._names), self._lookout[1])
+        waited_for = (*bells(self._worker.keys, self._names), self._poller[1])
         connection: Any = self._worker.connection
         return connection.blpop(waited_for, timeout=seconds) is not None
 
@@ -237,7 +237,7 @@ class Fetch:
 def _seconds_of_wait(nothing: NothingClaimed) -> float:
     if nothing.meanwhile == "rest":
         return _DICE.uniform(*(SHORT_REST_SECONDS if nothing.wait_ms else REST_SECONDS))
-    longest = LOOKOUT_SECONDS if nothing.meanwhile == "lookout" else SLICE_SECONDS
+    longest = POLL_SECONDS if nothing.meanwhile == "poll" else SLICE_SECONDS
     if nothing.wait_ms:
         return min(longest, max(nothing.wait_ms / 1000, SHORTEST_WAIT_SECONDS))
     return longest

@@ -25,7 +25,7 @@ from shedder.queues.claims import (
     CLAIMS_PER_STEP,
     RENEW_SECONDS,
     HeldClaim,
-    leave_lookout,
+    hand_over_polling,
     list_claims,
     release_claim,
     renew_claim,
@@ -53,7 +53,7 @@ class HoldingMixin(BookkeepingMixin):
     upkeep: Upkeep
     _heart: LeaseRenewer
     _held: HeldClaim | None = None
-    _looks_for: tuple[str, ...] = ()
+    _polled: tuple[str, ...] = ()
     _patience: RetryPolicy
 
     def hold(self, held: HeldClaim | None) -> None:
@@ -83,15 +83,18 @@ class HoldingMixin(BookkeepingMixin):
         ]
         return sum(self.store.execute(release_claim(self.keys, token)) for token in unheard)
 
-    def note_lookout(self, lanes: tuple[str, ...]) -> None:
-        """Keep in mind for which lanes this worker may be put on lookout by its next claim."""
-        self._looks_for = lanes
+    def note_polled(self, lanes: tuple[str, ...]) -> None:
+        """Note the lanes whose poller this worker may become by its next claim."""
+        self._polled = lanes
 
-    def end_lookout(self) -> None:
-        """Leave the lookout, on it or not: a claim whose end it never saw may have put it there."""
-        if self._looks_for:
-            lanes, self._looks_for = self._looks_for, ()
-            self.store.execute(leave_lookout(self.keys, lanes, worker=self.name))
+    def stop_polling(self) -> None:
+        """Hand the polling over, also when no claim said that this worker is the poller.
+
+        A claim whose reply it never read may have made it so.
+        """
+        if self._polled:
+            lanes, self._polled = self._polled, ()
+            self.store.execute(hand_over_polling(self.keys, lanes, worker=self.name))
 
     def wait_while_suspended(self, burst: bool) -> None:
         """RQ's own waiting for `rq resume`."""

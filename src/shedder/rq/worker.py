@@ -154,7 +154,7 @@ class WorkerMixin(PerformingMixin, SkewMixin):
             self._patience.end_in(LAST_PATIENCE_SECONDS)
             self._heart.stop()
             self.give_back()
-            self.end_lookout()
+            self.stop_polling()
         super().teardown()
 
 

@@ -1,1 +1,1 @@
-"""Flags and limits."""
+"""Flags and limits: what code declares, and what operators set."""

@@ -1,33 +1,31 @@
-"""Flags: declared and asked in code, degraded and restored by an operator."""
+"""Flags: code declares and asks them, an operator degrades and restores them."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import hashlib
 import inspect
 import random
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar
 
 from shedder.errors import ConditionNotMet, InvalidInput, NothingMatched
 from shedder.events import Cause, Event
 from shedder.settings.setting import (
-    Change,
     Setting,
     SettingsChanged,
     change_settings,
     check_known,
     checked_name,
-    declare_settings,
     declared_from,
+    one_of,
     set_back_settings,
     settings_from,
 )
-from shedder.settings.watch import SettingsSnapshot, SettingsWatch
+from shedder.settings.watch import Declarations, SettingsSnapshot, SettingsWatch, replaced_by
 from shedder.store.codec import read_with_time
 from shedder.store.keys import Keys
 from shedder.store.store import Store
@@ -82,7 +80,7 @@ class FlagDeclaration:
     then: WhenStale = WhenStale.KEEP
 
 
-class Flags:
+class Flags(Declarations[FlagDeclaration]):
     """The flags of a process.
 
     `enabled` never raises and never waits for Redis, but at the first call of a process, and then
@@ -90,13 +88,8 @@ class Flags:
     """
 
     def __init__(self, watch: SettingsWatch, keys: Keys) -> None:
-        self._watch = watch
-        self._keys = keys
-        self._declared: dict[str, FlagDeclaration] = {}
-        self._told: set[str] = set()
         self._degraded: dict[str, float] = {}
-        watch.listen(self._take)
-        watch.do_each_round(self._register)
+        super().__init__(watch, keys.flag_declarations)
 
     def declare(
         self,
@@ -115,19 +108,11 @@ class Flags:
             InvalidInput: the name is empty or has spaces or control characters, or `then` is none
                 of keep, on, off.
         """
-        flag = FlagDeclaration(
-            checked_name(name, of="flag"),
-            description,
-            owner,
-            group,
-            default,
-            keep_for,
-            _checked_then(then),
+        checked_name(name, of="flag")
+        stale = one_of(WhenStale, then, name="then")
+        return self._declare(
+            FlagDeclaration(name, description, owner, group, default, keep_for, stale)
         )
-        self._declared = {**self._declared, name: flag}
-        self._told.discard(name)
-        self._take(self._watch.known)
-        return flag
 
     def enabled(self, name: str, key: str | None = None) -> bool:
         """Whether the feature is on; with a percentage, whether it is on for `key`.
@@ -184,36 +169,21 @@ class Flags:
             if fallback is SKIP:
                 setattr(function, FLAG_ATTRIBUTE, (self, name))
                 return function
-            if inspect.iscoroutinefunction(function):
-                return cast("Callable[P, T]", self._degradable_async(name, function, fallback))
-            return self._degradable_sync(name, function, fallback)
+
+            def guarded(*args: Any, **kwargs: Any) -> Any:
+                if self.enabled(name):
+                    return function(*args, **kwargs)
+                return fallback(*args, **kwargs) if callable(fallback) else fallback
+
+            async def guarded_coroutine(*args: Any, **kwargs: Any) -> Any:
+                if not self._watch.is_awake:  # the one question that waits must not hold the loop
+                    await asyncio.to_thread(self._watch.wake)
+                found = guarded(*args, **kwargs)
+                return await found if inspect.isawaitable(found) else found
+
+            return replaced_by(function, guarded, guarded_coroutine)
 
         return decorate
-
-    def _degradable_sync(
-        self, name: str, function: Callable[P, T], fallback: object
-    ) -> Callable[P, T]:
-        @functools.wraps(function)
-        def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-            if self.enabled(name):
-                return function(*args, **kwargs)
-            return cast("T", fallback(*args, **kwargs) if callable(fallback) else fallback)
-
-        return guarded
-
-    def _degradable_async(
-        self, name: str, function: Callable[..., Awaitable[T]], fallback: object
-    ) -> Callable[..., Awaitable[T]]:
-        @functools.wraps(function)
-        async def guarded(*args: Any, **kwargs: Any) -> T:
-            if not self._watch.is_awake:  # the one question that waits must not hold the loop
-                await asyncio.to_thread(self._watch.wake)
-            if self.enabled(name):
-                return await function(*args, **kwargs)
-            value = fallback(*args, **kwargs) if callable(fallback) else fallback
-            return cast("T", await value if inspect.isawaitable(value) else value)
-
-        return guarded
 
     def _take(self, known: SettingsSnapshot) -> None:
         degraded = {
@@ -236,14 +206,9 @@ class Flags:
             else:
                 degraded.pop(flag.name, None)
 
-    def _register(self, store: Store, is_new: bool) -> None:  # noqa: FBT001 - a chore's signature
-        if is_new:
-            self._told.clear()
-        news = {name: flag for name, flag in self._declared.items() if name not in self._told}
-        if news:
-            said = {name: _declared(flag) for name, flag in news.items()}
-            store.run(declare_settings(self._keys.flag_declarations, said))
-            self._told.update(news)
+    def _told(self, declaration: FlagDeclaration) -> dict[str, Any]:
+        names = ("description", "owner", "group", "default")
+        return {name: getattr(declaration, name) for name in names}
 
 
 def is_hit(name: str, key: str | None, percent: float) -> bool:
@@ -254,23 +219,6 @@ def is_hit(name: str, key: str | None, percent: float) -> bool:
         return random.random() * 100 < percent  # noqa: S311 - no secret depends on it
     digest = hashlib.blake2b(f"{name}\0{key}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big") % _BUCKETS < percent * _BUCKETS / 100
-
-
-def _declared(flag: FlagDeclaration) -> Mapping[str, Any]:
-    return {
-        "v": 1,
-        "description": flag.description,
-        "owner": flag.owner,
-        "group": flag.group,
-        "default": flag.default,
-    }
-
-
-def _checked_then(then: WhenStale | str) -> WhenStale:
-    try:
-        return WhenStale(then)
-    except ValueError:
-        raise InvalidInput(name="then", value=then, accepted="keep, on or off") from None
 
 
 MOST_NAMES = 500
@@ -317,18 +265,15 @@ def degrade_flags(
     if not 0 < percent <= 100:
         raise InvalidInput(name="percent", value=percent, accepted="a number above 0, up to 100")
     chosen = _chosen(list_flags(store), names, group, is_forced=is_forced)
-    changes = [Change(name, {"percent": percent}, expires_in) for name in chosen]
-    return _carry_out(store, changes, cause, verb="flag degrade", operation=operation,
-                      group=group or None, percent=percent)  # fmt: skip
+    done = change_settings(
+        store, store.keys.flags, chosen, {"percent": percent}, cause, verb="flag degrade",
+        operation=operation, expires_in=expires_in, group=group or None, percent=percent,
+    )  # fmt: skip
+    return _receipt(store, done)
 
 
 def restore_flags(
-    store: Store,
-    names: Sequence[str],
-    cause: Cause,
-    *,
-    operation: str,
-    group: str = "",
+    store: Store, names: Sequence[str], cause: Cause, *, operation: str, group: str = ""
 ) -> FlagReceipt:
     """End the degradation of the flags called `names`, and of all of `group`.
 
@@ -336,9 +281,11 @@ def restore_flags(
         NothingMatched: a flag or the group is not known.
     """
     chosen = _chosen(list_flags(store), names, group)
-    changes = [Change(name) for name in chosen]
-    return _carry_out(store, changes, cause, verb="flag restore", operation=operation,
-                      group=group or None)  # fmt: skip
+    done = change_settings(
+        store, store.keys.flags, chosen, None, cause, verb="flag restore",
+        operation=operation, group=group or None,
+    )  # fmt: skip
+    return _receipt(store, done)
 
 
 def undo_flags(store: Store, event: Event, cause: Cause, *, operation: str) -> FlagReceipt:
@@ -352,19 +299,6 @@ def undo_flags(store: Store, event: Event, cause: Cause, *, operation: str) -> F
         set_back_settings(
             store.keys, store.keys.flags, event, cause,
             verb="flag degrade" if is_set else "flag restore", operation=operation,
-        )
-    )  # fmt: skip
-    return _receipt(store, done)
-
-
-def _carry_out(
-    store: Store, changes: Sequence[Change], cause: Cause, *, verb: str,
-    operation: str, **details: Any,
-) -> FlagReceipt:  # fmt: skip
-    done = store.run(
-        change_settings(
-            store.keys, store.keys.flags, changes, cause,
-            verb=verb, operation=operation, **details,
         )
     )  # fmt: skip
     return _receipt(store, done)

@@ -1,34 +1,31 @@
-"""Limits in code: declared and hit, set and cleared by an operator."""
+"""Limits: code declares and hits them, an operator sets and clears them."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar
 
 from shedder.errors import InvalidInput, LimitExceeded
 from shedder.events import Cause, Event
 from shedder.settings.setting import (
-    Change,
     Setting,
     SettingsChanged,
     body_before,
     change_settings,
     check_known,
     checked_name,
-    declare_settings,
     declared_from,
+    one_of,
     set_back_settings,
     settings_from,
 )
-from shedder.settings.watch import SettingsSnapshot, SettingsWatch
+from shedder.settings.watch import Declarations, SettingsSnapshot, SettingsWatch, replaced_by
 from shedder.settings.windows import (
     AWAY_SECONDS,
     Absence,
@@ -87,7 +84,7 @@ class _Rule:
     is_shadow: bool = False
 
 
-class Limits:
+class Limits(Declarations[LimitDeclaration]):
     """The limits of a process.
 
     A limit without a default in code and without an operator's setting is off and costs a look into
@@ -95,16 +92,11 @@ class Limits:
     """
 
     def __init__(self, watch: SettingsWatch, shared: SharedWindows, keys: Keys) -> None:
-        self._watch = watch
         self._shared = shared
-        self._keys = keys
         self._local = LocalWindows()
-        self._declared: dict[str, LimitDeclaration] = {}
-        self._told: set[str] = set()
         self._rules: dict[str, _Rule] = {}
         self._absence = Absence()
-        watch.listen(self._take)
-        watch.do_each_round(self._register)
+        super().__init__(watch, keys.limit_declarations)
 
     def declare(
         self,
@@ -123,11 +115,8 @@ class Limits:
         """
         checked_name(name, of="limit")
         rate = Rate.parse(default) if isinstance(default, str) else default
-        limit = LimitDeclaration(name, rate, _checked(without_redis), description, owner)
-        self._declared = {**self._declared, name: limit}
-        self._told.discard(name)
-        self._take(self._watch.known)
-        return limit
+        alone = one_of(WithoutRedis, without_redis, name="without_redis")
+        return self._declare(LimitDeclaration(name, rate, alone, description, owner))
 
     def close(self) -> None:
         """Close the connections; the next hit opens one again."""
@@ -174,15 +163,16 @@ class Limits:
         """
 
         def decorate(function: Callable[P, T]) -> Callable[P, T]:
-            if inspect.iscoroutinefunction(function):
-                return cast("Callable[P, T]", self._limited_async(name, key, function))
-
-            @functools.wraps(function)
             def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
                 self.require(name, key(*args, **kwargs) if key else "")
                 return function(*args, **kwargs)
 
-            return guarded
+            async def guarded_coroutine(*args: P.args, **kwargs: P.kwargs) -> Any:
+                await self.arequire(name, key(*args, **kwargs) if key else "")
+                found: Any = function(*args, **kwargs)
+                return await found
+
+            return replaced_by(function, guarded, guarded_coroutine)
 
         return decorate
 
@@ -214,16 +204,6 @@ class Limits:
         """
         await self.arequire(name, key, cost)
         yield
-
-    def _limited_async(
-        self, name: str, key: Callable[..., str] | None, function: Callable[..., Awaitable[T]]
-    ) -> Callable[..., Awaitable[T]]:
-        @functools.wraps(function)
-        async def guarded(*args: Any, **kwargs: Any) -> T:
-            await self.arequire(name, key(*args, **kwargs) if key else "")
-            return await function(*args, **kwargs)
-
-        return guarded
 
     def _rule_for(self, name: str, key: str) -> _Rule | None:
         return (self._rules.get(f"{name} {key}") if key else None) or self._rules.get(name)
@@ -277,33 +257,13 @@ class Limits:
             return None
         return _Rule(item_of(rate), without_redis, is_shadow=bool(setting.body.get("shadow")))
 
-    def _register(self, store: Store, is_new: bool) -> None:  # noqa: FBT001 - a chore's signature
-        if is_new:
-            self._told.clear()
-        news = {name: limit for name, limit in self._declared.items() if name not in self._told}
-        if news:
-            said = {name: _declared(limit) for name, limit in news.items()}
-            store.run(declare_settings(self._keys.limit_declarations, said))
-            self._told.update(news)
-
-
-def _declared(limit: LimitDeclaration) -> dict[str, Any]:
-    return {
-        "v": 1,
-        "default": None if limit.default is None else str(limit.default),
-        "without_redis": limit.without_redis.value,
-        "description": limit.description,
-        "owner": limit.owner,
-    }
-
-
-def _checked(without_redis: WithoutRedis | str) -> WithoutRedis:
-    try:
-        return WithoutRedis(without_redis)
-    except ValueError:
-        raise InvalidInput(
-            name="without_redis", value=without_redis, accepted="open, closed or local"
-        ) from None
+    def _told(self, declaration: LimitDeclaration) -> dict[str, Any]:
+        return {
+            "default": None if declaration.default is None else str(declaration.default),
+            "without_redis": declaration.without_redis.value,
+            "description": declaration.description,
+            "owner": declaration.owner,
+        }
 
 
 LONGEST_KEY = 500
@@ -356,8 +316,11 @@ def set_limit(
     if not is_forced:
         check_known(name, _names(list_limits(store)), of="limit", can_force=True)
     body: dict[str, Any] = {"rate": str(rate), **({"shadow": True} if is_shadow else {})}
-    return _carry_out(store, [Change(target, body, expires_in)], cause,
-                      verb="limit set", operation=operation, **body)  # fmt: skip
+    done = change_settings(
+        store, store.keys.limits, (target,), body, cause, verb="limit set",
+        operation=operation, expires_in=expires_in, **body,
+    )  # fmt: skip
+    return _receipt(store, done)
 
 
 def clear_limit(
@@ -371,7 +334,10 @@ def clear_limit(
     """
     target = _target(name, key)
     check_known(name, _names(list_limits(store)), of="limit")
-    return _carry_out(store, [Change(target)], cause, verb="limit clear", operation=operation)
+    done = change_settings(
+        store, store.keys.limits, (target,), None, cause, verb="limit clear", operation=operation
+    )
+    return _receipt(store, done)
 
 
 def undo_limit(store: Store, event: Event, cause: Cause, *, operation: str) -> LimitReceipt:
@@ -422,19 +388,6 @@ def _target(name: str, key: str) -> str:
 
 def _names(limits: Sequence[LimitState]) -> set[str]:
     return {limit.name for limit in limits}
-
-
-def _carry_out(
-    store: Store, changes: Sequence[Change], cause: Cause, *, verb: str,
-    operation: str, **details: Any,
-) -> LimitReceipt:  # fmt: skip
-    done = store.run(
-        change_settings(
-            store.keys, store.keys.limits, changes, cause,
-            verb=verb, operation=operation, **details,
-        )
-    )  # fmt: skip
-    return _receipt(store, done)
 
 
 def _receipt(store: Store, done: SettingsChanged) -> LimitReceipt:

@@ -1,4 +1,4 @@
-"""A setting of an operator: change, read, take back (the base of flags and limits)."""
+"""What flags and limits share: a setting of an operator, how it is changed, read and set back."""
 
 from __future__ import annotations
 
@@ -7,13 +7,23 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from shedder.errors import CannotUndo, InvalidInput, NothingMatched, RecordUnreadable
 from shedder.events import Cause, Event, event_head
-from shedder.store.codec import RECORD_VERSION, ms_from_time, text_of, time_from_ms
+from shedder.store.codec import (
+    NO_TIME,
+    ms_from_time,
+    reading_record,
+    text_of,
+    time_from_ms,
+    versioned_record,
+)
 from shedder.store.keys import Keys
-from shedder.store.store import Command
+from shedder.store.store import Command, Store
+
+S = TypeVar("S", bound=StrEnum)
 
 _FRAME = frozenset({"v", "by", "why", "since", "until", "event"})
 
@@ -21,18 +31,28 @@ LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """A setting to be written or ended.
+class Setting:
+    """What an operator set.
 
     Attributes:
-        name: Of the flag or the limit.
-        body: What it says; None to end it.
-        expires_in: After how long it ends by itself; None when somebody must end it.
+        name: Of the flag or the limit; a limit for one key has it behind a space.
+        by: Who set it.
+        why: For which reason.
+        since: Since when (server's clock, UTC).
+        until: When it ends by itself; None when somebody must end it.
+        body: What it says, such as a percentage or a rate.
     """
 
     name: str
-    body: Mapping[str, Any] | None = None
-    expires_in: timedelta | None = None
+    by: str
+    why: str
+    since: datetime
+    until: datetime | None = None
+    body: Mapping[str, Any] = field(default_factory=dict)
+
+    def holds_at(self, now_ms: float) -> bool:
+        """Whether it holds at `now_ms` (milliseconds of the server's clock)."""
+        return self.until is None or now_ms < ms_from_time(self.until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,25 +73,30 @@ class SettingsChanged:
 
 
 def change_settings(
-    keys: Keys,
-    settings: str,
-    changes: Sequence[Change],
-    cause: Cause,
-    *,
-    verb: str,
-    operation: str,
+    store: Store, settings: str, names: Sequence[str], body: Mapping[str, Any] | None,
+    cause: Cause, *, verb: str, operation: str, expires_in: timedelta | None = None,
     **details: Any,
-) -> Command[SettingsChanged]:
-    """Carry out `changes` of the hash `settings`, all in one step with one event."""
-    names = tuple(change.name for change in changes)
+) -> SettingsChanged:  # fmt: skip
+    """Set `names` of the hash `settings` to what `body` says, in one step with one event.
+
+    Without a body they are ended. Without `expires_in` somebody must end them.
+    """
     head = event_head(verb, cause, (), names=list(names), **details)
-    said = [part for change in changes for part in _arguments(change, cause)]
-    return Command(
-        "change_settings",
-        (settings, keys.settings_version, keys.events, keys.operation(operation)),
-        ("change", head, keys.settings_channel, *said),
-        lambda reply: _changed(reply, names),
+    record = "" if body is None else json.dumps({**body, "by": cause.by, "why": cause.why})
+    duration = int(expires_in.total_seconds() * 1000) if expires_in else 0
+    said = [part for name in names for part in (name, record, duration)]
+    return store.run(
+        Command(
+            "change_settings",
+            _keys(store.keys, settings, operation),
+            ("change", head, store.keys.settings_channel, *said),
+            lambda reply: _changed(reply, tuple(names)),
+        )
     )
+
+
+def _keys(keys: Keys, settings: str, operation: str) -> tuple[str, ...]:
+    return settings, keys.settings_version, keys.events, keys.operation(operation)
 
 
 def declare_settings(declarations: str, declared: Mapping[str, Mapping[str, Any]]) -> Command[int]:
@@ -93,8 +118,22 @@ def checked_name(name: str, *, of: str) -> str:
     return name
 
 
+def one_of(choices: type[S], value: S | str, *, name: str) -> S:
+    """The one of `choices` that `value` names.
+
+    Raises:
+        InvalidInput: it is none of them; the error calls it `name`.
+    """
+    try:
+        return choices(value)
+    except ValueError:
+        *most, last = choices
+        accepted = f"{', '.join(most)} or {last}"
+        raise InvalidInput(name=name, value=value, accepted=accepted) from None
+
+
 def check_known(name: str, known: Collection[str], *, of: str, can_force: bool = False) -> None:
-    """Refuse a name that nobody has declared.
+    """Refuse a name that no code has declared.
 
     Raises:
         NothingMatched: it is none of `known`; the error has the nearest first.
@@ -111,8 +150,8 @@ def setting_from(name: str, text: bytes | str) -> Setting:
     Raises:
         RecordUnreadable: it is damaged or of a newer shedder.
     """
-    try:
-        record = _versioned(json.loads(text))
+    with reading_record(f"of {name}"):
+        record = versioned_record(json.loads(text))
         until = record.get("until")
         return Setting(
             name=name,
@@ -122,24 +161,22 @@ def setting_from(name: str, text: bytes | str) -> Setting:
             until=None if until is None else time_from_ms(until),
             body={key: value for key, value in record.items() if key not in _FRAME},
         )
-    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise RecordUnreadable(f"of {name}", reason=str(error)) from error
 
 
 def settings_from(records: Mapping[bytes, bytes], now_ms: float) -> dict[str, Setting]:
-    """The settings in force, by name; one that cannot be read is told as by nobody, not hidden."""
+    """The settings in force, by name; one that cannot be read is told without an author."""
     found = {text_of(name): _setting_or_note(text_of(name), text) for name, text in records.items()}
-    return {name: each for name, each in found.items() if is_in_force(each, now_ms)}
+    return in_force(found, now_ms)
 
 
-def is_in_force(setting: Setting, now_ms: float) -> bool:
-    """Whether a setting holds at `now_ms` (milliseconds of the server's clock)."""
-    return setting.until is None or now_ms < ms_from_time(setting.until)
+def in_force(settings: Mapping[str, Setting], now_ms: float) -> dict[str, Setting]:
+    """Those of `settings` that hold at `now_ms` (milliseconds of the server's clock)."""
+    return {name: each for name, each in settings.items() if each.holds_at(now_ms)}
 
 
 def declared_from(records: Mapping[bytes, bytes]) -> dict[str, Mapping[str, Any]]:
     """What applications' code says, by name; nothing for what cannot be read."""
-    return {text_of(name): _object_or_empty(text) for name, text in records.items()}
+    return {text_of(name): _fields_or_none(text) for name, text in records.items()}
 
 
 def set_back_settings(
@@ -155,7 +192,7 @@ def set_back_settings(
     said = [part for name in names for part in (name, _set_by(event, name), _record(event, name))]
     return Command(
         "set_back_settings",
-        (settings, keys.settings_version, keys.events, keys.operation(operation)),
+        _keys(keys, settings, operation),
         ("set back", head, keys.settings_channel, *said),
         lambda reply: _set_back(reply, event),
     )
@@ -180,25 +217,17 @@ def _record(event: Event, name: str) -> str:
 
 def _set_back(reply: list[Any], event: Event) -> SettingsChanged:
     state, *rest = reply
-    if text_of(state) == "changed":
-        raise CannotUndo(
-            event.id, reason=f"{text_of(rest[0])} was changed, or has ended, since",
-            try_instead="shedder events",
-        )  # fmt: skip
-    if text_of(state) == "over":
-        raise CannotUndo(
-            event.id, reason=f"what stood before on {text_of(rest[0])} would have ended by now",
-            try_instead="shedder status",
-        )  # fmt: skip
+    if text_of(state) in _REFUSALS:
+        reason, try_instead = _REFUSALS[text_of(state)]
+        raise CannotUndo(event.id, reason=reason.format(text_of(rest[0])), try_instead=try_instead)
     return _changed(rest, tuple(event.after))
 
 
-def _arguments(change: Change, cause: Cause) -> tuple[str, str, int]:
-    if change.body is None:
-        return change.name, "", 0
-    duration = int(change.expires_in.total_seconds() * 1000) if change.expires_in else 0
-    said = json.dumps({**change.body, "by": cause.by, "why": cause.why})
-    return change.name, said, duration
+_REFUSALS = {
+    "changed": ("{} was changed, or has ended, since", "shedder events"),
+    "over": ("what stood before on {} would have ended by now", "shedder status"),
+}
+"""Why settings are not set back, and the command to try instead, by what the script replies."""
 
 
 def _changed(reply: list[Any], names: tuple[str, ...]) -> SettingsChanged:
@@ -215,39 +244,12 @@ def _setting_or_note(name: str, text: bytes | str) -> Setting:
     try:
         return setting_from(name, text)
     except RecordUnreadable as error:
-        return Setting(name, by="", why=str(error), since=time_from_ms(0))
+        return Setting(name, by="", why=str(error), since=NO_TIME)
 
 
-def _versioned(record: dict[str, Any]) -> dict[str, Any]:
-    if record["v"] != RECORD_VERSION:
-        raise ValueError(f"it is of version {record['v']}")
-    return record
-
-
-def _object_or_empty(text: bytes | str) -> dict[str, Any]:
+def _fields_or_none(text: bytes | str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except (RecursionError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What an operator set.
-
-    Attributes:
-        name: Of the flag or the limit; a limit for one key has it behind a space.
-        by: Who set it.
-        why: For which reason.
-        since: Since when (server's clock, UTC).
-        until: When it ends by itself; None when somebody must end it.
-        body: What it says, such as a percentage or a rate.
-    """
-
-    name: str
-    by: str
-    why: str
-    since: datetime
-    until: datetime | None = None
-    body: Mapping[str, Any] = field(default_factory=dict)

@@ -1,27 +1,30 @@
-"""The thread by which a process follows settings.
+"""How a process follows settings, and tells what its code declares, by one thread.
 
-A thread listens on a channel and asks once a second for the version of the settings; what it reads
-becomes a dictionary that is replaced as a whole, so that a reader needs no lock. The thread starts
+The thread listens on a channel and asks once a second for the version of the settings; what it
+reads becomes a dictionary that is replaced as a whole, so that a reader needs no lock. It starts
 at the first use, never at import, and again after a fork.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
 import logging
 import os
 import random
 import threading
 import time
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
 import redis
 import redis.exceptions
 
 from shedder.errors import RecordUnreadable
-from shedder.settings.setting import Setting, is_in_force, setting_from
+from shedder.settings.setting import Setting, declare_settings, in_force, setting_from
 from shedder.store.clients import own_client
 from shedder.store.codec import text_of
 from shedder.store.keys import Keys
@@ -39,7 +42,7 @@ SHORTEST_RETRY_SECONDS = 0.1
 LONGEST_RETRY_SECONDS = 1.0
 
 PATIENCE_SECONDS = 1.0
-"""A Redis that has not answered for so long is away."""
+"""A Redis that has not answered for this long is away."""
 
 
 Chore = Callable[[Store, bool], None]
@@ -216,7 +219,7 @@ class SettingsWatch:
 
     def _drop_expired(self) -> None:
         now_ms = (time.monotonic() + self._server_ahead) * 1000
-        flags, limits = (_in_force(each, now_ms) for each in (self.known.flags, self.known.limits))
+        flags, limits = (in_force(each, now_ms) for each in (self.known.flags, self.known.limits))
         if len(flags) != len(self.known.flags) or len(limits) != len(self.known.limits):
             self.known = SettingsSnapshot(flags, limits, is_loaded=True)
             self._tell()
@@ -240,6 +243,72 @@ class SettingsWatch:
             self._tell()
 
 
+class Declaration(Protocol):
+    """What code says of a flag or a limit."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+
+D = TypeVar("D", bound=Declaration)
+
+
+class Declarations(ABC, Generic[D]):
+    """The flags or the limits that the code of a process declares, beside what operators set.
+
+    Args:
+        watch: Follows the settings, and tells Redis once a second what was declared since.
+        key: Where Redis keeps the declarations.
+    """
+
+    def __init__(self, watch: SettingsWatch, key: str) -> None:
+        self._watch = watch
+        self._key = key
+        self._declared: dict[str, D] = {}
+        self._registered: set[str] = set()
+        watch.listen(self._take)
+        watch.do_each_round(self._register)
+
+    @abstractmethod
+    def _take(self, known: SettingsSnapshot) -> None:
+        """Obey what is known from now on."""
+
+    @abstractmethod
+    def _told(self, declaration: D) -> dict[str, Any]:
+        """What operators see of it."""
+
+    def _declare(self, declaration: D) -> D:
+        self._declared = {**self._declared, declaration.name: declaration}
+        self._registered.discard(declaration.name)
+        self._take(self._watch.known)
+        return declaration
+
+    def _register(self, store: Store, is_new: bool) -> None:  # noqa: FBT001 - a chore's signature
+        if is_new:
+            self._registered.clear()
+        news = {
+            name: {"v": 1, **self._told(each)}
+            for name, each in self._declared.items()
+            if name not in self._registered
+        }
+        if news:
+            store.run(declare_settings(self._key, news))
+            self._registered.update(news)
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def replaced_by(
+    function: Callable[P, T], call: Callable[..., Any], coroutine: Callable[..., Any]
+) -> Callable[P, T]:
+    """`call` in place of `function`, or `coroutine` in place of a coroutine function."""
+    chosen = coroutine if inspect.iscoroutinefunction(function) else call
+    return cast("Callable[P, T]", functools.wraps(function)(chosen))
+
+
 def _close(pubsub: Any) -> None:
     if pubsub is not None:
         try:
@@ -256,7 +325,3 @@ def _readable(records: Mapping[bytes, bytes]) -> dict[str, Setting]:
         except RecordUnreadable as error:
             logger.warning("%s; it is not obeyed", error)
     return settings
-
-
-def _in_force(settings: Mapping[str, Setting], now_ms: float) -> dict[str, Setting]:
-    return {name: each for name, each in settings.items() if is_in_force(each, now_ms)}

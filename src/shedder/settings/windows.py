@@ -1,4 +1,4 @@
-"""Hits counted in Redis or, while it is away, here.
+"""Hits of limits, counted in Redis or, while it is away, in this process.
 
 `limits` puts the amount of a rate into the name of its counter, so that a change of rate starts a
 fresh counter: 100, then 50, then 200 a minute let 350 through in one minute. An item of ours leaves
@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Callable
 from fractions import Fraction
+from typing import TypeVar
 
 import redis
 import redis.exceptions
@@ -27,11 +28,13 @@ from shedder.store.keys import Keys
 from shedder.store.store import Command, Store
 from shedder.units import Rate
 
+T = TypeVar("T")
+
 DECISION_SECONDS = 0.1
 """A decision takes no longer than this, whatever Redis does."""
 
 PATIENCE_SECONDS = 0.085
-"""So much of it goes to Redis: to connections, handshakes and replies together."""
+"""The part of it that goes to Redis: to connections, handshakes and replies together."""
 
 _LARGEST_PERIOD = 100_000
 _FORGOTTEN_PER_HIT = 1000
@@ -39,7 +42,7 @@ _MICROSECONDS = 1_000_000
 
 
 class LimitUnavailable(Exception):
-    """Redis did not answer in time, so nobody knows how much is left."""
+    """Redis did not answer in time, so it is not known how much is left."""
 
 
 class StableItem(RateLimitItemPerSecond):
@@ -93,11 +96,7 @@ class SharedWindows:
         Raises:
             LimitUnavailable: Redis did not answer in time.
         """
-        self._haste.begin()
-        try:
-            return self._windows.hit(item, name, key, cost=cost)
-        except (StorageError, OSError) as error:
-            raise LimitUnavailable(str(error)) from error
+        return self._ask(lambda: self._windows.hit(item, name, key, cost=cost))
 
     def retry_after(self, name: str, key: str, item: StableItem) -> float:
         """In how many seconds one more hit is within the rate.
@@ -105,12 +104,15 @@ class SharedWindows:
         Raises:
             LimitUnavailable: Redis did not answer in time.
         """
+        stats = self._ask(lambda: self._windows.get_window_stats(item, name, key))
+        return max(stats.reset_time - time.time(), 0.0) if stats.remaining <= 0 else 0.0
+
+    def _ask(self, question: Callable[[], T]) -> T:
         self._haste.begin()
         try:
-            stats = self._windows.get_window_stats(item, name, key)
+            return question()
         except (StorageError, OSError) as error:
             raise LimitUnavailable(str(error)) from error
-        return max(stats.reset_time - time.time(), 0.0) if stats.remaining <= 0 else 0.0
 
 
 class LocalWindows:
@@ -173,7 +175,7 @@ class _Windows(RedisStorage):
 logger = logging.getLogger("shedder.limits")
 
 AWAY_SECONDS = 1.0
-"""After Redis did not answer, hits are decided without it for so long."""
+"""For this long hits are decided without a Redis that did not answer."""
 
 
 class Absence:

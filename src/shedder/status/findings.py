@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from shedder.lanes import Lane, lane_of
-from shedder.policy.workload import sentence_of
+from shedder.policy.workload import lateness_sentence
 from shedder.queues.controls import Divert
 from shedder.settings.setting import Setting
 from shedder.status.readings import LaneStatus, Status
@@ -103,7 +103,7 @@ def lane_findings(
     """What the rules find on `lane` at the time `at` by the server's clock, the worst first."""
     return (
         *(unreadable_record(lane.lane, said) for said in lane.unreadable),
-        *(_late(lane, sentence) for sentence in (sentence_of(late, at) for late in lane.late)),
+        *(_late(lane, lateness_sentence(late, at)) for late in lane.late),
         *_workers(lane),
         *_unfinished(lane),
         *_parked(lane),

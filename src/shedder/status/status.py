@@ -32,7 +32,6 @@ from shedder.queues.controls import (
     Pause,
     StoredDivert,
     diverts_from,
-    is_in_force,
     pause_from,
 )
 from shedder.settings.flags import FlagState, ask_flags, flags_from
@@ -47,7 +46,7 @@ from shedder.status.readings import (
     rates_of,
     reading_from,
 )
-from shedder.store.codec import ms_from_time, text_of, time_from_ms
+from shedder.store.codec import text_of, time_from_ms
 from shedder.store.keys import Keys
 from shedder.store.store import Store
 
@@ -197,7 +196,7 @@ def _controls(server: _Server, lane: str) -> _Controls:
         orders = diverts_from(lane, server.diverts.get(lane))
     except RecordUnreadable as error:
         unreadable.append(error)
-    if pause is not None and not is_in_force(pause, ms_from_time(server.at)):
+    if pause is not None and not pause.holds_at(server.at):
         pause = None
     return _Controls(pause, orders, tuple(unreadable))
 

@@ -1,4 +1,4 @@
-"""Clients beside the application's: background, with a deadline, cheap to connect."""
+"""Clients beside the application's: for the background, with a deadline, cheap to connect."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHORTEST_WAIT_SECONDS = 0.001
 """Zero would not be a wait at all."""
 
 TOLERATED_SECONDS = 0.002
-"""By so much a wait may be longer than it should."""
+"""A wait may be longer than it should by this much."""
 
 
 class Deadline(threading.local):

@@ -1,7 +1,7 @@
 """Values as Redis keeps them: text, times, counts, versioned records, leases.
 
 A record is JSON with a version. One of a newer version, or a damaged one, is refused and left as it
-is: the scripts let no job of its lane start, and who acts on half a record acts wrongly.
+is: the scripts let no job of its lane start, because half a record would be obeyed wrongly.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ T = TypeVar("T")
 RECORD_VERSION = 1
 """The version that is read and written; the twin of the one in `lua/lib/controls.lua`."""
 
-NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
-"""When what has not happened happened: the beginning of the server's clock."""
+NO_TIME = _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+"""Stands for no time: the beginning of the server's clock."""
 
 LONGEST_LEASE_MS = 60_000
-"""Nobody asks for longer; the twin of the one in `lua/lib/lease.lua`, which says why."""
+"""No lease is longer; the twin of the one in `lua/lib/lease.lua`, which says why."""
 
 
 def is_held(left_ms: int) -> bool:
-    """Whether a lease is in force that has so many milliseconds left, as PTTL tells them."""
+    """Whether a lease is in force that has `left_ms` milliseconds left, as PTTL tells them."""
     return 0 < left_ms <= LONGEST_LEASE_MS
 
 
@@ -88,9 +88,6 @@ def text_of(value: bytes | str) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-_EPOCH = NO_TIME
-
-
 def versioned_record(record: object) -> dict[str, Any]:
     """The fields of `record`, which is of the version that is read; raises ValueError otherwise."""
     fields = of_kind(dict, record)
@@ -113,6 +110,31 @@ def number_field(record: Mapping[str, Any], name: str) -> float:
     return number
 
 
+def time_field(record: Mapping[str, Any], name: str) -> datetime | None:
+    """The time in field `name`, None when there is none; raises OverflowError or TypeError."""
+    return None if record.get(name) is None else time_from_ms(number_field(record, name))
+
+
+def mapping_field(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The mapping in field `name`; an empty one where there is none, or something else."""
+    found = record.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def given_fields(record: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Those of the fields `names` that have a value."""
+    return {name: record[name] for name in names if record.get(name) is not None}
+
+
+def author_fields(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What each record of a control says: `by`, `why` and `since`; raises KeyError or TypeError."""
+    return {
+        "by": text_field(record, "by"),
+        "why": text_field(record, "why"),
+        "since": time_from_ms(number_field(record, "since")),
+    }
+
+
 @contextmanager
 def reading_record(key: str) -> Iterator[None]:
     """Turn what goes wrong while a record is read into `RecordUnreadable`, which names `key`."""
@@ -120,5 +142,7 @@ def reading_record(key: str) -> Iterator[None]:
         yield
     except KeyError as error:
         raise RecordUnreadable(key, reason=f"it has no {error}") from error
-    except (InvalidInput, OverflowError, RecursionError, TypeError, ValueError) as error:
+    except (
+        AttributeError, InvalidInput, OverflowError, RecursionError, TypeError, ValueError,
+    ) as error:  # fmt: skip
         raise RecordUnreadable(key, reason=str(error)) from error

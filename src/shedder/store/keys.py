@@ -1,13 +1,11 @@
-"""The name and type of every key.
-
-The page `docs/reference/keys.md` describes each of them.
-"""
+"""The name and type of every key; the page `docs/reference/keys.md` describes each of them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from shedder.lanes import Lane, lane_of
 
@@ -18,8 +16,10 @@ SAMPLE_STEPS = (2, 10, 60, 600)
 BACKLOG_PARTS = ("slot", "front", "rest")
 """The lists of a backlog, in reading order: claims, restores and repairs take them so."""
 
+_PARTS_OF_SCRIPTS = ("front", "rest", "slot")
+
 FLAG_ORDER = "flag-"
-"""What the id of a divert begins with that stands because of a flag: `flag-<flag>/<function>`."""
+"""The id of a divert that stands because of a flag begins so: `flag-<flag>/<function>`."""
 
 _ORDER_AND_LANE = re.compile(f"(?:{FLAG_ORDER}.*/)?[^:]*:(.*)")
 """A flag's name may hold `:`, the function behind its last `/` holds none, nor has any other id."""
@@ -37,7 +37,7 @@ _KIND_OF = {part: kind for kind, parts in _KINDS.items() for part in parts.split
 
 
 def kind_of(key: str) -> str:
-    """What Redis calls the type of a key of ours, such as `zset`; empty for a key of others."""
+    """The type that Redis names for a key of ours, such as `zset`; empty for a key of others."""
     return _KIND_OF.get(key.partition(":shedder:")[2].partition(":")[0], "")
 
 
@@ -82,6 +82,16 @@ class EngineKeys:
         return self.jobs, self.executions, self.limits, self.lists
 
 
+class _Key(property):
+    """The name of a key that stands alone; a `property`, so that it cannot be set."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(lambda keys: f"{keys.engine.prefix}:shedder:{name}")
+
+    def __get__(self, keys: Any, owner: type | None = None, /) -> str:  # type: ignore[override]
+        return super().__get__(keys, owner)  # type: ignore[no-any-return]
+
+
 @dataclass(frozen=True, slots=True)
 class Keys:
     """The names of all keys that shedder owns, under RQ's own prefix.
@@ -100,99 +110,63 @@ class Keys:
         bell = self.bell(lane_of(name).queue)
         return self.engine.lists + name, self.kept(name), self.parked(name), bell
 
-    def lanes(self, lanes: tuple[Lane, ...]) -> tuple[str, ...]:
+    def lanes(self, lanes: Iterable[Lane]) -> tuple[str, ...]:
         """The keys of several lanes, one after the other."""
         return tuple(key for lane in lanes for key in self.lane(lane.name))
 
-    @property
-    def root(self) -> str:
-        """What every key of ours begins with."""
-        return self._key("")
+    root = _Key("")
+    """What every key of ours begins with."""
 
-    @property
-    def pauses(self) -> str:
-        """Hash: lane -> record of the pause in force."""
-        return self._key("pauses")
+    pauses = _Key("pauses")
+    """Hash: lane -> record of the pause in force."""
 
-    @property
-    def diverts(self) -> str:
-        """Hash: lane -> records of the diverts in force, oldest first."""
-        return self._key("diverts")
+    diverts = _Key("diverts")
+    """Hash: lane -> records of the diverts in force, oldest first."""
 
-    @property
-    def claims(self) -> str:
-        """Sorted set: claim -> server's time of its last sign of life, in milliseconds."""
-        return self._key("claims")
+    claims = _Key("claims")
+    """Sorted set: claim -> server's time of its last sign of life, in milliseconds."""
 
-    @property
-    def starting(self) -> str:
-        """Hash: claim that has passed the gate and not yet reported that the function runs."""
-        return self._key("starting")
+    starting = _Key("starting")
+    """Hash: claim that has passed the gate and not yet reported that the function runs."""
 
-    @property
-    def meters(self) -> str:
-        """Hash: counters, such as the number of starts of each lane."""
-        return self._key("meters")
+    meters = _Key("meters")
+    """Hash: counters, such as the number of starts of each lane."""
 
-    @property
-    def events(self) -> str:
-        """Stream: the journal."""
-        return self._key("events")
+    events = _Key("events")
+    """Stream: the journal."""
 
-    @property
-    def sampled(self) -> str:
-        """String: exists while the last upkeep (and the sample of all lanes) is fresh."""
-        return self._key("sampled")
+    sampled = _Key("sampled")
+    """String: exists while the last upkeep (and the sample of all lanes) is fresh."""
 
-    @property
-    def policy(self) -> str:
-        """Hash: the number of the policy in force, and the last policies by their numbers."""
-        return self._key("policy")
+    policy = _Key("policy")
+    """Hash: the number of the policy in force, and the last policies by their numbers."""
 
-    @property
-    def flags(self) -> str:
-        """Hash: flag -> the operator's setting of it."""
-        return self._key("flags")
+    flags = _Key("flags")
+    """Hash: flag -> the operator's setting of it."""
 
-    @property
-    def flag_declarations(self) -> str:
-        """Hash: flag -> what the code that uses it says of it."""
-        return self._key("flag-declarations")
+    flag_declarations = _Key("flag-declarations")
+    """Hash: flag -> what the code that uses it says of it."""
 
-    @property
-    def limits(self) -> str:
-        """Hash: limit, or limit and key -> the operator's setting of it."""
-        return self._key("limits")
+    limits = _Key("limits")
+    """Hash: limit, or limit and key -> the operator's setting of it."""
 
-    @property
-    def limit_declarations(self) -> str:
-        """Hash: limit -> what the code that uses it says of it."""
-        return self._key("limit-declarations")
+    limit_declarations = _Key("limit-declarations")
+    """Hash: limit -> what the code that uses it says of it."""
 
-    @property
-    def limit_hits(self) -> str:
-        """Hash: counts of hits and refusals of each limit."""
-        return self._key("limit-hits")
+    limit_hits = _Key("limit-hits")
+    """Hash: counts of hits and refusals of each limit."""
 
-    @property
-    def settings_version(self) -> str:
-        """String: grows with each change of a flag or a limit."""
-        return self._key("settings-version")
+    settings_version = _Key("settings-version")
+    """String: grows with each change of a flag or a limit."""
 
-    @property
-    def settings_channel(self) -> str:
-        """Channel: tells that a flag or a limit was changed."""
-        return self._key("settings-changed")
+    settings_channel = _Key("settings-changed")
+    """Channel: tells that a flag or a limit was changed."""
 
-    @property
-    def incidents(self) -> str:
-        """Sorted set: id of an incident -> when it was opened, in milliseconds."""
-        return self._key("incidents")
+    incidents = _Key("incidents")
+    """Sorted set: id of an incident -> when it was opened, in milliseconds."""
 
-    @property
-    def open_incidents(self) -> str:
-        """Set: ids of the incidents that are not resolved."""
-        return self._key("open-incidents")
+    open_incidents = _Key("open-incidents")
+    """Set: ids of the incidents that are not resolved."""
 
     def incident(self, incident: str) -> str:
         """String: the record of an incident."""
@@ -202,15 +176,11 @@ class Keys:
         """Stream: events of an incident that a copy of its record brought back."""
         return self._key("incident-events", incident)
 
-    @property
-    def mitigations(self) -> str:
-        """Hash: event with which a mitigation began -> until when its process is thought alive."""
-        return self._key("mitigations")
+    mitigations = _Key("mitigations")
+    """Hash: event with which a mitigation began -> until when its process is thought alive."""
 
-    @property
-    def watch_lease(self) -> str:
-        """String: the watcher that leads; expires when it does not say that it lives."""
-        return self._key("watch-lease")
+    watch_lease = _Key("watch-lease")
+    """String: the watcher that leads; expires when it does not say that it lives."""
 
     def deliveries(self, incident: str) -> str:
         """Hash: message of an incident -> whether it was sent."""
@@ -228,8 +198,8 @@ class Keys:
         """List: the front of a lane while a scan or a restore goes through it."""
         return self._key("kept", lane)
 
-    def at_work(self, lane: str) -> str:
-        """String: somebody scans or restores the lane right now; expires three seconds after."""
+    def lane_lease(self, lane: str) -> str:
+        """String: held for three seconds by each step of a scan or a restore of the lane."""
         return self._key("at-work", lane)
 
     def parked(self, lane: str) -> str:
@@ -248,12 +218,12 @@ class Keys:
         """List: what idle workers of a queue wait for. It never holds a job."""
         return self._key("bell", queue)
 
-    def lookout(self, group: str) -> str:
-        """String: the worker of a group that looks for jobs while the others rest. Expires."""
+    def poller(self, group: str) -> str:
+        """String: the worker of a group that polls while the others rest. Expires."""
         return self._key("lookout", group)
 
-    def relief(self, group: str) -> str:
-        """List: calls the next worker of a group to the lookout. It never holds a job."""
+    def poller_handoff(self, group: str) -> str:
+        """List: calls the next poller of a group. It never holds a job."""
         return self._key("relief", group)
 
     def series(self, lane: str) -> str:
@@ -276,11 +246,8 @@ class Keys:
         lane and all that arrived since, the third (`slot`) those that wait for a slot of RQ's own
         rate limit while the backlog drains. They are read in the order of `BACKLOG_PARTS`.
         """
-        return (
-            self._key("backlog", order, lane, "front"),
-            self._key("backlog", order, lane, "rest"),
-            self._key("backlog", order, lane, "slot"),
-        )
+        front, rest, slot = (self._key("backlog", order, lane, part) for part in _PARTS_OF_SCRIPTS)
+        return front, rest, slot
 
     def drain(self, order: str, lane: str) -> str:
         """Hash: token bucket and counts of a drain."""

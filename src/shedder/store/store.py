@@ -1,8 +1,8 @@
-"""Command, Script, Store: send a script, translate errors of redis-py.
+"""Commands as Lua scripts, and the store that sends them and translates the errors of redis-py.
 
-One file in `lua/` is one atomic command; what several share stands in `lua/lib/` and is put in
-where a file says `-- include lib/name.lua`. Functions that nobody calls are left out: the server
-makes each function anew at every call.
+One file in `lua/` is one atomic command. What several share stands in `lua/lib/`, and replaces the
+line `-- include lib/name.lua` of a file. Functions that nothing calls are left out, because the
+server makes each function anew at every call.
 """
 
 from __future__ import annotations
@@ -37,6 +37,10 @@ _COMMAND_OF_PIPELINE = re.compile(r"Command # \d+ \(\S+ ([^ )]+)")
 
 _BUSY = re.compile(r"(^|: )BUSY ")
 """In a reply of its own, and behind the name of a pipeline's command."""
+
+_CHANGED_BY_HAND = (
+    "somebody changed it by hand: rename it away, and shedder goes on without what it held"
+)
 
 Argument = str | bytes | int | float
 
@@ -88,32 +92,20 @@ class Store:
 
     def execute(self, command: Command[T]) -> T:
         """The parsed reply of `command`, where a host expects redis-py's own errors."""
-        script = load_script(command.script)
-        arguments = in_text((len(command.keys), *command.keys, *command.args))
         try:
-            reply = self.connection.execute_command("EVALSHA", script.sha, *arguments)
+            reply = self.connection.execute_command(*_evalsha(command))
         except redis.exceptions.NoScriptError:
-            reply = self._load_and_run(script, arguments)
+            reply = self._load_and_run(command)
         return command.parse(reply)
 
     def execute_last(self, pipeline: redis.client.Pipeline, command: Command[T]) -> T:
         """The parsed reply of `command`, sent as the last one of `pipeline` in one round trip."""
-        script = load_script(command.script)
-        arguments = in_text((len(command.keys), *command.keys, *command.args))
-        pipeline.execute_command("EVALSHA", script.sha, *arguments)
+        pipeline.execute_command(*_evalsha(command))
         try:
             reply = pipeline.execute()[-1]
         except redis.exceptions.NoScriptError:
-            reply = self._load_and_run(script, arguments)
+            reply = self._load_and_run(command)
         return command.parse(reply)
-
-    def _load_and_run(self, script: Script, arguments: tuple[Any, ...]) -> Any:
-        try:
-            return self.connection.execute_command("EVAL", script.text, *arguments)
-        except redis.exceptions.ResponseError as error:
-            if _is_too_old(error):
-                raise ServerTooOld(_version(self.connection)) from error
-            raise
 
     def read_and_run(self, ask: Callable[[Any], Any], command: Command[T]) -> tuple[list[Any], T]:
         """The replies to what `ask` asks, then the parsed reply of `command`: one round trip.
@@ -121,17 +113,15 @@ class Store:
         Raises:
             ShedderError: as `run`.
         """
-        script = load_script(command.script)
-        arguments = in_text((len(command.keys), *command.keys, *command.args))
         try:
             with self.connection.pipeline(transaction=False) as pipeline:
                 ask(pipeline)
-                pipeline.execute_command("EVALSHA", script.sha, *arguments)
+                pipeline.execute_command(*_evalsha(command))
                 asked = list(pipeline.command_stack)
                 *replies, reply = pipeline.execute(raise_on_error=False)
                 if isinstance(reply, redis.exceptions.NoScriptError):
                     pipeline.raise_first_error(asked[:-1], replies)
-                    reply = self._load_and_run(script, arguments)
+                    reply = self._load_and_run(command)
                 pipeline.raise_first_error(asked, [*replies, reply])
             return replies, command.parse(reply)
         except redis.exceptions.RedisError as error:
@@ -153,6 +143,22 @@ class Store:
         except redis.exceptions.RedisError as error:
             raise_translated(error, self.connection)
 
+    def _load_and_run(self, command: Command[Any]) -> Any:
+        _, _, *arguments = _evalsha(command)
+        try:
+            return self.connection.execute_command(
+                "EVAL", load_script(command.script).text, *arguments
+            )
+        except redis.exceptions.ResponseError as error:
+            if _is_too_old(error):
+                raise ServerTooOld(_version(self.connection)) from error
+            raise
+
+
+def _evalsha(command: Command[Any]) -> tuple[Any, ...]:
+    keys = command.keys
+    return ("EVALSHA", load_script(command.script).sha, *in_text((len(keys), *keys, *command.args)))
+
 
 def in_text(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     """The arguments of a command, with its numbers written out.
@@ -170,26 +176,30 @@ def raise_translated(
     error: redis.exceptions.RedisError, connection: redis.Redis, *, keys: tuple[str, ...] = ()
 ) -> NoReturn:
     """Raise the error of ours that says what `error` means for the user of a command on `keys`."""
+    raise _translated(error, connection, keys) from error
+
+
+def _translated(
+    error: redis.exceptions.RedisError, connection: redis.Redis, keys: tuple[str, ...]
+) -> ShedderError:
     text = str(error)
     if isinstance(error, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError):
-        raise RedisUnreachable(address_of(connection)) from error
+        return RedisUnreachable(address_of(connection))
     if _BUSY.search(text):
         kill = "FUNCTION KILL" if "FUNCTION KILL" in text else "SCRIPT KILL"
-        raise ServerBusy(address_of(connection), ends_with=kill) from error
+        return ServerBusy(address_of(connection), ends_with=kill)
     if "UNREADABLE" in text:
         lane = text.partition("UNREADABLE ")[2]  # whose name may hold blanks
-        raise RecordUnreadable(
-            f"of lane {lane}", reason="it is damaged or of a newer shedder"
-        ) from error
+        return RecordUnreadable(f"of lane {lane}", reason="it is damaged or of a newer shedder")
     if "WRONGTYPE" in text:
-        raise _of_another_type(text, connection, keys) from error
+        return _of_another_type(text, connection, keys)
     if _is_too_old(error):
-        raise ServerTooOld(_version(connection)) from error
+        return ServerTooOld(_version(connection))
     if isinstance(error, redis.exceptions.MovedError):
-        raise WrongClusterNode(f"{error.host}:{error.port}") from error
+        return WrongClusterNode(f"{error.host}:{error.port}")
     if isinstance(error, redis.exceptions.ClusterCrossSlotError):
-        raise WrongClusterNode("") from error
-    raise ShedderError(f"Redis refused the command: {text}") from error
+        return WrongClusterNode("")
+    return ShedderError(f"Redis refused the command: {text}")
 
 
 def address_of(connection: redis.Redis) -> str:
@@ -214,15 +224,11 @@ def _of_another_type(text: str, connection: redis.Redis, keys: tuple[str, ...]) 
     for key in (in_pipeline.group(1),) if in_pipeline else keys:
         found, kind = _type(connection, key), kind_of(key)
         if found not in ("none", kind) and kind:
-            return RecordUnreadable(
-                key,
-                reason=f"it is of type {found}, and shedder keeps a {kind} there; somebody changed "
-                "it by hand: rename it away, and shedder goes on without what it held",
-            )
+            said = f"it is of type {found}, and shedder keeps a {kind} there"
+            return RecordUnreadable(key, reason=f"{said}; {_CHANGED_BY_HAND}")
     return RecordUnreadable(
         in_pipeline.group(1) if in_pipeline else "of a queue",
-        reason="it is of another type than RQ or shedder made it; somebody changed it by hand: "
-        "rename it away, and shedder goes on without what it held",
+        reason=f"it is of another type than RQ or shedder made it; {_CHANGED_BY_HAND}",
     )
 
 

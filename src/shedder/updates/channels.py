@@ -1,12 +1,12 @@
-"""Channels, and each message once.
+"""Channels, and the delivery of each message once.
 
 Apprise takes a second to load and says nothing of a URL that it cannot use; so it is loaded when
 something is sent, and each URL is tried before the first message. A URL may hold a password: only
 its private form is ever shown.
 
-Who sends a message takes it first, and notes when it was sent. Who dies in between leaves it to
-the next, who cannot know whether it arrived: it is sent again, and says so. So no message is left
-out, and one that could be there twice is marked.
+A process takes a message before it sends it, and notes that it was sent. If it dies in between, the
+next one cannot know whether the message arrived: it sends it again, and the text says so. So no
+message is left out, and one that could be there twice is marked.
 """
 
 from __future__ import annotations
@@ -33,6 +33,19 @@ SEND_SECONDS = 10.0
 VARIABLES = {"main": "SHEDDER_CHANNEL_MAIN", "notes": "SHEDDER_CHANNEL_NOTES"}
 """Environment variables with URLs, by spaces; they are added to those of the policy."""
 
+PATIENCE_MS = 30_000
+"""A process that took a message and has not sent it after this time has died."""
+
+DELIVERING_SECONDS = 15.0
+"""A round begins no message later than this: it must end before the lease of its watcher does."""
+
+PAUSE_MS = 20_000
+MOST_TRIES = 8
+EXPIRY_SECONDS = 14 * 24 * 3600
+
+REPEATED = "(This may be there already.) "
+
+
 _PREFIX = "env:"
 
 Send = Callable[[str, str, str], bool]
@@ -51,7 +64,7 @@ class Channels:
     """
 
     def __init__(self, urls: Mapping[str, Sequence[str]]) -> None:
-        found = {name: resolved(name, each) for name, each in urls.items()}
+        found = {name: _resolved(name, each) for name, each in urls.items()}
         self._services = {name: _services(name, each) for name, each in found.items() if each}
 
     @property
@@ -95,7 +108,7 @@ def channel_urls(policy: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ..
     return urls
 
 
-def resolved(channel: str, urls: Sequence[str]) -> tuple[str, ...]:
+def _resolved(channel: str, urls: Sequence[str]) -> tuple[str, ...]:
     """The URLs themselves, where the environment holds them.
 
     Raises:
@@ -109,9 +122,8 @@ def resolved(channel: str, urls: Sequence[str]) -> tuple[str, ...]:
         name = url.removeprefix(_PREFIX)
         text = os.environ.get(name, "").split()
         if not text:
-            raise InvalidInput(
-                name=f"channel {channel}", value=url, accepted=f"a variable that is set: {name}"
-            )
+            accepted = f"a variable that is set: {name}"
+            raise InvalidInput(name=f"channel {channel}", value=url, accepted=accepted)
         found += text
     return tuple(found)
 
@@ -144,19 +156,6 @@ def _notify(service: Any, title: str, text: str) -> bool:
     except Exception as error:  # noqa: BLE001 - a service may raise what it likes; it did not take it
         logger.debug("a channel raised %s", type(error).__name__)
         return False
-
-
-PATIENCE_MS = 30_000
-"""Who has taken a message and not sent it for so long has died."""
-
-DELIVERING_SECONDS = 15.0
-"""A round begins no message later than that: it must end before the lease of who leads does."""
-
-PAUSE_MS = 20_000
-MOST_TRIES = 8
-EXPIRY_SECONDS = 14 * 24 * 3600
-
-REPEATED = "(This may be there already.) "
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-"""What is to be told now, and to whom? Decided from the record alone, so that any process may ask.
+"""The messages of an incident that are due. The record alone decides, so any process may ask.
 
-Each message has a name of its own. Who sends one notes its name; so a message is sent once, whoever
-looks, however often, and whatever dies in between.
+Each message has a name of its own, and its sender notes that name: so a message is sent once, by
+whatever process and however often it looks, also when one dies in between.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from shedder.events import SYSTEM, Event, verb_of
 from shedder.incident.records import Incident, Role
 from shedder.policy.model import IncidentPolicy
-from shedder.postmortem.narrative import NOBODY, sentence_of
+from shedder.postmortem.narrative import NOBODY, event_sentence
 from shedder.response.mitigation import ENDED
 from shedder.wording import moment, spoken
 
@@ -22,7 +22,7 @@ MAIN, NOTES = "main", "notes"
 REMIND_AFTER = timedelta(minutes=1)
 POST_AFTER = timedelta(minutes=5)
 TOO_OLD = timedelta(hours=1)
-"""A message that could not be sent for so long is news no more."""
+"""A message that could not be sent for this time is no news any more."""
 
 REVIEW_REMINDERS = (timedelta(hours=24), timedelta(hours=4))
 _LATE_EVERY = timedelta(hours=24)
@@ -89,7 +89,7 @@ def _decisions(incident: Incident, events: Sequence[Event]) -> Iterator[Message]
         who = SYSTEM if event.by == SYSTEM else event.role or NOBODY
         outcome = f": {event.details.get('outcome', '')}" if event.verb == ENDED else ""
         because = f", because {event.why}" if event.why else ""
-        text = f"{who}: {sentence_of(event)}{outcome}{because}"
+        text = f"{who}: {event_sentence(event)}{outcome}{because}"
         yield Message(f"event-{event.id}", MAIN, title_of(incident), text, event.at)
 
 

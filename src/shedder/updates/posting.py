@@ -1,4 +1,4 @@
-"""Drafts, and their posting.
+"""Updates of an incident: drafted, and posted by a person or when their time has passed.
 
 The record comes first, in one script with its event; what is sent is what the record holds. So two
 people who post at once post two updates, one after the other, and none is lost.
@@ -6,7 +6,6 @@ people who post at once post two updates, one after the other, and none is lost.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -15,115 +14,16 @@ from shedder.errors import InvalidInput
 from shedder.events import SYSTEM
 from shedder.incident.lifecycle import check_open
 from shedder.incident.records import NOW, Incident, IncidentReceipt, Update
+from shedder.incident.store import Decide
 from shedder.policy.model import Policy
-from shedder.units import format_duration
 from shedder.updates.sentences import compose
-from shedder.updates.situation import (
-    AUDIENCES,
-    STAKEHOLDERS,
-    MeasuredWorkload,
-    Situation,
-    read_situation,
-)
+from shedder.updates.situation import STAKEHOLDERS, Situation, read_situation
 
 if TYPE_CHECKING:
     from shedder.api.shedder import Shedder
 
 
 LONGEST_TEXT = 4000
-VERB = "incident update"
-
-
-def post_update(
-    shed: Shedder,
-    incident: str,
-    draft: Draft,
-    *,
-    text: str | None = None,
-    by: str | None = None,
-) -> IncidentReceipt:
-    """Record the update of `draft`, or `text` in its place, as posted by `by` now.
-
-    Raises:
-        ConditionNotMet: the incident is over.
-        InvalidInput: the text is empty or too long.
-    """
-    said = checked_update(draft.text if text is None else text)
-
-    def decide(it: Incident, _now: datetime) -> Incident:
-        check_open(it)
-        who = by or shed.by
-        return with_update(it, said, draft, by=who)
-
-    return shed.incidents.change(
-        decide, verb=VERB, reason=said, incident=incident, by=by,
-        audience=draft.audience, works=works_for_event(draft.situation.works),
-    )  # fmt: skip
-
-
-def post_by_itself(
-    shed: Shedder, incident: str, draft: Draft, *, due: datetime, every: timedelta, now: datetime
-) -> IncidentReceipt:
-    """Record the computed update that was `due`, unless somebody has posted one meanwhile.
-
-    The one after it is due `every` after that, so that a late one does not shift the rest.
-    """
-
-    def decide(it: Incident, _now: datetime) -> Incident:
-        is_due_still = it.is_open and (it.next_update_at or it.opened_at + every) == due
-        if not is_due_still:
-            return it
-        following = due + every
-        while following <= now:
-            following += every
-        at_time = replace(draft, next_update=following)
-        return with_update(it, draft.text, at_time, by=SYSTEM, is_automatic=True)
-
-    return shed.incidents.change(
-        decide, verb=VERB, reason=draft.text, incident=incident, by=SYSTEM,
-        audience=draft.audience, works=works_for_event(draft.situation.works), is_automatic=True,
-    )  # fmt: skip
-
-
-def with_update(
-    incident: Incident, text: str, draft: Draft, *, by: str, is_automatic: bool = False
-) -> Incident:
-    """The incident with one more update; only one for stakeholders moves the time of the next."""
-    number = len(incident.updates) + 1
-    update = Update(number, NOW, by, text, draft.audience, is_automatic)
-    changed = replace(incident, updates=(*incident.updates, update))
-    if draft.audience != STAKEHOLDERS:
-        return changed
-    return replace(changed, next_update_at=draft.next_update)
-
-
-def checked_audience(audience: str) -> str:
-    """`audience`, if it is one.
-
-    Raises:
-        InvalidInput: it is none.
-    """
-    if audience not in AUDIENCES:
-        raise InvalidInput(name="audience", value=audience, accepted=" or ".join(AUDIENCES))
-    return audience
-
-
-def checked_update(text: str) -> str:
-    """`text` as it can be posted.
-
-    Raises:
-        InvalidInput: it is empty or too long.
-    """
-    said = text.strip()
-    if not said or len(said) > LONGEST_TEXT:
-        raise InvalidInput(
-            name="update", value=said[:50],
-            accepted=f"a text of at most {LONGEST_TEXT:,} characters that is not empty",
-        )  # fmt: skip
-    return said
-
-
-Clock = Callable[[], datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,20 +52,83 @@ def draft_update(
     return Draft(situation, compose(situation, audience=audience), audience, now + every)
 
 
-def works_for_event(works: tuple[MeasuredWorkload, ...]) -> list[dict[str, Any]]:
-    """The numbers behind an update, for its event."""
-    return [
-        {
-            "noun": work.noun,
-            "late": work.late,
-            "waiting": work.waiting,
-            "oldest": None if work.oldest is None else int(work.oldest.total_seconds()),
-            "tenants": work.tenants,
-        }
-        for work in works
-    ]
+def post_update(
+    shed: Shedder, incident: str, draft: Draft, *, text: str | None = None, by: str | None = None
+) -> IncidentReceipt:
+    """Record the update of `draft`, or `text` in its place, as posted by `by` now.
+
+    Raises:
+        ConditionNotMet: the incident is over.
+        InvalidInput: the text is empty or too long.
+    """
+    said = _checked_update(draft.text if text is None else text)
+
+    def decide(it: Incident, _now: datetime) -> Incident:
+        check_open(it)
+        return _with_update(it, said, draft, by=by or shed.by)
+
+    return _record(shed, incident, draft, decide, reason=said, by=by)
 
 
-def told_every(policy: Policy, incident: Incident) -> str:
-    """How often updates are due, such as `15m`."""
-    return format_duration(policy.incident.update_every_for(incident.severity))
+def post_automatic(
+    shed: Shedder, incident: str, draft: Draft, *, due: datetime, every: timedelta, now: datetime
+) -> IncidentReceipt:
+    """Record the computed update that was `due`, unless somebody has posted one meanwhile.
+
+    The one after it is due `every` after that, so that a late one does not shift the rest.
+    """
+    following = due + every
+    while following <= now:
+        following += every
+
+    def decide(it: Incident, _now: datetime) -> Incident:
+        is_due_still = it.is_open and (it.next_update_at or it.opened_at + every) == due
+        if not is_due_still:
+            return it
+        at_time = replace(draft, next_update=following)
+        return _with_update(it, draft.text, at_time, by=SYSTEM, is_automatic=True)
+
+    return _record(shed, incident, draft, decide, reason=draft.text, by=SYSTEM, is_automatic=True)
+
+
+def _record(
+    shed: Shedder, incident: str, draft: Draft, decide: Decide, **more: Any
+) -> IncidentReceipt:
+    """Change the record; the numbers behind the update stand in its event."""
+    works = [
+        {"noun": work.noun, "late": work.late, "waiting": work.waiting,
+         "oldest": None if work.oldest is None else int(work.oldest.total_seconds()),
+         "tenants": work.tenants}
+        for work in draft.situation.works
+    ]  # fmt: skip
+    return shed.incidents.change(
+        decide, verb="incident update", incident=incident, audience=draft.audience, works=works,
+        **more,
+    )  # fmt: skip
+
+
+def _with_update(
+    incident: Incident, text: str, draft: Draft, *, by: str, is_automatic: bool = False
+) -> Incident:
+    """The incident with one more update; only one for stakeholders moves the time of the next."""
+    number = len(incident.updates) + 1
+    update = Update(number, NOW, by, text, draft.audience, is_automatic)
+    changed = replace(incident, updates=(*incident.updates, update))
+    if draft.audience != STAKEHOLDERS:
+        return changed
+    return replace(changed, next_update_at=draft.next_update)
+
+
+def _checked_update(text: str) -> str:
+    """`text` as it can be posted.
+
+    Raises:
+        InvalidInput: it is empty or too long.
+    """
+    said = text.strip()
+    if not said or len(said) > LONGEST_TEXT:
+        raise InvalidInput(
+            name="update", value=said[:50],
+            accepted=f"a text of at most {LONGEST_TEXT:,} characters that is not empty",
+        )  # fmt: skip
+    return said

@@ -1,4 +1,4 @@
-"""What does an update say? A situation becomes text, and each number in it is one of the situation.
+"""An update as text: each number in it is one of the situation.
 
 Receipt e-mails: 41,200 delayed, oldest 38 min, catching up at 60/s, done about 14:50. Payments
 are not affected (oldest 2 s). Next update 14:45 UTC.
@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from shedder.updates.situation import TEAM, InForce, MeasuredWorkload, Situation
-from shedder.wording import moment, named, pace, spoken
+from shedder.wording import counted, moment, named, pace, spoken
 
 LEAST_NET = 0.05
-"""Fewer jobs a second than that, more or fewer, is no trend."""
+"""A change by fewer jobs a second is no trend."""
 
 LONGEST_FORECAST = timedelta(days=14)
 
@@ -49,9 +49,7 @@ def _late(work: MeasuredWorkload, at: datetime) -> str:
     facts = [f"{about}{work.late:,} delayed"]
     if work.tenants:
         at_least = "at least " if work.is_tenants_partial else ""
-        facts[0] += (
-            f" for {at_least}{work.tenants:,} {'tenant' if work.tenants == 1 else 'tenants'}"
-        )
+        facts[0] += f" for {at_least}{counted(work.tenants, 'tenant')}"
     if work.since:
         facts[0] += f" since {moment(work.since, at)}"
     if work.oldest is not None:
@@ -100,18 +98,17 @@ def _age(work: MeasuredWorkload) -> str:
 def _done(situation: Situation, audience: str) -> Iterator[str]:
     if not situation.measures:
         return
-    told = [_told(measure, situation.at, audience) for measure in situation.measures]
+    told = [_told(each, situation.at, audience) for each in situation.measures]
     yield f"in force: {'; '.join(told)}"
 
 
-def _told(measure: InForce, at: datetime, audience: str) -> str:
-    by = [measure.role] if measure.role else []
-    said = f"{measure.what} ({', '.join([*by, f'since {moment(measure.since, at)}'])})"
-    if audience == TEAM:
-        why = f", because {measure.why}" if measure.why else ""
-        command = f" [{measure.command}]" if measure.command else ""
-        return f"{said}{why}{command}"
-    return said
+def _told(done: InForce, at: datetime, audience: str) -> str:
+    role = f"{done.role}, " if done.role else ""
+    said = f"{done.what} ({role}since {moment(done.since, at)})"
+    if audience != TEAM:
+        return said
+    why = f", because {done.why}" if done.why else ""
+    return f"{said}{why}{f' [{done.command}]' if done.command else ''}"
 
 
 def _numbers(work: MeasuredWorkload) -> str:

@@ -1,14 +1,14 @@
-"""How each workload is, measured; what stands; Situation.
+"""The situation: each workload, measured, and what has been done and still holds.
 
-Where a kind has lanes of its own its late jobs are counted: lists are in order of time. Where it
-shares them, and for whose jobs they are, some jobs of each list are looked at, evenly spaced; then
-what is told is an estimate, and says so.
+Late jobs of a workload that has lanes of its own are counted: lists are in order of time. Of one
+that shares its lanes, and for the tenants, some jobs of each list are read, evenly spaced; then the
+numbers are estimates, and say so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 
 STAKEHOLDERS, TEAM = "stakeholders", "team"
-AUDIENCES = (STAKEHOLDERS, TEAM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +124,8 @@ class Situation:
     began: datetime | None = None
 
 
+LOOK_BACK = timedelta(hours=24)
+MOST_NOUNS = 3
 JOBS_LOOKED_AT = 500
 """Of each list; a list that is no longer is read as a whole."""
 
@@ -132,19 +133,29 @@ LATE_PROBES = 200
 TENANT_FIELD = "tenant"
 
 
-def measure_works(
-    store: Store,
-    kinds: Sequence[Workload],
-    status: Status,
-    samples: Mapping[str, Sequence[Sample]],
-) -> tuple[MeasuredWorkload, ...]:
-    """How each kind of work is; `status` and `samples` are of all their lanes."""
-    lanes = {lane.lane: lane for lane in status.lanes}
-    return tuple(
-        _work(store, kind, [lanes[each] for each in kind.lanes if each in lanes], status.at,
-              samples)
-        for kind in kinds
-    )  # fmt: skip
+def read_situation(
+    shed: Shedder,
+    policy: Policy,
+    incident: Incident | None,
+    *,
+    next_update: datetime | None = None,
+) -> Situation:
+    """How things are, in the words of the policy."""
+    status = shed.status()
+    kinds = kinds_of(policy, [lane.queue for lane in status.lanes])
+    lanes = tuple(dict.fromkeys(lane for kind in kinds for lane in kind.lanes))
+    samples = shed.samples(*lanes, since=status.at - LOOK_BACK) if lanes else {}
+    if next_update is None and incident is not None:
+        next_update = due_at(incident, policy.incident)
+    return Situation(
+        at=status.at,
+        works=_measure_all(shed.store, kinds, status, samples),
+        measures=tuple(_in_force(status, kinds, incident)),
+        notices=tuple(_notices(policy, status)),
+        next_update=next_update,
+        title=incident.title if incident else "",
+        began=(incident.began_at or incident.opened_at) if incident else None,
+    )
 
 
 def count_late(keys: Keys, lists: Sequence[str], cutoff: datetime) -> Command[list[int]]:
@@ -154,8 +165,23 @@ def count_late(keys: Keys, lists: Sequence[str], cutoff: datetime) -> Command[li
     )
 
 
+def _measure_all(
+    store: Store,
+    kinds: Sequence[Workload],
+    status: Status,
+    samples: Mapping[str, Sequence[Sample]],
+) -> tuple[MeasuredWorkload, ...]:
+    """How each kind of work is; `status` and `samples` are of all their lanes."""
+    lanes = {lane.lane: lane for lane in status.lanes}
+    return tuple(
+        _measured(store, kind, [lanes[each] for each in kind.lanes if each in lanes], status.at,
+                  samples)
+        for kind in kinds
+    )  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _Job:
     """A job that was looked at: it stands for `weight` jobs of its list."""
 
     weight: float
@@ -163,6 +189,9 @@ class _Seen:
     enqueued_at: datetime | None
     function: str | None
     meta: Mapping[str, str]
+
+    def is_older_than(self, cutoff: datetime) -> bool:
+        return self.enqueued_at is not None and self.enqueued_at < cutoff
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,43 +201,39 @@ class _List:
     is_held: bool
 
 
-def _work(
+def _measured(
     store: Store,
     kind: Workload,
     lanes: Sequence[LaneStatus],
     at: datetime,
     samples: Mapping[str, Sequence[Sample]],
 ) -> MeasuredWorkload:
-    targets = tuple(dict.fromkeys(lane.lane for lane in lanes))
     lists = _lists(store, lanes)
-    if not sum(each.length for each in lists):
-        return MeasuredWorkload(kind.noun, kind.tolerance, arrivals=_sum(lanes, "arrivals"),
-                    completions=_sum(lanes, "completions"), targets=targets)  # fmt: skip
+    found = MeasuredWorkload(
+        kind.noun, kind.tolerance, arrivals=_sum(lanes, "arrivals"),
+        completions=_sum(lanes, "completions"),
+        targets=tuple(dict.fromkeys(lane.lane for lane in lanes)),
+    )  # fmt: skip
+    if not lists:
+        return found
     cutoff = at - kind.tolerance
-    seen = [job for job in _seen(store, lists) if _is_of(kind, lanes, job)]
-    counts = _counted(store, lists, lanes, cutoff) if kind.rule is None else _told(seen, cutoff)
-    late_seen = [job for job in seen if job.enqueued_at is not None and job.enqueued_at < cutoff]
-    is_partly = any(each.length > JOBS_LOOKED_AT for each in lists)
-    oldest = counts.oldest
-    return MeasuredWorkload(
-        noun=kind.noun,
-        tolerance=kind.tolerance,
-        waiting=counts.waiting,
-        held=counts.held,
-        late=counts.late,
+    jobs = [job for job in _jobs(store, lists) if _is_of(kind, lanes, job)]
+    if kind.rule is None:
+        waiting, held, late, oldest = _counted(store, lists, lanes, cutoff)
+    else:
+        waiting, held, late, oldest = _estimated(jobs, cutoff)
+        found = replace(found, arrivals=None, completions=None)  # those of all jobs of the lanes
+    is_partial = any(each.length > JOBS_LOOKED_AT for each in lists)
+    tenants = {job.meta.get(TENANT_FIELD) for job in jobs if job.is_older_than(cutoff)} - {None}
+    return replace(
+        found, waiting=waiting, held=held, late=late, tenants=len(tenants) or None,
         oldest=None if oldest is None else max(at - oldest, timedelta()),
-        tenants=len({job.meta[TENANT_FIELD] for job in late_seen if TENANT_FIELD in job.meta})
-        or None,
-        since=late_since(kind, samples, at) if counts.late else None,
-        arrivals=_sum(lanes, "arrivals") if kind.rule is None else None,
-        completions=_sum(lanes, "completions") if kind.rule is None else None,
-        is_estimated=is_partly and kind.rule is not None,
-        is_tenants_partial=is_partly,
-        targets=targets,
-    )
+        since=_late_since(kind, samples, at) if late else None,
+        is_estimated=is_partial and kind.rule is not None, is_tenants_partial=is_partial,
+    )  # fmt: skip
 
 
-def late_since(
+def _late_since(
     kind: Workload, samples: Mapping[str, Sequence[Sample]], at: datetime
 ) -> datetime | None:
     """Since when without a break some lane of `kind` is outside of its tolerance, by samples."""
@@ -226,42 +251,28 @@ def late_since(
     return None if began is None else min(began, at)
 
 
-@dataclass(frozen=True, slots=True)
-class _Counts:
-    waiting: int
-    held: int
-    late: int
-    oldest: datetime | None
+_Counts = tuple[int, int, int, datetime | None]
+"""Jobs that wait, that are held, that are late; and when the oldest was enqueued."""
 
 
 def _counted(
-    store: Store,
-    lists: Sequence[_List],
-    lanes: Sequence[LaneStatus],
-    cutoff: datetime,
+    store: Store, lists: Sequence[_List], lanes: Sequence[LaneStatus], cutoff: datetime
 ) -> _Counts:
     late = store.run(count_late(store.keys, [each.key for each in lists], cutoff))
     times = [time for lane in lanes for time in (lane.oldest, lane.oldest_in_backlog) if time]
-    return _Counts(
-        waiting=sum(each.length for each in lists),
-        held=sum(each.length for each in lists if each.is_held),
-        late=sum(late),
-        oldest=min(times, default=None),
-    )
+    held = sum(each.length for each in lists if each.is_held)
+    return sum(each.length for each in lists), held, sum(late), min(times, default=None)
 
 
-def _told(seen: Sequence[_Seen], cutoff: datetime) -> _Counts:
-    times = [job.enqueued_at for job in seen if job.enqueued_at is not None]
-    late = sum(job.weight for job in seen if job.enqueued_at and job.enqueued_at < cutoff)
-    return _Counts(
-        waiting=round(sum(job.weight for job in seen)),
-        held=round(sum(job.weight for job in seen if job.is_held)),
-        late=round(late),
-        oldest=min(times, default=None),
-    )
+def _estimated(jobs: Sequence[_Job], cutoff: datetime) -> _Counts:
+    times = [job.enqueued_at for job in jobs if job.enqueued_at is not None]
+    late = sum(job.weight for job in jobs if job.is_older_than(cutoff))
+    held = sum(job.weight for job in jobs if job.is_held)
+    waiting = sum(job.weight for job in jobs)
+    return round(waiting), round(held), round(late), min(times, default=None)
 
 
-def _is_of(kind: Workload, lanes: Sequence[LaneStatus], job: _Seen) -> bool:
+def _is_of(kind: Workload, lanes: Sequence[LaneStatus], job: _Job) -> bool:
     rule = kind.rule
     if rule is None:
         return True
@@ -283,14 +294,11 @@ def _lists(store: Store, lanes: Sequence[LaneStatus]) -> list[_List]:
     if not found:
         return []
     lengths = store.read(lambda ask: [ask.llen(key) for key, _ in found])
-    return [
-        _List(key, length, is_held)
-        for (key, is_held), length in zip(found, lengths, strict=True)
-        if length
-    ]
+    pairs = zip(found, lengths, strict=True)
+    return [_List(key, length, is_held) for (key, is_held), length in pairs if length]
 
 
-def _seen(store: Store, lists: Sequence[_List]) -> Iterator[_Seen]:
+def _jobs(store: Store, lists: Sequence[_List]) -> Iterator[_Job]:
     for each in lists:
         ids = [text_of(job) for job in _evenly(store, each) if job is not None]
         if not ids:
@@ -298,14 +306,12 @@ def _seen(store: Store, lists: Sequence[_List]) -> Iterator[_Seen]:
         names = (NOTE_FIELD, "created_at", "enqueued_at", "meta")
         rows = store.read(_asking(store.keys, ids, names))
         weight = each.length / len(ids)
-        unknown = [
-            job for job, row in zip(ids, rows, strict=True) if not function_from_field(*row[:2])
-        ]
-        data = _data(store, unknown[:JOBS_LOOKED_AT])
-        for job, (note, created_at, enqueued_at, meta) in zip(ids, rows, strict=True):
+        pairs = [*zip(ids, rows, strict=True)]
+        data = _data(store, [job for job, row in pairs if not function_from_field(*row[:2])])
+        for job, (note, created_at, enqueued_at, meta) in pairs:
             function = function_from_field(note, created_at) or function_name(data.get(job, b""))
             since = time_of(enqueued_at)
-            yield _Seen(weight, each.is_held, since, function, meta_texts(meta) or {})
+            yield _Job(weight, each.is_held, since, function, meta_texts(meta) or {})
 
 
 def _data(store: Store, ids: Sequence[str]) -> dict[str, bytes]:
@@ -333,54 +339,26 @@ def _sum(lanes: Iterable[LaneStatus], name: str) -> float | None:
     return sum(found) if found else None
 
 
-LOOK_BACK = timedelta(hours=24)
-
-
-def read_situation(
-    shed: Shedder,
-    policy: Policy,
-    incident: Incident | None,
-    *,
-    next_update: datetime | None = None,
-) -> Situation:
-    """How things are, in the words of the policy."""
-    status = shed.status()
-    kinds = kinds_of(policy, [lane.queue for lane in status.lanes])
-    lanes = tuple(dict.fromkeys(lane for kind in kinds for lane in kind.lanes))
-    samples = shed.samples(*lanes, since=status.at - LOOK_BACK) if lanes else {}
-    if next_update is None and incident is not None:
-        next_update = due_at(incident, policy.incident)
-    return Situation(
-        at=status.at,
-        works=measure_works(shed.store, kinds, status, samples),
-        measures=tuple(measures_of(status, kinds, incident)),
-        notices=tuple(_notices(policy, status)),
-        next_update=next_update,
-        title=incident.title if incident else "",
-        began=(incident.began_at or incident.opened_at) if incident else None,
-    )
-
-
-def measures_of(
+def _in_force(
     status: Status, kinds: tuple[Workload, ...], incident: Incident | None
-) -> Iterator[InForce]:
+) -> list[InForce]:
     """What stands on queues and limits, oldest first, once for lanes that were done together."""
     found: dict[tuple[str, str, datetime], InForce] = {}
     for lane in status.lanes:
-        for measure in _of_lane(lane, kinds, incident):
-            found.setdefault((measure.what, measure.role, measure.since), measure)
-    yield from sorted(found.values(), key=lambda each: each.since)
+        for each in _of_lane(lane, kinds, incident):
+            found.setdefault((each.what, each.role, each.since), each)
+    return sorted(found.values(), key=lambda each: each.since)
 
 
 def _of_lane(
     lane: LaneStatus, kinds: tuple[Workload, ...], incident: Incident | None
 ) -> Iterator[InForce]:
     if lane.pause is not None:
-        what = f"{subject(kinds, lane.queue)} paused"
+        what = f"{_subject(kinds, lane.queue)} paused"
         yield InForce(what, _role(incident, lane.pause.by), lane.pause.since,
                       f"shedder resume {lane.queue}", lane.pause.why)  # fmt: skip
     for divert in lane.diverts:
-        whose = subject(kinds, lane.queue, divert.selection)
+        whose = _subject(kinds, lane.queue, divert.selection)
         if divert.is_limit:
             what = f"{whose} started at a limit"
         elif divert.drain is not None:
@@ -391,10 +369,7 @@ def _of_lane(
                       f"shedder drain {lane.queue}", divert.why)  # fmt: skip
 
 
-MOST_NOUNS = 3
-
-
-def subject(kinds: tuple[Workload, ...], queue: str, selection: Selection | None = None) -> str:
+def _subject(kinds: tuple[Workload, ...], queue: str, selection: Selection | None = None) -> str:
     """What a measure on `queue` concerns, such as `newsletters and reports are`."""
     own = [kind for kind in kinds if any(lane_of(lane).queue == queue for lane in kind.lanes)]
     taken = [kind for kind in own if selection is None or _may_take(selection, kind)]
@@ -409,13 +384,12 @@ def _may_take(selection: Selection, kind: Workload) -> bool:
     globs = kind.rule.selection.functions if kind.rule else ()
     if selection.is_whole or not selection.functions or not globs:
         return True
+    pairs = [(mine, theirs) for mine in selection.functions for theirs in globs]
     return any(
         Selection(functions=(one,)).matches(
             function=other.replace("*", "x"), meta={}, age=timedelta()
         )
-        for mine in selection.functions
-        for theirs in globs
-        for one, other in ((mine, theirs), (theirs, mine))
+        for one, other in (*pairs, *(pair[::-1] for pair in pairs))
     )
 
 
@@ -424,8 +398,7 @@ def _role(incident: Incident | None, by: str) -> str:
 
 
 def _notices(policy: Policy, status: Status) -> Iterator[str]:
-    notices: Mapping[str, str] = policy.notices
     for flag in status.flags:
-        if notice := notices.get(flag.name):
+        if notice := policy.notices.get(flag.name):
             share = "" if flag.percent >= 100 else f" (for {flag.percent:g} % of customers)"
             yield f"{notice.rstrip('.')}{share}"

@@ -1,10 +1,10 @@
-"""What does the status page say? One HTML file and a JSON, for people and programs."""
+"""The status page: one HTML file for people, and one of JSON for programs."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from shedder.updates.situation import STAKEHOLDERS, MeasuredWorkload, Situation
 TEMPLATE = "status.html.j2"
 FILES = ("index.html", "status.json")
 SCHEMA = "shedder.status-page/1"
-RECENT = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,8 @@ def write_page(
         {"it": situation, "incident": incident, "works": works, "text": text,
          "is_fine": all(work.state == "fine" for work in works)},
     )  # fmt: skip
-    document = f"{json.dumps(document_of(situation, incident, works, text), indent=1)}\n"
+    plain = _document(situation, incident, works, text)
+    document = f"{json.dumps(plain, default=datetime.isoformat, indent=1)}\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in zip(FILES, (page, document), strict=True):
@@ -68,27 +68,22 @@ def write_page(
         raise ShedderError(f"{folder} cannot be written: {error.strerror or error}") from error
 
 
-def document_of(
+def _document(
     situation: Situation, incident: Incident | None, works: tuple[PageWork, ...], text: str
 ) -> dict[str, Any]:
     """The page as plain values; no names of people, no names of queues."""
     return {
         "schema": SCHEMA,
-        "at": situation.at.isoformat(),
-        "next_update": situation.next_update.isoformat() if situation.next_update else None,
+        "at": situation.at,
+        "next_update": situation.next_update,
         "text": text,
         "incident": None if incident is None else {
             "id": incident.id, "title": incident.title, "severity": incident.severity,
-            "state": incident.state, "opened_at": incident.opened_at.isoformat(),
-            "updates": [{"at": each.at.isoformat(), "text": each.text}
+            "state": incident.state, "opened_at": incident.opened_at,
+            "updates": [{"at": each.at, "text": each.text}
                         for each in incident.updates if each.audience == STAKEHOLDERS],
         },
-        "works": [
-            {"noun": work.noun, "state": work.state, "late": work.late,
-             "oldest_seconds": work.oldest_seconds,
-             "expected_end": work.expected_end.isoformat() if work.expected_end else None}
-            for work in works
-        ],
+        "works": [asdict(work) for work in works],
     }  # fmt: skip
 
 

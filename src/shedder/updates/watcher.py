@@ -1,4 +1,4 @@
-"""The loop that leads, posts, reminds and keeps copies.
+"""The watcher: the loop that leads, posts updates, reminds, and writes status page and copies.
 
 `Watcher.watch` is a loop under any supervisor. One of several leads, by a lease in Redis; another
 takes over when it ends or dies. What is due is decided from the record at each round, so a watcher
@@ -19,15 +19,16 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from shedder.errors import InvalidInput, RecordUnreadable, ShedderError
-from shedder.events import Tail, end_silent, verb_of
+from shedder.events import Tail, verb_of
 from shedder.incident.records import Incident
 from shedder.incident.timeline import belongs
 from shedder.postmortem.writing import write_whole
+from shedder.queues.maintenance import end_silent
 from shedder.queues.samples import sample_lanes
 from shedder.store.store import Command
 from shedder.updates.channels import Channels, Round, deliver
 from shedder.updates.messages import MAIN, NOTES, POST_AFTER, TOO_OLD, due_at, messages_of
-from shedder.updates.posting import draft_update, post_by_itself
+from shedder.updates.posting import draft_update, post_automatic
 from shedder.updates.situation import STAKEHOLDERS, read_situation
 from shedder.updates.status_page import write_page
 
@@ -66,6 +67,17 @@ class Report:
     posted: list[str] = field(default_factory=list)
     failed: int = 0
     troubles: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Look:
+    """What the parts of one round share."""
+
+    policy: Policy
+    channels: Channels | None
+    now: datetime
+    report: Report
+    round: Round = field(default_factory=Round)
 
 
 class Watcher:
@@ -119,16 +131,13 @@ class Watcher:
         if not self._leads(report):
             return report
         self._sample()
-        policy, channels = self._chosen(report)
-        now = self._clock()
-        incidents = self._incidents()
-        within = Round()
-        for incident in incidents:
-            self._look_after(incident, policy, channels, now, report, within)
-        if not report.is_leading:
-            return report
-        self._end_silent(now, report)
-        self._write_files(policy, now, report)
+        look = _Look(*self._chosen(report), self._clock(), report)
+        for incident in self._latest():
+            if incident.closed_at is None:
+                self._look_after(incident, look)
+        if report.is_leading:
+            self._end_silent(look)
+            self._write_files(look)
         return report
 
     def _leads(self, report: Report) -> bool:
@@ -169,87 +178,66 @@ class Watcher:
             lanes = [lane.name for lane in self._shed.lanes(queues)]
             self._shed.store.run(sample_lanes(self._shed.keys, lanes[:LANES_PER_SAMPLE]))
 
-    def _incidents(self) -> tuple[Incident, ...]:
-        return tuple(each for each in self._latest() if each.closed_at is None)
-
     def _latest(self) -> tuple[Incident, ...]:
         latest = self._shed.incidents.list(limit=INCIDENTS_LOOKED_AT)
-        others = [each for each in self._shed.incidents.open_ones() if each.id not in
-                  {known.id for known in latest}]  # fmt: skip
+        known = {each.id for each in latest}
+        others = (each for each in self._shed.incidents.open_ones() if each.id not in known)
         return (*others, *latest)
 
-    def _look_after(
-        self,
-        incident: Incident,
-        policy: Policy,
-        channels: Channels | None,
-        now: datetime,
-        report: Report,
-        within: Round,
-    ) -> None:
+    def _look_after(self, incident: Incident, look: _Look) -> None:
         try:
-            incident = self._post_if_late(incident, policy, now, report)
-            if channels is not None:
-                self._tell(incident, policy, channels, now, report, within)
+            incident = self._post_if_late(incident, look)
+            if look.channels is not None:
+                self._tell(incident, look.channels, look)
         except ShedderError as error:  # the next incident is no worse for it
-            report.troubles.append(f"incident {incident.id}: {error}")
+            look.report.troubles.append(f"incident {incident.id}: {error}")
 
-    def _end_silent(self, now: datetime, report: Report) -> None:
-        if self._ended_silent_at is not None and now - self._ended_silent_at < SILENCE_EVERY:
-            return
-        self._ended_silent_at = now
-        try:
-            end_silent(self._shed.store)
-        except ShedderError as error:
-            report.troubles.append(f"mitigations: {error}")
-
-    def _post_if_late(
-        self, incident: Incident, policy: Policy, now: datetime, report: Report
-    ) -> Incident:
+    def _post_if_late(self, incident: Incident, look: _Look) -> Incident:
+        policy, now = look.policy, look.now
         due = due_at(incident, policy.incident)
         if due is None or not policy.incident.posts_by_itself or now < due + POST_AFTER:
             return incident
         draft = draft_update(self._shed, policy, incident, audience=STAKEHOLDERS, now=now)
         every = policy.incident.update_every_for(incident.severity)
-        receipt = post_by_itself(self._shed, incident.id, draft, due=due, every=every, now=now)
+        receipt = post_automatic(self._shed, incident.id, draft, due=due, every=every, now=now)
         if receipt.event:
-            report.posted.append(receipt.event)
+            look.report.posted.append(receipt.event)
         return receipt.incident
 
-    def _tell(
-        self,
-        incident: Incident,
-        policy: Policy,
-        channels: Channels,
-        now: datetime,
-        report: Report,
-        within: Round,
-    ) -> None:
-        events = [each for each in self._journal.read(now) if belongs(each, incident)]
-        told = messages_of(incident, events, policy.incident, now)
+    def _tell(self, incident: Incident, channels: Channels, look: _Look) -> None:
+        events = [each for each in self._journal.read(look.now) if belongs(each, incident)]
+        told = messages_of(incident, events, look.policy.incident, look.now)
         # without a channel for notes the main one is left in peace
         reachable = [each for each in told if each.channel in channels.names & {MAIN, NOTES}]
-        if not reachable or not self._leads(report):  # what came before may have taken long
-            return
-        failed = deliver(
-            self._shed.store, incident.id, reachable, channels.send,
-            who=self._who, within=within,
-        )  # fmt: skip
-        report.failed += len(failed)
+        # what came before may have taken long
+        if reachable and self._leads(look.report):
+            look.report.failed += len(deliver(
+                self._shed.store, incident.id, reachable, channels.send, who=self._who,
+                within=look.round,
+            ))  # fmt: skip
 
-    def _write_files(self, policy: Policy, now: datetime, report: Report) -> None:
-        wanted = policy.incident
-        if not (wanted.status_page or wanted.export):
+    def _end_silent(self, look: _Look) -> None:
+        last = self._ended_silent_at
+        if last is not None and look.now - last < SILENCE_EVERY:
             return
-        if self._written_at is not None and now - self._written_at < PAGE_EVERY:
+        self._ended_silent_at = look.now
+        try:
+            end_silent(self._shed.store)
+        except ShedderError as error:
+            look.report.troubles.append(f"mitigations: {error}")
+
+    def _write_files(self, look: _Look) -> None:
+        if not (look.policy.incident.status_page or look.policy.incident.export):
             return
-        self._written_at = now
+        if self._written_at is not None and look.now - self._written_at < PAGE_EVERY:
+            return
+        self._written_at = look.now
         for write in (self._write_page, self._write_copies):
             try:
-                write(policy)
+                write(look.policy)
             except ShedderError as error:  # the other is no worse for it, and this is tried again
                 self._written_at = None
-                report.troubles.append(str(error))
+                look.report.troubles.append(str(error))
 
     def _write_page(self, policy: Policy) -> None:
         wanted = policy.incident
@@ -292,17 +280,12 @@ def write_copies(shed: Shedder, incidents: Iterable[Incident], folder: Path) -> 
 
 
 def _keep_other(file: Path, incident: object) -> None:
-    standing = _written_down_at(_read(file))
+    try:
+        standing = _written_down_at(json.loads(file.read_bytes())["incident"])
+    except (FileNotFoundError, KeyError, TypeError, ValueError):
+        return
     if standing and standing != _written_down_at(incident):
         file.rename(file.with_name(f"{file.stem}.{standing}.json"))
-
-
-def _read(file: Path) -> object:
-    try:
-        found: object = json.loads(file.read_bytes())["incident"]
-    except (FileNotFoundError, KeyError, TypeError, ValueError):
-        return None
-    return found
 
 
 def _written_down_at(incident: object) -> int:

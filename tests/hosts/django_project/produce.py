@@ -1,4 +1,4 @@
-"""What happens to the jobs of a transaction, and what do the pages show? Printed as JSON."""
+"""Prints as JSON what happens to the jobs of a transaction, and what the pages show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How do the tests ask for an audit and for a repair?"""
+"""How the tests ask for an audit and for a repair."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def look(redis: Redis, window: int = 1000) -> AuditReport:
     return audit(Store(redis, rq_keys()), window=window)
 
 
-def mend(scene: Scene, checkup: Checkup | None = None) -> dict[str, int]:
+def repaired(scene: Scene, checkup: Checkup | None = None) -> dict[str, int]:
     """Repair what a check-up finds now, or found before; how much of each."""
     done = scene.shedder.repair(checkup or scene.shedder.check_up(), reason="fail-over")
     return {each.check: each.count for each in done}

@@ -1,4 +1,4 @@
-"""What do the tests of check-ups, audits and repairs share?"""
+"""What the tests of check-ups, audits and repairs share."""
 
 from __future__ import annotations
 

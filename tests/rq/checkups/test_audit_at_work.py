@@ -1,4 +1,4 @@
-"""Does the audit tell real faults only, while a system is at work?"""
+"""The audit tells real faults only, while a system is at work."""
 
 from __future__ import annotations
 

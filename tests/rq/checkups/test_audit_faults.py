@@ -1,4 +1,4 @@
-"""Does the audit tell what is lost, doubled or gone, and nothing else?"""
+"""The audit tells what is lost, doubled or gone, and nothing else."""
 
 from __future__ import annotations
 

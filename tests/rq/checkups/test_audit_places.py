@@ -1,4 +1,4 @@
-"""Does the audit find every job, whatever place it is in?"""
+"""The audit finds every job, whatever place it is in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a check-up find what is wrong with an installation, and nothing on a sound one?"""
+"""A check-up finds what is wrong with an installation, and nothing on a sound one."""
 
 from __future__ import annotations
 
@@ -203,9 +203,9 @@ def test_an_unfinished_scan_is_found_when_nobody_is_at_work(scene: Scene) -> Non
         scene.keys.diverts, "mail", record.replace(b'"scanning":false', b"").replace(
             b'"v":1', b'"v":1,"scanning":true')
     )  # fmt: skip
-    scene.redis.set(scene.keys.at_work("mail"), 1, px=3000)
+    scene.redis.set(scene.keys.lane_lease("mail"), 1, px=3000)
     assert FINE == found(scene, "orders").level
-    scene.redis.delete(scene.keys.at_work("mail"))
+    scene.redis.delete(scene.keys.lane_lease("mail"))
     assert "finish them" == found(scene, "unfinished orders").fix
 
 

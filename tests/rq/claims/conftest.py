@@ -1,4 +1,4 @@
-"""What do the tests of claims share?"""
+"""What the tests of claims share."""
 
 from __future__ import annotations
 

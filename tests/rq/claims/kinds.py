@@ -1,4 +1,4 @@
-"""Which kinds of workers are tried, and what is asked of jobs and lanes?"""
+"""The kinds of workers that are tried, and what is asked of jobs and lanes."""
 
 from __future__ import annotations
 

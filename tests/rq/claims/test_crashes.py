@@ -1,4 +1,4 @@
-"""What becomes of a job that ends the process that is about to run it?"""
+"""A job that ends the process that is about to run it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a job whose worker dies, freezes or is slow before the start?"""
+"""A job whose worker dies, freezes or is slow before the start."""
 
 from __future__ import annotations
 

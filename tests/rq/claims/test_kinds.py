@@ -1,4 +1,4 @@
-"""Do all kinds of workers, with all of RQ's options, obey?"""
+"""All kinds of workers, with all of RQ's options, obey."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a worker do with a job that nobody can read, or that a control has met?"""
+"""A job that nobody can read, or that a control has met, in the hands of a worker."""
 
 from __future__ import annotations
 

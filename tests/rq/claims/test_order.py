@@ -1,4 +1,4 @@
-"""Who takes which job, and which job is nobody's?"""
+"""Which worker takes which job, and which job no worker takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a worker that is told to stop leave behind?"""
+"""What a worker that is told to stop leaves behind."""
 
 from __future__ import annotations
 
@@ -93,9 +93,9 @@ class IsToldToStopWhileItRests(SimpleWorker):
 
 
 def test_told_to_stop_while_another_one_looks(redis: Redis, yard: Yard) -> None:
-    """A worker that rests ends when it is told to, though nobody calls it to the lookout."""
+    """A worker that rests ends when it is told to, though nobody calls it to poll."""
     yard.start("mail").wait_until_idle(redis)
-    wait_until(lambda: list(redis.scan_iter("*lookout*")), what="somebody on lookout")
+    wait_until(lambda: list(redis.scan_iter("*lookout*")), what="a poller")
     assert 0 == yard.start("mail", worker_class=IsToldToStopWhileItRests).wait(timeout=15)
 
 

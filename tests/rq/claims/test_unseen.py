@@ -1,4 +1,4 @@
-"""What becomes of an id under which a claim finds no job?
+"""An id under which a claim finds no job is kept.
 
 The job may have expired. It may also have a key that this process does not know, as those of a job
 class with a prefix of its own have, and then its id is all that leads to it.

@@ -1,4 +1,4 @@
-"""What does the source of RQ say?"""
+"""What the source of RQ says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What do we take from how RQ's workers run a job, and is it still as we took it?
+"""What we take from how RQ's workers run a job is still as we took it.
 
 A new release of RQ that fails here needs a look at the part of `shedder.rq` that the test names.
 """

@@ -1,4 +1,4 @@
-"""What do we take from the insides of RQ's queues, and is it still as we took it?
+"""What we take from the insides of RQ's queues is still as we took it.
 
 A new release of RQ that fails here needs a look at the part of `shedder.rq` that the test names.
 """

@@ -1,4 +1,4 @@
-"""What does RQ store of jobs, under which keys, and is it still as we took it?
+"""What RQ stores of jobs, and under which keys, is still as we took it.
 
 A new release of RQ that fails here needs a look at the part of `shedder.rq` that the test names.
 """

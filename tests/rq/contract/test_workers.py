@@ -1,4 +1,4 @@
-"""What do we take from RQ's workers and from what starts and connects them, and is it still so?
+"""What we take from RQ's workers, and from what starts and connects them, is still as it was.
 
 A new release of RQ that fails here needs a look at the part of `shedder.rq` that the test names.
 """

@@ -1,4 +1,4 @@
-"""How do the tests start `rq` in a process of its own?"""
+"""Starts `rq` in a process of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What do the jobs of the documented promises run, and what is asked of them?"""
+"""What the jobs of the documented promises run, and what is asked of them."""
 
 from __future__ import annotations
 

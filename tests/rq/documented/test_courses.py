@@ -1,4 +1,4 @@
-"""Does what RQ's documentation promises of the course of a job hold with our classes?
+"""What RQ's documentation promises of the course of a job holds with our classes.
 
 What it tells of itself, its results and callbacks, its times, and the registries it goes through;
 the most of what is said of jobs is in `test_jobs`.

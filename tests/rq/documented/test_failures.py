@@ -1,4 +1,4 @@
-"""Does what RQ's documentation promises of jobs that fail hold with our classes?
+"""What RQ's documentation promises of jobs that fail holds with our classes.
 
 By an exception, by the death of their process or worker, by taking too long.
 """

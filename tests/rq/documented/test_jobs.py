@@ -1,4 +1,4 @@
-"""Does what RQ's documentation promises of queues, jobs and results hold with our classes?
+"""What RQ's documentation promises of queues, jobs and results holds with our classes.
 
 In the order of its pages: documentation, jobs, results, exceptions, registries, testing. How a job
 gets into a queue is in `ways_in`.

@@ -1,4 +1,4 @@
-"""Do RQ's other commands do what its documentation says, with our classes?
+"""RQ's other commands do what its documentation says, with our classes.
 
 `rq enqueue`, `cron`, `info`, `suspend` and `resume`, `empty` and `requeue`, each in a process of
 its own, on lanes.

@@ -1,4 +1,4 @@
-"""Does what RQ's documentation promises of queues and their connections hold with our classes?
+"""What RQ's documentation promises of queues and their connections holds with our classes.
 
 How a job gets into a queue is in `ways_in`.
 """

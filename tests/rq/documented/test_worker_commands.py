@@ -1,4 +1,4 @@
-"""Do `rq worker` and `rq worker-pool` do what RQ's documentation says, with our classes?
+"""`rq worker` and `rq worker-pool` do what RQ's documentation says, with our classes.
 
 Each in a process of its own, on lanes. The environment alone, and a user's own classes, are in
 `tests/hosts`.

@@ -1,4 +1,4 @@
-"""Does what RQ's documentation promises of workers hold with our classes?
+"""What RQ's documentation promises of workers holds with our classes.
 
 In the order of its pages: workers, monitoring. What a worker does when it dies or is told to stop
 is in `claims`.

@@ -1,4 +1,4 @@
-"""Which server do the tests of patience have?"""
+"""The server that the tests of patience have."""
 
 from __future__ import annotations
 

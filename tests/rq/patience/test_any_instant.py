@@ -1,4 +1,4 @@
-"""Is a job lost when workers are told to stop at any instant?"""
+"""No job is lost when workers are told to stop at any instant."""
 
 from __future__ import annotations
 

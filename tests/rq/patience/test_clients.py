@@ -1,4 +1,4 @@
-"""Which errors does a patient client wait out, and what does it do then?"""
+"""The errors that a retrying client waits out, and what it does then."""
 
 from __future__ import annotations
 

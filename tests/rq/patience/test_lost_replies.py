@@ -1,4 +1,4 @@
-"""Does a worker that never hears what Redis did lose no job and run none twice?"""
+"""A worker that never hears what Redis did loses no job and runs none twice."""
 
 from __future__ import annotations
 

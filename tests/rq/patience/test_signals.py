@@ -1,4 +1,4 @@
-"""Is a process still there whose signal handler raises while it writes a command?"""
+"""A process is still there whose signal handler raises while it writes a command."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def come(*_):
 plain = redis.Redis.from_url(sys.argv[1])
 worker = patient(redis.Redis.from_url(sys.argv[1]))
 keys = rq_keys()
-many = Command("leave_lookout", (keys.lookout("g"), keys.relief("g")), (1,) * 2000, bool)
+many = Command("leave_lookout", (keys.poller("g"), keys.poller_handoff("g")), (1,) * 2000, bool)
 
 def pipelined():
     with worker.pipeline() as pipeline:
@@ -58,7 +58,7 @@ for _ in range({signals}):
     except Stop:
         for client in (plain, worker):
             client.connection_pool.disconnect()
-plain.delete(keys.bell("g"), keys.relief("g"))
+plain.delete(keys.bell("g"), keys.poller_handoff("g"))
 print("still there")
 """
 

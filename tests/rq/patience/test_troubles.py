@@ -1,4 +1,4 @@
-"""Does a worker outlive a Redis that is away, busy, full or read-only, and lose nothing?"""
+"""A worker outlives a Redis that is away, busy, full or read-only, and loses nothing."""
 
 from __future__ import annotations
 

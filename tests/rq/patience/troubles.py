@@ -1,4 +1,4 @@
-"""Which troubles does a server get into, and how is a worker told and seen to bear them?"""
+"""The troubles that a server gets into, and how a worker is told and seen to bear them."""
 
 from __future__ import annotations
 

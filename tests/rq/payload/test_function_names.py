@@ -1,4 +1,4 @@
-"""Is the name of an RQ job's function read right, from whatever wrote it?"""
+"""The name of an RQ job's function is read right, from whatever wrote it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the meta of an RQ job read right, without importing or running anything?"""
+"""The meta of an RQ job is read right, without importing or running anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a meta that is damaged, hostile or odd borne, at little cost?"""
+"""A meta that is damaged, hostile or odd is borne, at little cost."""
 
 from __future__ import annotations
 

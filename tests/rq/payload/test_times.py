@@ -1,4 +1,4 @@
-"""Are the times in a job's hash read as RQ writes them, and never an obstacle?"""
+"""The times in a job's hash are read as RQ writes them, and are never an obstacle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How do producers write the hash of a job?"""
+"""Hashes of jobs as producers write them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a status told at a cost that does not grow?"""
+"""A status is told at a cost that does not grow."""
 
 from __future__ import annotations
 

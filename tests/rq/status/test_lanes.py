@@ -1,4 +1,4 @@
-"""Does the status tell which lanes there are, in which order, and what is in them?"""
+"""The status tells which lanes there are, in which order, and what is in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the status warn of what is wrong, and say what to do about it?"""
+"""The status warns of what is wrong, and says what to do about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is a status asked for, and who is at work then?"""
+"""How a status is asked for, and which workers serve then."""
 
 from __future__ import annotations
 

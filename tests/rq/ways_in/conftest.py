@@ -1,4 +1,4 @@
-"""Under which controls is each way into a lane tried?"""
+"""The controls under which each way into a lane is tried."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a job come into: a lane that is open, paused or diverted?"""
+"""The lane that a job comes into: open, paused or diverted."""
 
 from __future__ import annotations
 

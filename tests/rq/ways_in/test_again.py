@@ -1,4 +1,4 @@
-"""Does a job that comes into its lane once more obey the control of the lane?"""
+"""A job that comes into its lane once more obeys the control of the lane."""
 
 from __future__ import annotations
 

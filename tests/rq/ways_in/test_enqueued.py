@@ -1,4 +1,4 @@
-"""Does a job obey the control of its lane and run once, however it is enqueued?"""
+"""A job obeys the control of its lane and runs once, however it is enqueued."""
 
 from __future__ import annotations
 

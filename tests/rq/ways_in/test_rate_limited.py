@@ -1,4 +1,4 @@
-"""Does a job that RQ's rate limit lets through obey the control of its lane?"""
+"""A job that RQ's rate limit lets through obeys the control of its lane."""
 
 from __future__ import annotations
 

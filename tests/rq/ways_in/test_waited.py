@@ -1,4 +1,4 @@
-"""Does a job that waited for its time or for other jobs obey the control of its lane?"""
+"""A job that waited for its time or for other jobs obeys the control of its lane."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do repairs at once lose and double nothing?"""
+"""Repairs at once lose and double nothing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def break_everything(scene: Scene, jobs: list[str]) -> None:
 def test_repairs_at_once_lose_and_double_nothing(
     server: EmbeddedServer, scene: Scene, number: int
 ) -> None:
-    """Several operators mend the same at once: each job is in exactly one place in the end."""
+    """Several operators repair the same at once: each job is in exactly one place in the end."""
     jobs = scene.fill("mail", *numbered("a", 60))
     break_everything(scene, jobs)
     checkup = scene.shedder.check_up()

@@ -1,4 +1,4 @@
-"""Does a repair put back what is lost, and leave alone what came back by itself?"""
+"""A repair puts back what is lost, and leaves alone what came back without it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rq.defaults import RQ_KEY_PREFIX
 from shedder import Selection
 from shedder.health.repair import return_jobs
 from tests.features.scene import Scene, numbered
-from tests.rq.checkups.asked import MAIL, is_clean, mend
+from tests.rq.checkups.asked import MAIL, is_clean, repaired
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ def test_a_lost_job_is_put_at_the_end_of_its_lane(scene: Scene) -> None:
     scene.fill("mail", "a", "b")
     at = scene.job("a").enqueued_at
     lose(scene, "a")
-    assert {"jobs in no place": 1} == mend(scene)
+    assert {"jobs in no place": 1} == repaired(scene)
     assert (["b", "a"], at) == (scene.waiting("mail"), scene.job("a").enqueued_at)
     event = scene.shedder.events()[-1]
     assert ("repair", "oncall@desk", "fail-over") == (event.verb, event.by, event.why)
@@ -43,7 +43,7 @@ def test_a_lost_job_of_a_diverted_lane_goes_to_the_backlog(
     scene.fill("mail", "a", "b")
     lose(scene, "a")
     scene.shedder.divert("mail.normal", selection=selection, reason="r")
-    mend(scene)
+    repaired(scene)
     assert (["b", "a"], []) == (scene.backlog("mail"), scene.waiting("mail"))
 
 
@@ -53,7 +53,7 @@ def test_a_lost_job_of_a_parked_lane_stays_out_of_reach(scene: Scene) -> None:
     lose(scene, "a")
     scene.add_stock_worker("mail")
     scene.shedder.pause("mail", reason="r")
-    mend(scene)
+    repaired(scene)
     assert ([], ["b", "a"]) == (scene.listed("mail"), scene.waiting("mail"))
 
 
@@ -106,7 +106,7 @@ def test_a_job_that_came_back_in_the_last_moment_is_left_alone(
         return return_jobs(*args, **options)
 
     with mock.patch("shedder.health.repair.return_jobs", after_the_last_look):
-        assert {} == mend(scene, checkup)
+        assert {} == repaired(scene, checkup)
 
 
 def test_a_job_that_another_repair_put_back_is_left_alone(scene: Scene) -> None:
@@ -120,12 +120,12 @@ def test_a_job_that_another_repair_put_back_is_left_alone(scene: Scene) -> None:
     def after_the_last_look(*args: Any, **options: Any) -> Any:
         if rivals.pop():
             rivals.append(False)
-            assert {"jobs in no place": 1} == mend(scene, checkup)
+            assert {"jobs in no place": 1} == repaired(scene, checkup)
             scene.redis.rpop(MAIL)
         return return_jobs(*args, **options)
 
     with mock.patch("shedder.health.repair.return_jobs", after_the_last_look):
-        assert {} == mend(scene, checkup)
+        assert {} == repaired(scene, checkup)
     assert [] == scene.waiting("mail")
 
 
@@ -135,5 +135,5 @@ def test_more_lost_jobs_than_one_step_takes(scene: Scene, monkeypatch: pytest.Mo
     monkeypatch.setattr("shedder.health.repair.JOBS_PER_STEP", 2)
     jobs = scene.fill("mail", *numbered("a", 5))
     scene.redis.delete(MAIL)
-    assert {"jobs in no place": 5} == mend(scene)
+    assert {"jobs in no place": 5} == repaired(scene)
     assert (jobs, 3) == (scene.waiting("mail"), len(scene.shedder.events()))

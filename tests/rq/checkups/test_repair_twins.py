@@ -1,4 +1,4 @@
-"""Does a repair leave one entry of a job that stands twice or is in dead hands?"""
+"""A repair leaves one entry of a job that stands twice or is in dead hands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rq.defaults import RQ_KEY_PREFIX
 
 from shedder.health.repair import remove_twin
 from tests.features.scene import Scene
-from tests.rq.checkups.asked import MAIL, is_clean, mend
+from tests.rq.checkups.asked import MAIL, is_clean, repaired
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ def test_the_entry_that_would_be_read_later_goes(
     """Of a job that waits twice, the entry stays that is read first; what is put aside stays so."""
     scene.fill("mail", "a", "b", "c")
     double(scene)
-    assert 1 == mend(scene)["jobs in two places"]
+    assert 1 == repaired(scene)["jobs in two places"]
     assert (waiting, backlog, []) == (
         scene.waiting("mail"), scene.backlog("mail"), scene.waiting("mail.low")
     )  # fmt: skip
@@ -52,7 +52,7 @@ def test_a_job_that_waits_and_is_claimed_leaves_the_list(scene: Scene) -> None:
     scene.fill("mail", "a", "b")
     token = scene.take("mail")
     scene.redis.rpush(MAIL, "a")
-    assert {"jobs in two places": 1} == mend(scene)
+    assert {"jobs in two places": 1} == repaired(scene)
     assert (["b"], "started") == (scene.waiting("mail"), scene.hands.start(token).verdict)
 
 
@@ -60,7 +60,7 @@ def test_a_job_that_waits_three_times_waits_once(scene: Scene) -> None:
     """All entries go but one."""
     scene.fill("mail", "a", "b")
     scene.redis.rpush(MAIL, "a", "a")
-    mend(scene)
+    repaired(scene)
     assert ["a", "b"] == scene.waiting("mail")
 
 
@@ -75,7 +75,7 @@ def test_the_last_entry_never_goes(scene: Scene) -> None:
         return remove_twin(*args, **options)
 
     with mock.patch("shedder.health.repair.remove_twin", after_the_last_look):
-        assert {} == mend(scene, checkup)
+        assert {} == repaired(scene, checkup)
     assert ["a"] == scene.waiting("mail.low")
 
 
@@ -86,7 +86,7 @@ def test_an_entry_deep_in_a_long_list_is_left(
     monkeypatch.setattr("shedder.health.repair.TWIN_DEPTH", 1)
     scene.fill("mail", "x", "a", "b", "y")
     scene.redis.linsert(MAIL, "AFTER", "b", "a")
-    assert {} == mend(scene)
+    assert {} == repaired(scene)
     assert not is_clean(scene)
 
 
@@ -95,7 +95,7 @@ def test_the_jobs_of_dead_workers_come_back(scene: Scene) -> None:
     scene.fill("mail", "a", "b")
     token = scene.take("mail")
     scene.redis.zadd(scene.keys.claims, {token: 1, b"garbage": 1})
-    assert {"claims": 1} == mend(scene)
+    assert {"claims": 1} == repaired(scene)
     assert (["a", "b"], "lost") == (scene.waiting("mail"), scene.hands.start(token).verdict)
     assert ["mail"] == list(scene.shedder.events()[-1].lanes)
 
@@ -107,7 +107,7 @@ def test_a_worker_that_is_heard_of_again_keeps_its_job(scene: Scene) -> None:
     scene.redis.zadd(scene.keys.claims, {token: 1})
     checkup = scene.shedder.check_up()
     scene.redis.zadd(scene.keys.claims, {token: scene.server_ms()})
-    assert {} == mend(scene, checkup)
+    assert {} == repaired(scene, checkup)
     assert "started" == scene.hands.start(token).verdict
 
 
@@ -123,5 +123,5 @@ def test_the_entry_stays_when_the_claim_has_gone(scene: Scene) -> None:
         return remove_twin(*args, **options)
 
     with mock.patch("shedder.health.repair.remove_twin", after_the_last_look):
-        assert {} == mend(scene, checkup)
+        assert {} == repaired(scene, checkup)
     assert ["b", "a"] == scene.waiting("mail")

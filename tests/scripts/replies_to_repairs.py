@@ -7,8 +7,8 @@ from unittest import mock
 
 from rq.defaults import RQ_KEY_PREFIX
 
-from shedder.engine.names import intermediate_key
 from shedder.events import Cause
+from shedder.health.audit import Place
 from shedder.health.leftovers import STALE_MS, LostJob
 from shedder.health.repair import (
     RepairStep,
@@ -27,7 +27,7 @@ WHO = Cause(by="oncall@ops", why="fail-over")
 _STEPS = iter(range(1, 1_000_000))
 
 
-def errand() -> RepairStep:
+def a_step() -> RepairStep:
     """A step that nobody has taken yet."""
     return RepairStep(WHO, "repair", next(_STEPS))
 
@@ -44,8 +44,7 @@ def put_back(
     scene: Scene, *jobs: LostJob, lane: str = "mail", step: RepairStep | None = None
 ) -> Any:
     """The reply to a return of `jobs`."""
-    intermediate = intermediate_key(lane)
-    command = return_jobs(scene.keys, lane, jobs, step or errand(), intermediate=intermediate)
+    command = return_jobs(scene.keys, lane, jobs, step or a_step())
     return raw(scene, command)
 
 
@@ -64,7 +63,7 @@ def not_returned(scene: Scene) -> Any:
 def claims_returned(scene: Scene) -> int:
     scene.fill("mail", "a", "b")
     scene.redis.zadd(scene.keys.claims, {scene.take("mail"): 1, b"garbage": 1})
-    reply = raw(scene, recover_claims(scene.keys, errand(), age_ms=STALE_MS))
+    reply = raw(scene, recover_claims(scene.keys, a_step(), age_ms=STALE_MS))
     event = scene.shedder.events()[-1]
     assert ("repair", event.id, 1, 1) == (event.verb, *reply)
     assert ["a", "b"] == scene.waiting("mail")
@@ -74,7 +73,7 @@ def claims_returned(scene: Scene) -> int:
 def no_claim_returned(scene: Scene) -> Any:
     scene.fill("mail", "a")
     scene.take("mail")
-    reply = raw(scene, recover_claims(scene.keys, errand(), age_ms=STALE_MS))
+    reply = raw(scene, recover_claims(scene.keys, a_step(), age_ms=STALE_MS))
     assert [0, 0] == reply[1:]
     return reply
 
@@ -90,9 +89,7 @@ def twin_removed(scene: Scene) -> str:
 
 def untwin(scene: Scene, job: str, stays: str, goes: str) -> Any:
     """The reply to the removal of an entry of `job`."""
-    return raw(
-        scene, remove_twin(scene.keys, errand(), job=job, lane="mail", stays=stays, goes=goes)
-    )
+    return raw(scene, remove_twin(scene.keys, a_step(), job, stays, Place("lane", "mail", goes)))
 
 
 def twin_is_gone(scene: Scene) -> Any:
@@ -106,7 +103,7 @@ def adopted(scene: Scene) -> int:
     orphan = scene.keys.backlog("gone", "mail")[1]
     scene.fill("mail", "a", "b", "c")
     scene.redis.lmove(f"{RQ_KEY_PREFIX}:queue:mail", orphan, "LEFT", "RIGHT")
-    reply = raw(scene, adopt_backlog(scene.keys, "mail", orphan, errand()))
+    reply = raw(scene, adopt_backlog(scene.keys, "mail", orphan, a_step()))
     assert (["a", "b", "c"], 1) == (scene.waiting("mail"), reply[1])
     return int(reply[1])
 
@@ -115,7 +112,7 @@ def not_adopted(scene: Scene) -> Any:
     scene.fill("mail", "a")
     order = scene.shedder.divert("mail.normal", reason="r").lanes[0].order
     backlog = scene.keys.backlog(order, "mail")[1]
-    return raw(scene, adopt_backlog(scene.keys, "mail", backlog, errand()))
+    return raw(scene, adopt_backlog(scene.keys, "mail", backlog, a_step()))
 
 
 def refolded(scene: Scene, steps: int) -> list[Any]:
@@ -124,4 +121,4 @@ def refolded(scene: Scene, steps: int) -> list[Any]:
     for _ in "ab":
         scene.redis.lmove(f"{RQ_KEY_PREFIX}:queue:mail", scene.keys.kept("mail"), "LEFT", "RIGHT")
     with mock.patch("shedder.health.repair.IDS_PER_STEP", 1):
-        return [raw(scene, refold_lane(scene.keys, "mail", errand())) for _ in range(steps)]
+        return [raw(scene, refold_lane(scene.keys, "mail", a_step())) for _ in range(steps)]

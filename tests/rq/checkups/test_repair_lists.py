@@ -1,4 +1,4 @@
-"""Does a repair bring back whole lists that are left over, and finish what was begun?"""
+"""A repair brings back whole lists that are left over, and finishes what was begun."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shedder.events import Cause
 from shedder.health.repair import RepairStep, adopt_backlog, refold_lane
 from shedder.queues.maintenance import Upkeep
 from tests.features.scene import Scene
-from tests.rq.checkups.asked import MAIL, is_clean, mend
+from tests.rq.checkups.asked import MAIL, is_clean, repaired
 
 
 def test_an_orphan_waits_while_the_front_of_its_lane_is_taken(scene: Scene) -> None:
@@ -18,8 +18,8 @@ def test_an_orphan_waits_while_the_front_of_its_lane_is_taken(scene: Scene) -> N
     scene.fill("mail", "a", "b")
     scene.redis.lmove(MAIL, orphan)
     scene.redis.rename(MAIL, scene.keys.kept("mail"))
-    errand = RepairStep(Cause("o", "r"), "op", 1)
-    assert 0 == scene.shedder.store.run(adopt_backlog(scene.keys, "mail", orphan, errand))
+    step = RepairStep(Cause("o", "r"), "op", 1)
+    assert 0 == scene.shedder.store.run(adopt_backlog(scene.keys, "mail", orphan, step))
     assert (["a"], ["b"]) == (scene.ids(orphan), scene.waiting("mail"))
 
 
@@ -31,8 +31,8 @@ def test_a_lane_that_is_scanned_is_not_folded(scene: Scene) -> None:
     scanning = record.replace(b'"v":1', b'"v":1,"scanning":true')
     scene.redis.hset(scene.keys.diverts, "mail", scanning)
     scene.redis.rename(MAIL, scene.keys.kept("mail"))
-    errand = RepairStep(Cause("o", "r"), "op", 1)
-    assert "none" == scene.shedder.store.run(refold_lane(scene.keys, "mail", errand))
+    step = RepairStep(Cause("o", "r"), "op", 1)
+    assert "none" == scene.shedder.store.run(refold_lane(scene.keys, "mail", step))
     assert ([], ["a"]) == (scene.listed("mail"), scene.waiting("mail"))
 
 
@@ -45,7 +45,7 @@ def test_an_orphaned_backlog_is_read_first(scene: Scene, held: str) -> None:
         scene.redis.lmove(MAIL, part, "LEFT", "RIGHT")
     if held:
         getattr(scene.shedder, held)("mail", reason="r")
-    assert 3 == mend(scene)["orphaned backlogs"]
+    assert 3 == repaired(scene)["orphaned backlogs"]
     assert ["a", "b", "c", "d"] == [*scene.waiting("mail"), *scene.backlog("mail")]
 
 
@@ -70,7 +70,7 @@ def test_an_orphan_goes_to_its_own_lane(
     scene.redis.hset(scene.keys.drain(order, lane), "tokens", 1)
     if not is_known:
         scene.redis.srem(scene.keys.engine.queues, scene.keys.engine.lists + lane)
-    assert 2 == mend(scene)["orphaned backlogs"]
+    assert 2 == repaired(scene)["orphaned backlogs"]
     assert (["a", "b"], ["w"]) == (scene.waiting(lane), scene.waiting("web"))
     lists = {key.decode() for key in scene.redis.scan_iter(_type="LIST") if b":bell:" not in key}
     assert {scene.keys.engine.lists + each for each in ("web", lane)} == lists
@@ -83,7 +83,7 @@ def test_an_orphan_of_expired_jobs_is_told_by_its_key(scene: Scene) -> None:
     scene.fill("team:web", "w")
     rest = scene.keys.backlog("flag-a:b/app.mail.send", "team:web")[1]
     scene.redis.rpush(rest, "expired")
-    assert {"orphaned backlogs": 1} == mend(scene)
+    assert {"orphaned backlogs": 1} == repaired(scene)
     assert ["expired", "w"] == scene.waiting("team:web")
 
 
@@ -95,7 +95,7 @@ def test_a_backlog_in_force_is_no_orphan(scene: Scene) -> None:
     scene.redis.delete(scene.keys.diverts)
     checkup = scene.shedder.check_up()
     scene.redis.hset(scene.keys.diverts, "mail", record)
-    mend(scene, checkup)
+    repaired(scene, checkup)
     assert ["a"] == scene.ids(scene.keys.backlog(order, "mail")[1])
 
 
@@ -104,7 +104,7 @@ def test_left_over_lists_are_folded(scene: Scene) -> None:
     scene.fill("mail", "a", "b", "c")
     scene.redis.lmove(MAIL, scene.keys.kept("mail"), "LEFT", "RIGHT")
     scene.redis.lmove(MAIL, scene.keys.parked("mail"), "LEFT", "RIGHT")
-    assert {"left-over lists": 1} == mend(scene)
+    assert {"left-over lists": 1} == repaired(scene)
     assert ["a", "b", "c"] == scene.listed("mail")
 
 
@@ -116,7 +116,7 @@ def test_a_damaged_pause_keeps_its_jobs_out_of_reach(scene: Scene) -> None:
     scene.redis.hset(scene.keys.pauses, "mail", "garbage")
     upkeep = Upkeep(scene.shedder.store, ["mail"])
     for _ in "ab":
-        mend(scene)
+        repaired(scene)
         scene.redis.delete(scene.keys.sampled)
         upkeep.do()
     assert ([], ["a"]) == (scene.listed("mail"), scene.waiting("mail"))
@@ -132,8 +132,8 @@ def test_what_was_begun_is_finished(scene: Scene, field: bytes) -> None:
     scene.redis.hset(
         scene.keys.diverts, "mail", record.replace(b'"v":1', b'"v":1,"' + field + b'":true')
     )
-    scene.redis.delete(scene.keys.at_work("mail"))
-    assert {"unfinished orders": 1} == mend(scene)
+    scene.redis.delete(scene.keys.lane_lease("mail"))
+    assert {"unfinished orders": 1} == repaired(scene)
     everywhere = [*scene.backlog("mail"), *scene.waiting("mail")]
     assert (["a", "b"], True) == (everywhere, is_clean(scene))
 
@@ -143,7 +143,7 @@ def test_a_repair_that_is_repeated_returns_its_first_result(scene: Scene) -> Non
     scene.fill("mail", "a")
     orphan = scene.keys.backlog("gone", "mail")[1]
     scene.redis.rename(MAIL, orphan)
-    errand = RepairStep(Cause("o", "r"), "op", 1)
-    command = adopt_backlog(scene.keys, "mail", orphan, errand)
+    step = RepairStep(Cause("o", "r"), "op", 1)
+    command = adopt_backlog(scene.keys, "mail", orphan, step)
     assert [1, 1] == [scene.shedder.store.run(command) for _ in "ab"]
     assert 1 == len(scene.shedder.events())
