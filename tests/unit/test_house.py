@@ -29,9 +29,10 @@ NAMES_OF_SEVERAL = frozenset({
     # a subclass for a host has the name of its base
     "Queue", "Worker",
     # a verb of the command line, and what it calls
-    "accept", "assign", "audit", "clear", "close", "correct", "divert", "hand_over", "leave",
+    "accept", "assign", "audit", "clear", "close", "correct", "divert", "drain",
+    "hand_over", "leave",
     "list_flags", "list_limits", "mitigate", "pause", "plan", "reopen", "replay", "resolve",
-    "restore", "resume", "set_limit", "triage", "undo", "uninstall",
+    "restore", "resume", "set_limit", "shed", "triage", "undo", "uninstall",
     # verbs of two groups: `shedder check` and `policy check`, `incident show` and `policy show`
     "check", "show",
     # by accident: one of each is to be renamed
