@@ -35,7 +35,7 @@ def test_each_name_is_that_of_its_home(name: str) -> None:
 @pytest.mark.parametrize("area", [shedder.Shedder, Incidents, Roles, Actions, Policies])
 def test_each_record_that_a_method_returns_is_imported_from_shedder(area: type) -> None:
     """The records that methods return, and those in them, need no path of a module."""
-    scope = vars(shedder) | all_classes()
+    scope = all_names() | vars(shedder)
     seen: set[type] = set()
     for name, method in inspect.getmembers(area, inspect.isfunction):
         if not name.startswith("_"):
@@ -55,9 +55,9 @@ def collect(hint: Any, scope: dict[str, Any], seen: set[type]) -> None:
             collect(inner, scope, seen)
 
 
-def all_classes() -> dict[str, type]:
-    """The classes of the package by their names, which annotations may use."""
-    return {kind.__name__: kind for module in modules() for kind in classes_of(module)}
+def all_names() -> dict[str, Any]:
+    """What the modules of the package define or import, which annotations may use."""
+    return {name: value for module in modules() for name, value in vars(module).items()}
 
 
 def modules() -> Iterator[Any]:
@@ -65,11 +65,3 @@ def modules() -> Iterator[Any]:
     for found in pkgutil.walk_packages(shedder.__path__, "shedder."):
         if not found.name.startswith(NEEDS_AN_EXTRA):
             yield importlib.import_module(found.name)
-
-
-def classes_of(module: Any) -> list[type]:
-    """The classes that `module` defines."""
-    return [
-        kind for kind in vars(module).values()
-        if inspect.isclass(kind) and kind.__module__ == module.__name__
-    ]  # fmt: skip

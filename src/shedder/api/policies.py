@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from shedder.api.later import later
 from shedder.engine.jobs import (
     NOTE_FIELD,
     function_from_field,
@@ -21,6 +20,7 @@ from shedder.engine.workers import all_workers, queues_of
 from shedder.errors import NothingMatched
 from shedder.events import Cause
 from shedder.lanes import DEFAULT_PRIORITY, PRIORITIES, Lane, lane_of
+from shedder.later import later
 from shedder.policy.applied import (
     AppliedPolicy,
     PolicyReceipt,

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from shedder.api.later import later
 from shedder.engine.names import rq_keys
 from shedder.engine.workers import queues_of, workers_of
 from shedder.errors import ConditionNotMet, InvalidInput
 from shedder.events import Cause, Event, find_event, follow, read_events, verb_of
 from shedder.incident.timeline import attributed, changes_by_others
 from shedder.lanes import Lane, lane_of, lanes_of_targets
+from shedder.later import later
 from shedder.queues.claims import RunningJob, running_jobs
 from shedder.queues.controls import LimitTerms
 from shedder.queues.pause import PauseReceipt, ResumeReceipt, pause, resume, wait_until_idle

@@ -17,6 +17,7 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, TextIO, get_type_hints
 
 from shedder.lanes import PRIORITIES, lane_of
+from shedder.later import later
 from shedder.selection import Selection
 from shedder.units import Rate, format_duration
 from shedder.wording import counted
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
     from shedder.engine.workers import WorkerSeen
     from shedder.queues.claims import RunningJob
+else:
+    Console, RichTable, RichText = later((
+        ("rich.console", "Console"), ("rich.table", "Table"), ("rich.text", "Text"),
+    )).values()  # fmt: skip
 
 
 RUNNING_SHOWN = 10
@@ -232,8 +237,6 @@ def as_rich(part: Text | Table) -> RenderableType:
 
 
 def _rendered_text(text: Text) -> RichText:
-    from rich.text import Text as RichText
-
     made = RichText(style=text.style)
     for said, style in text.spans:
         made.append(said, style or None)
@@ -241,8 +244,6 @@ def _rendered_text(text: Text) -> RichText:
 
 
 def _rendered_table(table: Table) -> RichTable:
-    from rich.table import Table as RichTable
-
     made = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column in table.columns:
         name = column.removeprefix(">")
@@ -256,8 +257,6 @@ def _rendered_table(table: Table) -> RichTable:
 
 
 def _console(stream: TextIO) -> Console:
-    from rich.console import Console
-
     return Console(
         file=stream, width=_PIPE_WIDTH if _is_free(stream) else None, markup=False, emoji=False,
         highlight=False, legacy_windows=False,

@@ -8,6 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Self
 
 from shedder.cli.output import Text, age, as_rich, escaped, listed, number, per_second
+from shedder.later import later
 from shedder.units import format_duration
 from shedder.wording import counted
 
@@ -15,9 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
+    from rich.live import Live
+    from rich.progress import BarColumn, Progress, TextColumn
+
     from shedder.cli.output import Screen
     from shedder.queues.claims import RunningJob
     from shedder.queues.drain import DrainProgress
+else:
+    globals().update(later((
+        ("rich.live", "Live"),
+        ("rich.progress", "BarColumn Progress TextColumn"),
+    )))  # fmt: skip
 
 
 JOBS_NAMED = 2
@@ -30,8 +39,6 @@ def scan_bar(screen: Screen, what: str) -> Iterator[Callable[[int, int], None] |
     if not screen.shows_progress:
         yield None
         return
-    from rich.progress import BarColumn, Progress, TextColumn
-
     columns = (TextColumn("{task.fields[said]}", markup=False), BarColumn(bar_width=20))
     with Progress(*columns, console=screen.err, transient=True) as bars:
         task = bars.add_task("", total=None, said=escaped(what))
@@ -47,8 +54,6 @@ def scan_bar(screen: Screen, what: str) -> Iterator[Callable[[int, int], None] |
 def live_line(screen: Screen) -> Iterator[Callable[[str], None]]:
     """Shows one line that changes in place; on what is no terminal, each new line once."""
     if screen.shows_progress:
-        from rich.live import Live
-
         with Live(console=screen.err, transient=True, refresh_per_second=8) as live:
             yield lambda line: live.update(as_rich(Text(line)))
         return
@@ -79,8 +84,6 @@ class DrainBar:
     """
 
     def __init__(self, screen: Screen, *, backlog: int, rate: float) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn
-
         self._rate = rate
         self._samples: deque[tuple[float, int]] = deque()
         columns = (BarColumn(bar_width=20), TextColumn("{task.fields[said]}", markup=False))

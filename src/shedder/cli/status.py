@@ -30,6 +30,7 @@ from shedder.cli.run import trouble
 from shedder.cli.settings import settings_part
 from shedder.errors import RedisUnreachable
 from shedder.lanes import DEFAULT_PRIORITY
+from shedder.later import later
 from shedder.status.findings import FULL, OLD, check_status
 from shedder.wording import counted
 
@@ -37,12 +38,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime, timedelta
 
-    from rich.console import RenderableType
+    from rich.console import Group, RenderableType
+    from rich.live import Live
 
     from shedder.cli.run import Run
     from shedder.queues.controls import Divert, Pause
     from shedder.status.findings import CheckResult
     from shedder.status.readings import LaneStatus, Status
+else:
+    globals().update(later((
+        ("rich.console", "Group"),
+        ("rich.live", "Live"),
+    )))  # fmt: skip
 
 
 WATCH_SECONDS = 2.0
@@ -84,8 +91,6 @@ def _watch(run: Run, names: tuple[str, ...], seconds: float) -> None:
         while True:
             _print_again(run, names)
             time.sleep(seconds)
-    from rich.live import Live
-
     with Live(console=run.screen.out, screen=True, auto_refresh=False) as live:
         while True:
             live.update(status_or_trouble(run, names), refresh=True)
@@ -266,8 +271,6 @@ def _warnings(status: Status) -> Parts:
 
 def status_or_trouble(run: Run, names: tuple[str, ...]) -> RenderableType:
     """The status now, or one line that says that Redis is asked again."""
-    from rich.console import Group
-
     try:
         found = run.shedder.status(*names)
     except RedisUnreachable as error:

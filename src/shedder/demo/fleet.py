@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shedder.demo.jobs import CHARGE, LOG_VARIABLE, QUEUE, TENANTS, DemoFailed
+from shedder.later import later
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
     from shedder.demo.jobs import RunLog
     from shedder.embedded import EmbeddedServer
+    from shedder.rq.queue import Queue
+else:
+    globals().update(later((("shedder.rq.queue", "Queue"),)))  # rq takes a while
 
 
 WORKERS = 4
@@ -174,8 +178,6 @@ class Customers:
     """
 
     def __init__(self, server: EmbeddedServer, *, first: int) -> None:
-        from shedder.rq.queue import Queue
-
         self._queue = Queue(QUEUE, connection=server.client())
         self._next = first
         self._moment = ("", CHARGE.priority)

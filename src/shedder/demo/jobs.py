@@ -20,12 +20,16 @@ from typing import TYPE_CHECKING, Any
 
 from shedder.errors import ShedderError
 from shedder.lanes import Lane, lanes_of_target
+from shedder.later import later
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from multiprocessing.process import BaseProcess
 
     from shedder.embedded import EmbeddedServer
+    from shedder.rq.queue import Queue
+else:
+    globals().update(later((("shedder.rq.queue", "Queue"),)))  # rq takes a while
 
 
 QUEUE = "mail"
@@ -161,8 +165,6 @@ def producing(server: EmbeddedServer, jobs: int) -> Iterator[list[BaseProcess]]:
 
 def _produce(server: EmbeddedServer, first: int, jobs: int) -> None:
     """Enqueue every second batch, in the order of their numbers."""
-    from shedder.rq.queue import Queue
-
     queue = Queue(QUEUE, connection=server.client())
     for start in range(first * _BATCH, jobs, PRODUCERS * _BATCH):
         _enqueue(queue, range(start, min(start + _BATCH, jobs)))

@@ -10,11 +10,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shedder.errors import ShedderError
+from shedder.later import later
 from shedder.queues.samples import Sample, paces_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter
+else:
+    globals().update(later((
+        ("matplotlib.dates", "AutoDateLocator ConciseDateFormatter date2num"),
+        ("matplotlib.ticker", "FuncFormatter"),
+    )))  # fmt: skip
 
 
 INCHES = (6.2, 3.8)
@@ -142,9 +150,6 @@ def _dress(
     lanes: Mapping[str, Sequence[Sample]],
     marks: Sequence[tuple[str, datetime]],
 ) -> None:
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-    from matplotlib.ticker import FuncFormatter
-
     axes.set_title(title, loc="left", fontsize=12, color=_INK, fontweight="bold", pad=20)
     axes.grid(axis="y", color=_GRID, linewidth=0.8)
     axes.set_axisbelow(True)
@@ -166,8 +171,6 @@ def _dress(
 
 def _mark(axes: Axes, marks: Sequence[tuple[str, datetime]]) -> None:
     """A line at each intervention; letters that would stand on one another share a place."""
-    from matplotlib.dates import date2num
-
     left, right = axes.get_xlim()
     least = (right - left) / 40
     shown: list[tuple[float, list[str]]] = []

@@ -1,7 +1,7 @@
-"""Functions and classes of features, whose modules are loaded when they are first called.
+"""Functions and classes whose modules are loaded when they are first called.
 
-A command needs one feature of all that `Shedder` has, and loading the others would take longer
-than the command. Type checkers see the same names imported.
+A command needs one feature of all that `Shedder` has, and loading the others, or what draws bars
+and plots, would take longer than the command. Type checkers see the same names imported.
 """
 
 from __future__ import annotations
