@@ -9,11 +9,14 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from shedder.errors import InvalidInput, LimitExceeded
 from shedder.events import Cause, Event
+from shedder.later import later
 from shedder.settings.setting import (
+    AWAY_SECONDS,
+    LimitUnavailable,
     Setting,
     SettingsChanged,
     body_before,
@@ -26,20 +29,24 @@ from shedder.settings.setting import (
     settings_from,
 )
 from shedder.settings.watch import Declarations, SettingsSnapshot, SettingsWatch, replaced_by
-from shedder.settings.windows import (
-    AWAY_SECONDS,
-    Absence,
-    LimitUnavailable,
-    LocalWindows,
-    SharedWindows,
-    StableItem,
-    item_of,
-    read_window,
-)
 from shedder.store.codec import count_of, read_with_time, text_of
 from shedder.store.keys import Keys
 from shedder.store.store import Store
 from shedder.units import Rate
+
+if TYPE_CHECKING:
+    from shedder.settings.windows import (
+        Absence,
+        LocalWindows,
+        SharedWindows,
+        StableItem,
+        item_of,
+        read_window,
+    )
+else:
+    globals().update(later((
+        ("shedder.settings.windows", "Absence LocalWindows item_of read_window"),
+    )))  # fmt: skip
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -30,6 +30,14 @@ _FRAME = frozenset({"v", "by", "why", "since", "until", "event"})
 LONGEST_NAME = 200
 
 
+AWAY_SECONDS = 1.0
+"""For this long hits are decided without a Redis that did not answer."""
+
+
+class LimitUnavailable(Exception):
+    """Redis did not answer in time, so it is not known how much of a limit is left."""
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """What an operator set.

@@ -23,6 +23,7 @@ from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 
 from shedder.errors import ShedderError
+from shedder.settings.setting import AWAY_SECONDS, LimitUnavailable
 from shedder.store.clients import Deadline, deadline_client
 from shedder.store.keys import Keys
 from shedder.store.store import Command, Store
@@ -39,10 +40,6 @@ PATIENCE_SECONDS = 0.085
 _LARGEST_PERIOD = 100_000
 _FORGOTTEN_PER_HIT = 1000
 _MICROSECONDS = 1_000_000
-
-
-class LimitUnavailable(Exception):
-    """Redis did not answer in time, so it is not known how much is left."""
 
 
 class StableItem(RateLimitItemPerSecond):
@@ -173,9 +170,6 @@ class _Windows(RedisStorage):
 
 
 logger = logging.getLogger("shedder.limits")
-
-AWAY_SECONDS = 1.0
-"""For this long hits are decided without a Redis that did not answer."""
 
 
 class Absence:
