@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from shedder.settings.windows import AWAY_SECONDS, DECISION_SECONDS, PATIENCE_SECONDS, Absence
+from shedder.settings.setting import AWAY_SECONDS
+from shedder.settings.windows import DECISION_SECONDS, PATIENCE_SECONDS, Absence
 from shedder.store.clients import (
     SHORTEST_WAIT_SECONDS,
     TOLERATED_SECONDS,
