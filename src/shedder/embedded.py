@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 _POLL = 0.002  # seconds between two looks at a server that starts
-_POLITE = 5.0  # seconds that a server has to end by itself
+_POLITE = 5.0  # seconds that a server has to end after SIGTERM
 
 
 class ServerDidNotStart(ShedderError):
@@ -177,7 +177,7 @@ class EmbeddedServer:
         self._running().send_signal(signal.SIGCONT)
 
     def client(self, **options: Any) -> redis.Redis:
-        """A new client of this server, which retries nothing by itself.
+        """A new client of this server, which retries nothing.
 
         Args:
             options: as `redis.Redis.from_url` takes them.
@@ -446,7 +446,7 @@ def _in_own_session(
     script: str, *arguments: str, stdin: int, stdout: int, cwd: str
 ) -> subprocess.Popen[bytes]:
     # A session of its own keeps the terminal's Ctrl-C away. Its errors must not go to the owner's
-    # stderr, or whoever reads that through a pipe would wait for this process too.
+    # stderr, or a reader of that pipe would wait for this process too.
     return subprocess.Popen(
         ["/bin/sh", "-c", script, "shedder-server", *arguments],
         stdin=stdin,

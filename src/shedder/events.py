@@ -396,7 +396,7 @@ _ROWS = (
         "resumed {lanes}", undo="pauses them again, for what is left of their time",
         numbers=_jobs("waiting", "waiting", after=1)),
     Verb("pause expired", "Somebody met a pause whose time was over.",
-        "the pause of {lanes} ended by itself", is_system=True),
+        "the pause of {lanes} expired", is_system=True),
     _decision("divert",
         "A divert was set. Of one that takes everything, the jobs have moved already.",
         "put aside jobs of {lanes}",

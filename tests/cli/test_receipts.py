@@ -17,7 +17,7 @@ from shedder.cli.divert import divert_preview, divert_receipt
 from shedder.cli.drain import drain_end, drain_receipt, restore_receipt
 from shedder.cli.events import event_line
 from shedder.cli.health import audit_view
-from shedder.cli.output import Verbatim, as_rich
+from shedder.cli.output import Screen, Verbatim, as_rich
 from shedder.cli.pause import pause_receipt, resume_receipt
 from shedder.cli.status import status_view
 from shedder.engine.workers import WorkerSeen
@@ -168,3 +168,11 @@ def test_colours_are_for_terminals_that_want_them(monkeypatch):
     for part in pause_receipt(paused("mail")):
         console.print(as_rich(part))
     assert set() == set(_COLOURS.findall(stream.getvalue())) - {"\x1b[0m", "\x1b[1m", "\x1b[2m"}
+
+
+@pytest.mark.parametrize("width", ["0", "", "none"])
+def test_a_width_of_nothing_hides_nothing(monkeypatch, capsys, width):
+    """Without a terminal `docker exec` sets COLUMNS to 0; the receipt is printed all the same."""
+    monkeypatch.setenv("COLUMNS", width)
+    Screen().show(*pause_receipt(paused("mail")))
+    assert "mail is paused" in capsys.readouterr().out

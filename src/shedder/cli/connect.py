@@ -51,7 +51,7 @@ class Server:
     """A server that was named somewhere.
 
     Attributes:
-        client: Talks to it; gives up after seconds and tries nothing again by itself.
+        client: Talks to it; gives up after seconds and retries nothing.
         address: Where it is, without user or password.
     """
 
@@ -129,7 +129,7 @@ def _raise_refusal(error: BaseException, address: str) -> None:
         raise RedisUnreachable(address) from error
     if isinstance(error, TypeError):
         raise InvalidInput(name="--url", value=address, accepted=ACCEPTED_URL) from error
-    # Whoever refuses a PING answers; what else it refuses is told when it is asked for.
+    # A server that refuses a PING answers; what else it refuses shows when it is asked for.
     if not isinstance(error, redis.ResponseError):
         raise error
 

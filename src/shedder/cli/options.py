@@ -191,7 +191,7 @@ def duration_option(*names: str, **settings: Any) -> Callable[[Decorated], Decor
 
 
 def expiry_option(decorated: Decorated) -> Decorated:
-    """`--for`: when something ends by itself; see `shedder.cli.options`."""
+    """`--for`: when something expires; see `shedder.cli.options`."""
     return click.option(
         "--for", "expires_in", metavar="DURATION", callback=_expiry,
         help="End after this time, such as 30m; `ever` for no end. The policy's default if absent.",
@@ -325,7 +325,7 @@ def verb_group(
 
 
 def expiry(run: Run, said: timedelta | None, *, of: str) -> timedelta | None:
-    """When something ends by itself: as `--for` says, else as the policy does; None for never.
+    """When something expires: as `--for` says, else as the policy does; None for never.
 
     `of` is `pause`, `limit` or `flag`.
     """

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import sys
 import unicodedata
 from collections.abc import Mapping
@@ -258,9 +259,16 @@ def _rendered_table(table: Table) -> RichTable:
 
 def _console(stream: TextIO) -> Console:
     return Console(
-        file=stream, width=_PIPE_WIDTH if _is_free(stream) else None, markup=False, emoji=False,
+        file=stream, width=_width(stream), markup=False, emoji=False,
         highlight=False, legacy_windows=False,
     )  # fmt: skip
+
+
+def _width(stream: TextIO) -> int | None:
+    if _is_free(stream):
+        return _PIPE_WIDTH
+    # rich takes COLUMNS=0 for a width; this asks the terminal then
+    return None if _is_set("COLUMNS") else shutil.get_terminal_size().columns
 
 
 _FORCING = ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
@@ -269,7 +277,12 @@ _FORCING = ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
 
 def _is_free(stream: TextIO) -> bool:
     """Whether `stream` is no terminal, and so has neither colours nor a width."""
-    return not stream.isatty() and not any(name in os.environ for name in _FORCING)
+    return not stream.isatty() and not any(map(_is_set, _FORCING))
+
+
+def _is_set(name: str) -> bool:
+    # `docker exec` without a terminal says COLUMNS=0, which would hide all that is printed
+    return name in os.environ and (name, os.environ[name]) != ("COLUMNS", "0")
 
 
 def _plain(part: Text | Table) -> str | None:

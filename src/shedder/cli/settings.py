@@ -135,9 +135,9 @@ flag = verb_group(
 )  # fmt: skip
 
 
-def _chosen(flags: tuple[str, ...], group: str, deed: str) -> list[str]:
+def _chosen(flags: tuple[str, ...], group: str, verb: str) -> list[str]:
     if not flags and not group:
-        raise Refused(f"say what to {deed}: a flag, or --group; `shedder flag list` shows them")
+        raise Refused(f"say what to {verb}: a flag, or --group; `shedder flag list` shows them")
     return [*flags, *([f"the group {group}"] if group else [])]
 
 

@@ -48,8 +48,8 @@ def undo(run: Run, *, request: Request, event_id: str | None) -> int:
     limits and limits on starts. What somebody has changed since stays as it is.
     """
     connected = run.shedder
-    deed = f"undo event {event_id}" if event_id else "undo the last change"
-    request = settle_reason(request, escaped(deed))
+    what = f"undo event {event_id}" if event_id else "undo the last change"
+    request = settle_reason(request, escaped(what))
     event = connected.event_to_undo(event_id)
     named = event.details.get("names")
     names = tuple(map(str, named)) if isinstance(named, list) else ()

@@ -303,7 +303,7 @@ class Effect:
     Attributes:
         event: Id of the event.
         verb: What was done.
-        after_seconds: So many seconds after the event it was measured.
+        after_seconds: Seconds from the event to its measurement.
         before: By lane, how it was just before the event.
         after: By lane, how it was then.
         yardsticks: By lane, what is in it and how long that may wait; empty without a policy.

@@ -75,9 +75,9 @@ class Defaults:
 
     Attributes:
         drain_rate: The pace of a drain; None when each must name its own.
-        pause_for: When a pause ends by itself; None when somebody must end it.
-        limit_for: When a limit that an operator set ends by itself; None as above.
-        flag_for: When a degraded flag is restored by itself; None as above.
+        pause_for: After what time a pause expires; None when it stands until an operator ends it.
+        limit_for: After what time a limit that an operator set expires; None as above.
+        flag_for: After what time a degraded flag is restored; None as above.
     """
 
     drain_rate: Rate | None = None
@@ -157,7 +157,7 @@ class Policy:
         defaults: What holds when a command does not say it.
         stale_after: Jobs of a backlog that are older are set aside; None for never.
         notices: What the customer notices when a flag is degraded, by flag.
-        mitigations: Declared deeds, by name.
+        mitigations: Declared measures outside the queues, by name.
         incident: How the team tells others of an incident.
     """
 

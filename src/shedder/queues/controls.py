@@ -36,7 +36,7 @@ class Pause:
         by: Who paused it.
         why: For which reason.
         since: Since when (server's clock, UTC).
-        until: When it ends by itself; None when somebody must end it.
+        until: When it expires; None when it stands until an operator ends it.
         is_parked: Its list was taken out of the reach of stock workers.
     """
 
@@ -68,8 +68,8 @@ class Divert:
         is_scanning: Its first pass through the waiting jobs is not finished.
         is_restoring: Its backlog is on the way back into the lane.
         is_limit: It is a limit on starts: what it takes starts at its rate, from its backlog.
-        most: As a limit, at most so many of its jobs run at once; None without such a bound.
-        until: As a limit, when it ends by itself; None when somebody must end it.
+        most: As a limit, how many of its jobs may run at once; None without such a bound.
+        until: As a limit, when it expires; None when it stands until an operator ends it.
     """
 
     lane: str
@@ -92,7 +92,7 @@ class Drain:
     """A drain under way.
 
     Attributes:
-        rate: At most so many jobs start from the backlog.
+        rate: The highest rate at which jobs start from the backlog.
         by: Who ordered it.
         why: For which reason.
         since: Since when (server's clock, UTC).
@@ -116,12 +116,12 @@ class StartsLimit:
 
     Attributes:
         lane: The lane that it stands on.
-        rate: At most so many starts; None without a pace.
-        most: At most so many jobs that run at once; None without such a bound.
+        rate: The highest rate of starts; None without a rate.
+        most: How many jobs may run at once; None without such a bound.
         by: Who set it.
         why: For which reason.
         since: Since when (server's clock, UTC).
-        until: When it would have ended by itself; None when somebody had to end it.
+        until: When it would have expired; None when it stood until an operator ended it.
     """
 
     lane: str
@@ -138,8 +138,8 @@ class LimitTerms:
     """What a limit on the starts of jobs allows.
 
     Attributes:
-        rate: At most so many starts; None without a pace.
-        most: At most so many jobs that run at once; None without such a bound.
+        rate: The highest rate of starts; None without a rate.
+        most: How many jobs may run at once; None without such a bound.
         expires_in: How long it stands; None until somebody ends it.
     """
 

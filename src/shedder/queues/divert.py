@@ -56,8 +56,8 @@ class DivertReceipt:
         selection: Which jobs it takes.
         lanes: The lanes, one by one.
         workers: The workers that serve these lanes, stock ones among them.
-        rate: As a limit, at most so many starts; None without a pace.
-        most: As a limit, at most so many jobs that run at once; None without such a bound.
+        rate: As a limit, the highest rate of starts; None without a rate.
+        most: As a limit, how many jobs may run at once; None without such a bound.
         replaced: As a limit, what it said before, on the lanes where it stood already.
     """
 

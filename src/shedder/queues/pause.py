@@ -50,7 +50,7 @@ class PauseReceipt:
     Attributes:
         event: Id of its event; `undo` takes it.
         at: When it was in force (server's clock, UTC).
-        until: When it ends by itself, if it does; None also where an undo put pauses back that end
+        until: When it expires, if it does; None also where an undo put pauses back that end
             at different times.
         lanes: The lanes, one by one.
         running: Jobs of these lanes that still run, uncertain ones among them.

@@ -130,6 +130,11 @@ class WorkerMixin(PerformingMixin, SkewMixin):
     def _is_busy(self) -> bool:
         return bool(self.get_state() == WorkerStatus.BUSY)
 
+    def subscribe(self) -> None:
+        """Subscribe to this worker's channel, also when Redis goes away at this moment."""
+        # a subscription is no command, which the client would send again
+        self._patience.run(super().subscribe)
+
     def bootstrap(self, *args: Any, **kwargs: Any) -> None:
         """RQ's start of a worker, and that of the thread that keeps claims alive."""
         self._patience.begin()

@@ -145,7 +145,7 @@ class Flags(Declarations[FlagDeclaration]):
         return self._watch.is_stale
 
     def refresh(self) -> None:
-        """Learn what holds, in 100 ms at most; the first question does it by itself."""
+        """Learn what holds, in 100 ms at most; the first question does it too."""
         self._watch.wake()
 
     def on_change(self, listener: Callable[[], None]) -> None:

@@ -47,7 +47,7 @@ class Setting:
         by: Who set it.
         why: For which reason.
         since: Since when (server's clock, UTC).
-        until: When it ends by itself; None when somebody must end it.
+        until: When it expires; None when it stands until an operator ends it.
         body: What it says, such as a percentage or a rate.
     """
 

@@ -35,7 +35,7 @@ def compose(situation: Situation, *, audience: str) -> str:
 def expected_end(work: MeasuredWorkload, at: datetime) -> datetime | None:
     """When all of it that waits will have started, if things go on as now; None when never.
 
-    What is held does not end by itself.
+    What is held does not expire.
     """
     net = work.net
     if net is None or net <= LEAST_NET or work.held:

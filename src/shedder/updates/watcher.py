@@ -58,7 +58,7 @@ class Report:
 
     Attributes:
         is_leading: This watcher leads; else it did nothing.
-        posted: Ids of events of updates that it posted by itself.
+        posted: Ids of events of updates that it posted without an operator.
         failed: Messages that a channel did not take.
         troubles: What did not work, a line each.
     """
@@ -150,7 +150,7 @@ class Watcher:
         try:
             self._shed.store.run(hold_lease(self._shed.keys, self._who, is_over=True))
         except ShedderError as error:
-            logger.debug("the lead ends by itself: %s", error)
+            logger.debug("the lead expires: %s", error)
 
     def _safe_round(self) -> None:
         try:
