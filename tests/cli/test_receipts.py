@@ -175,4 +175,4 @@ def test_a_width_of_nothing_hides_nothing(monkeypatch, capsys, width):
     """Without a terminal `docker exec` sets COLUMNS to 0; the receipt is printed all the same."""
     monkeypatch.setenv("COLUMNS", width)
     Screen().show(*pause_receipt(paused("mail")))
-    assert "mail is paused" in capsys.readouterr().out
+    assert "mail.low are paused" in capsys.readouterr().out
