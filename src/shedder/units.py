@@ -35,6 +35,21 @@ def parse_duration(text: str, *, name: str = "duration") -> timedelta:
     return timedelta(milliseconds=milliseconds)
 
 
+def milliseconds_of(duration: timedelta | None, *, name: str = "expires_in") -> int:
+    """`duration` in whole milliseconds; 0 for None, which scripts take for no end.
+
+    Raises:
+        InvalidInput: it is no duration from 1 ms to 10 years.
+    """
+    if duration is None:
+        return 0
+    given: object = duration
+    if not isinstance(given, timedelta) or not SHORTEST <= given <= LONGEST:
+        accepted = "None, or a timedelta from 1 ms to 10 years"
+        raise InvalidInput(name=name, value=duration, accepted=accepted)
+    return given // SHORTEST
+
+
 def format_duration(duration: timedelta | float, *, exact: bool = False) -> str:
     """Write a duration, a timedelta or finite seconds, as `38m`, `2h 5m`, `12s` or `350ms`.
 

@@ -11,6 +11,7 @@ from contextlib import closing
 import pytest
 import redis as redis_package
 
+from shedder.errors import InvalidInput
 from shedder.settings.windows import PATIENCE_SECONDS, Absence
 from tests.features.hits import admitted, set_and_seen
 from tests.roads import Road
@@ -144,3 +145,36 @@ def test_a_road_that_is_cut_in_the_middle_of_hits_raises_nothing(far, road, way)
         what="all 50 hits let through, and no more",
     )
     assert 0 == admitted(far, tries=60)
+
+
+def test_a_window_of_another_type_is_no_outage(app, operator, caplog):
+    """What the server refuses for one limit leaves the others counted by it."""
+    app.limits.declare("reports", default="1/hour", without_redis="open")
+    app.limits.declare("exports", default="1/hour", without_redis="open")
+    assert app.limits.hit("reports")
+    (window,) = operator.store.connection.scan_iter("*:limit-window:*")
+    operator.store.connection.delete(window)
+    operator.store.connection.set(window, "by hand")
+    with caplog.at_level(logging.WARNING, "shedder.limits"):
+        assert app.limits.hit("reports")
+    assert (True, False) == (app.limits.hit("exports"), app.limits.hit("exports"))
+    assert ["the limit reports cannot be counted"] == [
+        each.getMessage().partition(":")[0] for each in caplog.records
+    ]
+
+
+@pytest.mark.parametrize("cost", [0.5, 2.5, float("nan"), "2", None, 0, -1, 10_001])
+def test_a_cost_that_cannot_be_counted_opens_no_limit(app, cost):
+    """It is refused before the server is asked, and what follows is counted."""
+    app.limits.declare("reports", default="1/hour", without_redis="open")
+    with pytest.raises(InvalidInput, match="whole number"):
+        app.limits.hit("reports", cost=cost)
+    assert (True, False) == (app.limits.hit("reports"), app.limits.hit("reports"))
+
+
+def test_a_key_that_is_too_long_is_refused(app):
+    """Ten megabytes are no name of somebody, and no outage."""
+    app.limits.declare("reports", default="1/hour", without_redis="open")
+    with pytest.raises(InvalidInput, match="at most 10,000 characters"):
+        app.limits.hit("reports", key="x" * 10_000_000)
+    assert (True, False) == (app.limits.hit("reports"), app.limits.hit("reports"))

@@ -24,7 +24,7 @@ from shedder.store.codec import (
     versioned_record,
 )
 from shedder.store.store import Store
-from shedder.units import Rate, burst_of
+from shedder.units import Rate, burst_of, milliseconds_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ class LimitTerms:
     @property
     def duration_ms(self) -> int:
         """How long it stands, in milliseconds; 0 until somebody ends it."""
-        return int(self.expires_in.total_seconds() * 1000) if self.expires_in else 0
+        return milliseconds_of(self.expires_in)
 
     def describe(self) -> dict[str, Any]:
         """What its event says."""

@@ -29,6 +29,7 @@ from shedder.store.codec import RECORD_VERSION, given_fields, mapping_field, tex
 from shedder.store.keys import Keys
 from shedder.store.operation import new_id
 from shedder.store.store import Command, Store
+from shedder.units import milliseconds_of
 
 SETTLE_SECONDS = 1.0
 """A start that is not reported for so long after the gate is named as uncertain."""
@@ -222,7 +223,7 @@ def pause_lanes(
 ) -> Command[PauseReceipt]:
     """Pause `lanes` until they are resumed, or for `expires_in`."""
     names = tuple(lane.name for lane in lanes)
-    duration = int(expires_in.total_seconds() * 1000) if expires_in else 0
+    duration = milliseconds_of(expires_in)
 
     def parse(reply: list[Any]) -> PauseReceipt:
         event, at, *rest = reply

@@ -53,6 +53,9 @@ T = TypeVar("T")
 
 logger = logging.getLogger("shedder.limits")
 
+LONGEST_HIT_KEY = 10_000
+"""Characters; sending and hashing megabytes would take longer than a decision may."""
+
 LARGEST_COST = 10_000
 """More at once would hold the server for longer than 5 ms."""
 
@@ -135,7 +138,8 @@ class Limits(Declarations[LimitDeclaration]):
         All or nothing: more than is left counts nothing.
 
         Raises:
-            InvalidInput: `cost` is not within 1 to 10,000 (and the limit is on).
+            InvalidInput: `cost` is no whole number from 1 to 10,000, or `key` is longer than
+                10,000 characters (and the limit is on).
         """
         if not self._watch.is_awake:
             self._watch.wake()
@@ -216,13 +220,22 @@ class Limits(Declarations[LimitDeclaration]):
         return (self._rules.get(f"{name} {key}") if key else None) or self._rules.get(name)
 
     def _decide(self, rule: _Rule, name: str, key: str, cost: int) -> bool:
-        if not 1 <= cost <= LARGEST_COST:
-            raise InvalidInput(name="cost", value=cost, accepted=f"1 to {LARGEST_COST}")
+        # what the server would refuse is not to be taken for an outage, which opens every limit
+        given: object = cost
+        if not isinstance(given, int) or not 1 <= given <= LARGEST_COST:
+            accepted = f"a whole number, 1 to {LARGEST_COST}"
+            raise InvalidInput(name="cost", value=cost, accepted=accepted)
+        if key and len(key) > LONGEST_HIT_KEY:
+            accepted = f"at most {LONGEST_HIT_KEY:,} characters"
+            raise InvalidInput(name="key", value=f"{key[:20]}...", accepted=accepted)
         if self._absence.may_ask():
             try:
                 is_within = self._shared.hit(name, key, rule.item, cost)
             except LimitUnavailable as error:
-                self._absence.note_away(error)
+                if error.is_outage:
+                    self._absence.note_away(error)
+                else:
+                    logger.warning("the limit %s cannot be counted: %s", name, error)
             else:
                 self._absence.note_back()
                 return is_within or rule.is_shadow

@@ -22,6 +22,7 @@ from shedder.store.codec import (
 )
 from shedder.store.keys import Keys
 from shedder.store.store import Command, Store
+from shedder.units import milliseconds_of
 
 S = TypeVar("S", bound=StrEnum)
 
@@ -35,7 +36,16 @@ AWAY_SECONDS = 1.0
 
 
 class LimitUnavailable(Exception):
-    """Redis did not answer in time, so it is not known how much of a limit is left."""
+    """It is not known how much of a limit is left.
+
+    Attributes:
+        is_outage: Redis did not answer in time, or serves nobody now; else it refused this
+            question alone, such as for a key of another type.
+    """
+
+    def __init__(self, says: str, *, is_outage: bool = True) -> None:
+        super().__init__(says)
+        self.is_outage = is_outage
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +101,7 @@ def change_settings(
     """
     head = event_head(verb, cause, (), names=list(names), **details)
     record = "" if body is None else json.dumps({**body, "by": cause.by, "why": cause.why})
-    duration = int(expires_in.total_seconds() * 1000) if expires_in else 0
+    duration = milliseconds_of(expires_in)
     said = [part for name in names for part in (name, record, duration)]
     return store.run(
         Command(

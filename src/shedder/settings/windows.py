@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from collections.abc import Callable
 from fractions import Fraction
@@ -30,6 +31,9 @@ from shedder.store.store import Command, Store
 from shedder.units import Rate
 
 T = TypeVar("T")
+
+_OWN_FAULT = re.compile(r"WRONGTYPE|user_script|not an integer|out of range")
+"""What a server says that serves, and could not carry out this one script."""
 
 DECISION_SECONDS = 0.1
 """A decision takes no longer than this, whatever Redis does."""
@@ -109,7 +113,12 @@ class SharedWindows:
         try:
             return question()
         except (StorageError, OSError) as error:
-            raise LimitUnavailable(str(error)) from error
+            raise LimitUnavailable(str(error), is_outage=_is_outage(error)) from error
+
+
+def _is_outage(error: Exception) -> bool:
+    cause = error.__cause__ or error
+    return not (isinstance(cause, redis.exceptions.ResponseError) and _OWN_FAULT.search(str(cause)))
 
 
 class LocalWindows:
