@@ -56,6 +56,20 @@ def test_a_drain_stops(invoke, diverted):
     assert "The drain of mail.low has stopped: 5 jobs wait in the backlog." == done.lines[0]
 
 
+def test_a_stopped_drain_shows_how_to_go_on(invoke, diverted):
+    """The end of a drain has no undo; the receipt shows the order that was stopped instead."""
+    invoke("drain", "mail.low", "--rate", "1/hour", "-r", "fine")
+    done = invoke("drain", "mail.low", "--stop", "-r", "slow again")
+    assert "go on  shedder drain mail.low --rate 1/hour" == done.lines[-1]
+    assert not any("undo" in line for line in done.lines)
+
+
+def test_a_drain_that_never_was_shows_no_way_on(invoke, diverted):
+    """Without a rate that was stopped there is no order to give again."""
+    done = invoke("drain", "mail.low", "--stop", "-r", "to be sure")
+    assert not any("undo" in line or "--rate" in line for line in done.lines)
+
+
 def test_all_of_it_at_once(invoke, diverted):
     """`--at-once` puts everything back and ends the divert."""
     done = invoke("drain", "mail.low", "--at-once", "-r", "only five")

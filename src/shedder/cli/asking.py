@@ -141,7 +141,7 @@ def warn_of_recent_changes(
 ) -> None:
     """Ask before a change of what somebody else has changed within two minutes.
 
-    Outside of an incident it is only told. Without a terminal nobody is request, and only `--force`
+    Outside of an incident it is only told. Without a terminal nobody is asked, and only `--force`
     goes on. A commander who changes something is reminded, afterwards, that others should.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shedder.cli.asking import confirm, is_asking_possible, settle_request, settle_targets
-from shedder.cli.options import Request, change_options, verb
+from shedder.cli.options import Request, change_options_with, force_option, verb
 from shedder.cli.output import (
     Parts,
     age,
@@ -55,7 +55,7 @@ _EXAMPLES = (
 
 
 @verb("divert", examples=_EXAMPLES)
-@change_options
+@change_options_with(force_option("Also divert --all where the policy says what may be shed"))
 @click.option("--priority", "priorities", multiple=True, metavar="NAME",
               help="Only this lane of each queue; repeatable.")  # fmt: skip
 @click.option("--function", "functions", multiple=True, metavar="GLOB",

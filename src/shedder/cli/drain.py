@@ -156,17 +156,31 @@ def drain_receipt(receipt: DrainReceipt, *, server: str = "") -> Parts:
     targets = targets_of(lane.lane for lane in receipt.lanes)
     if not receipt.lanes:
         return [headline("No divert is in force there: nothing to drain.")]
-    commands = [("undo", command("undo", receipt.event, server=server))]
-    if receipt.rate is not None:
-        stop = command("drain", *targets, options=["--stop"], server=server)
-        commands = [("watch", command("status", *targets, options=["--watch"], server=server)),
-                    ("stop", stop), *commands]  # fmt: skip
     return [
         headline(_drains(receipt, targets), style="bold"),
         *lane_table(["backlog"], [(lane.lane, lane.backlog, 0) for lane in receipt.lanes]),
         *workers_part(receipt.workers, stock=_STOCK_DRAIN),
-        *commands_part(*commands),
+        *_ways_on(receipt, targets, server),
     ]
+
+
+def _ways_on(receipt: DrainReceipt, targets: Sequence[str], server: str) -> Parts:
+    if receipt.rate is not None:
+        return commands_part(
+            ("watch", command("status", *targets, options=["--watch"], server=server)),
+            ("stop", command("drain", *targets, options=["--stop"], server=server)),
+            ("undo", command("undo", receipt.event, server=server)),
+        )
+    # The end of a drain has no undo: the orders that were stopped are given again.
+    stopped: dict[str, list[str]] = {}
+    for lane in receipt.lanes:
+        if lane.rate_before:
+            stopped.setdefault(str(lane.rate_before), []).append(lane.lane)
+    commands = [
+        ("go on", command("drain", *targets_of(lanes), options=["--rate", rate], server=server))
+        for rate, lanes in stopped.items()
+    ]
+    return commands_part(*commands) if commands else []
 
 
 def drain_end(progress: Sequence[DrainProgress], *, took: timedelta) -> Parts:

@@ -39,7 +39,10 @@ _EXAMPLES = (
 @click.option("--after", metavar="ID", help="Only events after this one.")
 @click.option("-f", "--follow", is_flag=True, help="Keep printing new events.")
 def events(run: Run, *, names: tuple[str, ...], limit: int, after: str | None, follow: bool) -> int:
-    """Show the journal: every change with its time, person, reason, numbers and undo command."""
+    """Show the journal: every change with its time, person, reason and numbers.
+
+    The command that undoes a change is shown where there is one.
+    """
     found = run.shedder.events(limit=limit, after=after, targets=names)
     if not follow:
         _show(run, found)

@@ -59,7 +59,7 @@ _DOCTOR_EXAMPLES = (
 @click.option("-y", "--yes", "is_sure", is_flag=True, help="With --fix: do not ask.")
 @cause_options
 def doctor(run: Run, *, request: Request, is_to_fix: bool, is_sure: bool) -> int:
-    """Check server, workers, producers, records and every job; a line for each finding.
+    """Check server, workers, producers, records and every job, one line per finding.
 
     Exits with 3 when there is a problem. With --fix it shows what can be repaired while
     workers run, asks, repairs it, and checks again.
@@ -232,16 +232,19 @@ _QUESTION = (
 @click.option("-n", "--dry-run", is_flag=True, help="Show what it would do; change nothing.")
 @click.option("--journal", "path", metavar="FILE", type=click.Path(dir_okay=False),
               help="Write the journal to this file, one JSON object a line.")  # fmt: skip
-@click.option("--force", is_flag=True,
-              help="Even if workers of shedder are on record, or a record is damaged.")  # fmt: skip
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Uninstall even if shedder workers are registered or a record is damaged.",
+)
 @click.option("-y", "--yes", "is_sure", is_flag=True, help="Do not ask.")
 def uninstall(
     run: Run, *, request: Request, dry_run: bool, path: str | None, force: bool, is_sure: bool
 ) -> int:
     """Put every job back into the lists of RQ, end all controls, remove all keys of shedder.
 
-    Stop the workers of shedder first, and start stock ones after. Jobs keep their order, and each
-    lane stays a queue of RQ. If it is killed, run it again: it goes on.
+    Stop the shedder workers first, and start stock ones after. Jobs keep their order, and each
+    lane stays a queue of RQ. If it is interrupted, run it again; it continues.
     """
     connected = run.shedder
     if dry_run:

@@ -20,10 +20,11 @@ from shedder.cli.incident_view import (
     incident_parts,
     incident_table,
     moments,
+    open_incident_option,
     task_option,
     timeline_lines,
 )
-from shedder.cli.options import Request, cause_options, verb, verb_group
+from shedder.cli.options import Request, cause_options_or, person_option, verb, verb_group
 from shedder.cli.output import json_text
 from shedder.errors import InvalidInput
 from shedder.response.mitigation import without_known_end
@@ -54,10 +55,10 @@ _NOTE = (
 @click.option("-s", "--severity", type=int, required=True, help="1 (worst) to 5.")
 @click.option("--commander", metavar="NAME", default="", help="Who coordinates.")
 @click.option("--began", metavar="TIME", help="When the trouble began, such as 38m or 02:11.")
-@click.option("--detected", metavar="TIME", help="When it was noticed; now if absent.")
-@click.option("--opened", metavar="TIME", help="When it was opened; now if absent.")
+@click.option("--detected", metavar="TIME", help="When it was noticed; now if omitted.")
+@click.option("--opened", metavar="TIME", help="When it was opened; now if omitted.")
 @also_option("Even if another one is open.")
-@cause_options
+@cause_options_or("")
 def open_incident(
     run: Run, *, request: Request, title: str, severity: int, commander: str, also: bool,
     began: str | None, detected: str | None, opened: str | None,
@@ -72,43 +73,39 @@ def open_incident(
 
 
 @verb("mitigated", examples=_MITIGATED, short="Record that customers are helped.")
-@click.option("--at", metavar="TIME", help="Since when; now if absent.")
-@incident_option
-@cause_options
+@click.option("--at", metavar="TIME", help="When it happened; now if omitted.")
+@open_incident_option
+@cause_options_or("customers are helped")
 def mitigated(run: Run, *, request: Request, at: str | None, incident: str | None) -> int:
     """Record that customers are helped, although the incident is not resolved yet."""
     when = moments(run, at=at).get("at")
-    receipt = changing(run).mitigated(
-        at=when, incident=incident, **request.cause_or("customers are helped")
-    )
+    receipt = changing(run).mitigated(at=when, incident=incident, **request.cause)
     return finish(run, receipt, f"Incident {receipt.incident.id} is mitigated.")
 
 
 @verb("resolve", examples=_RESOLVE, short="Resolve the incident.")
-@click.option("--at", metavar="TIME", help="Since when; now if absent.")
-@incident_option
-@cause_options
+@click.option("--at", metavar="TIME", help="When it happened; now if omitted.")
+@open_incident_option
+@cause_options_or("it is over")
 def resolve(run: Run, *, request: Request, at: str | None, incident: str | None) -> int:
-    """Resolve the incident; its review is due in 48 hours."""
+    """Resolve the incident; its review is due within 48 hours."""
     when = moments(run, at=at).get("at")
-    receipt = changing(run).resolve(at=when, incident=incident, **request.cause_or("it is over"))
+    receipt = changing(run).resolve(at=when, incident=incident, **request.cause)
     return finish(run, receipt, f"Incident {receipt.incident.id} is resolved.")
 
 
 @verb("reopen", examples=_REOPEN, short="Reopen the incident.")
 @incident_option
 @also_option("Even if another one is open.")
-@cause_options
+@cause_options_or("it is not over")
 def reopen(run: Run, *, request: Request, incident: str | None, also: bool) -> int:
     """Reopen a resolved incident; a closed one stays closed."""
-    receipt = changing(run).reopen(
-        also=also, incident=incident, **request.cause_or("it is not over")
-    )
+    receipt = changing(run).reopen(also=also, incident=incident, **request.cause)
     return finish(run, receipt, f"Incident {receipt.incident.id} is open again.")
 
 
 @verb("correct", examples=_CORRECT, short="Correct its title, severity or times.")
-@click.option("--title", metavar="TEXT", help="What happens.")
+@click.option("--title", metavar="TEXT", help="A new title.")
 @click.option("-s", "--severity", type=int, help="1 (worst) to 5, from now on.")
 @click.option("--began", metavar="TIME", help="When the trouble began.")
 @click.option("--detected", metavar="TIME", help="When it was noticed.")
@@ -116,7 +113,7 @@ def reopen(run: Run, *, request: Request, incident: str | None, also: bool) -> i
 @click.option("--mitigated", metavar="TIME", help="When customers were helped.")
 @click.option("--resolved", metavar="TIME", help="When it was over.")
 @incident_option
-@cause_options
+@cause_options_or("correction")
 def correct(
     run: Run, *, request: Request, title: str | None, severity: int | None, incident: str | None,
     **times: str | None,
@@ -125,7 +122,7 @@ def correct(
     given = moments(run, **{name: times[name] for name in TIMES})
     receipt = changing(run).correct(
         title=title, severity=severity, times=given, incident=incident,
-        **request.cause_or("correction"),
+        **request.cause,
     )  # fmt: skip
     return finish(run, receipt, f"Incident {receipt.incident.id} is corrected.")
 
@@ -134,7 +131,7 @@ def correct(
 @click.argument("text")
 @task_option
 @incident_option
-@cause_options
+@person_option
 def note(run: Run, *, request: Request, text: str, task: str, incident: str | None) -> int:
     """Note a finding; notes are kept apart from decisions."""
     receipt = changing(run).note(text, task=task, incident=incident, by=request.by)
@@ -169,25 +166,27 @@ _IMPORT = ("shedder incident import incident.json",)
 
 @verb("import", examples=_IMPORT, short="Import a copy of the record.")
 @click.argument("file", metavar="FILE")
-@cause_options
+@cause_options_or("")
 def import_incident(run: Run, *, request: Request, file: str) -> int:
-    """Import a record that `export` wrote, such as after Redis has lost its data.
+    """Import a record that `export` wrote, for example after Redis lost its data.
 
     An incident that exists already is not changed.
     """
     copy = _read(file)
-    receipt = changing(run).bring_back(copy, **request.cause_or(f"from {Path(file).name}"))
+    receipt = changing(run).bring_back(
+        copy, reason=request.reason or f"from {Path(file).name}", by=request.by
+    )
     return finish(run, receipt, f"Incident {receipt.incident.id} is imported.")
 
 
 _LIST = ("shedder incident list", "shedder incident list -n 5 --json")
 
 
-@verb("list", examples=_LIST, short="The last incidents.")
+@verb("list", examples=_LIST, short="List recent incidents.")
 @click.option("-n", "--number", "limit", type=click.IntRange(1, 1000), default=20,
               show_default=True, help="How many at most.")  # fmt: skip
 def list_incidents(run: Run, *, limit: int) -> int:
-    """Show the last incidents, the latest first."""
+    """List recent incidents, the latest first."""
     found = run.shedder.incidents.list(limit=limit)
     if not found and not run.is_json:
         run.screen.remark("no incidents yet: shedder incident open")
@@ -217,7 +216,7 @@ def show_incident(run: Run, *, incident: str | None) -> int:
 _TIMELINE = ("shedder incident timeline", "shedder incident timeline --notes")
 
 
-@verb("timeline", examples=_TIMELINE, short="What was done, and its effect.")
+@verb("timeline", examples=_TIMELINE, short="Show what was done, and its effect.")
 @_incident
 @click.option("--notes", "has_notes", is_flag=True, help="Findings too.")
 def timeline(run: Run, *, incident: str | None, has_notes: bool) -> int:
@@ -234,7 +233,7 @@ incident = verb_group(
     "incident", open_incident, show_incident, list_incidents, timeline, note, take, assign,
     hand_over, accept, leave, update, watch, mitigated, resolve, reopen, correct, postmortem,
     review, action, close, export_incident, import_incident,
-    text="Keep the record of an incident: who does what, what was found, how far it is.",
+    text="Keep the record of an incident: who does what, what was found, and how far along it is.",
     examples=(_OPEN[0], "shedder incident take operations", _NOTE[0], _RESOLVE[0]),
 )  # fmt: skip
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shedder.cli.incident_view import action_table, changing, finish, incident_option
-from shedder.cli.options import Request, cause_options, verb, verb_group
+from shedder.cli.options import Request, cause_options_or, person_option, verb, verb_group
 from shedder.cli.run import Refused
 from shedder.incident.review import actions_text
 from shedder.units import parse_future
@@ -48,12 +48,12 @@ def _with_terms(body: Any) -> Any:
               help="prevent, detect, mitigate or process.")  # fmt: skip
 @_with_terms
 @incident_option
-@cause_options
+@person_option
 def add(
     run: Run, *, request: Request, title: str, kind: str, priority: int | None, owner: str | None,
     due: str | None, incident: str | None,
 ) -> int:  # fmt: skip
-    """Add an action; `set` adds what is not known yet."""
+    """Add an action; fill in the rest later with `set`."""
     due_at = _due(run, due)
     receipt = changing(run).actions.add(
         title, type=kind, priority=priority, owner=owner or "", due_at=due_at, incident=incident,
@@ -68,12 +68,12 @@ def add(
 @click.option("--type", "kind", metavar="TYPE", help="prevent, detect, mitigate or process.")
 @_with_terms
 @incident_option
-@cause_options
+@person_option
 def set_action(
     run: Run, *, request: Request, number: int, title: str | None, kind: str | None,
     priority: int | None, owner: str | None, due: str | None, incident: str | None,
 ) -> int:  # fmt: skip
-    """Change what is recorded of an action."""
+    """Change an action."""
     due_at = _due(run, due)
     receipt = changing(run).actions.set(
         number, title=title, type=kind, priority=priority, owner=owner, due_at=due_at,
@@ -85,17 +85,17 @@ def set_action(
 @verb("done", examples=_DONE, short="Say that an action is done.")
 @click.argument("number", type=int)
 @incident_option
-@cause_options
+@person_option
 def done(run: Run, *, request: Request, number: int, incident: str | None) -> int:
     """Say that an action is done; also after the incident is closed."""
     receipt = changing(run).actions.done(number, incident=incident, by=request.by)
     return finish(run, receipt, f"Action {number} is done.")
 
 
-@verb("list", examples=_LIST, short="The actions.")
+@verb("list", examples=_LIST, short="List the actions.")
 @incident_option
 def list_actions(run: Run, *, incident: str | None) -> int:
-    """Show the actions: what, whose, until when, and which are done."""
+    """List the actions: what, whose, until when, and which are done."""
     found = run.shedder.incidents.actions.list(incident=incident)
     if not found and not run.is_json:
         run.screen.remark("no actions yet: shedder incident action add")
@@ -103,7 +103,7 @@ def list_actions(run: Run, *, incident: str | None) -> int:
     return 0
 
 
-@verb("export", examples=_EXPORT, short="The actions for elsewhere.")
+@verb("export", examples=_EXPORT, short="Export the actions.")
 @click.option("--format", "form", type=click.Choice(["markdown", "csv", "json", "gh"]),
               default="markdown", show_default=True, help="gh: `gh issue create`.")  # fmt: skip
 @click.option("--label", "labels", multiple=True, metavar="LABEL", help="For gh; may be repeated.")
@@ -121,7 +121,7 @@ def export_actions(run: Run, *, form: str, labels: tuple[str, ...], incident: st
 
 action = verb_group(
     "action", add, set_action, done, list_actions, export_actions,
-    short="What is to be done.",
+    short="Keep the actions.",
     text="Keep the actions of the review: what is to be done, by whom, until when.",
     examples=(_ADD[0], _DONE[0], _EXPORT[1]),
 )  # fmt: skip
@@ -143,7 +143,7 @@ _CLOSE = ('shedder incident close -r "review held, actions are in the tracker"',
 @click.option("--luck", metavar="TEXT", help="Where you were lucky.")
 @click.option("--factors", metavar="TEXT", help="What in the system contributed.")
 @incident_option
-@cause_options
+@person_option
 def review(run: Run, *, request: Request, incident: str | None, **parts: str | None) -> int:
     """Write parts of the review; writing a part again replaces it."""
     given = {name: text for name, text in parts.items() if text is not None}
@@ -155,8 +155,8 @@ def review(run: Run, *, request: Request, incident: str | None, **parts: str | N
 
 @verb("close", examples=_CLOSE, short="Close the incident.")
 @incident_option
-@cause_options
+@cause_options_or("the review is done")
 def close(run: Run, *, request: Request, incident: str | None) -> int:
     """End the review, or list what is missing. A closed incident can no longer be changed."""
-    receipt = changing(run).close(incident=incident, **request.cause_or("the review is done"))
+    receipt = changing(run).close(incident=incident, **request.cause)
     return finish(run, receipt, f"Incident {receipt.incident.id} is closed.")

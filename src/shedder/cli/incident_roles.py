@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shedder.cli.incident_view import also_option, changing, finish, incident_option, task_option
-from shedder.cli.options import Request, cause_options, verb
+from shedder.cli.options import Request, cause_options_or, verb
 from shedder.cli.output import escaped
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _LEAVE = ('shedder incident leave investigator --task "database logs"',)
 
 _role = click.argument("role", metavar="ROLE")
 _instead = click.option("--instead", is_flag=True, help="Even if somebody else has it.")
-_second = also_option("Beside another role.")
+_second = also_option("Keep your other role too.")
 
 
 @verb("take", examples=_TAKE, short="Take a role.")
@@ -34,7 +34,7 @@ _second = also_option("Beside another role.")
 @_second
 @_instead
 @incident_option
-@cause_options
+@cause_options_or("")
 def take(
     run: Run,
     *,
@@ -47,7 +47,8 @@ def take(
 ) -> int:
     """Take a role: commander, operations, communications, or investigator with a task.
 
-    Commander coordinates, operations changes the system, communications tells the others.
+    The commander coordinates, operations changes the system, and communications informs
+    everybody else.
     """
     receipt = changing(run).roles.take(
         role, task=task, also=also, instead=instead, incident=incident, **request.cause,
@@ -63,7 +64,7 @@ def take(
 @_second
 @_instead
 @incident_option
-@cause_options
+@cause_options_or("")
 def assign(
     run: Run, *, request: Request, role: str, person: str, task: str, also: bool, instead: bool,
     incident: str | None,
@@ -81,7 +82,7 @@ def assign(
 @click.argument("person")
 @task_option
 @incident_option
-@cause_options
+@cause_options_or("")
 def hand_over(
     run: Run, *, request: Request, role: str, person: str, task: str, incident: str | None
 ) -> int:
@@ -98,7 +99,7 @@ def hand_over(
 @task_option
 @_second
 @incident_option
-@cause_options
+@cause_options_or("")
 def accept(
     run: Run, *, request: Request, role: str | None, task: str, also: bool, incident: str | None
 ) -> int:
@@ -111,13 +112,13 @@ def accept(
     return finish(run, receipt, f"{who} is {_named(newest.role.value, newest.task)} now.")
 
 
-@verb("leave", examples=_LEAVE, short="End a role.")
+@verb("leave", examples=_LEAVE, short="Give up a role.")
 @_role
 @task_option
 @incident_option
-@cause_options
+@cause_options_or("")
 def leave(run: Run, *, request: Request, role: str, task: str, incident: str | None) -> int:
-    """End a role: nobody has it any more."""
+    """Give up a role; nobody holds it afterwards."""
     receipt = changing(run).roles.leave(role, task=task, incident=incident, **request.cause)
     return finish(run, receipt, f"Nobody is {_named(role, task)} now.")
 

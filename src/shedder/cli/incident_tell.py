@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shedder.cli.incident_view import incident_option, uncertain
-from shedder.cli.options import Request, cause_options, verb
+from shedder.cli.incident_view import open_incident_option, uncertain
+from shedder.cli.options import Request, person_option, verb
 from shedder.cli.output import blank, clock, command, commands_part, headline, plain, row, table
 from shedder.cli.policy import near_policy_option, policy_for, policy_option
 from shedder.errors import InvalidInput
@@ -52,13 +52,13 @@ _POSTMORTEM = (
 @click.option("--preview", is_flag=True, help="Only show what would be posted.")
 @click.option("--edit", is_flag=True, help="Change it in $EDITOR first.")
 @policy_option
-@incident_option
-@cause_options
+@open_incident_option
+@person_option
 def update(
     run: Run, *, request: Request, say: str | None, audience: str, preview: bool, edit: bool,
     policy_file: str | None, incident: str | None,
 ) -> int:  # fmt: skip
-    """Post an update in the words of the policy, also when there is no progress.
+    """Post an update in the policy's words, even when there is no progress.
 
     The text is generated from the state of the queues. It is recorded and then sent to the
     policy's channels; `incident watch` retries a channel that fails.
@@ -76,11 +76,11 @@ def update(
     return post(run, policy, found, draft, text, by=request.by)
 
 
-@verb("watch", examples=_WATCH, short="Remind of updates and post them in time.")
-@click.option("--once", is_flag=True, help="One round, such as from cron.")
+@verb("watch", examples=_WATCH, short="Remind people of due updates and post them.")
+@click.option("--once", is_flag=True, help="Run one round and exit, for example from cron.")
 @policy_option
 def watch(run: Run, *, once: bool, policy_file: str | None) -> int:
-    """Remind of updates, post them where the policy says so, and write the status page.
+    """Remind people of due updates, post those the policy allows, and write the status page.
 
     Run it under a supervisor, on two machines for availability: one leads. SIGTERM ends it.
     """
@@ -104,7 +104,7 @@ def postmortem(
 ) -> int:  # fmt: skip
     """Write the post-mortem as a page, Markdown and JSON, from what was recorded.
 
-    People appear as roles. What is left to write is marked; `incident review` keeps it.
+    People appear as roles. Gaps are marked; fill them with `incident review`.
     """
     if check is not None:
         return check_file(run, check, incident)

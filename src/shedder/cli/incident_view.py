@@ -255,14 +255,23 @@ TIMES = ("began", "detected", "opened", "mitigated", "resolved")
 
 def incident_option(body: Callable[..., int]) -> Callable[..., int]:
     """Which incident is meant."""
-    return click.option(
-        "-i", "--incident", metavar="ID", help="Which one; the open one if absent."
-    )(body)
+    return _incident_option("Which one; the open one, or the last one, if omitted.")(body)
+
+
+def open_incident_option(body: Callable[..., int]) -> Callable[..., int]:
+    """Which incident is meant, for a change that only an open one takes."""
+    return _incident_option("Which one; the open one if omitted.")(body)
+
+
+def _incident_option(text: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    return click.option("-i", "--incident", metavar="ID", help=text)
 
 
 def task_option(body: Callable[..., int]) -> Callable[..., int]:
     """What an investigator looks into."""
-    return click.option("--task", metavar="TEXT", default="", help="Of an investigator.")(body)
+    return click.option(
+        "--task", metavar="TEXT", default="", help="What the investigator looks into."
+    )(body)
 
 
 def also_option(text: str) -> Callable[..., Any]:

@@ -46,9 +46,8 @@ def mitigate(
 ) -> int:  # fmt: skip
     """Run the program that `[mitigations.NAME]` of the policy declares, and record its outcome.
 
-    The command is a list of arguments and goes through no shell. Its output is shown as it comes
-    and kept, secrets masked; at its time limit, and with Ctrl-C, SIGTERM or SIGHUP, all its
-    processes end.
+    The command is a list of arguments and goes through no shell. Output is shown live and kept,
+    with secrets masked. The time limit, Ctrl-C, SIGTERM or SIGHUP ends all its processes.
     """
     rules = policy_for(run, policy_file, or_near=True, is_needed=True)
     if name is None:

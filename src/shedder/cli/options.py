@@ -53,11 +53,7 @@ class Request:
     @property
     def cause(self) -> dict[str, Any]:
         """`reason` and `by`, as every method of `Shedder` that changes something takes them."""
-        return self.cause_or("")
-
-    def cause_or(self, reason: str) -> dict[str, Any]:
-        """`cause`, with `reason` when none was given."""
-        return {"reason": self.reason or reason, "by": self.by}
+        return {"reason": self.reason or "", "by": self.by}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +120,9 @@ def connection_options() -> list[click.Parameter]:
     return [
         _remembered("-u", "--url", metavar="URL", help="Redis, as redis://host:port/db."),
         _remembered("-c", "--config", metavar="MODULE", help="RQ settings module."),
-        _remembered("--json", "is_json", help="Print one JSON object."),
+        _remembered(
+            "--json", "is_json", help="Print JSON: one object, or one a line if it goes on."
+        ),
         _remembered("-v", "--verbose", "is_verbose", help="Show log records."),
         _remembered("--debug", "is_debug", help="Show tracebacks."),
         log_format_option(),
@@ -149,14 +147,32 @@ def targets_argument(decorated: Decorated) -> Decorated:
 
 def cause_options(body: Callable[..., int]) -> Body:
     """Who and why; the body gets them as `request`, with `names` and `is_all` where it has them."""
+    return _reason_option("Reason; asked for on a terminal if omitted.")(person_option(body))
 
-    @click.option("-r", "--reason", metavar="TEXT", callback=_text, help="Why; asked if absent.")
-    @click.option("--by", metavar="NAME", callback=_text, help="Who; user@host if absent.")
+
+def cause_options_or(reason: str) -> Callable[[Callable[..., int]], Body]:
+    """Who and why, which is `reason` when nothing is said and nobody is asked for."""
+    said = f"default: {reason}" if reason else "optional"
+
+    def decorate(body: Callable[..., int]) -> Body:
+        return _reason_option(f"Reason; {said}.", default=reason or None)(person_option(body))
+
+    return decorate
+
+
+def _reason_option(text: str, **settings: Any) -> Callable[[Body], Body]:
+    return click.option("-r", "--reason", metavar="TEXT", callback=_text, help=text, **settings)
+
+
+def person_option(body: Callable[..., int]) -> Body:
+    """Who; the body gets it in `request`."""
+
+    @click.option("--by", metavar="NAME", callback=_text, help="Who does it; user@host if omitted.")
     @functools.wraps(body)
     def gather(
         *args: Any,
         by: str | None,
-        reason: str | None,
+        reason: str | None = None,
         names: tuple[str, ...] = (),
         is_all: bool = False,
         is_forced: bool = False,
@@ -169,19 +185,20 @@ def cause_options(body: Callable[..., int]) -> Body:
 
 def change_options(body: Callable[..., int]) -> Body:
     """What every verb needs that changes queues; the body gets it as `request`."""
+    return change_options_with(force_option())(body)
+
+
+def change_options_with(force: Callable[[Body], Body]) -> Callable[[Callable[..., int]], Body]:
+    """`change_options`, with a `--force` that does more than usual."""
     every = click.option("-a", "--all", "is_all", is_flag=True, help="All queues.")
-    return targets_argument(every(force_option()(cause_options(body))))
+    return lambda body: targets_argument(every(force(cause_options(body))))
 
 
 def force_option(what: str = "") -> Callable[[Decorated], Decorated]:
     """Even if somebody else has just changed it, and `what`; the body gets it in `request`."""
-    said = f"{what} Also if" if what else "Even if"
-    return click.option(
-        "--force",
-        "is_forced",
-        is_flag=True,
-        help=f"{said} if somebody else has changed it within two minutes.",
-    )
+    also = f"{what}; in an incident also go on" if what else "In an incident: go on even"
+    text = f"{also} if somebody else changed it in the last two minutes."
+    return click.option("--force", "is_forced", is_flag=True, help=text)
 
 
 def duration_option(*names: str, **settings: Any) -> Callable[[Decorated], Decorated]:

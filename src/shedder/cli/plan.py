@@ -53,9 +53,10 @@ def plan(
     run: Run, *, names: tuple[str, ...], pauses: tuple[str, ...], diverts: tuple[str, ...],
     limits: tuple[str, ...], more: int, explain: bool, policy_file: str | None,
 ) -> int:  # fmt: skip
-    """Forecast when urgent work is in time and when the queue is empty, for each option.
+    """Forecast, for each option, when urgent work is on time again and when the queue is empty.
 
-    It is a model of measured numbers; docs/explanation/the-plan.md describes it and its error.
+    The forecast is a model built on measurements; docs/explanation/the-plan.md explains it and how
+    far off it can be.
     """
     asked = [*_asked(pauses, diverts, limits)]
     _check_known(names, run.shedder.queues())

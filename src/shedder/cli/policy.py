@@ -61,7 +61,7 @@ _file_argument = click.argument("file", metavar="[FILE]", required=False, type=c
 def check_policy(run: Run, *, file: str | None) -> int:
     """Check a policy file and list every problem; needs no Redis, changes nothing.
 
-    Without FILE it is shedder.toml, or [tool.shedder] in pyproject.toml, here or in a folder above.
+    FILE defaults to shedder.toml, or [tool.shedder] in pyproject.toml, in this or a parent folder.
     """
     path = _path(file)
     problems: tuple[object, ...] = ()
@@ -84,7 +84,7 @@ def check_policy(run: Run, *, file: str | None) -> int:
 def apply(
     run: Run, *, request: Request, file: str | None, based_on: int | None, force: bool
 ) -> int:
-    """Put a policy into force; producers and workers of shedder obey within a second.
+    """Put a policy into force; shedder producers and workers obey within a second.
 
     It is checked as a whole first. If somebody else applies another one meanwhile, yours is
     refused, and nothing is changed.
@@ -102,12 +102,12 @@ def apply(
     return 0
 
 
-@verb("show", examples=_SHOW, short="The policy in force, or what it says of a job.")
+@verb("show", examples=_SHOW, short="Show the policy in force, or what it says of a job.")
 @click.option("--explain", "job_id", metavar="JOB", help="Show which rules apply to this job.")
 def show_policy(run: Run, *, job_id: str | None) -> int:
     """Show the policy in force, with who applied it, as a file that could be applied again.
 
-    Of the channels' URLs, which may hold secrets, only the scheme is shown.
+    Only the scheme of a channel's URL is shown, because the rest may hold a secret.
     """
     if job_id is not None:
         run.tell("policy-explain/1", run.shedder.policies.explain(job_id), explained_view)
@@ -120,7 +120,7 @@ def show_policy(run: Run, *, job_id: str | None) -> int:
     return 0 if applied.number else 3
 
 
-@verb("diff", examples=_DIFF, short="What applying a policy file would change.")
+@verb("diff", examples=_DIFF, short="Show what applying a policy file would change.")
 @_file_argument
 def diff(run: Run, *, file: str | None) -> int:
     """Show what applying a policy file would change; changes nothing.
@@ -142,8 +142,7 @@ def diff(run: Run, *, file: str | None) -> int:
 def init(run: Run, *, file: str | None, force: bool) -> int:
     """Write a first policy file from the queues, functions and rates that can be seen now.
 
-    It decides nothing yet: suggestions stand in it as comments. Without FILE it is shedder.toml
-    in this folder.
+    It decides nothing yet; suggestions are comments. FILE defaults to shedder.toml in this folder.
     """
     path = Path(file or "shedder.toml")
     if path.exists() and not force:
@@ -172,9 +171,9 @@ def _policy_option(text: str) -> Callable[[Any], Any]:
     return click.option("--policy", "policy_file", metavar="FILE", help=text)
 
 
-policy_option = _policy_option("Use this policy instead of the one in force.")
+policy_option = _policy_option("Use this policy file, not the policy in force.")
 near_policy_option = _policy_option(
-    "Use this policy instead of the one in force, or of a shedder.toml near here."
+    "Use this policy file, not the policy in force or a nearby shedder.toml."
 )
 
 

@@ -74,7 +74,7 @@ _group_option = click.option(
 @click.option("--percent", type=float, default=100.0, show_default=True, metavar="PERCENT",
               help="The share of users.")  # fmt: skip
 @expiry_option
-@force_option("Also for a flag that no process has declared.")
+@force_option("Also accept a flag that no process has declared")
 @cause_options
 def degrade(
     run: Run, *, request: Request, flags: tuple[str, ...], group: str, percent: float,
@@ -82,7 +82,7 @@ def degrade(
 ) -> int:  # fmt: skip
     """Degrade features in every process within a second, without a deployment.
 
-    With --percent the same users are degraded each time; a higher percentage adds users.
+    --percent always picks the same users; raising it adds users.
     """
     what = _chosen(flags, group, "degrade")
     shedder = run.shedder
@@ -105,7 +105,7 @@ def degrade(
 @force_option()
 @cause_options
 def restore(run: Run, *, request: Request, flags: tuple[str, ...], group: str) -> int:
-    """End the degradation of features; jobs that waited for them are put back, at once.
+    """End the degradation of features, and put back the jobs that waited for them at once.
 
     To let these jobs start at a pace, give their queue a `shedder drain` first.
     """
@@ -120,9 +120,9 @@ def restore(run: Run, *, request: Request, flags: tuple[str, ...], group: str) -
     return 0
 
 
-@verb("list", examples=_FLAG_LIST, short="List all flags, the degraded ones first.")
+@verb("list", examples=_FLAG_LIST, short="List all flags, degraded ones first.")
 def flag_list(run: Run) -> int:
-    """Show all flags that are declared or set: how they are, who did it, and what they are for."""
+    """Show all flags that are declared or set: their state, who set it, and what each is for."""
     found = run.shedder.flag_states()
     run.tell("flag-list/1", {"flags": found}, flag_table(found))
     return 0
@@ -130,7 +130,7 @@ def flag_list(run: Run) -> int:
 
 flag = verb_group(
     "flag", degrade, restore, flag_list,
-    text="Degrade features, which code has declared, and restore them.",
+    text="Degrade and restore features that code declares.",
     examples=(_DEGRADE[0], _RESTORE[0], _FLAG_LIST[0]),
 )  # fmt: skip
 
@@ -177,7 +177,7 @@ def _key_option(decorated: Any) -> Any:
 @_key_option
 @expiry_option
 @click.option("--shadow", is_flag=True, help="Count what it would refuse; refuse nothing.")
-@force_option("Also for a limit that no process has declared.")
+@force_option("Also accept a limit that no process has declared")
 @cause_options
 def limit_set(
     run: Run, *, request: Request, name: str, rate: Rate, key: str, expires_in: timedelta | None,
@@ -185,7 +185,7 @@ def limit_set(
 ) -> int:  # fmt: skip
     """Set a limit in every process within a second; it overrides the limit in code.
 
-    A rate such as 100/minute also counts the hits of the last minute.
+    Hits of the past minute already count towards a rate such as 100/minute.
     """
     connected = run.shedder
     request = settle_reason(request, f"set {_known_name(name, key)} to {rate}")
@@ -218,7 +218,7 @@ def limit_clear(run: Run, *, request: Request, name: str, key: str) -> int:
     return 0
 
 
-@verb("list", examples=_LIMIT_LIST, short="List all limits, those that were set first.")
+@verb("list", examples=_LIMIT_LIST, short="List all limits, changed ones first.")
 def limit_list(run: Run) -> int:
     """Show all limits that are declared or set: the rate, who set it, hits and refusals."""
     found = run.shedder.limit_states()
@@ -238,7 +238,7 @@ def test_limit(run: Run, *, name: str, key: str) -> int:
 
 limit = verb_group(
     "limit", limit_set, limit_clear, limit_list, test_limit, limit_starts, lift,
-    text="Change the rates of limits, which code has declared, or of the starts of a queue's jobs.",
+    text="Change the rate of a limit that code declares, or at which a queue's jobs start.",
     examples=(_SET[0], _CLEAR[0], STARTS_EXAMPLES[0], LIFT_EXAMPLES[0]),
 )  # fmt: skip
 

@@ -39,8 +39,8 @@ _EXAMPLES = ("shedder shed --dry-run", 'shedder shed -r "database at 99 %"')
 def shed(run: Run, *, request: Request, dry_run: bool, is_sure: bool) -> int:
     """Divert the jobs that the policy in force allows to be shed, in its declared order.
 
-    Each rule of the policy is a divert of its own. On a terminal the command shows the rules with
-    their numbers of jobs, and asks.
+    Each policy rule becomes its own divert. On a terminal, the command lists the rules and how many
+    jobs each would divert, then asks.
     """
     policies = run.shedder.policies
     if not policies.applied().policy.in_shed_order():

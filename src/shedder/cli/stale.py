@@ -66,7 +66,7 @@ def replay(run: Run, *, request: Request) -> int:
 
 stale = verb_group(
     "stale", list_stale, replay,
-    text="List and replay old jobs of a backlog, which were set aside as the policy says.",
+    text="List and replay old backlog jobs that the policy set aside.",
     examples=(_LIST[0], _REPLAY[0]),
 )  # fmt: skip
 

@@ -64,8 +64,8 @@ def limit_starts(
 ) -> int:  # fmt: skip
     """Limit how fast jobs start, or how many run at once.
 
-    The limit holds for all named queues together. Jobs over it wait in order; jobs that are not
-    limited pass them. Workers of shedder obey at once; a divert or a pause takes precedence.
+    All named queues share the limit. Jobs over the limit wait in order; unlimited jobs overtake
+    them. shedder workers obey at once; a divert or a pause takes precedence.
     """
     if rate is None and (most is None or most < 1):
         raise InvalidInput(

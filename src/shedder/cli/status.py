@@ -293,8 +293,8 @@ def check(run: Run, *, names: tuple[str, ...], older_than: timedelta | None) -> 
     """Report in one line, for monitoring, whether anything is wrong.
 
     It reports work that is later than the policy tolerates, a control that may have been
-    forgotten, jobs that no worker serves, a record that cannot be read, and a server that is
-    nearly full or evicts jobs. Exits with 0 when nothing is wrong, with 3 when something is.
+    forgotten, jobs that no worker serves, a record or a policy that cannot be read, and a server
+    that is nearly full or evicts jobs. Exits with 0 when nothing is wrong, else with 3.
     """
     found = check_status(run.shedder.status(*names), older_than=older_than or OLD)
     style = "" if found.is_good else "bold red"

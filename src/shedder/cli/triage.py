@@ -36,8 +36,8 @@ _EXAMPLES = ("shedder triage", "shedder triage --json")
 def triage(run: Run, *, policy_file: str | None) -> int:
     """Show the checklist: a bad release, too much traffic, a clogged queue.
 
-    Each question has what was done, its effect, and the next command for the current state of the
-    queues.
+    Each question shows what was done, its effect, and the command to type next, given the current
+    state of the queues.
     """
     found = run.shedder.triage(policy_for(run, policy_file, or_near=True))
     run.tell("triage/1", found, triage_parts)

@@ -44,8 +44,8 @@ _EXAMPLES = (
 def undo(run: Run, *, request: Request, event_id: str | None) -> int:
     """Undo what an event did, or the last event that can be undone.
 
-    What held before holds again, with its author and its end: pauses, diverts, drains, flags,
-    limits and limits on starts. What somebody has changed since stays as it is.
+    Restores the previous pauses, diverts, drains, flags and limits, with their author and expiry.
+    What somebody has changed since stays as it is.
     """
     connected = run.shedder
     what = f"undo event {event_id}" if event_id else "undo the last change"

@@ -45,7 +45,7 @@ _EXAMPLES = (
 def worker(
     run: Run, *, url: str | None, config: str | None, kind: str, rq_arguments: tuple[str, ...]
 ) -> int:
-    """Run a worker that obeys pauses and diverts, and loses no job.
+    """Run a worker that obeys pauses and diverts, and loses no job that it had not started.
 
     Serves all lanes of its queues, most important first. Every other option is that of `rq
     worker`, such as --burst, --name, --with-scheduler, --max-jobs; `rq worker --help` lists them.
