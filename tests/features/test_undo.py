@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from shedder.errors import CannotUndo, EventNotFound
+from shedder.errors import CannotUndo, EventNotFound, RecordUnreadable
 from shedder.queues.drain import DrainReceipt
 from shedder.queues.pause import PauseReceipt, ResumeReceipt
 from shedder.queues.restore import RestoreReceipt
@@ -393,3 +393,24 @@ def _forget_events(scene: Scene) -> None:
             for each in record if isinstance(record, list) else [record]:
                 del each["event"]
             scene.redis.hset(key, name, json.dumps(record))
+
+
+def test_a_key_of_another_type_is_met_before_the_first_change(scene: Scene) -> None:
+    """An undo, a drain and a divert that fail on one lane have changed nothing on the others."""
+    shedder, redis = scene.shedder, scene.redis
+    scene.fill("mail.low", "a")
+    shedder.divert("mail", reason="r")
+    drain = shedder.drain("mail", rate=Rate(1.0), reason="r")
+    order = next(lane.order for lane in drain.lanes if lane.lane == "mail.low")
+    redis.delete(scene.keys.drain(order, "mail.low"))
+    redis.set(scene.keys.drain(order, "mail.low"), "by hand")
+    before = {key: (redis.dump(key), redis.ttl(key) > 0) for key in redis.scan_iter("*:shedder:*")}
+    for change in (
+        lambda: shedder.undo(drain.event, reason="r"),
+        lambda: shedder.drain("mail", rate=Rate(2.0), reason="r"),
+        lambda: shedder.divert("mail", reason="r"),
+    ):
+        with pytest.raises(RecordUnreadable):
+            change()
+    after = {key: (redis.dump(key), redis.ttl(key) > 0) for key in redis.scan_iter("*:shedder:*")}
+    assert before == after

@@ -118,7 +118,7 @@ BUGS = (
     Bug(
         "an order for several lanes is carried out by half",
         "lua/divert_lanes.lua",
-        "local unreadable = unreadable_lane(diverts, lanes)",
+        "local unreadable = unreadable_orders(diverts, lanes)",
         "local unreadable = nil",
         (DIVERT,),
     ),

@@ -134,7 +134,7 @@ local function divert(lane)
   result[#result + 1] = replaced and cjson.encode(replaced) or ''
 end
 
-local unreadable = unreadable_lane(diverts, lanes)
+local unreadable = unreadable_orders(diverts, lanes)
 if unreadable then return redis.error_reply('UNREADABLE ' .. unreadable) end
 for _, lane in ipairs(lanes) do divert(lane) end
 result[1] = write_event(events, head, before, after)

@@ -69,7 +69,7 @@ local function drain(lane, orders, order)
   result[#result + 1], result[#result + 2] = backlog, tostring(old_rate)
 end
 
-local unreadable = unreadable_lane(diverts, lanes)
+local unreadable = unreadable_orders(diverts, lanes)
 if unreadable then return redis.error_reply('UNREADABLE ' .. unreadable) end
 local draining = {}
 for _, lane in ipairs(lanes) do

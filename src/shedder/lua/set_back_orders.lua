@@ -125,7 +125,11 @@ for _, lane in ipairs(lanes) do
   end
 end
 local stands = false
-for _, each in ipairs(todo) do stands = stands or each[4] == 'set' end
+for _, each in ipairs(todo) do
+  local lane, id, item, state = unpack(each)
+  stands = stands or state == 'set'
+  check_order_types(state == 'set' and find_order(standing[lane.name], id) or item.ended)
+end
 -- where some of a drain came to its end by itself, and all the rest with it, it is done
 if #todo == 0 or (gone and not stands) then return remember(operation, step, {'ended', '', ''}) end
 

@@ -1,6 +1,23 @@
 -- The pace of a drain: a bucket that stores tokens (rate: jobs per ms, burst: most at once).
 -- It is settled at the old rate before a change, so that no change of rate gives tokens away.
 
+-- As for a lane: a key that somebody made something else must be met before the first change.
+local function check_order_types(order)
+  backlog_length(order)
+  redis.call('HLEN', order.bucket)
+  redis.call('LLEN', order.skipped)
+end
+
+-- As `unreadable_lane`, for scripts that go on to the keys of the orders.
+local function unreadable_orders(diverts, lanes)
+  for _, lane in ipairs(lanes) do
+    local orders = read_orders(diverts, lane.name)
+    if orders == false then return lane.name end
+    for _, order in ipairs(orders or {}) do check_order_types(order) end
+  end
+  return nil
+end
+
 local function store_tokens(order, tokens, now)
   if order.drain and not order.drain.rate then return end
   redis.call('HSET', order.bucket, 'tokens', string.format('%.6f', tokens),
