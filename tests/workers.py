@@ -216,6 +216,14 @@ def _leave_the_test(log: Path) -> None:
     warnings.simplefilter("ignore")
     line = "%(asctime)s.%(msecs)03d %(process)d %(name)s %(message)s"
     logging.basicConfig(force=True, stream=sys.stderr, level=logging.INFO, format=line)
+    for name in (
+        "shedder",
+        "rq",
+    ):  # a command line that ran in this process has taken their records
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.setLevel(logging.NOTSET)
+        logger.propagate = True
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
