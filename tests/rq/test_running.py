@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from rq import Queue as StockQueue
 from rq.defaults import RQ_KEY_PREFIX
 from rq.utils import utcformat
 
-from shedder.engine.names import rq_keys
+from shedder.engine.names import STARTED, registry_key, rq_keys
 from shedder.errors import RecordUnreadable
 from shedder.queues.claims import (
     Claimed,
@@ -193,8 +194,9 @@ def test_a_damaged_claim_does_not_hide_the_others(redis: Redis, member: bytes) -
 
 def test_what_somebody_put_in_the_way_is_named(redis: Redis) -> None:
     """A list of RQ that is no list of RQ's, whether the server knows the script or not."""
-    redis.set("rq:wip:mail", "mine")
+    key = registry_key(STARTED, "mail")
+    redis.set(key, "mine")
     for _ in range(2):
-        with pytest.raises(RecordUnreadable, match="rq:wip:mail"):
+        with pytest.raises(RecordUnreadable, match=re.escape(key)):
             running_jobs(Store(redis, rq_keys()), ["mail"])
         redis.script_flush()

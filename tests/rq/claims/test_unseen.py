@@ -18,12 +18,15 @@ from shedder.queues.controls import diverts_from
 from shedder.queues.drain import release_backlog
 from shedder.rq import SimpleWorker
 from shedder.units import Rate
+from tests.cluster import without_cluster
 from tests.hosts.prefixed import PrefixedJob
 from tests.waiting import wait_until
 from tests.workers import run_burst
 
 if TYPE_CHECKING:
     from redis import Redis
+
+pytestmark = without_cluster
 
 KEYS = rq_keys()
 FAST = Rate.parse("1000/s")
