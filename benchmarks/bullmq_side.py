@@ -33,9 +33,7 @@ def why_not(settings: Settings) -> str:
     return ""
 
 
-def enqueue(
-    ground: Ground, jobs: int, repeat: int, ours: Callable[[], float], settings: Settings
-) -> Iterator[Row]:
+def enqueue(ground: Ground, jobs: int, repeat: int, ours: Callable[[], float], settings: Settings) -> Iterator[Row]:
     """`queue.add` beside our `enqueue`."""
     case = "enqueue, one by one, beside BullMQ's queue.add"
     if reason := why_not(settings):
@@ -57,9 +55,7 @@ def enqueue(
 def ask(ground: Ground, *words: str) -> Any:
     """What one run of the program in node prints."""
     port = ground.url.rpartition(":")[2]
-    done = subprocess.run(
-        ["node", str(_program()), port, *words], check=True, capture_output=True, text=True
-    )
+    done = subprocess.run(["node", str(_program()), port, *words], check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -84,16 +80,7 @@ def _folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="shedder-bullmq-"))
     say(f"npm install {' '.join(PACKAGES)}, into {folder}")
     subprocess.run(
-        [
-            "npm",
-            "install",
-            "--silent",
-            "--no-audit",
-            "--no-fund",
-            "--prefix",
-            str(folder),
-            *PACKAGES,
-        ],
+        ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), *PACKAGES],
         check=True,
         stdout=subprocess.DEVNULL,
     )

@@ -20,11 +20,7 @@ _INK, _QUIET, _GRID, _PAPER = "#1a1a19", "#6b6a64", "#e4e2da", "#fbfaf7"
 
 def bars(found: Sequence[Shown]) -> list[tuple[str, float, bool]]:
     """For each row that has a ratio: its label, how many times as good we are, goal reached."""
-    return [
-        (each.headline.bar, each.times, not each.is_missed)
-        for each in found
-        if each.times is not None
-    ]
+    return [(each.headline.bar, each.times, not each.is_missed) for each in found if each.times is not None]
 
 
 def png(found: Sequence[Shown]) -> bytes:

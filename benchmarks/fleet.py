@@ -53,13 +53,7 @@ class Fleet:
     """
 
     def __init__(
-        self,
-        ground: Ground,
-        worker_class: type[BaseWorker],
-        queues: Sequence[str],
-        *,
-        workers: int = 1,
-        **work: Any,
+        self, ground: Ground, worker_class: type[BaseWorker], queues: Sequence[str], *, workers: int = 1, **work: Any
     ) -> None:
         self._ground = ground
         self.pids = [_start(ground, worker_class, queues, work) for _ in range(workers)]
@@ -69,10 +63,7 @@ class Fleet:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for pid in self.pids:
             children = _children(pid)
@@ -146,9 +137,7 @@ def marks() -> Iterator[Marks]:
         path.unlink()
 
 
-def _start(
-    ground: Ground, worker_class: type[BaseWorker], queues: Sequence[str], work: dict[str, Any]
-) -> int:
+def _start(ground: Ground, worker_class: type[BaseWorker], queues: Sequence[str], work: dict[str, Any]) -> int:
     pid = os.fork()
     if pid:
         return pid

@@ -117,10 +117,7 @@ def watched(looker: redis.Redis, pid: int) -> Iterator[Served]:
 def _statistics(looker: redis.Redis) -> dict[str, Any]:
     memory: Any = looker.info("memory")
     found: Any = looker.info("commandstats")
-    commands = {
-        name.removeprefix("cmdstat_"): (int(each["calls"]), int(each["usec"]))
-        for name, each in found.items()
-    }
+    commands = {name.removeprefix("cmdstat_"): (int(each["calls"]), int(each["usec"])) for name, each in found.items()}
     return {"commands": commands, "used": memory["used_memory"], "peak": memory["used_memory_peak"]}
 
 

@@ -59,10 +59,7 @@ class Ground:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if (found := _peaks.get()) is not None:
             memory: Any = self.near.info("memory")

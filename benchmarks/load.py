@@ -107,9 +107,7 @@ def functions_as_globs(functions: Sequence[Callable[..., None]]) -> tuple[str, .
 
 def _models(connection: redis.Redis, load: Load) -> list[Any]:
     """For each function the number of values, then field, value, ... of a job's hash."""
-    text = "".join(
-        random.Random(7).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=load.data_bytes)
-    )
+    text = "".join(random.Random(7).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=load.data_bytes))
     arguments: list[Any] = []
     scratch = load.queue_class(load.queue, connection=connection)
     for function in load.functions:

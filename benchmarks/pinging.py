@@ -44,10 +44,7 @@ class Pings:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)

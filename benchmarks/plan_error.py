@@ -66,12 +66,8 @@ def main() -> None:
         told, came = measure(run)
         error = 100 * (came - told) / came
         errors.append(abs(error))
-        print(
-            f"{run.name}: told {told:.0f} s, came {came:.0f} s, off by {error:+.0f} %", flush=True
-        )
-    print(
-        f"mean of the absolute errors: {sum(errors) / len(errors):.0f} %, worst {max(errors):.0f} %"
-    )
+        print(f"{run.name}: told {told:.0f} s, came {came:.0f} s, off by {error:+.0f} %", flush=True)
+    print(f"mean of the absolute errors: {sum(errors) / len(errors):.0f} %, worst {max(errors):.0f} %")
 
 
 def measure(run: Run) -> tuple[float, float]:
@@ -119,9 +115,7 @@ def _fill(queue: Queue, jobs: int) -> None:
 def worker(url: str) -> Iterator[None]:
     """A worker process."""
     words = ["--url", url, "--worker-class", "shedder.rq.SimpleWorker", "--quiet", "mail"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "shedder.demo.fleet", *words], stdin=subprocess.PIPE
-    )
+    process = subprocess.Popen([sys.executable, "-m", "shedder.demo.fleet", *words], stdin=subprocess.PIPE)
     try:
         yield
     finally:

@@ -85,9 +85,7 @@ def tables(runs: Sequence[dict[str, Any]]) -> str:
 
 def rows_of(runs: Sequence[dict[str, Any]]) -> list[Row]:
     """All rows of `runs`, as the questions gave them."""
-    return [
-        Row(**{**row, "verdict": Verdict(row["verdict"])}) for run in runs for row in run["rows"]
-    ]
+    return [Row(**{**row, "verdict": Verdict(row["verdict"])}) for run in runs for row in run["rows"]]
 
 
 def scale_page(rows: Sequence[dict[str, Any]], about: dict[str, str]) -> str:
@@ -135,9 +133,7 @@ def _goals(rows: Sequence[Row]) -> str:
     reached = sum(row.verdict is Verdict.REACHED for row in rows)
     missed = Counter(row.question for row in rows if row.verdict is Verdict.NOT_REACHED)
     of = ", ".join(f"{number} of question {each}" for each, number in sorted(missed.items()))
-    words = (
-        f"In [all rows](TABLES.md) {reached} goals were reached and **{missed.total()} were not**"
-    )
+    words = f"In [all rows](TABLES.md) {reached} goals were reached and **{missed.total()} were not**"
     return words + (f": {of}." if of else ".")
 
 

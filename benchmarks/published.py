@@ -30,8 +30,7 @@ CAPS = (
 def text(jobs: int) -> str:
     """How long each would take for so many messages."""
     parts = [
-        f"{each.name}: {each.words}"
-        + (f", so {jobs / each.per_second / 60:.1f} min" if each.per_second else "")
+        f"{each.name}: {each.words}" + (f", so {jobs / each.per_second / 60:.1f} min" if each.per_second else "")
         for each in CAPS
     ]
     return "; ".join(parts)

@@ -123,8 +123,7 @@ def _row(case: Case, loop: float) -> Row:
     return Row(
         QUESTION,
         f"divert a whole lane, {count(case.jobs)} jobs",
-        f"{seconds(wall)} ({seconds(min(case.walls))} to {seconds(max(case.walls))}), "
-        f"server {seconds(server)}",
+        f"{seconds(wall)} ({seconds(min(case.walls))} to {seconds(max(case.walls))}), server {seconds(server)}",
         other,
         goal="under 2 ms of server time",
         verdict=Verdict.of(server < SERVER_GOAL),
@@ -138,8 +137,7 @@ def _flatness(cases: list[Case], among_many: Case) -> Row:
     cpu, bare = _ratio(longest.cpu, among_many.cpu), _ratio(longest.cpu, shortest.cpu)
     return Row(
         QUESTION,
-        f"{count(longest.jobs)} jobs beside {count(among_many.jobs)} on a server with as many "
-        "keys, in turns",
+        f"{count(longest.jobs)} jobs beside {count(among_many.jobs)} on a server with as many keys, in turns",
         f"{ratio:.2f}x the time, {cpu:.2f}x the processor time of the server",
         goal=f"same processor time within noise (here: {NOISE:g}x)",
         verdict=Verdict.of(cpu <= NOISE),

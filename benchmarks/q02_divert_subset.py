@@ -148,9 +148,7 @@ def _growth(ground: Ground, settings: Settings) -> Row:
     rounds = list(zip(*times.values(), strict=True))
     slopes = [exponent(sizes, each) for each in rounds]
     found = median(slopes)
-    listed = ", ".join(
-        f"{count(jobs)}: {seconds(took)}" for jobs, took in zip(sizes, medians, strict=True)
-    )
+    listed = ", ".join(f"{count(jobs)}: {seconds(took)}" for jobs, took in zip(sizes, medians, strict=True))
     return Row(
         QUESTION,
         "growth of the time with the number of jobs",

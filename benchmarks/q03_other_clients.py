@@ -130,10 +130,7 @@ class Stage:
     def _drain(self) -> Span:
         shedder = self._shedder
         shedder.divert(QUEUE, reason="bench")
-        with (
-            Fleet(self._ground, SimpleWorker, [QUEUE]),
-            self._measured(f"drain at {DRAIN_RATE}/s, one worker") as span,
-        ):
+        with Fleet(self._ground, SimpleWorker, [QUEUE]), self._measured(f"drain at {DRAIN_RATE}/s, one worker") as span:
             shedder.drain(QUEUE, rate=Rate(DRAIN_RATE), reason="bench")
             time.sleep(DRAIN_SECONDS)
         shedder.drain_at_once(QUEUE, reason="bench")
@@ -170,9 +167,7 @@ def _hold_row(case: str, spans: Sequence[Span]) -> Row:
 
 
 def _ping_row(case: str, idle: Sequence[float], felt: Felt) -> Row:
-    before, elsewhere, during = (
-        quantile(each, 0.99) for each in (idle, felt.elsewhere, felt.during)
-    )
+    before, elsewhere, during = (quantile(each, 0.99) for each in (idle, felt.elsewhere, felt.during))
     return Row(
         QUESTION,
         f"p99 of a PING stream during: {case}",

@@ -78,9 +78,7 @@ def _command_line(ground: Ground, settings: Settings) -> Row:
     for _ in range(settings.times(short=5, full=15)):
         began = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-m", "shedder", "status", "--url", ground.url],
-            check=True,
-            stdout=subprocess.DEVNULL,
+            [sys.executable, "-m", "shedder", "status", "--url", ground.url], check=True, stdout=subprocess.DEVNULL
         )
         times.append(time.perf_counter() - began)
     return Row(

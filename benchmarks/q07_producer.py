@@ -72,10 +72,7 @@ def _paces_of_many(ground: Ground, queue_class: type[rq.Queue], jobs: int) -> Ca
 
 def _enqueue(ground: Ground, repeat: int, *, goal: float, where: str) -> Row:
     ratio = compare(
-        _paces(ground, Queue, BLOCK),
-        _paces(ground, rq.Queue, BLOCK),
-        repeat=repeat,
-        what=f"enqueue{where}, jobs/s",
+        _paces(ground, Queue, BLOCK), _paces(ground, rq.Queue, BLOCK), repeat=repeat, what=f"enqueue{where}, jobs/s"
     )
     return _row(f"enqueue, one by one{where}", ratio, goal)
 

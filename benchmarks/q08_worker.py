@@ -124,8 +124,7 @@ def _row(case: str, ratio: Ratio, ours: Side, theirs: Side) -> Row:
     return Row(
         QUESTION,
         case,
-        f"{per_second(ratio.ours)}; {trips:.1f} round trips and {seconds(median(ours.cpu))} of the "
-        "server for each job",
+        f"{per_second(ratio.ours)}; {trips:.1f} round trips and {seconds(median(ours.cpu))} of the server for each job",
         f"stock: {per_second(ratio.theirs)}; {their_trips:.1f} and {seconds(median(theirs.cpu))}",
         str(ratio),
         "at least equal (within 5 %), with fewer round trips",

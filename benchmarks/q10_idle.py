@@ -69,9 +69,7 @@ def run(settings: Settings) -> Iterator[Row]:
     yield _while_draining(settings, span)
 
 
-def _measure(
-    settings: Settings, worker_class: type[BaseWorker], queue_class: type[rq.Queue], span: float
-) -> Idle:
+def _measure(settings: Settings, worker_class: type[BaseWorker], queue_class: type[rq.Queue], span: float) -> Idle:
     with (
         marks() as found,
         Ground(latency_ms=settings.latency_ms) as ground,

@@ -79,8 +79,7 @@ def run(settings: Settings) -> Iterator[Row]:
         QUESTION,
         "from the command's call to the last start",
         f"p50 {seconds(quantile(ours.last, 0.5))}, p99 {seconds(quantile(ours.last, 0.99))}",
-        f"rq suspend: p50 {seconds(quantile(theirs.last, 0.5))}, "
-        f"p99 {seconds(quantile(theirs.last, 0.99))}",
+        f"rq suspend: p50 {seconds(quantile(theirs.last, 0.5))}, p99 {seconds(quantile(theirs.last, 0.99))}",
     )
     yield _celery(settings)
     yield _bullmq(settings)

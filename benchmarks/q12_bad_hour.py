@@ -77,10 +77,7 @@ class Outcome:
 def run(settings: Settings) -> Iterator[Row]:
     """Ours, then stock, each on a fresh server."""
     jobs = settings.size(short=20_000, full=200_000)
-    ours = [
-        _hour(settings, Side("shedder", SimpleWorker, Queue), jobs)
-        for _ in range(settings.times(short=1, full=3))
-    ]
+    ours = [_hour(settings, Side("shedder", SimpleWorker, Queue), jobs) for _ in range(settings.times(short=1, full=3))]
     theirs = [
         _hour(settings, Side("stock RQ", rq.SimpleWorker, rq.Queue), jobs)
         for _ in range(settings.times(short=1, full=3))
@@ -195,9 +192,7 @@ def _pace(ground: Ground, waiting: int, took: float) -> float:
     return (waiting + arrived - _waiting(ground)) / took
 
 
-def _outcome(
-    found: Marks, sent: dict[int, float], at: float, command: float, pace: float, projected: float
-) -> Outcome:
+def _outcome(found: Marks, sent: dict[int, float], at: float, command: float, pace: float, projected: float) -> Outcome:
     starts = {int(number): moment for number, moment in found.read()}
     waits = {number: starts[number] - sent[number] for number in sent if number in starts}
     late = [starts[number] for number, wait in waits.items() if wait > TOLERANCE]

@@ -87,8 +87,7 @@ def _waiting(way: str, jobs: int, ours: int, theirs: int) -> Row:
         f"{ours / theirs:.3f}x",
         "0 bytes more",
         Verdict.of(added <= 0.5),
-        "hash and list entry, by INFO memory; fields that RQ stores empty are left out and pay for "
-        "the note of ours",
+        "hash and list entry, by INFO memory; fields that RQ stores empty are left out and pay for the note of ours",
         {"ours": ours / jobs, "theirs": theirs / jobs},
     )
 

@@ -62,9 +62,7 @@ def _life(ground: Ground, settings: Settings) -> Row:
     )
 
 
-def _life_once(
-    ground: Ground, queue_class: type[rq.Queue], worker_class: type[BaseWorker], jobs: int
-) -> float:
+def _life_once(ground: Ground, queue_class: type[rq.Queue], worker_class: type[BaseWorker], jobs: int) -> float:
     ground.clear()
     began = cpu_seconds(ground.server.pid)
     queue = queue_class(NAME, connection=ground.client())
@@ -120,8 +118,7 @@ def _idle(ground: Ground, settings: Settings) -> Row:
     return Row(
         QUESTION,
         "idle workers that take a tenth of one core of the server",
-        f"{count(0.1 / used)} ({used * 1e6:.0f} µs of the server each second, "
-        f"{connections:.1f} connections each)",
+        f"{count(0.1 / used)} ({used * 1e6:.0f} µs of the server each second, {connections:.1f} connections each)",
         note=f"{IDLE_WORKERS} of them, above what the server takes by itself, which differs by "
         f"{noise / IDLE_WORKERS * 1e6:.0f} µs each before and after",
         values={"idle_worker_s": used, "connections": connections},

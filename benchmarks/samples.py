@@ -54,9 +54,7 @@ class Ratio:
         return f"{_short(self.median)}x ({_short(low)} to {_short(high)})"
 
 
-def compare(
-    ours: Callable[[], float], theirs: Callable[[], float], *, repeat: int, what: str
-) -> Ratio:
+def compare(ours: Callable[[], float], theirs: Callable[[], float], *, repeat: int, what: str) -> Ratio:
     """Measure both sides `repeat` times in turns; who is first changes with every pair."""
     pairs = []
     for number in range(repeat):
@@ -89,9 +87,7 @@ def median(values: Sequence[float]) -> float:
 
 def exponent(sizes: Sequence[float], times: Sequence[float]) -> float:
     """The slope of time over size when both are logarithms: 1 is linear, 2 quadratic."""
-    slope = statistics.linear_regression(
-        [math.log(size) for size in sizes], [math.log(time) for time in times]
-    ).slope
+    slope = statistics.linear_regression([math.log(size) for size in sizes], [math.log(time) for time in times]).slope
     return float(slope)
 
 

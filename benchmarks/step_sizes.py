@@ -54,9 +54,7 @@ def rows(question: int, jobs: int, rounds: int) -> Iterator[Row]:
                     with mock.patch("shedder.queues.divert.JOBS_PER_STEP", size):
                         _divert(ground, pings, each)
     for size, each in felt.items():
-        yield _row(
-            question, f"divert 60 % of {count(jobs)} in steps of {size}", idle, each, is_first
-        )
+        yield _row(question, f"divert 60 % of {count(jobs)} in steps of {size}", idle, each, is_first)
 
 
 def _divert(ground: Ground, pings: Pings, felt: Felt) -> None:

@@ -20,10 +20,7 @@ WINDOW = 1000
 def divert_by_loop(connection: redis.Redis, queue: str, functions: Collection[Any]) -> int:
     """The loop that RQ's documentation leads to: fetch each job, remove it, push it elsewhere."""
     names = functions_as_globs(tuple(functions))
-    source, backlog = (
-        rq.Queue(queue, connection=connection),
-        rq.Queue(BACKLOG, connection=connection),
-    )
+    source, backlog = (rq.Queue(queue, connection=connection), rq.Queue(BACKLOG, connection=connection))
     moved = 0
     for job_id in source.get_job_ids():
         job = source.fetch_job(job_id)
@@ -39,10 +36,7 @@ def divert_by_pipelines(connection: redis.Redis, queue: str, functions: Collecti
 
     `LREM` looks for each id from the front of the list, behind which those lie that stay.
     """
-    source, backlog = (
-        rq.Queue(queue, connection=connection),
-        rq.Queue(BACKLOG, connection=connection),
-    )
+    source, backlog = (rq.Queue(queue, connection=connection), rq.Queue(BACKLOG, connection=connection))
     moved = 0
     for taken in _windows(connection, source.get_job_ids(), functions):
         with connection.pipeline() as trip:
@@ -60,10 +54,7 @@ def divert_by_rewriting(connection: redis.Redis, queue: str, functions: Collecti
 
     A job that a worker takes meanwhile is pushed again, one that arrives is kept.
     """
-    source, backlog = (
-        rq.Queue(queue, connection=connection),
-        rq.Queue(BACKLOG, connection=connection),
-    )
+    source, backlog = (rq.Queue(queue, connection=connection), rq.Queue(BACKLOG, connection=connection))
     ids = source.get_job_ids()
     taken = [job for each in _windows(connection, ids, functions) for job in each]
     gone = set(taken)

@@ -38,11 +38,7 @@ def _verbs(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Co
 
 def _described(name: str, verb: click.Command) -> str:
     arguments = [each.make_metavar(_context(verb)) for each in verb.params if _is_argument(each)]
-    parts = [
-        f"### {name}",
-        f"`{' '.join(['shedder', name, *arguments])}`",
-        inspect.cleandoc(verb.help or ""),
-    ]
+    parts = [f"### {name}", f"`{' '.join(['shedder', name, *arguments])}`", inspect.cleandoc(verb.help or "")]
     rows = list(_rows(verb))
     if rows:
         parts.append("\n".join(["| Option | What it does |", "| --- | --- |", *rows]))

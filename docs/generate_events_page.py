@@ -22,11 +22,7 @@ _NUMBERS = {
         "by lane: `paused`, `by`, `waiting`",
         "by lane: `paused`, `until`, `waiting`",
     ),
-    "resume": (
-        "",
-        "by lane: `paused`, `by`, `why`, `since`, `until`, `waiting`",
-        "by lane: `paused`, `waiting`",
-    ),
+    "resume": ("", "by lane: `paused`, `by`, `why`, `since`, `until`, `waiting`", "by lane: `paused`, `waiting`"),
     "pause expired": ("", "`paused`, `since`", "`paused`"),
     "divert": (
         "`selection` in words",
@@ -34,17 +30,9 @@ _NUMBERS = {
         "by lane: `diverted`, `backlog`, `waiting`",
     ),
     "scan": ("", "", "by lane: `backlog`, `waiting`"),
-    "drain": (
-        "`rate` in words",
-        "by lane: `rate` (jobs a second), `backlog`",
-        "by lane: `rate`, `backlog`",
-    ),
+    "drain": ("`rate` in words", "by lane: `rate` (jobs a second), `backlog`", "by lane: `rate`, `backlog`"),
     "drain stopped": ("", "by lane: `rate`, `backlog`", "by lane: `rate`, `backlog`"),
-    "drained": (
-        "",
-        "`backlog`, `diverted_since`",
-        "`released`, `skipped` (by cause), `names` (the first hundred)",
-    ),
+    "drained": ("", "`backlog`, `diverted_since`", "`released`, `skipped` (by cause), `names` (the first hundred)"),
     "limit start": (
         "`rate`, `most`, `duration_ms`, `selection`",
         "as for `divert`, and `limit` (what it said, by whom, since when) where it was changed",
@@ -57,11 +45,7 @@ _NUMBERS = {
         "by lane: `waiting`, `backlog` or `entries`",
         "by lane: `waiting`, `entries`; `jobs` put back, and their `names`",
     ),
-    "flag degrade": (
-        "`names`, `group`, `percent`",
-        "by flag: the setting that was",
-        "by flag: the setting",
-    ),
+    "flag degrade": ("`names`, `group`, `percent`", "by flag: the setting that was", "by flag: the setting"),
     "flag restore": ("`names`, `group`", "by flag: the setting that was", "by flag: `cleared`"),
     "limit set": ("`rate`, `shadow`", "by limit: the setting that was", "by limit: the setting"),
     "policy apply": (

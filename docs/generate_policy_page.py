@@ -71,8 +71,7 @@ def _table_of(field: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any] |
 def _section(heading: str, table: dict[str, Any], schema: dict[str, Any]) -> str:
     needed = table.get("required", [])
     rows = [
-        f"| `{name}` | {_kind(field)} | {'required' if name in needed else ''} "
-        f"| {_text(field, schema)} |"
+        f"| `{name}` | {_kind(field)} | {'required' if name in needed else ''} | {_text(field, schema)} |"
         for name, field in table["properties"].items()
     ]
     head = ["| Key | Is | | What it says |", "| --- | --- | --- | --- |"]

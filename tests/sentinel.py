@@ -140,9 +140,7 @@ class _Watcher:
     """One sentinel, which ends with the process that starts it, however that ends."""
 
     def __init__(self, port: int, master: int) -> None:
-        self._settings = _SETTINGS.format(
-            port=port, name=MASTER_NAME, master=master, down=DOWN_AFTER_MS
-        )
+        self._settings = _SETTINGS.format(port=port, name=MASTER_NAME, master=master, down=DOWN_AFTER_MS)
         self._home = ServerHome()
         self._process: subprocess.Popen[bytes] | None = None
 

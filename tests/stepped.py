@@ -68,7 +68,5 @@ def stepped_server() -> Iterator[SteppedServer]:
 
 def _library_in(folder: Path) -> Path:
     library = folder / "clock.so"
-    subprocess.run(
-        ["cc", "-O2", "-shared", "-fPIC", "-o", str(library), str(SOURCE)], check=True, timeout=60
-    )
+    subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", str(library), str(SOURCE)], check=True, timeout=60)
     return library

@@ -10,11 +10,7 @@ if TYPE_CHECKING:
 
 
 def wait_until(
-    predicate: Callable[[], object],
-    *,
-    timeout: float = 60.0,
-    interval: float = 0.005,
-    what: str = "the condition",
+    predicate: Callable[[], object], *, timeout: float = 60.0, interval: float = 0.005, what: str = "the condition"
 ) -> None:
     """Return as soon as ``predicate`` gives something true.
 

@@ -85,9 +85,7 @@ class WorkerProcess:
 
     def wait_until_idle(self, redis: Redis, *, timeout: float = 60.0) -> Self:
         """Return when it waits for a job."""
-        wait_until(
-            lambda: redis.hget(self.key, "state") == b"idle", timeout=timeout, what=f"{self}, idle"
-        )
+        wait_until(lambda: redis.hget(self.key, "state") == b"idle", timeout=timeout, what=f"{self}, idle")
         return self
 
     def send(self, number: signal.Signals) -> None:
@@ -216,10 +214,7 @@ def _leave_the_test(log: Path) -> None:
     warnings.simplefilter("ignore")
     line = "%(asctime)s.%(msecs)03d %(process)d %(name)s %(message)s"
     logging.basicConfig(force=True, stream=sys.stderr, level=logging.INFO, format=line)
-    for name in (
-        "shedder",
-        "rq",
-    ):  # a command line that ran in this process has taken their records
+    for name in ("shedder", "rq"):  # a command line that ran in this process has taken their records
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.setLevel(logging.NOTSET)

@@ -100,10 +100,7 @@ class EmbeddedServer:
         return self.start()
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
 
@@ -348,9 +345,7 @@ def _bundled() -> ServerBinary | None:
 
 def _probe(path: Path) -> ServerBinary | None:
     try:
-        asked = subprocess.run(
-            [path, "--version"], capture_output=True, text=True, timeout=10, check=False
-        )
+        asked = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     found = re.match(r"(Redis|Valkey) server v=(\d+)\.(\d+)\.(\d+)", asked.stdout)
@@ -388,9 +383,7 @@ class ServerHome:
         self.socket = self.folder / "s"
         reader, self._lifeline = os.pipe()  # both ends close by themselves in what is executed
         try:
-            self._watchdog = _in_own_session(
-                _WATCH, str(self.folder), stdin=reader, stdout=subprocess.DEVNULL, cwd="/"
-            )
+            self._watchdog = _in_own_session(_WATCH, str(self.folder), stdin=reader, stdout=subprocess.DEVNULL, cwd="/")
         finally:
             os.close(reader)
         _let_go_in_children(self)
@@ -402,11 +395,7 @@ class ServerHome:
     def launch(self, command: list[str]) -> subprocess.Popen[bytes]:
         """Start a server with the folder as its directory; the watchdog knows of it."""
         return _in_own_session(
-            _BECOME_SERVER,
-            *command,
-            stdin=subprocess.DEVNULL,
-            stdout=self._lifeline,
-            cwd=str(self.folder),
+            _BECOME_SERVER, *command, stdin=subprocess.DEVNULL, stdout=self._lifeline, cwd=str(self.folder)
         )
 
     def server_ended(self) -> None:
@@ -442,9 +431,7 @@ def _short_folder() -> Path:
     return folder
 
 
-def _in_own_session(
-    script: str, *arguments: str, stdin: int, stdout: int, cwd: str
-) -> subprocess.Popen[bytes]:
+def _in_own_session(script: str, *arguments: str, stdin: int, stdout: int, cwd: str) -> subprocess.Popen[bytes]:
     # A session of its own keeps the terminal's Ctrl-C away. Its errors must not go to the owner's
     # stderr, or a reader of that pipe would wait for this process too.
     return subprocess.Popen(

@@ -75,9 +75,7 @@ class PolicyTooNew(InvalidInput):
     """A policy is of a version that only a newer shedder reads; nothing was changed."""
 
     def __init__(self, source: str, *, version: int, known: int) -> None:
-        ShedderError.__init__(
-            self, f"{source} is of version {version}; this shedder reads version {known}"
-        )
+        ShedderError.__init__(self, f"{source} is of version {version}; this shedder reads version {known}")
         self.source = source
         self.version = version
         self.known = known
@@ -203,9 +201,7 @@ class ServerNotFound(ShedderError):
     """No server program to start was found on this machine."""
 
     def __init__(self, *, looked_in: tuple[str, ...]) -> None:
-        super().__init__(
-            f"no valkey-server or redis-server to start; looked in {_listed(looked_in)}"
-        )
+        super().__init__(f"no valkey-server or redis-server to start; looked in {_listed(looked_in)}")
         self.looked_in = looked_in
 
 

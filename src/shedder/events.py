@@ -107,13 +107,7 @@ class Event:
 
 
 def event_head(
-    verb: str,
-    cause: Cause,
-    lanes: Iterable[str],
-    *,
-    order: str = "",
-    undoes: str = "",
-    **details: Any,
+    verb: str, cause: Cause, lanes: Iterable[str], *, order: str = "", undoes: str = "", **details: Any
 ) -> str:
     """What an event says beside numbers, as JSON for a script.
 
@@ -164,10 +158,7 @@ def read_events(
     """
     is_all = not lanes and wanted is None
     page = min(limit, EVENTS_PER_PAGE) if is_all else EVENTS_PER_PAGE
-    if after is None:
-        pages = _pages_back(store, page, since)
-    else:
-        pages = _pages_on(store, _checked_id(after, _POSITION), page)
+    pages = _pages_back(store, page, since) if after is None else _pages_on(store, _checked_id(after, _POSITION), page)
     events = (event for entries in pages for event in map(_event, entries))
     if lanes:
         events = (each for each in events if not frozenset(lanes).isdisjoint(each.lanes))
@@ -175,16 +166,12 @@ def read_events(
     return tuple(first if after is not None else reversed(first))
 
 
-def read_latest(
-    store: Store, span: timedelta, *, limit: int, wanted: Callable[[Event], bool]
-) -> tuple[Event, ...]:
+def read_latest(store: Store, span: timedelta, *, limit: int, wanted: Callable[[Event], bool]) -> tuple[Event, ...]:
     """The newest `limit` events of the last `span` that are `wanted`, oldest first.
 
     By the server's clock, and in one round trip, unless there were very many.
     """
-    now, (entries,) = read_with_time(
-        store, lambda ask: ask.xrevrange(store.keys.events, count=EVENTS_LATELY)
-    )
+    now, (entries,) = read_with_time(store, lambda ask: ask.xrevrange(store.keys.events, count=EVENTS_LATELY))
     found = [each for each in map(_event, reversed(entries)) if each.at > now - span]
     if len(found) < EVENTS_LATELY:
         return tuple(filter(wanted, found))
@@ -254,10 +241,7 @@ class Tail:
 def position_of(identifier: str) -> tuple[int, int]:
     """The id of an event as numbers, by which ids are in the order of the journal."""
     milliseconds, _, number = identifier.partition("-")
-    return (
-        int(milliseconds) if milliseconds.isdecimal() else 0,
-        int(number) if number.isdecimal() else 0,
-    )
+    return (int(milliseconds) if milliseconds.isdecimal() else 0, int(number) if number.isdecimal() else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -543,12 +527,7 @@ def _checked_id(text: str, pattern: re.Pattern[str]) -> str:
 
 
 def _head(
-    verb: str,
-    by: str,
-    why: str,
-    lanes: Iterable[str],
-    details: Mapping[str, Any],
-    ids: Mapping[str, str],
+    verb: str, by: str, why: str, lanes: Iterable[str], details: Mapping[str, Any], ids: Mapping[str, str]
 ) -> dict[str, Any]:
     known = {name: value for name, value in ids.items() if value}
     fixed = {"v": HEAD_VERSION, "verb": verb, "by": by, "why": why, "lanes": list(lanes)}
@@ -566,9 +545,7 @@ def _event(entry: _Entry) -> Event:
 
 
 def _readable_event(identifier: str, fields: Mapping[str, str]) -> Event:
-    head, before, after = (
-        of_kind(dict, json.loads(fields[name])) for name in ("head", "before", "after")
-    )
+    head, before, after = (of_kind(dict, json.loads(fields[name])) for name in ("head", "before", "after"))
     if head.pop("v") != HEAD_VERSION:
         raise ValueError("of a newer shedder")
     lanes = of_kind(list, head.pop("lanes") or [])  # the scripts' encoder writes {} for no lanes

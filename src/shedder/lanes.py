@@ -59,11 +59,7 @@ def lanes_of_target(target: str) -> tuple[Lane, ...]:
         InvalidInput: the target is empty, or has control characters or half ones.
     """
     if not target or _NO_NAME.search(target):
-        raise InvalidInput(
-            name="queue",
-            value=target,
-            accepted="a queue name such as mail, or a lane such as mail.low",
-        )
+        raise InvalidInput(name="queue", value=target, accepted="a queue name such as mail, or a lane such as mail.low")
     queue, dot, suffix = target.rpartition(".")
     if dot and queue and suffix in PRIORITIES:
         return (Lane(queue, suffix),)

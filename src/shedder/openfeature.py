@@ -42,9 +42,7 @@ class ShedderProvider(AbstractProvider):
         degraded: What flags of another type than boolean give while they are degraded, by name.
     """
 
-    def __init__(
-        self, flags: Flags, *, degraded: Mapping[str, FlagValueType] | None = None
-    ) -> None:
+    def __init__(self, flags: Flags, *, degraded: Mapping[str, FlagValueType] | None = None) -> None:
         super().__init__()
         self._flags = flags
         self._degraded = dict(degraded or {})
@@ -77,70 +75,46 @@ class ShedderProvider(AbstractProvider):
         return self._resolve(flag_key, on, degraded, evaluation_context)
 
     def resolve_string_details(
-        self,
-        flag_key: str,
-        default_value: str,
-        evaluation_context: EvaluationContext | None = None,
+        self, flag_key: str, default_value: str, evaluation_context: EvaluationContext | None = None
     ) -> FlagResolutionDetails[str]:
         """The default, or a text while the feature is degraded."""
         return self._resolve_typed(flag_key, default_value, str, evaluation_context)
 
     def resolve_integer_details(
-        self,
-        flag_key: str,
-        default_value: int,
-        evaluation_context: EvaluationContext | None = None,
+        self, flag_key: str, default_value: int, evaluation_context: EvaluationContext | None = None
     ) -> FlagResolutionDetails[int]:
         """The default, or a whole number while the feature is degraded."""
         return self._resolve_typed(flag_key, default_value, int, evaluation_context)
 
     def resolve_float_details(
-        self,
-        flag_key: str,
-        default_value: float,
-        evaluation_context: EvaluationContext | None = None,
+        self, flag_key: str, default_value: float, evaluation_context: EvaluationContext | None = None
     ) -> FlagResolutionDetails[float]:
         """The default, or a number while the feature is degraded."""
         return self._resolve_typed(flag_key, default_value, (float, int), evaluation_context)
 
     def resolve_object_details(
-        self,
-        flag_key: str,
-        default_value: Object,
-        evaluation_context: EvaluationContext | None = None,
+        self, flag_key: str, default_value: Object, evaluation_context: EvaluationContext | None = None
     ) -> FlagResolutionDetails[Object]:
         """The default, or a list or a mapping while the feature is degraded."""
         return self._resolve_typed(flag_key, default_value, (Sequence, Mapping), evaluation_context)
 
     def _resolve_typed(
-        self,
-        name: str,
-        default: T,
-        kind: type | tuple[type, ...],
-        context: EvaluationContext | None,
+        self, name: str, default: T, kind: type | tuple[type, ...], context: EvaluationContext | None
     ) -> FlagResolutionDetails[T]:
         value = self._degraded.get(name)
         is_of_kind = isinstance(value, kind) and (kind is str or not isinstance(value, bool | str))
         if value is not None and not is_of_kind:
-            return FlagResolutionDetails(
-                default, ErrorCode.TYPE_MISMATCH, f"degraded it is {value!r}", Reason.ERROR
-            )
+            return FlagResolutionDetails(default, ErrorCode.TYPE_MISMATCH, f"degraded it is {value!r}", Reason.ERROR)
         return self._resolve(name, default, self._degraded, context)
 
     def _resolve(
-        self,
-        name: str,
-        on: T,
-        degraded: Mapping[str, FlagValueType],
-        context: EvaluationContext | None,
+        self, name: str, on: T, degraded: Mapping[str, FlagValueType], context: EvaluationContext | None
     ) -> FlagResolutionDetails[T]:
         key = context.targeting_key if context else None
         percent = self._flags.percent(name)
         is_on = percent == 0 or self._flags.enabled(name, key)
         value: T = on if is_on or name not in degraded else degraded[name]  # type: ignore[assignment]
-        return FlagResolutionDetails(
-            value, reason=self._reason(name, percent), variant="on" if is_on else "degraded"
-        )
+        return FlagResolutionDetails(value, reason=self._reason(name, percent), variant="on" if is_on else "degraded")
 
     def _reason(self, name: str, percent: float) -> Reason:
         if self._flags.is_stale:
@@ -153,11 +127,7 @@ class ShedderProvider(AbstractProvider):
 
     def _note_change(self) -> None:
         before, self._percents = self._percents, self._flags.percents()
-        names = {
-            name
-            for name in before.keys() | self._percents.keys()
-            if before.get(name) != self._percents.get(name)
-        }
+        names = {name for name in before.keys() | self._percents.keys() if before.get(name) != self._percents.get(name)}
         if names:
             self._tell(ProviderEvent.PROVIDER_CONFIGURATION_CHANGED, sorted(names))
         was_stale, self._was_stale = self._was_stale, self._flags.is_stale

@@ -56,11 +56,7 @@ class Selection:
 
     @classmethod
     def parse(
-        cls,
-        *,
-        functions: str | Iterable[str] = (),
-        meta: str | Iterable[str] = (),
-        older_than: str | None = None,
+        cls, *, functions: str | Iterable[str] = (), meta: str | Iterable[str] = (), older_than: str | None = None
     ) -> Selection:
         """Read what an operator typed: globs, `field=value` pairs and a duration such as `1h`.
 
@@ -69,9 +65,7 @@ class Selection:
         """
         least_age = None if older_than is None else parse_duration(older_than, name="older_than")
         return cls(
-            functions=_several(functions),
-            meta=tuple(_pair(text) for text in _several(meta)),
-            older_than=least_age,
+            functions=_several(functions), meta=tuple(_pair(text) for text in _several(meta)), older_than=least_age
         )
 
     @classmethod
@@ -181,9 +175,7 @@ class _Glob:
 
 
 # A "]" that comes first in a set is a member, so "[]]" and "[[]" are how a bracket is matched.
-_TOKEN = re.compile(
-    r"(?P<stars>\*+)|(?P<one>\?)|\[(?P<negated>!?+)(?P<set>\]?+[^]]*+)\]|(?P<literal>[^]\[])"
-)
+_TOKEN = re.compile(r"(?P<stars>\*+)|(?P<one>\?)|\[(?P<negated>!?+)(?P<set>\]?+[^]]*+)\]|(?P<literal>[^]\[])")
 _SET_ITEM = re.compile(r"(?P<first>[0-9A-Za-z])-(?P<last>[0-9A-Za-z])|.")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _META_ACCEPTED = "field=value, such as tenant=acme"
@@ -200,12 +192,7 @@ def _compiled(glob: str) -> _Glob:
             runs.append([])
         else:
             runs[-1].append(token)
-    return _Glob(
-        text=glob,
-        pieces=tuple(_piece(run) for run in runs if run),
-        head=bool(runs[0]),
-        tail=bool(runs[-1]),
-    )
+    return _Glob(text=glob, pieces=tuple(_piece(run) for run in runs if run), head=bool(runs[0]), tail=bool(runs[-1]))
 
 
 def _piece(run: list[re.Match[str]]) -> _Piece:

@@ -29,9 +29,7 @@ def parse_duration(text: str, *, name: str = "duration") -> timedelta:
     numbers = found.groupdict(default="0")
     milliseconds = sum(float(numbers[unit]) * length for unit, length in _MILLISECONDS.items())
     if not 1 <= milliseconds <= LONGEST // SHORTEST:
-        raise InvalidInput(
-            name=name, value=text, accepted="a duration from 1ms to 10 years (3650d)"
-        )
+        raise InvalidInput(name=name, value=text, accepted="a duration from 1ms to 10 years (3650d)")
     return timedelta(milliseconds=milliseconds)
 
 
@@ -136,9 +134,7 @@ class Rate:
     def __post_init__(self) -> None:
         # Written so that NaN, which compares as false with everything, is refused too.
         if not (self.amount > 0 and self.per > 0 and self._is_in_range()):
-            raise InvalidInput(
-                name="rate", value=f"{self.amount:g} in {self.per:g} s", accepted=_accepted_rate()
-            )
+            raise InvalidInput(name="rate", value=f"{self.amount:g} in {self.per:g} s", accepted=_accepted_rate())
 
     @property
     def per_second(self) -> float:

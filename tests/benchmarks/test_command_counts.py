@@ -35,11 +35,7 @@ class Price:
 
     def of(self, operation: Callable[[], Any]) -> tuple[int, int, int]:
         """Round trips, commands sent, and commands on the server with those inside scripts."""
-        with (
-            self._server.client() as looker,
-            watched(looker, self._server.pid) as served,
-            sent_by_us() as sent,
-        ):
+        with self._server.client() as looker, watched(looker, self._server.pid) as served, sent_by_us() as sent:
             operation()
         return sent.round_trips, sent.total, served.total
 
@@ -92,9 +88,7 @@ def test_a_divert_of_a_whole_queue_costs_the_same_at_every_length(
 
 
 @pytest.mark.parametrize("jobs", [1, 2000])
-def test_an_undo_of_it_costs_the_same_at_every_length(
-    redis: Redis, shedder: Shedder, price: Price, jobs: int
-) -> None:
+def test_an_undo_of_it_costs_the_same_at_every_length(redis: Redis, shedder: Shedder, price: Price, jobs: int) -> None:
     """The backlog gets its old name back, lane by lane."""
     _know_the_scripts(redis, shedder)
     fill(redis, Load(jobs))
@@ -105,9 +99,7 @@ def test_an_undo_of_it_costs_the_same_at_every_length(
 
 
 @pytest.mark.parametrize("jobs", [1, 2000])
-def test_status_costs_the_same_at_every_length(
-    redis: Redis, shedder: Shedder, price: Price, jobs: int
-) -> None:
+def test_status_costs_the_same_at_every_length(redis: Redis, shedder: Shedder, price: Price, jobs: int) -> None:
     """Four round trips, whatever waits."""
     _know_the_scripts(redis, shedder)
     fill(redis, Load(jobs))
@@ -115,9 +107,7 @@ def test_status_costs_the_same_at_every_length(
     assert (4, 62, 62) == price.of(shedder.status)
 
 
-def test_a_divert_by_function_takes_a_step_for_each_window(
-    redis: Redis, shedder: Shedder, price: Price
-) -> None:
+def test_a_divert_by_function_takes_a_step_for_each_window(redis: Redis, shedder: Shedder, price: Price) -> None:
     """The commands sent grow by one with each window of jobs, and not with the jobs."""
     from shedder.queues.divert import JOBS_PER_STEP
 
@@ -130,9 +120,7 @@ def test_a_divert_by_function_takes_a_step_for_each_window(
     assert 4 == six - two
 
 
-def test_a_merge_by_age_takes_a_step_for_each_window(
-    redis: Redis, shedder: Shedder, price: Price
-) -> None:
+def test_a_merge_by_age_takes_a_step_for_each_window(redis: Redis, shedder: Shedder, price: Price) -> None:
     """A step's window is shared in proportion, and hardly a job is read twice: 125 in a step."""
     from shedder.queues.divert import JOBS_PER_STEP
 
@@ -188,9 +176,7 @@ def test_an_idle_poller_asks_about_twice_a_second(redis: Redis, price: Price) ->
 
 
 @pytest.mark.parametrize(("is_incident", "most"), [(False, 10), (True, 12)])
-def test_a_pause_from_the_command_line(
-    server: EmbeddedServer, redis: Redis, *, is_incident: bool, most: int
-) -> None:
+def test_a_pause_from_the_command_line(server: EmbeddedServer, redis: Redis, *, is_incident: bool, most: int) -> None:
     """The handshake included, and on a server that has seen none of the scripts."""
     if is_incident:
         Shedder(redis, by="test").incidents.open("late", severity=2)

@@ -74,9 +74,7 @@ def test_a_later_run_replaces_whole_questions() -> None:
     text = tables(merged([first, run(row(3, "older")), run(row(1, "new"), row(3, "newest"))]))
 
     assert 2 == text.count("- command: python -m benchmarks\n")
-    assert ["kept", "new", "newest"] == re.findall(
-        r"^\| \d \| case \| (\w+) \|", text, re.MULTILINE
-    )
+    assert ["kept", "new", "newest"] == re.findall(r"^\| \d \| case \| (\w+) \|", text, re.MULTILINE)
 
 
 def test_the_pages_show_the_last_runs() -> None:
@@ -151,9 +149,7 @@ def test_the_page_is_the_template_filled_in() -> None:
 def test_the_inputs_of_the_arithmetic_stand_in_the_table() -> None:
     """Page and table come from one run."""
     table = TABLES.read_text(encoding="utf-8")
-    inputs = re.findall(
-        r"^\| (.+?) \| (.+?) \|", SCALE_PAGE.read_text(encoding="utf-8"), re.MULTILINE
-    )
+    inputs = re.findall(r"^\| (.+?) \| (.+?) \|", SCALE_PAGE.read_text(encoding="utf-8"), re.MULTILINE)
 
     assert len(inputs) > 4
     for case, ours in inputs[2:]:

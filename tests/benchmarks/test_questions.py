@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     import pytest
 
 
-def test_a_question_that_fails_keeps_what_it_had_measured(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_question_that_fails_keeps_what_it_had_measured(caplog: pytest.LogCaptureFixture) -> None:
     """Its rows stand, one more says what failed, and the next question gets its turn."""
     program = ModuleType("question")
 

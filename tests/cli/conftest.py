@@ -139,10 +139,7 @@ def start_worker(
     module = ["rq.cli", "worker"] if stock else ["shedder", "worker"]
     url = _url_of(redis)
     background(*module, "--url", url, "--name", name, *queues)
-    wait_until(
-        lambda: redis.sismember(f"{RQ_KEY_PREFIX}:workers", f"{RQ_KEY_PREFIX}:worker:{name}"),
-        what="a worker",
-    )
+    wait_until(lambda: redis.sismember(f"{RQ_KEY_PREFIX}:workers", f"{RQ_KEY_PREFIX}:worker:{name}"), what="a worker")
 
 
 def all_keys(redis: Redis) -> dict[bytes, bytes | None]:

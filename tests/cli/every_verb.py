@@ -71,10 +71,7 @@ CHANGES: tuple[tuple[str, ...], ...] = (
     ("incident", "resolve", *WHY),
     ("incident", "reopen", *WHY),
     ("incident", "review", "--well", "much"),
-    (
-        "incident",
-        "close",
-    ),
+    ("incident", "close"),
     ("incident", "import", "COPY"),
     ("undo", *WHY),
     ("doctor", "--fix", "--yes", *WHY),
@@ -102,9 +99,7 @@ def names() -> set[tuple[str, ...]]:
     return set(_leaves(main, click.Context(main), ()))
 
 
-def _leaves(
-    command: click.Command, context: click.Context, words: tuple[str, ...]
-) -> Iterator[tuple[str, ...]]:
+def _leaves(command: click.Command, context: click.Context, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     if not isinstance(command, click.Group):
         yield words
         return

@@ -71,9 +71,7 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": path, "TERM": "xterm-256color", **more}
 
 
-def run_program(
-    *words: str | bytes, env: Mapping[str, str], cwd: Path | None = None, stdin: Any = None
-) -> Outcome:
+def run_program(*words: str | bytes, env: Mapping[str, str], cwd: Path | None = None, stdin: Any = None) -> Outcome:
     """Run `shedder` to its end, without a terminal."""
     began = time.monotonic()
     done = subprocess.run(
@@ -93,11 +91,7 @@ class Terminal:
     """A program on a terminal of its own, of 80 columns: `shedder`, or any with `program`."""
 
     def __init__(
-        self,
-        *words: str,
-        env: Mapping[str, str],
-        module: str = "shedder",
-        program: Sequence[str] = (),
+        self, *words: str, env: Mapping[str, str], module: str = "shedder", program: Sequence[str] = ()
     ) -> None:
         self._master, inner = pty.openpty()
         fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))

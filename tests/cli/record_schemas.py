@@ -59,10 +59,7 @@ _SELECTION: Schema = {
             "additionalProperties": TEXT,
             "description": "All these fields of the job's meta match.",
         },
-        "older_than_seconds": {
-            "type": ["number", "null"],
-            "description": "The job was enqueued so long ago.",
-        },
+        "older_than_seconds": {"type": ["number", "null"], "description": "The job was enqueued so long ago."},
     },
 }
 
@@ -118,8 +115,7 @@ def _record(kind: type) -> Schema:
     hints = get_type_hints(kind)
     told = _told(kind)
     properties = {
-        field.name: {**of(hints[field.name]), "description": told[field.name]}
-        for field in dataclasses.fields(kind)
+        field.name: {**of(hints[field.name]), "description": told[field.name]} for field in dataclasses.fields(kind)
     }
     for name, hint in plain_properties(kind).items():
         summary = (getattr(kind, name).__doc__ or "").strip()

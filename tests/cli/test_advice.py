@@ -227,9 +227,7 @@ def test_what_triage_proposes_can_be_typed(invoke, operator, redis, mail):
     wait_until(lambda: redis.exists(KEYS.limit_declarations), what="a declaration")
     wait_until(lambda: redis.exists(KEYS.flag_declarations), what="a declaration")
     typed = proposed(invoke)
-    assert {"limit set", "flag degrade", "pause mail", "divert mail.low"} <= {
-        " ".join(words[:2]) for words in typed
-    }
+    assert {"limit set", "flag degrade", "pause mail", "divert mail.low"} <= {" ".join(words[:2]) for words in typed}
     for words in typed:
         done = invoke(*words)
         assert 0 == done.code, (words, done.err)

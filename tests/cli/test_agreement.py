@@ -23,10 +23,7 @@ def operator(redis):
 def told(invoke):
     """What `status` warns of, and what `check` says is wrong."""
     status = invoke("status", "--json").json
-    warnings = [
-        *status["warnings"],
-        *(text for lane in status["lanes"] for text in lane["warnings"]),
-    ]
+    warnings = [*status["warnings"], *(text for lane in status["lanes"] for text in lane["warnings"])]
     return " ".join(warnings), invoke("check").out
 
 
@@ -126,9 +123,7 @@ def test_without_a_memory_limit_nothing_is_thrown_away(invoke, redis):
     """A server without a limit evicts nothing: doctor warns, and no problem is told."""
     redis.config_set("maxmemory-policy", "allkeys-lfu")
     try:
-        levels = {
-            each["check"]: each["level"] for each in invoke("doctor", "--json").json["findings"]
-        }
+        levels = {each["check"]: each["level"] for each in invoke("doctor", "--json").json["findings"]}
         assert "warning" == levels["eviction"]
         assert not any("maxmemory-policy" in said for said in told(invoke))
     finally:

@@ -43,9 +43,7 @@ def test_every_schema_names_itself_and_its_number():
 def test_every_part_of_a_schema_is_described():
     """Who reads a schema learns what each field of a record means."""
     pause = all_schemas()["pause"]["properties"]
-    assert [] == [
-        name for name, each in pause.items() if not each.get("description", name == "schema")
-    ]
+    assert [] == [name for name, each in pause.items() if not each.get("description", name == "schema")]
 
 
 def test_times_are_utc_and_records_keep_their_shape():

@@ -47,9 +47,7 @@ def test_queues_on_the_server_are_offered(program, mail):
 def test_flags_groups_and_limits_are_offered(program, redis):
     """What applications have declared, so that nobody types it at night."""
     said = '{"v": 1, "group": "non-critical"}'
-    redis.hset(
-        f"{RQ_KEY_PREFIX}:shedder:flag-declarations", mapping={"search.hints": said, "faces": said}
-    )
+    redis.hset(f"{RQ_KEY_PREFIX}:shedder:flag-declarations", mapping={"search.hints": said, "faces": said})
     redis.hset(f"{RQ_KEY_PREFIX}:shedder:limit-declarations", "reports", '{"v": 1}')
     assert ["search.hints"] == completed(program, "flag", "degrade", "se")
     assert ["non-critical"] == completed(program, "flag", "restore", "--group", "non")
@@ -57,17 +55,11 @@ def test_flags_groups_and_limits_are_offered(program, redis):
 
 
 # who takes a terminal for its own, as a login does: fish asks for it
-LOGIN = (
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-    "os.execvp(sys.argv[1], sys.argv[1:])"
-)
+LOGIN = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
 SHELLS = {
     "bash": (("bash", "--norc", "--noprofile", "-i"), 'eval "$(shedder completion bash)"'),
     # compinit is what every .zshrc of a person who completes has
-    "zsh": (
-        ("zsh", "-f", "-i"),
-        'autoload -Uz compinit; compinit -D -u; eval "$(shedder completion zsh)"',
-    ),
+    "zsh": (("zsh", "-f", "-i"), 'autoload -Uz compinit; compinit -D -u; eval "$(shedder completion zsh)"'),
     "fish": (
         ("fish", "--no-config", "-i", "-C", "function fish_prompt; echo 'ready> '; end"),
         "shedder completion fish | source",

@@ -41,14 +41,7 @@ def silent():
 
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch):
-    names = (
-        "SHEDDER_REDIS_URL",
-        "RQ_REDIS_URL",
-        "RQ_CONFIG",
-        "REDIS_URL",
-        "REDIS_HOST",
-        "REDIS_PORT",
-    )
+    names = ("SHEDDER_REDIS_URL", "RQ_REDIS_URL", "RQ_CONFIG", "REDIS_URL", "REDIS_HOST", "REDIS_PORT")
     for name in names:
         monkeypatch.delenv(name, raising=False)
 
@@ -65,9 +58,7 @@ def test_a_dead_server_is_reported_in_time(env):
 
 def test_a_hanging_server_is_reported_in_time(env, silent):
     """Who accepts and never answers is reported within three seconds too."""
-    done, is_in_time = in_time(
-        "pause", "mail", "-r", "why", "-u", f"redis://127.0.0.1:{silent}", env=env
-    )
+    done, is_in_time = in_time("pause", "mail", "-r", "why", "-u", f"redis://127.0.0.1:{silent}", env=env)
     assert 4 == done.code
     assert f"Redis at 127.0.0.1:{silent} cannot be reached (it does not answer)" in done.err
     assert is_in_time
@@ -129,8 +120,7 @@ def test_the_clients_own_limits_are_short_and_it_tries_nothing_again():
 
 
 @pytest.mark.parametrize(
-    "url",
-    ["http://user:hunter2@h", "h:6379", "redis://:hunter2@h:port", "redis://:hunter2@h/jobs"],
+    "url", ["http://user:hunter2@h", "h:6379", "redis://:hunter2@h:port", "redis://:hunter2@h/jobs"]
 )
 def test_urls_that_mean_nothing_are_refused(url):
     """What is no URL of Redis is refused, and so is a database that is no number."""

@@ -27,9 +27,7 @@ def test_a_drain_without_a_rate_has_that_of_the_policy(invoke, operator, mail):
     """What is typed wins over it; the API does the same."""
     invoke("divert", "mail", "-r", "why")
     assert "7/second" == invoke("drain", "mail", "-r", "why", "--json").json["rate"]
-    assert (
-        "9/second" == invoke("drain", "mail", "--rate", "9/s", "-r", "why", "--json").json["rate"]
-    )
+    assert "9/second" == invoke("drain", "mail", "--rate", "9/s", "-r", "why", "--json").json["rate"]
     assert Rate(7.0) == operator.drain("mail", reason="why").rate
 
 
@@ -74,8 +72,6 @@ def test_a_damaged_policy_stops_no_pause(invoke, operator, redis, mail):
     assert 0 == done.code
     assert "its defaults do not hold" in done.err
     assert operator.status("mail").lanes[0].pause.until is None
-    assert any("shedder policy apply --force" in each for each in operator.status().warnings) is (
-        False
-    )
+    assert any("shedder policy apply --force" in each for each in operator.status().warnings) is (False)
     redis.hset(f"{RQ_KEY_PREFIX}:shedder:policy", "current", "{")
     assert any("shedder policy apply --force" in each for each in operator.status().warnings)

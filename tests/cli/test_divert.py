@@ -89,9 +89,7 @@ def test_a_divert_that_moves_nothing_stands_for_what_arrives(invoke, redis, mail
     """It is in force, says so, and says what waits there instead; exit 0."""
     done = invoke("divert", "mail", "--meta", "tenant=acme", "-r", "why")
     assert 0 == done.code
-    assert (
-        "mail is diverted from now on; nothing that waits matches, so no job was moved."
-    ) == done.lines[0]
+    assert ("mail is diverted from now on; nothing that waits matches, so no job was moved.") == done.lines[0]
     assert re.search(r"tests\.cli\.jobs\.send_receipt +3", done.out)
     Queue("mail", connection=redis).enqueue(jobs.send_receipt, meta={"tenant": "acme"})
     assert 1 == backlog_of(invoke, "mail")
@@ -182,9 +180,7 @@ def test_all_that_once_meant_the_policy_is_asked_on_a_terminal(env, redis, shedd
 
 def test_all_with_a_selector_is_what_it_was(env, redis, mail):
     """It diverts these jobs of every queue, after a question, whatever the policy says."""
-    with Terminal("divert", "--all", "--function", "*.send_receipt", "-r", "why", env=env) as (
-        terminal
-    ):
+    with Terminal("divert", "--all", "--function", "*.send_receipt", "-r", "why", env=env) as (terminal):
         terminal.wait_for("of ALL queues (mail)? [y/N]")
         terminal.type("y\n")
         assert 0 == terminal.end()

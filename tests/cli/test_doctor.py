@@ -66,9 +66,7 @@ def test_nothing_to_mend_changes_nothing(invoke, redis, mail):
     assert before == all_keys(redis)
 
 
-@pytest.mark.parametrize(
-    ("words", "hint"), [((), "say --yes"), (("--yes",), "say why"), (("-r", "x"), "say --yes")]
-)
+@pytest.mark.parametrize(("words", "hint"), [((), "say --yes"), (("--yes",), "say why"), (("-r", "x"), "say --yes")])
 def test_where_nobody_can_answer_all_must_be_said(invoke, redis, lost, words, hint):
     """Without a terminal --fix needs --yes and a reason, and refuses before it looks."""
     before = all_keys(redis)

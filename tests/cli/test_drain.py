@@ -30,9 +30,7 @@ def test_the_order_is_given_and_told(invoke, diverted):
     assert "stop   shedder drain mail.low --stop" in done.lines
 
 
-def test_a_drain_that_stays_ends_the_command_and_not_the_divert(
-    program, redis, diverted, background
-):
+def test_a_drain_that_stays_ends_the_command_and_not_the_divert(program, redis, diverted, background):
     """With --stay the command ends at an empty backlog, and says what is still in force."""
     start_worker(background, redis, "mail")
     done = program("drain", "mail.low", "--rate", "50/s", "--stay", "--wait", "-r", "fine")
@@ -112,17 +110,14 @@ def test_ctrl_c_leaves_the_order_running(env, redis, diverted):
         terminal.interrupt()
         assert 130 == terminal.end()
         assert (
-            "shedder: stopped; the order stands: mail drains at 1/hour; to stop it: "
-            "shedder drain mail --stop"
+            "shedder: stopped; the order stands: mail drains at 1/hour; to stop it: shedder drain mail --stop"
         ) in terminal.text
     assert b'"drain"' in redis.hget(f"{RQ_KEY_PREFIX}:shedder:diverts", "mail.low")
 
 
 def test_detached_on_a_terminal_returns_at_once(env, diverted):
     """`--detach` gives the order and does not stay."""
-    with Terminal(
-        "drain", "mail", "--rate", "1/hour", "--detach", "-r", "fine", env=env
-    ) as terminal:
+    with Terminal("drain", "mail", "--rate", "1/hour", "--detach", "-r", "fine", env=env) as terminal:
         assert 0 == terminal.end()
         assert "The backlog of mail.low drains at 1/hour" in terminal.text
         assert "left" not in terminal.text

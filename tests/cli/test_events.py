@@ -19,10 +19,7 @@ def test_each_event_is_a_line_with_the_way_back(invoke, mail):
         r"\(8 jobs waiting\)  undo: shedder undo \d+-\d+",
         lines[0],
     )
-    assert (
-        "divert mail.low by second@ops: only receipts (5 jobs to the backlog, every job)"
-        in lines[1]
-    )
+    assert "divert mail.low by second@ops: only receipts (5 jobs to the backlog, every job)" in lines[1]
 
 
 def test_what_was_undone_offers_no_undo(invoke, mail):

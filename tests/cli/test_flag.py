@@ -60,9 +60,7 @@ def test_the_list_and_the_status_say_who_did_it(invoke, app):
     assert listed.lines[1].startswith("faces")
     assert "oncall@ops: database at 99 %" in listed.lines[1]
     assert "no suggestions while typing" in listed.out
-    assert re.search(
-        r"feature faces degraded since .* by oncall@ops: database", invoke("status").out
-    )
+    assert re.search(r"feature faces degraded since .* by oncall@ops: database", invoke("status").out)
     assert "flag degrade faces by oncall@ops" in invoke("events").out
 
 
@@ -99,9 +97,7 @@ def test_without_a_reason_nobody_is_guessed(invoke, app):
 
 def test_json_follows_its_schema(invoke, app):
     """Each answer is one JSON object of a known shape."""
-    assert (
-        "faces" == invoke("flag", "degrade", "faces", "-r", "x", "--json").json["flags"][0]["name"]
-    )
+    assert "faces" == invoke("flag", "degrade", "faces", "-r", "x", "--json").json["flags"][0]["name"]
     assert 3 == len(invoke("flag", "list", "--json").json["flags"])
     assert 1 == len(invoke("status", "--json").json["flags"])
     assert "flag" == invoke("undo", "-r", "x", "--json").json["kind"]

@@ -31,11 +31,7 @@ def test_help_imports_nothing_slow(words):
     )  # fmt: skip
     imported = done.stderr.split()
     assert "click" in imported
-    assert [] == [
-        name
-        for name in ("redis", "rq", "rich", "pydantic", "limits", "structlog")
-        if name in imported
-    ]
+    assert [] == [name for name in ("redis", "rq", "rich", "pydantic", "limits", "structlog") if name in imported]
 
 
 def test_help_imports_few_modules():
@@ -80,9 +76,7 @@ def test_no_verb_at_all_shows_the_help_and_is_an_error(invoke):
     assert "Commands:" in done.out
 
 
-@pytest.mark.parametrize(
-    "group", ["incident", "incident action", "flag", "limit", "policy", "stale"]
-)
+@pytest.mark.parametrize("group", ["incident", "incident action", "flag", "limit", "policy", "stale"])
 def test_a_group_without_a_verb_shows_its_help(group, invoke):
     """What follows is listed as in its help, and a script learns that nothing was done."""
     done = invoke(*group.split())

@@ -92,9 +92,7 @@ def test_actions_are_listed_and_leave(invoke):
     invoke("incident", "action", "add", "Alarm", "--type", "detect", "-p", "1", "--due", "2w")
     assert re.search(r"1 +Alarm +detect +1 +- +20\d\d-", invoke("incident", "action", "list").out)
     assert "| 1 | Alarm |" in invoke("incident", "action", "export").out
-    assert invoke("incident", "action", "export", "--format", "gh").out.startswith(
-        "gh issue create"
-    )
+    assert invoke("incident", "action", "export", "--format", "gh").out.startswith("gh issue create")
     assert 0 == invoke("incident", "action", "done", "1").code
 
 

@@ -54,10 +54,7 @@ def test_a_complete_incident_in_processes_of_their_own(program, invoke, mail, tm
 
 def answer(run):
     """Open it, give roles, act, tell others; the id of the incident."""
-    opened = run(
-        "incident open 'receipts are hours late' --severity 2 --commander ana@desk"
-        " --began 38m --by ana@desk"
-    )
+    opened = run("incident open 'receipts are hours late' --severity 2 --commander ana@desk --began 38m --by ana@desk")
     identifier = re.match(r"Incident (\S+) is open\.", opened.lines[0])[1]
     run("incident take operations --by bob@desk")
     run("incident assign communications eve@desk --by ana@desk")

@@ -39,10 +39,7 @@ class Done:
 def racers(server: EmbeddedServer) -> Iterator[list[str]]:
     """Two processes that have imported all and wait for a line, so that both start at once."""
     names = ["left", "right"]
-    processes = [
-        subprocess.Popen([sys.executable, "-m", "tests.cli.racing", server.url, name])
-        for name in names
-    ]
+    processes = [subprocess.Popen([sys.executable, "-m", "tests.cli.racing", server.url, name]) for name in names]
     try:
         with server.client(socket_timeout=None) as client:
             run(client, names, ["incident list", "incident list"])
@@ -120,9 +117,7 @@ def test_an_offer_that_changes_while_it_is_accepted(race: Race, shed: Shedder, t
     """Either it was accepted in time, or it went to somebody else: never both, never neither."""
     shed.incidents.open("late", severity=2, commander="ana@desk")
     shed.incidents.roles.hand_over("commander", "dan@desk")
-    done = race(
-        "incident accept --by dan@desk", "incident hand-over commander bob@desk --by ana@desk"
-    )
+    done = race("incident accept --by dan@desk", "incident hand-over commander bob@desk --by ana@desk")
     won = winner_of(done, "accept", "offer")
     (held,) = shed.incidents.read().roles
     expected = ("dan@desk", "") if won == "accept" else ("ana@desk", "bob@desk")

@@ -103,9 +103,7 @@ def test_a_channel_that_fails_leaves_the_record(
     """The update is recorded, the exit code is 1, and no secret is in what is said."""
     sink.mood["ops"] = "error"
     url = sink.url("ops").replace("json://", "json://bob:secret@")
-    done = program(
-        "incident", "update", "--json", cwd=desk, code=1, env={**env, "SHEDDER_CHANNEL_MAIN": url}
-    )
+    done = program("incident", "update", "--json", cwd=desk, code=1, env={**env, "SHEDDER_CHANNEL_MAIN": url})
     assert (["main"], []) == (done.json["failed"], done.json["sent_to"])
     assert 1 == len(updates(redis))
     assert "secret" not in done.out + done.err
@@ -131,9 +129,7 @@ def test_without_an_incident_there_is_nothing_to_tell(program: Any, redis: Redis
     assert 1 == len(done.err.splitlines())
 
 
-def test_the_update_can_be_written_in_an_editor(
-    program: Any, redis: Redis, desk: Path, env: dict[str, str]
-) -> None:
+def test_the_update_can_be_written_in_an_editor(program: Any, redis: Redis, desk: Path, env: dict[str, str]) -> None:
     """What the editor saved is posted, on one line."""
     editor = desk / "editor"
     editor.write_text('#!/bin/sh\nprintf "All is\\nwell." > "$1"\n')

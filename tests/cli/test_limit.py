@@ -44,10 +44,7 @@ def test_a_cleared_limit_falls_back_to_the_code(invoke, app):
     invoke("limit", "set", "reports", "10/minute", "-r", "why")
     done = invoke("limit", "clear", "reports", "-r", "fine")
     assert "reports is limited to 100/minute, as without this setting." == done.lines[0]
-    assert (
-        "reports is not set: nothing to clear."
-        == invoke("limit", "clear", "reports", "-r", "fine").lines[0]
-    )
+    assert "reports is not set: nothing to clear." == invoke("limit", "clear", "reports", "-r", "fine").lines[0]
 
 
 def test_the_list_and_the_status_show_hits_and_who(invoke, app):
@@ -58,9 +55,7 @@ def test_the_list_and_the_status_show_hits_and_who(invoke, app):
         app.limits.hit("search")
     listed = invoke("limit", "list")
     assert re.search(r"search +- +2/minute +- +2 +3 +oncall@ops: slow", listed.lines[1])
-    assert re.search(
-        r"limit search 2/minute since .* by oncall@ops: slow \[2", invoke("status").out
-    )
+    assert re.search(r"limit search 2/minute since .* by oncall@ops: slow \[2", invoke("status").out)
 
 
 def test_a_test_counts_nothing(invoke, app):
@@ -98,37 +93,20 @@ def test_a_changed_limit_on_starts_says_what_it_replaced(invoke, mail):
     invoke(*words, "-r", "slow", "--by", "oncall@ops")
     done = invoke("limit", "starts", "mail", "--rate", "9/second", "-r", "faster")
     assert "mail is limited to 9/second." == done.lines[0]
-    assert re.search(
-        "This takes the place of 5/second, 1 at once since .* by oncall@ops: slow", done.out
-    )
+    assert re.search("This takes the place of 5/second, 1 at once since .* by oncall@ops: slow", done.out)
     assert "9/second, every job" in invoke("events").lines[-1]
     undone = invoke("undo", "-r", "too fast", "--json").json
     assert ("limit starts", "5/second") == (undone["kind"], undone["receipt"]["rate"])
-    assert (
-        "mail is limited to 9/second."
-        == invoke("undo", undone["receipt"]["event"], "-r", "x").lines[0]
-    )
+    assert "mail is limited to 9/second." == invoke("undo", undone["receipt"]["event"], "-r", "x").lines[0]
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (
-            ["limit", "set", "reports", "9/minute"],
-            "whether reports is changed; check with: shedder limit",
-        ),
-        (
-            ["limit", "clear", "reports"],
-            "whether reports is changed; check with: shedder limit",
-        ),
-        (
-            ["flag", "degrade", "hints"],
-            "whether hints is changed; check with: shedder flag",
-        ),
-        (
-            ["flag", "restore", "hints"],
-            "whether hints is changed; check with: shedder flag",
-        ),
+        (["limit", "set", "reports", "9/minute"], "whether reports is changed; check with: shedder limit"),
+        (["limit", "clear", "reports"], "whether reports is changed; check with: shedder limit"),
+        (["flag", "degrade", "hints"], "whether hints is changed; check with: shedder flag"),
+        (["flag", "restore", "hints"], "whether hints is changed; check with: shedder flag"),
         (["undo"], "whether it is undone; check with: shedder events"),
     ],
 )

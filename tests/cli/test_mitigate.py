@@ -39,9 +39,7 @@ def test_a_dry_run_runs_nothing(mitigate, redis):
     """The command can be copied into a shell."""
     done = mitigate("rollback --release 'a b' --code 0 --dry-run")
     assert ["a b", "0"] == shlex.split(done.lines[0])[-2:]
-    assert ["a b", "0"] == mitigate("rollback --release 'a b' --code 0 --dry-run --json").json[
-        "command"
-    ][-2:]
+    assert ["a b", "0"] == mitigate("rollback --release 'a b' --code 0 --dry-run --json").json["command"][-2:]
     assert not redis.keys("*")
 
 

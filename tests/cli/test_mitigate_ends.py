@@ -141,9 +141,7 @@ def test_a_killed_mitigation_has_no_end_and_that_is_seen_at_once(killed, invoke,
 
 
 @pytest.mark.parametrize("looks", [("triage",), ("incident", "show"), ("mitigate", "quick")])
-def test_who_looks_next_ends_a_mitigation_whose_process_is_silent(
-    killed, looks, invoke, redis, tmp_path
-):
+def test_who_looks_next_ends_a_mitigation_whose_process_is_silent(killed, looks, invoke, redis, tmp_path):
     """Its end is an event of its own, once; the group that may still run is named."""
     (tmp_path / "quick.toml").write_text('version = 1\n[mitigations.quick]\nrun = ["true"]\n')
     invoke("incident", "open", "late", "-s", "2", "--began", "5m")

@@ -32,10 +32,7 @@ def test_the_receipt_says_what_is_and_what_comes_next(invoke, mail):
 
 def test_a_lane_alone_needs_no_table(invoke, mail):
     """Only one lane has something: the first line says it all."""
-    assert (
-        "mail.low is paused: 5 jobs wait, none runs."
-        == invoke("pause", "mail.low", "-r", "why").lines[0]
-    )
+    assert "mail.low is paused: 5 jobs wait, none runs." == invoke("pause", "mail.low", "-r", "why").lines[0]
 
 
 def test_a_pause_can_end_by_itself(invoke, mail):
@@ -124,9 +121,7 @@ def test_a_queue_that_nobody_knows_is_paused_with_a_warning(invoke, mail):
     done = invoke("pause", "maill", "-r", "why")
     assert 0 == done.code
     assert "maill is paused: 0 jobs wait, none runs." == done.lines[0]
-    assert (
-        "warning: no queue is called maill (did you mean mail?); it is paused all the same\n"
-    ) == done.err
+    assert ("warning: no queue is called maill (did you mean mail?); it is paused all the same\n") == done.err
 
 
 def test_resume_ends_the_pause_and_says_whose_it_was(invoke, mail):

@@ -23,16 +23,12 @@ def clogged(mail: Queue) -> Queue:
     return mail
 
 
-def test_before_anything_was_measured_no_time_is_told(
-    invoke: Any, redis: Redis, clogged: Queue
-) -> None:
+def test_before_anything_was_measured_no_time_is_told(invoke: Any, redis: Redis, clogged: Queue) -> None:
     """Nobody may take a guess for a plan: it says what is not known, and why."""
     before = all_keys(redis)
     done = invoke("plan")
     assert (0, "") == (done.code, done.err)
-    assert done.lines[0] == (
-        "60 jobs wait; 0 workers, how fast is not known: no job has ended in the last hour."
-    )
+    assert done.lines[0] == ("60 jobs wait; 0 workers, how fast is not known: no job has ended in the last hour.")
     assert "2 more workers not known not known 0" in [" ".join(each.split()) for each in done.lines]
     assert "never" not in done.out
     assert before == all_keys(redis)
@@ -87,16 +83,12 @@ def test_the_arithmetic_is_told_and_is_that_of_json(invoke: Any, clogged: Queue)
     assert ((20.0, False), (40.0, True)) == (lanes["mail"], lanes["mail.low"])
     assert [40.0] * len(found["forecasts"]) == [each["left"] for each in found["forecasts"]]
     told = invoke("plan", "mail", "--explain").lines
-    assert "mail: 20 wait, 0.0/s start; mail.low: 40 wait, 0.0/s start" in " ".join(
-        " ".join(told).split()
-    )
+    assert "mail: 20 wait, 0.0/s start; mail.low: 40 wait, 0.0/s start" in " ".join(" ".join(told).split())
     phases = sum(len(each["phases"]) for each in found["forecasts"])
     assert phases == sum("from now for" in line for line in told)
 
 
-def test_with_a_worker_the_pace_is_measured(
-    invoke: Any, background: Any, redis: Redis, mail: Queue
-) -> None:
+def test_with_a_worker_the_pace_is_measured(invoke: Any, background: Any, redis: Redis, mail: Queue) -> None:
     """What a real worker does is what the times are told from; paused, what it did before."""
     fill(mail, receipts=4000)
     start_worker(background, redis, "mail")

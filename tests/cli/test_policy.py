@@ -75,10 +75,7 @@ def test_a_newer_version_is_refused_by_name(invoke, file):
 
 def test_a_policy_is_compared_applied_shown_and_undone(invoke, file):
     """First what would change, then the receipt with the way back, then who did it."""
-    assert (
-        '+ rules[1] { queue = "reports", priority = "low", shed = 1 }'
-        in invoke("policy", "diff").lines
-    )
+    assert '+ rules[1] { queue = "reports", priority = "low", shed = 1 }' in invoke("policy", "diff").lines
     done = invoke("policy", "apply", "-r", "reports can wait", "--by", "ana@desk")
     assert (0, "Policy 1 is in force.") == (done.code, done.lines[0])
     assert re.search(r"undo +shedder undo \d+-\d+", done.out)
@@ -87,9 +84,7 @@ def test_a_policy_is_compared_applied_shown_and_undone(invoke, file):
     assert "slack://..." in shown.out
     assert "s3cret" not in shown.out + done.out + invoke("policy", "show", "--json").out
     assert 3 == invoke("policy", "diff").code
-    assert "policy apply by ana@desk: reports can wait (0 to 1, 2 differences)" in (
-        invoke("events").out
-    )
+    assert "policy apply by ana@desk: reports can wait (0 to 1, 2 differences)" in (invoke("events").out)
     undone = invoke("undo", "-r", "wrong")
     assert "Policy 2 is in force, in place of policy 1." == undone.lines[0]
 
@@ -211,6 +206,4 @@ def test_a_stock_worker_that_names_the_lane_leaves_nobody_waiting(invoke, file, 
     file.write_text(REACH)
     SimpleWorker(["mail", "mail.low"], connection=redis, name="old-1").register_birth()
     warnings = invoke("policy", "apply", "-r", "reviewed", "--json").json["warnings"]
-    assert ["Only stock workers serve mail (old-1), and they keep no priority of a policy."] == (
-        warnings
-    )
+    assert ["Only stock workers serve mail (old-1), and they keep no priority of a policy."] == (warnings)

@@ -89,9 +89,7 @@ def applied(redis: Redis, path: Path) -> None:
 
 
 @pytest.mark.parametrize("said", NEAR + STRICT)
-def test_the_one_in_force_goes_before_a_file_that_is_near(
-    program: Any, redis: Redis, folder: Path, said: Any
-) -> None:
+def test_the_one_in_force_goes_before_a_file_that_is_near(program: Any, redis: Redis, folder: Path, said: Any) -> None:
     """What was applied holds wherever the command is given."""
     applied(redis, written(folder, "applied"))
     written(folder, "near")
@@ -100,9 +98,7 @@ def test_the_one_in_force_goes_before_a_file_that_is_near(
 
 
 @pytest.mark.parametrize("said", NEAR + STRICT)
-def test_a_file_that_is_named_goes_before_all(
-    program: Any, redis: Redis, folder: Path, said: Any
-) -> None:
+def test_a_file_that_is_named_goes_before_all(program: Any, redis: Redis, folder: Path, said: Any) -> None:
     """`--policy FILE` is what a person says now."""
     applied(redis, written(folder, "applied"))
     named = written(folder, "named", at="named.toml")
@@ -110,9 +106,7 @@ def test_a_file_that_is_named_goes_before_all(
     assert (True, False) == ("named" in text, "applied" in text)
 
 
-@pytest.mark.parametrize(
-    ("said", "is_used"), [(each, True) for each in NEAR] + [(each, False) for each in STRICT]
-)
+@pytest.mark.parametrize(("said", "is_used"), [(each, True) for each in NEAR] + [(each, False) for each in STRICT])
 def test_while_none_was_applied_some_take_the_file_that_is_near(
     program: Any, folder: Path, said: Any, is_used: bool
 ) -> None:
@@ -155,9 +149,7 @@ def test_a_named_file_that_cannot_be_used_is_one_line(
     assert "named.toml" in done.err
 
 
-@pytest.mark.parametrize(
-    "words", [each for each in VERBS if each[1:2] not in (("update",), ("watch",))]
-)
+@pytest.mark.parametrize("words", [each for each in VERBS if each[1:2] not in (("update",), ("watch",))])
 @pytest.mark.parametrize("name", ["shedder.toml", "pyproject.toml"])
 def test_a_broken_file_that_is_near_is_not_passed_over(
     program: Any, folder: Path, words: tuple[str, ...], name: str

@@ -44,9 +44,7 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 def shown(parts, *, width=80):
     """The parts as a terminal of this width gets them."""
     stream = io.StringIO()
-    console = Console(
-        file=stream, width=width, force_terminal=True, markup=False, emoji=False, highlight=False
-    )
+    console = Console(file=stream, width=width, force_terminal=True, markup=False, emoji=False, highlight=False)
     for part in parts:
         console.print(as_rich(part), soft_wrap=isinstance(part, Verbatim))
     return _COLOURS.sub("", stream.getvalue())

@@ -98,9 +98,7 @@ def test_what_nobody_expected_is_one_line(invoke, monkeypatch):
     monkeypatch.setattr(Shedder, "status", fail)
     done = invoke("status")
     assert 1 == done.code
-    assert (
-        "shedder: ZeroDivisionError: a b\\x1b[2J (unexpected; the option --debug shows where)\n"
-    ) == done.err
+    assert ("shedder: ZeroDivisionError: a b\\x1b[2J (unexpected; the option --debug shows where)\n") == done.err
     debugged = invoke("status", "--debug")
     assert "Traceback" in debugged.err
     assert 1 == debugged.code

@@ -17,9 +17,7 @@ def test_each_lane_has_a_line(invoke, mail):
     done = invoke("status")
     assert 0 == done.code
     lines = [line.split() for line in done.lines]
-    assert ["lane", "waiting", "backlog", "running", "oldest", "in/s", "out/s", "control"] == lines[
-        1
-    ]
+    assert ["lane", "waiting", "backlog", "running", "oldest", "in/s", "out/s", "control"] == lines[1]
     assert ["mail", "3", "0", "0"] == lines[2][:4]
     assert ["mail.low", "5", "0", "0"] == lines[3][:4]
     assert not re.search(r"mail\.(high|critical)", done.out)
@@ -32,9 +30,7 @@ def test_controls_tell_who_and_why(invoke, mail):
     invoke("drain", "mail.low", "--rate", "2/second", "-r", "slowly", "--by", "eva@ops")
     out = invoke("status").out
     assert re.search(r"mail paused since .* by oncall@ops, until .*: database at 99 %", out)
-    assert re.search(
-        r"mail.low diverted since .* by second@ops: only receipts \[every job; 5 jobs", out
-    )
+    assert re.search(r"mail.low diverted since .* by second@ops: only receipts \[every job; 5 jobs", out)
     assert re.search(r"drains at 2/second since .* by eva@ops: slowly \[0 released\]", out)
     assert re.search(r"mail.low +0 +5 .*paused, diverted, draining 2/second", out)
 
@@ -64,9 +60,7 @@ def test_an_empty_redis_says_so_and_where_it_is(invoke, server):
 
 def test_the_state_as_json_names_every_lane(invoke, mail):
     """Programs get everything, empty lanes included where they are named."""
-    lanes = {
-        each["lane"]: each["waiting"] for each in invoke("status", "mail", "--json").json["lanes"]
-    }
+    lanes = {each["lane"]: each["waiting"] for each in invoke("status", "mail", "--json").json["lanes"]}
     assert {"mail.critical": 0, "mail.high": 0, "mail": 3, "mail.low": 5} == lanes
 
 

@@ -10,17 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shedder.cli.output import (
-    age,
-    clock,
-    command,
-    escaped,
-    jobs_do,
-    listed,
-    one_line,
-    per_second,
-    targets_of,
-)
+from shedder.cli.output import age, clock, command, escaped, jobs_do, listed, one_line, per_second, targets_of
 from shedder.wording import counted
 
 NOW = datetime(2026, 11, 23, 2, 49, tzinfo=UTC)
@@ -73,10 +63,7 @@ def test_lanes_are_told_as_the_shortest_targets(lanes, targets):
 
 def test_numbers_and_words_agree():
     """One job waits, several wait, with separators of thousands."""
-    assert ("1 job waits", "41,200 jobs wait") == (
-        jobs_do(1, "wait", "waits"),
-        jobs_do(41_200, "wait", "waits"),
-    )
+    assert ("1 job waits", "41,200 jobs wait") == (jobs_do(1, "wait", "waits"), jobs_do(41_200, "wait", "waits"))
     assert "0 jobs" == counted(0, "job")
 
 

@@ -17,9 +17,7 @@ def test_triage_names_the_next_command_and_it_can_be_typed(invoke, policy, redis
     invoke("incident", "take", "operations", "--by", "bob@desk")
     found = invoke("triage", "--policy", policy)
     assert 0 == found.code
-    assert re.search(
-        r"\[ \] 1\. Is it a bad release\? Roll back; do not hotfix forward\.", found.out
-    )
+    assert re.search(r"\[ \] 1\. Is it a bad release\? Roll back; do not hotfix forward\.", found.out)
     assert "shedder mitigate rollback --release RELEASE --code CODE -r" in found.out
     pause = next(line for line in found.lines if "shedder pause mail" in line)
     words = shlex.split(pause[pause.index("shedder ") :])[1:]
@@ -29,9 +27,7 @@ def test_triage_names_the_next_command_and_it_can_be_typed(invoke, policy, redis
     assert re.search(r"\[x\] 5\. Is a queue clogged\?", found.out)
     assert re.search(r"pause mail by bob@desk \(operations\) \ds ago", found.out)
     divert = next(line for line in found.lines if "shedder divert mail.low" in line)
-    assert (
-        0 == invoke(*shlex.split(divert[divert.index("shedder ") :])[1:], "--by", "bob@desk").code
-    )
+    assert 0 == invoke(*shlex.split(divert[divert.index("shedder ") :])[1:], "--by", "bob@desk").code
     steps = invoke("triage", "--json", "--policy", policy).json["steps"]
     done = {step["name"]: [each["verb"] for each in step["done"]] for step in steps}
     assert (["pause"], ["divert"]) == (done["pause"], done["divert"])

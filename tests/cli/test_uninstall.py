@@ -30,9 +30,7 @@ def own_keys(redis: Redis) -> list[bytes]:
     return list(redis.scan_iter(f"{RQ_KEY_PREFIX}:shedder:*"))
 
 
-def test_it_puts_all_back_and_says_which_workers_are_needed(
-    invoke: Run, redis: Redis, mail: Queue
-) -> None:
+def test_it_puts_all_back_and_says_which_workers_are_needed(invoke: Run, redis: Redis, mail: Queue) -> None:
     """Numbers, and the command line of a stock worker that serves every lane with jobs."""
     divert(redis)
     done = invoke("uninstall", *SURE)
@@ -60,9 +58,7 @@ def test_json_tells_all_of_it(invoke: Run, redis: Redis, mail: Queue) -> None:
     assert [] == found["left"]
 
 
-def test_the_journal_is_kept_where_it_was_asked_for(
-    invoke: Run, redis: Redis, mail: Queue, tmp_path: Path
-) -> None:
+def test_the_journal_is_kept_where_it_was_asked_for(invoke: Run, redis: Redis, mail: Queue, tmp_path: Path) -> None:
     """One event a line; a file that is there already is not written over."""
     divert(redis)
     path = tmp_path / "journal.jsonl"

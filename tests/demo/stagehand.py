@@ -43,9 +43,7 @@ class Demo:
             start_new_session=True,
         )  # fmt: skip
         self._said: dict[str, bytes] = {"stdout": b"", "stderr": b""}
-        self._readers = [
-            threading.Thread(target=self._read, args=(name,), daemon=True) for name in self._said
-        ]
+        self._readers = [threading.Thread(target=self._read, args=(name,), daemon=True) for name in self._said]
         for reader in self._readers:
             reader.start()
 
@@ -72,11 +70,7 @@ class Demo:
 
     def wait_for(self, text: str, *, timeout: float = 60.0) -> None:
         """Return when it has printed `text`."""
-        wait_until(
-            lambda: text in self.stdout or self.process.poll() is not None,
-            timeout=timeout,
-            what=f"{text!r}",
-        )
+        wait_until(lambda: text in self.stdout or self.process.poll() is not None, timeout=timeout, what=f"{text!r}")
         assert text in self.stdout, self.stdout + self.stderr
 
     def press_ctrl_c(self) -> None:

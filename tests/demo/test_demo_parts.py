@@ -26,14 +26,11 @@ def _places(**found: list[str]) -> dict[str, list[str]]:
 
 
 @given(waits, st.sampled_from([50.0, 99.0, 100.0]), st.lists(st.floats(0, 1000), min_size=100))
-def test_a_percentile_is_exact_or_a_lower_bound(
-    found: list[WaitTime], percent: float, more: list[float]
-) -> None:
+def test_a_percentile_is_exact_or_a_lower_bound(found: list[WaitTime], percent: float, more: list[float]) -> None:
     """However long open waits become, an exact percentile stands and another only grows."""
     now = percentile(sorted(found, key=lambda wait: wait.seconds), percent)
     ended = [
-        wait if wait.is_over else WaitTime(wait.seconds + extra)
-        for wait, extra in zip(found, more, strict=False)
+        wait if wait.is_over else WaitTime(wait.seconds + extra) for wait, extra in zip(found, more, strict=False)
     ] + found[len(more) :]
     later = percentile(sorted(ended, key=lambda wait: wait.seconds), percent)
 
@@ -64,10 +61,7 @@ def test_jobs_in_one_place_each_balance(data: st.DataObject) -> None:
     where = {job: data.draw(st.sampled_from(names[:-1])) for job in sent}
     places = {name: [job for job in sent if where[job] == name] for name in PLACES}
     accounts = balance(
-        sent,
-        started={job: 1 for job in sent if where[job] in ("run", "running")},
-        again=[],
-        places=places,
+        sent, started={job: 1 for job in sent if where[job] in ("run", "running")}, again=[], places=places
     )
 
     counts = (accounts.run, accounts.running, accounts.claimed, accounts.waiting, accounts.backlog)
@@ -88,12 +82,7 @@ def test_a_lost_job_is_missing(sent: list[str]) -> None:
 @given(ids.filter(bool), st.sampled_from(["waiting", "backlog", "claimed"]))
 def test_a_job_that_ran_and_still_waits_is_in_two_places(sent: list[str], place: str) -> None:
     """A job that has run must not be found where jobs wait."""
-    accounts = balance(
-        sent,
-        started=dict.fromkeys(sent, 1),
-        again=[],
-        places=_places(**{place: [sent[0]]}),
-    )
+    accounts = balance(sent, started=dict.fromkeys(sent, 1), again=[], places=_places(**{place: [sent[0]]}))
 
     assert (sent[0],) == accounts.twice
     assert not accounts.is_complete

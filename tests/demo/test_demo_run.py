@@ -64,9 +64,7 @@ def test_accounts_for_every_job(summary: dict[str, Any]) -> None:
     charges = sum(step["sent"] for step in summary["waits"])
 
     assert JOBS + charges == accounts["sent"] == sum(accounts[place] for place in places)
-    assert ([], [], [], []) == tuple(
-        accounts[wrong] for wrong in ("missing", "twice", "run_again", "strangers")
-    )
+    assert ([], [], [], []) == tuple(accounts[wrong] for wrong in ("missing", "twice", "run_again", "strangers"))
     assert (0, True, True) == (accounts["failed"], accounts["is_complete"], summary["is_good"])
 
 
@@ -100,9 +98,7 @@ def test_measures_each_step(summary: dict[str, Any]) -> None:
     steps = [each["step"] for each in summary["waits"]]
 
     assert ["clogged", "paused", "resumed", "diverted", "draining", "draining faster"] == steps
-    assert all(
-        each["sent"] == each["started"] and each["p50"]["is_over"] for each in summary["waits"][:4]
-    )
+    assert all(each["sent"] == each["started"] and each["p50"]["is_over"] for each in summary["waits"][:4])
 
 
 def test_tells_the_story_beside_the_summary(demo: Demo) -> None:
@@ -110,9 +106,7 @@ def test_tells_the_story_beside_the_summary(demo: Demo) -> None:
     assert "$ shedder pause mail -r 'database at 99 %'" in demo.stderr
     assert "mail is paused:" in demo.stderr
     unfolded = ("  undo  ", "/")  # commands and paths, to be copied
-    lines = [
-        line for line in demo.stderr.splitlines() if not any(each in line for each in unfolded)
-    ]
+    lines = [line for line in demo.stderr.splitlines() if not any(each in line for each in unfolded)]
     assert all(len(line) <= 80 for line in lines)
 
 

@@ -18,8 +18,7 @@ EXIT_CODE = "echo $?"
 OPTIONS = frozenset({"", "numbers vary", "skip"})
 
 _BLOCK = re.compile(
-    r"(?:^<!-- console: (?P<options>.*?) -->\n)?^```console\n(?P<body>.*?)^```$",
-    re.MULTILINE | re.DOTALL,
+    r"(?:^<!-- console: (?P<options>.*?) -->\n)?^```console\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 # Numbers, times, durations, and the dash that stands in a table for "not known". A time of another
 # day stands behind its date, and examples are run around midnight too.
@@ -94,9 +93,7 @@ def play(session: Session, execute: Callable[[str], tuple[int, str]]) -> None:
         assert missing is None, f"$ {step.command}\n{printed}\ndoes not show: {missing}"
 
 
-def first_missing(
-    shown: tuple[str, ...], printed: str, *, do_numbers_vary: bool = False
-) -> str | None:
+def first_missing(shown: tuple[str, ...], printed: str, *, do_numbers_vary: bool = False) -> str | None:
     """The first of the lines `shown` that is not among those `printed` after the one before it."""
     rest = iter([_tidied(line) for line in _ANSI.sub("", printed).splitlines()])
     for line in map(_tidied, shown):

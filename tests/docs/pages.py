@@ -18,9 +18,7 @@ from tests.docs.console import play, sessions_in
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
-_FILE = re.compile(
-    r"^<!-- file: (?P<name>[\w.]+) -->\n```\w+\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
-)
+_FILE = re.compile(r"^<!-- file: (?P<name>[\w.]+) -->\n```\w+\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def pages() -> list[Path]:

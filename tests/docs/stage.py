@@ -56,11 +56,7 @@ class Stage:
     @property
     def environment(self) -> dict[str, str]:
         """What the page's commands find: no more than a shell of oncall's on the host `ops`."""
-        kept = {
-            name: os.environ[name]
-            for name in ("LANG", "PYTHONPATH", "TMPDIR")
-            if name in os.environ
-        }
+        kept = {name: os.environ[name] for name in ("LANG", "PYTHONPATH", "TMPDIR") if name in os.environ}
         return {
             **kept,
             "PATH": f"{self._programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -117,9 +113,7 @@ class Stage:
 
         def is_empty() -> bool:
             lanes = self.shedder.status(*targets).lanes
-            return not any(
-                each.waiting + each.backlog + each.running + each.claimed for each in lanes
-            )
+            return not any(each.waiting + each.backlog + each.running + each.claimed for each in lanes)
 
         self.wait_for(is_empty, f"the end of {targets}")
 
@@ -176,16 +170,12 @@ class Stage:
         # `shedder` of this very source, wherever it is installed
         self._programs.mkdir()
         program = self._programs / "shedder"
-        program.write_text(
-            f'#!/bin/sh\nexec "{sys.executable}" -m shedder "$@"\n', encoding="utf-8"
-        )
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m shedder "$@"\n', encoding="utf-8")
         program.chmod(0o755)
 
     def _as_in_pages(self, printed: str) -> str:
         address = self.server.url.removeprefix("redis://")
-        return printed.replace(address, "localhost:6379").replace(
-            f"@{socket.gethostname()}", "@ops"
-        )
+        return printed.replace(address, "localhost:6379").replace(f"@{socket.gethostname()}", "@ops")
 
 
 _NEEDS_SHELL = re.compile(r"[|<>$;&]")

@@ -77,9 +77,7 @@ def test_lines_that_are_there_in_order_are_found(shown: tuple[str, ...], printed
         (("a.c",), "abc\n", "a.c"),
     ],
 )
-def test_what_is_missing_or_in_the_wrong_order_is_told(
-    shown: tuple[str, ...], printed: str, missing: str
-) -> None:
+def test_what_is_missing_or_in_the_wrong_order_is_told(shown: tuple[str, ...], printed: str, missing: str) -> None:
     """A page that shows what is not printed fails."""
     assert missing == first_missing(shown, printed)
 

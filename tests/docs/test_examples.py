@@ -25,9 +25,7 @@ def server_of_pages() -> Iterator[EmbeddedServer]:
 
 
 @pytest.fixture
-def stage(
-    server_of_pages: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Stage]:
+def stage(server_of_pages: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     """A fresh world for one page; `Redis()` is its server."""
 
     class RedisOfPage(redis.Redis):

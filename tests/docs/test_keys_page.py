@@ -46,9 +46,7 @@ def names_in_code() -> Iterator[str]:
             found = getattr(keys, name)
         else:
             parameters = list(inspect.signature(member).parameters)[1:]
-            found = getattr(keys, name)(
-                *(PLACEHOLDERS.get(each, f"<{each}>") for each in parameters)
-            )
+            found = getattr(keys, name)(*(PLACEHOLDERS.get(each, f"<{each}>") for each in parameters))
         yield from (found,) if isinstance(found, str) else found
 
 
@@ -83,10 +81,7 @@ def test_how_long_an_incident_is_kept_is_what_the_code_says() -> None:
     for _, said in rows.values():
         for module, name in re.findall(r"`(shedder\.[a-z_.]+)\.([A-Z_]+)`", said):
             assert hasattr(importlib.import_module(module), name), name
-    assert (
-        f"{LARGEST_RECORD // 1024} KiB"
-        in rows["The record of an incident, and its place in the list"][0]
-    )
+    assert f"{LARGEST_RECORD // 1024} KiB" in rows["The record of an incident, and its place in the list"][0]
     journal = files("shedder").joinpath("lua", "lib", "journal.lua").read_text(encoding="utf-8")
     assert "JOURNAL_LENGTH = 100000\n" in journal
     assert (rows["Its events"][0]).count(f"{MOST_EVENTS:,}") == 2

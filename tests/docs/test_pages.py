@@ -41,18 +41,14 @@ def test_each_method_of_the_facade_has_its_row() -> None:
         parameters = [each for each in inspect.signature(method).parameters if each != "self"]
         row = re.search(rf"^\| `{name}\((.*?)\)` \|", API, re.MULTILINE)
         assert row, f"no row for {name}"
-        assert parameters == re.findall(
-            r"(\w+)(?:=[^,]+)?(?:, |$)", re.sub(r"[*] ?,? ?", "", row[1])
-        )
+        assert parameters == re.findall(r"(\w+)(?:=[^,]+)?(?:, |$)", re.sub(r"[*] ?,? ?", "", row[1]))
 
 
 def test_each_error_has_its_row_with_its_exit_code() -> None:
     """The page of the Python API names every error, and what the command line exits with."""
     kinds = inspect.getmembers(errors, inspect.isclass)
     expected = {
-        (name, kind.exit_code)
-        for name, kind in kinds
-        if issubclass(kind, ShedderError) and kind is not ShedderError
+        (name, kind.exit_code) for name, kind in kinds if issubclass(kind, ShedderError) and kind is not ShedderError
     }
     rows = re.findall(r"^\| `(\w+)` \| .* \| (\d) \|$", API, re.MULTILINE)
     assert expected == {(name, int(code)) for name, code in rows}

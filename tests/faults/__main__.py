@@ -70,11 +70,7 @@ def _run(faults: list[Fault], rows: dict[str, Row], seed: str, options: argparse
 
 
 def _tell(fault: Fault, seed: str, outcome: Outcome, folder: Path | None, seconds: float) -> None:
-    verdict = (
-        outcome.skipped or "ok"
-        if not outcome.wrong
-        else str(dict(Counter(w.kind for w in outcome.wrong)))
-    )
+    verdict = outcome.skipped or "ok" if not outcome.wrong else str(dict(Counter(w.kind for w in outcome.wrong)))
     print(f"{fault.name}: {outcome.injected} injected, {seconds:.1f} s, {verdict}", flush=True)
     for wrong in outcome.wrong[:SHOWN]:
         print(f"    {wrong.kind}: {wrong.what}")
@@ -89,9 +85,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="words in the names of faults, or families")
     parser.add_argument("--jobs", type=int, default=20, help="faults to inject in each trial")
     parser.add_argument("--stock", action="store_true", help="stock RQ beside ours")
-    parser.add_argument(
-        "--publish", action="store_true", help="write the table into the page of guarantees"
-    )
+    parser.add_argument("--publish", action="store_true", help="write the table into the page of guarantees")
     parser.add_argument("--list", action="store_true", help="show the faults and end")
     return parser.parse_args()
 

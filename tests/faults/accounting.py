@@ -93,9 +93,7 @@ def wrong_places(snapshot: Snapshot, book: Book, *, has_stock: bool = False) -> 
     return wrong
 
 
-def _wrong_place(
-    snapshot: Snapshot, job: str, *, may_vanish: bool, has_stock: bool
-) -> Iterable[Wrong]:
+def _wrong_place(snapshot: Snapshot, job: str, *, may_vanish: bool, has_stock: bool) -> Iterable[Wrong]:
     where = snapshot.places.get(job, ())
     status = snapshot.status.get(job)
     homes = snapshot.registries.get(job, frozenset())
@@ -158,9 +156,7 @@ def _is_left_by_rq(snapshot: Snapshot, job: str) -> bool:
     return False
 
 
-def started_twice(
-    marks: Sequence[Mark], kills: Mapping[str, Sequence[float]]
-) -> tuple[int, list[Wrong]]:
+def started_twice(marks: Sequence[Mark], kills: Mapping[str, Sequence[float]]) -> tuple[int, list[Wrong]]:
     """How many jobs a kill past the start made run again, and those that nothing excuses.
 
     `kills` are the times of faults by job; those under `*` may excuse any.

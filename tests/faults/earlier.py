@@ -106,9 +106,7 @@ def export(commit: str, folder: Path) -> Earlier:
 
 def _git(*words: str, is_text: bool = True) -> Any:
     try:
-        done = subprocess.run(
-            ["git", "-C", str(ROOT), *words], capture_output=True, check=True, timeout=60
-        )
+        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, check=True, timeout=60)
     except (OSError, subprocess.CalledProcessError) as error:
         raise NoHistoryError(f"`git {words[0]}` finds no earlier commit here") from error
     if not done.stdout and words[0] != "status":

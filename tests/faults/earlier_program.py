@@ -36,9 +36,7 @@ def main(role: str, folder: str, url: str, *more: str) -> None:
         ledger, marks = more
         ways = ("enqueue", "many", "unique", "other", "pipeline")
         dice = Random(1)
-        produce(
-            client, LANES, name="e", ledger=ledger, marks=marks, dice=dice, ways=ways, pause=0.05
-        )
+        produce(client, LANES, name="e", ledger=ledger, marks=marks, dice=dice, ways=ways, pause=0.05)
     else:
         _command(Shedder(client, by="earlier"))
 

@@ -107,9 +107,7 @@ class WrongClock:
         since = time.monotonic()
         stage.start_worker(("mail",), ShiftedSimpleWorker, settings={"shift": self.seconds})
         time.sleep(1.5)
-        starts = sum(
-            mark.what == "start" and mark.key in ids for mark in marks_of(stage.marks_path)
-        )
+        starts = sum(mark.what == "start" and mark.key in ids for mark in marks_of(stage.marks_path))
         allowed = 10.0 * (time.monotonic() - since) + 2
         if not 1 <= starts <= allowed:
             wrong = f"{starts} starts, {allowed:.0f} allowed"
@@ -140,9 +138,7 @@ class WrongClock:
 
 
 def _wait_for_start(stage: Stage, job: str) -> None:
-    wait_until(
-        lambda: any(mark.key == job for mark in marks_of(stage.marks_path)), what=f"start of {job}"
-    )
+    wait_until(lambda: any(mark.key == job for mark in marks_of(stage.marks_path)), what=f"start of {job}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,11 +200,8 @@ def faults() -> list[Fault]:
     """The rows of this family."""
     hours = (HOUR, -HOUR)
     alone = [
-        Fault(f"clock of a worker {s:+g} s", "clock", WrongClock(s), is_short=abs(s) == HOUR)
-        for s in (*hours, 120.0)
+        Fault(f"clock of a worker {s:+g} s", "clock", WrongClock(s), is_short=abs(s) == HOUR) for s in (*hours, 120.0)
     ]
     among = [Fault(f"clock of workers {s:+g} s under load", "clock", UnderLoad(s)) for s in hours]
-    of_server = [
-        Fault(f"clock of the server set {s:+g} s", "clock", ServerSet(int(s))) for s in hours
-    ]
+    of_server = [Fault(f"clock of the server set {s:+g} s", "clock", ServerSet(int(s))) for s in hours]
     return [*alone, *among, *of_server]

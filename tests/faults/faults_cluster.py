@@ -43,16 +43,7 @@ PATIENCE_SECONDS = 900.0
 def suite(stage: Stage) -> None:
     """Every test of a feature passes on the node that owns the slot of RQ's keys."""
     paths = WHOLE if stage.size >= 10 else PART
-    done = _run(
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:xdist",
-        *paths,
-        SHEDDER_TESTS_ON="cluster",
-    )
+    done = _run("pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *paths, SHEDDER_TESTS_ON="cluster")
     passed = re.search(r"(\d+) passed", done.stdout)
     stage.outcome.injected += int(passed[1]) if passed else 0
     if done.returncode:

@@ -168,11 +168,7 @@ def _changes(stage: Stage) -> int:
 def _told(stage: Stage) -> Any:
     """Where every job is, and what is in force."""
     keys = stage.keys
-    return (
-        signature(stage.snapshot()),
-        stage.redis.hgetall(keys.pauses),
-        stage.redis.hgetall(keys.diverts),
-    )
+    return (signature(stage.snapshot()), stage.redis.hgetall(keys.pauses), stage.redis.hgetall(keys.diverts))
 
 
 def _amid_a_restore(stage: Stage) -> None:
@@ -214,10 +210,7 @@ def _is(operator: Shedder, sign: bytes) -> bool:
 
 
 def act_until(
-    operator: Shedder,
-    sign: bytes,
-    act: Callable[[Shedder], object],
-    then: Mapping[int, Callable[[], object]],
+    operator: Shedder, sign: bytes, act: Callable[[Shedder], object], then: Mapping[int, Callable[[], object]]
 ) -> None:
     """Give an order; `then`: what happens before which command since the divert says `sign`."""
     seen = 0
@@ -275,10 +268,7 @@ def faults() -> list[Fault]:
             )
             for verb in verbs
         ],
-        *[
-            Fault(f"operator freeze, all ended: {verb.name}", "frozen", Frozen(verb, ends_all=True))
-            for verb in verbs
-        ],
+        *[Fault(f"operator freeze, all ended: {verb.name}", "frozen", Frozen(verb, ends_all=True)) for verb in verbs],
         Fault("operator freeze: a scan amid a restore", "frozen", _amid_a_restore),
         Fault("operator freeze under load", "frozen", _frozen_under_load),
     ]

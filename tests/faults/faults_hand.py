@@ -110,9 +110,7 @@ class ByHand:
         if self.how == OTHER:
             stage.redis.delete(key)
         if self.how == BACK and not stage.redis.renamenx(ELSEWHERE, key):
-            while stage.redis.type(key) == b"list" and stage.redis.lmove(
-                ELSEWHERE, key, "RIGHT", "LEFT"
-            ):
+            while stage.redis.type(key) == b"list" and stage.redis.lmove(ELSEWHERE, key, "RIGHT", "LEFT"):
                 continue
         stage.redis.delete(ELSEWHERE)
 

@@ -137,20 +137,10 @@ _BAD_FIELDS: dict[str, dict[str, Any]] = {
     "retries that are none": {**_SOUND, "data": _data(), "retries_left": "many"},
     "garbage for meta": {**_SOUND, "data": _data(), "meta": b"\x80\x05garbage"},
     "a note that is garbage": {**_SOUND, "data": _data(), "shedder": b"\xff" * 100_000},
-    "a wrong limit": {
-        **_SOUND,
-        "data": _data(),
-        "rate_limit_key": "k",
-        "rate_limit_concurrency": "x",
-    },
+    "a wrong limit": {**_SOUND, "data": _data(), "rate_limit_key": "k", "rate_limit_concurrency": "x"},
     "10 MB of data": {**_SOUND, "data": b"x" * 10_000_000},
     "a count of crashes that is none": {**_SOUND, "data": _data(), "shedder_crashes": "x"},
-    "bytes that are no text": {
-        **_SOUND,
-        "data": _data(),
-        "origin": b"\xff\xfe",
-        "timeout": b"\xff",
-    },
+    "bytes that are no text": {**_SOUND, "data": _data(), "origin": b"\xff\xfe", "timeout": b"\xff"},
 }
 _BAD_IDS = (b"", b" ", b"a b", b"a\nb", b"\xff\xfe", b"a\x00b", b"a:b", b"x" * 1_000_000, b"{x}")
 

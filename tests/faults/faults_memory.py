@@ -20,15 +20,7 @@ from tests.faults.faults_network import signature
 from tests.faults.load import Load
 from tests.faults.producers import fill, put
 from tests.faults.schedule import Fault
-from tests.faults.verbs import (
-    ALL_VERBS,
-    Verb,
-    end_all_controls,
-    fill_lanes,
-    small_steps,
-    wrong_lists,
-    wrong_when_idle,
-)
+from tests.faults.verbs import ALL_VERBS, Verb, end_all_controls, fill_lanes, small_steps, wrong_lists, wrong_when_idle
 
 if TYPE_CHECKING:
     from tests.faults.stage import Stage
@@ -178,9 +170,7 @@ def take_all(stage: Stage) -> list[str]:
 
 
 def _starts(stage: Stage, store: Store, claim: HeldClaim) -> bool:
-    gate = store.run(
-        start_job(stage.keys, claim, timestamp="2026-01-01T00:00:00.000000Z", function="x", meta={})
-    )
+    gate = store.run(start_job(stage.keys, claim, timestamp="2026-01-01T00:00:00.000000Z", function="x", meta={}))
     return gate.verdict == "started"
 
 

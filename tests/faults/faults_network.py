@@ -19,14 +19,7 @@ from tests.faults.load import Load
 from tests.faults.proxy import Proxy, to_unix_socket
 from tests.faults.schedule import Fault
 from tests.faults.stage import Address
-from tests.faults.verbs import (
-    ALL_VERBS,
-    Verb,
-    end_all_controls,
-    small_steps,
-    wrong_lists,
-    wrong_when_idle,
-)
+from tests.faults.verbs import ALL_VERBS, Verb, end_all_controls, small_steps, wrong_lists, wrong_when_idle
 
 if TYPE_CHECKING:
     from tests.faults.snapshot import Snapshot
@@ -117,9 +110,7 @@ class LostReply:
         self.verb.act(stage.operator())
         return signature(stage.snapshot())
 
-    def _play(
-        self, stage: Stage, proxy: Proxy, retry: Retry | None, number: int, expected: Any
-    ) -> bool:
+    def _play(self, stage: Stage, proxy: Proxy, retry: Retry | None, number: int, expected: Any) -> bool:
         self._prepare(stage)
         options = {} if retry is None else {"retry": retry}
         operator = stage.operator(Deaf(Address(proxy.url, **options).client(), proxy, number))
@@ -177,9 +168,7 @@ def start_proxy(stage: Stage) -> Proxy:
 
 
 def _retry() -> Retry:
-    return Retry(
-        ConstantBackoff(0.01), 20, supported_errors=(RedisConnectionError, RedisTimeoutError)
-    )
+    return Retry(ConstantBackoff(0.01), 20, supported_errors=(RedisConnectionError, RedisTimeoutError))
 
 
 def _say_again(stage: Stage, verb: Verb) -> None:

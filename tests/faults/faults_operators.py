@@ -36,9 +36,7 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def counted_commands(
-    number: int, then: Callable[[], object], *, also_reads: bool = True
-) -> Iterator[None]:
+def counted_commands(number: int, then: Callable[[], object], *, also_reads: bool = True) -> Iterator[None]:
     """A time in which `then` is called after so many commands were carried out.
 
     Without reads, those are counted which may change something.

@@ -16,15 +16,7 @@ from tests.faults.accounting import Wrong
 from tests.faults.producers import produce
 from tests.faults.schedule import Fault
 from tests.faults.states import mend
-from tests.faults.verbs import (
-    LANES,
-    SOME,
-    end_all_controls,
-    fill_lanes,
-    finish_begun,
-    small_steps,
-    wrong_when_idle,
-)
+from tests.faults.verbs import LANES, SOME, end_all_controls, fill_lanes, finish_begun, small_steps, wrong_when_idle
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -82,9 +74,7 @@ class AtOnce:
         if self.policy is not None:
             stage.operator().policies.apply(self.policy, reason="before")
         with small_steps():
-            producers = [
-                stage.start(partial(_produce, stage, lane, self.ways)) for lane in LANES[:2]
-            ]
+            producers = [stage.start(partial(_produce, stage, lane, self.ways)) for lane in LANES[:2]]
             operators = [
                 stage.start(partial(_command, stage, choice, stage.dice.random()))
                 for choice in (self.first, self.second)
@@ -208,10 +198,7 @@ def faults() -> list[Fault]:
                 "replay and set aside",
                 AtOnce(("divert", "upkeep"), ("replay", "divert some", "undo"), policy=AT_ONCE_OLD),
             ),
-            (
-                "replay and replay",
-                AtOnce(("replay",), ("replay", *divert, "upkeep"), policy=AT_ONCE_OLD),
-            ),
+            ("replay and replay", AtOnce(("replay",), ("replay", *divert, "upkeep"), policy=AT_ONCE_OLD)),
             ("old work and anything", AtOnce(("replay", "upkeep"), _ALL, policy=AT_ONCE_OLD)),
             ("repair and repair", AtOnce(("repair",), ("repair", "divert", "drain at once"))),
             ("repair and anything", AtOnce(("repair",), _ALL, policy=AT_ONCE_OLD)),

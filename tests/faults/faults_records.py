@@ -14,14 +14,7 @@ from shedder.errors import ShedderError
 from tests.faults.accounting import Wrong
 from tests.faults.faults_memory import take_all
 from tests.faults.schedule import Fault
-from tests.faults.verbs import (
-    VERBS,
-    Verb,
-    end_all_controls,
-    fill_lanes,
-    small_steps,
-    wrong_when_idle,
-)
+from tests.faults.verbs import VERBS, Verb, end_all_controls, fill_lanes, small_steps, wrong_when_idle
 
 if TYPE_CHECKING:
     from tests.faults.stage import Stage

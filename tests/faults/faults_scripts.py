@@ -19,15 +19,7 @@ from tests.faults.faults_operators import counted_commands
 from tests.faults.faults_records import acts
 from tests.faults.load import Load
 from tests.faults.schedule import Fault
-from tests.faults.verbs import (
-    VERBS,
-    Verb,
-    end_all_controls,
-    fill_lanes,
-    small_steps,
-    wrong_lists,
-    wrong_when_idle,
-)
+from tests.faults.verbs import VERBS, Verb, end_all_controls, fill_lanes, small_steps, wrong_lists, wrong_when_idle
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -175,9 +167,7 @@ def _busy_at_the_command_line(stage: Stage) -> None:
     busy.begin()
     order = ("pause", "mail", "-r", "x")
     command = [sys.executable, "-m", "shedder", "--url", stage.server.url, *order]
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
     busy.end()
     lines = done.stderr.strip().splitlines()
     if done.returncode != 4 or len(lines) != 1 or "busy" not in lines[0]:

@@ -19,14 +19,7 @@ from tests.faults.load import Load
 from tests.faults.producers import fill
 from tests.faults.schedule import Fault
 from tests.faults.states import mend
-from tests.faults.verbs import (
-    ALL_VERBS,
-    Verb,
-    end_all_controls,
-    small_steps,
-    wrong_lists,
-    wrong_when_idle,
-)
+from tests.faults.verbs import ALL_VERBS, Verb, end_all_controls, small_steps, wrong_lists, wrong_when_idle
 from tests.sentinel import Watched
 
 if TYPE_CHECKING:

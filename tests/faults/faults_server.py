@@ -22,14 +22,7 @@ from tests.faults.faults_operators import counted_commands
 from tests.faults.load import Load
 from tests.faults.schedule import Fault
 from tests.faults.stage import Address
-from tests.faults.verbs import (
-    VERBS,
-    Verb,
-    end_all_controls,
-    small_steps,
-    wrong_lists,
-    wrong_when_idle,
-)
+from tests.faults.verbs import VERBS, Verb, end_all_controls, small_steps, wrong_lists, wrong_when_idle
 
 if TYPE_CHECKING:
     from shedder.embedded import EmbeddedServer
@@ -213,10 +206,7 @@ def _say_again(stage: Stage, verb: Verb) -> None:
 def faults() -> list[Fault]:
     """The rows of this family."""
     return [
-        *[
-            Fault(f"server kill in orders: appendonly {name}", "server", KilledInVerbs(name))
-            for name in PERSISTENCE
-        ],
+        *[Fault(f"server kill in orders: appendonly {name}", "server", KilledInVerbs(name)) for name in PERSISTENCE],
         *[
             Fault(
                 f"server kill under load: appendonly {name}",

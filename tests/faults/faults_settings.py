@@ -220,14 +220,7 @@ _ORDER = re.compile("[0-9a-f]{32}")
 class Trials:
     """What is done once a key was changed; each that fails leaves a line in a file."""
 
-    def __init__(
-        self,
-        stage: Stage,
-        key: str,
-        verbs: Sequence[tuple[str, ...]],
-        *,
-        is_of_another_type: bool,
-    ) -> None:
+    def __init__(self, stage: Stage, key: str, verbs: Sequence[tuple[str, ...]], *, is_of_another_type: bool) -> None:
         self.said: Path = stage.folder / "said"
         self._stage = stage
         self._key = key

@@ -16,14 +16,7 @@ from typing import TYPE_CHECKING
 from shedder.policy.model import Policy, Rule
 from shedder.selection import Selection
 from tests.faults.accounting import Wrong
-from tests.faults.earlier import (
-    STORED,
-    Earlier,
-    NoHistoryError,
-    before_last_change,
-    export,
-    shedder,
-)
+from tests.faults.earlier import STORED, Earlier, NoHistoryError, before_last_change, export, shedder
 from tests.faults.load import Load
 from tests.faults.schedule import Fault
 from tests.faults.stage import with_usual_leases
@@ -41,10 +34,7 @@ PAIRS: Sequence[tuple[Sequence[str], Sequence[str]]] = (
     (("pause", "mail", "-r", "x"), ("resume", "mail", "-r", "x")),
     (("divert", "mail", "-r", "x", "--yes"), ("drain", "mail", "--rate", "200/second", "-r", "x")),
     (("divert", "mail", *_SOME, "-r", "x", "--yes"), ("undo", "-r", "x")),
-    (
-        ("divert", "reports", "-r", "x", "--yes"),
-        ("drain", "reports", "--at-once", "-r", "x", "--yes"),
-    ),
+    (("divert", "reports", "-r", "x", "--yes"), ("drain", "reports", "--at-once", "-r", "x", "--yes")),
     (("status", "--json"), ("audit", "--json")),
 )
 """An order by one, and what the other makes of it."""
@@ -100,9 +90,7 @@ class BesideEarlier:
         files = str(stage.ledger_path), stage.marks_path
         with ExitStack() as stack:
             for role, more in (("worker", ()), ("worker", ()), ("producer", files), ("order", ())):
-                process = earlier.run(
-                    _PROGRAM, role, *common, *more, log=stage.folder / f"earlier-{role}.log"
-                )
+                process = earlier.run(_PROGRAM, role, *common, *more, log=stage.folder / f"earlier-{role}.log")
                 stack.callback(_end, process)
             yield
 
@@ -145,21 +133,11 @@ def faults() -> list[Fault]:
     """The rows of this family."""
     return [
         Fault("upgrade: beside the previous source", "upgrade", BesideEarlier(("src",))),
+        Fault("upgrade: beside what stored data otherwise", "upgrade", BesideEarlier(STORED), is_short=False),
         Fault(
-            "upgrade: beside what stored data otherwise",
-            "upgrade",
-            BesideEarlier(STORED),
-            is_short=False,
+            "upgrade: beside one without policies", "upgrade", BesideEarlier(("src/shedder/lua/lib/stale.lua",), POLICY)
         ),
         Fault(
-            "upgrade: beside one without policies",
-            "upgrade",
-            BesideEarlier(("src/shedder/lua/lib/stale.lua",), POLICY),
-        ),
-        Fault(
-            "upgrade: the previous source beside a policy",
-            "upgrade",
-            BesideEarlier(("src",), POLICY),
-            is_short=False,
+            "upgrade: the previous source beside a policy", "upgrade", BesideEarlier(("src",), POLICY), is_short=False
         ),
     ]

@@ -108,9 +108,7 @@ def faults() -> list[Fault]:
     ]
     made = [_fault(step, action, kind) for step, action, kind in rows]
     one_queue = Storm(CLAIMED, KILL, queues=("mail",))
-    made.append(
-        Fault("worker kill: claimed (fork on one queue)", "workers", one_queue, is_short=False)
-    )
+    made.append(Fault("worker kill: claimed (fork on one queue)", "workers", one_queue, is_short=False))
     for kind, action in (("fork", KILL_BOTH), ("simple", KILL)):
         storm = Storm(ANY, action, kind, times=STORM_TIMES, at_once=STORM_AT_ONCE)
         made.append(Fault(f"kill storm ({kind})", "workers", storm, is_short=False))

@@ -27,13 +27,7 @@ WAYS = ("enqueue", "many", "unique", "pipeline", "dependent", "retry", "stock", 
 
 
 def fill(
-    stage: Stage,
-    lane: str,
-    count: int,
-    *,
-    way: str = "enqueue",
-    seconds: float = 0.0,
-    client: Redis | None = None,
+    stage: Stage, lane: str, count: int, *, way: str = "enqueue", seconds: float = 0.0, client: Redis | None = None
 ) -> list[str]:
     """Enqueue `count` jobs in `lane` from this process; their ids."""
     ids = [stage.next_id(lane) for _ in range(count)]
@@ -42,16 +36,12 @@ def fill(
     return ids
 
 
-def put(
-    client: Redis, lane: str, ids: Sequence[str], *, way: str, seconds: float, marks: str
-) -> None:
+def put(client: Redis, lane: str, ids: Sequence[str], *, way: str, seconds: float, marks: str) -> None:
     """Enqueue jobs by one way in."""
     queue = (RQQueue if way.startswith("stock") else Queue)(lane, connection=client)
     if way.endswith("many"):
         prepare = queue.prepare_data
-        queue.enqueue_many(
-            [prepare(jobs.mark, (marks, job, seconds), job_id=job, timeout=30) for job in ids]
-        )
+        queue.enqueue_many([prepare(jobs.mark, (marks, job, seconds), job_id=job, timeout=30) for job in ids])
     elif way == "pipeline":
         with client.pipeline() as pipeline:
             for job in ids:
@@ -62,9 +52,7 @@ def put(
             _put_one(queue, job, before, way=way, seconds=seconds, marks=marks)
 
 
-def _put_one(
-    queue: RQQueue, job: str, before: str, *, way: str, seconds: float, marks: str
-) -> None:
+def _put_one(queue: RQQueue, job: str, before: str, *, way: str, seconds: float, marks: str) -> None:
     if way.endswith("other"):
         queue.enqueue(jobs.decorated, marks, job, job_id=job, meta={"tenant": "acme"})
     elif way == "retry":

@@ -79,9 +79,7 @@ class _Pair:
 
 
 class _Relay:
-    def __init__(
-        self, listener: socket.socket, control: socket.socket, upstream: Callable[[], socket.socket]
-    ) -> None:
+    def __init__(self, listener: socket.socket, control: socket.socket, upstream: Callable[[], socket.socket]) -> None:
         self._listener = listener
         self._control = control
         self._upstream = upstream

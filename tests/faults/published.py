@@ -44,10 +44,7 @@ def section_of(rows: Sequence[Row], *, command: str, server: str, minutes: float
         f"This run took {minutes:.0f} minutes, ended {kills:,} processes with SIGKILL, and "
         f"injected {totals[1]:,} faults; what it found wrong: {_found(played)}."
     )
-    made = (
-        f"It was made with {server} and RQ {version('rq')} on {os.cpu_count()} cores. Rows of one "
-        "kind are added up."
-    )
+    made = f"It was made with {server} and RQ {version('rq')} on {os.cpu_count()} cores. Rows of one kind are added up."
     lines = [
         told, "", "```text", command, "```", "", made, "",
         *_table(added_up(played), totals), "", *_notes(played),

@@ -102,10 +102,7 @@ def table(rows: list[Row]) -> str:
     rule = ["-" * width for width in widths]
     shown = [HEADER, rule, *lines]
     return "\n".join(
-        "| "
-        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        + " |"
-        for line in shown
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in shown
     )
 
 
@@ -131,11 +128,7 @@ def stock_of(row: Row) -> str:
     """What befell jobs of stock RQ in as many faults; `-` where nobody looked."""
     if not row.stock_injected:
         return "-"
-    told = [
-        f"{row.stock_wrong[kind]} {what}"
-        for kind, what in STOCK_KINDS.items()
-        if row.stock_wrong[kind]
-    ]
+    told = [f"{row.stock_wrong[kind]} {what}" for kind, what in STOCK_KINDS.items() if row.stock_wrong[kind]]
     if row.stock_ended:
         told.append(f"{row.stock_ended} workers ended")
     return f"{', '.join(told) or 'nothing lost'} (in {row.stock_injected})"

@@ -64,16 +64,7 @@ _REGISTRIES = {
     ":finished:": "finished",
     ":canceled:": "canceled",
 }
-_FLEETING = (
-    ":events",
-    ":meters",
-    ":bell:",
-    ":series:",
-    ":samples:",
-    ":settings-version",
-    ":sampled",
-    _UNSEEN,
-)
+_FLEETING = (":events", ":meters", ":bell:", ":series:", ":samples:", ":settings-version", ":sampled", _UNSEEN)
 
 
 @dataclass(frozen=True, slots=True)

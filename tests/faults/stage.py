@@ -93,13 +93,7 @@ class Stage:
     """
 
     def __init__(
-        self,
-        server: EmbeddedServer,
-        folder: Path,
-        *,
-        dice: Random,
-        size: int,
-        is_stock: bool = False,
+        self, server: EmbeddedServer, folder: Path, *, dice: Random, size: int, is_stock: bool = False
     ) -> None:
         self.server = server
         self.folder = folder
@@ -164,9 +158,7 @@ class Stage:
     ) -> WorkerProcess:
         """Start a worker in a process of its own."""
         log = self.folder / f"worker-{len(self._workers)}.log"
-        worker = WorkerProcess(
-            at or self.server, queues, worker_class=kind, log=log, settings=settings, **work
-        )
+        worker = WorkerProcess(at or self.server, queues, worker_class=kind, log=log, settings=settings, **work)
         self._workers.append(worker)
         return worker
 
@@ -209,9 +201,7 @@ class Stage:
         self.outcome.jobs += len(self.book.sure)
         self.outcome.restarted += excused
         self.outcome.wrong += twice
-        self.outcome.wrong += wrong_at_end(
-            self.snapshot(), self.book, marks, kills, has_kills=self.outcome.kills > 0
-        )
+        self.outcome.wrong += wrong_at_end(self.snapshot(), self.book, marks, kills, has_kills=self.outcome.kills > 0)
         self.outcome.wrong += started_in(self.holds, marks, self.book)
 
     @contextmanager

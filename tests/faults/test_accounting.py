@@ -33,9 +33,7 @@ def test_what_waits_for_a_failed_job_after_a_kill_is_rqs() -> None:
     assert [] == account(first="failed", has_kills=True)
 
 
-@pytest.mark.parametrize(
-    ("first", "has_kills"), [("failed", False), ("canceled", True), ("scheduled", True)]
-)
+@pytest.mark.parametrize(("first", "has_kills"), [("failed", False), ("canceled", True), ("scheduled", True)])
 def test_any_other_that_waits_for_ever_is_stuck(first: str, has_kills: bool) -> None:
     """Without a kill, or behind a job that has not failed, one that nobody enqueues is told."""
     assert ["stuck", "stuck"] == account(first=first, has_kills=has_kills)[-2:]

@@ -186,12 +186,7 @@ def all_lists(redis: Redis) -> dict[bytes, list[bytes]]:
 
 
 def test_a_connection_that_falls_silent(
-    server: EmbeddedServer,
-    redis: Redis,
-    yard: Yard,
-    marks: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    server: EmbeddedServer, redis: Redis, yard: Yard, marks: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker gives up a connection on which no answer comes, and works on with another."""
     monkeypatch.setattr("shedder.rq.worker.SILENCE_SECONDS", 1)

@@ -61,9 +61,7 @@ def test_a_drain_whose_counts_are_damaged_comes_to_its_end(redis: Redis, marks: 
     assert (["a"], "drained") == (jobs.ended(marks), operator.events(limit=1)[0].verb)
 
 
-@pytest.mark.parametrize(
-    "record", ['[{"v": 1, "id": "x"}]', '{"v": 1}', '[{"v": 1, "id": "x", "drain": {}}]', "[7]"]
-)
+@pytest.mark.parametrize("record", ['[{"v": 1, "id": "x"}]', '{"v": 1}', '[{"v": 1, "id": "x", "drain": {}}]', "[7]"])
 def test_a_damaged_divert_holds_its_lane(redis: Redis, record: str) -> None:
     """An order with parts missing holds its lane, and workers go on with other lanes."""
     enqueue(redis, "nowhere", "a")

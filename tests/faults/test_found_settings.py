@@ -36,9 +36,7 @@ def operator(redis: Redis) -> Iterator[Shedder]:
 
 @pytest.mark.parametrize("field", ["number", "1"])
 @pytest.mark.parametrize("text", ["x", "[" * 5000])
-def test_a_damaged_policy_stops_no_producer(
-    redis: Redis, operator: Shedder, field: str, text: str
-) -> None:
+def test_a_damaged_policy_stops_no_producer(redis: Redis, operator: Shedder, field: str, text: str) -> None:
     """Who asks for it gets a sentence, jobs go in, and another policy can be applied."""
     operator.policies.apply(Policy(stale_after=timedelta(days=1)), reason="x")
     redis.hset(KEYS.policy, field, text)
@@ -60,14 +58,10 @@ def test_damaged_settings_are_told_and_replaced(redis: Redis, operator: Shedder,
     redis.hset(KEYS.limit_hits, "reports hits", text)
     assert "reports" in [limit.name for limit in operator.limit_states()]
     operator.set_limit("damaged", RATE, reason="x", force=True)
-    assert {"damaged": RATE, "reports": RATE} == {
-        limit.name: limit.rate for limit in operator.limit_states()
-    }
+    assert {"damaged": RATE, "reports": RATE} == {limit.name: limit.rate for limit in operator.limit_states()}
 
 
-def test_a_damaged_version_of_settings_still_tells_of_a_change(
-    redis: Redis, operator: Shedder
-) -> None:
+def test_a_damaged_version_of_settings_still_tells_of_a_change(redis: Redis, operator: Shedder) -> None:
     """Whoever follows hears of it, and the change has its event."""
     operator.flags.declare("avatars")
     assert operator.flags.enabled("avatars")

@@ -66,9 +66,7 @@ def test_a_job_that_is_set_aside_gives_its_slot_back(redis: Redis) -> None:
     order = diverted(redis, "first", rate=Rate(1, 86400.0))
     limit = RateLimit(key="shop", concurrency=1)
     for job in ("holds", "waits"):
-        Queue("mail", connection=redis).enqueue(
-            jobs.mark, "nowhere", job, job_id=job, rate_limit=limit
-        )
+        Queue("mail", connection=redis).enqueue(jobs.mark, "nowhere", job, job_id=job, rate_limit=limit)
     assert [b"holds"] == redis.zrange(f"{KEYS.engine.limits}shop:allowed", 0, -1)
     rest = KEYS.backlog(order, "mail")[1]
     while redis.lmove(MAIL, rest, "LEFT", "RIGHT"):  # as a claim does

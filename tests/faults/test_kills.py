@@ -41,12 +41,7 @@ def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_nothing_is_lost_or_doubled(
-    redis: Redis,
-    yard: Yard,
-    marks: str,
-    worker_class: type[BaseWorker],
-    names: tuple[str, ...],
-    and_children: bool,
+    redis: Redis, yard: Yard, marks: str, worker_class: type[BaseWorker], names: tuple[str, ...], and_children: bool
 ) -> None:
     """No job of a worker that is killed at a random instant is lost, or runs twice by us."""
     queues: list[StockQueue] = [Queue(name, connection=redis).low for name in names]
@@ -59,9 +54,7 @@ def test_nothing_is_lost_or_doubled(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("worker_class", [StockSimpleWorker, StockWorker])
-def test_stock_workers_lose_jobs(
-    redis: Redis, yard: Yard, marks: str, worker_class: type[BaseWorker]
-) -> None:
+def test_stock_workers_lose_jobs(redis: Redis, yard: Yard, marks: str, worker_class: type[BaseWorker]) -> None:
     """The same, done to RQ's own workers, finds jobs that are lost: so it would find ours."""
     queues = [StockQueue(name, connection=redis) for name in ("mail", "reports")]
     kills = Kills(redis, yard, marks, worker_class, queues, and_children=True)

@@ -63,17 +63,13 @@ class FreezesPastTheGate(SimpleWorker):
         super().prepare_job_execution(*args, **kwargs)
 
 
-def test_a_process_that_is_frozen_past_the_gate(
-    redis: Redis, operator: Shedder, yard: Yard, marks: str
-) -> None:
+def test_a_process_that_is_frozen_past_the_gate(redis: Redis, operator: Shedder, yard: Yard, marks: str) -> None:
     """A process that may begin a job after the pause, because it is frozen, is named in time."""
     job = Queue("mail", connection=redis).enqueue(jobs.mark, marks, "a")
     worker = yard.start("mail", worker_class=FreezesPastTheGate, max_jobs=1)
     wait_until(lambda: redis.hget(job.key, "status") == b"started", what="the gate")
     receipt = operator.pause("mail", reason="a test")
-    assert [(job.id, worker.name, False)] == [
-        (each.job_id, each.worker, each.is_certain) for each in receipt.running
-    ]
+    assert [(job.id, worker.name, False)] == [(each.job_id, each.worker, each.is_certain) for each in receipt.running]
     assert [] == jobs.started(marks)
     wait_until(lambda: _is_halted(worker.pid), what="the frozen worker")
     worker.send(signal.SIGCONT)

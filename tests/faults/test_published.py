@@ -48,8 +48,7 @@ def test_a_short_run_is_published(server: EmbeddedServer, redis: Redis, page: Pa
     lines = page.read_text().splitlines()
     told = [line for line in lines if line.startswith("| worker term | ")]
     assert [f"| worker term | 2 | {injected} | {jobs:,} | 0 | 0 | 0 | 0 | 0 |"] == [
-        line[: len(f"| worker term | 2 | {injected} | {jobs:,} | 0 | 0 | 0 | 0 | 0 |")]
-        for line in told
+        line[: len(f"| worker term | 2 | {injected} | {jobs:,} | 0 | 0 | 0 | 0 | 0 |")] for line in told
     ]
     assert f"(in {sum(row.stock_injected for row in rows)}) |" in told[0]
     assert 3 == len([line for line in lines if line.startswith(("| rq empty", "| **all", COMMAND))])
@@ -70,8 +69,7 @@ def test_what_went_wrong_is_published_too(page: Path) -> None:
         "what it found wrong: lost in rq empty."
     )
     assert (
-        "| rq empty | 1 | 2 | 23 | 1 | 0 | 0 | 0 | 0 | 0 | - "
-        "| 1 lost, 1 failed unrun, 3 workers ended (in 4) |"
+        "| rq empty | 1 | 2 | 23 | 1 | 0 | 0 | 0 | 0 | 0 | - | 1 lost, 1 failed unrun, 3 workers ended (in 4) |"
     ) in section
 
 

@@ -90,10 +90,7 @@ def test_another_node_of_the_cluster_is_named(cluster: Cluster) -> None:
 
 def test_a_prefix_without_a_hash_tag_is_told(cluster: Cluster) -> None:
     """On a cluster the usual prefix spreads the keys, and the error says what to set."""
-    with (
-        cluster.nodes[0].client() as client,
-        pytest.raises(WrongClusterNode, match=r"\{rq\}") as told,
-    ):
+    with cluster.nodes[0].client() as client, pytest.raises(WrongClusterNode, match=r"\{rq\}") as told:
         Shedder(client).divert("mail", reason="x")
     assert "" == told.value.node
 

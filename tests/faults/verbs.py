@@ -133,11 +133,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("resume", _parked, lambda o: o.resume("mail", reason="x")),
     Verb("divert", fill_lanes, lambda o: o.divert("mail", "reports", reason="x")),
     Verb("divert some", fill_lanes, lambda o: o.divert("mail", selection=SOME, reason="x")),
-    Verb(
-        "divert some of a parked lane",
-        _parked,
-        lambda o: o.divert("mail", selection=SOME, reason="x"),
-    ),
+    Verb("divert some of a parked lane", _parked, lambda o: o.divert("mail", selection=SOME, reason="x")),
     Verb("divert more", _some_diverted, lambda o: o.divert("mail", reason="x")),
     Verb("drain", _diverted, lambda o: o.drain("mail", rate=Rate(50.0), reason="x")),
     Verb("change of rate", _draining, lambda o: o.drain("mail", rate=Rate(50.0), reason="x")),
@@ -147,22 +143,14 @@ VERBS: tuple[Verb, ...] = (
     Verb("undo divert", _some_diverted, lambda o: o.undo(None, reason="x")),
     Verb("undo pause", _parked, lambda o: o.undo(None, reason="x")),
     Verb("undo drain", _draining, lambda o: o.undo(None, reason="x")),
-    Verb(
-        "limit starts",
-        fill_lanes,
-        lambda o: o.limit_starts("mail", rate=Rate(1.0), reason="x"),
-    ),
+    Verb("limit starts", fill_lanes, lambda o: o.limit_starts("mail", rate=Rate(1.0), reason="x")),
     Verb("upkeep of a scan", _scanning, _upkeep),
     Verb("upkeep of a restore", _restoring, _upkeep),
     Verb("upkeep of old work", backlog_of_old, _upkeep),
     Verb("replay", set_aside, lambda o: o.replay_stale("mail", reason="x")),
     Verb("divert beside old work", set_aside, lambda o: o.divert("mail", reason="x")),
-    Verb(
-        "drain of old work", backlog_of_old, lambda o: o.drain("mail", rate=Rate(1e6), reason="x")
-    ),
-    Verb(
-        "drain at once of old work", backlog_of_old, lambda o: o.drain_at_once("mail", reason="x")
-    ),
+    Verb("drain of old work", backlog_of_old, lambda o: o.drain("mail", rate=Rate(1e6), reason="x")),
+    Verb("drain at once of old work", backlog_of_old, lambda o: o.drain_at_once("mail", reason="x")),
 )
 
 ALL_VERBS = (*VERBS, Verb("repair", torn, mend, mends=True))

@@ -18,9 +18,7 @@ def prepare(redis) -> None:
     """Two flags of a group and a limit, all of them declared and set."""
     said = json.dumps({"v": 1, "group": "spare"})
     redis.hset(f"{RQ_KEY_PREFIX}:shedder:flag-declarations", mapping={"hints": said, "faces": said})
-    redis.hset(
-        f"{RQ_KEY_PREFIX}:shedder:limit-declarations", "reports", '{"v": 1, "default": "1/minute"}'
-    )
+    redis.hset(f"{RQ_KEY_PREFIX}:shedder:limit-declarations", "reports", '{"v": 1, "default": "1/minute"}')
     redis.script_load(load_script("set_back_settings").text)  # the others are met right here
     operator = Shedder(redis, by="ana@desk")
     operator.degrade_flag("hints", percent=20, reason="before")
@@ -29,10 +27,7 @@ def prepare(redis) -> None:
 
 def state(redis) -> dict[str, object]:
     """All settings, by name."""
-    found = {
-        **redis.hgetall(f"{RQ_KEY_PREFIX}:shedder:flags"),
-        **redis.hgetall(f"{RQ_KEY_PREFIX}:shedder:limits"),
-    }
+    found = {**redis.hgetall(f"{RQ_KEY_PREFIX}:shedder:flags"), **redis.hgetall(f"{RQ_KEY_PREFIX}:shedder:limits")}
     return {name.decode(): _said(json.loads(text)) for name, text in found.items()}
 
 

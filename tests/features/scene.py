@@ -44,12 +44,7 @@ class Scene:
         return rq.Queue(lane, connection=self.redis)
 
     def fill(
-        self,
-        lane: str,
-        *jobs: str,
-        how: str = "ours",
-        function: str = "app.mail.send",
-        tenant: str = "",
+        self, lane: str, *jobs: str, how: str = "ours", function: str = "app.mail.send", tenant: str = ""
     ) -> list[str]:
         """Enqueue jobs with these ids, in this order."""
         for job in jobs:

@@ -72,9 +72,7 @@ def test_a_subset_goes_and_the_rest_stays_in_order(
         scene.fill("mail", f"mail-{number}", how=how)
         scene.fill("mail", f"report-{number}", how=how, function="app.report.build")
     seen: list[tuple[int, int]] = []
-    receipt = scene.shedder.divert(
-        "mail.normal", selection=MAIL, reason="r", on_progress=lambda *at: seen.append(at)
-    )
+    receipt = scene.shedder.divert("mail.normal", selection=MAIL, reason="r", on_progress=lambda *at: seen.append(at))
     assert [f"mail-{number}" for number in range(4)] == scene.backlog("mail")
     assert [f"report-{number}" for number in range(4)] == scene.listed("mail")
     assert [(4, 4)] == [(lane.moved, lane.waiting) for lane in receipt.lanes]
@@ -128,9 +126,7 @@ def test_a_stock_job_that_the_scan_has_not_seen_is_judged_before_it_starts(scene
     assert ["a"] == scene.backlog("mail")
 
 
-def test_a_job_in_hand_when_the_divert_comes_goes_to_the_front_of_the_backlog(
-    scene: Scene,
-) -> None:
+def test_a_job_in_hand_when_the_divert_comes_goes_to_the_front_of_the_backlog(scene: Scene) -> None:
     """Who claimed before the divert and had not started is refused at the gate, and is first."""
     scene.fill("mail", "a", "b")
     token = scene.take("mail")
@@ -213,9 +209,7 @@ def test_two_diverts_on_one_lane_each_take_their_own(scene: Scene) -> None:
     assert ["b", "a"] == scene.backlog("mail")
 
 
-def test_what_arrives_before_the_scan_has_passed_stays_behind_what_came_first(
-    scene: Scene,
-) -> None:
+def test_what_arrives_before_the_scan_has_passed_stays_behind_what_came_first(scene: Scene) -> None:
     """Until the scan has looked at the older ones a new job does not overtake them."""
     scene.fill("mail", "a", "b")
     order = "o"
@@ -250,17 +244,11 @@ def test_a_subset_of_a_parked_lane_leaves_the_rest_parked(
     scene.fill("mail", "a")
     scene.shedder.pause("mail", reason="r")
     scene.shedder.divert("mail", selection=MAIL, reason="r")
-    assert (["a"], [], ["b"]) == (
-        scene.backlog("mail"),
-        scene.listed("mail"),
-        scene.waiting("mail"),
-    )
+    assert (["a"], [], ["b"]) == (scene.backlog("mail"), scene.listed("mail"), scene.waiting("mail"))
 
 
 @pytest.mark.parametrize("verb", ["divert", "drain"])
-def test_an_order_for_several_lanes_is_carried_out_whole_or_not_at_all(
-    scene: Scene, verb: str
-) -> None:
+def test_an_order_for_several_lanes_is_carried_out_whole_or_not_at_all(scene: Scene, verb: str) -> None:
     """A record of the last lane that cannot be read leaves the first as it is, without an event."""
     scene.fill("mail.high", "a")
     scene.redis.hset(scene.keys.diverts, "mail.low", "{not JSON")

@@ -22,9 +22,7 @@ CAUSE = Cause("oncall@desk", "r")
 def divert_alone(scene: Scene, selection: Selection) -> str:
     """Set a divert on the lane `mail` as an operator does who dies before the scan; its order."""
     order = f"order-{len(scene.verbs())}"
-    scene.shedder.store.run(
-        divert_lanes(scene.keys, scene.lanes("mail"), selection, CAUSE, order=order)
-    )
+    scene.shedder.store.run(divert_lanes(scene.keys, scene.lanes("mail"), selection, CAUSE, order=order))
     return order
 
 
@@ -44,10 +42,7 @@ def reads(scene: Scene) -> int:
     return int(served["keyspace_hits"] + served["keyspace_misses"])
 
 
-@pytest.mark.parametrize(
-    "odd",
-    ["cancelled", "gone", "of a stock producer", "under RQ's limit", "of another function"],
-)
+@pytest.mark.parametrize("odd", ["cancelled", "gone", "of a stock producer", "under RQ's limit", "of another function"])
 def test_a_claim_moves_a_run_of_jobs_up_to_one_that_it_must_look_at(scene: Scene, odd: str) -> None:
     """Whatever stands between jobs that a divert takes, they go in order and it is judged alone."""
     before, after = numbered("a", 70), numbered("b", 70)
@@ -114,9 +109,7 @@ def test_a_claim_looks_at_a_bounded_number_of_a_run(scene: Scene) -> None:
 @pytest.mark.parametrize("every_second", ["under RQ's limit", "cancelled", "gone", "of stock"])
 def test_a_lane_without_runs_costs_a_claim_no_more_reads(scene: Scene, every_second: str) -> None:
     """Where the look-ahead finds nothing to move, it counts as what a claim may look at in all."""
-    jobs = scene.fill(
-        "mail", *numbered("a", 600), how="stock" if every_second == "of stock" else "ours"
-    )
+    jobs = scene.fill("mail", *numbered("a", 600), how="stock" if every_second == "of stock" else "ours")
     for job in jobs[::2]:
         if every_second == "under RQ's limit":
             scene.redis.hset(Job.key_for(job), "rate_limit_key", f"limit of {job}")

@@ -159,10 +159,7 @@ def test_the_event_of_a_drain_tells_of_all_diverts_of_a_lane(scene: Scene) -> No
     receipt = scene.shedder.drain("mail.normal", rate=Rate(2.0), reason="r")
     assert [2, 1] == [lane.backlog for lane in receipt.lanes]
     event = scene.shedder.event(receipt.event)
-    assert (3, pytest.approx(1 / 86400.0)) == (
-        event.before["mail"]["backlog"],
-        event.before["mail"]["rate"],
-    )
+    assert (3, pytest.approx(1 / 86400.0)) == (event.before["mail"]["backlog"], event.before["mail"]["rate"])
 
 
 def test_a_drain_of_nothing_is_no_event(scene: Scene) -> None:
@@ -204,11 +201,7 @@ def test_the_end_of_a_drain_tells_what_all_of_it_did(scene: Scene) -> None:
     assert ["a"] == scene.run_all("mail")
     scene.shedder.drain("mail.normal", rate=FAST, reason="that is all")
     after = scene.shedder.events()[-1].after
-    assert (1, {"canceled": 1}, ["b canceled"]) == (
-        after["released"],
-        after["skipped"],
-        after["names"],
-    )
+    assert (1, {"canceled": 1}, ["b canceled"]) == (after["released"], after["skipped"], after["names"])
 
 
 def test_jobs_that_cannot_run_any_more_are_counted_and_named(scene: Scene) -> None:

@@ -44,9 +44,7 @@ def test_at_once_puts_a_subset_back_where_its_jobs_were(
     assert jobs == scene.listed("mail")
 
 
-def test_at_once_does_not_open_another_divert(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_at_once_does_not_open_another_divert(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job on its way back does not start while another order takes it."""
     monkeypatch.setattr("shedder.queues.restore.RESTORED_PER_STEP", 1)
     scene.fill("mail", "a", tenant="acme")

@@ -96,10 +96,7 @@ def test_undo_sets_what_stood_before(operator):
 def test_a_replayed_call_is_no_second_change(operator):
     """A reply that was lost and asked for again gives the first result and one event."""
     cause = Cause("oncall@ops", "test")
-    one, two = (
-        degrade_flags(operator.store, ["hints"], cause, operation="same", is_forced=True)
-        for _ in range(2)
-    )
+    one, two = (degrade_flags(operator.store, ["hints"], cause, operation="same", is_forced=True) for _ in range(2))
     assert one == two
     assert 1 == len(operator.events())
 
@@ -134,11 +131,7 @@ def test_status_says_what_is_degraded_and_by_whom(app, operator):
     declared(app)
     operator.degrade_flag("hints", reason="database at 99 %")
     (flag,) = operator.status().flags
-    assert ("hints", "oncall@ops", "database at 99 %") == (
-        flag.name,
-        flag.setting.by,
-        flag.setting.why,
-    )
+    assert ("hints", "oncall@ops", "database at 99 %") == (flag.name, flag.setting.by, flag.setting.why)
 
 
 def test_a_dead_server_leaves_the_last_known_value(server_factory, connect, caplog):

@@ -126,9 +126,7 @@ def test_an_effect_of_a_flag_is_told_by_all_lanes(redis: Redis) -> None:
     assert ["mail.low"] == list(effect.after)
 
 
-def test_samples_that_workers_take_tell_an_effect(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_samples_that_workers_take_tell_an_effect(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """The upkeep that a worker does anyway is all it takes."""
     monkeypatch.setattr("shedder.queues.samples.INTERVAL_SECONDS", 0.001)
     upkeeps = Upkeep(scene.shedder.store, ["mail"])
@@ -174,9 +172,7 @@ def long_ago(scene: Scene, verb: str, lanes: list[str], **details: Any) -> Event
     return scene.shedder.event(f"{milliseconds}-0")
 
 
-def take_samples(
-    scene: Scene, lane: str, depths: dict[int, tuple[int, int]], *, around: Event
-) -> None:
+def take_samples(scene: Scene, lane: str, depths: dict[int, tuple[int, int]], *, around: Event) -> None:
     """Samples of a lane, by seconds after an event: jobs that wait, and that are put aside."""
     for seconds, (waiting, backlog) in depths.items():
         at = int((around.at + timedelta(seconds=seconds)).timestamp())
@@ -184,9 +180,7 @@ def take_samples(
         scene.redis.rpush(scene.keys.samples(lane)[1], sample)
 
 
-def test_others_who_changed_a_queue_lately_are_known(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_others_who_changed_a_queue_lately_are_known(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the server's clock; not oneself, not what was undone, not other lanes, not long ago."""
     shedder = scene.shedder
     first = shedder.pause("mail.low", reason="r", by="eve@desk")
@@ -234,6 +228,4 @@ def test_the_timeline_has_what_was_done_before_it_was_opened(redis: Redis) -> No
     assert ["pause", "incident open", "note"] == verbs
     scene.shedder.incidents.resolve(incident=first)
     scene.shedder.resume("mail", reason="r")
-    assert [*verbs, "incident resolve"] == [
-        event.verb for event in scene.shedder.incidents.timeline(first)
-    ]
+    assert [*verbs, "incident resolve"] == [event.verb for event in scene.shedder.incidents.timeline(first)]

@@ -39,10 +39,7 @@ def test_all_comes_back_after_redis_lost_it(shedder: Shedder, redis: Redis) -> N
     after = shedder.incidents.read()
     assert before == receipt.incident == after == shedder.incidents.current()
     assert (*events, shedder.event(receipt.event)) == shedder.incidents.timeline()
-    assert ("incident import", after.id) == (
-        shedder.events()[-1].verb,
-        shedder.events()[-1].incident,
-    )
+    assert ("incident import", after.id) == (shedder.events()[-1].verb, shedder.events()[-1].incident)
 
 
 def test_brought_back_twice_it_is_there_once(shedder: Shedder, redis: Redis) -> None:
@@ -79,9 +76,7 @@ def test_an_incident_that_is_there_is_left_as_it_is(shedder: Shedder) -> None:
         {"events": [5]},
     ],
 )
-def test_what_is_no_copy_is_refused(
-    shedder: Shedder, redis: Redis, changes: dict[str, Any]
-) -> None:
+def test_what_is_no_copy_is_refused(shedder: Shedder, redis: Redis, changes: dict[str, Any]) -> None:
     """In one sentence, and nothing is written."""
     copy = {**copy_of(shedder), **changes}
     redis.flushall()
@@ -98,9 +93,7 @@ def test_what_is_no_copy_is_refused(
         ("opened_at", 9_999_999_999_999, "not in the future"),
     ],
 )
-def test_a_record_that_cannot_be_is_refused(
-    shedder: Shedder, redis: Redis, field: str, value: Any, says: str
-) -> None:
+def test_a_record_that_cannot_be_is_refused(shedder: Shedder, redis: Redis, field: str, value: Any, says: str) -> None:
     """A newer version, a name that is none, a time to come."""
     copy = copy_of(shedder)
     copy["incident"][field] = value

@@ -63,8 +63,7 @@ def test_close_says_all_that_is_missing(incidents: Incidents) -> None:
         incidents.close()
     assert (
         "it is open, not resolved; action 1 has no owner, no due date; "
-        "the review says nothing of: well, badly, luck, factors (shedder incident review)"
-        == caught.value.found
+        "the review says nothing of: well, badly, luck, factors (shedder incident review)" == caught.value.found
     )
     incidents.resolve()
     incidents.actions.set(1, owner="db", due_at=now() + LATER)
@@ -91,9 +90,7 @@ def test_close_says_all_that_is_missing(incidents: Incidents) -> None:
         lambda it: it.roles.leave("commander"),
     ],
 )
-def test_what_is_closed_stays_as_it_is(
-    incidents: Incidents, act: Callable[[Incidents], Any]
-) -> None:
+def test_what_is_closed_stays_as_it_is(incidents: Incidents, act: Callable[[Incidents], Any]) -> None:
     """Everything but the end of an action is refused, in one sentence."""
     incidents.resolve()
     incidents.actions.add("x", type="detect", priority=1, owner="db", due_at=now() + LATER)
@@ -130,9 +127,7 @@ def test_reopened_it_is_open_again(incidents: Incidents) -> None:
 def test_times_are_corrected_with_an_event(shedder: Shedder, incidents: Incidents) -> None:
     """The event has what it was before, and undo sets it so."""
     before = incidents.mitigated().incident
-    receipt = incidents.correct(
-        times={"mitigated": now() - 5 * MINUTE, "detected": now() - 25 * MINUTE}
-    )
+    receipt = incidents.correct(times={"mitigated": now() - 5 * MINUTE, "detected": now() - 25 * MINUTE})
     event = shedder.events()[-1]
     assert int(before.mitigated_at.timestamp() * 1000) == event.before["mitigated_at"]
     assert {"mitigated_at", "detected_at"} == set(event.after)
@@ -188,11 +183,7 @@ def test_what_was_changed_again_cannot_be_undone(shedder: Shedder, incidents: In
     ],
 )
 def test_what_is_refused_changes_nothing(
-    shedder: Shedder,
-    redis: Redis,
-    act: Callable[[Incidents], Any],
-    error: type[ShedderError],
-    says: str,
+    shedder: Shedder, redis: Redis, act: Callable[[Incidents], Any], error: type[ShedderError], says: str
 ) -> None:
     """Each refusal is one sentence; record and journal are as they were."""
     before = {key: redis.dump(key) for key in redis.keys("*") if b":operation:" not in key}

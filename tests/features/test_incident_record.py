@@ -43,9 +43,7 @@ def shedder(redis: Redis) -> Shedder:
         {"review": []},
     ],
 )
-def test_a_damaged_record_is_named_and_left_alone(
-    shedder: Shedder, redis: Redis, changes: dict[str, Any]
-) -> None:
+def test_a_damaged_record_is_named_and_left_alone(shedder: Shedder, redis: Redis, changes: dict[str, Any]) -> None:
     """What cannot be read is refused in one sentence, and nothing is written over it."""
     identifier = shedder.incidents.open("late", severity=2).incident.id
     key = shedder.keys.incident(identifier)
@@ -134,9 +132,7 @@ def test_of_many_notes_at_once_none_is_lost(server: EmbeddedServer, shedder: She
 def test_a_reply_that_was_lost_is_no_second_change(shedder: Shedder) -> None:
     """The same step, sent again, returns what the first returned and writes nothing."""
     made = new_incident("day", "late", severity=2, by="ana@desk", now=AT)
-    command = write_incident(
-        shedder.keys, None, made, EventDraft("incident open", WHO), operation="o"
-    )
+    command = write_incident(shedder.keys, None, made, EventDraft("incident open", WHO), operation="o")
     first = shedder.store.run(command)
     assert first is not None
     assert first == shedder.store.run(command)
@@ -191,10 +187,7 @@ def test_opening_works_when_redis_is_full(shedder: Shedder, server_factory: Any)
         ({"times": {"opened": timedelta(minutes=5)}}, "not in the future"),
         ({"times": {"detected": timedelta(minutes=5)}}, "not in the future"),
         ({"times": {"lunch": timedelta()}}, "began, detected, opened"),
-        (
-            {"times": {"detected": timedelta(minutes=-9), "began": timedelta(minutes=-5)}},
-            "not before began",
-        ),
+        ({"times": {"detected": timedelta(minutes=-9), "began": timedelta(minutes=-5)}}, "not before began"),
     ],
 )
 def test_what_cannot_be_is_refused_and_nothing_is_written(

@@ -90,11 +90,7 @@ def test_a_hand_over_is_in_force_when_it_is_accepted(shedder: Shedder) -> None:
     ],
 )
 def test_what_is_refused_changes_nothing(
-    shedder: Shedder,
-    redis: Redis,
-    act: Callable[[Roles], Any],
-    error: type[ShedderError],
-    says: str,
+    shedder: Shedder, redis: Redis, act: Callable[[Roles], Any], error: type[ShedderError], says: str
 ) -> None:
     """Each refusal is one sentence; record and journal are as they were."""
     before = {key: redis.dump(key) for key in redis.keys("*") if b":operation:" not in key}
@@ -132,9 +128,7 @@ def test_to_take_what_one_has_is_no_change(shedder: Shedder) -> None:
     assert 1 == len(shedder.events())
 
 
-def test_of_two_who_take_a_role_at_once_one_gets_it(
-    server: EmbeddedServer, shedder: Shedder
-) -> None:
+def test_of_two_who_take_a_role_at_once_one_gets_it(server: EmbeddedServer, shedder: Shedder) -> None:
     """Whoever is slower is told who has it."""
     outcomes: list[str] = []
     barrier = threading.Barrier(4)
@@ -175,9 +169,7 @@ def test_roles_are_undone(shedder: Shedder) -> None:
         ("ana", "anna@desk", False), ("", "", False), ("", "@desk", False),
     ],
 )  # fmt: skip
-def test_one_person_may_be_named_with_and_without_a_desk(
-    one: str, other: str, are_same: bool
-) -> None:
+def test_one_person_may_be_named_with_and_without_a_desk(one: str, other: str, are_same: bool) -> None:
     """`ana` is `ana@desk`; two desks are two people."""
     assert are_same is is_same_person(one, other) is is_same_person(other, one)
 

@@ -12,15 +12,7 @@ from hypothesis import strategies as st
 
 from shedder.engine.names import rq_keys
 from shedder.errors import EventNotFound
-from shedder.events import (
-    EVENTS_PER_PAGE,
-    Cause,
-    Event,
-    event_head,
-    find_event,
-    follow,
-    read_events,
-)
+from shedder.events import EVENTS_PER_PAGE, Cause, Event, event_head, find_event, follow, read_events
 from shedder.lanes import Lane
 from shedder.queues.pause import pause_lanes, resume_lanes
 from shedder.store.codec import server_time
@@ -35,11 +27,7 @@ HEAD = {"v": 1, "verb": "pause", "by": "oncall", "why": "db", "lanes": ["mail"]}
 
 
 def pause(redis: Redis, name: str, operation: str = "op", **options: Any) -> str:
-    return (
-        Store(redis, rq_keys())
-        .run(pause_lanes(KEYS, [Lane(name)], CAUSE, operation=operation, **options))
-        .event
-    )
+    return Store(redis, rq_keys()).run(pause_lanes(KEYS, [Lane(name)], CAUSE, operation=operation, **options)).event
 
 
 def write(redis: Redis, number: int, lane: str = "mail") -> str:
@@ -161,9 +149,7 @@ def test_a_position_that_is_no_id_is_refused(redis: Redis, text: str) -> None:
         {"after": "[" * 100_000},
     ],
 )
-def test_a_damaged_event_is_shown_as_unreadable(
-    redis: Redis, changes: dict[str, str | bytes]
-) -> None:
+def test_a_damaged_event_is_shown_as_unreadable(redis: Redis, changes: dict[str, str | bytes]) -> None:
     """One line that cannot be read never hides the others; what it holds is shown as it is."""
     before = write(redis, 1)
     fields = {"head": json.dumps(HEAD), "before": "{}", "after": "{}", **changes}
@@ -220,9 +206,7 @@ def test_following_outlives_an_impatient_client(redis: Redis) -> None:
     from redis import Redis as Client
 
     settings = {**redis.connection_pool.connection_kwargs, "socket_timeout": 0.8}
-    pool = type(redis.connection_pool)(
-        connection_class=redis.connection_pool.connection_class, **settings
-    )
+    pool = type(redis.connection_pool)(connection_class=redis.connection_pool.connection_class, **settings)
     answers = iter([False, True])
     with Client.from_pool(pool) as client:
         assert [] == list(follow(Store(client, rq_keys()), until=lambda: next(answers)))
@@ -239,9 +223,7 @@ ANY_TEXT = st.text(st.characters(codec=None), max_size=20)
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(ANY_TEXT, ANY_TEXT, ANY_TEXT, ANY_TEXT)
-def test_any_text_in_a_head_can_be_stored_and_read(
-    redis: Redis, why: str, lane: str, name: str, value: str
-) -> None:
+def test_any_text_in_a_head_can_be_stored_and_read(redis: Redis, why: str, lane: str, name: str, value: str) -> None:
     """Whatever characters a reason has, the scripts can decode it and the journal shows it."""
     cause = Cause(by="oncall", why=why)
     head = event_head("pause", cause, [lane], order="", detail={name: [value]}, nothing=None)

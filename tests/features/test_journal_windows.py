@@ -49,9 +49,7 @@ Write = Callable[[Scene], None]
 
 
 @around
-def test_the_last_change_of_somebody_else_is_found(
-    scene: Scene, before: Write, after: Write
-) -> None:
+def test_the_last_change_of_somebody_else_is_found(scene: Scene, before: Write, after: Write) -> None:
     """The newest change of a queue is the one that somebody may still be at work on."""
     before(scene)
     pause = scene.shedder.pause("mail", reason="r", by="eve@desk")
@@ -70,9 +68,7 @@ def test_the_checklist_knows_what_was_just_done(scene: Scene, before: Write, aft
 
 
 @around
-def test_the_last_change_that_can_be_undone_is_found(
-    scene: Scene, before: Write, after: Write
-) -> None:
+def test_the_last_change_that_can_be_undone_is_found(scene: Scene, before: Write, after: Write) -> None:
     """Events that have no way back do not hide it."""
     before(scene)
     pause = scene.shedder.pause("mail", reason="r")

@@ -12,14 +12,7 @@ from rq.defaults import RQ_KEY_PREFIX
 
 from shedder import Rate, Selection, Shedder
 from shedder.errors import CannotUndo, InvalidInput
-from shedder.queues.claims import (
-    Claimed,
-    HeldClaim,
-    NothingClaimed,
-    claim_job,
-    release_claim,
-    start_job,
-)
+from shedder.queues.claims import Claimed, HeldClaim, NothingClaimed, claim_job, release_claim, start_job
 from shedder.queues.controls import Divert
 from shedder.queues.divert import DivertReceipt
 from shedder.rq import Queue, SimpleWorker
@@ -102,9 +95,7 @@ def test_a_worker_that_died_gives_its_place_back(
     """A job without a time-out whose worker was killed holds its place until RQ knows of it."""
     monkeypatch.setattr("shedder.queues.maintenance.FORGET_AFTER_MS", 0)
     marks, mail = tmp_path / "marks", Queue("mail", connection=redis)
-    shed.limit_starts(
-        "mail", most=1, selection=Selection.parse(functions=functions), reason="slow database"
-    )
+    shed.limit_starts("mail", most=1, selection=Selection.parse(functions=functions), reason="slow database")
     lost = mail.enqueue(jobs.hold, str(marks), "lost", str(tmp_path / "never"), job_timeout=-1)
     with Yard(server, tmp_path) as yard:
         first = yard.start("mail")
@@ -143,9 +134,7 @@ def test_a_divert_beats_a_limit(redis: Redis, shed: Shedder) -> None:
     assert isinstance(answer, NothingClaimed)
 
 
-def test_a_job_claimed_under_a_limit_is_stopped_by_a_later_divert(
-    redis: Redis, shed: Shedder
-) -> None:
+def test_a_job_claimed_under_a_limit_is_stopped_by_a_later_divert(redis: Redis, shed: Shedder) -> None:
     """The gate diverts a job that a limit had let out before the divert was set."""
     fill(redis, 1)
     shed.limit_starts("mail", most=5, reason="limit")
@@ -184,9 +173,7 @@ def test_a_drain_leaves_limits_alone(redis: Redis, shed: Shedder) -> None:
 
 def test_who_changes_a_limit_is_told_what_it_replaced(redis: Redis, shed: Shedder) -> None:
     """The receipt, the status and the journal name both operators and both terms."""
-    first = shed.limit_starts(
-        "mail", rate=Rate(5), most=1, expires_in=HOUR, by="oncall@ops", reason="slow"
-    )
+    first = shed.limit_starts("mail", rate=Rate(5), most=1, expires_in=HOUR, by="oncall@ops", reason="slow")
     assert () == first.replaced
     later = shed.limit_starts("mail", rate=Rate(9), by="ana@desk", reason="faster")
     assert {"mail.critical", "mail.high", "mail", "mail.low"} == {it.lane for it in later.replaced}
@@ -213,9 +200,7 @@ def test_undo_of_a_change_sets_the_limit_that_was(redis: Redis, shed: Shedder) -
     assert later.event == shed.events()[-1].undoes
 
 
-def test_undo_of_a_change_is_refused_when_what_was_would_have_ended(
-    redis: Redis, shed: Shedder
-) -> None:
+def test_undo_of_a_change_is_refused_when_what_was_would_have_ended(redis: Redis, shed: Shedder) -> None:
     """Nothing is changed then."""
     shed.limit_starts("mail", rate=Rate(5), expires_in=timedelta(milliseconds=1), reason="slow")
     later = shed.limit_starts("mail", rate=Rate(9), reason="faster")

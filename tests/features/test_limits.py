@@ -32,8 +32,7 @@ def test_rates_become_whole_hits_in_whole_seconds(rate, amount, period):
 
 
 @pytest.mark.parametrize(
-    ("amount", "processes", "share"),
-    [(100, 4, (25, 60)), (100, 1, (100, 60)), (3, 4, (1, 80)), (1, 10, (1, 600))],
+    ("amount", "processes", "share"), [(100, 4, (25, 60)), (100, 1, (100, 60)), (3, 4, (1, 80)), (1, 10, (1, 600))]
 )
 def test_a_share_is_never_more_than_the_whole(amount, processes, share):
     """Without Redis each of several processes takes its part, less often when it is below one."""

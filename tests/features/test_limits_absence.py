@@ -30,9 +30,7 @@ RULES = [("open", 20), ("closed", 0), ("local", 5)]
 
 
 @pytest.mark.parametrize(("rule", "grants"), RULES)
-def test_a_killed_server_leaves_each_limit_to_its_rule(
-    server_factory, connect, caplog, rule, grants
-):
+def test_a_killed_server_leaves_each_limit_to_its_rule(server_factory, connect, caplog, rule, grants):
     """In the middle of hits Redis dies: each limit says what it declared, and the log one line."""
     server = server_factory(port=0)
     app = connect(server.client())
@@ -158,9 +156,7 @@ def test_a_window_of_another_type_is_no_outage(app, operator, caplog):
     with caplog.at_level(logging.WARNING, "shedder.limits"):
         assert app.limits.hit("reports")
     assert (True, False) == (app.limits.hit("exports"), app.limits.hit("exports"))
-    assert ["the limit reports cannot be counted"] == [
-        each.getMessage().partition(":")[0] for each in caplog.records
-    ]
+    assert ["the limit reports cannot be counted"] == [each.getMessage().partition(":")[0] for each in caplog.records]
 
 
 @pytest.mark.parametrize("cost", [0.5, 2.5, float("nan"), "2", None, 0, -1, 10_001])

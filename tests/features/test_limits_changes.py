@@ -61,8 +61,7 @@ def test_the_raw_library_leaks_at_a_change(redis):
     storage = RedisStorage("redis://", connection_pool=redis.connection_pool)
     raw = MovingWindowRateLimiter(storage)
     grants = [
-        sum(raw.hit(limits.parse(f"{amount}/minute"), "reports") for _ in range(300))
-        for amount in (100, 50, 200)
+        sum(raw.hit(limits.parse(f"{amount}/minute"), "reports") for _ in range(300)) for amount in (100, 50, 200)
     ]
     assert [100, 50, 200] == grants
 

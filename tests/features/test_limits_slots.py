@@ -47,9 +47,7 @@ def run_all(scene: Scene, *queues: str) -> list[str]:
 
 @pytest.mark.parametrize("how", ["ours", "stock"])
 @pytest.mark.parametrize("selection", [Selection(), MAIL])
-def test_a_diverted_job_gives_its_slot_to_another_queue(
-    scene: Scene, how: str, selection: Selection
-) -> None:
+def test_a_diverted_job_gives_its_slot_to_another_queue(scene: Scene, how: str, selection: Selection) -> None:
     """The key is not blocked for as long as the backlog stands."""
     enqueue(scene, "mail", "a", how=how)
     enqueue(scene, "reports", "b", how=how)
@@ -62,9 +60,7 @@ def test_a_diverted_job_gives_its_slot_to_another_queue(
 
 @pytest.mark.parametrize("how", ["ours", "stock"])
 @pytest.mark.parametrize("selection", [Selection(), MAIL])
-def test_those_that_wait_behind_it_do_not_block_the_key_either(
-    scene: Scene, how: str, selection: Selection
-) -> None:
+def test_those_that_wait_behind_it_do_not_block_the_key_either(scene: Scene, how: str, selection: Selection) -> None:
     """RQ promotes the next of the same queue, which is diverted as well, and so on."""
     enqueue(scene, "mail", "a", "b", "c", how=how)
     enqueue(scene, "reports", "d", how=how)

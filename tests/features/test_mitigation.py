@@ -11,15 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shedder.errors import InvalidInput, NothingMatched
-from shedder.response.runner import (
-    KEPT_BYTES,
-    Interrupted,
-    ProgramResult,
-    carry_out,
-    filled,
-    find_mitigation,
-    mask_for,
-)
+from shedder.response.runner import KEPT_BYTES, Interrupted, ProgramResult, carry_out, filled, find_mitigation, mask_for
 from tests.features.mitigations import ROLLBACK, python
 from tests.waiting import wait_until
 
@@ -82,15 +74,8 @@ def test_what_is_not_declared_is_told_with_the_nearest() -> None:
 
 def test_output_is_told_as_it_comes_and_the_exit_code_is_kept() -> None:
     """Both streams, in lines; the last one may have no end."""
-    ran, said = run(
-        "import sys; print('one'); sys.stdout.flush(); sys.stderr.write('two'); sys.exit(3)"
-    )
-    assert (["one", "two"], "failed", 3, "one\ntwo") == (
-        said,
-        ran.outcome,
-        ran.exit_code,
-        ran.output,
-    )
+    ran, said = run("import sys; print('one'); sys.stdout.flush(); sys.stderr.write('two'); sys.exit(3)")
+    assert (["one", "two"], "failed", 3, "one\ntwo") == (said, ran.outcome, ran.exit_code, ran.output)
     ran, _ = run("pass")
     assert ("done", 0, "") == (ran.outcome, ran.exit_code, ran.output)
 
@@ -155,10 +140,7 @@ def test_ctrl_c_ends_it_and_says_how(tmp_path: Path) -> None:
     with pytest.raises(Interrupted) as caught:
         run(FAMILY, str(file))
     thread.join()
-    assert ("interrupted", -signal.SIGTERM) == (
-        caught.value.ran.outcome,
-        caught.value.ran.exit_code,
-    )
+    assert ("interrupted", -signal.SIGTERM) == (caught.value.ran.outcome, caught.value.ran.exit_code)
     for pid in map(int, file.read_text().split()):
         wait_until(lambda pid=pid: not is_alive(pid), what="its end")
 

@@ -27,9 +27,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
 
-def test_the_journal_says_that_it_began_and_how_it_ended(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_journal_says_that_it_began_and_how_it_ended(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the incident, with the role; secrets are nowhere in Redis."""
     monkeypatch.setenv("DEPLOY_TOKEN", "s3cret-of-env")
     shedder = Shedder(redis, by="bob@desk")
@@ -42,11 +40,7 @@ def test_the_journal_says_that_it_began_and_how_it_ended(
     assert ("mitigate started", "mitigate") == (began.verb, ended.verb)
     assert receipt.event == ended.id
     for event in (began, ended):
-        assert (incident, "operations", "errors since 42") == (
-            event.incident,
-            event.role,
-            event.why,
-        )
+        assert (incident, "operations", "errors since 42") == (event.incident, event.role, event.why)
         assert "rollback" == event.details["mitigation"] == event.details["kind"]
     assert ("failed", 4) == (ended.details["outcome"], ended.details["exit_code"])
     assert 0 <= ended.details["seconds"]

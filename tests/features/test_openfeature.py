@@ -56,9 +56,7 @@ def test_the_other_types_have_a_value_for_the_bad_hour(app, operator, client):
     }
     operator.degrade_flag(*asks, reason="test", force=True)
     wait_until(lambda: not app.flags.enabled("model"))
-    assert {name: DEGRADED[name] for name in asks} == {
-        name: ask(name, each) for name, (ask, each) in asks.items()
-    }
+    assert {name: DEGRADED[name] for name in asks} == {name: ask(name, each) for name, (ask, each) in asks.items()}
 
 
 def test_a_value_of_another_type_is_an_error_of_the_sdk(app, client):
@@ -106,9 +104,7 @@ def test_a_redis_that_is_back_is_an_event_too(server_factory, connect, client):
     assert Reason.STATIC == client.get_boolean_details("hints", False).reason
 
 
-def test_without_redis_the_last_answer_is_stale_and_nothing_raises(
-    server_factory, connect, client, caplog
-):
+def test_without_redis_the_last_answer_is_stale_and_nothing_raises(server_factory, connect, client, caplog):
     """Redis is killed: same value, reason STALE, one event, no trace in the log."""
     server = server_factory()
     app, stale = connect(server.client()), queue.Queue()

@@ -46,9 +46,7 @@ def at_once(server: EmbeddedServer, times: int, act: Callable[[Shedder], Any]) -
     return results
 
 
-def test_two_pauses_at_once_are_both_told_and_one_resume_ends_them(
-    scene: Scene, server: EmbeddedServer
-) -> None:
+def test_two_pauses_at_once_are_both_told_and_one_resume_ends_them(scene: Scene, server: EmbeddedServer) -> None:
     """Exactly one of them was the first, and the others know that they replaced one."""
     receipts = at_once(server, 4, lambda shedder: shedder.pause("mail", reason="r"))
     assert 1 == sum(receipt.lanes[0].replaced is None for receipt in receipts)
@@ -66,17 +64,13 @@ def test_two_diverts_of_the_same_at_once_are_one_order(
     scene.fill("mail", *numbered("a", 900))
     scene.fill("mail", *numbered("b", 900), how="stock")
     before = scene.listed("mail")
-    receipts = at_once(
-        server, 3, lambda shedder: shedder.divert("mail.normal", selection=selection, reason="r")
-    )
+    receipts = at_once(server, 3, lambda shedder: shedder.divert("mail.normal", selection=selection, reason="r"))
     assert 1 == len({receipt.lanes[0].order for receipt in receipts})
     assert 1800 == max(receipt.moved for receipt in receipts)
     assert before == scene.backlog("mail")
 
 
-def test_two_restores_at_once_bring_every_job_back_once(
-    scene: Scene, server: EmbeddedServer
-) -> None:
+def test_two_restores_at_once_bring_every_job_back_once(scene: Scene, server: EmbeddedServer) -> None:
     """Two operators, who both drain at once, together put the lane back as it was."""
     for number in range(400):
         scene.fill("mail", f"m{number}")

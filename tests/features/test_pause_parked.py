@@ -42,9 +42,7 @@ def test_arrivals_are_parked_too_and_all_comes_back_in_order(scene: Scene) -> No
 
 
 @pytest.mark.parametrize("arrivals", ["hij", "hijklmnopqrst"])
-def test_a_lane_is_parked_and_joined_in_steps(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, arrivals: str
-) -> None:
+def test_a_lane_is_parked_and_joined_in_steps(scene: Scene, monkeypatch: pytest.MonkeyPatch, arrivals: str) -> None:
     """However small the steps are, and whichever part is longer, the order is kept."""
     monkeypatch.setattr("shedder.queues.pause.IDS_PER_STEP", 2)
     scene.fill("mail", "a", "b", "c")

@@ -74,24 +74,16 @@ def test_an_idle_worker_wakes_up(
     if act:
         wait_until(lambda: waits(scene), what="the worker to wait")
         act(scene.shedder)
-    wait_until(
-        lambda: ["a"] == jobs.ended(marks),
-        timeout=HEARD_WITHIN_SECONDS,
-        what=f"the job of {worker}",
-    )
+    wait_until(lambda: ["a"] == jobs.ended(marks), timeout=HEARD_WITHIN_SECONDS, what=f"the job of {worker}")
 
 
 def waits(scene: Scene) -> bool:
     """Whether the bell is silent and somebody waits for it."""
     clients = scene.redis.client_list()
-    return not scene.redis.exists(scene.keys.bell("mail")) and any(
-        client["cmd"] == "blpop" for client in clients
-    )
+    return not scene.redis.exists(scene.keys.bell("mail")) and any(client["cmd"] == "blpop" for client in clients)
 
 
-def test_a_claim_given_back_rings_for_another_worker(
-    scene: Scene, yard: Yard, tmp_path: Path
-) -> None:
+def test_a_claim_given_back_rings_for_another_worker(scene: Scene, yard: Yard, tmp_path: Path) -> None:
     """Who does not start a job after all lets an idle worker know."""
     marks = tmp_path / "marks"
     scene.ours("mail").enqueue(jobs.mark, str(marks), "a")

@@ -27,10 +27,7 @@ SECRET = Policy(incident=IncidentPolicy(channels={"main": ("slack://s3cret/token
 
 def test_none_was_applied(scene: Scene) -> None:
     """Without a policy there is number 0, which says nothing."""
-    assert (0, Policy()) == (
-        scene.shedder.policies.applied().number,
-        scene.shedder.policies.applied().policy,
-    )
+    assert (0, Policy()) == (scene.shedder.policies.applied().number, scene.shedder.policies.applied().policy)
 
 
 def test_a_policy_is_applied_with_its_event(scene: Scene) -> None:
@@ -67,9 +64,7 @@ def test_undo_puts_the_one_before_into_force(scene: Scene) -> None:
     assert Policy() == scene.shedder.policies.applied().policy
 
 
-def test_what_is_not_kept_cannot_be_gone_back_to(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_not_kept_cannot_be_gone_back_to(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """The number of policies that are kept is bounded."""
     monkeypatch.setattr("shedder.policy.applied.POLICIES_KEPT", 1)
     apply(scene, LOW)
@@ -177,8 +172,6 @@ def test_a_worker_of_the_version_before_reads_a_label(scene: Scene) -> None:
     """The record in Redis has the key's older name, without which it would leave out the rule."""
     rule = Rule(queue="mail", priority="high", label="mails")
     scene.shedder.policies.apply(Policy(rules=(rule,)), reason="r")
-    (stored,) = json.loads(json.loads(scene.redis.hget(scene.keys.policy, "1"))["document"])[
-        "rules"
-    ]
+    (stored,) = json.loads(json.loads(scene.redis.hget(scene.keys.policy, "1"))["document"])["rules"]
     assert {"queue": "mail", "priority": "high", "noun": "mails"} == stored
     assert (rule,) == scene.shedder.policies.applied().policy.rules

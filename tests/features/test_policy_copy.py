@@ -51,9 +51,7 @@ class FailingStore(Store):
 
 @pytest.mark.parametrize("error", [RedisUnreachable("x"), JobTimeoutException("late")])
 @pytest.mark.parametrize("read", [1, 2])
-def test_a_copy_that_failed_to_read_a_policy_reads_it_later(
-    scene: Scene, error: Exception, read: int
-) -> None:
+def test_a_copy_that_failed_to_read_a_policy_reads_it_later(scene: Scene, error: Exception, read: int) -> None:
     """No error and no job's time-out between its reads leaves a number without its policy."""
     store = FailingStore(scene.redis, scene.keys)
     copy = PolicyCopy(store)

@@ -40,9 +40,7 @@ def follow(socket_path):
 
         def start(*, count, poll):
             words = [sys.executable, "-m", "tests.features.followers", socket_path]
-            process = subprocess.Popen(
-                [*words, str(count), str(poll)], stdout=subprocess.PIPE, text=True, cwd=ROOT
-            )
+            process = subprocess.Popen([*words, str(count), str(poll)], stdout=subprocess.PIPE, text=True, cwd=ROOT)
             started.callback(end, process)
             return process
 
@@ -90,10 +88,7 @@ def test_who_connects_again_reads_everything_again(app, redis):
     assert app.flags.enabled("wave")
     redis.client_kill_filter(_type="pubsub")
     wait_until(lambda: not app.flags.enabled("wave"), what="the setting of the same version")
-    wait_until(
-        lambda: redis.hexists(f"{RQ_KEY_PREFIX}:shedder:flag-declarations", "hints"),
-        what="declarations",
-    )
+    wait_until(lambda: redis.hexists(f"{RQ_KEY_PREFIX}:shedder:flag-declarations", "hints"), what="declarations")
 
 
 def test_importing_starts_no_thread():
@@ -106,9 +101,7 @@ def test_importing_starts_no_thread():
         "shed.flags.enabled('a')\n"
         "print(before, threading.active_count())\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
-    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert "1 2" == done.stdout.strip()
 
 

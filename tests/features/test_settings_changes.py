@@ -135,10 +135,7 @@ def test_every_change_works_when_memory_is_full(server_factory, name):
 
 
 @pytest.mark.parametrize("number", range(6))
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [("flag degrade", "flag restore"), ("limit set", "limit clear")],
-)
+@pytest.mark.parametrize(("first", "second"), [("flag degrade", "flag restore"), ("limit set", "limit clear")])
 def test_a_change_amid_an_undo_is_not_lost(redis, first, second, number):
     """Somebody else changes the same setting before each of the commands of an undo in turn."""
     prepare(redis)

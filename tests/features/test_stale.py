@@ -153,9 +153,7 @@ def test_what_was_set_aside_is_replayed(scene: Scene) -> None:
     assert lane.oldest is not None
     assert lane.oldest < datetime.now(UTC) - timedelta(days=1)
     receipt = scene.shedder.replay_stale("mail", reason="r")
-    assert [("mail", 2, 1, 0)] == [
-        (each.lane, each.replayed, each.skipped, each.left) for each in receipt.lanes
-    ]
+    assert [("mail", 2, 1, 0)] == [(each.lane, each.replayed, each.skipped, each.left) for each in receipt.lanes]
     assert ["new1", "new2", "old1", "old3"] == scene.backlog("mail")
     keep_up(scene)
     assert [] == stale(scene)
@@ -194,9 +192,7 @@ def test_both_ways_go_in_bounded_steps(scene: Scene) -> None:
         assert 3 == set_aside_all(scene.shedder.store, "mail", identifier)
         assert ["set aside", "set aside"] == scene.verbs()[-2:]
         progress: list[tuple[int, int]] = []
-        scene.shedder.replay_stale(
-            "mail", reason="r", on_progress=lambda done, of: progress.append((done, of))
-        )
+        scene.shedder.replay_stale("mail", reason="r", on_progress=lambda done, of: progress.append((done, of)))
     assert [(2, 3), (3, 3)] == progress
 
 

@@ -226,12 +226,8 @@ def test_the_last_change_is_found_however_much_has_happened_since(scene: Scene) 
 
 def test_undoing_a_resume_gives_each_lane_its_own_pause_back(scene: Scene) -> None:
     """Neither the longest of their ends nor who undid it."""
-    short = scene.shedder.pause(
-        "mail.low", reason="one", by="ana@desk", expires_in=timedelta(minutes=30)
-    )
-    long = scene.shedder.pause(
-        "mail.normal", reason="two", by="bob@desk", expires_in=timedelta(hours=8)
-    )
+    short = scene.shedder.pause("mail.low", reason="one", by="ana@desk", expires_in=timedelta(minutes=30))
+    long = scene.shedder.pause("mail.normal", reason="two", by="bob@desk", expires_in=timedelta(hours=8))
     resumed = scene.shedder.resume("mail", reason="too early", by="eve@desk")
     undone = scene.shedder.undo(resumed.event, reason="r", by="eve@desk")
     assert isinstance(undone, PauseReceipt)

@@ -50,9 +50,7 @@ class Desk:
         if self.sink is not None:
             urls = {"main": [self.sink.url("main")], "notes": [self.sink.url("notes")]}
             channels = Channels(urls)
-        return Watcher(
-            shed or self.shed, lambda: self.policy, lambda _: channels, clock=self.time, who=who
-        )
+        return Watcher(shed or self.shed, lambda: self.policy, lambda _: channels, clock=self.time, who=who)
 
     def updates(self) -> list[str]:
         return [each.text for each in self.shed.incidents.read(self.incident.id).updates]

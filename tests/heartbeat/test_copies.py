@@ -61,9 +61,7 @@ def test_what_the_watcher_wrote_restores_the_incident_on_an_empty_redis(
     incidents.roles.take("operations")
     desk.shed.pause("mail", reason="database", expires_in=timedelta(hours=1))
     incidents.note("replica lags")
-    draft = draft_update(
-        desk.shed, desk.policy, desk.incident, audience=STAKEHOLDERS, now=desk.time.now
-    )
+    draft = draft_update(desk.shed, desk.policy, desk.incident, audience=STAKEHOLDERS, now=desk.time.now)
     post_update(desk.shed, desk.incident.id, draft)
     incidents.actions.add("Alarm at 80 %", type="detect", priority=1, owner="db")
     desk.look_at(1)
@@ -90,9 +88,7 @@ def test_the_copy_of_a_closed_incident_says_so(desk: Desk, folder: Path) -> None
     assert "closed_at" in copy["incident"]
 
 
-def test_another_incident_of_the_same_id_overwrites_nothing(
-    desk: Desk, folder: Path, redis: Redis
-) -> None:
+def test_another_incident_of_the_same_id_overwrites_nothing(desk: Desk, folder: Path, redis: Redis) -> None:
     """After Redis lost its data ids begin anew; what stood on disk is kept beside."""
     desk.look_at(1)
     (lost,) = copies(folder).values()
@@ -133,9 +129,7 @@ def test_a_broken_page_keeps_no_copy_from_being_written(desk: Desk, tmp_path: Pa
     page, folder = tmp_path / "page", tmp_path / "made" / "copies"
     policy = IncidentPolicy(export=str(folder), status_page=str(page), templates=str(own))
     desk.policy = replace(desk.policy, incident=policy)
-    assert ["the template status.html.j2"] == [
-        each.partition(",")[0] for each in desk.look_at(1).troubles
-    ]
+    assert ["the template status.html.j2"] == [each.partition(",")[0] for each in desk.look_at(1).troubles]
     assert [desk.shed.incidents.export()] == list(copies(folder).values())
     (own / "status.html.j2").unlink()
     assert [] == desk.look_at(1.1).troubles

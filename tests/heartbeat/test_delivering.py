@@ -37,9 +37,7 @@ def test_channels_are_sent_to_side_by_side(shed: Shedder) -> None:
     assert () == deliver(shed.store, "x", told, send, who="me")
 
 
-def test_a_round_begins_no_message_when_its_time_is_over(
-    shed: Shedder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_round_begins_no_message_when_its_time_is_over(shed: Shedder, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a slow channel has not got yet stays for the next round, and is not taken."""
     sent: list[str] = []
 
@@ -93,9 +91,7 @@ def test_incidents_whose_channels_hang_leave_the_lead_where_it_is(
     assert not desk.new_watcher("second").look().is_leading
 
 
-def test_who_has_lost_the_lead_sends_nothing(
-    desk: Desk, redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_has_lost_the_lead_sends_nothing(desk: Desk, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """A watcher that was held up before it sends leaves sending to who leads now."""
     look_after = desk.watcher._post_if_late
 

@@ -96,9 +96,7 @@ def test_what_is_paused_or_put_aside_is_held(redis: Redis, scene: Scene, shed: S
     assert 1 == works(shed, MAIL)["receipt e-mails"].held
 
 
-def test_kinds_that_share_a_lane_are_told_by_their_jobs(
-    redis: Redis, scene: Scene, shed: Shedder
-) -> None:
+def test_kinds_that_share_a_lane_are_told_by_their_jobs(redis: Redis, scene: Scene, shed: Shedder) -> None:
     """Rules by function count the jobs that they match; what matches none is not theirs."""
     scene.fill("mail", "a", "b", function="app.mail.receipt")
     scene.fill("mail", "c", function="app.mail.news", how="stock")
@@ -153,12 +151,8 @@ def test_measures_are_told_with_the_role_of_who_took_them(scene: Scene, shed: Sh
     held = RoleHeld(Role.OPERATIONS, "oncall@ops", at(0))
     incident = replace(INCIDENT, roles=(held,), resolved_at=None)
     situation = read_situation(shed, MAIL, incident)
-    assert [("receipt e-mails are paused", "operations")] == [
-        (each.what, each.role) for each in situation.measures
-    ]
-    assert "In force: receipt e-mails are paused (operations, since" in compose(
-        situation, audience=STAKEHOLDERS
-    )
+    assert [("receipt e-mails are paused", "operations")] == [(each.what, each.role) for each in situation.measures]
+    assert "In force: receipt e-mails are paused (operations, since" in compose(situation, audience=STAKEHOLDERS)
 
 
 def test_notices_of_degraded_flags_are_told(shed: Shedder) -> None:
@@ -170,9 +164,7 @@ def test_notices_of_degraded_flags_are_told(shed: Shedder) -> None:
 
 
 @pytest.mark.parametrize("queue", ["mail", "other"])
-def test_queues_that_no_rule_names_are_told_by_their_name(
-    scene: Scene, shed: Shedder, queue: str
-) -> None:
+def test_queues_that_no_rule_names_are_told_by_their_name(scene: Scene, shed: Shedder, queue: str) -> None:
     """Nothing that waits is left out because nobody gave it a noun."""
     scene.fill(queue, "a")
     assert f"jobs of {queue}" in works(shed, Policy())

@@ -13,9 +13,7 @@ from shedder.policy.model import IncidentPolicy
 from shedder.updates.messages import due_at, messages_of
 from tests.unit.postmortems import EVENTS, INCIDENT, at
 
-OPEN = replace(
-    INCIDENT, opened_at=at(0), resolved_at=None, mitigated_at=None, review_due_at=None, updates=()
-)
+OPEN = replace(INCIDENT, opened_at=at(0), resolved_at=None, mitigated_at=None, review_due_at=None, updates=())
 EVERY = IncidentPolicy(update_every_by_severity={1: timedelta(minutes=15)})
 
 
@@ -33,10 +31,7 @@ def test_an_update_is_due_by_severity_and_by_what_was_promised() -> None:
     assert due_at(replace(OPEN, resolved_at=at(3)), EVERY) is None
 
 
-@pytest.mark.parametrize(
-    ("minutes", "want"),
-    [(14.9, 0), (15, 1), (15.9, 1), (16, 2), (19.9, 2), (20, 3), (40, 3)],
-)
+@pytest.mark.parametrize(("minutes", "want"), [(14.9, 0), (15, 1), (15.9, 1), (16, 2), (19.9, 2), (20, 3), (40, 3)])
 def test_a_draft_a_reminder_and_an_alarm(minutes: float, want: int) -> None:
     """At the due time, a minute and five minutes after it, and each of them once."""
     due = "due-20261123T140500"

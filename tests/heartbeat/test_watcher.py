@@ -101,9 +101,7 @@ def test_nothing_is_posted_by_itself_unless_the_policy_says_so(shed: Shedder, si
 
 def test_an_incident_that_is_over_gets_no_update(desk: Desk) -> None:
     """Not even by a draft that was made before it was resolved."""
-    draft = draft_update(
-        desk.shed, POSTING, desk.incident, audience=STAKEHOLDERS, now=desk.time.now
-    )
+    draft = draft_update(desk.shed, POSTING, desk.incident, audience=STAKEHOLDERS, now=desk.time.now)
     desk.shed.incidents.change(
         lambda it, now: replace(it, resolved_at=it.opened_at, next_update_at=None),
         verb="incident resolve", reason="over", incident=desk.incident.id,

@@ -54,9 +54,7 @@ class Died(BaseException):
 
 
 @pytest.mark.parametrize("step", range(1, 40))
-def test_killed_at_each_step_no_update_is_lost_or_doubled(
-    desk: Desk, redis: Redis, scene: Scene, step: int
-) -> None:
+def test_killed_at_each_step_no_update_is_lost_or_doubled(desk: Desk, redis: Redis, scene: Scene, step: int) -> None:
     """After any command of a round the watcher may end for good, and the next does the rest."""
     scene.fill("mail", "a")
     count = 0
@@ -107,8 +105,7 @@ def test_a_watcher_that_is_killed_for_real_is_followed_by_another(desk: Desk, re
 
             client = type(redis)(
                 connection_pool=type(redis.connection_pool)(
-                    connection_class=redis.connection_pool.connection_class,
-                    **redis.connection_pool.connection_kwargs,
+                    connection_class=redis.connection_pool.connection_class, **redis.connection_pool.connection_kwargs
                 )
             )
             watcher = desk.new_watcher("child", Shedder(client, by="oncall@ops"))

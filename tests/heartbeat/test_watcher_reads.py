@@ -43,9 +43,7 @@ def write(redis: Redis, shed: Shedder, identifier: str = "*", **head: Any) -> st
     return written.decode()
 
 
-def test_a_round_reads_what_has_come_since_the_one_before(
-    desk: Desk, redis: Redis, read: list[str]
-) -> None:
+def test_a_round_reads_what_has_come_since_the_one_before(desk: Desk, redis: Redis, read: list[str]) -> None:
     """However many events and incidents there are; and what is new is told."""
     for title in ("second", "third"):
         desk.shed.incidents.open(title, severity=2, also=True)
@@ -80,9 +78,7 @@ def test_what_is_no_news_any_more_is_forgotten(shed: Shedder, redis: Redis) -> N
     assert () == tail.read(now + TOO_OLD + timedelta(minutes=1))
 
 
-def test_a_journal_that_was_lost_is_read_from_its_new_beginning(
-    shed: Shedder, redis: Redis
-) -> None:
+def test_a_journal_that_was_lost_is_read_from_its_new_beginning(shed: Shedder, redis: Redis) -> None:
     """After a fail-over ids may be smaller than those that were seen."""
     now = server_time(shed.store)
     tail = Tail(shed.store, span=TOO_OLD, wanted=lambda _: True)

@@ -92,9 +92,7 @@ def run_jobs(redis: Redis, marks: str, *queues: str) -> None:
 # Procfile
 
 
-def test_the_line_of_the_procfile_starts_a_worker_of_shedder(
-    start: Start, redis: Redis, marks: str
-) -> None:
+def test_the_line_of_the_procfile_starts_a_worker_of_shedder(start: Start, redis: Redis, marks: str) -> None:
     """As a process manager reads it: a name, a colon, a command for a shell."""
     text = block("text", containing="gunicorn")
     lines = dict(line.split(": ", 1) for line in text.splitlines())
@@ -103,9 +101,7 @@ def test_the_line_of_the_procfile_starts_a_worker_of_shedder(
     run_jobs(redis, marks, "mail", "reports")
 
 
-def test_two_variables_make_a_worker_of_shedder_of_a_stock_line(
-    start: Start, redis: Redis, marks: str
-) -> None:
+def test_two_variables_make_a_worker_of_shedder_of_a_stock_line(start: Start, redis: Redis, marks: str) -> None:
     """The line stays what it was with RQ."""
     text = block("text", containing="RQ_WORKER_CLASS=")
     variables = dict(line.split("=", 1) for line in text.splitlines())
@@ -177,9 +173,7 @@ def test_the_unit_starts_a_worker_that_finishes_its_job_when_it_is_stopped(
 # container
 
 
-def test_the_command_of_the_container_starts_a_worker(
-    start: Start, redis: Redis, marks: str
-) -> None:
+def test_the_command_of_the_container_starts_a_worker(start: Start, redis: Redis, marks: str) -> None:
     """Its words and its variable, without a shell, so that it gets the signals itself."""
     text = block("dockerfile", containing="CMD")
     words = json.loads(re.findall(r"^CMD (.*)$", text, re.MULTILINE)[0])

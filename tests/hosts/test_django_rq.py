@@ -89,14 +89,9 @@ def test_settings_alone_keep_transactions_and_pages(manage: Manage, env: dict[st
 def test_commands_of_django_rq_work(manage: Manage, env: dict[str, str], redis: Redis) -> None:
     """`rqenqueue`, `rqstats`, `rqworker` and `rqworker-pool` see queues and lanes."""
     stats = json.loads(manage(program="commands.py").splitlines()[-1])
-    assert {
-        "mail": 2,
-        "mail.low": 1,
-        "mail.high": 0,
-        "mail.critical": 0,
-        "plain": 0,
-        "default": 0,
-    } == {queue["name"]: queue["jobs"] for queue in stats["queues"]}
+    assert {"mail": 2, "mail.low": 1, "mail.high": 0, "mail.critical": 0, "plain": 0, "default": 0} == {
+        queue["name"]: queue["jobs"] for queue in stats["queues"]
+    }
     manage("rqworker", "mail", "--burst", "--max-jobs", "1", "-v", "0")
     assert ["mail 0"] == marks(env)
     manage("rqworker-pool", "mail", "--num-workers", "1", "--burst", "-v", "0")
@@ -104,9 +99,7 @@ def test_commands_of_django_rq_work(manage: Manage, env: dict[str, str], redis: 
     assert b"3" == redis.hget("rq:shedder:meters", "claims")
 
 
-def test_a_worker_of_django_obeys(
-    env: dict[str, str], redis: Redis, started: Callable[..., Any]
-) -> None:
+def test_a_worker_of_django_obeys(env: dict[str, str], redis: Redis, started: Callable[..., Any]) -> None:
     """No job of a paused queue starts, and the worker counts as one that obeys."""
     operator = Shedder(redis, by="oncall@ops")
     operator.pause("mail", reason="database at 99 %")
@@ -120,9 +113,7 @@ def test_a_worker_of_django_obeys(
     wait_until(lambda: marks(env) == ["plain", "paused"], what="the job that was paused")
 
 
-def test_a_project_that_goes_back_runs_what_it_left(
-    manage: Manage, env: dict[str, str], redis: Redis
-) -> None:
+def test_a_project_that_goes_back_runs_what_it_left(manage: Manage, env: dict[str, str], redis: Redis) -> None:
     """After `uninstall`, and without our classes in the settings, django-rq runs every job."""
     Queue("mail", connection=redis).enqueue("shop.jobs.note", "a")
     operator = Shedder(redis, by="oncall@ops")

@@ -95,16 +95,12 @@ def test_lanes_are_served_in_order_in_the_context_of_the_application(
     """Jobs of `@rq.job` reach lanes that no setting names, and `flask rq worker` runs them."""
     assert "nowhere.low" in run("-c", PRODUCE)
     run("-m", "flask", "rq", "worker", "mail", "--burst")
-    assert ["urgent", "receipt 4711", "newsletter ana"] == [
-        line.removesuffix(" of office") for line in marks(env)
-    ]
+    assert ["urgent", "receipt 4711", "newsletter ana"] == [line.removesuffix(" of office") for line in marks(env)]
     assert b"3" == redis.hget("rq:shedder:meters", "claims")
     assert [] == redis.zrange("rq:shedder:claims", 0, -1)
 
 
-def test_a_worker_of_flask_obeys(
-    env: dict[str, str], redis: Redis, worker: Callable[..., Any]
-) -> None:
+def test_a_worker_of_flask_obeys(env: dict[str, str], redis: Redis, worker: Callable[..., Any]) -> None:
     """No job of a paused queue starts; the gate holds in the fresh process of each job."""
     operator = Shedder(redis, by="oncall@ops")
     operator.pause("mail", reason="database at 99 %")
@@ -120,9 +116,7 @@ def test_a_worker_of_flask_obeys(
 
 def test_what_is_taken_from_inside_flask_rq_is_still_there() -> None:
     """Names, parameters and the command that a worker starts for each job are as we took them."""
-    assert ["queue_name", "worker_key", "job_id", "execution_id"] == [
-        *inspect.signature(run_work_horse).parameters
-    ][1:]
+    assert ["queue_name", "worker_key", "job_id", "execution_id"] == [*inspect.signature(run_work_horse).parameters][1:]
     source = inspect.getsource(FlaskSubprocessWorker.fork_work_horse)
     assert '"work-horse"' in source
     assert "env=os.environ" in source

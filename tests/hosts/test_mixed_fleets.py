@@ -49,9 +49,7 @@ def producers(redis: Redis) -> tuple[rq.Queue, Queue]:
 
 
 @pytest.mark.parametrize(
-    "workers",
-    [(OURS, OURS), (STOCK, OURS), (STOCK, STOCK)],
-    ids=["ours", "half of each", "stock"],
+    "workers", [(OURS, OURS), (STOCK, OURS), (STOCK, STOCK)], ids=["ours", "half of each", "stock"]
 )
 def test_every_job_runs_once_whoever_enqueues_and_works(
     yard: Yard, redis: Redis, marks: str, workers: tuple[Any, ...]
@@ -70,9 +68,7 @@ def test_every_job_runs_once_whoever_enqueues_and_works(
     assert (sorted(expected), 0) == (sorted(ended(marks)), len(both[0]))
 
 
-def test_our_workers_obey_for_stock_producers(
-    yard: Yard, redis: Redis, operator: Shedder, marks: str
-) -> None:
+def test_our_workers_obey_for_stock_producers(yard: Yard, redis: Redis, operator: Shedder, marks: str) -> None:
     """Step 2: a pause and a divert by function hold for jobs of producers that know nothing."""
     stock, _ = producers(redis)
     operator.pause("mail", reason="r")
@@ -119,9 +115,7 @@ def test_a_fleet_that_is_replaced_one_by_one_runs_every_job(
     wait_until(lambda: ended(marks) == ["step 0"], what="step 0")
     begun("rq.cli", "worker", "mail", "--name", "new", classes=True)
     wait_until(lambda: redis.hget("rq:worker:new", "state") == b"idle", timeout=30, what="new")
-    assert {"old": True, "new": False} == {
-        each.name: each.is_stock for each in operator.workers("mail")
-    }
+    assert {"old": True, "new": False} == {each.name: each.is_stock for each in operator.workers("mail")}
     end(old)
     redis.delete("rq:worker:old")
     stock.enqueue(mark, marks, "step 2")
@@ -139,9 +133,7 @@ def test_a_lane_that_only_a_stock_fleet_could_serve_is_warned_of(
     wait_until(lambda: redis.exists(worker.key), what="a worker")
     Queue("mail", connection=redis).low.enqueue(mark, marks, "low")
     (low,) = operator.status("mail.low").lanes
-    expected = (
-        "mail.low has 1 job and no worker: start one that serves mail, or a stock one for it."
-    )
+    expected = "mail.low has 1 job and no worker: start one that serves mail, or a stock one for it."
     assert (expected,) == low.warnings
 
 

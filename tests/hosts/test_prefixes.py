@@ -43,9 +43,7 @@ def enqueue_prefixed(server: EmbeddedServer) -> None:
 
 @pytest.mark.parametrize("worker", [Worker, SimpleWorker, SpawnWorker])
 @pytest.mark.parametrize("job_class", [prefixed.PrefixedJob, "tests.hosts.prefixed.PrefixedJob"])
-def test_a_worker_refuses_jobs_of_another_prefix(
-    redis: Redis, worker: Any, job_class: object
-) -> None:
+def test_a_worker_refuses_jobs_of_another_prefix(redis: Redis, worker: Any, job_class: object) -> None:
     """No worker of ours starts that would look for its jobs where they are not."""
     with pytest.raises(InvalidInput, match=JOBS):
         worker(["mail"], connection=redis, job_class=job_class)

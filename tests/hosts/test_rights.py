@@ -45,9 +45,7 @@ def connect(server: EmbeddedServer, redis: Redis) -> Iterator[Connect]:
         redis.execute_command("ACL", "DELUSER", name)
 
 
-def test_each_role_does_its_work(
-    connect: Connect, server: EmbeddedServer, redis: Redis, tmp_path: Path
-) -> None:
+def test_each_role_does_its_work(connect: Connect, server: EmbeddedServer, redis: Redis, tmp_path: Path) -> None:
     """A producer enqueues in all ways, a worker serves with a scheduler, an operator operates."""
     marks = str(tmp_path / "marks")
     producer, operator = connect("producer"), Shedder(connect("operator"), by="oncall@ops")

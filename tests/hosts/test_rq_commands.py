@@ -30,9 +30,7 @@ def rq(server: EmbeddedServer, *words: str, **env: str) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[0])
-def test_the_environment_alone_is_enough(
-    server: EmbeddedServer, redis: Redis, command: tuple[str, ...]
-) -> None:
+def test_the_environment_alone_is_enough(server: EmbeddedServer, redis: Redis, command: tuple[str, ...]) -> None:
     """Two variables, and every lane is served by a worker that claims."""
     mail = OwnQueue("mail", connection=redis)
     mail.low.enqueue(len, "a")
@@ -43,9 +41,7 @@ def test_the_environment_alone_is_enough(
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[0])
-def test_classes_of_a_users_own_work_together(
-    server: EmbeddedServer, redis: Redis, command: tuple[str, ...]
-) -> None:
+def test_classes_of_a_users_own_work_together(server: EmbeddedServer, redis: Redis, command: tuple[str, ...]) -> None:
     """Worker, queue and job classes, a death penalty and a serializer, all at once."""
     mail = OwnQueue("mail", connection=redis, serializer=JSONSerializer, job_class=OwnJob)
     job = mail.high.enqueue(len, "abc")

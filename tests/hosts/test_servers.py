@@ -82,21 +82,16 @@ def test_settings_with_tls_are_those_of_rq(tls: tuple[int, str], tmp_path: Path)
     """`-c` and the variables that RQ reads say the same."""
     port, cert = tls
     (tmp_path / "settings_tls.py").write_text(
-        f"REDIS_HOST = '127.0.0.1'\nREDIS_PORT = {port}\nREDIS_SSL = True\n"
-        f"REDIS_SSL_CA_CERTS = {cert!r}\n"
+        f"REDIS_HOST = '127.0.0.1'\nREDIS_PORT = {port}\nREDIS_SSL = True\nREDIS_SSL_CA_CERTS = {cert!r}\n"
     )
     settings = environment()
     settings["PYTHONPATH"] += f":{tmp_path}"
     assert 0 == run_program("status", "-c", "settings_tls", env=settings).code
-    variables = environment(
-        REDIS_HOST="127.0.0.1", REDIS_PORT=str(port), REDIS_SSL="yes", REDIS_SSL_CA_CERTS=cert
-    )
+    variables = environment(REDIS_HOST="127.0.0.1", REDIS_PORT=str(port), REDIS_SSL="yes", REDIS_SSL_CA_CERTS=cert)
     assert 0 == run_program("status", env=variables).code
 
 
-def test_the_master_is_found_through_sentinels(
-    server_factory: ServerFactory, tmp_path: Path
-) -> None:
+def test_the_master_is_found_through_sentinels(server_factory: ServerFactory, tmp_path: Path) -> None:
     """A real sentinel watches a real master; `shedder -c` and its worker ask it where that is."""
     master = server_factory(port=0)
     with sentinel_of(master, tmp_path) as port:
@@ -129,8 +124,7 @@ class sentinel_of:  # noqa: N801 - it is used as a function
             port: int = free.getsockname()[1]
         config = self._folder / "sentinel.conf"
         config.write_text(
-            f"port {port}\nbind 127.0.0.1\ndir {self._folder}\n"
-            f"sentinel monitor shop 127.0.0.1 {self._master.port} 1\n"
+            f"port {port}\nbind 127.0.0.1\ndir {self._folder}\nsentinel monitor shop 127.0.0.1 {self._master.port} 1\n"
         )
         self._process = subprocess.Popen(
             [find_server().path, str(config), "--sentinel"], stdin=subprocess.DEVNULL,
@@ -140,9 +134,7 @@ class sentinel_of:  # noqa: N801 - it is used as a function
 
             def answers() -> bool:
                 try:
-                    return bool(
-                        client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "shop")
-                    )
+                    return bool(client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "shop"))
                 except redis_py.exceptions.ConnectionError:
                     return False
 

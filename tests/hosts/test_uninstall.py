@@ -26,9 +26,7 @@ def test_every_job_is_in_its_list_and_no_key_is_left(scene: Scene) -> None:
     assert ([], ()) == (own_keys(scene), receipt.left)
     assert (4, ("hints",), ("search",)) == (receipt.claims, receipt.flags, receipt.limits)
     assert {"team:web", "team:web.low"} <= set(receipt.resumed)
-    assert {lane: len(jobs) for lane, jobs in expected.items()} == {
-        queue.lane: queue.jobs for queue in receipt.queues
-    }
+    assert {lane: len(jobs) for lane, jobs in expected.items()} == {queue.lane: queue.jobs for queue in receipt.queues}
 
 
 def test_a_preview_tells_the_same_and_changes_nothing(scene: Scene) -> None:

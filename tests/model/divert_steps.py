@@ -42,10 +42,7 @@ class DivertSteps(Machine):
         self.restores: dict[tuple[str, str], tuple[str, int]] = {}
 
     @rule(
-        where=targets,
-        selection=st.sampled_from(SELECTIONS),
-        again=repeats,
-        at_a_time=st.sampled_from((0, 1, 2, 500)),
+        where=targets, selection=st.sampled_from(SELECTIONS), again=repeats, at_a_time=st.sampled_from((0, 1, 2, 500))
     )
     def divert(self, where: str, selection: Selection, again: bool, at_a_time: int) -> None:
         """Set a divert, and let its scan run to the end unless `at_a_time` is 0."""
@@ -72,11 +69,7 @@ class DivertSteps(Machine):
                 self.scan_step(name, stands, at_a_time)
 
     def order_like(self, lane: str, selection: Selection) -> Order | None:
-        same = (
-            each
-            for each in self.model.orders[lane]
-            if each.selection == selection and not each.is_restoring
-        )
+        same = (each for each in self.model.orders[lane] if each.selection == selection and not each.is_restoring)
         return next(same, None)
 
     def expect_diverted(self, lane: str, order: Order, moved: int) -> None:
@@ -97,30 +90,18 @@ class DivertSteps(Machine):
         lane, order = data.draw(st.sampled_from([e for e in self.orders() if e[1].is_scanning]))
         self.scan_step(lane, order, at_a_time, again=again, forgets=forgets)
 
-    def scan_step(
-        self,
-        lane: str,
-        order: Order,
-        at_a_time: int,
-        *,
-        again: bool = False,
-        forgets: bool = False,
-    ) -> None:
+    def scan_step(self, lane: str, order: Order, at_a_time: int, *, again: bool = False, forgets: bool = False) -> None:
         key = (lane, order.id)
         fresh: tuple[str, int, list[tuple[str, bool]]] = (new_id(), 0, [])
         operation, step, judged = fresh if forgets else self.scans.get(key, fresh)
         with mock.patch("shedder.queues.divert.JOBS_PER_STEP", at_a_time):
-            command = scan_lane(
-                self.keys, lane, order.id, CAUSE, operation=operation, step=step, judged=judged
-            )
+            command = scan_lane(self.keys, lane, order.id, CAUSE, operation=operation, step=step, judged=judged)
         done = self.send(command, operation=operation, again=again)
         self.expect_scanned(lane, order, dict(judged), at_a_time, done)
         judged = [(job.job_id, judge(job, order.selection)) for job in done.undecided]
         self.scans[key] = (operation, step + 1, judged)
 
-    def expect_scanned(
-        self, lane: str, order: Order, judged: dict[str, bool], limit: int, done: Any
-    ) -> None:
+    def expect_scanned(self, lane: str, order: Order, judged: dict[str, bool], limit: int, done: Any) -> None:
         parts = self.parts(lane)
         source = list(parts.parked or parts.listed)[:limit]
         taken, looked_at = self.scanned(source, order.selection, judged)
@@ -135,9 +116,7 @@ class DivertSteps(Machine):
             order.is_scanning = False
             self.expect_event("scan", (lane,))
 
-    def scanned(
-        self, source: list[str], selection: Selection, judged: dict[str, bool]
-    ) -> tuple[list[str], int]:
+    def scanned(self, source: list[str], selection: Selection, judged: dict[str, bool]) -> tuple[list[str], int]:
         """The jobs that a scan takes, and how many it looks at before one it cannot decide."""
         taken: list[str] = []
         for looked_at, job in enumerate(source):

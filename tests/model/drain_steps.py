@@ -19,19 +19,12 @@ class DrainSteps(Machine):
     """Steps of drains, and of releases for stock workers."""
 
     @precondition(lambda self: self.orders())
-    @rule(
-        data=st.data(),
-        rate=st.sampled_from((FAST, FAST, FAST, SLOW, None)),
-        stays=repeats,
-        again=repeats,
-    )
+    @rule(data=st.data(), rate=st.sampled_from((FAST, FAST, FAST, SLOW, None)), stays=repeats, again=repeats)
     def drain(self, data: st.DataObject, rate: Rate | None, stays: bool, again: bool) -> None:
         lane, _ = data.draw(st.sampled_from(self.orders()))
         where = data.draw(st.sampled_from((explicit(lane), explicit(lane), lane_of(lane).queue)))
         names, operation = lanes_named(where), new_id()
-        command = order_drain(
-            self.keys, lanes_of_targets([where]), rate, CAUSE, operation=operation, stays=stays
-        )
+        command = order_drain(self.keys, lanes_of_targets([where]), rate, CAUSE, operation=operation, stays=stays)
         done = self.send(command, operation=operation, again=again)
         standing = [(n, o) for n in names for o in self.model.orders[n] if not o.is_restoring]
         assert [(n, o.id, len(o.backlog)) for n, o in standing] == [

@@ -47,16 +47,12 @@ class Lanes:
     def find(self, lane: str, order: str) -> Order | None:
         return next((each for each in self.orders[lane] if each.id == order), None)
 
-    def order_for(
-        self, work: Work, lane: str, *, knows_function: bool, knows_meta: bool
-    ) -> tuple[Order | None, bool]:
+    def order_for(self, work: Work, lane: str, *, knows_function: bool, knows_meta: bool) -> tuple[Order | None, bool]:
         """The first order that takes a job for sure, and else whether one might."""
         is_open = False
         for order in self.orders[lane]:
             if not order.is_restoring:
-                answer = verdict(
-                    work, order.selection, knows_function=knows_function, knows_meta=knows_meta
-                )
+                answer = verdict(work, order.selection, knows_function=knows_function, knows_meta=knows_meta)
                 if answer == 1:
                     return order, False
                 is_open = is_open or answer == -1
@@ -79,15 +75,11 @@ class Lanes:
             return 0 if self.is_parked(lane) else listed + 1
         return 0 if order.is_whole and order.pace is None else listed
 
-    def _order_on_arrival(
-        self, work: Work, lane: str, *, knows_function: bool, knows_meta: bool
-    ) -> Order | None:
+    def _order_on_arrival(self, work: Work, lane: str, *, knows_function: bool, knows_meta: bool) -> Order | None:
         fresh = Work(work.id, lane, work.function, work.tenant)
         return self.order_for(fresh, lane, knows_function=knows_function, knows_meta=knows_meta)[0]
 
-    def _push(
-        self, work: Work, lane: str, order: Order | None, *, listed: int, at_front: bool
-    ) -> None:
+    def _push(self, work: Work, lane: str, order: Order | None, *, listed: int, at_front: bool) -> None:
         if order is None or (order.is_scanning and not at_front):
             self.lanes[lane].insert(0 if at_front else len(self.lanes[lane]), work.id)
             return
@@ -204,9 +196,7 @@ class Lanes:
             if work.obstacle:
                 self.meters[f"{lane}:dropped:{work.obstacle}"] += 1
                 continue
-            order, is_open = self.order_for(
-                work, lane, knows_function=work.is_noted, knows_meta=False
-            )
+            order, is_open = self.order_for(work, lane, knows_function=work.is_noted, knows_meta=False)
             if order is None:
                 return Taken(lane, job, "", is_open)
             order.backlog.append(job)
@@ -240,9 +230,7 @@ class Lanes:
             order, _ = self.order_for(work, taken.lane, knows_function=True, knows_meta=True)
             if order is not None:
                 del self.claims[token]
-                order.backlog.insert(
-                    0 if taken.tick < order.tick else len(order.backlog), taken.job
-                )
+                order.backlog.insert(0 if taken.tick < order.tick else len(order.backlog), taken.job)
                 return "diverted", order.id
         if not starts:
             return "kept", ""

@@ -49,9 +49,7 @@ class Hands:
 
     # producers
 
-    def enqueue(
-        self, how: str, lane: str, job: str, function: str, tenant: str, *, at_front: bool
-    ) -> None:
+    def enqueue(self, how: str, lane: str, job: str, function: str, tenant: str, *, at_front: bool) -> None:
         """Enqueue a job: `ours`, `stock`, or as one of `many` on a pipeline of ours."""
         meta = {"tenant": tenant} if tenant else None
         if how == "many":

@@ -28,19 +28,12 @@ class JobSteps(Machine):
             for function, tenant in batch:
                 self.enqueue_one(how, "mail", function, tenant, at_front=False)
 
-    @rule(
-        how=st.sampled_from(("ours", "ours", "stock", "many")),
-        lane=busy_lanes,
-        batch=batches,
-        at_front=fronts,
-    )
+    @rule(how=st.sampled_from(("ours", "ours", "stock", "many")), lane=busy_lanes, batch=batches, at_front=fronts)
     def enqueue(self, how: str, lane: str, batch: list[tuple[str, str]], at_front: bool) -> None:
         for function, tenant in batch:
             self.enqueue_one(how, lane, function, tenant, at_front=at_front)
 
-    def enqueue_one(
-        self, how: str, lane: str, function: str, tenant: str, *, at_front: bool
-    ) -> None:
+    def enqueue_one(self, how: str, lane: str, function: str, tenant: str, *, at_front: bool) -> None:
         self.jobs_made += 1
         job = f"job-{self.jobs_made}"
         work = Work(job, lane, function, tenant, is_noted=how != "stock")
@@ -49,16 +42,12 @@ class JobSteps(Machine):
         parts = self.parts(lane)
         self.hands.enqueue(how, lane, job, function, tenant, at_front=at_front)
         if how == "ours":
-            self.model.arrive(
-                work, lane, listed=len(parts.listed), at_front=at_front, is_known=True
-            )
+            self.model.arrive(work, lane, listed=len(parts.listed), at_front=at_front, is_known=True)
         else:
             self.model.arrive_unseen(job, lane, parts, at_front=at_front)
 
     @precondition(lambda self: self.waiting())
-    @rule(
-        data=st.data(), what=st.sampled_from(("age", "age", "push", "cancel", "delete", "expire"))
-    )
+    @rule(data=st.data(), what=st.sampled_from(("age", "age", "push", "cancel", "delete", "expire")))
     def meddle(self, data: st.DataObject, what: str) -> None:
         """Something happens to a job that waits or is claimed, without its lane or claim."""
         work = self.draw(data, self.waiting())

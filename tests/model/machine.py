@@ -33,9 +33,7 @@ busy_lanes = st.sampled_from(BUSY_LANES)
 targets = st.sampled_from(TARGETS)
 fronts = st.sampled_from((False, False, False, True))
 repeats = st.sampled_from((False, False, True))
-batches = st.lists(
-    st.tuples(st.sampled_from(FUNCTIONS), st.sampled_from(TENANTS)), min_size=1, max_size=5
-)
+batches = st.lists(st.tuples(st.sampled_from(FUNCTIONS), st.sampled_from(TENANTS)), min_size=1, max_size=5)
 
 steps_run: Counter[str] = Counter()
 """How many steps there were in all, for the report of a long run."""
@@ -113,9 +111,7 @@ class Machine(RuleBasedStateMachine):
         assert self.model.lanes == lanes
         assert self.model.stale == seen.stale
         backlogs = {(lane, o.id): o.backlog for lane, o in self.orders()}
-        assert backlogs == {
-            (lane, o.id): list(o.backlog) for lane, orders in seen.orders.items() for o in orders
-        }
+        assert backlogs == {(lane, o.id): list(o.backlog) for lane, orders in seen.orders.items() for o in orders}
         assert set(self.model.claims) == set(seen.claims)
 
     def check_controls(self, seen: Seen) -> None:
@@ -123,9 +119,7 @@ class Machine(RuleBasedStateMachine):
         holds = {lane: hold.is_parked for lane, hold in self.model.pauses.items()}
         assert holds == seen.pauses
         assert [(o.id, o.is_scanning, o.is_restoring, bool(o.pace)) for _, o in self.orders()] == [
-            (o.id, o.is_scanning, o.is_restoring, o.is_draining)
-            for lane in LANES
-            for o in seen.orders.get(lane, ())
+            (o.id, o.is_scanning, o.is_restoring, o.is_draining) for lane in LANES for o in seen.orders.get(lane, ())
         ]
         assert self.model.events == list(seen.events)
         assert dict(+self.model.meters) == seen.meters

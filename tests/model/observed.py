@@ -77,9 +77,7 @@ def look(redis: Redis, keys: Keys, lanes: tuple[str, ...]) -> Seen:
         },
         stale={lane: list(_texts(lists[4 * index + 3])) for index, lane in enumerate(lanes)},
         orders=_orders(redis, diverts),
-        pauses={
-            text_of(lane): bool(json.loads(text).get("parked")) for lane, text in pauses.items()
-        },
+        pauses={text_of(lane): bool(json.loads(text).get("parked")) for lane, text in pauses.items()},
         claims=tuple(claims),
         meters=_counters(meters),
         events=tuple(_event(fields) for _, fields in events),
@@ -122,9 +120,7 @@ def _order(redis: Redis, record: dict[str, Any]) -> SeenOrder:
 
 def _counters(meters: dict[bytes, bytes]) -> dict[str, int]:
     counts = {text_of(name): int(value) for name, value in meters.items()}
-    return {
-        name: count for name, count in counts.items() if "started" in name or ":dropped:" in name
-    }
+    return {name: count for name, count in counts.items() if "started" in name or ":dropped:" in name}
 
 
 def _event(fields: dict[bytes, bytes]) -> tuple[str, tuple[str, ...]]:

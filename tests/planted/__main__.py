@@ -106,9 +106,7 @@ def planted(bugs: Sequence[Bug], folder: Path, *, asks_model: bool) -> Iterator[
         else:
             by_model = outcome(source, [MODEL], folder) if asks_model else None
             row = Row(bug, outcome(source, bug.tests, folder), by_model)
-            print(
-                f"{row.by_example.seconds:6.1f} s  {bug.name}: {told(row.by_example)}", flush=True
-            )
+            print(f"{row.by_example.seconds:6.1f} s  {bug.name}: {told(row.by_example)}", flush=True)
         sys.stdout.flush()
         yield row
 

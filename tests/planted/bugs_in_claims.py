@@ -69,13 +69,7 @@ BUGS = (
         "stopped = true,",
         (DRAIN, CLAIMS),
     ),
-    Bug(
-        "an id that stands twice runs twice",
-        GATE,
-        "if is_twin() then return drop('twin') end",
-        "",
-        (TWINS, CLAIMS),
-    ),
+    Bug("an id that stands twice runs twice", GATE, "if is_twin() then return drop('twin') end", "", (TWINS, CLAIMS)),
     Bug(
         "a refused job is not pushed back",
         GATE,
@@ -104,13 +98,7 @@ BUGS = (
         "redis.call('ZSCORE', claims, member)",
         (PAUSE,),
     ),
-    Bug(
-        "the claims of dead workers are not taken back",
-        CLAIM,
-        "\ntake_back_stale()\n",
-        "\n",
-        (DRAIN, CLAIMS),
-    ),
+    Bug("the claims of dead workers are not taken back", CLAIM, "\ntake_back_stale()\n", "\n", (DRAIN, CLAIMS)),
     Bug(
         "the claim serves the lowest lane first",
         CLAIM,
@@ -125,20 +113,8 @@ BUGS = (
         "            if held is None:\n                self._renew",
         (CLAIMS,),
     ),
-    Bug(
-        "resume does not ring the bell",
-        "lua/resume_lanes.lua",
-        "  ring(lane.bell, waiting)\n",
-        "",
-        (PICKUP,),
-    ),
-    Bug(
-        "a drain does not ring the bell",
-        "lua/order_drain.lua",
-        "    ring(lane.bell, 8)\n",
-        "",
-        (PICKUP,),
-    ),
+    Bug("resume does not ring the bell", "lua/resume_lanes.lua", "  ring(lane.bell, waiting)\n", "", (PICKUP,)),
+    Bug("a drain does not ring the bell", "lua/order_drain.lua", "    ring(lane.bell, 8)\n", "", (PICKUP,)),
     Bug(
         "a job that is given back does not ring the bell",
         "lua/lib/claim.lua",

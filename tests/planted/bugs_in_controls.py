@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from tests.planted.bug import (
-    AT_ONCE,
-    DIVERT,
-    DRAIN,
-    MEMORY,
-    OPERATORS,
-    PARKED,
-    PAUSE,
-    UNDO,
-    Bug,
-)
+from tests.planted.bug import AT_ONCE, DIVERT, DRAIN, MEMORY, OPERATORS, PARKED, PAUSE, UNDO, Bug
 
 RECALL = "local replayed = recall(operation, step)"
 
 
 def _not_recognised(script: str, what: str) -> Bug:
     return Bug(
-        f"a repeated {what} is not recognised",
-        f"lua/{script}.lua",
-        RECALL,
-        "local replayed = nil",
-        (OPERATORS,),
+        f"a repeated {what} is not recognised", f"lua/{script}.lua", RECALL, "local replayed = nil", (OPERATORS,)
     )
 
 
@@ -60,11 +46,7 @@ BUGS = (
         AT_ONCE,
     ),
     _without_event(
-        "lib/expiry",
-        "the end of a pause",
-        "  write_event(events, cjson.encode(head)",
-        "  type(head",
-        PAUSE,
+        "lib/expiry", "the end of a pause", "  write_event(events, cjson.encode(head)", "  type(head", PAUSE
     ),
     Bug(
         "the parked part of a lane is not restored",
@@ -101,20 +83,8 @@ BUGS = (
         "return text and decode(text)",
         (PARKED,),
     ),
-    Bug(
-        "a pause needs memory",
-        "lua/pause_lanes.lua",
-        "#!lua flags=allow-oom",
-        "#!lua",
-        (MEMORY,),
-    ),
-    Bug(
-        "a scan needs memory",
-        "lua/scan_lane.lua",
-        "#!lua flags=allow-oom",
-        "#!lua",
-        (MEMORY,),
-    ),
+    Bug("a pause needs memory", "lua/pause_lanes.lua", "#!lua flags=allow-oom", "#!lua", (MEMORY,)),
+    Bug("a scan needs memory", "lua/scan_lane.lua", "#!lua flags=allow-oom", "#!lua", (MEMORY,)),
     Bug(
         "an order for several lanes is carried out by half",
         "lua/divert_lanes.lua",
@@ -122,18 +92,12 @@ BUGS = (
         "local unreadable = nil",
         (DIVERT,),
     ),
-    Bug(
-        "what was undone is undone again",
-        "queues/undo.py",
-        " and event.id not in undone",
-        "",
-        (UNDO,),
-    ),
+    Bug("what was undone is undone again", "queues/undo.py", " and event.id not in undone", "", (UNDO,)),
     Bug(
         "undo ends all diverts of a lane",
         "queues/undo.py",
-        "        if each.divert.order == event.order\n",
-        "",
+        " if each.divert.order == event.order]",
+        "]",
         (UNDO,),
     ),
     Bug(

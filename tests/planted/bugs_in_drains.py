@@ -18,8 +18,7 @@ BUGS = (
     Bug(
         "a change of rate is not settled at the old one",
         "lua/order_drain.lua",
-        "  if order.drain then tokens = settle(order, now) end\n"
-        "  store_tokens(order, math.min(tokens, burst), now)\n",
+        "  if order.drain then tokens = settle(order, now) end\n  store_tokens(order, math.min(tokens, burst), now)\n",
         "  if not order.drain then store_tokens(order, 0, now) end\n",
         (DRAIN,),
     ),
@@ -58,13 +57,7 @@ BUGS = (
         "",
         (DRAIN,),
     ),
-    Bug(
-        "jobs that a drain skips are not counted",
-        DRAINS,
-        "count(order.bucket, 'skipped:' .. cause, 1)",
-        "",
-        (DRAIN,),
-    ),
+    Bug("jobs that a drain skips are not counted", DRAINS, "count(order.bucket, 'skipped:' .. cause, 1)", "", (DRAIN,)),
     Bug(
         "a whole divert keeps the slots of RQ's rate limits",
         "queues/divert.py",
@@ -86,13 +79,7 @@ BUGS = (
         ">= (tonumber(concurrency) or 1) then return true end",
         (SLOTS,),
     ),
-    Bug(
-        "a job that cannot run takes a slot",
-        CLAIM,
-        "if is_over or take_slot(",
-        "if take_slot(",
-        (SLOTS,),
-    ),
+    Bug("a job that cannot run takes a slot", CLAIM, "if is_over or take_slot(", "if take_slot(", (SLOTS,)),
     Bug(
         "a scan ignores a restore",
         SCAN,
@@ -118,8 +105,7 @@ BUGS = (
         "a restore lets through what another divert takes",
         CLAIM,
         "    if orders then order, undecided = order_for(orders, name, nil",
-        "    if orders and not restoring_order(orders) then\n"
-        "      order, undecided = order_for(orders, name, nil",
+        "    if orders and not restoring_order(orders) then\n      order, undecided = order_for(orders, name, nil",
         (AT_ONCE,),
     ),
     Bug(
@@ -136,13 +122,7 @@ BUGS = (
         "if tokens < 1 then break end",
         (STOCK,),
     ),
-    Bug(
-        "arrivals stay before what is released to stock workers",
-        RELEASE,
-        "\nsweep_arrivals()\n",
-        "\n",
-        (STOCK,),
-    ),
+    Bug("arrivals stay before what is released to stock workers", RELEASE, "\nsweep_arrivals()\n", "\n", (STOCK,)),
     Bug(
         "a release ignores a pause",
         RELEASE,

@@ -27,15 +27,11 @@ def enqueue(redis: Redis, name: str = "mail", count: int = 1, **options: Any) ->
 
 
 def divert(redis: Redis, name: str, order: str = "o1", *, selection: Any = None) -> None:
-    Store(redis, rq_keys()).run(
-        divert_lanes(KEYS, [lane_of(name)], selection or Selection(), CAUSE, order=order)
-    )
+    Store(redis, rq_keys()).run(divert_lanes(KEYS, [lane_of(name)], selection or Selection(), CAUSE, order=order))
 
 
 def pause(redis: Redis, name: str, **options: Any) -> None:
-    Store(redis, rq_keys()).run(
-        pause_lanes(KEYS, [lane_of(name)], CAUSE, operation="op " + name, **options)
-    )
+    Store(redis, rq_keys()).run(pause_lanes(KEYS, [lane_of(name)], CAUSE, operation="op " + name, **options))
 
 
 def claim(redis: Redis, name: str = "mail") -> Claimed:

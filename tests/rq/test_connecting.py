@@ -36,9 +36,7 @@ def test_the_version_of_redis_py_is_looked_up_once(
 
 
 @pytest.mark.parametrize("given", [None, driver_info.DriverInfo(name="ours")])
-def test_what_the_user_said_of_the_driver_stays(
-    server: EmbeddedServer, redis: Redis, given: Any
-) -> None:
+def test_what_the_user_said_of_the_driver_stays(server: EmbeddedServer, redis: Redis, given: Any) -> None:
     """A pool that was told what to call itself, or to say nothing, is left as it is."""
     client = redis_py.Redis.from_url(server.url, driver_info=given)
     SimpleWorker(["mail"], connection=client)

@@ -69,9 +69,7 @@ def test_a_lane_that_the_caller_chose_is_final(redis: Redis, mail: Queue) -> Non
     mail.normal.enqueue(jobs.mark, "x", "y", job_id="a")
     mail.high.enqueue(jobs.mark, "x", "y", job_id="b")
     Queue("mail.critical", connection=redis).enqueue(jobs.mark, "x", "y", job_id="c")
-    assert (["a"], ["b"], ["c"]) == tuple(
-        ids(redis, lane) for lane in ("mail", "mail.high", "mail.critical")
-    )
+    assert (["a"], ["b"], ["c"]) == tuple(ids(redis, lane) for lane in ("mail", "mail.high", "mail.critical"))
 
 
 def test_each_way_into_a_queue_obeys(redis: Redis, mail: Queue) -> None:
@@ -87,9 +85,7 @@ def test_each_way_into_a_queue_obeys(redis: Redis, mail: Queue) -> None:
     assert f"{RQ_KEY_PREFIX}:queue:mail.low".encode() in redis.smembers(f"{RQ_KEY_PREFIX}:queues")
 
 
-def test_dependents_and_scheduled_jobs_go_where_the_policy_says_then(
-    redis: Redis, mail: Queue, marks: str
-) -> None:
+def test_dependents_and_scheduled_jobs_go_where_the_policy_says_then(redis: Redis, mail: Queue, marks: str) -> None:
     """A job that waited for another, or for its time, is sorted when it gets into its queue."""
     first = mail.enqueue(jobs.hold, marks, "first", "/dev/null")
     mail.enqueue(jobs.mark, marks, "second", depends_on=first, job_id="second")
@@ -100,9 +96,7 @@ def test_dependents_and_scheduled_jobs_go_where_the_policy_says_then(
     worker = SimpleWorker([mail], connection=redis)
     run_burst(worker, max_jobs=1)
     assert {"second", "third"} == set(ids(redis, "mail.low"))
-    assert 0 == redis.zcard(f"{RQ_KEY_PREFIX}:deferred:mail") + redis.zcard(
-        f"{RQ_KEY_PREFIX}:deferred:mail.low"
-    )
+    assert 0 == redis.zcard(f"{RQ_KEY_PREFIX}:deferred:mail") + redis.zcard(f"{RQ_KEY_PREFIX}:deferred:mail.low")
     from rq.scheduler import RQScheduler
 
     time.sleep(0.002)  # until the second in which it is due, which the scheduler looks up
@@ -198,9 +192,7 @@ def test_a_declared_queue_can_go_first(redis: Redis, operator: Shedder, marks: s
     assert ["alarm", "mail"] == jobs.started(marks)
 
 
-def test_a_stock_producers_job_stays_where_it_was_put(
-    redis: Redis, operator: Shedder, marks: str
-) -> None:
+def test_a_stock_producers_job_stays_where_it_was_put(redis: Redis, operator: Shedder, marks: str) -> None:
     """The claim moves no job for a rule's sake; the whole queue's priority still holds for it."""
     apply(operator, Rule(queue="mail", selection=MARKS, priority="low"))
     rq.Queue("mail", connection=redis).enqueue(jobs.mark, marks, "a", job_id="a")

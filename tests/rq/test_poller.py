@@ -117,9 +117,7 @@ def test_while_a_drain_waits_for_a_token_one_worker_waits_for_it(redis: Redis, m
     ],
     ids=["alone", "poller", "poller for a token", "rest", "rest while a drain goes on"],
 )
-def test_how_long_an_idle_worker_waits(
-    nothing: NothingClaimed, shortest: float, longest: float
-) -> None:
+def test_how_long_an_idle_worker_waits(nothing: NothingClaimed, shortest: float, longest: float) -> None:
     """The poller comes for the next token; the others ask for it less the calmer it is."""
     assert shortest <= _seconds_of_wait(nothing) <= longest
 
@@ -162,9 +160,7 @@ def name_of_poller(redis: Redis) -> str | None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_poller_that_is_gone_is_missed(
-    redis: Redis, idle: list[WorkerProcess], marks: str, number: int
-) -> None:
+def test_a_poller_that_is_gone_is_missed(redis: Redis, idle: list[WorkerProcess], marks: str, number: int) -> None:
     """When the poller is killed or frozen, another finds the jobs of stock producers."""
     os.kill(idle[0].pid, number)
     StockQueue("mail", connection=redis).enqueue(jobs.mark, marks, "a")
@@ -203,9 +199,7 @@ def test_a_poller_that_ends_before_it_knows_leaves(redis: Redis, yard: Yard) -> 
     assert (None, True) == (name_of_poller(redis), any(redis.scan_iter("*:relief:*")))
 
 
-def test_a_busy_poller_is_replaced(
-    redis: Redis, idle: list[WorkerProcess], marks: str, tmp_path: Path
-) -> None:
+def test_a_busy_poller_is_replaced(redis: Redis, idle: list[WorkerProcess], marks: str, tmp_path: Path) -> None:
     """While the worker that was the poller runs a job, another one polls."""
     hold = tmp_path / "go"
     job = StockQueue("mail", connection=redis).enqueue(jobs.hold, marks, "a", str(hold))

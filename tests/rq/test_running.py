@@ -13,15 +13,7 @@ from rq.utils import utcformat
 
 from shedder.engine.names import STARTED, registry_key, rq_keys
 from shedder.errors import RecordUnreadable
-from shedder.queues.claims import (
-    Claimed,
-    HeldClaim,
-    RunningJob,
-    claim_job,
-    list_claims,
-    running_jobs,
-    start_job,
-)
+from shedder.queues.claims import Claimed, HeldClaim, RunningJob, claim_job, list_claims, running_jobs, start_job
 from shedder.rq import Queue, SimpleWorker
 from shedder.store.codec import time_from_ms
 from shedder.store.store import Store
@@ -75,10 +67,7 @@ def test_a_job_that_runs_is_told(redis: Redis, tmp_path: Any) -> None:
     job = Queue("mail", connection=redis).low.enqueue(warn_of_recent_changes, socket)
     SimpleWorker(["mail"], name="w1", connection=redis).work(burst=True)
     ((seen,),) = seen_by_job
-    assert (
-        RunningJob(job.id, "mail.low", "w1", seen.since, f"{__name__}.warn_of_recent_changes", True)
-        == seen
-    )
+    assert RunningJob(job.id, "mail.low", "w1", seen.since, f"{__name__}.warn_of_recent_changes", True) == seen
     assert seen.since is not None
     assert () == running(redis, "mail", "mail.low")
 

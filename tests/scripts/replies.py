@@ -12,14 +12,7 @@ from rq import RateLimit
 
 from shedder.events import Cause
 from shedder.policy.model import Policy
-from shedder.queues.claims import (
-    HeldClaim,
-    check_diverts,
-    claim_job,
-    hand_over_polling,
-    list_claims,
-    start_job,
-)
+from shedder.queues.claims import HeldClaim, check_diverts, claim_job, hand_over_polling, list_claims, start_job
 from shedder.queues.divert import divert_lanes, free_slot
 from shedder.queues.enqueue import enqueue_job
 from shedder.queues.maintenance import forget_running, forget_starts
@@ -90,9 +83,7 @@ def empty(scene: Scene) -> list[Any]:
 def meanwhile(scene: Scene, worker: str, *, is_staying: bool = True) -> list[Any]:
     lanes = ["mail"]
     raw(scene, claim_job(scene.keys, lanes, worker="w", is_staying=is_staying))
-    reply: list[Any] = raw(
-        scene, claim_job(scene.keys, lanes, worker=worker, is_staying=is_staying)
-    )
+    reply: list[Any] = raw(scene, claim_job(scene.keys, lanes, worker=worker, is_staying=is_staying))
     assert "empty" == reply[0]
     return reply
 
@@ -125,9 +116,7 @@ def knowing_policy(scene: Scene, number: int) -> list[Any]:
     return reply
 
 
-def gate(
-    scene: Scene, before: Callable[[Scene, bytes], object], *, starts: bool = True
-) -> list[str]:
+def gate(scene: Scene, before: Callable[[Scene, bytes], object], *, starts: bool = True) -> list[str]:
     scene.fill("mail", "a")
     token = scene.take("mail")
     before(scene, token)

@@ -11,13 +11,7 @@ from shedder.incident.lifecycle import new_incident
 from shedder.incident.records import NOW
 from shedder.incident.store import EventDraft, write_incident
 from shedder.queues.maintenance import end_mitigation
-from shedder.response.mitigation import (
-    BEGAN,
-    ENDED,
-    OUTCOME_UNKNOWN,
-    begin_mitigation,
-    renew_mitigation,
-)
+from shedder.response.mitigation import BEGAN, ENDED, OUTCOME_UNKNOWN, begin_mitigation, renew_mitigation
 from shedder.store.codec import text_of
 from shedder.store.store import Command
 from shedder.updates.channels import note_delivery
@@ -54,9 +48,7 @@ def events_kept(scene: Scene) -> int:
     first = ("9-9", "{}", "{}", "{}")
     assert 1 == raw(scene, Command("keep_events", (scene.keys.operation("k"),), first, int))
     later = ("10-1", "{}", "{}", "{}")
-    return int(
-        raw(scene, Command("keep_events", (scene.keys.operation("k"),), (*first, *later), int))
-    )
+    return int(raw(scene, Command("keep_events", (scene.keys.operation("k"),), (*first, *later), int)))
 
 
 def mitigation_begun(scene: Scene) -> str:

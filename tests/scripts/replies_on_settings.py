@@ -91,9 +91,7 @@ def hit(scene: Scene, times: int) -> int:
 
 def window(scene: Scene) -> list[Any]:
     hit(scene, 1)
-    reply: list[Any] = raw(
-        scene, Command("read_window", (f"{RQ_KEY_PREFIX}:shedder:w",), (1, 10_000_000), list)
-    )
+    reply: list[Any] = raw(scene, Command("read_window", (f"{RQ_KEY_PREFIX}:shedder:w",), (1, 10_000_000), list))
     assert 9_000_000 < reply[1] <= 10_000_000
     return reply
 
@@ -105,9 +103,7 @@ def policy_applied(scene: Scene, *steps: tuple[Policy, int | None]) -> list[Any]
     reply: list[Any] = []
     for number, (policy, based_on) in enumerate(steps):
         operation = str(number)
-        command = policy_command(
-            scene.keys, policy, "{}", WHO, operation=operation, based_on=based_on
-        )
+        command = policy_command(scene.keys, policy, "{}", WHO, operation=operation, based_on=based_on)
         reply = raw(scene, command)
     assert 5 == len(reply)
     return reply
@@ -140,8 +136,5 @@ def list_returned(scene: Scene) -> int:
         assert 1 == raw(scene, command)
         left: int = raw(scene, command)
     assert ["a", "b", "c", "d", "e", "f", "g"] == scene.listed("mail")
-    assert ("restore", {"mail": {"backlog": 3}}) == (
-        scene.shedder.events()[-1].verb,
-        scene.shedder.events()[-1].before,
-    )
+    assert ("restore", {"mail": {"backlog": 3}}) == (scene.shedder.events()[-1].verb, scene.shedder.events()[-1].before)
     return left

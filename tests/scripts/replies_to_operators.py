@@ -14,13 +14,7 @@ from shedder.policy.model import Policy
 from shedder.queues.controls import LimitTerms
 from shedder.queues.divert import divert_lanes, scan_lane, set_back_orders
 from shedder.queues.drain import order_drain, release_backlog
-from shedder.queues.pause import (
-    pause_before,
-    pause_lanes,
-    pause_set_by,
-    resume_lanes,
-    set_back_pauses,
-)
+from shedder.queues.pause import pause_before, pause_lanes, pause_set_by, resume_lanes, set_back_pauses
 from shedder.queues.preview import preview_lane
 from shedder.queues.restore import restore_lane
 from shedder.queues.stale import replay
@@ -75,9 +69,7 @@ def limit_changed(scene: Scene) -> list[Any]:
     lanes = scene.lanes("mail.normal")
     for order, most in (("o", 1), ("p", 2)):
         terms = LimitTerms(most=most)
-        reply = raw(
-            scene, divert_lanes(scene.keys, lanes, Selection(), WHO, order=order, terms=terms)
-        )
+        reply = raw(scene, divert_lanes(scene.keys, lanes, Selection(), WHO, order=order, terms=terms))
     replaced = json.loads(reply[5])
     assert (1, WHO.by, WHO.why) == (replaced["most"], replaced["by"], replaced["why"])
     return ["a limit"]
@@ -98,12 +90,9 @@ def pauses_set_back(scene: Scene) -> list[Any]:
     scene.shedder.pause("mail.low", reason="before")
     event = scene.shedder.event(scene.shedder.pause("mail", reason="r").event)
     ways = {
-        lane: (pause_set_by(event, lane), pause_before(event, lane) or "")
-        for lane in ("mail", "mail.low", "reports")
+        lane: (pause_set_by(event, lane), pause_before(event, lane) or "") for lane in ("mail", "mail.low", "reports")
     }
-    reply: list[Any] = raw(
-        scene, set_back_pauses(scene.keys, ways, WHO, operation="o", undoes=event.id)
-    )
+    reply: list[Any] = raw(scene, set_back_pauses(scene.keys, ways, WHO, operation="o", undoes=event.id))
     resume, pause = scene.shedder.events()[-2:]
     assert [resume.id, pause.id] == reply[1:3]
     assert (["mail"], ["mail.low"]) == (list(resume.lanes), list(pause.lanes))
@@ -144,10 +133,7 @@ def orders_kept(scene: Scene, state: str) -> list[Any]:
     order = receipt.lanes[0].order if state != "ended" else "another"
     stands = {"event": receipt.event, "since": 1 if state == "changed" else after["since"]}
     ways = {"mail": {order: {"is": stands, "was": {"until": 2}}}}
-    reply: list[Any] = raw(
-        scene,
-        set_back_orders(scene.keys, ways, event_head("limit start", WHO, []), operation="o"),
-    )
+    reply: list[Any] = raw(scene, set_back_orders(scene.keys, ways, event_head("limit start", WHO, []), operation="o"))
     assert ["", ""] == reply[1:] if state == "ended" else ["mail", "ana@desk"] == reply[1:]
     return reply
 
@@ -202,9 +188,7 @@ def restored(scene: Scene, steps: int, *, folds: bool = False, set_by: str = "")
     reply: list[Any] = []
     with mock.patch("shedder.queues.restore.RESTORED_PER_STEP", 2):
         for step in range(steps):
-            command = restore_lane(
-                scene.keys, "mail", order, WHO, operation="x", step=step, set_by=set_by
-            )
+            command = restore_lane(scene.keys, "mail", order, WHO, operation="x", step=step, set_by=set_by)
             reply = raw(scene, command)
     return reply
 
@@ -243,9 +227,7 @@ def previewed(scene: Scene) -> list[Any]:
     scene.fill("mail", "d", function="app.report.build")
     since = scene.job("a").enqueued_at
     assert since is not None
-    reply: list[Any] = raw(
-        scene, preview_lane(scene.keys, f"{RQ_KEY_PREFIX}:queue:mail", MAIL, first=0)
-    )
+    reply: list[Any] = raw(scene, preview_lane(scene.keys, f"{RQ_KEY_PREFIX}:queue:mail", MAIL, first=0))
     assert [4, 2, int(since.timestamp() * 1000), ["app.mail.send", 2]] == reply[:4]
     assert ("c", 4) == (reply[4][0], len(reply[4]))
     return reply

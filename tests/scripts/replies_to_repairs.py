@@ -10,14 +10,7 @@ from rq.defaults import RQ_KEY_PREFIX
 from shedder.events import Cause
 from shedder.health.audit import Place
 from shedder.health.leftovers import STALE_MS, LostJob
-from shedder.health.repair import (
-    RepairStep,
-    adopt_backlog,
-    recover_claims,
-    refold_lane,
-    remove_twin,
-    return_jobs,
-)
+from shedder.health.repair import RepairStep, adopt_backlog, recover_claims, refold_lane, remove_twin, return_jobs
 from tests.scripts.replies import raw
 
 if TYPE_CHECKING:
@@ -40,9 +33,7 @@ def lost(scene: Scene, job: str, lane: str = "mail") -> LostJob:
     return LostJob(job, lane, at, "")
 
 
-def put_back(
-    scene: Scene, *jobs: LostJob, lane: str = "mail", step: RepairStep | None = None
-) -> Any:
+def put_back(scene: Scene, *jobs: LostJob, lane: str = "mail", step: RepairStep | None = None) -> Any:
     """The reply to a return of `jobs`."""
     command = return_jobs(scene.keys, lane, jobs, step or a_step())
     return raw(scene, command)

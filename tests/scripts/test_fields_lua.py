@@ -30,9 +30,7 @@ SCRIPT = f"#!lua flags=no-writes\n{LIBRARY}{DRIVER}"
 @pytest.fixture
 def restricted(server: EmbeddedServer, redis: Redis) -> Iterator[Redis]:
     """An account that may read keys of RQ only, to which SORT refuses patterns."""
-    redis.acl_setuser(
-        "rq-only", enabled=True, nopass=True, commands=["+@all"], keys=[f"{RQ_KEY_PREFIX}:*"]
-    )
+    redis.acl_setuser("rq-only", enabled=True, nopass=True, commands=["+@all"], keys=[f"{RQ_KEY_PREFIX}:*"])
     client = server.client()
     client.execute_command("AUTH", "rq-only", "")
     yield client

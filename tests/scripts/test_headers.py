@@ -84,9 +84,7 @@ def test_a_script_has_the_functions_that_it_calls_and_no_others(name: str) -> No
     included = re.findall(r"^-- include (lib/\w+\.lua)$", source_of(name), re.MULTILINE)
     sources = [source_of(name), *(source_of(path.removesuffix(".lua")) for path in included)]
     offered = {
-        function
-        for source in sources
-        for function in re.findall(r"^local function (\w+)", source, re.MULTILINE)
+        function for source in sources for function in re.findall(r"^local function (\w+)", source, re.MULTILINE)
     }
     sent = re.findall(r"^local function (\w+)", text, re.MULTILINE)
     words = Counter(re.findall(r"\w+", text))

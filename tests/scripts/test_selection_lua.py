@@ -30,9 +30,7 @@ METAS = st.dictionaries(st.sampled_from("tp"), st.sampled_from(["", "a", "é"]),
 
 
 @st.composite
-def cases(
-    draw: st.DrawFn,
-) -> tuple[Selection, str | None, dict[str, str] | None, int | None]:
+def cases(draw: st.DrawFn) -> tuple[Selection, str | None, dict[str, str] | None, int | None]:
     """A selection, and what is known of a job: its function, its meta, its age in ms."""
     glob, name = draw(globs_and_names(CHARACTERS + "é"))
     milliseconds = st.integers(1, 4).map(lambda count: timedelta(milliseconds=count))
@@ -42,12 +40,7 @@ def cases(
         draw(st.none() | milliseconds),
     )
     unknown = st.none()
-    return (
-        selection,
-        draw(st.just(name) | unknown),
-        draw(METAS | unknown),
-        draw(st.integers(-2, 5) | unknown),
-    )
+    return (selection, draw(st.just(name) | unknown), draw(METAS | unknown), draw(st.integers(-2, 5) | unknown))
 
 
 def answers_of(redis: Redis, asked: list[dict[str, Any]]) -> list[int]:
@@ -61,9 +54,7 @@ def answer_of(redis: Redis, selection: Any, **job: Any) -> int:
     return answers_of(redis, [{"selection": record, **job}])[0]
 
 
-def expected_answer(
-    selection: Selection, name: str | None, meta: dict[str, str] | None, age_ms: int | None
-) -> int:
+def expected_answer(selection: Selection, name: str | None, meta: dict[str, str] | None, age_ms: int | None) -> int:
     """What Selection says of each criterion alone, and -1 where a criterion has nothing to ask."""
     answers = []
     for part, known in (
@@ -81,8 +72,7 @@ def expected_answer(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(cases(), min_size=1, max_size=20))
 def test_lua_agrees_with_python(
-    redis: Redis,
-    asked: list[tuple[Selection, str | None, dict[str, str] | None, int | None]],
+    redis: Redis, asked: list[tuple[Selection, str | None, dict[str, str] | None, int | None]]
 ) -> None:
     """Whatever the selection and the job, both sides decide the same."""
     expected = [expected_answer(*case) for case in asked]
@@ -127,11 +117,7 @@ def test_every_byte_means_the_same_on_both_sides(redis: Redis) -> None:
         for glob in alone + in_set
         for name in printable
     ]
-    expected = [
-        name == glob if len(glob) == 1 else name in glob[1:3]
-        for glob in alone + in_set
-        for name in printable
-    ]
+    expected = [name == glob if len(glob) == 1 else name in glob[1:3] for glob in alone + in_set for name in printable]
     assert expected == [bool(answer) for answer in answers_of(redis, asked)]
 
 

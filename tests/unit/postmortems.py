@@ -6,15 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from shedder.events import Event
-from shedder.incident.records import (
-    Effect,
-    Incident,
-    Reading,
-    Role,
-    RoleHeld,
-    SeveritySince,
-    Update,
-)
+from shedder.incident.records import Effect, Incident, Reading, Role, RoleHeld, SeveritySince, Update
 from shedder.policy.workload import Workload
 from shedder.postmortem.build import Material
 from shedder.queues.samples import Sample

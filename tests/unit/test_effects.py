@@ -8,14 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shedder.events import Event
-from shedder.incident.effects import (
-    AFTER,
-    MOST_LANES,
-    WINDOW,
-    effects_of,
-    reading_at,
-    with_yardsticks,
-)
+from shedder.incident.effects import AFTER, MOST_LANES, WINDOW, effects_of, reading_at, with_yardsticks
 from shedder.incident.records import Effect, Incident, Reading, Yardstick
 from shedder.policy.model import Policy, Rule
 from shedder.queues.samples import Sample

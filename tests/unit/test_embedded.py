@@ -57,15 +57,11 @@ def test_it_takes_directives(server_factory: ServerFactory) -> None:
     """Further directives reach the server, those of several words too."""
     limits = "normal 0 0 0 pubsub 1048576 524288 30"
     server = server_factory(
-        appendonly=True,
-        appendfsync="always",
-        config={"maxmemory": "50mb", "client-output-buffer-limit": limits},
+        appendonly=True, appendfsync="always", config={"maxmemory": "50mb", "client-output-buffer-limit": limits}
     )
     with server.client(decode_responses=True) as client:
         assert {"maxmemory": str(50 * 1024**2)} == client.config_get("maxmemory")
-        assert {"appendonly": "yes", "appendfsync": "always"} == client.config_get(
-            "appendonly", "appendfsync"
-        )
+        assert {"appendonly": "yes", "appendfsync": "always"} == client.config_get("appendonly", "appendfsync")
         assert "pubsub 1048576 524288 30" in client.config_get()["client-output-buffer-limit"]
 
 

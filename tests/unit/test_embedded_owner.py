@@ -103,10 +103,7 @@ def _leave_in_child(server: EmbeddedServer) -> NoReturn:
 @contextmanager
 def _owner(then: str) -> Iterator[tuple[subprocess.Popen[str], str, Path]]:
     owner = subprocess.Popen(
-        [sys.executable, "-c", _OWNER + then],
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
+        [sys.executable, "-c", _OWNER + then], stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     assert owner.stdout is not None
     with owner:

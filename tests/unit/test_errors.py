@@ -49,16 +49,8 @@ EXAMPLES: list[tuple[ShedderError, int, str]] = [
             "version: use this key, which must be there: version of this form"
         ),
     ),
-    (
-        PolicyTooNew("shedder.toml", version=3, known=1),
-        2,
-        "shedder.toml is of version 3; this shedder reads version 1",
-    ),
-    (
-        NothingMatched("queue mial", found=("mail", "reports")),
-        3,
-        "nothing matched queue mial; found mail, reports",
-    ),
+    (PolicyTooNew("shedder.toml", version=3, known=1), 2, "shedder.toml is of version 3; this shedder reads version 1"),
+    (NothingMatched("queue mial", found=("mail", "reports")), 3, "nothing matched queue mial; found mail, reports"),
     (NothingMatched("queue mial"), 3, "nothing matched queue mial; found nothing"),
     (
         ConditionNotMet("mail holds more than 1000 jobs", found="12"),
@@ -96,24 +88,14 @@ EXAMPLES: list[tuple[ShedderError, int, str]] = [
     (
         WrongClusterNode("127.0.0.1:7001"),
         1,
-        (
-            "node 127.0.0.1:7001 of the cluster has RQ's keys, and this one has not: "
-            "connect to that one"
-        ),
+        ("node 127.0.0.1:7001 of the cluster has RQ's keys, and this one has not: connect to that one"),
     ),
     (
         WrongClusterNode(""),
         1,
-        (
-            "on a cluster RQ's keys must share a slot: set RQ_KEY_PREFIX={rq} for producers, "
-            "workers and shedder alike"
-        ),
+        ("on a cluster RQ's keys must share a slot: set RQ_KEY_PREFIX={rq} for producers, workers and shedder alike"),
     ),
-    (
-        ServerTooOld("Redis 6.2.14"),
-        1,
-        "the server is Redis 6.2.14; shedder needs at least Redis 7.0 or Valkey 7.2",
-    ),
+    (ServerTooOld("Redis 6.2.14"), 1, "the server is Redis 6.2.14; shedder needs at least Redis 7.0 or Valkey 7.2"),
     (
         RecordUnreadable("rq:shedder:pauses", reason="version 3 is newer than 1"),
         1,
@@ -142,9 +124,7 @@ def test_survives_pickle_and_copy(error: ShedderError) -> None:
 
 def test_every_error_is_in_the_examples_and_has_a_sentence() -> None:
     """No error class is left without a docstring of its own or without an example here."""
-    classes = {
-        error for error in vars(errors).values() if isinstance(error, type) and vars(error)
-    } - {ShedderError}
+    classes = {error for error in vars(errors).values() if isinstance(error, type) and vars(error)} - {ShedderError}
     classes = {error for error in classes if issubclass(error, ShedderError)}
     assert classes == {type(error) for error, _, _ in EXAMPLES}
     assert all(vars(error).get("__doc__") for error in classes)
@@ -160,10 +140,7 @@ def test_an_unknown_event_is_an_invalid_input() -> None:
 def test_a_long_list_of_what_was_found_is_cut() -> None:
     """The message names ten of the things that were found, the attribute all of them."""
     error = NothingMatched("queue x", found=tuple(f"q{n}" for n in range(12)))
-    assert (
-        "nothing matched queue x; found q0, q1, q2, q3, q4, q5, q6, q7, q8, q9 and 2 more"
-        == str(error)
-    )
+    assert "nothing matched queue x; found q0, q1, q2, q3, q4, q5, q6, q7, q8, q9 and 2 more" == str(error)
     assert 12 == len(error.found)
 
 

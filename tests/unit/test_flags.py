@@ -39,8 +39,7 @@ class Watch:
 
     def tell(self, *, age: float = 0.0, **percents: float) -> None:
         settings = {
-            name: Setting(name, "oncall", "test", NOW, body={"percent": percent})
-            for name, percent in percents.items()
+            name: Setting(name, "oncall", "test", NOW, body={"percent": percent}) for name, percent in percents.items()
         }
         self.known = SettingsSnapshot(flags=settings, is_loaded=True)
         self.age(age)

@@ -10,12 +10,7 @@ import redis
 
 from shedder.settings.setting import AWAY_SECONDS
 from shedder.settings.windows import DECISION_SECONDS, PATIENCE_SECONDS, Absence
-from shedder.store.clients import (
-    SHORTEST_WAIT_SECONDS,
-    TOLERATED_SECONDS,
-    Deadline,
-    deadline_client,
-)
+from shedder.store.clients import SHORTEST_WAIT_SECONDS, TOLERATED_SECONDS, Deadline, deadline_client
 
 if TYPE_CHECKING:
     import pytest
@@ -72,9 +67,7 @@ class _Slow(redis.connection.AbstractConnection):
 def test_many_slow_replies_together_take_no_longer_than_one_decision() -> None:
     """A connection, its handshake and the answer share one bound, however each of them dawdles."""
     haste = Deadline(PATIENCE_SECONDS, _Slow.clock)
-    client = deadline_client(
-        redis.Redis.from_pool(redis.ConnectionPool(connection_class=_Slow)), haste, patience=1.0
-    )
+    client = deadline_client(redis.Redis.from_pool(redis.ConnectionPool(connection_class=_Slow)), haste, patience=1.0)
     connection = client.connection_pool.make_connection()
     for _ in range(2):  # the second decision has a bound of its own
         began = _Slow.clock.now

@@ -89,9 +89,7 @@ def test_no_public_name_stands_at_the_top_of_two_modules() -> None:
 
 def test_the_first_line_of_each_module_states_what_it_holds() -> None:
     """It ends with a full stop and asks nothing."""
-    firsts = {
-        short(path): (ast.get_docstring(tree_of(path)) or "").split("\n")[0] for path in FILES
-    }
+    firsts = {short(path): (ast.get_docstring(tree_of(path)) or "").split("\n")[0] for path in FILES}
     wrong = {name for name, first in firsts.items() if "?" in first or not first.endswith(".")}
     assert set() == wrong
 

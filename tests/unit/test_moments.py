@@ -30,9 +30,7 @@ def test_a_time_is_the_last_that_was_so_called(text: str, now: datetime, expecte
     assert datetime.fromisoformat(f"{expected}+00:00") == parse_past(text, now=now, name="x")
 
 
-@pytest.mark.parametrize(
-    ("text", "now"), [("00:31", AFTER_MIDNIGHT), ("12:29", AFTER_MIDNIGHT), ("23:59", EVENING)]
-)
+@pytest.mark.parametrize(("text", "now"), [("00:31", AFTER_MIDNIGHT), ("12:29", AFTER_MIDNIGHT), ("23:59", EVENING)])
 def test_a_time_a_little_ahead_is_refused(text: str, now: datetime) -> None:
     """Nobody means yesterday by what is to come within hours."""
     with pytest.raises(InvalidInput, match="not in the future"):

@@ -86,9 +86,7 @@ _loads = st.builds(
 
 
 @given(_loads, _loads, st.floats(1, 80))
-def test_the_arithmetic_agrees_with_small_steps(
-    first: LaneLoad, second: LaneLoad, pace: float
-) -> None:
+def test_the_arithmetic_agrees_with_small_steps(first: LaneLoad, second: LaneLoad, pace: float) -> None:
     """A simulation of the same model in small steps of time ends at the same moments."""
     lanes = [replace(first, lane="a"), replace(second, lane="b", is_urgent=False)]
     found = forecast(lanes, NOTHING, pace=pace, workers=1)

@@ -85,9 +85,7 @@ def test_channels_are_in_no_text() -> None:
 )  # fmt: skip
 def test_updates_are_due_by_severity(severity: int | None, minutes: int) -> None:
     """A severity that has no interval of its own has that of the others."""
-    incident = IncidentPolicy(
-        update_every=timedelta(minutes=20), update_every_by_severity={1: timedelta(minutes=15)}
-    )
+    incident = IncidentPolicy(update_every=timedelta(minutes=20), update_every_by_severity={1: timedelta(minutes=15)})
     assert timedelta(minutes=minutes) == incident.update_every_for(severity)
 
 

@@ -139,10 +139,7 @@ def test_ten_errors_are_ten_sentences(tmp_path: Path) -> None:
         ),
         (
             "version = 1\n[defaults]\npause_for = 5",
-            (
-                "defaults.pause_for: 5 is not accepted; use a unit after the number, such as 5s, "
-                "5m or 5h"
-            ),
+            ("defaults.pause_for: 5 is not accepted; use a unit after the number, such as 5s, 5m or 5h"),
         ),
     ],
 )
@@ -241,9 +238,6 @@ def test_the_schema_for_editors_accepts_what_the_form_accepts(tmp_path: Path) ->
 
 def test_a_worker_reads_a_policy_without_pydantic() -> None:
     """Only commands on a policy's file load it; workers and producers do not."""
-    code = (
-        "import sys, shedder.policy.applied, shedder.policy.file, shedder.cli.app;"
-        "print('pydantic' in sys.modules)"
-    )
+    code = "import sys, shedder.policy.applied, shedder.policy.file, shedder.cli.app;print('pydantic' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "False" == said.stdout.strip()

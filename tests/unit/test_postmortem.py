@@ -15,13 +15,7 @@ from shedder.postmortem.blame import warnings_of
 from shedder.postmortem.build import postmortem_of
 from shedder.postmortem.impact import impact_of
 from shedder.postmortem.narrative import people_of
-from shedder.postmortem.writing import (
-    TemplateBroken,
-    contents_of,
-    render_both,
-    write_files,
-    write_whole,
-)
+from shedder.postmortem.writing import TemplateBroken, contents_of, render_both, write_files, write_whole
 from shedder.queues.samples import Sample
 from shedder.wording import spoken
 from tests.unit.postmortems import BEGAN, EVENTS, INCIDENT, KINDS, at, material
@@ -231,15 +225,11 @@ def test_an_own_template_is_used(tmp_path: Path) -> None:
         ("{{ 1 / 0 }}", "line 1: ZeroDivisionError"),
     ],
 )
-def test_a_broken_template_is_one_line_and_nothing_is_written(
-    tmp_path: Path, text: str, want: str
-) -> None:
+def test_a_broken_template_is_one_line_and_nothing_is_written(tmp_path: Path, text: str, want: str) -> None:
     """Which template, where and why; the folder is not even made."""
     (tmp_path / "postmortem.md.j2").write_text(text)
     with pytest.raises(TemplateBroken, match=re.escape(want)) as caught:
-        write_files(
-            postmortem_of(material()), tmp_path / "out", templates=str(tmp_path), with_plots=False
-        )
+        write_files(postmortem_of(material()), tmp_path / "out", templates=str(tmp_path), with_plots=False)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 

@@ -64,18 +64,14 @@ def told(verb: str, **more: Any) -> str:
 def test_the_timeline_says_which_role_and_what_was_corrected() -> None:
     """A line that says only that something was changed helps nobody."""
     database = {"role": "investigator", "task": "database logs", "person": "eve@desk"}
-    assert "took the role operations" == told(
-        "role take", after={"roles": [{"role": "operations"}]}
-    )
+    assert "took the role operations" == told("role take", after={"roles": [{"role": "operations"}]})
     assert "left the role investigator (database logs)" == told(
         "role leave", before={"roles": [database]}, after={"past_roles": [database]}
     )
     assert "corrected severity 2 to 3" == told(
         "incident correct", before={"severity": 2}, after={"severity": 3, "severities": [1]}
     )
-    assert "corrected began and title" == told(
-        "incident correct", after={"began_at": 1, "title": "late"}
-    )
+    assert "corrected began and title" == told("incident correct", after={"began_at": 1, "title": "late"})
     assert "took the role" == told("role take", after={"roles": "damaged"})
 
 
@@ -90,9 +86,7 @@ def test_the_timeline_says_which_role_and_what_was_corrected() -> None:
 )  # fmt: skip
 def test_a_mitigation_is_told_with_its_end(details: dict[str, Any], said: str) -> None:
     """That it ran is not that it helped."""
-    assert f"ran the mitigation rollback {said}" == told(
-        "mitigate", details={"mitigation": "rollback", **details}
-    )
+    assert f"ran the mitigation rollback {said}" == told("mitigate", details={"mitigation": "rollback", **details})
 
 
 def test_work_with_late_jobs_is_not_called_unaffected() -> None:
@@ -112,15 +106,11 @@ def test_times_of_another_day_are_told_with_the_day() -> None:
         assert f"{at(15):%m-%d %H:%M:%S}" not in text.partition("Event log")[0]
 
 
-@pytest.mark.parametrize(
-    ("longest", "unit"), [(20, "seconds"), (239, "seconds"), (300, "minutes"), (90_000, "hours")]
-)
+@pytest.mark.parametrize(("longest", "unit"), [(20, "seconds"), (239, "seconds"), (300, "minutes"), (90_000, "hours")])
 def test_a_plot_has_a_unit_that_fits(longest: int, unit: str) -> None:
     """A wait of twenty seconds is no third of a minute."""
     samples = [Sample(at(n), 1, 0, 0, longest * n, 0, n, n) for n in range(2)]
-    assert f"Wait of the oldest job, in {unit}" in [
-        each.title for each in plots_of({"mail": samples}, ())
-    ]
+    assert f"Wait of the oldest job, in {unit}" in [each.title for each in plots_of({"mail": samples}, ())]
 
 
 def test_nothing_a_second_is_nothing() -> None:

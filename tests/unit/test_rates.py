@@ -54,8 +54,7 @@ def test_zero_is_refused_in_favour_of_pause(text: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         Rate.parse(text, name="pace")
     expected = (
-        f"pace: {text!r} is not accepted; use a positive rate such as 200/second, "
-        "or `shedder pause` to stop altogether"
+        f"pace: {text!r} is not accepted; use a positive rate such as 200/second, or `shedder pause` to stop altogether"
     )
     assert expected == str(refused.value)
 
@@ -95,8 +94,7 @@ def test_no_record_holds_a_rate_that_is_not_positive_and_finite(amount: float, p
 
 
 @given(
-    st.floats(min_value=SLOWEST_PER_SECOND, max_value=FASTEST_PER_SECOND),
-    st.sampled_from([1.0, 60.0, 3600.0, 86400.0]),
+    st.floats(min_value=SLOWEST_PER_SECOND, max_value=FASTEST_PER_SECOND), st.sampled_from([1.0, 60.0, 3600.0, 86400.0])
 )
 def test_what_str_writes_is_read_back(per_second: float, per: float) -> None:
     """The canonical form is read as the very same rate."""
@@ -114,8 +112,7 @@ def test_any_text_is_a_rate_or_an_invalid_input(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "burst"),
-    [("1/minute", 1 + 1 / 600), ("1/s", 1.1), ("10/s", 2), ("20/s", 2), ("50/s", 5)],
+    ("text", "burst"), [("1/minute", 1 + 1 / 600), ("1/s", 1.1), ("10/s", 2), ("20/s", 2), ("50/s", 5)]
 )
 def test_a_burst_is_a_tenth_of_a_second_and_one_at_least(text: str, burst: float) -> None:
     """A slow rate has room beside its one token for what comes in a tenth of a second."""

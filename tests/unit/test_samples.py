@@ -18,9 +18,7 @@ def at(seconds: float) -> datetime:
 
 
 def sample(seconds: int, waiting: int = 0, **numbers: int) -> Sample:
-    known = dict.fromkeys(
-        ("backlog", "running", "oldest", "oldest_in_backlog", "started", "ended"), 0
-    )
+    known = dict.fromkeys(("backlog", "running", "oldest", "oldest_in_backlog", "started", "ended"), 0)
     return Sample(at(seconds), waiting, **{**known, **numbers})
 
 
@@ -69,13 +67,7 @@ def test_counters_that_went_round_are_no_arrivals() -> None:
     assert Pace(at(10), 10.0, 1.0, 1.0, 2.0) == pace
 
 
-@given(
-    st.lists(
-        st.tuples(st.integers(1, 500), st.integers(0, 500), st.integers(0, 500)),
-        min_size=1,
-        max_size=30,
-    )
-)
+@given(st.lists(st.tuples(st.integers(1, 500), st.integers(0, 500), st.integers(0, 500)), min_size=1, max_size=30))
 def test_paces_add_up_to_what_happened(steps: list[tuple[int, int, int]]) -> None:
     """Over any history, paces times seconds are the jobs that arrived, started and ended."""
     second, waiting, started = 0, 0, 0

@@ -206,9 +206,7 @@ def test_a_record_is_checked_however_it_was_made() -> None:
         ("a?[!x-z^]é", ["a.[^x-z%^]é"], [5], True, True),
     ],
 )
-def test_a_glob_is_recorded_in_pieces(
-    glob: str, pieces: list[str], width: list[int], head: bool, tail: bool
-) -> None:
+def test_a_glob_is_recorded_in_pieces(glob: str, pieces: list[str], width: list[int], head: bool, tail: bool) -> None:
     """The record holds Lua patterns of a known width, and which of them stand at an end."""
     expected = {"glob": glob, "pieces": pieces, "width": width, "head": head, "tail": tail}
     assert {"functions": [expected]} == Selection(functions=(glob,)).to_record()

@@ -25,9 +25,7 @@ RECEIPTS = MeasuredWorkload(
     completions=65.0,
     targets=("mail",),
 )
-PAYMENTS = MeasuredWorkload(
-    "payments", timedelta(seconds=30), waiting=1, oldest=timedelta(seconds=2)
-)
+PAYMENTS = MeasuredWorkload("payments", timedelta(seconds=30), waiting=1, oldest=timedelta(seconds=2))
 
 
 def test_the_update_of_the_example() -> None:
@@ -55,9 +53,7 @@ def test_an_update_says_since_when_for_whom_and_what_is_done() -> None:
 
 def test_the_team_reads_commands_reasons_and_lanes() -> None:
     """The same situation has the lanes, the paces and the commands when the team reads it."""
-    measure = InForce(
-        "newsletters are paused", "", AT.replace(minute=2), "shedder pause news", "database"
-    )
+    measure = InForce("newsletters are paused", "", AT.replace(minute=2), "shedder pause news", "database")
     text = compose(Situation(AT, (RECEIPTS,), (measure,)), audience=TEAM)
     assert "(since 14:02), because database [shedder pause news]." in text
     assert "Receipt e-mails [mail]: 43,200 wait, 0 of them on hold, 5/s arrive, 65/s end." in text
@@ -91,9 +87,7 @@ def test_no_end_is_promised_for_what_is_held() -> None:
 
 def test_work_on_hold_that_is_not_late_is_neither_late_nor_fine() -> None:
     """Newsletters that were put aside are told apart from work that flows."""
-    held = MeasuredWorkload(
-        "newsletters", timedelta(hours=8), waiting=9, held=9, oldest=timedelta(hours=1)
-    )
+    held = MeasuredWorkload("newsletters", timedelta(hours=8), waiting=9, held=9, oldest=timedelta(hours=1))
     text = compose(Situation(AT, (held, PAYMENTS)), audience=STAKEHOLDERS)
     assert text.startswith("Newsletters: 9 on hold, oldest 1 h, none late yet. Payments are not")
 
@@ -108,9 +102,7 @@ def test_lengths(seconds: float, want: str) -> None:
     assert want == spoken(timedelta(seconds=seconds))
 
 
-@pytest.mark.parametrize(
-    ("per_second", "want"), [(60, "60/s"), (1234.5, "1,234/s"), (0.4, "24/min"), (0.01, "36/h")]
-)
+@pytest.mark.parametrize(("per_second", "want"), [(60, "60/s"), (1234.5, "1,234/s"), (0.4, "24/min"), (0.01, "36/h")])
 def test_paces(per_second: float, want: str) -> None:
     """A slow pace is told by the minute or by the hour."""
     assert want == pace(per_second)
@@ -118,9 +110,7 @@ def test_paces(per_second: float, want: str) -> None:
 
 # against a model
 
-_nouns = st.sampled_from(
-    ["receipt e-mails", "payments", "newsletters", "exports", "password mails"]
-)
+_nouns = st.sampled_from(["receipt e-mails", "payments", "newsletters", "exports", "password mails"])
 
 
 @st.composite
@@ -185,10 +175,7 @@ def test_numbers_of_the_text_are_those_of_the_state(situation: Situation, audien
 def test_each_age_of_what_is_well_is_told_with_its_work() -> None:
     """What waits long because it may does not make urgent work look late."""
     kinds = (("payments", 1), ("reports", 7200))
-    works = [
-        MeasuredWorkload(noun, timedelta(days=1), waiting=3, oldest=timedelta(seconds=age))
-        for noun, age in kinds
-    ]
+    works = [MeasuredWorkload(noun, timedelta(days=1), waiting=3, oldest=timedelta(seconds=age)) for noun, age in kinds]
     text = compose(Situation(AT, tuple(works)), audience=STAKEHOLDERS)
     assert "Payments (oldest 1 s) and reports (oldest 2 h) are not affected." in text
 

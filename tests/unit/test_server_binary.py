@@ -45,9 +45,7 @@ def test_only_new_enough_servers_are_taken_from_the_path(
     assert taken == (path == find_server().path)
 
 
-def test_without_any_server_it_says_how_to_get_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_any_server_it_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With nothing on PATH and no package, the error says what to install."""
     monkeypatch.delenv("SHEDDER_SERVER", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))

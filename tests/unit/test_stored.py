@@ -11,14 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shedder.errors import RecordUnreadable
-from shedder.queues.controls import (
-    Divert,
-    Drain,
-    Pause,
-    diverts_from,
-    pause_from,
-    rate_from,
-)
+from shedder.queues.controls import Divert, Drain, Pause, diverts_from, pause_from, rate_from
 from shedder.selection import Selection
 from shedder.store.codec import ms_from_time, text_of, time_from_ms
 from shedder.units import Rate
@@ -41,14 +34,7 @@ ORDER = {
     "bucket": "b",
     "skipped": "k",
 }
-DRAIN = {
-    "rate": 0.2,
-    "burst": 20,
-    "stay": False,
-    "by": "lead",
-    "why": "ok",
-    "since": PAUSE["since"],
-}
+DRAIN = {"rate": 0.2, "burst": 20, "stay": False, "by": "lead", "why": "ok", "since": PAUSE["since"]}
 
 
 def as_json(record: Any, **changes: Any) -> bytes:

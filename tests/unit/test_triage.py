@@ -36,12 +36,7 @@ INCIDENT = Incident("2026-11-25-1", "receipts are late", 2, OLD, "ana@desk")
 def lane(name: str, waiting: int = 0, **more: Any) -> LaneStatus:
     oldest = OLD if waiting else None
     found = lane_of(name)
-    return LaneStatus(
-        name,
-        found.queue,
-        found.priority,
-        **{"waiting": waiting, "oldest": oldest, "workers": 3, **more},
-    )
+    return LaneStatus(name, found.queue, found.priority, **{"waiting": waiting, "oldest": oldest, "workers": 3, **more})
 
 
 def seen(*lanes: LaneStatus, **more: Any) -> Seen:
@@ -77,14 +72,7 @@ def test_a_rollback_is_named_with_what_is_to_be_filled_in() -> None:
     """Which release nobody here can know; how many workers there are is known."""
     full = seen(lane("mail", 500), policy=POLICY)
     (rollback,) = step(full, "release").commands
-    assert (
-        "mitigate",
-        "rollback",
-        "--release",
-        "RELEASE",
-        "-r",
-        "receipts are late",
-    ) == rollback.words
+    assert ("mitigate", "rollback", "--release", "RELEASE", "-r", "receipts are late") == rollback.words
     assert not rollback.is_complete
     (scale,) = step(full, "scale").commands
     assert (("--workers", "6"), True) == (scale.words[2:4], scale.is_complete)
@@ -172,13 +160,9 @@ def test_features_are_degraded_by_group() -> None:
 def test_what_was_done_has_its_effect() -> None:
     """As the record of the incident has it."""
     effect = Effect("1-1", "pause", 300.0, {"mail": Reading(9)}, {"mail": Reading(3)})
-    full = replace(
-        seen(events=(event("pause", "mail"),)), incident=replace(INCIDENT, effects=(effect,))
-    )
+    full = replace(seen(events=(event("pause", "mail"),)), incident=replace(INCIDENT, effects=(effect,)))
     assert effect == step(full, "pause").done[0].effect
-    ran = event(
-        "mitigate", details={"kind": "rollback", "mitigation": "rollback", "outcome": "done"}
-    )
+    ran = event("mitigate", details={"kind": "rollback", "mitigation": "rollback", "outcome": "done"})
     (done,) = step(seen(events=(ran,)), "release").done
     assert (("rollback",), "done") == (done.what, done.outcome)
     assert () == step(seen(events=(ran,)), "scale").done

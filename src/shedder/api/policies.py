@@ -9,25 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from shedder.engine.jobs import (
-    NOTE_FIELD,
-    function_from_field,
-    function_name,
-    functions_of,
-    meta_texts,
-)
+from shedder.engine.jobs import NOTE_FIELD, function_from_field, function_name, functions_of, meta_texts
 from shedder.engine.workers import all_workers, queues_of
 from shedder.errors import NothingMatched
 from shedder.events import Cause
 from shedder.lanes import DEFAULT_PRIORITY, PRIORITIES, Lane, lane_of
 from shedder.later import later
-from shedder.policy.applied import (
-    AppliedPolicy,
-    PolicyReceipt,
-    applied_policy,
-    apply_policy,
-    forget_policy,
-)
+from shedder.policy.applied import AppliedPolicy, PolicyReceipt, applied_policy, apply_policy, forget_policy
 from shedder.policy.model import Policy
 from shedder.selection import MAX_TEXT
 from shedder.store.codec import text_of
@@ -98,11 +86,7 @@ class Policies:
         return sketched_policy(seen_queues(self._store))
 
     def shed(
-        self,
-        *,
-        reason: str,
-        by: str | None = None,
-        on_step: Callable[[ShedStep], None] | None = None,
+        self, *, reason: str, by: str | None = None, on_step: Callable[[ShedStep], None] | None = None
     ) -> tuple[ShedStep, ...]:
         """Divert all that the policy in force says may be shed, in its order.
 
@@ -163,13 +147,9 @@ def _warning(policy: Policy, queue: str, workers: Sequence[WorkerSeen]) -> str:
         names.append(f"{len(serving) - WORKERS_NAMED} more")
     served = {lane for worker in serving for lane in worker.lanes}
     waiting = [lane.name for lane in lanes if lane.name not in served]
-    said = (
-        f"Only stock workers serve {queue} ({named(names)}), and they keep no priority of a policy"
-    )
+    said = f"Only stock workers serve {queue} ({named(names)}), and they keep no priority of a policy"
     if waiting:
-        said += (
-            f": jobs that go into {named(waiting)} wait until a worker of shedder serves {queue}"
-        )
+        said += f": jobs that go into {named(waiting)} wait until a worker of shedder serves {queue}"
     return f"{said}."
 
 
@@ -214,18 +194,14 @@ def _seen(store: Store, queue: str, status: Status) -> SeenQueue:
 
 
 def _first_jobs(store: Store, queue: str) -> list[str]:
-    lists = [
-        key for priority in PRIORITIES for key in store.keys.lane(Lane(queue, priority).name)[:3]
-    ]
+    lists = [key for priority in PRIORITIES for key in store.keys.lane(Lane(queue, priority).name)[:3]]
     replies = store.read(lambda ask: [ask.lrange(key, 0, JOBS_LOOKED_AT - 1) for key in lists])
     return [text_of(job) for ids in replies for job in ids]
 
 
 def _functions(store: Store, jobs: Sequence[str]) -> Counter[str]:
     prefix = store.keys.engine.jobs
-    notes = store.read(
-        lambda ask: [ask.hmget(prefix + job, NOTE_FIELD, "created_at") for job in jobs]
-    )
+    notes = store.read(lambda ask: [ask.hmget(prefix + job, NOTE_FIELD, "created_at") for job in jobs])
     noted = {job: function_from_field(*fields) for job, fields in zip(jobs, notes, strict=True)}
     named = functions_of(store, noted, longest=LONGEST_DATA).values()
     return Counter(name if _is_glob_free(name) else "" for name in named)

@@ -39,13 +39,7 @@ if TYPE_CHECKING:
     from shedder.incident.records import IncidentReceipt
     from shedder.policy.model import Mitigation, Policy
     from shedder.queues.divert import DivertReceipt, divert
-    from shedder.queues.drain import (
-        DrainProgress,
-        DrainReceipt,
-        drain,
-        drain_progress,
-        release_for_stock_workers,
-    )
+    from shedder.queues.drain import DrainProgress, DrainReceipt, drain, drain_progress, release_for_stock_workers
     from shedder.queues.maintenance import end_silent
     from shedder.queues.preview import DivertPreview, preview_divert
     from shedder.queues.restore import RestoreReceipt, restore_lanes
@@ -56,14 +50,7 @@ if TYPE_CHECKING:
     from shedder.queues.undo import Undone, event_to_undo, undo
     from shedder.response.mitigation import MitigationReceipt, run_mitigation
     from shedder.response.triage import Seen, Triage, checklist
-    from shedder.settings.flags import (
-        FlagReceipt,
-        Flags,
-        FlagState,
-        degrade_flags,
-        list_flags,
-        restore_flags,
-    )
+    from shedder.settings.flags import FlagReceipt, Flags, FlagState, degrade_flags, list_flags, restore_flags
     from shedder.settings.limits import (
         LimitAnswer,
         LimitReceipt,
@@ -239,12 +226,7 @@ class Shedder:
         return preview_divert(self.store, lanes, selection or Selection(), on_progress)
 
     def drain(
-        self,
-        *targets: str,
-        rate: Rate | None = None,
-        reason: str,
-        by: str | None = None,
-        stays: bool = False,
+        self, *targets: str, rate: Rate | None = None, reason: str, by: str | None = None, stays: bool = False
     ) -> DrainReceipt:
         """Let the backlogs of `targets` start again, oldest first, each at most at `rate`.
 
@@ -351,9 +333,7 @@ class Shedder:
         )  # fmt: skip
         return put_back(self.store, receipt)
 
-    def restore_flag(
-        self, *names: str, reason: str, by: str | None = None, group: str = ""
-    ) -> FlagReceipt:
+    def restore_flag(self, *names: str, reason: str, by: str | None = None, group: str = "") -> FlagReceipt:
         """End the degradation of `names` and of `group`; jobs that waited for it are put back.
 
         Raises:
@@ -393,9 +373,7 @@ class Shedder:
             key=key, expires_in=expires_in, is_shadow=shadow, is_forced=force,
         )  # fmt: skip
 
-    def clear_limit(
-        self, name: str, *, reason: str, by: str | None = None, key: str = ""
-    ) -> LimitReceipt:
+    def clear_limit(self, name: str, *, reason: str, by: str | None = None, key: str = "") -> LimitReceipt:
         """End what an operator set: what the code says holds again.
 
         Raises:
@@ -438,9 +416,7 @@ class Shedder:
         """How `targets` are, or all lanes; its cost does not depend on the length of queues."""
         return read_status(self.store, self._lanes(targets) if targets else None)
 
-    def samples(
-        self, *targets: str, since: datetime, until: datetime | None = None
-    ) -> dict[str, tuple[Sample, ...]]:
+    def samples(self, *targets: str, since: datetime, until: datetime | None = None) -> dict[str, tuple[Sample, ...]]:
         """How the lanes of `targets`, or all, were in a time, oldest first; at most 14 days back.
 
         A lane for which there is no sample is left out.
@@ -450,15 +426,11 @@ class Shedder:
 
     # The journal, and the way back
 
-    def events(
-        self, *, limit: int = 50, after: str | None = None, targets: tuple[str, ...] = ()
-    ) -> tuple[Event, ...]:
+    def events(self, *, limit: int = 50, after: str | None = None, targets: tuple[str, ...] = ()) -> tuple[Event, ...]:
         """The last `limit` events, oldest first, or the first `limit` after an id."""
         return read_events(self.store, limit=limit, after=after, lanes=self._names(targets))
 
-    def follow_events(
-        self, *, after: str = "$", until: Callable[[], bool] = lambda: False
-    ) -> Iterator[Event]:
+    def follow_events(self, *, after: str = "$", until: Callable[[], bool] = lambda: False) -> Iterator[Event]:
         """The events that come, as they come, until `until` says so."""
         return follow(self.store, after=after, until=until)
 
@@ -470,16 +442,12 @@ class Shedder:
         """
         return find_event(self.store, event_id)
 
-    def changes_by_others(
-        self, *targets: str, names: tuple[str, ...] = (), by: str | None = None
-    ) -> tuple[Event, ...]:
+    def changes_by_others(self, *targets: str, names: tuple[str, ...] = (), by: str | None = None) -> tuple[Event, ...]:
         """What others changed of `targets`, or of flags and limits `names`, in two minutes."""
         actor, lanes = self._cause("", by).by, self._names(targets)
         return changes_by_others(self.store, by=actor, lanes=lanes, names=names)
 
-    def undo(
-        self, event_id: str | None = None, *, reason: str, by: str | None = None
-    ) -> Undone | IncidentReceipt:
+    def undo(self, event_id: str | None = None, *, reason: str, by: str | None = None) -> Undone | IncidentReceipt:
         """Take back what an event did, or the last one that can be taken back.
 
         Raises:

@@ -106,11 +106,7 @@ class Program(click.Group):
         return code if isinstance(code, int) else 0
 
 
-@click.group(
-    cls=Program,
-    invoke_without_command=True,
-    context_settings=HELP_SETTINGS,
-)
+@click.group(cls=Program, invoke_without_command=True, context_settings=HELP_SETTINGS)
 @click.version_option(__version__, prog_name="shedder")
 @click.pass_context
 def main(context: click.Context) -> int:

@@ -70,9 +70,7 @@ def settle_reason(request: Request, change: str) -> Request:
     _check_reason(request)
     said = request.reason or ""
     while not said.strip():
-        said = click.prompt(
-            f"Why {change}?", err=True, default="", show_default=False, prompt_suffix=" "
-        )
+        said = click.prompt(f"Why {change}?", err=True, default="", show_default=False, prompt_suffix=" ")
     return replace(request, reason=said.strip())
 
 
@@ -108,9 +106,7 @@ def _check_targets(run: Run, request: Request, verb: str) -> None:
     if request.names and request.is_all:
         raise Refused(f"{listed(request.names)} and --all exclude each other; name queues, or all")
     if not request.names and not request.is_all:
-        raise Refused(
-            f"say what to {verb}: a queue, a lane such as mail.low, or --all; {_what(run)}"
-        )
+        raise Refused(f"say what to {verb}: a queue, a lane such as mail.low, or --all; {_what(run)}")
 
 
 def _what(run: Run) -> str:
@@ -193,6 +189,4 @@ def _remind(run: Run, request: Request, incident: Incident) -> None:
     operations = next((each.person for each in incident.roles if each.role == "operations"), "")
     give = command("incident assign", "operations", "NAME", server=run.server_option)
     whose = f"operations is {escaped(operations)}" if operations else f"give operations to: {give}"
-    run.reminders.append(
-        f"reminder: you are the commander of {incident.id}, who coordinates; {whose}"
-    )
+    run.reminders.append(f"reminder: you are the commander of {incident.id}, who coordinates; {whose}")

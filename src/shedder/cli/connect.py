@@ -123,9 +123,7 @@ def _raise_refusal(error: BaseException, address: str) -> None:
             f"Redis at {address} refuses the user or the password; put them into the URL: "
             "redis://user:password@host:6379/0"
         ) from error
-    if isinstance(
-        error, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError | OSError
-    ):
+    if isinstance(error, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError | OSError):
         raise RedisUnreachable(address) from error
     if isinstance(error, TypeError):
         raise InvalidInput(name="--url", value=address, accepted=ACCEPTED_URL) from error
@@ -221,8 +219,7 @@ def _limited(sentinel: Mapping[str, Any]) -> dict[str, Any]:
         **sentinel,
         "SOCKET_TIMEOUT": sentinel.get("SOCKET_TIMEOUT") or ANSWER_SECONDS,
         "CONNECTION_KWARGS": _limits() | {**sentinel.get("CONNECTION_KWARGS", {})},
-        "SENTINEL_KWARGS": _limits(connect=share, answer=share)
-        | {**sentinel.get("SENTINEL_KWARGS", {})},
+        "SENTINEL_KWARGS": _limits(connect=share, answer=share) | {**sentinel.get("SENTINEL_KWARGS", {})},
     }
 
 

@@ -178,14 +178,11 @@ def _tell(run: Run, receipt: DivertReceipt, targets: Sequence[str]) -> None:
 FUNCTIONS_SHOWN = 10
 
 _STOCK_DIVERT = (
-    "What producers without shedder add it may run before it is diverted; the jobs in the backlog "
-    "are out of its reach."
+    "What producers without shedder add it may run before it is diverted; the jobs in the backlog are out of its reach."
 )
 
 
-def divert_receipt(
-    receipt: DivertReceipt, *, preview: DivertPreview | None = None, server: str = ""
-) -> Parts:
+def divert_receipt(receipt: DivertReceipt, *, preview: DivertPreview | None = None, server: str = "") -> Parts:
     """The receipt of a divert; `preview` says what waits there when nothing was moved."""
     targets = targets_of(lane.lane for lane in receipt.lanes)
     drain = command("drain", *targets, options=("--rate", "200/second"), server=server)
@@ -193,10 +190,7 @@ def divert_receipt(
     return [
         headline(_diverted(receipt, targets), style="bold yellow"),
         plain(f"What still arrives goes there too: {escaped(receipt.selection.describe())}."),
-        *lane_table(
-            ["to backlog", "waiting"],
-            [(lane.lane, lane.moved, lane.waiting) for lane in receipt.lanes],
-        ),
+        *lane_table(["to backlog", "waiting"], [(lane.lane, lane.moved, lane.waiting) for lane in receipt.lanes]),
         *(_others(preview) if preview is not None else []),
         *workers_part(receipt.workers, stock=_STOCK_DIVERT),
         *commands_part(("bring back", drain), ("undo", undo)),

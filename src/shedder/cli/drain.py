@@ -10,14 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shedder.cli.asking import confirm, settle_request
-from shedder.cli.options import (
-    Request,
-    Wait,
-    change_options,
-    defaults_in_force,
-    maybe_duration_option,
-    verb,
-)
+from shedder.cli.options import Request, Wait, change_options, defaults_in_force, maybe_duration_option, verb
 from shedder.cli.output import (
     Parts,
     command,
@@ -56,9 +49,7 @@ _EXAMPLES = (
 
 @verb("drain", examples=_EXAMPLES)
 @change_options
-@click.option(
-    "--rate", metavar="RATE", help="The highest rate, such as 200/second; the policy's if absent."
-)
+@click.option("--rate", metavar="RATE", help="The highest rate, such as 200/second; the policy's if absent.")
 @click.option("--stay", "stays", is_flag=True, help="Keep the divert when its backlog is empty.")
 @click.option("--stop", is_flag=True, help="Stop draining; the backlog stays.")
 @click.option("--at-once", is_flag=True, help="Put everything back now, without a rate.")
@@ -136,9 +127,7 @@ def _restore(run: Run, request: Request, *, is_sure: bool) -> int:
     confirm(question, is_sure=is_sure)
     run.unsure(f"how much of {listed(request.names)} is back", "status", *request.names)
     with scan_bar(run.screen, f"bringing {listed(request.names)} back") as on_progress:
-        receipt = run.shedder.drain_at_once(
-            *request.names, **request.cause, on_progress=on_progress
-        )
+        receipt = run.shedder.drain_at_once(*request.names, **request.cause, on_progress=on_progress)
     run.state = f"{is_are(request.names)} back in place"
     run.tell("restore/1", receipt, restore_receipt)
     return 0 if receipt.lanes else 3
@@ -194,9 +183,7 @@ def drain_end(progress: Sequence[DrainProgress], *, took: timedelta) -> Parts:
     parts: Parts = [headline(f"The backlog of {listed(names)}: {said}.", style="bold green")]
     standing = targets_of(each.lane for each in progress if not each.is_done)
     if standing:
-        parts.append(
-            plain(f"{is_are(standing)} still diverted: what arrives there is drained too.")
-        )
+        parts.append(plain(f"{is_are(standing)} still diverted: what arrives there is drained too."))
     return parts + _skipped(progress)
 
 

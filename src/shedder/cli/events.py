@@ -104,9 +104,7 @@ def event_lines(events: Sequence[Event], *, server: str = "") -> list[Verbatim]:
     return [event_line(event, is_undone=event.id in undone, server=server) for event in events]
 
 
-def event_line(
-    event: Event, *, is_undone: bool = False, is_plain: bool = False, server: str = ""
-) -> Verbatim:
+def event_line(event: Event, *, is_undone: bool = False, is_plain: bool = False, server: str = "") -> Verbatim:
     """When, what, where, who and why, the numbers, and unless it is plain how to undo it."""
     line = Verbatim(event.at.strftime("%Y-%m-%d %H:%M:%SZ  "))
     line.append(escaped(event.verb), style="bold")

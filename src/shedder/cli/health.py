@@ -154,10 +154,7 @@ def _lines(finding: Finding) -> Iterator[Text]:
         yield plain(f"{'':<9}{escaped(named)}")
 
 
-_AUDIT_EXAMPLES = (
-    "shedder audit",
-    "shedder audit --json",
-)
+_AUDIT_EXAMPLES = ("shedder audit", "shedder audit --json")
 
 
 @verb("audit", examples=_AUDIT_EXAMPLES)
@@ -196,9 +193,7 @@ def _audit_verdict(report: AuditReport) -> Text:
     if report.is_clean:
         if report.jobs == 1:
             return headline("The only job is in exactly one place.", style="bold green")
-        return headline(
-            f"All {counted(report.jobs, 'job')} are in exactly one place each.", style="bold green"
-        )
+        return headline(f"All {counted(report.jobs, 'job')} are in exactly one place each.", style="bold green")
     lost, doubled = len(report.nowhere), len(report.twice)
     return headline(
         f"Of {counted(report.jobs, 'job')}, {number(lost)} {'is' if lost == 1 else 'are'} in no "
@@ -222,9 +217,7 @@ _UNINSTALL_EXAMPLES = (
     'shedder uninstall --yes --force -r "its workers are dead"',
 )
 
-_QUESTION = (
-    "End all controls, put every job back into the lists of RQ, and remove all keys of shedder{}?"
-)
+_QUESTION = "End all controls, put every job back into the lists of RQ, and remove all keys of shedder{}?"
 
 
 @verb("uninstall", examples=_UNINSTALL_EXAMPLES)
@@ -232,15 +225,9 @@ _QUESTION = (
 @click.option("-n", "--dry-run", is_flag=True, help="Show what it would do; change nothing.")
 @click.option("--journal", "path", metavar="FILE", type=click.Path(dir_okay=False),
               help="Write the journal to this file, one JSON object a line.")  # fmt: skip
-@click.option(
-    "--force",
-    is_flag=True,
-    help="Uninstall even if shedder workers are registered or a record is damaged.",
-)
+@click.option("--force", is_flag=True, help="Uninstall even if shedder workers are registered or a record is damaged.")
 @click.option("-y", "--yes", "is_sure", is_flag=True, help="Do not ask.")
-def uninstall(
-    run: Run, *, request: Request, dry_run: bool, path: str | None, force: bool, is_sure: bool
-) -> int:
+def uninstall(run: Run, *, request: Request, dry_run: bool, path: str | None, force: bool, is_sure: bool) -> int:
     """Put every job back into the lists of RQ, end all controls, remove all keys of shedder.
 
     Stop the shedder workers first, and start stock ones after. Jobs keep their order, and each
@@ -253,9 +240,7 @@ def uninstall(
         return 0 if preview.keys else 3
     request = settle_reason(request, "uninstall shedder")
     _make_sure(path, is_sure=is_sure)
-    run.state = (
-        f"not all is done; run it again, as {command('uninstall', server=run.server_option)}"
-    )
+    run.state = f"not all is done; run it again, as {command('uninstall', server=run.server_option)}"
     receipt = _uninstall(run, request, path=path, force=force)
     run.state = "it is done"
     run.tell("uninstall/1", receipt, uninstall_receipt)
@@ -274,9 +259,7 @@ def _uninstall(run: Run, request: Request, *, path: str | None, force: bool) -> 
     with ExitStack() as opened:
         on_event = opened.enter_context(_Journal(path)).write if path else None
         on_progress = opened.enter_context(scan_bar(run.screen, "putting jobs back"))
-        return run.shedder.uninstall(
-            **request.cause, force=force, on_event=on_event, on_progress=on_progress
-        )
+        return run.shedder.uninstall(**request.cause, force=force, on_event=on_event, on_progress=on_progress)
 
 
 class _Journal:
@@ -312,13 +295,7 @@ KEYS_SHOWN = 5
 
 def uninstall_receipt(receipt: UninstallReceipt, *, server: str = "") -> Parts:
     """What was brought back and removed, and which stock workers the jobs need now."""
-    return [
-        headline(_fact(receipt)),
-        *_ended(receipt),
-        *_workers(receipt),
-        *_left(receipt),
-        *_next(receipt, server),
-    ]
+    return [headline(_fact(receipt)), *_ended(receipt), *_workers(receipt), *_left(receipt), *_next(receipt, server)]
 
 
 def _fact(receipt: UninstallReceipt) -> str:

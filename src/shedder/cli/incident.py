@@ -138,10 +138,7 @@ def note(run: Run, *, request: Request, text: str, task: str, incident: str | No
     return finish(run, receipt, f"Note {len(receipt.incident.notes)} is kept.")
 
 
-_EXPORT = (
-    "shedder incident export",
-    "shedder incident export 2026-11-25-1 --out incident.json",
-)
+_EXPORT = ("shedder incident export", "shedder incident export 2026-11-25-1 --out incident.json")
 
 
 @verb("export", examples=_EXPORT, short="Write a copy of the record.")
@@ -173,9 +170,7 @@ def import_incident(run: Run, *, request: Request, file: str) -> int:
     An incident that exists already is not changed.
     """
     copy = _read(file)
-    receipt = changing(run).bring_back(
-        copy, reason=request.reason or f"from {Path(file).name}", by=request.by
-    )
+    receipt = changing(run).bring_back(copy, reason=request.reason or f"from {Path(file).name}", by=request.by)
     return finish(run, receipt, f"Incident {receipt.incident.id} is imported.")
 
 

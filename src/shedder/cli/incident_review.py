@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from shedder.cli.run import Run
 
 
-_ADD = (
-    'shedder incident action add "Alarm at 80 % CPU" --type detect -p 1 --owner platform --due 2w',
-)
+_ADD = ('shedder incident action add "Alarm at 80 % CPU" --type detect -p 1 --owner platform --due 2w',)
 _SET = ("shedder incident action set 1 --owner platform --due 2026-12-09",)
 _DONE = ("shedder incident action done 1",)
 _LIST = ("shedder incident action list", "shedder incident action list --json")

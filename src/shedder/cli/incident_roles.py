@@ -14,10 +14,7 @@ if TYPE_CHECKING:
     from shedder.cli.run import Run
 
 
-_TAKE = (
-    "shedder incident take operations",
-    'shedder incident take investigator --task "database logs"',
-)
+_TAKE = ("shedder incident take operations", 'shedder incident take investigator --task "database logs"')
 _ASSIGN = ("shedder incident assign communications bob@desk",)
 _HAND_OVER = ("shedder incident hand-over commander bob@desk",)
 _ACCEPT = ("shedder incident accept", "shedder incident accept commander --by bob@desk")
@@ -35,16 +32,7 @@ _second = also_option("Keep your other role too.")
 @_instead
 @incident_option
 @cause_options_or("")
-def take(
-    run: Run,
-    *,
-    request: Request,
-    role: str,
-    task: str,
-    also: bool,
-    instead: bool,
-    incident: str | None,
-) -> int:
+def take(run: Run, *, request: Request, role: str, task: str, also: bool, instead: bool, incident: str | None) -> int:
     """Take a role: commander, operations, communications, or investigator with a task.
 
     The commander coordinates, operations changes the system, and communications informs
@@ -83,13 +71,9 @@ def assign(
 @task_option
 @incident_option
 @cause_options_or("")
-def hand_over(
-    run: Run, *, request: Request, role: str, person: str, task: str, incident: str | None
-) -> int:
+def hand_over(run: Run, *, request: Request, role: str, person: str, task: str, incident: str | None) -> int:
     """Offer somebody a role that you have; it is yours until they accept."""
-    receipt = changing(run).roles.hand_over(
-        role, person, task=task, incident=incident, **request.cause
-    )
+    receipt = changing(run).roles.hand_over(role, person, task=task, incident=incident, **request.cause)
     who = escaped(person)
     return finish(run, receipt, f"{who} is {_named(role, task)} as soon as they accept.")
 
@@ -100,13 +84,9 @@ def hand_over(
 @_second
 @incident_option
 @cause_options_or("")
-def accept(
-    run: Run, *, request: Request, role: str | None, task: str, also: bool, incident: str | None
-) -> int:
+def accept(run: Run, *, request: Request, role: str | None, task: str, also: bool, incident: str | None) -> int:
     """Accept a role that was offered to you; from now on it is yours."""
-    receipt = changing(run).roles.accept(
-        role, task=task, also=also, incident=incident, **request.cause
-    )
+    receipt = changing(run).roles.accept(role, task=task, also=also, incident=incident, **request.cause)
     newest = max(receipt.incident.roles, key=lambda held: held.since)
     who = escaped(newest.person)
     return finish(run, receipt, f"{who} is {_named(newest.role.value, newest.task)} now.")

@@ -39,10 +39,7 @@ _UPDATE = (
     "shedder incident update --audience team",
 )
 _WATCH = ("shedder incident watch", "shedder incident watch --once --json")
-_POSTMORTEM = (
-    "shedder incident postmortem --out review",
-    "shedder incident postmortem --check review/postmortem.md",
-)
+_POSTMORTEM = ("shedder incident postmortem --out review", "shedder incident postmortem --check review/postmortem.md")
 
 
 @verb("update", examples=_UPDATE, short="Post an update.")
@@ -135,9 +132,7 @@ def written_by_hand(text: str) -> str:
     return " ".join(edited.split())
 
 
-def post(
-    run: Run, policy: Policy, incident: Incident, draft: Draft, text: str, *, by: str | None
-) -> int:
+def post(run: Run, policy: Policy, incident: Incident, draft: Draft, text: str, *, by: str | None) -> int:
     """Record the update and send it; 1 when a channel did not take it."""
     shed = run.shedder
     channels = channels_of(policy)
@@ -179,9 +174,7 @@ def _told(run: Run, incident: Incident, draft: Draft, sent_to: list[str], failed
         ),
     )  # fmt: skip
     if failed:
-        run.screen.warn(
-            f"the channel {failed[0]} did not take it; `shedder incident watch` tries again"
-        )
+        run.screen.warn(f"the channel {failed[0]} did not take it; `shedder incident watch` tries again")
         return 1
     return 0
 
@@ -237,9 +230,7 @@ def _show_report(run: Run, report: Report) -> None:
         run.screen.warn(trouble)
 
 
-def write_postmortem(
-    run: Run, policy: Policy, incident: str | None, out: str | None, *, with_plots: bool
-) -> int:
+def write_postmortem(run: Run, policy: Policy, incident: str | None, out: str | None, *, with_plots: bool) -> int:
     """Write the document; its path is shown."""
     found = incident_or_latest(run.shedder, incident)
     facts = postmortem_of(material_of(run.shedder, policy, found))
@@ -288,7 +279,5 @@ def _warned_parts(found: tuple[Warned, ...]) -> list[Any]:
     made = table(">line", "words", "why", "sentence")
     for each in found:
         row(made, str(each.line), each.found, each.why, each.sentence)
-    said = (
-        f"{counted(len(found), 'sentence')} to write anew: say what made it easy, or hard to see."
-    )
+    said = f"{counted(len(found), 'sentence')} to write anew: say what made it easy, or hard to see."
     return [headline(said), blank(), made]

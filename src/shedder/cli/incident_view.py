@@ -59,9 +59,7 @@ def receipt_parts(receipt: IncidentReceipt, text: str, *, server: str = "") -> P
     return [*parts, *commands_part(*ways)]
 
 
-def incident_parts(
-    incident: Incident, now: datetime, *, begun: Sequence[Event] = (), server: str = ""
-) -> Parts:
+def incident_parts(incident: Incident, now: datetime, *, begun: Sequence[Event] = (), server: str = "") -> Parts:
     """The whole record, for a person; `begun` are mitigations whose end is not recorded."""
     style = "bold red" if incident.is_open else "bold"
     parts: Parts = [headline(f"Incident {incident.id} is {incident.state}.", style=style)]
@@ -85,9 +83,7 @@ def incident_table(incidents: Sequence[Incident]) -> Table:
     made = table("incident", "state", ">severity", "opened", "commander", "title")
     for each in incidents:
         opened = f"{each.opened_at:%Y-%m-%d %H:%M}"
-        row(
-            made, each.id, each.state, str(each.severity), opened, each.commander or "-", each.title
-        )
+        row(made, each.id, each.state, str(each.severity), opened, each.commander or "-", each.title)
     return made
 
 
@@ -102,9 +98,7 @@ def action_table(actions: Sequence[Action]) -> Table:
     return made
 
 
-def timeline_lines(
-    incident: Incident, events: Sequence[Event], *, has_notes: bool = False
-) -> list[Verbatim]:
+def timeline_lines(incident: Incident, events: Sequence[Event], *, has_notes: bool = False) -> list[Verbatim]:
     """What was done, a line for each event, with its effect below."""
     effects = {each.event: each for each in incident.effects}
     lines: list[Verbatim] = []
@@ -123,8 +117,7 @@ def timeline_lines(
 def effect_texts(effect: Effect) -> list[str]:
     """What an action did, a text for each lane."""
     return [
-        f"{_later(effect)}, {escaped(lane)}: {change_text(before, effect.after[lane])}"
-        f"{_within(effect, lane)}"
+        f"{_later(effect)}, {escaped(lane)}: {change_text(before, effect.after[lane])}{_within(effect, lane)}"
         for lane, before in effect.before.items()
         if lane in effect.after
     ]
@@ -269,9 +262,7 @@ def _incident_option(text: str) -> Callable[[Callable[..., int]], Callable[..., 
 
 def task_option(body: Callable[..., int]) -> Callable[..., int]:
     """What an investigator looks into."""
-    return click.option(
-        "--task", metavar="TEXT", default="", help="What the investigator looks into."
-    )(body)
+    return click.option("--task", metavar="TEXT", default="", help="What the investigator looks into.")(body)
 
 
 def also_option(text: str) -> Callable[..., Any]:

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 LOGGERS = ("shedder", "rq")
 
 
-def send_logs_to_stderr(
-    *, is_verbose: bool = False, level: int = logging.WARNING, log_format: str = "text"
-) -> None:
+def send_logs_to_stderr(*, is_verbose: bool = False, level: int = logging.WARNING, log_format: str = "text") -> None:
     """Print the records of shedder and RQ to standard error, from `level` on, or all of them.
 
     With `log_format` `json` each is one JSON object on one line.
@@ -86,9 +84,7 @@ def _structlog_formatter(log_format: str) -> logging.Formatter:
     )
 
 
-def _add_ids(
-    _logger: Any, _method: str, record: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
+def _add_ids(_logger: Any, _method: str, record: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """What the record says that it is about, and what this thread has at hand."""
     said = record["_record"].__dict__
     told = {name: said[name] for name in IDS if name in said}
@@ -96,18 +92,14 @@ def _add_ids(
     return record
 
 
-def _without_ids(
-    _logger: Any, _method: str, record: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
+def _without_ids(_logger: Any, _method: str, record: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """A person reads the text, which names them."""
     for name in IDS:
         record.pop(name, None)
     return record
 
 
-def _escape(
-    _logger: Any, _method: str, record: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
+def _escape(_logger: Any, _method: str, record: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """What a job's name holds must not drive the terminal; lines of a traceback may stay lines."""
     lines = str(record.get("event", "")).split("\n")
     record["event"] = "\n".join(escaped(line) for line in lines)

@@ -62,9 +62,7 @@ def mitigate(
 mitigate.context_settings = {**mitigate.context_settings, **_FREE}
 
 
-def _carry_out(
-    run: Run, request: Request, found: Mitigation, words: tuple[str, ...], *, is_sure: bool
-) -> int:
+def _carry_out(run: Run, request: Request, found: Mitigation, words: tuple[str, ...], *, is_sure: bool) -> int:
     connected = run.shedder
     request = settle_reason(request, f"carry out {escaped(found.name)}")
     shown = _shown(words)

@@ -26,10 +26,7 @@ Body = Callable[..., int]
 EVER = timedelta.max
 """Until somebody ends it, whatever the policy's default is."""
 
-HELP_SETTINGS: dict[str, Any] = {
-    "max_content_width": 88,
-    "help_option_names": ["-h", "--help"],
-}
+HELP_SETTINGS: dict[str, Any] = {"max_content_width": 88, "help_option_names": ["-h", "--help"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +101,7 @@ def verb(name: str, *, examples: Sequence[str], short: str = "") -> Callable[[Bo
     """Make a verb of a function that returns the exit code; `short` is its line in the list."""
 
     def decorate(body: Body) -> VerbCommand:
-        made = click.command(
-            name, cls=VerbCommand, short_help=short, context_settings=HELP_SETTINGS
-        )
+        made = click.command(name, cls=VerbCommand, short_help=short, context_settings=HELP_SETTINGS)
         finished = made(click.pass_obj(body))
         finished.params += connection_options()
         finished.examples = examples
@@ -120,9 +115,7 @@ def connection_options() -> list[click.Parameter]:
     return [
         _remembered("-u", "--url", metavar="URL", help="Redis, as redis://host:port/db."),
         _remembered("-c", "--config", metavar="MODULE", help="RQ settings module."),
-        _remembered(
-            "--json", "is_json", help="Print JSON: one object, or one a line if it goes on."
-        ),
+        _remembered("--json", "is_json", help="Print JSON: one object, or one a line if it goes on."),
         _remembered("-v", "--verbose", "is_verbose", help="Show log records."),
         _remembered("--debug", "is_debug", help="Show tracebacks."),
         log_format_option(),
@@ -223,9 +216,7 @@ def maybe_duration_option(*names: str, **settings: Any) -> Callable[[Decorated],
 
 def _remembered(*names: str, **settings: Any) -> click.Option:
     settings.setdefault("is_flag", "metavar" not in settings)
-    return click.Option(
-        names, expose_value=False, is_eager=True, default=None, callback=_remember, **settings
-    )
+    return click.Option(names, expose_value=False, is_eager=True, default=None, callback=_remember, **settings)
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
@@ -235,9 +226,7 @@ def _remember(context: click.Context, parameter: click.Parameter, value: Any) ->
         setattr(run, parameter.name, value)
 
 
-def _checked_targets(
-    _context: click.Context, _parameter: click.Parameter, names: tuple[str, ...]
-) -> tuple[str, ...]:
+def _checked_targets(_context: click.Context, _parameter: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         _check_text("queue", name)
         lanes_of_target(name)
@@ -260,15 +249,11 @@ def _check_text(name: str, value: str) -> None:
         raise InvalidInput(name=name, value=value, accepted="text in UTF-8")
 
 
-def _duration(
-    _context: click.Context, parameter: click.Parameter, value: str | None
-) -> timedelta | None:
+def _duration(_context: click.Context, parameter: click.Parameter, value: str | None) -> timedelta | None:
     return None if value is None else parse_duration(value, name=parameter.opts[-1])
 
 
-def _expiry(
-    context: click.Context, parameter: click.Parameter, value: str | None
-) -> timedelta | None:
+def _expiry(context: click.Context, parameter: click.Parameter, value: str | None) -> timedelta | None:
     return EVER if value == "ever" else _duration(context, parameter, value)
 
 

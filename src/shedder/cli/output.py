@@ -104,9 +104,7 @@ def table(*columns: str) -> Table:
 
 def row(made: Table, *cells: str | Text) -> None:
     """Add a row; what is no `Text` is escaped."""
-    made.rows.append(
-        tuple(cell if isinstance(cell, Text) else Text(escaped(cell)) for cell in cells)
-    )
+    made.rows.append(tuple(cell if isinstance(cell, Text) else Text(escaped(cell)) for cell in cells))
 
 
 def lane_table(columns: Sequence[str], rows: Iterable[tuple[str, int, int]]) -> Parts:

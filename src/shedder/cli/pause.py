@@ -7,15 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from shedder.cli.asking import settle_request
-from shedder.cli.options import (
-    Request,
-    Wait,
-    change_options,
-    expiry,
-    expiry_option,
-    maybe_duration_option,
-    verb,
-)
+from shedder.cli.options import Request, Wait, change_options, expiry, expiry_option, maybe_duration_option, verb
 from shedder.cli.output import (
     Parts,
     age,
@@ -64,11 +56,7 @@ def pause(run: Run, *, request: Request, expires_in: timedelta | None, wait: Wai
     request = settle_request(run, request, "pause", note="it is paused all the same")
     expires_in = expiry(run, expires_in, of="pause")
     run.unsure(f"whether {is_are(request.names)} paused", "status", *request.names)
-    receipt = run.shedder.pause(
-        *request.names,
-        **request.cause,
-        expires_in=expires_in,
-    )
+    receipt = run.shedder.pause(*request.names, **request.cause, expires_in=expires_in)
     run.state = f"{is_are(request.names)} paused, and what runs goes on"
     if not run.is_json:
         run.screen.show(*pause_receipt(receipt, server=run.server_option))
@@ -202,9 +190,7 @@ def _said(pauses: Sequence[Pause], now: datetime) -> list[str]:
 RETRY_SECONDS = 0.5
 
 
-def wait_for_running(
-    run: Run, targets: Sequence[str], *, limit: timedelta | None
-) -> tuple[RunningJob, ...]:
+def wait_for_running(run: Run, targets: Sequence[str], *, limit: timedelta | None) -> tuple[RunningJob, ...]:
     """The jobs of `targets` that still run when `limit` is over; waits for a Redis that is away.
 
     Raises:
@@ -214,9 +200,7 @@ def wait_for_running(
     with live_line(run.screen) as show:
         while True:
             try:
-                return run.shedder.wait_until_idle(
-                    *targets, timeout=_left(deadline), on_change=_shower(show)
-                )
+                return run.shedder.wait_until_idle(*targets, timeout=_left(deadline), on_change=_shower(show))
             except RedisUnreachable as error:
                 if deadline is not None and time.monotonic() >= deadline:
                     raise

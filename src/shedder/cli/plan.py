@@ -11,14 +11,7 @@ from shedder.cli.output import blank, headline, number, per_second, plain, row, 
 from shedder.cli.policy import near_policy_option, policy_for
 from shedder.errors import InvalidInput, NothingMatched
 from shedder.lanes import lanes_of_target
-from shedder.response.plan import (
-    HORIZON_SECONDS,
-    PACE_LOOK_BACK,
-    Option,
-    forecast,
-    options_for,
-    read_outlook,
-)
+from shedder.response.plan import HORIZON_SECONDS, PACE_LOOK_BACK, Option, forecast, options_for, read_outlook
 from shedder.units import Rate, format_duration
 from shedder.wording import counted
 
@@ -64,10 +57,7 @@ def plan(
     _check_lanes(asked, [lane.lane for lane in outlook.lanes])
     usual = options_for(outlook.lanes, more_workers=more)
     options = [usual[0], *asked, usual[-1]] if asked else usual
-    found = [
-        forecast(outlook.lanes, option, pace=outlook.pace, workers=outlook.workers)
-        for option in options
-    ]
+    found = [forecast(outlook.lanes, option, pace=outlook.pace, workers=outlook.workers) for option in options]
     view = _parts(outlook, found, is_explained=explain)
     run.tell("plan/1", outlook, view, forecasts=found)
     return 0
@@ -81,9 +71,7 @@ def _outlook(run: Run, policy: Policy, targets: Sequence[str]) -> Outlook:
     return read_outlook(status, samples, policy)
 
 
-def _asked(
-    pauses: tuple[str, ...], diverts: tuple[str, ...], limits: tuple[str, ...]
-) -> Iterator[Option]:
+def _asked(pauses: tuple[str, ...], diverts: tuple[str, ...], limits: tuple[str, ...]) -> Iterator[Option]:
     for name in pauses:
         lanes = frozenset(lane.name for lane in lanes_of_target(name))
         yield Option(f"pause {name}", closed=lanes)

@@ -46,10 +46,7 @@ _APPLY = (
     'shedder policy apply -r "reports may be shed"',
     'shedder policy apply ops/shedder.toml --based-on 3 -r "as reviewed"',
 )
-_SHOW = (
-    "shedder policy show",
-    "shedder policy show --explain 0fb7e7c1-62cb-4c2a-8d5f-3f2d8b3f7f4e",
-)
+_SHOW = ("shedder policy show", "shedder policy show --explain 0fb7e7c1-62cb-4c2a-8d5f-3f2d8b3f7f4e")
 _DIFF = ("shedder policy diff", "shedder policy diff ops/shedder.toml")
 _INIT = ("shedder policy init", "shedder policy init ops/shedder.toml --force")
 
@@ -81,9 +78,7 @@ def check_policy(run: Run, *, file: str | None) -> int:
               help="The policy that this file changes; the one in force if absent.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace whatever is in force.")
 @cause_options
-def apply(
-    run: Run, *, request: Request, file: str | None, based_on: int | None, force: bool
-) -> int:
+def apply(run: Run, *, request: Request, file: str | None, based_on: int | None, force: bool) -> int:
     """Put a policy into force; shedder producers and workers obey within a second.
 
     It is checked as a whole first. If somebody else applies another one meanwhile, yours is
@@ -172,14 +167,10 @@ def _policy_option(text: str) -> Callable[[Any], Any]:
 
 
 policy_option = _policy_option("Use this policy file, not the policy in force.")
-near_policy_option = _policy_option(
-    "Use this policy file, not the policy in force or a nearby shedder.toml."
-)
+near_policy_option = _policy_option("Use this policy file, not the policy in force or a nearby shedder.toml.")
 
 
-def policy_for(
-    run: Run, file: str | None, *, or_near: bool = False, is_needed: bool = False
-) -> Policy:
+def policy_for(run: Run, file: str | None, *, or_near: bool = False, is_needed: bool = False) -> Policy:
     """The policy in `file`; else the one in force; an empty one when there is none.
 
     While none was applied, `or_near` takes the file here or in a folder above.
@@ -215,18 +206,14 @@ def policy_receipt(receipt: PolicyReceipt, *, server: str = "") -> Parts:
         *warnings,
         *difference_lines(receipt.changes),
         *commands_part(
-            ("look", command("policy", "show", server=server)),
-            ("undo", command("undo", receipt.event, server=server)),
+            ("look", command("policy", "show", server=server)), ("undo", command("undo", receipt.event, server=server))
         ),
     ]
 
 
 def difference_lines(changes: Sequence[str]) -> Parts:
     """What goes and what comes, a line each."""
-    return [
-        Verbatim(escaped(line), style="red" if line.startswith("-") else "green")
-        for line in changes
-    ]
+    return [Verbatim(escaped(line), style="red" if line.startswith("-") else "green") for line in changes]
 
 
 def applied_view(applied: AppliedPolicy, text: str, now: datetime) -> Parts:

@@ -87,9 +87,7 @@ class DrainBar:
         self._rate = rate
         self._samples: deque[tuple[float, int]] = deque()
         columns = (BarColumn(bar_width=20), TextColumn("{task.fields[said]}", markup=False))
-        self._bars = Progress(
-            *columns, console=screen.err, transient=True, disable=not screen.shows_progress
-        )
+        self._bars = Progress(*columns, console=screen.err, transient=True, disable=not screen.shows_progress)
         self._task = self._bars.add_task("", total=max(backlog, 1), said="")
 
     def __enter__(self) -> Self:

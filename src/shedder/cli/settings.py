@@ -8,15 +8,7 @@ import click
 
 from shedder.cli.asking import settle_reason, warn_of_recent_changes
 from shedder.cli.completion import complete_flags, complete_groups, complete_limits
-from shedder.cli.options import (
-    Request,
-    cause_options,
-    expiry,
-    expiry_option,
-    force_option,
-    verb,
-    verb_group,
-)
+from shedder.cli.options import Request, cause_options, expiry, expiry_option, force_option, verb, verb_group
 from shedder.cli.output import (
     Parts,
     Text,
@@ -263,11 +255,7 @@ def flag_receipt(receipt: FlagReceipt, *, server: str = "") -> Parts:
         parts.append(headline(words, style="bold yellow"))
     if others:
         parts.append(headline(f"{is_are(others)} on again.", style="bold green"))
-    parts += [
-        plain(f"{escaped(flag.name)}: {escaped(flag.description)}")
-        for flag in degraded
-        if flag.description
-    ]
+    parts += [plain(f"{escaped(flag.name)}: {escaped(flag.description)}") for flag in degraded if flag.description]
     parts += _unseen([flag.name for flag in receipt.flags if not flag.is_declared], "flag")
     parts += _replaced(receipt.replaced, receipt.at)
     if receipt.restored:
@@ -388,10 +376,7 @@ def limit_answer(answer: LimitAnswer, **_: str) -> Parts:
 
 def settings_part(flags: Sequence[FlagState], limits: Sequence[LimitState], now: datetime) -> Parts:
     """Degraded features and limits in force, a line for each with who and why."""
-    lines = [
-        f"feature {escaped(flag.name)} degraded{_share(flag)}{_by(flag.setting, now)}"
-        for flag in flags
-    ]
+    lines = [f"feature {escaped(flag.name)} degraded{_share(flag)}{_by(flag.setting, now)}" for flag in flags]
     lines += [
         f"limit {escaped(limit.name)}{f' for {escaped(limit.key)}' if limit.key else ''} "
         f"{_rate(limit)}{_by(limit.setting, now)} [{number(limit.hits)} let through, "
@@ -422,9 +407,7 @@ def _who(setting: Setting | None) -> str:
 def _by(setting: Setting | None, now: datetime) -> str:
     if setting is None:
         return " by its default in code"
-    until = (
-        f", until {clock(setting.until, now)} ({age(now, setting.until)})" if setting.until else ""
-    )
+    until = f", until {clock(setting.until, now)} ({age(now, setting.until)})" if setting.until else ""
     since = f" since {clock(setting.since, now)} ({age(setting.since, now)})"
     return f"{since} by {escaped(setting.by)}{until}: {escaped(setting.why)}"
 

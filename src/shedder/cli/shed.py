@@ -8,17 +8,7 @@ import click
 
 from shedder.cli.asking import confirm, is_asking_possible, settle_reason
 from shedder.cli.options import Request, cause_options, verb
-from shedder.cli.output import (
-    Parts,
-    Text,
-    command,
-    commands_part,
-    escaped,
-    headline,
-    jobs_do,
-    listed,
-    plain,
-)
+from shedder.cli.output import Parts, Text, command, commands_part, escaped, headline, jobs_do, listed, plain
 from shedder.cli.run import Refused
 from shedder.wording import counted
 
@@ -77,11 +67,7 @@ def shed_parts(steps: Sequence[ShedStep]) -> list[Text]:
 
 
 def _undo_part(steps: Sequence[ShedStep], server: str) -> Parts:
-    undo = [
-        (f"undo {step.shed}", command("undo", step.receipt.event, server=server))
-        for step in steps
-        if step.receipt
-    ]
+    undo = [(f"undo {step.shed}", command("undo", step.receipt.event, server=server)) for step in steps if step.receipt]
     return commands_part(*undo) if undo else []
 
 

@@ -7,17 +7,7 @@ from typing import TYPE_CHECKING
 
 from shedder.cli.asking import settle_request
 from shedder.cli.options import Request, change_options, targets_argument, verb, verb_group
-from shedder.cli.output import (
-    Parts,
-    age,
-    escaped,
-    headline,
-    listed,
-    number,
-    plain,
-    row,
-    table,
-)
+from shedder.cli.output import Parts, age, escaped, headline, listed, number, plain, row, table
 from shedder.cli.progress import scan_bar
 from shedder.wording import counted
 
@@ -87,8 +77,5 @@ def replay_receipt(receipt: ReplayReceipt, **_: str) -> Parts:
     skipped = [lane for lane in receipt.lanes if lane.skipped]
     return [
         headline(f"{back} back, behind what waits.", style="bold green"),
-        *(
-            plain(f"{counted(lane.skipped, 'job')} of {escaped(lane.lane)} cannot run any more.")
-            for lane in skipped
-        ),
+        *(plain(f"{counted(lane.skipped, 'job')} of {escaped(lane.lane)} cannot run any more.") for lane in skipped),
     ]

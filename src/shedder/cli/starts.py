@@ -68,9 +68,7 @@ def limit_starts(
     them. shedder workers obey at once; a divert or a pause takes precedence.
     """
     if rate is None and (most is None or most < 1):
-        raise InvalidInput(
-            name="limit", value=most, accepted="--rate 20/second, or --at-once N with N from 1 on"
-        )
+        raise InvalidInput(name="limit", value=most, accepted="--rate 20/second, or --at-once N with N from 1 on")
     selection = Selection.parse(functions=functions)
     request = settle_request(run, request, "limit", note="it is limited all the same")
     expires_in = expiry(run, expires_in, of="limit")
@@ -107,10 +105,7 @@ def starts_receipt(receipt: DivertReceipt, *, server: str = "") -> Parts:
         headline(f"{is_are(targets)} limited {_how(receipt)}.", style="bold yellow"),
         plain(f"It holds for {escaped(receipt.selection.describe())}, in order of arrival."),
         *_replaced(receipt),
-        *lane_table(
-            ["under the limit", "waiting"],
-            [(lane.lane, lane.moved, lane.waiting) for lane in receipt.lanes],
-        ),
+        *lane_table(["under the limit", "waiting"], [(lane.lane, lane.moved, lane.waiting) for lane in receipt.lanes]),
         *workers_part(receipt.workers, stock=_STOCK),
         *commands_part(("lift", lift), ("undo", command("undo", receipt.event, server=server))),
     ]

@@ -56,12 +56,7 @@ WATCH_SECONDS = 2.0
 SHORTEST_SECONDS = 0.1
 
 
-_EXAMPLES = (
-    "shedder status",
-    "shedder status mail reports",
-    "shedder status --watch 5s",
-    "shedder status --json",
-)
+_EXAMPLES = ("shedder status", "shedder status mail reports", "shedder status --watch 5s", "shedder status --json")
 
 
 @verb("status", examples=_EXAMPLES)
@@ -125,9 +120,7 @@ def status_view(status: Status, *, address: str, named: Sequence[str] = ()) -> P
     if not shown:
         parts = [_place(status, address), *_nothing(status, named), *_settings(status)]
         return [*parts, *_warnings(status)]
-    made = table(
-        "lane", ">waiting", ">backlog", ">running", ">oldest", ">in/s", ">out/s", "control"
-    )
+    made = table("lane", ">waiting", ">backlog", ">running", ">oldest", ">in/s", ">out/s", "control")
     for lane in shown:
         row(made, *_cells(lane, status.at))
     parts = [_place(status, address), made]
@@ -279,11 +272,7 @@ def status_or_trouble(run: Run, names: tuple[str, ...]) -> RenderableType:
     return Group(*map(as_rich, status_view(found, address=run.address, named=names)))
 
 
-_CHECK_EXAMPLES = (
-    "shedder check",
-    "shedder check mail reports",
-    "shedder check --older-than 4h --json",
-)
+_CHECK_EXAMPLES = ("shedder check", "shedder check mail reports", "shedder check --older-than 4h --json")
 
 
 @verb("check", examples=_CHECK_EXAMPLES)

@@ -6,17 +6,7 @@ from typing import TYPE_CHECKING
 
 from shedder.cli.incident_view import effect_texts
 from shedder.cli.options import verb
-from shedder.cli.output import (
-    Parts,
-    Verbatim,
-    age,
-    blank,
-    command,
-    escaped,
-    listed,
-    plain,
-    targets_of,
-)
+from shedder.cli.output import Parts, Verbatim, age, blank, command, escaped, listed, plain, targets_of
 from shedder.cli.policy import near_policy_option, policy_for
 from shedder.events import VERBS
 

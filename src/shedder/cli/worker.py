@@ -16,11 +16,7 @@ if TYPE_CHECKING:
     from shedder.cli.run import Run
 
 
-CLASSES = {
-    "fork": "shedder.rq.Worker",
-    "simple": "shedder.rq.SimpleWorker",
-    "spawn": "shedder.rq.SpawnWorker",
-}
+CLASSES = {"fork": "shedder.rq.Worker", "simple": "shedder.rq.SimpleWorker", "spawn": "shedder.rq.SpawnWorker"}
 QUEUE_CLASS = "shedder.rq.Queue"
 
 
@@ -31,20 +27,14 @@ _EXAMPLES = (
 )
 
 
-@click.command(
-    "worker",
-    cls=VerbCommand,
-    context_settings={**HELP_SETTINGS, "ignore_unknown_options": True},
-)
+@click.command("worker", cls=VerbCommand, context_settings={**HELP_SETTINGS, "ignore_unknown_options": True})
 @click.option("-u", "--url", metavar="URL", help="Redis, as redis://host:port/db.")
 @click.option("-c", "--config", metavar="MODULE", help="RQ settings module.")
 @click.option("--class", "kind", type=click.Choice(sorted(CLASSES)), default="fork",
               show_default=True, help="How it runs a job.")  # fmt: skip
 @click.argument("rq_arguments", nargs=-1, type=click.UNPROCESSED, metavar="[QUEUE|OPTION]...")
 @click.pass_obj
-def worker(
-    run: Run, *, url: str | None, config: str | None, kind: str, rq_arguments: tuple[str, ...]
-) -> int:
+def worker(run: Run, *, url: str | None, config: str | None, kind: str, rq_arguments: tuple[str, ...]) -> int:
     """Run a worker that obeys pauses and diverts, and loses no job that it had not started.
 
     Serves all lanes of its queues, most important first. Every other option is that of `rq

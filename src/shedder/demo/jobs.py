@@ -149,8 +149,7 @@ def producing(server: EmbeddedServer, jobs: int) -> Iterator[list[BaseProcess]]:
     # Forked, so that they need not import everything again. The demo's other threads only wait yet.
     fork = multiprocessing.get_context("fork")
     producers: list[BaseProcess] = [
-        fork.Process(target=_produce, args=(server, first, jobs), daemon=True)
-        for first in range(PRODUCERS)
+        fork.Process(target=_produce, args=(server, first, jobs), daemon=True) for first in range(PRODUCERS)
     ]
     try:
         for producer in producers:

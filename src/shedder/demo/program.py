@@ -35,10 +35,7 @@ _TO_TRY = (
     'shedder drain mail --at-once -r "all of it back"',
     "shedder events --follow",
 )
-_EXAMPLES = (
-    "shedder demo",
-    "shedder demo --jobs 20000",
-)
+_EXAMPLES = ("shedder demo", "shedder demo --jobs 20000")
 
 
 @verb("demo", examples=_EXAMPLES, short="Play an incident on a private server.")

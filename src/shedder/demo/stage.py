@@ -77,9 +77,7 @@ class Stage:
         returned: when the last command had returned, in nanoseconds since the epoch.
     """
 
-    def __init__(
-        self, ends: ExitStack, teller: Teller, asked: ShutdownSignals, *, jobs: int
-    ) -> None:
+    def __init__(self, ends: ExitStack, teller: Teller, asked: ShutdownSignals, *, jobs: int) -> None:
         self.jobs, self.teller, self._asked = jobs, teller, asked
         self.server = ends.enter_context(EmbeddedServer())
         self.client = ends.enter_context(self.server.client())

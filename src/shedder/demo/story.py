@@ -13,17 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from shedder.cli.output import number, per_second
 from shedder.demo.fleet import WORKER_COMMAND, WORKERS
-from shedder.demo.jobs import (
-    BULK,
-    KINDS,
-    PRODUCERS,
-    QUEUE,
-    TENANTS,
-    DemoFailed,
-    planned_id,
-    planned_kind,
-    producing,
-)
+from shedder.demo.jobs import BULK, KINDS, PRODUCERS, QUEUE, TENANTS, DemoFailed, planned_id, planned_kind, producing
 from shedder.engine.names import rq_keys
 from shedder.units import format_duration
 from shedder.wording import counted
@@ -364,11 +354,7 @@ def _lines(accounts: Accounts, jobs: int) -> list[str]:
 
 
 def balance(
-    sent: Iterable[str],
-    *,
-    started: Mapping[str, int],
-    again: Iterable[str],
-    places: Mapping[str, list[str]],
+    sent: Iterable[str], *, started: Mapping[str, int], again: Iterable[str], places: Mapping[str, list[str]]
 ) -> Accounts:
     """Hold the ids that were sent against those that are found.
 
@@ -421,9 +407,7 @@ def find_jobs(client: redis.Redis) -> dict[str, list[str]]:
         for key in {key.decode() for key in client.scan_iter(count=10_000, _type=kind)}:
             place = _place_of_list(key, keys) if kind == "list" else _place_of_set(key, keys)
             items: Any = read(key, 0, -1) if place else ()
-            found.get(place, []).extend(
-                job[0].decode() for item in items if (job := _JOB.search(item))
-            )
+            found.get(place, []).extend(job[0].decode() for item in items if (job := _JOB.search(item)))
     return found
 
 

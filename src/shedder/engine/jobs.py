@@ -267,9 +267,7 @@ def _set_fields(target: object, taken: list[object]) -> None:
         target.fields.update((name, value) for name, value in pairs if isinstance(name, str))
 
 
-def functions_of(
-    store: Store, noted: Mapping[str, str | None], *, longest: int = LONGEST_DATA
-) -> dict[str, str]:
+def functions_of(store: Store, noted: Mapping[str, str | None], *, longest: int = LONGEST_DATA) -> dict[str, str]:
     """By job its function: as `noted` has it, else as its data tell.
 
     Empty when it cannot be known, or has to be read from data of more than `longest` bytes.

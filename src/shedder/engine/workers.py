@@ -42,9 +42,7 @@ class WorkerSeen:
 
 def queues_of(store: Store) -> tuple[str, ...]:
     """The names of all RQ queues (lanes), sorted."""
-    return queue_names(
-        store.keys, store.read(lambda ask: ask.smembers(store.keys.engine.queues))[0]
-    )
+    return queue_names(store.keys, store.read(lambda ask: ask.smembers(store.keys.engine.queues))[0])
 
 
 def queue_names(keys: Keys, members: Sequence[bytes | str]) -> tuple[str, ...]:
@@ -56,9 +54,7 @@ def workers_of(store: Store, lanes: Sequence[str]) -> tuple[WorkerSeen, ...]:
     """The live workers that serve one of `lanes`, in two round trips; sorted by name."""
     if not lanes:
         return ()
-    return live_workers(
-        store, registered_from(lanes, store.read(lambda ask: ask_registered(ask, lanes)))
-    )
+    return live_workers(store, registered_from(lanes, store.read(lambda ask: ask_registered(ask, lanes))))
 
 
 def all_workers(store: Store, *, is_stock: bool | None = None) -> tuple[WorkerSeen, ...]:

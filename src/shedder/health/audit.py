@@ -52,9 +52,7 @@ DEFERRED, SCHEDULED, READY, LIMITED = "deferred", "scheduled", "ready", "rate li
 STOCK = "stock intermediate"
 
 
-def audit(
-    store: Store, *, window: int = WINDOW, on_progress: Progress | None = None
-) -> AuditReport:
+def audit(store: Store, *, window: int = WINDOW, on_progress: Progress | None = None) -> AuditReport:
     """Where every job is, and which are in no place, in two, or gone.
 
     `on_progress` is told how many entries and keys were looked at, and of about how many.
@@ -172,9 +170,7 @@ class Walker:
     def _registries(self) -> list[Place]:
         kinds = {DEFERRED: engine.DEFERRED, SCHEDULED: engine.SCHEDULED, READY: engine.READY}
         return [
-            Place(kind, lane, registry_key(registry, lane))
-            for kind, registry in kinds.items()
-            for lane in self.lanes
+            Place(kind, lane, registry_key(registry, lane)) for kind, registry in kinds.items() for lane in self.lanes
         ]
 
     def _intermediates(self) -> list[Place]:
@@ -254,9 +250,7 @@ class Walker:
         return _pages(self.store, lambda ask, at: ask.zscan(key, at, count=self.window))
 
 
-def met_anywhere(
-    walker: Walker, jobs: set[str], *, origins: Iterable[str]
-) -> Mapping[str, set[str]]:
+def met_anywhere(walker: Walker, jobs: set[str], *, origins: Iterable[str]) -> Mapping[str, set[str]]:
     """In which kinds of places a walk with the flow meets each of `jobs`.
 
     It goes through the lanes of `origins` too. One that it does not name was nowhere, or was put
@@ -416,13 +410,8 @@ def _job_ids(walker: Walker) -> Iterator[list[str]]:
 
 def _facts(walker: Walker, jobs: Sequence[str]) -> dict[str, _Fact]:
     prefix, fields = walker.store.keys.engine.jobs, ("status", "origin", "created_at")
-    found = read_each(
-        walker.store, jobs, lambda ask, job: ask.hmget(prefix + job, fields), window=walker.window
-    )
-    return {
-        job: _Fact(any(values), text_of(values[0] or b""), text_of(values[1] or b""))
-        for job, values in found
-    }
+    found = read_each(walker.store, jobs, lambda ask, job: ask.hmget(prefix + job, fields), window=walker.window)
+    return {job: _Fact(any(values), text_of(values[0] or b""), text_of(values[1] or b"")) for job, values in found}
 
 
 def _confirm_missing(walker: Walker, ledger: _Ledger) -> tuple[set[str], set[str]]:
@@ -443,9 +432,7 @@ def _confirm_missing(walker: Walker, ledger: _Ledger) -> tuple[set[str], set[str
     return _still_lost(lost, _facts(walker, [*lost]), {}, ledger), gone
 
 
-def _still_lost(
-    lost: set[str], facts: Mapping[str, _Fact], seen: Mapping[str, set[str]], ledger: _Ledger
-) -> set[str]:
+def _still_lost(lost: set[str], facts: Mapping[str, _Fact], seen: Mapping[str, set[str]], ledger: _Ledger) -> set[str]:
     still = set()
     for job in lost:
         found = [kind for kind in seen.get(job, ()) if facts[job].is_home(kind)]
@@ -465,11 +452,7 @@ def _confirm_twice(walker: Walker, suspects: set[str]) -> dict[str, tuple[str, .
         if look:
             time.sleep(SECONDS_BETWEEN_LOOKS)
         met = met_waiting(walker, suspects)
-        names = {
-            job: tuple(place.name for place in places)
-            for job, places in met.items()
-            if len(places) > 1
-        }
+        names = {job: tuple(place.name for place in places) for job, places in met.items() if len(places) > 1}
         suspects = set(names)
     return names
 

@@ -27,16 +27,7 @@ from shedder.health.leftovers import (
     unreadable_records,
 )
 from shedder.queues.controls import all_lanes
-from shedder.status.findings import (
-    FINE,
-    PROBLEM,
-    WARNING,
-    Finding,
-    eviction,
-    memory,
-    suspension,
-    unreadable_record,
-)
+from shedder.status.findings import FINE, PROBLEM, WARNING, Finding, eviction, memory, suspension, unreadable_record
 from shedder.status.status import memory_share
 from shedder.store.codec import server_time, text_of
 from shedder.store.keys import kind_of
@@ -172,8 +163,7 @@ def _orphans(store: Store) -> Iterator[Finding]:
         yield Finding(
             "orphaned backlogs",
             PROBLEM,
-            f"{_are(len(orphans), 'list')} part of a backlog that no record knows, so nobody will "
-            "run its jobs.",
+            f"{_are(len(orphans), 'list')} part of a backlog that no record knows, so nobody will run its jobs.",
             fix="put their jobs back in front of their lanes",
             subjects=tuple(orphans),
         )
@@ -185,8 +175,7 @@ def _claim_findings(store: Store) -> Iterator[Finding]:
         yield Finding(
             "claims",
             WARNING,
-            f"{counted(unreadable, 'claim')} cannot be read; jobs that they held are named as in "
-            "no place.",
+            f"{counted(unreadable, 'claim')} cannot be read; jobs that they held are named as in no place.",
         )
     if stale:
         yield Finding(
@@ -210,9 +199,7 @@ def _audit(store: Store, on_progress: Progress | None) -> AuditReport | None:
 
 def _job_findings(store: Store, report: AuditReport | None) -> Iterator[Finding]:
     if report is None:
-        yield Finding(
-            "jobs", WARNING, "Jobs were not looked for: an unreadable divert hides its backlog."
-        )
+        yield Finding("jobs", WARNING, "Jobs were not looked for: an unreadable divert hides its backlog.")
         return
     yield from _nowhere(store, report.nowhere)
     yield from _twice(report)
@@ -226,11 +213,7 @@ def _nowhere(store: Store, jobs: Sequence[str]) -> Iterator[Finding]:
         return
     count = len(lost_jobs(store, jobs))
     others = len(jobs) - count
-    rest = (
-        f" {counted(others, 'job')} of them cannot be put back: not `{JobState.QUEUED}`."
-        if others
-        else ""
-    )
+    rest = f" {counted(others, 'job')} of them cannot be put back: not `{JobState.QUEUED}`." if others else ""
     yield Finding(
         "jobs in no place",
         PROBLEM,
@@ -247,8 +230,7 @@ def _twice(report: AuditReport) -> Iterator[Finding]:
         yield Finding(
             "jobs in two places",
             PROBLEM,
-            f"{_are(len(report.twice), 'job')} in two places: workers of shedder run each once, "
-            "stock workers twice.",
+            f"{_are(len(report.twice), 'job')} in two places: workers of shedder run each once, stock workers twice.",
             fix="remove the entry that would be read later",
             subjects=tuple(f"{job} ({', '.join(places)})" for job, places in report.twice),
         )
@@ -259,8 +241,7 @@ def _dangling(jobs: Sequence[str]) -> Iterator[Finding]:
         yield Finding(
             "ids without a job",
             FINE,
-            f"{counted(len(jobs), 'id')} of expired or deleted jobs wait; they are skipped when it "
-            "is their turn.",
+            f"{counted(len(jobs), 'id')} of expired or deleted jobs wait; they are skipped when it is their turn.",
             subjects=tuple(jobs),
         )
 
@@ -324,9 +305,7 @@ def _persistence(report: ServerReport) -> Finding:
     info, name = report.info, "persistence"
     if info.get("aof_enabled"):
         if info.get("aof_last_write_status", "ok") != "ok":
-            return Finding(
-                name, PROBLEM, "The append-only file cannot be written: is the disk full?"
-            )
+            return Finding(name, PROBLEM, "The append-only file cannot be written: is the disk full?")
         return _append_only(report.settings.get("appendfsync", ""))
     if info.get("rdb_last_bgsave_status", "ok") != "ok":
         return Finding(name, PROBLEM, "The last snapshot failed: is the disk full?")
@@ -350,8 +329,7 @@ def _append_only(appendfsync: str) -> Finding:
     meaning = {
         "always": "nothing that was acknowledged is lost",
         "everysec": "a crash of the machine loses about a second, one of the server nothing",
-        "no": "a crash of the machine loses what the system had not written, one of the server "
-        "nothing",
+        "no": "a crash of the machine loses what the system had not written, one of the server nothing",
     }
     says = meaning.get(appendfsync, "how much a crash loses the server does not tell")
     level = WARNING if appendfsync == "no" else FINE
@@ -361,9 +339,7 @@ def _append_only(appendfsync: str) -> Finding:
 def _replication(report: ServerReport) -> Iterator[Finding]:
     name = "replication"
     if report.info.get("role") != "master":
-        yield Finding(
-            name, PROBLEM, "This server is a replica and takes no orders: name its master with -u."
-        )
+        yield Finding(name, PROBLEM, "This server is a replica and takes no orders: name its master with -u.")
         return
     replicas = int(report.info.get("connected_slaves", 0))
     wanted = report.settings.get("min-replicas-to-write")
@@ -487,9 +463,7 @@ def _clocks(store: Store) -> Iterator[Finding]:
             subjects=tuple(ahead),
         )
     if not ahead and abs(behind) <= TOLERATED_SECONDS:
-        yield Finding(
-            "clocks", FINE, "No clock is ahead of the server's, and this machine's is right."
-        )
+        yield Finding("clocks", FINE, "No clock is ahead of the server's, and this machine's is right.")
 
 
 def _heartbeats(store: Store) -> dict[str, float]:

@@ -67,9 +67,7 @@ def read_orders(store: Store) -> list[tuple[str, tuple[StoredDivert, ...] | Reco
     return _read_records(store, store.keys.diverts, diverts_from)
 
 
-def _read_records(
-    store: Store, key: str, parse: Callable[[str, bytes], T]
-) -> list[tuple[str, T | RecordUnreadable]]:
+def _read_records(store: Store, key: str, parse: Callable[[str, bytes], T]) -> list[tuple[str, T | RecordUnreadable]]:
     found: list[tuple[str, T | RecordUnreadable]] = []
     for name, record in store.read(lambda ask: ask.hgetall(key))[0].items():
         lane = text_of(name)
@@ -111,9 +109,7 @@ def lanes_to_fold(store: Store, lanes: Sequence[str]) -> list[str]:
         if isinstance(orders, RecordUnreadable) or any(map(_is_begun, orders))
     }
     parked = {
-        lane
-        for lane, pause in read_pauses(store)
-        if isinstance(pause, RecordUnreadable) or (pause and pause.is_parked)
+        lane for lane, pause in read_pauses(store) if isinstance(pause, RecordUnreadable) or (pause and pause.is_parked)
     }
     fronts = read_each(
         store,
@@ -172,10 +168,7 @@ def lost_jobs(store: Store, jobs: Sequence[str]) -> list[LostJob]:
     prefix, names = store.keys.engine.jobs, ("status", "origin", "enqueued_at", RETURNED_FIELD)
     found = []
     for job, row, size in read_each(
-        store,
-        jobs,
-        lambda ask, job: ask.hmget(prefix + job, names),
-        lambda ask, job: ask.hstrlen(prefix + job, "data"),
+        store, jobs, lambda ask, job: ask.hmget(prefix + job, names), lambda ask, job: ask.hstrlen(prefix + job, "data")
     ):
         status, lane, enqueued_at, returned = (text_of(value or b"") for value in row)
         if status == JobState.QUEUED and size and _is_lane(lane):

@@ -15,24 +15,9 @@ from uuid import uuid4
 from shedder.engine.names import intermediate_key
 from shedder.errors import RecordUnreadable
 from shedder.events import Cause, event_head
-from shedder.health.audit import (
-    CLAIM,
-    WINDOW,
-    Place,
-    Walker,
-    met_anywhere,
-    met_waiting,
-    read_each,
-)
+from shedder.health.audit import CLAIM, WINDOW, Place, Walker, met_anywhere, met_waiting, read_each
 from shedder.health.doctor import Checkup
-from shedder.health.leftovers import (
-    STALE_MS,
-    LostJob,
-    lanes_to_fold,
-    lost_jobs,
-    orders_left,
-    orphaned_backlogs,
-)
+from shedder.health.leftovers import STALE_MS, LostJob, lanes_to_fold, lost_jobs, orders_left, orphaned_backlogs
 from shedder.queues.controls import all_lanes
 from shedder.queues.divert import scan
 from shedder.queues.restore import restore_one
@@ -107,9 +92,7 @@ class _Repairs:
     def return_stale(self) -> int:
         returned = left = 0
         while True:
-            back, stuck = self.store.run(
-                recover_claims(self.store.keys, self._next(), age_ms=STALE_MS, first=left)
-            )
+            back, stuck = self.store.run(recover_claims(self.store.keys, self._next(), age_ms=STALE_MS, first=left))
             returned, left = returned + back, left + stuck
             if not back and not stuck:
                 return returned
@@ -134,8 +117,7 @@ class _Repairs:
         prefix = self.store.keys.engine.jobs
         origins = read_each(self.store, [*met], lambda ask, job: ask.hget(prefix + job, "origin"))
         return sum(
-            self._remove_twins(job, _by_claim_to_stay(met[job], text_of(origin or b"")))
-            for job, origin in origins
+            self._remove_twins(job, _by_claim_to_stay(met[job], text_of(origin or b""))) for job, origin in origins
         )
 
     def return_lost(self, jobs: Sequence[str]) -> int:
@@ -146,9 +128,7 @@ class _Repairs:
         except RecordUnreadable:
             return 0
         still = sorted((job for each, job in lost.items() if each not in met), key=_by_lane)
-        return sum(
-            self._return(lane, list(some)) for lane, some in groupby(still, lambda job: job.lane)
-        )
+        return sum(self._return(lane, list(some)) for lane, some in groupby(still, lambda job: job.lane))
 
     def _return(self, lane: str, jobs: Sequence[LostJob]) -> int:
         windows = range(0, len(jobs), JOBS_PER_STEP)
@@ -209,9 +189,7 @@ class RepairStep:
         return event_head(VERB, self.cause, lanes, what=what, **more)
 
 
-def return_jobs(
-    keys: Keys, lane: str, jobs: Sequence[LostJob], step: RepairStep
-) -> Command[tuple[str, ...]]:
+def return_jobs(keys: Keys, lane: str, jobs: Sequence[LostJob], step: RepairStep) -> Command[tuple[str, ...]]:
     """Put `jobs` of `lane`, which stand nowhere, at its end; its reply: the ids that were put back.
 
     None that a stock worker of the lane has in hand.
@@ -227,9 +205,7 @@ def return_jobs(
     )  # fmt: skip
 
 
-def recover_claims(
-    keys: Keys, step: RepairStep, *, age_ms: int, first: int = 0
-) -> Command[tuple[int, int]]:
+def recover_claims(keys: Keys, step: RepairStep, *, age_ms: int, first: int = 0) -> Command[tuple[int, int]]:
     """Put back the jobs of workers that gave no sign of life for `age_ms`.
 
     Its reply: the jobs put back, and the claims that were looked at and left.

@@ -73,9 +73,7 @@ def uninstall(
     if not before.keys:
         raise NothingMatched("shedder on this server (is it the right Redis? see RQ_KEY_PREFIX)")
     if before.workers and not is_forced:
-        raise ConditionNotMet(
-            "no worker of shedder is alive", found=", ".join(each.name for each in before.workers)
-        )
+        raise ConditionNotMet("no worker of shedder is alive", found=", ".join(each.name for each in before.workers))
     return run.finish(before, on_event=on_event, on_progress=on_progress)
 
 
@@ -148,9 +146,7 @@ class _Uninstall:
         ours, keys = list(self.own), self.store.keys
         paused, backlogs = self._paused(), self._backlogs()
         lost = read_each(self.store, self._lost(ours), lambda ask, key: ask.llen(key))
-        claims, events = self.store.read(
-            lambda ask: (ask.zcard(keys.claims), ask.xlen(keys.events))
-        )
+        claims, events = self.store.read(lambda ask: (ask.zcard(keys.claims), ask.xlen(keys.events)))
         return UninstallReceipt(
             at=server_time(self.store),
             is_preview=True,
@@ -208,9 +204,7 @@ class _Uninstall:
     def _return_claims(self, *, is_first: bool) -> None:
         operation = uuid4().hex
         for step in count(1 if is_first else 2):
-            returned, left = self.store.run(
-                return_claims(self.store.keys, self.cause, operation=operation, step=step)
-            )
+            returned, left = self.store.run(return_claims(self.store.keys, self.cause, operation=operation, step=step))
             self.claims += returned
             if not left or not returned:
                 return
@@ -287,9 +281,7 @@ class _Uninstall:
         return self.own.remove(stays=stays) + self.own.unlink([self.store.keys.events])
 
 
-def return_claims(
-    keys: Keys, cause: Cause, *, operation: str, step: int
-) -> Command[tuple[int, int]]:
+def return_claims(keys: Keys, cause: Cause, *, operation: str, step: int) -> Command[tuple[int, int]]:
     """One step of giving all claimed jobs back; its reply: jobs given back, and claims left."""
     return Command(
         "return_claims",

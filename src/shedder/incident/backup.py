@@ -13,13 +13,7 @@ from uuid import uuid4
 from shedder.errors import ConditionNotMet, InvalidInput
 from shedder.events import UNREADABLE, Cause, Event, head_of, position_of
 from shedder.incident.records import Incident, IncidentReceipt
-from shedder.incident.store import (
-    EventDraft,
-    IncidentStore,
-    incident_from_record,
-    incident_record,
-    write_incident,
-)
+from shedder.incident.store import EventDraft, IncidentStore, incident_from_record, incident_record, write_incident
 from shedder.incident.timeline import events_of
 from shedder.store.codec import server_time
 from shedder.store.keys import Keys
@@ -66,14 +60,9 @@ def import_copy(incidents: IncidentStore, copy: object, cause: Cause) -> Inciden
     if receipt is not None:
         return receipt
     there = incidents.read(incident.id)
-    if incident_record(replace(there, revision=0)) == incident_record(
-        replace(incident, revision=0)
-    ):
+    if incident_record(replace(there, revision=0)) == incident_record(replace(incident, revision=0)):
         return IncidentReceipt("", now, there)
-    raise ConditionNotMet(
-        f"{incident.id} is not there, or is as in the copy",
-        found=f"revision {there.revision} of it",
-    )
+    raise ConditionNotMet(f"{incident.id} is not there, or is as in the copy", found=f"revision {there.revision} of it")
 
 
 def read_copy(copy: object) -> tuple[Incident, list[Entry]]:

@@ -38,9 +38,7 @@ RESOLUTION = timedelta(seconds=1)
 """The time of a sample is in whole seconds, cut off."""
 
 
-def effects_of(
-    incident: Incident, events: Sequence[Event], samples: Samples, now: datetime
-) -> tuple[Effect, ...]:
+def effects_of(incident: Incident, events: Sequence[Event], samples: Samples, now: datetime) -> tuple[Effect, ...]:
     """What each change among `events`, oldest first, did, as far as that can be told by `now`.
 
     Five minutes later, or at the next change of the same lanes or the end of the incident, when
@@ -50,8 +48,7 @@ def effects_of(
     measured = {each.event: each for each in incident.effects}
     changes = changes_of(events)
     found = (
-        measured.get(each.id)
-        or _effect(each, _until(each, changes[number + 1 :], incident), samples, now)
+        measured.get(each.id) or _effect(each, _until(each, changes[number + 1 :], incident), samples, now)
         for number, each in enumerate(changes)
     )
     return tuple(each for each in found if each is not None)
@@ -122,9 +119,7 @@ def _effect(change: Event, until: datetime, samples: Samples, now: datetime) -> 
     return Effect(change.id, change.verb, (until - change.at).total_seconds(), before, after)
 
 
-def _readings(
-    samples: Sequence[Sample], at: datetime, until: datetime
-) -> tuple[Reading, Reading] | None:
+def _readings(samples: Sequence[Sample], at: datetime, until: datetime) -> tuple[Reading, Reading] | None:
     """How a lane was before a change and at `until`; None where samples do not tell, or no jobs."""
     if until - at < SHORTEST:
         return None

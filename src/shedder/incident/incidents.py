@@ -10,13 +10,7 @@ from typing import Any
 from shedder.errors import CannotUndo
 from shedder.events import Event
 from shedder.incident.backup import copy_of, import_copy
-from shedder.incident.effects import (
-    WINDOW,
-    changes_of,
-    effects_of,
-    policy_of_effects,
-    with_yardsticks,
-)
+from shedder.incident.effects import WINDOW, changes_of, effects_of, policy_of_effects, with_yardsticks
 from shedder.incident.lifecycle import (
     as_corrected,
     as_mitigated,
@@ -28,14 +22,7 @@ from shedder.incident.lifecycle import (
 from shedder.incident.records import Incident, IncidentReceipt
 from shedder.incident.review import Actions, as_closed, with_note, with_review
 from shedder.incident.roles import Roles, checked_person
-from shedder.incident.store import (
-    EventDraft,
-    IncidentStore,
-    MakeCause,
-    Record,
-    incident_from_record,
-    incident_record,
-)
+from shedder.incident.store import EventDraft, IncidentStore, MakeCause, Record, incident_from_record, incident_record
 from shedder.incident.timeline import events_of
 from shedder.lanes import PRIORITIES, Lane
 from shedder.policy.model import Policy
@@ -130,12 +117,7 @@ class Incidents(IncidentStore):
         )  # fmt: skip
 
     def reopen(
-        self,
-        *,
-        also: bool = False,
-        incident: str | None = None,
-        reason: str = "it is not over",
-        by: str | None = None,
+        self, *, also: bool = False, incident: str | None = None, reason: str = "it is not over", by: str | None = None
     ) -> IncidentReceipt:
         """It was not over; `also` when another one is open."""
         return self.change_latest(
@@ -144,20 +126,14 @@ class Incidents(IncidentStore):
         )  # fmt: skip
 
     def close(
-        self,
-        *,
-        incident: str | None = None,
-        reason: str = "the review is done",
-        by: str | None = None,
+        self, *, incident: str | None = None, reason: str = "the review is done", by: str | None = None
     ) -> IncidentReceipt:
         """The review is done.
 
         Raises:
             ConditionNotMet: something is missing; the error says what.
         """
-        return self.change_latest(
-            lambda it, _: as_closed(it), reason, incident, by, verb="incident close"
-        )
+        return self.change_latest(lambda it, _: as_closed(it), reason, incident, by, verb="incident close")
 
     def correct(
         self,
@@ -182,9 +158,7 @@ class Incidents(IncidentStore):
             reason, incident, by, verb="incident correct",
         )  # fmt: skip
 
-    def note(
-        self, text: str, *, task: str = "", incident: str | None = None, by: str | None = None
-    ) -> IncidentReceipt:
+    def note(self, text: str, *, task: str = "", incident: str | None = None, by: str | None = None) -> IncidentReceipt:
         """Write down a finding, which is no decision; `task` is that of an investigator.
 
         Raises:
@@ -203,9 +177,7 @@ class Incidents(IncidentStore):
         Raises:
             InvalidInput: there is no such part, or it is empty.
         """
-        return self.change_latest(
-            lambda it, _: with_review(it, parts), ", ".join(parts), incident, by, verb="review"
-        )
+        return self.change_latest(lambda it, _: with_review(it, parts), ", ".join(parts), incident, by, verb="review")
 
     def now(self) -> datetime:
         """What time it is by the server's clock, UTC."""
@@ -229,9 +201,7 @@ class Incidents(IncidentStore):
         policy = policy_of_effects(self.store) if effects else Policy()
         return replace(found, effects=with_yardsticks(effects, policy))
 
-    def _samples_for(
-        self, events: tuple[Event, ...], now: datetime
-    ) -> dict[str, tuple[Sample, ...]]:
+    def _samples_for(self, events: tuple[Event, ...], now: datetime) -> dict[str, tuple[Sample, ...]]:
         """The samples from which the effects of `events` can be told."""
         changes = changes_of(events)
         if not changes:

@@ -11,14 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shedder.errors import ConditionNotMet, InvalidInput
-from shedder.incident.records import (
-    NOW,
-    SEVERITIES,
-    Incident,
-    Role,
-    RoleHeld,
-    SeveritySince,
-)
+from shedder.incident.records import NOW, SEVERITIES, Incident, Role, RoleHeld, SeveritySince
 
 LONGEST_TITLE = 200
 

@@ -12,15 +12,7 @@ from typing import Any
 
 from shedder.errors import ConditionNotMet, InvalidInput, NothingMatched
 from shedder.incident.lifecycle import check_not_closed, checked_text
-from shedder.incident.records import (
-    NOW,
-    Action,
-    ActionType,
-    Incident,
-    IncidentReceipt,
-    Note,
-    ReviewPart,
-)
+from shedder.incident.records import NOW, Action, ActionType, Incident, IncidentReceipt, Note, ReviewPart
 from shedder.incident.store import IncidentStore
 
 LONGEST_NOTE = 2000
@@ -97,13 +89,9 @@ class Actions:
             check_not_closed(it)
             return _with_action(it, _with_terms(_action_of(it, number), terms, now))
 
-        return self._incidents.change_latest(
-            decide, f"action {number}", incident, by, verb="action set"
-        )
+        return self._incidents.change_latest(decide, f"action {number}", incident, by, verb="action set")
 
-    def done(
-        self, number: int, *, incident: str | None = None, by: str | None = None
-    ) -> IncidentReceipt:
+    def done(self, number: int, *, incident: str | None = None, by: str | None = None) -> IncidentReceipt:
         """An action is done; also after the incident is closed.
 
         Raises:
@@ -114,9 +102,7 @@ class Actions:
             action = _action_of(it, number)
             return it if action.done_at else _with_action(it, replace(action, done_at=NOW))
 
-        return self._incidents.change_latest(
-            decide, f"action {number}", incident, by, verb="action done"
-        )
+        return self._incidents.change_latest(decide, f"action {number}", incident, by, verb="action done")
 
     def list(self, *, incident: str | None = None) -> tuple[Action, ...]:
         """The actions of an incident, in the order in which they were written down."""
@@ -156,10 +142,7 @@ def with_review(incident: Incident, parts: Mapping[str, str]) -> Incident:
     for part in parts:
         if part not in known:
             raise InvalidInput(name="part", value=part, accepted=", ".join(known))
-    written = {
-        part: checked_text(part, text, longest=LONGEST_PART, lines=True)
-        for part, text in parts.items()
-    }
+    written = {part: checked_text(part, text, longest=LONGEST_PART, lines=True) for part, text in parts.items()}
     return replace(incident, review={**incident.review, **written})
 
 

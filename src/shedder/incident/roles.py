@@ -12,15 +12,7 @@ from dataclasses import replace
 
 from shedder.errors import ConditionNotMet, InvalidInput
 from shedder.incident.lifecycle import check_not_closed, checked_text
-from shedder.incident.records import (
-    NOW,
-    Incident,
-    IncidentReceipt,
-    Role,
-    RoleHeld,
-    RolePast,
-    is_same_person,
-)
+from shedder.incident.records import NOW, Incident, IncidentReceipt, Role, RoleHeld, RolePast, is_same_person
 from shedder.incident.store import IncidentStore
 
 LONGEST_NAME = 100
@@ -114,13 +106,7 @@ class Roles:
         )  # fmt: skip
 
     def leave(
-        self,
-        role: str,
-        *,
-        task: str = "",
-        incident: str | None = None,
-        reason: str = "",
-        by: str | None = None,
+        self, role: str, *, task: str = "", incident: str | None = None, reason: str = "", by: str | None = None
     ) -> IncidentReceipt:
         """Nobody has `role` any more."""
         left = checked_role(role)
@@ -221,8 +207,7 @@ def _offered(incident: Incident, role: Role, task: str, by: str, person: str) ->
     if is_same_person(holder, person):
         raise InvalidInput(name="person", value=person, accepted="somebody else: they have it")
     roles = tuple(
-        replace(each, offered_to=person, offered_at=NOW) if _is(each, role, task) else each
-        for each in incident.roles
+        replace(each, offered_to=person, offered_at=NOW) if _is(each, role, task) else each for each in incident.roles
     )
     return replace(incident, roles=roles)
 
@@ -240,8 +225,7 @@ def _accepted(incident: Incident, role: Role | None, task: str, by: str, *, also
     if not mine:
         offered = ", ".join(f"{role_text(e.role, e.task)} to {e.offered_to}" for e in offers)
         raise ConditionNotMet(
-            f"{'a role' if role is None else role.value} is offered to {by}",
-            found=offered or "no offer",
+            f"{'a role' if role is None else role.value} is offered to {by}", found=offered or "no offer"
         )
     taken = RoleHeld(mine[0].role, mine[0].offered_to, NOW, mine[0].task)
     return _with_role(incident, taken, also=also, person=by)
@@ -271,8 +255,7 @@ def _with_role(incident: Incident, given: RoleHeld, *, also: bool, person: str =
     others = [each for each in incident.roles_of(who) if each.role is not given.role]
     if others and not also:
         raise ConditionNotMet(
-            f"{who} has no other role (--also gives them a second one)",
-            found=role_text(others[0].role, others[0].task),
+            f"{who} has no other role (--also gives them a second one)", found=role_text(others[0].role, others[0].task)
         )
     order = list(Role)
     freed = _without(incident, given.role, given.task)

@@ -20,14 +20,7 @@ from uuid import uuid4
 from shedder.errors import ConditionNotMet, InvalidInput, NothingMatched, ShedderError
 from shedder.events import Cause, event_head
 from shedder.incident.records import NOW, Incident, IncidentReceipt
-from shedder.store.codec import (
-    ms_from_time,
-    of_kind,
-    read_with_time,
-    reading_record,
-    text_of,
-    time_from_ms,
-)
+from shedder.store.codec import ms_from_time, of_kind, read_with_time, reading_record, text_of, time_from_ms
 from shedder.store.keys import Keys
 from shedder.store.store import Command, Store
 
@@ -140,9 +133,7 @@ class IncidentStore:
             ))  # fmt: skip
             if receipt is not None:
                 return receipt
-        raise ShedderError(
-            f"the incident {identifier} is changed by others all the time; try again"
-        )
+        raise ShedderError(f"the incident {identifier} is changed by others all the time; try again")
 
     def change_latest(
         self, decide: Decide, reason: str, incident: str | None, by: str | None, **more: Any
@@ -226,13 +217,7 @@ def open_incidents(store: Store) -> tuple[Incident, ...]:
 
 
 def write_incident(
-    keys: Keys,
-    before: Incident | None,
-    after: Incident,
-    draft: EventDraft,
-    *,
-    seen: str = "",
-    operation: str,
+    keys: Keys, before: Incident | None, after: Incident, draft: EventDraft, *, seen: str = "", operation: str
 ) -> Command[IncidentReceipt | None]:
     """Write `after` if the record still has the SHA-1 `seen`; a new one has none.
 

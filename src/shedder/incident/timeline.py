@@ -29,9 +29,7 @@ def events_of(store: Store, incident: Incident) -> tuple[Event, ...]:
     Those that name it, and those that name none and happened between its beginning and its end:
     what was done before it was opened, and what workers finished.
     """
-    found = read_events(
-        store, limit=MOST_EVENTS, since=_first_at(incident), wanted=lambda it: belongs(it, incident)
-    )
+    found = read_events(store, limit=MOST_EVENTS, since=_first_at(incident), wanted=lambda it: belongs(it, incident))
     copies = read_copies(store, store.keys.incident_events(incident.id), limit=MOST_EVENTS)
     # A copy of the record may have come back while the journal still had some of its events.
     by_id = {each.id: each for each in (*copies, *found) if belongs(each, incident)}

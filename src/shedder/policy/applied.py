@@ -89,13 +89,7 @@ def applied_policy(store: Store, number: int | None = None) -> AppliedPolicy:
 
 
 def apply_policy(
-    store: Store,
-    policy: Policy,
-    cause: Cause,
-    *,
-    operation: str,
-    based_on: int | None,
-    undoes: str = "",
+    store: Store, policy: Policy, cause: Cause, *, operation: str, based_on: int | None, undoes: str = ""
 ) -> PolicyReceipt:
     """Put `policy` into force in every process within a second.
 
@@ -104,9 +98,7 @@ def apply_policy(
     """
     current = _readable_or_none(store)
     changes = differences(document_of(current.policy), document_of(policy))
-    head = event_head(
-        "policy apply", cause, (), undoes=undoes, changes=list(changes[:MOST_DIFFERENCES])
-    )
+    head = event_head("policy apply", cause, (), undoes=undoes, changes=list(changes[:MOST_DIFFERENCES]))
     state, event, at, number, before = store.run(
         policy_command(store.keys, policy, head, cause, operation=operation, based_on=based_on)
     )
@@ -182,8 +174,7 @@ def _for_older_readers(document: dict[str, Any]) -> dict[str, Any]:
     # Workers of the version before know the key by its older name, and leave out a rule with a key
     # that they do not know: its jobs would lose their priority during a rolling upgrade.
     rules = [
-        {"noun" if key == "label" else key: value for key, value in rule.items()}
-        for rule in document.get("rules", ())
+        {"noun" if key == "label" else key: value for key, value in rule.items()} for rule in document.get("rules", ())
     ]
     return {**document, "rules": rules} if rules else document
 

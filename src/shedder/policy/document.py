@@ -247,9 +247,7 @@ def _several(value: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _meta(value: Any) -> None:
-    is_plain = isinstance(value, dict) and all(
-        isinstance(each, str | int | float | bool) for each in value.values()
-    )
+    is_plain = isinstance(value, dict) and all(isinstance(each, str | int | float | bool) for each in value.values())
     if not is_plain:
         accepted = 'a table of texts, numbers or truths, such as { tenant = "acme" }'
         raise InvalidInput(name="", value=value, accepted=accepted)
@@ -363,9 +361,7 @@ RULE = KeyTable(
         "queue": Key(GLOB, "Name of a queue, or a glob on names.", "*"),
         "function": Key(GLOBS, "Glob on the dotted name of the function, or several."),
         "meta": Key(META, "Fields of the job's meta; all must match."),
-        "priority": Key(
-            PRIORITY, "Priority of these jobs; a rule with only a queue declares the whole."
-        ),
+        "priority": Key(PRIORITY, "Priority of these jobs; a rule with only a queue declares the whole."),
         "shed": Key(SHED_NUMBER, "They may be shed; smaller numbers go first."),
         "label": Key(TEXT, "What the business calls them, in the plural."),
         "tolerance": Key(DURATION, "They are late when they wait longer."),
@@ -412,12 +408,8 @@ _INCIDENT = KeyTable(
     "IncidentForm",
     "How the team tells others of an incident.",
     {
-        "update_every": Key(
-            INTERVAL, "How often an update is due, 15m to 30m; or that by severity.", "15m"
-        ),
-        "posts_by_itself": Key(
-            TRUTH, "The computed part of an update is posted when nobody does.", default=False
-        ),
+        "update_every": Key(INTERVAL, "How often an update is due, 15m to 30m; or that by severity.", "15m"),
+        "posts_by_itself": Key(TRUTH, "The computed part of an update is posted when nobody does.", default=False),
         "channels": Key(CHANNELS, "Apprise URLs, or env:NAME, by name: main, notes.", dict),
         "templates": Key(TEXT, "Folder of templates of your own."),
         "status_page": Key(TEXT, "Folder for the status page."),

@@ -71,8 +71,7 @@ def explained(
         served_as=policy.served_as(lane),
         function=function or "",
         decisions=tuple(
-            _decision(saying, policy.rule_for(saying, queue=queue, function=function, meta=meta))
-            for saying in SAYINGS
+            _decision(saying, policy.rule_for(saying, queue=queue, function=function, meta=meta)) for saying in SAYINGS
         ),
     )
 
@@ -91,10 +90,7 @@ def differences(before: Document, after: Document) -> tuple[str, ...]:
 
     Rules are told as a whole, in their order, because their order decides.
     """
-    return (
-        *_of_rules(before.get("rules", ()), after.get("rules", ())),
-        *_of_tables(before, after),
-    )
+    return (*_of_rules(before.get("rules", ()), after.get("rules", ())), *_of_tables(before, after))
 
 
 def shown(document: Document) -> dict[str, Any]:

@@ -48,9 +48,7 @@ class Rule:
 
     def matches(self, *, queue: str, function: str | None, meta: Mapping[str, str]) -> bool:
         """Whether the rule holds for a job; a function that is not known meets no glob."""
-        return self.is_for_queue(queue) and self.selection.matches(
-            function=function, meta=meta, age=timedelta()
-        )
+        return self.is_for_queue(queue) and self.selection.matches(function=function, meta=meta, age=timedelta())
 
     def says(self, saying: str) -> bool:
         """Whether the rule says anything of one of `SAYINGS`."""

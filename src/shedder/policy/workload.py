@@ -74,12 +74,7 @@ def _without(lanes: tuple[str, ...], taken: set[str]) -> tuple[str, ...]:
 
 def _lanes_of(rule: Rule, queues: Iterable[str]) -> tuple[str, ...]:
     own = (rule.priority or "",) if _has_own(rule) else PRIORITIES
-    return tuple(
-        Lane(queue, priority).name
-        for queue in queues
-        if rule.is_for_queue(queue)
-        for priority in own
-    )
+    return tuple(Lane(queue, priority).name for queue in queues if rule.is_for_queue(queue) for priority in own)
 
 
 def _shares(rule: Rule, lanes: tuple[str, ...], others: Iterable[tuple[str, ...]]) -> bool:
@@ -118,9 +113,7 @@ class WaitingJob:
     meta: Mapping[str, str]
 
 
-def late_in(
-    policy: Policy, lane: str, waiting: Iterable[WaitingJob], at: datetime
-) -> tuple[Late, ...]:
+def late_in(policy: Policy, lane: str, waiting: Iterable[WaitingJob], at: datetime) -> tuple[Late, ...]:
     """The oldest job of each rule that waits in `lane` longer than tolerated, at the time `at`."""
     found: dict[int, Late] = {}
     for job in waiting:
@@ -133,9 +126,7 @@ def late_in(
 def lateness_sentence(late: Late, at: datetime) -> str:
     """What a person reads of it, in the policy's labels."""
     waits, tolerated = (format_duration(each) for each in (at - late.oldest, late.tolerance))
-    return (
-        f"{late.noun} are late: the oldest waits {waits} in {late.lane}, tolerated are {tolerated}."
-    )
+    return f"{late.noun} are late: the oldest waits {waits} in {late.lane}, tolerated are {tolerated}."
 
 
 def looks_at_jobs(policy: Policy) -> bool:

@@ -12,15 +12,7 @@ from shedder.events import Event
 from shedder.incident.effects import effects_of
 from shedder.incident.records import Incident, ReviewPart, RoleHeld, RolePast
 from shedder.policy.workload import Workload, kind_in, kinds_of
-from shedder.postmortem.facts import (
-    Blank,
-    Impact,
-    Intervention,
-    LaneEffect,
-    Moment,
-    PostMortem,
-    Span,
-)
+from shedder.postmortem.facts import Blank, Impact, Intervention, LaneEffect, Moment, PostMortem, Span
 from shedder.postmortem.impact import impact_of
 from shedder.postmortem.narrative import anonymize, interventions_of, roles_by_name, timeline_of
 from shedder.queues.maintenance import end_silent
@@ -142,11 +134,7 @@ def postmortem_of(material: Material) -> PostMortem:
 def _samples(material: Material, since: datetime, until: datetime) -> dict[str, tuple[Sample, ...]]:
     """The samples of that time, of the lanes that had work then."""
     inside = {lane: between(each, since, until) for lane, each in material.samples.items()}
-    return {
-        lane: found
-        for lane, found in inside.items()
-        if any(sample.depth or sample.running for sample in found)
-    }
+    return {lane: found for lane, found in inside.items() if any(sample.depth or sample.running for sample in found)}
 
 
 def _interventions(
@@ -183,10 +171,7 @@ def _impacts(material: Material, samples: Mapping[str, tuple[Sample, ...]]) -> t
 
 
 def _impact(
-    material: Material,
-    kind: Workload,
-    samples: Mapping[str, tuple[Sample, ...]],
-    until: datetime | None,
+    material: Material, kind: Workload, samples: Mapping[str, tuple[Sample, ...]], until: datetime | None
 ) -> Impact:
     lanes = {
         lane: tuple(each for each in samples[lane] if until is None or each.at <= until)
@@ -228,11 +213,7 @@ def _length(since: datetime | None, until: datetime | None) -> timedelta | None:
 
 
 def _summary(
-    incident: Incident,
-    since: datetime,
-    until: datetime,
-    impacts: Sequence[Impact],
-    done: Sequence[Intervention],
+    incident: Incident, since: datetime, until: datetime, impacts: Sequence[Impact], done: Sequence[Intervention]
 ) -> str:
     hurt = [each for each in impacts if each.outside]
     late = [each for each in impacts if not each.outside and each.late_jobs]
@@ -276,8 +257,7 @@ def _blanks(incident: Incident) -> tuple[Blank, ...]:
         ),
     }  # fmt: skip
     return tuple(
-        Blank(part.value, title, question, written.get(part.value, ""))
-        for part, (title, question) in texts.items()
+        Blank(part.value, title, question, written.get(part.value, "")) for part, (title, question) in texts.items()
     )
 
 

@@ -78,9 +78,7 @@ def _total(spans: Iterable[_Span]) -> timedelta:
     return sum((ended - began for began, ended in spans), timedelta())
 
 
-def _by_severity(
-    spans: Sequence[_Span], severities: Sequence[SeveritySince]
-) -> dict[int, timedelta]:
+def _by_severity(spans: Sequence[_Span], severities: Sequence[SeveritySince]) -> dict[int, timedelta]:
     found: dict[int, timedelta] = {}
     for index, each in enumerate(severities):
         # what was before it was opened counts for the severity that it was opened with

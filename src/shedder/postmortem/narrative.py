@@ -137,9 +137,7 @@ def _shortest(lanes: Iterable[str]) -> tuple[str, ...]:
     for lane in lanes:
         queues.setdefault(lane_of(lane).queue, []).append(lane)
     return tuple(
-        name
-        for queue, own in queues.items()
-        for name in ([queue] if len(set(own)) == len(PRIORITIES) else own)
+        name for queue, own in queues.items() for name in ([queue] if len(set(own)) == len(PRIORITIES) else own)
     )
 
 

@@ -51,9 +51,7 @@ class Plot:
     png: bytes
 
 
-def plots_of(
-    samples: Mapping[str, Sequence[Sample]], marks: Sequence[tuple[str, datetime]]
-) -> tuple[Plot, ...]:
+def plots_of(samples: Mapping[str, Sequence[Sample]], marks: Sequence[tuple[str, datetime]]) -> tuple[Plot, ...]:
     """The pictures of these lanes, with a line where somebody acted; none without two samples.
 
     Raises:
@@ -120,9 +118,7 @@ def _unit(longest: float) -> tuple[str, int]:
     return next((each for each in units if longest < 240 * each[1]), units[-1])
 
 
-def _draw_oldest(
-    axes: Axes, named: tuple[str, Sequence[Sample]], colour: str, *, seconds: int
-) -> float:
+def _draw_oldest(axes: Axes, named: tuple[str, Sequence[Sample]], colour: str, *, seconds: int) -> float:
     lane, samples = named
     ages = [each.age / seconds for each in samples]
     times: Any = [each.at for each in samples]
@@ -145,10 +141,7 @@ def _draw_rates(axes: Axes, named: tuple[str, Sequence[Sample]], colour: str) ->
 
 
 def _dress(
-    axes: Axes,
-    title: str,
-    lanes: Mapping[str, Sequence[Sample]],
-    marks: Sequence[tuple[str, datetime]],
+    axes: Axes, title: str, lanes: Mapping[str, Sequence[Sample]], marks: Sequence[tuple[str, datetime]]
 ) -> None:
     axes.set_title(title, loc="left", fontsize=12, color=_INK, fontweight="bold", pad=20)
     axes.grid(axis="y", color=_GRID, linewidth=0.8)

@@ -71,9 +71,7 @@ def write_files(
     return WrittenFiles(str(folder), tuple(contents), found.filled, missing)
 
 
-def contents_of(
-    found: PostMortem, plots: tuple[Plot, ...], *, templates: str | None = None
-) -> dict[str, bytes]:
+def contents_of(found: PostMortem, plots: tuple[Plot, ...], *, templates: str | None = None) -> dict[str, bytes]:
     """The files of the document by name, the page first."""
     texts = render_both(found, plots, folder=templates)
     files = {NAMES[name]: texts[name].encode("utf-8", "replace") for name in (HTML, MARKDOWN)}
@@ -135,14 +133,10 @@ class TemplateBroken(ShedderError):
     def __init__(self, template: str, *, line: int | None, why: str) -> None:
         self.template = template
         where = f", line {line}" if line else ""
-        super().__init__(
-            f"the template {template}{where}: {why}; correct it, or delete it for the built-in one"
-        )
+        super().__init__(f"the template {template}{where}: {why}; correct it, or delete it for the built-in one")
 
 
-def render_both(
-    found: PostMortem, plots: Sequence[Plot], *, folder: str | None = None
-) -> dict[str, str]:
+def render_both(found: PostMortem, plots: Sequence[Plot], *, folder: str | None = None) -> dict[str, str]:
     """The text of the document by template; what is in `folder` is used instead of the built-in.
 
     Raises:

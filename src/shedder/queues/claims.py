@@ -10,14 +10,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from shedder.engine.jobs import (
-    NOTE_FIELD,
-    JobState,
-    function_from_field,
-    functions_of,
-    job_of,
-    time_of,
-)
+from shedder.engine.jobs import NOTE_FIELD, JobState, function_from_field, functions_of, job_of, time_of
 from shedder.engine.names import STARTED, registry_key
 from shedder.lanes import lane_of
 from shedder.store.codec import text_of
@@ -193,12 +186,7 @@ class RunningJob:
 
 
 def claim_job(
-    keys: Keys,
-    lanes: Sequence[str],
-    *,
-    worker: str,
-    is_staying: bool = False,
-    policy: int | None = None,
+    keys: Keys, lanes: Sequence[str], *, worker: str, is_staying: bool = False, policy: int | None = None
 ) -> Command[Claimed | NothingClaimed]:
     """Take the first job that may run from `lanes`, most important first.
 
@@ -230,9 +218,7 @@ def start_job(
     return _gate(keys, held, question, registry)
 
 
-def check_diverts(
-    keys: Keys, held: HeldClaim, *, function: str, meta: dict[str, str]
-) -> Command[Gate]:
+def check_diverts(keys: Keys, held: HeldClaim, *, function: str, meta: dict[str, str]) -> Command[Gate]:
     """Let a divert take a claimed job, now that its data was read; start nothing."""
     return _gate(keys, held, ("check", "", function, json.dumps(meta), ""))
 
@@ -240,10 +226,7 @@ def check_diverts(
 def release_claim(keys: Keys, token: bytes, *, is_crash: bool = False) -> Command[bool]:
     """Give the job of `token` back to the front of its lane."""
     return Command(
-        "release_claim",
-        (keys.claims, keys.pauses, keys.diverts),
-        (token, int(is_crash), keys.engine.jobs),
-        bool,
+        "release_claim", (keys.claims, keys.pauses, keys.diverts), (token, int(is_crash), keys.engine.jobs), bool
     )
 
 
@@ -275,9 +258,7 @@ def list_claims(
     keys: Keys, *, first: int = 0, limit: int = CLAIMS_PER_STEP, starting: int = CLAIMS_PER_STEP
 ) -> Command[tuple[ClaimSeen, ...]]:
     """At most `limit` claims from rank `first` on, and at most `starting` that passed the gate."""
-    return Command(
-        "list_claims", (keys.claims, keys.starting), (first, limit, starting), _claims_from
-    )
+    return Command("list_claims", (keys.claims, keys.starting), (first, limit, starting), _claims_from)
 
 
 def running_jobs(store: Store, lanes: Sequence[str]) -> tuple[RunningJob, ...]:
@@ -288,9 +269,7 @@ def running_jobs(store: Store, lanes: Sequence[str]) -> tuple[RunningJob, ...]:
     """
     if not lanes:
         return ()
-    executions, claims = store.read_and_run(
-        lambda ask: ask_executions(ask, lanes), list_claims(store.keys, limit=0)
-    )
+    executions, claims = store.read_and_run(lambda ask: ask_executions(ask, lanes), list_claims(store.keys, limit=0))
     return running_from(store, lanes, executions, claims)
 
 
@@ -299,11 +278,7 @@ def running_from(
 ) -> tuple[RunningJob, ...]:
     """Those of the jobs that the replies to `ask_executions` and `list_claims` name that run."""
     starting = {(claim.lane, claim.job_id): claim.worker for claim in claims if claim.lane in lanes}
-    found = {
-        (lane, job_of(each))
-        for lane, those in zip(lanes, executions, strict=True)
-        for each in those
-    }
+    found = {(lane, job_of(each)) for lane, those in zip(lanes, executions, strict=True) for each in those}
     # a frozen process may be past the gate after RQ has given up its execution
     jobs = _started_jobs(store, [*(found | starting.keys())], starting)
     ranks = {lane: rank for rank, lane in enumerate(lanes)}
@@ -317,12 +292,8 @@ def ask_executions(ask: Pipeline, lanes: Sequence[str]) -> None:
 
 
 @_remembered
-def _claim_job(
-    keys: Keys, names: tuple[str, ...], options: tuple[str | int, ...]
-) -> Command[Claimed | NothingClaimed]:
-    lane_keys = (
-        key for lane in names for key in (*keys.lane(lane), keys.stale(lane), keys.unseen(lane))
-    )
+def _claim_job(keys: Keys, names: tuple[str, ...], options: tuple[str | int, ...]) -> Command[Claimed | NothingClaimed]:
+    lane_keys = (key for lane in names for key in (*keys.lane(lane), keys.stale(lane), keys.unseen(lane)))
     return Command(
         "claim_job",
         (keys.claims, keys.pauses, keys.diverts, keys.meters, keys.events, keys.engine.suspended,
@@ -332,9 +303,7 @@ def _claim_job(
     )  # fmt: skip
 
 
-def _gate(
-    keys: Keys, held: HeldClaim, question: tuple[str, ...], registry: str = ""
-) -> Command[Gate]:
+def _gate(keys: Keys, held: HeldClaim, question: tuple[str, ...], registry: str = "") -> Command[Gate]:
     return Command(
         "start_job",
         (keys.claims, keys.pauses, keys.diverts, keys.starting, keys.meters,
@@ -349,20 +318,12 @@ def _claimed(reply: list[Any], lanes: tuple[str, ...]) -> Claimed | NothingClaim
     if state == "claimed":
         _, number, token, job_id, undecided, flat, running = reply
         fields = dict(zip(flat[::2], flat[1::2], strict=True))
-        return Claimed(
-            lanes[number - 1], token, text_of(job_id), bool(undecided), text_of(running), fields
-        )
+        return Claimed(lanes[number - 1], token, text_of(job_id), bool(undecided), text_of(running), fields)
     if state == "empty":
         return NothingClaimed(
-            wait_ms=int(reply[1]),
-            is_upkeep_due=bool(reply[2]),
-            meanwhile=_MEANWHILE[text_of(reply[3])],
+            wait_ms=int(reply[1]), is_upkeep_due=bool(reply[2]), meanwhile=_MEANWHILE[text_of(reply[3])]
         )
-    return NothingClaimed(
-        is_again=state == "again",
-        is_suspended=state == "suspended",
-        is_outdated=state == "outdated",
-    )
+    return NothingClaimed(is_again=state == "again", is_suspended=state == "suspended", is_outdated=state == "outdated")
 
 
 def _claims_from(reply: list[Any]) -> tuple[ClaimSeen, ...]:
@@ -387,10 +348,7 @@ def _started_jobs(
 ) -> list[RunningJob]:
     started = _read_started(store, candidates)
     # the note of an older job with the same id is no answer
-    noted = {
-        job: function_from_field(fields.get(NOTE_FIELD), fields.get("created_at"))
-        for _, job, fields in started
-    }
+    noted = {job: function_from_field(fields.get(NOTE_FIELD), fields.get("created_at")) for _, job, fields in started}
     names = functions_of(store, noted)
     return [
         RunningJob(
@@ -408,9 +366,7 @@ def _started_jobs(
 def _read_started(store: Store, jobs: Sequence[tuple[str, str]]) -> list[_Found]:
     if not jobs:
         return []
-    replies = store.read(
-        lambda ask: [ask.hmget(store.keys.engine.jobs + job, _FIELDS) for _, job in jobs]
-    )
+    replies = store.read(lambda ask: [ask.hmget(store.keys.engine.jobs + job, _FIELDS) for _, job in jobs])
     found = [(lane, job, _texts(values)) for (lane, job), values in zip(jobs, replies, strict=True)]
     return [each for each in found if each[2].get("status") == JobState.STARTED]
 

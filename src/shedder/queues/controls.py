@@ -297,9 +297,7 @@ def skipped_of(counts: Mapping[bytes, bytes]) -> dict[str, int]:
     """The jobs that a drain skipped, by cause, as the hash of its counts has them."""
     prefix = b"skipped:"
     return {
-        text_of(name.removeprefix(prefix)): count_of(value)
-        for name, value in counts.items()
-        if name.startswith(prefix)
+        text_of(name.removeprefix(prefix)): count_of(value) for name, value in counts.items() if name.startswith(prefix)
     }
 
 
@@ -330,12 +328,9 @@ def with_lengths(store: Store, orders: Sequence[tuple[str, StoredDivert]]) -> li
     """Each of `orders` with the number of jobs in its backlog, in one round trip."""
     if not orders:
         return []
-    lengths = store.read(
-        lambda ask: [ask.llen(part) for _, each in orders for part in each.backlog_keys]
-    )
+    lengths = store.read(lambda ask: [ask.llen(part) for _, each in orders for part in each.backlog_keys])
     return [
-        (lane, each.divert.order, sum(lengths[3 * index : 3 * index + 3]))
-        for index, (lane, each) in enumerate(orders)
+        (lane, each.divert.order, sum(lengths[3 * index : 3 * index + 3])) for index, (lane, each) in enumerate(orders)
     ]
 
 

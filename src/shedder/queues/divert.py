@@ -180,9 +180,7 @@ def divert(
     on_progress: Progress | None = None,
 ) -> DivertReceipt:
     """Set a divert (with `terms` a limit) on `lanes` and move what waits in them already."""
-    receipt = store.run(
-        divert_lanes(store.keys, lanes, selection, cause, order=new_id(), terms=terms)
-    )
+    receipt = store.run(divert_lanes(store.keys, lanes, selection, cause, order=new_id(), terms=terms))
     names = [lane.name for lane in lanes]
     if selection.is_whole:
         free_slots(store, names)
@@ -194,12 +192,7 @@ def divert(
 
 
 def scan(
-    store: Store,
-    lane: str,
-    order: str,
-    selection: Selection,
-    cause: Cause,
-    operation: Operation | None = None,
+    store: Store, lane: str, order: str, selection: Selection, cause: Cause, operation: Operation | None = None
 ) -> int:
     """Move the waiting jobs of `lane` that `order` takes to its backlog; how many.
 
@@ -211,9 +204,7 @@ def scan(
     moved, is_more = 0, True
     while is_more:
         step, name = operation.next_step(), operation.id
-        done = store.run(
-            scan_lane(store.keys, lane, order, cause, operation=name, step=step, judged=judged)
-        )
+        done = store.run(scan_lane(store.keys, lane, order, cause, operation=name, step=step, judged=judged))
         moved += done.moved
         operation.count(done.looked_at)
         judged = [(job.job_id, judge(job, selection)) for job in done.undecided]
@@ -227,9 +218,7 @@ def judge(job: Undecided, selection: Selection) -> bool:
 
     A job whose data nobody can read here stays: the worker, which can, decides before it starts.
     """
-    return selection.matches(
-        function=function_name(job.data), meta=meta_texts(job.meta) or {}, age=_OLD_ENOUGH
-    )
+    return selection.matches(function=function_name(job.data), meta=meta_texts(job.meta) or {}, age=_OLD_ENOUGH)
 
 
 def free_slots(store: Store, lanes: Sequence[str]) -> None:
@@ -281,9 +270,7 @@ def scan_lane(
     judged: Sequence[tuple[str, bool]] = (),
 ) -> Command[ScanStep]:
     """One step of the scan of `lane` for `order`."""
-    decisions = (
-        part for job, taken in judged for part in (job.encode("utf-8", _AS_IS), int(taken))
-    )
+    decisions = (part for job, taken in judged for part in (job.encode("utf-8", _AS_IS), int(taken)))
     return Command(
         "scan_lane",
         (keys.pauses, keys.diverts, keys.events, keys.operation(operation), *keys.lane(lane),
@@ -311,10 +298,7 @@ def set_back_orders(
 def free_slot(keys: Keys, job_id: str, limit: str) -> Command[bool]:
     """Free the slot of RQ's own rate limit `limit` that a diverted job holds."""
     return Command(
-        "free_slot",
-        (keys.diverts, keys.engine.jobs + job_id),
-        (job_id, limit, *keys.engine.script_prefixes),
-        bool,
+        "free_slot", (keys.diverts, keys.engine.jobs + job_id), (job_id, limit, *keys.engine.script_prefixes), bool
     )
 
 
@@ -347,9 +331,7 @@ def _slots_held(store: Store, lanes: Sequence[str]) -> list[tuple[str, str]]:
     names = [text_of(name) for name in store.read(lambda ask: ask.smembers(engine.limit_keys))[0]]
     if not names:
         return []
-    allowed = store.read(
-        lambda ask: [ask.zrange(f"{engine.limits}{name}:allowed", 0, -1) for name in names]
-    )
+    allowed = store.read(lambda ask: [ask.zrange(f"{engine.limits}{name}:allowed", 0, -1) for name in names])
     held = [(text_of(job), name) for name, jobs in zip(names, allowed, strict=True) for job in jobs]
     if not held:
         return []
@@ -364,9 +346,7 @@ def _order_keys(keys: Keys, order: str, lane: str, terms: LimitTerms | None) -> 
     return (*keys.lane(lane), *keys.backlog(order, lane), *own)
 
 
-def _diverted(
-    reply: list[Any], names: tuple[str, ...], selection: Selection, terms: LimitTerms
-) -> DivertReceipt:
+def _diverted(reply: list[Any], names: tuple[str, ...], selection: Selection, terms: LimitTerms) -> DivertReceipt:
     event, at, *rest = reply
     rows = list(zip(names, *(rest[first::4] for first in range(4)), strict=True))
     return DivertReceipt(
@@ -392,9 +372,7 @@ def _orders_set_back(reply: list[Any]) -> OrdersSetBack:
             rate=rate_or_none(float(rate)),
             limit=starts_limit_from(text_of(lane), json.loads(limit)) if limit else None,
         )
-        for lane, order, backlog, waiting, rate, limit in zip(
-            *(numbers[first::6] for first in range(6)), strict=True
-        )
+        for lane, order, backlog, waiting, rate, limit in zip(*(numbers[first::6] for first in range(6)), strict=True)
     )
     return OrdersSetBack("done", text_of(event), time_from_ms(int(at)), orders)
 

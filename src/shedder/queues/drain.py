@@ -96,9 +96,7 @@ class DrainProgress:
     is_done: bool = False
 
 
-def drain(
-    store: Store, lanes: Sequence[Lane], rate: Rate | None, cause: Cause, *, stays: bool = False
-) -> DrainReceipt:
+def drain(store: Store, lanes: Sequence[Lane], rate: Rate | None, cause: Cause, *, stays: bool = False) -> DrainReceipt:
     """Drain the backlogs of `lanes` at `rate` each, or stop when it is None."""
     receipt = store.run(order_drain(store.keys, lanes, rate, cause, stays=stays))
     return replace(receipt, workers=workers_of(store, [lane.name for lane in lanes]))
@@ -130,13 +128,7 @@ def release_for_stock_workers(store: Store, backlogs: Sequence[tuple[str, str, f
 
 
 def order_drain(
-    keys: Keys,
-    lanes: Sequence[Lane],
-    rate: Rate | None,
-    cause: Cause,
-    *,
-    operation: str = "",
-    stays: bool = False,
+    keys: Keys, lanes: Sequence[Lane], rate: Rate | None, cause: Cause, *, operation: str = "", stays: bool = False
 ) -> Command[DrainReceipt]:
     """Drain the backlogs of `lanes` at `rate` each, or stop when `rate` is None."""
     names = tuple(lane.name for lane in lanes)

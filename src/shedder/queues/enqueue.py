@@ -67,10 +67,7 @@ def hash_of(job: Job, function: str) -> tuple[dict[Any, Any], list[str]]:
 def push_job(keys: Keys, lane: str, job_id: str, *, at_front: bool) -> Command[bool]:
     """Put the id of a job that is saved already into `lane`."""
     return Command(
-        "push_job",
-        (keys.pauses, keys.diverts, *keys.lane(lane)),
-        (job_id, lane, int(at_front), "", ""),
-        bool,
+        "push_job", (keys.pauses, keys.diverts, *keys.lane(lane)), (job_id, lane, int(at_front), "", ""), bool
     )
 
 

@@ -147,9 +147,7 @@ class Upkeep:
     def _fold_leftovers(self, standing: dict[bytes, bytes]) -> None:
         keys, busy = self._store.keys, {text_of(lane) for lane in standing}
         lanes = [lane for lane in self._known if lane not in busy]
-        fronts = self._store.read(
-            lambda ask: [ask.exists(keys.kept(lane), keys.parked(lane)) for lane in lanes]
-        )
+        fronts = self._store.read(lambda ask: [ask.exists(keys.kept(lane), keys.parked(lane)) for lane in lanes])
         for lane, has_front in zip(lanes, fronts, strict=True):
             if has_front:
                 fold(self._store, lane)
@@ -161,10 +159,7 @@ def end_mitigation(keys: Keys, event: str, head: str = "") -> Command[EventWritt
     Without `head`: that nothing has recorded its end, and only when its process is silent.
     """
     return Command(
-        "end_mitigation",
-        (keys.mitigations, keys.events, keys.operation(new_id())),
-        ("end", event, head),
-        written_from,
+        "end_mitigation", (keys.mitigations, keys.events, keys.operation(new_id())), ("end", event, head), written_from
     )
 
 

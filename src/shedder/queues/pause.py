@@ -17,13 +17,7 @@ from shedder.engine.workers import WorkerSeen, ask_registered, live_workers, reg
 from shedder.errors import RecordUnreadable
 from shedder.events import Cause, Event, event_head
 from shedder.lanes import Lane
-from shedder.queues.claims import (
-    RunningJob,
-    ask_executions,
-    list_claims,
-    running_from,
-    running_jobs,
-)
+from shedder.queues.claims import RunningJob, ask_executions, list_claims, running_from, running_jobs
 from shedder.queues.controls import Pause, pause_from
 from shedder.store.codec import RECORD_VERSION, given_fields, mapping_field, text_of, time_from_ms
 from shedder.store.keys import Keys
@@ -144,16 +138,12 @@ class PausesSetBack:
     newer: str = ""
 
 
-def pause(
-    store: Store, lanes: Sequence[Lane], cause: Cause, expires_in: timedelta | None = None
-) -> PauseReceipt:
+def pause(store: Store, lanes: Sequence[Lane], cause: Cause, expires_in: timedelta | None = None) -> PauseReceipt:
     """Pause `lanes`, and return when those that had just passed the gate have settled."""
     return _held(store, store.run(pause_lanes(store.keys, lanes, cause, expires_in=expires_in)))
 
 
-def settle(
-    store: Store, lanes: Sequence[str], running: tuple[RunningJob, ...]
-) -> tuple[RunningJob, ...]:
+def settle(store: Store, lanes: Sequence[str], running: tuple[RunningJob, ...]) -> tuple[RunningJob, ...]:
     """The jobs of `lanes` that run, once nobody is between the gate and the function.
 
     `running` are those that ran when it was last read.
@@ -195,9 +185,7 @@ def resume(store: Store, lanes: Sequence[Lane], cause: Cause) -> ResumeReceipt:
     return receipt
 
 
-def set_back(
-    store: Store, ways: Mapping[str, tuple[str, str]], cause: Cause, *, undoes: str
-) -> PausesSetBack:
+def set_back(store: Store, ways: Mapping[str, tuple[str, str]], cause: Cause, *, undoes: str) -> PausesSetBack:
     """Put the pauses of lanes back as they were; those that are paused again are parked again."""
     done = store.run(set_back_pauses(store.keys, ways, cause, undoes=undoes))
     for lane in done.unfolded:
@@ -214,12 +202,7 @@ def fold(store: Store, lane: str) -> None:
 
 
 def pause_lanes(
-    keys: Keys,
-    lanes: Sequence[Lane],
-    cause: Cause,
-    *,
-    operation: str = "",
-    expires_in: timedelta | None = None,
+    keys: Keys, lanes: Sequence[Lane], cause: Cause, *, operation: str = "", expires_in: timedelta | None = None
 ) -> Command[PauseReceipt]:
     """Pause `lanes` until they are resumed, or for `expires_in`."""
     names = tuple(lane.name for lane in lanes)
@@ -259,20 +242,12 @@ def resume_lanes(
         return ResumeReceipt(text_of(event), time_from_ms(int(at)), done), unfolded
 
     return Command(
-        "resume_lanes",
-        _keys(keys, operation, names),
-        ("resume", event_head("resume", cause, names), *names),
-        parse,
+        "resume_lanes", _keys(keys, operation, names), ("resume", event_head("resume", cause, names), *names), parse
     )
 
 
 def set_back_pauses(
-    keys: Keys,
-    ways: Mapping[str, tuple[str, str]],
-    cause: Cause,
-    *,
-    undoes: str,
-    operation: str = "",
+    keys: Keys, ways: Mapping[str, tuple[str, str]], cause: Cause, *, undoes: str, operation: str = ""
 ) -> Command[PausesSetBack]:
     """Put the pauses of lanes back; `ways` has by lane what stands now and what stood before.
 
@@ -306,9 +281,7 @@ def pause_before(event: Event, lane: str) -> str | None:
         return ""
     if "since" not in before:
         return None
-    return json.dumps(
-        {"v": RECORD_VERSION, **given_fields(before, "by", "why", "since", "until", "event")}
-    )
+    return json.dumps({"v": RECORD_VERSION, **given_fields(before, "by", "why", "since", "until", "event")})
 
 
 def park_lane(keys: Keys, lane: str) -> Command[tuple[bool, int]]:
@@ -339,9 +312,7 @@ def _held(store: Store, receipt: PauseReceipt) -> PauseReceipt:
     return replace(receipt, running=settle(store, names, running))
 
 
-def _at_work(
-    store: Store, lanes: Sequence[str]
-) -> tuple[tuple[WorkerSeen, ...], tuple[RunningJob, ...]]:
+def _at_work(store: Store, lanes: Sequence[str]) -> tuple[tuple[WorkerSeen, ...], tuple[RunningJob, ...]]:
     """The workers that serve `lanes`, and the jobs of them that run."""
 
     def ask_all(ask: Any) -> None:
@@ -354,9 +325,7 @@ def _at_work(
     return live_workers(store, registered), running
 
 
-def _park(
-    store: Store, lanes: Sequence[PausedLane], workers: Sequence[WorkerSeen]
-) -> tuple[PausedLane, ...]:
+def _park(store: Store, lanes: Sequence[PausedLane], workers: Sequence[WorkerSeen]) -> tuple[PausedLane, ...]:
     served = {name for worker in workers if worker.is_stock for name in worker.lanes}
     return tuple(_parked(store, lane) if lane.lane in served else lane for lane in lanes)
 

@@ -94,15 +94,10 @@ def preview_divert(
     return DivertPreview(selection, tuple(found), tuple(functions), tuple(others))
 
 
-def preview_lane(
-    keys: Keys, source: str, selection: Selection, *, first: int
-) -> Command[PreviewWindow]:
+def preview_lane(keys: Keys, source: str, selection: Selection, *, first: int) -> Command[PreviewWindow]:
     """What `selection` would take from the jobs of one list, from index `first` on."""
     return Command(
-        "preview_lane",
-        (source,),
-        (selection_json(selection), first, JOBS_PER_LOOK, keys.engine.jobs),
-        _preview_window,
+        "preview_lane", (source,), (selection_json(selection), first, JOBS_PER_LOOK, keys.engine.jobs), _preview_window
     )
 
 
@@ -150,9 +145,7 @@ def _tally_lanes(
     return tallies
 
 
-def _tally_list(
-    store: Store, tally: _Tally, source: str, selection: Selection, operation: Operation
-) -> None:
+def _tally_list(store: Store, tally: _Tally, source: str, selection: Selection, operation: Operation) -> None:
     first, is_more = 0, True
     while is_more:
         window = store.run(preview_lane(store.keys, source, selection, first=first))

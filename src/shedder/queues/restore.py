@@ -100,9 +100,7 @@ def restore_backlogs(
     events, lanes = [], []
     for lane, order, _ in backlogs:
         known = set_by[lane] if set_by else ""
-        event, restored = restore_one(
-            store, lane, order, cause, operation, undoes=undoes, set_by=known
-        )
+        event, restored = restore_one(store, lane, order, cause, operation, undoes=undoes, set_by=known)
         if event:
             events.append(event)
             lanes.append(RestoredLane(lane, order, restored))
@@ -131,15 +129,7 @@ def restore_one(
 
 
 def restore_lane(
-    keys: Keys,
-    lane: str,
-    order: str,
-    cause: Cause,
-    *,
-    operation: str,
-    step: int,
-    undoes: str = "",
-    set_by: str = "",
+    keys: Keys, lane: str, order: str, cause: Cause, *, operation: str, step: int, undoes: str = "", set_by: str = ""
 ) -> Command[RestoreStep]:
     """One step of putting the backlog of `order` back into `lane`.
 

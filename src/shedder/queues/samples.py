@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 SAMPLES_KEPT = tuple(
     int(kept / timedelta(seconds=step))
     for step, kept in zip(
-        SAMPLE_STEPS,
-        (timedelta(minutes=10), timedelta(hours=1), timedelta(days=3), timedelta(days=14)),
-        strict=True,
+        SAMPLE_STEPS, (timedelta(minutes=10), timedelta(hours=1), timedelta(days=3), timedelta(days=14)), strict=True
     )
 )
 """How many samples of each step are kept, the finest step first."""
@@ -98,12 +96,7 @@ class Pace:
 
 
 def read_samples(
-    store: Store,
-    lanes: Sequence[str],
-    *,
-    since: datetime,
-    until: datetime | None = None,
-    now: datetime | None = None,
+    store: Store, lanes: Sequence[str], *, since: datetime, until: datetime | None = None, now: datetime | None = None
 ) -> dict[str, tuple[Sample, ...]]:
     """The samples of each of `lanes` that has any, in a time.
 
@@ -118,10 +111,7 @@ def read_samples(
                 ask.lrange(key, -most, -1)
 
     replies = iter(store.read(ask_all))
-    found = {
-        lane: between(samples_from([next(replies) for _ in SAMPLE_STEPS]), since, until)
-        for lane in lanes
-    }
+    found = {lane: between(samples_from([next(replies) for _ in SAMPLE_STEPS]), since, until) for lane in lanes}
     return {lane: samples for lane, samples in found.items() if samples}
 
 
@@ -139,9 +129,7 @@ def samples_from(steps: Iterable[Sequence[bytes]]) -> tuple[Sample, ...]:
     return tuple(_with_standstills(merged))
 
 
-def between(
-    samples: Sequence[Sample], since: datetime, until: datetime | None = None
-) -> tuple[Sample, ...]:
+def between(samples: Sequence[Sample], since: datetime, until: datetime | None = None) -> tuple[Sample, ...]:
     """The samples of a time, and the last one before it as of its beginning."""
     inside = [each for each in samples if each.at >= since and (not until or each.at <= until)]
     before = [each for each in samples if each.at < since]
@@ -161,9 +149,7 @@ def paces_of(samples: Sequence[Sample]) -> tuple[Pace, ...]:
 
     Jobs that were cancelled or had expired left without a start, and make arrivals fewer.
     """
-    return tuple(
-        _pace(first, second) for first, second in pairwise(samples) if second.at > first.at
-    )
+    return tuple(_pace(first, second) for first, second in pairwise(samples) if second.at > first.at)
 
 
 def sample_lanes(keys: Keys, lanes: Sequence[str]) -> Command[bool]:
@@ -208,8 +194,7 @@ def _with_standstills(samples: Sequence[Sample]) -> Iterator[Sample]:
 def _pace(first: Sample, second: Sample) -> Pace:
     seconds = (second.at - first.at).total_seconds()
     started, ended = (
-        (after - before) % _WRAPS_AT
-        for before, after in ((first.started, second.started), (first.ended, second.ended))
+        (after - before) % _WRAPS_AT for before, after in ((first.started, second.started), (first.ended, second.ended))
     )
     arrived = max(second.depth - first.depth + started, 0)
     return Pace(second.at, seconds, arrived / seconds, started / seconds, ended / seconds)

@@ -55,9 +55,7 @@ def name_for_gate(store: Store, job: Job, lane: str) -> str:
         _set_divert(store, lane, flag, name)
     except ShedderError as error:
         ids = ids_of(lane=lane, job=job.id)
-        logger.warning(
-            "the job %s of the degraded feature %s runs: %s", job.id, flag, error, extra=ids
-        )
+        logger.warning("the job %s of the degraded feature %s runs: %s", job.id, flag, error, extra=ids)
         return function
     return name
 

@@ -98,10 +98,7 @@ def stale_lanes(store: Store, lanes: Sequence[Lane] = ()) -> tuple[StaleLane, ..
         if jobs
     ]
     times = _enqueued(store, [first[0] for _, _, first in found])
-    return tuple(
-        StaleLane(name, jobs, first, oldest)
-        for (name, jobs, first), oldest in zip(found, times, strict=True)
-    )
+    return tuple(StaleLane(name, jobs, first, oldest) for (name, jobs, first), oldest in zip(found, times, strict=True))
 
 
 def replay_lanes(
@@ -149,9 +146,7 @@ def replay(
     )  # fmt: skip
 
 
-def _replay_lane(
-    store: Store, stale: StaleLane, cause: Cause, operation: Operation
-) -> ReplayedLane:
+def _replay_lane(store: Store, stale: StaleLane, cause: Cause, operation: Operation) -> ReplayedLane:
     lane, to_do = stale.lane, stale.jobs
     done = ReplayedLane(lane, 0, 0, to_do)
     while to_do > 0:
@@ -168,7 +163,5 @@ def _replay_lane(
 def _enqueued(store: Store, jobs: Sequence[str]) -> list[datetime | None]:
     if not jobs:
         return []
-    texts = store.read(
-        lambda ask: [ask.hget(store.keys.engine.jobs + job, "enqueued_at") for job in jobs]
-    )
+    texts = store.read(lambda ask: [ask.hget(store.keys.engine.jobs + job, "enqueued_at") for job in jobs])
     return [time_of(text) for text in texts]

@@ -32,9 +32,7 @@ def lift_limits(store: Store, lanes: Sequence[str], cause: Cause) -> RestoreRece
     return restore_backlogs(store, backlogs[::-1], cause)
 
 
-def divert_before(
-    store: Store, event: Event, cause: Cause, standing: Standing
-) -> DivertReceipt | DrainReceipt | None:
+def divert_before(store: Store, event: Event, cause: Cause, standing: Standing) -> DivertReceipt | DrainReceipt | None:
     """Set the diverts or limits that `event` changed as they were; None when all have ended.
 
     Raises:

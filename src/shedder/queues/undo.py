@@ -10,14 +10,7 @@ from shedder.policy.applied import PolicyReceipt, undo_policy
 from shedder.queues.controls import Backlog, Standing, standing_on, with_lengths
 from shedder.queues.divert import DivertReceipt
 from shedder.queues.drain import DrainReceipt
-from shedder.queues.pause import (
-    PauseReceipt,
-    PausesSetBack,
-    ResumeReceipt,
-    pause_before,
-    pause_set_by,
-    set_back,
-)
+from shedder.queues.pause import PauseReceipt, PausesSetBack, ResumeReceipt, pause_before, pause_set_by, set_back
 from shedder.queues.restore import RestoreReceipt, restore_backlogs
 from shedder.queues.skip import put_back
 from shedder.queues.starts import changed_since, divert_before, drain_before, is_as_set_by, set_by
@@ -101,9 +94,7 @@ def _pauses_stay(event: Event, done: PausesSetBack) -> CannotUndo:
     return CannotUndo(event.id, reason=reason, try_instead=try_instead)
 
 
-def _divert_before(
-    store: Store, event: Event, cause: Cause
-) -> RestoreReceipt | DivertReceipt | DrainReceipt:
+def _divert_before(store: Store, event: Event, cause: Cause) -> RestoreReceipt | DivertReceipt | DrainReceipt:
     standing = standing_on(store, event.lanes)
     known = {lane: orders for lane, orders in standing.items() if _stood_before(event, lane)}
     backlogs = _set_first_by(store, event, {k: v for k, v in standing.items() if k not in known})
@@ -126,12 +117,7 @@ def _stood_before(event: Event, lane: str) -> bool:
 
 def _set_first_by(store: Store, event: Event, standing: Standing) -> list[Backlog]:
     """The backlogs of the order that `event` set on lanes where it did not stand before."""
-    found = [
-        (lane, each)
-        for lane, orders in standing.items()
-        for each in orders
-        if each.divert.order == event.order
-    ]
+    found = [(lane, each) for lane, orders in standing.items() for each in orders if each.divert.order == event.order]
     for lane, each in found:
         if not is_as_set_by(event, each):
             raise changed_since(event, lane, each.divert.by)

@@ -19,14 +19,7 @@ from uuid import uuid4
 from shedder.errors import ShedderError
 from shedder.events import Cause, Event, event_head
 from shedder.queues.maintenance import EventWritten, end_mitigation, written_from
-from shedder.response.runner import (
-    Interrupted,
-    ProgramResult,
-    Say,
-    ShutdownSignals,
-    carry_out,
-    mask_for,
-)
+from shedder.response.runner import Interrupted, ProgramResult, Say, ShutdownSignals, carry_out, mask_for
 from shedder.store.clients import own_client
 from shedder.store.codec import time_from_ms
 from shedder.store.keys import Keys

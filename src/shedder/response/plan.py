@@ -162,9 +162,7 @@ class Outlook:
     workers: int
 
 
-def read_outlook(
-    status: Status, samples: Mapping[str, Sequence[Sample]], policy: Policy
-) -> Outlook:
+def read_outlook(status: Status, samples: Mapping[str, Sequence[Sample]], policy: Policy) -> Outlook:
     """How the lanes of `status` are now; `samples` of them reach back by `PACE_LOOK_BACK`."""
     kinds = kinds_of(policy, [lane.queue for lane in status.lanes])
     now = sum(lane.completions or 0.0 for lane in status.lanes)
@@ -201,9 +199,7 @@ def _phases(lanes: Sequence[LaneLoad], option: Option, pace: float) -> Iterator[
             depths[lane.lane] = max(grown, 0.0) if grown > 1e-6 else 0.0
 
 
-def _served(
-    lanes: Sequence[LaneLoad], option: Option, depths: Mapping[str, float], pace: float
-) -> dict[str, float]:
+def _served(lanes: Sequence[LaneLoad], option: Option, depths: Mapping[str, float], pace: float) -> dict[str, float]:
     """How the pace is shared: the first lane takes what it can use, the next what is left."""
     left, served = pace, {}
     for lane in lanes:
@@ -283,8 +279,7 @@ def _loads_of(status: Status, kinds: Iterable[Workload]) -> tuple[LaneLoad, ...]
     lanes = sorted(status.lanes, key=lambda lane: PRIORITIES.index(lane.priority))
     urgent = _urgent(lanes, tolerances)
     return tuple(
-        _load(lane, status.at, tolerances.get(lane.lane, TOLERANCE), is_urgent=lane.lane in urgent)
-        for lane in lanes
+        _load(lane, status.at, tolerances.get(lane.lane, TOLERANCE), is_urgent=lane.lane in urgent) for lane in lanes
     )
 
 

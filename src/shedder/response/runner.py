@@ -254,9 +254,7 @@ class ShutdownSignals:
         self._came.append(signal.Signals(number))
 
 
-def _follow(
-    process: subprocess.Popen[bytes], output: Output, until: float, asked: ShutdownSignals
-) -> bool:
+def _follow(process: subprocess.Popen[bytes], output: Output, until: float, asked: ShutdownSignals) -> bool:
     """Whether the program ended before `until`.
 
     Raises:
@@ -315,9 +313,7 @@ def _end(process: subprocess.Popen[bytes], output: Output) -> None:
     output.finish()
 
 
-def _result(
-    outcome: str, process: subprocess.Popen[bytes], began: float, output: Output
-) -> ProgramResult:
+def _result(outcome: str, process: subprocess.Popen[bytes], began: float, output: Output) -> ProgramResult:
     _stream(process).close()
     seconds = time.monotonic() - began
     return ProgramResult(outcome, process.returncode, seconds, output.text, output.cut)
@@ -334,9 +330,7 @@ def _check_value(name: str, value: str) -> None:
         raise InvalidInput(name=f"--{name}", value=value[:50], accepted=accepted)
 
 
-_SECRET_NAME = re.compile(
-    r"PASS|TOKEN|SECRET|CREDENTIAL|API_?KEY|PRIVATE|_KEY$|_URL$|_DSN$", re.IGNORECASE
-)
+_SECRET_NAME = re.compile(r"PASS|TOKEN|SECRET|CREDENTIAL|API_?KEY|PRIVATE|_KEY$|_URL$|_DSN$", re.IGNORECASE)
 
 _PATTERNS = (
     # user:password@ of a URL

@@ -348,8 +348,7 @@ def _growth(status: Status) -> str:
         and each.arrivals > each.completions + 0.1
     ]  # fmt: skip
     return ", ".join(
-        f"{each.lane} grows: {each.arrivals:.1f}/s in, {each.completions:.1f}/s out"
-        for each in growing[:3]
+        f"{each.lane} grows: {each.arrivals:.1f}/s in, {each.completions:.1f}/s out" for each in growing[:3]
     )
 
 

@@ -96,8 +96,7 @@ class SkewMixin(BaseWorker):
             return
         self.last_cleaned_at = now()  # type: ignore[assignment]  # RQ gives it no type
         self.log.warning(
-            "Worker %s: this machine's clock is %.0f s ahead of the server's; other workers look"
-            " for abandoned jobs",
+            "Worker %s: this machine's clock is %.0f s ahead of the server's; other workers look for abandoned jobs",
             self.name,
             -self._behind,
         )

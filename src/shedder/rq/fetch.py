@@ -67,9 +67,7 @@ class Fetch:
     is done or the idle time is over.
     """
 
-    def __init__(
-        self, worker: HoldingMixin, *, is_burst: bool, max_idle_seconds: float | None
-    ) -> None:
+    def __init__(self, worker: HoldingMixin, *, is_burst: bool, max_idle_seconds: float | None) -> None:
         self._worker = worker
         self._is_burst = is_burst
         self._max_idle = math.inf if max_idle_seconds is None else max_idle_seconds
@@ -176,8 +174,7 @@ class Fetch:
             return
         self._policy = policy
         self._lanes = sorted(
-            self._worker._ordered_queues,
-            key=lambda lane: PRIORITIES.index(policy.served_as(lane.name)),
+            self._worker._ordered_queues, key=lambda lane: PRIORITIES.index(policy.served_as(lane.name))
         )
         self._names = tuple(lane.name for lane in self._lanes)
         self._poller = poller_keys(self._worker.keys, self._names)
@@ -196,9 +193,7 @@ class Fetch:
             # RQ checks a serializer for each job unless it is left to take its own
             is_usual = worker.serializer is DefaultSerializer
             job = worker.job_class(
-                claimed.job_id,
-                connection=worker.connection,
-                serializer=None if is_usual else worker.serializer,
+                claimed.job_id, connection=worker.connection, serializer=None if is_usual else worker.serializer
             )
             job.restore(claimed.fields)
         except NoSuchJobError:
@@ -213,9 +208,7 @@ class Fetch:
 
     def _may_keep(self, job: Job, held: HeldClaim) -> bool:
         worker = self._worker
-        gate = worker.store.execute(
-            check_diverts(worker.keys, held, function=function_of(job), meta=texts_of(job))
-        )
+        gate = worker.store.execute(check_diverts(worker.keys, held, function=function_of(job), meta=texts_of(job)))
         return gate.is_open
 
     @property

@@ -122,9 +122,7 @@ class PerformingMixin(HoldingMixin):
         command = self._start(job, held, execution, function=name, meta=texts_of(job))
         return self.store.execute_last(pipeline, command)
 
-    def _start(
-        self, job: Job, held: HeldClaim, execution: Execution | None, **options: Any
-    ) -> Command[Gate]:
+    def _start(self, job: Job, held: HeldClaim, execution: Execution | None, **options: Any) -> Command[Gate]:
         """What lets `job`, whose `started_at` is set, through the gate."""
         return start_job(
             self.keys,

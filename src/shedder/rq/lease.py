@@ -80,9 +80,7 @@ class HoldingMixin(BookkeepingMixin):
         held = self._held.token if self._held is not None else b""
         latest = list_claims(self.keys, first=-CLAIMS_PER_STEP, starting=0)
         unheard = [
-            claim.token
-            for claim in self.store.execute(latest)
-            if claim.worker == self.name and claim.token != held
+            claim.token for claim in self.store.execute(latest) if claim.worker == self.name and claim.token != held
         ]
         return sum(self.store.execute(release_claim(self.keys, token)) for token in unheard)
 

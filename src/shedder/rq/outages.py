@@ -38,15 +38,7 @@ MARK_SECONDS = 120
 
 _PUSHES = ("RPUSH", "LPUSH")
 
-_PASSING = (
-    "BUSY",
-    "LOADING",
-    "READONLY",
-    "OOM",
-    "NOREPLICAS",
-    "MISCONF",
-    "UNBLOCKED",
-)
+_PASSING = ("BUSY", "LOADING", "READONLY", "OOM", "NOREPLICAS", "MISCONF", "UNBLOCKED")
 
 # redis-py takes the first word off these
 _PASSING_CLASSES = (
@@ -207,9 +199,7 @@ class RetryingPipeline(redis.client.Pipeline):
 
         A connection that breaks ends the WATCH, and RQ starts over; after a refusal it still holds.
         """
-        return self.patience.run(
-            lambda: super(RetryingPipeline, self).immediate_execute_command(*args, **options)
-        )
+        return self.patience.run(lambda: super(RetryingPipeline, self).immediate_execute_command(*args, **options))
 
 
 class RetryingRedis(redis.Redis):
@@ -223,15 +213,11 @@ class RetryingRedis(redis.Redis):
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """The reply to one command."""
         words = in_text(args)
-        return self.patience.run(
-            lambda: super(RetryingRedis, self).execute_command(*words, **options)
-        )
+        return self.patience.run(lambda: super(RetryingRedis, self).execute_command(*words, **options))
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> RetryingPipeline:
         """A pipeline with the same patience."""
-        pipeline = RetryingPipeline(
-            self.connection_pool, self.response_callbacks, transaction, shard_hint
-        )
+        pipeline = RetryingPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
         pipeline.patience, pipeline.owner = self.patience, self
         return pipeline
 

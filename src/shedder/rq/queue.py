@@ -96,11 +96,7 @@ class QueueMixin(RQQueue):
         return super(QueueMixin, plain).create_job(*args, **options)
 
     def enqueue_job(
-        self,
-        job: Job,
-        pipeline: Pipeline | None = None,
-        at_front: bool = False,
-        unique: bool = False,
+        self, job: Job, pipeline: Pipeline | None = None, at_front: bool = False, unique: bool = False
     ) -> Job:
         """Enqueue a job, in one round trip where RQ needs two."""
         check_job_class(type(job))
@@ -118,9 +114,7 @@ class QueueMixin(RQQueue):
             deferred_in.remove(job, pipeline=pipeline)
         return job
 
-    def push_job_id(
-        self, job_id: str, pipeline: Pipeline | None = None, at_front: bool = False
-    ) -> None:
+    def push_job_id(self, job_id: str, pipeline: Pipeline | None = None, at_front: bool = False) -> None:
         """Put the id of a saved job where the controls of this lane say.
 
         On a pipeline it is RQ's own push, and the claim applies the controls: a script could fail
@@ -134,11 +128,7 @@ class QueueMixin(RQQueue):
         ring_on(pipeline, rq_keys(), self.name)
 
     def _enqueue_async_job(
-        self,
-        job: Job,
-        pipeline: Pipeline | None = None,
-        at_front: bool = False,
-        unique: bool = False,
+        self, job: Job, pipeline: Pipeline | None = None, at_front: bool = False, unique: bool = False
     ) -> Job:
         check_job_class(type(job))
         lane = self._lane_by_policy(job)
@@ -161,11 +151,7 @@ class QueueMixin(RQQueue):
         return registry
 
     def _enqueue_here(
-        self,
-        job: Job,
-        pipeline: Pipeline | None = None,
-        at_front: bool = False,
-        unique: bool = False,
+        self, job: Job, pipeline: Pipeline | None = None, at_front: bool = False, unique: bool = False
     ) -> Job:
         if job.get_status(refresh=False) in _NOT_QUEUED_PLAINLY:
             return super()._enqueue_async_job(job, pipeline, at_front, unique)
@@ -179,9 +165,7 @@ class QueueMixin(RQQueue):
             raise DuplicateJobError(f"Job with ID '{job.id}' already exists")
         return job
 
-    def _persist_job(
-        self, job: Job, pipeline: Pipeline, status: JobStatus = JobStatus.QUEUED
-    ) -> None:
+    def _persist_job(self, job: Job, pipeline: Pipeline, status: JobStatus = JobStatus.QUEUED) -> None:
         # RQ writes the status and then the whole job with its status; once is enough
         job._status = status
         save_on(pipeline, job)

@@ -110,9 +110,7 @@ class Flags(Declarations[FlagDeclaration]):
         """
         checked_name(name, of="flag")
         stale = one_of(WhenStale, then, name="then")
-        return self._declare(
-            FlagDeclaration(name, description, owner, group, default, keep_for, stale)
-        )
+        return self._declare(FlagDeclaration(name, description, owner, group, default, keep_for, stale))
 
     def enabled(self, name: str, key: str | None = None) -> bool:
         """Whether the feature is on; with a percentage, whether it is on for `key`.
@@ -156,9 +154,7 @@ class Flags(Declarations[FlagDeclaration]):
         """How long ago Redis confirmed the flags; infinite when it never has."""
         return self._watch.age_seconds
 
-    def degradable(
-        self, name: str, *, fallback: object = None
-    ) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    def degradable(self, name: str, *, fallback: object = None) -> Callable[[Callable[P, T]], Callable[P, T]]:
         """Give a function or a coroutine function a way out while its feature is degraded.
 
         `fallback` is a value, something that is called with the same arguments, or `SKIP` for the
@@ -272,9 +268,7 @@ def degrade_flags(
     return _receipt(store, done)
 
 
-def restore_flags(
-    store: Store, names: Sequence[str], cause: Cause, *, operation: str, group: str = ""
-) -> FlagReceipt:
+def restore_flags(store: Store, names: Sequence[str], cause: Cause, *, operation: str, group: str = "") -> FlagReceipt:
     """End the degradation of the flags called `names`, and of all of `group`.
 
     Raises:

@@ -35,14 +35,7 @@ from shedder.store.store import Store
 from shedder.units import Rate
 
 if TYPE_CHECKING:
-    from shedder.settings.windows import (
-        Absence,
-        LocalWindows,
-        SharedWindows,
-        StableItem,
-        item_of,
-        read_window,
-    )
+    from shedder.settings.windows import Absence, LocalWindows, SharedWindows, StableItem, item_of, read_window
 else:
     globals().update(later((
         ("shedder.settings.windows", "Absence LocalWindows item_of read_window"),
@@ -165,9 +158,7 @@ class Limits(Declarations[LimitDeclaration]):
         self.require(name, key, cost)
         yield
 
-    def limited(
-        self, name: str, *, key: Callable[P, str] | None = None
-    ) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    def limited(self, name: str, *, key: Callable[P, str] | None = None) -> Callable[[Callable[P, T]], Callable[P, T]]:
         """Let a function or a coroutine function run only within a limit.
 
         `key` is called with the same arguments. Where it does not run, `LimitExceeded` is raised.
@@ -307,10 +298,7 @@ def limits_from(replies: Iterator[Any], now_ms: float) -> tuple[LimitState, ...]
     declared = declared_from(next(replies))
     standing = settings_from(next(replies), now_ms)
     counts = {text_of(name): count_of(count) for name, count in next(replies).items()}
-    limits = [
-        _state(name, declared, standing.get(name), counts)
-        for name in sorted(declared.keys() | standing.keys())
-    ]
+    limits = [_state(name, declared, standing.get(name), counts) for name in sorted(declared.keys() | standing.keys())]
     return tuple(sorted(limits, key=lambda limit: (limit.setting is None, limit.name, limit.key)))
 
 
@@ -343,9 +331,7 @@ def set_limit(
     return _receipt(store, done)
 
 
-def clear_limit(
-    store: Store, name: str, cause: Cause, *, operation: str, key: str = ""
-) -> LimitReceipt:
+def clear_limit(store: Store, name: str, cause: Cause, *, operation: str, key: str = "") -> LimitReceipt:
     """End an operator's setting of the limit `name`: what the code says holds again.
 
     Raises:
@@ -354,9 +340,7 @@ def clear_limit(
     """
     target = _target(name, key)
     check_known(name, _names(list_limits(store)), of="limit")
-    done = change_settings(
-        store, store.keys.limits, (target,), None, cause, verb="limit clear", operation=operation
-    )
+    done = change_settings(store, store.keys.limits, (target,), None, cause, verb="limit clear", operation=operation)
     return _receipt(store, done)
 
 
@@ -424,10 +408,7 @@ def _unset(target: str, limits: Mapping[str, LimitState]) -> LimitState:
 
 
 def _state(
-    target: str,
-    declared: Mapping[str, Mapping[str, Any]],
-    setting: Setting | None,
-    counts: Mapping[str, int],
+    target: str, declared: Mapping[str, Mapping[str, Any]], setting: Setting | None, counts: Mapping[str, int]
 ) -> LimitState:
     name, _, key = target.partition(" ")
     facts = declared.get(name, {})

@@ -12,14 +12,7 @@ from typing import Any, TypeVar
 
 from shedder.errors import CannotUndo, InvalidInput, NothingMatched, RecordUnreadable
 from shedder.events import Cause, Event, event_head
-from shedder.store.codec import (
-    NO_TIME,
-    ms_from_time,
-    reading_record,
-    text_of,
-    time_from_ms,
-    versioned_record,
-)
+from shedder.store.codec import NO_TIME, ms_from_time, reading_record, text_of, time_from_ms, versioned_record
 from shedder.store.keys import Keys
 from shedder.store.store import Command, Store
 from shedder.units import milliseconds_of
@@ -250,11 +243,7 @@ _REFUSALS = {
 
 def _changed(reply: list[Any], names: tuple[str, ...]) -> SettingsChanged:
     event, at, *previous = reply
-    replaced = {
-        name: _setting_or_note(name, text)
-        for name, text in zip(names, previous, strict=True)
-        if text
-    }
+    replaced = {name: _setting_or_note(name, text) for name, text in zip(names, previous, strict=True) if text}
     return SettingsChanged(text_of(event), time_from_ms(int(at)), names, replaced)
 
 

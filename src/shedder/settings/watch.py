@@ -143,9 +143,7 @@ class SettingsWatch:
 
     def _start(self) -> bool:
         ended = self._ended
-        thread = threading.Thread(
-            target=self._watch, args=(ended,), name="shedder-settings", daemon=True
-        )
+        thread = threading.Thread(target=self._watch, args=(ended,), name="shedder-settings", daemon=True)
         try:
             thread.start()
         except RuntimeError as error:  # the interpreter ends, or the system has no more threads
@@ -288,9 +286,7 @@ class Declarations(ABC, Generic[D]):
         if is_new:
             self._registered.clear()
         news = {
-            name: {"v": 1, **self._told(each)}
-            for name, each in self._declared.items()
-            if name not in self._registered
+            name: {"v": 1, **self._told(each)} for name, each in self._declared.items() if name not in self._registered
         }
         if news:
             store.run(declare_settings(self._key, news))
@@ -301,9 +297,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def replaced_by(
-    function: Callable[P, T], call: Callable[..., Any], coroutine: Callable[..., Any]
-) -> Callable[P, T]:
+def replaced_by(function: Callable[P, T], call: Callable[..., Any], coroutine: Callable[..., Any]) -> Callable[P, T]:
     """`call` in place of `function`, or `coroutine` in place of a coroutine function."""
     chosen = coroutine if inspect.iscoroutinefunction(function) else call
     return cast("Callable[P, T]", functools.wraps(function)(chosen))

@@ -79,9 +79,7 @@ class SharedWindows:
         patience: Seconds that one decision waits for Redis.
     """
 
-    def __init__(
-        self, connection: redis.Redis, keys: Keys, *, patience: float = PATIENCE_SECONDS
-    ) -> None:
+    def __init__(self, connection: redis.Redis, keys: Keys, *, patience: float = PATIENCE_SECONDS) -> None:
         self._haste = Deadline(patience)
         client = deadline_client(connection, self._haste, patience=patience)
         self._client = client

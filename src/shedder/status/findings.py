@@ -105,10 +105,7 @@ def check_status(status: Status, *, older_than: timedelta = OLD) -> CheckResult:
         lanes=len(status.lanes),
         waiting=sum(lane.waiting for lane in status.lanes),
         backlog=sum(lane.backlog for lane in status.lanes),
-        problems=tuple(
-            CheckProblem(each.check, next(iter(each.subjects), "server"), each.says)
-            for each in problems
-        ),
+        problems=tuple(CheckProblem(each.check, next(iter(each.subjects), "server"), each.says) for each in problems),
     )
 
 
@@ -122,9 +119,7 @@ def lanes_findings(status: Status, *, older_than: timedelta = OLD) -> Iterator[F
         yield from lane_findings(lane, at=status.at, older_than=older_than)
 
 
-def lane_findings(
-    lane: LaneStatus, *, at: datetime, older_than: timedelta = OLD
-) -> tuple[Finding, ...]:
+def lane_findings(lane: LaneStatus, *, at: datetime, older_than: timedelta = OLD) -> tuple[Finding, ...]:
     """What the rules find on `lane` at the time `at` by the server's clock, the worst first."""
     return (
         *(unreadable_record(lane.lane, said) for said in lane.unreadable),
@@ -162,12 +157,7 @@ def by_trouble(lanes: Sequence[LaneStatus]) -> tuple[LaneStatus, ...]:
     worst: dict[str, tuple[bool, bool, float]] = {}
     for lane in lanes:
         worst[lane.queue] = min(worst.get(lane.queue, _CALM), _calmness(lane))
-    return tuple(
-        sorted(
-            lanes,
-            key=lambda lane: (worst[lane.queue], lane.queue, Lane(lane.queue, lane.priority).rank),
-        )
-    )
+    return tuple(sorted(lanes, key=lambda lane: (worst[lane.queue], lane.queue, Lane(lane.queue, lane.priority).rank)))
 
 
 _CALM = (True, True, float("inf"))
@@ -185,20 +175,14 @@ def _calmness(lane: LaneStatus) -> tuple[bool, bool, float]:
 def suspension(*, is_suspended: bool) -> Iterator[Finding]:
     """RQ's own suspend."""
     if is_suspended:
-        yield Finding(
-            "suspend",
-            WARNING,
-            "RQ's own suspend is on, so no worker takes a job: end it with `rq resume`.",
-        )
+        yield Finding("suspend", WARNING, "RQ's own suspend is on, so no worker takes a job: end it with `rq resume`.")
 
 
 def memory(share: float | None) -> Finding:
     """How full the server is; `share` is None without a limit."""
     if share is None:
         return Finding(
-            "memory",
-            WARNING,
-            "The server has no memory limit and grows until the machine is full: set `maxmemory`.",
+            "memory", WARNING, "The server has no memory limit and grows until the machine is full: set `maxmemory`."
         )
     says, numbers = f"The server's memory is {share:.0%} full", {"share": share}
     if share > FULL:
@@ -295,9 +279,7 @@ def _unfinished(lane: LaneStatus) -> Iterator[Finding]:
             )
         if divert.is_restoring:
             command = (
-                _command("limit lift", lane.lane)
-                if divert.is_limit
-                else _command("drain", lane.lane, "--at-once")
+                _command("limit lift", lane.lane) if divert.is_limit else _command("drain", lane.lane, "--at-once")
             )
             yield Finding(
                 "unfinished orders",
@@ -385,14 +367,11 @@ def _old_setting(
         yield _forgotten(setting.name, state, at - setting.since, setting.by, end)
 
 
-def _forgotten(
-    target: str, state: str, age: timedelta, by: str, command: tuple[str, ...]
-) -> Finding:
+def _forgotten(target: str, state: str, age: timedelta, by: str, command: tuple[str, ...]) -> Finding:
     return Finding(
         "old control",
         PROBLEM,
-        f"{target} has been {state} for {format_duration(age)} by {by}: "
-        f"run {_typed(command)} if that is over.",
+        f"{target} has been {state} for {format_duration(age)} by {by}: run {_typed(command)} if that is over.",
         subjects=(target,),
         command=command,
         numbers={"seconds": age.total_seconds()},

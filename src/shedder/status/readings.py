@@ -163,9 +163,7 @@ class LaneReading:
         return (self.waiting, *(lists for lists, _ in self.backlogs))
 
 
-def ask_lane(
-    ask: Pipeline, keys: Keys, lane: str, orders: Sequence[StoredDivert], *, heads: int = 1
-) -> None:
+def ask_lane(ask: Pipeline, keys: Keys, lane: str, orders: Sequence[StoredDivert], *, heads: int = 1) -> None:
     """Ask for what `reading_from` reads, with the first `heads` ids of each list."""
     listed, kept, parked, _ = keys.lane(lane)
     executions = registry_key(STARTED, lane)

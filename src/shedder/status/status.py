@@ -27,24 +27,11 @@ from shedder.policy.applied import applied_from
 from shedder.policy.model import Policy
 from shedder.policy.workload import Late, WaitingJob, late_in, looks_at_jobs
 from shedder.queues.claims import ClaimSeen, list_claims
-from shedder.queues.controls import (
-    Pause,
-    StoredDivert,
-    diverts_from,
-    pause_from,
-)
+from shedder.queues.controls import Pause, StoredDivert, diverts_from, pause_from
 from shedder.settings.flags import FlagState, ask_flags, flags_from
 from shedder.settings.limits import LimitState, ask_limits, limits_from
 from shedder.status.findings import by_trouble, lane_findings, server_warnings
-from shedder.status.readings import (
-    LaneReading,
-    LaneStatus,
-    Lists,
-    Status,
-    ask_lane,
-    rates_of,
-    reading_from,
-)
+from shedder.status.readings import LaneReading, LaneStatus, Lists, Status, ask_lane, rates_of, reading_from
 from shedder.store.codec import text_of, time_from_ms
 from shedder.store.keys import Keys
 from shedder.store.store import Store
@@ -68,9 +55,7 @@ def read_status(store: Store, lanes: Sequence[Lane] | None = None) -> Status:
     heads = JOBS_LOOKED_AT if looks_at_jobs(server.policy) else 1
     found, registered = _read_lanes(store, controls, heads)
     around = _read_around(store, found.values(), registered_from(names, registered))
-    statuses = [
-        _lane_status(lane, server, controls[lane.name], found[lane.name], around) for lane in chosen
-    ]
+    statuses = [_lane_status(lane, server, controls[lane.name], found[lane.name], around) for lane in chosen]
     status = Status(
         at=server.at,
         lanes=by_trouble([each for each in statuses if lanes is not None or _is_worth(each)]),
@@ -142,9 +127,7 @@ def _read_server(store: Store) -> _Server:
         ask_flags(ask, store.keys)
         ask_limits(ask, store.keys)
 
-    (seconds, microseconds), queues, pauses, diverts, memory, suspended, policy, *more = store.read(
-        ask_server
-    )
+    (seconds, microseconds), queues, pauses, diverts, memory, suspended, policy, *more = store.read(ask_server)
     at_ms = seconds * 1000 + microseconds // 1000
     settings = iter(more)
     try:
@@ -223,9 +206,7 @@ def _waiting(reply: Sequence[bytes | None]) -> WaitingJob:
     return WaitingJob(time_of(enqueued_at), function, meta_texts(meta) or {})
 
 
-def _lane_status(
-    lane: Lane, server: _Server, controls: _Controls, found: LaneReading, around: _Around
-) -> LaneStatus:
+def _lane_status(lane: Lane, server: _Server, controls: _Controls, found: LaneReading, around: _Around) -> LaneStatus:
     at = server.at
     claimed = [claim.job_id for claim in around.claims if claim.lane == lane.name]
     stock = around.serving(lane.name, is_stock=True)

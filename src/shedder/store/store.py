@@ -21,14 +21,7 @@ import redis.client
 import redis.exceptions
 import redis.sentinel
 
-from shedder.errors import (
-    RecordUnreadable,
-    RedisUnreachable,
-    ServerBusy,
-    ServerTooOld,
-    ShedderError,
-    WrongClusterNode,
-)
+from shedder.errors import RecordUnreadable, RedisUnreachable, ServerBusy, ServerTooOld, ShedderError, WrongClusterNode
 from shedder.store.keys import Keys, kind_of
 
 T = TypeVar("T")
@@ -38,9 +31,7 @@ _COMMAND_OF_PIPELINE = re.compile(r"Command # \d+ \(\S+ ([^ )]+)")
 _BUSY = re.compile(r"(^|: )BUSY ")
 """In a reply of its own, and behind the name of a pipeline's command."""
 
-_CHANGED_BY_HAND = (
-    "somebody changed it by hand: rename it away, and shedder goes on without what it held"
-)
+_CHANGED_BY_HAND = "somebody changed it by hand: rename it away, and shedder goes on without what it held"
 
 Argument = str | bytes | int | float
 
@@ -146,9 +137,7 @@ class Store:
     def _load_and_run(self, command: Command[Any]) -> Any:
         _, _, *arguments = _evalsha(command)
         try:
-            return self.connection.execute_command(
-                "EVAL", load_script(command.script).text, *arguments
-            )
+            return self.connection.execute_command("EVAL", load_script(command.script).text, *arguments)
         except redis.exceptions.ResponseError as error:
             if _is_too_old(error):
                 raise ServerTooOld(_version(self.connection)) from error
@@ -167,9 +156,7 @@ def in_text(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     come, and does not look whether that failed (3.5.0, `src/pack.c`). A handler that raises, such
     as Ctrl-C's, or RQ's when an idle worker is told to stop, is then a segmentation fault.
     """
-    return tuple(
-        repr(each) if type(each) is int or isinstance(each, float) else each for each in arguments
-    )
+    return tuple(repr(each) if type(each) is int or isinstance(each, float) else each for each in arguments)
 
 
 def raise_translated(
@@ -179,9 +166,7 @@ def raise_translated(
     raise _translated(error, connection, keys) from error
 
 
-def _translated(
-    error: redis.exceptions.RedisError, connection: redis.Redis, keys: tuple[str, ...]
-) -> ShedderError:
+def _translated(error: redis.exceptions.RedisError, connection: redis.Redis, keys: tuple[str, ...]) -> ShedderError:
     text = str(error)
     if isinstance(error, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError):
         return RedisUnreachable(address_of(connection))
@@ -286,9 +271,7 @@ def load_script(name: str) -> Script:
 def script_names() -> tuple[str, ...]:
     """The names of all scripts, sorted."""
     folder = files("shedder").joinpath("lua")
-    return tuple(
-        sorted(e.name[: -len(".lua")] for e in folder.iterdir() if e.name.endswith(".lua"))
-    )
+    return tuple(sorted(e.name[: -len(".lua")] for e in folder.iterdir() if e.name.endswith(".lua")))
 
 
 def _without_idle_functions(text: str) -> str:

@@ -192,13 +192,7 @@ class Round:
 
 
 def deliver(
-    store: Store,
-    incident: str,
-    messages: Iterable[Message],
-    send: Send,
-    *,
-    who: str,
-    within: Round | None = None,
+    store: Store, incident: str, messages: Iterable[Message], send: Send, *, who: str, within: Round | None = None
 ) -> tuple[Message, ...]:
     """Send those of `messages` that nobody has sent; those that did not arrive now.
 
@@ -220,9 +214,7 @@ def deliver(
         return tuple(each for failed in pool.map(deliver_to, by_channel) for each in failed)
 
 
-def _arrives(
-    store: Store, incident: str, message: Message, send: Send, who: str, within: Round
-) -> bool:
+def _arrives(store: Store, incident: str, message: Message, send: Send, who: str, within: Round) -> bool:
     """Send `message` unless it is another's to send; false when its channel did not take it."""
     taken = store.run(note_delivery(store.keys, incident, message, "take", who=who))
     if not taken.is_ours:
@@ -236,9 +228,7 @@ def _arrives(
     return has_arrived
 
 
-def note_delivery(
-    keys: Keys, incident: str, message: Message, mode: str, *, who: str
-) -> Command[Taken]:
+def note_delivery(keys: Keys, incident: str, message: Message, mode: str, *, who: str) -> Command[Taken]:
     """Take a message, or note that it was `sent` or has `failed`."""
     return Command(
         "note_delivery",

@@ -43,9 +43,7 @@ class Draft:
     next_update: datetime
 
 
-def draft_update(
-    shed: Shedder, policy: Policy, incident: Incident, *, audience: str, now: datetime
-) -> Draft:
+def draft_update(shed: Shedder, policy: Policy, incident: Incident, *, audience: str, now: datetime) -> Draft:
     """The update as it would be posted at `now`."""
     every = policy.incident.update_every_for(incident.severity)
     situation = read_situation(shed, policy, incident, next_update=now + every)
@@ -91,9 +89,7 @@ def post_automatic(
     return _record(shed, incident, draft, decide, reason=draft.text, by=SYSTEM, is_automatic=True)
 
 
-def _record(
-    shed: Shedder, incident: str, draft: Draft, decide: Decide, **more: Any
-) -> IncidentReceipt:
+def _record(shed: Shedder, incident: str, draft: Draft, decide: Decide, **more: Any) -> IncidentReceipt:
     """Change the record; the numbers behind the update stand in its event."""
     works = [
         {"noun": work.noun, "late": work.late, "waiting": work.waiting,
@@ -107,9 +103,7 @@ def _record(
     )  # fmt: skip
 
 
-def _with_update(
-    incident: Incident, text: str, draft: Draft, *, by: str, is_automatic: bool = False
-) -> Incident:
+def _with_update(incident: Incident, text: str, draft: Draft, *, by: str, is_automatic: bool = False) -> Incident:
     """The incident with one more update; only one for stakeholders moves the time of the next."""
     number = len(incident.updates) + 1
     update = Update(number, NOW, by, text, draft.audience, is_automatic)

@@ -134,11 +134,7 @@ TENANT_FIELD = "tenant"
 
 
 def read_situation(
-    shed: Shedder,
-    policy: Policy,
-    incident: Incident | None,
-    *,
-    next_update: datetime | None = None,
+    shed: Shedder, policy: Policy, incident: Incident | None, *, next_update: datetime | None = None
 ) -> Situation:
     """How things are, in the words of the policy."""
     status = shed.status()
@@ -160,16 +156,11 @@ def read_situation(
 
 def count_late(keys: Keys, lists: Sequence[str], cutoff: datetime) -> Command[list[int]]:
     """How many jobs of each of `lists` were enqueued before `cutoff`."""
-    return Command(
-        "count_late", tuple(lists), (ms_from_time(cutoff), keys.engine.jobs, LATE_PROBES), list
-    )
+    return Command("count_late", tuple(lists), (ms_from_time(cutoff), keys.engine.jobs, LATE_PROBES), list)
 
 
 def _measure_all(
-    store: Store,
-    kinds: Sequence[Workload],
-    status: Status,
-    samples: Mapping[str, Sequence[Sample]],
+    store: Store, kinds: Sequence[Workload], status: Status, samples: Mapping[str, Sequence[Sample]]
 ) -> tuple[MeasuredWorkload, ...]:
     """How each kind of work is; `status` and `samples` are of all their lanes."""
     lanes = {lane.lane: lane for lane in status.lanes}
@@ -202,11 +193,7 @@ class _List:
 
 
 def _measured(
-    store: Store,
-    kind: Workload,
-    lanes: Sequence[LaneStatus],
-    at: datetime,
-    samples: Mapping[str, Sequence[Sample]],
+    store: Store, kind: Workload, lanes: Sequence[LaneStatus], at: datetime, samples: Mapping[str, Sequence[Sample]]
 ) -> MeasuredWorkload:
     lists = _lists(store, lanes)
     found = MeasuredWorkload(
@@ -233,9 +220,7 @@ def _measured(
     )  # fmt: skip
 
 
-def _late_since(
-    kind: Workload, samples: Mapping[str, Sequence[Sample]], at: datetime
-) -> datetime | None:
+def _late_since(kind: Workload, samples: Mapping[str, Sequence[Sample]], at: datetime) -> datetime | None:
     """Since when without a break some lane of `kind` is outside of its tolerance, by samples."""
     limit = kind.tolerance.total_seconds()
     began: datetime | None = None
@@ -255,9 +240,7 @@ _Counts = tuple[int, int, int, datetime | None]
 """Jobs that wait, that are held, that are late; and when the oldest was enqueued."""
 
 
-def _counted(
-    store: Store, lists: Sequence[_List], lanes: Sequence[LaneStatus], cutoff: datetime
-) -> _Counts:
+def _counted(store: Store, lists: Sequence[_List], lanes: Sequence[LaneStatus], cutoff: datetime) -> _Counts:
     late = store.run(count_late(store.keys, [each.key for each in lists], cutoff))
     times = [time for lane in lanes for time in (lane.oldest, lane.oldest_in_backlog) if time]
     held = sum(each.length for each in lists if each.is_held)
@@ -339,9 +322,7 @@ def _sum(lanes: Iterable[LaneStatus], name: str) -> float | None:
     return sum(found) if found else None
 
 
-def _in_force(
-    status: Status, kinds: tuple[Workload, ...], incident: Incident | None
-) -> list[InForce]:
+def _in_force(status: Status, kinds: tuple[Workload, ...], incident: Incident | None) -> list[InForce]:
     """What stands on queues and limits, oldest first, once for lanes that were done together."""
     found: dict[tuple[str, str, datetime], InForce] = {}
     for lane in status.lanes:
@@ -350,9 +331,7 @@ def _in_force(
     return sorted(found.values(), key=lambda each: each.since)
 
 
-def _of_lane(
-    lane: LaneStatus, kinds: tuple[Workload, ...], incident: Incident | None
-) -> Iterator[InForce]:
+def _of_lane(lane: LaneStatus, kinds: tuple[Workload, ...], incident: Incident | None) -> Iterator[InForce]:
     if lane.pause is not None:
         what = f"{_subject(kinds, lane.queue)} paused"
         yield InForce(what, _role(incident, lane.pause.by), lane.pause.since,
@@ -386,9 +365,7 @@ def _may_take(selection: Selection, kind: Workload) -> bool:
         return True
     pairs = [(mine, theirs) for mine in selection.functions for theirs in globs]
     return any(
-        Selection(functions=(one,)).matches(
-            function=other.replace("*", "x"), meta={}, age=timedelta()
-        )
+        Selection(functions=(one,)).matches(function=other.replace("*", "x"), meta={}, age=timedelta())
         for one, other in (*pairs, *(pair[::-1] for pair in pairs))
     )
 

@@ -38,13 +38,7 @@ class PageWork:
     expected_end: datetime | None
 
 
-def write_page(
-    folder: Path,
-    situation: Situation,
-    incident: Incident | None,
-    *,
-    templates: str | None = None,
-) -> None:
+def write_page(folder: Path, situation: Situation, incident: Incident | None, *, templates: str | None = None) -> None:
     """Write the page into `folder`, which is made; each file appears whole.
 
     Raises:

@@ -110,9 +110,7 @@ class Watcher:
         self._journal = Tail(shed.store, span=TOO_OLD, wanted=lambda each: verb_of(each).is_told)
         self._last: tuple[Policy, Channels | None] | None = None
 
-    def watch(
-        self, *, sleep: Callable[[float], object], until: Callable[[], bool] = lambda: False
-    ) -> None:
+    def watch(self, *, sleep: Callable[[float], object], until: Callable[[], bool] = lambda: False) -> None:
         """Look after incidents until `until` gives true; Redis may come and go meanwhile."""
         try:
             while not until():

@@ -56,9 +56,7 @@ def at_work(server: EmbeddedServer, *actions: Callable[[Redis], None]) -> Iterat
 
 def produce(client: Redis) -> None:
     if client.llen(f"{RQ_KEY_PREFIX}:queue:mail") < 1000:
-        Queue("mail", connection=client).enqueue_many(
-            [Queue.prepare_data("app.send") for _ in range(5)]
-        )
+        Queue("mail", connection=client).enqueue_many([Queue.prepare_data("app.send") for _ in range(5)])
 
 
 def put_in_front(client: Redis) -> None:

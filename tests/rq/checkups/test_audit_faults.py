@@ -84,10 +84,9 @@ def test_a_doubled_job_is_found_across_places(redis: Redis) -> None:
     (job,) = enqueue(redis, "diverted")
     divert(redis, "diverted")
     redis.rpush(f"{RQ_KEY_PREFIX}:queue:mail.low", job.id)
-    assert {
-        held.id: ("claim mail", "parked mail"),
-        job.id: ("backlog diverted", "lane mail.low"),
-    } == dict(look(redis).twice)
+    assert {held.id: ("claim mail", "parked mail"), job.id: ("backlog diverted", "lane mail.low")} == dict(
+        look(redis).twice
+    )
 
 
 def test_a_job_that_is_claimed_twice_is_found(redis: Redis) -> None:
@@ -113,8 +112,7 @@ def test_a_dangling_id_is_found(redis: Redis) -> None:
 
 PLANS = st.lists(
     st.tuples(
-        st.sampled_from(["list", "kept", "parked", "backlog"]),
-        st.sampled_from(["once", "twice", "gone", "lost"]),
+        st.sampled_from(["list", "kept", "parked", "backlog"]), st.sampled_from(["once", "twice", "gone", "lost"])
     ),
     max_size=25,
 )
@@ -134,9 +132,7 @@ def test_any_mixture_of_faults_is_told_exactly(
     for number, (place, fate) in enumerate(plan):
         expected[fate].add(f"j{number}")
         if fate != "gone":
-            redis.hset(
-                f"{RQ_KEY_PREFIX}:job:j{number}", mapping={"status": "queued", "origin": "mail"}
-            )
+            redis.hset(f"{RQ_KEY_PREFIX}:job:j{number}", mapping={"status": "queued", "origin": "mail"})
         if fate != "lost":
             redis.rpush(lists[place], f"j{number}")
         if fate == "twice":

@@ -88,9 +88,7 @@ def fill_places_of_rq(redis: Redis) -> None:
     queue.enqueue("app.send", depends_on=first[0])
     queue.enqueue_in(timedelta(hours=1), "app.send")
     for _ in range(3):
-        StockQueue("limited", connection=redis).enqueue(
-            "app.send", rate_limit=RateLimit("tenant", concurrency=1)
-        )
+        StockQueue("limited", connection=redis).enqueue("app.send", rate_limit=RateLimit("tenant", concurrency=1))
     lost = StockQueue("gone", connection=redis).enqueue("app.send")
     redis.rpush(f"{RQ_KEY_PREFIX}:queue:mail:intermediate", lost.id)
     redis.delete(f"{RQ_KEY_PREFIX}:queue:gone")
@@ -105,10 +103,7 @@ def test_every_job_is_found_in_its_place(redis: Redis, window: int) -> None:
     expected = fill_all_places(redis)
     report = look(redis, window)
     assert expected == report.places
-    assert (sum(expected.values()), ((), (), ())) == (
-        report.jobs,
-        (report.nowhere, report.twice, report.dangling),
-    )
+    assert (sum(expected.values()), ((), (), ())) == (report.jobs, (report.nowhere, report.twice, report.dangling))
 
 
 def test_the_audit_only_reads(redis: Redis) -> None:

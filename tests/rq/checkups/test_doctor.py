@@ -36,9 +36,7 @@ def levels(checkup: Checkup) -> set[str]:
 
 def test_a_sound_installation_has_no_problem(server_factory: ServerFactory) -> None:
     """With a durable server, our workers and our producers, everything is fine."""
-    server = server_factory(
-        appendonly=True, config={"maxmemory": "100mb", "appendfsync": "everysec"}
-    )
+    server = server_factory(appendonly=True, config={"maxmemory": "100mb", "appendfsync": "everysec"})
     with server.client() as client:
         Worker(["mail"], connection=client).register_birth()
         Queue("mail", connection=client).enqueue("app.mail.send")
@@ -100,9 +98,7 @@ def test_what_is_said_of_a_server(change: dict[str, Any], check: str, level: str
         ({"save": "3600 1"}, {"aof_enabled": 0}, WARNING),
     ],
 )
-def test_what_a_setting_means_for_a_crash(
-    change: dict[str, str], info: dict[str, Any], level: str
-) -> None:
+def test_what_a_setting_means_for_a_crash(change: dict[str, str], info: dict[str, Any], level: str) -> None:
     """How much a crash loses is told by the server's settings."""
     settings = {**REPORT.settings, **change}
     report = replace(REPORT, settings=settings, info={**REPORT.info, **info})
@@ -116,9 +112,7 @@ def test_a_hash_tag_is_what_a_cluster_needs() -> None:
     assert "cluster" not in {each.check for each in installation_findings(report, prefix="{rq}")}
 
 
-def test_a_server_that_is_too_old_is_asked_no_more(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_is_too_old_is_asked_no_more(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no script of ours runs, the check-up says so and ends."""
     old = replace(read_server(scene.shedder.store), info={"redis_version": "6.0.0"})
     assert not is_usable(old)
@@ -159,9 +153,7 @@ def test_a_clock_that_is_ahead_is_named(scene: Scene) -> None:
     assert (WARNING, (worker.name,)) == (finding.level, finding.subjects)
 
 
-def test_this_machines_clock_is_compared_with_the_servers(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_this_machines_clock_is_compared_with_the_servers(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asks from a machine with a wrong clock is told."""
     real = time.time
     monkeypatch.setattr("shedder.health.doctor.time.time", lambda: real() + 60)

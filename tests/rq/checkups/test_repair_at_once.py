@@ -30,9 +30,7 @@ def break_everything(scene: Scene, jobs: list[str]) -> None:
 
 
 @pytest.mark.parametrize("number", range(6))
-def test_repairs_at_once_lose_and_double_nothing(
-    server: EmbeddedServer, scene: Scene, number: int
-) -> None:
+def test_repairs_at_once_lose_and_double_nothing(server: EmbeddedServer, scene: Scene, number: int) -> None:
     """Several operators repair the same at once: each job is in exactly one place in the end."""
     jobs = scene.fill("mail", *numbered("a", 60))
     break_everything(scene, jobs)

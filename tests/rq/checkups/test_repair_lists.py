@@ -59,9 +59,7 @@ def test_an_orphaned_backlog_is_read_first(scene: Scene, held: str) -> None:
         ("0a1b2c3d", "team/a:web.low"),
     ],
 )
-def test_an_orphan_goes_to_its_own_lane(
-    scene: Scene, order: str, lane: str, is_known: bool
-) -> None:
+def test_an_orphan_goes_to_its_own_lane(scene: Scene, order: str, lane: str, is_known: bool) -> None:
     """The lane of a backlog is told from its order, whatever colons their names hold."""
     scene.fill("web", "w")
     scene.fill(lane, "a", "b")
@@ -129,9 +127,7 @@ def test_what_was_begun_is_finished(scene: Scene, field: bytes) -> None:
     function = Selection(functions=("app.mail.*",))
     scene.shedder.divert("mail.normal", selection=function, reason="r")
     record = scene.redis.hget(scene.keys.diverts, "mail")
-    scene.redis.hset(
-        scene.keys.diverts, "mail", record.replace(b'"v":1', b'"v":1,"' + field + b'":true')
-    )
+    scene.redis.hset(scene.keys.diverts, "mail", record.replace(b'"v":1', b'"v":1,"' + field + b'":true'))
     scene.redis.delete(scene.keys.lane_lease("mail"))
     assert {"unfinished orders": 1} == repaired(scene)
     everywhere = [*scene.backlog("mail"), *scene.waiting("mail")]

@@ -36,9 +36,7 @@ def test_a_lost_job_is_put_at_the_end_of_its_lane(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("selection", [Selection(), Selection(functions=("app.mail.*",))])
-def test_a_lost_job_of_a_diverted_lane_goes_to_the_backlog(
-    scene: Scene, selection: Selection
-) -> None:
+def test_a_lost_job_of_a_diverted_lane_goes_to_the_backlog(scene: Scene, selection: Selection) -> None:
     """What a divert takes is put back where the divert wants it."""
     scene.fill("mail", "a", "b")
     lose(scene, "a")
@@ -93,9 +91,7 @@ MEANWHILE: dict[str, Callable[[Scene], Any]] = {
 
 
 @pytest.mark.parametrize("meanwhile", MEANWHILE.values(), ids=MEANWHILE.keys())
-def test_a_job_that_came_back_in_the_last_moment_is_left_alone(
-    scene: Scene, meanwhile: Callable[[Scene], Any]
-) -> None:
+def test_a_job_that_came_back_in_the_last_moment_is_left_alone(scene: Scene, meanwhile: Callable[[Scene], Any]) -> None:
     """What happens between the last look and the repair is seen by the repair."""
     scene.fill("mail", "a", "b")
     lose(scene, "a")

@@ -20,11 +20,7 @@ TWINS: dict[str, tuple[Callable[[Scene], Any], list[str], list[str]]] = {
     "in one list": (lambda it: it.redis.rpush(MAIL, "a"), ["a", "b", "c"], []),
     "at the front": (lambda it: it.redis.lpush(MAIL, "c"), ["c", "a", "b"], []),
     "in kept": (lambda it: it.redis.rpush(it.keys.kept("mail"), "b"), ["b", "a", "c"], []),
-    "in two lanes": (
-        lambda it: it.redis.rpush(f"{RQ_KEY_PREFIX}:queue:mail.low", "b"),
-        ["a", "b", "c"],
-        [],
-    ),
+    "in two lanes": (lambda it: it.redis.rpush(f"{RQ_KEY_PREFIX}:queue:mail.low", "b"), ["a", "b", "c"], []),
     "in a backlog": (
         lambda it: (it.shedder.divert("mail.normal", reason="r"), it.redis.rpush(MAIL, "b")),
         [],
@@ -79,9 +75,7 @@ def test_the_last_entry_never_goes(scene: Scene) -> None:
     assert ["a"] == scene.waiting("mail.low")
 
 
-def test_an_entry_deep_in_a_long_list_is_left(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_entry_deep_in_a_long_list_is_left(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be looked for without holding the server stays, and a check-up says so again."""
     monkeypatch.setattr("shedder.health.repair.TWIN_DEPTH", 1)
     scene.fill("mail", "x", "a", "b", "y")

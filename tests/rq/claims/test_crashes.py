@@ -119,12 +119,7 @@ def test_an_import_that_kills_workers(
 
 @FORKS_AND_NOT
 def test_an_import_that_exits(
-    redis: Redis,
-    yard: Yard,
-    marks: str,
-    imports: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    worker_class: type[BaseWorker],
+    redis: Redis, yard: Yard, marks: str, imports: Path, monkeypatch: pytest.MonkeyPatch, worker_class: type[BaseWorker]
 ) -> None:
     """A module that exits when it is imported fails the job, and the worker goes on."""
     monkeypatch.setenv("SHEDDER_TEST_IMPORT", "exit")
@@ -140,9 +135,7 @@ def test_an_import_that_hangs(
 ) -> None:
     """A module that hangs when it is imported is interrupted after the job's timeout."""
     monkeypatch.setenv("SHEDDER_TEST_IMPORT", "hang")
-    job = Queue("mail", connection=redis).enqueue(
-        "tests.rq.deadly.run", marks, "deadly", job_timeout=1
-    )
+    job = Queue("mail", connection=redis).enqueue("tests.rq.deadly.run", marks, "deadly", job_timeout=1)
     assert 0 == yard.start("mail", worker_class=SimpleWorker, burst=True).wait()
     assert ([], JobStatus.FAILED) == (jobs.started(marks), status_of(job))
 

@@ -62,9 +62,7 @@ class DiesWhenItHasClaimed(Worker):
 
 @pytest.mark.usefixtures("short_lease")
 @pytest.mark.parametrize("worker_class", [DiesBeforeTheGate, DiesWhenItHasClaimed])
-def test_the_claim_of_a_dead_worker(
-    redis: Redis, yard: Yard, marks: str, worker_class: type[BaseWorker]
-) -> None:
+def test_the_claim_of_a_dead_worker(redis: Redis, yard: Yard, marks: str, worker_class: type[BaseWorker]) -> None:
     """A job in the hands of a worker that died is the first of its lane again, and runs once."""
     queue = Queue("mail", connection=redis)
     many = [queue.low.enqueue(jobs.mark, marks, key) for key in "abc"]
@@ -77,9 +75,7 @@ def test_the_claim_of_a_dead_worker(
 
 
 @pytest.mark.usefixtures("short_lease")
-def test_the_claim_of_a_dead_worker_in_a_paused_lane(
-    redis: Redis, yard: Yard, operator: Shedder, marks: str
-) -> None:
+def test_the_claim_of_a_dead_worker_in_a_paused_lane(redis: Redis, yard: Yard, operator: Shedder, marks: str) -> None:
     """A job of a dead worker goes back though its lane is paused, and does not start."""
     queue = Queue("mail", connection=redis)
     many = [queue.enqueue(jobs.mark, marks, key) for key in "ab"]
@@ -91,9 +87,7 @@ def test_the_claim_of_a_dead_worker_in_a_paused_lane(
 
 
 @pytest.mark.usefixtures("short_lease")
-def test_the_claim_of_a_dead_worker_in_a_diverted_lane(
-    redis: Redis, yard: Yard, operator: Shedder, marks: str
-) -> None:
+def test_the_claim_of_a_dead_worker_in_a_diverted_lane(redis: Redis, yard: Yard, operator: Shedder, marks: str) -> None:
     """A job of a dead worker goes to the front of the backlog when its lane was diverted."""
     queue = Queue("mail", connection=redis)
     many = [queue.enqueue(jobs.mark, marks, key) for key in "ab"]
@@ -102,10 +96,7 @@ def test_the_claim_of_a_dead_worker_in_a_diverted_lane(
     wait_until(lambda: oldest_claim_ms(redis) > 100)
     run_burst(SimpleWorker(["mail"], connection=redis))
     front, rest, _ = KEYS.backlog(order, "mail")
-    assert ([many[0].id.encode()], [many[1].id.encode()]) == (
-        redis.lrange(front, 0, -1),
-        redis.lrange(rest, 0, -1),
-    )
+    assert ([many[0].id.encode()], [many[1].id.encode()]) == (redis.lrange(front, 0, -1), redis.lrange(rest, 0, -1))
 
 
 @pytest.mark.usefixtures("short_lease")
@@ -124,9 +115,7 @@ def test_a_worker_that_thaws(redis: Redis, yard: Yard, marks: str) -> None:
 
 
 @pytest.mark.usefixtures("short_lease")
-def test_a_start_that_a_dead_worker_left_behind(
-    redis: Redis, yard: Yard, marks: str, tmp_path: Path
-) -> None:
+def test_a_start_that_a_dead_worker_left_behind(redis: Redis, yard: Yard, marks: str, tmp_path: Path) -> None:
     """What a worker registered before it died does not fail the job that another one runs."""
     hold = str(tmp_path / "go")
     job = Queue("mail", connection=redis).enqueue(jobs.hold, marks, "a", hold)
@@ -163,12 +152,7 @@ def test_a_token_of_another_claim(redis: Redis, marks: str) -> None:
 
 @FORKS_AND_NOT
 def test_a_long_import(
-    redis: Redis,
-    yard: Yard,
-    marks: str,
-    imports: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    worker_class: type[BaseWorker],
+    redis: Redis, yard: Yard, marks: str, imports: Path, monkeypatch: pytest.MonkeyPatch, worker_class: type[BaseWorker]
 ) -> None:
     """A worker that imports for longer than the lease keeps its claim, and the job runs once."""
     monkeypatch.setenv("SHEDDER_TEST_IMPORT", "slow")

@@ -47,12 +47,8 @@ class OurRoundRobinWorker(WorkerMixin, RQRoundRobinWorker):
     """One of RQ's classes that bring a strategy."""
 
 
-@pytest.mark.parametrize(
-    "worker_class", [Worker, SimpleWorker, SpawnWorker, OurWorker, OurRoundRobinWorker]
-)
-def test_every_class_of_workers(
-    redis: Redis, yard: Yard, marks: str, worker_class: type[BaseWorker]
-) -> None:
+@pytest.mark.parametrize("worker_class", [Worker, SimpleWorker, SpawnWorker, OurWorker, OurRoundRobinWorker])
+def test_every_class_of_workers(redis: Redis, yard: Yard, marks: str, worker_class: type[BaseWorker]) -> None:
     """Every class of workers with the mixin runs each job once, by priority."""
     queue = Queue("mail", connection=redis)
     many = [queue.lane(each).enqueue(jobs.mark, marks, each) for each in ("low", "normal", "high")]
@@ -92,9 +88,7 @@ def rq_command(server: EmbeddedServer, *words: str) -> subprocess.CompletedProce
     ],
     ids=["worker", "simple", "queue-class", "pool"],
 )
-def test_command_line(
-    redis: Redis, server: EmbeddedServer, marks: str, words: tuple[str, ...]
-) -> None:
+def test_command_line(redis: Redis, server: EmbeddedServer, marks: str, words: tuple[str, ...]) -> None:
     """`rq worker` and `rq worker-pool` take our class by its name."""
     for name in ("mail", "reports"):
         queue = Queue(name, connection=redis)
@@ -211,9 +205,7 @@ def test_a_small_pool_of_connections(
 
 @pytest.mark.parametrize("protocol", [2, 3])
 @FORKS_AND_NOT
-def test_protocols(
-    redis: Redis, yard: Yard, marks: str, worker_class: type[BaseWorker], protocol: int
-) -> None:
+def test_protocols(redis: Redis, yard: Yard, marks: str, worker_class: type[BaseWorker], protocol: int) -> None:
     """A worker does the same over both protocols of Redis, without the parser in C too."""
     parser = _RESP3Parser if protocol == 3 else _RESP2Parser
     client = {"protocol": protocol, "parser_class": parser}

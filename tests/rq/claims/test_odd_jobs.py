@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
-    [("status", "of another world"), ("timeout", "soon"), ("created_at", "yesterday")],
+    ("field", "value"), [("status", "of another world"), ("timeout", "soon"), ("created_at", "yesterday")]
 )
 @FORKS_AND_NOT
 def test_a_hash_that_cannot_be_read(
@@ -52,9 +51,7 @@ def test_data_that_cannot_be_read(redis: Redis, marks: str, worker_class: type[B
 
 
 @FORKS_AND_NOT
-def test_a_function_that_does_not_exist(
-    redis: Redis, marks: str, worker_class: type[BaseWorker]
-) -> None:
+def test_a_function_that_does_not_exist(redis: Redis, marks: str, worker_class: type[BaseWorker]) -> None:
     """A job whose function cannot be imported fails, as with RQ, and the next one runs."""
     queue = Queue("mail", connection=redis)
     odd = queue.enqueue("no.such.function", marks)

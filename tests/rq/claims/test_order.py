@@ -61,9 +61,7 @@ def test_what_stands_in_front_of_a_list_with_no_control_left(redis: Redis, marks
 
 
 @pytest.mark.parametrize("strategy", list(DequeueStrategy))
-def test_strategies_within_a_priority_only(
-    redis: Redis, marks: str, strategy: DequeueStrategy
-) -> None:
+def test_strategies_within_a_priority_only(redis: Redis, marks: str, strategy: DequeueStrategy) -> None:
     """Whatever RQ's strategy for several queues is, priority comes first."""
     for name in ("a", "b", "c"):
         queue = Queue(name, connection=redis)
@@ -113,9 +111,7 @@ def test_suspended_burst(redis: Redis, marks: str) -> None:
 
 @pytest.mark.parametrize("end", ["cancel", "delete", "expire"])
 @pytest.mark.parametrize("place", ["list", "parked", "backlog"])
-def test_jobs_that_are_gone_never_run(
-    redis: Redis, operator: Shedder, marks: str, end: str, place: str
-) -> None:
+def test_jobs_that_are_gone_never_run(redis: Redis, operator: Shedder, marks: str, end: str, place: str) -> None:
     """A job that was cancelled or deleted or expired while it waited never runs."""
     queue = Queue("mail", connection=redis)
     gone = queue.enqueue(jobs.mark, marks, "gone", ttl=100)
@@ -149,9 +145,7 @@ def test_cancelled_in_hand(redis: Redis, marks: str) -> None:
 
 
 @FORKS_AND_NOT
-def test_an_id_that_is_twice_in_a_list(
-    redis: Redis, marks: str, worker_class: type[BaseWorker]
-) -> None:
+def test_an_id_that_is_twice_in_a_list(redis: Redis, marks: str, worker_class: type[BaseWorker]) -> None:
     """A job whose id was pushed twice, as by a reply that was lost, runs once."""
     job = Queue("mail", connection=redis).enqueue(jobs.mark, marks, "a")
     redis.rpush(f"{KEYS.engine.lists}mail", job.id)
@@ -171,9 +165,7 @@ def test_an_id_that_two_workers_hold(redis: Redis, marks: str) -> None:
     assert ["a"] == jobs.started(marks)
 
 
-def test_an_id_that_comes_while_its_job_runs(
-    redis: Redis, yard: Yard, marks: str, tmp_path: Path
-) -> None:
+def test_an_id_that_comes_while_its_job_runs(redis: Redis, yard: Yard, marks: str, tmp_path: Path) -> None:
     """The second id of a job that runs is dropped, and the job runs once."""
     hold = str(tmp_path / "go")
     job = Queue("mail", connection=redis).enqueue(jobs.hold, marks, "a", hold)

@@ -65,12 +65,9 @@ class IsToldToStopWhereItIsCaught(SimpleWorker):
 
 
 @pytest.mark.parametrize(
-    "worker_class",
-    [IsToldToStop, IsToldToStopWhileItClaims, IsToldToStopTwice, IsToldToStopWhereItIsCaught],
+    "worker_class", [IsToldToStop, IsToldToStopWhileItClaims, IsToldToStopTwice, IsToldToStopWhereItIsCaught]
 )
-def test_told_to_stop_with_a_job_in_hand(
-    redis: Redis, yard: Yard, marks: str, worker_class: type[BaseWorker]
-) -> None:
+def test_told_to_stop_with_a_job_in_hand(redis: Redis, yard: Yard, marks: str, worker_class: type[BaseWorker]) -> None:
     """A worker that is told to stop gives the job in its hands back, and loses nothing."""
     queue = Queue("mail", connection=redis)
     many = [queue.enqueue(jobs.mark, marks, key) for key in "abc"]

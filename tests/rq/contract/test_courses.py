@@ -20,9 +20,7 @@ import rq.worker
 import rq.worker_registration
 from rq import Queue as StockQueue
 from rq import Worker as StockWorker
-from rq.registry import (
-    StartedJobRegistry,
-)
+from rq.registry import StartedJobRegistry
 from rq.worker import BaseWorker
 
 from shedder.rq import SimpleWorker

@@ -151,9 +151,7 @@ def test_statuses_are_a_closed_set() -> None:
         "ready_to_enqueue",
         "rate_limited",
     } == {status.value for status in JobStatus}
-    assert {status.name: status.value for status in JobStatus} == {
-        state.name: state.value for state in JobState
-    }
+    assert {status.name: status.value for status in JobStatus} == {state.name: state.value for state in JobState}
     text = load_script("claim_job").text
     waiting = {JobStatus.CREATED, JobStatus.QUEUED, JobStatus.STARTED}
     for status in set(JobStatus) - waiting:
@@ -174,9 +172,7 @@ def test_fields_of_a_hash(redis: Redis) -> None:
         "worker_name",
         "group_id",
     }
-    assert {"created_at", "data", "status", "origin", "description", "timeout", "meta"} <= set(
-        fields
-    )
+    assert {"created_at", "data", "status", "origin", "description", "timeout", "meta"} <= set(fields)
     assert not [name for name, value in fields.items() if value is None]
 
 

@@ -42,10 +42,7 @@ if TYPE_CHECKING:
         ("execute_job", ["self", "job", "queue"]),
         ("prepare_job_execution", ["self", "job", "remove_from_intermediate_queue"]),
         ("handle_execution_ended", ["self", "job", "queue", "heartbeat_ttl"]),
-        (
-            "handle_job_failure",
-            ["self", "job", "queue", "started_job_registry", "exc_string", "execution"],
-        ),
+        ("handle_job_failure", ["self", "job", "queue", "started_job_registry", "exc_string", "execution"]),
         ("increment_failed_job_count", ["self", "pipeline"]),
         ("increment_successful_job_count", ["self", "pipeline"]),
         ("dequeue_job_and_maintain_ttl", ["self", "timeout", "max_idle_time"]),

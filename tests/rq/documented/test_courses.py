@@ -25,16 +25,7 @@ from rq.scheduler import RQScheduler
 
 from shedder.rq import Queue, SimpleWorker, Worker
 from tests.jobs import ended, hold, mark, started
-from tests.rq.documented.functions import (
-    HERE,
-    add,
-    break_down,
-    idle,
-    keep_notes,
-    states,
-    tell,
-    told,
-)
+from tests.rq.documented.functions import HERE, add, break_down, idle, keep_notes, states, tell, told
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -124,9 +115,7 @@ def test_jobs_leave_a_registry_with_or_without_themselves(mail: Queue, work: Any
 # results, callbacks
 
 
-def test_results_of_each_run_are_kept_and_can_be_waited_for(
-    mail: Queue, redis: Redis, yard: Yard, marks: str
-) -> None:
+def test_results_of_each_run_are_kept_and_can_be_waited_for(mail: Queue, redis: Redis, yard: Yard, marks: str) -> None:
     """`latest_result(timeout)` blocks; a job that runs often has its last ten results at least.
 
     RQ says ten, and trims the stream only about there.
@@ -157,10 +146,7 @@ def test_a_failed_job_tells_its_callback_each_time_it_gives_up(mail: Queue, work
     """Of its retries, the last failure only is a failure."""
     job = mail.low.enqueue(break_down, retry=Retry(max=2), on_failure=Callback(tell))
     work()
-    assert (JobStatus.FAILED, 0) == (
-        job.get_status(),
-        Job.fetch(job.id, mail.connection).retries_left,
-    )
+    assert (JobStatus.FAILED, 0) == (job.get_status(), Job.fetch(job.id, mail.connection).retries_left)
     assert [job.id] == list(dict.fromkeys(told(mail.connection)))
 
 
@@ -201,9 +187,7 @@ def test_one_scheduler_is_active_for_a_lane(mail: Queue, redis: Redis) -> None:
     other.release_locks()
 
 
-def test_a_worker_with_a_scheduler_enqueues_what_is_due(
-    mail: Queue, redis: Redis, yard: Yard, marks: str
-) -> None:
+def test_a_worker_with_a_scheduler_enqueues_what_is_due(mail: Queue, redis: Redis, yard: Yard, marks: str) -> None:
     """`with_scheduler=True`, as RQ's page shows it, for a lane and a job that is tried again."""
     mail.low.enqueue_at(PAST, mark, marks, "due")
     yard.start("mail", worker_class=Worker, with_scheduler=True)

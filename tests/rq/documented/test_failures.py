@@ -58,9 +58,7 @@ def handled(redis: Redis) -> list[str]:
 def test_exception_handlers_are_called_in_their_order(redis: Redis, mail: Queue) -> None:
     """The first that returns False ends the chain; without RQ's own the job is still failed."""
     job = mail.enqueue(break_down)
-    worker = SimpleWorker(
-        ["mail"], connection=redis, exception_handlers=[note_it, stop_here, note_it]
-    )
+    worker = SimpleWorker(["mail"], connection=redis, exception_handlers=[note_it, stop_here, note_it])
     run_burst(worker)
     assert [f"{job.id} LookupError", "stop"] == handled(redis)
     assert JobStatus.FAILED == job.get_status()
@@ -78,9 +76,7 @@ def test_a_handler_that_says_nothing_lets_the_next_one_have_it(redis: Redis, mai
     assert (JobStatus.FAILED, 0) == (job.get_status(), len(mail.low.failed_job_registry))
 
 
-def test_a_job_whose_worker_was_killed_is_abandoned(
-    yard: Yard, redis: Redis, mail: Queue, marks: str
-) -> None:
+def test_a_job_whose_worker_was_killed_is_abandoned(yard: Yard, redis: Redis, mail: Queue, marks: str) -> None:
     """The maintenance of another one fails it with `AbandonedJobError`; it runs no more."""
     worker = yard.start("mail")
     job = begun(mail.low, marks)
@@ -114,9 +110,7 @@ def test_a_handler_learns_that_the_process_of_a_job_was_killed(
     [(UnixSignalDeathPenalty, 1), (TimerDeathPenalty, 1), (Impatient, 180)],
     ids=["signal", "timer", "own"],
 )
-def test_a_job_that_takes_too_long_fails(
-    redis: Redis, mail: Queue, marks: str, kind: type[Any], seconds: int
-) -> None:
+def test_a_job_that_takes_too_long_fails(redis: Redis, mail: Queue, marks: str, kind: type[Any], seconds: int) -> None:
     """`job_timeout`, by RQ's penalties and by one of a user's own."""
     job = mail.enqueue(f"{HERE}.idle", job_timeout=seconds)
 

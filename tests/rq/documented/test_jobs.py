@@ -192,9 +192,7 @@ def test_webhooks_are_sent(mail: Queue, work: Any, hooks: tuple[str, list[Any]])
     good = mail.enqueue(add, 1, 2, webhooks=[Webhook(url, "finished", method="POST")])
     bad = mail.enqueue(break_down, webhooks=[Webhook(url, "failed", method="POST")])
     work()
-    assert {(good.id, "finished"), (bad.id, "failed")} == {
-        (each["job_id"], each["status"]) for each in received
-    }
+    assert {(good.id, "finished"), (bad.id, "failed")} == {(each["job_id"], each["status"]) for each in received}
 
 
 def test_groups_repeats_and_registries_see_lanes(mail: Queue, work: Any, marks: str) -> None:

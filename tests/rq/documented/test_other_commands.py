@@ -60,9 +60,7 @@ def test_jobs_are_enqueued_from_the_command_line(
 # rq cron
 
 
-def test_the_cron_scheduler_fills_lanes(
-    started: Callable[..., Any], mail: Queue, marks: str, tmp_path: Path
-) -> None:
+def test_the_cron_scheduler_fills_lanes(started: Callable[..., Any], mail: Queue, marks: str, tmp_path: Path) -> None:
     """A file with an interval and one with a cron string; a worker of ours does the work."""
     (tmp_path / "cron_config.py").write_text(
         "from rq import cron\nfrom tests.jobs import mark\n"
@@ -122,9 +120,7 @@ def test_a_suspension_holds_until_it_is_resumed_or_runs_out(
     wait_until(lambda: ended(marks) == ["first", "second"], timeout=60, what="the second job")
 
 
-def test_jobs_are_removed_and_requeued_by_their_queues(
-    rq: Callable[..., str], mail: Queue, marks: str
-) -> None:
+def test_jobs_are_removed_and_requeued_by_their_queues(rq: Callable[..., str], mail: Queue, marks: str) -> None:
     """`rq empty`, one queue and all; `rq requeue` by id and all, back into the lane."""
     for number in range(2):
         mail.low.enqueue(fail, marks, f"{number}", times=1)

@@ -33,9 +33,7 @@ if TYPE_CHECKING:
 
 def test_names_that_rq_uses_itself_reach_the_function(mail: Queue, work: Any) -> None:
     """`kwargs` goes to the function as it is, beside RQ's own options of the same names."""
-    job = mail.enqueue(
-        describe, ttl=30, description="RQ's", kwargs={"description": "theirs", "ttl": 15}
-    )
+    job = mail.enqueue(describe, ttl=30, description="RQ's", kwargs={"description": "theirs", "ttl": 15})
     assert ("RQ's", 30) == (job.description, job.ttl)
     work()
     assert "theirs 15" == job.return_value()
@@ -146,9 +144,7 @@ def test_a_job_that_does_not_run_cannot_be_stopped(mail: Queue, redis: Redis) ->
 # where ours differs
 
 
-def test_what_is_set_aside_is_in_no_list_of_its_queue(
-    mail: Queue, redis: Redis, operator: Shedder
-) -> None:
+def test_what_is_set_aside_is_in_no_list_of_its_queue(mail: Queue, redis: Redis, operator: Shedder) -> None:
     """A diverted job keeps its status, has no position, and is not emptied with its queue."""
     jobs = [mail.low.enqueue(add, 1, number) for number in range(3)]
     operator.divert("mail.low", reason="r")
@@ -163,9 +159,7 @@ def test_what_is_set_aside_is_in_no_list_of_its_queue(
     assert ["finished", "canceled", "finished"] == states(*jobs)
 
 
-def test_who_takes_jobs_out_of_a_queue_by_hand_asks_nobody(
-    mail: Queue, redis: Redis, operator: Shedder
-) -> None:
+def test_who_takes_jobs_out_of_a_queue_by_hand_asks_nobody(mail: Queue, redis: Redis, operator: Shedder) -> None:
     """`Queue.dequeue_any` is RQ's: a loop of your own around it knows no pause and no claim."""
     operator.pause("mail", reason="r")
     job = mail.enqueue(add, 1, 2)

@@ -64,9 +64,7 @@ def test_a_worker_takes_all_options_of_its_page(
     assert ("said Worker desk-1" in said, "tests.jobs.mark" in said) == (True, False)
 
 
-def test_a_worker_ends_when_nothing_has_come_for_so_long(
-    rq: Callable[..., str], mail: Queue, marks: str
-) -> None:
+def test_a_worker_ends_when_nothing_has_come_for_so_long(rq: Callable[..., str], mail: Queue, marks: str) -> None:
     """`--max-idle-time`, without `--burst`."""
     mail.low.enqueue(mark, marks, "first")
     rq("worker", "mail", "--max-idle-time", "1")
@@ -90,9 +88,7 @@ def test_a_worker_reads_its_settings_module(
 
 
 @pytest.mark.parametrize("strategy", ["default", "round_robin", "random"])
-def test_a_worker_takes_a_strategy(
-    rq: Callable[..., str], redis: Redis, marks: str, strategy: str
-) -> None:
+def test_a_worker_takes_a_strategy(rq: Callable[..., str], redis: Redis, marks: str, strategy: str) -> None:
     """`--dequeue-strategy` over several queues; within a priority, as `claims` shows."""
     names = ("one", "two", "three")
     for queue in (Queue(name, connection=redis) for name in names):
@@ -108,9 +104,7 @@ def test_a_worker_takes_a_strategy(
     assert 6 == len(set(got))
 
 
-def test_a_worker_takes_a_serializer_by_its_short_name(
-    rq: Callable[..., str], redis: Redis
-) -> None:
+def test_a_worker_takes_a_serializer_by_its_short_name(rq: Callable[..., str], redis: Redis) -> None:
     """`--serializer json`."""
     mail = Queue("mail", connection=redis, serializer="json")
     job = mail.low.enqueue(show, 1, two=3)
@@ -122,9 +116,7 @@ def test_a_worker_takes_a_serializer_by_its_short_name(
 # rq worker-pool
 
 
-def test_a_pool_keeps_its_number_of_workers(
-    started: Callable[..., Any], mail: Queue, redis: Redis, marks: str
-) -> None:
+def test_a_pool_keeps_its_number_of_workers(started: Callable[..., Any], mail: Queue, redis: Redis, marks: str) -> None:
     """`-n`: one that is killed is replaced; all of them are ours; a signal ends the pool."""
     pool = started("worker-pool", "mail", "-n", "2", "-l", "WARNING")
     key = f"{RQ_KEY_PREFIX}:workers"
@@ -139,16 +131,12 @@ def test_a_pool_keeps_its_number_of_workers(
     wait_until(lambda: ended(marks) == ["first"], timeout=60, what="the job")
     # before that a worker of a pool has the pool's handlers, and a signal is lost: RQ's own
     new = redis.smembers(key) - {victim}
-    wait_until(
-        lambda: {redis.hget(each, "state") for each in new} == {b"idle"}, timeout=60, what="rest"
-    )
+    wait_until(lambda: {redis.hget(each, "state") for each in new} == {b"idle"}, timeout=60, what="rest")
     pool.send_signal(signal.SIGTERM)
     assert 0 == pool.wait(PATIENCE_SECONDS)
 
 
-def test_a_pool_takes_the_options_of_its_page(
-    rq: Callable[..., str], mail: Queue, redis: Redis
-) -> None:
+def test_a_pool_takes_the_options_of_its_page(rq: Callable[..., str], mail: Queue, redis: Redis) -> None:
     """Handlers, another worker class, a job class, the burst."""
     job = mail.low.enqueue(break_down)
     rq(

@@ -93,9 +93,7 @@ def test_workers_are_listed_with_their_numbers(yard: Yard, redis: Redis, mail: Q
     assert (True, True) == (found.total_working_time > 0, found.last_heartbeat is not None)
 
 
-def test_a_worker_tells_what_it_runs(
-    yard: Yard, redis: Redis, mail: Queue, marks: str, tmp_path: Path
-) -> None:
+def test_a_worker_tells_what_it_runs(yard: Yard, redis: Redis, mail: Queue, marks: str, tmp_path: Path) -> None:
     """Its state, its job and its executions, from another process; one can be stopped alone."""
     worker = yard.start("mail").wait_until_idle(redis)
     (found,) = Worker.all(connection=redis)
@@ -118,9 +116,7 @@ def test_a_worker_tells_what_it_runs(
     wait_until(lambda: found.get_current_executions(refresh=True) == [], what="no execution")
 
 
-def test_a_stopped_job_is_not_tried_again(
-    yard: Yard, redis: Redis, mail: Queue, marks: str
-) -> None:
+def test_a_stopped_job_is_not_tried_again(yard: Yard, redis: Redis, mail: Queue, marks: str) -> None:
     """Though it could be retried; it is among the failed ones."""
     yard.start("mail").wait_until_idle(redis)
     job = mail.low.enqueue(mark, marks, "long", LONG, retry=Retry(max=3))
@@ -133,9 +129,7 @@ def test_a_stopped_job_is_not_tried_again(
     assert (["long", "next"], 3) == (started(marks), Job.fetch(job.id, redis).retries_left)
 
 
-def test_a_second_signal_ends_the_job_too(
-    yard: Yard, redis: Redis, mail: Queue, marks: str
-) -> None:
+def test_a_second_signal_ends_the_job_too(yard: Yard, redis: Redis, mail: Queue, marks: str) -> None:
     """SIGINT waits for the job, another one a second later kills it; the worker says goodbye."""
     worker = yard.start("mail").wait_until_idle(redis)
     job = begun(mail.low, marks)
@@ -160,9 +154,7 @@ class OurHerokuWorker(WorkerMixin, HerokuWorker):
     imminent_shutdown_delay = 1
 
 
-def test_a_worker_on_heroku_ends_its_job_in_time(
-    yard: Yard, redis: Redis, mail: Queue, marks: str
-) -> None:
+def test_a_worker_on_heroku_ends_its_job_in_time(yard: Yard, redis: Redis, mail: Queue, marks: str) -> None:
     """`HerokuWorker` with our mixin: the job is told that the shutdown is imminent, and fails."""
     worker = yard.start("mail", worker_class=OurHerokuWorker).wait_until_idle(redis)
     job = begun(mail.low, marks)
@@ -179,9 +171,7 @@ def _counts(redis: Redis, worker: WorkerProcess) -> tuple[int, int]:
     return (found.successful_job_count, found.failed_job_count) if found else (0, 0)
 
 
-def test_rq_info_requeue_and_empty_see_lanes(
-    server: EmbeddedServer, redis: Redis, mail: Queue
-) -> None:
+def test_rq_info_requeue_and_empty_see_lanes(server: EmbeddedServer, redis: Redis, mail: Queue) -> None:
     """RQ's own command line works on queues of ours."""
     mail.low.enqueue(break_down)
     run_burst(SimpleWorker(["mail"], connection=redis))

@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 class PoliteEnds:
     """Tells workers to stop at random instants while jobs are enqueued, and looks for lost ones."""
 
-    def __init__(
-        self, client: Redis, yard: Yard, path: str, kinds: list[type[BaseWorker]], queue_class: Any
-    ) -> None:
+    def __init__(self, client: Redis, yard: Yard, path: str, kinds: list[type[BaseWorker]], queue_class: Any) -> None:
         self._client = client
         self._yard = yard
         self._path = path
@@ -80,9 +78,7 @@ def test_polite_ends_lose_nothing(server: EmbeddedServer, tmp_path: Path, marks:
     assert [] == [key for key, times in starts.items() if times > 1]
 
 
-def test_polite_ends_of_stock_workers_lose_jobs(
-    server: EmbeddedServer, tmp_path: Path, marks: str
-) -> None:
+def test_polite_ends_of_stock_workers_lose_jobs(server: EmbeddedServer, tmp_path: Path, marks: str) -> None:
     """The same, done to RQ's own workers, finds jobs that are lost: so it would find ours."""
     with server.client() as client, Yard(server, tmp_path) as yard:
         ends = PoliteEnds(client, yard, marks, [StockSimpleWorker, StockWorker], StockQueue)

@@ -85,9 +85,7 @@ def test_read_only_makes_it_connect_again(server: EmbeddedServer) -> None:
         assert b"2" == operator.get("a")
 
 
-def test_scripts_on_a_pipeline_after_a_restart(
-    server: EmbeddedServer, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_scripts_on_a_pipeline_after_a_restart(server: EmbeddedServer, caplog: pytest.LogCaptureFixture) -> None:
     """A script that is on a pipeline works on a server that restarted and knows no script."""
     with server.client() as client:
         ours = patient(client)
@@ -97,9 +95,7 @@ def test_scripts_on_a_pipeline_after_a_restart(
             script(keys=["a"], client=pipeline)
             with restarting(server):
                 replies: list[Any] = []
-                send = threading.Thread(
-                    target=lambda: replies.extend(pipeline.execute()), daemon=True
-                )
+                send = threading.Thread(target=lambda: replies.extend(pipeline.execute()), daemon=True)
                 send.start()
                 wait_until(lambda: SORRY in caplog.text)
             send.join(10)

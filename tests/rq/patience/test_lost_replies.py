@@ -42,9 +42,7 @@ def test_lost_replies(redis_of_ours: Redis, marks: str, monkeypatch: pytest.Monk
     assert 20 < lossy.lost
 
 
-def test_a_start_whose_reply_was_lost(
-    redis_of_ours: Redis, marks: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_start_whose_reply_was_lost(redis_of_ours: Redis, marks: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that never heard that its job may start asks again, and starts it."""
     job = Queue("mail", connection=redis_of_ours).enqueue(jobs.mark, marks, "a")
     worker = SimpleWorker(["mail"], connection=redis_of_ours)
@@ -56,9 +54,7 @@ def test_a_start_whose_reply_was_lost(
     assert {} == redis_of_ours.hgetall(KEYS.starting)
 
 
-def test_a_claim_whose_reply_was_lost(
-    redis_of_ours: Redis, marks: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_claim_whose_reply_was_lost(redis_of_ours: Redis, marks: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that never heard which job it has gives it back at once, and not after a lease."""
     queue = Queue("mail", connection=redis_of_ours)
     many = [queue.enqueue(jobs.mark, marks, key) for key in "ab"]
@@ -95,9 +91,7 @@ def test_a_push_whose_reply_was_lost(
     assert 1 == len(lost)
 
 
-def test_busy_between_watch_and_exec(
-    redis_of_ours: Redis, marks: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_busy_between_watch_and_exec(redis_of_ours: Redis, marks: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that is busy while RQ reads under WATCH does not fail a job that succeeded."""
     job = Queue("mail", connection=redis_of_ours).enqueue(jobs.mark, marks, "a")
     real: Any = redis.client.Pipeline.immediate_execute_command

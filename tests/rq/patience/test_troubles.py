@@ -13,15 +13,7 @@ from rq.rate_limit import RateLimit
 
 from shedder.rq import Queue, SimpleWorker, Worker
 from tests import jobs
-from tests.rq.patience.troubles import (
-    KEYS,
-    SORRY,
-    TROUBLES,
-    Trouble,
-    finish,
-    restarting,
-    wait_for_notice,
-)
+from tests.rq.patience.troubles import KEYS, SORRY, TROUBLES, Trouble, finish, restarting, wait_for_notice
 from tests.waiting import wait_until
 from tests.workers import Yard
 
@@ -36,13 +28,7 @@ KINDS = pytest.mark.parametrize("worker_class", [Worker, SimpleWorker])
 
 @TROUBLES
 @KINDS
-def test_idle(
-    server: EmbeddedServer,
-    yard: Yard,
-    marks: str,
-    trouble: Trouble,
-    worker_class: type[BaseWorker],
-) -> None:
+def test_idle(server: EmbeddedServer, yard: Yard, marks: str, trouble: Trouble, worker_class: type[BaseWorker]) -> None:
     """A worker that was idle when Redis got into trouble takes the next job after it."""
     with server.client() as client:
         worker = yard.start("mail", "reports", worker_class=worker_class, server=server)
@@ -60,12 +46,7 @@ def test_idle(
 @TROUBLES
 @KINDS
 def test_in_the_middle_of_a_job(
-    server: EmbeddedServer,
-    yard: Yard,
-    marks: str,
-    tmp_path: Path,
-    trouble: Trouble,
-    worker_class: type[BaseWorker],
+    server: EmbeddedServer, yard: Yard, marks: str, tmp_path: Path, trouble: Trouble, worker_class: type[BaseWorker]
 ) -> None:
     """A job that runs while Redis gets into trouble ends well, and the jobs behind it run once."""
     hold = str(tmp_path / "go")
@@ -87,20 +68,14 @@ def test_in_the_middle_of_a_job(
 
 @TROUBLES
 def test_under_load(
-    server: EmbeddedServer,
-    yard: Yard,
-    marks: str,
-    trouble: Trouble,
-    monkeypatch: pytest.MonkeyPatch,
+    server: EmbeddedServer, yard: Yard, marks: str, trouble: Trouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Workers that are in the middle of everything when trouble comes run each job once."""
     monkeypatch.setattr("shedder.queues.claims.LEASE_MS", 2_000)
     keys = [str(number) for number in range(60)]
     with server.client() as client:
         queue = Queue("mail", connection=client)
-        many = queue.enqueue_many(
-            [Queue.prepare_data(jobs.mark, (marks, key, 0.005)) for key in keys]
-        )
+        many = queue.enqueue_many([Queue.prepare_data(jobs.mark, (marks, key, 0.005)) for key in keys])
         names = ("mail", "reports")
         kinds = (Worker, SimpleWorker)
         workers = [yard.start(*names, worker_class=kind, server=server) for kind in kinds]
@@ -119,10 +94,7 @@ def test_under_load(
 
 @KINDS
 def test_told_to_stop_while_redis_is_away(
-    server: EmbeddedServer,
-    yard: Yard,
-    worker_class: type[BaseWorker],
-    monkeypatch: pytest.MonkeyPatch,
+    server: EmbeddedServer, yard: Yard, worker_class: type[BaseWorker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An idle worker that is told to stop does not wait for ever for a Redis that is away."""
     monkeypatch.setattr("shedder.rq.worker.LAST_PATIENCE_SECONDS", 0.3)

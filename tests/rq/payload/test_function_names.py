@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("serializer", SERIALIZERS)
-@pytest.mark.parametrize(
-    "func", [send_mail, Mailer.Inner.send, "app.mail.send", "app.é.send", len, "a" * 300]
-)
+@pytest.mark.parametrize("func", [send_mail, Mailer.Inner.send, "app.mail.send", "app.é.send", len, "a" * 300])
 def test_the_name_of_a_function(redis: Redis, serializer: Any, func: Any) -> None:
     """A function is known by its dotted path, whatever pickle protocol or JSON it came in."""
     fields = stored(redis, func, serializer=serializer, args=(1, "x"), kwargs={"to": "y"})
@@ -31,9 +29,7 @@ def test_the_name_of_a_function(redis: Redis, serializer: Any, func: Any) -> Non
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize(
-    ("func", "expected"), [(Mailer("a").send, "send"), (Mailer("a"), "__call__")]
-)
+@pytest.mark.parametrize(("func", "expected"), [(Mailer("a").send, "send"), (Mailer("a"), "__call__")])
 def test_the_name_of_a_method(redis: Redis, protocol: int, func: Any, expected: str) -> None:
     """For an instance RQ keeps the method's bare name, and so do we."""
     fields = stored(redis, func, serializer=PickleOf(protocol))

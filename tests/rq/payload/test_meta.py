@@ -94,11 +94,7 @@ def test_a_meta_that_is_another_kind_of_dict(protocol: int) -> None:
 
 
 _PLAIN = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(alphabet=st.characters(exclude_categories=["Cs"]))
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(alphabet=st.characters(exclude_categories=["Cs"]))
 )
 _NAMES = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=20)
 
@@ -132,9 +128,7 @@ def test_nothing_is_imported() -> None:
     copyreg.add_extension("tests.no_such_module", "Thing", 240)
     try:
         for opcodes in (b"ctests.no_such_module\nThing\n", b"\x82\xf0"):
-            assert {"tenant": "acme", "x": "1"} == meta_texts(
-                raw + b"\x8c\x01c" + opcodes + b"s\x8c\x01xK\x01s."
-            )
+            assert {"tenant": "acme", "x": "1"} == meta_texts(raw + b"\x8c\x01c" + opcodes + b"s\x8c\x01xK\x01s.")
     finally:
         copyreg.remove_extension("tests.no_such_module", "Thing", 240)
     assert "tests.no_such_module" not in sys.modules

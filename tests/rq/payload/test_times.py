@@ -29,8 +29,7 @@ def test_what_rq_writes_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    [None, b"", "", "yesterday", "2026-13-45T00:00:00Z", b"\xff\xfe", "0000-01-01T00:00:00Z"],
+    "text", [None, b"", "", "yesterday", "2026-13-45T00:00:00Z", b"\xff\xfe", "0000-01-01T00:00:00Z"]
 )
 def test_what_is_no_time_is_none(text: bytes | str | None) -> None:
     """A field that is missing, or that somebody has damaged, tells no time."""

@@ -46,9 +46,7 @@ class Mailer:
 def send_mail() -> None: ...
 
 
-def stored(
-    redis: Redis, func: Any, *, serializer: Any = None, **options: Any
-) -> dict[bytes, bytes]:
+def stored(redis: Redis, func: Any, *, serializer: Any = None, **options: Any) -> dict[bytes, bytes]:
     """The hash of a real job, as it stands in Redis."""
     job = Job.create(func, connection=redis, serializer=serializer, origin="mail", **options)
     job.save()

@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 
 
 def drain(redis: Redis, name: str, rate: str) -> None:
-    Store(redis, rq_keys()).run(
-        order_drain(KEYS, [lane_of(name)], Rate.parse(rate), CAUSE, operation="d")
-    )
+    Store(redis, rq_keys()).run(order_drain(KEYS, [lane_of(name)], Rate.parse(rate), CAUSE, operation="d"))
 
 
 def sample(redis: Redis, name: str, age_ms: int, counts: list[int]) -> None:
@@ -40,12 +38,7 @@ def sample(redis: Redis, name: str, age_ms: int, counts: list[int]) -> None:
 def test_nothing_is_there(redis: Redis) -> None:
     """An empty server has no lanes, no warnings, and a clock."""
     found = status(redis)
-    assert ((), (), None, False) == (
-        found.lanes,
-        found.warnings,
-        found.memory_used,
-        found.is_suspended,
-    )
+    assert ((), (), None, False) == (found.lanes, found.warnings, found.memory_used, found.is_suspended)
     assert abs(found.at - datetime.now(UTC)) < timedelta(seconds=10)
 
 
@@ -55,11 +48,7 @@ def test_a_queue_is_shown_without_its_empty_lanes(redis: Redis) -> None:
     StockQueue("reports", connection=redis).enqueue("app.report")
     redis.lpop(f"{RQ_KEY_PREFIX}:queue:reports")
     shown = [(each.lane, each.queue, each.priority, each.waiting) for each in status(redis).lanes]
-    expected = [
-        ("mail", "mail", "normal", 0),
-        ("mail.low", "mail", "low", 3),
-        ("reports", "reports", "normal", 0),
-    ]
+    expected = [("mail", "mail", "normal", 0), ("mail.low", "mail", "low", 3), ("reports", "reports", "normal", 0)]
     assert expected == shown
 
 
@@ -79,10 +68,7 @@ def test_jobs_are_counted_where_they_are(redis: Redis) -> None:
     """Waiting, backlog, running and claimed add up, whatever list they stand in."""
     jobs = enqueue(redis, "mail", 9)
     assert isinstance(Store(redis, rq_keys()).run(claim_job(KEYS, ["mail"], worker="w")), Claimed)
-    redis.zadd(
-        f"{RQ_KEY_PREFIX}:wip:mail",
-        {f"{jobs[0].id}:e": time.time() + 60, "other:e": time.time() + 60},
-    )
+    redis.zadd(f"{RQ_KEY_PREFIX}:wip:mail", {f"{jobs[0].id}:e": time.time() + 60, "other:e": time.time() + 60})
     redis.lmove(f"{RQ_KEY_PREFIX}:queue:mail", KEYS.kept("mail"))
     redis.lmove(f"{RQ_KEY_PREFIX}:queue:mail", KEYS.parked("mail"))
     found = lane(redis, "mail")
@@ -104,18 +90,10 @@ def test_controls_are_shown(redis: Redis) -> None:
     assert found.pause is not None
     assert ("oncall", "db at 99 %") == (found.pause.by, found.pause.why)
     some, whole = found.diverts
-    assert ("function app.x", 0, True) == (
-        some.selection.describe(),
-        some.backlog,
-        some.is_scanning,
-    )
+    assert ("function app.x", 0, True) == (some.selection.describe(), some.backlog, some.is_scanning)
     assert ("every job", 2, False) == (whole.selection.describe(), whole.backlog, whole.is_scanning)
     assert whole.drain is not None
-    assert ("200/second", 5, {"gone": 1}) == (
-        str(whole.drain.rate),
-        whole.drain.released,
-        whole.drain.skipped,
-    )
+    assert ("200/second", 5, {"gone": 1}) == (str(whole.drain.rate), whole.drain.released, whole.drain.skipped)
 
 
 def test_a_pause_that_has_run_out_is_not_shown(redis: Redis) -> None:
@@ -136,10 +114,7 @@ def test_the_oldest_jobs_are_told(redis: Redis) -> None:
     redis.delete(KEYS.kept("mail"))
     divert(redis, "mail")
     enqueue(redis, "mail.low")
-    assert (None, second.enqueued_at) == (
-        lane(redis, "mail").oldest,
-        lane(redis, "mail").oldest_in_backlog,
-    )
+    assert (None, second.enqueued_at) == (lane(redis, "mail").oldest, lane(redis, "mail").oldest_in_backlog)
     redis.delete(second.key)
     assert lane(redis, "mail").oldest_in_backlog is None
     assert third.enqueued_at is not None
@@ -159,9 +134,7 @@ def test_rates_are_told_from_the_oldest_sample_of_a_minute(redis: Redis) -> None
 
 
 @pytest.mark.parametrize("age_ms", [100, 200_000])
-def test_no_rate_is_told_from_a_sample_that_is_too_young_or_too_old(
-    redis: Redis, age_ms: int
-) -> None:
+def test_no_rate_is_told_from_a_sample_that_is_too_young_or_too_old(redis: Redis, age_ms: int) -> None:
     """Where nothing is known yet, nothing is told."""
     enqueue(redis, "mail", 3)
     sample(redis, "mail", age_ms, [0, 0, 0, 0])

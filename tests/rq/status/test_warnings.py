@@ -35,9 +35,7 @@ def warned(redis: Redis, name: str = "mail") -> list[str]:
 def test_jobs_without_a_worker_are_warned_of(redis: Redis) -> None:
     """Somebody must start a worker, or nothing happens."""
     enqueue(redis, "mail.low")
-    expected = (
-        "mail.low has 1 job and no worker: start one that serves mail, or a stock one for it."
-    )
+    expected = "mail.low has 1 job and no worker: start one that serves mail, or a stock one for it."
     assert [expected] == warned(redis, "mail.low")
     serve(redis, "mail")
     assert [] == warned(redis, "mail.low")
@@ -55,9 +53,7 @@ def test_stock_workers_on_a_held_lane_are_warned_of(redis: Redis, control: Any) 
 
 @pytest.mark.parametrize("kind", ["pauses", "diverts"])
 @pytest.mark.parametrize("record", ["nonsense", '{"v": 2}', '[{"v": 2}]', b"\xff"])
-def test_a_record_that_cannot_be_read_is_a_warning(
-    redis: Redis, kind: str, record: str | bytes
-) -> None:
+def test_a_record_that_cannot_be_read_is_a_warning(redis: Redis, kind: str, record: str | bytes) -> None:
     """Status never fails over one damaged record; it says what to do about it."""
     enqueue(redis, "reports")
     redis.hset(getattr(KEYS, kind), "mail", record)
@@ -131,6 +127,4 @@ def test_memory_and_eviction_are_warned_of(server_factory: ServerFactory) -> Non
         client.config_set("maxmemory-policy", "allkeys-lru")
         full, eviction = status(client).warnings
     assert full.startswith("The server's memory is ")
-    assert eviction.startswith(
-        "The server's maxmemory-policy is allkeys-lru: when it is full it throws "
-    )
+    assert eviction.startswith("The server's maxmemory-policy is allkeys-lru: when it is full it throws ")

@@ -41,9 +41,7 @@ def test_rate_limit_promotion(scene: Scene) -> None:
     assert [] == _slots(scene.redis, "tenant")
 
 
-def test_rate_limit_of_a_diverted_lane(
-    redis: Redis, operator: Shedder, yard: Yard, marks: str, tmp_path: Path
-) -> None:
+def test_rate_limit_of_a_diverted_lane(redis: Redis, operator: Shedder, yard: Yard, marks: str, tmp_path: Path) -> None:
     """A job that RQ's rate limit let into a diverted lane does not keep its slot from others."""
     queue, limit = Queue("mail", connection=redis), RateLimit("tenant", concurrency=1)
     hold = str(tmp_path / "go")
