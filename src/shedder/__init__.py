@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from shedder.queues.controls import Divert, Drain, Pause, StartsLimit
     from shedder.queues.divert import DivertedLane, DivertReceipt
     from shedder.queues.drain import DrainingLane, DrainProgress, DrainReceipt
+    from shedder.queues.outcomes import LabelOutcomes, Outcomes
     from shedder.queues.pause import PausedLane, PauseReceipt, ResumedLane, ResumeReceipt
     from shedder.queues.preview import DivertPreview, LanePreview
     from shedder.queues.restore import RestoredLane, RestoreReceipt
@@ -82,6 +83,7 @@ __all__ = [
     "Incident",
     "IncidentPolicy",
     "IncidentReceipt",
+    "LabelOutcomes",
     "Lane",
     "LanePreview",
     "LaneStatus",
@@ -93,6 +95,7 @@ __all__ = [
     "Mitigation",
     "MitigationReceipt",
     "Note",
+    "Outcomes",
     "Pace",
     "Pause",
     "PauseReceipt",
@@ -169,6 +172,7 @@ _HOMES = {
     "shedder.settings.limits": "LimitAnswer LimitReceipt LimitState",
     "shedder.settings.setting": "Setting",
     "shedder.status.findings": "Finding",
+    "shedder.queues.outcomes": "LabelOutcomes Outcomes",
     "shedder.status.readings": "LaneStatus Status",
     "shedder.units": "Rate",
 }

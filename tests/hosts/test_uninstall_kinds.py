@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from shedder.events import Cause, event_head
 from shedder.health.uninstall import _LISTS
 from shedder.policy.model import Mitigation, Policy
+from shedder.queues.outcomes import count_failed
 from shedder.queues.samples import sample_lanes
 from shedder.response.mitigation import begin_mitigation
 from shedder.store.keys import Keys
@@ -51,6 +52,7 @@ def a_whole_incident(scene: Scene) -> None:
     message = Message("update-1", "main", "title", "text", datetime.now(UTC))
     deliver(shedder.store, incidents.read().id, [message], lambda *_: True, who="x")
     shedder.store.run(hold_lease(scene.keys, "watcher"))
+    scene.redis.hincrby(scene.keys.meters, "mail:ended", 1)
     shedder.store.run(sample_lanes(scene.keys, ["mail"]))
     shedder.flags.declare("hints.more")
     shedder.limits.declare("search.more", default="5/minute")
@@ -64,6 +66,7 @@ def a_whole_incident(scene: Scene) -> None:
 def what_lives_for_seconds(scene: Scene) -> None:
     """Keys that are there while something goes on, and lists that a command was killed beside."""
     redis, keys = scene.redis, scene.keys
+    count_failed(redis, keys, "mail", "label", at_ms=1, function="f", exception="ValueError")
     scene.fill("torn", "k-1", "p-1", "s-1", "u-1")
     for job, key in (("k-1", keys.kept("torn")), ("p-1", keys.parked("torn")),
                      ("s-1", keys.stale("torn")), ("u-1", keys.unseen("torn"))):  # fmt: skip

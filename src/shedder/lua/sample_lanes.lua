@@ -7,8 +7,12 @@
 -- Fine samples are kept for a while, coarse ones for longer. An empty lane whose numbers stay the same
 -- writes none: a gap means that nothing happened.
 --
+-- How many jobs have ended and failed is kept likewise, for all lanes and labels at once: JSON, the
+-- server's time in seconds, then by lane and by label {ended, failed} since the beginning.
+--
 -- KEYS
---   sampled, meters, diverts   see docs/reference/keys.md
+--   sampled, meters, diverts, outcomes   see docs/reference/keys.md
+--   then for each step of the outcomes: a sorted set of moments
 --   then for each lane: list, kept, parked, bell, series, executions, and a list for each step
 -- ARGV
 --   interval    ms between two entries of a series
@@ -16,6 +20,7 @@
 --   job_prefix  RQ's key prefix of jobs
 --   steps       JSON: [seconds between two samples, how many are kept], the finest step first
 --   expiry      seconds after which the samples of a lane go that has written none
+--   moments     JSON: as steps, for the outcomes
 --   then for each lane: its name
 -- RETURNS
 --   1 when a sample was taken, else 0
@@ -24,10 +29,12 @@
 -- include lib/lanes.lua
 -- include lib/lease.lua
 -- include lib/lane.lua
-local sampled, meters, diverts = KEYS[1], KEYS[2], KEYS[3]
+local sampled, meters, diverts, outcomes = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local interval, keep, job_prefix = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local steps, expiry = cjson.decode(ARGV[4]), tonumber(ARGV[5])
-local lanes = lanes_from(KEYS, 4, ARGV, 6, 6 + #steps)
+local moments = cjson.decode(ARGV[6])
+local moment_keys = {unpack(KEYS, 5, 4 + #moments)}
+local lanes = lanes_from(KEYS, 5 + #moments, ARGV, 7, 6 + #steps)
 
 if is_held(sampled) then return 0 end
 redis.call('SET', sampled, '1', 'PX', interval)
@@ -79,6 +86,41 @@ local function write_samples(lists, sample_of, is_empty)
   end
 end
 
+local function fields_of(key)
+  local flat, fields = redis.call('HGETALL', key), {}
+  for index = 1, #flat, 2 do fields[flat[index]] = tonumber(flat[index + 1]) or 0 end
+  return fields
+end
+
+-- {ended, failed} by what `prefix` and `suffix` leave of the names of the fields
+local function ends_in(fields, failed, prefix, suffix)
+  local found = {}
+  for name, ended in pairs(fields) do
+    local what = string.match(name, '^' .. prefix .. '(.*):ended$')
+    if what then found[what] = {ended, failed[suffix .. what .. ':failed'] or 0} end
+  end
+  return found
+end
+
+local function tail(text) return text and string.match(text, ',.*') end
+
+local function write_outcomes()
+  local counted = fields_of(outcomes)
+  local lanes_now = ends_in(fields_of(meters), counted, '', 'lane:')
+  local labels_now = ends_in(counted, counted, 'label:', 'label:')
+  if not next(lanes_now) then return end
+  local text = cjson.encode({now_seconds, lanes_now, labels_now})
+  for index, step in ipairs(moments) do
+    local key = moment_keys[index]
+    local last = redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')
+    if last[2] and math.abs(now_seconds - last[2]) < step[1] then return end
+    if tail(last[1]) ~= tail(text) then
+      redis.call('ZADD', key, now_seconds, text)
+      redis.call('ZREMRANGEBYRANK', key, 0, -1 - step[2])
+    end
+  end
+end
+
 -- Arrivals are not counted where jobs are pushed, because stock producers push too: what is there
 -- now, and what has started since, must have arrived.
 for _, lane in ipairs(lanes) do
@@ -95,4 +137,5 @@ for _, lane in ipairs(lanes) do
     end, waiting + backlog + running == 0)
   end
 end
+write_outcomes()
 return 1

@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from shedder.engine.names import STARTED, registry_key
-from shedder.store.keys import SAMPLE_STEPS, Keys
+from shedder.store.keys import OUTCOME_STEPS, SAMPLE_STEPS, Keys
 from shedder.store.store import Command
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ SAMPLES_KEPT = tuple(
     )
 )
 """How many samples of each step are kept, the finest step first."""
+
+OUTCOMES_KEPT = (45, 40, 1500, 1008)
+"""The same of the moments at which ended and failed jobs are kept: 90 s, 6 min, 25 h, a week."""
 
 EXPIRY = timedelta(days=14)
 """When a lane had no sample for so long, its samples go."""
@@ -155,6 +158,7 @@ def paces_of(samples: Sequence[Sample]) -> tuple[Pace, ...]:
 def sample_lanes(keys: Keys, lanes: Sequence[str]) -> Command[bool]:
     """Take the sample of `lanes` and the right to do the upkeep, unless somebody just has."""
     steps = json.dumps(list(zip(SAMPLE_STEPS, SAMPLES_KEPT, strict=True)))
+    moments = json.dumps(list(zip(OUTCOME_STEPS, OUTCOMES_KEPT, strict=True)))
     lane_keys = (
         key
         for lane in lanes
@@ -163,9 +167,10 @@ def sample_lanes(keys: Keys, lanes: Sequence[str]) -> Command[bool]:
     )  # fmt: skip
     return Command(
         "sample_lanes",
-        (keys.sampled, keys.meters, keys.diverts, *lane_keys),
+        (keys.sampled, keys.meters, keys.diverts, keys.outcomes,
+         *keys.outcome_samples, *lane_keys),
         (int(INTERVAL_SECONDS * 1000), SERIES_KEPT, keys.engine.jobs, steps,
-         int(EXPIRY.total_seconds()), *lanes),
+         int(EXPIRY.total_seconds()), moments, *lanes),
         bool,
     )  # fmt: skip
 

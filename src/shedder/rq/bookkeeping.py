@@ -10,10 +10,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from rq.exceptions import AbandonedJobError
 from rq.utils import now
 from rq.worker import BaseWorker
 
+from shedder.engine.jobs import function_of, texts_of
 from shedder.engine.workers import TOLERATED_SECONDS
+from shedder.lanes import lane_of
+from shedder.policy.applied import policy_copy
+from shedder.queues.outcomes import ABANDONED, count_failed, count_well
 
 if TYPE_CHECKING:
     from redis.client import Pipeline
@@ -32,25 +37,52 @@ class BookkeepingMixin(BaseWorker):
     keys: Keys
     _lane = ""
     _under_limit: HeldClaim | None = None
+    _ending: Job | None = None
+    _exception: str | None = None
+    _behind = 0.0
     _last_beat = (0.0, 0)
     _stored_state = ""
 
     def increment_successful_job_count(self, pipeline: Pipeline | None = None) -> None:
-        """RQ's count, and that of the lane."""
+        """RQ's count, and those of the lane and of the label."""
         super().increment_successful_job_count(pipeline)
-        self._count_end(pipeline)
+        ask = pipeline if pipeline is not None else self.connection
+        if self._lane:
+            count_well(ask, self.keys, self._lane, self._label_of(self._ending))
+            self._give_place_back(ask)
 
     def increment_failed_job_count(self, pipeline: Pipeline | None = None) -> None:
-        """RQ's count, and that of the lane."""
+        """RQ's count, and those of the lane and of the label; a job that a person stopped has not failed."""
         super().increment_failed_job_count(pipeline)
-        self._count_end(pipeline)
-
-    def _count_end(self, pipeline: Pipeline | None) -> None:
+        ask = pipeline if pipeline is not None else self.connection
         if self._lane:
-            counter = pipeline if pipeline is not None else self.connection
-            counter.hincrby(self.keys.meters, f"{self._lane}:ended", 1)
-            if self._under_limit is not None:
-                counter.zrem(self._under_limit.running, self._under_limit.token)
+            if self._exception is None:
+                count_well(ask, self.keys, self._lane, self._label_of(self._ending))
+            else:
+                self._count_failure(ask, self._lane, self._ending, self._exception)
+            self._give_place_back(ask)
+
+    def _note_end(self, job: Job, exception: str | None) -> None:
+        """Say of which job the next end is, and which exception ended it; None when none did."""
+        self._ending, self._exception = job, exception
+
+    def _count_failure(self, ask: Any, lane: str, job: Job | None, exception: str) -> None:
+        function = function_of(job) if job is not None else ""
+        at_ms = int((time.time() + self._behind) * 1000)
+        count_failed(ask, self.keys, lane, self._label_of(job), at_ms=at_ms, function=function, exception=exception)
+
+    def _label_of(self, job: Job | None) -> str:
+        """What the policy that this process knows calls `job`; empty when it does not say."""
+        policy = policy_copy(self.connection).known[1]
+        if job is None or not any(rule.label for rule in policy.rules):
+            return ""
+        queue = lane_of(job.origin).queue
+        found = policy.rule_for("label", queue=queue, function=function_of(job), meta=texts_of(job))
+        return found[1].label if found is not None else ""
+
+    def _give_place_back(self, ask: Any) -> None:
+        if self._under_limit is not None:
+            ask.zrem(self._under_limit.running, self._under_limit.token)
 
     def is_silent_for(self, seconds: float) -> bool:
         """Whether the last heartbeat is at least `seconds` old."""
@@ -78,10 +110,8 @@ class BookkeepingMixin(BaseWorker):
         self._stored_state = state
 
 
-class SkewMixin(BaseWorker):
+class SkewMixin(BookkeepingMixin):
     """A worker that knows by how much its clock is wrong."""
-
-    _behind = 0.0
 
     def bootstrap(self, *args: Any, **kwargs: Any) -> None:
         """RQ's start of a worker."""
@@ -92,7 +122,12 @@ class SkewMixin(BaseWorker):
         """RQ's search for abandoned jobs, which a worker whose clock is ahead leaves to others."""
         self._look_at_clock()
         if self._behind >= -TOLERATED_SECONDS:
-            super().clean_registries()
+            handlers = self._exc_handlers
+            self._exc_handlers = [self._count_abandoned, *handlers]
+            try:
+                super().clean_registries()
+            finally:
+                self._exc_handlers = handlers
             return
         self.last_cleaned_at = now()  # type: ignore[assignment]  # RQ gives it no type
         self.log.warning(
@@ -100,6 +135,13 @@ class SkewMixin(BaseWorker):
             self.name,
             -self._behind,
         )
+
+    def _count_abandoned(self, job: Job, kind: type[BaseException], *_: object) -> None:
+        """Called by RQ for each job whose worker died, before it fails or repeats the job."""
+        if issubclass(kind, AbandonedJobError):
+            with self.connection.pipeline() as pipeline:
+                self._count_failure(pipeline, job.origin, job, ABANDONED)
+                pipeline.execute()
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         """Seconds until the job is thought abandoned, longer where this clock is behind."""

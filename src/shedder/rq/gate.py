@@ -26,6 +26,7 @@ from rq.worker import WorkerStatus
 from shedder.engine.jobs import function_of, texts_of
 from shedder.log_context import bind, clear
 from shedder.queues.claims import CRASHES_FIELD, Gate, HeldClaim, start_job
+from shedder.queues.outcomes import RETRIES_EXCEEDED, exception_in
 from shedder.queues.skip import name_for_gate
 from shedder.rq.lease import HoldingMixin
 from shedder.store.store import Command
@@ -190,7 +191,19 @@ class PerformingMixin(HoldingMixin):
         if held is not None and self._is_out_of_hand(job, held, execution):
             self._forget(job, execution)
             return
+        is_stopped = self._stopped_job_id == job.id
+        self._note_end(job, None if is_stopped else exception_in(exc_string))
         super().handle_job_failure(job, queue, started_job_registry, exc_string, execution)
+
+    def handle_job_success(self, job: Job, queue: RQQueue, started_job_registry: Any, execution: Execution) -> None:
+        """RQ's bookkeeping of a job that ended well."""
+        self._note_end(job, None)
+        super().handle_job_success(job, queue, started_job_registry, execution)
+
+    def handle_job_retry(self, job: Job, *args: Any, **kwargs: Any) -> None:
+        """RQ's bookkeeping of a job that asks to be repeated, and fails when it asks too often."""
+        self._note_end(job, RETRIES_EXCEEDED)
+        super().handle_job_retry(job, *args, **kwargs)
 
     def _is_out_of_hand(self, job: Job, held: HeldClaim, execution: Execution | None) -> bool:
         """Whether the job whose process died is not ours to fail: given back, or elsewhere."""

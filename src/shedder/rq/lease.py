@@ -30,6 +30,7 @@ from shedder.queues.claims import (
     release_claim,
     renew_claim,
 )
+from shedder.queues.outcomes import UNREADABLE
 from shedder.rq.bookkeeping import BookkeepingMixin
 from shedder.store.store import load_script
 
@@ -115,6 +116,7 @@ class HoldingMixin(BookkeepingMixin):
                 pipeline.hset(self.keys.engine.jobs + job_id, mapping=fields)
                 until = time.time() + DEFAULT_FAILURE_TTL
                 pipeline.zadd(lane.failed_job_registry.key, {job_id: until})
+                self._count_failure(pipeline, lane.name, None, UNREADABLE)
             if held is not None:
                 pipeline.zrem(self.keys.claims, held.token)
             pipeline.execute()

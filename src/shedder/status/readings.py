@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from shedder.engine.names import STARTED, registry_key
 from shedder.policy.workload import Late
 from shedder.queues.claims import JOBS_PER_LANE
 from shedder.queues.controls import Divert, Pause, StoredDivert
+from shedder.queues.outcomes import LabelOutcomes, LaneFailures, Outcomes, ask_lane_failures, lane_failures_from
 from shedder.settings.flags import FlagState
 from shedder.settings.limits import LimitState
 from shedder.store.codec import count_of, ms_from_time, text_of
@@ -45,6 +46,7 @@ class Status:
         limits: Limits that an operator set.
         eviction: The server's `maxmemory-policy`.
         policy_error: Why the policy in force cannot be read; empty when it can.
+        labels: How the jobs ended that the policy in force gives a label, in its order.
     """
 
     at: datetime
@@ -56,6 +58,7 @@ class Status:
     limits: tuple[LimitState, ...] = ()
     eviction: str = "noeviction"
     policy_error: str = ""
+    labels: tuple[LabelOutcomes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,7 @@ class LaneStatus:
         late: Who waits longer than the policy tolerates.
         parked: Jobs among those that wait that are out of the reach of stock workers.
         unreadable: Why its pause or its diverts cannot be read, a sentence each.
+        outcomes: How its jobs ended lately.
     """
 
     lane: str
@@ -105,6 +109,7 @@ class LaneStatus:
     late: tuple[Late, ...] = ()
     parked: int = 0
     unreadable: tuple[str, ...] = ()
+    outcomes: Outcomes = field(default_factory=Outcomes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +142,7 @@ class LaneReading:
         samples: The last samples of these numbers, oldest first, JSON each.
         stale: Jobs that were set aside because they are old.
         backlogs: For each order its lists, and the hash with the counts of its drain.
+        failures: What is kept of its jobs that failed.
     """
 
     waiting: Lists
@@ -146,6 +152,7 @@ class LaneReading:
     samples: Sequence[bytes]
     stale: int
     backlogs: tuple[tuple[Lists, Mapping[bytes, bytes]], ...]
+    failures: LaneFailures
 
     @property
     def parked(self) -> int:
@@ -163,8 +170,10 @@ class LaneReading:
         return (self.waiting, *(lists for lists, _ in self.backlogs))
 
 
-def ask_lane(ask: Pipeline, keys: Keys, lane: str, orders: Sequence[StoredDivert], *, heads: int = 1) -> None:
-    """Ask for what `reading_from` reads, with the first `heads` ids of each list."""
+def ask_lane(
+    ask: Pipeline, keys: Keys, lane: str, orders: Sequence[StoredDivert], *, at: datetime, heads: int = 1
+) -> None:
+    """Ask for what `reading_from` reads, with the first `heads` ids of each list; `at` is the server's time."""
     listed, kept, parked, _ = keys.lane(lane)
     executions = registry_key(STARTED, lane)
     _ask_lists(ask, (kept, parked, listed), heads)
@@ -173,6 +182,7 @@ def ask_lane(ask: Pipeline, keys: Keys, lane: str, orders: Sequence[StoredDivert
     ask.hmget(keys.meters, f"{lane}:started", f"{lane}:ended")
     ask.lrange(keys.series(lane), -SAMPLES_READ, -1)
     ask.llen(keys.stale(lane))
+    ask_lane_failures(ask, keys, lane, at)
     for order in orders:
         _ask_lists(ask, order.backlog_keys, heads)
         ask.hgetall(order.bucket)
@@ -182,7 +192,9 @@ def reading_from(replies: Iterator[Any], orders: int) -> LaneReading:
     """Takes the replies to `ask_lane` for a lane with `orders` orders, and no more."""
     waiting = _lists(replies)
     executions, executing, meters, samples, stale = islice(replies, 5)
+    failures = lane_failures_from(replies)
     return LaneReading(
+        failures=failures,
         waiting=waiting,
         executions=executions,
         executing=frozenset(map(job_of, executing)),

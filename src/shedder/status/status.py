@@ -28,6 +28,7 @@ from shedder.policy.model import Policy
 from shedder.policy.workload import Late, WaitingJob, late_in, looks_at_jobs
 from shedder.queues.claims import ClaimSeen, list_claims
 from shedder.queues.controls import Pause, StoredDivert, diverts_from, pause_from
+from shedder.queues.outcomes import LabelOutcomes, Outcomes, OutcomesFound, ask_outcomes, most_frequent, outcomes_from
 from shedder.settings.flags import FlagState, ask_flags, flags_from
 from shedder.settings.limits import LimitState, ask_limits, limits_from
 from shedder.status.findings import by_trouble, lane_findings, server_warnings
@@ -53,9 +54,9 @@ def read_status(store: Store, lanes: Sequence[Lane] | None = None) -> Status:
     names = [lane.name for lane in chosen]
     controls = {name: _controls(server, name) for name in names}
     heads = JOBS_LOOKED_AT if looks_at_jobs(server.policy) else 1
-    found, registered = _read_lanes(store, controls, heads)
+    found, outcomes, registered = _read_lanes(store, controls, heads, server.at)
     around = _read_around(store, found.values(), registered_from(names, registered))
-    statuses = [_lane_status(lane, server, controls[lane.name], found[lane.name], around) for lane in chosen]
+    statuses = [_lane_status(lane, server, controls[lane.name], found[lane.name], around, outcomes) for lane in chosen]
     status = Status(
         at=server.at,
         lanes=by_trouble([each for each in statuses if lanes is not None or _is_worth(each)]),
@@ -65,6 +66,7 @@ def read_status(store: Store, lanes: Sequence[Lane] | None = None) -> Status:
         limits=server.limits,
         eviction=str(server.memory.get("maxmemory_policy", "noeviction")),
         policy_error=server.policy_error,
+        labels=_labels(server.policy, found.values(), outcomes),
     )
     return replace(status, warnings=server_warnings(status))
 
@@ -172,18 +174,19 @@ def _controls(server: _Server, lane: str) -> _Controls:
 
 
 def _read_lanes(
-    store: Store, controls: Mapping[str, _Controls], heads_of_list: int
-) -> tuple[dict[str, LaneReading], list[Any]]:
-    """What each lane's lists say, and the replies to `ask_registered`."""
+    store: Store, controls: Mapping[str, _Controls], heads_of_list: int, at: datetime
+) -> tuple[dict[str, LaneReading], OutcomesFound, list[Any]]:
+    """What each lane's lists say, how jobs ended, and the replies to `ask_registered`."""
 
     def ask_all(ask: Pipeline) -> None:
         for lane, each in controls.items():
-            ask_lane(ask, store.keys, lane, each.orders, heads=heads_of_list)
+            ask_lane(ask, store.keys, lane, each.orders, at=at, heads=heads_of_list)
+        ask_outcomes(ask, store.keys, at)
         ask_registered(ask, list(controls))
 
     replies = iter(store.read(ask_all))
     found = {lane: reading_from(replies, len(each.orders)) for lane, each in controls.items()}
-    return found, list(replies)
+    return found, outcomes_from(replies, at), list(replies)
 
 
 def _read_around(store: Store, found: Iterable[LaneReading], registered: Registered) -> _Around:
@@ -206,7 +209,29 @@ def _waiting(reply: Sequence[bytes | None]) -> WaitingJob:
     return WaitingJob(time_of(enqueued_at), function, meta_texts(meta) or {})
 
 
-def _lane_status(lane: Lane, server: _Server, controls: _Controls, found: LaneReading, around: _Around) -> LaneStatus:
+def _labels(policy: Policy, found: Iterable[LaneReading], outcomes: OutcomesFound) -> tuple[LabelOutcomes, ...]:
+    noted = [each for lane in found for each in lane.failures.noted]
+    return tuple(
+        LabelOutcomes(label, outcomes.of_label(label, exception=most_frequent(
+            exception for named, exception in noted if named == label)))
+        for label in dict.fromkeys(rule.label for rule in policy.rules if rule.label)
+    )  # fmt: skip
+
+
+def _outcomes(lane: str, found: LaneReading, outcomes: OutcomesFound, *, is_stock: bool) -> Outcomes:
+    if is_stock:  # stock workers count neither starts nor ends
+        return found.failures.stock
+    return outcomes.of_lane(lane, exception=found.failures.exception(), kept=found.failures.kept)
+
+
+def _lane_status(
+    lane: Lane,
+    server: _Server,
+    controls: _Controls,
+    found: LaneReading,
+    around: _Around,
+    outcomes: OutcomesFound,
+) -> LaneStatus:
     at = server.at
     claimed = [claim.job_id for claim in around.claims if claim.lane == lane.name]
     stock = around.serving(lane.name, is_stock=True)
@@ -235,6 +260,7 @@ def _lane_status(lane: Lane, server: _Server, controls: _Controls, found: LaneRe
         stock_workers=stock,
         parked=found.parked,
         unreadable=tuple(map(str, controls.unreadable)),
+        outcomes=_outcomes(lane.name, found, outcomes, is_stock=bool(stock)),
     )
     return replace(status, warnings=tuple(each.says for each in lane_findings(status, at=at)))
 

@@ -12,6 +12,8 @@ from shedder.lanes import Lane, lane_of
 SAMPLE_STEPS = (2, 10, 60, 600)
 """Seconds between two samples of a lane, in each of the lists that they are kept in."""
 
+OUTCOME_STEPS = (2, 10, 60, 600)
+"""Seconds between two moments at which it is kept how many jobs had ended and failed."""
 
 BACKLOG_PARTS = ("slot", "front", "rest")
 """The lists of a backlog, in reading order: claims, restores and repairs take them so."""
@@ -26,12 +28,12 @@ _ORDER_AND_LANE = re.compile(f"(?:{FLAG_ORDER}.*/)?[^:]*:(.*)")
 
 _KINDS = {
     "hash": "pauses diverts starting drain limit-bucket operation meters deliveries policy flags "
-    "flag-declarations limits limit-declarations limit-hits mitigations",
-    "list": "kept parked backlog stale unseen skipped series samples bell relief limit-window",
+    "flag-declarations limits limit-declarations limit-hits mitigations outcomes",
+    "list": "kept parked backlog stale unseen skipped failures series samples bell relief limit-window",
     "stream": "events incident-events",
     "string": "at-work watch-lease sampled lookout incident settings-version",
     "set": "open-incidents",
-    "zset": "claims running incidents",
+    "zset": "claims running incidents outcome-samples",
 }
 _KIND_OF = {part: kind for kind, parts in _KINDS.items() for part in parts.split()}
 
@@ -131,6 +133,9 @@ class Keys:
 
     meters = _Key("meters")
     """Hash: counters, such as the number of starts of each lane."""
+
+    outcomes = _Key("outcomes")
+    """Hash: how many jobs of each lane failed, and how many of each label ended and failed."""
 
     events = _Key("events")
     """Stream: the journal."""
@@ -233,6 +238,15 @@ class Keys:
     def samples(self, lane: str) -> tuple[str, ...]:
         """Lists: how a lane was, one sample every 2 s, 10 s, minute, and ten minutes."""
         return tuple(self._key("samples", str(step), lane) for step in SAMPLE_STEPS)
+
+    @property
+    def outcome_samples(self) -> tuple[str, ...]:
+        """Sorted sets: what the counts of ended and failed jobs were, for each of `OUTCOME_STEPS`."""
+        return tuple(self._key("outcome-samples", str(step)) for step in OUTCOME_STEPS)
+
+    def failures(self, lane: str) -> str:
+        """List: the last failures of a lane, newest first: when, function, exception, label."""
+        return self._key("failures", lane)
 
     @property
     def backlogs(self) -> str:

@@ -1,0 +1,309 @@
+"""How jobs end: well or not; counted where they end, read for a lane and for a kind of work.
+
+Workers of ours count each end in Redis: by lane, and by the label that the policy in force gives the
+job. The upkeep keeps what the counts were at moments of the last days. What ended in a time is a
+difference of two of them, so that it costs the same however many jobs wait, or have failed. Of jobs
+that stock workers run, what RQ keeps must tell.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from shedder.engine.names import FAILED, FINISHED, registry_key
+from shedder.store.codec import count_of, text_of, time_from_ms
+from shedder.store.keys import OUTCOME_STEPS, Keys
+
+if TYPE_CHECKING:
+    from redis.client import Pipeline
+
+
+FAILURES_KEPT = 100
+"""Of each lane, the last failures whose function and exception are kept."""
+
+RATE_SECONDS = 10
+"""What ends a second is told from the last ten seconds, and a bit."""
+
+LATELY = timedelta(minutes=5)
+"""The time in which jobs that fail are a finding."""
+
+KEPT_SECONDS = int(timedelta(days=14).total_seconds())
+"""The last failures of a lane go when it had none for so long."""
+
+STOCK_LOOKED_AT = 20
+"""The last failed jobs of RQ's registry whose exceptions are read, where stock workers ran them."""
+
+RESULT_TTL_SECONDS = 500
+FAILURE_TTL_SECONDS = 31_536_000
+"""For how long RQ keeps a job that ended, unless the job says something else."""
+
+KILLED = "the job's process died"
+ABANDONED = "its worker died"
+NO_EXCEPTION = "no exception"
+UNREADABLE = "shedder could not read it"
+RETRIES_EXCEEDED = "it asked for more retries than allowed"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """How the jobs of a lane, or of a kind of work, ended lately.
+
+    Attributes:
+        well: Jobs that ended well a second, in the last ten seconds; None when it is not known.
+        failing: Attempts that failed a second, likewise. A job that is retried fails more than once.
+        ended_lately: Jobs that ended in the last five minutes, well or not.
+        failed_lately: Those among them that failed.
+        failed_in_minute: Attempts that failed in the last minute.
+        failed_in_hour: Attempts that failed in the last hour.
+        failed_kept: Failed jobs that RQ still has in its registry of failed jobs.
+        exception: The most frequent exception of the last hundred failures, such as
+            `sqlalchemy.exc.OperationalError`; empty when there is none that is known.
+        is_counted: Workers of ours counted them where they ended; False: RQ's registries tell, as
+            far as its jobs have the usual time to live.
+    """
+
+    well: float | None = None
+    failing: float | None = None
+    ended_lately: int = 0
+    failed_lately: int = 0
+    failed_in_minute: int = 0
+    failed_in_hour: int = 0
+    failed_kept: int = 0
+    exception: str = ""
+    is_counted: bool = True
+
+    @property
+    def share_failed(self) -> float:
+        """The share of those that ended in the last five minutes that failed, 0 to 1."""
+        return min(self.failed_lately / self.ended_lately, 1.0) if self.ended_lately else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LabelOutcomes:
+    """How the jobs with one label of the policy ended lately, in all lanes.
+
+    Attributes:
+        label: What the business calls them.
+        outcomes: How they ended.
+    """
+
+    label: str
+    outcomes: Outcomes
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What was counted since the beginning, at one moment.
+
+    Attributes:
+        at: The moment (server's clock, UTC).
+        lanes: By lane, how many jobs ended and how many of them failed.
+        labels: By label, the same.
+    """
+
+    at: datetime
+    lanes: Mapping[str, tuple[int, int]]
+    labels: Mapping[str, tuple[int, int]]
+
+
+# counting, where a job ends
+
+
+def count_well(ask: Any, keys: Keys, lane: str, label: str) -> None:
+    """Count a job that ended well; `ask` may be a pipeline."""
+    ask.hincrby(keys.meters, f"{lane}:ended", 1)
+    if label:
+        ask.hincrby(keys.outcomes, f"label:{label}:ended", 1)
+
+
+def count_failed(ask: Any, keys: Keys, lane: str, label: str, *, at_ms: int, function: str, exception: str) -> None:
+    """Count an attempt that failed, and note its function and exception; `ask` may be a pipeline."""
+    count_well(ask, keys, lane, label)
+    ask.hincrby(keys.outcomes, f"lane:{lane}:failed", 1)
+    if label:
+        ask.hincrby(keys.outcomes, f"label:{label}:failed", 1)
+    noted = json.dumps([at_ms, function, exception, label], ensure_ascii=False)
+    ask.lpush(keys.failures(lane), noted)
+    ask.ltrim(keys.failures(lane), 0, FAILURES_KEPT - 1)
+    ask.expire(keys.failures(lane), KEPT_SECONDS)
+
+
+_EXCEPTION = re.compile(r"^([A-Za-z_][\w.]*)(?::|$)")
+
+
+def exception_in(report: str) -> str:
+    """The class of the exception in what RQ keeps of a failure; never its message, which may be personal."""
+    if not report:
+        return NO_EXCEPTION
+    if report.startswith("Work-horse terminated"):
+        return KILLED
+    if "due to AbandonedJobError" in report:
+        return ABANDONED
+    named = (_EXCEPTION.match(line) for line in reversed(report.splitlines()))
+    return next((found[1] for found in named if found), NO_EXCEPTION)
+
+
+# reading
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomesFound:
+    """What was counted, now and some time ago.
+
+    Attributes:
+        now: The counts of now.
+        before: By seconds ago (ten, a minute, five, an hour), the counts of then.
+    """
+
+    now: Counts
+    before: Mapping[int, Counts]
+
+    def of_lane(self, lane: str, *, exception: str = "", kept: int = 0) -> Outcomes:
+        """How the jobs of `lane` ended, as workers of ours counted."""
+        return self._outcomes(lambda counts: counts.lanes.get(lane, (0, 0)), exception, kept)
+
+    def of_label(self, label: str, *, exception: str = "") -> Outcomes:
+        """How the jobs with `label` ended, as workers of ours counted."""
+        return self._outcomes(lambda counts: counts.labels.get(label, (0, 0)), exception)
+
+    def _outcomes(self, pick: Any, exception: str, kept: int = 0) -> Outcomes:
+        ended, failed = pick(self.now)
+        since = {seconds: pick(counts) for seconds, counts in self.before.items()}
+        lately, hour = since[int(LATELY.total_seconds())], since[3600]
+        then, seconds = since[RATE_SECONDS], (self.now.at - self.before[RATE_SECONDS].at).total_seconds()
+        ended_a_second, failing = (ended - then[0]) / seconds, (failed - then[1]) / seconds
+        return Outcomes(
+            well=max(ended_a_second - failing, 0.0),
+            failing=max(failing, 0.0),
+            ended_lately=max(ended - lately[0], 0),
+            failed_lately=max(failed - lately[1], 0),
+            failed_in_minute=max(failed - since[60][1], 0),
+            failed_in_hour=max(failed - hour[1], 0),
+            failed_kept=kept,
+            exception=exception,
+        )
+
+
+WINDOWS = {RATE_SECONDS: 0, 60: 1, 300: 1, 3600: 2}
+"""By how many seconds back we look, the place of the step among `OUTCOME_STEPS` at which we look."""
+
+
+def ask_outcomes(ask: Pipeline, keys: Keys, at: datetime) -> None:
+    """Ask for what `outcomes_from` reads; `at` is the server's time."""
+    ask.hgetall(keys.meters)
+    ask.hgetall(keys.outcomes)
+    now = int(at.timestamp())
+    for seconds, step in WINDOWS.items():
+        ask.zrange(
+            keys.outcome_samples[step], f"({now - seconds + 1}", "-inf", desc=True, byscore=True, offset=0, num=1
+        )
+
+
+def outcomes_from(replies: Iterator[Any], at: datetime) -> OutcomesFound:
+    """Takes the replies to `ask_outcomes`, and no more."""
+    meters, outcomes = next(replies), next(replies)
+    now = Counts(at, *_counts_of(meters, outcomes))
+    before = {seconds: _counts_at(next(replies), at - timedelta(seconds=seconds)) for seconds in WINDOWS}
+    return OutcomesFound(now, before)
+
+
+def _counts_of(
+    meters: Mapping[bytes, bytes], outcomes: Mapping[bytes, bytes]
+) -> tuple[dict[str, tuple[int, int]], dict[str, tuple[int, int]]]:
+    counted = {text_of(name): count_of(value) for name, value in outcomes.items()}
+    ended = {text_of(name).removesuffix(":ended"): count_of(value)
+             for name, value in meters.items() if name.endswith(b":ended")}  # fmt: skip
+    lanes = {lane: (count, counted.get(f"lane:{lane}:failed", 0)) for lane, count in ended.items()}
+    names = [name.removeprefix("label:").removesuffix(":ended")
+             for name in counted if name.startswith("label:") and name.endswith(":ended")]  # fmt: skip
+    labels = {name: (counted[f"label:{name}:ended"], counted.get(f"label:{name}:failed", 0)) for name in names}
+    return lanes, labels
+
+
+def _counts_at(found: Sequence[bytes], then: datetime) -> Counts:
+    """The counts as they stood `then`, as of the last change before; nothing before the first."""
+    counts = counts_from(found[0]) if found else None
+    if counts is None:
+        return Counts(then, {}, {})
+    # While much happens a moment is written every few seconds, and one of a bit before is taken for
+    # what it is. After a time in which nothing happened, all that is new happened since `then`.
+    is_near = then - counts.at <= timedelta(seconds=2 * OUTCOME_STEPS[0])
+    return Counts(counts.at if is_near else then, counts.lanes, counts.labels)
+
+
+def counts_from(text: bytes) -> Counts | None:
+    """What a stored moment says; None when it cannot be read."""
+    try:
+        seconds, lanes, labels = json.loads(text)
+        return Counts(time_from_ms(int(seconds) * 1000), *({name: (int(ended), int(failed))
+                      for name, (ended, failed) in dict(each).items()} for each in (lanes, labels)))  # fmt: skip
+    except (OverflowError, RecursionError, TypeError, ValueError):
+        return None
+
+
+def ask_lane_failures(ask: Pipeline, keys: Keys, lane: str, at: datetime) -> None:
+    """Ask for what `lane_failures_from` reads."""
+    now = int(at.timestamp())
+    failed, finished = registry_key(FAILED, lane), registry_key(FINISHED, lane)
+    ask.lrange(keys.failures(lane), 0, FAILURES_KEPT - 1)
+    ask.zcard(failed)
+    for seconds in (int(LATELY.total_seconds()), 60, 3600, RATE_SECONDS):
+        ask.zcount(failed, now + FAILURE_TTL_SECONDS - seconds, "+inf")
+    for seconds in (int(LATELY.total_seconds()), RATE_SECONDS):
+        ask.zcount(finished, now + RESULT_TTL_SECONDS - seconds, "+inf")
+
+
+@dataclass(frozen=True, slots=True)
+class LaneFailures:
+    """What is kept of the failures of one lane.
+
+    Attributes:
+        noted: The last failures, newest first: label and exception of each.
+        kept: Jobs in RQ's registry of failed jobs.
+        stock: How the jobs ended by RQ's registries alone.
+    """
+
+    noted: tuple[tuple[str, str], ...]
+    kept: int
+    stock: Outcomes
+
+    def exception(self) -> str:
+        """The most frequent exception of the last failures."""
+        return most_frequent(exception for _, exception in self.noted)
+
+
+def lane_failures_from(replies: Iterator[Any]) -> LaneFailures:
+    """Takes the replies to `ask_lane_failures`, and no more."""
+    listed, kept, lately, minute, hour, now, finished_lately, finished_now = (next(replies) for _ in range(8))
+    stock = Outcomes(
+        well=finished_now / RATE_SECONDS,
+        failing=now / RATE_SECONDS,
+        ended_lately=finished_lately + lately,
+        failed_lately=lately,
+        failed_in_minute=minute,
+        failed_in_hour=hour,
+        failed_kept=kept,
+        is_counted=False,
+    )
+    return LaneFailures(tuple(_noted(listed)), kept, stock)
+
+
+def most_frequent(exceptions: Iterator[str]) -> str:
+    """The exception that is most frequent; empty when there is none."""
+    found = Counter(each for each in exceptions if each).most_common(1)
+    return found[0][0] if found else ""
+
+
+def _noted(listed: Sequence[bytes]) -> Iterator[tuple[str, str]]:
+    for text in listed:
+        try:
+            _, _, exception, label = json.loads(text)
+        except (RecursionError, TypeError, ValueError):
+            continue
+        yield str(label), str(exception)

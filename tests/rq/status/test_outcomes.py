@@ -1,0 +1,202 @@
+"""`status` tells how jobs end, as workers counted them and as RQ keeps them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import rq
+
+from shedder.engine.names import rq_keys
+from shedder.policy.model import Policy, Rule
+from shedder.queues.outcomes import ABANDONED, KILLED, Outcomes, exception_in
+from shedder.queues.samples import OUTCOMES_KEPT, sample_lanes
+from shedder.selection import Selection
+from shedder.store.store import Store
+from tests.jobs import ended
+from tests.rq.documented.functions import HERE, add, begun, break_down
+from tests.waiting import wait_until
+from tests.workers import run_burst
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from shedder.api.shedder import Shedder
+    from shedder.rq import Queue
+    from tests.workers import Yard
+
+KEYS = rq_keys()
+LABELS = Policy(
+    rules=(Rule(selection=Selection(functions=("*.break_down",)), label="card charges"), Rule(label="sums"))
+)
+
+
+def outcomes(operator: Shedder, lane: str = "mail") -> Outcomes:
+    return next(each for each in operator.status().lanes if each.lane == lane).outcomes
+
+
+def sample(redis: Redis) -> None:
+    """Keep what the counts are now, whoever has just done it."""
+    redis.delete(KEYS.sampled)
+    Store(redis, KEYS).run(sample_lanes(KEYS, ["mail"]))
+
+
+def move_back(redis: Redis, seconds: int) -> None:
+    """Make all that is kept of the counts older."""
+    for key in KEYS.outcome_samples:
+        kept = redis.zrange(key, 0, -1, withscores=True)
+        redis.delete(key)
+        for text, score in kept:
+            _, *counts = json.loads(text)
+            redis.zadd(key, {json.dumps([score - seconds, *counts]): score - seconds})
+
+
+def test_jobs_that_fail_are_told_apart(redis: Redis, mail: Queue, operator: Shedder, work: Callable[..., bool]) -> None:
+    """Those that ended well and those that failed, with the exception of most of them."""
+    for _ in range(3):
+        mail.enqueue(break_down)
+    mail.enqueue(add, 1, 1)
+    work()
+    found = outcomes(operator)
+    assert (4, 3, 3, 3, 3) == (
+        found.ended_lately, found.failed_lately, found.failed_in_minute, found.failed_in_hour, found.failed_kept
+    )  # fmt: skip
+    assert ("LookupError", 0.75, True) == (found.exception, found.share_failed, found.is_counted)
+    assert (0.3, 0.1) == (found.failing, pytest.approx(found.well))
+
+
+@pytest.mark.parametrize(("ago", "want"), [(5, (0.3, 3, 3, 3)), (30, (0, 3, 3, 3)), (200, (0, 3, 0, 3)), (900, (0, 0, 0, 3)), (7200, (0, 0, 0, 0))])  # fmt: skip
+def test_what_is_long_ago_does_not_count(
+    redis: Redis, mail: Queue, operator: Shedder, work: Callable[..., bool], ago: int, want: tuple[float, ...]
+) -> None:
+    """Rates tell of ten seconds, a finding of five minutes, and sums of a minute and an hour."""
+    mail.enqueue(add, 1, 1)
+    work()
+    sample(redis)
+    move_back(redis, 100_000)
+    for _ in range(3):
+        mail.enqueue(break_down)
+    work()
+    sample(redis)
+    move_back(redis, ago)
+    found = outcomes(operator)
+    assert want == (found.failing, found.failed_lately, found.failed_in_minute, found.failed_in_hour)
+
+
+def test_each_label_has_its_own_outcomes(
+    redis: Redis, mail: Queue, operator: Shedder, work: Callable[..., bool]
+) -> None:
+    """What the business calls card charges fails, and what shares the lane with it does not."""
+    operator.policies.apply(LABELS, reason="why")
+    for _ in range(2):
+        mail.enqueue(break_down)
+        mail.high.enqueue(add, 1, 1)
+    mail.enqueue(add, 1, 1)
+    work()
+    found = {each.label: each.outcomes for each in operator.status().labels}
+    assert {"card charges": (2, 2, "LookupError"), "sums": (3, 0, "")} == {
+        label: (each.ended_lately, each.failed_lately, each.exception) for label, each in found.items()
+    }
+
+
+def test_a_job_that_takes_too_long_has_failed(mail: Queue, operator: Shedder, work: Callable[..., bool]) -> None:
+    """By RQ's own exception."""
+    mail.enqueue(f"{HERE}.idle", job_timeout=1)
+    work()
+    assert (1, "rq.timeouts.JobTimeoutException") == (outcomes(operator).failed_lately, outcomes(operator).exception)
+
+
+def test_a_job_whose_process_was_killed_has_failed(yard: Yard, mail: Queue, operator: Shedder, marks: str) -> None:
+    """Its worker counts it, which lives on."""
+    worker = yard.start("mail")
+    begun(mail, marks)
+    for child in worker.children():
+        os.kill(child, signal.SIGKILL)
+    wait_until(lambda: outcomes(operator).failed_lately == 1, what="the failure")
+    assert KILLED == outcomes(operator).exception
+
+
+def test_a_job_whose_worker_was_killed_has_failed(
+    yard: Yard, redis: Redis, mail: Queue, operator: Shedder, marks: str
+) -> None:
+    """Another worker's maintenance finds it, and counts it."""
+    from shedder.rq import SimpleWorker
+
+    worker = yard.start("mail")
+    begun(mail, marks)
+    worker.kill(and_children=True)
+    registry = mail.started_job_registry
+    for member in redis.zrange(registry.key, 0, -1):
+        redis.zadd(registry.key, {member: 1}, xx=True)  # as when its heartbeats are old
+    SimpleWorker(["mail"], connection=redis).clean_registries()
+    assert (1, ABANDONED) == (outcomes(operator).failed_lately, outcomes(operator).exception)
+
+
+def test_a_job_that_a_person_stopped_has_not_failed(
+    yard: Yard, redis: Redis, mail: Queue, operator: Shedder, marks: str
+) -> None:
+    """It has ended, by somebody's order."""
+    from rq.command import send_stop_job_command
+
+    yard.start("mail")
+    job = begun(mail, marks)
+    send_stop_job_command(redis, job.id)
+    wait_until(lambda: outcomes(operator).ended_lately == 1, what="the end")
+    assert 0 == outcomes(operator).failed_lately
+
+
+def test_stock_workers_are_told_from_the_registries(redis: Redis, mail: Queue, operator: Shedder) -> None:
+    """RQ keeps failed jobs for a year, and those that ended well for minutes."""
+    for function in (break_down, break_down, print):
+        mail.enqueue(function)
+    worker = rq.SimpleWorker(["mail"], connection=redis)
+    run_burst(worker)
+    worker.register_birth()
+    found = outcomes(operator)
+    assert (3, 2, 2, 2, False) == (
+        found.ended_lately, found.failed_lately, found.failed_in_hour, found.failed_kept, found.is_counted
+    )  # fmt: skip
+
+
+def test_what_is_kept_is_bounded(redis: Redis, mail: Queue, work: Callable[..., bool]) -> None:
+    """However long it goes on, and only where something has changed."""
+    for _ in range(60):
+        redis.hincrby(KEYS.meters, "mail:ended", 1)
+        sample(redis)
+        sample(redis)
+        move_back(redis, 2)
+    kept = [redis.zcard(key) for key in KEYS.outcome_samples]
+    assert [OUTCOMES_KEPT[0], 12, 2, 1] == kept
+
+
+@pytest.mark.parametrize(
+    ("report", "want"),
+    [
+        ("Traceback (most recent call last):\n  File x\nValueError: of a@b.example\n", "ValueError"),
+        ("Traceback\napp.db.Down\n", "app.db.Down"),
+        ("Traceback\napp.db.Down: first line\nsecond line, with: a colon\n", "app.db.Down"),
+        ("", "no exception"),
+        ("???", "no exception"),
+    ],
+)
+def test_of_an_exception_only_its_class_is_kept(report: str, want: str) -> None:
+    """Its message may hold what is personal."""
+    assert want == exception_in(report)
+
+
+def test_damaged_counts_stop_nothing(
+    redis: Redis, mail: Queue, operator: Shedder, work: Callable[..., Any], marks: str
+) -> None:
+    """A person wrote into what is kept: it is left out."""
+    redis.lpush(KEYS.failures("mail"), "[", "7", "[" * 5000)
+    redis.hset(KEYS.outcomes, "lane:mail:failed", "many")
+    for key in KEYS.outcome_samples:
+        redis.zadd(key, {"[": 1, '[1, {"mail": 3}, {}]': 2})
+    mail.enqueue("tests.jobs.mark", marks, "a")
+    work()
+    sample(redis)
+    assert (["a"], 0) == (ended(marks), outcomes(operator).failed_lately)
