@@ -32,6 +32,11 @@ _NUMBERS = {
     "scan": ("", "", "by lane: `backlog`, `waiting`"),
     "drain": ("`rate` in words", "by lane: `rate` (jobs a second), `backlog`", "by lane: `rate`, `backlog`"),
     "drain stopped": ("", "by lane: `rate`, `backlog`", "by lane: `rate`, `backlog`"),
+    "drain halted": (
+        "`failed`, `ended`, `halt_at` (a share), `drain` (the event of the drain)",
+        "by lane: `rate`, `backlog`, `drains`",
+        "by lane: `rate`, `backlog`",
+    ),
     "drained": ("", "`backlog`, `diverted_since`", "`released`, `skipped` (by cause), `names` (the first hundred)"),
     "limit start": (
         "`rate`, `most`, `duration_ms`, `selection`",

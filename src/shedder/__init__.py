@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from shedder.policy.model import Defaults, IncidentPolicy, Mitigation, Policy, Rule
     from shedder.policy.workload import Late
     from shedder.queues.claims import RunningJob
-    from shedder.queues.controls import Divert, Drain, Pause, StartsLimit
+    from shedder.queues.controls import Divert, Drain, HaltedDrain, Pause, StartsLimit
     from shedder.queues.divert import DivertedLane, DivertReceipt
     from shedder.queues.drain import DrainingLane, DrainProgress, DrainReceipt
     from shedder.queues.outcomes import LabelOutcomes, Outcomes
@@ -80,6 +80,7 @@ __all__ = [
     "Finding",
     "FlagReceipt",
     "FlagState",
+    "HaltedDrain",
     "Incident",
     "IncidentPolicy",
     "IncidentReceipt",
@@ -156,7 +157,7 @@ _HOMES = {
     "shedder.policy.model": "Defaults IncidentPolicy Mitigation Policy Rule",
     "shedder.policy.workload": "Late",
     "shedder.queues.claims": "RunningJob",
-    "shedder.queues.controls": "Divert Drain Pause StartsLimit",
+    "shedder.queues.controls": "Divert Drain HaltedDrain Pause StartsLimit",
     "shedder.queues.divert": "DivertedLane DivertReceipt",
     "shedder.queues.drain": "DrainingLane DrainProgress DrainReceipt",
     "shedder.queues.pause": "PausedLane PauseReceipt ResumedLane ResumeReceipt",

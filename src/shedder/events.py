@@ -322,6 +322,11 @@ def _draining(event: Event) -> str:
     return f"{f'{rate}, ' if rate else ''}{_in_backlog(event)}"
 
 
+def _halted(event: Event) -> str:
+    failed, ended = (int(event.details.get(name, 0)) for name in ("failed", "ended"))
+    return f"{failed} of the last {counted(ended, 'job')} failed, {_in_backlog(event)}"
+
+
 def _drained(event: Event) -> str:
     skipped = event.after.get("skipped")
     lost = sum(map(int, skipped.values())) if isinstance(skipped, Mapping) else 0
@@ -393,6 +398,9 @@ _ROWS = (
         numbers=_draining),
     _decision("drain stopped", "A drain was stopped.", "stopped the drain of {lanes}",
         instead="give the drain again", numbers=_in_backlog),
+    Verb("drain halted", "Too many of the last jobs that a drain released failed; the backlog stays in order.",
+        "halted the drain of {lanes}, because too many of its jobs failed", instead="drain again, when its jobs "
+        "succeed", numbers=_halted, has_effect=True, is_told=True, is_system=True),
     Verb("drained", "A backlog is empty, and its divert has ended.",
         "the backlog of {lanes} was empty", numbers=_drained, is_system=True),
     _decision("limit start", "A limit on starts was set, or changed.",

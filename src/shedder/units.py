@@ -268,3 +268,26 @@ def _iso(text: str) -> datetime | None:
     except ValueError:
         return None
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+
+
+def parse_share(text: str) -> float:
+    """A share of jobs, such as `20%`, as a number from 0 to 1; `never` is 0.
+
+    Raises:
+        InvalidInput: it is neither `never` nor a number of percent above 0 and up to 100.
+    """
+    if text.strip() == "never":
+        return 0.0
+    found = _SHARE.fullmatch(text.strip())
+    share = float(found[1]) / 100 if found else 0.0
+    if not 0 < share <= 1:
+        raise InvalidInput(name="share", value=text, accepted="percent such as 20%, or never")
+    return share
+
+
+def format_share(share: float) -> str:
+    """A share as `parse_share` reads it."""
+    return f"{share * 100:g}%" if share else "never"

@@ -14,6 +14,7 @@ from shedder.events import Cause
 from shedder.policy.model import Policy
 from shedder.queues.claims import HeldClaim, check_diverts, claim_job, hand_over_polling, list_claims, start_job
 from shedder.queues.divert import divert_lanes, free_slot
+from shedder.queues.drain import end_drained
 from shedder.queues.enqueue import enqueue_job
 from shedder.queues.maintenance import forget_running, forget_starts
 from shedder.queues.pause import fold_lane, park_lane
@@ -217,3 +218,12 @@ def starts_forgotten(scene: Scene) -> int:
     scene.redis.hset(scene.keys.starting, token, 0)
     scene.hands.finish("a")
     return int(raw(scene, forget_starts(scene.keys)))
+
+
+def drained_ends(scene: Scene, ends: str) -> Any:
+    """What counting `ends` of a drain says."""
+    scene.fill("mail", "a")
+    scene.shedder.divert("mail.normal", reason="r")
+    scene.shedder.drain("mail.normal", rate=SLOW, reason="r")
+    [lane] = scene.shedder.status("mail.normal").lanes
+    return raw(scene, end_drained(scene.keys, "mail", lane.diverts[0].order, ends, is_all=True))

@@ -140,6 +140,10 @@ OUTCOMES: dict[str, list[Outcome]] = {
         ("1 when", lambda it: replies.freed(it, holds=True), 1),
         ("else 0", lambda it: raw(it, free_slot(it.keys, "a", "k")), 0),
     ],
+    "end_drained": [
+        ("the event that says", lambda it: len(replies.drained_ends(it, "f" * 20)) > 0, True),
+        ("or '' when it goes on", lambda it: replies.drained_ends(it, "w" * 20), ""),
+    ],
     "sample_lanes": [
         ("1 when", lambda it: raw(it, sample_lanes(it.keys, ["mail"])), 1),
         ("else 0", lambda it: [raw(it, sample_lanes(it.keys, ["mail"])) for _ in "12"][1], 0),

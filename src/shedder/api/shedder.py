@@ -226,22 +226,36 @@ class Shedder:
         return preview_divert(self.store, lanes, selection or Selection(), on_progress)
 
     def drain(
-        self, *targets: str, rate: Rate | None = None, reason: str, by: str | None = None, stays: bool = False
+        self,
+        *targets: str,
+        rate: Rate | None = None,
+        reason: str,
+        by: str | None = None,
+        stays: bool = False,
+        halt_at: float | None = None,
     ) -> DrainReceipt:
         """Let the backlogs of `targets` start again, oldest first, each at most at `rate`.
 
         It is an order: it goes on when this process ends. Said again, it changes the rate. When a
         backlog is empty its divert ends, unless `stays`. Without a `rate` it is the policy's.
 
+        It halts by itself, with what is left in the backlog in order, when the share `halt_at` of
+        the last 50 jobs that it released and that ended failed, of the last 20 at least; 0 for
+        never. Without it the policy's holds, else 0.5. Of jobs that stock workers run, RQ's
+        registries tell how they ended.
+
         Raises:
-            InvalidInput: there is no rate, neither here nor in the policy.
+            InvalidInput: there is no rate, neither here nor in the policy, or `halt_at` is no share.
         """
-        rate = rate or self.policies.applied().policy.defaults.drain_rate
+        defaults = self.policies.applied().policy.defaults
+        rate, halt_at = rate or defaults.drain_rate, defaults.share_that_halts if halt_at is None else halt_at
         if rate is None:
             accepted = "a rate such as 200/second, here or as drain_rate in the policy"
             raise InvalidInput(name="rate", value=None, accepted=accepted)
+        if not 0 <= halt_at <= 1:
+            raise InvalidInput(name="halt_at", value=halt_at, accepted="a share from 0 (never) to 1")
         cause = self._change(reason, by)
-        return drain(self.store, self._lanes(targets), rate, cause, stays=stays)
+        return drain(self.store, self._lanes(targets), rate, cause, stays=stays, halt_at=halt_at)
 
     def stop_drain(self, *targets: str, reason: str, by: str | None = None) -> DrainReceipt:
         """Stop draining; the diverts stay in force."""

@@ -26,7 +26,7 @@
 --   job_prefix, executions_prefix, limit_prefix, list_prefix   RQ's key prefixes
 --   then for each lane: its name
 -- RETURNS
---   {'claimed', number of the lane, claim, id of the job, 1 when a divert could not be decided here, hash of the job as a flat list, set of what runs under a limit or ''}
+--   {'claimed', number of the lane, claim, id of the job, 1 when a divert could not be decided here, hash of the job as a flat list, set of what runs under a limit or '', order of the backlog that it was drained from or ''}
 --   {'empty', ms after which a drain has its next token, 0 when none waits for one, 1 when the upkeep is due, 'lookout', 'rest' or 'wait'}
 --   {'again'}      the limit was reached, there may be more
 --   {'suspended'}  RQ's own suspend is on
@@ -75,7 +75,8 @@ local function claim(index, lane, id, order, undecided, flat, fields)
     ring(lane.bell, 1)
   end
   pcall(leave_lookout, lookout, relief, worker)
-  return {'claimed', index, member, id, undecided and 1 or 0, flat, order and order.running or ''}
+  return {'claimed', index, member, id, undecided and 1 or 0, flat, order and order.running or '',
+    order and not order.limit and order.id or ''}
 end
 
 local function what_to_do_meanwhile()

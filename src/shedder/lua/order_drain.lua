@@ -13,6 +13,7 @@
 --   rate    jobs per ms for each backlog, 0 to stop
 --   burst   jobs that may start at once
 --   stay    1 when the divert stays in force after its backlog is empty
+--   halt    share of its last jobs that must fail for it to halt, 0 for never
 --   by, why who and for which reason
 --   then for each lane: its name
 -- RETURNS
@@ -28,8 +29,9 @@
 local diverts, events, operation = KEYS[1], KEYS[2], KEYS[3]
 local step, head, only = ARGV[1], ARGV[2], ARGV[3]
 local rate, burst, stay = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6] == '1'
-local by, why = ARGV[7], ARGV[8]
-local lanes = lanes_from(KEYS, 4, ARGV, 9, 4)
+local halt_at = tonumber(ARGV[7])
+local by, why = ARGV[8], ARGV[9]
+local lanes = lanes_from(KEYS, 4, ARGV, 10, 4)
 
 local replayed = recall(operation, step)
 if replayed then return replayed end
@@ -50,8 +52,9 @@ local function drain(lane, orders, order)
   local others = before[lane.name] or {rate = 0, backlog = 0, drains = {}}
   others.drains[order.id] = old_drain or false
   if rate > 0 then
+    order.halted = nil
     order.drain = {rate = rate, burst = burst, stay = stay, by = by, why = why,
-      since = order.drain and order.drain.since or math.floor(now)}
+      halt = halt_at > 0 and halt_at or nil, since = order.drain and order.drain.since or math.floor(now)}
     if backlog == 0 and not stay and not order.scanning and not (order.whole and waiting_in(lane) > 0) then
       finished[#finished + 1] = {lane = lane.name, orders = orders, order = order}
       others.ended = others.ended or {}

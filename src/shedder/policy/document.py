@@ -29,7 +29,7 @@ from shedder.policy.model import (
     Rule,
 )
 from shedder.selection import Selection
-from shedder.units import Rate, format_duration, parse_duration
+from shedder.units import Rate, format_duration, format_share, parse_duration, parse_share
 
 Document = Mapping[str, Any]
 
@@ -226,6 +226,10 @@ def _duration(value: Any) -> timedelta:
     return parse_duration(value if isinstance(value, str) else repr(value))
 
 
+def _share(value: Any) -> float:
+    return parse_share(value if isinstance(value, str) else repr(value))
+
+
 def _pace(value: Any) -> Rate:
     return Rate.parse(value if isinstance(value, str) else repr(value))
 
@@ -339,6 +343,10 @@ INTERVAL = Kind(
         "additionalProperties": _AN_INTERVAL, "minProperties": 1}])],
     _read_interval, _written_interval,
 )  # fmt: skip
+SHARE = Kind(
+    Annotated[str, Checked(_share, type="string", examples=["20%", "never"])],
+    parse_share, format_share,
+)  # fmt: skip
 PACE = Kind(
     Annotated[str, Checked(_pace, type="string", examples=["200/second", "100/minute"])],
     Rate.parse, str,
@@ -379,6 +387,8 @@ DEFAULTS = KeyTable(
         "flag_for": Key(
             DURATION, "A flag that is degraded without --for is restored after it."
         ),
+        "fails_at": Key(SHARE, "Work fails where this share of its jobs failed in five minutes."),
+        "halt_at": Key(SHARE, "A `drain` halts where this share of its last jobs failed."),
     },
 )  # fmt: skip
 

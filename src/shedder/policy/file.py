@@ -164,7 +164,7 @@ def _tail(queues: Sequence[SeenQueue]) -> Iterator[str]:
     rate = f"{max(round(max(known, default=100.0)), 1)}/second"
     yield "# [defaults]"
     for name in DEFAULTS.keys:
-        yield _remark(DEFAULTS, name, rate if name == "drain_rate" else "4h")
+        yield _remark(DEFAULTS, name, {"drain_rate": rate, "fails_at": "20%", "halt_at": "50%"}.get(name, "4h"))
     yield from ("", f"# {STALE.description}", "# [stale]", _remark(STALE, "after", "2d"), "")
 
 

@@ -22,6 +22,10 @@ SAYINGS = ("priority", "shed", "label", "tolerance")
 """What a rule can say; the first rule that matches a job and says it, decides it."""
 
 
+FAILS_AT = 0.2
+HALT_AT = 0.5
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """What holds for some jobs.
@@ -76,12 +80,28 @@ class Defaults:
         pause_for: After what time a pause expires; None when it stands until an operator ends it.
         limit_for: After what time a limit that an operator set expires; None as above.
         flag_for: After what time a degraded flag is restored; None as above.
+        fails_at: Work fails where this share of at least twenty jobs that ended in five minutes
+            failed, 0 to 1; 0 for never, None for `FAILS_AT`.
+        halt_at: A drain halts where this share of its last jobs failed, 0 to 1; 0 for never, None
+            for `HALT_AT`.
     """
 
     drain_rate: Rate | None = None
     pause_for: timedelta | None = None
     limit_for: timedelta | None = None
     flag_for: timedelta | None = None
+    fails_at: float | None = None
+    halt_at: float | None = None
+
+    @property
+    def share_that_fails(self) -> float:
+        """The share of jobs at which work fails; 0 for never."""
+        return FAILS_AT if self.fails_at is None else self.fails_at
+
+    @property
+    def share_that_halts(self) -> float:
+        """The share of jobs at which a drain halts; 0 for never."""
+        return HALT_AT if self.halt_at is None else self.halt_at
 
 
 @dataclass(frozen=True, slots=True)

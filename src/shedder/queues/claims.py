@@ -63,6 +63,7 @@ class Claimed:
         job_id: The job's id.
         is_undecided: A divert of this lane depends on what only the job's data tells.
         running: Key of the set of what runs under a limit; empty when there is none.
+        order: Id of the divert from whose backlog it was drained; empty when it was not.
         fields: The job's hash.
     """
 
@@ -71,6 +72,7 @@ class Claimed:
     job_id: str
     is_undecided: bool
     running: str
+    order: str
     fields: dict[bytes, bytes]
 
 
@@ -84,6 +86,7 @@ class HeldClaim:
         lane: Name of the lane it came from.
         crashes: How many processes died with this job in hand before it started.
         running: Key of the set of what runs under a limit; empty when there is none.
+        order: Id of the divert from whose backlog it was drained; empty when it was not.
     """
 
     token: bytes
@@ -91,6 +94,7 @@ class HeldClaim:
     lane: str
     crashes: int = 0
     running: str = ""
+    order: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,9 +320,10 @@ def _gate(keys: Keys, held: HeldClaim, question: tuple[str, ...], registry: str 
 def _claimed(reply: list[Any], lanes: tuple[str, ...]) -> Claimed | NothingClaimed:
     state = text_of(reply[0])
     if state == "claimed":
-        _, number, token, job_id, undecided, flat, running = reply
+        _, number, token, job_id, undecided, flat, running, order = reply
         fields = dict(zip(flat[::2], flat[1::2], strict=True))
-        return Claimed(lanes[number - 1], token, text_of(job_id), bool(undecided), text_of(running), fields)
+        texts = text_of(running), text_of(order)
+        return Claimed(lanes[number - 1], token, text_of(job_id), bool(undecided), *texts, fields)
     if state == "empty":
         return NothingClaimed(
             wait_ms=int(reply[1]), is_upkeep_due=bool(reply[2]), meanwhile=_MEANWHILE[text_of(reply[3])]

@@ -70,6 +70,7 @@ class Divert:
         is_limit: It is a limit on starts: what it takes starts at its rate, from its backlog.
         most: As a limit, how many of its jobs may run at once; None without such a bound.
         until: As a limit, when it expires; None when it stands until an operator ends it.
+        halted: Its drain was halted, since too many of the jobs failed; None when it was not.
     """
 
     lane: str
@@ -85,6 +86,32 @@ class Divert:
     is_limit: bool = False
     most: int | None = None
     until: datetime | None = None
+    halted: HaltedDrain | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HaltedDrain:
+    """A drain that was halted, since too many of the jobs that it had released failed.
+
+    Attributes:
+        event: Id of the event that says so.
+        since: When (server's clock, UTC).
+        failed: Jobs that failed among the last ones.
+        ended: How many these last ones are, at most 50.
+        halt_at: The share of them at which it was to halt, 0 to 1.
+        rate: The rate that it had.
+        by: Who had ordered it.
+        why: For which reason.
+    """
+
+    event: str
+    since: datetime
+    failed: int
+    ended: int
+    halt_at: float
+    rate: Rate
+    by: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +126,7 @@ class Drain:
         stays: The divert stays in force after its backlog is empty.
         released: Jobs that it has released so far.
         skipped: Jobs that could not run any more, by cause (`gone`, `canceled`, ...).
+        halt_at: It halts when this share of its last jobs failed, 0 to 1; None when it never does.
     """
 
     rate: Rate
@@ -108,6 +136,7 @@ class Drain:
     stays: bool = False
     released: int = 0
     skipped: Mapping[str, int] = field(default_factory=dict)
+    halt_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,6 +386,7 @@ def _order(lane: str, record: dict[str, Any]) -> StoredDivert:
             is_limit=record.get("limit") is True,
             most=int(number_field(drain, "most")) if "most" in drain else None,
             until=time_field(record, "until"),
+            halted=_halted_from(record.get("halted")),
         ),
         event=text_field(record, "event"),
         **{part: of_kind(str, record[part]) for part in _KEYS_OF_ORDER},
@@ -365,4 +395,18 @@ def _order(lane: str, record: dict[str, Any]) -> StoredDivert:
 
 def _drain_from(record: dict[str, Any]) -> Drain:
     rate = rate_from(number_field(record, "rate"))
-    return Drain(rate, **author_fields(record), stays=record.get("stay") is True)
+    halt_at = number_field(record, "halt") if "halt" in record else None
+    return Drain(rate, **author_fields(record), stays=record.get("stay") is True, halt_at=halt_at)
+
+
+def _halted_from(record: Any) -> HaltedDrain | None:
+    if not isinstance(record, dict):
+        return None
+    return HaltedDrain(
+        event=text_field(record, "event"),
+        **author_fields(record),
+        failed=int(number_field(record, "failed")),
+        ended=int(number_field(record, "ended")),
+        halt_at=number_field(record, "halt_at"),
+        rate=rate_from(number_field(record, "rate")),
+    )

@@ -15,12 +15,16 @@ from typing import Any
 from shedder.engine.workers import WorkerSeen, workers_of
 from shedder.events import Cause, event_head
 from shedder.lanes import Lane
+from shedder.policy.model import HALT_AT
 from shedder.queues.controls import diverts_from, rate_or_none, skipped_of
 from shedder.store.codec import count_of, text_of, time_from_ms
 from shedder.store.keys import Keys
 from shedder.store.operation import new_id
-from shedder.store.store import Command, Store
+from shedder.store.store import Command, Store, load_script
 from shedder.units import Rate, burst_of
+
+ENDS_LOOKED_AT = 50
+"""The last ends that decide whether a drain halts; the twin of the one in `lua/end_drained.lua`."""
 
 STARTS_AHEAD_SECONDS = 2.0
 """Stock workers get at most what the rate allows in this time, before any of it has started."""
@@ -96,9 +100,20 @@ class DrainProgress:
     is_done: bool = False
 
 
-def drain(store: Store, lanes: Sequence[Lane], rate: Rate | None, cause: Cause, *, stays: bool = False) -> DrainReceipt:
-    """Drain the backlogs of `lanes` at `rate` each, or stop when it is None."""
-    receipt = store.run(order_drain(store.keys, lanes, rate, cause, stays=stays))
+def drain(
+    store: Store,
+    lanes: Sequence[Lane],
+    rate: Rate | None,
+    cause: Cause,
+    *,
+    stays: bool = False,
+    halt_at: float = HALT_AT,
+) -> DrainReceipt:
+    """Drain the backlogs of `lanes` at `rate` each, or stop when it is None.
+
+    It halts when the share `halt_at` of its last 50 jobs failed, of the last 20 at least; 0 for never.
+    """
+    receipt = store.run(order_drain(store.keys, lanes, rate, cause, stays=stays, halt_at=halt_at))
     return replace(receipt, workers=workers_of(store, [lane.name for lane in lanes]))
 
 
@@ -128,9 +143,16 @@ def release_for_stock_workers(store: Store, backlogs: Sequence[tuple[str, str, f
 
 
 def order_drain(
-    keys: Keys, lanes: Sequence[Lane], rate: Rate | None, cause: Cause, *, operation: str = "", stays: bool = False
+    keys: Keys,
+    lanes: Sequence[Lane],
+    rate: Rate | None,
+    cause: Cause,
+    *,
+    operation: str = "",
+    stays: bool = False,
+    halt_at: float = HALT_AT,
 ) -> Command[DrainReceipt]:
-    """Drain the backlogs of `lanes` at `rate` each, or stop when `rate` is None."""
+    """Drain the backlogs of `lanes` at `rate` each, or stop when `rate` is None; halt as `drain` says."""
     names = tuple(lane.name for lane in lanes)
     verb = "drain stopped" if rate is None else "drain"
     head = event_head(verb, cause, names, rate=rate and str(rate))
@@ -139,9 +161,25 @@ def order_drain(
         "order_drain",
         (keys.diverts, keys.events, keys.operation(operation or new_id()), *keys.lanes(lanes)),
         ("drain", head, "", repr(float(per_ms)), burst_of(rate) if rate else 0, int(stays),
-         cause.by, cause.why, *names),
+         halt_at,         cause.by, cause.why, *names),
         lambda reply: _drain_ordered(reply, rate),
     )  # fmt: skip
+
+
+def count_end_of_drained(ask: Any, keys: Keys, lane: str, order: str, *, is_failed: bool) -> None:
+    """Count the end of a job that a drain released, and let it halt the drain; `ask` may be a pipeline."""
+    command = end_drained(keys, lane, order, "f" if is_failed else "w")
+    # its text, since within a transaction nobody could send it again to a server that has lost it
+    ask.eval(load_script(command.script).text, len(command.keys), *command.keys, *command.args)
+
+
+def end_drained(keys: Keys, lane: str, order: str, ends: str, *, is_all: bool = False) -> Command[str]:
+    """Count `ends` of jobs that a drain released, a letter each, or with `is_all` count nothing else.
+
+    Its reply: the event of the halt; empty when the drain goes on.
+    """
+    how = "set" if is_all else "add"
+    return Command("end_drained", (keys.diverts, keys.events), (lane, order, how, ends, keys.drain_ends("")), text_of)
 
 
 def release_backlog(keys: Keys, lane: str, order: str, *, cap: int) -> Command[tuple[str, int]]:

@@ -18,6 +18,7 @@ from shedder.engine.jobs import function_of, texts_of
 from shedder.engine.workers import TOLERATED_SECONDS
 from shedder.lanes import lane_of
 from shedder.policy.applied import policy_copy
+from shedder.queues.drain import count_end_of_drained
 from shedder.queues.outcomes import ABANDONED, count_failed, count_well
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class BookkeepingMixin(BaseWorker):
     keys: Keys
     _lane = ""
     _under_limit: HeldClaim | None = None
+    _drained_from = ""
     _ending: Job | None = None
     _exception: str | None = None
     _behind = 0.0
@@ -49,7 +51,7 @@ class BookkeepingMixin(BaseWorker):
         ask = pipeline if pipeline is not None else self.connection
         if self._lane:
             count_well(ask, self.keys, self._lane, self._label_of(self._ending))
-            self._give_place_back(ask)
+            self._settle(ask)
 
     def increment_failed_job_count(self, pipeline: Pipeline | None = None) -> None:
         """RQ's count, and those of the lane and of the label; a job that a person stopped has not failed."""
@@ -60,7 +62,7 @@ class BookkeepingMixin(BaseWorker):
                 count_well(ask, self.keys, self._lane, self._label_of(self._ending))
             else:
                 self._count_failure(ask, self._lane, self._ending, self._exception)
-            self._give_place_back(ask)
+            self._settle(ask)
 
     def _note_end(self, job: Job, exception: str | None) -> None:
         """Say of which job the next end is, and which exception ended it; None when none did."""
@@ -80,9 +82,17 @@ class BookkeepingMixin(BaseWorker):
         found = policy.rule_for("label", queue=queue, function=function_of(job), meta=texts_of(job))
         return found[1].label if found is not None else ""
 
-    def _give_place_back(self, ask: Any) -> None:
+    def _note_held(self, held: HeldClaim | None) -> None:
+        """Note the claim with which the next job starts, for its end."""
+        self._under_limit = held if held and held.running else None
+        self._drained_from = held.order if held else ""
+
+    def _settle(self, ask: Any) -> None:
+        """What the end of a job means for the limit and the drain under which it ran."""
         if self._under_limit is not None:
             ask.zrem(self._under_limit.running, self._under_limit.token)
+        if self._drained_from:
+            count_end_of_drained(ask, self.keys, self._lane, self._drained_from, is_failed=self._exception is not None)
 
     def is_silent_for(self, seconds: float) -> bool:
         """Whether the last heartbeat is at least `seconds` old."""

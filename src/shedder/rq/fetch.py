@@ -243,4 +243,4 @@ def _seconds_of_wait(nothing: NothingClaimed) -> float:
 def _held(claimed: Claimed) -> HeldClaim:
     count = claimed.fields.get(CRASHES_FIELD.encode(), b"")
     crashes = int(count) if count.isdigit() else 0
-    return HeldClaim(claimed.token, claimed.job_id, claimed.lane, crashes, claimed.running)
+    return HeldClaim(claimed.token, claimed.job_id, claimed.lane, crashes, claimed.running, claimed.order)

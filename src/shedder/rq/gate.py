@@ -63,7 +63,7 @@ class PerformingMixin(HoldingMixin):
             self.give_back()
             raise StopRequested
         self._lane = queue.name
-        self._under_limit = self._held if self._held and self._held.running else None
+        self._note_held(self._held)
         try:
             super().execute_job(job, queue)
         except BaseException:
@@ -101,7 +101,7 @@ class PerformingMixin(HoldingMixin):
         if held is None:
             return super().perform_job(job, queue, execution)
         self._lane = held.lane
-        self._under_limit = held if held.running else None
+        self._note_held(held)
         bind(lane=held.lane, job=job.id)  # again, where this process is no fork
         gate = self._ask_gate(job, held, execution)
         if not gate.is_open:
@@ -236,7 +236,7 @@ class PerformingMixin(HoldingMixin):
 def tell_fresh_process(held: HeldClaim | None) -> None:
     """Let the next process that this one starts, and that is no fork of it, know its claim."""
     if held is not None:
-        parts = (held.token.hex(), held.job_id, held.lane, held.crashes, held.running)
+        parts = (held.token.hex(), held.job_id, held.lane, held.crashes, held.running, held.order)
         os.environ[HELD_CLAIM_VARIABLE] = json.dumps(parts)
 
 

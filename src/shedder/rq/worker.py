@@ -39,7 +39,7 @@ LAST_PATIENCE_SECONDS = 5.0
 SILENCE_SECONDS = 30
 """A connection that is silent for this long is given up; none of ours waits for a third of it."""
 
-SCRIPTS_OF_A_JOB = ("claim_job", "start_job", "release_claim")
+SCRIPTS_OF_A_JOB = ("claim_job", "start_job", "release_claim", "end_drained")
 
 
 class WorkerMixin(PerformingMixin, SkewMixin):

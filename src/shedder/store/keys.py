@@ -31,7 +31,7 @@ _KINDS = {
     "flag-declarations limits limit-declarations limit-hits mitigations outcomes",
     "list": "kept parked backlog stale unseen skipped failures series samples bell relief limit-window",
     "stream": "events incident-events",
-    "string": "at-work watch-lease sampled lookout incident settings-version",
+    "string": "drain-ends at-work watch-lease sampled lookout incident settings-version",
     "set": "open-incidents",
     "zset": "claims running incidents outcome-samples",
 }
@@ -266,6 +266,10 @@ class Keys:
     def drain(self, order: str, lane: str) -> str:
         """Hash: token bucket and counts of a drain."""
         return self._key("drain", order, lane)
+
+    def drain_ends(self, event: str) -> str:
+        """String: a letter for each of the last jobs that the drain of `event` released and that ended."""
+        return self._key("drain-ends", event)
 
     def running(self, order: str) -> str:
         """Sorted set: claims that run under a limit of what runs at once -> ms when forgotten."""

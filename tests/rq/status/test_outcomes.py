@@ -69,7 +69,16 @@ def test_jobs_that_fail_are_told_apart(redis: Redis, mail: Queue, operator: Shed
     assert (0.3, 0.1) == (found.failing, pytest.approx(found.well))
 
 
-@pytest.mark.parametrize(("ago", "want"), [(5, (0.3, 3, 3, 3)), (30, (0, 3, 3, 3)), (200, (0, 3, 0, 3)), (900, (0, 0, 0, 3)), (7200, (0, 0, 0, 0))])  # fmt: skip
+@pytest.mark.parametrize(
+    ("ago", "want"),
+    [
+        (5, (0.3, 3, 3, 3)),
+        (30, (0, 3, 3, 3)),
+        (200, (0, 3, 0, 3)),
+        (900, (0, 0, 0, 3)),
+        (7200, (0, 0, 0, 0)),
+    ],
+)
 def test_what_is_long_ago_does_not_count(
     redis: Redis, mail: Queue, operator: Shedder, work: Callable[..., bool], ago: int, want: tuple[float, ...]
 ) -> None:
