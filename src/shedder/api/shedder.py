@@ -21,8 +21,7 @@ from shedder.queues.pause import PauseReceipt, ResumeReceipt, pause, resume, wai
 from shedder.selection import Selection
 from shedder.store.codec import server_time
 from shedder.store.keys import Keys
-from shedder.store.operation import new_id
-from shedder.store.store import Store
+from shedder.store.store import Progress, Store, new_id
 
 if TYPE_CHECKING:
     from functools import cached_property as attribute
@@ -65,7 +64,6 @@ if TYPE_CHECKING:
     from shedder.settings.windows import SharedWindows
     from shedder.status.readings import Status
     from shedder.status.status import read_status
-    from shedder.store.operation import Progress
     from shedder.units import Rate
 else:
     globals().update(later((

@@ -27,8 +27,7 @@ from shedder.engine.names import intermediate_key, rate_limited_key, registry_ke
 from shedder.queues.claims import list_claims
 from shedder.queues.controls import all_lanes, diverts_from
 from shedder.store.codec import server_time, text_of
-from shedder.store.operation import Operation, Progress
-from shedder.store.store import Store
+from shedder.store.store import Operation, Progress, Store
 
 WINDOW = 500
 """Items that one command reads at most: 0.5 ms of the server, a few when its memory is cold."""

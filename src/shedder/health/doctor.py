@@ -31,8 +31,7 @@ from shedder.status.findings import FINE, PROBLEM, WARNING, Finding, eviction, m
 from shedder.status.status import memory_share
 from shedder.store.codec import server_time, text_of
 from shedder.store.keys import kind_of
-from shedder.store.operation import Progress
-from shedder.store.store import Store
+from shedder.store.store import Progress, Store
 from shedder.wording import counted
 
 FLOORS = {"redis": (7, 0), "valkey": (7, 2)}

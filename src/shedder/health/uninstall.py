@@ -25,8 +25,7 @@ from shedder.settings.flags import list_flags
 from shedder.settings.limits import list_limits
 from shedder.store.codec import server_time, text_of
 from shedder.store.keys import Keys, in_order_of_return
-from shedder.store.operation import Progress
-from shedder.store.store import Command, Store
+from shedder.store.store import Command, Progress, Store
 
 LANES_PER_STEP = 50
 

@@ -8,18 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shedder.engine.jobs import NOTE_FIELD, JobState, function_from_field, functions_of, job_of, time_of
 from shedder.engine.names import STARTED, registry_key
 from shedder.lanes import lane_of
 from shedder.store.codec import text_of
 from shedder.store.keys import Keys
-from shedder.store.store import Command, Store
-
-if TYPE_CHECKING:
-    from redis.client import Pipeline
-
+from shedder.store.store import Command, Pipeline, Store
 
 LEASE_MS = 30_000
 """After this time without a sign of life of a claim its job goes back to the front of its lane."""

@@ -23,8 +23,7 @@ from shedder.queues.pause import fold
 from shedder.selection import Selection
 from shedder.store.codec import NO_TIME, text_of, time_from_ms
 from shedder.store.keys import Keys
-from shedder.store.operation import Operation, Progress, new_id
-from shedder.store.store import Command, Store
+from shedder.store.store import Command, Operation, Progress, Store, new_id
 from shedder.units import Rate
 
 JOBS_PER_STEP = 100

@@ -18,8 +18,7 @@ from shedder.lanes import Lane
 from shedder.queues.controls import diverts_from, rate_or_none, skipped_of
 from shedder.store.codec import count_of, text_of, time_from_ms
 from shedder.store.keys import Keys
-from shedder.store.operation import new_id
-from shedder.store.store import Command, Store
+from shedder.store.store import Command, Store, new_id
 from shedder.units import Rate, burst_of
 
 STARTS_AHEAD_SECONDS = 2.0

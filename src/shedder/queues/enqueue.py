@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 from shedder.engine.jobs import NOTE_FIELD, function_field, function_of, texts_of
 from shedder.lanes import lane_of
 from shedder.store.keys import Keys
-from shedder.store.store import Command
+from shedder.store.store import Command, Pipeline
 
 if TYPE_CHECKING:
-    from redis.client import Pipeline
     from rq.job import Job
 
 

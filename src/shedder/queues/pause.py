@@ -21,8 +21,7 @@ from shedder.queues.claims import RunningJob, ask_executions, list_claims, runni
 from shedder.queues.controls import Pause, pause_from
 from shedder.store.codec import RECORD_VERSION, given_fields, mapping_field, text_of, time_from_ms
 from shedder.store.keys import Keys
-from shedder.store.operation import new_id
-from shedder.store.store import Command, Store
+from shedder.store.store import Command, Store, new_id
 from shedder.units import milliseconds_of
 
 SETTLE_SECONDS = 1.0

@@ -14,8 +14,7 @@ from shedder.queues.divert import Undecided, judge, selection_json
 from shedder.selection import Selection
 from shedder.store.codec import text_of, time_from_ms
 from shedder.store.keys import Keys
-from shedder.store.operation import Operation, Progress
-from shedder.store.store import Command, Store
+from shedder.store.store import Command, Operation, Progress, Store
 
 MOST_FUNCTIONS = 20
 UNKNOWN_FUNCTION = "(cannot be read here)"

@@ -11,8 +11,7 @@ from shedder.queues.controls import Backlog, backlogs_of
 from shedder.queues.pause import fold
 from shedder.store.codec import server_time, text_of
 from shedder.store.keys import Keys
-from shedder.store.operation import Operation, Progress
-from shedder.store.store import Command, Store
+from shedder.store.store import Command, Operation, Progress, Store
 
 RESTORED_PER_STEP = 125
 """Jobs that one step of a restore looks at: it reads one field less of each than a scan."""

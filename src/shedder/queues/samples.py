@@ -13,15 +13,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shedder.engine.names import STARTED, registry_key
 from shedder.store.keys import SAMPLE_STEPS, Keys
-from shedder.store.store import Command
-
-if TYPE_CHECKING:
-    from shedder.store.store import Store
-
+from shedder.store.store import Command, Store
 
 SAMPLES_KEPT = tuple(
     int(kept / timedelta(seconds=step))

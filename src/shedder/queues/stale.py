@@ -17,8 +17,7 @@ from shedder.lanes import Lane
 from shedder.queues.controls import all_lanes
 from shedder.store.codec import server_time, text_of
 from shedder.store.keys import Keys
-from shedder.store.operation import Operation, Progress
-from shedder.store.store import Command, Store
+from shedder.store.store import Command, Operation, Progress, Store
 
 IDS_SHOWN = 20
 """Ids of a lane that a list of what was set aside has."""

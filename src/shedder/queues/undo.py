@@ -17,8 +17,7 @@ from shedder.queues.starts import changed_since, divert_before, drain_before, is
 from shedder.settings.flags import FlagReceipt, undo_flags
 from shedder.settings.limits import LimitReceipt, undo_limit
 from shedder.store.codec import mapping_field
-from shedder.store.operation import new_id
-from shedder.store.store import Store
+from shedder.store.store import Store, new_id
 
 Undone = (
     PauseReceipt | ResumeReceipt | RestoreReceipt | DivertReceipt | DrainReceipt

@@ -12,7 +12,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
-import redis.exceptions
+from redis import exceptions
 from rq.exceptions import NoSuchJobError, StopRequested
 from rq.serializers import DefaultSerializer
 
@@ -157,7 +157,7 @@ class Fetch:
                     policy=self._policy_number,
                 )
             )
-        except redis.exceptions.ResponseError as error:
+        except exceptions.ResponseError as error:
             if self._is_burst or "WRONGTYPE" not in str(error):
                 raise
             worker.log.error("Worker %s takes no job: a key is of another type than it should be; "  # noqa: TRY400

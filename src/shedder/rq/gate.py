@@ -12,9 +12,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-import redis
-import redis.client
-import redis.exceptions
+from redis import Redis, exceptions
 from rq.exceptions import StopRequested
 from rq.executions import Execution
 from rq.job import Job, JobStatus
@@ -28,10 +26,9 @@ from shedder.log_context import bind, clear
 from shedder.queues.claims import CRASHES_FIELD, Gate, HeldClaim, start_job
 from shedder.queues.skip import name_for_gate
 from shedder.rq.lease import HoldingMixin
-from shedder.store.store import Command
+from shedder.store.store import Command, Pipeline
 
 if TYPE_CHECKING:
-    from redis.client import Pipeline
     from rq.queue import Queue as RQQueue
 
 
@@ -241,7 +238,7 @@ SMALL_POOL = 8
 class StartAck:
     """The report of one start, on a connection of its own out of the client's pool."""
 
-    def __init__(self, client: redis.Redis, starting: str, token: bytes) -> None:
+    def __init__(self, client: Redis, starting: str, token: bytes) -> None:
         self._client = client
         self._starting = starting
         self._token = token
@@ -257,7 +254,7 @@ class StartAck:
         try:
             self._connection = self._client.connection_pool.get_connection()
             self._connection.send_command("HDEL", self._starting, self._token)
-        except (redis.exceptions.RedisError, OSError):
+        except (exceptions.RedisError, OSError):
             self._give_up()
             return
         if self._client.connection_pool.max_connections <= SMALL_POOL:
@@ -274,9 +271,9 @@ class StartAck:
             return
         try:
             self._connection.read_response()
-        except redis.exceptions.ResponseError:
+        except exceptions.ResponseError:
             pass
-        except (redis.exceptions.RedisError, OSError):
+        except (exceptions.RedisError, OSError):
             self._give_up()
             return
         self._has_arrived = True

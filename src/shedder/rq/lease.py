@@ -15,8 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import redis
-import redis.exceptions
+from redis import Redis, exceptions
 from rq.defaults import DEFAULT_FAILURE_TTL
 from rq.job import JobStatus
 
@@ -31,7 +30,7 @@ from shedder.queues.claims import (
     renew_claim,
 )
 from shedder.rq.bookkeeping import BookkeepingMixin
-from shedder.store.store import load_script
+from shedder.store.store import Store, load_script
 
 if TYPE_CHECKING:
     from rq.queue import Queue as RQQueue
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from shedder.queues.maintenance import Upkeep
     from shedder.rq.outages import RetryPolicy
     from shedder.store.keys import Keys
-    from shedder.store.store import Store
 
 
 NO_TEXT = "\ufffd"
@@ -129,7 +127,7 @@ class LeaseRenewer:
     The thread has a connection of its own, and is silent while no claim is held.
     """
 
-    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+    def __init__(self, client: Redis, keys: Keys) -> None:
         self._client = client
         self._keys = keys
         self._held: HeldClaim | None = None
@@ -179,7 +177,7 @@ class LeaseRenewer:
         try:
             connection.send_command("EVAL", text, len(command.keys), *command.keys, *command.args)
             connection.read_response()
-        except (redis.exceptions.RedisError, OSError) as error:
+        except (exceptions.RedisError, OSError) as error:
             connection.disconnect()
             ids = ids_of(lane=held.lane, job=held.job_id)
             logger.warning("the claim of job %s was not renewed: %s", held.job_id, error, extra=ids)
