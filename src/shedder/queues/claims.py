@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from shedder.engine.jobs import NOTE_FIELD, JobState, function_from_field, functions_of, job_of, time_of
 from shedder.engine.names import STARTED, registry_key
 from shedder.lanes import lane_of
-from shedder.store.codec import text_of
+from shedder.store.codec import count_of, text_of
 from shedder.store.keys import Keys
 from shedder.store.store import Command, Pipeline, Store
 
@@ -25,9 +25,6 @@ POLLER_LEASE_MS = 1500
 
 _MEANWHILE = {"lookout": "poll", "rest": "rest", "wait": "wait"}
 """What an idle worker does, by the word of the script."""
-
-RENEW_SECONDS = 5.0
-"""A live worker that still prepares its job gives a sign of life this often."""
 
 CRASHES_FIELD = "shedder_crashes"
 """Field of a job's hash: how many processes died with the job in hand before it started."""
@@ -50,32 +47,11 @@ _remembered = lru_cache(maxsize=64)
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
-    """A job that is in this worker's hands and has not started.
-
-    Attributes:
-        lane: Name of the lane it came from.
-        token: The claim, which fences: a process with another one has lost the job.
-        job_id: The job's id.
-        is_undecided: A divert of this lane depends on what only the job's data tells.
-        running: Key of the set of what runs under a limit; empty when there is none.
-        fields: The job's hash.
-    """
-
-    lane: str
-    token: bytes
-    job_id: str
-    is_undecided: bool
-    running: str
-    fields: dict[bytes, bytes]
-
-
-@dataclass(frozen=True, slots=True)
 class HeldClaim:
     """A claim, as far as a process must know it to pass the gate with its job.
 
     Attributes:
-        token: The claim.
+        token: The claim, which fences: a process with another one has lost the job.
         job_id: The job's id.
         lane: Name of the lane it came from.
         crashes: How many processes died with this job in hand before it started.
@@ -87,6 +63,19 @@ class HeldClaim:
     lane: str
     crashes: int = 0
     running: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed(HeldClaim):
+    """A claim as it was made: its job is in this worker's hands and has not started.
+
+    Attributes:
+        is_undecided: A divert of this lane depends on what only the job's data tells.
+        fields: The job's hash.
+    """
+
+    is_undecided: bool = False
+    fields: Mapping[bytes, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +303,8 @@ def _claimed(reply: list[Any], lanes: tuple[str, ...]) -> Claimed | NothingClaim
     if state == "claimed":
         _, number, token, job_id, undecided, flat, running = reply
         fields = dict(zip(flat[::2], flat[1::2], strict=True))
-        return Claimed(lanes[number - 1], token, text_of(job_id), bool(undecided), text_of(running), fields)
+        crashes = count_of(fields.get(CRASHES_FIELD.encode()))
+        return Claimed(token, text_of(job_id), lanes[number - 1], crashes, text_of(running), bool(undecided), fields)
     if state == "empty":
         return NothingClaimed(
             wait_ms=int(reply[1]), is_upkeep_due=bool(reply[2]), meanwhile=_MEANWHILE[text_of(reply[3])]

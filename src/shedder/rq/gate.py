@@ -10,15 +10,15 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import rq
 from redis import Redis, exceptions
 from rq.exceptions import StopRequested
 from rq.executions import Execution
 from rq.job import Job, JobStatus
 from rq.timeouts import JobTimeoutException
 from rq.utils import now, utcformat
-from rq.worker import SimpleWorker as RQSimpleWorker
 from rq.worker import WorkerStatus
 
 from shedder.engine.jobs import function_of, texts_of
@@ -27,10 +27,6 @@ from shedder.queues.claims import CRASHES_FIELD, Gate, HeldClaim, start_job
 from shedder.queues.skip import name_for_gate
 from shedder.rq.lease import HoldingMixin
 from shedder.store.store import Command, Pipeline
-
-if TYPE_CHECKING:
-    from rq.queue import Queue as RQQueue
-
 
 HELD_CLAIM_VARIABLE = "SHEDDER_HELD_CLAIM"
 """How the claim reaches a process that is not a fork of the worker (`SpawnWorker`)."""
@@ -53,7 +49,7 @@ class PerformingMixin(HoldingMixin):
     _has_crashed = False
     _preparation: Pipeline | None = None
 
-    def execute_job(self, job: Job, queue: RQQueue) -> None:
+    def execute_job(self, job: Job, queue: rq.Queue) -> None:
         """Run a job that this worker holds a claim for."""
         if self._stop_requested and self._held is not None:
             self.give_back()
@@ -77,7 +73,7 @@ class PerformingMixin(HoldingMixin):
         Where the job runs in this very process, it goes out with the question to the gate, in one
         round trip. Elsewhere others need it before: to stop a job whose import hangs.
         """
-        if self._held is None or not isinstance(self, RQSimpleWorker):
+        if self._held is None or not isinstance(self, rq.SimpleWorker):
             return super().prepare_execution(job)
         seconds = self.get_heartbeat_ttl(job)
         pipeline = self._preparation = self.connection.pipeline()
@@ -86,12 +82,12 @@ class PerformingMixin(HoldingMixin):
         self.set_state(WorkerStatus.BUSY, pipeline=pipeline)
         return execution
 
-    def main_work_horse(self, job: Job, queue: RQQueue) -> None:
+    def main_work_horse(self, job: Job, queue: rq.Queue) -> None:
         """RQ's entry of the process of a job."""
         self._patience.stay_with(os.getppid())
         super().main_work_horse(job, queue)
 
-    def perform_job(self, job: Job, queue: RQQueue, execution: Execution) -> bool:
+    def perform_job(self, job: Job, queue: rq.Queue, execution: Execution) -> bool:
         """Let the job through the gate and run it; leave it where the gate put it otherwise."""
         held = self._held or _held_of_parent(job)
         if held is None:
@@ -164,7 +160,7 @@ class PerformingMixin(HoldingMixin):
         report.send()
         self.procline(f"Processing {job.func_name} from {job.origin} since {time.time()}")
 
-    def handle_execution_ended(self, job: Job, queue: RQQueue, heartbeat_ttl: int) -> None:
+    def handle_execution_ended(self, job: Job, queue: rq.Queue, heartbeat_ttl: int) -> None:
         """Called when the function has returned or raised."""
         if self._report is not None:
             self._report.confirm()
@@ -177,7 +173,7 @@ class PerformingMixin(HoldingMixin):
     def handle_job_failure(
         self,
         job: Job,
-        queue: RQQueue,
+        queue: rq.Queue,
         started_job_registry: Any = None,
         exc_string: str = "",
         execution: Execution | None = None,

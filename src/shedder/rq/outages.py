@@ -16,10 +16,10 @@ from itertools import count
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from redis import ConnectionPool, Redis, client, exceptions
+from redis import ConnectionPool, Redis, exceptions
 
 from shedder.engine.names import rq_keys
-from shedder.store.store import in_text
+from shedder.store.store import Pipeline, in_text
 
 T = TypeVar("T")
 
@@ -137,7 +137,7 @@ class RetryPolicy:
             logger.warning("Redis serves us again")
 
 
-class RetryingPipeline(client.Pipeline):
+class RetryingPipeline(Pipeline):
     """A pipeline that is sent again when Redis could not serve it.
 
     One that pushes leaves a mark, by which it is known when its reply was lost: pushed a second
