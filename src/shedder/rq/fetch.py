@@ -133,16 +133,11 @@ class Fetch:
         RQ's worker would end, and so would every one that is started in its place.
         """
         worker = self._worker
+        command = claim_job(
+            worker.keys, self._names, worker=worker.name, is_staying=not self._is_burst, policy=self._policy_number
+        )
         try:
-            return worker.store.execute(
-                claim_job(
-                    worker.keys,
-                    self._names,
-                    worker=worker.name,
-                    is_staying=not self._is_burst,
-                    policy=self._policy_number,
-                )
-            )
+            return worker.store.execute(command)
         except exceptions.ResponseError as error:
             if self._is_burst or "WRONGTYPE" not in str(error):
                 raise

@@ -96,10 +96,11 @@ class PerformingMixin(HoldingMixin):
         self._under_limit = held if held.running else None
         bind(lane=held.lane, job=job.id)  # again, where this process is no fork
         gate = self._ask_gate(job, held, execution)
-        if not gate.is_open:
-            self._leave(job, execution, gate)
-            return False
         self.hold(None)
+        if not gate.is_open:
+            self.log.debug("Worker %s: job %s does not start: %s", self.name, job.id, gate.verdict)
+            self._forget(job, execution)
+            return False
         self._has_crashed = held.crashes > 0
         self._report = StartAck(self.connection, self.keys.starting, held.token)
         return super().perform_job(job, queue, execution)
@@ -143,11 +144,6 @@ class PerformingMixin(HoldingMixin):
             self.log.debug("Worker %s: job %s cannot be imported: %s", self.name, job.id, error)
             return False
         return True
-
-    def _leave(self, job: Job, execution: Execution, gate: Gate) -> None:
-        self.log.debug("Worker %s: job %s does not start: %s", self.name, job.id, gate.verdict)
-        self.hold(None)
-        self._forget(job, execution)
 
     def prepare_job_execution(self, job: Job, remove_from_intermediate_queue: bool = False) -> None:
         """RQ's bookkeeping before a job runs; the gate has done what concerns the job."""

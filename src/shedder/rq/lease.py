@@ -101,8 +101,7 @@ class HoldingMixin(BookkeepingMixin):
         with self.connection.pipeline() as pipeline:
             if NO_TEXT not in job_id:  # an id that is no text has no name to write it under
                 pipeline.hset(self.keys.engine.jobs + job_id, mapping=fields)
-                until = time.time() + rq.defaults.DEFAULT_FAILURE_TTL
-                pipeline.zadd(lane.failed_job_registry.key, {job_id: until})
+                pipeline.zadd(lane.failed_job_registry.key, {job_id: time.time() + rq.defaults.DEFAULT_FAILURE_TTL})
             if held is not None:
                 pipeline.zrem(self.keys.claims, held.token)
             pipeline.execute()

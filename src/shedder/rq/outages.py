@@ -48,20 +48,14 @@ _PASSING_CLASSES = (
 
 # of the family of connection errors, but no waiting helps: a pool that is too small for one process
 # would be waited for by the very thread that holds its connections
-_LASTING = (
-    exceptions.AuthenticationError,
-    exceptions.AuthorizationError,
-    exceptions.MaxConnectionsError,
-)
+_LASTING = (exceptions.AuthenticationError, exceptions.AuthorizationError, exceptions.MaxConnectionsError)
 
 
 def is_passing(error: BaseException) -> bool:
     """Whether `error` says that Redis will do it later."""
     if isinstance(error, _LASTING):
         return False
-    if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError):
-        return True
-    if isinstance(error, _PASSING_CLASSES):
+    if isinstance(error, (exceptions.ConnectionError, exceptions.TimeoutError, *_PASSING_CLASSES)):
         return True
     if not isinstance(error, exceptions.ResponseError):
         return False
