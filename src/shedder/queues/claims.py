@@ -13,7 +13,7 @@ from typing import Any
 from shedder.engine.jobs import NOTE_FIELD, JobState, function_from_field, functions_of, job_of, time_of
 from shedder.engine.names import STARTED, registry_key
 from shedder.lanes import lane_of
-from shedder.store.codec import count_of, text_of
+from shedder.store.codec import count_of, in_rows, text_of
 from shedder.store.keys import Keys
 from shedder.store.store import Command, Pipeline, Store
 
@@ -313,20 +313,11 @@ def _claimed(reply: list[Any], lanes: tuple[str, ...]) -> Claimed | NothingClaim
 
 
 def _claims_from(reply: list[Any]) -> tuple[ClaimSeen, ...]:
-    rows = zip(*(reply[column::8] for column in range(8)), strict=True)
     return tuple(
-        ClaimSeen(
-            is_starting=text_of(which) == "starting",
-            worker=text_of(worker),
-            lane=text_of(lane),
-            job_id=text_of(job),
-            claimed_at_ms=int(claimed_at),
-            order=text_of(order),
-            alive_at_ms=int(alive_at),
-            token=token,
-        )
-        for which, worker, lane, job, claimed_at, order, alive_at, token in rows
-    )
+        ClaimSeen(text_of(which) == "starting", text_of(worker), text_of(lane), text_of(job),
+                  int(claimed_at), text_of(order), int(alive_at), token)
+        for which, worker, lane, job, claimed_at, order, alive_at, token in in_rows(reply, 8)
+    )  # fmt: skip
 
 
 def _started_jobs(
@@ -338,20 +329,14 @@ def _started_jobs(
     names = functions_of(store, noted)
     return [
         RunningJob(
-            job_id=job,
-            lane=lane,
-            worker=fields.get("worker_name", ""),
-            since=time_of(fields.get("started_at")),
-            function=names[job],
+            job, lane, fields.get("worker_name", ""), time_of(fields.get("started_at")), names[job],
             is_certain=starting.get((lane, job)) != fields.get("worker_name", ""),
         )
         for lane, job, fields in started
-    ]
+    ]  # fmt: skip
 
 
 def _read_started(store: Store, jobs: Sequence[tuple[str, str]]) -> list[_Found]:
-    if not jobs:
-        return []
     replies = store.read(lambda ask: [ask.hmget(store.keys.engine.jobs + job, _FIELDS) for _, job in jobs])
     found = [(lane, job, _texts(values)) for (lane, job), values in zip(jobs, replies, strict=True)]
     return [each for each in found if each[2].get("status") == JobState.STARTED]
