@@ -49,6 +49,8 @@ def queue_names(keys: Keys, members: Sequence[bytes | str]) -> tuple[str, ...]:
 
 def workers_of(store: Store, lanes: Sequence[str]) -> tuple[WorkerSeen, ...]:
     """The live workers that serve one of `lanes`, in two round trips; sorted by name."""
+    if not lanes:
+        return ()
     return live_workers(store, registered_from(lanes, store.read(lambda ask: ask_registered(ask, lanes))))
 
 
@@ -61,6 +63,8 @@ def all_workers(store: Store, *, is_stock: bool | None = None) -> tuple[WorkerSe
 
 def live_workers(store: Store, registered: Registered) -> tuple[WorkerSeen, ...]:
     """The live ones of `registered`, in a round trip."""
+    if not registered:
+        return ()
     return workers_from(registered, store.read(lambda ask: ask_workers(ask, registered)))
 
 
