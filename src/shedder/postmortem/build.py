@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
 
+from shedder.api.shedder import Shedder
 from shedder.events import Event
 from shedder.incident.effects import effects_of
 from shedder.incident.records import Incident, ReviewPart, RoleHeld, RolePast
+from shedder.policy.model import Policy
 from shedder.policy.workload import Workload, kind_in, kinds_of
 from shedder.postmortem.facts import Blank, Impact, Intervention, LaneEffect, Moment, PostMortem, Span
 from shedder.postmortem.impact import impact_of
@@ -19,11 +20,6 @@ from shedder.queues.maintenance import end_silent
 from shedder.queues.samples import Sample, between, paces_of
 from shedder.store.codec import server_time
 from shedder.wording import moment, named, pace, spoken
-
-if TYPE_CHECKING:
-    from shedder.api.shedder import Shedder
-    from shedder.policy.model import Policy
-
 
 LOOK_BACK = timedelta(hours=24)
 """The longest time between the beginning of an incident and its notice."""

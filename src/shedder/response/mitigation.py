@@ -13,23 +13,18 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 from uuid import uuid4
 
 from shedder.errors import ShedderError
 from shedder.events import Cause, Event, event_head
+from shedder.policy.model import Mitigation
 from shedder.queues.maintenance import EventWritten, end_mitigation, written_from
 from shedder.response.runner import Interrupted, ProgramResult, Say, ShutdownSignals, carry_out, mask_for
 from shedder.store.clients import own_client
 from shedder.store.codec import time_from_ms
 from shedder.store.keys import Keys
 from shedder.store.store import Command, Store
-
-if TYPE_CHECKING:
-    from typing import Self
-
-    from shedder.policy.model import Mitigation
-
 
 logger = logging.getLogger("shedder.mitigate")
 

@@ -19,15 +19,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
-from typing import IO, TYPE_CHECKING
+from types import FrameType
+from typing import IO, Self
 
 from shedder.errors import InvalidInput, NothingMatched
 from shedder.policy.model import PLACEHOLDER, Mitigation
-
-if TYPE_CHECKING:
-    from types import FrameType
-    from typing import Self
-
 
 KEPT_BYTES = 16 * 1024
 """The part of the output, at its end, that is kept."""

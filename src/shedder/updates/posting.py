@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from shedder.api.shedder import Shedder
 from shedder.errors import InvalidInput
 from shedder.events import SYSTEM
 from shedder.incident.lifecycle import check_open
@@ -18,10 +19,6 @@ from shedder.incident.store import Decide
 from shedder.policy.model import Policy
 from shedder.updates.sentences import compose
 from shedder.updates.situation import STAKEHOLDERS, Situation, read_situation
-
-if TYPE_CHECKING:
-    from shedder.api.shedder import Shedder
-
 
 LONGEST_TEXT = 4000
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from shedder.api.shedder import Shedder
 from shedder.engine.jobs import NOTE_FIELD, function_from_field, function_name, meta_texts, time_of
 from shedder.incident.records import Incident
 from shedder.lanes import lane_of
@@ -26,10 +27,6 @@ from shedder.store.keys import Keys
 from shedder.store.store import Command, Store
 from shedder.updates.messages import due_at
 from shedder.wording import named
-
-if TYPE_CHECKING:
-    from shedder.api.shedder import Shedder
-
 
 STAKEHOLDERS, TEAM = "stakeholders", "team"
 

@@ -15,28 +15,24 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from shedder.api.shedder import Shedder
 from shedder.errors import InvalidInput, RecordUnreadable, ShedderError
 from shedder.events import Tail, verb_of
 from shedder.incident.records import Incident
 from shedder.incident.timeline import belongs
+from shedder.policy.model import Policy
 from shedder.postmortem.writing import write_whole
 from shedder.queues.maintenance import end_silent
 from shedder.queues.samples import sample_lanes
+from shedder.store.keys import Keys
 from shedder.store.store import Command
 from shedder.updates.channels import Channels, Round, deliver
 from shedder.updates.messages import MAIN, NOTES, POST_AFTER, TOO_OLD, due_at, messages_of
 from shedder.updates.posting import draft_update, post_automatic
 from shedder.updates.situation import STAKEHOLDERS, read_situation
 from shedder.updates.status_page import write_page
-
-if TYPE_CHECKING:
-    from shedder.api.shedder import Shedder
-    from shedder.policy.model import Policy
-    from shedder.store.keys import Keys
-
 
 logger = logging.getLogger("shedder.watch")
 
