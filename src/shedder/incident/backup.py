@@ -116,5 +116,4 @@ def _check_past(incident: Incident, now: datetime) -> None:
     for name in ("opened", "detected", "mitigated", "resolved", "closed"):
         at = getattr(incident, f"{name}_at")
         if at is not None and at > now:
-            raise InvalidInput(name=name, value=f"{at:%Y-%m-%dT%H:%M:%SZ}",
-                               accepted="a time that is not in the future")  # fmt: skip
+            raise InvalidInput(name=name, value=f"{at:%Y-%m-%dT%H:%M:%SZ}", accepted="a time that is not in the future")

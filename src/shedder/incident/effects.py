@@ -109,8 +109,7 @@ def _until(change: Event, later: Sequence[Event], incident: Incident) -> datetim
 
 
 def _effect(change: Event, until: datetime, samples: Samples, now: datetime) -> Effect | None:
-    found = ((lane, _readings(samples.get(lane, ()), change.at, until))
-             for lane in change.lanes or samples)  # fmt: skip
+    found = ((lane, _readings(samples.get(lane, ()), change.at, until)) for lane in change.lanes or samples)
     pairs = {lane: pair for lane, pair in found if pair is not None}
     if until > now or not pairs:
         return None

@@ -83,9 +83,8 @@ class Incidents(IncidentStore):
         cause = self.cause(reason or title, by)
         who = checked_person(commander, self._people()) if commander else ""
         opened = new_incident(
-            f"{now:%Y-%m-%d}", title, severity=severity, by=cause.by, commander=who, now=now,
-            times=times,
-        )  # fmt: skip
+            f"{now:%Y-%m-%d}", title, severity=severity, by=cause.by, commander=who, now=now, times=times
+        )
         return self.create(EventDraft("incident open", cause, is_alone=not also), opened)
 
     def mitigated(
@@ -121,9 +120,8 @@ class Incidents(IncidentStore):
     ) -> IncidentReceipt:
         """It was not over; `also` when another one is open."""
         return self.change_latest(
-            lambda it, _: as_reopened(it), reason, incident, by, verb="incident reopen",
-            is_alone=not also,
-        )  # fmt: skip
+            lambda it, _: as_reopened(it), reason, incident, by, verb="incident reopen", is_alone=not also
+        )
 
     def close(
         self, *, incident: str | None = None, reason: str = "the review is done", by: str | None = None

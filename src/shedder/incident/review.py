@@ -81,9 +81,7 @@ class Actions:
             InvalidInput: one of the values cannot be, or `due_at` is in the past.
             ConditionNotMet: the incident is closed.
         """
-        terms = {
-            "title": title, "type": type, "priority": priority, "owner": owner, "due_at": due_at,
-        }  # fmt: skip
+        terms = {"title": title, "type": type, "priority": priority, "owner": owner, "due_at": due_at}
 
         def decide(it: Incident, now: datetime) -> Incident:
             check_not_closed(it)
@@ -272,8 +270,7 @@ def _gh(incident: Incident, action: Action, labels: Sequence[str]) -> str:
 def _row(action: Action) -> list[str]:
     done = f"{action.done_at:%Y-%m-%d}" if action.done_at else ""
     priority = str(action.priority or "")
-    return [str(action.number), action.title, action.type.value, priority, action.owner,
-            _day(action), done]  # fmt: skip
+    return [str(action.number), action.title, action.type.value, priority, action.owner, _day(action), done]
 
 
 def _day(action: Action) -> str:

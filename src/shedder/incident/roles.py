@@ -111,9 +111,8 @@ class Roles:
         """Nobody has `role` any more."""
         left = checked_role(role)
         return self._incidents.change_latest(
-            lambda it, _: _left(it, left, task),
-            reason or role_text(left, task), incident, by, verb="role leave",
-        )  # fmt: skip
+            lambda it, _: _left(it, left, task), reason or role_text(left, task), incident, by, verb="role leave"
+        )
 
     def _actor(self, by: str | None) -> str:
         return self._incidents.cause("", by).by

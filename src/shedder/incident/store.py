@@ -128,9 +128,9 @@ class IncidentStore:
             after = decide(before, now)
             if after == before:
                 return IncidentReceipt("", now, before)
-            receipt = self.store.run(write_incident(
-                self.store.keys, before, after, draft, seen=seen, operation=operation
-            ))  # fmt: skip
+            receipt = self.store.run(
+                write_incident(self.store.keys, before, after, draft, seen=seen, operation=operation)
+            )
             if receipt is not None:
                 return receipt
         raise ShedderError(f"the incident {identifier} is changed by others all the time; try again")
@@ -242,12 +242,10 @@ def write_incident(
     opened = 0 if after.opened_at is NOW else ms_from_time(after.opened_at)
     return Command(
         "change_incident",
-        (keys.incident(after.id), keys.incidents, keys.open_incidents, keys.events,
-         keys.operation(operation)),
-        ("write", head, was, is_, after.id, seen, text, opened, int(after.is_open),
-         int(draft.is_alone)),
+        (keys.incident(after.id), keys.incidents, keys.open_incidents, keys.events, keys.operation(operation)),
+        ("write", head, was, is_, after.id, seen, text, opened, int(after.is_open), int(draft.is_alone)),
         _receipt,
-    )  # fmt: skip
+    )
 
 
 def _receipt(reply: list[Any]) -> IncidentReceipt | None:

@@ -251,7 +251,7 @@ def _blanks(incident: Incident) -> tuple[Blank, ...]:
             "Contributing factors",
             "Answer the questions above, and others that they raise. Systems, not people.",
         ),
-    }  # fmt: skip
+    }
     return tuple(
         Blank(part.value, title, question, written.get(part.value, "")) for part, (title, question) in texts.items()
     )

@@ -107,8 +107,7 @@ def _draw_depth(axes: Axes, named: tuple[str, Sequence[Sample]], colour: str) ->
     axes.plot(times, depths, color=colour, label=lane, linewidth=2)
     backlog = [each.backlog for each in samples]
     if any(backlog):
-        axes.fill_between(times, backlog, color=colour, alpha=0.15, linewidth=0,
-                          label=f"{lane}, put aside")  # fmt: skip
+        axes.fill_between(times, backlog, color=colour, alpha=0.15, linewidth=0, label=f"{lane}, put aside")
     return max(depths)
 
 
@@ -158,8 +157,7 @@ def _dress(
     axes.xaxis.set_major_formatter(formatter)
     _mark(axes, marks)
     if len(lanes) > 1 or axes.get_legend_handles_labels()[1][1:]:
-        axes.figure.legend(loc="outside lower left", ncols=3, frameon=False, fontsize=10,
-                           labelcolor=_INK)  # fmt: skip
+        axes.figure.legend(loc="outside lower left", ncols=3, frameon=False, fontsize=10, labelcolor=_INK)
 
 
 def _mark(axes: Axes, marks: Sequence[tuple[str, datetime]]) -> None:

@@ -201,12 +201,8 @@ def without_known_end(events: Iterable[Event]) -> tuple[Event, ...]:
 def without_outdated(events: Iterable[Event]) -> tuple[Event, ...]:
     """`events` without an unknown end that was told after all: by a process that was frozen."""
     found = list(events)
-    told = {each.details.get("began") for each in found
-            if each.verb == ENDED and not _is_unknown_end(each)}  # fmt: skip
-    return tuple(
-        each for each in found
-        if not (_is_unknown_end(each) and each.details.get("began") in told)
-    )  # fmt: skip
+    told = {each.details.get("began") for each in found if each.verb == ENDED and not _is_unknown_end(each)}
+    return tuple(each for each in found if not (_is_unknown_end(each) and each.details.get("began") in told))
 
 
 def without_ended(events: Iterable[Event]) -> tuple[Event, ...]:

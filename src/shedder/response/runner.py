@@ -113,9 +113,8 @@ def carry_out(
     began = time.monotonic()
     try:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )  # fmt: skip
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        )
     except (OSError, ValueError) as error:
         return ProgramResult("not started", None, time.monotonic() - began, mask(f"{error}"))
     started(process.pid)

@@ -233,7 +233,6 @@ def note_delivery(keys: Keys, incident: str, message: Message, mode: str, *, who
     return Command(
         "note_delivery",
         (keys.deliveries(incident),),
-        (mode, f"{message.channel}/{message.name}", who, PATIENCE_MS, PAUSE_MS, MOST_TRIES,
-         EXPIRY_SECONDS),
+        (mode, f"{message.channel}/{message.name}", who, PATIENCE_MS, PAUSE_MS, MOST_TRIES, EXPIRY_SECONDS),
         lambda reply: Taken(bool(reply[0]), int(reply[1]), bool(reply[2])),
-    )  # fmt: skip
+    )

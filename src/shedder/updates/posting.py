@@ -95,9 +95,8 @@ def _record(shed: Shedder, incident: str, draft: Draft, decide: Decide, **more: 
         for work in draft.situation.works
     ]  # fmt: skip
     return shed.incidents.change(
-        decide, verb="incident update", incident=incident, audience=draft.audience, works=works,
-        **more,
-    )  # fmt: skip
+        decide, verb="incident update", incident=incident, audience=draft.audience, works=works, **more
+    )
 
 
 def _with_update(incident: Incident, text: str, draft: Draft, *, by: str, is_automatic: bool = False) -> Incident:
@@ -119,7 +118,6 @@ def _checked_update(text: str) -> str:
     said = text.strip()
     if not said or len(said) > LONGEST_TEXT:
         raise InvalidInput(
-            name="update", value=said[:50],
-            accepted=f"a text of at most {LONGEST_TEXT:,} characters that is not empty",
-        )  # fmt: skip
+            name="update", value=said[:50], accepted=f"a text of at most {LONGEST_TEXT:,} characters that is not empty"
+        )
     return said

@@ -162,10 +162,9 @@ def _measure_all(
     """How each kind of work is; `status` and `samples` are of all their lanes."""
     lanes = {lane.lane: lane for lane in status.lanes}
     return tuple(
-        _measured(store, kind, [lanes[each] for each in kind.lanes if each in lanes], status.at,
-                  samples)
+        _measured(store, kind, [lanes[each] for each in kind.lanes if each in lanes], status.at, samples)
         for kind in kinds
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,8 +261,7 @@ def _is_of(kind: Workload, lanes: Sequence[LaneStatus], job: _Job) -> bool:
 
 def _lists(store: Store, lanes: Sequence[LaneStatus]) -> list[_List]:
     """The lists of jobs that have not started, and whether they may start now."""
-    records = store.read(lambda ask: [ask.hget(store.keys.diverts, each.lane) for each in lanes]) \
-        if lanes else []  # fmt: skip
+    records = store.read(lambda ask: [ask.hget(store.keys.diverts, each.lane) for each in lanes]) if lanes else []
     found: list[tuple[str, bool]] = []
     for lane, record in zip(lanes, records, strict=True):
         listed, kept, parked, _ = store.keys.lane(lane.lane)
@@ -341,8 +339,7 @@ def _of_lane(lane: LaneStatus, kinds: tuple[Workload, ...], incident: Incident |
             what = f"{whose} brought back at up to {divert.drain.rate}"
         else:
             what = f"{whose} put aside"
-        yield InForce(what, _role(incident, divert.by), divert.since,
-                      f"shedder drain {lane.queue}", divert.why)  # fmt: skip
+        yield InForce(what, _role(incident, divert.by), divert.since, f"shedder drain {lane.queue}", divert.why)
 
 
 def _subject(kinds: tuple[Workload, ...], queue: str, selection: Selection | None = None) -> str:

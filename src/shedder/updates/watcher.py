@@ -205,10 +205,9 @@ class Watcher:
         reachable = [each for each in told if each.channel in channels.names & {MAIN, NOTES}]
         # what came before may have taken long
         if reachable and self._leads(look.report):
-            look.report.failed += len(deliver(
-                self._shed.store, incident.id, reachable, channels.send, who=self._who,
-                within=look.round,
-            ))  # fmt: skip
+            look.report.failed += len(
+                deliver(self._shed.store, incident.id, reachable, channels.send, who=self._who, within=look.round)
+            )
 
     def _end_silent(self, look: _Look) -> None:
         last = self._ended_silent_at
@@ -238,8 +237,7 @@ class Watcher:
         if wanted.status_page:
             current = self._shed.incidents.current()
             situation = read_situation(self._shed, policy, current)
-            write_page(Path(wanted.status_page), situation, current,
-                       templates=wanted.templates or None)  # fmt: skip
+            write_page(Path(wanted.status_page), situation, current, templates=wanted.templates or None)
 
     def _write_copies(self, policy: Policy) -> None:
         if policy.incident.export:
