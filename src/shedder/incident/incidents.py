@@ -48,12 +48,9 @@ class Incidents(IncidentStore):
     """
 
     def __init__(
-        self,
-        store: Store,
-        cause: MakeCause,
-        queues: Callable[[], tuple[str, ...]] = tuple,
+        self, store: Store, cause: MakeCause, queues: Callable[[], tuple[str, ...]] = tuple,
         people: Callable[[], tuple[str, ...]] = tuple,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(store, cause)
         self._queues = queues
         self._people = people
@@ -61,16 +58,9 @@ class Incidents(IncidentStore):
         self.actions = Actions(self)
 
     def open(
-        self,
-        title: str,
-        *,
-        severity: int,
-        commander: str = "",
-        times: Mapping[str, datetime] | None = None,
-        also: bool = False,
-        reason: str = "",
-        by: str | None = None,
-    ) -> IncidentReceipt:
+        self, title: str, *, severity: int, commander: str = "", times: Mapping[str, datetime] | None = None,
+        also: bool = False, reason: str = "", by: str | None = None,
+    ) -> IncidentReceipt:  # fmt: skip
         """Open an incident; `also` when another one is open.
 
         `times` are those that are not now: `began`, `detected`, `opened`.
@@ -88,13 +78,9 @@ class Incidents(IncidentStore):
         return self.create(EventDraft("incident open", cause, is_alone=not also), opened)
 
     def mitigated(
-        self,
-        *,
-        at: datetime | None = None,
-        incident: str | None = None,
-        reason: str = "customers are helped",
-        by: str | None = None,
-    ) -> IncidentReceipt:
+        self, *, at: datetime | None = None,
+        incident: str | None = None, reason: str = "customers are helped", by: str | None = None,
+    ) -> IncidentReceipt:  # fmt: skip
         """Customers are helped, since now or `at`."""
         return self.change(
             lambda it, now: as_mitigated(it, now, at=at),
@@ -102,13 +88,9 @@ class Incidents(IncidentStore):
         )  # fmt: skip
 
     def resolve(
-        self,
-        *,
-        at: datetime | None = None,
-        incident: str | None = None,
-        reason: str = "it is over",
-        by: str | None = None,
-    ) -> IncidentReceipt:
+        self, *, at: datetime | None = None,
+        incident: str | None = None, reason: str = "it is over", by: str | None = None,
+    ) -> IncidentReceipt:  # fmt: skip
         """It is over, since now or `at`; a review is due in 48 hours."""
         return self.change(
             lambda it, now: as_resolved(it, now, at=at),
@@ -134,15 +116,9 @@ class Incidents(IncidentStore):
         return self.change_latest(lambda it, _: as_closed(it), reason, incident, by, verb="incident close")
 
     def correct(
-        self,
-        *,
-        title: str | None = None,
-        severity: int | None = None,
-        times: Mapping[str, datetime] | None = None,
-        incident: str | None = None,
-        reason: str = "it was written down wrongly",
-        by: str | None = None,
-    ) -> IncidentReceipt:
+        self, *, title: str | None = None, severity: int | None = None, times: Mapping[str, datetime] | None = None,
+        incident: str | None = None, reason: str = "it was written down wrongly", by: str | None = None,
+    ) -> IncidentReceipt:  # fmt: skip
         """Another title or severity, or times: `began`, `detected`, `opened`, `mitigated`, ...
 
         Raises:

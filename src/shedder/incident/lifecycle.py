@@ -23,15 +23,9 @@ TIMES = ("began", "detected", "opened", "mitigated", "resolved")
 
 
 def new_incident(
-    day: str,
-    title: str,
-    *,
-    severity: int,
-    by: str,
-    commander: str = "",
-    now: datetime,
+    day: str, title: str, *, severity: int, by: str, commander: str = "", now: datetime,
     times: Mapping[str, datetime] | None = None,
-) -> Incident:
+) -> Incident:  # fmt: skip
     """An incident that is being opened; `day` is its id without the number.
 
     Raises:
@@ -91,14 +85,9 @@ def as_reopened(incident: Incident) -> Incident:
 
 
 def as_corrected(
-    incident: Incident,
-    now: datetime,
-    *,
-    by: str,
-    title: str | None = None,
-    severity: int | None = None,
+    incident: Incident, now: datetime, *, by: str, title: str | None = None, severity: int | None = None,
     times: Mapping[str, datetime] | None = None,
-) -> Incident:
+) -> Incident:  # fmt: skip
     """What was written down wrongly, or has changed: the title, the severity, or times.
 
     Raises:

@@ -34,16 +34,11 @@ class Actions:
         self._incidents = incidents
 
     def add(
-        self,
-        title: str,
-        *,
+        self, title: str, *,
         type: ActionType | str,  # noqa: A002 - what it is called everywhere
-        priority: int | None = None,
-        owner: str = "",
-        due_at: datetime | None = None,
-        incident: str | None = None,
-        by: str | None = None,
-    ) -> IncidentReceipt:
+        priority: int | None = None, owner: str = "", due_at: datetime | None = None,
+        incident: str | None = None, by: str | None = None,
+    ) -> IncidentReceipt:  # fmt: skip
         """Write down what is to be done; what is not known yet may come later, by `set`.
 
         Raises:
@@ -63,17 +58,11 @@ class Actions:
         return self._incidents.change_latest(decide, title, incident, by, verb="action add")
 
     def set(
-        self,
-        number: int,
-        *,
-        title: str | None = None,
+        self, number: int, *, title: str | None = None,
         type: ActionType | str | None = None,  # noqa: A002 - what it is called everywhere
-        priority: int | None = None,
-        owner: str | None = None,
-        due_at: datetime | None = None,
-        incident: str | None = None,
-        by: str | None = None,
-    ) -> IncidentReceipt:
+        priority: int | None = None, owner: str | None = None, due_at: datetime | None = None,
+        incident: str | None = None, by: str | None = None,
+    ) -> IncidentReceipt:  # fmt: skip
         """Say what was not known of an action, or was wrong.
 
         Raises:

@@ -35,17 +35,9 @@ class Roles:
         self._people = people
 
     def assign(
-        self,
-        role: str,
-        person: str,
-        *,
-        task: str = "",
-        also: bool = False,
-        instead: bool = False,
-        incident: str | None = None,
-        reason: str = "",
-        by: str | None = None,
-    ) -> IncidentReceipt:
+        self, role: str, person: str, *, task: str = "", also: bool = False, instead: bool = False,
+        incident: str | None = None, reason: str = "", by: str | None = None,
+    ) -> IncidentReceipt:  # fmt: skip
         """Give `role` to `person`; `also` to one who has another, `instead` of one who has it."""
         given, who = checked_role(role), self._checked(person)
         return self._incidents.change_latest(
@@ -54,16 +46,9 @@ class Roles:
         )  # fmt: skip
 
     def take(
-        self,
-        role: str,
-        *,
-        task: str = "",
-        also: bool = False,
-        instead: bool = False,
-        incident: str | None = None,
-        reason: str = "",
-        by: str | None = None,
-    ) -> IncidentReceipt:
+        self, role: str, *, task: str = "", also: bool = False, instead: bool = False,
+        incident: str | None = None, reason: str = "", by: str | None = None,
+    ) -> IncidentReceipt:  # fmt: skip
         """Take `role`; `also` when having another, `instead` of its holder."""
         taken, who = checked_role(role), self._checked(self._actor(by))
         return self._incidents.change_latest(
@@ -72,15 +57,9 @@ class Roles:
         )  # fmt: skip
 
     def hand_over(
-        self,
-        role: str,
-        person: str,
-        *,
-        task: str = "",
-        incident: str | None = None,
-        reason: str = "",
-        by: str | None = None,
-    ) -> IncidentReceipt:
+        self, role: str, person: str, *, task: str = "",
+        incident: str | None = None, reason: str = "", by: str | None = None,
+    ) -> IncidentReceipt:  # fmt: skip
         """Offer a role that one has to `person`; it is in force when they accept."""
         offered, who, giver = checked_role(role), self._checked(person), self._actor(by)
         return self._incidents.change_latest(
@@ -89,15 +68,9 @@ class Roles:
         )  # fmt: skip
 
     def accept(
-        self,
-        role: str | None = None,
-        *,
-        task: str = "",
-        also: bool = False,
-        incident: str | None = None,
-        reason: str = "",
-        by: str | None = None,
-    ) -> IncidentReceipt:
+        self, role: str | None = None, *, task: str = "", also: bool = False,
+        incident: str | None = None, reason: str = "", by: str | None = None,
+    ) -> IncidentReceipt:  # fmt: skip
         """Accept a role that was offered; without `role` the one that was."""
         wanted, taker = role and checked_role(role), self._actor(by)
         return self._incidents.change_latest(

@@ -98,17 +98,9 @@ class IncidentStore:
         return self._read(incident or self.current_id())[0]
 
     def change(
-        self,
-        decide: Decide,
-        *,
-        verb: str,
-        reason: str,
-        incident: str | None = None,
-        by: str | None = None,
-        undoes: str = "",
-        is_alone: bool = False,
-        **details: Any,
-    ) -> IncidentReceipt:
+        self, decide: Decide, *, verb: str, reason: str, incident: str | None = None, by: str | None = None,
+        undoes: str = "", is_alone: bool = False, **details: Any,
+    ) -> IncidentReceipt:  # fmt: skip
         """Change an incident as `decide` says, with an event called `verb`.
 
         `decide` gets the incident as it is and the server's time, and gives the incident as it

@@ -275,13 +275,9 @@ def _most_in(events: Iterable[Event], count: str) -> dict[str, int]:
 
 
 def _questions(
-    impacts: Sequence[Impact],
-    done: Sequence[Intervention],
-    spans: Sequence[Span],
-    samples: Mapping[str, Sequence[Sample]],
-    *,
-    since: datetime,
-) -> tuple[str, ...]:
+    impacts: Sequence[Impact], done: Sequence[Intervention], spans: Sequence[Span],
+    samples: Mapping[str, Sequence[Sample]], *, since: datetime,
+) -> tuple[str, ...]:  # fmt: skip
     """The questions, the more certain ones first."""
     return (
         *_of_arrivals(samples),

@@ -21,13 +21,9 @@ _LONGEST_STEP = timedelta(minutes=11)
 
 
 def impact_of(
-    noun: str,
-    tolerance: timedelta,
-    lanes: Mapping[str, Sequence[Sample]],
-    severities: Sequence[SeveritySince],
-    *,
+    noun: str, tolerance: timedelta, lanes: Mapping[str, Sequence[Sample]], severities: Sequence[SeveritySince], *,
     tenants: int | None = None,
-) -> Impact:
+) -> Impact:  # fmt: skip
     """What the work in `lanes` suffered; `severities` are those that the incident had, in order.
 
     The lanes of one kind of work that were outside at the same time count once.

@@ -72,12 +72,9 @@ def plots_of(samples: Mapping[str, Sequence[Sample]], marks: Sequence[tuple[str,
 
 
 def _plot(
-    name: str,
-    title: str,
-    draw: Callable[[Axes, Any, str], float],
-    lanes: Mapping[str, Sequence[Sample]],
+    name: str, title: str, draw: Callable[[Axes, Any, str], float], lanes: Mapping[str, Sequence[Sample]],
     marks: Sequence[tuple[str, datetime]],
-) -> Plot:
+) -> Plot:  # fmt: skip
     figure = _new_figure()
     axes = figure.add_subplot()
     highest = {}

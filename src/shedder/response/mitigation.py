@@ -70,14 +70,9 @@ class MitigationReceipt:
 
 
 def run_mitigation(
-    store: Store,
-    mitigation: Mitigation,
-    command: tuple[str, ...],
-    cause: Cause,
-    *,
-    say: Say,
+    store: Store, mitigation: Mitigation, command: tuple[str, ...], cause: Cause, *, say: Say,
     carry: Callable[..., ProgramResult] = carry_out,
-) -> MitigationReceipt:
+) -> MitigationReceipt:  # fmt: skip
     """Write that it starts, run it, and write how it ended.
 
     Raises:

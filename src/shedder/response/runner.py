@@ -95,14 +95,9 @@ def filled(mitigation: Mitigation, values: Mapping[str, str]) -> tuple[str, ...]
 
 
 def carry_out(
-    command: tuple[str, ...],
-    *,
-    timeout: timedelta,
-    say: Say,
-    mask: Mask,
-    asked: ShutdownSignals | None = None,
+    command: tuple[str, ...], *, timeout: timedelta, say: Say, mask: Mask, asked: ShutdownSignals | None = None,
     started: Callable[[int], None] = lambda _group: None,
-) -> ProgramResult:
+) -> ProgramResult:  # fmt: skip
     """Run `command` to its end, or to the end of `timeout`, or until this process is `asked` to.
 
     `started` is told the number of its process group.

@@ -88,14 +88,9 @@ class Watcher:
     """
 
     def __init__(
-        self,
-        shed: Shedder,
-        policy: Callable[[], Policy],
-        channels: Callable[[Policy], Channels | None],
-        *,
-        clock: Callable[[], datetime],
-        who: str | None = None,
-    ) -> None:
+        self, shed: Shedder, policy: Callable[[], Policy], channels: Callable[[Policy], Channels | None], *,
+        clock: Callable[[], datetime], who: str | None = None,
+    ) -> None:  # fmt: skip
         self._shed = shed
         self._policy = policy
         self._channels = channels
