@@ -129,11 +129,19 @@ def with_times(incident: Incident, times: Mapping[str, datetime], now: datetime)
     for name, at in times.items():
         if name not in TIMES:
             raise InvalidInput(name="time", value=name, accepted=", ".join(TIMES))
-        if at is not NOW and at > now:
-            accepted = "a time that is not in the future"
-            raise InvalidInput(name=name, value=_moment(at), accepted=accepted)
+        check_not_in_future(name, at, now)
     moments: dict[str, Any] = {f"{name}_at": at for name, at in times.items()}
     return _checked_order(replace(incident, **moments))
+
+
+def check_not_in_future(name: str, at: datetime, now: datetime) -> None:
+    """Refuse a time of an incident that has not come.
+
+    Raises:
+        InvalidInput: it is after `now`.
+    """
+    if at is not NOW and at > now:
+        raise InvalidInput(name=name, value=_moment(at), accepted="a time that is not in the future")
 
 
 def check_open(incident: Incident) -> None:
@@ -143,8 +151,7 @@ def check_open(incident: Incident) -> None:
         ConditionNotMet: it is resolved or closed.
     """
     if not incident.is_open:
-        wanted = f"{incident.id} is open (shedder incident reopen)"
-        raise ConditionNotMet(wanted, found=f"it is {incident.state}")
+        raise ConditionNotMet(f"{incident.id} is open (shedder incident reopen)", found=f"it is {incident.state}")
 
 
 def check_not_closed(incident: Incident) -> None:
@@ -164,8 +171,7 @@ def checked_severity(severity: int) -> int:
         InvalidInput: it is none.
     """
     if severity not in SEVERITIES:
-        accepted = f"{SEVERITIES[0]} (worst) to {SEVERITIES[-1]}"
-        raise InvalidInput(name="severity", value=severity, accepted=accepted)
+        raise InvalidInput(name="severity", value=severity, accepted=f"{SEVERITIES[0]} (worst) to {SEVERITIES[-1]}")
     return severity
 
 
@@ -184,12 +190,9 @@ def checked_text(name: str, text: str, *, longest: int, lines: bool = False) -> 
 
 
 _ORDER = (
-    ("began", "detected"),
-    ("detected", "mitigated"),
-    ("detected", "resolved"),
-    ("mitigated", "resolved"),
+    ("began", "detected"), ("detected", "mitigated"), ("detected", "resolved"), ("mitigated", "resolved"),
     ("opened", "resolved"),
-)
+)  # fmt: skip
 
 
 def _checked_order(incident: Incident) -> Incident:

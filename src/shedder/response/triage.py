@@ -28,11 +28,6 @@ PROTECTED = ("critical", "high")
 FINE_WITHIN = timedelta(seconds=30)
 """A lane of high priority is fine while its oldest job waits no longer, unless the policy says."""
 
-LOOKS_BACK = timedelta(hours=1)
-"""Without an incident, what was done in this time counts."""
-
-MOST_EVENTS = 5000
-
 FEWEST_JOBS = 10
 """A queue with fewer waiting jobs is not clogged."""
 
