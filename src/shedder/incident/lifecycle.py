@@ -134,13 +134,13 @@ def with_times(incident: Incident, times: Mapping[str, datetime], now: datetime)
     return _checked_order(replace(incident, **moments))
 
 
-def check_not_in_future(name: str, at: datetime, now: datetime) -> None:
+def check_not_in_future(name: str, at: datetime | None, now: datetime) -> None:
     """Refuse a time of an incident that has not come.
 
     Raises:
         InvalidInput: it is after `now`.
     """
-    if at is not NOW and at > now:
+    if at is not None and at is not NOW and at > now:
         raise InvalidInput(name=name, value=_moment(at), accepted="a time that is not in the future")
 
 
