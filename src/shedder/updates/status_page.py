@@ -8,9 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from shedder.errors import ShedderError
 from shedder.incident.records import Incident
-from shedder.postmortem.writing import environment_for, render, write_whole
+from shedder.postmortem.writing import environment_for, render, write_whole, writing_into
 from shedder.updates.sentences import compose, expected_end
 from shedder.updates.situation import STAKEHOLDERS, MeasuredWorkload, Situation
 
@@ -54,12 +53,9 @@ def write_page(folder: Path, situation: Situation, incident: Incident | None, *,
     )  # fmt: skip
     plain = _document(situation, incident, works, text)
     document = f"{json.dumps(plain, default=datetime.isoformat, indent=1)}\n"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with writing_into(folder):
         for name, content in zip(FILES, (page, document), strict=True):
             write_whole(folder / name, content.encode("utf-8", "replace"))
-    except OSError as error:
-        raise ShedderError(f"{folder} cannot be written: {error.strerror or error}") from error
 
 
 def _document(

@@ -23,7 +23,7 @@ from shedder.events import Tail, verb_of
 from shedder.incident.records import Incident
 from shedder.incident.timeline import belongs
 from shedder.policy.model import Policy
-from shedder.postmortem.writing import write_whole
+from shedder.postmortem.writing import write_whole, writing_into
 from shedder.queues.maintenance import end_silent
 from shedder.queues.samples import sample_lanes
 from shedder.store.keys import Keys
@@ -255,15 +255,12 @@ def write_copies(shed: Shedder, incidents: Iterable[Incident], folder: Path) -> 
     Raises:
         ShedderError: the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with writing_into(folder):
         for each in incidents:
             copy = shed.incidents.export(each.id)
             file = folder / f"{each.id}.json"
             _keep_other(file, copy["incident"])
             write_whole(file, f"{json.dumps(copy)}\n".encode())
-    except OSError as error:
-        raise ShedderError(f"{folder} cannot be written: {error.strerror or error}") from error
 
 
 def _keep_other(file: Path, incident: object) -> None:
