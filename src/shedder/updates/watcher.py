@@ -30,9 +30,8 @@ from shedder.store.keys import Keys
 from shedder.store.store import Command
 from shedder.updates.channels import Channels, Round, deliver
 from shedder.updates.messages import MAIN, NOTES, POST_AFTER, TOO_OLD, due_at, messages_of
-from shedder.updates.posting import draft_update, post_automatic
+from shedder.updates.posting import draft_update, post_automatic, write_page
 from shedder.updates.situation import STAKEHOLDERS, read_situation
-from shedder.updates.status_page import write_page
 
 logger = logging.getLogger("shedder.watch")
 
