@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from shedder.errors import CannotUndo, ConditionNotMet, InvalidInput
+from shedder.errors import CannotUndo, ConditionNotMet, InvalidInput, RecordUnreadable
 from shedder.events import UNREADABLE, Event, head_of, position_of
 from shedder.incident import lifecycle
-from shedder.incident.effects import WINDOW, changes_of, effects_of, policy_of_effects, with_yardsticks
+from shedder.incident.effects import WINDOW, changes_of, effects_of, with_yardsticks
 from shedder.incident.records import Incident, IncidentReceipt
 from shedder.incident.review import Actions, as_closed, with_note, with_review
 from shedder.incident.roles import Roles, checked_person
 from shedder.incident.store import EventDraft, IncidentStore, MakeCause, Record, incident_from_record, incident_record
 from shedder.incident.timeline import events_of
 from shedder.lanes import PRIORITIES, Lane
+from shedder.policy.applied import applied_policy
 from shedder.policy.model import Policy
 from shedder.queues.maintenance import end_silent
 from shedder.queues.samples import Sample, read_samples
 from shedder.store.codec import server_time
 from shedder.store.keys import Keys
 from shedder.store.store import Command, Store
+
+logger = logging.getLogger("shedder.incident")
 
 COPY_SCHEMA = "shedder.incident-export/1"
 
@@ -171,8 +175,15 @@ class Incidents(IncidentStore):
         found = self.read(incident or self.latest_id())
         events, now = events_of(self.store, found), server_time(self.store)
         effects = effects_of(found, events, self._samples_for(events, now), now)
-        policy = policy_of_effects(self.store) if effects else Policy()
-        return replace(found, effects=with_yardsticks(effects, policy))
+        return replace(found, effects=with_yardsticks(effects, self._policy()) if effects else ())
+
+    def _policy(self) -> Policy:
+        """The policy in force; one that says nothing when it cannot be read."""
+        try:
+            return applied_policy(self.store).policy
+        except RecordUnreadable as error:
+            logger.warning("effects are told without the policy: %s", error)
+            return Policy()
 
     def _samples_for(self, events: tuple[Event, ...], now: datetime) -> dict[str, tuple[Sample, ...]]:
         """The samples from which the effects of `events` can be told."""

@@ -154,14 +154,15 @@ def check_open(incident: Incident) -> None:
         raise ConditionNotMet(f"{incident.id} is open (shedder incident reopen)", found=f"it is {incident.state}")
 
 
-def check_not_closed(incident: Incident) -> None:
-    """Refuse what changes an incident after its review.
+def check_not_closed(incident: Incident) -> Incident:
+    """`incident`; refuse what changes it after its review.
 
     Raises:
         ConditionNotMet: it is closed.
     """
     if incident.closed_at is not None:
         raise ConditionNotMet(f"{incident.id} is not closed", found="it is closed for good")
+    return incident
 
 
 def checked_severity(severity: int) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from datetime import datetime
 
 from shedder.errors import ConditionNotMet, InvalidInput
 from shedder.incident.lifecycle import check_not_closed, checked_text
@@ -84,12 +83,9 @@ class Roles:
         self, verb: str, decide: Callable[[Incident], Incident], reason: str, incident: str | None, by: str | None
     ) -> IncidentReceipt:
         """Change the roles as `decide` says, unless the incident is closed."""
-
-        def unless_closed(it: Incident, _now: datetime) -> Incident:
-            check_not_closed(it)
-            return decide(it)
-
-        return self._incidents.change_latest(unless_closed, reason, incident, by, verb=verb)
+        return self._incidents.change_latest(
+            lambda it, _: decide(check_not_closed(it)), reason, incident, by, verb=verb
+        )
 
     def _actor(self, by: str | None) -> str:
         return self._incidents.cause("", by).by

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import partial
 from itertools import pairwise
 
 from shedder.api.shedder import Shedder
@@ -104,8 +103,8 @@ def postmortem_of(material: Material) -> PostMortem:
     impacts = _impacts(material, samples)
     spans = _spans(incident, since, is_measured=is_measured)
     timeline = timeline_of(incident, material.events)
-    nameless = partial(anonymize, roles=roles_by_name(incident, material.events))
-    done = _interventions(material, timeline, nameless)
+    roles = roles_by_name(incident, material.events)
+    done = _interventions(material, timeline, roles)
     worst = min([each.severity for each in incident.severities] or [incident.severity])
     return PostMortem(
         incident=incident.id,
@@ -121,8 +120,8 @@ def postmortem_of(material: Material) -> PostMortem:
         impacts=impacts,
         timeline=timeline,
         deeds=done,
-        updates=tuple((each.at, nameless(each.text)) for each in incident.updates),
-        findings=tuple((each.at, each.task, nameless(each.text)) for each in incident.notes),
+        updates=tuple((each.at, anonymize(each.text, roles)) for each in incident.updates),
+        findings=tuple((each.at, each.task, anonymize(each.text, roles)) for each in incident.notes),
         blanks=_blanks(incident),
         factors=_questions(impacts, done, spans, samples, since=since),
         actions=incident.actions,
@@ -140,12 +139,12 @@ def _samples(material: Material, since: datetime, until: datetime) -> dict[str, 
 
 
 def _interventions(
-    material: Material, timeline: Sequence[Moment], nameless: Callable[[str], str]
+    material: Material, timeline: Sequence[Moment], roles: Mapping[str, str]
 ) -> tuple[Intervention, ...]:
     """What was done; its effects say what is in each lane, and how long that may wait."""
     effects = effects_of(material.incident, material.events, material.samples, material.at)
     return tuple(
-        replace(each, why=nameless(each.why),
+        replace(each, why=anonymize(each.why, roles),
                 effects=tuple(_with_workload(lane, material.kinds) for lane in each.effects))
         for each in interventions_of(timeline, material.events, effects)
     )  # fmt: skip

@@ -17,12 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter
 else:
-    globals().update(later((
-        ("matplotlib.dates", "AutoDateLocator ConciseDateFormatter date2num"),
-        ("matplotlib.ticker", "FuncFormatter"),
-    )))  # fmt: skip
+    globals().update(later([("matplotlib.dates", "AutoDateLocator ConciseDateFormatter date2num")]))
 
 
 INCHES = (6.2, 3.8)
@@ -146,7 +142,7 @@ def _dress(
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(_QUIET)
     axes.tick_params(colors=_QUIET, labelsize=10, length=0)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     axes.set_ylim(bottom=0)
     locator = AutoDateLocator(tz=UTC, minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
