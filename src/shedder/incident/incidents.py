@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -25,7 +25,6 @@ from shedder.policy.model import Policy
 from shedder.queues.maintenance import end_silent
 from shedder.queues.samples import Sample, read_samples
 from shedder.store.codec import server_time
-from shedder.store.keys import Keys
 from shedder.store.store import Command, Store
 
 logger = logging.getLogger("shedder.incident")
@@ -219,7 +218,9 @@ class Incidents(IncidentStore):
         for name in ("opened", "detected", "mitigated", "resolved", "closed"):
             lifecycle.check_not_in_future(name, getattr(incident, f"{name}_at"), now)
         for step in range(0, len(entries), EVENTS_PER_STEP):
-            self.store.run(keep_events(self.store.keys, incident.id, entries[step : step + EVENTS_PER_STEP]))
+            # beside the journal; those that are kept stay as they are
+            parts = [part for entry in entries[step : step + EVENTS_PER_STEP] for part in entry]
+            self.store.run(Command("keep_events", (self.store.keys.incident_events(incident.id),), tuple(parts), int))
         receipt = self._write_new(incident, draft)
         if receipt is not None:
             return receipt
@@ -282,12 +283,6 @@ def read_copy(copy: object) -> tuple[Incident, list[Entry]]:
     except (KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
         accepted = f"what `shedder incident export` wrote ({type(error).__name__}: {error})"
         raise InvalidInput(name="copy", value=str(copy)[:40], accepted=accepted) from error
-
-
-def keep_events(keys: Keys, incident: str, entries: Sequence[Entry]) -> Command[int]:
-    """Keep events of an incident beside the journal; those that are kept stay as they are."""
-    said = [part for each in entries for part in each]
-    return Command("keep_events", (keys.incident_events(incident),), tuple(said), int)
 
 
 def _read_copy(copy: object) -> tuple[Incident, list[Entry]]:

@@ -116,8 +116,7 @@ def with_severity(incident: Incident, severity: int, *, by: str) -> Incident:
     """
     if checked_severity(severity) == incident.severity:
         return incident
-    since = SeveritySince(severity, NOW, by)
-    return replace(incident, severity=severity, severities=(*incident.severities, since))
+    return replace(incident, severity=severity, severities=(*incident.severities, SeveritySince(severity, NOW, by)))
 
 
 def with_times(incident: Incident, times: Mapping[str, datetime], now: datetime) -> Incident:

@@ -169,8 +169,7 @@ def checked_type(name: ActionType | str) -> ActionType:
     try:
         return ActionType(name)
     except ValueError:
-        known = ", ".join(each.value for each in ActionType)
-        raise InvalidInput(name="type", value=name, accepted=known) from None
+        raise InvalidInput(name="type", value=name, accepted=", ".join(each.value for each in ActionType)) from None
 
 
 def actions_text(incident: Incident, form: str, *, labels: Sequence[str] = ()) -> str:
@@ -203,8 +202,7 @@ def _with_terms(action: Action, terms: Mapping[str, Any], now: datetime) -> Acti
     """
     known = {name: value for name, value in terms.items() if value is not None}
     if "due_at" in known and known["due_at"] < now:
-        accepted = "a time that is not in the past"
-        raise InvalidInput(name="due", value=f"{known['due_at']:%Y-%m-%d}", accepted=accepted)
+        raise InvalidInput(name="due", value=f"{known['due_at']:%Y-%m-%d}", accepted="a time that is not in the past")
     if "priority" in known and known["priority"] not in ACTION_PRIORITIES:
         accepted = f"{ACTION_PRIORITIES[0]} (first) to {ACTION_PRIORITIES[-1]}"
         raise InvalidInput(name="priority", value=known["priority"], accepted=accepted)

@@ -133,8 +133,7 @@ class IncidentStore:
         Raises:
             NothingMatched: there is no such incident.
         """
-        which = incident or self.latest_id()
-        return self.change(decide, reason=reason, incident=which, by=by, **more)
+        return self.change(decide, reason=reason, incident=incident or self.latest_id(), by=by, **more)
 
     def create(self, draft: EventDraft, incident: Incident) -> IncidentReceipt:
         """Write a new incident: the id that it has is its day, and gets a number that is free.
@@ -252,8 +251,7 @@ def _incidents(store: Store, ids: Sequence[str]) -> tuple[Incident, ...]:
     if not ids:
         return ()
     texts = store.read(lambda ask: [ask.get(store.keys.incident(each)) for each in ids])
-    pairs = zip(ids, texts, strict=True)
-    return tuple(incident_from(text, name=each) for each, text in pairs if text is not None)
+    return tuple(incident_from(text, name=each) for each, text in zip(ids, texts, strict=True) if text is not None)
 
 
 def incident_record(incident: Incident) -> Record:
@@ -297,8 +295,7 @@ def changes_between(before: Record, after: Record) -> tuple[Record, Record]:
 
     Of a list only the items that are new or different are told.
     """
-    names = [name for name in {**before, **after} if name not in _NOT_TOLD]
-    changed = [name for name in names if before.get(name) != after.get(name)]
+    changed = [name for name in {**before, **after} if name not in _NOT_TOLD and before.get(name) != after.get(name)]
     pairs = {name: _differing(before.get(name), after.get(name)) for name in changed}
     old, new = ({name: pair[side] for name, pair in pairs.items()} for side in (0, 1))
     return old, new
@@ -355,8 +352,7 @@ def _parsed(hint: Any, value: Any) -> Any:
     if origin is tuple:
         return tuple(_parsed(inner[0], each) for each in of_kind(list, value))
     if origin is Mapping:
-        pairs = of_kind(dict, value).items()
-        return {of_kind(str, name): _parsed(inner[1], each) for name, each in pairs}
+        return {of_kind(str, name): _parsed(inner[1], each) for name, each in of_kind(dict, value).items()}
     if hint is datetime:
         return time_from_ms(_number(value))
     if hint is float:

@@ -59,23 +59,22 @@ def plots_of(samples: Mapping[str, Sequence[Sample]], marks: Sequence[tuple[str,
     if not lanes:
         return ()
     unit, seconds = _unit(max(each.age for found in lanes.values() for each in found))
-    ways: tuple[tuple[str, str, Callable[[Axes, Any, str], float]], ...] = (
-        ("depth", "Jobs that have not started", _draw_depth),
-        ("oldest", f"Wait of the oldest job, in {unit}", partial(_draw_oldest, seconds=seconds)),
-        ("rates", "Jobs a second: arriving (dotted) and done", _draw_rates),
+    return (
+        _plot("depth", "Jobs that have not started", _draw_depth, lanes, marks),
+        _plot("oldest", f"Wait of the oldest job, in {unit}", partial(_draw_oldest, seconds=seconds), lanes, marks),
+        _plot("rates", "Jobs a second: arriving (dotted) and done", _draw_rates, lanes, marks),
     )
-    return tuple(_plot(name, title, draw, lanes, marks) for name, title, draw in ways)
 
 
 def _plot(
-    name: str, title: str, draw: Callable[[Axes, Any, str], float], lanes: Mapping[str, Sequence[Sample]],
-    marks: Sequence[tuple[str, datetime]],
+    name: str, title: str, draw: Callable[[Axes, str, Sequence[Sample], str], float],
+    lanes: Mapping[str, Sequence[Sample]], marks: Sequence[tuple[str, datetime]],
 ) -> Plot:  # fmt: skip
     figure = _new_figure()
     axes = figure.add_subplot()
     highest = {}
     for colour, (lane, each) in zip(COLOURS, lanes.items(), strict=False):
-        highest[lane] = draw(axes, (lane, each), colour)
+        highest[lane] = draw(axes, lane, each, colour)
     _dress(axes, title, lanes, marks)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", metadata={"Software": None})
@@ -87,14 +86,12 @@ def _new_figure() -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ShedderError(
-            "plots need matplotlib; install shedder[incident], or leave them out with --no-plots"
-        ) from error
+        needed = "plots need matplotlib; install shedder[incident], or leave them out with --no-plots"
+        raise ShedderError(needed) from error
     return Figure(figsize=INCHES, dpi=DOTS_PER_INCH, layout="constrained", facecolor="white")
 
 
-def _draw_depth(axes: Axes, named: tuple[str, Sequence[Sample]], colour: str) -> float:
-    lane, samples = named
+def _draw_depth(axes: Axes, lane: str, samples: Sequence[Sample], colour: str) -> float:
     times: Any = [each.at for each in samples]
     depths = [each.depth for each in samples]
     axes.plot(times, depths, color=colour, label=lane, linewidth=2)
@@ -110,16 +107,14 @@ def _unit(longest: float) -> tuple[str, int]:
     return next((each for each in units if longest < 240 * each[1]), units[-1])
 
 
-def _draw_oldest(axes: Axes, named: tuple[str, Sequence[Sample]], colour: str, *, seconds: int) -> float:
-    lane, samples = named
+def _draw_oldest(axes: Axes, lane: str, samples: Sequence[Sample], colour: str, *, seconds: int) -> float:
     ages = [each.age / seconds for each in samples]
     times: Any = [each.at for each in samples]
     axes.plot(times, ages, color=colour, label=lane, linewidth=2)
     return max(ages)
 
 
-def _draw_rates(axes: Axes, named: tuple[str, Sequence[Sample]], colour: str) -> float:
-    lane, samples = named
+def _draw_rates(axes: Axes, lane: str, samples: Sequence[Sample], colour: str) -> float:
     paces = paces_of(samples)
     times: Any = [each.at for each in paces]
     ended = [each.completions for each in paces]

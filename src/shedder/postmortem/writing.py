@@ -162,8 +162,7 @@ def environment_for(folder: str | None) -> Environment:
         ShedderError: Jinja2 is not installed, or there is no such folder.
     """
     if folder and not Path(folder).is_dir():
-        missing = f"there is no folder {folder} with templates; correct incident.templates"
-        raise ShedderError(missing)
+        raise ShedderError(f"there is no folder {folder} with templates; correct incident.templates")
     try:
         import jinja2
     except ImportError as error:
@@ -193,12 +192,10 @@ def render(environment: Environment, name: str, values: dict[str, Any]) -> str:
     try:
         return environment.get_template(name).render(values)
     except jinja2.TemplateSyntaxError as error:
-        where = error.name or name
-        raise TemplateBroken(where, line=error.lineno, why=str(error.message)) from error
+        raise TemplateBroken(error.name or name, line=error.lineno, why=str(error.message)) from error
     except Exception as error:
         # the template of a user may raise anything
-        why = f"{type(error).__name__}: {error}"
-        raise TemplateBroken(name, line=_line_of(error, name), why=why) from error
+        raise TemplateBroken(name, line=_line_of(error, name), why=f"{type(error).__name__}: {error}") from error
 
 
 def _picture(plot: Plot) -> str:
@@ -238,10 +235,6 @@ def _spoken(value: timedelta | None) -> str:
     return "not known" if value is None else spoken(value)
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}"
-
-
 def _per_second(value: float | None) -> str:
     return "not known" if value is None else pace(value)
 
@@ -260,7 +253,7 @@ _FILTERS: dict[str, Callable[..., Any]] = {
     "day": _day,
     "md": _markdown,
     "moment": moment,
-    "number": _number,
+    "number": "{:,.0f}".format,
     "pace": _per_second,
     "pace_to": _pace_to,
     "spoken": _spoken,

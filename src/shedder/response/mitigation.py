@@ -174,8 +174,7 @@ def begin_mitigation(keys: Keys, head: str, unknown_end: str) -> Command[EventWr
 
 def renew_mitigation(keys: Keys, event: str, unknown_end: str) -> Command[bool]:
     """Say that the process of the mitigation which began with `event` is alive."""
-    silent_ms = int(1000 * SILENT_SECONDS)
-    return Command("renew_mitigation", (keys.mitigations,), (event, unknown_end, silent_ms), bool)
+    return Command("renew_mitigation", (keys.mitigations,), (event, unknown_end, int(1000 * SILENT_SECONDS)), bool)
 
 
 def running_mitigations(events: Iterable[Event]) -> tuple[Event, ...]:

@@ -305,8 +305,7 @@ def _end(process: subprocess.Popen[bytes], output: Output) -> None:
 
 def _result(outcome: str, process: subprocess.Popen[bytes], began: float, output: Output) -> ProgramResult:
     _stream(process).close()
-    seconds = time.monotonic() - began
-    return ProgramResult(outcome, process.returncode, seconds, output.text, output.cut)
+    return ProgramResult(outcome, process.returncode, time.monotonic() - began, output.text, output.cut)
 
 
 def _stream(process: subprocess.Popen[bytes]) -> IO[bytes]:

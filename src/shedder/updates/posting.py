@@ -106,8 +106,7 @@ def post_automatic(
         is_due_still = it.is_open and (it.next_update_at or it.opened_at + every) == due
         if not is_due_still:
             return it
-        at_time = replace(draft, next_update=following)
-        return _with_update(it, draft.text, at_time, by=SYSTEM, is_automatic=True)
+        return _with_update(it, draft.text, replace(draft, next_update=following), by=SYSTEM, is_automatic=True)
 
     return _record(shed, incident, draft, decide, reason=draft.text, by=SYSTEM, is_automatic=True)
 
@@ -164,9 +163,8 @@ def _checked_update(text: str) -> str:
     """
     said = text.strip()
     if not said or len(said) > LONGEST_TEXT:
-        raise InvalidInput(
-            name="update", value=said[:50], accepted=f"a text of at most {LONGEST_TEXT:,} characters that is not empty"
-        )
+        accepted = f"a text of at most {LONGEST_TEXT:,} characters that is not empty"
+        raise InvalidInput(name="update", value=said[:50], accepted=accepted)
     return said
 
 
