@@ -479,9 +479,7 @@ class Shedder:
             events = self.incidents.timeline(incident.id)
         else:
             events = self._lately()
-        return checklist(Seen(
-            self.status(), self.flag_states(), self.limit_states(), policy, events, incident
-        ))  # fmt: skip
+        return checklist(Seen(self.status(), self.flag_states(), self.limit_states(), policy, events, incident))
 
     def mitigate(
         self,

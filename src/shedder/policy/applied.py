@@ -163,11 +163,9 @@ def policy_command(
     return Command(
         "apply_policy",
         (keys.policy, keys.events, keys.operation(operation)),
-        ("apply", head, cause.by, cause.why, document, "" if based_on is None else based_on,
-         stale_ms, POLICIES_KEPT),
-        lambda reply: (text_of(reply[0]), text_of(reply[1]), int(reply[2]), int(reply[3]),
-                       reply[4]),
-    )  # fmt: skip
+        ("apply", head, cause.by, cause.why, document, "" if based_on is None else based_on, stale_ms, POLICIES_KEPT),
+        lambda reply: (text_of(reply[0]), text_of(reply[1]), int(reply[2]), int(reply[3]), reply[4]),
+    )
 
 
 def _for_older_readers(document: dict[str, Any]) -> dict[str, Any]:

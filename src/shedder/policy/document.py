@@ -56,24 +56,23 @@ def policy_from(document: Document) -> Policy:
         defaults=Defaults(**_read(DEFAULTS, document.get("defaults"))),
         stale_after=_read(STALE, document.get("stale")).get("after"),
         notices={name: each["notices"] for name, each in flags.items() if "notices" in each},
-        mitigations={name: Mitigation(name=name, **_read(_MITIGATION, each))
-                     for name, each in mitigations.items()},
+        mitigations={name: Mitigation(name=name, **_read(_MITIGATION, each)) for name, each in mitigations.items()},
         incident=_incident(document.get("incident")),
-    )  # fmt: skip
+    )
 
 
 def document_of(policy: Policy) -> dict[str, Any]:
     """The document that `policy_from` reads as `policy`; what says nothing is left out."""
     tables = {
-        "rules": [_written(RULE, rule, function=rule.selection.functions, meta=rule.selection.meta)
-                  for rule in policy.rules],
+        "rules": [
+            _written(RULE, rule, function=rule.selection.functions, meta=rule.selection.meta) for rule in policy.rules
+        ],
         "defaults": _written(DEFAULTS, policy.defaults),
         "stale": _written(STALE, after=policy.stale_after),
         "flags": {name: {"notices": text} for name, text in policy.notices.items()},
-        "mitigations": {name: _written(_MITIGATION, each)
-                        for name, each in policy.mitigations.items()},
+        "mitigations": {name: _written(_MITIGATION, each) for name, each in policy.mitigations.items()},
         "incident": _written(_INCIDENT, policy.incident, update_every=_every(policy.incident)),
-    }  # fmt: skip
+    }
     return {"version": POLICY_VERSION, **{name: each for name, each in tables.items() if each}}
 
 
@@ -125,8 +124,7 @@ def _every(incident: IncidentPolicy) -> Mapping[int, timedelta] | timedelta | No
 
 def _read(table: KeyTable, document: Document | None) -> dict[str, Any]:
     said = document or {}
-    return {name: key.kind.read(said[name]) for name, key in table.keys.items()
-            if said.get(name) is not None}  # fmt: skip
+    return {name: key.kind.read(said[name]) for name, key in table.keys.items() if said.get(name) is not None}
 
 
 def _written(table: KeyTable, record: object = None, **others: Any) -> dict[str, Any]:
@@ -320,15 +318,15 @@ PRIORITY = Kind(_OneOf[PRIORITIES], parse_priority)
 MITIGATION_KIND = Kind(_OneOf[MITIGATION_KINDS])
 GLOB = Kind(Annotated[str, Checked(_glob, **_A_TEXT, maxLength=200)])
 GLOBS = Kind(
-    Annotated[Any, Checked(
-        _globs, anyOf=[_A_TEXT, {"type": "array", "items": _A_TEXT, "minItems": 1}])],
-    _several, lambda globs: globs[0] if len(globs) == 1 else [*globs],
-)  # fmt: skip
+    Annotated[Any, Checked(_globs, anyOf=[_A_TEXT, {"type": "array", "items": _A_TEXT, "minItems": 1}])],
+    _several,
+    lambda globs: globs[0] if len(globs) == 1 else [*globs],
+)
 META = Kind(
-    Annotated[Any, Checked(_meta, type="object",
-                           additionalProperties={"type": ["string", "number", "boolean"]})],
-    _pairs, dict,
-)  # fmt: skip
+    Annotated[Any, Checked(_meta, type="object", additionalProperties={"type": ["string", "number", "boolean"]})],
+    _pairs,
+    dict,
+)
 DURATION = Kind(
     Annotated[str, Checked(_duration, type="string", examples=["90s", "10m", "1h30m"])],
     parse_duration, _written_duration,
@@ -376,11 +374,9 @@ DEFAULTS = KeyTable(
         "drain_rate": Key(PACE, "Pace of a `drain` without --rate."),
         "pause_for": Key(DURATION, "A `pause` without --for ends after it."),
         "limit_for": Key(DURATION, "A limit without --for ends after it."),
-        "flag_for": Key(
-            DURATION, "A flag that is degraded without --for is restored after it."
-        ),
+        "flag_for": Key(DURATION, "A flag that is degraded without --for is restored after it."),
     },
-)  # fmt: skip
+)
 
 STALE = KeyTable(
     "StaleForm",

@@ -37,9 +37,7 @@ from shedder.units import Rate
 if TYPE_CHECKING:
     from shedder.settings.windows import Absence, LocalWindows, SharedWindows, StableItem, item_of, read_window
 else:
-    globals().update(later((
-        ("shedder.settings.windows", "Absence LocalWindows item_of read_window"),
-    )))  # fmt: skip
+    globals().update(later((("shedder.settings.windows", "Absence LocalWindows item_of read_window"),)))
 
 P = ParamSpec("P")
 T = TypeVar("T")
