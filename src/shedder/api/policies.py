@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from shedder.engine.jobs import NOTE_FIELD, function_from_field, function_name, functions_of, meta_texts
 from shedder.engine.workers import all_workers, queues_of
@@ -74,10 +73,7 @@ class Policies:
             PolicyChanged: another one than `based_on` is in force; nothing was changed.
         """
         warnings = out_of_reach(self._store, policy)
-        receipt = apply_policy(
-            self._store, policy, self._cause(reason, by), operation=uuid4().hex,
-            based_on=based_on,
-        )  # fmt: skip
+        receipt = apply_policy(self._store, policy, self._cause(reason, by), based_on=based_on)
         forget_policy(self._store.connection)
         return replace(receipt, warnings=warnings)
 

@@ -246,7 +246,6 @@ def degrade_flags(
     names: Sequence[str],
     cause: Cause,
     *,
-    operation: str,
     group: str = "",
     percent: float = 100.0,
     expires_in: timedelta | None = None,
@@ -263,39 +262,30 @@ def degrade_flags(
     chosen = _chosen(list_flags(store), names, group, is_forced=is_forced)
     done = change_settings(
         store, store.keys.flags, chosen, {"percent": percent}, cause, verb="flag degrade",
-        operation=operation, expires_in=expires_in, group=group or None, percent=percent,
+        expires_in=expires_in, group=group or None, percent=percent,
     )  # fmt: skip
     return _receipt(store, done)
 
 
-def restore_flags(store: Store, names: Sequence[str], cause: Cause, *, operation: str, group: str = "") -> FlagReceipt:
+def restore_flags(store: Store, names: Sequence[str], cause: Cause, *, group: str = "") -> FlagReceipt:
     """End the degradation of the flags called `names`, and of all of `group`.
 
     Raises:
         NothingMatched: a flag or the group is not known.
     """
     chosen = _chosen(list_flags(store), names, group)
-    done = change_settings(
-        store, store.keys.flags, chosen, None, cause, verb="flag restore",
-        operation=operation, group=group or None,
-    )  # fmt: skip
+    done = change_settings(store, store.keys.flags, chosen, None, cause, verb="flag restore", group=group or None)
     return _receipt(store, done)
 
 
-def undo_flags(store: Store, event: Event, cause: Cause, *, operation: str) -> FlagReceipt:
+def undo_flags(store: Store, event: Event, cause: Cause) -> FlagReceipt:
     """Set flags as they were before `event`.
 
     Raises:
         CannotUndo: one was changed since, or what stood before would have ended by now.
     """
-    is_set = any(event.before.get(name) for name in event.after)
-    done = store.run(
-        set_back_settings(
-            store.keys, store.keys.flags, event, cause,
-            verb="flag degrade" if is_set else "flag restore", operation=operation,
-        )
-    )  # fmt: skip
-    return _receipt(store, done)
+    verb = "flag degrade" if any(event.before.get(name) for name in event.after) else "flag restore"
+    return _receipt(store, store.run(set_back_settings(store.keys, store.keys.flags, event, cause, verb=verb)))
 
 
 def _chosen(
@@ -322,7 +312,7 @@ def _chosen(
 def _receipt(store: Store, done: SettingsChanged) -> FlagReceipt:
     flags = {flag.name: flag for flag in list_flags(store)}
     changed = tuple(flags.get(name, FlagState(name, 0.0)) for name in done.names)
-    return FlagReceipt(done.event, done.at, changed, tuple(done.replaced.values()))
+    return FlagReceipt(done.event, done.at, changed, done.replaced)
 
 
 def _state(name: str, declared: Mapping[str, Any] | None, setting: Setting | None) -> FlagState:

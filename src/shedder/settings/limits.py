@@ -306,7 +306,6 @@ def set_limit(
     rate: Rate,
     cause: Cause,
     *,
-    operation: str,
     key: str = "",
     expires_in: timedelta | None = None,
     is_shadow: bool = False,
@@ -323,13 +322,12 @@ def set_limit(
         check_known(name, _names(list_limits(store)), of="limit", can_force=True)
     body: dict[str, Any] = {"rate": str(rate), **({"shadow": True} if is_shadow else {})}
     done = change_settings(
-        store, store.keys.limits, (target,), body, cause, verb="limit set",
-        operation=operation, expires_in=expires_in, **body,
-    )  # fmt: skip
+        store, store.keys.limits, (target,), body, cause, verb="limit set", expires_in=expires_in, **body
+    )
     return _receipt(store, done)
 
 
-def clear_limit(store: Store, name: str, cause: Cause, *, operation: str, key: str = "") -> LimitReceipt:
+def clear_limit(store: Store, name: str, cause: Cause, *, key: str = "") -> LimitReceipt:
     """End an operator's setting of the limit `name`: what the code says holds again.
 
     Raises:
@@ -338,24 +336,18 @@ def clear_limit(store: Store, name: str, cause: Cause, *, operation: str, key: s
     """
     target = _target(name, key)
     check_known(name, _names(list_limits(store)), of="limit")
-    done = change_settings(store, store.keys.limits, (target,), None, cause, verb="limit clear", operation=operation)
-    return _receipt(store, done)
+    return _receipt(store, change_settings(store, store.keys.limits, (target,), None, cause, verb="limit clear"))
 
 
-def undo_limit(store: Store, event: Event, cause: Cause, *, operation: str) -> LimitReceipt:
+def undo_limit(store: Store, event: Event, cause: Cause) -> LimitReceipt:
     """Set a limit as it was before `event`.
 
     Raises:
         CannotUndo: it was changed since, or what stood before would have ended by now.
     """
     body = next(filter(None, (body_before(event, name) for name in event.after)), {})
-    done = store.run(
-        set_back_settings(
-            store.keys, store.keys.limits, event, cause,
-            verb="limit set" if body else "limit clear", operation=operation, **body,
-        )
-    )  # fmt: skip
-    return _receipt(store, done)
+    verb = "limit set" if body else "limit clear"
+    return _receipt(store, store.run(set_back_settings(store.keys, store.keys.limits, event, cause, verb=verb, **body)))
 
 
 def ask_limit(store: Store, name: str, *, key: str = "") -> LimitAnswer:
@@ -395,7 +387,7 @@ def _names(limits: Sequence[LimitState]) -> set[str]:
 def _receipt(store: Store, done: SettingsChanged) -> LimitReceipt:
     limits = {_target(limit.name, limit.key): limit for limit in list_limits(store)}
     changed = tuple(limits.get(name) or _unset(name, limits) for name in done.names)
-    return LimitReceipt(done.event, done.at, changed, tuple(done.replaced.values()))
+    return LimitReceipt(done.event, done.at, changed, done.replaced)
 
 
 def _unset(target: str, limits: Mapping[str, LimitState]) -> LimitState:
