@@ -17,17 +17,7 @@ from typing import Annotated, Any, Literal, Optional
 
 from shedder.errors import InvalidInput, PolicyInvalid, PolicyProblem, PolicyTooNew
 from shedder.lanes import PRIORITIES, parse_priority
-from shedder.policy.model import (
-    MITIGATION_KINDS,
-    POLICY_VERSION,
-    SAYINGS,
-    SEVERITIES,
-    Defaults,
-    IncidentPolicy,
-    Mitigation,
-    Policy,
-    Rule,
-)
+from shedder.policy import model
 from shedder.selection import Selection
 from shedder.units import Rate, format_duration, parse_duration
 
@@ -41,7 +31,7 @@ LONGEST_PERSON = 100
 LONGEST_SHOWN = 60
 
 
-def policy_from(document: Document) -> Policy:
+def policy_from(document: Document) -> model.Policy:
     """The policy that a checked `document` describes.
 
     Of a newer shedder's document it takes what it knows. A rule with a key that is not known here
@@ -51,17 +41,19 @@ def policy_from(document: Document) -> Policy:
         InvalidInput, KeyError, TypeError, ValueError: it was not checked, or is damaged.
     """
     flags, mitigations = document.get("flags", {}), document.get("mitigations", {})
-    return Policy(
+    return model.Policy(
         rules=tuple(_rule(each) for each in document.get("rules", ()) if {*each} <= {*RULE.keys}),
-        defaults=Defaults(**_read(DEFAULTS, document.get("defaults"))),
+        defaults=model.Defaults(**_read(DEFAULTS, document.get("defaults"))),
         stale_after=_read(STALE, document.get("stale")).get("after"),
         notices={name: each["notices"] for name, each in flags.items() if "notices" in each},
-        mitigations={name: Mitigation(name=name, **_read(_MITIGATION, each)) for name, each in mitigations.items()},
+        mitigations={
+            name: model.Mitigation(name=name, **_read(_MITIGATION, each)) for name, each in mitigations.items()
+        },
         incident=_incident(document.get("incident")),
     )
 
 
-def document_of(policy: Policy) -> dict[str, Any]:
+def document_of(policy: model.Policy) -> dict[str, Any]:
     """The document that `policy_from` reads as `policy`; what says nothing is left out."""
     tables = {
         "rules": [
@@ -73,10 +65,10 @@ def document_of(policy: Policy) -> dict[str, Any]:
         "mitigations": {name: _written(_MITIGATION, each) for name, each in policy.mitigations.items()},
         "incident": _written(_INCIDENT, policy.incident, update_every=_every(policy.incident)),
     }
-    return {"version": POLICY_VERSION, **{name: each for name, each in tables.items() if each}}
+    return {"version": model.POLICY_VERSION, **{name: each for name, each in tables.items() if each}}
 
 
-def checked_policy(document: Document, *, source: str) -> Policy:
+def checked_policy(document: Document, *, source: str) -> model.Policy:
     """The policy that `document` describes; `source` is what the error calls it.
 
     Raises:
@@ -86,8 +78,8 @@ def checked_policy(document: Document, *, source: str) -> Policy:
     from pydantic import ValidationError
 
     version = document.get("version")
-    if isinstance(version, int) and version > POLICY_VERSION:
-        raise PolicyTooNew(source, version=version, known=POLICY_VERSION)
+    if isinstance(version, int) and version > model.POLICY_VERSION:
+        raise PolicyTooNew(source, version=version, known=model.POLICY_VERSION)
     try:
         _form_of(_POLICY).model_validate(document)
     except ValidationError as error:
@@ -103,22 +95,22 @@ def json_schema() -> dict[str, Any]:
     return {**head, **{name: each for name, each in schema.items() if name != "title"}}
 
 
-def _rule(document: Document) -> Rule:
+def _rule(document: Document) -> model.Rule:
     said = _read(RULE, document)
     selection = Selection(functions=said.pop("function", ()), meta=said.pop("meta", ()))
     label = said.pop("noun", "")
-    return Rule(selection=selection, **{"label": label, **said})
+    return model.Rule(selection=selection, **{"label": label, **said})
 
 
-def _incident(document: Document | None) -> IncidentPolicy:
+def _incident(document: Document | None) -> model.IncidentPolicy:
     said = _read(_INCIDENT, document)
     if isinstance(said.get("update_every"), dict):
         said["update_every_by_severity"] = said.pop("update_every")
-    return IncidentPolicy(**said)
+    return model.IncidentPolicy(**said)
 
 
-def _every(incident: IncidentPolicy) -> Mapping[int, timedelta] | timedelta | None:
-    is_plain = incident.update_every == IncidentPolicy().update_every
+def _every(incident: model.IncidentPolicy) -> Mapping[int, timedelta] | timedelta | None:
+    is_plain = incident.update_every == model.IncidentPolicy().update_every
     return incident.update_every_by_severity or (None if is_plain else incident.update_every)
 
 
@@ -257,8 +249,8 @@ def _pairs(value: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 def _interval(value: Any) -> None:
-    by_severity = value if isinstance(value, dict) else {SEVERITIES[0]: value}
-    is_known = {*map(str, SEVERITIES)}.issuperset(map(str, by_severity))
+    by_severity = value if isinstance(value, dict) else {model.SEVERITIES[0]: value}
+    is_known = {*map(str, model.SEVERITIES)}.issuperset(map(str, by_severity))
     if not is_known or not by_severity or not all(map(_is_interval, by_severity.values())):
         accepted = 'a duration from 15m to 30m, or one for each severity: { 1 = "15m", 2 = "30m" }'
         raise InvalidInput(name="", value=value, accepted=accepted)
@@ -315,7 +307,7 @@ TRUTH = Kind(bool)
 VERSION = Kind(int, bounds={"ge": 1, "le": 1})
 SHED_NUMBER = Kind(int, bounds={"ge": 1, "le": 1000})
 PRIORITY = Kind(_OneOf[PRIORITIES], parse_priority)
-MITIGATION_KIND = Kind(_OneOf[MITIGATION_KINDS])
+MITIGATION_KIND = Kind(_OneOf[model.MITIGATION_KINDS])
 GLOB = Kind(Annotated[str, Checked(_glob, **_A_TEXT, maxLength=200)])
 GLOBS = Kind(
     Annotated[Any, Checked(_globs, anyOf=[_A_TEXT, {"type": "array", "items": _A_TEXT, "minItems": 1}])],
@@ -333,7 +325,7 @@ DURATION = Kind(
 )  # fmt: skip
 INTERVAL = Kind(
     Annotated[Any, Checked(_interval, anyOf=[_AN_INTERVAL, {
-        "type": "object", "propertyNames": {"enum": [str(each) for each in SEVERITIES]},
+        "type": "object", "propertyNames": {"enum": [str(each) for each in model.SEVERITIES]},
         "additionalProperties": _AN_INTERVAL, "minProperties": 1}])],
     _read_interval, _written_interval,
 )  # fmt: skip
@@ -462,8 +454,8 @@ def _field(key: Key) -> tuple[Any, Any]:
 def _says_something(form: Any) -> Any:
     from pydantic_core import PydanticCustomError
 
-    if all(getattr(form, name) is None for name in (*SAYINGS, "noun")):
-        accepted = f"at least one of {', '.join(SAYINGS)} in each rule"
+    if all(getattr(form, name) is None for name in (*model.SAYINGS, "noun")):
+        accepted = f"at least one of {', '.join(model.SAYINGS)} in each rule"
         raise PydanticCustomError("says_nothing", "{accepted}", {"accepted": accepted})
     return form
 
