@@ -120,17 +120,13 @@ def undo_policy(store: Store, event: Event, cause: Cause) -> PolicyReceipt:
     before, after = int(event.before.get("number", 0)), int(event.after.get("number", 0))
     earlier = applied_policy(store, before)
     if before and not earlier.number:
-        raise CannotUndo(
-            event.id, reason=f"policy {before} is not kept any more",
-            try_instead="shedder policy apply",
-        )  # fmt: skip
+        reason = f"policy {before} is not kept any more"
+        raise CannotUndo(event.id, reason=reason, try_instead="shedder policy apply")
     try:
         return apply_policy(store, earlier.policy, cause, based_on=after, undoes=event.id)
     except PolicyChanged as changed:
-        raise CannotUndo(
-            event.id, reason=f"{changed.by} has applied policy {changed.number} since",
-            try_instead="shedder policy show",
-        ) from changed  # fmt: skip
+        reason = f"{changed.by} has applied policy {changed.number} since"
+        raise CannotUndo(event.id, reason=reason, try_instead="shedder policy show") from changed
 
 
 def applied_from(text: bytes | str | None) -> AppliedPolicy:
