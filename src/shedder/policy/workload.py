@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 
 from shedder.lanes import PRIORITIES, Lane, lane_of
 from shedder.policy.model import Policy, Rule
-from shedder.selection import Selection
 from shedder.units import format_duration
 
 TOLERANCE = timedelta(minutes=10)
@@ -76,10 +75,8 @@ def _lanes_of(rule: Rule, queues: Iterable[str]) -> tuple[str, ...]:
 
 def _shares(rule: Rule, lanes: tuple[str, ...], others: Iterable[tuple[str, ...]]) -> bool:
     """Whether the lanes hold other jobs too."""
-    if rule.selection == Selection() or not rule.priority:
-        is_alone = not any(set(lanes) & set(other) for other in others)
-        return not (is_alone and rule.selection.is_whole)
-    return any(set(lanes) & set(other) for other in others)
+    is_alone = not any(set(lanes) & set(other) for other in others)
+    return not is_alone or not (rule.priority or rule.selection.is_whole)
 
 
 def _called(rule: Rule, lanes: tuple[str, ...]) -> str:

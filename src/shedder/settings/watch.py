@@ -205,12 +205,9 @@ class SettingsWatch:
         ask.time()
         ask.pubsub_numsub(self._keys.settings_channel)
 
-    def _ask_all(self, ask: Any) -> None:
-        ask.hgetall(self._keys.flags)
-        ask.hgetall(self._keys.limits)
-
     def _load(self, version: bytes | None) -> None:
-        flags, limits = self._store.read(self._ask_all)
+        keys = self._keys
+        flags, limits = self._store.read(lambda ask: (ask.hgetall(keys.flags), ask.hgetall(keys.limits)))
         self.known = SettingsSnapshot(_readable(flags), _readable(limits), is_loaded=True)
         self._version = version
         self._tell()
