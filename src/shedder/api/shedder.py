@@ -15,9 +15,7 @@ from shedder.events import Cause, Event, find_event, follow, read_events, verb_o
 from shedder.incident.timeline import attributed, changes_by_others
 from shedder.lanes import Lane, lane_of, lanes_of_targets
 from shedder.later import later
-from shedder.queues.claims import RunningJob, running_jobs
-from shedder.queues.controls import LimitTerms
-from shedder.queues.pause import PauseReceipt, ResumeReceipt, pause, resume, wait_until_idle
+from shedder.queues import claims, controls, pause
 from shedder.selection import Selection
 from shedder.store.codec import server_time
 from shedder.store.keys import Keys
@@ -138,26 +136,26 @@ class Shedder:
 
     def pause(
         self, *targets: str, reason: str, by: str | None = None, expires_in: timedelta | None = None
-    ) -> PauseReceipt:
+    ) -> shedder.PauseReceipt:
         """Let no job of `targets` start any more.
 
         With workers of ours none starts after this has returned; `expires_in` ends it by the
         server's clock.
         """
-        return pause(self.store, self._lanes(targets), self._change(reason, by), expires_in)
+        return pause.pause(self.store, self._lanes(targets), self._change(reason, by), expires_in)
 
     def wait_until_idle(
         self,
         *targets: str,
         timeout: timedelta | None = None,
-        on_change: Callable[[tuple[RunningJob, ...]], None] | None = None,
-    ) -> tuple[RunningJob, ...]:
+        on_change: Callable[[tuple[shedder.RunningJob, ...]], None] | None = None,
+    ) -> tuple[shedder.RunningJob, ...]:
         """Wait until no job of `targets` runs; those that still do when `timeout` is over."""
-        return wait_until_idle(self.store, self._names(targets), timeout=timeout, on_change=on_change)
+        return pause.wait_until_idle(self.store, self._names(targets), timeout=timeout, on_change=on_change)
 
-    def resume(self, *targets: str, reason: str, by: str | None = None) -> ResumeReceipt:
+    def resume(self, *targets: str, reason: str, by: str | None = None) -> shedder.ResumeReceipt:
         """End the pause of `targets`."""
-        return resume(self.store, self._lanes(targets), self._change(reason, by))
+        return pause.resume(self.store, self._lanes(targets), self._change(reason, by))
 
     # Diverts and drains
 
@@ -237,7 +235,7 @@ class Shedder:
         Raises:
             InvalidInput: neither a rate nor a positive `most` is given.
         """
-        terms = LimitTerms(rate, most, expires_in).checked()
+        terms = controls.LimitTerms(rate, most, expires_in).checked()
         lanes, cause = self._lanes(targets), self._change(reason, by)
         return divert.divert(self.store, lanes, selection or Selection(), cause, terms=terms)
 
@@ -355,9 +353,9 @@ class Shedder:
         """The workers that serve `targets`, stock ones among them."""
         return workers_of(self.store, self._names(targets))
 
-    def running(self, *targets: str) -> tuple[RunningJob, ...]:
+    def running(self, *targets: str) -> tuple[shedder.RunningJob, ...]:
         """The jobs of `targets` that run now."""
-        return running_jobs(self.store, self._names(targets))
+        return claims.running_jobs(self.store, self._names(targets))
 
     def status(self, *targets: str) -> shedder.Status:
         """How `targets` are, or all lanes; its cost does not depend on the length of queues."""
