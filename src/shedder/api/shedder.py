@@ -12,12 +12,10 @@ from shedder.engine.names import rq_keys
 from shedder.engine.workers import queues_of, workers_of
 from shedder.errors import ConditionNotMet, InvalidInput
 from shedder.events import Cause, Event, find_event, follow, read_events, verb_of
-from shedder.incident.timeline import attributed, changes_by_others
 from shedder.lanes import Lane, lane_of, lanes_of_targets
 from shedder.later import later
 from shedder.queues.claims import RunningJob, running_jobs
 from shedder.queues.controls import LimitTerms
-from shedder.queues.pause import PauseReceipt, ResumeReceipt, pause, resume, wait_until_idle
 from shedder.selection import Selection
 from shedder.store.codec import server_time
 from shedder.store.keys import Keys
@@ -37,10 +35,12 @@ if TYPE_CHECKING:
     from shedder.health.uninstall import UninstallReceipt, preview, uninstall
     from shedder.incident.incidents import Incidents
     from shedder.incident.records import IncidentReceipt
+    from shedder.incident.timeline import attributed, changes_by_others
     from shedder.policy.model import Mitigation, Policy
     from shedder.queues.divert import DivertReceipt, divert
     from shedder.queues.drain import DrainProgress, DrainReceipt, drain, drain_progress, release_for_stock_workers
     from shedder.queues.maintenance import end_silent
+    from shedder.queues.pause import PauseReceipt, ResumeReceipt, pause, resume, wait_until_idle
     from shedder.queues.preview import DivertPreview, preview_divert
     from shedder.queues.restore import RestoreReceipt, restore_lanes
     from shedder.queues.samples import Sample, read_samples
@@ -75,9 +75,11 @@ else:
         ("shedder.health.repair", "repair"),
         ("shedder.health.uninstall", "preview uninstall"),
         ("shedder.incident.incidents", "Incidents"),
+        ("shedder.incident.timeline", "attributed changes_by_others"),
         ("shedder.queues.divert", "divert"),
         ("shedder.queues.drain", "drain drain_progress release_for_stock_workers"),
         ("shedder.queues.maintenance", "end_silent"),
+        ("shedder.queues.pause", "pause resume wait_until_idle"),
         ("shedder.queues.preview", "preview_divert"),
         ("shedder.queues.restore", "restore_lanes"),
         ("shedder.queues.samples", "read_samples"),
