@@ -11,16 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from shedder.engine import workers
 from shedder.engine.jobs import NOTE_FIELD, function_from_field, meta_texts, time_of
-from shedder.engine.workers import (
-    Registered,
-    WorkerSeen,
-    ask_registered,
-    ask_workers,
-    queue_names,
-    registered_from,
-    workers_from,
-)
 from shedder.errors import RecordUnreadable
 from shedder.lanes import DEFAULT_PRIORITY, PRIORITIES, Lane, lane_of
 from shedder.policy.applied import applied_from
@@ -54,7 +46,7 @@ def read_status(store: Store, lanes: Sequence[Lane] | None = None) -> Status:
     controls = {name: _controls(server, name) for name in names}
     heads = JOBS_LOOKED_AT if looks_at_jobs(server.policy) else 1
     found, registered = _read_lanes(store, controls, heads)
-    around = _read_around(store, found.values(), registered_from(names, registered))
+    around = _read_around(store, found.values(), workers.registered_from(names, registered))
     statuses = [_lane_status(lane, server, controls[lane.name], found[lane.name], around) for lane in chosen]
     status = Status(
         at=server.at,
@@ -104,7 +96,7 @@ class _Around:
     """What is around the lanes: jobs in workers' hands, workers, and when jobs were enqueued."""
 
     claims: Sequence[ClaimSeen]
-    workers: Sequence[WorkerSeen]
+    workers: Sequence[workers.WorkerSeen]
     jobs: Mapping[str, WaitingJob]
 
     def oldest(self, lists: Iterable[Lists]) -> datetime | None:
@@ -149,7 +141,7 @@ def _read_server(store: Store) -> _Server:
 
 
 def _known_lanes(keys: Keys, server: _Server) -> list[Lane]:
-    names = {*queue_names(keys, server.queues), *server.pauses, *server.diverts}
+    names = {*workers.queue_names(keys, server.queues), *server.pauses, *server.diverts}
     queues = sorted({lane_of(name).queue for name in names})
     return [Lane(queue, priority) for queue in queues for priority in PRIORITIES]
 
@@ -179,25 +171,25 @@ def _read_lanes(
     def ask_all(ask: Pipeline) -> None:
         for lane, each in controls.items():
             ask_lane(ask, store.keys, lane, each.orders, heads=heads_of_list)
-        ask_registered(ask, list(controls))
+        workers.ask_registered(ask, list(controls))
 
     replies = iter(store.read(ask_all))
     found = {lane: reading_from(replies, len(each.orders)) for lane, each in controls.items()}
     return found, list(replies)
 
 
-def _read_around(store: Store, found: Iterable[LaneReading], registered: Registered) -> _Around:
+def _read_around(store: Store, found: Iterable[LaneReading], registered: workers.Registered) -> _Around:
     claims = store.run(list_claims(store.keys, starting=0))
     heads = [job for each in found for lists in each.lists for job in lists.heads]
 
     def ask_all(ask: Pipeline) -> None:
         for job in heads:
             ask.hmget(store.keys.engine.jobs + job, _FIELDS)
-        ask_workers(ask, registered)
+        workers.ask_workers(ask, registered)
 
     replies = store.read(ask_all)
     jobs = {job: _waiting(reply) for job, reply in zip(heads, replies, strict=False)}
-    return _Around(claims, workers_from(registered, replies[len(heads) :]), jobs)
+    return _Around(claims, workers.workers_from(registered, replies[len(heads) :]), jobs)
 
 
 def _waiting(reply: Sequence[bytes | None]) -> WaitingJob:
