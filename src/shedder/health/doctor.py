@@ -22,7 +22,6 @@ from shedder.queues.controls import all_lanes
 from shedder.status.findings import FINE, PROBLEM, WARNING, Finding, eviction, memory, suspension, unreadable_record
 from shedder.status.status import memory_share
 from shedder.store.codec import server_time, text_of
-from shedder.store.keys import kind_of
 from shedder.store.operation import Progress
 from shedder.store.store import Store
 from shedder.wording import counted
@@ -94,9 +93,9 @@ class ServerReport:
 
 
 def _type_findings(store: Store) -> Iterator[Finding]:
-    for key, found in leftovers.keys_of_another_type(store):
+    for key, found, wanted in leftovers.keys_of_another_type(store):
         says = (
-            f"{key} is of type {found}, and shedder keeps a {kind_of(key)} there: somebody changed it by hand. "
+            f"{key} is of type {found}, and shedder keeps a {wanted} there: somebody changed it by hand. "
             "Rename it away, and shedder goes on without what it held; nothing else was looked at."
         )
         yield Finding("keys", PROBLEM, says, subjects=(key,))

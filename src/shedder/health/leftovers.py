@@ -80,14 +80,14 @@ def _read_records(store: Store, key: str, parse: Callable[[str, bytes], Iterable
     return found, unreadable
 
 
-def keys_of_another_type(store: Store) -> list[tuple[str, str]]:
-    """The keys of ours that somebody made something else, and what each is now."""
+def keys_of_another_type(store: Store) -> list[tuple[str, str, str]]:
+    """The keys of ours that somebody made something else, what each is now, and what it should be."""
     found = []
     for page in scan_keys(store, store.keys.root):
         for key, reply in read_each(store, page, lambda ask, key: ask.type(key)):
-            kind = text_of(reply)
-            if kind not in ("none", kind_of(key) or kind):
-                found.append((key, kind))
+            kind, wanted = text_of(reply), kind_of(key)
+            if kind not in ("none", wanted or kind):
+                found.append((key, kind, wanted))
     return found
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from shedder.engine.jobs import NOTE_FIELD, function_from_field, function_name, meta_texts, time_of
+from shedder.engine.jobs import function_name
 from shedder.incident.records import Incident
 from shedder.lanes import lane_of
 from shedder.policy.model import Policy
@@ -20,7 +20,7 @@ from shedder.policy.workload import Workload, kinds_of
 from shedder.queues.controls import diverts_from
 from shedder.queues.samples import Sample
 from shedder.selection import Selection
-from shedder.status.readings import LaneStatus, Status
+from shedder.status.readings import WAITING_FIELDS, LaneStatus, Status, waiting_from
 from shedder.store.codec import ms_from_time, text_of
 from shedder.store.keys import Keys
 from shedder.store.store import Command, Store
@@ -286,15 +286,11 @@ def _jobs(store: Store, lists: Sequence[_List]) -> Iterator[_Job]:
         ids = [text_of(job) for job in _evenly(store, each) if job is not None]
         if not ids:
             continue
-        names = (NOTE_FIELD, "created_at", "enqueued_at", "meta")
-        rows = store.read(_asking(store.keys, ids, names))
-        weight = each.length / len(ids)
-        pairs = [*zip(ids, rows, strict=True)]
-        data = _data(store, [job for job, row in pairs if not function_from_field(*row[:2])])
-        for job, (note, created_at, enqueued_at, meta) in pairs:
-            function = function_from_field(note, created_at) or function_name(data.get(job, b""))
-            since = time_of(enqueued_at)
-            yield _Job(weight, each.is_held, since, function, meta_texts(meta) or {})
+        found = [*zip(ids, map(waiting_from, store.read(_asking(store.keys, ids, WAITING_FIELDS))), strict=True)]
+        data = _data(store, [job for job, seen in found if not seen.function])
+        for job, seen in found:
+            function = seen.function or function_name(data.get(job, b""))
+            yield _Job(each.length / len(ids), each.is_held, seen.enqueued, function, seen.meta)
 
 
 def _data(store: Store, ids: Sequence[str]) -> dict[str, bytes]:
