@@ -12,10 +12,9 @@ from shedder.engine.names import rq_keys
 from shedder.engine.workers import queues_of, workers_of
 from shedder.errors import ConditionNotMet, InvalidInput
 from shedder.events import Cause, Event, find_event, follow, read_events, verb_of
-from shedder.incident.timeline import attributed, changes_by_others
 from shedder.lanes import Lane, lane_of, lanes_of_targets
 from shedder.later import later
-from shedder.queues import claims, controls, pause
+from shedder.queues import claims, controls
 from shedder.selection import Selection
 from shedder.store.codec import server_time
 from shedder.store.keys import Keys
@@ -30,7 +29,8 @@ if TYPE_CHECKING:
     from shedder.api.policies import Policies
     from shedder.health import audit, doctor, repair, uninstall
     from shedder.incident.incidents import Incidents
-    from shedder.queues import divert, drain, maintenance, preview, restore, samples, skip, stale, starts, undo
+    from shedder.incident.timeline import attributed, changes_by_others
+    from shedder.queues import divert, drain, maintenance, pause, preview, restore, samples, skip, stale, starts, undo
     from shedder.queues.undo import Undone
     from shedder.response import triage
     from shedder.response.mitigation import run_mitigation
@@ -43,7 +43,8 @@ else:
         ("shedder.api.policies", "Policies"),
         ("shedder.health", "audit doctor repair uninstall"),
         ("shedder.incident.incidents", "Incidents"),
-        ("shedder.queues", "divert drain maintenance preview restore samples skip stale starts undo"),
+        ("shedder.incident.timeline", "attributed changes_by_others"),
+        ("shedder.queues", "divert drain maintenance pause preview restore samples skip stale starts undo"),
         ("shedder.response", "triage"),
         ("shedder.response.mitigation", "run_mitigation"),
         ("shedder.settings", "flags limits watch windows"),

@@ -27,7 +27,6 @@ from shedder.cli.output import (
     targets_of,
 )
 from shedder.cli.run import trouble
-from shedder.cli.settings import settings_part
 from shedder.errors import RedisUnreachable
 from shedder.lanes import DEFAULT_PRIORITY
 from shedder.later import later
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from rich.live import Live
 
     from shedder.cli.run import Run
+    from shedder.cli.settings import settings_part
     from shedder.queues.controls import Divert, Pause
     from shedder.status.findings import CheckResult
     from shedder.status.readings import LaneStatus, Status
@@ -49,6 +49,7 @@ else:
     globals().update(later((
         ("rich.console", "Group"),
         ("rich.live", "Live"),
+        ("shedder.cli.settings", "settings_part"),
     )))  # fmt: skip
 
 
@@ -131,8 +132,9 @@ def status_view(status: Status, *, address: str, named: Sequence[str] = ()) -> P
 
 
 def _settings(status: Status) -> Parts:
-    lines = settings_part(status.flags, status.limits, status.at)
-    return [blank(), *lines] if lines else []
+    if not status.flags and not status.limits:
+        return []
+    return [blank(), *settings_part(status.flags, status.limits, status.at)]
 
 
 def _place(status: Status, address: str) -> Text:

@@ -12,16 +12,22 @@ from typing import TYPE_CHECKING, Any
 from shedder.engine.names import rq_keys
 from shedder.errors import CannotUndo, PolicyChanged, RecordUnreadable, ShedderError
 from shedder.events import Cause, Event, event_head
-from shedder.policy.document import document_of, policy_from
-from shedder.policy.explain import differences
+from shedder.later import later
 from shedder.policy.model import Policy
 from shedder.store.codec import reading_record, text_of, time_from_ms, versioned_record
 from shedder.store.keys import Keys
-from shedder.store.operation import new_id
-from shedder.store.store import Command, Store
+from shedder.store.store import Command, Store, new_id
 
 if TYPE_CHECKING:
     import redis
+
+    from shedder.policy.document import document_of, policy_from
+    from shedder.policy.explain import differences
+else:
+    globals().update(later((  # where no policy was applied there is nothing to read
+        ("shedder.policy.document", "document_of policy_from"),
+        ("shedder.policy.explain", "differences"),
+    )))  # fmt: skip
 
 
 logger = logging.getLogger("shedder.policy")

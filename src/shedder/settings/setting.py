@@ -14,8 +14,7 @@ from shedder.errors import CannotUndo, InvalidInput, NothingMatched, RecordUnrea
 from shedder.events import Cause, Event, event_head
 from shedder.store.codec import NO_TIME, ms_from_time, reading_record, text_of, time_from_ms, versioned_record
 from shedder.store.keys import Keys
-from shedder.store.operation import new_id
-from shedder.store.store import Command, Store
+from shedder.store.store import Command, Store, new_id
 from shedder.units import milliseconds_of
 
 S = TypeVar("S", bound=StrEnum)

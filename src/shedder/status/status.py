@@ -11,16 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from shedder.engine.jobs import NOTE_FIELD, function_from_field, meta_texts, time_of
-from shedder.engine.workers import (
-    Registered,
-    WorkerSeen,
-    ask_registered,
-    ask_workers,
-    queue_names,
-    registered_from,
-    workers_from,
-)
+from shedder.engine import workers
 from shedder.errors import RecordUnreadable
 from shedder.lanes import DEFAULT_PRIORITY, PRIORITIES, Lane, lane_of
 from shedder.policy.applied import applied_from
@@ -30,8 +21,8 @@ from shedder.queues.claims import ClaimSeen, list_claims
 from shedder.queues.controls import Pause, StoredDivert, diverts_from, pause_from
 from shedder.settings.flags import FlagState, ask_flags, flags_from
 from shedder.settings.limits import LimitState, ask_limits, limits_from
+from shedder.status import readings
 from shedder.status.findings import by_trouble, lane_findings, server_warnings
-from shedder.status.readings import LaneReading, LaneStatus, Lists, Status, ask_lane, rates_of, reading_from
 from shedder.store.codec import text_of, time_from_ms
 from shedder.store.keys import Keys
 from shedder.store.store import Store
@@ -43,10 +34,8 @@ if TYPE_CHECKING:
 JOBS_LOOKED_AT = 20
 """Of each list, where a tolerance depends on the function; else the first job is the oldest."""
 
-_FIELDS = ("enqueued_at", NOTE_FIELD, "created_at", "meta")
 
-
-def read_status(store: Store, lanes: Sequence[Lane] | None = None) -> Status:
+def read_status(store: Store, lanes: Sequence[Lane] | None = None) -> readings.Status:
     """How `lanes` are, or all lanes that have jobs, workers or controls, and all queues."""
     server = _read_server(store)
     chosen = _known_lanes(store.keys, server) if lanes is None else list(dict.fromkeys(lanes))
@@ -54,9 +43,9 @@ def read_status(store: Store, lanes: Sequence[Lane] | None = None) -> Status:
     controls = {name: _controls(server, name) for name in names}
     heads = JOBS_LOOKED_AT if looks_at_jobs(server.policy) else 1
     found, registered = _read_lanes(store, controls, heads)
-    around = _read_around(store, found.values(), registered_from(names, registered))
+    around = _read_around(store, found.values(), workers.registered_from(names, registered))
     statuses = [_lane_status(lane, server, controls[lane.name], found[lane.name], around) for lane in chosen]
-    status = Status(
+    status = readings.Status(
         at=server.at,
         lanes=by_trouble([each for each in statuses if lanes is not None or _is_worth(each)]),
         memory_used=memory_share(server.memory),
@@ -104,10 +93,10 @@ class _Around:
     """What is around the lanes: jobs in workers' hands, workers, and when jobs were enqueued."""
 
     claims: Sequence[ClaimSeen]
-    workers: Sequence[WorkerSeen]
+    workers: Sequence[workers.WorkerSeen]
     jobs: Mapping[str, WaitingJob]
 
-    def oldest(self, lists: Iterable[Lists]) -> datetime | None:
+    def oldest(self, lists: Iterable[readings.Lists]) -> datetime | None:
         times = [self.jobs[job].enqueued for each in lists for job in each.heads]
         return min((time for time in times if time is not None), default=None)
 
@@ -149,7 +138,7 @@ def _read_server(store: Store) -> _Server:
 
 
 def _known_lanes(keys: Keys, server: _Server) -> list[Lane]:
-    names = {*queue_names(keys, server.queues), *server.pauses, *server.diverts}
+    names = {*workers.queue_names(keys, server.queues), *server.pauses, *server.diverts}
     queues = sorted({lane_of(name).queue for name in names})
     return [Lane(queue, priority) for queue in queues for priority in PRIORITIES]
 
@@ -173,46 +162,42 @@ def _controls(server: _Server, lane: str) -> _Controls:
 
 def _read_lanes(
     store: Store, controls: Mapping[str, _Controls], heads_of_list: int
-) -> tuple[dict[str, LaneReading], list[Any]]:
+) -> tuple[dict[str, readings.LaneReading], list[Any]]:
     """What each lane's lists say, and the replies to `ask_registered`."""
 
     def ask_all(ask: Pipeline) -> None:
         for lane, each in controls.items():
-            ask_lane(ask, store.keys, lane, each.orders, heads=heads_of_list)
-        ask_registered(ask, list(controls))
+            readings.ask_lane(ask, store.keys, lane, each.orders, heads=heads_of_list)
+        workers.ask_registered(ask, list(controls))
 
     replies = iter(store.read(ask_all))
-    found = {lane: reading_from(replies, len(each.orders)) for lane, each in controls.items()}
+    found = {lane: readings.reading_from(replies, len(each.orders)) for lane, each in controls.items()}
     return found, list(replies)
 
 
-def _read_around(store: Store, found: Iterable[LaneReading], registered: Registered) -> _Around:
+def _read_around(store: Store, found: Iterable[readings.LaneReading], registered: workers.Registered) -> _Around:
     claims = store.run(list_claims(store.keys, starting=0))
     heads = [job for each in found for lists in each.lists for job in lists.heads]
 
     def ask_all(ask: Pipeline) -> None:
         for job in heads:
-            ask.hmget(store.keys.engine.jobs + job, _FIELDS)
-        ask_workers(ask, registered)
+            ask.hmget(store.keys.engine.jobs + job, readings.WAITING_FIELDS)
+        workers.ask_workers(ask, registered)
 
     replies = store.read(ask_all)
-    jobs = {job: _waiting(reply) for job, reply in zip(heads, replies, strict=False)}
-    return _Around(claims, workers_from(registered, replies[len(heads) :]), jobs)
+    jobs = {job: readings.waiting_from(reply) for job, reply in zip(heads, replies, strict=False)}
+    return _Around(claims, workers.workers_from(registered, replies[len(heads) :]), jobs)
 
 
-def _waiting(reply: Sequence[bytes | None]) -> WaitingJob:
-    enqueued_at, note, created_at, meta = reply
-    function = function_from_field(note, created_at)
-    return WaitingJob(time_of(enqueued_at), function, meta_texts(meta) or {})
-
-
-def _lane_status(lane: Lane, server: _Server, controls: _Controls, found: LaneReading, around: _Around) -> LaneStatus:
+def _lane_status(
+    lane: Lane, server: _Server, controls: _Controls, found: readings.LaneReading, around: _Around
+) -> readings.LaneStatus:
     at = server.at
     claimed = [claim.job_id for claim in around.claims if claim.lane == lane.name]
     stock = around.serving(lane.name, is_stock=True)
     # stock workers count neither starts nor ends
-    arrivals, completions = (None, None) if stock else rates_of(at, found)
-    status = LaneStatus(
+    arrivals, completions = (None, None) if stock else readings.rates_of(at, found)
+    status = readings.LaneStatus(
         lane=lane.name,
         queue=lane.queue,
         priority=lane.priority,
@@ -239,12 +224,12 @@ def _lane_status(lane: Lane, server: _Server, controls: _Controls, found: LaneRe
     return replace(status, warnings=tuple(each.says for each in lane_findings(status, at=at)))
 
 
-def _late(server: _Server, lane: Lane, found: LaneReading, around: _Around) -> tuple[Late, ...]:
+def _late(server: _Server, lane: Lane, found: readings.LaneReading, around: _Around) -> tuple[Late, ...]:
     waiting = (around.jobs[job] for lists in found.lists for job in lists.heads)
     return late_in(server.policy, lane.name, waiting, server.at) if server.policy.rules else ()
 
 
-def _is_worth(lane: LaneStatus) -> bool:
+def _is_worth(lane: readings.LaneStatus) -> bool:
     """Whether a lane is shown that nobody asked for by name."""
     has_jobs = lane.waiting or lane.backlog or lane.running or lane.claimed or lane.stale
     has_controls = lane.pause or lane.diverts or lane.warnings

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shedder.api.shedder import Shedder
-from shedder.engine.jobs import NOTE_FIELD, function_from_field, function_name, meta_texts, time_of
+from shedder.engine.jobs import function_name
 from shedder.incident.records import Incident
 from shedder.lanes import lane_of
 from shedder.policy.model import Policy
@@ -21,7 +21,7 @@ from shedder.policy.workload import Workload, kinds_of
 from shedder.queues.controls import diverts_from
 from shedder.queues.samples import Sample
 from shedder.selection import Selection
-from shedder.status.readings import LaneStatus, Status
+from shedder.status.readings import WAITING_FIELDS, LaneStatus, Status, waiting_from
 from shedder.store.codec import ms_from_time, text_of
 from shedder.store.keys import Keys
 from shedder.store.store import Command, Store
@@ -272,12 +272,11 @@ def _jobs(store: Store, lists: Sequence[_List]) -> Iterator[_Job]:
         ids = [text_of(job) for job in _evenly(store, each) if job is not None]
         if not ids:
             continue
-        rows = _rows(store, ids, (NOTE_FIELD, "created_at", "enqueued_at", "meta"))
-        weight = each.length / len(ids)
-        data = _data(store, [job for job, row in zip(ids, rows, strict=True) if not function_from_field(*row[:2])])
-        for job, (note, created_at, enqueued_at, meta) in zip(ids, rows, strict=True):
-            function = function_from_field(note, created_at) or function_name(data.get(job, b""))
-            yield _Job(weight, each.is_held, time_of(enqueued_at), function, meta_texts(meta) or {})
+        found = [*zip(ids, map(waiting_from, _rows(store, ids, WAITING_FIELDS)), strict=True)]
+        data = _data(store, [job for job, seen in found if not seen.function])
+        for job, seen in found:
+            function = seen.function or function_name(data.get(job, b""))
+            yield _Job(each.length / len(ids), each.is_held, seen.enqueued, function, seen.meta)
 
 
 def _data(store: Store, ids: Sequence[str]) -> dict[str, bytes]:
