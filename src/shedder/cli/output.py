@@ -11,7 +11,7 @@ import shlex
 import shutil
 import sys
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
@@ -21,21 +21,17 @@ from shedder.lanes import PRIORITIES, lane_of
 from shedder.later import later
 from shedder.selection import Selection
 from shedder.units import Rate, format_duration
-from shedder.wording import counted
+from shedder.wording import counted, named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from rich.console import Console, RenderableType
     from rich.table import Table as RichTable
     from rich.text import Text as RichText
 
-    from shedder.engine.workers import WorkerSeen
-    from shedder.queues.claims import RunningJob
+    from shedder import RunningJob, WorkerSeen
 else:
-    Console, RichTable, RichText = later((
-        ("rich.console", "Console"), ("rich.table", "Table"), ("rich.text", "Text"),
-    )).values()  # fmt: skip
+    rich = later((("rich.console", "Console"), ("rich.table", "Table"), ("rich.text", "Text")))
+    Console, RichTable, RichText = rich.values()
 
 
 RUNNING_SHOWN = 10
@@ -131,10 +127,8 @@ def running_part(running: Sequence[RunningJob], now: datetime) -> Parts:
         parts.append(plain(f"and {counted(len(running) - RUNNING_SHOWN, 'more job')}"))
     uncertain = sum(not job.is_certain for job in running)
     if uncertain:
-        parts.append(plain(
-            f"? {counted(uncertain, 'job')} passed the gate in a process that has not been heard "
-            "of since: if it was frozen, its job may still begin."
-        ))  # fmt: skip
+        passed = f"? {counted(uncertain, 'job')} passed the gate in a process that has not been heard of since"
+        parts.append(plain(f"{passed}: if it was frozen, its job may still begin."))
     return parts
 
 
@@ -256,10 +250,7 @@ def _rendered_table(table: Table) -> RichTable:
 
 
 def _console(stream: TextIO) -> Console:
-    return Console(
-        file=stream, width=_width(stream), markup=False, emoji=False,
-        highlight=False, legacy_windows=False,
-    )  # fmt: skip
+    return Console(file=stream, width=_width(stream), markup=False, emoji=False, highlight=False, legacy_windows=False)
 
 
 def _width(stream: TextIO) -> int | None:
@@ -350,9 +341,7 @@ def listed(names: Sequence[str], *, most: int = 3, others: str = "more") -> str:
     shown = [escaped(name) for name in names[:most]]
     if len(names) > most:
         shown.append(f"{number(len(names) - most)} {others}")
-    if len(shown) < 2:
-        return "".join(shown)
-    return ", ".join(shown[:-1]) + " and " + shown[-1]
+    return named(shown)
 
 
 def targets_of(lanes: Iterable[str]) -> tuple[str, ...]:
@@ -361,9 +350,9 @@ def targets_of(lanes: Iterable[str]) -> tuple[str, ...]:
     for lane in map(lane_of, lanes):
         priorities.setdefault(lane.queue, []).append(lane.priority)
     targets: list[str] = []
-    for queue, named in priorities.items():
-        is_whole = set(named) == set(PRIORITIES)
-        targets += [queue] if is_whole else [f"{queue}.{priority}" for priority in named]
+    for queue, found in priorities.items():
+        is_whole = set(found) == set(PRIORITIES)
+        targets += [queue] if is_whole else [f"{queue}.{priority}" for priority in found]
     return tuple(targets)
 
 

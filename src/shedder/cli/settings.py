@@ -2,43 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from shedder.cli.asking import settle_reason, warn_of_recent_changes
+from shedder.cli import asking, output
 from shedder.cli.completion import complete_flags, complete_groups, complete_limits
 from shedder.cli.options import Request, cause_options, expiry, expiry_option, force_option, verb, verb_group
-from shedder.cli.output import (
-    Parts,
-    Text,
-    age,
-    clock,
-    command,
-    commands_part,
-    escaped,
-    headline,
-    is_are,
-    jobs_do,
-    listed,
-    number,
-    plain,
-    row,
-    table,
-)
-from shedder.cli.run import Refused
+from shedder.cli.run import Refused, Run
 from shedder.cli.starts import LIFT_EXAMPLES, STARTS_EXAMPLES, lift, limit_starts
 from shedder.units import Rate
 from shedder.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime, timedelta
-
-    from shedder.cli.run import Run
-    from shedder.settings.flags import FlagReceipt, FlagState
-    from shedder.settings.limits import LimitAnswer, LimitReceipt, LimitState
-    from shedder.settings.setting import Setting
+    from shedder import FlagReceipt, FlagState, LimitAnswer, LimitReceipt, LimitState, Setting
 
 
 _DEGRADE = (
@@ -55,37 +34,33 @@ _RESTORE = (
 _FLAG_LIST = ("shedder flag list", "shedder flag list --json")
 
 _group_option = click.option(
-    "-g", "--group", metavar="GROUP", default="", help="All flags of a group.",
-    shell_complete=complete_groups,
-)  # fmt: skip
+    "-g", "--group", metavar="GROUP", default="", help="All flags of a group.", shell_complete=complete_groups
+)
 
 
 @verb("degrade", examples=_DEGRADE, short="Degrade features, fully or for a share of users.")
 @click.argument("flags", metavar="[FLAG]...", nargs=-1, shell_complete=complete_flags)
 @_group_option
-@click.option("--percent", type=float, default=100.0, show_default=True, metavar="PERCENT",
-              help="The share of users.")  # fmt: skip
+@click.option("--percent", type=float, default=100.0, show_default=True, metavar="PERCENT", help="The share of users.")
 @expiry_option
 @force_option("Also accept a flag that no process has declared")
 @cause_options
 def degrade(
-    run: Run, *, request: Request, flags: tuple[str, ...], group: str, percent: float,
-    expires_in: timedelta | None,
-) -> int:  # fmt: skip
+    run: Run, *, request: Request, flags: tuple[str, ...], group: str, percent: float, expires_in: timedelta | None
+) -> int:
     """Degrade features in every process within a second, without a deployment.
 
     --percent always picks the same users; raising it adds users.
     """
     what = _chosen(flags, group, "degrade")
     shedder = run.shedder
-    request = settle_reason(request, f"degrade {listed(what)}")
-    warn_of_recent_changes(run, request, names=_names(run, flags, group))
+    request = asking.settle_reason(request, f"degrade {output.listed(what)}")
+    asking.warn_of_recent_changes(run, request, names=_names(run, flags, group))
     expires_in = expiry(run, expires_in, of="flag")
-    run.unsure(f"whether {is_are(what)} changed", "flag list")
+    run.unsure(f"whether {output.is_are(what)} changed", "flag list")
     receipt = shedder.degrade_flag(
-        *flags, group=group, percent=percent, expires_in=expires_in, **request.cause,
-        force=request.is_forced,
-    )  # fmt: skip
+        *flags, group=group, percent=percent, expires_in=expires_in, **request.cause, force=request.is_forced
+    )
     run.state = "it is done"
     run.tell("flag/1", receipt, flag_receipt)
     return 0
@@ -103,9 +78,9 @@ def restore(run: Run, *, request: Request, flags: tuple[str, ...], group: str) -
     """
     what = _chosen(flags, group, "restore")
     shedder = run.shedder
-    request = settle_reason(request, f"restore {listed(what)}")
-    warn_of_recent_changes(run, request, names=_names(run, flags, group))
-    run.unsure(f"whether {is_are(what)} changed", "flag list")
+    request = asking.settle_reason(request, f"restore {output.listed(what)}")
+    asking.warn_of_recent_changes(run, request, names=_names(run, flags, group))
+    run.unsure(f"whether {output.is_are(what)} changed", "flag list")
     receipt = shedder.restore_flag(*flags, group=group, **request.cause)
     run.state = "it is done"
     run.tell("flag/1", receipt, flag_receipt)
@@ -172,22 +147,20 @@ def _key_option(decorated: Any) -> Any:
 @force_option("Also accept a limit that no process has declared")
 @cause_options
 def limit_set(
-    run: Run, *, request: Request, name: str, rate: Rate, key: str, expires_in: timedelta | None,
-    shadow: bool,
-) -> int:  # fmt: skip
+    run: Run, *, request: Request, name: str, rate: Rate, key: str, expires_in: timedelta | None, shadow: bool
+) -> int:
     """Set a limit in every process within a second; it overrides the limit in code.
 
     Hits of the past minute already count towards a rate such as 100/minute.
     """
     connected = run.shedder
-    request = settle_reason(request, f"set {_known_name(name, key)} to {rate}")
-    warn_of_recent_changes(run, request, names=(f"{name} {key}".strip(),))
+    request = asking.settle_reason(request, f"set {_known_name(name, key)} to {rate}")
+    asking.warn_of_recent_changes(run, request, names=(f"{name} {key}".strip(),))
     expires_in = expiry(run, expires_in, of="limit")
     run.unsure(f"whether {_known_name(name, key)} is changed", "limit list")
     receipt = connected.set_limit(
-        name, rate, key=key, expires_in=expires_in, shadow=shadow, **request.cause,
-        force=request.is_forced,
-    )  # fmt: skip
+        name, rate, key=key, expires_in=expires_in, shadow=shadow, **request.cause, force=request.is_forced
+    )
     run.state = "it is done"
     run.tell("limit/1", receipt, limit_receipt)
     return 0
@@ -201,8 +174,8 @@ def limit_set(
 def limit_clear(run: Run, *, request: Request, name: str, key: str) -> int:
     """Clear an operator's setting of a limit: the limit in code holds again."""
     connected = run.shedder
-    request = settle_reason(request, f"clear {_known_name(name, key)}")
-    warn_of_recent_changes(run, request, names=(f"{name} {key}".strip(),))
+    request = asking.settle_reason(request, f"clear {_known_name(name, key)}")
+    asking.warn_of_recent_changes(run, request, names=(f"{name} {key}".strip(),))
     run.unsure(f"whether {_known_name(name, key)} is changed", "limit list")
     receipt = connected.clear_limit(name, key=key, **request.cause)
     run.state = "it is done"
@@ -236,48 +209,52 @@ limit = verb_group(
 
 
 def _known_name(name: str, key: str) -> str:
-    return escaped(f"{name} for {key}" if key else name)
+    return output.escaped(f"{name} for {key}" if key else name)
 
 
-def flag_receipt(receipt: FlagReceipt, *, server: str = "") -> Parts:
+def flag_receipt(receipt: FlagReceipt, *, server: str = "") -> output.Parts:
     """The receipt of a change of flags; `server` is the option that names the server."""
     if not receipt.event:
         names = [flag.name for flag in receipt.flags]
-        return [headline(f"{is_are(names)} not degraded: nothing to restore.")]
+        return [output.headline(f"{output.is_are(names)} not degraded: nothing to restore.")]
     degraded = [flag for flag in receipt.flags if flag.percent]
     others = [flag.name for flag in receipt.flags if not flag.percent]
-    parts: Parts = []
+    parts: output.Parts = []
     for percent in dict.fromkeys(flag.percent for flag in degraded):
         named = [flag for flag in degraded if flag.percent == percent]
         until = _until(named[0].setting, receipt.at)
         share = "" if percent == 100 else f" for {percent:g} %"
-        words = f"{is_are([flag.name for flag in named])} degraded{share}{until}."
-        parts.append(headline(words, style="bold yellow"))
+        words = f"{output.is_are([flag.name for flag in named])} degraded{share}{until}."
+        parts.append(output.headline(words, style="bold yellow"))
     if others:
-        parts.append(headline(f"{is_are(others)} on again.", style="bold green"))
-    parts += [plain(f"{escaped(flag.name)}: {escaped(flag.description)}") for flag in degraded if flag.description]
+        parts.append(output.headline(f"{output.is_are(others)} on again.", style="bold green"))
+    parts += [
+        output.plain(f"{output.escaped(flag.name)}: {output.escaped(flag.description)}")
+        for flag in degraded
+        if flag.description
+    ]
     parts += _unseen([flag.name for flag in receipt.flags if not flag.is_declared], "flag")
     parts += _replaced(receipt.replaced, receipt.at)
     if receipt.restored:
-        parts.append(plain(f"{jobs_do(receipt.restored, 'are', 'is')} back in the queue."))
-    return [*parts, *commands_part(*_ways_on(receipt, [flag.name for flag in degraded], server))]
+        parts.append(output.plain(f"{output.jobs_do(receipt.restored, 'are', 'is')} back in the queue."))
+    return [*parts, *output.commands_part(*_ways_on(receipt, [flag.name for flag in degraded], server))]
 
 
-def limit_receipt(receipt: LimitReceipt, *, server: str = "") -> Parts:
+def limit_receipt(receipt: LimitReceipt, *, server: str = "") -> output.Parts:
     """The receipt of a change of a limit."""
     names = [_named(limit) for limit in receipt.limits]
     if not receipt.event:
-        return [headline(f"{is_are(names)} not set: nothing to clear.")]
-    parts: Parts = [headline(_limited(limit, receipt.at), style="bold") for limit in receipt.limits]
+        return [output.headline(f"{output.is_are(names)} not set: nothing to clear.")]
+    parts: output.Parts = [output.headline(_limited(limit, receipt.at), style="bold") for limit in receipt.limits]
     parts += _unseen([limit.name for limit in receipt.limits if not limit.is_declared], "limit")
     parts += _replaced(receipt.replaced, receipt.at)
     commands = [
-        ("clear", command("limit clear", limit.name, options=_key(limit), server=server))
+        ("clear", output.command("limit clear", limit.name, options=_key(limit), server=server))
         for limit in receipt.limits
         if limit.setting
     ]
-    undo = ("undo", command("undo", receipt.event, server=server))
-    return [*parts, *commands_part(*commands, undo)]
+    undo = ("undo", output.command("undo", receipt.event, server=server))
+    return [*parts, *output.commands_part(*commands, undo)]
 
 
 def said_of(setting: Setting) -> str:
@@ -286,14 +263,14 @@ def said_of(setting: Setting) -> str:
     if isinstance(percent, int | float):
         return f"{percent:g} %"
     shadow = ", shadow" if setting.body.get("shadow") else ""
-    return escaped(f"{setting.body.get('rate', '?')}{shadow}")
+    return output.escaped(f"{setting.body.get('rate', '?')}{shadow}")
 
 
 def _ways_on(receipt: FlagReceipt, degraded: Sequence[str], server: str) -> list[tuple[str, str]]:
-    undo = ("undo", command("undo", receipt.event, server=server))
+    undo = ("undo", output.command("undo", receipt.event, server=server))
     if not degraded:
         return [undo]
-    return [("restore", command("flag restore", *degraded, server=server)), undo]
+    return [("restore", output.command("flag restore", *degraded, server=server)), undo]
 
 
 def _limited(limit: LimitState, now: datetime) -> str:
@@ -306,7 +283,7 @@ def _limited(limit: LimitState, now: datetime) -> str:
 
 
 def _named(limit: LimitState) -> str:
-    return escaped(f"{limit.name} for {limit.key}" if limit.key else limit.name)
+    return output.escaped(f"{limit.name} for {limit.key}" if limit.key else limit.name)
 
 
 def _key(limit: LimitState) -> list[str]:
@@ -316,74 +293,74 @@ def _key(limit: LimitState) -> list[str]:
 def _until(setting: Setting | None, now: datetime) -> str:
     if setting is None or setting.until is None:
         return ""
-    return f" until {clock(setting.until, now)} ({age(now, setting.until)})"
+    return f" until {output.clock(setting.until, now)} ({output.age(now, setting.until)})"
 
 
-def _unseen(names: Sequence[str], what: str) -> Parts:
+def _unseen(names: Sequence[str], what: str) -> output.Parts:
     if not names:
         return []
     whose = f"this {what}" if len(names) == 1 else f"these {counted(len(names), what)}"
-    return [plain(f"No process that declares {whose} has been seen: {listed(names)}.")]
+    return [output.plain(f"No process that declares {whose} has been seen: {output.listed(names)}.")]
 
 
-def _replaced(settings: Sequence[Setting], now: datetime) -> Parts:
+def _replaced(settings: Sequence[Setting], now: datetime) -> output.Parts:
     lines = [
-        f"This takes the place of {said_of(each)} since {clock(each.since, now)} "
-        f"({age(each.since, now)}) by {escaped(each.by)}: {escaped(each.why)}"
+        f"This takes the place of {said_of(each)} since {output.clock(each.since, now)} "
+        f"({output.age(each.since, now)}) by {output.escaped(each.by)}: {output.escaped(each.why)}"
         for each in settings
     ]
-    return [plain(line) for line in dict.fromkeys(lines)]
+    return [output.plain(line) for line in dict.fromkeys(lines)]
 
 
-def flag_table(flags: Sequence[FlagState]) -> Parts:
+def flag_table(flags: Sequence[FlagState]) -> output.Parts:
     """All flags, a row for each."""
     if not flags:
-        return [headline("No flag is declared or set.")]
-    made = table("flag", "state", "group", "owner", "set by", "what it is")
+        return [output.headline("No flag is declared or set.")]
+    made = output.table("flag", "state", "group", "owner", "set by", "what it is")
     for flag in flags:
         style = "bold yellow" if flag.percent else ""
-        row(made, flag.name, Text(_state(flag), style=style), flag.group or "-", flag.owner or "-",
+        output.row(made, flag.name, output.Text(_state(flag), style=style), flag.group or "-", flag.owner or "-",
             _who(flag.setting), flag.description or _never_seen(flag.is_declared))  # fmt: skip
     return [made]
 
 
-def limit_table(limits: Sequence[LimitState]) -> Parts:
+def limit_table(limits: Sequence[LimitState]) -> output.Parts:
     """All limits, a row for each."""
     if not limits:
-        return [headline("No limit is declared or set.")]
-    made = table("limit", "key", "rate", "default", ">hits", ">refused", "set by", "what it is")
+        return [output.headline("No limit is declared or set.")]
+    made = output.table("limit", "key", "rate", "default", ">hits", ">refused", "set by", "what it is")
     for limit in limits:
         style = "bold yellow" if limit.setting else ""
-        row(made, limit.name, limit.key or "-", Text(_rate(limit), style=style),
-            str(limit.default or "-"), number(limit.hits), number(limit.refusals),
+        output.row(made, limit.name, limit.key or "-", output.Text(_rate(limit), style=style),
+            str(limit.default or "-"), output.number(limit.hits), output.number(limit.refusals),
             _who(limit.setting), limit.description or _never_seen(limit.is_declared))  # fmt: skip
     return [made]
 
 
-def limit_answer(answer: LimitAnswer, **_: str) -> Parts:
+def limit_answer(answer: LimitAnswer, **_: str) -> output.Parts:
     """What a hit would be told."""
-    what = escaped(f"{answer.name} for {answer.key}" if answer.key else answer.name)
+    what = output.escaped(f"{answer.name} for {answer.key}" if answer.key else answer.name)
     if answer.rate is None:
-        return [headline(f"{what} is off: every hit is let through.")]
-    used = f"{number(answer.used)} of {answer.rate} used"
+        return [output.headline(f"{what} is off: every hit is let through.")]
+    used = f"{output.number(answer.used)} of {answer.rate} used"
     if answer.left:
-        return [headline(f"{what} lets a hit through: {used}.", style="bold green")]
+        return [output.headline(f"{what} lets a hit through: {used}.", style="bold green")]
     again = f"the next in {answer.retry_after:.1f} s"
     if answer.is_shadow:
-        return [headline(f"{what} would refuse, but is in shadow mode: {used}, {again}.")]
-    return [headline(f"{what} refuses: {used}, {again}.", style="bold yellow")]
+        return [output.headline(f"{what} would refuse, but is in shadow mode: {used}, {again}.")]
+    return [output.headline(f"{what} refuses: {used}, {again}.", style="bold yellow")]
 
 
-def settings_part(flags: Sequence[FlagState], limits: Sequence[LimitState], now: datetime) -> Parts:
+def settings_part(flags: Sequence[FlagState], limits: Sequence[LimitState], now: datetime) -> output.Parts:
     """Degraded features and limits in force, a line for each with who and why."""
-    lines = [f"feature {escaped(flag.name)} degraded{_share(flag)}{_by(flag.setting, now)}" for flag in flags]
+    lines = [f"feature {output.escaped(flag.name)} degraded{_share(flag)}{_by(flag.setting, now)}" for flag in flags]
     lines += [
-        f"limit {escaped(limit.name)}{f' for {escaped(limit.key)}' if limit.key else ''} "
-        f"{_rate(limit)}{_by(limit.setting, now)} [{number(limit.hits)} let through, "
-        f"{number(limit.refusals)} refused]"
+        f"limit {output.escaped(limit.name)}{f' for {output.escaped(limit.key)}' if limit.key else ''} "
+        f"{_rate(limit)}{_by(limit.setting, now)} [{output.number(limit.hits)} let through, "
+        f"{output.number(limit.refusals)} refused]"
         for limit in limits
     ]
-    return [plain(line) for line in lines]
+    return [output.plain(line) for line in lines]
 
 
 def _state(flag: FlagState) -> str:
@@ -407,9 +384,9 @@ def _who(setting: Setting | None) -> str:
 def _by(setting: Setting | None, now: datetime) -> str:
     if setting is None:
         return " by its default in code"
-    until = f", until {clock(setting.until, now)} ({age(now, setting.until)})" if setting.until else ""
-    since = f" since {clock(setting.since, now)} ({age(setting.since, now)})"
-    return f"{since} by {escaped(setting.by)}{until}: {escaped(setting.why)}"
+    until = f", until {output.clock(setting.until, now)} ({output.age(now, setting.until)})" if setting.until else ""
+    since = f" since {output.clock(setting.since, now)} ({output.age(setting.since, now)})"
+    return f"{since} by {output.escaped(setting.by)}{until}: {output.escaped(setting.why)}"
 
 
 def _never_seen(is_declared: bool) -> str:  # noqa: FBT001 - one answer, one word

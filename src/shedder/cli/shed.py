@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -9,14 +10,11 @@ import click
 from shedder.cli.asking import confirm, is_asking_possible, settle_reason
 from shedder.cli.options import Request, cause_options, verb
 from shedder.cli.output import Parts, Text, command, commands_part, escaped, headline, jobs_do, listed, plain
-from shedder.cli.run import Refused
+from shedder.cli.run import Refused, Run
 from shedder.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from shedder.cli.run import Run
-    from shedder.queues.shed import ShedStep
+    from shedder import ShedStep
 
 
 _EXAMPLES = ("shedder shed --dry-run", 'shedder shed -r "database at 99 %"')

@@ -11,9 +11,10 @@ from shedder.cli.divert import divert_receipt
 from shedder.cli.drain import drain_receipt, restore_receipt
 from shedder.cli.incident_view import receipt_parts
 from shedder.cli.options import Request, cause_options, force_option, verb
-from shedder.cli.output import escaped
+from shedder.cli.output import Parts, escaped
 from shedder.cli.pause import pause_receipt, resume_receipt
 from shedder.cli.policy import policy_receipt
+from shedder.cli.run import Run
 from shedder.cli.settings import flag_receipt, limit_receipt
 from shedder.cli.starts import starts_receipt
 from shedder.incident.records import IncidentReceipt
@@ -25,8 +26,6 @@ from shedder.settings.flags import FlagReceipt
 from shedder.settings.limits import LimitReceipt
 
 if TYPE_CHECKING:
-    from shedder.cli.output import Parts
-    from shedder.cli.run import Run
     from shedder.queues.undo import Undone
 
 
