@@ -74,10 +74,8 @@ def _tell_of_shed(run: Run, *, is_refused: bool) -> None:
     """Before 0.2 `divert --all` did what `shed` does, so that a script may still mean that."""
     if not run.shedder.policies.applied().policy.in_shed_order():
         return
-    changed = (
-        "divert --all now diverts every job of every queue; to divert what the policy allows: "
-        f"{output.command('shed', server=run.server_option)}"
-    )
+    shed = output.command("shed", server=run.server_option)
+    changed = f"divert --all now diverts every job of every queue; to divert what the policy allows: {shed}"
     if is_refused:
         raise Refused(f"{changed}; --force diverts every job")
     run.screen.warn(changed)
@@ -93,11 +91,8 @@ def _lane(name: str, priority: str) -> str:
     lane = lane_of(name)
     is_named = lane.priority != DEFAULT_PRIORITY or name.endswith(f".{DEFAULT_PRIORITY}")
     if is_named and lane.priority != priority:
-        raise InvalidInput(
-            name="--priority",
-            value=priority,
-            accepted=f"{lane.priority}, which {name} is, or name the queue {lane.queue}",
-        )
+        accepted = f"{lane.priority}, which {name} is, or name the queue {lane.queue}"
+        raise InvalidInput(name="--priority", value=priority, accepted=accepted)
     return f"{lane.queue}.{priority}"
 
 
@@ -113,10 +108,8 @@ def _divert(run: Run, targets: Sequence[str], selection: Selection, **cause: Any
 
 
 def _half_way(targets: Sequence[str], looked_at: int, of: int) -> str:
-    return (
-        f"{output.is_are(targets)} diverted, and {output.number(looked_at)} of {output.number(of)} waiting jobs were "
-        "looked at; the workers go on with the rest, or say it again"
-    )
+    seen = f"{output.number(looked_at)} of {output.number(of)} waiting jobs were looked at"
+    return f"{output.is_are(targets)} diverted, and {seen}; the workers go on with the rest, or say it again"
 
 
 def _preview(run: Run, request: Request, priorities: Sequence[str], selection: Selection) -> int:
@@ -138,8 +131,7 @@ def _words(selection: Selection) -> tuple[str, ...]:
     words = [word for glob in selection.functions for word in ("--function", glob)]
     words += [word for pair in selection.meta for word in ("--meta", "=".join(pair))]
     if selection.older_than is not None:
-        least = format_duration(selection.older_than, exact=True).replace(" ", "")
-        words += ["--older-than", least]
+        words += ["--older-than", format_duration(selection.older_than, exact=True).replace(" ", "")]
     return tuple(words)
 
 
@@ -161,24 +153,21 @@ _STOCK_DIVERT = (
 def divert_receipt(receipt: DivertReceipt, *, preview: DivertPreview | None = None, server: str = "") -> output.Parts:
     """The receipt of a divert; `preview` says what waits there when nothing was moved."""
     targets = output.targets_of(lane.lane for lane in receipt.lanes)
+    moved = [(lane.lane, lane.moved, lane.waiting) for lane in receipt.lanes]
     drain = output.command("drain", *targets, options=("--rate", "200/second"), server=server)
-    undo = output.command("undo", receipt.event, server=server)
     return [
         output.headline(_diverted(receipt, targets), style="bold yellow"),
         output.plain(f"What still arrives goes there too: {output.escaped(receipt.selection.describe())}."),
-        *output.lane_table(
-            ["to backlog", "waiting"], [(lane.lane, lane.moved, lane.waiting) for lane in receipt.lanes]
-        ),
+        *output.lane_table(["to backlog", "waiting"], moved),
         *(_others(preview) if preview is not None else []),
         *output.workers_part(receipt.workers, stock=_STOCK_DIVERT),
-        *output.commands_part(("bring back", drain), ("undo", undo)),
+        *output.commands_part(("bring back", drain), ("undo", output.command("undo", receipt.event, server=server))),
     ]
 
 
 def divert_preview(preview: DivertPreview, *, now: datetime, next_command: str) -> output.Parts:
     """What a divert would do, and the command that does it."""
     targets = output.targets_of(lane.lane for lane in preview.lanes)
-    waiting = sum(lane.waiting for lane in preview.lanes)
     if not preview.taken:
         said = f"Nothing that waits in {output.listed(targets)} matches: "
         return [
@@ -187,12 +176,11 @@ def divert_preview(preview: DivertPreview, *, now: datetime, next_command: str) 
             *output.commands_part(("divert what arrives", next_command)),
         ]
     oldest = min((lane.oldest for lane in preview.lanes if lane.oldest), default=None)
-    taken = output.number(preview.taken)
+    waiting = counted(sum(lane.waiting for lane in preview.lanes), "job")
+    taken = f"{output.number(preview.taken)} of {waiting} in {output.listed(targets)}"
     old = f", the oldest {output.age(oldest, now)} old" if oldest else ""
     return [
-        output.headline(
-            f"{taken} of {counted(waiting, 'job')} in {output.listed(targets)} would go to the backlog{old}."
-        ),
+        output.headline(f"{taken} would go to the backlog{old}."),
         output.plain(f"Nothing was changed. Selected: {output.escaped(preview.selection.describe())}."),
         *output.lane_table(["taken", "waiting"], [(lane.lane, lane.taken, lane.waiting) for lane in preview.lanes]),
         *_functions("would go", preview.functions),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -94,14 +94,14 @@ def _order(run: Run, request: Request, pace: Rate | None, *, stays: bool) -> Dra
 def _watch(run: Run, receipt: DrainReceipt, wait: Wait) -> int:
     if not run.is_json:
         run.screen.show(*drain_receipt(receipt, server=run.server_option))
-    end = watch_drain(run, receipt, limit=wait.limit)
+    progress, took, is_done = watch_drain(run, receipt, limit=wait.limit)
     if run.is_json:
-        run.emit("drain/1", receipt, progress=end.progress)
-    elif end.is_done:
-        run.screen.show(*drain_end(end.progress, took=end.took))
+        run.emit("drain/1", receipt, progress=progress)
+    elif is_done:
+        run.screen.show(*drain_end(progress, took=took))
     else:
         run.screen.warn(f"time is up; {run.state}")
-    return 0 if end.is_done else 3
+    return 0 if is_done else 3
 
 
 def _restore(run: Run, request: Request, *, is_sure: bool) -> int:
@@ -152,7 +152,7 @@ def _ways_on(receipt: DrainReceipt, targets: Sequence[str], server: str) -> outp
         ("go on", output.command("drain", *output.targets_of(lanes), options=["--rate", rate], server=server))
         for rate, lanes in stopped.items()
     ]
-    return output.commands_part(*commands) if commands else []
+    return output.commands_part(*commands)
 
 
 def drain_end(progress: Sequence[DrainProgress], *, took: timedelta) -> output.Parts:
@@ -204,10 +204,9 @@ def _forecast(backlog: int, rate: Rate) -> str:
 
 
 def _skipped(progress: Sequence[DrainProgress]) -> output.Parts:
-    causes: dict[str, int] = {}
+    causes: Counter[str] = Counter()
     for each in progress:
-        for cause, count in each.skipped.items():
-            causes[cause] = causes.get(cause, 0) + count
+        causes.update(each.skipped)
     if not causes:
         return []
     said = output.listed([f"{output.number(count)} {cause}" for cause, count in causes.items()], most=8)
@@ -220,23 +219,13 @@ STEP_SECONDS = 0.2
 SETTLE_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class DrainEnd:
-    """How far a drain was when nobody looked any more.
-
-    Attributes:
-        progress: Its backlogs, one by one.
-        took: How long it was watched.
-        is_done: All backlogs are empty, or their drains were stopped.
-    """
-
-    progress: tuple[DrainProgress, ...]
-    took: timedelta
-    is_done: bool
-
-
-def watch_drain(run: Run, receipt: DrainReceipt, *, limit: timedelta | None) -> DrainEnd:
+def watch_drain(
+    run: Run, receipt: DrainReceipt, *, limit: timedelta | None
+) -> tuple[tuple[DrainProgress, ...], timedelta, bool]:
     """Show the drain until it is done or `limit` is over; a Redis that is away is waited for.
+
+    Returns its backlogs one by one, how long it was watched, and whether it is done: all backlogs
+    are empty, or their drains were stopped.
 
     It is done as well when the backlogs have been empty for a while and the order still stands:
     it was told to stay, or no worker serves the lane and so nobody ends it.
@@ -252,7 +241,7 @@ def watch_drain(run: Run, receipt: DrainReceipt, *, limit: timedelta | None) -> 
             is_done = bool(progress) and all(each.is_done for each in progress)
             is_done = is_done or now - empty_at >= SETTLE_SECONDS
             if is_done or (limit is not None and now - began >= limit.total_seconds()):
-                return DrainEnd(progress, timedelta(seconds=now - began), is_done)
+                return progress, timedelta(seconds=now - began), is_done
             time.sleep(STEP_SECONDS)
 
 

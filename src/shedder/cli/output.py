@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
     from rich.text import Text as RichText
 
-    from shedder import RunningJob, WorkerSeen
+    from shedder import Divert, Drain, Pause, PauseReceipt, RunningJob, Setting, StartsLimit, WorkerSeen
 else:
     rich = later((("rich.console", "Console"), ("rich.table", "Table"), ("rich.text", "Text")))
     Console, RichTable, RichText = rich.values()
@@ -78,6 +78,11 @@ class Table:
 Parts = list[Text | Table]
 
 
+def spaced(parts: Sequence[Text | Table]) -> Parts:
+    """`parts` below an empty line, if there are any."""
+    return [blank(), *parts] if parts else []
+
+
 def headline(text: str, *, style: str = "bold") -> Text:
     """The fact, in plain words, with numbers."""
     return Text(text, style=style)
@@ -86,6 +91,11 @@ def headline(text: str, *, style: str = "bold") -> Text:
 def plain(text: str) -> Text:
     """A line of text."""
     return Text(text)
+
+
+def plain_once(lines: Iterable[str]) -> Parts:
+    """Lines of text, each once: what several lanes have in common is said once."""
+    return [plain(line) for line in dict.fromkeys(lines)]
 
 
 def blank() -> Text:
@@ -140,22 +150,20 @@ def workers_part(workers: Sequence[WorkerSeen], *, stock: str) -> Parts:
     theirs = [worker.name for worker in workers if worker.is_stock]
     parts: Parts = [blank()]
     if ours:
-        obeys = "obeys" if len(ours) == 1 else "obey"
-        parts.append(plain(f"{counted(len(ours), 'worker')} {obeys}: {_names(ours)}."))
+        parts.append(plain(f"{counted(len(ours), 'worker obeys', 'workers obey')}: {_names(ours)}."))
     if theirs:
-        do = "does" if len(theirs) == 1 else "do"
-        who = f"{counted(len(theirs), 'stock RQ worker')} {do} not obey this: {_names(theirs)}."
-        parts.append(Text(f"{who} {stock}", style="yellow"))
+        do = counted(len(theirs), "stock RQ worker does", "stock RQ workers do")
+        parts.append(Text(f"{do} not obey this: {_names(theirs)}. {stock}", style="yellow"))
     return parts
 
 
 def commands_part(*commands: tuple[str, str]) -> Parts:
-    """What to type next: what for, and the command."""
-    width = max(len(purpose) for purpose, _ in commands)
+    """What to type next, if anything: what for, and the command."""
+    width = max((len(purpose) for purpose, _ in commands), default=0)
     lines = [Verbatim(f"{purpose:<{width}}  ", style="dim") for purpose, _ in commands]
     for made, (_, line) in zip(lines, commands, strict=True):
         made.append(line, style="not dim bold")
-    return [blank(), *lines]
+    return spaced(lines)
 
 
 def _names(workers: Sequence[str]) -> str:
@@ -334,6 +342,23 @@ def clock(at: datetime, now: datetime) -> str:
     moment = at.astimezone(UTC)
     today = now.astimezone(UTC).date()
     return moment.strftime("%H:%M UTC" if moment.date() == today else "%Y-%m-%d %H:%M UTC")
+
+
+def since_by(control: Pause | Divert | Drain | StartsLimit | Setting, now: datetime) -> str:
+    """`since 02:11 UTC (38m) by oncall@ops`."""
+    return f"since {clock(control.since, now)} ({age(control.since, now)}) by {escaped(control.by)}"
+
+
+def why_and_who(control: Pause | Divert | Drain | StartsLimit | Setting, now: datetime) -> str:
+    """`since 02:11 UTC (38m) by oncall@ops: database at 99 %`."""
+    return f"{since_by(control, now)}: {escaped(control.why)}"
+
+
+def until(control: Pause | PauseReceipt | Setting | None, now: datetime, *, lead: str = " ") -> str:
+    """` until 02:41 UTC (30m)`, and nothing for what has no end."""
+    if control is None or control.until is None:
+        return ""
+    return f"{lead}until {clock(control.until, now)} ({age(now, control.until)})"
 
 
 def listed(names: Sequence[str], *, most: int = 3, others: str = "more") -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -85,16 +85,15 @@ def pause_receipt(receipt: PauseReceipt, *, server: str = "") -> output.Parts:
     """The receipt of a pause; `server` is the option that names the server."""
     targets = output.targets_of(lane.lane for lane in receipt.lanes)
     resume = output.command("resume", *targets, server=server)
-    undo = output.command("undo", receipt.event, server=server)
     return [
         output.headline(_paused(receipt, targets), style="bold yellow"),
-        *_replaced([lane.replaced for lane in receipt.lanes if lane.replaced], receipt.at),
+        *_said("This takes the place of the pause", [lane.replaced for lane in receipt.lanes], receipt.at),
         *_restored([lane.restored for lane in receipt.lanes if lane.restored], receipt.at),
         *_not_paused(receipt),
         *output.lane_table(["waiting"], [(lane.lane, lane.waiting, 0) for lane in receipt.lanes]),
         *output.running_part(receipt.running, receipt.at),
         *output.workers_part(receipt.workers, stock=_STOCK),
-        *output.commands_part(("resume", resume), ("undo", undo)),
+        *output.commands_part(("resume", resume), ("undo", output.command("undo", receipt.event, server=server))),
     ]
 
 
@@ -106,9 +105,10 @@ def resume_receipt(receipt: ResumeReceipt, *, server: str = "") -> output.Parts:
         return [output.headline(f"{output.is_are(names)} not paused: nothing to resume.")]
     waiting = sum(lane.waiting for lane in receipt.lanes)
     names = output.targets_of(lane.lane for lane in ended)
+    start = f"{output.jobs_do(waiting, 'wait', 'waits')} and may start" if waiting else "no job waits"
     parts: output.Parts = [
-        output.headline(f"{output.is_are(names)} resumed: {_may_start(waiting)}.", style="bold green"),
-        *_stood([lane.ended for lane in ended if lane.ended], receipt.at),
+        output.headline(f"{output.is_are(names)} resumed: {start}.", style="bold green"),
+        *_said("The pause stood", [lane.ended for lane in ended], receipt.at),
     ]
     others = output.targets_of(lane.lane for lane in receipt.lanes if not lane.ended)
     if others:
@@ -117,35 +117,16 @@ def resume_receipt(receipt: ResumeReceipt, *, server: str = "") -> output.Parts:
     return [*parts, *output.commands_part(("undo", output.command("undo", receipt.event, server=server)))]
 
 
-def why_and_who(control: Pause, now: datetime) -> str:
-    """`since 02:11 UTC (38m) by oncall@ops: database at 99 %`."""
-    since = f"since {output.clock(control.since, now)} ({output.age(control.since, now)})"
-    return f"{since} by {output.escaped(control.by)}: {output.escaped(control.why)}"
-
-
 def _paused(receipt: PauseReceipt, targets: Sequence[str]) -> str:
     waiting = sum(lane.waiting for lane in receipt.lanes)
     runs = len(receipt.running)
     still = f"{output.number(runs)} still {'runs' if runs == 1 else 'run'}" if runs else "none runs"
-    until = ""
-    if receipt.until is not None:
-        until = f" until {output.clock(receipt.until, receipt.at)} ({output.age(receipt.at, receipt.until)})"
+    until = output.until(receipt, receipt.at)
     return f"{output.is_are(targets)} paused{until}: {output.jobs_do(waiting, 'wait', 'waits')}, {still}."
 
 
-def _may_start(waiting: int) -> str:
-    if not waiting:
-        return "no job waits"
-    return f"{output.jobs_do(waiting, 'wait', 'waits')} and may start"
-
-
-def _replaced(pauses: Sequence[Pause], now: datetime) -> output.Parts:
-    return [output.plain(f"This takes the place of the pause {said}") for said in _said(pauses, now)]
-
-
 def _restored(pauses: Sequence[Pause], now: datetime) -> output.Parts:
-    lines = [f"It is the pause {why_and_who(pause, now)}{_until(pause, now)}." for pause in pauses]
-    return [output.plain(line) for line in dict.fromkeys(lines)]
+    return output.plain_once(f"It is the pause {output.why_and_who(each, now)}{_until(each, now)}." for each in pauses)
 
 
 def _until(pause: Pause, now: datetime) -> str:
@@ -157,12 +138,8 @@ def _not_paused(receipt: PauseReceipt) -> output.Parts:
     return [output.plain(f"{output.is_are(names)} not paused, as before.")] if names else []
 
 
-def _stood(pauses: Sequence[Pause], now: datetime) -> output.Parts:
-    return [output.plain(f"The pause stood {said}") for said in _said(pauses, now)]
-
-
-def _said(pauses: Sequence[Pause], now: datetime) -> list[str]:
-    return list(dict.fromkeys(why_and_who(pause, now) for pause in pauses))
+def _said(what: str, pauses: Sequence[Pause | None], now: datetime) -> output.Parts:
+    return output.plain_once(f"{what} {output.why_and_who(each, now)}" for each in pauses if each)
 
 
 RETRY_SECONDS = 0.5
@@ -176,9 +153,14 @@ def wait_for_running(run: Run, targets: Sequence[str], *, limit: timedelta | Non
     """
     deadline = time.monotonic() + limit.total_seconds() if limit else None
     with live_line(run.screen) as show:
+
+        def show_running(jobs: tuple[RunningJob, ...]) -> None:
+            if jobs:
+                show(still_running_line(jobs, datetime.now(UTC)))
+
         while True:
             try:
-                return run.shedder.wait_until_idle(*targets, timeout=_left(deadline), on_change=_shower(show))
+                return run.shedder.wait_until_idle(*targets, timeout=_left(deadline), on_change=show_running)
             except RedisUnreachable as error:
                 if deadline is not None and time.monotonic() >= deadline:
                     raise
@@ -189,11 +171,3 @@ def wait_for_running(run: Run, targets: Sequence[str], *, limit: timedelta | Non
 def _left(deadline: float | None) -> timedelta | None:
     # Nothing left is no time limit to the facade, so there is always a little.
     return timedelta(seconds=max(deadline - time.monotonic(), 0.001)) if deadline else None
-
-
-def _shower(show: Callable[[str], None]) -> Callable[[tuple[RunningJob, ...]], None]:
-    def show_running(jobs: tuple[RunningJob, ...]) -> None:
-        if jobs:
-            show(still_running_line(jobs, datetime.now(UTC)))
-
-    return show_running

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,7 +12,7 @@ from shedder.cli import asking, output
 from shedder.cli.completion import complete_flags, complete_groups, complete_limits
 from shedder.cli.options import Request, cause_options, expiry, expiry_option, force_option, verb, verb_group
 from shedder.cli.run import Refused, Run
-from shedder.cli.starts import LIFT_EXAMPLES, STARTS_EXAMPLES, lift, limit_starts
+from shedder.cli.starts import LIFT_EXAMPLES, STARTS_EXAMPLES, lift, limit_starts, rate_asked
 from shedder.units import Rate
 from shedder.wording import counted
 
@@ -53,17 +53,13 @@ def degrade(
     --percent always picks the same users; raising it adds users.
     """
     what = _chosen(flags, group, "degrade")
-    shedder = run.shedder
-    request = asking.settle_reason(request, f"degrade {output.listed(what)}")
-    asking.warn_of_recent_changes(run, request, names=_names(run, flags, group))
+    request = _settled(run, request, f"degrade {output.listed(what)}", names=_names(run, flags, group))
     expires_in = expiry(run, expires_in, of="flag")
     run.unsure(f"whether {output.is_are(what)} changed", "flag list")
-    receipt = shedder.degrade_flag(
+    receipt = run.shedder.degrade_flag(
         *flags, group=group, percent=percent, expires_in=expires_in, **request.cause, force=request.is_forced
     )
-    run.state = "it is done"
-    run.tell("flag/1", receipt, flag_receipt)
-    return 0
+    return _tell(run, "flag/1", receipt, flag_receipt)
 
 
 @verb("restore", examples=_RESTORE, short="Restore degraded features.")
@@ -77,14 +73,9 @@ def restore(run: Run, *, request: Request, flags: tuple[str, ...], group: str) -
     To let these jobs start at a pace, give their queue a `shedder drain` first.
     """
     what = _chosen(flags, group, "restore")
-    shedder = run.shedder
-    request = asking.settle_reason(request, f"restore {output.listed(what)}")
-    asking.warn_of_recent_changes(run, request, names=_names(run, flags, group))
+    request = _settled(run, request, f"restore {output.listed(what)}", names=_names(run, flags, group))
     run.unsure(f"whether {output.is_are(what)} changed", "flag list")
-    receipt = shedder.restore_flag(*flags, group=group, **request.cause)
-    run.state = "it is done"
-    run.tell("flag/1", receipt, flag_receipt)
-    return 0
+    return _tell(run, "flag/1", run.shedder.restore_flag(*flags, group=group, **request.cause), flag_receipt)
 
 
 @verb("list", examples=_FLAG_LIST, short="List all flags, degraded ones first.")
@@ -114,6 +105,19 @@ def _names(run: Run, flags: tuple[str, ...], group: str) -> tuple[str, ...]:
     return (*flags, *(each.name for each in run.shedder.flag_states() if each.group == group))
 
 
+def _settled(run: Run, request: Request, change: str, *, names: tuple[str, ...]) -> Request:
+    _ = run.shedder  # nobody is asked about a server that is away
+    request = asking.settle_reason(request, change)
+    asking.warn_of_recent_changes(run, request, names=names)
+    return request
+
+
+def _tell(run: Run, schema: str, receipt: FlagReceipt | LimitReceipt, view: Callable[..., output.Parts]) -> int:
+    run.state = "it is done"
+    run.tell(schema, receipt, view)
+    return 0
+
+
 _SET = (
     'shedder limit set reports 100/minute -r "database at 99 %"',
     'shedder limit set reports 10/minute --key tenant=acme --for 1h -r "acme floods us"',
@@ -130,17 +134,12 @@ _LIMIT_LIST = ("shedder limit list", "shedder limit list --json")
 _TEST = ("shedder limit test reports", "shedder limit test reports --key tenant=acme")
 
 
-def _rate_asked(_context: click.Context, _parameter: click.Parameter, value: str) -> Rate:
-    return Rate.parse(value)
-
-
-def _key_option(decorated: Any) -> Any:
-    return click.option("-k", "--key", default="", metavar="KEY", help="Only this key.")(decorated)
+_key_option = click.option("-k", "--key", default="", metavar="KEY", help="Only this key.")
 
 
 @verb("set", examples=_SET, short="Set a rate.")
 @click.argument("name", metavar="LIMIT", shell_complete=complete_limits)
-@click.argument("rate", metavar="RATE", callback=_rate_asked)
+@click.argument("rate", metavar="RATE", callback=rate_asked)
 @_key_option
 @expiry_option
 @click.option("--shadow", is_flag=True, help="Count what it would refuse; refuse nothing.")
@@ -153,17 +152,13 @@ def limit_set(
 
     Hits of the past minute already count towards a rate such as 100/minute.
     """
-    connected = run.shedder
-    request = asking.settle_reason(request, f"set {_known_name(name, key)} to {rate}")
-    asking.warn_of_recent_changes(run, request, names=(f"{name} {key}".strip(),))
+    request = _settled(run, request, f"set {_named(name, key)} to {rate}", names=(f"{name} {key}".strip(),))
     expires_in = expiry(run, expires_in, of="limit")
-    run.unsure(f"whether {_known_name(name, key)} is changed", "limit list")
-    receipt = connected.set_limit(
+    run.unsure(f"whether {_named(name, key)} is changed", "limit list")
+    receipt = run.shedder.set_limit(
         name, rate, key=key, expires_in=expires_in, shadow=shadow, **request.cause, force=request.is_forced
     )
-    run.state = "it is done"
-    run.tell("limit/1", receipt, limit_receipt)
-    return 0
+    return _tell(run, "limit/1", receipt, limit_receipt)
 
 
 @verb("clear", examples=_CLEAR, short="Clear an operator's setting.")
@@ -173,14 +168,9 @@ def limit_set(
 @cause_options
 def limit_clear(run: Run, *, request: Request, name: str, key: str) -> int:
     """Clear an operator's setting of a limit: the limit in code holds again."""
-    connected = run.shedder
-    request = asking.settle_reason(request, f"clear {_known_name(name, key)}")
-    asking.warn_of_recent_changes(run, request, names=(f"{name} {key}".strip(),))
-    run.unsure(f"whether {_known_name(name, key)} is changed", "limit list")
-    receipt = connected.clear_limit(name, key=key, **request.cause)
-    run.state = "it is done"
-    run.tell("limit/1", receipt, limit_receipt)
-    return 0
+    request = _settled(run, request, f"clear {_named(name, key)}", names=(f"{name} {key}".strip(),))
+    run.unsure(f"whether {_named(name, key)} is changed", "limit list")
+    return _tell(run, "limit/1", run.shedder.clear_limit(name, key=key, **request.cause), limit_receipt)
 
 
 @verb("list", examples=_LIMIT_LIST, short="List all limits, changed ones first.")
@@ -208,7 +198,7 @@ limit = verb_group(
 )  # fmt: skip
 
 
-def _known_name(name: str, key: str) -> str:
+def _named(name: str, key: str) -> str:
     return output.escaped(f"{name} for {key}" if key else name)
 
 
@@ -222,9 +212,8 @@ def flag_receipt(receipt: FlagReceipt, *, server: str = "") -> output.Parts:
     parts: output.Parts = []
     for percent in dict.fromkeys(flag.percent for flag in degraded):
         named = [flag for flag in degraded if flag.percent == percent]
-        until = _until(named[0].setting, receipt.at)
-        share = "" if percent == 100 else f" for {percent:g} %"
-        words = f"{output.is_are([flag.name for flag in named])} degraded{share}{until}."
+        until = output.until(named[0].setting, receipt.at)
+        words = f"{output.is_are([flag.name for flag in named])} degraded{_share(percent)}{until}."
         parts.append(output.headline(words, style="bold yellow"))
     if others:
         parts.append(output.headline(f"{output.is_are(others)} on again.", style="bold green"))
@@ -237,24 +226,26 @@ def flag_receipt(receipt: FlagReceipt, *, server: str = "") -> output.Parts:
     parts += _replaced(receipt.replaced, receipt.at)
     if receipt.restored:
         parts.append(output.plain(f"{output.jobs_do(receipt.restored, 'are', 'is')} back in the queue."))
-    return [*parts, *output.commands_part(*_ways_on(receipt, [flag.name for flag in degraded], server))]
+    commands = [("undo", output.command("undo", receipt.event, server=server))]
+    if degraded:
+        names = [flag.name for flag in degraded]
+        commands.insert(0, ("restore", output.command("flag restore", *names, server=server)))
+    return [*parts, *output.commands_part(*commands)]
 
 
 def limit_receipt(receipt: LimitReceipt, *, server: str = "") -> output.Parts:
     """The receipt of a change of a limit."""
-    names = [_named(limit) for limit in receipt.limits]
+    names = [_named(limit.name, limit.key) for limit in receipt.limits]
     if not receipt.event:
         return [output.headline(f"{output.is_are(names)} not set: nothing to clear.")]
     parts: output.Parts = [output.headline(_limited(limit, receipt.at), style="bold") for limit in receipt.limits]
     parts += _unseen([limit.name for limit in receipt.limits if not limit.is_declared], "limit")
     parts += _replaced(receipt.replaced, receipt.at)
-    commands = [
-        ("clear", output.command("limit clear", limit.name, options=_key(limit), server=server))
-        for limit in receipt.limits
-        if limit.setting
-    ]
-    undo = ("undo", output.command("undo", receipt.event, server=server))
-    return [*parts, *output.commands_part(*commands, undo)]
+    commands = []
+    for limit in (each for each in receipt.limits if each.setting):
+        key = ["--key", limit.key] if limit.key else []
+        commands.append(("clear", output.command("limit clear", limit.name, options=key, server=server)))
+    return [*parts, *output.commands_part(*commands, ("undo", output.command("undo", receipt.event, server=server)))]
 
 
 def said_of(setting: Setting) -> str:
@@ -266,34 +257,16 @@ def said_of(setting: Setting) -> str:
     return output.escaped(f"{setting.body.get('rate', '?')}{shadow}")
 
 
-def _ways_on(receipt: FlagReceipt, degraded: Sequence[str], server: str) -> list[tuple[str, str]]:
-    undo = ("undo", output.command("undo", receipt.event, server=server))
-    if not degraded:
-        return [undo]
-    return [("restore", output.command("flag restore", *degraded, server=server)), undo]
-
-
 def _limited(limit: LimitState, now: datetime) -> str:
+    what = _named(limit.name, limit.key)
     if limit.setting:
         shadow = " in shadow mode: it refuses nothing" if limit.is_shadow else ""
-        return f"{_named(limit)} is limited to {limit.rate}{_until(limit.setting, now)}{shadow}."
-    if limit.rate is None:
-        return f"{_named(limit)} is off again."
-    return f"{_named(limit)} is limited to {limit.rate}, as without this setting."
-
-
-def _named(limit: LimitState) -> str:
-    return output.escaped(f"{limit.name} for {limit.key}" if limit.key else limit.name)
-
-
-def _key(limit: LimitState) -> list[str]:
-    return ["--key", limit.key] if limit.key else []
-
-
-def _until(setting: Setting | None, now: datetime) -> str:
-    if setting is None or setting.until is None:
-        return ""
-    return f" until {output.clock(setting.until, now)} ({output.age(now, setting.until)})"
+        return f"{what} is limited to {limit.rate}{output.until(limit.setting, now)}{shadow}."
+    return (
+        f"{what} is off again."
+        if limit.rate is None
+        else f"{what} is limited to {limit.rate}, as without this setting."
+    )
 
 
 def _unseen(names: Sequence[str], what: str) -> output.Parts:
@@ -304,12 +277,9 @@ def _unseen(names: Sequence[str], what: str) -> output.Parts:
 
 
 def _replaced(settings: Sequence[Setting], now: datetime) -> output.Parts:
-    lines = [
-        f"This takes the place of {said_of(each)} since {output.clock(each.since, now)} "
-        f"({output.age(each.since, now)}) by {output.escaped(each.by)}: {output.escaped(each.why)}"
-        for each in settings
-    ]
-    return [output.plain(line) for line in dict.fromkeys(lines)]
+    return output.plain_once(
+        f"This takes the place of {said_of(each)} {output.why_and_who(each, now)}" for each in settings
+    )
 
 
 def flag_table(flags: Sequence[FlagState]) -> output.Parts:
@@ -339,7 +309,7 @@ def limit_table(limits: Sequence[LimitState]) -> output.Parts:
 
 def limit_answer(answer: LimitAnswer, **_: str) -> output.Parts:
     """What a hit would be told."""
-    what = output.escaped(f"{answer.name} for {answer.key}" if answer.key else answer.name)
+    what = _named(answer.name, answer.key)
     if answer.rate is None:
         return [output.headline(f"{what} is off: every hit is let through.")]
     used = f"{output.number(answer.used)} of {answer.rate} used"
@@ -353,11 +323,12 @@ def limit_answer(answer: LimitAnswer, **_: str) -> output.Parts:
 
 def settings_part(flags: Sequence[FlagState], limits: Sequence[LimitState], now: datetime) -> output.Parts:
     """Degraded features and limits in force, a line for each with who and why."""
-    lines = [f"feature {output.escaped(flag.name)} degraded{_share(flag)}{_by(flag.setting, now)}" for flag in flags]
+    lines = [
+        f"feature {output.escaped(flag.name)} degraded{_share(flag.percent)}{_by(flag.setting, now)}" for flag in flags
+    ]
     lines += [
-        f"limit {output.escaped(limit.name)}{f' for {output.escaped(limit.key)}' if limit.key else ''} "
-        f"{_rate(limit)}{_by(limit.setting, now)} [{output.number(limit.hits)} let through, "
-        f"{output.number(limit.refusals)} refused]"
+        f"limit {_named(limit.name, limit.key)} {_rate(limit)}{_by(limit.setting, now)} "
+        f"[{output.number(limit.hits)} let through, {output.number(limit.refusals)} refused]"
         for limit in limits
     ]
     return [output.plain(line) for line in lines]
@@ -369,8 +340,8 @@ def _state(flag: FlagState) -> str:
     return "degraded" if flag.percent == 100 else f"degraded {flag.percent:g} %"
 
 
-def _share(flag: FlagState) -> str:
-    return "" if flag.percent == 100 else f" for {flag.percent:g} %"
+def _share(percent: float) -> str:
+    return "" if percent == 100 else f" for {percent:g} %"
 
 
 def _rate(limit: LimitState) -> str:
@@ -384,9 +355,8 @@ def _who(setting: Setting | None) -> str:
 def _by(setting: Setting | None, now: datetime) -> str:
     if setting is None:
         return " by its default in code"
-    until = f", until {output.clock(setting.until, now)} ({output.age(now, setting.until)})" if setting.until else ""
-    since = f" since {output.clock(setting.since, now)} ({output.age(setting.since, now)})"
-    return f"{since} by {output.escaped(setting.by)}{until}: {output.escaped(setting.why)}"
+    until = output.until(setting, now, lead=", ")
+    return f" {output.since_by(setting, now)}{until}: {output.escaped(setting.why)}"
 
 
 def _never_seen(is_declared: bool) -> str:  # noqa: FBT001 - one answer, one word

@@ -66,7 +66,7 @@ def shed_parts(steps: Sequence[ShedStep]) -> list[Text]:
 
 def _undo_part(steps: Sequence[ShedStep], server: str) -> Parts:
     undo = [(f"undo {step.shed}", command("undo", step.receipt.event, server=server)) for step in steps if step.receipt]
-    return commands_part(*undo) if undo else []
+    return commands_part(*undo)
 
 
 def _line(step: ShedStep) -> Text:

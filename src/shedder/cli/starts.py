@@ -28,13 +28,14 @@ STARTS_EXAMPLES = (
 LIFT_EXAMPLES = ('shedder limit lift mail -r "database is fine"',)
 
 
-def _rate(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Rate | None:
+def rate_asked(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Rate | None:
+    """The value of an option or an argument as a rate."""
     return None if value is None else Rate.parse(value)
 
 
 @verb("starts", examples=STARTS_EXAMPLES, short="Limit how fast jobs of a queue start.")
 @change_options
-@click.option("--rate", metavar="RATE", callback=_rate, help="The highest rate of starts.")
+@click.option("--rate", metavar="RATE", callback=rate_asked, help="The highest rate of starts.")
 @click.option("--at-once", "most", type=int, metavar="N", help="At most N of them run at once.")
 @click.option("--function", "functions", multiple=True, metavar="GLOB",
               help="Only functions such as 'app.mail.*'; repeatable.")  # fmt: skip
@@ -80,14 +81,18 @@ _STOCK = "Jobs that wait under the limit are out of its reach; what arrives late
 def starts_receipt(receipt: DivertReceipt, *, server: str = "") -> output.Parts:
     """The receipt of a limit on starts."""
     targets = output.targets_of(lane.lane for lane in receipt.lanes)
+    moved = [(lane.lane, lane.moved, lane.waiting) for lane in receipt.lanes]
+    terms = terms_of(receipt)
+    how = f"to {terms}" if terms else "as each of them was before"
     lift = output.command("limit", "lift", *targets, server=server)
     return [
-        output.headline(f"{output.is_are(targets)} limited {_how(receipt)}.", style="bold yellow"),
+        output.headline(f"{output.is_are(targets)} limited {how}.", style="bold yellow"),
         output.plain(f"It holds for {output.escaped(receipt.selection.describe())}, in order of arrival."),
-        *_replaced(receipt),
-        *output.lane_table(
-            ["under the limit", "waiting"], [(lane.lane, lane.moved, lane.waiting) for lane in receipt.lanes]
+        *output.plain_once(
+            f"This takes the place of {terms_of(each)} {output.why_and_who(each, receipt.at)}"
+            for each in receipt.replaced
         ),
+        *output.lane_table(["under the limit", "waiting"], moved),
         *output.workers_part(receipt.workers, stock=_STOCK),
         *output.commands_part(("lift", lift), ("undo", output.command("undo", receipt.event, server=server))),
     ]
@@ -100,29 +105,11 @@ def terms_of(limit: DivertReceipt | StartsLimit) -> str:
     return ", ".join([*rate, *most])
 
 
-def _how(receipt: DivertReceipt) -> str:
-    terms = terms_of(receipt)
-    return f"to {terms}" if terms else "as each of them was before"
-
-
 def lift_receipt(receipt: RestoreReceipt, *, server: str = "") -> output.Parts:
     """The receipt of limits that were lifted."""
     if not receipt.lanes:
         check = output.command("status", server=server)
         return [output.headline("No limit on starts stands there."), *output.commands_part(("see", check))]
-    targets = output.targets_of(lane.lane for lane in receipt.lanes)
-    return [
-        output.headline(
-            f"The limit on starts of {output.listed(targets)} is lifted: "
-            f"{counted(receipt.restored, 'job')} that waited under it may start."
-        )
-    ]
-
-
-def _replaced(receipt: DivertReceipt) -> output.Parts:
-    lines = [
-        f"This takes the place of {terms_of(each)} since {output.clock(each.since, receipt.at)} "
-        f"({output.age(each.since, receipt.at)}) by {output.escaped(each.by)}: {output.escaped(each.why)}"
-        for each in receipt.replaced
-    ]
-    return [output.plain(line) for line in dict.fromkeys(lines)]
+    names = output.listed(output.targets_of(lane.lane for lane in receipt.lanes))
+    start = f"{counted(receipt.restored, 'job')} that waited under it may start"
+    return [output.headline(f"The limit on starts of {names} is lifted: {start}.")]

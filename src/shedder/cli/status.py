@@ -42,18 +42,14 @@ def status(run: Run, *, names: tuple[str, ...], watch: Wait | None) -> int:
     if names:
         asking.warn_of_unknown(run, names)
     if watch is None:
-        _show_once(run, names)
+        found = run.shedder.status(*names)
+        run.tell("status/1", found, status_view(found, address=run.address, named=names))
         return 0
     _ = run.shedder  # a server that is away from the beginning is not waited for
     run.state = "nothing was changed by looking"
     seconds = watch.limit.total_seconds() if watch.limit else WATCH_SECONDS
     _watch(run, names, max(seconds, SHORTEST_SECONDS))
     return 0
-
-
-def _show_once(run: Run, names: tuple[str, ...]) -> None:
-    found = run.shedder.status(*names)
-    run.tell("status/1", found, status_view(found, address=run.address, named=names))
 
 
 def _watch(run: Run, names: tuple[str, ...], seconds: float) -> None:
@@ -85,29 +81,23 @@ def status_view(status: Status, *, address: str, named: Sequence[str] = ()) -> o
     A lane without jobs is left out when its controls are those of its whole queue, unless it is
     among the targets `named`.
     """
-    parts: output.Parts
     mains = {lane.queue: _standing(lane) for lane in status.lanes if _is_main(lane)}
     shown = [
         lane
         for lane in status.lanes
         if lane.lane in named or _has_jobs(lane) or _standing(lane) != mains.get(lane.queue, [])
     ]
-    if not shown:
-        parts = [_place(status, address), *_nothing(status, named), *_settings(status)]
-        return [*parts, *_warnings(status)]
+    lanes = _lanes(status, shown) if shown else [_nothing(status, named)]
+    settings = output.spaced(settings_part(status.flags, status.limits, status.at))
+    return [_place(status, address), *lanes, *_controls(status), *settings, *_warnings(status)]
+
+
+def _lanes(status: Status, shown: Sequence[LaneStatus]) -> output.Parts:
     made = output.table("lane", ">waiting", ">backlog", ">running", ">oldest", ">in/s", ">out/s", "control")
     for lane in shown:
         output.row(made, *_cells(lane, status.at))
-    parts = [_place(status, address), made]
     hidden = len(status.lanes) - len(shown)
-    if hidden:
-        parts.append(output.Text(f"and {counted(hidden, 'empty lane')}", style="dim"))
-    return [*parts, *_controls(status), *_settings(status), *_warnings(status)]
-
-
-def _settings(status: Status) -> output.Parts:
-    lines = settings_part(status.flags, status.limits, status.at)
-    return [output.blank(), *lines] if lines else []
+    return [made, *([output.Text(f"and {counted(hidden, 'empty lane')}", style="dim")] if hidden else [])]
 
 
 def _place(status: Status, address: str) -> output.Text:
@@ -118,10 +108,10 @@ def _place(status: Status, address: str) -> output.Text:
     return line
 
 
-def _nothing(status: Status, named: Sequence[str]) -> output.Parts:
+def _nothing(status: Status, named: Sequence[str]) -> output.Text:
     where = f" in {output.listed(named)}" if named else ""
     idle = f" ({counted(len(status.lanes), 'empty lane')})" if status.lanes else ""
-    return [output.headline(f"No job waits or runs{where}, and nothing is paused or diverted{idle}.")]
+    return output.headline(f"No job waits or runs{where}, and nothing is paused or diverted{idle}.")
 
 
 def _is_main(lane: LaneStatus) -> bool:
@@ -163,8 +153,7 @@ def _control(lane: LaneStatus) -> output.Text:
 
 
 def _controls(status: Status) -> output.Parts:
-    lines = [*_pause_lines(status), *_divert_lines(status)]
-    return [output.blank(), *map(output.plain, lines)] if lines else []
+    return output.spaced([output.plain(line) for line in (*_pause_lines(status), *_divert_lines(status))])
 
 
 def _pause_lines(status: Status) -> list[str]:
@@ -178,8 +167,8 @@ def _pause_lines(status: Status) -> list[str]:
 def _pause_line(pauses: Sequence[Pause], now: datetime) -> str:
     names = output.listed(output.targets_of(pause.lane for pause in pauses), most=8)
     first = pauses[0]
-    until = f", until {output.clock(first.until, now)} ({output.age(now, first.until)})" if first.until else ""
-    return f"{names} paused {_who(first, now)}{until}: {output.escaped(first.why)}"
+    until = output.until(first, now, lead=", ")
+    return f"{names} paused {output.since_by(first, now)}{until}: {output.escaped(first.why)}"
 
 
 def _divert_lines(status: Status) -> list[str]:
@@ -196,19 +185,19 @@ def _lines_of(diverts: Sequence[Divert], now: datetime) -> Iterable[str]:
     if first.is_limit:
         until = f", until {output.clock(first.until, now)}" if first.until else ""
         yield (
-            f"{names} {_limited(first)} {_who(first, now)}{until}: {output.escaped(first.why)} "
+            f"{names} {_limited(first)} {output.since_by(first, now)}{until}: {output.escaped(first.why)} "
             f"[{output.escaped(first.selection.describe())}; {backlog} under the limit]"
         )
         return
     yield (
-        f"{names} diverted {_who(first, now)}: {output.escaped(first.why)} "
+        f"{names} diverted {output.why_and_who(first, now)} "
         f"[{output.escaped(first.selection.describe())}; {backlog} in the backlog{_under_way(diverts)}]"
     )
     draining = [divert.drain for divert in diverts if divert.drain]
     if draining:
         skipped = sum(sum(drain.skipped.values()) for drain in draining)
         yield (
-            f"  drains at {draining[0].rate} {_who(draining[0], now)}: {output.escaped(draining[0].why)} "
+            f"  drains at {draining[0].rate} {output.why_and_who(draining[0], now)} "
             f"[{output.number(sum(drain.released for drain in draining))} released"
             f"{f', {output.number(skipped)} skipped' if skipped else ''}]"
         )
@@ -226,15 +215,9 @@ def _under_way(diverts: Sequence[Divert]) -> str:
     return ", first pass not finished" if any(divert.is_scanning for divert in diverts) else ""
 
 
-def _who(control: object, now: datetime) -> str:
-    by, since = getattr(control, "by", ""), getattr(control, "since", now)
-    return f"since {output.clock(since, now)} ({output.age(since, now)}) by {output.escaped(by)}"
-
-
 def _warnings(status: Status) -> output.Parts:
     found = [*status.warnings, *(text for lane in status.lanes for text in lane.warnings)]
-    lines = [output.Text(f"! {output.escaped(text)}", style="yellow") for text in dict.fromkeys(found)]
-    return [output.blank(), *lines] if lines else []
+    return output.spaced([output.Text(f"! {output.escaped(text)}", style="yellow") for text in dict.fromkeys(found)])
 
 
 def status_or_trouble(run: Run, names: tuple[str, ...]) -> RenderableType:
