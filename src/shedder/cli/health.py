@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -19,7 +20,7 @@ from shedder.status.findings import FINE, PROBLEM, WARNING
 from shedder.wording import counted
 
 if TYPE_CHECKING:
-    from shedder import AuditReport, Checkup, Event, Finding, QueueLeft, Repair, UninstallReceipt
+    from shedder import AuditReport, Checkup, Event, Finding, Repair, UninstallReceipt
 
 
 _DOCTOR_EXAMPLES = (
@@ -70,8 +71,8 @@ def _look(run: Run) -> Checkup:
 def _show_plan(run: Run, checkup: Checkup) -> None:
     if not run.is_json:
         run.screen.show(*checkup_view(checkup))
-    for line in repair_plan(checkup):
-        run.screen.remark(line)
+    for finding in checkup.repairable:
+        run.screen.remark(f"will repair {finding.check}: {finding.fix}")
 
 
 def _finish(run: Run, checkup: Checkup, repairs: tuple[Repair, ...]) -> int:
@@ -94,12 +95,6 @@ def checkup_view(checkup: Checkup, *, server: str = "") -> output.Parts:
         fix = output.command("doctor", options=("--fix", "-r", "why"), server=server)
         parts += output.commands_part(("repair", fix))
     return parts
-
-
-def repair_plan(checkup: Checkup) -> Iterator[str]:
-    """What a repair will do, a line for each finding that it is about."""
-    for finding in checkup.repairable:
-        yield f"will repair {finding.check}: {finding.fix}"
 
 
 def repairs_view(repairs: Sequence[Repair]) -> output.Parts:
@@ -169,12 +164,9 @@ def _audit_verdict(report: AuditReport) -> output.Text:
         if report.jobs == 1:
             return output.headline("The only job is in exactly one place.", style="bold green")
         return output.headline(f"All {counted(report.jobs, 'job')} are in exactly one place each.", style="bold green")
-    lost, doubled = len(report.nowhere), len(report.twice)
-    return output.headline(
-        f"Of {counted(report.jobs, 'job')}, {output.number(lost)} {'is' if lost == 1 else 'are'} in no "
-        f"place and {output.number(doubled)} in two.",
-        style="bold red",
-    )
+    lost, doubled = counted(len(report.nowhere), "is", "are"), output.number(len(report.twice))
+    said = f"Of {counted(report.jobs, 'job')}, {lost} in no place and {doubled} in two."
+    return output.headline(said, style="bold red")
 
 
 def _ids(what: str, ids: Sequence[str]) -> output.Parts:
@@ -232,37 +224,27 @@ def _make_sure(path: str | None, *, is_sure: bool) -> None:
 
 def _uninstall(run: Run, request: Request, *, path: str | None, force: bool) -> UninstallReceipt:
     with ExitStack() as opened:
-        on_event = opened.enter_context(_Journal(path)).write if path else None
+        on_event = opened.enter_context(_journal(path)) if path else None
         on_progress = opened.enter_context(scan_bar(run.screen, "putting jobs back"))
         return run.shedder.uninstall(**request.cause, force=force, on_event=on_event, on_progress=on_progress)
 
 
-class _Journal:
+@contextmanager
+def _journal(path: str) -> Iterator[Callable[[Event], None]]:
     """A file that gets the journal, made with its first line: who is refused leaves none.
 
     Each line is with the system before the next, because the journal in Redis goes right after.
     """
+    with ExitStack() as opened:
 
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._opened = ExitStack()
-        self._write: Callable[[str], object] | None = None
+        @cache
+        def file() -> TextIO:
+            return opened.enter_context(Path(path).open("x", buffering=1, encoding="utf-8"))
 
-    def __enter__(self) -> Self:
-        return self
+        def write(event: Event) -> None:
+            file().write(output.json_text(output.document("event/1", event), is_line=True) + "\n")
 
-    def __exit__(self, *_: object) -> None:
-        self._opened.close()
-
-    def write(self, event: Event) -> None:
-        if self._write is None:
-            file = self._opened.enter_context(_new_file(self._path))
-            self._write = file.write
-        self._write(output.json_text(output.document("event/1", event), is_line=True) + "\n")
-
-
-def _new_file(path: str) -> TextIO:
-    return Path(path).open("x", buffering=1, encoding="utf-8")
+        yield write
 
 
 KEYS_SHOWN = 5
@@ -282,14 +264,10 @@ def uninstall_receipt(receipt: UninstallReceipt, *, server: str = "") -> output.
 def _fact(receipt: UninstallReceipt) -> str:
     if not receipt.keys:
         return "There is nothing of shedder on this server."
-    keys = counted(receipt.keys, "key")
     if receipt.is_preview:
-        return f"Every job would go back to the lists of RQ, and {keys} would be removed."
-    return f"Every job is back in the lists of RQ, and {keys} of shedder {_are(receipt)} removed."
-
-
-def _are(receipt: UninstallReceipt) -> str:
-    return "is" if receipt.keys == 1 else "are"
+        return f"Every job would go back to the lists of RQ, and {counted(receipt.keys, 'key')} would be removed."
+    keys_are = counted(receipt.keys, "key of shedder is", "keys of shedder are")
+    return f"Every job is back in the lists of RQ, and {keys_are} removed."
 
 
 def _ended(receipt: UninstallReceipt) -> output.Parts:
@@ -340,18 +318,13 @@ def _next(receipt: UninstallReceipt, server: str) -> output.Parts:
             return []
         again = output.command("uninstall", options=["--journal", "journal.jsonl"], server=server)
         return output.commands_part(("do it", again))
-    waiting = sum(queue.jobs for queue in receipt.queues)
     if not receipt.queues:
         return [output.blank(), output.plain("No job waits.")]
-    is_one = waiting == 1
+    wait = output.jobs_do(sum(queue.jobs for queue in receipt.queues), "wait", "waits")
+    found = [queue.lane for queue in receipt.queues]
+    worker = shlex.join(["rq", "worker", *(lane for lane in serving_order(found) if lane in found)])
     return [
         output.blank(),
-        output.plain(f"{counted(waiting, 'job')} {'waits' if is_one else 'wait'} for stock workers:"),
-        *output.commands_part(*(("serve them", line) for line in _worker_commands(receipt.queues))),
+        output.plain(f"{wait} for stock workers:"),
+        *output.commands_part(("serve them", worker)),
     ]
-
-
-def _worker_commands(queues: Sequence[QueueLeft]) -> list[str]:
-    order = serving_order(queue.lane for queue in queues)
-    found = {queue.lane for queue in queues}
-    return [" ".join(["rq worker", *(shlex.quote(name) for name in order if name in found)])]
