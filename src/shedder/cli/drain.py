@@ -130,7 +130,7 @@ def drain_receipt(receipt: DrainReceipt, *, server: str = "") -> output.Parts:
         return [output.headline("No divert is in force there: nothing to drain.")]
     return [
         output.headline(_drains(receipt, targets), style="bold"),
-        *output.lane_table(["backlog"], [(lane.lane, lane.backlog, 0) for lane in receipt.lanes]),
+        *output.lane_table(["backlog"], [(lane.lane, lane.backlog) for lane in receipt.lanes]),
         *output.workers_part(receipt.workers, stock=_STOCK_DRAIN),
         *_ways_on(receipt, targets, server),
     ]
@@ -179,7 +179,7 @@ def restore_receipt(receipt: RestoreReceipt, **_: str) -> output.Parts:
     said = f"{counted(receipt.restored, 'job')} of {output.listed(targets)} {are} back in place"
     return [
         output.headline(f"{said}; the divert has ended.", style="bold green"),
-        *output.lane_table(["back"], [(lane.lane, lane.restored, 0) for lane in receipt.lanes]),
+        *output.lane_table(["back"], [(lane.lane, lane.restored) for lane in receipt.lanes]),
     ]
 
 

@@ -252,13 +252,8 @@ KEYS_SHOWN = 5
 
 def uninstall_receipt(receipt: UninstallReceipt, *, server: str = "") -> output.Parts:
     """What was brought back and removed, and which stock workers the jobs need now."""
-    return [
-        output.headline(_fact(receipt)),
-        *_ended(receipt),
-        *_workers(receipt),
-        *_left(receipt),
-        *_next(receipt, server),
-    ]
+    fact = output.headline(_fact(receipt))
+    return [fact, *_ended(receipt), *_workers(receipt), *_left(receipt), *_next(receipt, server)]
 
 
 def _fact(receipt: UninstallReceipt) -> str:
@@ -323,8 +318,4 @@ def _next(receipt: UninstallReceipt, server: str) -> output.Parts:
     wait = output.jobs_do(sum(queue.jobs for queue in receipt.queues), "wait", "waits")
     found = [queue.lane for queue in receipt.queues]
     worker = shlex.join(["rq", "worker", *(lane for lane in serving_order(found) if lane in found)])
-    return [
-        output.blank(),
-        output.plain(f"{wait} for stock workers:"),
-        *output.commands_part(("serve them", worker)),
-    ]
+    return [output.blank(), output.plain(f"{wait} for stock workers:"), *output.commands_part(("serve them", worker))]

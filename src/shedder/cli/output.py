@@ -113,14 +113,14 @@ def row(made: Table, *cells: str | Text) -> None:
     made.rows.append(tuple(cell if isinstance(cell, Text) else Text(escaped(cell)) for cell in cells))
 
 
-def lane_table(columns: Sequence[str], rows: Iterable[tuple[str, int, int]]) -> Parts:
-    """Lanes with two numbers each, when more than one lane has something."""
+def lane_table(columns: Sequence[str], rows: Iterable[tuple[str, *tuple[int, ...]]]) -> Parts:
+    """Lanes with their numbers, when more than one lane has something."""
     filled = [each for each in rows if any(each[1:])]
     if len(filled) < 2:
         return []
     made = table("lane", *(f">{column}" for column in columns))
     for name, *counts in filled:
-        row(made, name, *(number(count) for count in counts[: len(columns)]))
+        row(made, name, *map(number, counts))
     return [blank(), made]
 
 

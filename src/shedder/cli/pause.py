@@ -90,7 +90,7 @@ def pause_receipt(receipt: PauseReceipt, *, server: str = "") -> output.Parts:
         *_said("This takes the place of the pause", [lane.replaced for lane in receipt.lanes], receipt.at),
         *_restored([lane.restored for lane in receipt.lanes if lane.restored], receipt.at),
         *_not_paused(receipt),
-        *output.lane_table(["waiting"], [(lane.lane, lane.waiting, 0) for lane in receipt.lanes]),
+        *output.lane_table(["waiting"], [(lane.lane, lane.waiting) for lane in receipt.lanes]),
         *output.running_part(receipt.running, receipt.at),
         *output.workers_part(receipt.workers, stock=_STOCK),
         *output.commands_part(("resume", resume), ("undo", output.command("undo", receipt.event, server=server))),
@@ -113,7 +113,7 @@ def resume_receipt(receipt: ResumeReceipt, *, server: str = "") -> output.Parts:
     others = output.targets_of(lane.lane for lane in receipt.lanes if not lane.ended)
     if others:
         parts.append(output.plain(f"{output.listed(others)} {'was' if len(others) == 1 else 'were'} not paused."))
-    parts += output.lane_table(["waiting"], [(lane.lane, lane.waiting, 0) for lane in receipt.lanes])
+    parts += output.lane_table(["waiting"], [(lane.lane, lane.waiting) for lane in receipt.lanes])
     return [*parts, *output.commands_part(("undo", output.command("undo", receipt.event, server=server)))]
 
 

@@ -217,11 +217,8 @@ def flag_receipt(receipt: FlagReceipt, *, server: str = "") -> output.Parts:
         parts.append(output.headline(words, style="bold yellow"))
     if others:
         parts.append(output.headline(f"{output.is_are(others)} on again.", style="bold green"))
-    parts += [
-        output.plain(f"{output.escaped(flag.name)}: {output.escaped(flag.description)}")
-        for flag in degraded
-        if flag.description
-    ]
+    described = [flag for flag in degraded if flag.description]
+    parts += [output.plain(output.escaped(f"{flag.name}: {flag.description}")) for flag in described]
     parts += _unseen([flag.name for flag in receipt.flags if not flag.is_declared], "flag")
     parts += _replaced(receipt.replaced, receipt.at)
     if receipt.restored:

@@ -131,16 +131,9 @@ def _standing(lane: LaneStatus) -> list[object]:
 
 def _cells(lane: LaneStatus, now: datetime) -> list[str | output.Text]:
     oldest = min(filter(None, [lane.oldest, lane.oldest_in_backlog]), default=None)
-    return [
-        lane.lane,
-        output.number(lane.waiting),
-        output.number(lane.backlog),
-        output.number(lane.running),
-        output.age(oldest, now),
-        output.per_second(lane.arrivals),
-        output.per_second(lane.completions),
-        _control(lane),
-    ]
+    numbers = map(output.number, (lane.waiting, lane.backlog, lane.running))
+    paces = map(output.per_second, (lane.arrivals, lane.completions))
+    return [lane.lane, *numbers, output.age(oldest, now), *paces, _control(lane)]
 
 
 def _control(lane: LaneStatus) -> output.Text:
