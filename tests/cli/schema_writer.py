@@ -10,6 +10,7 @@ import json
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from shedder.errors import PolicyProblem
 from shedder.events import Event
@@ -60,8 +61,22 @@ def all_schemas() -> dict[str, Schema]:
 
 
 def written(schema: Schema) -> str:
-    """A schema as its file has it."""
-    return json.dumps(schema, indent=2) + "\n"
+    """A schema as its file has it: a property stands on one line, unless it has properties itself."""
+    return _laid_out(schema, "\n") + "\n"
+
+
+def _laid_out(value: Any, line: str, *, is_split: bool = False) -> str:
+    """`value` as JSON; `line` ends a line and indents the next as deep as `value` stands."""
+    text, below = json.dumps(value), f"{line}  "
+    if not is_split and '"properties": {' not in text:
+        return text
+    items = (
+        [_laid_out(each, below) for each in value]
+        if isinstance(value, list)
+        else [f"{json.dumps(name)}: {_laid_out(each, below, is_split=name == 'properties')}"
+              for name, each in value.items()]
+    )  # fmt: skip
+    return f"{text[0]}{below}{f',{below}'.join(items)}{line}{text[-1]}"
 
 
 def _controls() -> dict[str, Schema]:

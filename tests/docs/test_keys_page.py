@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from shedder import Rate, Selection, Shedder
 from shedder.engine.names import rq_keys
-from shedder.incident.backup import MOST_EVENTS
+from shedder.incident.incidents import MOST_EVENTS
 from shedder.incident.store import LARGEST_RECORD
 from shedder.policy.applied import POLICIES_KEPT
 from shedder.queues.claims import claim_job

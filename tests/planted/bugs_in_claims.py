@@ -167,14 +167,14 @@ BUGS = (
     Bug(
         "a script that the server has lost is not sent again",
         "store/store.py",
-        "execute_command(*_evalsha(command))\n        except redis.exceptions.NoScriptError:",
+        "execute_command(*_evalsha(command))\n        except exceptions.NoScriptError:",
         "execute_command(*_evalsha(command))\n        except ZeroDivisionError:",
         (OPERATORS,),
     ),
     Bug(
         "a gate that the server has lost is not sent again",
         "store/store.py",
-        "execute()[-1]\n        except redis.exceptions.NoScriptError:",
+        "execute()[-1]\n        except exceptions.NoScriptError:",
         "execute()[-1]\n        except ZeroDivisionError:",
         (CLAIMS,),
     ),

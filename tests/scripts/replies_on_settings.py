@@ -63,9 +63,7 @@ def settings_kept(scene: Scene, state: str) -> list[Any]:
 
 
 def _set_back(scene: Scene, event: Event) -> list[Any]:
-    command = set_back_settings(
-        scene.keys, f"{RQ_KEY_PREFIX}:shedder:x", event, WHO, verb="flag degrade", operation="back"
-    )
+    command = set_back_settings(scene.keys, f"{RQ_KEY_PREFIX}:shedder:x", event, WHO, verb="flag degrade")
     reply: list[Any] = raw(scene, command)
     return reply
 

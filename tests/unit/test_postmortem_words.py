@@ -10,8 +10,7 @@ import pytest
 
 from shedder.events import Event
 from shedder.incident.records import Note
-from shedder.postmortem.build import _summary, postmortem_of
-from shedder.postmortem.impact import impact_of
+from shedder.postmortem.build import _summary, impact_of, postmortem_of
 from shedder.postmortem.narrative import anonymize
 from shedder.postmortem.plots import plots_of
 from shedder.postmortem.writing import render_both

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from shedder.engine.jobs import NOTE_FIELD, function_from_field, function_name, functions_of, meta_texts
 from shedder.engine.workers import all_workers, queues_of
@@ -23,17 +22,14 @@ from shedder.store.store import Store
 from shedder.wording import named
 
 if TYPE_CHECKING:
-    from shedder.engine.workers import WorkerSeen
-    from shedder.policy.explain import ExplainedJob, explained
-    from shedder.policy.file import SeenQueue, read_policy, sketched_policy
-    from shedder.queues.shed import ShedStep, preview_shed, shed
-    from shedder.status.readings import LaneStatus, Status
+    import shedder
+    from shedder.policy import explain, file
+    from shedder.queues import shed
     from shedder.status.status import read_status
 else:
     globals().update(later((
-        ("shedder.policy.explain", "explained"),
-        ("shedder.policy.file", "SeenQueue read_policy sketched_policy"),
-        ("shedder.queues.shed", "preview_shed shed"),
+        ("shedder.policy", "explain file"),
+        ("shedder.queues", "shed"),
         ("shedder.status.status", "read_status"),
     )))  # fmt: skip
 
@@ -56,7 +52,7 @@ class Policies:
             PolicyTooNew: it is of a newer version.
             InvalidInput: the file cannot be read.
         """
-        return read_policy(Path(path))
+        return file.read_policy(Path(path))
 
     def applied(self) -> AppliedPolicy:
         """The policy in force; number 0 and empty while none was applied."""
@@ -74,32 +70,28 @@ class Policies:
             PolicyChanged: another one than `based_on` is in force; nothing was changed.
         """
         warnings = out_of_reach(self._store, policy)
-        receipt = apply_policy(
-            self._store, policy, self._cause(reason, by), operation=uuid4().hex,
-            based_on=based_on,
-        )  # fmt: skip
+        receipt = apply_policy(self._store, policy, self._cause(reason, by), based_on=based_on)
         forget_policy(self._store.connection)
         return replace(receipt, warnings=warnings)
 
     def sketch(self) -> str:
         """A first policy file, from the queues, functions and rates that can be seen now."""
-        return sketched_policy(seen_queues(self._store))
+        return file.sketched_policy(seen_queues(self._store))
 
     def shed(
-        self, *, reason: str, by: str | None = None, on_step: Callable[[ShedStep], None] | None = None
-    ) -> tuple[ShedStep, ...]:
+        self, *, reason: str, by: str | None = None, on_step: Callable[[shedder.ShedStep], None] | None = None
+    ) -> tuple[shedder.ShedStep, ...]:
         """Divert all that the policy in force says may be shed, in its order.
 
         Each rule is a divert of its own, which is drained and undone like any other.
         """
-        policy, cause = self.applied().policy, self._cause(reason, by)
-        return shed(self._store, policy, cause, on_step=on_step)
+        return shed.shed(self._store, self.applied().policy, self._cause(reason, by), on_step=on_step)
 
-    def preview_shed(self) -> tuple[ShedStep, ...]:
+    def preview_shed(self) -> tuple[shedder.ShedStep, ...]:
         """What `shed` would do; changes nothing."""
-        return preview_shed(self._store, self.applied().policy)
+        return shed.preview_shed(self._store, self.applied().policy)
 
-    def explain(self, job_id: str) -> ExplainedJob:
+    def explain(self, job_id: str) -> shedder.ExplainedJob:
         """What the policy in force says of a job, and which rule decided it.
 
         Raises:
@@ -112,7 +104,7 @@ class Policies:
         if created is None:
             raise NothingMatched(f"the job {job_id}")
         applied = self.applied()
-        return explained(
+        return explain.explained(
             applied.policy, applied.number, job=job_id, lane=text_of(origin or b""),
             function=function_from_field(noted, created) or function_name(data or b""),
             meta=meta_texts(meta) or {},
@@ -137,7 +129,7 @@ def out_of_reach(store: Store, policy: Policy) -> tuple[str, ...]:
     return tuple(sentence for sentence in told if sentence)
 
 
-def _warning(policy: Policy, queue: str, workers: Sequence[WorkerSeen]) -> str:
+def _warning(policy: Policy, queue: str, workers: Sequence[shedder.WorkerSeen]) -> str:
     lanes = _lanes_given(policy, queue)
     serving = [each for each in workers if any(lane_of(lane).queue == queue for lane in each.lanes)]
     if not lanes or not serving or not all(worker.is_stock for worker in serving):
@@ -171,18 +163,17 @@ LONGEST_DATA = 2_000
 """Bytes of a job's data that are worth fetching for the name of its function."""
 
 
-def seen_queues(store: Store) -> tuple[SeenQueue, ...]:
+def seen_queues(store: Store) -> tuple[file.SeenQueue, ...]:
     """All queues with what was seen of them; reads only, in bounded steps."""
     status = read_status(store)
-    names = sorted({lane.queue for lane in status.lanes})
-    return tuple(_seen(store, name, status) for name in names)
+    return tuple(_seen(store, name, status) for name in sorted({lane.queue for lane in status.lanes}))
 
 
-def _seen(store: Store, queue: str, status: Status) -> SeenQueue:
+def _seen(store: Store, queue: str, status: shedder.Status) -> file.SeenQueue:
     lanes = [lane for lane in status.lanes if lane.queue == queue]
     functions = _functions(store, _first_jobs(store, queue))
     times = [each for lane in lanes for each in (lane.oldest, lane.oldest_in_backlog) if each]
-    return SeenQueue(
+    return file.SeenQueue(
         name=queue,
         waiting=sum(lane.waiting + lane.backlog for lane in lanes),
         arrivals=_sum(lanes, "arrivals"),
@@ -212,7 +203,6 @@ def _is_glob_free(name: str) -> bool:
     return name.isprintable() and not is_long and not any(each in name for each in "*?[]")
 
 
-def _sum(lanes: Iterable[LaneStatus], name: str) -> float | None:
-    found = [getattr(lane, name) for lane in lanes]
-    known = [each for each in found if each is not None]
+def _sum(lanes: Iterable[shedder.LaneStatus], name: str) -> float | None:
+    known = [each for lane in lanes if (each := getattr(lane, name)) is not None]
     return sum(known) if known else None

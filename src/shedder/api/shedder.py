@@ -12,85 +12,42 @@ from shedder.engine.names import rq_keys
 from shedder.engine.workers import queues_of, workers_of
 from shedder.errors import ConditionNotMet, InvalidInput
 from shedder.events import Cause, Event, find_event, follow, read_events, verb_of
-from shedder.incident.timeline import attributed, changes_by_others
 from shedder.lanes import Lane, lane_of, lanes_of_targets
 from shedder.later import later
-from shedder.queues.claims import RunningJob, running_jobs
-from shedder.queues.controls import LimitTerms
-from shedder.queues.pause import PauseReceipt, ResumeReceipt, pause, resume, wait_until_idle
+from shedder.queues import claims, controls
 from shedder.selection import Selection
 from shedder.store.codec import server_time
 from shedder.store.keys import Keys
-from shedder.store.operation import new_id
-from shedder.store.store import Store
+from shedder.store.store import Progress, Store
 
 if TYPE_CHECKING:
     from functools import cached_property as attribute
 
     import redis
 
+    import shedder
     from shedder.api.policies import Policies
-    from shedder.engine.workers import WorkerSeen
-    from shedder.health.audit import AuditReport, audit
-    from shedder.health.doctor import Checkup, check_up
-    from shedder.health.repair import Repair, repair
-    from shedder.health.uninstall import UninstallReceipt, preview, uninstall
+    from shedder.health import audit, doctor, repair, uninstall
     from shedder.incident.incidents import Incidents
-    from shedder.incident.records import IncidentReceipt
-    from shedder.policy.model import Mitigation, Policy
-    from shedder.queues.divert import DivertReceipt, divert
-    from shedder.queues.drain import DrainProgress, DrainReceipt, drain, drain_progress, release_for_stock_workers
-    from shedder.queues.maintenance import end_silent
-    from shedder.queues.preview import DivertPreview, preview_divert
-    from shedder.queues.restore import RestoreReceipt, restore_lanes
-    from shedder.queues.samples import Sample, read_samples
-    from shedder.queues.skip import put_back
-    from shedder.queues.stale import ReplayReceipt, StaleLane, replay_lanes, stale_lanes
-    from shedder.queues.starts import lift_limits
-    from shedder.queues.undo import Undone, event_to_undo, undo
-    from shedder.response.mitigation import MitigationReceipt, run_mitigation
-    from shedder.response.triage import Seen, Triage, checklist
-    from shedder.settings.flags import FlagReceipt, Flags, FlagState, degrade_flags, list_flags, restore_flags
-    from shedder.settings.limits import (
-        LimitAnswer,
-        LimitReceipt,
-        Limits,
-        LimitState,
-        ask_limit,
-        clear_limit,
-        list_limits,
-        set_limit,
-    )
-    from shedder.settings.watch import SettingsWatch
-    from shedder.settings.windows import SharedWindows
-    from shedder.status.readings import Status
+    from shedder.incident.timeline import attributed, changes_by_others
+    from shedder.queues import divert, drain, maintenance, pause, preview, restore, samples, skip, stale, starts, undo
+    from shedder.queues.undo import Undone
+    from shedder.response import triage
+    from shedder.response.mitigation import run_mitigation
+    from shedder.settings import flags, limits, watch, windows
+    from shedder.settings.flags import Flags
+    from shedder.settings.limits import Limits
     from shedder.status.status import read_status
-    from shedder.store.operation import Progress
-    from shedder.units import Rate
 else:
     globals().update(later((
         ("shedder.api.policies", "Policies"),
-        ("shedder.health.audit", "audit"),
-        ("shedder.health.doctor", "check_up"),
-        ("shedder.health.repair", "repair"),
-        ("shedder.health.uninstall", "preview uninstall"),
+        ("shedder.health", "audit doctor repair uninstall"),
         ("shedder.incident.incidents", "Incidents"),
-        ("shedder.queues.divert", "divert"),
-        ("shedder.queues.drain", "drain drain_progress release_for_stock_workers"),
-        ("shedder.queues.maintenance", "end_silent"),
-        ("shedder.queues.preview", "preview_divert"),
-        ("shedder.queues.restore", "restore_lanes"),
-        ("shedder.queues.samples", "read_samples"),
-        ("shedder.queues.skip", "put_back"),
-        ("shedder.queues.stale", "replay_lanes stale_lanes"),
-        ("shedder.queues.starts", "lift_limits"),
-        ("shedder.queues.undo", "event_to_undo undo"),
+        ("shedder.incident.timeline", "attributed changes_by_others"),
+        ("shedder.queues", "divert drain maintenance pause preview restore samples skip stale starts undo"),
+        ("shedder.response", "triage"),
         ("shedder.response.mitigation", "run_mitigation"),
-        ("shedder.response.triage", "Seen checklist"),
-        ("shedder.settings.flags", "Flags degrade_flags list_flags restore_flags"),
-        ("shedder.settings.limits", "Limits ask_limit clear_limit list_limits set_limit"),
-        ("shedder.settings.watch", "SettingsWatch"),
-        ("shedder.settings.windows", "SharedWindows"),
+        ("shedder.settings", "flags limits watch windows"),
         ("shedder.status.status", "read_status"),
     )))  # fmt: skip
 
@@ -156,20 +113,17 @@ class Shedder:
     @attribute
     def flags(self) -> Flags:
         """The flags of this process: declare them, ask them."""
-        return Flags(self._watch, self.keys)
+        return flags.Flags(self._watch, self.keys)
 
     @attribute
     def limits(self) -> Limits:
         """The limits of this process: declare them, hit them."""
-        return Limits(self._watch, SharedWindows(self.store.connection, self.keys), self.keys)
+        return limits.Limits(self._watch, windows.SharedWindows(self.store.connection, self.keys), self.keys)
 
     @attribute
     def incidents(self) -> Incidents:
         """The incidents: open one, give roles, note findings, close it."""
-        return Incidents(
-            self.store, self._cause, self.queues,
-            lambda: self.policies.applied().policy.incident.people,
-        )  # fmt: skip
+        return Incidents(self.store, self._cause, self.queues, lambda: self.policies.applied().policy.incident.people)
 
     def close(self) -> None:
         """End what follows flags and limits, if there is such; the given connection stays."""
@@ -182,27 +136,26 @@ class Shedder:
 
     def pause(
         self, *targets: str, reason: str, by: str | None = None, expires_in: timedelta | None = None
-    ) -> PauseReceipt:
+    ) -> shedder.PauseReceipt:
         """Let no job of `targets` start any more.
 
         With workers of ours none starts after this has returned; `expires_in` ends it by the
         server's clock.
         """
-        return pause(self.store, self._lanes(targets), self._change(reason, by), expires_in)
+        return pause.pause(self.store, self._lanes(targets), self._change(reason, by), expires_in)
 
     def wait_until_idle(
         self,
         *targets: str,
         timeout: timedelta | None = None,
-        on_change: Callable[[tuple[RunningJob, ...]], None] | None = None,
-    ) -> tuple[RunningJob, ...]:
+        on_change: Callable[[tuple[shedder.RunningJob, ...]], None] | None = None,
+    ) -> tuple[shedder.RunningJob, ...]:
         """Wait until no job of `targets` runs; those that still do when `timeout` is over."""
-        names = self._names(targets)
-        return wait_until_idle(self.store, names, timeout=timeout, on_change=on_change)
+        return pause.wait_until_idle(self.store, self._names(targets), timeout=timeout, on_change=on_change)
 
-    def resume(self, *targets: str, reason: str, by: str | None = None) -> ResumeReceipt:
+    def resume(self, *targets: str, reason: str, by: str | None = None) -> shedder.ResumeReceipt:
         """End the pause of `targets`."""
-        return resume(self.store, self._lanes(targets), self._change(reason, by))
+        return pause.resume(self.store, self._lanes(targets), self._change(reason, by))
 
     # Diverts and drains
 
@@ -213,27 +166,26 @@ class Shedder:
         reason: str,
         by: str | None = None,
         on_progress: Progress | None = None,
-    ) -> DivertReceipt:
+    ) -> shedder.DivertReceipt:
         """Move what `selection` takes to the backlog, and what still arrives too."""
         lanes, cause = self._lanes(targets), self._change(reason, by)
-        return divert(self.store, lanes, selection or Selection(), cause, on_progress=on_progress)
+        return divert.divert(self.store, lanes, selection or Selection(), cause, on_progress=on_progress)
 
     def preview_divert(
         self, *targets: str, selection: Selection | None = None, on_progress: Progress | None = None
-    ) -> DivertPreview:
+    ) -> shedder.DivertPreview:
         """What `divert` would do; changes nothing."""
-        lanes = self._lanes(targets)
-        return preview_divert(self.store, lanes, selection or Selection(), on_progress)
+        return preview.preview_divert(self.store, self._lanes(targets), selection or Selection(), on_progress)
 
     def drain(
         self,
         *targets: str,
-        rate: Rate | None = None,
+        rate: shedder.Rate | None = None,
         reason: str,
         by: str | None = None,
         stays: bool = False,
         halt_at: float | None = None,
-    ) -> DrainReceipt:
+    ) -> shedder.DrainReceipt:
         """Let the backlogs of `targets` start again, oldest first, each at most at `rate`.
 
         It is an order: it goes on when this process ends. Said again, it changes the rate. When a
@@ -254,44 +206,41 @@ class Shedder:
             raise InvalidInput(name="rate", value=None, accepted=accepted)
         if not 0 <= halt_at <= 1:
             raise InvalidInput(name="halt_at", value=halt_at, accepted="a share from 0 (never) to 1")
-        cause = self._change(reason, by)
-        return drain(self.store, self._lanes(targets), rate, cause, stays=stays, halt_at=halt_at)
+        lanes, cause = self._lanes(targets), self._change(reason, by)
+        return drain.drain(self.store, lanes, rate, cause, stays=stays, halt_at=halt_at)
 
-    def stop_drain(self, *targets: str, reason: str, by: str | None = None) -> DrainReceipt:
+    def stop_drain(self, *targets: str, reason: str, by: str | None = None) -> shedder.DrainReceipt:
         """Stop draining; the diverts stay in force."""
-        cause = self._change(reason, by)
-        return drain(self.store, self._lanes(targets), None, cause)
+        return drain.drain(self.store, self._lanes(targets), None, self._change(reason, by))
 
     def drain_at_once(
         self, *targets: str, reason: str, by: str | None = None, on_progress: Progress | None = None
-    ) -> RestoreReceipt:
+    ) -> shedder.RestoreReceipt:
         """End the diverts of `targets` and put their backlogs back, in order, at no pace."""
-        names, cause = self._names(targets), self._change(reason, by)
-        return restore_lanes(self.store, names, cause, on_progress)
+        return restore.restore_lanes(self.store, self._names(targets), self._change(reason, by), on_progress)
 
-    def drain_progress(self, receipt: DrainReceipt) -> tuple[DrainProgress, ...]:
+    def drain_progress(self, receipt: shedder.DrainReceipt) -> tuple[shedder.DrainProgress, ...]:
         """How far the drains of `receipt` are."""
-        return drain_progress(self.store, [(lane.lane, lane.order) for lane in receipt.lanes])
+        return drain.drain_progress(self.store, [(lane.lane, lane.order) for lane in receipt.lanes])
 
-    def release_for_stock_workers(self, receipt: DrainReceipt) -> None:
+    def release_for_stock_workers(self, receipt: shedder.DrainReceipt) -> None:
         """Release the next jobs of lanes that only stock workers serve; to be called regularly."""
         if receipt.rate is not None:
-            pace = receipt.rate.per_second
-            backlogs = [(lane.lane, lane.order, pace) for lane in receipt.lanes]
-            release_for_stock_workers(self.store, backlogs)
+            backlogs = [(lane.lane, lane.order, receipt.rate.per_second) for lane in receipt.lanes]
+            drain.release_for_stock_workers(self.store, backlogs)
 
     # Limits on starts
 
     def limit_starts(
         self,
         *targets: str,
-        rate: Rate | None = None,
+        rate: shedder.Rate | None = None,
         most: int | None = None,
         selection: Selection | None = None,
         expires_in: timedelta | None = None,
         reason: str,
         by: str | None = None,
-    ) -> DivertReceipt:
+    ) -> shedder.DivertReceipt:
         """Let jobs of `targets` start at most at `rate`, and at most `most` of them run at once.
 
         One bound holds for all `targets` together. With a `selection` it is a limit of these jobs
@@ -301,26 +250,25 @@ class Shedder:
         Raises:
             InvalidInput: neither a rate nor a positive `most` is given.
         """
-        terms = LimitTerms(rate, most, expires_in).checked()
+        terms = controls.LimitTerms(rate, most, expires_in).checked()
         lanes, cause = self._lanes(targets), self._change(reason, by)
-        return divert(self.store, lanes, selection or Selection(), cause, terms=terms)
+        return divert.divert(self.store, lanes, selection or Selection(), cause, terms=terms)
 
-    def lift_limit(self, *targets: str, reason: str, by: str | None = None) -> RestoreReceipt:
+    def lift_limit(self, *targets: str, reason: str, by: str | None = None) -> shedder.RestoreReceipt:
         """End the limits on starts of `targets`; what waits under them is in the lanes again."""
-        return lift_limits(self.store, self._names(targets), self._change(reason, by))
+        return starts.lift_limits(self.store, self._names(targets), self._change(reason, by))
 
     # Work that is too old
 
-    def stale(self, *targets: str) -> tuple[StaleLane, ...]:
+    def stale(self, *targets: str) -> tuple[shedder.StaleLane, ...]:
         """What was set aside of `targets`, or of all lanes, because the policy calls it stale."""
-        return stale_lanes(self.store, lanes_of_targets(targets))
+        return stale.stale_lanes(self.store, lanes_of_targets(targets))
 
     def replay_stale(
         self, *targets: str, reason: str, by: str | None = None, on_progress: Progress | None = None
-    ) -> ReplayReceipt:
+    ) -> shedder.ReplayReceipt:
         """Put what was set aside of `targets` into its lanes, as if it were enqueued now."""
-        lanes, cause = self._lanes(targets), self._change(reason, by)
-        return replay_lanes(self.store, lanes, cause, on_progress)
+        return stale.replay_lanes(self.store, self._lanes(targets), self._change(reason, by), on_progress)
 
     # Flags and limits in code
 
@@ -333,7 +281,7 @@ class Shedder:
         percent: float = 100.0,
         expires_in: timedelta | None = None,
         force: bool = False,
-    ) -> FlagReceipt:
+    ) -> shedder.FlagReceipt:
         """Degrade the flags `names`, and all of `group`, in every process within a second.
 
         Raises:
@@ -341,30 +289,29 @@ class Shedder:
             NothingMatched: a flag or the group is not declared; `force` is for a flag that no
                 process has declared yet.
         """
-        receipt = degrade_flags(
-            self.store, names, self._change(reason, by), operation=new_id(),
-            group=group, percent=percent, expires_in=expires_in, is_forced=force,
-        )  # fmt: skip
-        return put_back(self.store, receipt)
+        cause = self._change(reason, by)
+        receipt = flags.degrade_flags(
+            self.store, names, cause, group=group, percent=percent, expires_in=expires_in, is_forced=force
+        )
+        return skip.put_back(self.store, receipt)
 
-    def restore_flag(self, *names: str, reason: str, by: str | None = None, group: str = "") -> FlagReceipt:
+    def restore_flag(self, *names: str, reason: str, by: str | None = None, group: str = "") -> shedder.FlagReceipt:
         """End the degradation of `names` and of `group`; jobs that waited for it are put back.
 
         Raises:
             NothingMatched: a flag or the group is not known.
         """
-        cause = self._change(reason, by)
-        receipt = restore_flags(self.store, names, cause, operation=new_id(), group=group)
-        return put_back(self.store, receipt)
+        receipt = flags.restore_flags(self.store, names, self._change(reason, by), group=group)
+        return skip.put_back(self.store, receipt)
 
-    def flag_states(self) -> tuple[FlagState, ...]:
+    def flag_states(self) -> tuple[shedder.FlagState, ...]:
         """All flags that are declared or set, the degraded ones first."""
-        return list_flags(self.store)
+        return flags.list_flags(self.store)
 
     def set_limit(
         self,
         name: str,
-        rate: Rate,
+        rate: shedder.Rate,
         *,
         reason: str,
         by: str | None = None,
@@ -372,7 +319,7 @@ class Shedder:
         expires_in: timedelta | None = None,
         shadow: bool = False,
         force: bool = False,
-    ) -> LimitReceipt:
+    ) -> shedder.LimitReceipt:
         """Set a limit, for one `key` or for all without a setting of their own.
 
         It beats what the code says until it is cleared or `expires_in` is over. With `shadow` it
@@ -382,31 +329,30 @@ class Shedder:
             NothingMatched: the limit is not declared; `force` is for one that no process has
                 declared yet.
         """
-        return set_limit(
-            self.store, name, rate, self._change(reason, by), operation=new_id(),
-            key=key, expires_in=expires_in, is_shadow=shadow, is_forced=force,
-        )  # fmt: skip
+        cause = self._change(reason, by)
+        return limits.set_limit(
+            self.store, name, rate, cause, key=key, expires_in=expires_in, is_shadow=shadow, is_forced=force
+        )
 
-    def clear_limit(self, name: str, *, reason: str, by: str | None = None, key: str = "") -> LimitReceipt:
+    def clear_limit(self, name: str, *, reason: str, by: str | None = None, key: str = "") -> shedder.LimitReceipt:
         """End what an operator set: what the code says holds again.
 
         Raises:
             NothingMatched: the limit is neither declared nor set.
         """
-        cause = self._change(reason, by)
-        return clear_limit(self.store, name, cause, operation=new_id(), key=key)
+        return limits.clear_limit(self.store, name, self._change(reason, by), key=key)
 
-    def limit_states(self) -> tuple[LimitState, ...]:
+    def limit_states(self) -> tuple[shedder.LimitState, ...]:
         """All limits that are declared or set, those that an operator set first."""
-        return list_limits(self.store)
+        return limits.list_limits(self.store)
 
-    def test_limit(self, name: str, *, key: str = "") -> LimitAnswer:
+    def test_limit(self, name: str, *, key: str = "") -> shedder.LimitAnswer:
         """What a hit would be told now; nothing is counted.
 
         Raises:
             NothingMatched: the limit is neither declared nor set.
         """
-        return ask_limit(self.store, name, key=key)
+        return limits.ask_limit(self.store, name, key=key)
 
     # How lanes are, and how they were
 
@@ -418,25 +364,27 @@ class Shedder:
         """The names of all queues that RQ knows, sorted."""
         return tuple(sorted({lane_of(name).queue for name in queues_of(self.store)}))
 
-    def workers(self, *targets: str) -> tuple[WorkerSeen, ...]:
+    def workers(self, *targets: str) -> tuple[shedder.WorkerSeen, ...]:
         """The workers that serve `targets`, stock ones among them."""
         return workers_of(self.store, self._names(targets))
 
-    def running(self, *targets: str) -> tuple[RunningJob, ...]:
+    def running(self, *targets: str) -> tuple[shedder.RunningJob, ...]:
         """The jobs of `targets` that run now."""
-        return running_jobs(self.store, self._names(targets))
+        return claims.running_jobs(self.store, self._names(targets))
 
-    def status(self, *targets: str) -> Status:
+    def status(self, *targets: str) -> shedder.Status:
         """How `targets` are, or all lanes; its cost does not depend on the length of queues."""
         return read_status(self.store, self._lanes(targets) if targets else None)
 
-    def samples(self, *targets: str, since: datetime, until: datetime | None = None) -> dict[str, tuple[Sample, ...]]:
+    def samples(
+        self, *targets: str, since: datetime, until: datetime | None = None
+    ) -> dict[str, tuple[shedder.Sample, ...]]:
         """How the lanes of `targets`, or all, were in a time, oldest first; at most 14 days back.
 
         A lane for which there is no sample is left out.
         """
         names = self._names(targets or self.queues())
-        return read_samples(self.store, names, since=since, until=until)
+        return samples.read_samples(self.store, names, since=since, until=until)
 
     # The journal, and the way back
 
@@ -458,20 +406,21 @@ class Shedder:
 
     def changes_by_others(self, *targets: str, names: tuple[str, ...] = (), by: str | None = None) -> tuple[Event, ...]:
         """What others changed of `targets`, or of flags and limits `names`, in two minutes."""
-        actor, lanes = self._cause("", by).by, self._names(targets)
-        return changes_by_others(self.store, by=actor, lanes=lanes, names=names)
+        return changes_by_others(self.store, by=self._cause("", by).by, lanes=self._names(targets), names=names)
 
-    def undo(self, event_id: str | None = None, *, reason: str, by: str | None = None) -> Undone | IncidentReceipt:
+    def undo(
+        self, event_id: str | None = None, *, reason: str, by: str | None = None
+    ) -> Undone | shedder.IncidentReceipt:
         """Take back what an event did, or the last one that can be taken back.
 
         Raises:
             EventNotFound: there is none with this id.
             CannotUndo: it was undone, has ended, or has no way back; the error says what to do.
         """
-        event = event_to_undo(self.store, event_id)
+        event = undo.event_to_undo(self.store, event_id)
         if verb_of(event).is_of_incident:
             return self.incidents.undo(event, reason=reason, by=by)
-        return undo(self.store, event, self._change(reason, by))
+        return undo.undo(self.store, event, self._change(reason, by))
 
     def event_to_undo(self, event_id: str | None = None) -> Event:
         """The event that `undo` would take back.
@@ -480,61 +429,61 @@ class Shedder:
             EventNotFound: there is none with this id.
             CannotUndo: there is nothing to undo.
         """
-        return event_to_undo(self.store, event_id)
+        return undo.event_to_undo(self.store, event_id)
 
     # Responding to an incident
 
-    def triage(self, policy: Policy) -> Triage:
+    def triage(self, policy: shedder.Policy) -> shedder.Triage:
         """The checklist of an incident, with the next commands for the queues as they are."""
-        end_silent(self.store)
+        maintenance.end_silent(self.store)
         incident = self.incidents.current()
         if incident is not None:
             incident = self.incidents.measure_effects(incident.id)
             events = self.incidents.timeline(incident.id)
         else:
             events = self._lately()
-        return checklist(Seen(
-            self.status(), self.flag_states(), self.limit_states(), policy, events, incident
-        ))  # fmt: skip
+        return triage.checklist(
+            triage.Seen(self.status(), self.flag_states(), self.limit_states(), policy, events, incident)
+        )
 
     def mitigate(
         self,
-        mitigation: Mitigation,
+        mitigation: shedder.Mitigation,
         command: tuple[str, ...],
         *,
         reason: str,
         by: str | None = None,
         say: Callable[[str], None] = lambda _line: None,
-    ) -> MitigationReceipt:
+    ) -> shedder.MitigationReceipt:
         """Run `command`, which `mitigation.filled` made, and write down how it went.
 
         `say` is told each line of the output, secrets masked. At the time limit, and when Ctrl-C,
         SIGTERM or SIGHUP interrupts this, all processes of it end, and the journal says so.
         """
         cause = self._change(reason, by)
-        end_silent(self.store)
+        maintenance.end_silent(self.store)
         return run_mitigation(self.store, mitigation, command, cause, say=say)
 
     # Check-up and uninstall
 
-    def audit(self, on_progress: Progress | None = None) -> AuditReport:
+    def audit(self, on_progress: Progress | None = None) -> shedder.AuditReport:
         """Where every job is; reads only, in bounded steps."""
-        return audit(self.store, on_progress=on_progress)
+        return audit.audit(self.store, on_progress=on_progress)
 
-    def check_up(self, on_progress: Progress | None = None) -> Checkup:
+    def check_up(self, on_progress: Progress | None = None) -> shedder.Checkup:
         """How server, workers, producers, records and every job are; reads only, as `audit`."""
-        return check_up(self.store, on_progress=on_progress)
+        return doctor.check_up(self.store, on_progress=on_progress)
 
-    def repair(self, checkup: Checkup, *, reason: str, by: str | None = None) -> tuple[Repair, ...]:
+    def repair(self, checkup: shedder.Checkup, *, reason: str, by: str | None = None) -> tuple[shedder.Repair, ...]:
         """Repair what `checkup` found, where that is safe while everybody works on.
 
         Each repair looks again in the step that changes something, and writes its event.
         """
-        return repair(self.store, checkup, self._cause(reason, by))
+        return repair.repair(self.store, checkup, self._cause(reason, by))
 
-    def preview_uninstall(self) -> UninstallReceipt:
+    def preview_uninstall(self) -> shedder.UninstallReceipt:
         """What `uninstall` would do; changes nothing."""
-        return preview(self.store)
+        return uninstall.preview(self.store)
 
     def uninstall(
         self,
@@ -544,7 +493,7 @@ class Shedder:
         force: bool = False,
         on_event: Callable[[Event], None] | None = None,
         on_progress: Progress | None = None,
-    ) -> UninstallReceipt:
+    ) -> shedder.UninstallReceipt:
         """Bring every job back to the lists of RQ, end all controls, remove all keys of shedder.
 
         It may be killed anywhere, and goes on when it is called again. Each line of the journal is
@@ -556,17 +505,14 @@ class Shedder:
             ConditionNotMet: workers of shedder are alive.
             RecordUnreadable: a divert is damaged or of a newer shedder.
         """
-        return uninstall(
-            self.store, self._cause(reason, by), is_forced=force, on_event=on_event,
-            on_progress=on_progress,
-        )  # fmt: skip
+        cause = self._cause(reason, by)
+        return uninstall.uninstall(self.store, cause, is_forced=force, on_event=on_event, on_progress=on_progress)
 
     # What methods share
 
     @attribute
-    def _watch(self) -> SettingsWatch:
-
-        return SettingsWatch(self.store.connection, self.keys)
+    def _watch(self) -> watch.SettingsWatch:
+        return watch.SettingsWatch(self.store.connection, self.keys)
 
     def _cause(self, reason: str, by: str | None) -> Cause:
         return Cause(by=_clean(by or self._by), why=_clean(reason))

@@ -3,35 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from shedder.cli.asking import confirm, is_asking_possible, settle_request, settle_targets
+from shedder.cli import asking, output
 from shedder.cli.options import Request, change_options_with, force_option, verb
-from shedder.cli.output import (
-    Parts,
-    age,
-    blank,
-    command,
-    commands_part,
-    escaped,
-    headline,
-    is_are,
-    jobs_do,
-    lane_table,
-    listed,
-    number,
-    plain,
-    row,
-    table,
-    targets_of,
-    workers_part,
-)
 from shedder.cli.progress import scan_bar
-from shedder.cli.run import Refused
+from shedder.cli.run import Refused, Run
 from shedder.errors import InvalidInput, ShedderError
 from shedder.lanes import DEFAULT_PRIORITY, lane_of, parse_priority
 from shedder.selection import Selection
@@ -39,11 +21,7 @@ from shedder.units import format_duration
 from shedder.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from shedder.cli.run import Run
-    from shedder.queues.divert import DivertReceipt
-    from shedder.queues.preview import DivertPreview
+    from shedder import DivertPreview, DivertReceipt
 
 
 _EXAMPLES = (
@@ -60,15 +38,13 @@ _EXAMPLES = (
               help="Only this lane of each queue; repeatable.")  # fmt: skip
 @click.option("--function", "functions", multiple=True, metavar="GLOB",
               help="Only functions such as 'app.mail.*'; repeatable.")  # fmt: skip
-@click.option("--meta", multiple=True, metavar="FIELD=VALUE",
-              help="Only jobs with this in their meta; repeatable.")  # fmt: skip
+@click.option("--meta", multiple=True, metavar="FIELD=VALUE", help="Only jobs with this in their meta; repeatable.")
 @click.option("--older-than", metavar="DURATION", help="Only jobs that are older than this.")
 @click.option("-n", "--dry-run", is_flag=True, help="Show what it would do; change nothing.")
 @click.option("-y", "--yes", "is_sure", is_flag=True, help="With --all: do not ask.")
 def divert(
-    run: Run, *, request: Request, priorities: tuple[str, ...], dry_run: bool, is_sure: bool,
-    **criteria: Any,
-) -> int:  # fmt: skip
+    run: Run, *, request: Request, priorities: tuple[str, ...], dry_run: bool, is_sure: bool, **criteria: Any
+) -> int:
     """Move jobs to the backlog: those that wait, and those that still arrive. None is deleted.
 
     `shedder shed` diverts what the policy allows.
@@ -79,17 +55,17 @@ def divert(
     _lanes_of(request.names, priorities)  # refuses a contradiction before anything is touched
     if request.is_all and not request.names and not priorities and selection.is_whole:
         _tell_of_shed(run, is_refused=not dry_run and not request.is_forced
-                      and (is_sure or not is_asking_possible()))  # fmt: skip
+                      and (is_sure or not asking.is_asking_possible()))  # fmt: skip
     if dry_run:
         return _preview(run, request, priorities, selection)
-    request = settle_request(run, request, "divert", note="it is diverted all the same")
+    request = asking.settle_request(run, request, "divert", note="it is diverted all the same")
     if request.is_all:
-        question = f"Divert {selection.describe()} of ALL queues ({listed(request.names)})?"
-        confirm(question, is_sure=is_sure)
+        question = f"Divert {selection.describe()} of ALL queues ({output.listed(request.names)})?"
+        asking.confirm(question, is_sure=is_sure)
     targets = _lanes_of(request.names, priorities)
-    run.unsure(f"whether {is_are(targets)} diverted", "status", *targets)
+    run.unsure(f"whether {output.is_are(targets)} diverted", "status", *targets)
     receipt = _divert(run, targets, selection, **request.cause)
-    run.state = f"{is_are(targets)} diverted"
+    run.state = f"{output.is_are(targets)} diverted"
     _tell(run, receipt, targets)
     return 0
 
@@ -98,10 +74,8 @@ def _tell_of_shed(run: Run, *, is_refused: bool) -> None:
     """Before 0.2 `divert --all` did what `shed` does, so that a script may still mean that."""
     if not run.shedder.policies.applied().policy.in_shed_order():
         return
-    changed = (
-        "divert --all now diverts every job of every queue; to divert what the policy allows: "
-        f"{command('shed', server=run.server_option)}"
-    )
+    shed = output.command("shed", server=run.server_option)
+    changed = f"divert --all now diverts every job of every queue; to divert what the policy allows: {shed}"
     if is_refused:
         raise Refused(f"{changed}; --force diverts every job")
     run.screen.warn(changed)
@@ -117,16 +91,13 @@ def _lane(name: str, priority: str) -> str:
     lane = lane_of(name)
     is_named = lane.priority != DEFAULT_PRIORITY or name.endswith(f".{DEFAULT_PRIORITY}")
     if is_named and lane.priority != priority:
-        raise InvalidInput(
-            name="--priority",
-            value=priority,
-            accepted=f"{lane.priority}, which {name} is, or name the queue {lane.queue}",
-        )
+        accepted = f"{lane.priority}, which {name} is, or name the queue {lane.queue}"
+        raise InvalidInput(name="--priority", value=priority, accepted=accepted)
     return f"{lane.queue}.{priority}"
 
 
 def _divert(run: Run, targets: Sequence[str], selection: Selection, **cause: Any) -> DivertReceipt:
-    with scan_bar(run.screen, f"diverting {listed(targets)}") as show:
+    with scan_bar(run.screen, f"diverting {output.listed(targets)}") as show:
 
         def note(looked_at: int, of: int) -> None:
             run.state = _half_way(targets, looked_at, of)
@@ -137,23 +108,21 @@ def _divert(run: Run, targets: Sequence[str], selection: Selection, **cause: Any
 
 
 def _half_way(targets: Sequence[str], looked_at: int, of: int) -> str:
-    return (
-        f"{is_are(targets)} diverted, and {number(looked_at)} of {number(of)} waiting jobs were "
-        "looked at; the workers go on with the rest, or say it again"
-    )
+    seen = f"{output.number(looked_at)} of {output.number(of)} waiting jobs were looked at"
+    return f"{output.is_are(targets)} diverted, and {seen}; the workers go on with the rest, or say it again"
 
 
 def _preview(run: Run, request: Request, priorities: Sequence[str], selection: Selection) -> int:
-    targets = _lanes_of(settle_targets(run, request, "divert").names, priorities)
+    targets = _lanes_of(asking.settle_targets(run, request, "divert").names, priorities)
     preview = _look(run, targets, selection)
-    follow = command("divert", *targets, options=_words(selection), server=run.server_option)
+    follow = output.command("divert", *targets, options=_words(selection), server=run.server_option)
     view = divert_preview(preview, now=datetime.now(UTC), next_command=follow)
     run.tell("divert-preview/1", preview, view)
     return 0 if preview.taken else 3
 
 
 def _look(run: Run, targets: Sequence[str], selection: Selection) -> DivertPreview:
-    with scan_bar(run.screen, f"looking at {listed(targets)}") as on_progress:
+    with scan_bar(run.screen, f"looking at {output.listed(targets)}") as on_progress:
         return run.shedder.preview_divert(*targets, selection=selection, on_progress=on_progress)
 
 
@@ -162,8 +131,7 @@ def _words(selection: Selection) -> tuple[str, ...]:
     words = [word for glob in selection.functions for word in ("--function", glob)]
     words += [word for pair in selection.meta for word in ("--meta", "=".join(pair))]
     if selection.older_than is not None:
-        least = format_duration(selection.older_than, exact=True).replace(" ", "")
-        words += ["--older-than", least]
+        words += ["--older-than", format_duration(selection.older_than, exact=True).replace(" ", "")]
     return tuple(words)
 
 
@@ -182,66 +150,65 @@ _STOCK_DIVERT = (
 )
 
 
-def divert_receipt(receipt: DivertReceipt, *, preview: DivertPreview | None = None, server: str = "") -> Parts:
+def divert_receipt(receipt: DivertReceipt, *, preview: DivertPreview | None = None, server: str = "") -> output.Parts:
     """The receipt of a divert; `preview` says what waits there when nothing was moved."""
-    targets = targets_of(lane.lane for lane in receipt.lanes)
-    drain = command("drain", *targets, options=("--rate", "200/second"), server=server)
-    undo = command("undo", receipt.event, server=server)
+    targets = output.targets_of(lane.lane for lane in receipt.lanes)
+    moved = [(lane.lane, lane.moved, lane.waiting) for lane in receipt.lanes]
+    drain = output.command("drain", *targets, options=("--rate", "200/second"), server=server)
     return [
-        headline(_diverted(receipt, targets), style="bold yellow"),
-        plain(f"What still arrives goes there too: {escaped(receipt.selection.describe())}."),
-        *lane_table(["to backlog", "waiting"], [(lane.lane, lane.moved, lane.waiting) for lane in receipt.lanes]),
+        output.headline(_diverted(receipt, targets), style="bold yellow"),
+        output.plain(f"What still arrives goes there too: {output.escaped(receipt.selection.describe())}."),
+        *output.lane_table(["to backlog", "waiting"], moved),
         *(_others(preview) if preview is not None else []),
-        *workers_part(receipt.workers, stock=_STOCK_DIVERT),
-        *commands_part(("bring back", drain), ("undo", undo)),
+        *output.workers_part(receipt.workers, stock=_STOCK_DIVERT),
+        *output.commands_part(("bring back", drain), ("undo", output.command("undo", receipt.event, server=server))),
     ]
 
 
-def divert_preview(preview: DivertPreview, *, now: datetime, next_command: str) -> Parts:
+def divert_preview(preview: DivertPreview, *, now: datetime, next_command: str) -> output.Parts:
     """What a divert would do, and the command that does it."""
-    targets = targets_of(lane.lane for lane in preview.lanes)
-    waiting = sum(lane.waiting for lane in preview.lanes)
+    targets = output.targets_of(lane.lane for lane in preview.lanes)
     if not preview.taken:
-        said = f"Nothing that waits in {listed(targets)} matches: "
+        said = f"Nothing that waits in {output.listed(targets)} matches: "
         return [
-            headline(f"{said}{escaped(preview.selection.describe())}.", style="bold yellow"),
+            output.headline(f"{said}{output.escaped(preview.selection.describe())}.", style="bold yellow"),
             *_others(preview),
-            *commands_part(("divert what arrives", next_command)),
+            *output.commands_part(("divert what arrives", next_command)),
         ]
     oldest = min((lane.oldest for lane in preview.lanes if lane.oldest), default=None)
-    old = f", the oldest {age(oldest, now)} old" if oldest else ""
+    waiting = counted(sum(lane.waiting for lane in preview.lanes), "job")
+    taken = f"{output.number(preview.taken)} of {waiting} in {output.listed(targets)}"
+    old = f", the oldest {output.age(oldest, now)} old" if oldest else ""
     return [
-        headline(f"{number(preview.taken)} of {counted(waiting, 'job')} in {listed(targets)} would "
-                 f"go to the backlog{old}."),
-        plain(f"Nothing was changed. Selected: {escaped(preview.selection.describe())}."),
-        *lane_table(["taken", "waiting"],
-                    [(lane.lane, lane.taken, lane.waiting) for lane in preview.lanes]),
+        output.headline(f"{taken} would go to the backlog{old}."),
+        output.plain(f"Nothing was changed. Selected: {output.escaped(preview.selection.describe())}."),
+        *output.lane_table(["taken", "waiting"], [(lane.lane, lane.taken, lane.waiting) for lane in preview.lanes]),
         *_functions("would go", preview.functions),
-        *commands_part(("do it", next_command)),
-    ]  # fmt: skip
+        *output.commands_part(("do it", next_command)),
+    ]
 
 
 def _diverted(receipt: DivertReceipt, targets: Sequence[str]) -> str:
     waiting = sum(lane.waiting for lane in receipt.lanes)
     if not receipt.moved:
         none = "nothing that waits matches" if waiting else "nothing waits"
-        return f"{is_are(targets)} diverted from now on; {none}, so no job was moved."
+        return f"{output.is_are(targets)} diverted from now on; {none}, so no job was moved."
     went = "went" if receipt.moved != 1 else "has gone"
-    left = jobs_do(waiting, "still wait", "still waits") if waiting else "none waits"
-    return f"{counted(receipt.moved, 'job')} of {listed(targets)} {went} to the backlog; {left}."
+    left = output.jobs_do(waiting, "still wait", "still waits") if waiting else "none waits"
+    return f"{counted(receipt.moved, 'job')} of {output.listed(targets)} {went} to the backlog; {left}."
 
 
-def _others(preview: DivertPreview) -> Parts:
+def _others(preview: DivertPreview) -> output.Parts:
     if not preview.others:
-        return [plain("Nothing waits there.")]
+        return [output.plain("Nothing waits there.")]
     return _functions("what waits there instead", preview.others)
 
 
-def _functions(heading: str, functions: Sequence[tuple[str, int]]) -> Parts:
+def _functions(heading: str, functions: Sequence[tuple[str, int]]) -> output.Parts:
     if not functions:
         return []
-    made = table(heading, ">jobs")
+    made = output.table(heading, ">jobs")
     for name, count in functions[:FUNCTIONS_SHOWN]:
-        row(made, name, number(count))
+        output.row(made, name, output.number(count))
     more = len(functions) - FUNCTIONS_SHOWN
-    return [blank(), made, *([plain(f"and {counted(more, 'more function')}")] if more > 0 else [])]
+    return [output.blank(), made, *([output.plain(f"and {counted(more, 'more function')}")] if more > 0 else [])]

@@ -3,40 +3,23 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
 
-from shedder.cli.asking import confirm, settle_request
+from shedder.cli import asking, output
 from shedder.cli.options import Request, Wait, change_options, defaults_in_force, maybe_duration_option, verb
-from shedder.cli.output import (
-    Parts,
-    command,
-    commands_part,
-    headline,
-    is_are,
-    jobs_do,
-    lane_table,
-    listed,
-    number,
-    plain,
-    targets_of,
-    workers_part,
-)
 from shedder.cli.progress import DrainBar, scan_bar
-from shedder.cli.run import Refused
+from shedder.cli.run import Refused, Run
 from shedder.errors import RedisUnreachable, ServerBusy
 from shedder.units import Rate, format_duration
 from shedder.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from shedder.cli.run import Run
-    from shedder.queues.drain import DrainProgress, DrainReceipt
-    from shedder.queues.restore import RestoreReceipt
+    from shedder import DrainProgress, DrainReceipt, RestoreReceipt
 
 
 _EXAMPLES = (
@@ -71,7 +54,7 @@ def drain(
         raise Refused("--detach and --wait exclude each other; leave one of them out")
     if at_once:
         return _restore(run, request, is_sure=is_sure)
-    request = settle_request(run, request, "drain")
+    request = asking.settle_request(run, request, "drain")
     receipt = _order(run, request, pace, stays=stays)
     is_shown = run.screen.is_watched and not detach and receipt.backlog > 0
     if pace is None or not receipt.lanes or not (is_shown or wait):
@@ -97,38 +80,38 @@ def _check(pace: Rate | None, *, stop: bool, at_once: bool, stays: bool) -> None
 
 
 def _order(run: Run, request: Request, pace: Rate | None, *, stays: bool) -> DrainReceipt:
-    run.unsure(f"whether {listed(request.names)} drains", "status", *request.names)
+    run.unsure(f"whether {output.listed(request.names)} drains", "status", *request.names)
     if pace is None:
         receipt = run.shedder.stop_drain(*request.names, **request.cause)
-        run.state = f"the drain of {listed(request.names)} has stopped"
+        run.state = f"the drain of {output.listed(request.names)} has stopped"
         return receipt
     receipt = run.shedder.drain(*request.names, rate=pace, stays=stays, **request.cause)
-    stop = command("drain", *request.names, options=["--stop"], server=run.server_option)
-    run.state = f"the order stands: {listed(request.names)} drains at {pace}; to stop it: {stop}"
+    stop = output.command("drain", *request.names, options=["--stop"], server=run.server_option)
+    run.state = f"the order stands: {output.listed(request.names)} drains at {pace}; to stop it: {stop}"
     return receipt
 
 
 def _watch(run: Run, receipt: DrainReceipt, wait: Wait) -> int:
     if not run.is_json:
         run.screen.show(*drain_receipt(receipt, server=run.server_option))
-    end = watch_drain(run, receipt, limit=wait.limit)
+    progress, took, is_done = watch_drain(run, receipt, limit=wait.limit)
     if run.is_json:
-        run.emit("drain/1", receipt, progress=end.progress)
-    elif end.is_done:
-        run.screen.show(*drain_end(end.progress, took=end.took))
+        run.emit("drain/1", receipt, progress=progress)
+    elif is_done:
+        run.screen.show(*drain_end(progress, took=took))
     else:
         run.screen.warn(f"time is up; {run.state}")
-    return 0 if end.is_done else 3
+    return 0 if is_done else 3
 
 
 def _restore(run: Run, request: Request, *, is_sure: bool) -> int:
-    request = settle_request(run, request, "drain")
-    question = f"Put the whole backlog of {listed(request.names)} back at once, without a rate?"
-    confirm(question, is_sure=is_sure)
-    run.unsure(f"how much of {listed(request.names)} is back", "status", *request.names)
-    with scan_bar(run.screen, f"bringing {listed(request.names)} back") as on_progress:
+    request = asking.settle_request(run, request, "drain")
+    question = f"Put the whole backlog of {output.listed(request.names)} back at once, without a rate?"
+    asking.confirm(question, is_sure=is_sure)
+    run.unsure(f"how much of {output.listed(request.names)} is back", "status", *request.names)
+    with scan_bar(run.screen, f"bringing {output.listed(request.names)} back") as on_progress:
         receipt = run.shedder.drain_at_once(*request.names, **request.cause, on_progress=on_progress)
-    run.state = f"{is_are(request.names)} back in place"
+    run.state = f"{output.is_are(request.names)} back in place"
     run.tell("restore/1", receipt, restore_receipt)
     return 0 if receipt.lanes else 3
 
@@ -140,25 +123,25 @@ _STOCK_DRAIN = (
 )
 
 
-def drain_receipt(receipt: DrainReceipt, *, server: str = "") -> Parts:
+def drain_receipt(receipt: DrainReceipt, *, server: str = "") -> output.Parts:
     """The receipt of a drain order, of a new rate, or of the end of a drain."""
-    targets = targets_of(lane.lane for lane in receipt.lanes)
+    targets = output.targets_of(lane.lane for lane in receipt.lanes)
     if not receipt.lanes:
-        return [headline("No divert is in force there: nothing to drain.")]
+        return [output.headline("No divert is in force there: nothing to drain.")]
     return [
-        headline(_drains(receipt, targets), style="bold"),
-        *lane_table(["backlog"], [(lane.lane, lane.backlog, 0) for lane in receipt.lanes]),
-        *workers_part(receipt.workers, stock=_STOCK_DRAIN),
+        output.headline(_drains(receipt, targets), style="bold"),
+        *output.lane_table(["backlog"], [(lane.lane, lane.backlog) for lane in receipt.lanes]),
+        *output.workers_part(receipt.workers, stock=_STOCK_DRAIN),
         *_ways_on(receipt, targets, server),
     ]
 
 
-def _ways_on(receipt: DrainReceipt, targets: Sequence[str], server: str) -> Parts:
+def _ways_on(receipt: DrainReceipt, targets: Sequence[str], server: str) -> output.Parts:
     if receipt.rate is not None:
-        return commands_part(
-            ("watch", command("status", *targets, options=["--watch"], server=server)),
-            ("stop", command("drain", *targets, options=["--stop"], server=server)),
-            ("undo", command("undo", receipt.event, server=server)),
+        return output.commands_part(
+            ("watch", output.command("status", *targets, options=["--watch"], server=server)),
+            ("stop", output.command("drain", *targets, options=["--stop"], server=server)),
+            ("undo", output.command("undo", receipt.event, server=server)),
         )
     # The end of a drain has no undo: the orders that were stopped are given again.
     stopped: dict[str, list[str]] = {}
@@ -166,50 +149,50 @@ def _ways_on(receipt: DrainReceipt, targets: Sequence[str], server: str) -> Part
         if lane.rate_before:
             stopped.setdefault(str(lane.rate_before), []).append(lane.lane)
     commands = [
-        ("go on", command("drain", *targets_of(lanes), options=["--rate", rate], server=server))
+        ("go on", output.command("drain", *output.targets_of(lanes), options=["--rate", rate], server=server))
         for rate, lanes in stopped.items()
     ]
-    return commands_part(*commands) if commands else []
+    return output.commands_part(*commands)
 
 
-def drain_end(progress: Sequence[DrainProgress], *, took: timedelta) -> Parts:
+def drain_end(progress: Sequence[DrainProgress], *, took: timedelta) -> output.Parts:
     """What a drain that was watched to its end did."""
-    names = targets_of(each.lane for each in progress)
+    names = output.targets_of(each.lane for each in progress)
     released = sum(each.released for each in progress)
     left = sum(each.backlog for each in progress)
     said = f"{counted(released, 'job')} released in {format_duration(took)}"
     if left:
-        said += f", {jobs_do(left, 'stay', 'stays')} in the backlog: the drain was stopped"
-    parts: Parts = [headline(f"The backlog of {listed(names)}: {said}.", style="bold green")]
-    standing = targets_of(each.lane for each in progress if not each.is_done)
+        said += f", {output.jobs_do(left, 'stay', 'stays')} in the backlog: the drain was stopped"
+    parts: output.Parts = [output.headline(f"The backlog of {output.listed(names)}: {said}.", style="bold green")]
+    standing = output.targets_of(each.lane for each in progress if not each.is_done)
     if standing:
-        parts.append(plain(f"{is_are(standing)} still diverted: what arrives there is drained too."))
+        parts.append(output.plain(f"{output.is_are(standing)} still diverted: what arrives there is drained too."))
     return parts + _skipped(progress)
 
 
-def restore_receipt(receipt: RestoreReceipt, **_: str) -> Parts:
+def restore_receipt(receipt: RestoreReceipt, **_: str) -> output.Parts:
     """The receipt of a backlog that is back in its lane at once."""
-    targets = targets_of(lane.lane for lane in receipt.lanes)
+    targets = output.targets_of(lane.lane for lane in receipt.lanes)
     if not receipt.lanes:
-        return [headline("No divert is in force there: nothing to bring back.")]
+        return [output.headline("No divert is in force there: nothing to bring back.")]
     are = "are" if receipt.restored != 1 else "is"
-    said = f"{counted(receipt.restored, 'job')} of {listed(targets)} {are} back in place"
+    said = f"{counted(receipt.restored, 'job')} of {output.listed(targets)} {are} back in place"
     return [
-        headline(f"{said}; the divert has ended.", style="bold green"),
-        *lane_table(["back"], [(lane.lane, lane.restored, 0) for lane in receipt.lanes]),
+        output.headline(f"{said}; the divert has ended.", style="bold green"),
+        *output.lane_table(["back"], [(lane.lane, lane.restored) for lane in receipt.lanes]),
     ]
 
 
 def _drains(receipt: DrainReceipt, targets: Sequence[str]) -> str:
-    jobs = jobs_do(receipt.backlog, "wait", "waits")
+    jobs = output.jobs_do(receipt.backlog, "wait", "waits")
     if receipt.rate is None:
-        return f"The drain of {listed(targets)} has stopped: {jobs} in the backlog."
+        return f"The drain of {output.listed(targets)} has stopped: {jobs} in the backlog."
     filled = [lane.backlog for lane in receipt.lanes if lane.backlog]
     each = " each" if len(filled) > 1 else ""
     before = {str(lane.rate_before) for lane in receipt.lanes if lane.rate_before}
-    was = f" (it was {listed(sorted(before))})" if before and before != {str(receipt.rate)} else ""
+    was = f" (it was {output.listed(sorted(before))})" if before and before != {str(receipt.rate)} else ""
     forecast = _forecast(max(filled, default=0), receipt.rate)
-    drain = f"The backlog of {listed(targets)} drains at {receipt.rate}{each}{was}"
+    drain = f"The backlog of {output.listed(targets)} drains at {receipt.rate}{each}{was}"
     return f"{drain}: {counted(receipt.backlog, 'job')}{forecast}."
 
 
@@ -220,40 +203,29 @@ def _forecast(backlog: int, rate: Rate) -> str:
     return f", at least {format_duration(seconds)}" if seconds >= 1 else ""
 
 
-def _skipped(progress: Sequence[DrainProgress]) -> Parts:
-    causes: dict[str, int] = {}
+def _skipped(progress: Sequence[DrainProgress]) -> output.Parts:
+    causes: Counter[str] = Counter()
     for each in progress:
-        for cause, count in each.skipped.items():
-            causes[cause] = causes.get(cause, 0) + count
+        causes.update(each.skipped)
     if not causes:
         return []
-    said = listed([f"{number(count)} {cause}" for cause, count in causes.items()], most=8)
+    said = output.listed([f"{output.number(count)} {cause}" for cause, count in causes.items()], most=8)
     names = [name for each in progress for name in each.skipped_names]
-    return [plain(f"Skipped, because they could not run any more: {said}."),
-            plain(f"  {listed(names, most=10)}")]  # fmt: skip
+    return [output.plain(f"Skipped, because they could not run any more: {said}."),
+            output.plain(f"  {output.listed(names, most=10)}")]  # fmt: skip
 
 
 STEP_SECONDS = 0.2
 SETTLE_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class DrainEnd:
-    """How far a drain was when nobody looked any more.
-
-    Attributes:
-        progress: Its backlogs, one by one.
-        took: How long it was watched.
-        is_done: All backlogs are empty, or their drains were stopped.
-    """
-
-    progress: tuple[DrainProgress, ...]
-    took: timedelta
-    is_done: bool
-
-
-def watch_drain(run: Run, receipt: DrainReceipt, *, limit: timedelta | None) -> DrainEnd:
+def watch_drain(
+    run: Run, receipt: DrainReceipt, *, limit: timedelta | None
+) -> tuple[tuple[DrainProgress, ...], timedelta, bool]:
     """Show the drain until it is done or `limit` is over; a Redis that is away is waited for.
+
+    Returns its backlogs one by one, how long it was watched, and whether it is done: all backlogs
+    are empty, or their drains were stopped.
 
     It is done as well when the backlogs have been empty for a while and the order still stands:
     it was told to stay, or no worker serves the lane and so nobody ends it.
@@ -269,7 +241,7 @@ def watch_drain(run: Run, receipt: DrainReceipt, *, limit: timedelta | None) -> 
             is_done = bool(progress) and all(each.is_done for each in progress)
             is_done = is_done or now - empty_at >= SETTLE_SECONDS
             if is_done or (limit is not None and now - began >= limit.total_seconds()):
-                return DrainEnd(progress, timedelta(seconds=now - began), is_done)
+                return progress, timedelta(seconds=now - began), is_done
             time.sleep(STEP_SECONDS)
 
 

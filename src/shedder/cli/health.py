@@ -3,48 +3,24 @@
 from __future__ import annotations
 
 import shlex
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from shedder.cli.asking import confirm, is_asking_possible, settle_reason
+from shedder.cli import asking, output
 from shedder.cli.options import Request, cause_options, verb
-from shedder.cli.output import (
-    Parts,
-    Text,
-    blank,
-    command,
-    commands_part,
-    document,
-    escaped,
-    headline,
-    json_text,
-    listed,
-    number,
-    one_line,
-    plain,
-    row,
-    table,
-    targets_of,
-)
 from shedder.cli.progress import scan_bar
-from shedder.cli.run import Refused
+from shedder.cli.run import Refused, Run
 from shedder.lanes import serving_order
 from shedder.status.findings import FINE, PROBLEM, WARNING
 from shedder.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from shedder.cli.run import Run
-    from shedder.events import Event
-    from shedder.health.audit import AuditReport
-    from shedder.health.doctor import Checkup
-    from shedder.health.repair import Repair
-    from shedder.health.uninstall import QueueLeft, UninstallReceipt
-    from shedder.status.findings import Finding
+    from shedder import AuditReport, Checkup, Event, Finding, Repair, UninstallReceipt
 
 
 _DOCTOR_EXAMPLES = (
@@ -70,15 +46,15 @@ def doctor(run: Run, *, request: Request, is_to_fix: bool, is_sure: bool) -> int
     if not is_to_fix or not checkup.repairable:
         return _finish(run, checkup, ())
     _show_plan(run, checkup)
-    request = settle_reason(request, "repair")
-    confirm("Repair this?", is_sure=is_sure)
+    request = asking.settle_reason(request, "repair")
+    asking.confirm("Repair this?", is_sure=is_sure)
     run.unsure("what is left to repair", "doctor")
     repairs = run.shedder.repair(checkup, **request.cause)
     return _finish(run, _look(run), repairs)
 
 
 def _check_answers(request: Request, *, is_sure: bool) -> None:
-    if is_asking_possible():
+    if asking.is_asking_possible():
         return
     if not is_sure:
         raise Refused("--fix asks before it changes anything: say --yes where nobody can answer")
@@ -95,8 +71,8 @@ def _look(run: Run) -> Checkup:
 def _show_plan(run: Run, checkup: Checkup) -> None:
     if not run.is_json:
         run.screen.show(*checkup_view(checkup))
-    for line in repair_plan(checkup):
-        run.screen.remark(line)
+    for finding in checkup.repairable:
+        run.screen.remark(f"will repair {finding.check}: {finding.fix}")
 
 
 def _finish(run: Run, checkup: Checkup, repairs: tuple[Repair, ...]) -> int:
@@ -110,48 +86,42 @@ SUBJECTS_SHOWN = 5
 _STYLES = {FINE: "green", WARNING: "yellow", PROBLEM: "bold red"}
 
 
-def checkup_view(checkup: Checkup, *, server: str = "") -> Parts:
+def checkup_view(checkup: Checkup, *, server: str = "") -> output.Parts:
     """The verdict, and a line for each finding, the worst first."""
     ranked = sorted(checkup.findings, key=lambda finding: [*_STYLES].index(finding.level))
     lines = [line for finding in reversed(ranked) for line in _lines(finding)]
-    parts: Parts = [_verdict(checkup), blank(), *lines]
+    parts: output.Parts = [_verdict(checkup), output.blank(), *lines]
     if checkup.repairable:
-        fix = command("doctor", options=("--fix", "-r", "why"), server=server)
-        parts += commands_part(("repair", fix))
+        fix = output.command("doctor", options=("--fix", "-r", "why"), server=server)
+        parts += output.commands_part(("repair", fix))
     return parts
 
 
-def repair_plan(checkup: Checkup) -> Iterator[str]:
-    """What a repair will do, a line for each finding that it is about."""
-    for finding in checkup.repairable:
-        yield f"will repair {finding.check}: {finding.fix}"
-
-
-def repairs_view(repairs: Sequence[Repair]) -> Parts:
+def repairs_view(repairs: Sequence[Repair]) -> output.Parts:
     """What was mended, and a heading for what is so now."""
     if not repairs:
         return []
-    lines = [plain(f"  {each.check}: {each.count:,} {each.did}") for each in repairs]
-    return [headline("Repaired:"), *lines, blank()]
+    lines = [output.plain(f"  {each.check}: {each.count:,} {each.did}") for each in repairs]
+    return [output.headline("Repaired:"), *lines, output.blank()]
 
 
-def _verdict(checkup: Checkup) -> Text:
+def _verdict(checkup: Checkup) -> output.Text:
     problems = sum(finding.level == PROBLEM for finding in checkup.findings)
     warnings = sum(finding.level == WARNING for finding in checkup.findings)
     remark = f", {counted(warnings, 'warning')}" if warnings else ""
     if problems:
-        return headline(f"{counted(problems, 'problem')}{remark}.", style="bold red")
-    return headline(f"No problem{remark}.", style="bold yellow" if warnings else "bold green")
+        return output.headline(f"{counted(problems, 'problem')}{remark}.", style="bold red")
+    return output.headline(f"No problem{remark}.", style="bold yellow" if warnings else "bold green")
 
 
-def _lines(finding: Finding) -> Iterator[Text]:
-    line = Text(f"{finding.level:<8}", style=_STYLES[finding.level])
+def _lines(finding: Finding) -> Iterator[output.Text]:
+    line = output.Text(f"{finding.level:<8}", style=_STYLES[finding.level])
     line.append(f" {finding.check}: ", style="not bold default")
-    line.append(one_line(finding.says), style="not bold default")
+    line.append(output.one_line(finding.says), style="not bold default")
     yield line
     if finding.subjects:
-        named = listed(finding.subjects, most=SUBJECTS_SHOWN)
-        yield plain(f"{'':<9}{escaped(named)}")
+        named = output.listed(finding.subjects, most=SUBJECTS_SHOWN)
+        yield output.plain(f"{'':<9}{output.escaped(named)}")
 
 
 _AUDIT_EXAMPLES = ("shedder audit", "shedder audit --json")
@@ -173,13 +143,13 @@ def audit(run: Run) -> int:
 IDS_SHOWN = 10
 
 
-def audit_view(report: AuditReport, **_: str) -> Parts:
+def audit_view(report: AuditReport, **_: str) -> output.Parts:
     """Whether every job is in exactly one place, and where they are."""
-    made = table("place", ">jobs")
+    made = output.table("place", ">jobs")
     for place, count in report.places.items():
         if count:
-            row(made, place, number(count))
-    places: Parts = [blank(), made] if any(report.places.values()) else []
+            output.row(made, place, output.number(count))
+    places: output.Parts = [output.blank(), made] if any(report.places.values()) else []
     return [
         _audit_verdict(report),
         *places,
@@ -189,26 +159,23 @@ def audit_view(report: AuditReport, **_: str) -> Parts:
     ]
 
 
-def _audit_verdict(report: AuditReport) -> Text:
+def _audit_verdict(report: AuditReport) -> output.Text:
     if report.is_clean:
         if report.jobs == 1:
-            return headline("The only job is in exactly one place.", style="bold green")
-        return headline(f"All {counted(report.jobs, 'job')} are in exactly one place each.", style="bold green")
-    lost, doubled = len(report.nowhere), len(report.twice)
-    return headline(
-        f"Of {counted(report.jobs, 'job')}, {number(lost)} {'is' if lost == 1 else 'are'} in no "
-        f"place and {number(doubled)} in two.",
-        style="bold red",
-    )
+            return output.headline("The only job is in exactly one place.", style="bold green")
+        return output.headline(f"All {counted(report.jobs, 'job')} are in exactly one place each.", style="bold green")
+    lost, doubled = counted(len(report.nowhere), "is", "are"), output.number(len(report.twice))
+    said = f"Of {counted(report.jobs, 'job')}, {lost} in no place and {doubled} in two."
+    return output.headline(said, style="bold red")
 
 
-def _ids(what: str, ids: Sequence[str]) -> Parts:
+def _ids(what: str, ids: Sequence[str]) -> output.Parts:
     if not ids:
         return []
-    lines = [plain(f"  {escaped(each)}") for each in ids[:IDS_SHOWN]]
+    lines = [output.plain(f"  {output.escaped(each)}") for each in ids[:IDS_SHOWN]]
     more = len(ids) - IDS_SHOWN
-    rest = [plain(f"  and {number(more)} more; --json lists them all")] if more > 0 else []
-    return [blank(), plain(f"{counted(len(ids), 'job')} {what}:"), *lines, *rest]
+    rest = [output.plain(f"  and {output.number(more)} more; --json lists them all")] if more > 0 else []
+    return [output.blank(), output.plain(f"{counted(len(ids), 'job')} {what}:"), *lines, *rest]
 
 
 _UNINSTALL_EXAMPLES = (
@@ -238,9 +205,9 @@ def uninstall(run: Run, *, request: Request, dry_run: bool, path: str | None, fo
         preview = connected.preview_uninstall()
         run.tell("uninstall/1", preview, uninstall_receipt)
         return 0 if preview.keys else 3
-    request = settle_reason(request, "uninstall shedder")
+    request = asking.settle_reason(request, "uninstall shedder")
     _make_sure(path, is_sure=is_sure)
-    run.state = f"not all is done; run it again, as {command('uninstall', server=run.server_option)}"
+    run.state = f"not all is done; run it again, as {output.command('uninstall', server=run.server_option)}"
     receipt = _uninstall(run, request, path=path, force=force)
     run.state = "it is done"
     run.tell("uninstall/1", receipt, uninstall_receipt)
@@ -250,127 +217,105 @@ def uninstall(run: Run, *, request: Request, dry_run: bool, path: str | None, fo
 def _make_sure(path: str | None, *, is_sure: bool) -> None:
     if path is not None and Path(path).exists():
         raise Refused(f"{path} exists; name another file for --journal")
-    if not is_sure and not is_asking_possible():
+    if not is_sure and not asking.is_asking_possible():
         raise Refused("nobody can be asked here; say --yes, or look first with --dry-run")
-    confirm(_QUESTION.format("" if path else ", its journal too"), is_sure=is_sure)
+    asking.confirm(_QUESTION.format("" if path else ", its journal too"), is_sure=is_sure)
 
 
 def _uninstall(run: Run, request: Request, *, path: str | None, force: bool) -> UninstallReceipt:
     with ExitStack() as opened:
-        on_event = opened.enter_context(_Journal(path)).write if path else None
+        on_event = opened.enter_context(_journal(path)) if path else None
         on_progress = opened.enter_context(scan_bar(run.screen, "putting jobs back"))
         return run.shedder.uninstall(**request.cause, force=force, on_event=on_event, on_progress=on_progress)
 
 
-class _Journal:
+@contextmanager
+def _journal(path: str) -> Iterator[Callable[[Event], None]]:
     """A file that gets the journal, made with its first line: who is refused leaves none.
 
     Each line is with the system before the next, because the journal in Redis goes right after.
     """
+    with ExitStack() as opened:
 
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._opened = ExitStack()
-        self._write: Callable[[str], object] | None = None
+        @cache
+        def file() -> TextIO:
+            return opened.enter_context(Path(path).open("x", buffering=1, encoding="utf-8"))
 
-    def __enter__(self) -> Self:
-        return self
+        def write(event: Event) -> None:
+            file().write(output.json_text(output.document("event/1", event), is_line=True) + "\n")
 
-    def __exit__(self, *_: object) -> None:
-        self._opened.close()
-
-    def write(self, event: Event) -> None:
-        if self._write is None:
-            file = self._opened.enter_context(_new_file(self._path))
-            self._write = file.write
-        self._write(json_text(document("event/1", event), is_line=True) + "\n")
-
-
-def _new_file(path: str) -> TextIO:
-    return Path(path).open("x", buffering=1, encoding="utf-8")
+        yield write
 
 
 KEYS_SHOWN = 5
 
 
-def uninstall_receipt(receipt: UninstallReceipt, *, server: str = "") -> Parts:
+def uninstall_receipt(receipt: UninstallReceipt, *, server: str = "") -> output.Parts:
     """What was brought back and removed, and which stock workers the jobs need now."""
-    return [headline(_fact(receipt)), *_ended(receipt), *_workers(receipt), *_left(receipt), *_next(receipt, server)]
+    fact = output.headline(_fact(receipt))
+    return [fact, *_ended(receipt), *_workers(receipt), *_left(receipt), *_next(receipt, server)]
 
 
 def _fact(receipt: UninstallReceipt) -> str:
     if not receipt.keys:
         return "There is nothing of shedder on this server."
-    keys = counted(receipt.keys, "key")
     if receipt.is_preview:
-        return f"Every job would go back to the lists of RQ, and {keys} would be removed."
-    return f"Every job is back in the lists of RQ, and {keys} of shedder {_are(receipt)} removed."
+        return f"Every job would go back to the lists of RQ, and {counted(receipt.keys, 'key')} would be removed."
+    keys_are = counted(receipt.keys, "key of shedder is", "keys of shedder are")
+    return f"Every job is back in the lists of RQ, and {keys_are} removed."
 
 
-def _are(receipt: UninstallReceipt) -> str:
-    return "is" if receipt.keys == 1 else "are"
-
-
-def _ended(receipt: UninstallReceipt) -> Parts:
+def _ended(receipt: UninstallReceipt) -> output.Parts:
     backlogs = sum(lane.restored for lane in receipt.restored)
     diverted = sorted({lane.lane for lane in receipt.restored})
     rows = (
-        ("pauses", targets_of(receipt.resumed), ""),
-        ("diverts and limits on starts", targets_of(diverted), counted(backlogs, "job")),
-        ("claims that had not started", (), number(receipt.claims) if receipt.claims else ""),
+        ("pauses", output.targets_of(receipt.resumed), ""),
+        ("diverts and limits on starts", output.targets_of(diverted), counted(backlogs, "job")),
+        ("claims that had not started", (), output.number(receipt.claims) if receipt.claims else ""),
         ("lists without an order", (), counted(receipt.found, "job") if receipt.found else ""),
         ("degraded flags", receipt.flags, ""),
         ("limits in code", receipt.limits, ""),
-        ("lines of the journal", (), number(receipt.events) if receipt.events else ""),
+        ("lines of the journal", (), output.number(receipt.events) if receipt.events else ""),
     )
-    made = table("ends" if receipt.is_preview else "ended", "where", ">how much")
+    made = output.table("ends" if receipt.is_preview else "ended", "where", ">how much")
     filled = [each for each in rows if each[1] or (each[2] and each[2] != counted(0, "job"))]
     for name, where, much in filled:
-        row(made, name, listed(where, most=6), much)
-    return [blank(), made] if filled else []
+        output.row(made, name, output.listed(where, most=6), much)
+    return [output.blank(), made] if filled else []
 
 
-def _workers(receipt: UninstallReceipt) -> Parts:
+def _workers(receipt: UninstallReceipt) -> output.Parts:
     if not receipt.workers:
         return []
-    names = listed([worker.name for worker in receipt.workers])
+    names = output.listed([worker.name for worker in receipt.workers])
     is_one = len(receipt.workers) == 1
     said = (
         f"{counted(len(receipt.workers), 'worker')} of shedder {'is' if is_one else 'are'} on "
         f"record: {names}. Stop {'it' if is_one else 'them'} first; a living one writes new keys."
     )
-    return [blank(), Text(said, style="yellow")]
+    return [output.blank(), output.Text(said, style="yellow")]
 
 
-def _left(receipt: UninstallReceipt) -> Parts:
+def _left(receipt: UninstallReceipt) -> output.Parts:
     if not receipt.left:
         return []
     said = (
         f"{counted(len(receipt.left), 'key')} of shedder came back: "
-        f"{listed(receipt.left, most=KEYS_SHOWN)}. A producer, a worker or an application with "
+        f"{output.listed(receipt.left, most=KEYS_SHOWN)}. A producer, a worker or an application with "
         "flags still writes them: change it back and run this again."
     )
-    return [blank(), Text(said, style="yellow")]
+    return [output.blank(), output.Text(said, style="yellow")]
 
 
-def _next(receipt: UninstallReceipt, server: str) -> Parts:
+def _next(receipt: UninstallReceipt, server: str) -> output.Parts:
     if receipt.is_preview:
         if not receipt.keys:
             return []
-        again = command("uninstall", options=["--journal", "journal.jsonl"], server=server)
-        return commands_part(("do it", again))
-    waiting = sum(queue.jobs for queue in receipt.queues)
+        again = output.command("uninstall", options=["--journal", "journal.jsonl"], server=server)
+        return output.commands_part(("do it", again))
     if not receipt.queues:
-        return [blank(), plain("No job waits.")]
-    is_one = waiting == 1
-    return [
-        blank(),
-        plain(f"{counted(waiting, 'job')} {'waits' if is_one else 'wait'} for stock workers:"),
-        *commands_part(*(("serve them", line) for line in _worker_commands(receipt.queues))),
-    ]
-
-
-def _worker_commands(queues: Sequence[QueueLeft]) -> list[str]:
-    order = serving_order(queue.lane for queue in queues)
-    found = {queue.lane for queue in queues}
-    return [" ".join(["rq worker", *(shlex.quote(name) for name in order if name in found)])]
+        return [output.blank(), output.plain("No job waits.")]
+    wait = output.jobs_do(sum(queue.jobs for queue in receipt.queues), "wait", "waits")
+    found = [queue.lane for queue in receipt.queues]
+    worker = shlex.join(["rq", "worker", *(lane for lane in serving_order(found) if lane in found)])
+    return [output.blank(), output.plain(f"{wait} for stock workers:"), *output.commands_part(("serve them", worker))]

@@ -11,7 +11,7 @@ import shlex
 import shutil
 import sys
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
@@ -21,21 +21,17 @@ from shedder.lanes import PRIORITIES, lane_of
 from shedder.later import later
 from shedder.selection import Selection
 from shedder.units import Rate, format_duration
-from shedder.wording import counted
+from shedder.wording import counted, named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from rich.console import Console, RenderableType
     from rich.table import Table as RichTable
     from rich.text import Text as RichText
 
-    from shedder.engine.workers import WorkerSeen
-    from shedder.queues.claims import RunningJob
+    from shedder import Divert, Drain, Pause, PauseReceipt, RunningJob, Setting, StartsLimit, WorkerSeen
 else:
-    Console, RichTable, RichText = later((
-        ("rich.console", "Console"), ("rich.table", "Table"), ("rich.text", "Text"),
-    )).values()  # fmt: skip
+    rich = later((("rich.console", "Console"), ("rich.table", "Table"), ("rich.text", "Text")))
+    Console, RichTable, RichText = rich.values()
 
 
 RUNNING_SHOWN = 10
@@ -82,6 +78,11 @@ class Table:
 Parts = list[Text | Table]
 
 
+def spaced(parts: Sequence[Text | Table]) -> Parts:
+    """`parts` below an empty line, if there are any."""
+    return [blank(), *parts] if parts else []
+
+
 def headline(text: str, *, style: str = "bold") -> Text:
     """The fact, in plain words, with numbers."""
     return Text(text, style=style)
@@ -90,6 +91,11 @@ def headline(text: str, *, style: str = "bold") -> Text:
 def plain(text: str) -> Text:
     """A line of text."""
     return Text(text)
+
+
+def plain_once(lines: Iterable[str]) -> Parts:
+    """Lines of text, each once: what several lanes have in common is said once."""
+    return [plain(line) for line in dict.fromkeys(lines)]
 
 
 def blank() -> Text:
@@ -107,14 +113,14 @@ def row(made: Table, *cells: str | Text) -> None:
     made.rows.append(tuple(cell if isinstance(cell, Text) else Text(escaped(cell)) for cell in cells))
 
 
-def lane_table(columns: Sequence[str], rows: Iterable[tuple[str, int, int]]) -> Parts:
-    """Lanes with two numbers each, when more than one lane has something."""
+def lane_table(columns: Sequence[str], rows: Iterable[tuple[str, *tuple[int, ...]]]) -> Parts:
+    """Lanes with their numbers, when more than one lane has something."""
     filled = [each for each in rows if any(each[1:])]
     if len(filled) < 2:
         return []
     made = table("lane", *(f">{column}" for column in columns))
     for name, *counts in filled:
-        row(made, name, *(number(count) for count in counts[: len(columns)]))
+        row(made, name, *map(number, counts))
     return [blank(), made]
 
 
@@ -131,10 +137,8 @@ def running_part(running: Sequence[RunningJob], now: datetime) -> Parts:
         parts.append(plain(f"and {counted(len(running) - RUNNING_SHOWN, 'more job')}"))
     uncertain = sum(not job.is_certain for job in running)
     if uncertain:
-        parts.append(plain(
-            f"? {counted(uncertain, 'job')} passed the gate in a process that has not been heard "
-            "of since: if it was frozen, its job may still begin."
-        ))  # fmt: skip
+        passed = f"? {counted(uncertain, 'job')} passed the gate in a process that has not been heard of since"
+        parts.append(plain(f"{passed}: if it was frozen, its job may still begin."))
     return parts
 
 
@@ -146,22 +150,20 @@ def workers_part(workers: Sequence[WorkerSeen], *, stock: str) -> Parts:
     theirs = [worker.name for worker in workers if worker.is_stock]
     parts: Parts = [blank()]
     if ours:
-        obeys = "obeys" if len(ours) == 1 else "obey"
-        parts.append(plain(f"{counted(len(ours), 'worker')} {obeys}: {_names(ours)}."))
+        parts.append(plain(f"{counted(len(ours), 'worker obeys', 'workers obey')}: {_names(ours)}."))
     if theirs:
-        do = "does" if len(theirs) == 1 else "do"
-        who = f"{counted(len(theirs), 'stock RQ worker')} {do} not obey this: {_names(theirs)}."
-        parts.append(Text(f"{who} {stock}", style="yellow"))
+        do = counted(len(theirs), "stock RQ worker does", "stock RQ workers do")
+        parts.append(Text(f"{do} not obey this: {_names(theirs)}. {stock}", style="yellow"))
     return parts
 
 
 def commands_part(*commands: tuple[str, str]) -> Parts:
-    """What to type next: what for, and the command."""
-    width = max(len(purpose) for purpose, _ in commands)
+    """What to type next, if anything: what for, and the command."""
+    width = max((len(purpose) for purpose, _ in commands), default=0)
     lines = [Verbatim(f"{purpose:<{width}}  ", style="dim") for purpose, _ in commands]
     for made, (_, line) in zip(lines, commands, strict=True):
         made.append(line, style="not dim bold")
-    return [blank(), *lines]
+    return spaced(lines)
 
 
 def _names(workers: Sequence[str]) -> str:
@@ -256,10 +258,7 @@ def _rendered_table(table: Table) -> RichTable:
 
 
 def _console(stream: TextIO) -> Console:
-    return Console(
-        file=stream, width=_width(stream), markup=False, emoji=False,
-        highlight=False, legacy_windows=False,
-    )  # fmt: skip
+    return Console(file=stream, width=_width(stream), markup=False, emoji=False, highlight=False, legacy_windows=False)
 
 
 def _width(stream: TextIO) -> int | None:
@@ -345,14 +344,29 @@ def clock(at: datetime, now: datetime) -> str:
     return moment.strftime("%H:%M UTC" if moment.date() == today else "%Y-%m-%d %H:%M UTC")
 
 
+def since_by(control: Pause | Divert | Drain | StartsLimit | Setting, now: datetime) -> str:
+    """`since 02:11 UTC (38m) by oncall@ops`."""
+    return f"since {clock(control.since, now)} ({age(control.since, now)}) by {escaped(control.by)}"
+
+
+def why_and_who(control: Pause | Divert | Drain | StartsLimit | Setting, now: datetime) -> str:
+    """`since 02:11 UTC (38m) by oncall@ops: database at 99 %`."""
+    return f"{since_by(control, now)}: {escaped(control.why)}"
+
+
+def until(control: Pause | PauseReceipt | Setting | None, now: datetime, *, lead: str = " ") -> str:
+    """` until 02:41 UTC (30m)`, and nothing for what has no end."""
+    if control is None or control.until is None:
+        return ""
+    return f"{lead}until {clock(control.until, now)} ({age(now, control.until)})"
+
+
 def listed(names: Sequence[str], *, most: int = 3, others: str = "more") -> str:
     """`a`, `a and b`, `a, b, c and 4 more`; names are escaped."""
     shown = [escaped(name) for name in names[:most]]
     if len(names) > most:
         shown.append(f"{number(len(names) - most)} {others}")
-    if len(shown) < 2:
-        return "".join(shown)
-    return ", ".join(shown[:-1]) + " and " + shown[-1]
+    return named(shown)
 
 
 def targets_of(lanes: Iterable[str]) -> tuple[str, ...]:
@@ -361,9 +375,9 @@ def targets_of(lanes: Iterable[str]) -> tuple[str, ...]:
     for lane in map(lane_of, lanes):
         priorities.setdefault(lane.queue, []).append(lane.priority)
     targets: list[str] = []
-    for queue, named in priorities.items():
-        is_whole = set(named) == set(PRIORITIES)
-        targets += [queue] if is_whole else [f"{queue}.{priority}" for priority in named]
+    for queue, found in priorities.items():
+        is_whole = set(found) == set(PRIORITIES)
+        targets += [queue] if is_whole else [f"{queue}.{priority}" for priority in found]
     return tuple(targets)
 
 

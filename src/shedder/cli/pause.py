@@ -3,40 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from shedder.cli.asking import settle_request
+from shedder.cli import asking, output
 from shedder.cli.options import Request, Wait, change_options, expiry, expiry_option, maybe_duration_option, verb
-from shedder.cli.output import (
-    Parts,
-    age,
-    clock,
-    command,
-    commands_part,
-    escaped,
-    headline,
-    is_are,
-    jobs_do,
-    lane_table,
-    listed,
-    number,
-    plain,
-    running_part,
-    targets_of,
-    workers_part,
-)
 from shedder.cli.progress import live_line, still_running_line
-from shedder.cli.run import trouble
+from shedder.cli.run import Run, trouble
 from shedder.errors import RedisUnreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from shedder.cli.run import Run
-    from shedder.queues.claims import RunningJob
-    from shedder.queues.controls import Pause
-    from shedder.queues.pause import PauseReceipt, ResumeReceipt
+    from shedder import Pause, PauseReceipt, ResumeReceipt, RunningJob
 
 
 _EXAMPLES = (
@@ -53,11 +31,11 @@ _EXAMPLES = (
 @maybe_duration_option("--wait", help="Return when no job runs, or after DURATION.")
 def pause(run: Run, *, request: Request, expires_in: timedelta | None, wait: Wait | None) -> int:
     """Stop jobs of a queue (or lane) from starting until it is resumed; they stay in place."""
-    request = settle_request(run, request, "pause", note="it is paused all the same")
+    request = asking.settle_request(run, request, "pause", note="it is paused all the same")
     expires_in = expiry(run, expires_in, of="pause")
-    run.unsure(f"whether {is_are(request.names)} paused", "status", *request.names)
+    run.unsure(f"whether {output.is_are(request.names)} paused", "status", *request.names)
     receipt = run.shedder.pause(*request.names, **request.cause, expires_in=expires_in)
-    run.state = f"{is_are(request.names)} paused, and what runs goes on"
+    run.state = f"{output.is_are(request.names)} paused, and what runs goes on"
     if not run.is_json:
         run.screen.show(*pause_receipt(receipt, server=run.server_option))
     running = None
@@ -71,11 +49,11 @@ def pause(run: Run, *, request: Request, expires_in: timedelta | None, wait: Wai
 
 def _tell_end(run: Run, request: Request, running: tuple[RunningJob, ...]) -> None:
     if running:
-        jobs = listed([job.job_id for job in running], most=3)
+        jobs = output.listed([job.job_id for job in running], most=3)
         verb = "runs" if len(running) == 1 else "run"
-        run.screen.warn(f"time is up and {jobs} still {verb}; {is_are(request.names)} paused")
+        run.screen.warn(f"time is up and {jobs} still {verb}; {output.is_are(request.names)} paused")
     elif not run.is_json:
-        run.screen.show(plain(f"No job of {listed(request.names)} runs any more."))
+        run.screen.show(output.plain(f"No job of {output.listed(request.names)} runs any more."))
 
 
 _RESUME_EXAMPLES = (
@@ -89,10 +67,10 @@ _RESUME_EXAMPLES = (
 @change_options
 def resume(run: Run, *, request: Request) -> int:
     """End the pause of a queue (or lane): its jobs start again, in their order."""
-    request = settle_request(run, request, "resume")
-    run.unsure(f"whether {is_are(request.names)} resumed", "status", *request.names)
+    request = asking.settle_request(run, request, "resume")
+    run.unsure(f"whether {output.is_are(request.names)} resumed", "status", *request.names)
     receipt = run.shedder.resume(*request.names, **request.cause)
-    run.state = f"{is_are(request.names)} resumed"
+    run.state = f"{output.is_are(request.names)} resumed"
     run.tell("resume/1", receipt, resume_receipt)
     return 0
 
@@ -103,88 +81,65 @@ _STOCK = (
 )
 
 
-def pause_receipt(receipt: PauseReceipt, *, server: str = "") -> Parts:
+def pause_receipt(receipt: PauseReceipt, *, server: str = "") -> output.Parts:
     """The receipt of a pause; `server` is the option that names the server."""
-    targets = targets_of(lane.lane for lane in receipt.lanes)
-    resume = command("resume", *targets, server=server)
-    undo = command("undo", receipt.event, server=server)
+    targets = output.targets_of(lane.lane for lane in receipt.lanes)
+    resume = output.command("resume", *targets, server=server)
     return [
-        headline(_paused(receipt, targets), style="bold yellow"),
-        *_replaced([lane.replaced for lane in receipt.lanes if lane.replaced], receipt.at),
+        output.headline(_paused(receipt, targets), style="bold yellow"),
+        *_said("This takes the place of the pause", [lane.replaced for lane in receipt.lanes], receipt.at),
         *_restored([lane.restored for lane in receipt.lanes if lane.restored], receipt.at),
         *_not_paused(receipt),
-        *lane_table(["waiting"], [(lane.lane, lane.waiting, 0) for lane in receipt.lanes]),
-        *running_part(receipt.running, receipt.at),
-        *workers_part(receipt.workers, stock=_STOCK),
-        *commands_part(("resume", resume), ("undo", undo)),
+        *output.lane_table(["waiting"], [(lane.lane, lane.waiting) for lane in receipt.lanes]),
+        *output.running_part(receipt.running, receipt.at),
+        *output.workers_part(receipt.workers, stock=_STOCK),
+        *output.commands_part(("resume", resume), ("undo", output.command("undo", receipt.event, server=server))),
     ]
 
 
-def resume_receipt(receipt: ResumeReceipt, *, server: str = "") -> Parts:
+def resume_receipt(receipt: ResumeReceipt, *, server: str = "") -> output.Parts:
     """The receipt of the end of a pause."""
     ended = [lane for lane in receipt.lanes if lane.ended]
     if not ended:
-        names = targets_of(lane.lane for lane in receipt.lanes)
-        return [headline(f"{is_are(names)} not paused: nothing to resume.")]
+        names = output.targets_of(lane.lane for lane in receipt.lanes)
+        return [output.headline(f"{output.is_are(names)} not paused: nothing to resume.")]
     waiting = sum(lane.waiting for lane in receipt.lanes)
-    names = targets_of(lane.lane for lane in ended)
-    parts: Parts = [
-        headline(f"{is_are(names)} resumed: {_may_start(waiting)}.", style="bold green"),
-        *_stood([lane.ended for lane in ended if lane.ended], receipt.at),
+    names = output.targets_of(lane.lane for lane in ended)
+    start = f"{output.jobs_do(waiting, 'wait', 'waits')} and may start" if waiting else "no job waits"
+    parts: output.Parts = [
+        output.headline(f"{output.is_are(names)} resumed: {start}.", style="bold green"),
+        *_said("The pause stood", [lane.ended for lane in ended], receipt.at),
     ]
-    others = targets_of(lane.lane for lane in receipt.lanes if not lane.ended)
+    others = output.targets_of(lane.lane for lane in receipt.lanes if not lane.ended)
     if others:
-        parts.append(plain(f"{listed(others)} {'was' if len(others) == 1 else 'were'} not paused."))
-    parts += lane_table(["waiting"], [(lane.lane, lane.waiting, 0) for lane in receipt.lanes])
-    return [*parts, *commands_part(("undo", command("undo", receipt.event, server=server)))]
-
-
-def why_and_who(control: Pause, now: datetime) -> str:
-    """`since 02:11 UTC (38m) by oncall@ops: database at 99 %`."""
-    since = f"since {clock(control.since, now)} ({age(control.since, now)})"
-    return f"{since} by {escaped(control.by)}: {escaped(control.why)}"
+        parts.append(output.plain(f"{output.listed(others)} {'was' if len(others) == 1 else 'were'} not paused."))
+    parts += output.lane_table(["waiting"], [(lane.lane, lane.waiting) for lane in receipt.lanes])
+    return [*parts, *output.commands_part(("undo", output.command("undo", receipt.event, server=server)))]
 
 
 def _paused(receipt: PauseReceipt, targets: Sequence[str]) -> str:
     waiting = sum(lane.waiting for lane in receipt.lanes)
     runs = len(receipt.running)
-    still = f"{number(runs)} still {'runs' if runs == 1 else 'run'}" if runs else "none runs"
-    until = ""
-    if receipt.until is not None:
-        until = f" until {clock(receipt.until, receipt.at)} ({age(receipt.at, receipt.until)})"
-    return f"{is_are(targets)} paused{until}: {jobs_do(waiting, 'wait', 'waits')}, {still}."
+    still = f"{output.number(runs)} still {'runs' if runs == 1 else 'run'}" if runs else "none runs"
+    until = output.until(receipt, receipt.at)
+    return f"{output.is_are(targets)} paused{until}: {output.jobs_do(waiting, 'wait', 'waits')}, {still}."
 
 
-def _may_start(waiting: int) -> str:
-    if not waiting:
-        return "no job waits"
-    return f"{jobs_do(waiting, 'wait', 'waits')} and may start"
-
-
-def _replaced(pauses: Sequence[Pause], now: datetime) -> Parts:
-    return [plain(f"This takes the place of the pause {said}") for said in _said(pauses, now)]
-
-
-def _restored(pauses: Sequence[Pause], now: datetime) -> Parts:
-    lines = [f"It is the pause {why_and_who(pause, now)}{_until(pause, now)}." for pause in pauses]
-    return [plain(line) for line in dict.fromkeys(lines)]
+def _restored(pauses: Sequence[Pause], now: datetime) -> output.Parts:
+    return output.plain_once(f"It is the pause {output.why_and_who(each, now)}{_until(each, now)}." for each in pauses)
 
 
 def _until(pause: Pause, now: datetime) -> str:
-    return "" if pause.until is None else f", until {clock(pause.until, now)}"
+    return "" if pause.until is None else f", until {output.clock(pause.until, now)}"
 
 
-def _not_paused(receipt: PauseReceipt) -> Parts:
-    names = targets_of(lane.lane for lane in receipt.resumed)
-    return [plain(f"{is_are(names)} not paused, as before.")] if names else []
+def _not_paused(receipt: PauseReceipt) -> output.Parts:
+    names = output.targets_of(lane.lane for lane in receipt.resumed)
+    return [output.plain(f"{output.is_are(names)} not paused, as before.")] if names else []
 
 
-def _stood(pauses: Sequence[Pause], now: datetime) -> Parts:
-    return [plain(f"The pause stood {said}") for said in _said(pauses, now)]
-
-
-def _said(pauses: Sequence[Pause], now: datetime) -> list[str]:
-    return list(dict.fromkeys(why_and_who(pause, now) for pause in pauses))
+def _said(what: str, pauses: Sequence[Pause | None], now: datetime) -> output.Parts:
+    return output.plain_once(f"{what} {output.why_and_who(each, now)}" for each in pauses if each)
 
 
 RETRY_SECONDS = 0.5
@@ -198,9 +153,14 @@ def wait_for_running(run: Run, targets: Sequence[str], *, limit: timedelta | Non
     """
     deadline = time.monotonic() + limit.total_seconds() if limit else None
     with live_line(run.screen) as show:
+
+        def show_running(jobs: tuple[RunningJob, ...]) -> None:
+            if jobs:
+                show(still_running_line(jobs, datetime.now(UTC)))
+
         while True:
             try:
-                return run.shedder.wait_until_idle(*targets, timeout=_left(deadline), on_change=_shower(show))
+                return run.shedder.wait_until_idle(*targets, timeout=_left(deadline), on_change=show_running)
             except RedisUnreachable as error:
                 if deadline is not None and time.monotonic() >= deadline:
                     raise
@@ -211,11 +171,3 @@ def wait_for_running(run: Run, targets: Sequence[str], *, limit: timedelta | Non
 def _left(deadline: float | None) -> timedelta | None:
     # Nothing left is no time limit to the facade, so there is always a little.
     return timedelta(seconds=max(deadline - time.monotonic(), 0.001)) if deadline else None
-
-
-def _shower(show: Callable[[str], None]) -> Callable[[tuple[RunningJob, ...]], None]:
-    def show_running(jobs: tuple[RunningJob, ...]) -> None:
-        if jobs:
-            show(still_running_line(jobs, datetime.now(UTC)))
-
-    return show_running

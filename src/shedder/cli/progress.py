@@ -5,28 +5,23 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
-from shedder.cli.output import Text, age, as_rich, escaped, listed, number, per_second
+from shedder.cli.output import Screen, Text, age, as_rich, escaped, listed, number, per_second
 from shedder.later import later
 from shedder.units import format_duration
 from shedder.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from datetime import datetime
-
     from rich.live import Live
     from rich.progress import BarColumn, Progress, TextColumn
 
-    from shedder.cli.output import Screen
-    from shedder.queues.claims import RunningJob
-    from shedder.queues.drain import DrainProgress
+    from shedder import DrainProgress, RunningJob
+
 else:
-    globals().update(later((
-        ("rich.live", "Live"),
-        ("rich.progress", "BarColumn Progress TextColumn"),
-    )))  # fmt: skip
+    globals().update(later((("rich.live", "Live"), ("rich.progress", "BarColumn Progress TextColumn"))))
 
 
 JOBS_NAMED = 2

@@ -2,43 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import click
 
-from shedder.cli.asking import settle_reason, warn_of_recent_changes
+from shedder.cli import asking, output
 from shedder.cli.completion import complete_flags, complete_groups, complete_limits
 from shedder.cli.options import Request, cause_options, expiry, expiry_option, force_option, verb, verb_group
-from shedder.cli.output import (
-    Parts,
-    Text,
-    age,
-    clock,
-    command,
-    commands_part,
-    escaped,
-    headline,
-    is_are,
-    jobs_do,
-    listed,
-    number,
-    plain,
-    row,
-    table,
-)
-from shedder.cli.run import Refused
-from shedder.cli.starts import LIFT_EXAMPLES, STARTS_EXAMPLES, lift, limit_starts
+from shedder.cli.run import Refused, Run
+from shedder.cli.starts import LIFT_EXAMPLES, STARTS_EXAMPLES, lift, limit_starts, rate_asked
 from shedder.units import Rate
 from shedder.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime, timedelta
-
-    from shedder.cli.run import Run
-    from shedder.settings.flags import FlagReceipt, FlagState
-    from shedder.settings.limits import LimitAnswer, LimitReceipt, LimitState
-    from shedder.settings.setting import Setting
+    from shedder import FlagReceipt, FlagState, LimitAnswer, LimitReceipt, LimitState, Setting
 
 
 _DEGRADE = (
@@ -55,40 +34,32 @@ _RESTORE = (
 _FLAG_LIST = ("shedder flag list", "shedder flag list --json")
 
 _group_option = click.option(
-    "-g", "--group", metavar="GROUP", default="", help="All flags of a group.",
-    shell_complete=complete_groups,
-)  # fmt: skip
+    "-g", "--group", metavar="GROUP", default="", help="All flags of a group.", shell_complete=complete_groups
+)
 
 
 @verb("degrade", examples=_DEGRADE, short="Degrade features, fully or for a share of users.")
 @click.argument("flags", metavar="[FLAG]...", nargs=-1, shell_complete=complete_flags)
 @_group_option
-@click.option("--percent", type=float, default=100.0, show_default=True, metavar="PERCENT",
-              help="The share of users.")  # fmt: skip
+@click.option("--percent", type=float, default=100.0, show_default=True, metavar="PERCENT", help="The share of users.")
 @expiry_option
 @force_option("Also accept a flag that no process has declared")
 @cause_options
 def degrade(
-    run: Run, *, request: Request, flags: tuple[str, ...], group: str, percent: float,
-    expires_in: timedelta | None,
-) -> int:  # fmt: skip
+    run: Run, *, request: Request, flags: tuple[str, ...], group: str, percent: float, expires_in: timedelta | None
+) -> int:
     """Degrade features in every process within a second, without a deployment.
 
     --percent always picks the same users; raising it adds users.
     """
     what = _chosen(flags, group, "degrade")
-    shedder = run.shedder
-    request = settle_reason(request, f"degrade {listed(what)}")
-    warn_of_recent_changes(run, request, names=_names(run, flags, group))
+    request = _settled(run, request, f"degrade {output.listed(what)}", names=_names(run, flags, group))
     expires_in = expiry(run, expires_in, of="flag")
-    run.unsure(f"whether {is_are(what)} changed", "flag list")
-    receipt = shedder.degrade_flag(
-        *flags, group=group, percent=percent, expires_in=expires_in, **request.cause,
-        force=request.is_forced,
-    )  # fmt: skip
-    run.state = "it is done"
-    run.tell("flag/1", receipt, flag_receipt)
-    return 0
+    run.unsure(f"whether {output.is_are(what)} changed", "flag list")
+    receipt = run.shedder.degrade_flag(
+        *flags, group=group, percent=percent, expires_in=expires_in, **request.cause, force=request.is_forced
+    )
+    return _tell(run, "flag/1", receipt, flag_receipt)
 
 
 @verb("restore", examples=_RESTORE, short="Restore degraded features.")
@@ -102,14 +73,9 @@ def restore(run: Run, *, request: Request, flags: tuple[str, ...], group: str) -
     To let these jobs start at a pace, give their queue a `shedder drain` first.
     """
     what = _chosen(flags, group, "restore")
-    shedder = run.shedder
-    request = settle_reason(request, f"restore {listed(what)}")
-    warn_of_recent_changes(run, request, names=_names(run, flags, group))
-    run.unsure(f"whether {is_are(what)} changed", "flag list")
-    receipt = shedder.restore_flag(*flags, group=group, **request.cause)
-    run.state = "it is done"
-    run.tell("flag/1", receipt, flag_receipt)
-    return 0
+    request = _settled(run, request, f"restore {output.listed(what)}", names=_names(run, flags, group))
+    run.unsure(f"whether {output.is_are(what)} changed", "flag list")
+    return _tell(run, "flag/1", run.shedder.restore_flag(*flags, group=group, **request.cause), flag_receipt)
 
 
 @verb("list", examples=_FLAG_LIST, short="List all flags, degraded ones first.")
@@ -139,6 +105,19 @@ def _names(run: Run, flags: tuple[str, ...], group: str) -> tuple[str, ...]:
     return (*flags, *(each.name for each in run.shedder.flag_states() if each.group == group))
 
 
+def _settled(run: Run, request: Request, change: str, *, names: tuple[str, ...]) -> Request:
+    _ = run.shedder  # nobody is asked about a server that is away
+    request = asking.settle_reason(request, change)
+    asking.warn_of_recent_changes(run, request, names=names)
+    return request
+
+
+def _tell(run: Run, schema: str, receipt: FlagReceipt | LimitReceipt, view: Callable[..., output.Parts]) -> int:
+    run.state = "it is done"
+    run.tell(schema, receipt, view)
+    return 0
+
+
 _SET = (
     'shedder limit set reports 100/minute -r "database at 99 %"',
     'shedder limit set reports 10/minute --key tenant=acme --for 1h -r "acme floods us"',
@@ -155,42 +134,31 @@ _LIMIT_LIST = ("shedder limit list", "shedder limit list --json")
 _TEST = ("shedder limit test reports", "shedder limit test reports --key tenant=acme")
 
 
-def _rate_asked(_context: click.Context, _parameter: click.Parameter, value: str) -> Rate:
-    return Rate.parse(value)
-
-
-def _key_option(decorated: Any) -> Any:
-    return click.option("-k", "--key", default="", metavar="KEY", help="Only this key.")(decorated)
+_key_option = click.option("-k", "--key", default="", metavar="KEY", help="Only this key.")
 
 
 @verb("set", examples=_SET, short="Set a rate.")
 @click.argument("name", metavar="LIMIT", shell_complete=complete_limits)
-@click.argument("rate", metavar="RATE", callback=_rate_asked)
+@click.argument("rate", metavar="RATE", callback=rate_asked)
 @_key_option
 @expiry_option
 @click.option("--shadow", is_flag=True, help="Count what it would refuse; refuse nothing.")
 @force_option("Also accept a limit that no process has declared")
 @cause_options
 def limit_set(
-    run: Run, *, request: Request, name: str, rate: Rate, key: str, expires_in: timedelta | None,
-    shadow: bool,
-) -> int:  # fmt: skip
+    run: Run, *, request: Request, name: str, rate: Rate, key: str, expires_in: timedelta | None, shadow: bool
+) -> int:
     """Set a limit in every process within a second; it overrides the limit in code.
 
     Hits of the past minute already count towards a rate such as 100/minute.
     """
-    connected = run.shedder
-    request = settle_reason(request, f"set {_known_name(name, key)} to {rate}")
-    warn_of_recent_changes(run, request, names=(f"{name} {key}".strip(),))
+    request = _settled(run, request, f"set {_named(name, key)} to {rate}", names=(f"{name} {key}".strip(),))
     expires_in = expiry(run, expires_in, of="limit")
-    run.unsure(f"whether {_known_name(name, key)} is changed", "limit list")
-    receipt = connected.set_limit(
-        name, rate, key=key, expires_in=expires_in, shadow=shadow, **request.cause,
-        force=request.is_forced,
-    )  # fmt: skip
-    run.state = "it is done"
-    run.tell("limit/1", receipt, limit_receipt)
-    return 0
+    run.unsure(f"whether {_named(name, key)} is changed", "limit list")
+    receipt = run.shedder.set_limit(
+        name, rate, key=key, expires_in=expires_in, shadow=shadow, **request.cause, force=request.is_forced
+    )
+    return _tell(run, "limit/1", receipt, limit_receipt)
 
 
 @verb("clear", examples=_CLEAR, short="Clear an operator's setting.")
@@ -200,14 +168,9 @@ def limit_set(
 @cause_options
 def limit_clear(run: Run, *, request: Request, name: str, key: str) -> int:
     """Clear an operator's setting of a limit: the limit in code holds again."""
-    connected = run.shedder
-    request = settle_reason(request, f"clear {_known_name(name, key)}")
-    warn_of_recent_changes(run, request, names=(f"{name} {key}".strip(),))
-    run.unsure(f"whether {_known_name(name, key)} is changed", "limit list")
-    receipt = connected.clear_limit(name, key=key, **request.cause)
-    run.state = "it is done"
-    run.tell("limit/1", receipt, limit_receipt)
-    return 0
+    request = _settled(run, request, f"clear {_named(name, key)}", names=(f"{name} {key}".strip(),))
+    run.unsure(f"whether {_named(name, key)} is changed", "limit list")
+    return _tell(run, "limit/1", run.shedder.clear_limit(name, key=key, **request.cause), limit_receipt)
 
 
 @verb("list", examples=_LIMIT_LIST, short="List all limits, changed ones first.")
@@ -235,49 +198,51 @@ limit = verb_group(
 )  # fmt: skip
 
 
-def _known_name(name: str, key: str) -> str:
-    return escaped(f"{name} for {key}" if key else name)
+def _named(name: str, key: str) -> str:
+    return output.escaped(f"{name} for {key}" if key else name)
 
 
-def flag_receipt(receipt: FlagReceipt, *, server: str = "") -> Parts:
+def flag_receipt(receipt: FlagReceipt, *, server: str = "") -> output.Parts:
     """The receipt of a change of flags; `server` is the option that names the server."""
     if not receipt.event:
         names = [flag.name for flag in receipt.flags]
-        return [headline(f"{is_are(names)} not degraded: nothing to restore.")]
+        return [output.headline(f"{output.is_are(names)} not degraded: nothing to restore.")]
     degraded = [flag for flag in receipt.flags if flag.percent]
     others = [flag.name for flag in receipt.flags if not flag.percent]
-    parts: Parts = []
+    parts: output.Parts = []
     for percent in dict.fromkeys(flag.percent for flag in degraded):
         named = [flag for flag in degraded if flag.percent == percent]
-        until = _until(named[0].setting, receipt.at)
-        share = "" if percent == 100 else f" for {percent:g} %"
-        words = f"{is_are([flag.name for flag in named])} degraded{share}{until}."
-        parts.append(headline(words, style="bold yellow"))
+        until = output.until(named[0].setting, receipt.at)
+        words = f"{output.is_are([flag.name for flag in named])} degraded{_share(percent)}{until}."
+        parts.append(output.headline(words, style="bold yellow"))
     if others:
-        parts.append(headline(f"{is_are(others)} on again.", style="bold green"))
-    parts += [plain(f"{escaped(flag.name)}: {escaped(flag.description)}") for flag in degraded if flag.description]
+        parts.append(output.headline(f"{output.is_are(others)} on again.", style="bold green"))
+    described = [flag for flag in degraded if flag.description]
+    parts += [output.plain(output.escaped(f"{flag.name}: {flag.description}")) for flag in described]
     parts += _unseen([flag.name for flag in receipt.flags if not flag.is_declared], "flag")
     parts += _replaced(receipt.replaced, receipt.at)
     if receipt.restored:
-        parts.append(plain(f"{jobs_do(receipt.restored, 'are', 'is')} back in the queue."))
-    return [*parts, *commands_part(*_ways_on(receipt, [flag.name for flag in degraded], server))]
+        parts.append(output.plain(f"{output.jobs_do(receipt.restored, 'are', 'is')} back in the queue."))
+    commands = [("undo", output.command("undo", receipt.event, server=server))]
+    if degraded:
+        names = [flag.name for flag in degraded]
+        commands.insert(0, ("restore", output.command("flag restore", *names, server=server)))
+    return [*parts, *output.commands_part(*commands)]
 
 
-def limit_receipt(receipt: LimitReceipt, *, server: str = "") -> Parts:
+def limit_receipt(receipt: LimitReceipt, *, server: str = "") -> output.Parts:
     """The receipt of a change of a limit."""
-    names = [_named(limit) for limit in receipt.limits]
+    names = [_named(limit.name, limit.key) for limit in receipt.limits]
     if not receipt.event:
-        return [headline(f"{is_are(names)} not set: nothing to clear.")]
-    parts: Parts = [headline(_limited(limit, receipt.at), style="bold") for limit in receipt.limits]
+        return [output.headline(f"{output.is_are(names)} not set: nothing to clear.")]
+    parts: output.Parts = [output.headline(_limited(limit, receipt.at), style="bold") for limit in receipt.limits]
     parts += _unseen([limit.name for limit in receipt.limits if not limit.is_declared], "limit")
     parts += _replaced(receipt.replaced, receipt.at)
-    commands = [
-        ("clear", command("limit clear", limit.name, options=_key(limit), server=server))
-        for limit in receipt.limits
-        if limit.setting
-    ]
-    undo = ("undo", command("undo", receipt.event, server=server))
-    return [*parts, *commands_part(*commands, undo)]
+    commands = []
+    for limit in (each for each in receipt.limits if each.setting):
+        key = ["--key", limit.key] if limit.key else []
+        commands.append(("clear", output.command("limit clear", limit.name, options=key, server=server)))
+    return [*parts, *output.commands_part(*commands, ("undo", output.command("undo", receipt.event, server=server)))]
 
 
 def said_of(setting: Setting) -> str:
@@ -286,104 +251,84 @@ def said_of(setting: Setting) -> str:
     if isinstance(percent, int | float):
         return f"{percent:g} %"
     shadow = ", shadow" if setting.body.get("shadow") else ""
-    return escaped(f"{setting.body.get('rate', '?')}{shadow}")
-
-
-def _ways_on(receipt: FlagReceipt, degraded: Sequence[str], server: str) -> list[tuple[str, str]]:
-    undo = ("undo", command("undo", receipt.event, server=server))
-    if not degraded:
-        return [undo]
-    return [("restore", command("flag restore", *degraded, server=server)), undo]
+    return output.escaped(f"{setting.body.get('rate', '?')}{shadow}")
 
 
 def _limited(limit: LimitState, now: datetime) -> str:
+    what = _named(limit.name, limit.key)
     if limit.setting:
         shadow = " in shadow mode: it refuses nothing" if limit.is_shadow else ""
-        return f"{_named(limit)} is limited to {limit.rate}{_until(limit.setting, now)}{shadow}."
-    if limit.rate is None:
-        return f"{_named(limit)} is off again."
-    return f"{_named(limit)} is limited to {limit.rate}, as without this setting."
+        return f"{what} is limited to {limit.rate}{output.until(limit.setting, now)}{shadow}."
+    return (
+        f"{what} is off again."
+        if limit.rate is None
+        else f"{what} is limited to {limit.rate}, as without this setting."
+    )
 
 
-def _named(limit: LimitState) -> str:
-    return escaped(f"{limit.name} for {limit.key}" if limit.key else limit.name)
-
-
-def _key(limit: LimitState) -> list[str]:
-    return ["--key", limit.key] if limit.key else []
-
-
-def _until(setting: Setting | None, now: datetime) -> str:
-    if setting is None or setting.until is None:
-        return ""
-    return f" until {clock(setting.until, now)} ({age(now, setting.until)})"
-
-
-def _unseen(names: Sequence[str], what: str) -> Parts:
+def _unseen(names: Sequence[str], what: str) -> output.Parts:
     if not names:
         return []
     whose = f"this {what}" if len(names) == 1 else f"these {counted(len(names), what)}"
-    return [plain(f"No process that declares {whose} has been seen: {listed(names)}.")]
+    return [output.plain(f"No process that declares {whose} has been seen: {output.listed(names)}.")]
 
 
-def _replaced(settings: Sequence[Setting], now: datetime) -> Parts:
-    lines = [
-        f"This takes the place of {said_of(each)} since {clock(each.since, now)} "
-        f"({age(each.since, now)}) by {escaped(each.by)}: {escaped(each.why)}"
-        for each in settings
-    ]
-    return [plain(line) for line in dict.fromkeys(lines)]
+def _replaced(settings: Sequence[Setting], now: datetime) -> output.Parts:
+    return output.plain_once(
+        f"This takes the place of {said_of(each)} {output.why_and_who(each, now)}" for each in settings
+    )
 
 
-def flag_table(flags: Sequence[FlagState]) -> Parts:
+def flag_table(flags: Sequence[FlagState]) -> output.Parts:
     """All flags, a row for each."""
     if not flags:
-        return [headline("No flag is declared or set.")]
-    made = table("flag", "state", "group", "owner", "set by", "what it is")
+        return [output.headline("No flag is declared or set.")]
+    made = output.table("flag", "state", "group", "owner", "set by", "what it is")
     for flag in flags:
         style = "bold yellow" if flag.percent else ""
-        row(made, flag.name, Text(_state(flag), style=style), flag.group or "-", flag.owner or "-",
+        output.row(made, flag.name, output.Text(_state(flag), style=style), flag.group or "-", flag.owner or "-",
             _who(flag.setting), flag.description or _never_seen(flag.is_declared))  # fmt: skip
     return [made]
 
 
-def limit_table(limits: Sequence[LimitState]) -> Parts:
+def limit_table(limits: Sequence[LimitState]) -> output.Parts:
     """All limits, a row for each."""
     if not limits:
-        return [headline("No limit is declared or set.")]
-    made = table("limit", "key", "rate", "default", ">hits", ">refused", "set by", "what it is")
+        return [output.headline("No limit is declared or set.")]
+    made = output.table("limit", "key", "rate", "default", ">hits", ">refused", "set by", "what it is")
     for limit in limits:
         style = "bold yellow" if limit.setting else ""
-        row(made, limit.name, limit.key or "-", Text(_rate(limit), style=style),
-            str(limit.default or "-"), number(limit.hits), number(limit.refusals),
+        output.row(made, limit.name, limit.key or "-", output.Text(_rate(limit), style=style),
+            str(limit.default or "-"), output.number(limit.hits), output.number(limit.refusals),
             _who(limit.setting), limit.description or _never_seen(limit.is_declared))  # fmt: skip
     return [made]
 
 
-def limit_answer(answer: LimitAnswer, **_: str) -> Parts:
+def limit_answer(answer: LimitAnswer, **_: str) -> output.Parts:
     """What a hit would be told."""
-    what = escaped(f"{answer.name} for {answer.key}" if answer.key else answer.name)
+    what = _named(answer.name, answer.key)
     if answer.rate is None:
-        return [headline(f"{what} is off: every hit is let through.")]
-    used = f"{number(answer.used)} of {answer.rate} used"
+        return [output.headline(f"{what} is off: every hit is let through.")]
+    used = f"{output.number(answer.used)} of {answer.rate} used"
     if answer.left:
-        return [headline(f"{what} lets a hit through: {used}.", style="bold green")]
+        return [output.headline(f"{what} lets a hit through: {used}.", style="bold green")]
     again = f"the next in {answer.retry_after:.1f} s"
     if answer.is_shadow:
-        return [headline(f"{what} would refuse, but is in shadow mode: {used}, {again}.")]
-    return [headline(f"{what} refuses: {used}, {again}.", style="bold yellow")]
+        return [output.headline(f"{what} would refuse, but is in shadow mode: {used}, {again}.")]
+    return [output.headline(f"{what} refuses: {used}, {again}.", style="bold yellow")]
 
 
-def settings_part(flags: Sequence[FlagState], limits: Sequence[LimitState], now: datetime) -> Parts:
+def settings_part(flags: Sequence[FlagState], limits: Sequence[LimitState], now: datetime) -> output.Parts:
     """Degraded features and limits in force, a line for each with who and why."""
-    lines = [f"feature {escaped(flag.name)} degraded{_share(flag)}{_by(flag.setting, now)}" for flag in flags]
+    lines = [
+        f"feature {output.escaped(flag.name)} degraded{_share(flag.percent)}{_by(flag.setting, now)}" for flag in flags
+    ]
     lines += [
-        f"limit {escaped(limit.name)}{f' for {escaped(limit.key)}' if limit.key else ''} "
-        f"{_rate(limit)}{_by(limit.setting, now)} [{number(limit.hits)} let through, "
-        f"{number(limit.refusals)} refused]"
+        f"limit {_named(limit.name, limit.key)} {_rate(limit)}{_by(limit.setting, now)} "
+        f"[{output.number(limit.hits)} let through, {output.number(limit.refusals)} refused]"
         for limit in limits
     ]
-    return [plain(line) for line in lines]
+    return [output.plain(line) for line in lines]
 
 
 def _state(flag: FlagState) -> str:
@@ -392,8 +337,8 @@ def _state(flag: FlagState) -> str:
     return "degraded" if flag.percent == 100 else f"degraded {flag.percent:g} %"
 
 
-def _share(flag: FlagState) -> str:
-    return "" if flag.percent == 100 else f" for {flag.percent:g} %"
+def _share(percent: float) -> str:
+    return "" if percent == 100 else f" for {percent:g} %"
 
 
 def _rate(limit: LimitState) -> str:
@@ -407,9 +352,8 @@ def _who(setting: Setting | None) -> str:
 def _by(setting: Setting | None, now: datetime) -> str:
     if setting is None:
         return " by its default in code"
-    until = f", until {clock(setting.until, now)} ({age(now, setting.until)})" if setting.until else ""
-    since = f" since {clock(setting.since, now)} ({age(setting.since, now)})"
-    return f"{since} by {escaped(setting.by)}{until}: {escaped(setting.why)}"
+    until = output.until(setting, now, lead=", ")
+    return f" {output.since_by(setting, now)}{until}: {output.escaped(setting.why)}"
 
 
 def _never_seen(is_declared: bool) -> str:  # noqa: FBT001 - one answer, one word

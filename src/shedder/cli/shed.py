@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -9,14 +10,11 @@ import click
 from shedder.cli.asking import confirm, is_asking_possible, settle_reason
 from shedder.cli.options import Request, cause_options, verb
 from shedder.cli.output import Parts, Text, command, commands_part, escaped, headline, jobs_do, listed, plain
-from shedder.cli.run import Refused
+from shedder.cli.run import Refused, Run
 from shedder.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from shedder.cli.run import Run
-    from shedder.queues.shed import ShedStep
+    from shedder import ShedStep
 
 
 _EXAMPLES = ("shedder shed --dry-run", 'shedder shed -r "database at 99 %"')
@@ -68,7 +66,7 @@ def shed_parts(steps: Sequence[ShedStep]) -> list[Text]:
 
 def _undo_part(steps: Sequence[ShedStep], server: str) -> Parts:
     undo = [(f"undo {step.shed}", command("undo", step.receipt.event, server=server)) for step in steps if step.receipt]
-    return commands_part(*undo) if undo else []
+    return commands_part(*undo)
 
 
 def _line(step: ShedStep) -> Text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -9,13 +10,11 @@ from shedder.cli.asking import settle_request
 from shedder.cli.options import Request, change_options, targets_argument, verb, verb_group
 from shedder.cli.output import Parts, age, escaped, headline, listed, number, plain, row, table
 from shedder.cli.progress import scan_bar
+from shedder.cli.run import Run
 from shedder.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from shedder.cli.run import Run
-    from shedder.queues.stale import ReplayReceipt, StaleLane
+    from shedder import ReplayReceipt, StaleLane
 
 
 _LIST = ("shedder stale list", "shedder stale list mail --json")

@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
 
-from shedder.cli.asking import settle_request
+from shedder.cli import asking, output
 from shedder.cli.options import Request, change_options, expiry, expiry_option, verb
-from shedder.cli.output import (
-    Parts,
-    age,
-    clock,
-    command,
-    commands_part,
-    escaped,
-    headline,
-    is_are,
-    lane_table,
-    listed,
-    number,
-    plain,
-    targets_of,
-    workers_part,
-)
+from shedder.cli.run import Run
 from shedder.errors import InvalidInput
 from shedder.selection import Selection
 from shedder.units import Rate
 from shedder.wording import counted
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
-    from shedder.cli.run import Run
-    from shedder.queues.controls import StartsLimit
-    from shedder.queues.divert import DivertReceipt
-    from shedder.queues.restore import RestoreReceipt
+    from shedder import DivertReceipt, RestoreReceipt, StartsLimit
 
 
 STARTS_EXAMPLES = (
@@ -47,13 +28,14 @@ STARTS_EXAMPLES = (
 LIFT_EXAMPLES = ('shedder limit lift mail -r "database is fine"',)
 
 
-def _rate(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Rate | None:
+def rate_asked(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Rate | None:
+    """The value of an option or an argument as a rate."""
     return None if value is None else Rate.parse(value)
 
 
 @verb("starts", examples=STARTS_EXAMPLES, short="Limit how fast jobs of a queue start.")
 @change_options
-@click.option("--rate", metavar="RATE", callback=_rate, help="The highest rate of starts.")
+@click.option("--rate", metavar="RATE", callback=rate_asked, help="The highest rate of starts.")
 @click.option("--at-once", "most", type=int, metavar="N", help="At most N of them run at once.")
 @click.option("--function", "functions", multiple=True, metavar="GLOB",
               help="Only functions such as 'app.mail.*'; repeatable.")  # fmt: skip
@@ -70,14 +52,13 @@ def limit_starts(
     if rate is None and (most is None or most < 1):
         raise InvalidInput(name="limit", value=most, accepted="--rate 20/second, or --at-once N with N from 1 on")
     selection = Selection.parse(functions=functions)
-    request = settle_request(run, request, "limit", note="it is limited all the same")
+    request = asking.settle_request(run, request, "limit", note="it is limited all the same")
     expires_in = expiry(run, expires_in, of="limit")
-    run.unsure(f"whether {is_are(request.names)} limited", "status", *request.names)
+    run.unsure(f"whether {output.is_are(request.names)} limited", "status", *request.names)
     receipt = run.shedder.limit_starts(
-        *request.names, rate=rate, most=most, selection=selection, expires_in=expires_in,
-        **request.cause,
-    )  # fmt: skip
-    run.state = f"{is_are(request.names)} limited"
+        *request.names, rate=rate, most=most, selection=selection, expires_in=expires_in, **request.cause
+    )
+    run.state = f"{output.is_are(request.names)} limited"
     run.tell("divert/1", receipt, starts_receipt)
     return 0
 
@@ -86,7 +67,7 @@ def limit_starts(
 @change_options
 def lift(run: Run, *, request: Request) -> int:
     """End the limits on starts of a queue (or lane); jobs that wait under them may start."""
-    request = settle_request(run, request, "lift the limits of")
+    request = asking.settle_request(run, request, "lift the limits of")
     run.unsure("whether the limits stand", "status", *request.names)
     receipt: RestoreReceipt = run.shedder.lift_limit(*request.names, **request.cause)
     run.state = "they are lifted"
@@ -97,50 +78,38 @@ def lift(run: Run, *, request: Request) -> int:
 _STOCK = "Jobs that wait under the limit are out of its reach; what arrives later it may still run."
 
 
-def starts_receipt(receipt: DivertReceipt, *, server: str = "") -> Parts:
+def starts_receipt(receipt: DivertReceipt, *, server: str = "") -> output.Parts:
     """The receipt of a limit on starts."""
-    targets = targets_of(lane.lane for lane in receipt.lanes)
-    lift = command("limit", "lift", *targets, server=server)
+    targets = output.targets_of(lane.lane for lane in receipt.lanes)
+    moved = [(lane.lane, lane.moved, lane.waiting) for lane in receipt.lanes]
+    terms = terms_of(receipt)
+    how = f"to {terms}" if terms else "as each of them was before"
+    lift = output.command("limit", "lift", *targets, server=server)
     return [
-        headline(f"{is_are(targets)} limited {_how(receipt)}.", style="bold yellow"),
-        plain(f"It holds for {escaped(receipt.selection.describe())}, in order of arrival."),
-        *_replaced(receipt),
-        *lane_table(["under the limit", "waiting"], [(lane.lane, lane.moved, lane.waiting) for lane in receipt.lanes]),
-        *workers_part(receipt.workers, stock=_STOCK),
-        *commands_part(("lift", lift), ("undo", command("undo", receipt.event, server=server))),
+        output.headline(f"{output.is_are(targets)} limited {how}.", style="bold yellow"),
+        output.plain(f"It holds for {output.escaped(receipt.selection.describe())}, in order of arrival."),
+        *output.plain_once(
+            f"This takes the place of {terms_of(each)} {output.why_and_who(each, receipt.at)}"
+            for each in receipt.replaced
+        ),
+        *output.lane_table(["under the limit", "waiting"], moved),
+        *output.workers_part(receipt.workers, stock=_STOCK),
+        *output.commands_part(("lift", lift), ("undo", output.command("undo", receipt.event, server=server))),
     ]
 
 
 def terms_of(limit: DivertReceipt | StartsLimit) -> str:
     """What a limit allows, such as `5/second, 2 at once`."""
     rate = [str(limit.rate)] if limit.rate else []
-    most = [f"{number(limit.most)} at once"] if limit.most is not None else []
+    most = [f"{output.number(limit.most)} at once"] if limit.most is not None else []
     return ", ".join([*rate, *most])
 
 
-def _how(receipt: DivertReceipt) -> str:
-    terms = terms_of(receipt)
-    return f"to {terms}" if terms else "as each of them was before"
-
-
-def lift_receipt(receipt: RestoreReceipt, *, server: str = "") -> Parts:
+def lift_receipt(receipt: RestoreReceipt, *, server: str = "") -> output.Parts:
     """The receipt of limits that were lifted."""
     if not receipt.lanes:
-        check = command("status", server=server)
-        return [headline("No limit on starts stands there."), *commands_part(("see", check))]
-    targets = targets_of(lane.lane for lane in receipt.lanes)
-    return [
-        headline(
-            f"The limit on starts of {listed(targets)} is lifted: "
-            f"{counted(receipt.restored, 'job')} that waited under it may start."
-        )
-    ]
-
-
-def _replaced(receipt: DivertReceipt) -> Parts:
-    lines = [
-        f"This takes the place of {terms_of(each)} since {clock(each.since, receipt.at)} "
-        f"({age(each.since, receipt.at)}) by {escaped(each.by)}: {escaped(each.why)}"
-        for each in receipt.replaced
-    ]
-    return [plain(line) for line in dict.fromkeys(lines)]
+        check = output.command("status", server=server)
+        return [output.headline("No limit on starts stands there."), *output.commands_part(("see", check))]
+    names = output.listed(output.targets_of(lane.lane for lane in receipt.lanes))
+    start = f"{counted(receipt.restored, 'job')} that waited under it may start"
+    return [output.headline(f"The limit on starts of {names} is lifted: {start}.")]

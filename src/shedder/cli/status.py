@@ -3,31 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from shedder.cli.asking import warn_of_unknown
+from shedder.cli import asking, output
 from shedder.cli.options import Wait, duration_option, maybe_duration_option, targets_argument, verb
-from shedder.cli.output import (
-    Parts,
-    Text,
-    Verbatim,
-    age,
-    as_rich,
-    blank,
-    clock,
-    escaped,
-    headline,
-    listed,
-    number,
-    one_line,
-    per_second,
-    plain,
-    row,
-    table,
-    targets_of,
-)
-from shedder.cli.run import trouble
-from shedder.cli.settings import settings_part
+from shedder.cli.run import Run, trouble
 from shedder.errors import RedisUnreachable
 from shedder.lanes import DEFAULT_PRIORITY
 from shedder.later import later
@@ -35,20 +17,17 @@ from shedder.status.findings import FULL, OLD, check_status
 from shedder.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from datetime import datetime, timedelta
-
     from rich.console import Group, RenderableType
     from rich.live import Live
 
-    from shedder.cli.run import Run
-    from shedder.queues.controls import Divert, Pause
+    from shedder import Divert, LaneStatus, Pause, Status
+    from shedder.cli.settings import settings_part
     from shedder.status.findings import CheckResult
-    from shedder.status.readings import LaneStatus, Status
 else:
     globals().update(later((
         ("rich.console", "Group"),
         ("rich.live", "Live"),
+        ("shedder.cli.settings", "settings_part"),
     )))  # fmt: skip
 
 
@@ -65,20 +44,16 @@ _EXAMPLES = ("shedder status", "shedder status mail reports", "shedder status --
 def status(run: Run, *, names: tuple[str, ...], watch: Wait | None) -> int:
     """Show how many jobs wait and run, what is paused or diverted, by whom and why."""
     if names:
-        warn_of_unknown(run, names)
+        asking.warn_of_unknown(run, names)
     if watch is None:
-        _show_once(run, names)
+        found = run.shedder.status(*names)
+        run.tell("status/1", found, status_view(found, address=run.address, named=names))
         return 0
     _ = run.shedder  # a server that is away from the beginning is not waited for
     run.state = "nothing was changed by looking"
     seconds = watch.limit.total_seconds() if watch.limit else WATCH_SECONDS
     _watch(run, names, max(seconds, SHORTEST_SECONDS))
     return 0
-
-
-def _show_once(run: Run, names: tuple[str, ...]) -> None:
-    found = run.shedder.status(*names)
-    run.tell("status/1", found, status_view(found, address=run.address, named=names))
 
 
 def _watch(run: Run, names: tuple[str, ...], seconds: float) -> None:
@@ -101,52 +76,47 @@ def _print_again(run: Run, names: tuple[str, ...]) -> None:
     if run.is_json:
         run.emit("status/1", found, is_line=True)
         return
-    run.screen.show(*status_view(found, address=run.address, named=names), Text())
+    run.screen.show(*status_view(found, address=run.address, named=names), output.Text())
 
 
-def status_view(status: Status, *, address: str, named: Sequence[str] = ()) -> Parts:
+def status_view(status: Status, *, address: str, named: Sequence[str] = ()) -> output.Parts:
     """The table of lanes, then each control with who and why, then what to beware of.
 
     A lane without jobs is left out when its controls are those of its whole queue, unless it is
     among the targets `named`.
     """
-    parts: Parts
     mains = {lane.queue: _standing(lane) for lane in status.lanes if _is_main(lane)}
     shown = [
         lane
         for lane in status.lanes
         if lane.lane in named or _has_jobs(lane) or _standing(lane) != mains.get(lane.queue, [])
     ]
-    if not shown:
-        parts = [_place(status, address), *_nothing(status, named), *_settings(status)]
-        return [*parts, *_warnings(status)]
-    made = table("lane", ">waiting", ">backlog", ">running", ">oldest", ">in/s", ">out/s", "control")
+    lanes = _lanes(status, shown) if shown else [_nothing(status, named)]
+    has_settings = status.flags or status.limits
+    settings = output.spaced(settings_part(status.flags, status.limits, status.at)) if has_settings else []
+    return [_place(status, address), *lanes, *_controls(status), *settings, *_warnings(status)]
+
+
+def _lanes(status: Status, shown: Sequence[LaneStatus]) -> output.Parts:
+    made = output.table("lane", ">waiting", ">backlog", ">running", ">oldest", ">in/s", ">out/s", "control")
     for lane in shown:
-        row(made, *_cells(lane, status.at))
-    parts = [_place(status, address), made]
+        output.row(made, *_cells(lane, status.at))
     hidden = len(status.lanes) - len(shown)
-    if hidden:
-        parts.append(Text(f"and {counted(hidden, 'empty lane')}", style="dim"))
-    return [*parts, *_controls(status), *_settings(status), *_warnings(status)]
+    return [made, *([output.Text(f"and {counted(hidden, 'empty lane')}", style="dim")] if hidden else [])]
 
 
-def _settings(status: Status) -> Parts:
-    lines = settings_part(status.flags, status.limits, status.at)
-    return [blank(), *lines] if lines else []
-
-
-def _place(status: Status, address: str) -> Text:
-    line = Text(f"Redis at {escaped(address)}, {status.at.strftime('%H:%M:%S')} UTC", style="dim")
+def _place(status: Status, address: str) -> output.Text:
+    line = output.Text(f"Redis at {output.escaped(address)}, {status.at.strftime('%H:%M:%S')} UTC", style="dim")
     if status.memory_used is not None:
         is_critical = status.memory_used > FULL
         line.append(f", memory {status.memory_used:.0%}", style="bold red" if is_critical else "")
     return line
 
 
-def _nothing(status: Status, named: Sequence[str]) -> Parts:
-    where = f" in {listed(named)}" if named else ""
+def _nothing(status: Status, named: Sequence[str]) -> output.Text:
+    where = f" in {output.listed(named)}" if named else ""
     idle = f" ({counted(len(status.lanes), 'empty lane')})" if status.lanes else ""
-    return [headline(f"No job waits or runs{where}, and nothing is paused or diverted{idle}.")]
+    return output.headline(f"No job waits or runs{where}, and nothing is paused or diverted{idle}.")
 
 
 def _is_main(lane: LaneStatus) -> bool:
@@ -164,32 +134,24 @@ def _standing(lane: LaneStatus) -> list[object]:
     return [*paused, *(divert.order for divert in lane.diverts)]
 
 
-def _cells(lane: LaneStatus, now: datetime) -> list[str | Text]:
+def _cells(lane: LaneStatus, now: datetime) -> list[str | output.Text]:
     oldest = min(filter(None, [lane.oldest, lane.oldest_in_backlog]), default=None)
-    return [
-        lane.lane,
-        number(lane.waiting),
-        number(lane.backlog),
-        number(lane.running),
-        age(oldest, now),
-        per_second(lane.arrivals),
-        per_second(lane.completions),
-        _control(lane),
-    ]
+    numbers = map(output.number, (lane.waiting, lane.backlog, lane.running))
+    paces = map(output.per_second, (lane.arrivals, lane.completions))
+    return [lane.lane, *numbers, output.age(oldest, now), *paces, _control(lane)]
 
 
-def _control(lane: LaneStatus) -> Text:
+def _control(lane: LaneStatus) -> output.Text:
     words = ["paused"] if lane.pause else []
     words += [_limited(divert) for divert in lane.diverts if divert.is_limit]
     diverts = [divert for divert in lane.diverts if not divert.is_limit]
     words += ["diverted"] if diverts else []
     words += [f"draining {divert.drain.rate}" for divert in diverts if divert.drain]
-    return Text(", ".join(dict.fromkeys(words)), style="bold yellow" if words else "")
+    return output.Text(", ".join(dict.fromkeys(words)), style="bold yellow" if words else "")
 
 
-def _controls(status: Status) -> Parts:
-    lines = [*_pause_lines(status), *_divert_lines(status)]
-    return [blank(), *map(plain, lines)] if lines else []
+def _controls(status: Status) -> output.Parts:
+    return output.spaced([output.plain(line) for line in (*_pause_lines(status), *_divert_lines(status))])
 
 
 def _pause_lines(status: Status) -> list[str]:
@@ -201,10 +163,10 @@ def _pause_lines(status: Status) -> list[str]:
 
 
 def _pause_line(pauses: Sequence[Pause], now: datetime) -> str:
-    names = listed(targets_of(pause.lane for pause in pauses), most=8)
+    names = output.listed(output.targets_of(pause.lane for pause in pauses), most=8)
     first = pauses[0]
-    until = f", until {clock(first.until, now)} ({age(now, first.until)})" if first.until else ""
-    return f"{names} paused {_who(first, now)}{until}: {escaped(first.why)}"
+    until = output.until(first, now, lead=", ")
+    return f"{names} paused {output.since_by(first, now)}{until}: {output.escaped(first.why)}"
 
 
 def _divert_lines(status: Status) -> list[str]:
@@ -215,27 +177,27 @@ def _divert_lines(status: Status) -> list[str]:
 
 
 def _lines_of(diverts: Sequence[Divert], now: datetime) -> Iterable[str]:
-    names = listed(targets_of(divert.lane for divert in diverts), most=8)
+    names = output.listed(output.targets_of(divert.lane for divert in diverts), most=8)
     first = diverts[0]
     backlog = counted(sum(divert.backlog for divert in diverts), "job")
     if first.is_limit:
-        until = f", until {clock(first.until, now)}" if first.until else ""
+        until = f", until {output.clock(first.until, now)}" if first.until else ""
         yield (
-            f"{names} {_limited(first)} {_who(first, now)}{until}: {escaped(first.why)} "
-            f"[{escaped(first.selection.describe())}; {backlog} under the limit]"
+            f"{names} {_limited(first)} {output.since_by(first, now)}{until}: {output.escaped(first.why)} "
+            f"[{output.escaped(first.selection.describe())}; {backlog} under the limit]"
         )
         return
     yield (
-        f"{names} diverted {_who(first, now)}: {escaped(first.why)} "
-        f"[{escaped(first.selection.describe())}; {backlog} in the backlog{_under_way(diverts)}]"
+        f"{names} diverted {output.why_and_who(first, now)} "
+        f"[{output.escaped(first.selection.describe())}; {backlog} in the backlog{_under_way(diverts)}]"
     )
     draining = [divert.drain for divert in diverts if divert.drain]
     if draining:
         skipped = sum(sum(drain.skipped.values()) for drain in draining)
         yield (
-            f"  drains at {draining[0].rate} {_who(draining[0], now)}: {escaped(draining[0].why)} "
-            f"[{number(sum(drain.released for drain in draining))} released"
-            f"{f', {number(skipped)} skipped' if skipped else ''}]"
+            f"  drains at {draining[0].rate} {output.why_and_who(draining[0], now)} "
+            f"[{output.number(sum(drain.released for drain in draining))} released"
+            f"{f', {output.number(skipped)} skipped' if skipped else ''}]"
         )
 
 
@@ -251,15 +213,9 @@ def _under_way(diverts: Sequence[Divert]) -> str:
     return ", first pass not finished" if any(divert.is_scanning for divert in diverts) else ""
 
 
-def _who(control: object, now: datetime) -> str:
-    by, since = getattr(control, "by", ""), getattr(control, "since", now)
-    return f"since {clock(since, now)} ({age(since, now)}) by {escaped(by)}"
-
-
-def _warnings(status: Status) -> Parts:
+def _warnings(status: Status) -> output.Parts:
     found = [*status.warnings, *(text for lane in status.lanes for text in lane.warnings)]
-    lines = [Text(f"! {escaped(text)}", style="yellow") for text in dict.fromkeys(found)]
-    return [blank(), *lines] if lines else []
+    return output.spaced([output.Text(f"! {output.escaped(text)}", style="yellow") for text in dict.fromkeys(found)])
 
 
 def status_or_trouble(run: Run, names: tuple[str, ...]) -> RenderableType:
@@ -267,9 +223,9 @@ def status_or_trouble(run: Run, names: tuple[str, ...]) -> RenderableType:
     try:
         found = run.shedder.status(*names)
     except RedisUnreachable as error:
-        said = f"{escaped(trouble(error, run))}, trying again (Ctrl-C ends)"
-        return as_rich(Text(said, style="bold red"))
-    return Group(*map(as_rich, status_view(found, address=run.address, named=names)))
+        said = f"{output.escaped(trouble(error, run))}, trying again (Ctrl-C ends)"
+        return output.as_rich(output.Text(said, style="bold red"))
+    return Group(*map(output.as_rich, status_view(found, address=run.address, named=names)))
 
 
 _CHECK_EXAMPLES = ("shedder check", "shedder check mail reports", "shedder check --older-than 4h --json")
@@ -287,7 +243,7 @@ def check(run: Run, *, names: tuple[str, ...], older_than: timedelta | None) -> 
     """
     found = check_status(run.shedder.status(*names), older_than=older_than or OLD)
     style = "" if found.is_good else "bold red"
-    run.tell("check/1", found, [Verbatim(line_of(found), style=style)])
+    run.tell("check/1", found, [output.Verbatim(line_of(found), style=style)])
     return 0 if found.is_good else 3
 
 
@@ -299,4 +255,4 @@ def line_of(found: CheckResult) -> str:
     numbers = f"waiting={found.waiting} backlog={found.backlog} late={late}"
     # a bar begins the numbers, so none may stand in a name
     words = said.replace("|", "/")
-    return one_line(f"SHEDDER {'OK' if found.is_good else 'CRITICAL'} - {words} | {numbers}")
+    return output.one_line(f"SHEDDER {'OK' if found.is_good else 'CRITICAL'} - {words} | {numbers}")

@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import click
 
-from shedder.cli.asking import settle_reason, warn_of_recent_changes
-from shedder.cli.divert import divert_receipt
-from shedder.cli.drain import drain_receipt, restore_receipt
-from shedder.cli.incident_view import receipt_parts
+import shedder
+from shedder.cli import asking, divert, drain, incident_view, output, pause, policy, settings, starts
 from shedder.cli.options import Request, cause_options, force_option, verb
-from shedder.cli.output import escaped
-from shedder.cli.pause import pause_receipt, resume_receipt
-from shedder.cli.policy import policy_receipt
-from shedder.cli.settings import flag_receipt, limit_receipt
-from shedder.cli.starts import starts_receipt
-from shedder.incident.records import IncidentReceipt
-from shedder.policy.applied import PolicyReceipt
-from shedder.queues.divert import DivertReceipt
-from shedder.queues.drain import DrainReceipt
-from shedder.queues.pause import PauseReceipt, ResumeReceipt
-from shedder.settings.flags import FlagReceipt
-from shedder.settings.limits import LimitReceipt
-
-if TYPE_CHECKING:
-    from shedder.cli.output import Parts
-    from shedder.cli.run import Run
-    from shedder.queues.undo import Undone
-
+from shedder.cli.run import Run
+from shedder.queues.undo import Undone
 
 _EXAMPLES = (
     'shedder undo -r "wrong queue"',
@@ -49,54 +31,38 @@ def undo(run: Run, *, request: Request, event_id: str | None) -> int:
     """
     connected = run.shedder
     what = f"undo event {event_id}" if event_id else "undo the last change"
-    request = settle_reason(request, escaped(what))
+    request = asking.settle_reason(request, output.escaped(what))
     event = connected.event_to_undo(event_id)
     named = event.details.get("names")
     names = tuple(map(str, named)) if isinstance(named, list) else ()
-    warn_of_recent_changes(run, request, targets=event.lanes, names=names)
+    asking.warn_of_recent_changes(run, request, targets=event.lanes, names=names)
     run.unsure("whether it is undone", "events")
     receipt = connected.undo(event.id, **request.cause)
     run.state = "it is undone"
-    told = {"kind": receipt_kind(receipt), "receipt": receipt}
-    run.tell("undo/1", told, undo_receipt(receipt, server=run.server_option))
+    kind, view = _kind_and_view(receipt)
+    run.tell("undo/1", {"kind": kind, "receipt": receipt}, view(receipt, server=run.server_option))
     return 0
 
 
-def receipt_kind(receipt: Undone | IncidentReceipt) -> str:
-    """Which verb has such a receipt: such as `pause`, `restore` or `flag`."""
-    kinds = {
-        PauseReceipt: "pause",
-        ResumeReceipt: "resume",
-        DrainReceipt: "drain",
-        FlagReceipt: "flag",
-        LimitReceipt: "limit",
-        IncidentReceipt: "incident",
-        PolicyReceipt: "policy",
-    }
-    if isinstance(receipt, DivertReceipt):
-        return "limit starts" if receipt.replaced else "divert"
-    return kinds.get(type(receipt), "restore")
+def _kind_and_view(receipt: Undone | shedder.IncidentReceipt) -> tuple[str, Callable[..., output.Parts]]:
+    """Which verb has such a receipt, and how that shows it."""
+    if isinstance(receipt, shedder.DivertReceipt) and receipt.replaced:
+        return "limit starts", starts.starts_receipt
+    return _KINDS[type(receipt)]
 
 
-def undo_receipt(receipt: Undone | IncidentReceipt, *, server: str = "") -> Parts:
-    """The receipt of what was done to undo something."""
-    if isinstance(receipt, PauseReceipt):
-        return pause_receipt(receipt, server=server)
-    if isinstance(receipt, ResumeReceipt):
-        return resume_receipt(receipt, server=server)
-    if isinstance(receipt, DivertReceipt) and not receipt.replaced:
-        return divert_receipt(receipt, server=server)
-    if isinstance(receipt, DivertReceipt):
-        return starts_receipt(receipt, server=server)
-    if isinstance(receipt, DrainReceipt):
-        return drain_receipt(receipt, server=server)
-    if isinstance(receipt, FlagReceipt):
-        return flag_receipt(receipt, server=server)
-    if isinstance(receipt, LimitReceipt):
-        return limit_receipt(receipt, server=server)
-    if isinstance(receipt, IncidentReceipt):
-        text = f"Incident {receipt.incident.id} is as it was before."
-        return receipt_parts(receipt, text, server=server)
-    if isinstance(receipt, PolicyReceipt):
-        return policy_receipt(receipt, server=server)
-    return restore_receipt(receipt)
+def _incident_receipt(receipt: shedder.IncidentReceipt, *, server: str) -> output.Parts:
+    return incident_view.receipt_parts(receipt, f"Incident {receipt.incident.id} is as it was before.", server=server)
+
+
+_KINDS: dict[type, tuple[str, Callable[..., output.Parts]]] = {
+    shedder.DivertReceipt: ("divert", divert.divert_receipt),
+    shedder.DrainReceipt: ("drain", drain.drain_receipt),
+    shedder.FlagReceipt: ("flag", settings.flag_receipt),
+    shedder.IncidentReceipt: ("incident", _incident_receipt),
+    shedder.LimitReceipt: ("limit", settings.limit_receipt),
+    shedder.PauseReceipt: ("pause", pause.pause_receipt),
+    shedder.PolicyReceipt: ("policy", policy.policy_receipt),
+    shedder.RestoreReceipt: ("restore", drain.restore_receipt),
+    shedder.ResumeReceipt: ("resume", pause.resume_receipt),
+}

@@ -240,14 +240,9 @@ class _PickleMachine:
 
 
 _PLAIN_KINDS = (
-    pickletools.pynone,
-    pickletools.pybool,
-    pickletools.pyint,
-    pickletools.pyinteger_or_bool,
-    pickletools.pyfloat,
-    pickletools.pyunicode,
-    pickletools.pybytes_or_str,
-)
+    pickletools.pynone, pickletools.pybool, pickletools.pyint, pickletools.pyinteger_or_bool,
+    pickletools.pyfloat, pickletools.pyunicode, pickletools.pybytes_or_str,
+)  # fmt: skip
 _PLAIN = frozenset(
     opcode.name
     for opcode in pickletools.opcodes

@@ -61,18 +61,11 @@ _LIMITS = f"{RQ_KEY_PREFIX}:rl:"
 @cache
 def rq_keys() -> Keys:
     """The keys of shedder beside those of RQ, as this process' `RQ_KEY_PREFIX` has them."""
-    return Keys(
-        EngineKeys(
-            prefix=RQ_KEY_PREFIX,
-            lists=QUEUE,
-            jobs=JOB,
-            executions=f"{RQ_KEY_PREFIX}:executions:",
-            limits=_LIMITS,
-            limit_keys=f"{RQ_KEY_PREFIX}:rl-keys",
-            queues=QUEUES,
-            suspended=f"{RQ_KEY_PREFIX}:suspended",
-        )
-    )
+    engine = EngineKeys(
+        RQ_KEY_PREFIX, lists=QUEUE, jobs=JOB, executions=f"{RQ_KEY_PREFIX}:executions:", limits=_LIMITS,
+        limit_keys=f"{RQ_KEY_PREFIX}:rl-keys", queues=QUEUES, suspended=f"{RQ_KEY_PREFIX}:suspended",
+    )  # fmt: skip
+    return Keys(engine)
 
 
 def registry_key(kind: str, lane: str) -> str:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shedder.engine.names import WORKER, WORKERS, workers_key
 from shedder.store.codec import text_of
 from shedder.store.keys import Keys
-from shedder.store.store import Store
-
-if TYPE_CHECKING:
-    from redis.client import Pipeline
+from shedder.store.store import Pipeline, Store
 
 TOLERATED_SECONDS = 10.0
 """RQ leaves at least 60 s between a sign of life and its end."""

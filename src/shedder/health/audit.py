@@ -23,12 +23,10 @@ from typing import Any
 
 from shedder.engine import names as engine
 from shedder.engine.jobs import JobState, job_of
-from shedder.engine.names import intermediate_key, rate_limited_key, registry_key
 from shedder.queues.claims import list_claims
 from shedder.queues.controls import all_lanes, diverts_from
 from shedder.store.codec import server_time, text_of
-from shedder.store.operation import Operation, Progress
-from shedder.store.store import Store
+from shedder.store.store import Operation, Progress, Store
 
 WINDOW = 500
 """Items that one command reads at most: 0.5 ms of the server, a few when its memory is cold."""
@@ -42,9 +40,7 @@ LOOKS = 3
 SECONDS_BETWEEN_LOOKS = 0.2
 """A stock worker has a job in hand that stands nowhere for some milliseconds."""
 
-LANE, KEPT, PARKED, BACKLOG, STALE, CLAIM = WAITING = (
-    "lane", "kept", "parked", "backlog", "stale", "claim",
-)  # fmt: skip
+LANE, KEPT, PARKED, BACKLOG, STALE, CLAIM = WAITING = ("lane", "kept", "parked", "backlog", "stale", "claim")
 """Where a job waits for a worker, or is in the hands of one that has not started it."""
 
 STARTED, ABANDONED = "started", "started, and not heard of since"
@@ -170,11 +166,13 @@ class Walker:
     def _registries(self) -> list[Place]:
         kinds = {DEFERRED: engine.DEFERRED, SCHEDULED: engine.SCHEDULED, READY: engine.READY}
         return [
-            Place(kind, lane, registry_key(registry, lane)) for kind, registry in kinds.items() for lane in self.lanes
+            Place(kind, lane, engine.registry_key(registry, lane))
+            for kind, registry in kinds.items()
+            for lane in self.lanes
         ]
 
     def _intermediates(self) -> list[Place]:
-        return [Place(STOCK, lane, intermediate_key(lane)) for lane in self.lanes]
+        return [Place(STOCK, lane, engine.intermediate_key(lane)) for lane in self.lanes]
 
     def _lane_lists(self) -> list[Place]:
         places = []
@@ -200,7 +198,7 @@ class Walker:
         key = self.store.keys.engine.limit_keys
         pages = _pages(self.store, lambda ask, at: ask.sscan(key, at, count=self.window))
         names = [text_of(name) for page in pages for name in page]
-        return [Place(LIMITED, name, rate_limited_key(name)) for name in names]
+        return [Place(LIMITED, name, engine.rate_limited_key(name)) for name in names]
 
     def _list_from_end(self, place: Place) -> Iterator[Window]:
         for last in range(self._length(place.key) - 1, -1, -self.window):
@@ -239,7 +237,7 @@ class Walker:
     def _executions(self) -> Iterator[Window]:
         now = server_time(self.store).timestamp()
         for lane in self.lanes:
-            key = registry_key(engine.STARTED, lane)
+            key = engine.registry_key(engine.STARTED, lane)
             for entries in self._zset(key):
                 live = [job_of(member) for member, until in entries if until > now]
                 expired = [job_of(member) for member, until in entries if until <= now]

@@ -15,28 +15,15 @@ from typing import Any
 from shedder.engine.jobs import NOTE_FIELD, JobState, time_of
 from shedder.engine.names import WORKER, WORKERS
 from shedder.engine.workers import TOLERATED_SECONDS, WorkerSeen, all_workers
-from shedder.errors import SERVER_FLOOR, RecordUnreadable, RedisUnreachable, ShedderError
+from shedder.errors import FLOORS, SERVER_FLOOR, RecordUnreadable, RedisUnreachable, ShedderError
+from shedder.health import leftovers
 from shedder.health.audit import AuditReport, audit, read_each
-from shedder.health.leftovers import (
-    keys_of_another_type,
-    lanes_to_fold,
-    lost_jobs,
-    orders_left,
-    orphaned_backlogs,
-    stale_claims,
-    unreadable_records,
-)
 from shedder.queues.controls import all_lanes
 from shedder.status.findings import FINE, PROBLEM, WARNING, Finding, eviction, memory, suspension, unreadable_record
 from shedder.status.status import memory_share
 from shedder.store.codec import server_time, text_of
-from shedder.store.keys import kind_of
-from shedder.store.operation import Progress
-from shedder.store.store import Store
+from shedder.store.store import Progress, Store
 from shedder.wording import counted
-
-FLOORS = {"redis": (7, 0), "valkey": (7, 2)}
-"""The oldest versions that know script flags."""
 
 NEWEST_JOBS = 10
 """Jobs at the end of each lane that tell which producers are at work."""
@@ -105,19 +92,16 @@ class ServerReport:
 
 
 def _type_findings(store: Store) -> Iterator[Finding]:
-    for key, found in keys_of_another_type(store):
-        yield Finding(
-            "keys",
-            PROBLEM,
-            f"{key} is of type {found}, and shedder keeps a {kind_of(key)} there: somebody changed "
-            "it by hand. Rename it away, and shedder goes on without what it held; nothing else "
-            "was looked at.",
-            subjects=(key,),
+    for key, found, wanted in leftovers.keys_of_another_type(store):
+        says = (
+            f"{key} is of type {found}, and shedder keeps a {wanted} there: somebody changed it by hand. "
+            "Rename it away, and shedder goes on without what it held; nothing else was looked at."
         )
+        yield Finding("keys", PROBLEM, says, subjects=(key,))
 
 
 def _record_findings(store: Store) -> Iterator[Finding]:
-    unreadable = unreadable_records(store)
+    unreadable = leftovers.unreadable_records(store)
     for lane, said in unreadable:
         yield unreadable_record(lane, said)
     if not unreadable:
@@ -132,60 +116,43 @@ def _order_findings(store: Store, lanes: Sequence[str]) -> Iterator[Finding]:
 
 
 def _unfinished(store: Store) -> Iterator[Finding]:
-    orders = orders_left(store)
-    if orders:
-        yield Finding(
-            "unfinished orders",
-            PROBLEM,
-            f"{_are(len(orders), 'divert or restore', 'diverts or restores')} half-way, and nobody "
-            "is at work there: a worker of shedder would finish it.",
-            fix="finish them",
-            subjects=tuple(f"{each.lane} {each.order}" for each in orders),
-        )
+    if orders := leftovers.orders_left(store):
+        what = _are(len(orders), "divert or restore", "diverts or restores")
+        says = f"{what} half-way, and nobody is at work there: a worker of shedder would finish it."
+        subjects = tuple(f"{each.lane} {each.order}" for each in orders)
+        yield Finding("unfinished orders", PROBLEM, says, fix="finish them", subjects=subjects)
 
 
 def _left_over_lists(store: Store, lanes: Sequence[str]) -> Iterator[Finding]:
-    folded = lanes_to_fold(store, lanes)
-    if folded:
-        yield Finding(
-            "left-over lists",
-            PROBLEM,
-            f"Jobs of {counted(len(folded), 'lane')} stand where stock workers and `rq info` do "
-            "not see them, though no order wants it so.",
-            fix="put them back in front of their lanes",
-            subjects=tuple(folded),
+    if folded := leftovers.lanes_to_fold(store, lanes):
+        says = (
+            f"Jobs of {counted(len(folded), 'lane')} stand where stock workers and `rq info` do not see them, "
+            "though no order wants it so."
         )
+        fix = "put them back in front of their lanes"
+        yield Finding("left-over lists", PROBLEM, says, fix=fix, subjects=tuple(folded))
 
 
 def _orphans(store: Store) -> Iterator[Finding]:
-    orphans = orphaned_backlogs(store)
-    if orphans:
-        yield Finding(
-            "orphaned backlogs",
-            PROBLEM,
-            f"{_are(len(orphans), 'list')} part of a backlog that no record knows, so nobody will run its jobs.",
-            fix="put their jobs back in front of their lanes",
-            subjects=tuple(orphans),
-        )
+    if orphans := leftovers.orphaned_backlogs(store):
+        lists = _are(len(orphans), "list")
+        says = f"{lists} part of a backlog that no record knows, so nobody will run its jobs."
+        fix = "put their jobs back in front of their lanes"
+        yield Finding("orphaned backlogs", PROBLEM, says, fix=fix, subjects=tuple(orphans))
 
 
 def _claim_findings(store: Store) -> Iterator[Finding]:
-    stale, unreadable = stale_claims(store)
+    stale, unreadable = leftovers.stale_claims(store)
     if unreadable:
-        yield Finding(
-            "claims",
-            WARNING,
-            f"{counted(unreadable, 'claim')} cannot be read; jobs that they held are named as in no place.",
-        )
+        claims = counted(unreadable, "claim")
+        yield Finding("claims", WARNING, f"{claims} cannot be read; jobs that they held are named as in no place.")
     if stale:
-        yield Finding(
-            "claims",
-            PROBLEM,
-            f"{_are(len(stale), 'job')} in the hands of a worker that has died, and no worker of "
-            "shedder is there to take them back.",
-            fix="put them back in front of their lanes",
-            subjects=tuple(claim.job_id for claim in stale),
+        says = (
+            f"{_are(len(stale), 'job')} in the hands of a worker that has died, and no worker of shedder is there "
+            "to take them back."
         )
+        fix, subjects = "put them back in front of their lanes", tuple(claim.job_id for claim in stale)
+        yield Finding("claims", PROBLEM, says, fix=fix, subjects=subjects)
     if not stale and not unreadable:
         yield Finding("claims", FINE, "No claim is older than its lease.")
 
@@ -211,39 +178,30 @@ def _job_findings(store: Store, report: AuditReport | None) -> Iterator[Finding]
 def _nowhere(store: Store, jobs: Sequence[str]) -> Iterator[Finding]:
     if not jobs:
         return
-    count = len(lost_jobs(store, jobs))
-    others = len(jobs) - count
+    count = len(leftovers.lost_jobs(store, jobs))
+    others, them = len(jobs) - count, "it" if len(jobs) == 1 else "them"
     rest = f" {counted(others, 'job')} of them cannot be put back: not `{JobState.QUEUED}`." if others else ""
-    yield Finding(
-        "jobs in no place",
-        PROBLEM,
-        f"{_are(len(jobs), 'job')} in no list and no registry, so nobody will run "
-        f"{'it' if len(jobs) == 1 else 'them'}: a stock worker or a fail-over has lost "
-        f"{'it' if len(jobs) == 1 else 'them'}.{rest}",
-        fix=f"put {count} back at the end of their lanes" if count else "",
-        subjects=tuple(jobs),
+    says = (
+        f"{_are(len(jobs), 'job')} in no list and no registry, so nobody will run {them}: "
+        f"a stock worker or a fail-over has lost {them}.{rest}"
     )
+    fix = f"put {count} back at the end of their lanes" if count else ""
+    yield Finding("jobs in no place", PROBLEM, says, fix=fix, subjects=tuple(jobs))
 
 
 def _twice(report: AuditReport) -> Iterator[Finding]:
     if report.twice:
-        yield Finding(
-            "jobs in two places",
-            PROBLEM,
-            f"{_are(len(report.twice), 'job')} in two places: workers of shedder run each once, stock workers twice.",
-            fix="remove the entry that would be read later",
-            subjects=tuple(f"{job} ({', '.join(places)})" for job, places in report.twice),
-        )
+        jobs = _are(len(report.twice), "job")
+        says = f"{jobs} in two places: workers of shedder run each once, stock workers twice."
+        fix = "remove the entry that would be read later"
+        subjects = tuple(f"{job} ({', '.join(places)})" for job, places in report.twice)
+        yield Finding("jobs in two places", PROBLEM, says, fix=fix, subjects=subjects)
 
 
 def _dangling(jobs: Sequence[str]) -> Iterator[Finding]:
     if jobs:
-        yield Finding(
-            "ids without a job",
-            FINE,
-            f"{counted(len(jobs), 'id')} of expired or deleted jobs wait; they are skipped when it is their turn.",
-            subjects=tuple(jobs),
-        )
+        says = f"{counted(len(jobs), 'id')} of expired or deleted jobs wait; they are skipped when it is their turn."
+        yield Finding("ids without a job", FINE, says, subjects=tuple(jobs))
 
 
 def _are(count: int, one: str, many: str = "") -> str:
@@ -310,19 +268,11 @@ def _persistence(report: ServerReport) -> Finding:
     if info.get("rdb_last_bgsave_status", "ok") != "ok":
         return Finding(name, PROBLEM, "The last snapshot failed: is the disk full?")
     if report.settings.get("save") == "":
-        return Finding(
-            name,
-            PROBLEM,
-            "Nothing is kept on disk: a restart of the server loses all jobs, backlogs and pauses. "
-            "Set `appendonly yes`.",
-        )
+        lost = "Nothing is kept on disk: a restart of the server loses all jobs, backlogs and pauses."
+        return Finding(name, PROBLEM, f"{lost} Set `appendonly yes`.")
     changes = int(info.get("rdb_changes_since_last_save", 0))
-    return Finding(
-        name,
-        WARNING,
-        f"Only snapshots are kept on disk: a crash now would lose the last {changes:,} changes, "
-        "orders and jobs alike. Set `appendonly yes`.",
-    )
+    lost = f"a crash now would lose the last {changes:,} changes, orders and jobs alike."
+    return Finding(name, WARNING, f"Only snapshots are kept on disk: {lost} Set `appendonly yes`.")
 
 
 def _append_only(appendfsync: str) -> Finding:
@@ -344,26 +294,25 @@ def _replication(report: ServerReport) -> Iterator[Finding]:
     replicas = int(report.info.get("connected_slaves", 0))
     wanted = report.settings.get("min-replicas-to-write")
     if replicas and wanted == "0":
-        yield Finding(
-            name,
-            WARNING,
-            "A fail-over can undo the last orders and lose the last jobs, each whole: set "
-            "`min-replicas-to-write 1`, and look again after each.",
+        says = (
+            "A fail-over can undo the last orders and lose the last jobs, each whole: "
+            "set `min-replicas-to-write 1`, and look again after each."
         )
+        yield Finding(name, WARNING, says)
     elif replicas:
-        said = "whether writes wait for them" if wanted is None else "and writes wait for them"
-        told = ", the server does not tell" if wanted is None else ""
-        yield Finding(name, FINE, f"Replicas that follow: {replicas}; {said}{told}.")
+        waits = (
+            "whether writes wait for them, the server does not tell" if wanted is None else "and writes wait for them"
+        )
+        yield Finding(name, FINE, f"Replicas that follow: {replicas}; {waits}.")
 
 
 def _cluster(info: Mapping[str, Any], prefix: str) -> Iterator[Finding]:
     if int(info.get("cluster_enabled", 0)) and not ("{" in prefix and "}" in prefix):
-        yield Finding(
-            "cluster",
-            PROBLEM,
-            "The server is a node of a cluster, and the keys have no hash tag: set "
-            "RQ_KEY_PREFIX='{rq}' for producers, workers and here.",
+        says = (
+            "The server is a node of a cluster, and the keys have no hash tag: "
+            "set RQ_KEY_PREFIX='{rq}' for producers, workers and here."
         )
+        yield Finding("cluster", PROBLEM, says)
 
 
 def fleet_findings(store: Store, lanes: Sequence[str]) -> Iterator[Finding]:
@@ -375,51 +324,42 @@ def fleet_findings(store: Store, lanes: Sequence[str]) -> Iterator[Finding]:
 
 
 def _workers(workers: Sequence[WorkerSeen]) -> Finding:
-    stock = [worker.name for worker in workers if worker.is_stock]
+    stock = tuple(worker.name for worker in workers if worker.is_stock)
     if not workers:
         return Finding("workers", WARNING, "No worker is registered, so no job starts.")
     if not stock:
         return Finding("workers", FINE, f"Workers, all of shedder: {len(workers):,}.")
-    return Finding(
-        "workers",
-        WARNING,
-        f"Stock RQ workers: {len(stock):,} of {len(workers):,}. They obey no pause and no divert, "
-        "and lose the job in hand when they are killed: start them with "
-        "`--worker-class shedder.rq.Worker`.",
-        subjects=tuple(stock),
+    says = (
+        f"Stock RQ workers: {len(stock):,} of {len(workers):,}. They obey no pause and no divert, and lose the job "
+        "in hand when they are killed: start them with `--worker-class shedder.rq.Worker`."
     )
+    return Finding("workers", WARNING, says, subjects=stock)
 
 
 def _producers(store: Store, lanes: Sequence[str]) -> Finding:
     sampled = _newest_jobs(store, lanes[:LANES_SAMPLED])
-    stock = sorted(_without_note(store, sampled))
+    stock = tuple(sorted(_without_note(store, sampled)))
     if not sampled:
         return Finding("producers", FINE, "No job waits that would tell which producers there are.")
     if not stock:
         return Finding("producers", FINE, "The newest waiting jobs come from queues of shedder.")
-    return Finding(
-        "producers",
-        WARNING,
-        f"Lanes with jobs of stock RQ queues: {len(stock):,}. A divert by function must read each "
-        "of them, and an idle worker finds them within a second instead of at once: use "
-        "`shedder.rq.Queue` there.",
-        subjects=tuple(stock),
+    says = (
+        f"Lanes with jobs of stock RQ queues: {len(stock):,}. A divert by function must read each of them, and an idle "
+        "worker finds them within a second instead of at once: use `shedder.rq.Queue` there."
     )
+    return Finding("producers", WARNING, says, subjects=stock)
 
 
 def _unseen(store: Store, lanes: Sequence[str]) -> Iterator[Finding]:
     lengths = read_each(store, lanes, lambda ask, lane: ask.llen(store.keys.unseen(lane)))
     found = {lane: count for lane, count in lengths if count}
     if found:
-        yield Finding(
-            "unseen jobs",
-            WARNING,
+        says = (
             f"{counted(sum(found.values()), 'id')} had no job when their turn came, and stand in "
-            f"{store.keys.unseen('<lane>')}. Jobs with a ttl expire so. If none has one, "
-            "producers may use a job class with `redis_job_namespace_prefix`, whose jobs no worker "
-            "of shedder sees.",
-            subjects=tuple(found),
+            f"{store.keys.unseen('<lane>')}. Jobs with a ttl expire so. If none has one, producers may use a job class "
+            "with `redis_job_namespace_prefix`, whose jobs no worker of shedder sees."
         )
+        yield Finding("unseen jobs", WARNING, says, subjects=tuple(found))
 
 
 def _newest_jobs(store: Store, lanes: Sequence[str]) -> list[tuple[str, bytes]]:
@@ -446,22 +386,17 @@ def _clocks(store: Store) -> Iterator[Finding]:
     behind = now - time.time()
     if abs(behind) > TOLERATED_SECONDS:
         side = "behind" if behind > 0 else "ahead of"
-        yield Finding(
-            "clocks",
-            WARNING,
-            f"This machine's clock is {abs(behind):.0f} s {side} the server's. Controls and paces "
-            "follow the server's; the ages of jobs that are enqueued here do not.",
+        says = (
+            f"This machine's clock is {abs(behind):.0f} s {side} the server's. Controls and paces follow the server's; "
+            "the ages of jobs that are enqueued here do not."
         )
+        yield Finding("clocks", WARNING, says)
     # a heartbeat tells nothing of a clock that is behind: it may simply be old
-    ahead = sorted(name for name, beat in beats.items() if beat - now > TOLERATED_SECONDS)
+    ahead = tuple(sorted(name for name, beat in beats.items() if beat - now > TOLERATED_SECONDS))
     if ahead:
-        yield Finding(
-            "clocks",
-            WARNING,
-            f"Workers whose clock is ahead of the server's: {len(ahead):,}. Stock workers among "
-            "them fail healthy jobs of others.",
-            subjects=tuple(ahead),
-        )
+        workers = f"Workers whose clock is ahead of the server's: {len(ahead):,}."
+        says = f"{workers} Stock workers among them fail healthy jobs of others."
+        yield Finding("clocks", WARNING, says, subjects=ahead)
     if not ahead and abs(behind) <= TOLERATED_SECONDS:
         yield Finding("clocks", FINE, "No clock is ahead of the server's, and this machine's is right.")
 

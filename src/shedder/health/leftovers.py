@@ -5,7 +5,7 @@ Workers of shedder repair most of it within seconds, so that what is found here 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -48,69 +48,61 @@ class LostJob:
     returned: str
 
 
+Records = tuple[list[tuple[str, T]], dict[str, RecordUnreadable]]
+"""What is stored, with the lane of each; and the lanes whose record cannot be read, with the reason."""
+
+
 def unreadable_records(store: Store) -> list[tuple[str, str]]:
     """The lanes with a pause or a divert that cannot be read, and what is wrong with it."""
-    return [
-        (lane, str(found))
-        for lane, found in (*read_pauses(store), *read_orders(store))
-        if isinstance(found, RecordUnreadable)
-    ]
+    return [(lane, str(why)) for _, unreadable in (read_pauses(store), read_orders(store))
+            for lane, why in unreadable.items()]  # fmt: skip
 
 
-def read_pauses(store: Store) -> list[tuple[str, Pause | RecordUnreadable | None]]:
-    """By lane the pause that is stored, or why it cannot be read."""
-    return _read_records(store, store.keys.pauses, pause_from)
+def read_pauses(store: Store) -> Records[Pause]:
+    """The pauses that are stored."""
+    return _read_records(store, store.keys.pauses, lambda lane, text: filter(None, [pause_from(lane, text)]))
 
 
-def read_orders(store: Store) -> list[tuple[str, tuple[StoredDivert, ...] | RecordUnreadable]]:
-    """By lane the diverts that are stored, or why they cannot be read."""
+def read_orders(store: Store) -> Records[StoredDivert]:
+    """The diverts that are stored, those of a lane oldest first."""
     return _read_records(store, store.keys.diverts, diverts_from)
 
 
-def _read_records(store: Store, key: str, parse: Callable[[str, bytes], T]) -> list[tuple[str, T | RecordUnreadable]]:
-    found: list[tuple[str, T | RecordUnreadable]] = []
+def _read_records(store: Store, key: str, parse: Callable[[str, bytes], Iterable[T]]) -> Records[T]:
+    found: list[tuple[str, T]] = []
+    unreadable = {}
     for name, record in store.read(lambda ask: ask.hgetall(key))[0].items():
         lane = text_of(name)
         try:
-            found.append((lane, parse(lane, record)))
+            found += ((lane, each) for each in parse(lane, record))
         except RecordUnreadable as error:
-            found.append((lane, error))
-    return found
+            unreadable[lane] = error
+    return found, unreadable
 
 
-def keys_of_another_type(store: Store) -> list[tuple[str, str]]:
-    """The keys of ours that somebody made something else, and what each is now."""
+def keys_of_another_type(store: Store) -> list[tuple[str, str, str]]:
+    """The keys of ours that somebody made something else, what each is now, and what it should be."""
     found = []
     for page in scan_keys(store, store.keys.root):
         for key, reply in read_each(store, page, lambda ask, key: ask.type(key)):
-            kind = text_of(reply)
-            if kind not in ("none", kind_of(key) or kind):
-                found.append((key, kind))
+            kind, wanted = text_of(reply), kind_of(key)
+            if kind not in ("none", wanted or kind):
+                found.append((key, kind, wanted))
     return found
 
 
 def orders_left(store: Store) -> list[Divert]:
     """Diverts whose scan or restore was begun and is not under way now."""
-    begun = [
-        order.divert
-        for _, orders in read_orders(store)
-        for order in (() if isinstance(orders, RecordUnreadable) else orders)
-        if _is_begun(order)
-    ]
+    begun = [order.divert for _, order in read_orders(store)[0] if _is_begun(order)]
     leases = read_each(store, begun, lambda ask, it: ask.pttl(store.keys.lane_lease(it.lane)))
     return [each for each, left_ms in leases if not is_held(left_ms)]
 
 
 def lanes_to_fold(store: Store, lanes: Sequence[str]) -> list[str]:
     """Lanes with jobs in front of their list though nothing is in force that wants it so."""
-    wanted = {
-        lane
-        for lane, orders in read_orders(store)
-        if isinstance(orders, RecordUnreadable) or any(map(_is_begun, orders))
-    }
-    parked = {
-        lane for lane, pause in read_pauses(store) if isinstance(pause, RecordUnreadable) or (pause and pause.is_parked)
-    }
+    (orders, unknown), (pauses, unknown_pauses) = read_orders(store), read_pauses(store)
+    wanted = unknown.keys() | {lane for lane, order in orders if _is_begun(order)}
+    parked = unknown_pauses.keys() | {lane for lane, pause in pauses if pause.is_parked}
     fronts = read_each(
         store,
         lanes,
@@ -201,9 +193,5 @@ def _is_begun(order: StoredDivert) -> bool:
 
 
 def _named_backlogs(store: Store) -> set[str] | None:
-    known: set[str] = set()
-    for _, orders in read_orders(store):
-        if isinstance(orders, RecordUnreadable):
-            return None
-        known.update(key for order in orders for key in order.backlog_keys)
-    return known
+    orders, unreadable = read_orders(store)
+    return None if unreadable else {key for _, order in orders for key in order.backlog_keys}

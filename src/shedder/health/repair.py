@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from uuid import uuid4
 
 from shedder.engine.names import intermediate_key
 from shedder.errors import RecordUnreadable
@@ -23,7 +22,7 @@ from shedder.queues.divert import scan
 from shedder.queues.restore import restore_one
 from shedder.store.codec import text_of
 from shedder.store.keys import Keys, split_backlog
-from shedder.store.store import Command, Store
+from shedder.store.store import Command, Operation, Store
 
 VERB = "repair"
 
@@ -77,8 +76,7 @@ class _Repairs:
 
     store: Store
     cause: Cause
-    operation: str = field(default_factory=lambda: uuid4().hex)
-    steps: int = 0
+    operation: Operation = field(default_factory=Operation)
 
     def finish_orders(self) -> int:
         left = orders_left(self.store)
@@ -154,8 +152,7 @@ class _Repairs:
         return state == "done"
 
     def _next(self) -> RepairStep:
-        self.steps += 1
-        return RepairStep(self.cause, self.operation, self.steps)
+        return RepairStep(self.cause, self.operation.id, self.operation.next_step())
 
     def _walker(self) -> Walker:
         return Walker(self.store, all_lanes(self.store), WINDOW)
@@ -197,9 +194,8 @@ def return_jobs(keys: Keys, lane: str, jobs: Sequence[LostJob], step: RepairStep
     asked = [part for job in jobs for part in (job.job_id, job.enqueued_at, job.returned)]
     return Command(
         "return_jobs",
-        (keys.pauses, keys.diverts, keys.events, keys.operation(step.operation), keys.claims,
-         *keys.lane(lane), intermediate_key(lane),
-         *(keys.engine.jobs + job.job_id for job in jobs)),
+        (keys.pauses, keys.diverts, keys.events, keys.operation(step.operation), keys.claims, *keys.lane(lane),
+         intermediate_key(lane), *(keys.engine.jobs + job.job_id for job in jobs)),
         (step.number, step.head("jobs in no place", lane), lane, DEPTH, *asked),
         lambda reply: tuple(map(text_of, reply[1:])),
     )  # fmt: skip
@@ -212,11 +208,10 @@ def recover_claims(keys: Keys, step: RepairStep, *, age_ms: int, first: int = 0)
     """
     return Command(
         "recover_claims",
-        (keys.claims, keys.pauses, keys.diverts, keys.meters, keys.events,
-         keys.operation(step.operation)),
+        (keys.claims, keys.pauses, keys.diverts, keys.meters, keys.events, keys.operation(step.operation)),
         (step.number, step.head("claims"), age_ms, first, JOBS_PER_STEP, keys.engine.jobs),
         lambda reply: (int(reply[1]), int(reply[2])),
-    )  # fmt: skip
+    )
 
 
 def remove_twin(keys: Keys, step: RepairStep, job: str, stays: str, goes: Place) -> Command[bool]:
@@ -250,8 +245,7 @@ def refold_lane(keys: Keys, lane: str, step: RepairStep) -> Command[str]:
     """One step of making `lane` one list again; its reply: `more`, `done` or `none`."""
     return Command(
         "refold_lane",
-        (keys.pauses, keys.diverts, keys.events, keys.operation(step.operation),
-         *keys.lane(lane)),
+        (keys.pauses, keys.diverts, keys.events, keys.operation(step.operation), *keys.lane(lane)),
         (step.number, step.head("left-over lists", lane), lane, IDS_PER_STEP),
         lambda reply: text_of(reply[0]),
-    )  # fmt: skip
+    )

@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import count
-from uuid import uuid4
 
 from shedder.engine.workers import WorkerSeen, all_workers, queues_of
-from shedder.errors import ConditionNotMet, NothingMatched, RecordUnreadable
+from shedder.errors import ConditionNotMet, NothingMatched
 from shedder.events import EVENTS_PER_PAGE, Cause, Event, event_head, read_events
 from shedder.health.audit import read_each, scan_keys
 from shedder.health.leftovers import lanes_of_backlogs, read_orders
@@ -25,8 +23,7 @@ from shedder.settings.flags import list_flags
 from shedder.settings.limits import list_limits
 from shedder.store.codec import server_time, text_of
 from shedder.store.keys import Keys, in_order_of_return
-from shedder.store.operation import Progress
-from shedder.store.store import Command, Store
+from shedder.store.store import Command, Operation, Progress, Store
 
 LANES_PER_STEP = 50
 
@@ -50,7 +47,7 @@ Keep = Callable[[Event], None]
 
 def preview(store: Store) -> UninstallReceipt:
     """What `uninstall` would do; changes nothing."""
-    return _Uninstall(store, Cause("", ""), is_forced=True).preview()
+    return _Uninstall(store, Cause("", ""), OwnedKeys(store), is_forced=True).preview()
 
 
 def uninstall(
@@ -68,7 +65,7 @@ def uninstall(
         ConditionNotMet: workers of shedder are alive, and it is not forced.
         RecordUnreadable: a divert cannot be read, and it is not forced.
     """
-    run = _Uninstall(store, cause, is_forced=is_forced)
+    run = _Uninstall(store, cause, OwnedKeys(store), is_forced=is_forced)
     before = run.preview()
     if not before.keys:
         raise NothingMatched("shedder on this server (is it the right Redis? see RQ_KEY_PREFIX)")
@@ -131,15 +128,12 @@ class _Uninstall:
 
     store: Store
     cause: Cause
+    own: OwnedKeys
     is_forced: bool = False
-    own: OwnedKeys = field(init=False)
     resumed: set[str] = field(default_factory=set)
     restored: list[RestoredLane] = field(default_factory=list)
     claims: int = 0
     found: int = 0
-
-    def __post_init__(self) -> None:
-        self.own = OwnedKeys(self.store)
 
     def preview(self) -> UninstallReceipt:
         """The state before; it counts as done what there is to do."""
@@ -202,12 +196,12 @@ class _Uninstall:
         self._return_lists()
 
     def _return_claims(self, *, is_first: bool) -> None:
-        operation = uuid4().hex
-        for step in count(1 if is_first else 2):
-            returned, left = self.store.run(return_claims(self.store.keys, self.cause, operation=operation, step=step))
+        operation = Operation(step=0 if is_first else 1)
+        returned = left = 1
+        while returned and left:
+            step = return_claims(self.store.keys, self.cause, operation=operation.id, step=operation.next_step())
+            returned, left = self.store.run(step)
             self.claims += returned
-            if not left or not returned:
-                return
 
     def _end_pauses(self) -> None:
         names = self._paused()
@@ -245,12 +239,11 @@ class _Uninstall:
         orders = sorted(self._orders(), key=lambda each: (each[1].divert.is_limit, each[0]))
         return with_lengths(self.store, orders)
 
-    def _orders(self) -> Iterator[tuple[str, StoredDivert]]:
-        for lane, orders in read_orders(self.store):
-            if not isinstance(orders, RecordUnreadable):
-                yield from ((lane, each) for each in orders)
-            elif not self.is_forced:
-                raise orders
+    def _orders(self) -> list[tuple[str, StoredDivert]]:
+        orders, unreadable = read_orders(self.store)
+        if unreadable and not self.is_forced:
+            raise next(iter(unreadable.values()))
+        return orders
 
     def _paused(self) -> list[str]:
         names = self.store.read(lambda ask: ask.hkeys(self.store.keys.pauses))[0]

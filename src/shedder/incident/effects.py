@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from shedder.errors import RecordUnreadable
 from shedder.events import Event, verb_of
 from shedder.incident.records import Effect, Incident, Reading, Yardstick
 from shedder.lanes import lane_of
-from shedder.policy.applied import applied_policy
 from shedder.policy.model import Policy
 from shedder.policy.workload import kind_in, kinds_of
 from shedder.queues.samples import Sample, paces_of
-from shedder.store.store import Store
-
-logger = logging.getLogger("shedder.incident")
 
 Samples = Mapping[str, Sequence[Sample]]
 
@@ -69,20 +63,10 @@ def with_yardsticks(effects: Sequence[Effect], policy: Policy) -> tuple[Effect, 
         if (kind := kind_in(lane, kinds)) is not None
     }
     return tuple(
-        each
-        if each.yardsticks
+        each if each.yardsticks
         else replace(each, yardsticks={name: known[name] for name in each.before if name in known})
         for each in effects
-    )
-
-
-def policy_of_effects(store: Store) -> Policy:
-    """The policy in force; one that says nothing when it cannot be read."""
-    try:
-        return applied_policy(store).policy
-    except RecordUnreadable as error:
-        logger.warning("effects are told without the policy: %s", error)
-        return Policy()
+    )  # fmt: skip
 
 
 def reading_at(samples: Sequence[Sample], at: datetime) -> Reading | None:
@@ -109,8 +93,7 @@ def _until(change: Event, later: Sequence[Event], incident: Incident) -> datetim
 
 
 def _effect(change: Event, until: datetime, samples: Samples, now: datetime) -> Effect | None:
-    found = ((lane, _readings(samples.get(lane, ()), change.at, until))
-             for lane in change.lanes or samples)  # fmt: skip
+    found = ((lane, _readings(samples.get(lane, ()), change.at, until)) for lane in change.lanes or samples)
     pairs = {lane: pair for lane, pair in found if pair is not None}
     if until > now or not pairs:
         return None

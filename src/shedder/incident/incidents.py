@@ -1,35 +1,44 @@
-"""`Shedder.incidents`: what changes the record of an incident, undo among it, and what reads it."""
+"""`Shedder.incidents`: what changes the record of an incident, reads it, and copies it out and back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from shedder.errors import CannotUndo
-from shedder.events import Event
-from shedder.incident.backup import copy_of, import_copy
-from shedder.incident.effects import WINDOW, changes_of, effects_of, policy_of_effects, with_yardsticks
-from shedder.incident.lifecycle import (
-    as_corrected,
-    as_mitigated,
-    as_reopened,
-    as_resolved,
-    check_not_closed,
-    new_incident,
-)
+from shedder.errors import CannotUndo, ConditionNotMet, InvalidInput, RecordUnreadable
+from shedder.events import UNREADABLE, Event, head_of, position_of
+from shedder.incident import lifecycle
+from shedder.incident.effects import WINDOW, changes_of, effects_of, with_yardsticks
 from shedder.incident.records import Incident, IncidentReceipt
 from shedder.incident.review import Actions, as_closed, with_note, with_review
 from shedder.incident.roles import Roles, checked_person
 from shedder.incident.store import EventDraft, IncidentStore, MakeCause, Record, incident_from_record, incident_record
 from shedder.incident.timeline import events_of
 from shedder.lanes import PRIORITIES, Lane
+from shedder.policy.applied import applied_policy
 from shedder.policy.model import Policy
 from shedder.queues.maintenance import end_silent
 from shedder.queues.samples import Sample, read_samples
 from shedder.store.codec import server_time
-from shedder.store.store import Store
+from shedder.store.store import Command, Store
+
+logger = logging.getLogger("shedder.incident")
+
+COPY_SCHEMA = "shedder.incident-export/1"
+
+EVENTS_PER_STEP = 200
+MOST_EVENTS = 100_000
+
+Entry = tuple[str, str, str, str]
+"""An event of a copy: its id, and its head, before and after as JSON."""
+
+_ID = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9]{1,6}")
+_EVENT_ID = re.compile(r"[0-9]{1,15}-[0-9]{1,15}")
 
 
 class Incidents(IncidentStore):
@@ -48,12 +57,9 @@ class Incidents(IncidentStore):
     """
 
     def __init__(
-        self,
-        store: Store,
-        cause: MakeCause,
-        queues: Callable[[], tuple[str, ...]] = tuple,
+        self, store: Store, cause: MakeCause, queues: Callable[[], tuple[str, ...]] = tuple,
         people: Callable[[], tuple[str, ...]] = tuple,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(store, cause)
         self._queues = queues
         self._people = people
@@ -61,16 +67,9 @@ class Incidents(IncidentStore):
         self.actions = Actions(self)
 
     def open(
-        self,
-        title: str,
-        *,
-        severity: int,
-        commander: str = "",
-        times: Mapping[str, datetime] | None = None,
-        also: bool = False,
-        reason: str = "",
-        by: str | None = None,
-    ) -> IncidentReceipt:
+        self, title: str, *, severity: int, commander: str = "", times: Mapping[str, datetime] | None = None,
+        also: bool = False, reason: str = "", by: str | None = None,
+    ) -> IncidentReceipt:  # fmt: skip
         """Open an incident; `also` when another one is open.
 
         `times` are those that are not now: `began`, `detected`, `opened`.
@@ -82,48 +81,34 @@ class Incidents(IncidentStore):
         now = server_time(self.store)
         cause = self.cause(reason or title, by)
         who = checked_person(commander, self._people()) if commander else ""
-        opened = new_incident(
-            f"{now:%Y-%m-%d}", title, severity=severity, by=cause.by, commander=who, now=now,
-            times=times,
-        )  # fmt: skip
+        opened = lifecycle.new_incident(
+            f"{now:%Y-%m-%d}", title, severity=severity, by=cause.by, commander=who, now=now, times=times
+        )
         return self.create(EventDraft("incident open", cause, is_alone=not also), opened)
 
     def mitigated(
-        self,
-        *,
-        at: datetime | None = None,
-        incident: str | None = None,
-        reason: str = "customers are helped",
-        by: str | None = None,
-    ) -> IncidentReceipt:
+        self, *, at: datetime | None = None,
+        incident: str | None = None, reason: str = "customers are helped", by: str | None = None,
+    ) -> IncidentReceipt:  # fmt: skip
         """Customers are helped, since now or `at`."""
-        return self.change(
-            lambda it, now: as_mitigated(it, now, at=at),
-            verb="incident mitigated", reason=reason, incident=incident, by=by,
-        )  # fmt: skip
+        return self.change(lambda it, now: lifecycle.as_mitigated(it, now, at=at), verb="incident mitigated",
+                           reason=reason, incident=incident, by=by)  # fmt: skip
 
     def resolve(
-        self,
-        *,
-        at: datetime | None = None,
-        incident: str | None = None,
-        reason: str = "it is over",
-        by: str | None = None,
-    ) -> IncidentReceipt:
+        self, *, at: datetime | None = None,
+        incident: str | None = None, reason: str = "it is over", by: str | None = None,
+    ) -> IncidentReceipt:  # fmt: skip
         """It is over, since now or `at`; a review is due in 48 hours."""
-        return self.change(
-            lambda it, now: as_resolved(it, now, at=at),
-            verb="incident resolve", reason=reason, incident=incident, by=by,
-        )  # fmt: skip
+        return self.change(lambda it, now: lifecycle.as_resolved(it, now, at=at), verb="incident resolve",
+                           reason=reason, incident=incident, by=by)  # fmt: skip
 
     def reopen(
         self, *, also: bool = False, incident: str | None = None, reason: str = "it is not over", by: str | None = None
     ) -> IncidentReceipt:
         """It was not over; `also` when another one is open."""
         return self.change_latest(
-            lambda it, _: as_reopened(it), reason, incident, by, verb="incident reopen",
-            is_alone=not also,
-        )  # fmt: skip
+            lambda it, _: lifecycle.as_reopened(it), reason, incident, by, verb="incident reopen", is_alone=not also
+        )
 
     def close(
         self, *, incident: str | None = None, reason: str = "the review is done", by: str | None = None
@@ -136,15 +121,9 @@ class Incidents(IncidentStore):
         return self.change_latest(lambda it, _: as_closed(it), reason, incident, by, verb="incident close")
 
     def correct(
-        self,
-        *,
-        title: str | None = None,
-        severity: int | None = None,
-        times: Mapping[str, datetime] | None = None,
-        incident: str | None = None,
-        reason: str = "it was written down wrongly",
-        by: str | None = None,
-    ) -> IncidentReceipt:
+        self, *, title: str | None = None, severity: int | None = None, times: Mapping[str, datetime] | None = None,
+        incident: str | None = None, reason: str = "it was written down wrongly", by: str | None = None,
+    ) -> IncidentReceipt:  # fmt: skip
         """Another title or severity, or times: `began`, `detected`, `opened`, `mitigated`, ...
 
         Raises:
@@ -152,9 +131,7 @@ class Incidents(IncidentStore):
         """
         who = self.cause(reason, by).by
         return self.change_latest(
-            lambda it, now: as_corrected(
-                it, now, by=who, title=title, severity=severity, times=times
-            ),
+            lambda it, now: lifecycle.as_corrected(it, now, by=who, title=title, severity=severity, times=times),
             reason, incident, by, verb="incident correct",
         )  # fmt: skip
 
@@ -195,11 +172,17 @@ class Incidents(IncidentStore):
         """
         end_silent(self.store)
         found = self.read(incident or self.latest_id())
-        events = events_of(self.store, found)
-        now = server_time(self.store)
+        events, now = events_of(self.store, found), server_time(self.store)
         effects = effects_of(found, events, self._samples_for(events, now), now)
-        policy = policy_of_effects(self.store) if effects else Policy()
-        return replace(found, effects=with_yardsticks(effects, policy))
+        return replace(found, effects=with_yardsticks(effects, self._policy()) if effects else ())
+
+    def _policy(self) -> Policy:
+        """The policy in force; one that says nothing when it cannot be read."""
+        try:
+            return applied_policy(self.store).policy
+        except RecordUnreadable as error:
+            logger.warning("effects are told without the policy: %s", error)
+            return Policy()
 
     def _samples_for(self, events: tuple[Event, ...], now: datetime) -> dict[str, tuple[Sample, ...]]:
         """The samples from which the effects of `events` can be told."""
@@ -214,7 +197,9 @@ class Incidents(IncidentStore):
 
     def export(self, incident: str | None = None) -> dict[str, Any]:
         """A copy of the record and its events, as JSON can hold it; `bring_back` reads it."""
-        return copy_of(self, incident or self.latest_id())
+        found = self.read(incident or self.latest_id())
+        entries = [_entry(each) for each in events_of(self.store, found) if each.verb != UNREADABLE]
+        return {"schema": COPY_SCHEMA, "incident": incident_record(found), "events": entries}
 
     def bring_back(
         self, copy: object, *, reason: str = "a copy was brought back", by: str | None = None
@@ -227,7 +212,23 @@ class Incidents(IncidentStore):
             InvalidInput: it is no copy, or of a newer shedder.
             ConditionNotMet: an incident of this id is there and says something else.
         """
-        return import_copy(self, copy, self.cause(reason, by))
+        draft = EventDraft("incident import", self.cause(reason, by))
+        incident, entries = read_copy(copy)
+        now = server_time(self.store)
+        for name in ("opened", "detected", "mitigated", "resolved", "closed"):
+            lifecycle.check_not_in_future(name, getattr(incident, f"{name}_at"), now)
+        for step in range(0, len(entries), EVENTS_PER_STEP):
+            # beside the journal; those that are kept stay as they are
+            parts = [part for entry in entries[step : step + EVENTS_PER_STEP] for part in entry]
+            self.store.run(Command("keep_events", (self.store.keys.incident_events(incident.id),), tuple(parts), int))
+        receipt = self._write_new(incident, draft)
+        if receipt is not None:
+            return receipt
+        there = self.read(incident.id)
+        if incident_record(replace(there, revision=0)) == incident_record(replace(incident, revision=0)):
+            return IncidentReceipt("", now, there)
+        found = f"revision {there.revision} of it"
+        raise ConditionNotMet(f"{incident.id} is not there, or is as in the copy", found=found)
 
     def undo(self, event: Event, *, reason: str, by: str | None = None) -> IncidentReceipt:
         """Take back what `event`, of an incident, changed in its record.
@@ -235,10 +236,8 @@ class Incidents(IncidentStore):
         Raises:
             CannotUndo: it was changed again since.
         """
-        return self.change(
-            lambda it, _: _reverted(it, event), verb=event.verb, reason=reason,
-            incident=event.incident, by=by, undoes=event.id,
-        )  # fmt: skip
+        return self.change(lambda it, _: _reverted(it, event), verb=event.verb, reason=reason,
+                           incident=event.incident, by=by, undoes=event.id)  # fmt: skip
 
 
 def _reverted(incident: Incident, event: Event) -> Incident:
@@ -248,7 +247,7 @@ def _reverted(incident: Incident, event: Event) -> Incident:
         CannotUndo: one of them is not as the event left it.
         ConditionNotMet: the incident is closed.
     """
-    check_not_closed(incident)
+    lifecycle.check_not_closed(incident)
     record = incident_record(incident)
     for name in {**event.before, **event.after}:
         _revert(record, name, event)
@@ -271,3 +270,43 @@ def _revert(record: Record, name: str, event: Event) -> None:
         record.pop(name, None)
     else:
         record[name] = before
+
+
+def read_copy(copy: object) -> tuple[Incident, list[Entry]]:
+    """The incident of a copy, and its events.
+
+    Raises:
+        InvalidInput: it is no copy, or of a newer shedder.
+    """
+    try:
+        return _read_copy(copy)
+    except (KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        accepted = f"what `shedder incident export` wrote ({type(error).__name__}: {error})"
+        raise InvalidInput(name="copy", value=str(copy)[:40], accepted=accepted) from error
+
+
+def _read_copy(copy: object) -> tuple[Incident, list[Entry]]:
+    if not isinstance(copy, Mapping) or copy["schema"] != COPY_SCHEMA:
+        raise ValueError(f"no {COPY_SCHEMA}")
+    incident = incident_from_record(copy["incident"])
+    if not _ID.fullmatch(incident.id):
+        raise ValueError(f"{incident.id!r} is the id of no incident")
+    events = copy["events"]
+    if not isinstance(events, list) or len(events) > MOST_EVENTS:
+        raise ValueError(f"events are no list of at most {MOST_EVENTS:,}")
+    return incident, sorted(_entries(events), key=lambda each: position_of(each[0]))
+
+
+def _entries(events: list[Any]) -> Iterator[Entry]:
+    for each in events:
+        if not _EVENT_ID.fullmatch(each["id"]) or each["id"].startswith("0-0"):
+            raise ValueError(f"{each['id']!r} is the id of no event")
+        parts = [each[name] for name in ("head", "before", "after")]
+        if not all(isinstance(part, dict) for part in parts):
+            raise TypeError("an event has head, before and after")
+        head, before, after = (json.dumps(part, allow_nan=False) for part in parts)
+        yield each["id"], head, before, after
+
+
+def _entry(event: Event) -> dict[str, Any]:
+    return {"id": event.id, "head": head_of(event), "before": dict(event.before), "after": dict(event.after)}

@@ -23,15 +23,9 @@ TIMES = ("began", "detected", "opened", "mitigated", "resolved")
 
 
 def new_incident(
-    day: str,
-    title: str,
-    *,
-    severity: int,
-    by: str,
-    commander: str = "",
-    now: datetime,
+    day: str, title: str, *, severity: int, by: str, commander: str = "", now: datetime,
     times: Mapping[str, datetime] | None = None,
-) -> Incident:
+) -> Incident:  # fmt: skip
     """An incident that is being opened; `day` is its id without the number.
 
     Raises:
@@ -91,14 +85,9 @@ def as_reopened(incident: Incident) -> Incident:
 
 
 def as_corrected(
-    incident: Incident,
-    now: datetime,
-    *,
-    by: str,
-    title: str | None = None,
-    severity: int | None = None,
+    incident: Incident, now: datetime, *, by: str, title: str | None = None, severity: int | None = None,
     times: Mapping[str, datetime] | None = None,
-) -> Incident:
+) -> Incident:  # fmt: skip
     """What was written down wrongly, or has changed: the title, the severity, or times.
 
     Raises:
@@ -127,8 +116,7 @@ def with_severity(incident: Incident, severity: int, *, by: str) -> Incident:
     """
     if checked_severity(severity) == incident.severity:
         return incident
-    since = SeveritySince(severity, NOW, by)
-    return replace(incident, severity=severity, severities=(*incident.severities, since))
+    return replace(incident, severity=severity, severities=(*incident.severities, SeveritySince(severity, NOW, by)))
 
 
 def with_times(incident: Incident, times: Mapping[str, datetime], now: datetime) -> Incident:
@@ -140,11 +128,19 @@ def with_times(incident: Incident, times: Mapping[str, datetime], now: datetime)
     for name, at in times.items():
         if name not in TIMES:
             raise InvalidInput(name="time", value=name, accepted=", ".join(TIMES))
-        if at is not NOW and at > now:
-            accepted = "a time that is not in the future"
-            raise InvalidInput(name=name, value=_moment(at), accepted=accepted)
+        check_not_in_future(name, at, now)
     moments: dict[str, Any] = {f"{name}_at": at for name, at in times.items()}
     return _checked_order(replace(incident, **moments))
+
+
+def check_not_in_future(name: str, at: datetime | None, now: datetime) -> None:
+    """Refuse a time of an incident that has not come.
+
+    Raises:
+        InvalidInput: it is after `now`.
+    """
+    if at is not None and at is not NOW and at > now:
+        raise InvalidInput(name=name, value=_moment(at), accepted="a time that is not in the future")
 
 
 def check_open(incident: Incident) -> None:
@@ -154,18 +150,18 @@ def check_open(incident: Incident) -> None:
         ConditionNotMet: it is resolved or closed.
     """
     if not incident.is_open:
-        wanted = f"{incident.id} is open (shedder incident reopen)"
-        raise ConditionNotMet(wanted, found=f"it is {incident.state}")
+        raise ConditionNotMet(f"{incident.id} is open (shedder incident reopen)", found=f"it is {incident.state}")
 
 
-def check_not_closed(incident: Incident) -> None:
-    """Refuse what changes an incident after its review.
+def check_not_closed(incident: Incident) -> Incident:
+    """`incident`; refuse what changes it after its review.
 
     Raises:
         ConditionNotMet: it is closed.
     """
     if incident.closed_at is not None:
         raise ConditionNotMet(f"{incident.id} is not closed", found="it is closed for good")
+    return incident
 
 
 def checked_severity(severity: int) -> int:
@@ -175,8 +171,7 @@ def checked_severity(severity: int) -> int:
         InvalidInput: it is none.
     """
     if severity not in SEVERITIES:
-        accepted = f"{SEVERITIES[0]} (worst) to {SEVERITIES[-1]}"
-        raise InvalidInput(name="severity", value=severity, accepted=accepted)
+        raise InvalidInput(name="severity", value=severity, accepted=f"{SEVERITIES[0]} (worst) to {SEVERITIES[-1]}")
     return severity
 
 
@@ -195,12 +190,9 @@ def checked_text(name: str, text: str, *, longest: int, lines: bool = False) -> 
 
 
 _ORDER = (
-    ("began", "detected"),
-    ("detected", "mitigated"),
-    ("detected", "resolved"),
-    ("mitigated", "resolved"),
+    ("began", "detected"), ("detected", "mitigated"), ("detected", "resolved"), ("mitigated", "resolved"),
     ("opened", "resolved"),
-)
+)  # fmt: skip
 
 
 def _checked_order(incident: Incident) -> Incident:

@@ -234,8 +234,7 @@ class Incident:
 
     def holder(self, role: Role, *, task: str = "") -> str:
         """Who has `role` (as an investigator, with this task); empty when nobody has."""
-        found = (held.person for held in self.roles if (held.role, held.task) == (role, task))
-        return next(found, "")
+        return next((held.person for held in self.roles if (held.role, held.task) == (role, task)), "")
 
     def roles_of(self, person: str) -> tuple[RoleHeld, ...]:
         """The roles that `person` has."""

@@ -34,16 +34,11 @@ class Actions:
         self._incidents = incidents
 
     def add(
-        self,
-        title: str,
-        *,
+        self, title: str, *,
         type: ActionType | str,  # noqa: A002 - what it is called everywhere
-        priority: int | None = None,
-        owner: str = "",
-        due_at: datetime | None = None,
-        incident: str | None = None,
-        by: str | None = None,
-    ) -> IncidentReceipt:
+        priority: int | None = None, owner: str = "", due_at: datetime | None = None,
+        incident: str | None = None, by: str | None = None,
+    ) -> IncidentReceipt:  # fmt: skip
         """Write down what is to be done; what is not known yet may come later, by `set`.
 
         Raises:
@@ -63,17 +58,11 @@ class Actions:
         return self._incidents.change_latest(decide, title, incident, by, verb="action add")
 
     def set(
-        self,
-        number: int,
-        *,
-        title: str | None = None,
+        self, number: int, *, title: str | None = None,
         type: ActionType | str | None = None,  # noqa: A002 - what it is called everywhere
-        priority: int | None = None,
-        owner: str | None = None,
-        due_at: datetime | None = None,
-        incident: str | None = None,
-        by: str | None = None,
-    ) -> IncidentReceipt:
+        priority: int | None = None, owner: str | None = None, due_at: datetime | None = None,
+        incident: str | None = None, by: str | None = None,
+    ) -> IncidentReceipt:  # fmt: skip
         """Say what was not known of an action, or was wrong.
 
         Raises:
@@ -81,9 +70,7 @@ class Actions:
             InvalidInput: one of the values cannot be, or `due_at` is in the past.
             ConditionNotMet: the incident is closed.
         """
-        terms = {
-            "title": title, "type": type, "priority": priority, "owner": owner, "due_at": due_at,
-        }  # fmt: skip
+        terms = {"title": title, "type": type, "priority": priority, "owner": owner, "due_at": due_at}
 
         def decide(it: Incident, now: datetime) -> Incident:
             check_not_closed(it)
@@ -182,8 +169,7 @@ def checked_type(name: ActionType | str) -> ActionType:
     try:
         return ActionType(name)
     except ValueError:
-        known = ", ".join(each.value for each in ActionType)
-        raise InvalidInput(name="type", value=name, accepted=known) from None
+        raise InvalidInput(name="type", value=name, accepted=", ".join(each.value for each in ActionType)) from None
 
 
 def actions_text(incident: Incident, form: str, *, labels: Sequence[str] = ()) -> str:
@@ -216,8 +202,7 @@ def _with_terms(action: Action, terms: Mapping[str, Any], now: datetime) -> Acti
     """
     known = {name: value for name, value in terms.items() if value is not None}
     if "due_at" in known and known["due_at"] < now:
-        accepted = "a time that is not in the past"
-        raise InvalidInput(name="due", value=f"{known['due_at']:%Y-%m-%d}", accepted=accepted)
+        raise InvalidInput(name="due", value=f"{known['due_at']:%Y-%m-%d}", accepted="a time that is not in the past")
     if "priority" in known and known["priority"] not in ACTION_PRIORITIES:
         accepted = f"{ACTION_PRIORITIES[0]} (first) to {ACTION_PRIORITIES[-1]}"
         raise InvalidInput(name="priority", value=known["priority"], accepted=accepted)
@@ -272,8 +257,7 @@ def _gh(incident: Incident, action: Action, labels: Sequence[str]) -> str:
 def _row(action: Action) -> list[str]:
     done = f"{action.done_at:%Y-%m-%d}" if action.done_at else ""
     priority = str(action.priority or "")
-    return [str(action.number), action.title, action.type.value, priority, action.owner,
-            _day(action), done]  # fmt: skip
+    return [str(action.number), action.title, action.type.value, priority, action.owner, _day(action), done]
 
 
 def _day(action: Action) -> str:

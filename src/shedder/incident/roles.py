@@ -35,85 +35,57 @@ class Roles:
         self._people = people
 
     def assign(
-        self,
-        role: str,
-        person: str,
-        *,
-        task: str = "",
-        also: bool = False,
-        instead: bool = False,
-        incident: str | None = None,
-        reason: str = "",
-        by: str | None = None,
-    ) -> IncidentReceipt:
+        self, role: str, person: str, *, task: str = "", also: bool = False, instead: bool = False,
+        incident: str | None = None, reason: str = "", by: str | None = None,
+    ) -> IncidentReceipt:  # fmt: skip
         """Give `role` to `person`; `also` to one who has another, `instead` of one who has it."""
-        given, who = checked_role(role), self._checked(person)
-        return self._incidents.change_latest(
-            lambda it, _: _given(it, RoleHeld(given, who, NOW, task), also=also, instead=instead),
-            reason or f"{role_text(given, task)}: {who}", incident, by, verb="role assign",
-        )  # fmt: skip
+        given = RoleHeld(checked_role(role), self._checked(person), NOW, task)
+        why = reason or f"{role_text(given.role, task)}: {given.person}"
+        return self._change("role assign", lambda it: _given(it, given, also=also, instead=instead), why, incident, by)
 
     def take(
-        self,
-        role: str,
-        *,
-        task: str = "",
-        also: bool = False,
-        instead: bool = False,
-        incident: str | None = None,
-        reason: str = "",
-        by: str | None = None,
-    ) -> IncidentReceipt:
+        self, role: str, *, task: str = "", also: bool = False, instead: bool = False,
+        incident: str | None = None, reason: str = "", by: str | None = None,
+    ) -> IncidentReceipt:  # fmt: skip
         """Take `role`; `also` when having another, `instead` of its holder."""
-        taken, who = checked_role(role), self._checked(self._actor(by))
-        return self._incidents.change_latest(
-            lambda it, _: _given(it, RoleHeld(taken, who, NOW, task), also=also, instead=instead),
-            reason or role_text(taken, task), incident, by, verb="role take",
-        )  # fmt: skip
+        taken = RoleHeld(checked_role(role), self._checked(self._actor(by)), NOW, task)
+        why = reason or role_text(taken.role, task)
+        return self._change("role take", lambda it: _given(it, taken, also=also, instead=instead), why, incident, by)
 
     def hand_over(
-        self,
-        role: str,
-        person: str,
-        *,
-        task: str = "",
-        incident: str | None = None,
-        reason: str = "",
-        by: str | None = None,
-    ) -> IncidentReceipt:
+        self, role: str, person: str, *, task: str = "",
+        incident: str | None = None, reason: str = "", by: str | None = None,
+    ) -> IncidentReceipt:  # fmt: skip
         """Offer a role that one has to `person`; it is in force when they accept."""
         offered, who, giver = checked_role(role), self._checked(person), self._actor(by)
-        return self._incidents.change_latest(
-            lambda it, _: _offered(it, offered, task, giver, who),
-            reason or f"{role_text(offered, task)} to {who}", incident, by, verb="role offer",
-        )  # fmt: skip
+        why = reason or f"{role_text(offered, task)} to {who}"
+        return self._change("role offer", lambda it: _offered(it, offered, task, giver, who), why, incident, by)
 
     def accept(
-        self,
-        role: str | None = None,
-        *,
-        task: str = "",
-        also: bool = False,
-        incident: str | None = None,
-        reason: str = "",
-        by: str | None = None,
-    ) -> IncidentReceipt:
+        self, role: str | None = None, *, task: str = "", also: bool = False,
+        incident: str | None = None, reason: str = "", by: str | None = None,
+    ) -> IncidentReceipt:  # fmt: skip
         """Accept a role that was offered; without `role` the one that was."""
-        wanted, taker = role and checked_role(role), self._actor(by)
-        return self._incidents.change_latest(
-            lambda it, _: _accepted(it, wanted or None, task, taker, also=also),
-            reason or f"{role or 'role'} accepted", incident, by, verb="role accept",
-        )  # fmt: skip
+        wanted, taker = checked_role(role) if role else None, self._actor(by)
+        why = reason or f"{role or 'role'} accepted"
+        return self._change("role accept", lambda it: _accepted(it, wanted, task, taker, also=also), why, incident, by)
 
     def leave(
         self, role: str, *, task: str = "", incident: str | None = None, reason: str = "", by: str | None = None
     ) -> IncidentReceipt:
         """Nobody has `role` any more."""
         left = checked_role(role)
+        return self._change(
+            "role leave", lambda it: _left(it, left, task), reason or role_text(left, task), incident, by
+        )
+
+    def _change(
+        self, verb: str, decide: Callable[[Incident], Incident], reason: str, incident: str | None, by: str | None
+    ) -> IncidentReceipt:
+        """Change the roles as `decide` says, unless the incident is closed."""
         return self._incidents.change_latest(
-            lambda it, _: _left(it, left, task),
-            reason or role_text(left, task), incident, by, verb="role leave",
-        )  # fmt: skip
+            lambda it, _: decide(check_not_closed(it)), reason, incident, by, verb=verb
+        )
 
     def _actor(self, by: str | None) -> str:
         return self._incidents.cause("", by).by
@@ -146,8 +118,8 @@ def checked_person(name: str, people: Collection[str] = ()) -> str:
     if any(each.isspace() for each in said):
         raise InvalidInput(name="person", value=name, accepted="a name without spaces: ana@desk")
     if people and not any(is_same_person(said, each) for each in people):
-        accepted = f"one whom the policy names, such as {_nearest(said, people)}"
-        raise InvalidInput(name="person", value=name, accepted=accepted)
+        near = _nearest(said, people)
+        raise InvalidInput(name="person", value=name, accepted=f"one whom the policy names, such as {near}")
     return said
 
 
@@ -159,8 +131,7 @@ def checked_task(role: Role, task: str) -> str:
     """
     if role is not Role.INVESTIGATOR:
         if task:
-            accepted = "none: only investigators have one"
-            raise InvalidInput(name="task", value=task, accepted=accepted)
+            raise InvalidInput(name="task", value=task, accepted="none: only investigators have one")
         return ""
     if not task.strip():
         raise InvalidInput(name="task", value=task, accepted='what to look into: "database logs"')
@@ -177,19 +148,16 @@ def _given(incident: Incident, given: RoleHeld, *, also: bool, instead: bool) ->
 
     Raises:
         InvalidInput: an investigator without a task, or a task for another role.
-        ConditionNotMet: somebody has it, the person has another, or the incident is closed.
+        ConditionNotMet: somebody has it, or the person has another.
     """
-    check_not_closed(incident)
     checked_task(given.role, given.task)
     holder = incident.holder(given.role, task=given.task)
     if is_same_person(holder, given.person):
         return incident
     if holder and not instead:
-        raise ConditionNotMet(
-            f"{role_text(given.role, given.task)} is free (--instead takes it from who has it)",
-            found=f"{holder} has it",
-        )
-    return _with_role(incident, given, also=also)
+        wanted = f"{role_text(given.role, given.task)} is free (--instead takes it from who has it)"
+        raise ConditionNotMet(wanted, found=f"{holder} has it")
+    return _with_role(incident, given, given.person, also=also)
 
 
 def _offered(incident: Incident, role: Role, task: str, by: str, person: str) -> Incident:
@@ -197,9 +165,8 @@ def _offered(incident: Incident, role: Role, task: str, by: str, person: str) ->
 
     Raises:
         InvalidInput: it is offered to its holder.
-        ConditionNotMet: `by` does not have it, or the incident is closed.
+        ConditionNotMet: `by` does not have it.
     """
-    check_not_closed(incident)
     holder = incident.holder(role, task=task)
     if not is_same_person(holder, by):
         found = f"{holder} has it" if holder else "nobody has it (shedder incident take)"
@@ -216,28 +183,25 @@ def _accepted(incident: Incident, role: Role | None, task: str, by: str, *, also
     """The incident in which `by` has the role that was offered; without a `role` any that was.
 
     Raises:
-        ConditionNotMet: nothing was offered to `by`, they have another role, or it is closed.
+        ConditionNotMet: nothing was offered to `by`, or they have another role.
     """
-    check_not_closed(incident)
     offers = [each for each in incident.roles if each.offered_to
               and role in (None, each.role) and task in ("", each.task)]  # fmt: skip
     mine = [each for each in offers if is_same_person(each.offered_to, by)]
     if not mine:
         offered = ", ".join(f"{role_text(e.role, e.task)} to {e.offered_to}" for e in offers)
-        raise ConditionNotMet(
-            f"{'a role' if role is None else role.value} is offered to {by}", found=offered or "no offer"
-        )
+        wanted = f"{'a role' if role is None else role.value} is offered to {by}"
+        raise ConditionNotMet(wanted, found=offered or "no offer")
     taken = RoleHeld(mine[0].role, mine[0].offered_to, NOW, mine[0].task)
-    return _with_role(incident, taken, also=also, person=by)
+    return _with_role(incident, taken, by, also=also)
 
 
 def _left(incident: Incident, role: Role, task: str) -> Incident:
     """The incident in which nobody has `role`.
 
     Raises:
-        ConditionNotMet: nobody had it, or the incident is closed.
+        ConditionNotMet: nobody had it.
     """
-    check_not_closed(incident)
     if not incident.holder(role, task=task):
         raise ConditionNotMet(f"somebody has {role_text(role, task)}", found="nobody")
     return _without(incident, role, task)
@@ -250,16 +214,13 @@ def _nearest(name: str, people: Collection[str]) -> str:
     return bare[near[0]] if near else min(people)
 
 
-def _with_role(incident: Incident, given: RoleHeld, *, also: bool, person: str = "") -> Incident:
-    who = person or given.person
+def _with_role(incident: Incident, given: RoleHeld, who: str, *, also: bool) -> Incident:
     others = [each for each in incident.roles_of(who) if each.role is not given.role]
     if others and not also:
-        raise ConditionNotMet(
-            f"{who} has no other role (--also gives them a second one)", found=role_text(others[0].role, others[0].task)
-        )
-    order = list(Role)
+        wanted = f"{who} has no other role (--also gives them a second one)"
+        raise ConditionNotMet(wanted, found=role_text(others[0].role, others[0].task))
     freed = _without(incident, given.role, given.task)
-    roles = sorted((*freed.roles, given), key=lambda each: order.index(each.role))
+    roles = sorted((*freed.roles, given), key=lambda each: list(Role).index(each.role))
     return replace(freed, roles=tuple(roles))
 
 

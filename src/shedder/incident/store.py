@@ -13,8 +13,8 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
-from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 from uuid import uuid4
 
 from shedder.errors import ConditionNotMet, InvalidInput, NothingMatched, ShedderError
@@ -85,8 +85,7 @@ class IncidentStore:
 
     def list(self, *, limit: int = 20) -> tuple[Incident, ...]:
         """The last `limit` incidents, the latest first."""
-        key = self.store.keys.incidents
-        found = self.store.read(lambda ask: ask.zrevrange(key, 0, max(limit, 1) - 1))[0]
+        found = self.store.read(lambda ask: ask.zrevrange(self.store.keys.incidents, 0, max(limit, 1) - 1))[0]
         return _incidents(self.store, [text_of(each) for each in found])
 
     def read(self, incident: str | None = None) -> Incident:
@@ -98,17 +97,9 @@ class IncidentStore:
         return self._read(incident or self.current_id())[0]
 
     def change(
-        self,
-        decide: Decide,
-        *,
-        verb: str,
-        reason: str,
-        incident: str | None = None,
-        by: str | None = None,
-        undoes: str = "",
-        is_alone: bool = False,
-        **details: Any,
-    ) -> IncidentReceipt:
+        self, decide: Decide, *, verb: str, reason: str, incident: str | None = None, by: str | None = None,
+        undoes: str = "", is_alone: bool = False, **details: Any,
+    ) -> IncidentReceipt:  # fmt: skip
         """Change an incident as `decide` says, with an event called `verb`.
 
         `decide` gets the incident as it is and the server's time, and gives the incident as it
@@ -128,9 +119,8 @@ class IncidentStore:
             after = decide(before, now)
             if after == before:
                 return IncidentReceipt("", now, before)
-            receipt = self.store.run(write_incident(
-                self.store.keys, before, after, draft, seen=seen, operation=operation
-            ))  # fmt: skip
+            command = write_incident(self.store.keys, before, after, draft, seen=seen, operation=operation)
+            receipt = self.store.run(command)
             if receipt is not None:
                 return receipt
         raise ShedderError(f"the incident {identifier} is changed by others all the time; try again")
@@ -143,8 +133,7 @@ class IncidentStore:
         Raises:
             NothingMatched: there is no such incident.
         """
-        which = incident or self.latest_id()
-        return self.change(decide, reason=reason, incident=which, by=by, **more)
+        return self.change(decide, reason=reason, incident=incident or self.latest_id(), by=by, **more)
 
     def create(self, draft: EventDraft, incident: Incident) -> IncidentReceipt:
         """Write a new incident: the id that it has is its day, and gets a number that is free.
@@ -153,11 +142,10 @@ class IncidentStore:
             ConditionNotMet: another one is open and must not be.
             InvalidInput: the record would be too large.
         """
-        keys, operation, number = self.store.keys, uuid4().hex, 0
+        operation, number = uuid4().hex, 0
         for _ in range(TRIES):
             number = max(number + 1, self._next_number(incident.id))
-            named = replace(incident, id=f"{incident.id}-{number}")
-            receipt = self.store.run(write_incident(keys, None, named, draft, operation=operation))
+            receipt = self._write_new(replace(incident, id=f"{incident.id}-{number}"), draft, operation)
             if receipt is not None:
                 return receipt
         raise ShedderError("others open incidents all the time; try again")
@@ -184,20 +172,23 @@ class IncidentStore:
             raise NothingMatched("an incident (shedder incident open)")
         return found.id
 
+    def _write_new(self, incident: Incident, draft: EventDraft, operation: str = "") -> IncidentReceipt | None:
+        """Write an incident with the id that it has; None when one of this id is there."""
+        command = write_incident(self.store.keys, None, incident, draft, operation=operation or uuid4().hex)
+        return self.store.run(command)
+
     def _last_ids(self) -> tuple[str, ...]:
         return tuple(each.id for each in self.list(limit=3))
 
     def _next_number(self, day: str) -> int:
-        key = self.store.keys.incidents
-        latest = self.store.read(lambda ask: ask.zrevrange(key, 0, 99))[0]
+        latest = self.store.read(lambda ask: ask.zrevrange(self.store.keys.incidents, 0, 99))[0]
         pairs = (text_of(each).rpartition("-") for each in latest)
         numbers = [int(end) for start, _, end in pairs if start == day and end.isdecimal()]
         return 1 + max(numbers, default=0)
 
     def _read(self, identifier: str) -> tuple[Incident, str, datetime]:
         """An incident, the SHA-1 of its record, and the server's time."""
-        key = self.store.keys.incident(identifier)
-        now, (text,) = read_with_time(self.store, lambda ask: ask.get(key))
+        now, (text,) = read_with_time(self.store, lambda ask: ask.get(self.store.keys.incident(identifier)))
         if text is None:
             raise NothingMatched(f"the incident {identifier}", found=self._last_ids())
         stored = text.encode() if isinstance(text, str) else text
@@ -233,21 +224,17 @@ def write_incident(
     was, is_ = map(record_text, changes_between(old, new))
     text = record_text(new)
     if len(text) > LARGEST_RECORD:
-        raise InvalidInput(
-            name="incident", value=f"{len(text):,} bytes",
-            accepted=f"at most {LARGEST_RECORD:,}; put long texts elsewhere and note where",
-        )  # fmt: skip
+        accepted = f"at most {LARGEST_RECORD:,}; put long texts elsewhere and note where"
+        raise InvalidInput(name="incident", value=f"{len(text):,} bytes", accepted=accepted)
     cause = replace(draft.cause, incident=after.id, role=after.role_of(draft.cause.by))
     head = event_head(draft.verb, cause, (), undoes=draft.undoes, **draft.details)
     opened = 0 if after.opened_at is NOW else ms_from_time(after.opened_at)
     return Command(
         "change_incident",
-        (keys.incident(after.id), keys.incidents, keys.open_incidents, keys.events,
-         keys.operation(operation)),
-        ("write", head, was, is_, after.id, seen, text, opened, int(after.is_open),
-         int(draft.is_alone)),
+        (keys.incident(after.id), keys.incidents, keys.open_incidents, keys.events, keys.operation(operation)),
+        ("write", head, was, is_, after.id, seen, text, opened, int(after.is_open), int(draft.is_alone)),
         _receipt,
-    )  # fmt: skip
+    )
 
 
 def _receipt(reply: list[Any]) -> IncidentReceipt | None:
@@ -264,8 +251,7 @@ def _incidents(store: Store, ids: Sequence[str]) -> tuple[Incident, ...]:
     if not ids:
         return ()
     texts = store.read(lambda ask: [ask.get(store.keys.incident(each)) for each in ids])
-    pairs = zip(ids, texts, strict=True)
-    return tuple(incident_from(text, name=each) for each, text in pairs if text is not None)
+    return tuple(incident_from(text, name=each) for each, text in zip(ids, texts, strict=True) if text is not None)
 
 
 def incident_record(incident: Incident) -> Record:
@@ -309,8 +295,7 @@ def changes_between(before: Record, after: Record) -> tuple[Record, Record]:
 
     Of a list only the items that are new or different are told.
     """
-    names = [name for name in {**before, **after} if name not in _NOT_TOLD]
-    changed = [name for name in names if before.get(name) != after.get(name)]
+    changed = [name for name in {**before, **after} if name not in _NOT_TOLD and before.get(name) != after.get(name)]
     pairs = {name: _differing(before.get(name), after.get(name)) for name in changed}
     old, new = ({name: pair[side] for name, pair in pairs.items()} for side in (0, 1))
     return old, new
@@ -318,6 +303,7 @@ def changes_between(before: Record, after: Record) -> tuple[Record, Record]:
 
 _NOT_TOLD = frozenset({"v", "revision"})
 _QUOTED_NOW = '"\\u0001now"'
+_hints = cache(get_type_hints)
 
 
 def _now_or_refuse(value: object) -> str:
@@ -336,8 +322,6 @@ def _differing(before: Any, after: Any) -> tuple[Any, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value if value is NOW else ms_from_time(value)
-    if isinstance(value, StrEnum):
-        return value.value
     if isinstance(value, str):
         # half a character of UTF-16 is nothing that Redis takes, and no text is the mark
         return value.encode("utf-8", "replace").decode().replace(NOW_MARK, "?")
@@ -349,11 +333,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
     return value
-
-
-@cache
-def _hints(kind: Any) -> Mapping[str, Any]:
-    return get_type_hints(kind)
 
 
 def _made(kind: Any, record: object) -> Any:
@@ -368,14 +347,12 @@ def _made(kind: Any, record: object) -> Any:
 
 def _parsed(hint: Any, value: Any) -> Any:
     origin, inner = get_origin(hint), get_args(hint)
-    if origin in (Union, UnionType):
-        kind = next(each for each in inner if each is not NoneType)
-        return None if value is None else _parsed(kind, value)
+    if origin is UnionType:  # a type or None
+        return None if value is None else _parsed(inner[0], value)
     if origin is tuple:
         return tuple(_parsed(inner[0], each) for each in of_kind(list, value))
     if origin is Mapping:
-        pairs = of_kind(dict, value).items()
-        return {of_kind(str, name): _parsed(inner[1], each) for name, each in pairs}
+        return {of_kind(str, name): _parsed(inner[1], each) for name, each in of_kind(dict, value).items()}
     if hint is datetime:
         return time_from_ms(_number(value))
     if hint is float:

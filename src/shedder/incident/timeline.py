@@ -76,9 +76,8 @@ def changes_by_others(
     By the server's clock; what was undone since, and what workers did, is left out.
     """
     events = read_latest(
-        store, RECENT, limit=MOST_ATTRIBUTED,
-        wanted=lambda each: verb_of(each).is_decision or bool(each.undoes),
-    )  # fmt: skip
+        store, RECENT, limit=MOST_ATTRIBUTED, wanted=lambda each: verb_of(each).is_decision or bool(each.undoes)
+    )
     undone = {each.undoes for each in events if each.undoes}
     return tuple(
         each

@@ -12,15 +12,22 @@ from typing import TYPE_CHECKING, Any
 from shedder.engine.names import rq_keys
 from shedder.errors import CannotUndo, PolicyChanged, RecordUnreadable, ShedderError
 from shedder.events import Cause, Event, event_head
-from shedder.policy.document import document_of, policy_from
-from shedder.policy.explain import differences
+from shedder.later import later
 from shedder.policy.model import Policy
 from shedder.store.codec import reading_record, text_of, time_from_ms, versioned_record
 from shedder.store.keys import Keys
-from shedder.store.store import Command, Store
+from shedder.store.store import Command, Store, new_id
 
 if TYPE_CHECKING:
     import redis
+
+    from shedder.policy.document import document_of, policy_from
+    from shedder.policy.explain import differences
+else:
+    globals().update(later((  # where no policy was applied there is nothing to read
+        ("shedder.policy.document", "document_of policy_from"),
+        ("shedder.policy.explain", "differences"),
+    )))  # fmt: skip
 
 
 logger = logging.getLogger("shedder.policy")
@@ -89,7 +96,7 @@ def applied_policy(store: Store, number: int | None = None) -> AppliedPolicy:
 
 
 def apply_policy(
-    store: Store, policy: Policy, cause: Cause, *, operation: str, based_on: int | None, undoes: str = ""
+    store: Store, policy: Policy, cause: Cause, *, based_on: int | None, undoes: str = ""
 ) -> PolicyReceipt:
     """Put `policy` into force in every process within a second.
 
@@ -100,7 +107,7 @@ def apply_policy(
     changes = differences(document_of(current.policy), document_of(policy))
     head = event_head("policy apply", cause, (), undoes=undoes, changes=list(changes[:MOST_DIFFERENCES]))
     state, event, at, number, before = store.run(
-        policy_command(store.keys, policy, head, cause, operation=operation, based_on=based_on)
+        policy_command(store.keys, policy, head, cause, operation=new_id(), based_on=based_on)
     )
     if state == "refused":
         winner = applied_from(before)
@@ -110,7 +117,7 @@ def apply_policy(
     return PolicyReceipt(event, time_from_ms(at), number, replaced, changes)
 
 
-def undo_policy(store: Store, event: Event, cause: Cause, *, operation: str) -> PolicyReceipt:
+def undo_policy(store: Store, event: Event, cause: Cause) -> PolicyReceipt:
     """Put the policy into force again that stood before `event`.
 
     Raises:
@@ -119,20 +126,13 @@ def undo_policy(store: Store, event: Event, cause: Cause, *, operation: str) -> 
     before, after = int(event.before.get("number", 0)), int(event.after.get("number", 0))
     earlier = applied_policy(store, before)
     if before and not earlier.number:
-        raise CannotUndo(
-            event.id, reason=f"policy {before} is not kept any more",
-            try_instead="shedder policy apply",
-        )  # fmt: skip
+        reason = f"policy {before} is not kept any more"
+        raise CannotUndo(event.id, reason=reason, try_instead="shedder policy apply")
     try:
-        return apply_policy(
-            store, earlier.policy, cause, operation=operation, based_on=after,
-            undoes=event.id,
-        )  # fmt: skip
+        return apply_policy(store, earlier.policy, cause, based_on=after, undoes=event.id)
     except PolicyChanged as changed:
-        raise CannotUndo(
-            event.id, reason=f"{changed.by} has applied policy {changed.number} since",
-            try_instead="shedder policy show",
-        ) from changed  # fmt: skip
+        reason = f"{changed.by} has applied policy {changed.number} since"
+        raise CannotUndo(event.id, reason=reason, try_instead="shedder policy show") from changed
 
 
 def applied_from(text: bytes | str | None) -> AppliedPolicy:
@@ -163,11 +163,9 @@ def policy_command(
     return Command(
         "apply_policy",
         (keys.policy, keys.events, keys.operation(operation)),
-        ("apply", head, cause.by, cause.why, document, "" if based_on is None else based_on,
-         stale_ms, POLICIES_KEPT),
-        lambda reply: (text_of(reply[0]), text_of(reply[1]), int(reply[2]), int(reply[3]),
-                       reply[4]),
-    )  # fmt: skip
+        ("apply", head, cause.by, cause.why, document, "" if based_on is None else based_on, stale_ms, POLICIES_KEPT),
+        lambda reply: (text_of(reply[0]), text_of(reply[1]), int(reply[2]), int(reply[3]), reply[4]),
+    )
 
 
 def _for_older_readers(document: dict[str, Any]) -> dict[str, Any]:

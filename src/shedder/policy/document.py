@@ -17,17 +17,7 @@ from typing import Annotated, Any, Literal, Optional
 
 from shedder.errors import InvalidInput, PolicyInvalid, PolicyProblem, PolicyTooNew
 from shedder.lanes import PRIORITIES, parse_priority
-from shedder.policy.model import (
-    MITIGATION_KINDS,
-    POLICY_VERSION,
-    SAYINGS,
-    SEVERITIES,
-    Defaults,
-    IncidentPolicy,
-    Mitigation,
-    Policy,
-    Rule,
-)
+from shedder.policy import model
 from shedder.selection import Selection
 from shedder.units import Rate, format_duration, format_share, parse_duration, parse_share
 
@@ -41,7 +31,7 @@ LONGEST_PERSON = 100
 LONGEST_SHOWN = 60
 
 
-def policy_from(document: Document) -> Policy:
+def policy_from(document: Document) -> model.Policy:
     """The policy that a checked `document` describes.
 
     Of a newer shedder's document it takes what it knows. A rule with a key that is not known here
@@ -51,33 +41,34 @@ def policy_from(document: Document) -> Policy:
         InvalidInput, KeyError, TypeError, ValueError: it was not checked, or is damaged.
     """
     flags, mitigations = document.get("flags", {}), document.get("mitigations", {})
-    return Policy(
+    return model.Policy(
         rules=tuple(_rule(each) for each in document.get("rules", ()) if {*each} <= {*RULE.keys}),
-        defaults=Defaults(**_read(DEFAULTS, document.get("defaults"))),
+        defaults=model.Defaults(**_read(DEFAULTS, document.get("defaults"))),
         stale_after=_read(STALE, document.get("stale")).get("after"),
         notices={name: each["notices"] for name, each in flags.items() if "notices" in each},
-        mitigations={name: Mitigation(name=name, **_read(_MITIGATION, each))
-                     for name, each in mitigations.items()},
+        mitigations={
+            name: model.Mitigation(name=name, **_read(_MITIGATION, each)) for name, each in mitigations.items()
+        },
         incident=_incident(document.get("incident")),
-    )  # fmt: skip
+    )
 
 
-def document_of(policy: Policy) -> dict[str, Any]:
+def document_of(policy: model.Policy) -> dict[str, Any]:
     """The document that `policy_from` reads as `policy`; what says nothing is left out."""
     tables = {
-        "rules": [_written(RULE, rule, function=rule.selection.functions, meta=rule.selection.meta)
-                  for rule in policy.rules],
+        "rules": [
+            _written(RULE, rule, function=rule.selection.functions, meta=rule.selection.meta) for rule in policy.rules
+        ],
         "defaults": _written(DEFAULTS, policy.defaults),
         "stale": _written(STALE, after=policy.stale_after),
         "flags": {name: {"notices": text} for name, text in policy.notices.items()},
-        "mitigations": {name: _written(_MITIGATION, each)
-                        for name, each in policy.mitigations.items()},
+        "mitigations": {name: _written(_MITIGATION, each) for name, each in policy.mitigations.items()},
         "incident": _written(_INCIDENT, policy.incident, update_every=_every(policy.incident)),
-    }  # fmt: skip
-    return {"version": POLICY_VERSION, **{name: each for name, each in tables.items() if each}}
+    }
+    return {"version": model.POLICY_VERSION, **{name: each for name, each in tables.items() if each}}
 
 
-def checked_policy(document: Document, *, source: str) -> Policy:
+def checked_policy(document: Document, *, source: str) -> model.Policy:
     """The policy that `document` describes; `source` is what the error calls it.
 
     Raises:
@@ -87,8 +78,8 @@ def checked_policy(document: Document, *, source: str) -> Policy:
     from pydantic import ValidationError
 
     version = document.get("version")
-    if isinstance(version, int) and version > POLICY_VERSION:
-        raise PolicyTooNew(source, version=version, known=POLICY_VERSION)
+    if isinstance(version, int) and version > model.POLICY_VERSION:
+        raise PolicyTooNew(source, version=version, known=model.POLICY_VERSION)
     try:
         _form_of(_POLICY).model_validate(document)
     except ValidationError as error:
@@ -104,29 +95,28 @@ def json_schema() -> dict[str, Any]:
     return {**head, **{name: each for name, each in schema.items() if name != "title"}}
 
 
-def _rule(document: Document) -> Rule:
+def _rule(document: Document) -> model.Rule:
     said = _read(RULE, document)
     selection = Selection(functions=said.pop("function", ()), meta=said.pop("meta", ()))
     label = said.pop("noun", "")
-    return Rule(selection=selection, **{"label": label, **said})
+    return model.Rule(selection=selection, **{"label": label, **said})
 
 
-def _incident(document: Document | None) -> IncidentPolicy:
+def _incident(document: Document | None) -> model.IncidentPolicy:
     said = _read(_INCIDENT, document)
     if isinstance(said.get("update_every"), dict):
         said["update_every_by_severity"] = said.pop("update_every")
-    return IncidentPolicy(**said)
+    return model.IncidentPolicy(**said)
 
 
-def _every(incident: IncidentPolicy) -> Mapping[int, timedelta] | timedelta | None:
-    is_plain = incident.update_every == IncidentPolicy().update_every
+def _every(incident: model.IncidentPolicy) -> Mapping[int, timedelta] | timedelta | None:
+    is_plain = incident.update_every == model.IncidentPolicy().update_every
     return incident.update_every_by_severity or (None if is_plain else incident.update_every)
 
 
 def _read(table: KeyTable, document: Document | None) -> dict[str, Any]:
     said = document or {}
-    return {name: key.kind.read(said[name]) for name, key in table.keys.items()
-            if said.get(name) is not None}  # fmt: skip
+    return {name: key.kind.read(said[name]) for name, key in table.keys.items() if said.get(name) is not None}
 
 
 def _written(table: KeyTable, record: object = None, **others: Any) -> dict[str, Any]:
@@ -263,8 +253,8 @@ def _pairs(value: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 def _interval(value: Any) -> None:
-    by_severity = value if isinstance(value, dict) else {SEVERITIES[0]: value}
-    is_known = {*map(str, SEVERITIES)}.issuperset(map(str, by_severity))
+    by_severity = value if isinstance(value, dict) else {model.SEVERITIES[0]: value}
+    is_known = {*map(str, model.SEVERITIES)}.issuperset(map(str, by_severity))
     if not is_known or not by_severity or not all(map(_is_interval, by_severity.values())):
         accepted = 'a duration from 15m to 30m, or one for each severity: { 1 = "15m", 2 = "30m" }'
         raise InvalidInput(name="", value=value, accepted=accepted)
@@ -321,25 +311,25 @@ TRUTH = Kind(bool)
 VERSION = Kind(int, bounds={"ge": 1, "le": 1})
 SHED_NUMBER = Kind(int, bounds={"ge": 1, "le": 1000})
 PRIORITY = Kind(_OneOf[PRIORITIES], parse_priority)
-MITIGATION_KIND = Kind(_OneOf[MITIGATION_KINDS])
+MITIGATION_KIND = Kind(_OneOf[model.MITIGATION_KINDS])
 GLOB = Kind(Annotated[str, Checked(_glob, **_A_TEXT, maxLength=200)])
 GLOBS = Kind(
-    Annotated[Any, Checked(
-        _globs, anyOf=[_A_TEXT, {"type": "array", "items": _A_TEXT, "minItems": 1}])],
-    _several, lambda globs: globs[0] if len(globs) == 1 else [*globs],
-)  # fmt: skip
+    Annotated[Any, Checked(_globs, anyOf=[_A_TEXT, {"type": "array", "items": _A_TEXT, "minItems": 1}])],
+    _several,
+    lambda globs: globs[0] if len(globs) == 1 else [*globs],
+)
 META = Kind(
-    Annotated[Any, Checked(_meta, type="object",
-                           additionalProperties={"type": ["string", "number", "boolean"]})],
-    _pairs, dict,
-)  # fmt: skip
+    Annotated[Any, Checked(_meta, type="object", additionalProperties={"type": ["string", "number", "boolean"]})],
+    _pairs,
+    dict,
+)
 DURATION = Kind(
     Annotated[str, Checked(_duration, type="string", examples=["90s", "10m", "1h30m"])],
     parse_duration, _written_duration,
 )  # fmt: skip
 INTERVAL = Kind(
     Annotated[Any, Checked(_interval, anyOf=[_AN_INTERVAL, {
-        "type": "object", "propertyNames": {"enum": [str(each) for each in SEVERITIES]},
+        "type": "object", "propertyNames": {"enum": [str(each) for each in model.SEVERITIES]},
         "additionalProperties": _AN_INTERVAL, "minProperties": 1}])],
     _read_interval, _written_interval,
 )  # fmt: skip
@@ -384,13 +374,11 @@ DEFAULTS = KeyTable(
         "drain_rate": Key(PACE, "Pace of a `drain` without --rate."),
         "pause_for": Key(DURATION, "A `pause` without --for ends after it."),
         "limit_for": Key(DURATION, "A limit without --for ends after it."),
-        "flag_for": Key(
-            DURATION, "A flag that is degraded without --for is restored after it."
-        ),
+        "flag_for": Key(DURATION, "A flag that is degraded without --for is restored after it."),
         "fails_at": Key(SHARE, "Work fails where this share of its jobs failed in five minutes."),
         "halt_at": Key(SHARE, "A `drain` halts where this share of its last jobs failed."),
     },
-)  # fmt: skip
+)
 
 STALE = KeyTable(
     "StaleForm",
@@ -476,8 +464,8 @@ def _field(key: Key) -> tuple[Any, Any]:
 def _says_something(form: Any) -> Any:
     from pydantic_core import PydanticCustomError
 
-    if all(getattr(form, name) is None for name in (*SAYINGS, "noun")):
-        accepted = f"at least one of {', '.join(SAYINGS)} in each rule"
+    if all(getattr(form, name) is None for name in (*model.SAYINGS, "noun")):
+        accepted = f"at least one of {', '.join(model.SAYINGS)} in each rule"
         raise PydanticCustomError("says_nothing", "{accepted}", {"accepted": accepted})
     return form
 

@@ -10,16 +10,13 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shedder.errors import InvalidInput, PolicyInvalid, PolicyProblem
 from shedder.policy.document import DEFAULTS, RULE, STALE, KeyTable, checked_policy
 from shedder.policy.explain import written_value
+from shedder.policy.model import Policy
 from shedder.units import format_duration
-
-if TYPE_CHECKING:
-    from shedder.policy.model import Policy
-
 
 FILE_NAME = "shedder.toml"
 PROJECT_NAME = "pyproject.toml"

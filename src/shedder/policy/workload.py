@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 
 from shedder.lanes import PRIORITIES, Lane, lane_of
 from shedder.policy.model import Policy, Rule
-from shedder.selection import Selection
 from shedder.units import format_duration
 
 TOLERANCE = timedelta(minutes=10)
@@ -39,21 +38,18 @@ def kinds_of(policy: Policy, queues: Iterable[str]) -> tuple[Workload, ...]:
     kinds share a lane, each is told by its jobs. A queue that no rule names is called by its name.
     """
     known = sorted({lane_of(name).queue for name in queues})
-    named = [(rule, _lanes_of(rule, known)) for rule in policy.rules
-             if rule.label or rule.tolerance]  # fmt: skip
+    named = [(rule, _lanes_of(rule, known)) for rule in policy.rules if rule.label or rule.tolerance]
     own = {lane for rule, lanes in named if _has_own(rule) for lane in lanes}
-    found = [(rule, left) for rule, lanes in named
-             if (left := lanes if _has_own(rule) else _without(lanes, own))]  # fmt: skip
+    found = [(rule, left) for rule, lanes in named if (left := lanes if _has_own(rule) else _without(lanes, own))]
     kinds = [
         Workload(
             noun=rule.label or _called(rule, lanes),
             tolerance=rule.tolerance or TOLERANCE,
             lanes=lanes,
-            rule=rule if _shares(rule, lanes, [other for each, other in found if each != rule])
-            else None,
+            rule=rule if _shares(rule, lanes, [other for each, other in found if each != rule]) else None,
         )
         for rule, lanes in found
-    ]  # fmt: skip
+    ]
     taken = {lane for _, lanes in found for lane in lanes}
     return (*kinds, *_nameless(known, taken))
 
@@ -79,10 +75,8 @@ def _lanes_of(rule: Rule, queues: Iterable[str]) -> tuple[str, ...]:
 
 def _shares(rule: Rule, lanes: tuple[str, ...], others: Iterable[tuple[str, ...]]) -> bool:
     """Whether the lanes hold other jobs too."""
-    if rule.selection == Selection() or not rule.priority:
-        is_alone = not any(set(lanes) & set(other) for other in others)
-        return not (is_alone and rule.selection.is_whole)
-    return any(set(lanes) & set(other) for other in others)
+    is_alone = not any(set(lanes) & set(other) for other in others)
+    return not is_alone or not (rule.priority or rule.selection.is_whole)
 
 
 def _called(rule: Rule, lanes: tuple[str, ...]) -> str:

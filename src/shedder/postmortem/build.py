@@ -1,29 +1,24 @@
-"""A post-mortem's facts, made of what is recorded, and the questions that they raise."""
+"""A post-mortem's facts, made of what is recorded: what work suffered, and the questions raised."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import partial
-from typing import TYPE_CHECKING
+from itertools import pairwise
 
+from shedder.api.shedder import Shedder
 from shedder.events import Event
 from shedder.incident.effects import effects_of
-from shedder.incident.records import Incident, ReviewPart, RoleHeld, RolePast
+from shedder.incident.records import Incident, ReviewPart, RoleHeld, RolePast, SeveritySince
+from shedder.policy.model import Policy
 from shedder.policy.workload import Workload, kind_in, kinds_of
 from shedder.postmortem.facts import Blank, Impact, Intervention, LaneEffect, Moment, PostMortem, Span
-from shedder.postmortem.impact import impact_of
 from shedder.postmortem.narrative import anonymize, interventions_of, roles_by_name, timeline_of
 from shedder.queues.maintenance import end_silent
 from shedder.queues.samples import Sample, between, paces_of
 from shedder.store.codec import server_time
 from shedder.wording import moment, named, pace, spoken
-
-if TYPE_CHECKING:
-    from shedder.api.shedder import Shedder
-    from shedder.policy.model import Policy
-
 
 LOOK_BACK = timedelta(hours=24)
 """The longest time between the beginning of an incident and its notice."""
@@ -31,6 +26,12 @@ LOOK_BACK = timedelta(hours=24)
 SLOW_TO_NOTICE = timedelta(minutes=5)
 SLOW_TO_ACT = timedelta(minutes=10)
 CLEARLY_FASTER = 1.5
+
+_WRAPS_AT = 2**32
+_LONGEST_STEP = timedelta(minutes=11)
+"""Between samples that are further apart nobody knows how it was."""
+
+_Interval = tuple[datetime, datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +103,8 @@ def postmortem_of(material: Material) -> PostMortem:
     impacts = _impacts(material, samples)
     spans = _spans(incident, since, is_measured=is_measured)
     timeline = timeline_of(incident, material.events)
-    nameless = partial(anonymize, roles=roles_by_name(incident, material.events))
-    done = _interventions(material, timeline, nameless)
+    roles = roles_by_name(incident, material.events)
+    done = _interventions(material, timeline, roles)
     worst = min([each.severity for each in incident.severities] or [incident.severity])
     return PostMortem(
         incident=incident.id,
@@ -119,8 +120,8 @@ def postmortem_of(material: Material) -> PostMortem:
         impacts=impacts,
         timeline=timeline,
         deeds=done,
-        updates=tuple((each.at, nameless(each.text)) for each in incident.updates),
-        findings=tuple((each.at, each.task, nameless(each.text)) for each in incident.notes),
+        updates=tuple((each.at, anonymize(each.text, roles)) for each in incident.updates),
+        findings=tuple((each.at, each.task, anonymize(each.text, roles)) for each in incident.notes),
         blanks=_blanks(incident),
         factors=_questions(impacts, done, spans, samples, since=since),
         actions=incident.actions,
@@ -138,12 +139,12 @@ def _samples(material: Material, since: datetime, until: datetime) -> dict[str, 
 
 
 def _interventions(
-    material: Material, timeline: Sequence[Moment], nameless: Callable[[str], str]
+    material: Material, timeline: Sequence[Moment], roles: Mapping[str, str]
 ) -> tuple[Intervention, ...]:
     """What was done; its effects say what is in each lane, and how long that may wait."""
     effects = effects_of(material.incident, material.events, material.samples, material.at)
     return tuple(
-        replace(each, why=nameless(each.why),
+        replace(each, why=anonymize(each.why, roles),
                 effects=tuple(_with_workload(lane, material.kinds) for lane in each.effects))
         for each in interventions_of(timeline, material.events, effects)
     )  # fmt: skip
@@ -191,6 +192,102 @@ def _impact(
 
 def _passing(sample: Sample) -> Sample:
     return replace(sample, backlog=0, oldest_in_backlog=0)
+
+
+def impact_of(
+    noun: str, tolerance: timedelta, lanes: Mapping[str, Sequence[Sample]], severities: Sequence[SeveritySince], *,
+    tenants: int | None = None,
+) -> Impact:  # fmt: skip
+    """What the work in `lanes` suffered; `severities` are those that the incident had, in order.
+
+    While the oldest job of a lane had waited longer than the tolerance, the lane was outside of it,
+    and what started from its front started late, because a lane is served in order. Jobs of a
+    backlog are told apart by how much shorter it became. The lanes of one kind of work that were
+    outside at the same time count once.
+    """
+    spans = _merged(span for each in lanes.values() for span in _outside(each, tolerance))
+    samples = [sample for each in lanes.values() for sample in each]
+    return Impact(
+        noun=noun,
+        tolerance=tolerance,
+        outside=_total(spans),
+        by_severity=_by_severity(spans, severities),
+        late_jobs=sum(_late_jobs(each, tolerance) for each in lanes.values()),
+        oldest=timedelta(seconds=max((each.age for each in samples), default=0)),
+        deepest=_deepest(lanes),
+        tenants=tenants,
+        began=spans[0][0] if spans else None,
+        targets=tuple(lanes),
+    )
+
+
+def _outside(samples: Sequence[Sample], tolerance: timedelta) -> Iterator[_Interval]:
+    """The times in which the oldest job had waited longer than it may."""
+    limit = tolerance.total_seconds()
+    for before, after in pairwise(samples):
+        if after.at - before.at > _LONGEST_STEP or max(before.age, after.age) <= limit:
+            continue
+        began = before.at
+        if before.age <= limit:
+            # the oldest job grows old with time: it became late so long before the sample
+            began = max(before.at, after.at - timedelta(seconds=after.age - limit))
+        yield began, after.at
+
+
+def _merged(spans: Iterable[_Interval]) -> list[_Interval]:
+    found: list[_Interval] = []
+    for began, ended in sorted(spans):
+        if found and began <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], ended))
+        else:
+            found.append((began, ended))
+    return found
+
+
+def _total(spans: Iterable[_Interval]) -> timedelta:
+    return sum((ended - began for began, ended in spans), timedelta())
+
+
+def _by_severity(spans: Sequence[_Interval], severities: Sequence[SeveritySince]) -> dict[int, timedelta]:
+    found: dict[int, timedelta] = {}
+    for index, each in enumerate(severities):
+        # what was before it was opened counts for the severity that it was opened with
+        began = None if index == 0 else each.since
+        ended = severities[index + 1].since if index + 1 < len(severities) else None
+        inside = ((max(first, began or first), min(last, ended or last)) for first, last in spans)
+        length = _total(span for span in inside if span[1] > span[0])
+        found[each.severity] = found.get(each.severity, timedelta()) + length
+    return found
+
+
+def _late_jobs(samples: Sequence[Sample], tolerance: timedelta) -> int:
+    limit = tolerance.total_seconds()
+    late = 0
+    for before, after in pairwise(samples):
+        started = (after.started - before.started) % _WRAPS_AT
+        from_backlog = min(max(before.backlog - after.backlog, 0), started)
+        if max(before.oldest_in_backlog, after.oldest_in_backlog) > limit:
+            late += from_backlog
+        if before.oldest > limit or (before.oldest and after.oldest > limit):
+            late += started - from_backlog
+    return late + (_still_late(samples[-1], limit) if samples else 0)
+
+
+def _still_late(last: Sample, limit: float) -> int:
+    """Of jobs that came evenly, those that are older than the limit."""
+    pairs = ((last.waiting, last.oldest), (last.backlog, last.oldest_in_backlog))
+    return sum(round(jobs * (1 - limit / oldest)) for jobs, oldest in pairs if oldest > limit)
+
+
+def _deepest(lanes: Mapping[str, Sequence[Sample]]) -> int:
+    """The most jobs of all lanes together, each as its last sample says."""
+    now: dict[str, int] = {}
+    deepest = 0
+    depths = ((sample.at, lane, sample.depth) for lane, each in lanes.items() for sample in each)
+    for _, lane, depth in sorted(depths):
+        now[lane] = depth
+        deepest = max(deepest, sum(now.values()))
+    return deepest
 
 
 def _spans(incident: Incident, since: datetime, *, is_measured: bool) -> tuple[Span, ...]:
@@ -255,7 +352,7 @@ def _blanks(incident: Incident) -> tuple[Blank, ...]:
             "Contributing factors",
             "Answer the questions above, and others that they raise. Systems, not people.",
         ),
-    }  # fmt: skip
+    }
     return tuple(
         Blank(part.value, title, question, written.get(part.value, "")) for part, (title, question) in texts.items()
     )
@@ -279,13 +376,9 @@ def _most_in(events: Iterable[Event], count: str) -> dict[str, int]:
 
 
 def _questions(
-    impacts: Sequence[Impact],
-    done: Sequence[Intervention],
-    spans: Sequence[Span],
-    samples: Mapping[str, Sequence[Sample]],
-    *,
-    since: datetime,
-) -> tuple[str, ...]:
+    impacts: Sequence[Impact], done: Sequence[Intervention], spans: Sequence[Span],
+    samples: Mapping[str, Sequence[Sample]], *, since: datetime,
+) -> tuple[str, ...]:  # fmt: skip
     """The questions, the more certain ones first."""
     return (
         *_of_arrivals(samples),

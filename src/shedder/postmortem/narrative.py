@@ -29,8 +29,7 @@ def timeline_of(incident: Incident, events: Sequence[Event]) -> tuple[Moment, ..
         if not verb.is_detail:
             what = f"{event_sentence(event)}{_numbers(event)}"
             mark = next(marks) if verb.is_decision else ""
-            found.append(Moment(event.at, _actor(incident, event), what, event.id, mark,
-                                verb.is_decision))  # fmt: skip
+            found.append(Moment(event.at, _actor(incident, event), what, event.id, mark, verb.is_decision))
     return tuple(found)
 
 

@@ -17,12 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter
 else:
-    globals().update(later((
-        ("matplotlib.dates", "AutoDateLocator ConciseDateFormatter date2num"),
-        ("matplotlib.ticker", "FuncFormatter"),
-    )))  # fmt: skip
+    globals().update(later([("matplotlib.dates", "AutoDateLocator ConciseDateFormatter date2num")]))
 
 
 INCHES = (6.2, 3.8)
@@ -63,26 +59,22 @@ def plots_of(samples: Mapping[str, Sequence[Sample]], marks: Sequence[tuple[str,
     if not lanes:
         return ()
     unit, seconds = _unit(max(each.age for found in lanes.values() for each in found))
-    ways: tuple[tuple[str, str, Callable[[Axes, Any, str], float]], ...] = (
-        ("depth", "Jobs that have not started", _draw_depth),
-        ("oldest", f"Wait of the oldest job, in {unit}", partial(_draw_oldest, seconds=seconds)),
-        ("rates", "Jobs a second: arriving (dotted) and done", _draw_rates),
+    return (
+        _plot("depth", "Jobs that have not started", _draw_depth, lanes, marks),
+        _plot("oldest", f"Wait of the oldest job, in {unit}", partial(_draw_oldest, seconds=seconds), lanes, marks),
+        _plot("rates", "Jobs a second: arriving (dotted) and done", _draw_rates, lanes, marks),
     )
-    return tuple(_plot(name, title, draw, lanes, marks) for name, title, draw in ways)
 
 
 def _plot(
-    name: str,
-    title: str,
-    draw: Callable[[Axes, Any, str], float],
-    lanes: Mapping[str, Sequence[Sample]],
-    marks: Sequence[tuple[str, datetime]],
-) -> Plot:
+    name: str, title: str, draw: Callable[[Axes, str, Sequence[Sample], str], float],
+    lanes: Mapping[str, Sequence[Sample]], marks: Sequence[tuple[str, datetime]],
+) -> Plot:  # fmt: skip
     figure = _new_figure()
     axes = figure.add_subplot()
     highest = {}
     for colour, (lane, each) in zip(COLOURS, lanes.items(), strict=False):
-        highest[lane] = draw(axes, (lane, each), colour)
+        highest[lane] = draw(axes, lane, each, colour)
     _dress(axes, title, lanes, marks)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", metadata={"Software": None})
@@ -94,21 +86,18 @@ def _new_figure() -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ShedderError(
-            "plots need matplotlib; install shedder[incident], or leave them out with --no-plots"
-        ) from error
+        needed = "plots need matplotlib; install shedder[incident], or leave them out with --no-plots"
+        raise ShedderError(needed) from error
     return Figure(figsize=INCHES, dpi=DOTS_PER_INCH, layout="constrained", facecolor="white")
 
 
-def _draw_depth(axes: Axes, named: tuple[str, Sequence[Sample]], colour: str) -> float:
-    lane, samples = named
+def _draw_depth(axes: Axes, lane: str, samples: Sequence[Sample], colour: str) -> float:
     times: Any = [each.at for each in samples]
     depths = [each.depth for each in samples]
     axes.plot(times, depths, color=colour, label=lane, linewidth=2)
     backlog = [each.backlog for each in samples]
     if any(backlog):
-        axes.fill_between(times, backlog, color=colour, alpha=0.15, linewidth=0,
-                          label=f"{lane}, put aside")  # fmt: skip
+        axes.fill_between(times, backlog, color=colour, alpha=0.15, linewidth=0, label=f"{lane}, put aside")
     return max(depths)
 
 
@@ -118,16 +107,14 @@ def _unit(longest: float) -> tuple[str, int]:
     return next((each for each in units if longest < 240 * each[1]), units[-1])
 
 
-def _draw_oldest(axes: Axes, named: tuple[str, Sequence[Sample]], colour: str, *, seconds: int) -> float:
-    lane, samples = named
+def _draw_oldest(axes: Axes, lane: str, samples: Sequence[Sample], colour: str, *, seconds: int) -> float:
     ages = [each.age / seconds for each in samples]
     times: Any = [each.at for each in samples]
     axes.plot(times, ages, color=colour, label=lane, linewidth=2)
     return max(ages)
 
 
-def _draw_rates(axes: Axes, named: tuple[str, Sequence[Sample]], colour: str) -> float:
-    lane, samples = named
+def _draw_rates(axes: Axes, lane: str, samples: Sequence[Sample], colour: str) -> float:
     paces = paces_of(samples)
     times: Any = [each.at for each in paces]
     ended = [each.completions for each in paces]
@@ -150,7 +137,7 @@ def _dress(
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(_QUIET)
     axes.tick_params(colors=_QUIET, labelsize=10, length=0)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     axes.set_ylim(bottom=0)
     locator = AutoDateLocator(tz=UTC, minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
@@ -158,8 +145,7 @@ def _dress(
     axes.xaxis.set_major_formatter(formatter)
     _mark(axes, marks)
     if len(lanes) > 1 or axes.get_legend_handles_labels()[1][1:]:
-        axes.figure.legend(loc="outside lower left", ncols=3, frameon=False, fontsize=10,
-                           labelcolor=_INK)  # fmt: skip
+        axes.figure.legend(loc="outside lower left", ncols=3, frameon=False, fontsize=10, labelcolor=_INK)
 
 
 def _mark(axes: Axes, marks: Sequence[tuple[str, datetime]]) -> None:

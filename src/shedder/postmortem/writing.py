@@ -6,10 +6,10 @@ import base64
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,12 +61,9 @@ def write_files(
     marks = [(each.mark, each.at) for each in found.timeline if each.mark]
     plots = plots_of(found.samples, marks) if with_plots else ()
     contents = contents_of(found, plots, templates=templates)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with writing_into(folder):
         for name, content in contents.items():
             write_whole(folder / name, content)
-    except OSError as error:
-        raise ShedderError(f"{folder} cannot be written: {error.strerror or error}") from error
     missing = tuple(name for name, is_there in found.parts.items() if not is_there)
     return WrittenFiles(str(folder), tuple(contents), found.filled, missing)
 
@@ -75,14 +72,27 @@ def contents_of(found: PostMortem, plots: tuple[Plot, ...], *, templates: str | 
     """The files of the document by name, the page first."""
     texts = render_both(found, plots, folder=templates)
     files = {NAMES[name]: texts[name].encode("utf-8", "replace") for name in (HTML, MARKDOWN)}
-    files["postmortem.json"] = f"{json.dumps(postmortem_document(found), indent=1)}\n".encode()
+    files["postmortem.json"] = f"{json.dumps(postmortem_document(found), default=_plain, indent=1)}\n".encode()
     return files | {f"{plot.name}.png": plot.png for plot in plots}
 
 
 def postmortem_document(found: PostMortem) -> dict[str, Any]:
-    """The document as plain values: times in ISO 8601 (UTC), durations in seconds."""
-    plain: dict[str, Any] = _plain(found)
-    return {"schema": SCHEMA, **plain, "filled": found.filled, "parts": dict(found.parts)}
+    """The parts of the document by name."""
+    return {"schema": SCHEMA, **_plain(found), "filled": found.filled, "parts": dict(found.parts)}
+
+
+@contextmanager
+def writing_into(folder: Path) -> Iterator[None]:
+    """Writes files into `folder`, which is made.
+
+    Raises:
+        ShedderError: it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise ShedderError(f"{folder} cannot be written: {error.strerror or error}") from error
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -105,19 +115,16 @@ def folder_name(incident: str) -> str:
 
 
 def _plain(value: Any) -> Any:
+    """What JSON does not know: times become ISO 8601 (UTC), durations seconds."""
     if isinstance(value, Sample):
         return [value.at.timestamp(), *(getattr(value, name) for name in Sample.__slots__[1:])]
-    if is_dataclass(value) and not isinstance(value, type):
-        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(name): _plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, timedelta):
         return value.total_seconds()
-    return value.value if isinstance(value, Enum) else value
+    if isinstance(value, Mapping):
+        return dict(value)
+    return {each.name: getattr(value, each.name) for each in fields(value)}
 
 
 BUILT_IN = Path(__file__).parent / "templates"
@@ -155,8 +162,7 @@ def environment_for(folder: str | None) -> Environment:
         ShedderError: Jinja2 is not installed, or there is no such folder.
     """
     if folder and not Path(folder).is_dir():
-        missing = f"there is no folder {folder} with templates; correct incident.templates"
-        raise ShedderError(missing)
+        raise ShedderError(f"there is no folder {folder} with templates; correct incident.templates")
     try:
         import jinja2
     except ImportError as error:
@@ -186,12 +192,10 @@ def render(environment: Environment, name: str, values: dict[str, Any]) -> str:
     try:
         return environment.get_template(name).render(values)
     except jinja2.TemplateSyntaxError as error:
-        where = error.name or name
-        raise TemplateBroken(where, line=error.lineno, why=str(error.message)) from error
+        raise TemplateBroken(error.name or name, line=error.lineno, why=str(error.message)) from error
     except Exception as error:
         # the template of a user may raise anything
-        why = f"{type(error).__name__}: {error}"
-        raise TemplateBroken(name, line=_line_of(error, name), why=why) from error
+        raise TemplateBroken(name, line=_line_of(error, name), why=f"{type(error).__name__}: {error}") from error
 
 
 def _picture(plot: Plot) -> str:
@@ -231,10 +235,6 @@ def _spoken(value: timedelta | None) -> str:
     return "not known" if value is None else spoken(value)
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}"
-
-
 def _per_second(value: float | None) -> str:
     return "not known" if value is None else pace(value)
 
@@ -253,7 +253,7 @@ _FILTERS: dict[str, Callable[..., Any]] = {
     "day": _day,
     "md": _markdown,
     "moment": moment,
-    "number": _number,
+    "number": "{:,.0f}".format,
     "pace": _per_second,
     "pace_to": _pace_to,
     "spoken": _spoken,

@@ -5,21 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shedder.engine.jobs import NOTE_FIELD, JobState, function_from_field, functions_of, job_of, time_of
 from shedder.engine.names import STARTED, registry_key
 from shedder.lanes import lane_of
-from shedder.store.codec import text_of
+from shedder.store.codec import count_of, in_rows, text_of
 from shedder.store.keys import Keys
-from shedder.store.store import Command, Store
-
-if TYPE_CHECKING:
-    from redis.client import Pipeline
-
+from shedder.store.store import Command, Pipeline, Store
 
 LEASE_MS = 30_000
 """After this time without a sign of life of a claim its job goes back to the front of its lane."""
@@ -29,9 +25,6 @@ POLLER_LEASE_MS = 1500
 
 _MEANWHILE = {"lookout": "poll", "rest": "rest", "wait": "wait"}
 """What an idle worker does, by the word of the script."""
-
-RENEW_SECONDS = 5.0
-"""A live worker that still prepares its job gives a sign of life this often."""
 
 CRASHES_FIELD = "shedder_crashes"
 """Field of a job's hash: how many processes died with the job in hand before it started."""
@@ -54,34 +47,11 @@ _remembered = lru_cache(maxsize=64)
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
-    """A job that is in this worker's hands and has not started.
-
-    Attributes:
-        lane: Name of the lane it came from.
-        token: The claim, which fences: a process with another one has lost the job.
-        job_id: The job's id.
-        is_undecided: A divert of this lane depends on what only the job's data tells.
-        running: Key of the set of what runs under a limit; empty when there is none.
-        order: Id of the divert from whose backlog it was drained; empty when it was not.
-        fields: The job's hash.
-    """
-
-    lane: str
-    token: bytes
-    job_id: str
-    is_undecided: bool
-    running: str
-    order: str
-    fields: dict[bytes, bytes]
-
-
-@dataclass(frozen=True, slots=True)
 class HeldClaim:
     """A claim, as far as a process must know it to pass the gate with its job.
 
     Attributes:
-        token: The claim.
+        token: The claim, which fences: a process with another one has lost the job.
         job_id: The job's id.
         lane: Name of the lane it came from.
         crashes: How many processes died with this job in hand before it started.
@@ -95,6 +65,19 @@ class HeldClaim:
     crashes: int = 0
     running: str = ""
     order: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed(HeldClaim):
+    """A claim as it was made: its job is in this worker's hands and has not started.
+
+    Attributes:
+        is_undecided: A divert of this lane depends on what only the job's data tells.
+        fields: The job's hash.
+    """
+
+    is_undecided: bool = False
+    fields: Mapping[bytes, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,8 +305,9 @@ def _claimed(reply: list[Any], lanes: tuple[str, ...]) -> Claimed | NothingClaim
     if state == "claimed":
         _, number, token, job_id, undecided, flat, running, order = reply
         fields = dict(zip(flat[::2], flat[1::2], strict=True))
+        crashes = count_of(fields.get(CRASHES_FIELD.encode()))
         texts = text_of(running), text_of(order)
-        return Claimed(lanes[number - 1], token, text_of(job_id), bool(undecided), *texts, fields)
+        return Claimed(token, text_of(job_id), lanes[number - 1], crashes, *texts, bool(undecided), fields)
     if state == "empty":
         return NothingClaimed(
             wait_ms=int(reply[1]), is_upkeep_due=bool(reply[2]), meanwhile=_MEANWHILE[text_of(reply[3])]
@@ -332,20 +316,11 @@ def _claimed(reply: list[Any], lanes: tuple[str, ...]) -> Claimed | NothingClaim
 
 
 def _claims_from(reply: list[Any]) -> tuple[ClaimSeen, ...]:
-    rows = zip(*(reply[column::8] for column in range(8)), strict=True)
     return tuple(
-        ClaimSeen(
-            is_starting=text_of(which) == "starting",
-            worker=text_of(worker),
-            lane=text_of(lane),
-            job_id=text_of(job),
-            claimed_at_ms=int(claimed_at),
-            order=text_of(order),
-            alive_at_ms=int(alive_at),
-            token=token,
-        )
-        for which, worker, lane, job, claimed_at, order, alive_at, token in rows
-    )
+        ClaimSeen(text_of(which) == "starting", text_of(worker), text_of(lane), text_of(job),
+                  int(claimed_at), text_of(order), int(alive_at), token)
+        for which, worker, lane, job, claimed_at, order, alive_at, token in in_rows(reply, 8)
+    )  # fmt: skip
 
 
 def _started_jobs(
@@ -357,20 +332,14 @@ def _started_jobs(
     names = functions_of(store, noted)
     return [
         RunningJob(
-            job_id=job,
-            lane=lane,
-            worker=fields.get("worker_name", ""),
-            since=time_of(fields.get("started_at")),
-            function=names[job],
+            job, lane, fields.get("worker_name", ""), time_of(fields.get("started_at")), names[job],
             is_certain=starting.get((lane, job)) != fields.get("worker_name", ""),
         )
         for lane, job, fields in started
-    ]
+    ]  # fmt: skip
 
 
 def _read_started(store: Store, jobs: Sequence[tuple[str, str]]) -> list[_Found]:
-    if not jobs:
-        return []
     replies = store.read(lambda ask: [ask.hmget(store.keys.engine.jobs + job, _FIELDS) for _, job in jobs])
     found = [(lane, job, _texts(values)) for (lane, job), values in zip(jobs, replies, strict=True)]
     return [each for each in found if each[2].get("status") == JobState.STARTED]

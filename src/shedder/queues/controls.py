@@ -12,17 +12,7 @@ from shedder.engine.workers import queue_names
 from shedder.errors import InvalidInput
 from shedder.lanes import PRIORITIES, Lane, lane_of
 from shedder.selection import Selection
-from shedder.store.codec import (
-    author_fields,
-    count_of,
-    number_field,
-    of_kind,
-    reading_record,
-    text_field,
-    text_of,
-    time_field,
-    versioned_record,
-)
+from shedder.store import codec
 from shedder.store.store import Store
 from shedder.units import Rate, burst_of, milliseconds_of
 
@@ -194,11 +184,7 @@ class LimitTerms:
 
     def describe(self) -> dict[str, Any]:
         """What its event says."""
-        return {
-            "rate": str(self.rate) if self.rate else None,
-            "most": self.most,
-            "duration_ms": self.duration_ms or None,
-        }
+        return {"rate": self.rate and str(self.rate), "most": self.most, "duration_ms": self.duration_ms or None}
 
     def to_json(self) -> str:
         """What the script takes."""
@@ -238,7 +224,7 @@ class StoredDivert:
         """The divert with its numbers: jobs in the backlog, and the hash under `bucket`."""
         drain = self.divert.drain
         if drain is not None:
-            released, skipped = count_of(counts.get(b"released")), skipped_of(counts)
+            released, skipped = codec.count_of(counts.get(b"released")), skipped_of(counts)
             drain = replace(drain, released=released, skipped=skipped)
         return replace(self.divert, backlog=backlog, drain=drain)
 
@@ -262,12 +248,12 @@ def pause_from(lane: str, text: bytes | str | None) -> Pause | None:
     """
     if not text:
         return None
-    with reading_record(f"of the pause of {lane}"):
-        record = versioned_record(json.loads(text_of(text)))
+    with codec.reading_record(f"of the pause of {lane}"):
+        record = codec.versioned_record(json.loads(codec.text_of(text)))
         return Pause(
             lane=lane,
-            **author_fields(record),
-            until=time_field(record, "until"),
+            **codec.author_fields(record),
+            until=codec.time_field(record, "until"),
             is_parked=record.get("parked") is True,
         )
 
@@ -280,11 +266,11 @@ def diverts_from(lane: str, text: bytes | str | None) -> tuple[StoredDivert, ...
     """
     if not text:
         return ()
-    with reading_record(f"of the diverts of {lane}"):
-        records = json.loads(text_of(text))
+    with codec.reading_record(f"of the diverts of {lane}"):
+        records = json.loads(codec.text_of(text))
         if records == {}:
             return ()  # so the scripts' encoder writes an empty array
-        return tuple(_order(lane, versioned_record(record)) for record in of_kind(list, records))
+        return tuple(_order(lane, codec.versioned_record(record)) for record in codec.of_kind(list, records))
 
 
 def rate_from(jobs_per_ms: float) -> Rate:
@@ -312,32 +298,29 @@ def starts_limit_from(lane: str, record: Mapping[str, Any]) -> StartsLimit:
     Raises:
         RecordUnreadable: it is damaged.
     """
-    with reading_record(f"of the limit on {lane}"):
+    with codec.reading_record(f"of the limit on {lane}"):
         return StartsLimit(
             lane=lane,
-            rate=rate_from(number_field(record, "rate")) if "rate" in record else None,
-            most=int(number_field(record, "most")) if "most" in record else None,
-            **author_fields(record),
-            until=time_field(record, "until"),
+            rate=rate_from(codec.number_field(record, "rate")) if "rate" in record else None,
+            most=int(codec.number_field(record, "most")) if "most" in record else None,
+            **codec.author_fields(record),
+            until=codec.time_field(record, "until"),
         )
 
 
 def skipped_of(counts: Mapping[bytes, bytes]) -> dict[str, int]:
     """The jobs that a drain skipped, by cause, as the hash of its counts has them."""
-    prefix = b"skipped:"
-    return {
-        text_of(name.removeprefix(prefix)): count_of(value) for name, value in counts.items() if name.startswith(prefix)
-    }
+    known = {codec.text_of(name): codec.count_of(value) for name, value in counts.items()}
+    return {name.removeprefix("skipped:"): jobs for name, jobs in known.items() if name.startswith("skipped:")}
 
 
 def all_lanes(store: Store, *, origins: Iterable[str] = ()) -> tuple[str, ...]:
     """The names of all lanes of the queues that RQ knows, that have a control, or in `origins`."""
     keys = store.keys
     queues, paused, diverted = store.read(
-        lambda ask: (ask.smembers(keys.engine.queues), ask.hkeys(keys.pauses),
-                     ask.hkeys(keys.diverts))
-    )  # fmt: skip
-    names = {*queue_names(keys, queues), *map(text_of, [*paused, *diverted]), *origins}
+        lambda ask: (ask.smembers(keys.engine.queues), ask.hkeys(keys.pauses), ask.hkeys(keys.diverts))
+    )
+    names = {*queue_names(keys, queues), *map(codec.text_of, [*paused, *diverted]), *origins}
     of_queues = {Lane(lane_of(n).queue, each).name for n in names for each in PRIORITIES}
     return tuple(sorted(names | of_queues))
 
@@ -355,12 +338,9 @@ def backlogs_of(store: Store, lanes: Sequence[str], *, are_limits: bool = False)
 
 def with_lengths(store: Store, orders: Sequence[tuple[str, StoredDivert]]) -> list[Backlog]:
     """Each of `orders` with the number of jobs in its backlog, in one round trip."""
-    if not orders:
-        return []
     lengths = store.read(lambda ask: [ask.llen(part) for _, each in orders for part in each.backlog_keys])
-    return [
-        (lane, each.divert.order, sum(lengths[3 * index : 3 * index + 3])) for index, (lane, each) in enumerate(orders)
-    ]
+    rows = zip(orders, codec.in_rows(lengths, 3), strict=True)
+    return [(lane, each.divert.order, sum(parts)) for (lane, each), parts in rows]
 
 
 def standing_on(store: Store, lanes: Sequence[str]) -> Standing:
@@ -372,41 +352,41 @@ def standing_on(store: Store, lanes: Sequence[str]) -> Standing:
 
 
 def _order(lane: str, record: dict[str, Any]) -> StoredDivert:
-    drain = of_kind(dict, record.get("drain", {}))
+    drain = codec.of_kind(dict, record.get("drain", {}))
     return StoredDivert(
         divert=Divert(
             lane=lane,
-            order=of_kind(str, record["id"]),
-            **author_fields(record),
-            selection=Selection.from_record(json.loads(of_kind(str, record["selection"]))),
+            order=codec.of_kind(str, record["id"]),
+            **codec.author_fields(record),
+            selection=Selection.from_record(json.loads(codec.of_kind(str, record["selection"]))),
             # a limit of what runs at once has no pace, and so no drain to speak of
             drain=_drain_from(drain) if "rate" in drain else None,
             is_scanning=record.get("scanning") is True,
             is_restoring=record.get("restoring") is True,
             is_limit=record.get("limit") is True,
-            most=int(number_field(drain, "most")) if "most" in drain else None,
-            until=time_field(record, "until"),
+            most=int(codec.number_field(drain, "most")) if "most" in drain else None,
+            until=codec.time_field(record, "until"),
             halted=_halted_from(record.get("halted")),
         ),
-        event=text_field(record, "event"),
-        **{part: of_kind(str, record[part]) for part in _KEYS_OF_ORDER},
+        event=codec.text_field(record, "event"),
+        **{part: codec.of_kind(str, record[part]) for part in _KEYS_OF_ORDER},
     )
 
 
 def _drain_from(record: dict[str, Any]) -> Drain:
-    rate = rate_from(number_field(record, "rate"))
-    halt_at = number_field(record, "halt") if "halt" in record else None
-    return Drain(rate, **author_fields(record), stays=record.get("stay") is True, halt_at=halt_at)
+    rate = rate_from(codec.number_field(record, "rate"))
+    halt_at = codec.number_field(record, "halt") if "halt" in record else None
+    return Drain(rate, **codec.author_fields(record), stays=record.get("stay") is True, halt_at=halt_at)
 
 
 def _halted_from(record: Any) -> HaltedDrain | None:
     if not isinstance(record, dict):
         return None
     return HaltedDrain(
-        event=text_field(record, "event"),
-        **author_fields(record),
-        failed=int(number_field(record, "failed")),
-        ended=int(number_field(record, "ended")),
-        halt_at=number_field(record, "halt_at"),
-        rate=rate_from(number_field(record, "rate")),
+        event=codec.text_field(record, "event"),
+        **codec.author_fields(record),
+        failed=int(codec.number_field(record, "failed")),
+        ended=int(codec.number_field(record, "ended")),
+        halt_at=codec.number_field(record, "halt_at"),
+        rate=rate_from(codec.number_field(record, "rate")),
     )

@@ -21,10 +21,9 @@ from shedder.lanes import Lane
 from shedder.queues.controls import LimitTerms, StartsLimit, rate_or_none, starts_limit_from
 from shedder.queues.pause import fold
 from shedder.selection import Selection
-from shedder.store.codec import NO_TIME, text_of, time_from_ms
+from shedder.store.codec import NO_TIME, in_rows, text_of, time_from_ms
 from shedder.store.keys import Keys
-from shedder.store.operation import Operation, Progress, new_id
-from shedder.store.store import Command, Store
+from shedder.store.store import Command, Operation, Progress, Store, new_id
 from shedder.units import Rate
 
 JOBS_PER_STEP = 100
@@ -329,12 +328,8 @@ def _slots_held(store: Store, lanes: Sequence[str]) -> list[tuple[str, str]]:
     """The jobs of `lanes` that hold a slot, and the limit it is of."""
     engine = store.keys.engine
     names = [text_of(name) for name in store.read(lambda ask: ask.smembers(engine.limit_keys))[0]]
-    if not names:
-        return []
     allowed = store.read(lambda ask: [ask.zrange(f"{engine.limits}{name}:allowed", 0, -1) for name in names])
     held = [(text_of(job), name) for name, jobs in zip(names, allowed, strict=True) for job in jobs]
-    if not held:
-        return []
     origins = store.read(lambda ask: [ask.hget(engine.jobs + job, "origin") for job, _ in held])
     found = zip(held, origins, strict=True)
     return [each for each, origin in found if text_of(origin or b"") in lanes]
@@ -348,13 +343,13 @@ def _order_keys(keys: Keys, order: str, lane: str, terms: LimitTerms | None) -> 
 
 def _diverted(reply: list[Any], names: tuple[str, ...], selection: Selection, terms: LimitTerms) -> DivertReceipt:
     event, at, *rest = reply
-    rows = list(zip(names, *(rest[first::4] for first in range(4)), strict=True))
+    rows = list(zip(names, in_rows(rest, 4), strict=True))
     return DivertReceipt(
         text_of(event), time_from_ms(int(at)), selection,
         tuple(DivertedLane(name, text_of(order), int(moved), int(waiting))
-              for name, order, moved, waiting, _ in rows),
+              for name, (order, moved, waiting, _) in rows),
         rate=terms.rate, most=terms.most,
-        replaced=tuple(starts_limit_from(name, json.loads(was)) for name, *_, was in rows if was),
+        replaced=tuple(starts_limit_from(name, json.loads(was)) for name, (*_, was) in rows if was),
     )  # fmt: skip
 
 
@@ -365,22 +360,17 @@ def _orders_set_back(reply: list[Any]) -> OrdersSetBack:
     event, at, *numbers = rest
     orders = tuple(
         OrderSetBack(
-            lane=text_of(lane),
-            order=text_of(order),
-            backlog=int(backlog),
-            waiting=int(waiting),
-            rate=rate_or_none(float(rate)),
+            text_of(lane), text_of(order), int(backlog), int(waiting), rate_or_none(float(rate)),
             limit=starts_limit_from(text_of(lane), json.loads(limit)) if limit else None,
         )
-        for lane, order, backlog, waiting, rate, limit in zip(*(numbers[first::6] for first in range(6)), strict=True)
-    )
+        for lane, order, backlog, waiting, rate, limit in in_rows(numbers, 6)
+    )  # fmt: skip
     return OrdersSetBack("done", text_of(event), time_from_ms(int(at)), orders)
 
 
 def _scan_step(reply: list[Any]) -> ScanStep:
     state, moved, looked_at, *rest = reply
     undecided = tuple(
-        Undecided(bytes(job).decode("utf-8", _AS_IS), bytes(data), bytes(meta))
-        for job, data, meta in zip(rest[::3], rest[1::3], rest[2::3], strict=True)
+        Undecided(bytes(job).decode("utf-8", _AS_IS), bytes(data), bytes(meta)) for job, data, meta in in_rows(rest, 3)
     )
     return ScanStep(text_of(state), int(moved), int(looked_at), undecided)

@@ -17,10 +17,9 @@ from shedder.events import Cause, event_head
 from shedder.lanes import Lane
 from shedder.policy.model import HALT_AT
 from shedder.queues.controls import diverts_from, rate_or_none, skipped_of
-from shedder.store.codec import count_of, text_of, time_from_ms
+from shedder.store.codec import count_of, in_rows, text_of, time_from_ms
 from shedder.store.keys import Keys
-from shedder.store.operation import new_id
-from shedder.store.store import Command, Store, load_script
+from shedder.store.store import Command, Pipeline, Store, load_script, new_id
 from shedder.units import Rate, burst_of
 
 ENDS_LOOKED_AT = 50
@@ -119,15 +118,16 @@ def drain(
 
 def drain_progress(store: Store, backlogs: Sequence[tuple[str, str]]) -> tuple[DrainProgress, ...]:
     """How far the drains of `backlogs` (lane and order each) are, in one round trip."""
-    if not backlogs:
-        return ()
 
-    def ask_all(ask: Any) -> None:
+    def ask_all(ask: Pipeline) -> None:
         for lane, order in backlogs:
-            _ask_progress(ask, store.keys, lane, order)
+            for part in store.keys.backlog(order, lane):
+                ask.llen(part)
+            ask.hgetall(store.keys.drain(order, lane))
+            ask.lrange(store.keys.skipped(order, lane), 0, 99)
+            ask.hget(store.keys.diverts, lane)
 
-    replies = store.read(ask_all)
-    rows = [replies[first : first + 6] for first in range(0, len(replies), 6)]
+    rows = in_rows(store.read(ask_all), 6)
     return tuple(_progress(*each, row) for each, row in zip(backlogs, rows, strict=True))
 
 
@@ -189,40 +189,25 @@ def release_backlog(keys: Keys, lane: str, order: str, *, cap: int) -> Command[t
     """
     return Command(
         "release_backlog",
-        (keys.pauses, keys.diverts, keys.events, *keys.lane(lane), keys.policy, keys.stale(lane),
-         keys.unseen(lane)),
+        (keys.pauses, keys.diverts, keys.events, *keys.lane(lane), keys.policy, keys.stale(lane), keys.unseen(lane)),
         (lane, order, cap, RELEASES_PER_STEP, *keys.engine.script_prefixes),
         lambda reply: (text_of(reply[0]), int(reply[3])),
-    )  # fmt: skip
-
-
-def _ask_progress(ask: Any, keys: Keys, lane: str, order: str) -> None:
-    for part in keys.backlog(order, lane):
-        ask.llen(part)
-    ask.hgetall(keys.drain(order, lane))
-    ask.lrange(keys.skipped(order, lane), 0, 99)
-    ask.hget(keys.diverts, lane)
+    )
 
 
 def _progress(lane: str, order: str, row: Sequence[Any]) -> DrainProgress:
     *parts, counts, names, record = row
     standing = [each.divert for each in diverts_from(lane, record) if each.divert.order == order]
     return DrainProgress(
-        lane=lane,
-        order=order,
-        backlog=sum(parts),
-        released=count_of(counts.get(b"released")),
-        skipped=skipped_of(counts),
-        skipped_names=tuple(map(text_of, names)),
-        is_done=not standing or standing[0].drain is None,
-    )
+        lane, order, backlog=sum(parts), released=count_of(counts.get(b"released")), skipped=skipped_of(counts),
+        skipped_names=tuple(map(text_of, names)), is_done=not standing or standing[0].drain is None,
+    )  # fmt: skip
 
 
 def _drain_ordered(reply: list[Any], rate: Rate | None) -> DrainReceipt:
     event, at, *rest = reply
-    rows = zip(*(rest[first::4] for first in range(4)), strict=True)
     lanes = tuple(
         DrainingLane(text_of(lane), text_of(order), int(backlog), rate_or_none(float(before)))
-        for lane, order, backlog, before in rows
+        for lane, order, backlog, before in in_rows(rest, 4)
     )
     return DrainReceipt(text_of(event), time_from_ms(int(at)), rate, lanes)

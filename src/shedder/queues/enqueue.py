@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 from shedder.engine.jobs import NOTE_FIELD, function_field, function_of, texts_of
 from shedder.lanes import lane_of
 from shedder.store.keys import Keys
-from shedder.store.store import Command
+from shedder.store.store import Command, Pipeline
 
 if TYPE_CHECKING:
-    from redis.client import Pipeline
     from rq.job import Job
 
 
@@ -28,8 +27,7 @@ def enqueue_job(keys: Keys, lane: str, job: Job, *, at_front: bool, unique: bool
         "enqueue_job",
         (keys.pauses, keys.diverts, keys.engine.queues, job.key, *keys.lane(lane)),
         (job.id, lane, int(at_front), int(unique), job.ttl or 0, stored["created_at"],
-         stored.get("enqueued_at", stored["created_at"]), function, _meta_of(job),
-         " ".join(empty), *fields),
+         stored.get("enqueued_at", stored["created_at"]), function, _meta_of(job), " ".join(empty), *fields),
         bool,
     )  # fmt: skip
 
@@ -51,17 +49,10 @@ def hash_of(job: Job, function: str) -> tuple[dict[Any, Any], list[str]]:
     Those that a former job left must go; a job that has no id yet has no former one.
     """
     is_new = job._id is None
-    stored, empty = {}, []
-    for name, value in job.to_dict().items():
-        if value == "":
-            empty.append(name)
-        else:
-            stored[name] = value
-    if function:
-        stored[NOTE_FIELD] = function_field(function, stored["created_at"])
-    else:
-        empty.append(NOTE_FIELD)
-    return stored, [] if is_new else empty
+    fields = job.to_dict()
+    fields[NOTE_FIELD] = function_field(function, fields["created_at"]) if function else ""
+    stored = {name: value for name, value in fields.items() if value != ""}
+    return stored, [] if is_new else [name for name in fields if name not in stored]
 
 
 def push_job(keys: Keys, lane: str, job_id: str, *, at_front: bool) -> Command[bool]:

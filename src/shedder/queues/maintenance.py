@@ -27,8 +27,7 @@ from shedder.queues.skip import end_needless_diverts
 from shedder.queues.stale import set_aside_all
 from shedder.store.codec import is_held, text_of, time_from_ms
 from shedder.store.keys import Keys
-from shedder.store.operation import new_id
-from shedder.store.store import Command, Store
+from shedder.store.store import Command, Store, new_id
 
 logger = logging.getLogger("shedder.upkeep")
 

@@ -19,10 +19,9 @@ from shedder.events import Cause, Event, event_head
 from shedder.lanes import Lane
 from shedder.queues.claims import RunningJob, ask_executions, list_claims, running_from, running_jobs
 from shedder.queues.controls import Pause, pause_from
-from shedder.store.codec import RECORD_VERSION, given_fields, mapping_field, text_of, time_from_ms
+from shedder.store.codec import RECORD_VERSION, given_fields, in_rows, mapping_field, text_of, time_from_ms
 from shedder.store.keys import Keys
-from shedder.store.operation import new_id
-from shedder.store.store import Command, Store
+from shedder.store.store import Command, Store, new_id
 from shedder.units import milliseconds_of
 
 SETTLE_SECONDS = 1.0
@@ -212,7 +211,7 @@ def pause_lanes(
         event, at, *rest = reply
         done = tuple(
             PausedLane(lane=name, waiting=int(waiting), replaced=_pause_or_none(name, previous))
-            for name, previous, waiting in zip(names, rest[::2], rest[1::2], strict=True)
+            for name, (previous, waiting) in zip(names, in_rows(rest, 2), strict=True)
         )
         since = time_from_ms(int(at))
         return PauseReceipt(text_of(event), since, since + expires_in if expires_in else None, done)
@@ -259,7 +258,7 @@ def set_back_pauses(
         _keys(keys, operation, ways),
         ("set back", event_head("", cause, (), undoes=undoes), *said),
         lambda reply: _pauses_set_back(reply, ways),
-    )  # fmt: skip
+    )
 
 
 def pause_set_by(event: Event, lane: str) -> str:
@@ -331,8 +330,7 @@ def _park(store: Store, lanes: Sequence[PausedLane], workers: Sequence[WorkerSee
 
 
 def _parked(store: Store, lane: PausedLane) -> PausedLane:
-    is_done = False
-    parked = 0
+    is_done, parked = False, 0
     while not is_done:
         is_done, parked = store.run(park_lane(store.keys, lane.lane))
     return replace(lane, parked=parked)
@@ -347,8 +345,8 @@ def _pauses_set_back(reply: list[Any], ways: Mapping[str, tuple[str, str]]) -> P
         return PausesSetBack(text_of(state), changed=lane, standing=standing, newer=newer)
     resume, pause, at, *numbers = rest
     resumed, paused, unfolded = [], [], []
-    rows = zip(*(numbers[first::4] for first in range(4)), strict=True)
-    for (name, (_, was)), (kind, record, waiting, front) in zip(ways.items(), rows, strict=True):
+    rows = zip(ways.items(), in_rows(numbers, 4), strict=True)
+    for (name, (_, was)), (kind, record, waiting, front) in rows:
         ended = _pause_or_none(name, record)
         if text_of(kind) == "resumed":
             resumed.append(ResumedLane(name, int(waiting), ended))
@@ -358,13 +356,11 @@ def _pauses_set_back(reply: list[Any], ways: Mapping[str, tuple[str, str]]) -> P
         if int(front):
             unfolded.append(name)
     since = time_from_ms(int(at))
-    receipt: PauseReceipt | ResumeReceipt
-    if paused:
-        ends = {each.restored.until for each in paused if each.restored}
-        until = ends.pop() if len(ends) == 1 else None
-        receipt = PauseReceipt(text_of(pause), since, until, tuple(paused), resumed=tuple(resumed))
-    else:
-        receipt = ResumeReceipt(text_of(resume), since, tuple(resumed))
+    if not paused:
+        return PausesSetBack("done", ResumeReceipt(text_of(resume), since, tuple(resumed)), tuple(unfolded))
+    ends = {each.restored.until for each in paused if each.restored}
+    until = ends.pop() if len(ends) == 1 else None
+    receipt = PauseReceipt(text_of(pause), since, until, tuple(paused), resumed=tuple(resumed))
     return PausesSetBack("done", receipt, tuple(unfolded))
 
 

@@ -12,10 +12,9 @@ from shedder.engine.jobs import function_name, time_of
 from shedder.lanes import Lane
 from shedder.queues.divert import Undecided, judge, selection_json
 from shedder.selection import Selection
-from shedder.store.codec import text_of, time_from_ms
+from shedder.store.codec import in_rows, text_of, time_from_ms
 from shedder.store.keys import Keys
-from shedder.store.operation import Operation, Progress
-from shedder.store.store import Command, Store
+from shedder.store.store import Command, Operation, Progress, Store
 
 MOST_FUNCTIONS = 20
 UNKNOWN_FUNCTION = "(cannot be read here)"
@@ -160,7 +159,7 @@ def _preview_window(reply: list[Any]) -> PreviewWindow:
     counts = zip(map(text_of, functions[::2]), map(int, functions[1::2]), strict=True)
     undecided = tuple(
         Undecided(text_of(job), bytes(data), bytes(meta), text_of(enqueued_at))
-        for job, data, meta, enqueued_at in zip(*(rest[i::4] for i in range(4)), strict=True)
+        for job, data, meta, enqueued_at in in_rows(rest, 4)
     )
     since = time_from_ms(int(oldest)) if int(oldest) else None
     return PreviewWindow(int(looked_at), int(taken), since, Counter(dict(counts)), undecided)

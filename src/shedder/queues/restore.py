@@ -11,8 +11,7 @@ from shedder.queues.controls import Backlog, backlogs_of
 from shedder.queues.pause import fold
 from shedder.store.codec import server_time, text_of
 from shedder.store.keys import Keys
-from shedder.store.operation import Operation, Progress
-from shedder.store.store import Command, Store
+from shedder.store.store import Command, Operation, Progress, Store
 
 RESTORED_PER_STEP = 125
 """Jobs that one step of a restore looks at: it reads one field less of each than a scan."""
@@ -117,9 +116,8 @@ def restore_one(
     while state in ("more", "fold"):
         step, name = operation.next_step(), operation.id
         done = store.run(
-            restore_lane(store.keys, lane, order, cause, operation=name, step=step, undoes=undoes,
-                         set_by=set_by)
-        )  # fmt: skip
+            restore_lane(store.keys, lane, order, cause, operation=name, step=step, undoes=undoes, set_by=set_by)
+        )
         state = done.state
         restored += done.restored
         operation.count(done.restored)
@@ -138,10 +136,7 @@ def restore_lane(
     head = head_of_step("restore", cause, lane, order, undoes)
     return Command(
         "restore_lane",
-        (keys.pauses, keys.diverts, keys.events, keys.operation(operation), *keys.lane(lane),
-         keys.lane_lease(lane)),
+        (keys.pauses, keys.diverts, keys.events, keys.operation(operation), *keys.lane(lane), keys.lane_lease(lane)),
         (f"restore {lane} {step}", head, lane, order, RESTORED_PER_STEP, keys.engine.jobs, set_by),
-        lambda reply: RestoreStep(
-            text_of(reply[0]), text_of(reply[1]), int(reply[2]), int(reply[3])
-        ),
-    )  # fmt: skip
+        lambda reply: RestoreStep(text_of(reply[0]), text_of(reply[1]), int(reply[2]), int(reply[3])),
+    )

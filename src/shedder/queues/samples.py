@@ -13,22 +13,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shedder.engine.names import STARTED, registry_key
 from shedder.store.keys import OUTCOME_STEPS, SAMPLE_STEPS, Keys
-from shedder.store.store import Command
+from shedder.store.store import Command, Store
 
-if TYPE_CHECKING:
-    from shedder.store.store import Store
-
-
-SAMPLES_KEPT = tuple(
-    int(kept / timedelta(seconds=step))
-    for step, kept in zip(
-        SAMPLE_STEPS, (timedelta(minutes=10), timedelta(hours=1), timedelta(days=3), timedelta(days=14)), strict=True
-    )
-)
+_KEPT = (timedelta(minutes=10), timedelta(hours=1), timedelta(days=3), timedelta(days=14))
+SAMPLES_KEPT = tuple(kept // timedelta(seconds=step) for step, kept in zip(SAMPLE_STEPS, _KEPT, strict=True))
 """How many samples of each step are kept, the finest step first."""
 
 OUTCOMES_KEPT = (45, 40, 1500, 1008)
@@ -137,13 +129,10 @@ def between(samples: Sequence[Sample], since: datetime, until: datetime | None =
     inside = [each for each in samples if each.at >= since and (not until or each.at <= until)]
     before = [each for each in samples if each.at < since]
     if before and (not inside or inside[0].at > since):
-        age = (since - before[-1].at).total_seconds()
-        grown = {
-            name: getattr(before[-1], name) + int(age)
-            for name in ("oldest", "oldest_in_backlog")
-            if getattr(before[-1], name)
-        }
-        inside.insert(0, replace(before[-1], at=since, **grown))
+        last = before[-1]
+        age = int((since - last.at).total_seconds())
+        oldest, in_backlog = (each and each + age for each in (last.oldest, last.oldest_in_backlog))
+        inside.insert(0, replace(last, at=since, oldest=oldest, oldest_in_backlog=in_backlog))
     return tuple(inside)
 
 
@@ -162,17 +151,22 @@ def sample_lanes(keys: Keys, lanes: Sequence[str]) -> Command[bool]:
     lane_keys = (
         key
         for lane in lanes
-        for key in (*keys.lane(lane), keys.series(lane), registry_key(STARTED, lane),
-                    *keys.samples(lane))
-    )  # fmt: skip
+        for key in (*keys.lane(lane), keys.series(lane), registry_key(STARTED, lane), *keys.samples(lane))
+    )
     return Command(
         "sample_lanes",
-        (keys.sampled, keys.meters, keys.diverts, keys.outcomes,
-         *keys.outcome_samples, *lane_keys),
-        (int(INTERVAL_SECONDS * 1000), SERIES_KEPT, keys.engine.jobs, steps,
-         int(EXPIRY.total_seconds()), moments, *lanes),
+        (keys.sampled, keys.meters, keys.diverts, keys.outcomes, *keys.outcome_samples, *lane_keys),
+        (
+            int(INTERVAL_SECONDS * 1000),
+            SERIES_KEPT,
+            keys.engine.jobs,
+            steps,
+            int(EXPIRY.total_seconds()),
+            moments,
+            *lanes,
+        ),
         bool,
-    )  # fmt: skip
+    )
 
 
 _FORMAT = struct.Struct(">8I")
@@ -198,8 +192,7 @@ def _with_standstills(samples: Sequence[Sample]) -> Iterator[Sample]:
 
 def _pace(first: Sample, second: Sample) -> Pace:
     seconds = (second.at - first.at).total_seconds()
-    started, ended = (
-        (after - before) % _WRAPS_AT for before, after in ((first.started, second.started), (first.ended, second.ended))
-    )
+    started = (second.started - first.started) % _WRAPS_AT
+    ended = (second.ended - first.ended) % _WRAPS_AT
     arrived = max(second.depth - first.depth + started, 0)
     return Pace(second.at, seconds, arrived / seconds, started / seconds, ended / seconds)

@@ -28,12 +28,10 @@ from shedder.selection import Selection
 from shedder.settings.flags import FLAG_ATTRIBUTE, FlagReceipt, list_flags
 from shedder.store.codec import text_of
 from shedder.store.keys import FLAG_ORDER, flag_of_order
-from shedder.store.operation import new_id
+from shedder.store.store import Store, new_id
 
 if TYPE_CHECKING:
     from rq.job import Job
-
-    from shedder.store.store import Store
 
 
 logger = logging.getLogger("shedder.flags")

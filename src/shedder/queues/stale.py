@@ -17,8 +17,7 @@ from shedder.lanes import Lane
 from shedder.queues.controls import all_lanes
 from shedder.store.codec import server_time, text_of
 from shedder.store.keys import Keys
-from shedder.store.operation import Operation, Progress
-from shedder.store.store import Command, Store
+from shedder.store.store import Command, Operation, Progress, Store
 
 IDS_SHOWN = 20
 """Ids of a lane that a list of what was set aside has."""
@@ -91,7 +90,7 @@ def stale_lanes(store: Store, lanes: Sequence[Lane] = ()) -> tuple[StaleLane, ..
             ask.llen(store.keys.stale(name))
             ask.lrange(store.keys.stale(name), 0, IDS_SHOWN - 1)
 
-    replies = store.read(ask_all) if names else []
+    replies = store.read(ask_all)
     found = [
         (name, jobs, tuple(map(text_of, first)))
         for name, jobs, first in zip(names, replies[::2], replies[1::2], strict=True)
@@ -138,8 +137,7 @@ def replay(
     """Put the first jobs that were set aside into `lane` again, as if they were enqueued now."""
     return Command(
         "replay_stale",
-        (keys.pauses, keys.diverts, keys.events, keys.operation(operation), keys.stale(lane),
-         *keys.lane(lane)),
+        (keys.pauses, keys.diverts, keys.events, keys.operation(operation), keys.stale(lane), *keys.lane(lane)),
         (step, event_head("replay", cause, (lane,)), lane, min(most, STALE_PER_STEP),
          keys.engine.jobs, keys.engine.executions),
         lambda reply: ReplayedLane(lane, *map(int, reply[2:])),
@@ -161,7 +159,5 @@ def _replay_lane(store: Store, stale: StaleLane, cause: Cause, operation: Operat
 
 
 def _enqueued(store: Store, jobs: Sequence[str]) -> list[datetime | None]:
-    if not jobs:
-        return []
     texts = store.read(lambda ask: [ask.hget(store.keys.engine.jobs + job, "enqueued_at") for job in jobs])
     return [time_of(text) for text in texts]

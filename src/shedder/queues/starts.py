@@ -86,26 +86,21 @@ def set_by(event: Event, lane: str) -> str:
 
 def changed_since(event: Event, lane: str, by: str) -> CannotUndo:
     """The refusal to undo `event` because `by` has changed `lane` since."""
-    who = f"{by} has changed" if by else "somebody has changed"
-    return CannotUndo(
-        event.id, reason=f"{who} what stands on {lane} since, or it has ended",
-        try_instead="shedder events",
-    )  # fmt: skip
+    reason = f"{by or 'somebody'} has changed what stands on {lane} since, or it has ended"
+    return CannotUndo(event.id, reason=reason, try_instead="shedder events")
 
 
 def _carry_out(store: Store, event: Event, ways: Ways, head: str) -> OrdersSetBack:
     done = store.run(set_back_orders(store.keys, ways, head))
     if done.state == "changed":
         raise changed_since(event, done.lane, done.by)
-    what = "drain" if event.verb.startswith("drain") else "divert"
-    refusals = {
-        "over": (f"the limit before it on {done.lane} would have ended by now",
-                 "shedder limit lift"),
-        "ended": (f"this {what} has ended, its backlog is empty", "shedder status"),
-    }  # fmt: skip
-    if done.state in refusals:
-        reason, try_instead = refusals[done.state]
-        raise CannotUndo(event.id, reason=reason, try_instead=try_instead)
+    if done.state == "over":
+        reason = f"the limit before it on {done.lane} would have ended by now"
+        raise CannotUndo(event.id, reason=reason, try_instead="shedder limit lift")
+    if done.state == "ended":
+        what = "drain" if event.verb.startswith("drain") else "divert"
+        reason = f"this {what} has ended, its backlog is empty"
+        raise CannotUndo(event.id, reason=reason, try_instead="shedder status")
     return done
 
 
@@ -121,8 +116,8 @@ def _way_of_order(event: Event, lane: str, orders: Sequence[StoredDivert]) -> di
     order = before.get("order") or _changed_limit(orders, after)
     if not order:
         raise _unknown(event, lane, "shedder status")
-    now = {"event": set_by(event, lane), **given_fields(after, "since"),
-           "drain": mapping_field(after, "drains").get(order, "")}  # fmt: skip
+    drain = mapping_field(after, "drains").get(order, "")
+    now = {"event": set_by(event, lane), **given_fields(after, "since"), "drain": drain}
     was = _limit_record(limit) if limit else given_fields(before, "event", "drain")
     return {order: {"is": now, "was": was}}
 
@@ -150,10 +145,8 @@ def _way_of_drains(event: Event, lane: str) -> dict[str, Any]:
     if "drains" not in before:
         raise _unknown(event, lane, "shedder drain")
     if before.get("revived"):
-        raise CannotUndo(
-            event.id, reason=f"it brought back a divert of {lane} that a drain had ended",
-            try_instead="shedder drain",
-        )  # fmt: skip
+        reason = f"it brought back a divert of {lane} that a drain had ended"
+        raise CannotUndo(event.id, reason=reason, try_instead="shedder drain")
     ended = mapping_field(before, "ended")
     return {
         order: {
@@ -166,11 +159,8 @@ def _way_of_drains(event: Event, lane: str) -> dict[str, Any]:
 
 
 def _unknown(event: Event, lane: str, try_instead: str) -> CannotUndo:
-    return CannotUndo(
-        event.id,
-        reason=f"it does not say what stood on {lane} before it: an earlier shedder wrote it",
-        try_instead=try_instead,
-    )
+    reason = f"it does not say what stood on {lane} before it: an earlier shedder wrote it"
+    return CannotUndo(event.id, reason=reason, try_instead=try_instead)
 
 
 def _selection_of(ways: Ways, standing: Standing) -> Selection:

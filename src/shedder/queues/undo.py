@@ -17,7 +17,6 @@ from shedder.queues.starts import changed_since, divert_before, drain_before, is
 from shedder.settings.flags import FlagReceipt, undo_flags
 from shedder.settings.limits import LimitReceipt, undo_limit
 from shedder.store.codec import mapping_field
-from shedder.store.operation import new_id
 from shedder.store.store import Store
 
 Undone = (
@@ -47,11 +46,11 @@ def undo(store: Store, event: Event, cause: Cause) -> Undone:
     if event.verb in ("divert", "limit start"):
         return _divert_before(store, event, cause)
     if event.verb == "policy apply":
-        return undo_policy(store, event, cause, operation=new_id())
+        return undo_policy(store, event, cause)
     if event.verb.startswith("flag "):
-        return put_back(store, undo_flags(store, event, cause, operation=new_id()))
+        return put_back(store, undo_flags(store, event, cause))
     if event.verb.startswith("limit "):
-        return undo_limit(store, event, cause, operation=new_id())
+        return undo_limit(store, event, cause)
     return drain_before(store, event, cause)
 
 

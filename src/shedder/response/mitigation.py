@@ -13,23 +13,18 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 from uuid import uuid4
 
 from shedder.errors import ShedderError
 from shedder.events import Cause, Event, event_head
+from shedder.policy.model import Mitigation
 from shedder.queues.maintenance import EventWritten, end_mitigation, written_from
 from shedder.response.runner import Interrupted, ProgramResult, Say, ShutdownSignals, carry_out, mask_for
 from shedder.store.clients import own_client
 from shedder.store.codec import time_from_ms
 from shedder.store.keys import Keys
 from shedder.store.store import Command, Store
-
-if TYPE_CHECKING:
-    from typing import Self
-
-    from shedder.policy.model import Mitigation
-
 
 logger = logging.getLogger("shedder.mitigate")
 
@@ -75,14 +70,9 @@ class MitigationReceipt:
 
 
 def run_mitigation(
-    store: Store,
-    mitigation: Mitigation,
-    command: tuple[str, ...],
-    cause: Cause,
-    *,
-    say: Say,
+    store: Store, mitigation: Mitigation, command: tuple[str, ...], cause: Cause, *, say: Say,
     carry: Callable[..., ProgramResult] = carry_out,
-) -> MitigationReceipt:
+) -> MitigationReceipt:  # fmt: skip
     """Write that it starts, run it, and write how it ended.
 
     Raises:
@@ -184,8 +174,7 @@ def begin_mitigation(keys: Keys, head: str, unknown_end: str) -> Command[EventWr
 
 def renew_mitigation(keys: Keys, event: str, unknown_end: str) -> Command[bool]:
     """Say that the process of the mitigation which began with `event` is alive."""
-    silent_ms = int(1000 * SILENT_SECONDS)
-    return Command("renew_mitigation", (keys.mitigations,), (event, unknown_end, silent_ms), bool)
+    return Command("renew_mitigation", (keys.mitigations,), (event, unknown_end, int(1000 * SILENT_SECONDS)), bool)
 
 
 def running_mitigations(events: Iterable[Event]) -> tuple[Event, ...]:
@@ -206,12 +195,8 @@ def without_known_end(events: Iterable[Event]) -> tuple[Event, ...]:
 def without_outdated(events: Iterable[Event]) -> tuple[Event, ...]:
     """`events` without an unknown end that was told after all: by a process that was frozen."""
     found = list(events)
-    told = {each.details.get("began") for each in found
-            if each.verb == ENDED and not _is_unknown_end(each)}  # fmt: skip
-    return tuple(
-        each for each in found
-        if not (_is_unknown_end(each) and each.details.get("began") in told)
-    )  # fmt: skip
+    told = {each.details.get("began") for each in found if each.verb == ENDED and not _is_unknown_end(each)}
+    return tuple(each for each in found if not (_is_unknown_end(each) and each.details.get("began") in told))
 
 
 def without_ended(events: Iterable[Event]) -> tuple[Event, ...]:

@@ -13,16 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from shedder.lanes import PRIORITIES
+from shedder.policy.model import Policy
 from shedder.policy.workload import TOLERANCE, Workload, kinds_of
 from shedder.queues.samples import Sample, paces_of
 from shedder.status.readings import LaneStatus, Status
-
-if TYPE_CHECKING:
-    from shedder.policy.model import Policy
-
 
 HORIZON_SECONDS = 30 * 24 * 3600.0
 """What takes longer is never over."""

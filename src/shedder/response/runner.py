@@ -19,15 +19,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
-from typing import IO, TYPE_CHECKING
+from types import FrameType
+from typing import IO, Self
 
 from shedder.errors import InvalidInput, NothingMatched
 from shedder.policy.model import PLACEHOLDER, Mitigation
-
-if TYPE_CHECKING:
-    from types import FrameType
-    from typing import Self
-
 
 KEPT_BYTES = 16 * 1024
 """The part of the output, at its end, that is kept."""
@@ -99,14 +95,9 @@ def filled(mitigation: Mitigation, values: Mapping[str, str]) -> tuple[str, ...]
 
 
 def carry_out(
-    command: tuple[str, ...],
-    *,
-    timeout: timedelta,
-    say: Say,
-    mask: Mask,
-    asked: ShutdownSignals | None = None,
+    command: tuple[str, ...], *, timeout: timedelta, say: Say, mask: Mask, asked: ShutdownSignals | None = None,
     started: Callable[[int], None] = lambda _group: None,
-) -> ProgramResult:
+) -> ProgramResult:  # fmt: skip
     """Run `command` to its end, or to the end of `timeout`, or until this process is `asked` to.
 
     `started` is told the number of its process group.
@@ -117,9 +108,8 @@ def carry_out(
     began = time.monotonic()
     try:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )  # fmt: skip
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        )
     except (OSError, ValueError) as error:
         return ProgramResult("not started", None, time.monotonic() - began, mask(f"{error}"))
     started(process.pid)
@@ -315,8 +305,7 @@ def _end(process: subprocess.Popen[bytes], output: Output) -> None:
 
 def _result(outcome: str, process: subprocess.Popen[bytes], began: float, output: Output) -> ProgramResult:
     _stream(process).close()
-    seconds = time.monotonic() - began
-    return ProgramResult(outcome, process.returncode, seconds, output.text, output.cut)
+    return ProgramResult(outcome, process.returncode, time.monotonic() - began, output.text, output.cut)
 
 
 def _stream(process: subprocess.Popen[bytes]) -> IO[bytes]:

@@ -28,11 +28,6 @@ PROTECTED = ("critical", "high")
 FINE_WITHIN = timedelta(seconds=30)
 """A lane of high priority is fine while its oldest job waits no longer, unless the policy says."""
 
-LOOKS_BACK = timedelta(hours=1)
-"""Without an incident, what was done in this time counts."""
-
-MOST_EVENTS = 5000
-
 FEWEST_JOBS = 10
 """A queue with fewer waiting jobs is not clogged."""
 
@@ -171,10 +166,7 @@ class Seen:
 
 def checklist(seen: Seen) -> Triage:
     """The checklist: each question with its state, what was done, and the next commands."""
-    steps = (
-        _release(seen), _limits(seen), _degrade(seen), _scale(seen), _pause(seen),
-        _divert(seen), _protect(seen),
-    )  # fmt: skip
+    steps = (_release(seen), _limits(seen), _degrade(seen), _scale(seen), _pause(seen), _divert(seen), _protect(seen))
     incident = seen.incident.id if seen.incident else ""
     return Triage(seen.status.at, incident, tuple(_stated(each) for each in steps))
 
@@ -300,9 +292,8 @@ def _mitigations(seen: Seen, kind: str, known: Mapping[str, str]) -> tuple[Triag
 def _shed_commands(seen: Seen) -> Iterable[TriageCommand]:
     """What the policy says may be shed, first to shed first, of queues that have such jobs."""
     queues = dict.fromkeys(
-        lane_of(each.lane).queue for each in seen.status.lanes
-        if each.waiting and not _is_whole(each)
-    )  # fmt: skip
+        lane_of(each.lane).queue for each in seen.status.lanes if each.waiting and not _is_whole(each)
+    )
     for _, rule in seen.policy.in_shed_order():
         for queue in queues:
             if rule.is_for_queue(queue) and not rule.selection.is_whole:
@@ -343,10 +334,10 @@ def _first(commands: Sequence[TriageCommand]) -> tuple[TriageCommand, ...]:
 def _growth(status: Status) -> str:
     """Which lanes grow, and how fast; empty when none does."""
     growing = [
-        each for each in status.lanes
-        if each.arrivals is not None and each.completions is not None
-        and each.arrivals > each.completions + 0.1
-    ]  # fmt: skip
+        each
+        for each in status.lanes
+        if each.arrivals is not None and each.completions is not None and each.arrivals > each.completions + 0.1
+    ]
     return ", ".join(
         f"{each.lane} grows: {each.arrivals:.1f}/s in, {each.completions:.1f}/s out" for each in growing[:3]
     )

@@ -1,7 +1,5 @@
 """RQ's queue and worker classes, with lanes and controls."""
 
-from __future__ import annotations
-
 from shedder.rq.queue import Queue, QueueMixin
 from shedder.rq.worker import SimpleWorker, SpawnWorker, Worker, WorkerMixin
 

@@ -10,34 +10,20 @@ from __future__ import annotations
 import math
 import random
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import redis.exceptions
-from rq.exceptions import NoSuchJobError, StopRequested
-from rq.serializers import DefaultSerializer
+import rq.exceptions
+import rq.job
+import rq.serializers
+from redis import exceptions
 
 from shedder.engine.jobs import function_of, texts_of
 from shedder.lanes import PRIORITIES
 from shedder.policy.applied import policy_copy
-from shedder.queues.claims import (
-    CRASHES_FIELD,
-    Claimed,
-    HeldClaim,
-    NothingClaimed,
-    bells,
-    check_diverts,
-    claim_job,
-    poller_keys,
-)
+from shedder.policy.model import Policy
+from shedder.queues.claims import Claimed, NothingClaimed, bells, check_diverts, claim_job, poller_keys
+from shedder.rq.lease import HoldingMixin
 from shedder.store.codec import is_held
-
-if TYPE_CHECKING:
-    from rq.job import Job
-    from rq.queue import Queue as RQQueue
-
-    from shedder.policy.model import Policy
-    from shedder.rq.lease import HoldingMixin
-
 
 SLICE_SECONDS = 0.9
 """The longest wait for a bell of a worker that shares the work with nobody."""
@@ -72,13 +58,13 @@ class Fetch:
         self._is_burst = is_burst
         self._max_idle = math.inf if max_idle_seconds is None else max_idle_seconds
         self._since = time.monotonic()
-        self._lanes: list[RQQueue] = []
+        self._lanes: list[rq.Queue] = []
         self._names: tuple[str, ...] = ()
         self._poller = ("", "")
         self._policy: Policy | None = None
         self._policy_number: int | None = None
 
-    def next_job(self) -> tuple[Job, RQQueue] | None:
+    def next_job(self) -> tuple[rq.job.Job, rq.Queue] | None:
         """The next job and its lane; None when a burst is done or the idle time is over."""
         if self._worker.upkeep.is_late:
             self._worker.upkeep.do()
@@ -130,13 +116,13 @@ class Fetch:
         with worker._renewer.claiming():
             answer = self._ask()
             if isinstance(answer, Claimed):
-                worker.hold(_held(answer))
+                worker.hold(answer)
             if isinstance(answer, Claimed) or answer.is_final:
                 policy.confirm()
             is_lost = worker._patience.failures > failures and worker.give_back_unheard() > 0
         if worker._stop_requested:
             worker.give_back()
-            raise StopRequested
+            raise rq.exceptions.StopRequested
         if is_lost and isinstance(answer, NothingClaimed):
             return NothingClaimed(is_again=True)
         return answer
@@ -147,17 +133,12 @@ class Fetch:
         RQ's worker would end, and so would every one that is started in its place.
         """
         worker = self._worker
+        command = claim_job(
+            worker.keys, self._names, worker=worker.name, is_staying=not self._is_burst, policy=self._policy_number
+        )
         try:
-            return worker.store.execute(
-                claim_job(
-                    worker.keys,
-                    self._names,
-                    worker=worker.name,
-                    is_staying=not self._is_burst,
-                    policy=self._policy_number,
-                )
-            )
-        except redis.exceptions.ResponseError as error:
+            return worker.store.execute(command)
+        except exceptions.ResponseError as error:
             if self._is_burst or "WRONGTYPE" not in str(error):
                 raise
             worker.log.error("Worker %s takes no job: a key is of another type than it should be; "  # noqa: TRY400
@@ -179,24 +160,24 @@ class Fetch:
         self._names = tuple(lane.name for lane in self._lanes)
         self._poller = poller_keys(self._worker.keys, self._names)
 
-    def _receive(self, claimed: Claimed) -> tuple[Job, RQQueue] | None:
+    def _receive(self, claimed: Claimed) -> tuple[rq.job.Job, rq.Queue] | None:
         lane = next(lane for lane in self._lanes if lane.name == claimed.lane)
         job = self._read_job(claimed, lane)
-        if job is None or (claimed.is_undecided and not self._may_keep(job, _held(claimed))):
+        if job is None or (claimed.is_undecided and not self._may_keep(job, claimed)):
             self._worker.hold(None)
             return None
         return job, lane
 
-    def _read_job(self, claimed: Claimed, lane: RQQueue) -> Job | None:
+    def _read_job(self, claimed: Claimed, lane: rq.Queue) -> rq.job.Job | None:
         worker = self._worker
         try:
             # RQ checks a serializer for each job unless it is left to take its own
-            is_usual = worker.serializer is DefaultSerializer
+            is_usual = worker.serializer is rq.serializers.DefaultSerializer
             job = worker.job_class(
                 claimed.job_id, connection=worker.connection, serializer=None if is_usual else worker.serializer
             )
             job.restore(claimed.fields)
-        except NoSuchJobError:
+        except rq.exceptions.NoSuchJobError:
             worker.give_back()
             return None
         except Exception as error:
@@ -206,9 +187,9 @@ class Fetch:
             return None
         return job
 
-    def _may_keep(self, job: Job, held: HeldClaim) -> bool:
+    def _may_keep(self, job: rq.job.Job, claimed: Claimed) -> bool:
         worker = self._worker
-        gate = worker.store.execute(check_diverts(worker.keys, held, function=function_of(job), meta=texts_of(job)))
+        gate = worker.store.execute(check_diverts(worker.keys, claimed, function=function_of(job), meta=texts_of(job)))
         return gate.is_open
 
     @property
@@ -238,9 +219,3 @@ def _seconds_of_wait(nothing: NothingClaimed) -> float:
     if nothing.wait_ms:
         return min(longest, max(nothing.wait_ms / 1000, SHORTEST_WAIT_SECONDS))
     return longest
-
-
-def _held(claimed: Claimed) -> HeldClaim:
-    count = claimed.fields.get(CRASHES_FIELD.encode(), b"")
-    crashes = int(count) if count.isdigit() else 0
-    return HeldClaim(claimed.token, claimed.job_id, claimed.lane, crashes, claimed.running, claimed.order)

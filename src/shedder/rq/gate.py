@@ -10,17 +10,15 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import redis
-import redis.client
-import redis.exceptions
+import rq
+from redis import Redis, exceptions
 from rq.exceptions import StopRequested
 from rq.executions import Execution
 from rq.job import Job, JobStatus
 from rq.timeouts import JobTimeoutException
 from rq.utils import now, utcformat
-from rq.worker import SimpleWorker as RQSimpleWorker
 from rq.worker import WorkerStatus
 
 from shedder.engine.jobs import function_of, texts_of
@@ -29,12 +27,7 @@ from shedder.queues.claims import CRASHES_FIELD, Gate, HeldClaim, start_job
 from shedder.queues.outcomes import RETRIES_EXCEEDED, exception_in
 from shedder.queues.skip import name_for_gate
 from shedder.rq.lease import HoldingMixin
-from shedder.store.store import Command
-
-if TYPE_CHECKING:
-    from redis.client import Pipeline
-    from rq.queue import Queue as RQQueue
-
+from shedder.store.store import Command, Pipeline
 
 HELD_CLAIM_VARIABLE = "SHEDDER_HELD_CLAIM"
 """How the claim reaches a process that is not a fork of the worker (`SpawnWorker`)."""
@@ -57,7 +50,7 @@ class PerformingMixin(HoldingMixin):
     _has_crashed = False
     _preparation: Pipeline | None = None
 
-    def execute_job(self, job: Job, queue: RQQueue) -> None:
+    def execute_job(self, job: Job, queue: rq.Queue) -> None:
         """Run a job that this worker holds a claim for."""
         if self._stop_requested and self._held is not None:
             self.give_back()
@@ -81,7 +74,7 @@ class PerformingMixin(HoldingMixin):
         Where the job runs in this very process, it goes out with the question to the gate, in one
         round trip. Elsewhere others need it before: to stop a job whose import hangs.
         """
-        if self._held is None or not isinstance(self, RQSimpleWorker):
+        if self._held is None or not isinstance(self, rq.SimpleWorker):
             return super().prepare_execution(job)
         seconds = self.get_heartbeat_ttl(job)
         pipeline = self._preparation = self.connection.pipeline()
@@ -90,12 +83,12 @@ class PerformingMixin(HoldingMixin):
         self.set_state(WorkerStatus.BUSY, pipeline=pipeline)
         return execution
 
-    def main_work_horse(self, job: Job, queue: RQQueue) -> None:
+    def main_work_horse(self, job: Job, queue: rq.Queue) -> None:
         """RQ's entry of the process of a job."""
         self._patience.stay_with(os.getppid())
         super().main_work_horse(job, queue)
 
-    def perform_job(self, job: Job, queue: RQQueue, execution: Execution) -> bool:
+    def perform_job(self, job: Job, queue: rq.Queue, execution: Execution) -> bool:
         """Let the job through the gate and run it; leave it where the gate put it otherwise."""
         held = self._held or _held_of_parent(job)
         if held is None:
@@ -104,10 +97,11 @@ class PerformingMixin(HoldingMixin):
         self._note_held(held)
         bind(lane=held.lane, job=job.id)  # again, where this process is no fork
         gate = self._ask_gate(job, held, execution)
-        if not gate.is_open:
-            self._leave(job, execution, gate)
-            return False
         self.hold(None)
+        if not gate.is_open:
+            self.log.debug("Worker %s: job %s does not start: %s", self.name, job.id, gate.verdict)
+            self._forget(job, execution)
+            return False
         self._has_crashed = held.crashes > 0
         self._report = StartAck(self.connection, self.keys.starting, held.token)
         return super().perform_job(job, queue, execution)
@@ -152,11 +146,6 @@ class PerformingMixin(HoldingMixin):
             return False
         return True
 
-    def _leave(self, job: Job, execution: Execution, gate: Gate) -> None:
-        self.log.debug("Worker %s: job %s does not start: %s", self.name, job.id, gate.verdict)
-        self.hold(None)
-        self._forget(job, execution)
-
     def prepare_job_execution(self, job: Job, remove_from_intermediate_queue: bool = False) -> None:
         """RQ's bookkeeping before a job runs; the gate has done what concerns the job."""
         report = self._report
@@ -168,7 +157,7 @@ class PerformingMixin(HoldingMixin):
         report.send()
         self.procline(f"Processing {job.func_name} from {job.origin} since {time.time()}")
 
-    def handle_execution_ended(self, job: Job, queue: RQQueue, heartbeat_ttl: int) -> None:
+    def handle_execution_ended(self, job: Job, queue: rq.Queue, heartbeat_ttl: int) -> None:
         """Called when the function has returned or raised."""
         if self._report is not None:
             self._report.confirm()
@@ -181,7 +170,7 @@ class PerformingMixin(HoldingMixin):
     def handle_job_failure(
         self,
         job: Job,
-        queue: RQQueue,
+        queue: rq.Queue,
         started_job_registry: Any = None,
         exc_string: str = "",
         execution: Execution | None = None,
@@ -195,7 +184,7 @@ class PerformingMixin(HoldingMixin):
         self._note_end(job, None if is_stopped else exception_in(exc_string))
         super().handle_job_failure(job, queue, started_job_registry, exc_string, execution)
 
-    def handle_job_success(self, job: Job, queue: RQQueue, started_job_registry: Any, execution: Execution) -> None:
+    def handle_job_success(self, job: Job, queue: rq.Queue, started_job_registry: Any, execution: Execution) -> None:
         """RQ's bookkeeping of a job that ended well."""
         self._note_end(job, None)
         super().handle_job_success(job, queue, started_job_registry, execution)
@@ -254,7 +243,7 @@ SMALL_POOL = 8
 class StartAck:
     """The report of one start, on a connection of its own out of the client's pool."""
 
-    def __init__(self, client: redis.Redis, starting: str, token: bytes) -> None:
+    def __init__(self, client: Redis, starting: str, token: bytes) -> None:
         self._client = client
         self._starting = starting
         self._token = token
@@ -270,7 +259,7 @@ class StartAck:
         try:
             self._connection = self._client.connection_pool.get_connection()
             self._connection.send_command("HDEL", self._starting, self._token)
-        except (redis.exceptions.RedisError, OSError):
+        except (exceptions.RedisError, OSError):
             self._give_up()
             return
         if self._client.connection_pool.max_connections <= SMALL_POOL:
@@ -287,9 +276,9 @@ class StartAck:
             return
         try:
             self._connection.read_response()
-        except redis.exceptions.ResponseError:
+        except exceptions.ResponseError:
             pass
-        except (redis.exceptions.RedisError, OSError):
+        except (exceptions.RedisError, OSError):
             self._give_up()
             return
         self._has_arrived = True

@@ -13,35 +13,23 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import redis
-import redis.exceptions
-from rq.defaults import DEFAULT_FAILURE_TTL
-from rq.job import JobStatus
+import rq.defaults
+import rq.job
+from redis import Redis, exceptions
 
 from shedder.log_context import ids_of
-from shedder.queues.claims import (
-    CLAIMS_PER_STEP,
-    RENEW_SECONDS,
-    HeldClaim,
-    hand_over_polling,
-    list_claims,
-    release_claim,
-    renew_claim,
-)
+from shedder.queues.claims import CLAIMS_PER_STEP, HeldClaim, hand_over_polling, list_claims, release_claim, renew_claim
+from shedder.queues.maintenance import Upkeep
 from shedder.queues.outcomes import UNREADABLE
 from shedder.rq.bookkeeping import BookkeepingMixin
-from shedder.store.store import load_script
+from shedder.rq.outages import RetryPolicy
+from shedder.store.keys import Keys
+from shedder.store.store import Store, load_script
 
-if TYPE_CHECKING:
-    from rq.queue import Queue as RQQueue
-
-    from shedder.queues.maintenance import Upkeep
-    from shedder.rq.outages import RetryPolicy
-    from shedder.store.keys import Keys
-    from shedder.store.store import Store
-
+RENEW_SECONDS = 5.0
+"""A live worker that still prepares its job gives a sign of life this often."""
 
 NO_TEXT = "\ufffd"
 """Stands in an id for bytes that are no text."""
@@ -102,20 +90,19 @@ class HoldingMixin(BookkeepingMixin):
         """RQ's own waiting for `rq resume`."""
         super().check_for_suspension(burst)
 
-    def fail_unreadable(self, job_id: str, lane: RQQueue, error: Exception) -> None:
+    def fail_unreadable(self, job_id: str, lane: rq.Queue, error: Exception) -> None:
         """Fail a job that cannot be read, so that a person finds it among the failed ones."""
         held, self._held = self._held, None
         self._renewer.hold(None)
         sentence = f"shedder could not read this job: {error}"
         fields: dict[Any, Any] = {
-            "status": JobStatus.FAILED,
+            "status": rq.job.JobStatus.FAILED,
             "exc_info": zlib.compress(sentence.encode("utf-8", "replace")),
         }
         with self.connection.pipeline() as pipeline:
             if NO_TEXT not in job_id:  # an id that is no text has no name to write it under
                 pipeline.hset(self.keys.engine.jobs + job_id, mapping=fields)
-                until = time.time() + DEFAULT_FAILURE_TTL
-                pipeline.zadd(lane.failed_job_registry.key, {job_id: until})
+                pipeline.zadd(lane.failed_job_registry.key, {job_id: time.time() + rq.defaults.DEFAULT_FAILURE_TTL})
                 self._count_failure(pipeline, lane.name, None, UNREADABLE)
             if held is not None:
                 pipeline.zrem(self.keys.claims, held.token)
@@ -131,7 +118,7 @@ class LeaseRenewer:
     The thread has a connection of its own, and is silent while no claim is held.
     """
 
-    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+    def __init__(self, client: Redis, keys: Keys) -> None:
         self._client = client
         self._keys = keys
         self._held: HeldClaim | None = None
@@ -181,7 +168,7 @@ class LeaseRenewer:
         try:
             connection.send_command("EVAL", text, len(command.keys), *command.keys, *command.args)
             connection.read_response()
-        except (redis.exceptions.RedisError, OSError) as error:
+        except (exceptions.RedisError, OSError) as error:
             connection.disconnect()
             ids = ids_of(lane=held.lane, job=held.job_id)
             logger.warning("the claim of job %s was not renewed: %s", held.job_id, error, extra=ids)

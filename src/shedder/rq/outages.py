@@ -16,12 +16,10 @@ from itertools import count
 from typing import Any, TypeVar
 from uuid import uuid4
 
-import redis
-import redis.client
-import redis.exceptions
+from redis import ConnectionPool, Redis, exceptions
 
 from shedder.engine.names import rq_keys
-from shedder.store.store import in_text
+from shedder.store.store import Pipeline, in_text
 
 T = TypeVar("T")
 
@@ -42,30 +40,24 @@ _PASSING = ("BUSY", "LOADING", "READONLY", "OOM", "NOREPLICAS", "MISCONF", "UNBL
 
 # redis-py takes the first word off these
 _PASSING_CLASSES = (
-    redis.exceptions.ReadOnlyError,
-    redis.exceptions.OutOfMemoryError,
-    redis.exceptions.ClusterDownError,  # and of its family MASTERDOWN
-    redis.exceptions.TryAgainError,
+    exceptions.ReadOnlyError,
+    exceptions.OutOfMemoryError,
+    exceptions.ClusterDownError,  # and of its family MASTERDOWN
+    exceptions.TryAgainError,
 )
 
 # of the family of connection errors, but no waiting helps: a pool that is too small for one process
 # would be waited for by the very thread that holds its connections
-_LASTING = (
-    redis.exceptions.AuthenticationError,
-    redis.exceptions.AuthorizationError,
-    redis.exceptions.MaxConnectionsError,
-)
+_LASTING = (exceptions.AuthenticationError, exceptions.AuthorizationError, exceptions.MaxConnectionsError)
 
 
 def is_passing(error: BaseException) -> bool:
     """Whether `error` says that Redis will do it later."""
     if isinstance(error, _LASTING):
         return False
-    if isinstance(error, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError):
+    if isinstance(error, (exceptions.ConnectionError, exceptions.TimeoutError, *_PASSING_CLASSES)):
         return True
-    if isinstance(error, _PASSING_CLASSES):
-        return True
-    if not isinstance(error, redis.exceptions.ResponseError):
+    if not isinstance(error, exceptions.ResponseError):
         return False
     text = str(error)
     return text.startswith(_PASSING) or any(f": {word} " in text for word in _PASSING)
@@ -78,7 +70,7 @@ class RetryPolicy:
         failures: How often Redis has failed it; what failed may have been carried out.
     """
 
-    def __init__(self, pool: redis.ConnectionPool) -> None:
+    def __init__(self, pool: ConnectionPool) -> None:
         self.failures = 0
         self._pool = pool
         self._end = math.inf
@@ -103,7 +95,7 @@ class RetryPolicy:
         while True:
             try:
                 value = attempt()
-            except redis.exceptions.RedisError as error:
+            except exceptions.RedisError as error:
                 self.bear(error, seconds=wait)
                 wait = min(2 * wait, LONGEST_WAIT_SECONDS)
             except BaseException:
@@ -116,7 +108,7 @@ class RetryPolicy:
                     self.rest()
                 return value
 
-    def bear(self, error: redis.exceptions.RedisError, *, seconds: float) -> None:
+    def bear(self, error: exceptions.RedisError, *, seconds: float) -> None:
         """Wait `seconds` before another attempt; raise `error` when there should be none."""
         self.failures += 1
         if self._parent and os.getppid() != self._parent:
@@ -127,7 +119,7 @@ class RetryPolicy:
         if not self._is_tried:
             self._is_tried = True
             logger.warning("Redis does not serve us, trying again until it does: %s", error)
-        if isinstance(error, redis.exceptions.ReadOnlyError):
+        if isinstance(error, exceptions.ReadOnlyError):
             # a server that was demoted answers so for ever: its name may lead to the new one now
             self._pool.disconnect(inuse_connections=False)
         time.sleep(seconds)
@@ -139,7 +131,7 @@ class RetryPolicy:
             logger.warning("Redis serves us again")
 
 
-class RetryingPipeline(redis.client.Pipeline):
+class RetryingPipeline(Pipeline):
     """A pipeline that is sent again when Redis could not serve it.
 
     One that pushes leaves a mark, by which it is known when its reply was lost: pushed a second
@@ -186,11 +178,11 @@ class RetryingPipeline(redis.client.Pipeline):
         size = len(self.command_stack)
         try:
             replies = super().execute(raise_on_error)
-        except redis.exceptions.RedisError as error:
+        except exceptions.RedisError as error:
             self.patience.bear(error, seconds=FIRST_WAIT_SECONDS)
             if mark and self.owner.exists(mark):
                 return [None] * size
-            raise redis.exceptions.WatchError(str(error)) from error
+            raise exceptions.WatchError(str(error)) from error
         self.patience.rest()
         return replies
 
@@ -202,13 +194,13 @@ class RetryingPipeline(redis.client.Pipeline):
         return self.patience.run(lambda: super(RetryingPipeline, self).immediate_execute_command(*args, **options))
 
 
-class RetryingRedis(redis.Redis):
+class RetryingRedis(Redis):
     """A client on another client's pool of connections that waits for Redis to come back."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.patience = RetryPolicy(self.connection_pool)
-        self.given: redis.Redis | None = None
+        self.given: Redis | None = None
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """The reply to one command."""
@@ -222,7 +214,7 @@ class RetryingRedis(redis.Redis):
         return pipeline
 
 
-def patient(connection: redis.Redis) -> RetryingRedis:
+def patient(connection: Redis) -> RetryingRedis:
     """A patient client on the pool of `connection`, which stays as it is."""
     if isinstance(connection, RetryingRedis):
         return connection

@@ -15,10 +15,9 @@ from shedder.engine.names import check_job_class, check_queue, rq_keys
 from shedder.lanes import DEFAULT_PRIORITY, Lane, lane_of, parse_priority
 from shedder.policy.applied import policy_in_force
 from shedder.queues.enqueue import enqueue_job, push_job, ring_on, save_on
-from shedder.store.store import Store
+from shedder.store.store import Pipeline, Store
 
 if TYPE_CHECKING:
-    from redis.client import Pipeline
     from rq.registry import DeferredJobRegistry
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from rq import worker as rq_worker
-from rq.worker import WorkerStatus
+import rq.job
+import rq.worker
 
 from shedder import __version__
 from shedder.engine.names import check_worker, rq_keys
@@ -29,8 +29,6 @@ from shedder.store.store import Store, load_script
 
 if TYPE_CHECKING:
     import redis
-    from rq.job import Job
-    from rq.queue import Queue as RQQueue
 
 
 LAST_PATIENCE_SECONDS = 5.0
@@ -74,11 +72,11 @@ class WorkerMixin(PerformingMixin, SkewMixin):
         self._patience = client.patience
         return client
 
-    def _lanes_of(self, queues: list[RQQueue]) -> list[RQQueue]:
+    def _lanes_of(self, queues: list[rq.Queue]) -> list[rq.Queue]:
         given = {queue.name: queue for queue in queues}
         return [self._lane_queue(given, name) for name in serving_order(given)]
 
-    def _lane_queue(self, given: dict[str, RQQueue], name: str) -> RQQueue:
+    def _lane_queue(self, given: dict[str, rq.Queue], name: str) -> rq.Queue:
         model = given.get(name) or given[name.rpartition(".")[0]]
         lane = copy.copy(model)
         lane.name = name
@@ -97,10 +95,10 @@ class WorkerMixin(PerformingMixin, SkewMixin):
 
     def dequeue_job_and_maintain_ttl(
         self, timeout: int | None, max_idle_time: int | None = None
-    ) -> tuple[Job, RQQueue] | None:
+    ) -> tuple[rq.job.Job, rq.Queue] | None:
         """The next job and its lane, or None when there is none and waiting is over."""
         self._held = None
-        self.set_state(WorkerStatus.IDLE)
+        self.set_state(rq.worker.WorkerStatus.IDLE)
         found = Fetch(self, is_burst=timeout is None, max_idle_seconds=max_idle_time).next_job()
         if found is not None:
             job, lane = found
@@ -128,7 +126,7 @@ class WorkerMixin(PerformingMixin, SkewMixin):
 
     @property
     def _is_busy(self) -> bool:
-        return bool(self.get_state() == WorkerStatus.BUSY)
+        return bool(self.get_state() == rq.worker.WorkerStatus.BUSY)
 
     def subscribe(self) -> None:
         """Subscribe to this worker's channel, also when Redis goes away at this moment."""
@@ -153,22 +151,22 @@ class WorkerMixin(PerformingMixin, SkewMixin):
         super().teardown()
 
 
-class Worker(WorkerMixin, rq_worker.Worker):
+class Worker(WorkerMixin, rq.worker.Worker):
     """`rq.Worker` (a fork for each job) that loses no job and obeys controls."""
 
 
-class SimpleWorker(WorkerMixin, rq_worker.SimpleWorker):
+class SimpleWorker(WorkerMixin, rq.worker.SimpleWorker):
     """`rq.SimpleWorker` (jobs run in the worker's own process) that obeys controls."""
 
 
 class FreshProcessMixin(WorkerMixin):
     """`WorkerMixin` for a class of workers whose jobs run in processes that are no forks."""
 
-    def fork_work_horse(self, job: Job, queue: RQQueue) -> None:
+    def fork_work_horse(self, job: rq.job.Job, queue: rq.Queue) -> None:
         """Start the fresh process, which learns its claim from the environment."""
         tell_fresh_process(self._held)
         super().fork_work_horse(job, queue)  # type: ignore[misc]  # of the class beside it
 
 
-class SpawnWorker(FreshProcessMixin, rq_worker.SpawnWorker):
+class SpawnWorker(FreshProcessMixin, rq.worker.SpawnWorker):
     """`rq.SpawnWorker` (a fresh process for each job) that loses no job and obeys controls."""

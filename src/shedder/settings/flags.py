@@ -14,17 +14,8 @@ from typing import Any, ParamSpec, TypeVar
 
 from shedder.errors import ConditionNotMet, InvalidInput, NothingMatched
 from shedder.events import Cause, Event
-from shedder.settings.setting import (
-    Setting,
-    SettingsChanged,
-    change_settings,
-    check_known,
-    checked_name,
-    declared_from,
-    one_of,
-    set_back_settings,
-    settings_from,
-)
+from shedder.settings import setting
+from shedder.settings.setting import Setting, SettingsChanged
 from shedder.settings.watch import Declarations, SettingsSnapshot, SettingsWatch, replaced_by
 from shedder.store.codec import read_with_time
 from shedder.store.keys import Keys
@@ -108,9 +99,9 @@ class Flags(Declarations[FlagDeclaration]):
             InvalidInput: the name is empty or has spaces or control characters, or `then` is none
                 of keep, on, off.
         """
-        checked_name(name, of="flag")
-        stale = one_of(WhenStale, then, name="then")
-        return self._declare(FlagDeclaration(name, description, owner, group, default, keep_for, stale))
+        setting.checked_name(name, of="flag")
+        stale = setting.one_of(WhenStale, then, name="then")
+        return self._declare(name, FlagDeclaration(name, description, owner, group, default, keep_for, stale))
 
     def enabled(self, name: str, key: str | None = None) -> bool:
         """Whether the feature is on; with a percentage, whether it is on for `key`.
@@ -183,9 +174,9 @@ class Flags(Declarations[FlagDeclaration]):
 
     def _take(self, known: SettingsSnapshot) -> None:
         degraded = {
-            name: float(setting.body["percent"])
-            for name, setting in known.flags.items()
-            if isinstance(setting.body.get("percent"), int | float)
+            name: float(standing.body["percent"])
+            for name, standing in known.flags.items()
+            if isinstance(standing.body.get("percent"), int | float)
         }
         for flag in self._declared.values():
             self._apply_declaration(flag, degraded)
@@ -203,8 +194,7 @@ class Flags(Declarations[FlagDeclaration]):
                 degraded.pop(flag.name, None)
 
     def _told(self, declaration: FlagDeclaration) -> dict[str, Any]:
-        names = ("description", "owner", "group", "default")
-        return {name: getattr(declaration, name) for name in names}
+        return {name: getattr(declaration, name) for name in ("description", "owner", "group", "default")}
 
 
 def is_hit(name: str, key: str | None, percent: float) -> bool:
@@ -234,8 +224,8 @@ def ask_flags(ask: Any, keys: Keys) -> None:
 
 def flags_from(replies: Iterator[Any], now_ms: float) -> tuple[FlagState, ...]:
     """The flags that the replies to `ask_flags` describe, the degraded ones first."""
-    declared = declared_from(next(replies))
-    standing = settings_from(next(replies), now_ms)
+    declared = setting.declared_from(next(replies))
+    standing = setting.settings_from(next(replies), now_ms)
     names = sorted(declared.keys() | standing.keys())
     flags = [_state(name, declared.get(name), standing.get(name)) for name in names]
     return tuple(sorted(flags, key=lambda flag: (flag.percent == 0, flag.name)))
@@ -246,7 +236,6 @@ def degrade_flags(
     names: Sequence[str],
     cause: Cause,
     *,
-    operation: str,
     group: str = "",
     percent: float = 100.0,
     expires_in: timedelta | None = None,
@@ -261,41 +250,34 @@ def degrade_flags(
     if not 0 < percent <= 100:
         raise InvalidInput(name="percent", value=percent, accepted="a number above 0, up to 100")
     chosen = _chosen(list_flags(store), names, group, is_forced=is_forced)
-    done = change_settings(
+    done = setting.change_settings(
         store, store.keys.flags, chosen, {"percent": percent}, cause, verb="flag degrade",
-        operation=operation, expires_in=expires_in, group=group or None, percent=percent,
+        expires_in=expires_in, group=group or None, percent=percent,
     )  # fmt: skip
     return _receipt(store, done)
 
 
-def restore_flags(store: Store, names: Sequence[str], cause: Cause, *, operation: str, group: str = "") -> FlagReceipt:
+def restore_flags(store: Store, names: Sequence[str], cause: Cause, *, group: str = "") -> FlagReceipt:
     """End the degradation of the flags called `names`, and of all of `group`.
 
     Raises:
         NothingMatched: a flag or the group is not known.
     """
     chosen = _chosen(list_flags(store), names, group)
-    done = change_settings(
-        store, store.keys.flags, chosen, None, cause, verb="flag restore",
-        operation=operation, group=group or None,
-    )  # fmt: skip
+    done = setting.change_settings(
+        store, store.keys.flags, chosen, None, cause, verb="flag restore", group=group or None
+    )
     return _receipt(store, done)
 
 
-def undo_flags(store: Store, event: Event, cause: Cause, *, operation: str) -> FlagReceipt:
+def undo_flags(store: Store, event: Event, cause: Cause) -> FlagReceipt:
     """Set flags as they were before `event`.
 
     Raises:
         CannotUndo: one was changed since, or what stood before would have ended by now.
     """
-    is_set = any(event.before.get(name) for name in event.after)
-    done = store.run(
-        set_back_settings(
-            store.keys, store.keys.flags, event, cause,
-            verb="flag degrade" if is_set else "flag restore", operation=operation,
-        )
-    )  # fmt: skip
-    return _receipt(store, done)
+    verb = "flag degrade" if any(event.before.get(name) for name in event.after) else "flag restore"
+    return _receipt(store, store.run(setting.set_back_settings(store.keys, store.keys.flags, event, cause, verb=verb)))
 
 
 def _chosen(
@@ -303,9 +285,9 @@ def _chosen(
 ) -> tuple[str, ...]:
     known = {flag.name for flag in flags}
     for name in names:
-        checked_name(name, of="flag")
+        setting.checked_name(name, of="flag")
         if not is_forced:
-            check_known(name, known, of="flag", can_force=is_forced is False)
+            setting.check_known(name, known, of="flag", can_force=is_forced is False)
     grouped = [flag.name for flag in flags if group and flag.group == group]
     if group and not grouped:
         groups = sorted({flag.group for flag in flags if flag.group})
@@ -314,24 +296,23 @@ def _chosen(
     if not chosen:
         raise ConditionNotMet("at least one flag or a group is named", found="none")
     if len(chosen) > MOST_NAMES:
-        condition = f"at most {MOST_NAMES} flags are changed at once"
-        raise ConditionNotMet(condition, found=str(len(chosen)))
+        raise ConditionNotMet(f"at most {MOST_NAMES} flags are changed at once", found=str(len(chosen)))
     return chosen
 
 
 def _receipt(store: Store, done: SettingsChanged) -> FlagReceipt:
     flags = {flag.name: flag for flag in list_flags(store)}
     changed = tuple(flags.get(name, FlagState(name, 0.0)) for name in done.names)
-    return FlagReceipt(done.event, done.at, changed, tuple(done.replaced.values()))
+    return FlagReceipt(done.event, done.at, changed, done.replaced)
 
 
-def _state(name: str, declared: Mapping[str, Any] | None, setting: Setting | None) -> FlagState:
+def _state(name: str, declared: Mapping[str, Any] | None, standing: Setting | None) -> FlagState:
     facts = declared or {}
     default = 0.0 if facts.get("default", True) else 100.0
     return FlagState(
         name=name,
-        percent=default if setting is None else _percent(setting),
-        setting=setting,
+        percent=default if standing is None else _percent(standing),
+        setting=standing,
         description=str(facts.get("description", "")),
         owner=str(facts.get("owner", "")),
         group=str(facts.get("group", "")),
@@ -339,8 +320,8 @@ def _state(name: str, declared: Mapping[str, Any] | None, setting: Setting | Non
     )
 
 
-def _percent(setting: Setting) -> float:
-    percent = setting.body.get("percent", 0)  # none in a record that cannot be read
+def _percent(standing: Setting) -> float:
+    percent = standing.body.get("percent", 0)  # none in a record that cannot be read
     return float(percent) if isinstance(percent, int | float) else 0.0
 
 

@@ -14,20 +14,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from shedder.errors import InvalidInput, LimitExceeded
 from shedder.events import Cause, Event
 from shedder.later import later
-from shedder.settings.setting import (
-    AWAY_SECONDS,
-    LimitUnavailable,
-    Setting,
-    SettingsChanged,
-    body_before,
-    change_settings,
-    check_known,
-    checked_name,
-    declared_from,
-    one_of,
-    set_back_settings,
-    settings_from,
-)
+from shedder.settings import setting
+from shedder.settings.setting import Setting, SettingsChanged
 from shedder.settings.watch import Declarations, SettingsSnapshot, SettingsWatch, replaced_by
 from shedder.store.codec import count_of, read_with_time, text_of
 from shedder.store.keys import Keys
@@ -37,9 +25,7 @@ from shedder.units import Rate
 if TYPE_CHECKING:
     from shedder.settings.windows import Absence, LocalWindows, SharedWindows, StableItem, item_of, read_window
 else:
-    globals().update(later((
-        ("shedder.settings.windows", "Absence LocalWindows item_of read_window"),
-    )))  # fmt: skip
+    globals().update(later((("shedder.settings.windows", "Absence LocalWindows item_of read_window"),)))
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -116,10 +102,10 @@ class Limits(Declarations[LimitDeclaration]):
             InvalidInput: the name has spaces, the rate cannot be read, or `without_redis` is none
                 of open, closed, local.
         """
-        checked_name(name, of="limit")
+        setting.checked_name(name, of="limit")
         rate = Rate.parse(default) if isinstance(default, str) else default
-        alone = one_of(WithoutRedis, without_redis, name="without_redis")
-        return self._declare(LimitDeclaration(name, rate, alone, description, owner))
+        alone = setting.one_of(WithoutRedis, without_redis, name="without_redis")
+        return self._declare(name, LimitDeclaration(name, rate, alone, description, owner))
 
     def close(self) -> None:
         """Close the connections; the next hit opens one again."""
@@ -183,9 +169,7 @@ class Limits(Declarations[LimitDeclaration]):
         if not self._watch.is_awake:
             await asyncio.to_thread(self._watch.wake)
         rule = self._rule_for(name, key)
-        if rule is None:
-            return True
-        return await asyncio.to_thread(self._decide, rule, name, key, cost)
+        return True if rule is None else await asyncio.to_thread(self._decide, rule, name, key, cost)
 
     async def arequire(self, name: str, key: str = "", cost: int = 1) -> None:
         """`require` for coroutines.
@@ -194,8 +178,7 @@ class Limits(Declarations[LimitDeclaration]):
             LimitExceeded: they are not within the limit.
         """
         if not await self.ahit(name, key, cost):
-            retry_after = await asyncio.to_thread(self._retry_after, name, key)
-            raise LimitExceeded(name, key=key, retry_after=retry_after)
+            raise LimitExceeded(name, key=key, retry_after=await asyncio.to_thread(self._retry_after, name, key))
 
     @asynccontextmanager
     async def awithin(self, name: str, key: str = "", cost: int = 1) -> AsyncIterator[None]:
@@ -214,15 +197,14 @@ class Limits(Declarations[LimitDeclaration]):
         # what the server would refuse is not to be taken for an outage, which opens every limit
         given: object = cost
         if not isinstance(given, int) or not 1 <= given <= LARGEST_COST:
-            accepted = f"a whole number, 1 to {LARGEST_COST}"
-            raise InvalidInput(name="cost", value=cost, accepted=accepted)
+            raise InvalidInput(name="cost", value=cost, accepted=f"a whole number, 1 to {LARGEST_COST}")
         if key and len(key) > LONGEST_HIT_KEY:
             accepted = f"at most {LONGEST_HIT_KEY:,} characters"
             raise InvalidInput(name="key", value=f"{key[:20]}...", accepted=accepted)
         if self._absence.may_ask():
             try:
                 is_within = self._shared.hit(name, key, rule.item, cost)
-            except LimitUnavailable as error:
+            except setting.LimitUnavailable as error:
                 if error.is_outage:
                     self._absence.note_away(error)
                 else:
@@ -243,8 +225,8 @@ class Limits(Declarations[LimitDeclaration]):
             return 0.0
         try:
             return self._shared.retry_after(name, key, rule.item)
-        except LimitUnavailable:
-            return AWAY_SECONDS
+        except setting.LimitUnavailable:
+            return setting.AWAY_SECONDS
 
     def _take(self, known: SettingsSnapshot) -> None:
         rules = {
@@ -252,21 +234,21 @@ class Limits(Declarations[LimitDeclaration]):
             for limit in self._declared.values()
             if limit.default is not None
         }
-        for name, setting in known.limits.items():
-            rule = self._rule_of(name, setting)
+        for name, standing in known.limits.items():
+            rule = self._rule_of(name, standing)
             if rule is not None:
                 rules[name] = rule
         self._rules = rules
 
-    def _rule_of(self, name: str, setting: Setting) -> _Rule | None:
+    def _rule_of(self, name: str, standing: Setting) -> _Rule | None:
         declared = self._declared.get(name.partition(" ")[0])
         without_redis = declared.without_redis if declared else WithoutRedis.OPEN
         try:
-            rate = Rate.parse(str(setting.body.get("rate")))
+            rate = Rate.parse(str(standing.body.get("rate")))
         except InvalidInput as error:
             logger.warning("the setting of the limit %s is not obeyed: %s", name, error)
             return None
-        return _Rule(item_of(rate), without_redis, is_shadow=bool(setting.body.get("shadow")))
+        return _Rule(item_of(rate), without_redis, is_shadow=bool(standing.body.get("shadow")))
 
     def _told(self, declaration: LimitDeclaration) -> dict[str, Any]:
         return {
@@ -295,8 +277,8 @@ def ask_limits(ask: Any, keys: Keys) -> None:
 
 def limits_from(replies: Iterator[Any], now_ms: float) -> tuple[LimitState, ...]:
     """The limits that the replies to `ask_limits` describe, those that an operator set first."""
-    declared = declared_from(next(replies))
-    standing = settings_from(next(replies), now_ms)
+    declared = setting.declared_from(next(replies))
+    standing = setting.settings_from(next(replies), now_ms)
     counts = {text_of(name): count_of(count) for name, count in next(replies).items()}
     limits = [_state(name, declared, standing.get(name), counts) for name in sorted(declared.keys() | standing.keys())]
     return tuple(sorted(limits, key=lambda limit: (limit.setting is None, limit.name, limit.key)))
@@ -308,7 +290,6 @@ def set_limit(
     rate: Rate,
     cause: Cause,
     *,
-    operation: str,
     key: str = "",
     expires_in: timedelta | None = None,
     is_shadow: bool = False,
@@ -322,16 +303,15 @@ def set_limit(
     """
     target = _target(name, key)
     if not is_forced:
-        check_known(name, _names(list_limits(store)), of="limit", can_force=True)
+        setting.check_known(name, _names(list_limits(store)), of="limit", can_force=True)
     body: dict[str, Any] = {"rate": str(rate), **({"shadow": True} if is_shadow else {})}
-    done = change_settings(
-        store, store.keys.limits, (target,), body, cause, verb="limit set",
-        operation=operation, expires_in=expires_in, **body,
-    )  # fmt: skip
+    done = setting.change_settings(
+        store, store.keys.limits, (target,), body, cause, verb="limit set", expires_in=expires_in, **body
+    )
     return _receipt(store, done)
 
 
-def clear_limit(store: Store, name: str, cause: Cause, *, operation: str, key: str = "") -> LimitReceipt:
+def clear_limit(store: Store, name: str, cause: Cause, *, key: str = "") -> LimitReceipt:
     """End an operator's setting of the limit `name`: what the code says holds again.
 
     Raises:
@@ -339,24 +319,20 @@ def clear_limit(store: Store, name: str, cause: Cause, *, operation: str, key: s
         NothingMatched: the limit is neither declared nor set.
     """
     target = _target(name, key)
-    check_known(name, _names(list_limits(store)), of="limit")
-    done = change_settings(store, store.keys.limits, (target,), None, cause, verb="limit clear", operation=operation)
+    setting.check_known(name, _names(list_limits(store)), of="limit")
+    done = setting.change_settings(store, store.keys.limits, (target,), None, cause, verb="limit clear")
     return _receipt(store, done)
 
 
-def undo_limit(store: Store, event: Event, cause: Cause, *, operation: str) -> LimitReceipt:
+def undo_limit(store: Store, event: Event, cause: Cause) -> LimitReceipt:
     """Set a limit as it was before `event`.
 
     Raises:
         CannotUndo: it was changed since, or what stood before would have ended by now.
     """
-    body = next(filter(None, (body_before(event, name) for name in event.after)), {})
-    done = store.run(
-        set_back_settings(
-            store.keys, store.keys.limits, event, cause,
-            verb="limit set" if body else "limit clear", operation=operation, **body,
-        )
-    )  # fmt: skip
+    body = next(filter(None, (setting.body_before(event, name) for name in event.after)), {})
+    verb = "limit set" if body else "limit clear"
+    done = store.run(setting.set_back_settings(store.keys, store.keys.limits, event, cause, verb=verb, **body))
     return _receipt(store, done)
 
 
@@ -369,7 +345,7 @@ def ask_limit(store: Store, name: str, *, key: str = "") -> LimitAnswer:
     """
     target = _target(name, key)
     limits = list_limits(store)
-    check_known(name, _names(limits), of="limit")
+    setting.check_known(name, _names(limits), of="limit")
     by_target = {_target(limit.name, limit.key): limit for limit in limits}
     limit = by_target.get(target) or by_target.get(name) or LimitState(name)
     if limit.rate is None:
@@ -384,7 +360,7 @@ def ask_limit(store: Store, name: str, *, key: str = "") -> LimitAnswer:
 
 
 def _target(name: str, key: str) -> str:
-    checked_name(name, of="limit")
+    setting.checked_name(name, of="limit")
     if len(key) > LONGEST_KEY or not key.isprintable():
         raise InvalidInput(name="key", value=key, accepted=f"at most {LONGEST_KEY} letters")
     return f"{name} {key}" if key else name
@@ -397,7 +373,7 @@ def _names(limits: Sequence[LimitState]) -> set[str]:
 def _receipt(store: Store, done: SettingsChanged) -> LimitReceipt:
     limits = {_target(limit.name, limit.key): limit for limit in list_limits(store)}
     changed = tuple(limits.get(name) or _unset(name, limits) for name in done.names)
-    return LimitReceipt(done.event, done.at, changed, tuple(done.replaced.values()))
+    return LimitReceipt(done.event, done.at, changed, done.replaced)
 
 
 def _unset(target: str, limits: Mapping[str, LimitState]) -> LimitState:
@@ -408,7 +384,7 @@ def _unset(target: str, limits: Mapping[str, LimitState]) -> LimitState:
 
 
 def _state(
-    target: str, declared: Mapping[str, Mapping[str, Any]], setting: Setting | None, counts: Mapping[str, int]
+    target: str, declared: Mapping[str, Mapping[str, Any]], standing: Setting | None, counts: Mapping[str, int]
 ) -> LimitState:
     name, _, key = target.partition(" ")
     facts = declared.get(name, {})
@@ -416,10 +392,10 @@ def _state(
     return LimitState(
         name=name,
         key=key,
-        rate=(_rate(setting.body.get("rate")) if setting else None) or default,
+        rate=(_rate(standing.body.get("rate")) if standing else None) or default,
         default=default,
-        setting=setting,
-        is_shadow=bool(setting and setting.body.get("shadow")),
+        setting=standing,
+        is_shadow=bool(standing and standing.body.get("shadow")),
         without_redis=str(facts.get("without_redis", "open")),
         hits=counts.get(f"{name} hits", 0),
         refusals=counts.get(f"{name} refusals", 0),

@@ -14,7 +14,7 @@ from shedder.errors import CannotUndo, InvalidInput, NothingMatched, RecordUnrea
 from shedder.events import Cause, Event, event_head
 from shedder.store.codec import NO_TIME, ms_from_time, reading_record, text_of, time_from_ms, versioned_record
 from shedder.store.keys import Keys
-from shedder.store.store import Command, Store
+from shedder.store.store import Command, Store, new_id
 from shedder.units import milliseconds_of
 
 S = TypeVar("S", bound=StrEnum)
@@ -74,19 +74,18 @@ class SettingsChanged:
         event: Id of the event; empty when there was nothing to end.
         at: Server's clock, UTC.
         names: What was changed.
-        replaced: What stood before, by name.
+        replaced: What stood before, for those that had been set.
     """
 
     event: str
     at: datetime
     names: tuple[str, ...]
-    replaced: Mapping[str, Setting] = field(default_factory=dict)
+    replaced: tuple[Setting, ...]
 
 
 def change_settings(
     store: Store, settings: str, names: Sequence[str], body: Mapping[str, Any] | None,
-    cause: Cause, *, verb: str, operation: str, expires_in: timedelta | None = None,
-    **details: Any,
+    cause: Cause, *, verb: str, expires_in: timedelta | None = None, **details: Any,
 ) -> SettingsChanged:  # fmt: skip
     """Set `names` of the hash `settings` to what `body` says, in one step with one event.
 
@@ -96,18 +95,13 @@ def change_settings(
     record = "" if body is None else json.dumps({**body, "by": cause.by, "why": cause.why})
     duration = milliseconds_of(expires_in)
     said = [part for name in names for part in (name, record, duration)]
-    return store.run(
-        Command(
-            "change_settings",
-            _keys(store.keys, settings, operation),
-            ("change", head, store.keys.settings_channel, *said),
-            lambda reply: _changed(reply, tuple(names)),
-        )
-    )
+    arguments = ("change", head, store.keys.settings_channel, *said)
+    keys = _keys(store.keys, settings)
+    return store.run(Command("change_settings", keys, arguments, lambda reply: _changed(reply, tuple(names))))
 
 
-def _keys(keys: Keys, settings: str, operation: str) -> tuple[str, ...]:
-    return settings, keys.settings_version, keys.events, keys.operation(operation)
+def _keys(keys: Keys, settings: str) -> tuple[str, ...]:
+    return settings, keys.settings_version, keys.events, keys.operation(new_id())
 
 
 def declare_settings(declarations: str, declared: Mapping[str, Mapping[str, Any]]) -> Command[int]:
@@ -191,9 +185,8 @@ def declared_from(records: Mapping[bytes, bytes]) -> dict[str, Mapping[str, Any]
 
 
 def set_back_settings(
-    keys: Keys, settings: str, event: Event, cause: Cause, *, verb: str, operation: str,
-    **details: Any,
-) -> Command[SettingsChanged]:  # fmt: skip
+    keys: Keys, settings: str, event: Event, cause: Cause, *, verb: str, **details: Any
+) -> Command[SettingsChanged]:
     """Write the settings again that `event` replaced, unless one was changed since.
 
     The command's reply raises `CannotUndo` when one was, or when one would have ended by now.
@@ -201,12 +194,8 @@ def set_back_settings(
     names = tuple(event.after)
     head = event_head(verb, cause, (), undoes=event.id, names=list(names), **details)
     said = [part for name in names for part in (name, _set_by(event, name), _record(event, name))]
-    return Command(
-        "set_back_settings",
-        _keys(keys, settings, operation),
-        ("set back", head, keys.settings_channel, *said),
-        lambda reply: _set_back(reply, event),
-    )
+    arguments = ("set back", head, keys.settings_channel, *said)
+    return Command("set_back_settings", _keys(keys, settings), arguments, lambda reply: _set_back(reply, event))
 
 
 def body_before(event: Event, name: str) -> dict[str, Any]:
@@ -243,8 +232,8 @@ _REFUSALS = {
 
 def _changed(reply: list[Any], names: tuple[str, ...]) -> SettingsChanged:
     event, at, *previous = reply
-    replaced = {name: _setting_or_note(name, text) for name, text in zip(names, previous, strict=True) if text}
-    return SettingsChanged(text_of(event), time_from_ms(int(at)), names, replaced)
+    replaced = (_setting_or_note(name, text) for name, text in zip(names, previous, strict=True) if text)
+    return SettingsChanged(text_of(event), time_from_ms(int(at)), names, tuple(replaced))
 
 
 def _setting_or_note(name: str, text: bytes | str) -> Setting:

@@ -18,7 +18,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 import redis
 import redis.exceptions
@@ -205,12 +205,9 @@ class SettingsWatch:
         ask.time()
         ask.pubsub_numsub(self._keys.settings_channel)
 
-    def _ask_all(self, ask: Any) -> None:
-        ask.hgetall(self._keys.flags)
-        ask.hgetall(self._keys.limits)
-
     def _load(self, version: bytes | None) -> None:
-        flags, limits = self._store.read(self._ask_all)
+        keys = self._keys
+        flags, limits = self._store.read(lambda ask: (ask.hgetall(keys.flags), ask.hgetall(keys.limits)))
         self.known = SettingsSnapshot(_readable(flags), _readable(limits), is_loaded=True)
         self._version = version
         self._tell()
@@ -241,15 +238,7 @@ class SettingsWatch:
             self._tell()
 
 
-class Declaration(Protocol):
-    """What code says of a flag or a limit."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-
-
-D = TypeVar("D", bound=Declaration)
+D = TypeVar("D")
 
 
 class Declarations(ABC, Generic[D]):
@@ -276,9 +265,9 @@ class Declarations(ABC, Generic[D]):
     def _told(self, declaration: D) -> dict[str, Any]:
         """What operators see of it."""
 
-    def _declare(self, declaration: D) -> D:
-        self._declared = {**self._declared, declaration.name: declaration}
-        self._registered.discard(declaration.name)
+    def _declare(self, name: str, declaration: D) -> D:
+        self._declared = {**self._declared, name: declaration}
+        self._registered.discard(name)
         self._take(self._watch.known)
         return declaration
 

@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from shedder.lanes import Lane, lane_of
 from shedder.policy.workload import lateness_sentence
 from shedder.queues.controls import Divert
-from shedder.settings.setting import Setting
 from shedder.status.readings import LaneStatus, Status
 from shedder.store.keys import flag_of_order
 from shedder.units import format_duration
@@ -123,7 +122,7 @@ def lane_findings(lane: LaneStatus, *, at: datetime, older_than: timedelta = OLD
     """What the rules find on `lane` at the time `at` by the server's clock, the worst first."""
     return (
         *(unreadable_record(lane.lane, said) for said in lane.unreadable),
-        *(_late(lane, lateness_sentence(late, at)) for late in lane.late),
+        *(Finding("late", PROBLEM, lateness_sentence(late, at), subjects=(lane.lane,)) for late in lane.late),
         *_workers(lane),
         *_unfinished(lane),
         *_parked(lane),
@@ -181,9 +180,8 @@ def suspension(*, is_suspended: bool) -> Iterator[Finding]:
 def memory(share: float | None) -> Finding:
     """How full the server is; `share` is None without a limit."""
     if share is None:
-        return Finding(
-            "memory", WARNING, "The server has no memory limit and grows until the machine is full: set `maxmemory`."
-        )
+        says = "The server has no memory limit and grows until the machine is full: set `maxmemory`."
+        return Finding("memory", WARNING, says)
     says, numbers = f"The server's memory is {share:.0%} full", {"share": share}
     if share > FULL:
         way_out = "and a backlog frees none of it: raise `maxmemory`, or stop the producers."
@@ -197,21 +195,17 @@ def eviction(policy: str, *, share: float | None) -> Finding:
     if policy == "noeviction":
         return Finding("eviction", FINE, "The server throws nothing away when it is full.")
     when = "when it is full" if share is not None else "once it has a memory limit and is full,"
-    return Finding(
-        "eviction",
-        WARNING if share is None else PROBLEM,
-        f"The server's maxmemory-policy is {policy}: {when} it throws away jobs, backlogs and "
-        "pauses. Set it to noeviction.",
+    says = (
+        f"The server's maxmemory-policy is {policy}: {when} it throws away jobs, backlogs and pauses. "
+        "Set it to noeviction."
     )
+    return Finding("eviction", WARNING if share is None else PROBLEM, says)
 
 
 def _policy(error: str) -> Iterator[Finding]:
-    if error:
-        # without it nobody knows what is late
-        yield Finding(
-            "policy", PROBLEM, f"{error}: apply one again, `shedder policy apply --force`.",
-            command=("policy", "apply", "--force"),
-        )  # fmt: skip
+    if error:  # without it nobody knows what is late
+        command = ("policy", "apply", "--force")
+        yield Finding("policy", PROBLEM, f"{error}: apply one again, {_typed(command)}.", command=command)
 
 
 # rules about a lane
@@ -220,18 +214,11 @@ def _policy(error: str) -> Iterator[Finding]:
 def unreadable_record(lane: str, said: str) -> Finding:
     """A pause or a divert of `lane` that cannot be read."""
     command = _command("resume", lane)
-    return Finding(
-        "records",
-        PROBLEM,
+    says = (
         f"{said}: no job of {lane} starts until the newest shedder in use here has changed it, or "
-        f"{_typed(command)} has removed an unreadable pause.",
-        subjects=(lane,),
-        command=command,
+        f"{_typed(command)} has removed an unreadable pause."
     )
-
-
-def _late(lane: LaneStatus, sentence: str) -> Finding:
-    return Finding("late", PROBLEM, sentence, subjects=(lane.lane,))
+    return Finding("records", PROBLEM, says, subjects=(lane,), command=command)
 
 
 def _workers(lane: LaneStatus) -> Iterator[Finding]:
@@ -239,25 +226,17 @@ def _workers(lane: LaneStatus) -> Iterator[Finding]:
     if jobs and not lane.workers and not lane.stock_workers:
         # a stock worker that was started for the queue does not know its other lanes
         whom = lane.queue if lane.lane == lane.queue else f"{lane.queue}, or a stock one for it"
-        yield Finding(
-            "no worker",
-            PROBLEM,
-            f"{lane.lane} has {counted(jobs, 'job')} and no worker: start one that serves {whom}.",
-            subjects=(lane.lane,),
-            command=_command("worker", lane.queue, is_lane=False),
-            numbers={"jobs": jobs},
-        )
+        says = f"{lane.lane} has {counted(jobs, 'job')} and no worker: start one that serves {whom}."
+        command = _command("worker", lane.queue, is_lane=False)
+        yield Finding("no worker", PROBLEM, says, subjects=(lane.lane,), command=command, numbers={"jobs": jobs})
     if (lane.pause is not None or lane.diverts) and lane.stock_workers:
         number = lane.stock_workers
         who = "1 stock worker serves" if number == 1 else f"{number} stock workers serve"
-        yield Finding(
-            "stock workers",
-            WARNING,
+        says = (
             f"{who} {lane.lane} and obeys neither pause nor divert: "
-            "start workers with `--worker-class shedder.rq.Worker` instead.",
-            subjects=(lane.lane,),
-            numbers={"workers": number},
+            "start workers with `--worker-class shedder.rq.Worker` instead."
         )
+        yield Finding("stock workers", WARNING, says, subjects=(lane.lane,), numbers={"workers": number})
 
 
 def _lets_start(divert: Divert) -> bool:
@@ -270,54 +249,40 @@ def _unfinished(lane: LaneStatus) -> Iterator[Finding]:
         if divert.is_scanning:
             what, verb = ("limit", "limit starts") if divert.is_limit else ("divert", "divert")
             again = "" if _flag_of(divert) else f", or give the same `shedder {verb}` again"
-            yield Finding(
-                "unfinished orders",
-                WARNING,
+            says = (
                 f"The {what} of {lane.lane} by {divert.by} has not looked at all waiting jobs: "
-                f"a worker of shedder goes on with it{again}.",
-                subjects=(lane.lane,),
+                f"a worker of shedder goes on with it{again}."
             )
+            yield Finding("unfinished orders", WARNING, says, subjects=(lane.lane,))
         if divert.is_restoring:
-            command = (
-                _command("limit lift", lane.lane) if divert.is_limit else _command("drain", lane.lane, "--at-once")
-            )
-            yield Finding(
-                "unfinished orders",
-                WARNING,
+            words = ("limit lift", lane.lane) if divert.is_limit else ("drain", lane.lane, "--at-once")
+            command = _command(*words)
+            says = (
                 f"The backlog of {lane.lane} is only partly back in its lane: a worker of shedder "
-                f"goes on with it, or run {_typed(command)}.",
-                subjects=(lane.lane,),
-                command=command,
+                f"goes on with it, or run {_typed(command)}."
             )
+            yield Finding("unfinished orders", WARNING, says, subjects=(lane.lane,), command=command)
 
 
 def _parked(lane: LaneStatus) -> Iterator[Finding]:
     # of a record that cannot be read nobody knows whether it is a pause that wants it so
     if lane.parked and lane.pause is None and not lane.unreadable:
-        command = _command("resume", lane.lane)
-        yield Finding(
-            "left-over lists",
-            WARNING,
-            f"{counted(lane.parked, 'job')} of {lane.lane} {_is(lane.parked)} out of the reach of "
-            f"stock workers though nothing is paused: run {_typed(command)}.",
-            subjects=(lane.lane,),
-            command=command,
-            numbers={"jobs": lane.parked},
+        command, numbers = _command("resume", lane.lane), {"jobs": lane.parked}
+        says = (
+            f"{counted(lane.parked, 'job')} of {lane.lane} {'is' if lane.parked == 1 else 'are'} out of the reach of "
+            f"stock workers though nothing is paused: run {_typed(command)}."
         )
+        yield Finding("left-over lists", WARNING, says, subjects=(lane.lane,), command=command, numbers=numbers)
 
 
 def _set_aside(lane: LaneStatus) -> Iterator[Finding]:
     if lane.stale:
-        command = _command("stale replay", lane.lane)
-        yield Finding(
-            "set aside",
-            WARNING,
-            f"{counted(lane.stale, 'job')} of {lane.lane} {'was' if lane.stale == 1 else 'were'} "
-            f"set aside, older than the policy allows: run {_typed(command)} to run them.",
-            subjects=(lane.lane,),
-            command=command,
-            numbers={"jobs": lane.stale},
+        command, numbers = _command("stale replay", lane.lane), {"jobs": lane.stale}
+        says = (
+            f"{counted(lane.stale, 'job')} of {lane.lane} {'was' if lane.stale == 1 else 'were'} set aside, older than "
+            f"the policy allows: run {_typed(command)} to run them."
         )
+        yield Finding("set aside", WARNING, says, subjects=(lane.lane,), command=command, numbers=numbers)
 
 
 # rules about controls that may have been forgotten
@@ -325,15 +290,13 @@ def _set_aside(lane: LaneStatus) -> Iterator[Finding]:
 
 def _old_controls(lane: LaneStatus, at: datetime, older_than: timedelta) -> Iterator[Finding]:
     name, pause = lane.lane, lane.pause
-    if pause is not None and at - pause.since > older_than:
-        age = at - pause.since
-        yield _forgotten(name, "paused", age, pause.by, _command("resume", name))
+    if pause is not None:
+        yield from _forgotten(name, "paused", pause.by, at - pause.since, older_than, _command("resume", name))
     for divert in lane.diverts:
         # who drains it has thought of it
-        age = at - (divert.since if divert.is_limit or not divert.drain else divert.drain.since)
-        if age > older_than:
-            what, command = _state_of(divert)
-            yield _forgotten(name, what, age, divert.by, command)
+        since = divert.since if divert.is_limit or not divert.drain else divert.drain.since
+        what, command = _state_of(divert)
+        yield from _forgotten(name, what, divert.by, at - since, older_than, command)
 
 
 def _state_of(divert: Divert) -> tuple[str, tuple[str, ...]]:
@@ -351,31 +314,23 @@ def _flag_of(divert: Divert) -> str:
 
 
 def _old_settings(status: Status, older_than: timedelta) -> Iterator[Finding]:
-    for flag in status.flags:
-        command = _command("flag restore", flag.name, is_lane=False)
-        yield from _old_setting(flag.setting, "degraded", status.at, older_than, command)
+    found = [(flag.setting, "degraded", ("flag restore", flag.name)) for flag in status.flags]
     for limit in status.limits:
         key = ("--key", limit.key) if limit.key else ()
-        command = _command("limit clear", limit.name, *key, is_lane=False)
-        yield from _old_setting(limit.setting, "set", status.at, older_than, command)
+        found.append((limit.setting, "set", ("limit clear", limit.name, *key)))
+    for setting, state, words in found:
+        if setting is not None:
+            command = _command(*words, is_lane=False)
+            yield from _forgotten(setting.name, state, setting.by, status.at - setting.since, older_than, command)
 
 
-def _old_setting(
-    setting: Setting | None, state: str, at: datetime, older_than: timedelta, end: tuple[str, ...]
+def _forgotten(
+    target: str, state: str, by: str, age: timedelta, older_than: timedelta, command: tuple[str, ...]
 ) -> Iterator[Finding]:
-    if setting is not None and at - setting.since > older_than:
-        yield _forgotten(setting.name, state, at - setting.since, setting.by, end)
-
-
-def _forgotten(target: str, state: str, age: timedelta, by: str, command: tuple[str, ...]) -> Finding:
-    return Finding(
-        "old control",
-        PROBLEM,
-        f"{target} has been {state} for {format_duration(age)} by {by}: run {_typed(command)} if that is over.",
-        subjects=(target,),
-        command=command,
-        numbers={"seconds": age.total_seconds()},
-    )
+    if age > older_than:
+        says = f"{target} has been {state} for {format_duration(age)} by {by}: run {_typed(command)} if that is over."
+        numbers = {"seconds": age.total_seconds()}
+        yield Finding("old control", PROBLEM, says, subjects=(target,), command=command, numbers=numbers)
 
 
 # commands
@@ -397,7 +352,3 @@ def _alone(lane: str) -> str:
 
 def _typed(words: Sequence[str]) -> str:
     return f"`shedder {shlex.join(words)}`"
-
-
-def _is(number: int) -> str:
-    return "is" if number == 1 else "are"

@@ -9,9 +9,9 @@ from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from shedder.engine.jobs import job_of
+from shedder.engine.jobs import NOTE_FIELD, function_from_field, job_of, meta_texts, time_of
 from shedder.engine.names import STARTED, registry_key
-from shedder.policy.workload import Late
+from shedder.policy.workload import Late, WaitingJob
 from shedder.queues.claims import JOBS_PER_LANE
 from shedder.queues.controls import Divert, Pause, StoredDivert
 from shedder.queues.outcomes import LabelOutcomes, LaneFailures, Outcomes, ask_lane_failures, lane_failures_from
@@ -30,6 +30,9 @@ LEAST_RATE_MS = 1_000
 """A sample that is younger tells no rate."""
 
 SAMPLES_READ = 90
+
+WAITING_FIELDS = ("enqueued_at", NOTE_FIELD, "created_at", "meta")
+"""Fields of a job's hash that `waiting_from` reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +227,12 @@ def rates_of(at: datetime, found: LaneReading) -> tuple[float | None, float | No
             rates = 1000 * arrived / age_ms, 1000 * (ended - ended_then) / age_ms
             return max(rates[0], 0.0), max(rates[1], 0.0)
     return None, None
+
+
+def waiting_from(values: Sequence[bytes | None]) -> WaitingJob:
+    """The waiting job whose hash has these values in its `WAITING_FIELDS`."""
+    enqueued_at, note, created_at, meta = values
+    return WaitingJob(time_of(enqueued_at), function_from_field(note, created_at), meta_texts(meta) or {})
 
 
 def _ask_lists(ask: Pipeline, lists: Sequence[str], heads: int) -> None:

@@ -11,28 +11,20 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from shedder.engine.jobs import NOTE_FIELD, function_from_field, meta_texts, time_of
-from shedder.engine.workers import (
-    Registered,
-    WorkerSeen,
-    ask_registered,
-    ask_workers,
-    queue_names,
-    registered_from,
-    workers_from,
-)
+from shedder.engine import workers
 from shedder.errors import RecordUnreadable
 from shedder.lanes import DEFAULT_PRIORITY, PRIORITIES, Lane, lane_of
 from shedder.policy.applied import applied_from
 from shedder.policy.model import Policy
 from shedder.policy.workload import Late, WaitingJob, late_in, looks_at_jobs
+from shedder.queues import outcomes
 from shedder.queues.claims import ClaimSeen, list_claims
 from shedder.queues.controls import Pause, StoredDivert, diverts_from, pause_from
-from shedder.queues.outcomes import LabelOutcomes, Outcomes, OutcomesFound, ask_outcomes, most_frequent, outcomes_from
+from shedder.queues.outcomes import OutcomesFound, ask_outcomes, outcomes_from
 from shedder.settings.flags import FlagState, ask_flags, flags_from
 from shedder.settings.limits import LimitState, ask_limits, limits_from
+from shedder.status import readings
 from shedder.status.findings import by_trouble, lane_findings, server_warnings
-from shedder.status.readings import LaneReading, LaneStatus, Lists, Status, ask_lane, rates_of, reading_from
 from shedder.store.codec import text_of, time_from_ms
 from shedder.store.keys import Keys
 from shedder.store.store import Store
@@ -44,20 +36,18 @@ if TYPE_CHECKING:
 JOBS_LOOKED_AT = 20
 """Of each list, where a tolerance depends on the function; else the first job is the oldest."""
 
-_FIELDS = ("enqueued_at", NOTE_FIELD, "created_at", "meta")
 
-
-def read_status(store: Store, lanes: Sequence[Lane] | None = None) -> Status:
+def read_status(store: Store, lanes: Sequence[Lane] | None = None) -> readings.Status:
     """How `lanes` are, or all lanes that have jobs, workers or controls, and all queues."""
     server = _read_server(store)
     chosen = _known_lanes(store.keys, server) if lanes is None else list(dict.fromkeys(lanes))
     names = [lane.name for lane in chosen]
     controls = {name: _controls(server, name) for name in names}
     heads = JOBS_LOOKED_AT if looks_at_jobs(server.policy) else 1
-    found, outcomes, registered = _read_lanes(store, controls, heads, server.at)
-    around = _read_around(store, found.values(), registered_from(names, registered))
-    statuses = [_lane_status(lane, server, controls[lane.name], found[lane.name], around, outcomes) for lane in chosen]
-    status = Status(
+    found, counted, registered = _read_lanes(store, controls, heads, server.at)
+    around = _read_around(store, found.values(), workers.registered_from(names, registered))
+    statuses = [_lane_status(lane, server, controls[lane.name], found[lane.name], around, counted) for lane in chosen]
+    status = readings.Status(
         at=server.at,
         lanes=by_trouble([each for each in statuses if lanes is not None or _is_worth(each)]),
         memory_used=memory_share(server.memory),
@@ -66,7 +56,7 @@ def read_status(store: Store, lanes: Sequence[Lane] | None = None) -> Status:
         limits=server.limits,
         eviction=str(server.memory.get("maxmemory_policy", "noeviction")),
         policy_error=server.policy_error,
-        labels=_labels(server.policy, found.values(), outcomes),
+        labels=_labels(server.policy, found.values(), counted),
     )
     return replace(status, warnings=server_warnings(status))
 
@@ -106,10 +96,10 @@ class _Around:
     """What is around the lanes: jobs in workers' hands, workers, and when jobs were enqueued."""
 
     claims: Sequence[ClaimSeen]
-    workers: Sequence[WorkerSeen]
+    workers: Sequence[workers.WorkerSeen]
     jobs: Mapping[str, WaitingJob]
 
-    def oldest(self, lists: Iterable[Lists]) -> datetime | None:
+    def oldest(self, lists: Iterable[readings.Lists]) -> datetime | None:
         times = [self.jobs[job].enqueued for each in lists for job in each.heads]
         return min((time for time in times if time is not None), default=None)
 
@@ -151,7 +141,7 @@ def _read_server(store: Store) -> _Server:
 
 
 def _known_lanes(keys: Keys, server: _Server) -> list[Lane]:
-    names = {*queue_names(keys, server.queues), *server.pauses, *server.diverts}
+    names = {*workers.queue_names(keys, server.queues), *server.pauses, *server.diverts}
     queues = sorted({lane_of(name).queue for name in names})
     return [Lane(queue, priority) for queue in queues for priority in PRIORITIES]
 
@@ -175,69 +165,66 @@ def _controls(server: _Server, lane: str) -> _Controls:
 
 def _read_lanes(
     store: Store, controls: Mapping[str, _Controls], heads_of_list: int, at: datetime
-) -> tuple[dict[str, LaneReading], OutcomesFound, list[Any]]:
+) -> tuple[dict[str, readings.LaneReading], OutcomesFound, list[Any]]:
     """What each lane's lists say, how jobs ended, and the replies to `ask_registered`."""
 
     def ask_all(ask: Pipeline) -> None:
         for lane, each in controls.items():
-            ask_lane(ask, store.keys, lane, each.orders, at=at, heads=heads_of_list)
+            readings.ask_lane(ask, store.keys, lane, each.orders, at=at, heads=heads_of_list)
         ask_outcomes(ask, store.keys, at)
-        ask_registered(ask, list(controls))
+        workers.ask_registered(ask, list(controls))
 
     replies = iter(store.read(ask_all))
-    found = {lane: reading_from(replies, len(each.orders)) for lane, each in controls.items()}
+    found = {lane: readings.reading_from(replies, len(each.orders)) for lane, each in controls.items()}
     return found, outcomes_from(replies, at), list(replies)
 
 
-def _read_around(store: Store, found: Iterable[LaneReading], registered: Registered) -> _Around:
+def _read_around(store: Store, found: Iterable[readings.LaneReading], registered: workers.Registered) -> _Around:
     claims = store.run(list_claims(store.keys, starting=0))
     heads = [job for each in found for lists in each.lists for job in lists.heads]
 
     def ask_all(ask: Pipeline) -> None:
         for job in heads:
-            ask.hmget(store.keys.engine.jobs + job, _FIELDS)
-        ask_workers(ask, registered)
+            ask.hmget(store.keys.engine.jobs + job, readings.WAITING_FIELDS)
+        workers.ask_workers(ask, registered)
 
     replies = store.read(ask_all)
-    jobs = {job: _waiting(reply) for job, reply in zip(heads, replies, strict=False)}
-    return _Around(claims, workers_from(registered, replies[len(heads) :]), jobs)
+    jobs = {job: readings.waiting_from(reply) for job, reply in zip(heads, replies, strict=False)}
+    return _Around(claims, workers.workers_from(registered, replies[len(heads) :]), jobs)
 
 
-def _waiting(reply: Sequence[bytes | None]) -> WaitingJob:
-    enqueued_at, note, created_at, meta = reply
-    function = function_from_field(note, created_at)
-    return WaitingJob(time_of(enqueued_at), function, meta_texts(meta) or {})
-
-
-def _labels(policy: Policy, found: Iterable[LaneReading], outcomes: OutcomesFound) -> tuple[LabelOutcomes, ...]:
+def _labels(
+    policy: Policy, found: Iterable[readings.LaneReading], counted: OutcomesFound
+) -> tuple[outcomes.LabelOutcomes, ...]:
     noted = [each for lane in found for each in lane.failures.noted]
-    return tuple(
-        LabelOutcomes(label, outcomes.of_label(label, exception=most_frequent(
-            exception for named, exception in noted if named == label)))
+    exceptions = {
+        label: outcomes.most_frequent(exception for named, exception in noted if named == label)
         for label in dict.fromkeys(rule.label for rule in policy.rules if rule.label)
-    )  # fmt: skip
+    }
+    return tuple(outcomes.LabelOutcomes(label, counted.of_label(label, exception=exception))
+                 for label, exception in exceptions.items())  # fmt: skip
 
 
-def _outcomes(lane: str, found: LaneReading, outcomes: OutcomesFound, *, is_stock: bool) -> Outcomes:
+def _outcomes(lane: str, found: readings.LaneReading, counted: OutcomesFound, *, is_stock: bool) -> outcomes.Outcomes:
     if is_stock:  # stock workers count neither starts nor ends
         return found.failures.stock
-    return outcomes.of_lane(lane, exception=found.failures.exception(), kept=found.failures.kept)
+    return counted.of_lane(lane, exception=found.failures.exception(), kept=found.failures.kept)
 
 
 def _lane_status(
     lane: Lane,
     server: _Server,
     controls: _Controls,
-    found: LaneReading,
+    found: readings.LaneReading,
     around: _Around,
-    outcomes: OutcomesFound,
-) -> LaneStatus:
+    counted: OutcomesFound,
+) -> readings.LaneStatus:
     at = server.at
     claimed = [claim.job_id for claim in around.claims if claim.lane == lane.name]
     stock = around.serving(lane.name, is_stock=True)
     # stock workers count neither starts nor ends
-    arrivals, completions = (None, None) if stock else rates_of(at, found)
-    status = LaneStatus(
+    arrivals, completions = (None, None) if stock else readings.rates_of(at, found)
+    status = readings.LaneStatus(
         lane=lane.name,
         queue=lane.queue,
         priority=lane.priority,
@@ -260,17 +247,17 @@ def _lane_status(
         stock_workers=stock,
         parked=found.parked,
         unreadable=tuple(map(str, controls.unreadable)),
-        outcomes=_outcomes(lane.name, found, outcomes, is_stock=bool(stock)),
+        outcomes=_outcomes(lane.name, found, counted, is_stock=bool(stock)),
     )
     return replace(status, warnings=tuple(each.says for each in lane_findings(status, at=at)))
 
 
-def _late(server: _Server, lane: Lane, found: LaneReading, around: _Around) -> tuple[Late, ...]:
+def _late(server: _Server, lane: Lane, found: readings.LaneReading, around: _Around) -> tuple[Late, ...]:
     waiting = (around.jobs[job] for lists in found.lists for job in lists.heads)
     return late_in(server.policy, lane.name, waiting, server.at) if server.policy.rules else ()
 
 
-def _is_worth(lane: LaneStatus) -> bool:
+def _is_worth(lane: readings.LaneStatus) -> bool:
     """Whether a lane is shown that nobody asked for by name."""
     has_jobs = lane.waiting or lane.backlog or lane.running or lane.claimed or lane.stale
     has_controls = lane.pause or lane.diverts or lane.warnings

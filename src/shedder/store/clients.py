@@ -7,10 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import redis
-import redis.backoff
-import redis.retry
-import redis.sentinel
+from redis import ConnectionPool, Redis, backoff, retry, sentinel
 
 MOST_CONNECTIONS = 2**31
 """One for each thread or greenlet that asks at once: the hundred of redis-py are too few."""
@@ -45,7 +42,7 @@ class Deadline(threading.local):
         return max(self._until - self._clock(), SHORTEST_WAIT_SECONDS)
 
 
-def own_client(connection: redis.Redis, *, patience: float) -> redis.Redis:
+def own_client(connection: Redis, *, patience: float) -> Redis:
     """A client to the server of `connection`, with connections of its own.
 
     It gives up after `patience` seconds and does not try again; the application's client, its
@@ -54,7 +51,7 @@ def own_client(connection: redis.Redis, *, patience: float) -> redis.Redis:
     return _client(connection, connection.connection_pool.connection_class, patience)
 
 
-def deadline_client(connection: redis.Redis, haste: Deadline, *, patience: float) -> redis.Redis:
+def deadline_client(connection: Redis, haste: Deadline, *, patience: float) -> Redis:
     """As `own_client`, but one that gives up when nothing is left of `haste`.
 
     A new connection takes a handshake of several replies, and each of them could come just before
@@ -63,24 +60,24 @@ def deadline_client(connection: redis.Redis, haste: Deadline, *, patience: float
     return _client(connection, _hasty(connection.connection_pool.connection_class, haste), patience)
 
 
-def _client(connection: redis.Redis, kind: type[Any], patience: float) -> redis.Redis:
+def _client(connection: Redis, kind: type[Any], patience: float) -> Redis:
     pool = connection.connection_pool
     settings = {
         **pool.connection_kwargs,
         "socket_timeout": patience,
         "socket_connect_timeout": patience,
-        "retry": redis.retry.Retry(redis.backoff.NoBackoff(), 0),
+        "retry": retry.Retry(backoff.NoBackoff(), 0),
         "decode_responses": False,
         "max_connections": MOST_CONNECTIONS,
     }
-    if isinstance(pool, redis.sentinel.SentinelConnectionPool):
+    if isinstance(pool, sentinel.SentinelConnectionPool):
         settings.pop("connection_pool", None)
-        own: redis.ConnectionPool = redis.sentinel.SentinelConnectionPool(
+        own: ConnectionPool = sentinel.SentinelConnectionPool(
             pool.service_name, pool.sentinel_manager, connection_class=kind, **settings
         )
     else:
-        own = redis.ConnectionPool(connection_class=kind, **settings)
-    return redis.Redis.from_pool(own)  # whose close() closes the pool, too
+        own = ConnectionPool(connection_class=kind, **settings)
+    return Redis.from_pool(own)  # whose close() closes the pool, too
 
 
 def _hasty(kind: type[Any], haste: Deadline) -> type[Any]:
@@ -112,7 +109,7 @@ def _hasty(kind: type[Any], haste: Deadline) -> type[Any]:
 _GIVEN = ("driver_info", "lib_name", "lib_version")
 
 
-def look_up_driver_once(pool: redis.ConnectionPool) -> None:
+def look_up_driver_once(pool: ConnectionPool) -> None:
     """Let connections of `pool` know what redis-py calls itself; what the user said of it stays.
 
     A pool made from a URL looks it up for each connection, in the metadata of the installed

@@ -6,7 +6,7 @@ is: the scripts let no job of its lane start, because half a record would be obe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -88,6 +88,11 @@ def text_of(value: bytes | str) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
+def in_rows(flat: Sequence[T], width: int) -> Iterator[tuple[T, ...]]:
+    """What stands one after the other in `flat`, in rows of `width`."""
+    return zip(*(flat[first::width] for first in range(width)), strict=True)
+
+
 def versioned_record(record: object) -> dict[str, Any]:
     """The fields of `record`, which is of the version that is read; raises ValueError otherwise."""
     fields = of_kind(dict, record)
@@ -142,7 +147,5 @@ def reading_record(key: str) -> Iterator[None]:
         yield
     except KeyError as error:
         raise RecordUnreadable(key, reason=f"it has no {error}") from error
-    except (
-        AttributeError, InvalidInput, OverflowError, RecursionError, TypeError, ValueError,
-    ) as error:  # fmt: skip
+    except (AttributeError, InvalidInput, OverflowError, RecursionError, TypeError, ValueError) as error:
         raise RecordUnreadable(key, reason=str(error)) from error

@@ -1,8 +1,8 @@
-"""Commands as Lua scripts, and the store that sends them and translates the errors of redis-py.
+"""Commands as Lua scripts, alone or as steps of an operation, and the store that sends them.
 
 One file in `lua/` is one atomic command. What several share stands in `lua/lib/`, and replaces the
 line `-- include lib/name.lua` of a file. Functions that nothing calls are left out, because the
-server makes each function anew at every call.
+server makes each function anew at every call. The store translates the errors of redis-py.
 """
 
 from __future__ import annotations
@@ -11,15 +11,13 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any, Generic, NoReturn, TypeVar
+from uuid import uuid4
 
-import redis
-import redis.client
-import redis.exceptions
-import redis.sentinel
+from redis import Redis, client, exceptions, sentinel
 
 from shedder.errors import RecordUnreadable, RedisUnreachable, ServerBusy, ServerTooOld, ShedderError, WrongClusterNode
 from shedder.store.keys import Keys, kind_of
@@ -34,6 +32,12 @@ _BUSY = re.compile(r"(^|: )BUSY ")
 _CHANGED_BY_HAND = "somebody changed it by hand: rename it away, and shedder goes on without what it held"
 
 Argument = str | bytes | int | float
+
+Progress = Callable[[int, int], None]
+"""Is told how many jobs were looked at, and how many there are."""
+
+Pipeline = client.Pipeline
+"""What a question is put on: plain commands that are sent together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,41 @@ class Command(Generic[T]):
     parse: Callable[[Any], T]
 
 
+def new_id() -> str:
+    """An id that nothing else has."""
+    return uuid4().hex
+
+
+@dataclass(slots=True)
+class Operation:
+    """One change in one step or in several, each of which the server does once.
+
+    Attributes:
+        on_progress: Is told how far it is.
+        total: Jobs that it has to look at.
+        id: Its id, by which the server knows a step that is sent again.
+        step: Number of its last step.
+        looked_at: Jobs that it has looked at.
+    """
+
+    on_progress: Progress | None = None
+    total: int = 0
+    id: str = field(default_factory=new_id)
+    step: int = 0
+    looked_at: int = 0
+
+    def next_step(self) -> int:
+        """Begin the next step; its number."""
+        self.step += 1
+        return self.step
+
+    def count(self, jobs: int) -> None:
+        """Tell that `jobs` more were looked at."""
+        self.looked_at += jobs
+        if self.on_progress is not None:
+            self.on_progress(min(self.looked_at, self.total), self.total)
+
+
 class Store:
     """Sends commands on the user's own connection, which it leaves as it is.
 
@@ -61,7 +100,7 @@ class Store:
         keys: The names of the keys on that server.
     """
 
-    def __init__(self, connection: redis.Redis, keys: Keys) -> None:
+    def __init__(self, connection: Redis, keys: Keys) -> None:
         self.connection = connection
         self.keys = keys
 
@@ -78,23 +117,23 @@ class Store:
         """
         try:
             return self.execute(command)
-        except redis.exceptions.RedisError as error:
+        except exceptions.RedisError as error:
             raise_translated(error, self.connection, keys=command.keys)
 
     def execute(self, command: Command[T]) -> T:
         """The parsed reply of `command`, where a host expects redis-py's own errors."""
         try:
             reply = self.connection.execute_command(*_evalsha(command))
-        except redis.exceptions.NoScriptError:
+        except exceptions.NoScriptError:
             reply = self._load_and_run(command)
         return command.parse(reply)
 
-    def execute_last(self, pipeline: redis.client.Pipeline, command: Command[T]) -> T:
+    def execute_last(self, pipeline: Pipeline, command: Command[T]) -> T:
         """The parsed reply of `command`, sent as the last one of `pipeline` in one round trip."""
         pipeline.execute_command(*_evalsha(command))
         try:
             reply = pipeline.execute()[-1]
-        except redis.exceptions.NoScriptError:
+        except exceptions.NoScriptError:
             reply = self._load_and_run(command)
         return command.parse(reply)
 
@@ -110,12 +149,12 @@ class Store:
                 pipeline.execute_command(*_evalsha(command))
                 asked = list(pipeline.command_stack)
                 *replies, reply = pipeline.execute(raise_on_error=False)
-                if isinstance(reply, redis.exceptions.NoScriptError):
+                if isinstance(reply, exceptions.NoScriptError):
                     pipeline.raise_first_error(asked[:-1], replies)
                     reply = self._load_and_run(command)
                 pipeline.raise_first_error(asked, [*replies, reply])
             return replies, command.parse(reply)
-        except redis.exceptions.RedisError as error:
+        except exceptions.RedisError as error:
             raise_translated(error, self.connection, keys=command.keys)
 
     def read(self, ask: Callable[[Any], Any]) -> list[Any]:
@@ -131,14 +170,14 @@ class Store:
                 ask(pipeline)
                 replies: list[Any] = pipeline.execute()
                 return replies
-        except redis.exceptions.RedisError as error:
+        except exceptions.RedisError as error:
             raise_translated(error, self.connection)
 
     def _load_and_run(self, command: Command[Any]) -> Any:
         _, _, *arguments = _evalsha(command)
         try:
             return self.connection.execute_command("EVAL", load_script(command.script).text, *arguments)
-        except redis.exceptions.ResponseError as error:
+        except exceptions.ResponseError as error:
             if _is_too_old(error):
                 raise ServerTooOld(_version(self.connection)) from error
             raise
@@ -159,16 +198,14 @@ def in_text(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(repr(each) if type(each) is int or isinstance(each, float) else each for each in arguments)
 
 
-def raise_translated(
-    error: redis.exceptions.RedisError, connection: redis.Redis, *, keys: tuple[str, ...] = ()
-) -> NoReturn:
+def raise_translated(error: exceptions.RedisError, connection: Redis, *, keys: tuple[str, ...] = ()) -> NoReturn:
     """Raise the error of ours that says what `error` means for the user of a command on `keys`."""
     raise _translated(error, connection, keys) from error
 
 
-def _translated(error: redis.exceptions.RedisError, connection: redis.Redis, keys: tuple[str, ...]) -> ShedderError:
+def _translated(error: exceptions.RedisError, connection: Redis, keys: tuple[str, ...]) -> ShedderError:
     text = str(error)
-    if isinstance(error, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError):
+    if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError):
         return RedisUnreachable(address_of(connection))
     if _BUSY.search(text):
         kill = "FUNCTION KILL" if "FUNCTION KILL" in text else "SCRIPT KILL"
@@ -180,17 +217,17 @@ def _translated(error: redis.exceptions.RedisError, connection: redis.Redis, key
         return _of_another_type(text, connection, keys)
     if _is_too_old(error):
         return ServerTooOld(_version(connection))
-    if isinstance(error, redis.exceptions.MovedError):
+    if isinstance(error, exceptions.MovedError):
         return WrongClusterNode(f"{error.host}:{error.port}")
-    if isinstance(error, redis.exceptions.ClusterCrossSlotError):
+    if isinstance(error, exceptions.ClusterCrossSlotError):
         return WrongClusterNode("")
     return ShedderError(f"Redis refused the command: {text}")
 
 
-def address_of(connection: redis.Redis) -> str:
+def address_of(connection: Redis) -> str:
     """Where `connection` goes to, without user or password."""
     pool = connection.connection_pool
-    if isinstance(pool, redis.sentinel.SentinelConnectionPool):
+    if isinstance(pool, sentinel.SentinelConnectionPool):
         return _address_of_master(pool)
     settings = pool.connection_kwargs
     if settings.get("path"):
@@ -198,12 +235,12 @@ def address_of(connection: redis.Redis) -> str:
     return f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}"
 
 
-def _address_of_master(pool: redis.sentinel.SentinelConnectionPool) -> str:
+def _address_of_master(pool: sentinel.SentinelConnectionPool) -> str:
     sentinels = [address_of(each) for each in pool.sentinel_manager.sentinels]
     return f"{pool.service_name} of the sentinels {', '.join(sentinels)}"
 
 
-def _of_another_type(text: str, connection: redis.Redis, keys: tuple[str, ...]) -> RecordUnreadable:
+def _of_another_type(text: str, connection: Redis, keys: tuple[str, ...]) -> RecordUnreadable:
     """Names the key that somebody has changed by hand, as far as it can be found out."""
     in_pipeline = _COMMAND_OF_PIPELINE.search(text)
     for key in (in_pipeline.group(1),) if in_pipeline else keys:
@@ -217,10 +254,10 @@ def _of_another_type(text: str, connection: redis.Redis, keys: tuple[str, ...]) 
     )
 
 
-def _type(connection: redis.Redis, key: str) -> str:
+def _type(connection: Redis, key: str) -> str:
     try:
         found: Any = connection.type(key)
-    except redis.exceptions.RedisError:
+    except exceptions.RedisError:
         return "none"
     return found.decode() if isinstance(found, bytes) else str(found)
 
@@ -230,10 +267,10 @@ def _is_too_old(error: Exception) -> bool:
     return "unexpected symbol near '#'" in str(error) or "Unexpected flag" in str(error)
 
 
-def _version(connection: redis.Redis) -> str:
+def _version(connection: Redis) -> str:
     try:
         found: Any = connection.info("server")
-    except redis.exceptions.RedisError:
+    except exceptions.RedisError:
         return "unknown"
     return str(found.get("valkey_version") or found.get("redis_version"))
 

@@ -116,14 +116,10 @@ def _resolved(channel: str, urls: Sequence[str]) -> tuple[str, ...]:
     """
     found: list[str] = []
     for url in urls:
-        if not url.startswith(_PREFIX):
-            found.append(url)
-            continue
         name = url.removeprefix(_PREFIX)
-        text = os.environ.get(name, "").split()
+        text = [url] if name == url else os.environ.get(name, "").split()
         if not text:
-            accepted = f"a variable that is set: {name}"
-            raise InvalidInput(name=f"channel {channel}", value=url, accepted=accepted)
+            raise InvalidInput(name=f"channel {channel}", value=url, accepted=f"a variable that is set: {name}")
         found += text
     return tuple(found)
 
@@ -132,9 +128,8 @@ def _services(channel: str, urls: Sequence[str]) -> tuple[Any, ...]:
     try:
         import apprise
     except ImportError as error:
-        raise ShedderError(
-            "channels need Apprise; install shedder[incident], or take them out of the policy"
-        ) from error
+        needed = "channels need Apprise; install shedder[incident], or take them out of the policy"
+        raise ShedderError(needed) from error
     # its records hold URLs as they are written
     logging.getLogger("apprise").setLevel(logging.CRITICAL)
     found = []
@@ -233,7 +228,6 @@ def note_delivery(keys: Keys, incident: str, message: Message, mode: str, *, who
     return Command(
         "note_delivery",
         (keys.deliveries(incident),),
-        (mode, f"{message.channel}/{message.name}", who, PATIENCE_MS, PAUSE_MS, MOST_TRIES,
-         EXPIRY_SECONDS),
+        (mode, f"{message.channel}/{message.name}", who, PATIENCE_MS, PAUSE_MS, MOST_TRIES, EXPIRY_SECONDS),
         lambda reply: Taken(bool(reply[0]), int(reply[1]), bool(reply[2])),
-    )  # fmt: skip
+    )

@@ -51,8 +51,7 @@ def due_at(incident: Incident, policy: IncidentPolicy) -> datetime | None:
     """When the next update is due; None when the incident is over."""
     if not incident.is_open:
         return None
-    every = policy.update_every_for(incident.severity)
-    return incident.next_update_at or incident.opened_at + every
+    return incident.next_update_at or incident.opened_at + policy.update_every_for(incident.severity)
 
 
 def messages_of(

@@ -1,4 +1,4 @@
-"""Updates of an incident: drafted, and posted by a person or when their time has passed.
+"""Updates of an incident, drafted and posted by a person or when they are late; the status page.
 
 The record comes first, in one script with its event; what is sent is what the record holds. So two
 people who post at once post two updates, one after the other, and none is lost.
@@ -6,24 +6,28 @@ people who post at once post two updates, one after the other, and none is lost.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import json
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+from shedder.api.shedder import Shedder
 from shedder.errors import InvalidInput
 from shedder.events import SYSTEM
 from shedder.incident.lifecycle import check_open
 from shedder.incident.records import NOW, Incident, IncidentReceipt, Update
 from shedder.incident.store import Decide
 from shedder.policy.model import Policy
-from shedder.updates.sentences import compose
-from shedder.updates.situation import STAKEHOLDERS, Situation, read_situation
-
-if TYPE_CHECKING:
-    from shedder.api.shedder import Shedder
-
+from shedder.postmortem.writing import environment_for, render, write_whole, writing_into
+from shedder.updates.sentences import compose, expected_end
+from shedder.updates.situation import STAKEHOLDERS, MeasuredWorkload, Situation, read_situation
 
 LONGEST_TEXT = 4000
+
+PAGE_TEMPLATE = "status.html.j2"
+PAGE_FILES = ("index.html", "status.json")
+PAGE_SCHEMA = "shedder.status-page/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,25 @@ class Draft:
     text: str
     audience: str
     next_update: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PageWork:
+    """One line of the page.
+
+    Attributes:
+        noun: What the business calls it.
+        state: `delayed`, `on hold` or `fine`.
+        late: Jobs that are late.
+        oldest_seconds: How long the oldest job has waited; None when none waits.
+        expected_end: When it will be done, as far as that can be told.
+    """
+
+    noun: str
+    state: str
+    late: int
+    oldest_seconds: int | None
+    expected_end: datetime | None
 
 
 def draft_update(shed: Shedder, policy: Policy, incident: Incident, *, audience: str, now: datetime) -> Draft:
@@ -83,10 +106,30 @@ def post_automatic(
         is_due_still = it.is_open and (it.next_update_at or it.opened_at + every) == due
         if not is_due_still:
             return it
-        at_time = replace(draft, next_update=following)
-        return _with_update(it, draft.text, at_time, by=SYSTEM, is_automatic=True)
+        return _with_update(it, draft.text, replace(draft, next_update=following), by=SYSTEM, is_automatic=True)
 
     return _record(shed, incident, draft, decide, reason=draft.text, by=SYSTEM, is_automatic=True)
+
+
+def write_page(folder: Path, situation: Situation, incident: Incident | None, *, templates: str | None = None) -> None:
+    """Write the page into `folder`, which is made; each file appears whole.
+
+    Raises:
+        ShedderError: the template is broken, or the folder cannot be written.
+    """
+    works = tuple(_page_work(work, situation.at) for work in situation.works)
+    text = compose(situation, audience=STAKEHOLDERS)
+    page = render(
+        environment_for(templates),
+        PAGE_TEMPLATE,
+        {"it": situation, "incident": incident, "works": works, "text": text,
+         "is_fine": all(work.state == "fine" for work in works)},
+    )  # fmt: skip
+    plain = _page_document(situation, incident, works, text)
+    document = f"{json.dumps(plain, default=datetime.isoformat, indent=1)}\n"
+    with writing_into(folder):
+        for name, content in zip(PAGE_FILES, (page, document), strict=True):
+            write_whole(folder / name, content.encode("utf-8", "replace"))
 
 
 def _record(shed: Shedder, incident: str, draft: Draft, decide: Decide, **more: Any) -> IncidentReceipt:
@@ -98,9 +141,8 @@ def _record(shed: Shedder, incident: str, draft: Draft, decide: Decide, **more: 
         for work in draft.situation.works
     ]  # fmt: skip
     return shed.incidents.change(
-        decide, verb="incident update", incident=incident, audience=draft.audience, works=works,
-        **more,
-    )  # fmt: skip
+        decide, verb="incident update", incident=incident, audience=draft.audience, works=works, **more
+    )
 
 
 def _with_update(incident: Incident, text: str, draft: Draft, *, by: str, is_automatic: bool = False) -> Incident:
@@ -121,8 +163,36 @@ def _checked_update(text: str) -> str:
     """
     said = text.strip()
     if not said or len(said) > LONGEST_TEXT:
-        raise InvalidInput(
-            name="update", value=said[:50],
-            accepted=f"a text of at most {LONGEST_TEXT:,} characters that is not empty",
-        )  # fmt: skip
+        accepted = f"a text of at most {LONGEST_TEXT:,} characters that is not empty"
+        raise InvalidInput(name="update", value=said[:50], accepted=accepted)
     return said
+
+
+def _page_document(
+    situation: Situation, incident: Incident | None, works: tuple[PageWork, ...], text: str
+) -> dict[str, Any]:
+    """The page as plain values; no names of people, no names of queues."""
+    return {
+        "schema": PAGE_SCHEMA,
+        "at": situation.at,
+        "next_update": situation.next_update,
+        "text": text,
+        "incident": None if incident is None else {
+            "id": incident.id, "title": incident.title, "severity": incident.severity,
+            "state": incident.state, "opened_at": incident.opened_at,
+            "updates": [{"at": each.at, "text": each.text}
+                        for each in incident.updates if each.audience == STAKEHOLDERS],
+        },
+        "works": [asdict(work) for work in works],
+    }  # fmt: skip
+
+
+def _page_work(work: MeasuredWorkload, at: datetime) -> PageWork:
+    state = "delayed" if work.is_late else "on hold" if work.held else "fine"
+    return PageWork(
+        noun=work.noun,
+        state=state,
+        late=work.late,
+        oldest_seconds=None if work.oldest is None else int(work.oldest.total_seconds()),
+        expected_end=expected_end(work, at) if work.is_late else None,
+    )

@@ -7,12 +7,13 @@ numbers are estimates, and say so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from shedder.engine.jobs import NOTE_FIELD, function_from_field, function_name, meta_texts, time_of
+from shedder.api.shedder import Shedder
+from shedder.engine.jobs import function_name
 from shedder.incident.records import Incident
 from shedder.lanes import lane_of
 from shedder.policy.model import Policy
@@ -20,16 +21,12 @@ from shedder.policy.workload import Workload, kinds_of
 from shedder.queues.controls import diverts_from
 from shedder.queues.samples import Sample
 from shedder.selection import Selection
-from shedder.status.readings import LaneStatus, Status
+from shedder.status.readings import WAITING_FIELDS, LaneStatus, Status, waiting_from
 from shedder.store.codec import ms_from_time, text_of
 from shedder.store.keys import Keys
 from shedder.store.store import Command, Store
 from shedder.updates.messages import due_at
 from shedder.wording import named
-
-if TYPE_CHECKING:
-    from shedder.api.shedder import Shedder
-
 
 STAKEHOLDERS, TEAM = "stakeholders", "team"
 
@@ -145,7 +142,7 @@ def read_situation(
         next_update = due_at(incident, policy.incident)
     return Situation(
         at=status.at,
-        works=_measure_all(shed.store, kinds, status, samples),
+        works=tuple(_measured(shed.store, kind, status, samples) for kind in kinds),
         measures=tuple(_in_force(status, kinds, incident)),
         notices=tuple(_notices(policy, status)),
         next_update=next_update,
@@ -157,18 +154,6 @@ def read_situation(
 def count_late(keys: Keys, lists: Sequence[str], cutoff: datetime) -> Command[list[int]]:
     """How many jobs of each of `lists` were enqueued before `cutoff`."""
     return Command("count_late", tuple(lists), (ms_from_time(cutoff), keys.engine.jobs, LATE_PROBES), list)
-
-
-def _measure_all(
-    store: Store, kinds: Sequence[Workload], status: Status, samples: Mapping[str, Sequence[Sample]]
-) -> tuple[MeasuredWorkload, ...]:
-    """How each kind of work is; `status` and `samples` are of all their lanes."""
-    lanes = {lane.lane: lane for lane in status.lanes}
-    return tuple(
-        _measured(store, kind, [lanes[each] for each in kind.lanes if each in lanes], status.at,
-                  samples)
-        for kind in kinds
-    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +178,11 @@ class _List:
 
 
 def _measured(
-    store: Store, kind: Workload, lanes: Sequence[LaneStatus], at: datetime, samples: Mapping[str, Sequence[Sample]]
+    store: Store, kind: Workload, status: Status, samples: Mapping[str, Sequence[Sample]]
 ) -> MeasuredWorkload:
+    """How this kind of work is; `status` and `samples` are of its lanes, among others."""
+    by_name = {lane.lane: lane for lane in status.lanes}
+    lanes, at = [by_name[each] for each in kind.lanes if each in by_name], status.at
     lists = _lists(store, lanes)
     found = MeasuredWorkload(
         kind.noun, kind.tolerance, arrivals=_sum(lanes, "arrivals"),
@@ -265,8 +253,7 @@ def _is_of(kind: Workload, lanes: Sequence[LaneStatus], job: _Job) -> bool:
 
 def _lists(store: Store, lanes: Sequence[LaneStatus]) -> list[_List]:
     """The lists of jobs that have not started, and whether they may start now."""
-    records = store.read(lambda ask: [ask.hget(store.keys.diverts, each.lane) for each in lanes]) \
-        if lanes else []  # fmt: skip
+    records = store.read(lambda ask: [ask.hget(store.keys.diverts, each.lane) for each in lanes]) if lanes else []
     found: list[tuple[str, bool]] = []
     for lane, record in zip(lanes, records, strict=True):
         listed, kept, parked, _ = store.keys.lane(lane.lane)
@@ -277,8 +264,7 @@ def _lists(store: Store, lanes: Sequence[LaneStatus]) -> list[_List]:
     if not found:
         return []
     lengths = store.read(lambda ask: [ask.llen(key) for key, _ in found])
-    pairs = zip(found, lengths, strict=True)
-    return [_List(key, length, is_held) for (key, is_held), length in pairs if length]
+    return [_List(key, length, is_held) for (key, is_held), length in zip(found, lengths, strict=True) if length]
 
 
 def _jobs(store: Store, lists: Sequence[_List]) -> Iterator[_Job]:
@@ -286,26 +272,20 @@ def _jobs(store: Store, lists: Sequence[_List]) -> Iterator[_Job]:
         ids = [text_of(job) for job in _evenly(store, each) if job is not None]
         if not ids:
             continue
-        names = (NOTE_FIELD, "created_at", "enqueued_at", "meta")
-        rows = store.read(_asking(store.keys, ids, names))
-        weight = each.length / len(ids)
-        pairs = [*zip(ids, rows, strict=True)]
-        data = _data(store, [job for job, row in pairs if not function_from_field(*row[:2])])
-        for job, (note, created_at, enqueued_at, meta) in pairs:
-            function = function_from_field(note, created_at) or function_name(data.get(job, b""))
-            since = time_of(enqueued_at)
-            yield _Job(weight, each.is_held, since, function, meta_texts(meta) or {})
+        found = [*zip(ids, map(waiting_from, _rows(store, ids, WAITING_FIELDS)), strict=True)]
+        data = _data(store, [job for job, seen in found if not seen.function])
+        for job, seen in found:
+            function = seen.function or function_name(data.get(job, b""))
+            yield _Job(each.length / len(ids), each.is_held, seen.enqueued, function, seen.meta)
 
 
 def _data(store: Store, ids: Sequence[str]) -> dict[str, bytes]:
-    if not ids:
-        return {}
-    rows = store.read(_asking(store.keys, ids, ("data",)))
+    rows = _rows(store, ids, ("data",)) if ids else []
     return {job: row[0] for job, row in zip(ids, rows, strict=True) if row[0]}
 
 
-def _asking(keys: Keys, ids: Sequence[str], names: Sequence[str]) -> Callable[[Any], Any]:
-    return lambda ask: [ask.hmget(keys.engine.jobs + job, names) for job in ids]
+def _rows(store: Store, ids: Sequence[str], names: Sequence[str]) -> list[Any]:
+    return store.read(lambda ask: [ask.hmget(store.keys.engine.jobs + job, names) for job in ids])
 
 
 def _evenly(store: Store, each: _List) -> list[Any]:
@@ -344,8 +324,7 @@ def _of_lane(lane: LaneStatus, kinds: tuple[Workload, ...], incident: Incident |
             what = f"{whose} brought back at up to {divert.drain.rate}"
         else:
             what = f"{whose} put aside"
-        yield InForce(what, _role(incident, divert.by), divert.since,
-                      f"shedder drain {lane.queue}", divert.why)  # fmt: skip
+        yield InForce(what, _role(incident, divert.by), divert.since, f"shedder drain {lane.queue}", divert.why)
 
 
 def _subject(kinds: tuple[Workload, ...], queue: str, selection: Selection | None = None) -> str:

@@ -15,28 +15,23 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from shedder.api.shedder import Shedder
 from shedder.errors import InvalidInput, RecordUnreadable, ShedderError
 from shedder.events import Tail, verb_of
 from shedder.incident.records import Incident
 from shedder.incident.timeline import belongs
-from shedder.postmortem.writing import write_whole
+from shedder.policy.model import Policy
+from shedder.postmortem.writing import write_whole, writing_into
 from shedder.queues.maintenance import end_silent
 from shedder.queues.samples import sample_lanes
+from shedder.store.keys import Keys
 from shedder.store.store import Command
 from shedder.updates.channels import Channels, Round, deliver
 from shedder.updates.messages import MAIN, NOTES, POST_AFTER, TOO_OLD, due_at, messages_of
-from shedder.updates.posting import draft_update, post_automatic
+from shedder.updates.posting import draft_update, post_automatic, write_page
 from shedder.updates.situation import STAKEHOLDERS, read_situation
-from shedder.updates.status_page import write_page
-
-if TYPE_CHECKING:
-    from shedder.api.shedder import Shedder
-    from shedder.policy.model import Policy
-    from shedder.store.keys import Keys
-
 
 logger = logging.getLogger("shedder.watch")
 
@@ -92,14 +87,9 @@ class Watcher:
     """
 
     def __init__(
-        self,
-        shed: Shedder,
-        policy: Callable[[], Policy],
-        channels: Callable[[Policy], Channels | None],
-        *,
-        clock: Callable[[], datetime],
-        who: str | None = None,
-    ) -> None:
+        self, shed: Shedder, policy: Callable[[], Policy], channels: Callable[[Policy], Channels | None], *,
+        clock: Callable[[], datetime], who: str | None = None,
+    ) -> None:  # fmt: skip
         self._shed = shed
         self._policy = policy
         self._channels = channels
@@ -209,10 +199,9 @@ class Watcher:
         reachable = [each for each in told if each.channel in channels.names & {MAIN, NOTES}]
         # what came before may have taken long
         if reachable and self._leads(look.report):
-            look.report.failed += len(deliver(
-                self._shed.store, incident.id, reachable, channels.send, who=self._who,
-                within=look.round,
-            ))  # fmt: skip
+            look.report.failed += len(
+                deliver(self._shed.store, incident.id, reachable, channels.send, who=self._who, within=look.round)
+            )
 
     def _end_silent(self, look: _Look) -> None:
         last = self._ended_silent_at
@@ -242,8 +231,7 @@ class Watcher:
         if wanted.status_page:
             current = self._shed.incidents.current()
             situation = read_situation(self._shed, policy, current)
-            write_page(Path(wanted.status_page), situation, current,
-                       templates=wanted.templates or None)  # fmt: skip
+            write_page(Path(wanted.status_page), situation, current, templates=wanted.templates or None)
 
     def _write_copies(self, policy: Policy) -> None:
         if policy.incident.export:
@@ -266,15 +254,12 @@ def write_copies(shed: Shedder, incidents: Iterable[Incident], folder: Path) -> 
     Raises:
         ShedderError: the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with writing_into(folder):
         for each in incidents:
             copy = shed.incidents.export(each.id)
             file = folder / f"{each.id}.json"
             _keep_other(file, copy["incident"])
             write_whole(file, f"{json.dumps(copy)}\n".encode())
-    except OSError as error:
-        raise ShedderError(f"{folder} cannot be written: {error.strerror or error}") from error
 
 
 def _keep_other(file: Path, incident: object) -> None:
