@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from inspect import signature
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import redis
@@ -22,10 +23,6 @@ from redis.retry import Retry
 from shedder.api.shedder import Shedder
 from shedder.errors import InvalidInput, RedisUnreachable, ShedderError
 from shedder.store.store import address_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 
 CONNECT_SECONDS = 1.5
 ANSWER_SECONDS = 2.5
@@ -111,10 +108,9 @@ def greet(server: Server, *, seconds: float = GREETING_SECONDS) -> None:
 def _ping(client: redis.Redis, answers: list[BaseException | None]) -> None:
     try:
         client.ping()
+        answers.append(None)
     except Exception as error:  # noqa: BLE001 - the caller raises it again, in its own thread
         answers.append(error)
-    else:
-        answers.append(None)
 
 
 def _raise_refusal(error: BaseException, address: str) -> None:
@@ -165,10 +161,9 @@ def _read_module(name: str) -> Mapping[str, Any]:
 def _from_settings(settings: Mapping[str, Any], *, source: str) -> Server:
     from rq.cli.helpers import get_redis_from_config
 
-    sentinel = None if settings.get("REDIS_URL") else settings.get("SENTINEL")
-    if settings.get("REDIS_URL"):
-        return _from_url(settings["REDIS_URL"], f"REDIS_URL of {source}")
-    if sentinel:
+    if url := settings.get("REDIS_URL"):
+        return _from_url(url, f"REDIS_URL of {source}")
+    if sentinel := settings.get("SENTINEL"):
         settings = {**settings, "SENTINEL": _limited(sentinel)}
     try:
         client = get_redis_from_config(settings, _client)

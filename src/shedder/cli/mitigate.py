@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
 
+from shedder.cli import output
 from shedder.cli.asking import confirm, settle_reason
 from shedder.cli.options import Request, cause_options, verb
-from shedder.cli.output import Verbatim, escaped, headline, row, table
 from shedder.cli.policy import near_policy_option, policy_for
-from shedder.cli.run import Refused
+from shedder.cli.run import Refused, Run
 from shedder.errors import NothingMatched
+from shedder.policy.model import Mitigation, Policy
 from shedder.response.runner import filled, find_mitigation, mask_for
 from shedder.units import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from shedder.cli.run import Run
-    from shedder.policy.model import Mitigation, Policy
     from shedder.response.mitigation import MitigationReceipt
 
 
@@ -64,7 +62,7 @@ mitigate.context_settings = {**mitigate.context_settings, **_FREE}
 
 def _carry_out(run: Run, request: Request, found: Mitigation, words: tuple[str, ...], *, is_sure: bool) -> int:
     connected = run.shedder
-    request = settle_reason(request, f"carry out {escaped(found.name)}")
+    request = settle_reason(request, f"carry out {output.escaped(found.name)}")
     shown = _shown(words)
     run.screen.remark(f"runs: {shown} (at most {_limit(found)})")
     confirm(f"Run {shown}?", is_sure=is_sure)
@@ -79,8 +77,8 @@ def _finish(run: Run, receipt: MitigationReceipt) -> None:
     code = "" if receipt.exit_code is None else f" with exit code {receipt.exit_code}"
     took = format_duration(receipt.seconds)
     style = "bold green" if receipt.outcome == "done" else "bold red"
-    said = f"{escaped(receipt.name)} {_ended(receipt.outcome)}{code} after {took}."
-    run.tell("mitigation/1", receipt, [headline(said, style=style)])
+    said = f"{output.escaped(receipt.name)} {_ended(receipt.outcome)}{code} after {took}."
+    run.tell("mitigation/1", receipt, [output.headline(said, style=style)])
     if receipt.outcome == "not started" and not run.is_json:
         run.screen.remark(receipt.output)
 
@@ -88,7 +86,7 @@ def _finish(run: Run, receipt: MitigationReceipt) -> None:
 def _show_only(run: Run, found: Mitigation, words: tuple[str, ...]) -> int:
     masked = [mask_for({})(each) for each in words]
     told = {"name": found.name, "command": masked, "timeout": found.timeout}
-    run.tell("mitigation-preview/1", told, [Verbatim(escaped(shlex.join(masked)))])
+    run.tell("mitigation-preview/1", told, [output.Verbatim(output.escaped(shlex.join(masked)))])
     if not run.is_json:
         run.screen.remark(f"nothing was run; its time limit is {_limit(found)}")
     return 0
@@ -100,9 +98,9 @@ def _list(run: Run, rules: Policy) -> int:
     found = [{"name": each.name, "kind": each.kind, "command": list(each.run),
               "values": list(each.placeholders), "timeout": each.timeout}
              for each in rules.mitigations.values()]  # fmt: skip
-    made = table("mitigation", "kind", "runs", ">at most")
+    made = output.table("mitigation", "kind", "runs", ">at most")
     for each in rules.mitigations.values():
-        row(made, each.name, each.kind, _shown(each.run), _limit(each))
+        output.row(made, each.name, each.kind, _shown(each.run), _limit(each))
     run.tell("mitigations/1", {"mitigations": found}, [made])
     return 0
 
@@ -114,15 +112,15 @@ def _values(words: tuple[str, ...]) -> Mapping[str, str]:
     for word in rest:
         name, is_joined, value = word.removeprefix("--").partition("=")
         if not word.startswith("--") or not name:
-            raise Refused(f"{escaped(word)} is no value; write --NAME TEXT, such as --release 41")
+            raise Refused(f"{output.escaped(word)} is no value; write --NAME TEXT, such as --release 41")
         if name in found:
-            raise Refused(f"--{escaped(name)} is given twice")
+            raise Refused(f"--{output.escaped(name)} is given twice")
         found[name] = value if is_joined else next(rest, "")
     return found
 
 
 def _shown(words: tuple[str, ...]) -> str:
-    return escaped(shlex.join(mask_for({})(each) for each in words))
+    return output.escaped(shlex.join(mask_for({})(each) for each in words))
 
 
 def _limit(found: Mitigation) -> str:

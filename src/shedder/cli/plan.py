@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 import click
 
+from shedder.cli import output
 from shedder.cli.options import targets_argument, verb
-from shedder.cli.output import blank, headline, number, per_second, plain, row, table
 from shedder.cli.policy import near_policy_option, policy_for
+from shedder.cli.run import Run
 from shedder.errors import InvalidInput, NothingMatched
 from shedder.lanes import lanes_of_target
-from shedder.response.plan import HORIZON_SECONDS, PACE_LOOK_BACK, Option, forecast, options_for, read_outlook
+from shedder.policy.model import Policy
+from shedder.response.plan import (
+    HORIZON_SECONDS,
+    PACE_LOOK_BACK,
+    Forecast,
+    Option,
+    Outlook,
+    Phase,
+    forecast,
+    options_for,
+    read_outlook,
+)
 from shedder.units import Rate, format_duration
 from shedder.wording import counted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from shedder.cli.output import Parts, Text
-    from shedder.cli.run import Run
-    from shedder.policy.model import Policy
-    from shedder.response.plan import Forecast, Outlook, Phase
-
 
 _EXAMPLES = (
     "shedder plan",
@@ -34,8 +37,7 @@ _EXAMPLES = (
 @verb("plan", examples=_EXAMPLES)
 @targets_argument
 @click.option("--pause", "pauses", multiple=True, metavar="LANE", help="What if it were paused?")
-@click.option("--divert", "diverts", multiple=True, metavar="LANE",
-              help="What if its jobs were put aside?")  # fmt: skip
+@click.option("--divert", "diverts", multiple=True, metavar="LANE", help="What if its jobs were put aside?")
 @click.option("--limit", "limits", multiple=True, metavar="LANE=RATE",
               help="What if its jobs started at this rate at most?")  # fmt: skip
 @click.option("--more", type=click.IntRange(1, 10_000), default=2, show_default=True,
@@ -99,37 +101,37 @@ def _check_lanes(asked: Sequence[Option], lanes: Sequence[str]) -> None:
             raise NothingMatched(f"{each.name}: no such lane is planned for", found=tuple(lanes))
 
 
-def _parts(outlook: Outlook, found: list[Forecast], *, is_explained: bool) -> Parts:
+def _parts(outlook: Outlook, found: list[Forecast], *, is_explained: bool) -> output.Parts:
     urgent = ", ".join(lane.lane for lane in outlook.lanes if lane.is_urgent) or "none"
-    made = table("if we", ">urgent work is well in", ">all is done in", ">left aside")
+    made = output.table("if we", ">urgent work is well in", ">all is done in", ">left aside")
     for each in found:
         times = [_time(each.urgent_in, outlook), _time(each.gone_in, outlook)]
-        row(made, each.option, *times, number(round(each.left)))
-    parts: Parts = [headline(_head(outlook)), plain(f"Urgent: {urgent}."), blank(), made]
+        output.row(made, each.option, *times, output.number(round(each.left)))
+    parts: output.Parts = [output.headline(_head(outlook)), output.plain(f"Urgent: {urgent}."), output.blank(), made]
     if is_explained:
         for each in found:
-            parts += [blank(), headline(each.option), *map(_phase, each.phases)]
+            parts += [output.blank(), output.headline(each.option), *map(_phase, each.phases)]
     return parts
 
 
 def _head(outlook: Outlook) -> str:
     depth = sum(lane.depth for lane in outlook.lanes if not lane.is_closed)
-    waiting, workers = f"{number(round(depth))} jobs wait", counted(outlook.workers, "worker")
+    waiting, workers = f"{output.number(round(depth))} jobs wait", counted(outlook.workers, "worker")
     if not outlook.pace:
         unknown = "how fast is not known: no job has ended in the last hour"
         return f"{waiting}; {workers}, {unknown}."
     when = "now" if outlook.is_pace_now else "at best in the last hour"
-    return f"{waiting}; {workers}: {per_second(outlook.pace)} a second ({when})."
+    return f"{waiting}; {workers}: {output.per_second(outlook.pace)} a second ({when})."
 
 
-def _phase(phase: Phase) -> Text:
+def _phase(phase: Phase) -> output.Text:
     lanes = [
-        f"{lane}: {number(round(phase.depths[lane]))} wait, {per_second(served)}/s start"
+        f"{lane}: {output.number(round(phase.depths[lane]))} wait, {output.per_second(served)}/s start"
         for lane, served in phase.served.items()
         if phase.depths[lane] or served
     ]
     said = "; ".join(lanes) or "nothing waits"
-    return plain(f"  from {_long(phase.since)} for {_long(phase.seconds)}: {said}")
+    return output.plain(f"  from {_long(phase.since)} for {_long(phase.seconds)}: {said}")
 
 
 def _time(seconds: float | None, outlook: Outlook) -> str:

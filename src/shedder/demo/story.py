@@ -158,8 +158,7 @@ def _enqueue(stage: Stage) -> float:
     teller.head(f"A campaign starts: {number(jobs)} jobs go into the queue `{QUEUE}`")
     seconds = _load(stage)
     kinds = Counter(planned_kind(job) for job in range(jobs))
-    lines = [f"{number(count):>9}  {kind.lane:<10} {kind.path}"
-             for kind, count in kinds.most_common()]  # fmt: skip
+    lines = [f"{number(count):>9}  {kind.lane:<10} {kind.path}" for kind, count in kinds.most_common()]
     teller.quote("\n".join(["     jobs  lane       function", *lines]))
     teller.say(
         f"""{PRODUCERS} producer processes took {seconds:.1f} s for it, for {len(TENANTS)} tenants.

@@ -66,8 +66,7 @@ class Teller:
     def quote(self, text: str) -> None:
         """What a program printed, or lines to copy: indented, folded where they are too long."""
         # Folded by the terminal instead, what follows would stand left of the indent.
-        lines = [part for line in text.strip("\n").split("\n")
-                 for part in _folded(line.rstrip(), self.quoted_width)]  # fmt: skip
+        lines = [part for line in text.strip("\n").split("\n") for part in _folded(line.rstrip(), self.quoted_width)]
         self._apart()
         self._print(Text(textwrap.indent("\n".join(lines), " " * _INDENT)))
         self._apart()
