@@ -124,10 +124,9 @@ def _check_reason(request: Request) -> None:
 
 
 def _all_queues(run: Run) -> tuple[str, ...]:
-    queues = run.shedder.queues()
-    if not queues:
-        raise NothingMatched("--all (is this the right Redis? see -u and RQ_KEY_PREFIX)")
-    return queues
+    if queues := run.shedder.queues():
+        return queues
+    raise NothingMatched("--all (is this the right Redis? see -u and RQ_KEY_PREFIX)")
 
 
 def warn_of_recent_changes(

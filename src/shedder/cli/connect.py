@@ -16,9 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import redis
-from redis.backoff import NoBackoff
-from redis.connection import AbstractConnection, SSLConnection
-from redis.retry import Retry
+from redis import backoff, connection, retry
 
 from shedder.api.shedder import Shedder
 from shedder.errors import InvalidInput, RedisUnreachable, ShedderError
@@ -188,8 +186,8 @@ def _introduce_only_over_tls(pool: redis.ConnectionPool) -> None:
     Over TLS it does: behind the handshake of TLS 1.3 the server sends session tickets, which are
     read with the first reply. redis-py takes bytes that nobody has read for a broken connection.
     """
-    if not issubclass(pool.connection_class, SSLConnection):
-        takes = signature(AbstractConnection.__init__).parameters
+    if not issubclass(pool.connection_class, connection.SSLConnection):
+        takes = signature(connection.AbstractConnection.__init__).parameters
         names = ("driver_info",) if "driver_info" in takes else ("lib_name", "lib_version")
         pool.connection_kwargs.update(dict.fromkeys(names))
 
@@ -202,7 +200,7 @@ def _limits(*, connect: float = CONNECT_SECONDS, answer: float = ANSWER_SECONDS)
     return {
         "socket_connect_timeout": connect,
         "socket_timeout": answer,
-        "retry": Retry(NoBackoff(), 0),
+        "retry": retry.Retry(backoff.NoBackoff(), 0),
         "protocol": 2,  # a round trip less than 3, of which a command has no use
     }
 

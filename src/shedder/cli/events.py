@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from shedder.cli import output
-from shedder.cli.options import number_option, targets_argument, verb
+from shedder.cli import options, output
 from shedder.cli.run import Run, trouble
 from shedder.errors import RedisUnreachable
 from shedder.events import Event, verb_of
@@ -25,9 +24,9 @@ _EXAMPLES = (
 )
 
 
-@verb("events", examples=_EXAMPLES)
-@targets_argument
-@number_option(MOST_EVENTS)
+@options.verb("events", examples=_EXAMPLES)
+@options.targets_argument
+@options.number_option(MOST_EVENTS)
 @click.option("--after", metavar="ID", help="Only events after this one.")
 @click.option("-f", "--follow", is_flag=True, help="Keep printing new events.")
 def events(run: Run, *, names: tuple[str, ...], limit: int, after: str | None, follow: bool) -> int:
@@ -37,7 +36,10 @@ def events(run: Run, *, names: tuple[str, ...], limit: int, after: str | None, f
     """
     found = run.shedder.events(limit=limit, after=after, targets=names)
     if not follow:
-        _show(run, found)
+        if not found and not run.is_json:
+            run.screen.remark("no events there")
+        lines = [] if run.is_json else event_lines(found, server=run.server_option)
+        run.tell("events/1", {"events": found}, lines)
         return 0
     run.state = "nothing was changed by looking"
     for event in found:
@@ -46,15 +48,6 @@ def events(run: Run, *, names: tuple[str, ...], limit: int, after: str | None, f
     for event in _coming(run, last, names):
         _show_one(run, event)
     return 0
-
-
-def _show(run: Run, found: tuple[Event, ...]) -> None:
-    if run.is_json:
-        run.emit("events/1", {"events": found})
-        return
-    if not found:
-        run.screen.remark("no events there")
-    run.screen.show(*event_lines(found, server=run.server_option))
 
 
 def _show_one(run: Run, event: Event) -> None:

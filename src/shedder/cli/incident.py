@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -209,7 +208,7 @@ incident = verb_group(
 )  # fmt: skip
 
 
-def _moments(run: Run, given: Mapping[str, str | None]) -> dict[str, datetime]:
+def _moments(run: Run, given: dict[str, str | None]) -> dict[str, datetime]:
     """The times that were given, by name."""
     texts = {name: text for name in _TIMES if (text := given.get(name)) is not None}
     if not texts:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 
 import click
 
 from shedder.cli.incident_view import action_table, changing, finish, incident_option
-from shedder.cli.options import Request, cause_options_or, person_option, verb, verb_group
+from shedder.cli.options import Body, Request, cause_options_or, person_option, verb, verb_group
 from shedder.cli.run import Refused, Run
 from shedder.incident.review import actions_text
 from shedder.units import parse_future
@@ -27,7 +26,7 @@ _owner = click.option("--owner", metavar="TEAM", help="The team that does it.")
 _until = click.option("--due", metavar="TIME", help="When it is due, such as 2w or 2026-12-09.")
 
 
-def _with_terms(body: Callable[..., int]) -> Callable[..., int]:
+def _with_terms(body: Body) -> Body:
     return _priority(_owner(_until(body)))
 
 

@@ -11,6 +11,7 @@ import click
 
 from shedder.cli import output
 from shedder.cli.events import event_line
+from shedder.cli.options import Body
 from shedder.cli.run import Run
 from shedder.events import Event, verb_of
 from shedder.incident.records import Action, Effect, Incident, IncidentReceipt, Reading, Role
@@ -214,7 +215,7 @@ def _pace(value: float | None) -> str:
     return "-" if value is None else f"{output.per_second(value)}/s"
 
 
-def _incident_option(text: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+def _incident_option(text: str) -> Callable[[Body], Body]:
     return click.option("-i", "--incident", metavar="ID", help=text)
 
 
@@ -225,7 +226,7 @@ open_incident_option = _incident_option("Which one; the open one if omitted.")
 task_option = click.option("--task", metavar="TEXT", default="", help="What the investigator looks into.")
 
 
-def also_option(text: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+def also_option(text: str) -> Callable[[Body], Body]:
     """To do what is usually refused."""
     return click.option("--also", is_flag=True, help=text)
 

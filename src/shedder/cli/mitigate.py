@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import click
 
-from shedder.cli import output
-from shedder.cli.asking import confirm, settle_reason
-from shedder.cli.options import Request, cause_options, verb
+from shedder.cli import asking, options, output
 from shedder.cli.policy import near_policy_option, policy_for
 from shedder.cli.run import Refused, Run
 from shedder.errors import NothingMatched
@@ -18,29 +15,23 @@ from shedder.policy.model import Mitigation, Policy
 from shedder.response.runner import filled, find_mitigation, mask_for
 from shedder.units import format_duration
 
-if TYPE_CHECKING:
-    from shedder.response.mitigation import MitigationReceipt
-
-
 _EXAMPLES = (
     'shedder mitigate rollback --release 41 -r "errors since 42"',
     "shedder mitigate rollback --release 41 --dry-run",
     "shedder mitigate                   lists what is declared",
 )
 
-_FREE = {"ignore_unknown_options": True}
 
-
-@verb("mitigate", examples=_EXAMPLES)
+@options.verb("mitigate", examples=_EXAMPLES)
 @click.argument("name", metavar="[NAME]", required=False)
 @click.argument("values", metavar="[--VALUE TEXT]...", nargs=-1, type=click.UNPROCESSED)
 @click.option("--dry-run", is_flag=True, help="Show the command, run nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @near_policy_option
-@cause_options
+@options.cause_options
 def mitigate(
-    run: Run, *, request: Request, name: str | None, values: tuple[str, ...], dry_run: bool,
-    yes: bool, policy_file: str | None,
+    run: Run, *, request: options.Request, name: str | None, values: tuple[str, ...], dry_run: bool, yes: bool,
+    policy_file: str | None,
 ) -> int:  # fmt: skip
     """Run the program that `[mitigations.NAME]` of the policy declares, and record its outcome.
 
@@ -52,35 +43,30 @@ def mitigate(
         return _list(run, rules)
     found = find_mitigation(rules.mitigations, name)
     words = filled(found, _values(values))
-    if dry_run:
-        return _show_only(run, found, words)
-    return _carry_out(run, request, found, words, is_sure=yes)
+    return _show_only(run, found, words) if dry_run else _carry_out(run, request, found, words, is_sure=yes)
 
 
-mitigate.context_settings = {**mitigate.context_settings, **_FREE}
+mitigate.context_settings = {**mitigate.context_settings, "ignore_unknown_options": True}
 
 
-def _carry_out(run: Run, request: Request, found: Mitigation, words: tuple[str, ...], *, is_sure: bool) -> int:
+def _carry_out(run: Run, request: options.Request, found: Mitigation, words: tuple[str, ...], *, is_sure: bool) -> int:
     connected = run.shedder
-    request = settle_reason(request, f"carry out {output.escaped(found.name)}")
+    request = asking.settle_reason(request, f"carry out {output.escaped(found.name)}")
     shown = _shown(words)
     run.screen.remark(f"runs: {shown} (at most {_limit(found)})")
-    confirm(f"Run {shown}?", is_sure=is_sure)
+    asking.confirm(f"Run {shown}?", is_sure=is_sure)
     run.state = "what was started was ended, and the journal says so: shedder events"
     receipt = connected.mitigate(found, words, **request.cause, say=run.screen.remark)
     run.state = f"it is {receipt.outcome}"
-    _finish(run, receipt)
-    return 0 if receipt.outcome == "done" else 1
-
-
-def _finish(run: Run, receipt: MitigationReceipt) -> None:
     code = "" if receipt.exit_code is None else f" with exit code {receipt.exit_code}"
-    took = format_duration(receipt.seconds)
+    outcomes = {"done": "is done", "not started": "could not be started"}
+    outcome = outcomes.get(receipt.outcome, receipt.outcome)
     style = "bold green" if receipt.outcome == "done" else "bold red"
-    said = f"{output.escaped(receipt.name)} {_ended(receipt.outcome)}{code} after {took}."
+    said = f"{output.escaped(receipt.name)} {outcome}{code} after {format_duration(receipt.seconds)}."
     run.tell("mitigation/1", receipt, [output.headline(said, style=style)])
     if receipt.outcome == "not started" and not run.is_json:
         run.screen.remark(receipt.output)
+    return 0 if receipt.outcome == "done" else 1
 
 
 def _show_only(run: Run, found: Mitigation, words: tuple[str, ...]) -> int:
@@ -95,9 +81,8 @@ def _show_only(run: Run, found: Mitigation, words: tuple[str, ...]) -> int:
 def _list(run: Run, rules: Policy) -> int:
     if not rules.mitigations:
         raise NothingMatched("a mitigation of the policy ([mitigations.rollback] declares one)")
-    found = [{"name": each.name, "kind": each.kind, "command": list(each.run),
-              "values": list(each.placeholders), "timeout": each.timeout}
-             for each in rules.mitigations.values()]  # fmt: skip
+    found = [{"name": each.name, "kind": each.kind, "command": each.run, "values": each.placeholders,
+              "timeout": each.timeout} for each in rules.mitigations.values()]  # fmt: skip
     made = output.table("mitigation", "kind", "runs", ">at most")
     for each in rules.mitigations.values():
         output.row(made, each.name, each.kind, _shown(each.run), _limit(each))
@@ -125,7 +110,3 @@ def _shown(words: tuple[str, ...]) -> str:
 
 def _limit(found: Mitigation) -> str:
     return format_duration(found.timeout)
-
-
-def _ended(outcome: str) -> str:
-    return {"done": "is done", "not started": "could not be started"}.get(outcome, outcome)

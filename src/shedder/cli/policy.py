@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shedder.cli import output
-from shedder.cli.asking import settle_reason
-from shedder.cli.options import Request, cause_options, verb, verb_group
+from shedder.cli import asking, options, output
 from shedder.cli.run import Refused, Run
 from shedder.errors import PolicyInvalid
 from shedder.policy.document import document_of
@@ -36,7 +34,7 @@ _INIT = ("shedder policy init", "shedder policy init ops/shedder.toml --force")
 _file_argument = click.argument("file", metavar="[FILE]", required=False, type=click.Path())
 
 
-@verb("check", examples=_CHECK, short="Check a policy file.")
+@options.verb("check", examples=_CHECK, short="Check a policy file.")
 @_file_argument
 def check_policy(run: Run, *, file: str | None) -> int:
     """Check a policy file and list every problem; needs no Redis, changes nothing.
@@ -44,24 +42,25 @@ def check_policy(run: Run, *, file: str | None) -> int:
     FILE defaults to shedder.toml, or [tool.shedder] in pyproject.toml, in this or a parent folder.
     """
     path = _path(file)
-    problems: tuple[object, ...] = ()
+    problems: Sequence[object] = ()
+    view: output.Parts = [output.headline(f"{output.escaped(str(path))} is a policy: nothing is wrong with it.")]
     try:
         read_policy(path)
     except PolicyInvalid as error:
         problems = error.problems
-    good = output.headline(f"{output.escaped(str(path))} is a policy: nothing is wrong with it.")
-    view = problems_view(str(path), problems) if problems else [good]
+        wrong = output.Text(f"{path} has {counted(len(problems), 'problem')}:", style="bold red")
+        view = [wrong, *(output.Verbatim(output.escaped(f"  {problem}")) for problem in problems)]
     run.tell("policy-check/1", {"file": str(path), "problems": problems}, view)
     return 2 if problems else 0
 
 
-@verb("apply", examples=_APPLY, short="Put a policy into force, everywhere.")
+@options.verb("apply", examples=_APPLY, short="Put a policy into force, everywhere.")
 @_file_argument
 @click.option("--based-on", type=int, metavar="NUMBER",
               help="The policy that this file changes; the one in force if absent.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace whatever is in force.")
-@cause_options
-def apply(run: Run, *, request: Request, file: str | None, based_on: int | None, force: bool) -> int:
+@options.cause_options
+def apply(run: Run, *, request: options.Request, file: str | None, based_on: int | None, force: bool) -> int:
     """Put a policy into force; shedder producers and workers obey within a second.
 
     It is checked as a whole first. If somebody else applies another one meanwhile, yours is
@@ -72,7 +71,7 @@ def apply(run: Run, *, request: Request, file: str | None, based_on: int | None,
     policy = read_policy(_path(file))
     policies = run.shedder.policies
     base = policies.applied().number if based_on is None and not force else based_on
-    request = settle_reason(request, "apply this policy")
+    request = asking.settle_reason(request, "apply this policy")
     run.unsure("which policy is in force", "policy show")
     receipt = policies.apply(policy, **request.cause, based_on=base)
     run.state = "it is in force"
@@ -80,7 +79,7 @@ def apply(run: Run, *, request: Request, file: str | None, based_on: int | None,
     return 0
 
 
-@verb("show", examples=_SHOW, short="Show the policy in force, or what it says of a job.")
+@options.verb("show", examples=_SHOW, short="Show the policy in force, or what it says of a job.")
 @click.option("--explain", "job_id", metavar="JOB", help="Show which rules apply to this job.")
 def show_policy(run: Run, *, job_id: str | None) -> int:
     """Show the policy in force, with who applied it, as a file that could be applied again.
@@ -98,7 +97,7 @@ def show_policy(run: Run, *, job_id: str | None) -> int:
     return 0 if applied.number else 3
 
 
-@verb("diff", examples=_DIFF, short="Show what applying a policy file would change.")
+@options.verb("diff", examples=_DIFF, short="Show what applying a policy file would change.")
 @_file_argument
 def diff(run: Run, *, file: str | None) -> int:
     """Show what applying a policy file would change; changes nothing.
@@ -114,7 +113,7 @@ def diff(run: Run, *, file: str | None) -> int:
     return 0 if changes else 3
 
 
-@verb("init", examples=_INIT, short="Write a first policy from the queues that exist.")
+@options.verb("init", examples=_INIT, short="Write a first policy from the queues that exist.")
 @_file_argument
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def init(run: Run, *, file: str | None, force: bool) -> int:
@@ -138,7 +137,7 @@ def init(run: Run, *, file: str | None, force: bool) -> int:
     return 0
 
 
-policy = verb_group(
+policy = options.verb_group(
     "policy", init, check_policy, diff, apply, show_policy,
     text="Declare which work matters, which may wait, and what customers notice.",
     examples=(_INIT[0], _CHECK[0], _APPLY[0], _SHOW[0]),
@@ -180,8 +179,7 @@ def policy_receipt(receipt: PolicyReceipt, *, server: str = "") -> output.Parts:
     """The receipt of an application."""
     warnings = [output.Text(output.escaped(each), style="yellow") for each in receipt.warnings]
     if not receipt.event:
-        same = output.headline(f"Policy {receipt.number} is in force and says the same already.")
-        return [same, *warnings]
+        return [output.headline(f"Policy {receipt.number} is in force and says the same already."), *warnings]
     before = f", in place of policy {receipt.replaced}" if receipt.replaced else ""
     return [
         output.headline(f"Policy {receipt.number} is in force{before}.", style="bold green"),
@@ -206,29 +204,18 @@ def applied_view(applied: AppliedPolicy, text: str, now: datetime) -> output.Par
         return [output.plain("# No policy is in force: `shedder policy init` writes a first one.")]
     since = f"{output.clock(applied.since, now)} ({output.age(applied.since, now)} ago)"
     head = f"# policy {applied.number}, applied {since} by {applied.by}: {applied.why}"
-    return [
-        output.Verbatim(output.escaped(head)),
-        *(output.Verbatim(output.escaped(line)) for line in text.splitlines()),
-    ]
+    return [output.Verbatim(output.escaped(line)) for line in (head, *text.splitlines())]
 
 
 def explained_view(job: ExplainedJob, **_: str) -> output.Parts:
     """What holds for a job, and which rule decided it."""
     function = f", function {output.escaped(job.function)}" if job.function else ""
     said = f"Job {output.escaped(job.job)} of lane {output.escaped(job.lane)}{function}"
-    parts: output.Parts = [output.headline(f"{said}: what policy {job.policy} says")]
     made = output.table("of", "says", ">rule", "which matches")
     for each in job.decisions:
-        rule = str(each.rule) if each.rule else "-"
-        output.row(made, each.saying, each.value or "nothing", rule, each.matched)
-    parts += [made, output.blank()]
+        output.row(made, each.saying, each.value or "nothing", str(each.rule or "-"), each.matched)
+    parts: output.Parts = [output.headline(f"{said}: what policy {job.policy} says"), made, output.blank()]
     if job.lane_by_policy != job.lane:
         parts.append(output.plain(f"Enqueued now it would go into {output.escaped(job.lane_by_policy)}."))
     parts.append(output.plain(f"Workers of shedder serve {output.escaped(job.lane)} as {job.served_as}."))
     return parts
-
-
-def problems_view(source: str, problems: Sequence[object]) -> output.Parts:
-    """All that is wrong with a policy, a line each."""
-    lines: output.Parts = [output.Text(f"{source} has {counted(len(problems), 'problem')}:", style="bold red")]
-    return [*lines, *(output.Verbatim(output.escaped(f"  {problem}")) for problem in problems)]

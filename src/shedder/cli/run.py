@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shedder.cli import output
-from shedder.cli.output import one_line
 from shedder.errors import EventNotFound, RedisUnreachable, ServerBusy, ShedderError
 
 if TYPE_CHECKING:
@@ -124,16 +123,16 @@ def failure_sentence(error: BaseException, run: Run) -> str:
     if is_interrupt(error):
         return f"stopped; {run.state}"
     if isinstance(error, RedisUnreachable):
-        return one_line(_unreachable(error, run))
+        return output.one_line(_unreachable(error, run))
     if isinstance(error, EventNotFound):
-        return one_line(f"{error}: shedder events")
+        return output.one_line(f"{error}: shedder events")
     if isinstance(error, ShedderError):
         # An answer of "no" comes before anything is changed.
-        return one_line(f"{error}{_what_holds(run) if error.exit_code == FAILED else ''}")
+        return output.one_line(f"{error}{_what_holds(run) if error.exit_code == FAILED else ''}")
     if isinstance(error, click.ClickException):
-        return one_line(_refused(error))
+        return output.one_line(_refused(error))
     said = f"{type(error).__name__}: {error}{_what_holds(run)}"
-    return one_line(f"{said} (unexpected; the option --debug shows where)")
+    return output.one_line(f"{said} (unexpected; the option --debug shows where)")
 
 
 def trouble(error: RedisUnreachable, run: Run) -> str:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from shedder.cli import output
+from shedder.cli import options, output
 from shedder.cli.incident_view import effect_texts
-from shedder.cli.options import verb
 from shedder.cli.policy import near_policy_option, policy_for
 from shedder.cli.run import Run
 from shedder.events import VERBS
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 _EXAMPLES = ("shedder triage", "shedder triage --json")
 
 
-@verb("triage", examples=_EXAMPLES)
+@options.verb("triage", examples=_EXAMPLES)
 @near_policy_option
 def triage(run: Run, *, policy_file: str | None) -> int:
     """Show the checklist: a bad release, too much traffic, a clogged queue.
@@ -53,17 +51,14 @@ def _step(number: int, step: TriageStep, now: datetime, server: str) -> output.P
     parts: output.Parts = [line]
     if step.finding:
         parts.append(output.Verbatim(f"       {output.escaped(step.finding)}"))
-    parts += [_done(each, now) for each in step.done[-DONE_SHOWN:]]
-    parts += [
-        output.Verbatim(f"       {text}", style="dim")
-        for each in step.done[-DONE_SHOWN:]
-        if each.effect
-        for text in effect_texts(each.effect)
-    ]
+    shown = step.done[-DONE_SHOWN:]
+    parts += [_done(each, now) for each in shown]
+    effects = [each.effect for each in shown if each.effect]
+    parts += [output.Verbatim(f"       {text}", style="dim") for effect in effects for text in effect_texts(effect)]
     width = max((len(each.purpose) for each in step.commands), default=0)
     for each in step.commands:
         said = output.Verbatim(f"       {output.escaped(each.purpose):<{width}}  ", style="dim")
-        said.append(_command(each.words, server), style="not dim bold")
+        said.append(output.command(each.words[0], options=each.words[1:], server=server), style="not dim bold")
         parts.append(said)
     return parts
 
@@ -75,8 +70,3 @@ def _done(done: TriageDone, now: datetime) -> output.Verbatim:
     who = f"{output.escaped(done.by)}{role}"
     said = f"{output.escaped(done.verb)} {what} by {who} {output.age(done.at, now)} ago{ended}"
     return output.Verbatim(f"       {said}", style="yellow" if done.is_failed else "")
-
-
-def _command(words: Sequence[str], server: str) -> str:
-    verbs, rest = words[:1], words[1:]
-    return output.command(verbs[0], options=rest, server=server)
