@@ -16,7 +16,7 @@ from shedder.updates.messages import messages_of
 from tests.unit.postmortems import INCIDENT, at
 
 SOURCES = Path(__file__).parents[2] / "src" / "shedder"
-WRITERS = {"event_head", "head_of_step", "EventDraft"}
+WRITERS = {"event_head", "head_of_step", "EventDraft", "_change"}
 NAMES = {"verb", "VERB", "BEGAN", "ENDED"}
 
 
@@ -50,8 +50,9 @@ def verbs_in(node: ast.AST) -> set[str]:
         return texts_of(node.value)
     if isinstance(node, ast.Assign) and NAMES & {getattr(each, "id", "") for each in node.targets}:
         return texts_of(node.value)
-    if isinstance(node, ast.Call) and getattr(node.func, "id", "") in WRITERS:
-        return texts_of(node.args[0])
+    called = getattr(node, "func", None)
+    if WRITERS & {getattr(called, "id", ""), getattr(called, "attr", "")} and (given := getattr(node, "args", [])):
+        return texts_of(given[0])
     return set()
 
 

@@ -21,9 +21,9 @@ from typing import Any
 import click
 
 from shedder import __version__
-from shedder.cli.options import HELP_SETTINGS, connection_options, verb, write_examples
+from shedder.cli.options import HELP_SETTINGS, VerbGroup, connection_options, show_help, verb
 from shedder.cli.output import document, json_text
-from shedder.cli.run import USAGE, Run, code_of, failure_sentence
+from shedder.cli.run import Run, code_of, failure_sentence
 
 VERBS = (
     ("status", "shedder.cli.status", "Show how many jobs wait and run, and what is paused."),
@@ -60,8 +60,10 @@ _EXAMPLES = (
 )
 
 
-class Program(click.Group):
+class Program(VerbGroup):
     """A group of verbs that return exit codes, and whose failures become one line each."""
+
+    examples = _EXAMPLES
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the verb that the command line names, and exit."""
@@ -70,21 +72,12 @@ class Program(click.Group):
         kwargs.update(prog_name="shedder", standalone_mode=False, obj=Run())
         sys.exit(self._exit_code(words, kwargs))
 
-    def list_commands(self, _context: click.Context) -> list[str]:
-        """The verbs in the order in which an incident needs them."""
-        return list(self.commands)
-
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The verb that is named, from its module; what is listed has a name and a line only."""
         name, _, rest = super().resolve_command(ctx, args)
         return name, None if name is None else _load_verb(name), rest
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples."""
-        write_examples(formatter, _EXAMPLES)
-        super().format_epilog(ctx, formatter)
 
     def _exit_code(self, words: list[str], kwargs: dict[str, Any]) -> int:
         run: Run = kwargs["obj"]
@@ -108,17 +101,13 @@ class Program(click.Group):
 
 @click.group(cls=Program, invoke_without_command=True, context_settings=HELP_SETTINGS)
 @click.version_option(__version__, prog_name="shedder")
-@click.pass_context
-def main(context: click.Context) -> int:
+def main() -> int:
     """Shed load from RQ queues, and lose no job.
 
     Exit codes: 0 done, 1 failed, 2 usage, 3 nothing matched or condition not met, 4 Redis
     cannot be reached, 130 Ctrl-C.
     """
-    if context.invoked_subcommand is None:
-        click.echo(context.get_help())
-        return USAGE
-    return 0
+    return show_help()
 
 
 main.params += connection_options()
@@ -175,8 +164,7 @@ def completion(run: Run, *, shell: str) -> int:
     kind = get_completion_class(shell)
     if kind is None:
         raise click.UsageError(f"click knows no completion for {shell}")
-    program = click.get_current_context().find_root().command
-    script = kind(program, {}, "shedder", VARIABLE).source()
+    script = kind(main, {}, "shedder", VARIABLE).source()
     if run.is_json:
         run.emit("completion/1", {"shell": shell, "script": script})
     else:

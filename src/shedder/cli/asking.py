@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import click
 
-from shedder.cli.output import age, command, escaped, listed, targets_of
-from shedder.cli.run import Refused
+from shedder.cli import output
+from shedder.cli.options import Request
+from shedder.cli.run import Refused, Run
 from shedder.errors import ConditionNotMet, NothingMatched, RecordUnreadable, ShedderError
 from shedder.lanes import lane_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-
-    from shedder.cli.options import Request
-    from shedder.cli.run import Run
     from shedder.events import Event
     from shedder.incident.records import Incident
 
@@ -44,7 +42,7 @@ def settle_request(run: Run, request: Request, verb: str, *, note: str = "") -> 
     _check_targets(run, request, verb)
     _check_reason(request)
     request = settle_targets(run, request, verb, note=note)
-    request = settle_reason(request, f"{verb} {listed(request.names)}")
+    request = settle_reason(request, f"{verb} {output.listed(request.names)}")
     warn_of_recent_changes(run, request, targets=request.names)
     return request
 
@@ -82,7 +80,7 @@ def confirm(question: str, *, is_sure: bool) -> None:
     """
     if is_sure or not is_asking_possible():
         return
-    if not click.confirm(escaped(question), err=True):
+    if not click.confirm(output.escaped(question), err=True):
         raise ShedderError("nothing was changed, because you said no")
 
 
@@ -104,7 +102,7 @@ def warn_of_unknown(run: Run, names: Sequence[str], *, note: str = "") -> None:
 
 def _check_targets(run: Run, request: Request, verb: str) -> None:
     if request.names and request.is_all:
-        raise Refused(f"{listed(request.names)} and --all exclude each other; name queues, or all")
+        raise Refused(f"{output.listed(request.names)} and --all exclude each other; name queues, or all")
     if not request.names and not request.is_all:
         raise Refused(f"say what to {verb}: a queue, a lane such as mail.low, or --all; {_what(run)}")
 
@@ -117,7 +115,7 @@ def _what(run: Run) -> str:
 
 
 def _there_is(queues: Sequence[str]) -> str:
-    return listed(queues, most=10) or "no queue yet"
+    return output.listed(queues, most=10) or "no queue yet"
 
 
 def _check_reason(request: Request) -> None:
@@ -126,10 +124,9 @@ def _check_reason(request: Request) -> None:
 
 
 def _all_queues(run: Run) -> tuple[str, ...]:
-    queues = run.shedder.queues()
-    if not queues:
-        raise NothingMatched("--all (is this the right Redis? see -u and RQ_KEY_PREFIX)")
-    return queues
+    if queues := run.shedder.queues():
+        return queues
+    raise NothingMatched("--all (is this the right Redis? see -u and RQ_KEY_PREFIX)")
 
 
 def warn_of_recent_changes(
@@ -177,16 +174,16 @@ def _ask(run: Run, request: Request, found: tuple[Event, ...], *, is_incident: b
 def _told(run: Run, event: Event) -> str:
     names = event.details.get("names")
     is_named = not event.lanes and isinstance(names, list)
-    what = [str(each) for each in names] if is_named else targets_of(event.lanes)  # type: ignore[union-attr]
-    ago = age(event.at, run.shedder.incidents.now())
+    what = [str(each) for each in names] if is_named else output.targets_of(event.lanes)  # type: ignore[union-attr]
+    ago = output.age(event.at, run.shedder.incidents.now())
     role = f" ({event.role})" if event.role else ""
-    return escaped(f"{event.by}{role} did '{event.verb} {listed(what)}' {ago} ago: {event.why}")
+    return output.escaped(f"{event.by}{role} did '{event.verb} {output.listed(what)}' {ago} ago: {event.why}")
 
 
 def _remind(run: Run, request: Request, incident: Incident) -> None:
     if incident.role_of(request.by or run.shedder.by) != "commander":
         return
     operations = next((each.person for each in incident.roles if each.role == "operations"), "")
-    give = command("incident assign", "operations", "NAME", server=run.server_option)
-    whose = f"operations is {escaped(operations)}" if operations else f"give operations to: {give}"
+    give = output.command("incident assign", "operations", "NAME", server=run.server_option)
+    whose = f"operations is {output.escaped(operations)}" if operations else f"give operations to: {give}"
     run.reminders.append(f"reminder: you are the commander of {incident.id}, who coordinates; {whose}")

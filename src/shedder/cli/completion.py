@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from shedder.cli.run import Run
@@ -16,43 +17,45 @@ if TYPE_CHECKING:
 _SECONDS = 0.5
 
 
-def complete_targets(context: click.Context, _parameter: Any, incomplete: str) -> list[str]:
-    """The queues on the server that begin with `incomplete`, or their lanes after a dot.
+def _completion(names: Callable[[Shedder, str], Iterable[str]]) -> Callable[[click.Context, Any, str], list[str]]:
+    """Offers those of `names` that begin with what is typed.
 
     Silent when anything goes wrong: nobody wants an error in the middle of a line.
     """
-    try:
-        queues = _connected(context).queues()
-    except Exception:  # noqa: BLE001
-        return []
-    return [name for name in _offered(queues, incomplete) if name.startswith(incomplete)]
+
+    def complete(context: click.Context, _parameter: Any, incomplete: str) -> list[str]:
+        try:
+            return [name for name in names(_connected(context), incomplete) if name.startswith(incomplete)]
+        except Exception:  # noqa: BLE001
+            return []
+
+    return complete
 
 
-def complete_flags(context: click.Context, _parameter: Any, incomplete: str) -> list[str]:
-    """The flags that are declared or set and begin with `incomplete`; silent as above."""
-    try:
-        flags = _connected(context).flag_states()
-    except Exception:  # noqa: BLE001
-        return []
-    return sorted(flag.name for flag in flags if flag.name.startswith(incomplete))
+@_completion
+def complete_targets(shedder: Shedder, incomplete: str) -> Iterable[str]:
+    """The queues on the server, and the lanes of one that is followed by a dot."""
+    queues = shedder.queues()
+    named = [queue for queue in queues if incomplete.startswith(f"{queue}.")]
+    return [*queues, *(f"{queue}.{priority}" for queue in named for priority in PRIORITIES)]
 
 
-def complete_groups(context: click.Context, _parameter: Any, incomplete: str) -> list[str]:
-    """The groups of flags that begin with `incomplete`; silent as above."""
-    try:
-        groups = {flag.group for flag in _connected(context).flag_states()}
-    except Exception:  # noqa: BLE001
-        return []
-    return sorted(group for group in groups if group and group.startswith(incomplete))
+@_completion
+def complete_flags(shedder: Shedder, _incomplete: str) -> Iterable[str]:
+    """The flags that are declared or set."""
+    return sorted(flag.name for flag in shedder.flag_states())
 
 
-def complete_limits(context: click.Context, _parameter: Any, incomplete: str) -> list[str]:
-    """The limits that are declared or set and begin with `incomplete`; silent as above."""
-    try:
-        names = {limit.name for limit in _connected(context).limit_states()}
-    except Exception:  # noqa: BLE001
-        return []
-    return sorted(name for name in names if name.startswith(incomplete))
+@_completion
+def complete_groups(shedder: Shedder, _incomplete: str) -> Iterable[str]:
+    """The groups of flags."""
+    return sorted({flag.group for flag in shedder.flag_states() if flag.group})
+
+
+@_completion
+def complete_limits(shedder: Shedder, _incomplete: str) -> Iterable[str]:
+    """The limits that are declared or set."""
+    return sorted({limit.name for limit in shedder.limit_states()})
 
 
 def _connected(context: click.Context) -> Shedder:
@@ -60,9 +63,3 @@ def _connected(context: click.Context) -> Shedder:
 
     run = context.find_object(Run) or Run()
     return connect(server_for(url=run.url, config=run.config), seconds=_SECONDS)
-
-
-def _offered(queues: tuple[str, ...], incomplete: str) -> list[str]:
-    named = [queue for queue in queues if incomplete.startswith(f"{queue}.")]
-    lanes = [f"{queue}.{priority}" for queue in named for priority in PRIORITIES]
-    return [*queues, *lanes]

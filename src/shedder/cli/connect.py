@@ -8,24 +8,19 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from inspect import signature
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import redis
-from redis.backoff import NoBackoff
-from redis.connection import AbstractConnection, SSLConnection
-from redis.retry import Retry
+from redis import backoff, connection, retry
 
 from shedder.api.shedder import Shedder
 from shedder.errors import InvalidInput, RedisUnreachable, ShedderError
 from shedder.store.store import address_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 
 CONNECT_SECONDS = 1.5
 ANSWER_SECONDS = 2.5
@@ -111,10 +106,9 @@ def greet(server: Server, *, seconds: float = GREETING_SECONDS) -> None:
 def _ping(client: redis.Redis, answers: list[BaseException | None]) -> None:
     try:
         client.ping()
+        answers.append(None)
     except Exception as error:  # noqa: BLE001 - the caller raises it again, in its own thread
         answers.append(error)
-    else:
-        answers.append(None)
 
 
 def _raise_refusal(error: BaseException, address: str) -> None:
@@ -165,10 +159,9 @@ def _read_module(name: str) -> Mapping[str, Any]:
 def _from_settings(settings: Mapping[str, Any], *, source: str) -> Server:
     from rq.cli.helpers import get_redis_from_config
 
-    sentinel = None if settings.get("REDIS_URL") else settings.get("SENTINEL")
-    if settings.get("REDIS_URL"):
-        return _from_url(settings["REDIS_URL"], f"REDIS_URL of {source}")
-    if sentinel:
+    if url := settings.get("REDIS_URL"):
+        return _from_url(url, f"REDIS_URL of {source}")
+    if sentinel := settings.get("SENTINEL"):
         settings = {**settings, "SENTINEL": _limited(sentinel)}
     try:
         client = get_redis_from_config(settings, _client)
@@ -193,8 +186,8 @@ def _introduce_only_over_tls(pool: redis.ConnectionPool) -> None:
     Over TLS it does: behind the handshake of TLS 1.3 the server sends session tickets, which are
     read with the first reply. redis-py takes bytes that nobody has read for a broken connection.
     """
-    if not issubclass(pool.connection_class, SSLConnection):
-        takes = signature(AbstractConnection.__init__).parameters
+    if not issubclass(pool.connection_class, connection.SSLConnection):
+        takes = signature(connection.AbstractConnection.__init__).parameters
         names = ("driver_info",) if "driver_info" in takes else ("lib_name", "lib_version")
         pool.connection_kwargs.update(dict.fromkeys(names))
 
@@ -207,7 +200,7 @@ def _limits(*, connect: float = CONNECT_SECONDS, answer: float = ANSWER_SECONDS)
     return {
         "socket_connect_timeout": connect,
         "socket_timeout": answer,
-        "retry": Retry(NoBackoff(), 0),
+        "retry": retry.Retry(backoff.NoBackoff(), 0),
         "protocol": 2,  # a round trip less than 3, of which a command has no use
     }
 

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 import click
 
-from shedder.cli.options import targets_argument, verb
-from shedder.cli.output import Verbatim, command, escaped, listed, targets_of
-from shedder.cli.run import trouble
+from shedder.cli import options, output
+from shedder.cli.run import Run, trouble
 from shedder.errors import RedisUnreachable
-from shedder.events import verb_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from shedder.cli.run import Run
-    from shedder.events import Event
-
+from shedder.events import Event, verb_of
 
 MOST_EVENTS = 100_000
 RETRY_SECONDS = 1.0
@@ -32,10 +24,9 @@ _EXAMPLES = (
 )
 
 
-@verb("events", examples=_EXAMPLES)
-@targets_argument
-@click.option("-n", "--number", "limit", type=click.IntRange(1, MOST_EVENTS), default=20,
-              show_default=True, help="How many at most.")  # fmt: skip
+@options.verb("events", examples=_EXAMPLES)
+@options.targets_argument
+@options.number_option(MOST_EVENTS)
 @click.option("--after", metavar="ID", help="Only events after this one.")
 @click.option("-f", "--follow", is_flag=True, help="Keep printing new events.")
 def events(run: Run, *, names: tuple[str, ...], limit: int, after: str | None, follow: bool) -> int:
@@ -45,7 +36,10 @@ def events(run: Run, *, names: tuple[str, ...], limit: int, after: str | None, f
     """
     found = run.shedder.events(limit=limit, after=after, targets=names)
     if not follow:
-        _show(run, found)
+        if not found and not run.is_json:
+            run.screen.remark("no events there")
+        lines = [] if run.is_json else event_lines(found, server=run.server_option)
+        run.tell("events/1", {"events": found}, lines)
         return 0
     run.state = "nothing was changed by looking"
     for event in found:
@@ -54,15 +48,6 @@ def events(run: Run, *, names: tuple[str, ...], limit: int, after: str | None, f
     for event in _coming(run, last, names):
         _show_one(run, event)
     return 0
-
-
-def _show(run: Run, found: tuple[Event, ...]) -> None:
-    if run.is_json:
-        run.emit("events/1", {"events": found})
-        return
-    if not found:
-        run.screen.remark("no events there")
-    run.screen.show(*event_lines(found, server=run.server_option))
 
 
 def _show_one(run: Run, event: Event) -> None:
@@ -98,30 +83,30 @@ def _coming(run: Run, last: str, names: tuple[str, ...]) -> Iterator[Event]:
 MOST_TARGETS = 4
 
 
-def event_lines(events: Sequence[Event], *, server: str = "") -> list[Verbatim]:
+def event_lines(events: Sequence[Event], *, server: str = "") -> list[output.Verbatim]:
     """One line for each of `events`; the way back only where it is still open."""
     undone = {event.undoes for event in events if event.undoes}
     return [event_line(event, is_undone=event.id in undone, server=server) for event in events]
 
 
-def event_line(event: Event, *, is_undone: bool = False, is_plain: bool = False, server: str = "") -> Verbatim:
+def event_line(event: Event, *, is_undone: bool = False, is_plain: bool = False, server: str = "") -> output.Verbatim:
     """When, what, where, who and why, the numbers, and unless it is plain how to undo it."""
-    line = Verbatim(event.at.strftime("%Y-%m-%d %H:%M:%SZ  "))
-    line.append(escaped(event.verb), style="bold")
-    targets = listed(_targets(event), most=MOST_TARGETS)
+    line = output.Verbatim(event.at.strftime("%Y-%m-%d %H:%M:%SZ  "))
+    line.append(output.escaped(event.verb), style="bold")
+    targets = output.listed(_targets(event), most=MOST_TARGETS)
     line.append(f" {targets}" if targets else "")
-    role = f" ({escaped(event.role)})" if event.role else ""
-    line.append(f" by {escaped(event.by)}{role}: {escaped(event.why)}" if event.by else "")
-    numbers = escaped(verb_of(event).numbers(event))
+    role = f" ({output.escaped(event.role)})" if event.role else ""
+    line.append(f" by {output.escaped(event.by)}{role}: {output.escaped(event.why)}" if event.by else "")
+    numbers = output.escaped(verb_of(event).numbers(event))
     line.append(f" ({numbers})" if numbers else "")
-    line.append(f"  undoes {escaped(event.undoes)}" if event.undoes else "", style="dim")
+    line.append(f"  undoes {output.escaped(event.undoes)}" if event.undoes else "", style="dim")
     if is_plain:
         return line
     if is_undone:
-        line.append(f"  undone ({escaped(event.id)})", style="dim")
+        line.append(f"  undone ({output.escaped(event.id)})", style="dim")
     elif event.can_undo:
         line.append("  undo: ", style="dim")
-        line.append(command("undo", event.id, server=server))
+        line.append(output.command("undo", event.id, server=server))
     return line
 
 
@@ -130,5 +115,5 @@ def _targets(event: Event) -> Sequence[str]:
     if event.verb.startswith("mitigate"):
         return [str(event.details.get("mitigation", ""))]
     if event.lanes or not isinstance(names, list):
-        return targets_of(event.lanes)
+        return output.targets_of(event.lanes)
     return [str(name) for name in names]

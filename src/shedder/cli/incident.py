@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from shedder.cli.incident_review import action, close, review
-from shedder.cli.incident_roles import accept, assign, hand_over, leave, take
-from shedder.cli.incident_tell import postmortem, update, watch
-from shedder.cli.incident_view import (
-    TIMES,
-    also_option,
-    changing,
-    finish,
-    incident_option,
-    incident_parts,
-    incident_table,
-    moments,
-    open_incident_option,
-    task_option,
-    timeline_lines,
-)
-from shedder.cli.options import Request, cause_options_or, person_option, verb, verb_group
-from shedder.cli.output import json_text
+from shedder.cli import incident_review, incident_roles, incident_tell, incident_view, output
+from shedder.cli.incident_view import also_option, changing, finish, incident_option, open_incident_option, task_option
+from shedder.cli.options import Request, cause_options_or, number_option, person_option, verb, verb_group
+from shedder.cli.run import Run
 from shedder.errors import InvalidInput
 from shedder.response.mitigation import without_known_end
-
-if TYPE_CHECKING:
-    from shedder.cli.run import Run
-
+from shedder.units import parse_past
 
 _OPEN = (
     'shedder incident open "receipts are late" --severity 2 --commander ana@desk',
@@ -48,6 +32,8 @@ _NOTE = (
     'shedder incident note "replica lags by 40 s"',
     'shedder incident note "no slow queries since 02:20" --task "database logs"',
 )
+_TIMES = ("at", "began", "detected", "opened", "mitigated", "resolved")
+_incident = click.argument("incident", metavar="[INCIDENT]", required=False)
 
 
 @verb("open", examples=_OPEN, short="Open an incident.")
@@ -60,15 +46,11 @@ _NOTE = (
 @also_option("Even if another one is open.")
 @cause_options_or("")
 def open_incident(
-    run: Run, *, request: Request, title: str, severity: int, commander: str, also: bool,
-    began: str | None, detected: str | None, opened: str | None,
-) -> int:  # fmt: skip
+    run: Run, *, request: Request, title: str, severity: int, commander: str, also: bool, **times: str | None
+) -> int:
     """Open an incident: from now on every change of a queue belongs to it."""
-    times = moments(run, began=began, detected=detected, opened=opened)
-    receipt = changing(run).open(
-        title, severity=severity, commander=commander, times=times, also=also,
-        **request.cause,
-    )  # fmt: skip
+    given = _moments(run, times)
+    receipt = changing(run).open(title, severity=severity, commander=commander, times=given, also=also, **request.cause)
     return finish(run, receipt, f"Incident {receipt.incident.id} is open.")
 
 
@@ -76,9 +58,9 @@ def open_incident(
 @click.option("--at", metavar="TIME", help="When it happened; now if omitted.")
 @open_incident_option
 @cause_options_or("customers are helped")
-def mitigated(run: Run, *, request: Request, at: str | None, incident: str | None) -> int:
+def mitigated(run: Run, *, request: Request, incident: str | None, **at: str | None) -> int:
     """Record that customers are helped, although the incident is not resolved yet."""
-    when = moments(run, at=at).get("at")
+    when = _moments(run, at).get("at")
     receipt = changing(run).mitigated(at=when, incident=incident, **request.cause)
     return finish(run, receipt, f"Incident {receipt.incident.id} is mitigated.")
 
@@ -87,9 +69,9 @@ def mitigated(run: Run, *, request: Request, at: str | None, incident: str | Non
 @click.option("--at", metavar="TIME", help="When it happened; now if omitted.")
 @open_incident_option
 @cause_options_or("it is over")
-def resolve(run: Run, *, request: Request, at: str | None, incident: str | None) -> int:
+def resolve(run: Run, *, request: Request, incident: str | None, **at: str | None) -> int:
     """Resolve the incident; its review is due within 48 hours."""
-    when = moments(run, at=at).get("at")
+    when = _moments(run, at).get("at")
     receipt = changing(run).resolve(at=when, incident=incident, **request.cause)
     return finish(run, receipt, f"Incident {receipt.incident.id} is resolved.")
 
@@ -115,15 +97,11 @@ def reopen(run: Run, *, request: Request, incident: str | None, also: bool) -> i
 @incident_option
 @cause_options_or("correction")
 def correct(
-    run: Run, *, request: Request, title: str | None, severity: int | None, incident: str | None,
-    **times: str | None,
-) -> int:  # fmt: skip
+    run: Run, *, request: Request, title: str | None, severity: int | None, incident: str | None, **times: str | None
+) -> int:
     """Correct the record; the event keeps the earlier values."""
-    given = moments(run, **{name: times[name] for name in TIMES})
-    receipt = changing(run).correct(
-        title=title, severity=severity, times=given, incident=incident,
-        **request.cause,
-    )  # fmt: skip
+    given = _moments(run, times)
+    receipt = changing(run).correct(title=title, severity=severity, times=given, incident=incident, **request.cause)
     return finish(run, receipt, f"Incident {receipt.incident.id} is corrected.")
 
 
@@ -142,7 +120,7 @@ _EXPORT = ("shedder incident export", "shedder incident export 2026-11-25-1 --ou
 
 
 @verb("export", examples=_EXPORT, short="Write a copy of the record.")
-@click.argument("incident", metavar="[INCIDENT]", required=False)
+@_incident
 @click.option("--out", metavar="FILE", help="Where to; standard output if absent.")
 def export_incident(run: Run, *, incident: str | None, out: str | None) -> int:
     """Write the record and its events as JSON, which `import` reads."""
@@ -151,7 +129,7 @@ def export_incident(run: Run, *, incident: str | None, out: str | None) -> int:
         run.screen.emit(copy)
         return 0
     try:
-        Path(out).write_text(json_text(copy) + "\n", encoding="utf-8")
+        Path(out).write_text(output.json_text(copy) + "\n", encoding="utf-8")
     except OSError as error:
         raise _unusable("--out", out, error) from error
     run.screen.remark(f"incident {copy['incident']['id']} is in {out}")
@@ -178,33 +156,30 @@ _LIST = ("shedder incident list", "shedder incident list -n 5 --json")
 
 
 @verb("list", examples=_LIST, short="List recent incidents.")
-@click.option("-n", "--number", "limit", type=click.IntRange(1, 1000), default=20,
-              show_default=True, help="How many at most.")  # fmt: skip
+@number_option(1000)
 def list_incidents(run: Run, *, limit: int) -> int:
     """List recent incidents, the latest first."""
     found = run.shedder.incidents.list(limit=limit)
     if not found and not run.is_json:
         run.screen.remark("no incidents yet: shedder incident open")
-    run.tell("incident-list/1", {"incidents": found}, [incident_table(found)] if found else [])
+    run.tell("incident-list/1", {"incidents": found}, [incident_view.incident_table(found)] if found else [])
     return 0
 
 
 _SHOW = ("shedder incident show", "shedder incident show 2026-11-25-1 --json")
-
-_incident = click.argument("incident", metavar="[INCIDENT]", required=False)
 
 
 @verb("show", examples=_SHOW, short="Show the record.")
 @_incident
 def show_incident(run: Run, *, incident: str | None) -> int:
     """Show the record: its state, roles, notes, actions, and what the review still needs."""
-    found = run.shedder.incidents.measure_effects(incident)
+    incidents = run.shedder.incidents
+    found = incidents.measure_effects(incident)
     if run.is_json:
         run.emit("incident-record/1", found)
         return 0
-    incidents = run.shedder.incidents
     begun = without_known_end(incidents.timeline(found.id))
-    run.screen.show(*incident_parts(found, incidents.now(), begun=begun, server=run.server_option))
+    run.screen.show(*incident_view.incident_parts(found, incidents.now(), begun=begun, server=run.server_option))
     return 0
 
 
@@ -220,17 +195,26 @@ def timeline(run: Run, *, incident: str | None, has_notes: bool) -> int:
     found = incidents.measure_effects(incident)
     events = incidents.timeline(found.id)
     told = {"events": events, "effects": found.effects}
-    run.tell("incident-timeline/1", told, timeline_lines(found, events, has_notes=has_notes))
+    run.tell("incident-timeline/1", told, incident_view.timeline_lines(found, events, has_notes=has_notes))
     return 0
 
 
 incident = verb_group(
-    "incident", open_incident, show_incident, list_incidents, timeline, note, take, assign,
-    hand_over, accept, leave, update, watch, mitigated, resolve, reopen, correct, postmortem,
-    review, action, close, export_incident, import_incident,
+    "incident", open_incident, show_incident, list_incidents, timeline, note, *incident_roles.VERBS,
+    incident_tell.update, incident_tell.watch, mitigated, resolve, reopen, correct, incident_tell.postmortem,
+    incident_review.review, incident_review.action, incident_review.close, export_incident, import_incident,
     text="Keep the record of an incident: who does what, what was found, and how far along it is.",
     examples=(_OPEN[0], "shedder incident take operations", _NOTE[0], _RESOLVE[0]),
 )  # fmt: skip
+
+
+def _moments(run: Run, given: dict[str, str | None]) -> dict[str, datetime]:
+    """The times that were given, by name."""
+    texts = {name: text for name in _TIMES if (text := given.get(name)) is not None}
+    if not texts:
+        return {}
+    now = run.shedder.incidents.now()
+    return {name: parse_past(text, now=now, name=f"--{name}") for name, text in texts.items()}
 
 
 def _read(file: str) -> Any:
@@ -239,10 +223,8 @@ def _read(file: str) -> Any:
     except OSError as error:
         raise _unusable("FILE", file, error) from error
     except (RecursionError, ValueError) as error:
-        accepted = "a file that `shedder incident export` wrote"
-        raise InvalidInput(name="FILE", value=file, accepted=accepted) from error
+        raise InvalidInput(name="FILE", value=file, accepted="a file that `shedder incident export` wrote") from error
 
 
 def _unusable(name: str, file: str, error: OSError) -> InvalidInput:
-    accepted = f"a file that can be used ({error.strerror})"
-    return InvalidInput(name=name, value=file, accepted=accepted)
+    return InvalidInput(name=name, value=file, accepted=f"a file that can be used ({error.strerror})")

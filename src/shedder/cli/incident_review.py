@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
 
 import click
 
 from shedder.cli.incident_view import action_table, changing, finish, incident_option
-from shedder.cli.options import Request, cause_options_or, person_option, verb, verb_group
-from shedder.cli.run import Refused
+from shedder.cli.options import Body, Request, cause_options_or, person_option, verb, verb_group
+from shedder.cli.run import Refused, Run
 from shedder.incident.review import actions_text
 from shedder.units import parse_future
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from shedder.cli.run import Run
-
 
 _ADD = ('shedder incident action add "Alarm at 80 % CPU" --type detect -p 1 --owner platform --due 2w',)
 _SET = ("shedder incident action set 1 --owner platform --due 2026-12-09",)
@@ -27,36 +21,30 @@ _EXPORT = (
     "shedder incident action export --format gh --label incident",
 )
 
-_terms = (
-    click.option("-p", "--priority", type=int, help="1 (first) to 5."),
-    click.option("--owner", metavar="TEAM", help="The team that does it."),
-    click.option("--due", metavar="TIME", help="When it is due, such as 2w or 2026-12-09."),
-)
+_priority = click.option("-p", "--priority", type=int, help="1 (first) to 5.")
+_owner = click.option("--owner", metavar="TEAM", help="The team that does it.")
+_until = click.option("--due", metavar="TIME", help="When it is due, such as 2w or 2026-12-09.")
 
 
-def _with_terms(body: Any) -> Any:
-    for option in reversed(_terms):
-        body = option(body)
-    return body
+def _with_terms(body: Body) -> Body:
+    return _priority(_owner(_until(body)))
 
 
 @verb("add", examples=_ADD, short="Add an action.")
 @click.argument("title")
-@click.option("--type", "kind", metavar="TYPE", required=True,
-              help="prevent, detect, mitigate or process.")  # fmt: skip
+@click.option("--type", "kind", metavar="TYPE", required=True, help="prevent, detect, mitigate or process.")
 @_with_terms
 @incident_option
 @person_option
 def add(
-    run: Run, *, request: Request, title: str, kind: str, priority: int | None, owner: str | None,
-    due: str | None, incident: str | None,
+    run: Run, *, request: Request, title: str, kind: str, priority: int | None, owner: str | None, due: str | None,
+    incident: str | None,
 ) -> int:  # fmt: skip
     """Add an action; fill in the rest later with `set`."""
     due_at = _due(run, due)
     receipt = changing(run).actions.add(
-        title, type=kind, priority=priority, owner=owner or "", due_at=due_at, incident=incident,
-        by=request.by,
-    )  # fmt: skip
+        title, type=kind, priority=priority, owner=owner or "", due_at=due_at, incident=incident, by=request.by
+    )
     return finish(run, receipt, f"Action {receipt.incident.actions[-1].number} is recorded.")
 
 
@@ -74,9 +62,8 @@ def set_action(
     """Change an action."""
     due_at = _due(run, due)
     receipt = changing(run).actions.set(
-        number, title=title, type=kind, priority=priority, owner=owner, due_at=due_at,
-        incident=incident, by=request.by,
-    )  # fmt: skip
+        number, title=title, type=kind, priority=priority, owner=owner, due_at=due_at, incident=incident, by=request.by
+    )
     return finish(run, receipt, f"Action {number} is changed.")
 
 
@@ -112,8 +99,8 @@ def export_actions(run: Run, *, form: str, labels: tuple[str, ...], incident: st
     found = incidents.read(incident or incidents.latest_id())
     if form == "json" or run.is_json:
         run.emit("incident-actions/1", {"actions": found.actions})
-        return 0
-    click.echo(actions_text(found, form, labels=labels), nl=False)
+    else:
+        click.echo(actions_text(found, form, labels=labels), nl=False)
     return 0
 
 
@@ -126,9 +113,7 @@ action = verb_group(
 
 
 def _due(run: Run, text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    return parse_future(text, now=run.shedder.incidents.now(), name="--due")
+    return None if text is None else parse_future(text, now=run.shedder.incidents.now(), name="--due")
 
 
 _REVIEW = ('shedder incident review --well "the pause took 20 s" --luck "it was not Monday"',)

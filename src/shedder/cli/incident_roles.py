@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from shedder.cli.incident_view import also_option, changing, finish, incident_option, task_option
 from shedder.cli.options import Request, cause_options_or, verb
 from shedder.cli.output import escaped
-
-if TYPE_CHECKING:
-    from shedder.cli.run import Run
-
+from shedder.cli.run import Run
 
 _TAKE = ("shedder incident take operations", 'shedder incident take investigator --task "database logs"')
 _ASSIGN = ("shedder incident assign communications bob@desk",)
@@ -38,9 +33,7 @@ def take(run: Run, *, request: Request, role: str, task: str, also: bool, instea
     The commander coordinates, operations changes the system, and communications informs
     everybody else.
     """
-    receipt = changing(run).roles.take(
-        role, task=task, also=also, instead=instead, incident=incident, **request.cause,
-    )  # fmt: skip
+    receipt = changing(run).roles.take(role, task=task, also=also, instead=instead, incident=incident, **request.cause)
     holder = next(h.person for h in receipt.incident.roles if (h.role, h.task) == (role, task))
     return finish(run, receipt, f"{escaped(holder)} is {_named(role, task)} now.")
 
@@ -54,14 +47,12 @@ def take(run: Run, *, request: Request, role: str, task: str, also: bool, instea
 @incident_option
 @cause_options_or("")
 def assign(
-    run: Run, *, request: Request, role: str, person: str, task: str, also: bool, instead: bool,
-    incident: str | None,
-) -> int:  # fmt: skip
+    run: Run, *, request: Request, role: str, person: str, task: str, also: bool, instead: bool, incident: str | None
+) -> int:
     """Give somebody a role that is free."""
     receipt = changing(run).roles.assign(
-        role, person, task=task, also=also, instead=instead, incident=incident,
-        **request.cause,
-    )  # fmt: skip
+        role, person, task=task, also=also, instead=instead, incident=incident, **request.cause
+    )
     return finish(run, receipt, f"{escaped(person)} is {_named(role, task)} now.")
 
 
@@ -74,8 +65,7 @@ def assign(
 def hand_over(run: Run, *, request: Request, role: str, person: str, task: str, incident: str | None) -> int:
     """Offer somebody a role that you have; it is yours until they accept."""
     receipt = changing(run).roles.hand_over(role, person, task=task, incident=incident, **request.cause)
-    who = escaped(person)
-    return finish(run, receipt, f"{who} is {_named(role, task)} as soon as they accept.")
+    return finish(run, receipt, f"{escaped(person)} is {_named(role, task)} as soon as they accept.")
 
 
 @verb("accept", examples=_ACCEPT, short="Accept a role that was offered.")
@@ -88,8 +78,7 @@ def accept(run: Run, *, request: Request, role: str | None, task: str, also: boo
     """Accept a role that was offered to you; from now on it is yours."""
     receipt = changing(run).roles.accept(role, task=task, also=also, incident=incident, **request.cause)
     newest = max(receipt.incident.roles, key=lambda held: held.since)
-    who = escaped(newest.person)
-    return finish(run, receipt, f"{who} is {_named(newest.role.value, newest.task)} now.")
+    return finish(run, receipt, f"{escaped(newest.person)} is {_named(newest.role.value, newest.task)} now.")
 
 
 @verb("leave", examples=_LEAVE, short="Give up a role.")
@@ -101,6 +90,9 @@ def leave(run: Run, *, request: Request, role: str, task: str, incident: str | N
     """Give up a role; nobody holds it afterwards."""
     receipt = changing(run).roles.leave(role, task=task, incident=incident, **request.cause)
     return finish(run, receipt, f"Nobody is {_named(role, task)} now.")
+
+
+VERBS = (take, assign, hand_over, accept, leave)
 
 
 def _named(role: str, task: str) -> str:

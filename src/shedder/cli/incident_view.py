@@ -2,113 +2,93 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from shedder.cli import output
 from shedder.cli.events import event_line
-from shedder.cli.output import (
-    Parts,
-    Verbatim,
-    age,
-    blank,
-    clock,
-    command,
-    commands_part,
-    escaped,
-    headline,
-    number,
-    one_line,
-    per_second,
-    plain,
-    row,
-    table,
-)
-from shedder.events import verb_of
-from shedder.incident.records import Role
+from shedder.cli.options import Body
+from shedder.cli.run import Run
+from shedder.events import Event, verb_of
+from shedder.incident.records import Action, Effect, Incident, IncidentReceipt, Reading, Role
 from shedder.incident.review import missing_of
 from shedder.response.mitigation import NO_END_YET, began_at
-from shedder.units import format_duration, parse_past
+from shedder.units import format_duration
 from shedder.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime
-
-    from shedder.cli.output import Table
-    from shedder.cli.run import Run
-    from shedder.events import Event
     from shedder.incident.incidents import Incidents
-    from shedder.incident.records import Action, Effect, Incident, IncidentReceipt, Reading
-
 
 NOTES_SHOWN = 10
 
 
-def receipt_parts(receipt: IncidentReceipt, text: str, *, server: str = "") -> Parts:
+def receipt_parts(receipt: IncidentReceipt, text: str, *, server: str = "") -> output.Parts:
     """The receipt of a change of an incident; `text` is the sentence that says what was done."""
     incident = receipt.incident
     said = text if receipt.event else f"{text} It was so before; nothing was changed."
-    parts: Parts = [headline(said), plain(f"{_title(incident)} {_roles_line(incident)}")]
-    ways = [("look", command("incident show", incident.id, server=server))]
+    parts: output.Parts = [output.headline(said), output.plain(f"{_title(incident)} {_roles_line(incident)}")]
+    ways = [("look", output.command("incident show", incident.id, server=server))]
     if incident.is_open and not incident.commander:
-        ways.append(("coordinate", command("incident take", "commander", server=server)))
+        ways.append(("coordinate", output.command("incident take", "commander", server=server)))
     if receipt.event:
-        ways.append(("events", command("events", server=server)))
-    return [*parts, *commands_part(*ways)]
+        ways.append(("events", output.command("events", server=server)))
+    return [*parts, *output.commands_part(*ways)]
 
 
-def incident_parts(incident: Incident, now: datetime, *, begun: Sequence[Event] = (), server: str = "") -> Parts:
+def incident_parts(incident: Incident, now: datetime, *, begun: Sequence[Event] = (), server: str = "") -> output.Parts:
     """The whole record, for a person; `begun` are mitigations whose end is not recorded."""
     style = "bold red" if incident.is_open else "bold"
-    parts: Parts = [headline(f"Incident {incident.id} is {incident.state}.", style=style)]
-    parts.append(plain(_title(incident)))
-    parts.append(plain(_times_line(incident, now)))
-    parts += _roles_part(incident, now)
-    parts += _begun_part(begun, now)
-    parts += _notes_part(incident)
+    parts: output.Parts = [
+        output.headline(f"Incident {incident.id} is {incident.state}.", style=style),
+        output.plain(_title(incident)),
+        output.plain(_times_line(incident, now)),
+        *_roles_part(incident, now),
+        *_begun_part(begun, now),
+        *_notes_part(incident),
+    ]
     if incident.actions:
-        parts += [blank(), action_table(incident.actions)]
+        parts += [output.blank(), action_table(incident.actions)]
     if incident.resolved_at and not incident.closed_at:
         parts += _review_part(incident, now)
-    ways = [("what was done", command("incident timeline", incident.id, server=server))]
+    ways = [("what was done", output.command("incident timeline", incident.id, server=server))]
     if incident.is_open:
-        ways.append(("what next", command("triage", server=server)))
-    return [*parts, *commands_part(*ways)]
+        ways.append(("what next", output.command("triage", server=server)))
+    return [*parts, *output.commands_part(*ways)]
 
 
-def incident_table(incidents: Sequence[Incident]) -> Table:
+def incident_table(incidents: Sequence[Incident]) -> output.Table:
     """Incidents, one in a row."""
-    made = table("incident", "state", ">severity", "opened", "commander", "title")
+    made = output.table("incident", "state", ">severity", "opened", "commander", "title")
     for each in incidents:
         opened = f"{each.opened_at:%Y-%m-%d %H:%M}"
-        row(made, each.id, each.state, str(each.severity), opened, each.commander or "-", each.title)
+        output.row(made, each.id, each.state, str(each.severity), opened, each.commander or "-", each.title)
     return made
 
 
-def action_table(actions: Sequence[Action]) -> Table:
+def action_table(actions: Sequence[Action]) -> output.Table:
     """Actions, one in a row."""
-    made = table(">#", "action", "type", ">priority", "owner", "due", "done")
+    made = output.table(">#", "action", "type", ">priority", "owner", "due", "done")
     for each in actions:
-        due = f"{each.due_at:%Y-%m-%d}" if each.due_at else "-"
-        done = f"{each.done_at:%Y-%m-%d}" if each.done_at else "-"
-        row(made, str(each.number), each.title, each.type.value, str(each.priority or "-"),
-            each.owner or "-", due, done)  # fmt: skip
+        due, done = (f"{at:%Y-%m-%d}" if at else "-" for at in (each.due_at, each.done_at))
+        priority, owner = str(each.priority or "-"), each.owner or "-"
+        output.row(made, str(each.number), each.title, each.type.value, priority, owner, due, done)
     return made
 
 
-def timeline_lines(incident: Incident, events: Sequence[Event], *, has_notes: bool = False) -> list[Verbatim]:
+def timeline_lines(incident: Incident, events: Sequence[Event], *, has_notes: bool = False) -> list[output.Verbatim]:
     """What was done, a line for each event, with its effect below."""
     effects = {each.event: each for each in incident.effects}
-    lines: list[Verbatim] = []
+    lines: list[output.Verbatim] = []
     for event in events:
         if verb_of(event).is_detail or (event.verb == "note" and not has_notes):
             continue
-        line = event_line(event, is_plain=True)
-        lines.append(line)
+        lines.append(event_line(event, is_plain=True))
         if event.verb == "note":
-            lines += [_indented(one_line(_note_text(event)))]
+            lines.append(_indented(output.one_line(_note_text(event))))
         if event.id in effects:
             lines += [_indented(text) for text in effect_texts(effects[event.id])]
     return lines
@@ -117,7 +97,7 @@ def timeline_lines(incident: Incident, events: Sequence[Event], *, has_notes: bo
 def effect_texts(effect: Effect) -> list[str]:
     """What an action did, a text for each lane."""
     return [
-        f"{_later(effect)}, {escaped(lane)}: {change_text(before, effect.after[lane])}{_within(effect, lane)}"
+        f"{_later(effect)}, {output.escaped(lane)}: {change_text(before, effect.after[lane])}{_within(effect, lane)}"
         for lane, before in effect.before.items()
         if lane in effect.after
     ]
@@ -130,9 +110,9 @@ def _later(effect: Effect) -> str:
 
 def change_text(before: Reading, after: Reading) -> str:
     """How a lane changed, such as `41,200 to 300 jobs wait, oldest 38m to 2m, ...`."""
-    parts = [f"{number(before.waiting)} to {number(after.waiting)} waiting"]
+    parts = [f"{output.number(before.waiting)} to {output.number(after.waiting)} waiting"]
     if before.backlog or after.backlog:
-        parts.append(f"{number(before.backlog)} to {number(after.backlog)} in the backlog")
+        parts.append(f"{output.number(before.backlog)} to {output.number(after.backlog)} in the backlog")
     parts.append(f"oldest {_seconds(before.oldest_seconds)} to {_seconds(after.oldest_seconds)}")
     parts.append(f"in {_pace(before.arrivals)} to {_pace(after.arrivals)}")
     parts.append(f"out {_pace(before.completions)} to {_pace(after.completions)}")
@@ -146,7 +126,7 @@ def _within(effect: Effect, lane: str) -> str:
         return ""
     both = (effect.before[lane], effect.after[lane])
     told = " to ".join(dict.fromkeys(_state(each, found.tolerance_seconds) for each in both))
-    return f"; {escaped(found.noun)} {told} ({format_duration(found.tolerance_seconds)} tolerated)"
+    return f"; {output.escaped(found.noun)} {told} ({format_duration(found.tolerance_seconds)} tolerated)"
 
 
 def _state(reading: Reading, tolerated: float) -> str:
@@ -156,72 +136,64 @@ def _state(reading: Reading, tolerated: float) -> str:
 
 
 def _title(incident: Incident) -> str:
-    return f"Severity {incident.severity}: {escaped(incident.title)}."
+    return f"Severity {incident.severity}: {output.escaped(incident.title)}."
 
 
 def _roles_line(incident: Incident) -> str:
-    told = [f"{each.role.value} {escaped(each.person)}" for each in incident.roles]
+    told = [f"{each.role.value} {output.escaped(each.person)}" for each in incident.roles]
     return f"Roles: {', '.join(told)}." if told else "Nobody has a role yet."
 
 
 def _times_line(incident: Incident, now: datetime) -> str:
-    times = [
-        ("began", incident.began_at),
-        ("detected", incident.detected_at),
-        ("opened", incident.opened_at),
-        ("mitigated", incident.mitigated_at),
-        ("resolved", incident.resolved_at),
-        ("closed", incident.closed_at),
-    ]
-    known = [f"{name} {clock(at, now)} ({age(at, now)} ago)" for name, at in times if at]
+    names = ("began", "detected", "opened", "mitigated", "resolved", "closed")
+    times = {name: getattr(incident, f"{name}_at") for name in names}
+    known = [f"{name} {output.clock(at, now)} ({output.age(at, now)} ago)" for name, at in times.items() if at]
     line = ", ".join(known)
     return f"{line[:1].upper()}{line[1:]}."
 
 
-def _roles_part(incident: Incident, now: datetime) -> Parts:
-    made = table("role", "person", ">for", "task", "offered to")
+def _roles_part(incident: Incident, now: datetime) -> output.Parts:
+    made = output.table("role", "person", ">for", "task", "offered to")
     for each in incident.roles:
-        row(made, each.role.value, each.person, age(each.since, now), each.task or "-",
-            each.offered_to or "-")  # fmt: skip
+        since = output.age(each.since, now)
+        output.row(made, each.role.value, each.person, since, each.task or "-", each.offered_to or "-")
     held = {each.role for each in incident.roles}
     for role in (Role.COMMANDER, Role.OPERATIONS, Role.COMMUNICATIONS):
         if role not in held:
-            row(made, role.value, "nobody", "-", "-", "-")
-    return [blank(), made]
+            output.row(made, role.value, "nobody", "-", "-", "-")
+    return [output.blank(), made]
 
 
-def _begun_part(begun: Sequence[Event], now: datetime) -> Parts:
-    lines = [headline(_begun_line(each, now), style="yellow") for each in begun]
-    return [blank(), *lines] if lines else []
+def _begun_part(begun: Sequence[Event], now: datetime) -> output.Parts:
+    lines = [output.headline(_begun_line(each, now), style="yellow") for each in begun]
+    return [output.blank(), *lines] if lines else []
 
 
 def _begun_line(event: Event, now: datetime) -> str:
     began = began_at(event)
-    name = escaped(str(event.details.get("mitigation", "")))
-    since = f"The mitigation {name} began {clock(began, now)} ({age(began, now)} ago)"
-    group, host = event.details.get("group"), escaped(str(event.details.get("host", "")))
+    name = output.escaped(str(event.details.get("mitigation", "")))
+    since = f"The mitigation {name} began {output.clock(began, now)} ({output.age(began, now)} ago)"
+    group, host = event.details.get("group"), output.escaped(str(event.details.get("host", "")))
     left = f": process group {group} of {host} may still run" if group else ""
     return f"{since}, {event.details.get('outcome', NO_END_YET)}{left}."
 
 
-def _notes_part(incident: Incident) -> Parts:
+def _notes_part(incident: Incident) -> output.Parts:
     if not incident.notes:
         return []
     hidden = len(incident.notes) - NOTES_SHOWN
-    lines = [plain(f"{counted(hidden, 'earlier note')}")] if hidden > 0 else []
+    lines = [output.plain(f"{counted(hidden, 'earlier note')}")] if hidden > 0 else []
     for each in incident.notes[-NOTES_SHOWN:]:
-        task = f" [{escaped(each.task)}]" if each.task else ""
-        said = one_line(each.text)
-        lines.append(plain(f"{each.at:%H:%M} {escaped(each.by)}{task}: {said}"))
-    return [blank(), *lines]
+        task = f" [{output.escaped(each.task)}]" if each.task else ""
+        lines.append(output.plain(f"{each.at:%H:%M} {output.escaped(each.by)}{task}: {output.one_line(each.text)}"))
+    return [output.blank(), *lines]
 
 
-def _review_part(incident: Incident, now: datetime) -> Parts:
+def _review_part(incident: Incident, now: datetime) -> output.Parts:
     due = incident.review_due_at
-    when = f"due {clock(due, now)}" if due else "not due"
-    missing = missing_of(incident)
-    lines = [plain(f"Its review is {when}.")]
-    return [blank(), *lines, *(plain(f"Missing: {escaped(each)}.") for each in missing)]
+    when = f"due {output.clock(due, now)}" if due else "not due"
+    lines = [f"Its review is {when}.", *(f"Missing: {output.escaped(each)}." for each in missing_of(incident))]
+    return [output.blank(), *map(output.plain, lines)]
 
 
 def _note_text(event: Event) -> str:
@@ -231,8 +203,8 @@ def _note_text(event: Event) -> str:
     return str(notes[-1].get("text", ""))
 
 
-def _indented(text: str) -> Verbatim:
-    return Verbatim(f"{'':22}{text}", style="dim")
+def _indented(text: str) -> output.Verbatim:
+    return output.Verbatim(f"{'':22}{text}", style="dim")
 
 
 def _seconds(value: float | None) -> str:
@@ -240,43 +212,23 @@ def _seconds(value: float | None) -> str:
 
 
 def _pace(value: float | None) -> str:
-    return "-" if value is None else f"{per_second(value)}/s"
+    return "-" if value is None else f"{output.per_second(value)}/s"
 
 
-TIMES = ("began", "detected", "opened", "mitigated", "resolved")
-
-
-def incident_option(body: Callable[..., int]) -> Callable[..., int]:
-    """Which incident is meant."""
-    return _incident_option("Which one; the open one, or the last one, if omitted.")(body)
-
-
-def open_incident_option(body: Callable[..., int]) -> Callable[..., int]:
-    """Which incident is meant, for a change that only an open one takes."""
-    return _incident_option("Which one; the open one if omitted.")(body)
-
-
-def _incident_option(text: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+def _incident_option(text: str) -> Callable[[Body], Body]:
     return click.option("-i", "--incident", metavar="ID", help=text)
 
 
-def task_option(body: Callable[..., int]) -> Callable[..., int]:
-    """What an investigator looks into."""
-    return click.option("--task", metavar="TEXT", default="", help="What the investigator looks into.")(body)
+incident_option = _incident_option("Which one; the open one, or the last one, if omitted.")
+open_incident_option = _incident_option("Which one; the open one if omitted.")
+"""For a change that only an open one takes."""
+
+task_option = click.option("--task", metavar="TEXT", default="", help="What the investigator looks into.")
 
 
-def also_option(text: str) -> Callable[..., Any]:
+def also_option(text: str) -> Callable[[Body], Body]:
     """To do what is usually refused."""
     return click.option("--also", is_flag=True, help=text)
-
-
-def moments(run: Run, **given: str | None) -> Mapping[str, datetime]:
-    """The times that were given, by name."""
-    texts = {name: text for name, text in given.items() if text is not None}
-    if not texts:
-        return {}
-    now = run.shedder.incidents.now()
-    return {name: parse_past(text, now=now, name=f"--{name}") for name, text in texts.items()}
 
 
 def changing(run: Run) -> Incidents:

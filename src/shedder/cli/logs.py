@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import MutableMapping
+from typing import Any
 
 from shedder.cli.output import escaped
 from shedder.log_context import IDS, current
-
-if TYPE_CHECKING:
-    from collections.abc import MutableMapping
-
 
 LOGGERS = ("shedder", "rq")
 

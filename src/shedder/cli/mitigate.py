@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import click
 
-from shedder.cli.asking import confirm, settle_reason
-from shedder.cli.options import Request, cause_options, verb
-from shedder.cli.output import Verbatim, escaped, headline, row, table
+from shedder.cli import asking, options, output
 from shedder.cli.policy import near_policy_option, policy_for
-from shedder.cli.run import Refused
+from shedder.cli.run import Refused, Run
 from shedder.errors import NothingMatched
+from shedder.policy.model import Mitigation, Policy
 from shedder.response.runner import filled, find_mitigation, mask_for
 from shedder.units import format_duration
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from shedder.cli.run import Run
-    from shedder.policy.model import Mitigation, Policy
-    from shedder.response.mitigation import MitigationReceipt
-
 
 _EXAMPLES = (
     'shedder mitigate rollback --release 41 -r "errors since 42"',
@@ -30,19 +21,17 @@ _EXAMPLES = (
     "shedder mitigate                   lists what is declared",
 )
 
-_FREE = {"ignore_unknown_options": True}
 
-
-@verb("mitigate", examples=_EXAMPLES)
+@options.verb("mitigate", examples=_EXAMPLES)
 @click.argument("name", metavar="[NAME]", required=False)
 @click.argument("values", metavar="[--VALUE TEXT]...", nargs=-1, type=click.UNPROCESSED)
 @click.option("--dry-run", is_flag=True, help="Show the command, run nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @near_policy_option
-@cause_options
+@options.cause_options
 def mitigate(
-    run: Run, *, request: Request, name: str | None, values: tuple[str, ...], dry_run: bool,
-    yes: bool, policy_file: str | None,
+    run: Run, *, request: options.Request, name: str | None, values: tuple[str, ...], dry_run: bool, yes: bool,
+    policy_file: str | None,
 ) -> int:  # fmt: skip
     """Run the program that `[mitigations.NAME]` of the policy declares, and record its outcome.
 
@@ -54,41 +43,36 @@ def mitigate(
         return _list(run, rules)
     found = find_mitigation(rules.mitigations, name)
     words = filled(found, _values(values))
-    if dry_run:
-        return _show_only(run, found, words)
-    return _carry_out(run, request, found, words, is_sure=yes)
+    return _show_only(run, found, words) if dry_run else _carry_out(run, request, found, words, is_sure=yes)
 
 
-mitigate.context_settings = {**mitigate.context_settings, **_FREE}
+mitigate.context_settings = {**mitigate.context_settings, "ignore_unknown_options": True}
 
 
-def _carry_out(run: Run, request: Request, found: Mitigation, words: tuple[str, ...], *, is_sure: bool) -> int:
+def _carry_out(run: Run, request: options.Request, found: Mitigation, words: tuple[str, ...], *, is_sure: bool) -> int:
     connected = run.shedder
-    request = settle_reason(request, f"carry out {escaped(found.name)}")
+    request = asking.settle_reason(request, f"carry out {output.escaped(found.name)}")
     shown = _shown(words)
     run.screen.remark(f"runs: {shown} (at most {_limit(found)})")
-    confirm(f"Run {shown}?", is_sure=is_sure)
+    asking.confirm(f"Run {shown}?", is_sure=is_sure)
     run.state = "what was started was ended, and the journal says so: shedder events"
     receipt = connected.mitigate(found, words, **request.cause, say=run.screen.remark)
     run.state = f"it is {receipt.outcome}"
-    _finish(run, receipt)
-    return 0 if receipt.outcome == "done" else 1
-
-
-def _finish(run: Run, receipt: MitigationReceipt) -> None:
     code = "" if receipt.exit_code is None else f" with exit code {receipt.exit_code}"
-    took = format_duration(receipt.seconds)
+    outcomes = {"done": "is done", "not started": "could not be started"}
+    outcome = outcomes.get(receipt.outcome, receipt.outcome)
     style = "bold green" if receipt.outcome == "done" else "bold red"
-    said = f"{escaped(receipt.name)} {_ended(receipt.outcome)}{code} after {took}."
-    run.tell("mitigation/1", receipt, [headline(said, style=style)])
+    said = f"{output.escaped(receipt.name)} {outcome}{code} after {format_duration(receipt.seconds)}."
+    run.tell("mitigation/1", receipt, [output.headline(said, style=style)])
     if receipt.outcome == "not started" and not run.is_json:
         run.screen.remark(receipt.output)
+    return 0 if receipt.outcome == "done" else 1
 
 
 def _show_only(run: Run, found: Mitigation, words: tuple[str, ...]) -> int:
     masked = [mask_for({})(each) for each in words]
     told = {"name": found.name, "command": masked, "timeout": found.timeout}
-    run.tell("mitigation-preview/1", told, [Verbatim(escaped(shlex.join(masked)))])
+    run.tell("mitigation-preview/1", told, [output.Verbatim(output.escaped(shlex.join(masked)))])
     if not run.is_json:
         run.screen.remark(f"nothing was run; its time limit is {_limit(found)}")
     return 0
@@ -97,12 +81,11 @@ def _show_only(run: Run, found: Mitigation, words: tuple[str, ...]) -> int:
 def _list(run: Run, rules: Policy) -> int:
     if not rules.mitigations:
         raise NothingMatched("a mitigation of the policy ([mitigations.rollback] declares one)")
-    found = [{"name": each.name, "kind": each.kind, "command": list(each.run),
-              "values": list(each.placeholders), "timeout": each.timeout}
-             for each in rules.mitigations.values()]  # fmt: skip
-    made = table("mitigation", "kind", "runs", ">at most")
+    found = [{"name": each.name, "kind": each.kind, "command": each.run, "values": each.placeholders,
+              "timeout": each.timeout} for each in rules.mitigations.values()]  # fmt: skip
+    made = output.table("mitigation", "kind", "runs", ">at most")
     for each in rules.mitigations.values():
-        row(made, each.name, each.kind, _shown(each.run), _limit(each))
+        output.row(made, each.name, each.kind, _shown(each.run), _limit(each))
     run.tell("mitigations/1", {"mitigations": found}, [made])
     return 0
 
@@ -114,20 +97,16 @@ def _values(words: tuple[str, ...]) -> Mapping[str, str]:
     for word in rest:
         name, is_joined, value = word.removeprefix("--").partition("=")
         if not word.startswith("--") or not name:
-            raise Refused(f"{escaped(word)} is no value; write --NAME TEXT, such as --release 41")
+            raise Refused(f"{output.escaped(word)} is no value; write --NAME TEXT, such as --release 41")
         if name in found:
-            raise Refused(f"--{escaped(name)} is given twice")
+            raise Refused(f"--{output.escaped(name)} is given twice")
         found[name] = value if is_joined else next(rest, "")
     return found
 
 
 def _shown(words: tuple[str, ...]) -> str:
-    return escaped(shlex.join(mask_for({})(each) for each in words))
+    return output.escaped(shlex.join(mask_for({})(each) for each in words))
 
 
 def _limit(found: Mitigation) -> str:
     return format_duration(found.timeout)
-
-
-def _ended(outcome: str) -> str:
-    return {"done": "is done", "not started": "could not be started"}.get(outcome, outcome)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -68,8 +68,8 @@ class MaybeDuration(click.Option):
     """An option that takes the next word as its value only when that begins with a digit."""
 
 
-class VerbCommand(click.Command):
-    """A verb; its function returns the exit code.
+class _WithExamples(click.Command):
+    """A command whose help ends with examples.
 
     Attributes:
         examples: Command lines that its help shows.
@@ -78,23 +78,21 @@ class VerbCommand(click.Command):
     examples: Sequence[str] = ()
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples."""
-        write_examples(formatter, self.examples)
+        """Write the examples as they are, which click would fill into paragraphs."""
+        if self.examples:
+            with formatter.section("Examples"):
+                for line in self.examples:
+                    formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
         super().format_epilog(ctx, formatter)
+
+
+class VerbCommand(_WithExamples):
+    """A verb; its function returns the exit code."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the words of the command line."""
-        names = {name for each in self.params if isinstance(each, MaybeDuration)
-                 for name in each.opts}  # fmt: skip
+        names = {name for each in self.params if isinstance(each, MaybeDuration) for name in each.opts}
         return super().parse_args(ctx, list(_with_values(args, names)))
-
-
-def write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> None:
-    """Write command lines as they are, which click would fill into paragraphs."""
-    if examples:
-        with formatter.section("Examples"):
-            for line in examples:
-                formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
 
 
 def verb(name: str, *, examples: Sequence[str], short: str = "") -> Callable[[Body], VerbCommand]:
@@ -124,18 +122,16 @@ def connection_options() -> list[click.Parameter]:
 
 def log_format_option() -> click.Option:
     """`--logs`, or the variable that says the same for all; `--log-format` is RQ's own."""
-    return _remembered(
-        "--logs", "log_format", metavar="FORMAT", type=click.Choice(["text", "json"]),
-        envvar="SHEDDER_LOGS", help="Log records as text or json.",
-    )  # fmt: skip
+    formats = click.Choice(["text", "json"])
+    text = "Log records as text or json."
+    return _remembered("--logs", "log_format", metavar="FORMAT", type=formats, envvar="SHEDDER_LOGS", help=text)
 
 
 def targets_argument(decorated: Decorated) -> Decorated:
     """Queues and lanes, checked before anything is touched."""
     return click.argument(
-        "names", nargs=-1, metavar="[QUEUE|LANE]...", shell_complete=complete_targets,
-        callback=_checked_targets,
-    )(decorated)  # fmt: skip
+        "names", nargs=-1, metavar="[QUEUE|LANE]...", shell_complete=complete_targets, callback=_checked_targets
+    )(decorated)
 
 
 def cause_options(body: Callable[..., int]) -> Body:
@@ -162,16 +158,9 @@ def person_option(body: Callable[..., int]) -> Body:
 
     @click.option("--by", metavar="NAME", callback=_text, help="Who does it; user@host if omitted.")
     @functools.wraps(body)
-    def gather(
-        *args: Any,
-        by: str | None,
-        reason: str | None = None,
-        names: tuple[str, ...] = (),
-        is_all: bool = False,
-        is_forced: bool = False,
-        **options: Any,
-    ) -> int:
-        return body(*args, request=Request(names, is_all, by, reason, is_forced), **options)
+    def gather(*args: Any, **options: Any) -> int:
+        said = {each.name: options.pop(each.name) for each in fields(Request) if each.name in options}
+        return body(*args, request=Request(**said), **options)
 
     return gather
 
@@ -202,10 +191,14 @@ def duration_option(*names: str, **settings: Any) -> Callable[[Decorated], Decor
 
 def expiry_option(decorated: Decorated) -> Decorated:
     """`--for`: when something expires; see `shedder.cli.options`."""
-    return click.option(
-        "--for", "expires_in", metavar="DURATION", callback=_expiry,
-        help="End after this time, such as 30m; `ever` for no end. The policy's default if absent.",
-    )(decorated)  # fmt: skip
+    text = "End after this time, such as 30m; `ever` for no end. The policy's default if absent."
+    return click.option("--for", "expires_in", metavar="DURATION", callback=_expiry, help=text)(decorated)
+
+
+def number_option(most: int) -> Callable[[Decorated], Decorated]:
+    """How many rows are shown; the body gets it as `limit`."""
+    number = click.IntRange(1, most)
+    return click.option("-n", "--number", "limit", type=number, default=20, show_default=True, help="How many at most.")
 
 
 def maybe_duration_option(*names: str, **settings: Any) -> Callable[[Decorated], Decorated]:
@@ -257,10 +250,8 @@ def _expiry(context: click.Context, parameter: click.Parameter, value: str | Non
     return EVER if value == "ever" else _duration(context, parameter, value)
 
 
-def _wait(_context: click.Context, parameter: click.Parameter, value: str | None) -> Wait | None:
-    if value is None:
-        return None
-    return Wait(parse_duration(value, name=parameter.opts[-1]) if value else None)
+def _wait(context: click.Context, parameter: click.Parameter, value: str | None) -> Wait | None:
+    return None if value is None else Wait(_duration(context, parameter, value or None))
 
 
 def _with_values(words: list[str], names: set[str]) -> Iterator[str]:
@@ -270,7 +261,7 @@ def _with_values(words: list[str], names: set[str]) -> Iterator[str]:
     for word in rest:
         if held:
             takes = word[:1].isdigit()
-            yield f"{held}={word}" if takes else f"{held}="
+            yield f"{held}={word if takes else ''}"
             held = ""
             if takes:
                 continue
@@ -285,27 +276,16 @@ def _with_values(words: list[str], names: set[str]) -> Iterator[str]:
         yield f"{held}="
 
 
-class VerbGroup(click.Group):
-    """Verbs under one name.
-
-    Attributes:
-        examples: Command lines that its help shows.
-    """
-
-    examples: Sequence[str] = ()
+class VerbGroup(_WithExamples, click.Group):
+    """Verbs under one name."""
 
     def list_commands(self, _context: click.Context) -> list[str]:
         """The verbs in the order in which they are needed."""
         return list(self.commands)
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples."""
-        write_examples(formatter, self.examples)
-        super().format_epilog(ctx, formatter)
-
 
 @click.pass_context
-def _show_help(context: click.Context) -> int:
+def show_help(context: click.Context) -> int:
     """Without a verb its help is what a person needs, and a script learns that nothing was done."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
@@ -317,8 +297,8 @@ def verb_group(
 ) -> VerbGroup:
     """`verbs` under one name; `short` is its line in the list, `text` its help."""
     group = VerbGroup(
-        name, help=text, short_help=short, context_settings=HELP_SETTINGS,
-        params=connection_options(), invoke_without_command=True, callback=_show_help,
+        name, help=text, short_help=short, params=connection_options(), callback=show_help,
+        invoke_without_command=True, context_settings=HELP_SETTINGS,
     )  # fmt: skip
     group.examples = examples
     for each in verbs:
@@ -333,8 +313,7 @@ def expiry(run: Run, said: timedelta | None, *, of: str) -> timedelta | None:
     """
     if said is not None:
         return None if said == EVER else said
-    default: timedelta | None = getattr(defaults_in_force(run), f"{of}_for")
-    return default
+    return cast("timedelta | None", getattr(defaults_in_force(run), f"{of}_for"))
 
 
 def defaults_in_force(run: Run) -> Defaults:

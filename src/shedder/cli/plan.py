@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 import click
 
-from shedder.cli.options import targets_argument, verb
-from shedder.cli.output import blank, headline, number, per_second, plain, row, table
+from shedder.cli import options, output
 from shedder.cli.policy import near_policy_option, policy_for
+from shedder.cli.run import Run
 from shedder.errors import InvalidInput, NothingMatched
 from shedder.lanes import lanes_of_target
-from shedder.response.plan import HORIZON_SECONDS, PACE_LOOK_BACK, Option, forecast, options_for, read_outlook
+from shedder.policy.model import Policy
+from shedder.response import plan as planning
 from shedder.units import Rate, format_duration
 from shedder.wording import counted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from shedder.cli.output import Parts, Text
-    from shedder.cli.run import Run
-    from shedder.policy.model import Policy
-    from shedder.response.plan import Forecast, Outlook, Phase
-
 
 _EXAMPLES = (
     "shedder plan",
@@ -31,20 +23,19 @@ _EXAMPLES = (
 )
 
 
-@verb("plan", examples=_EXAMPLES)
-@targets_argument
+@options.verb("plan", examples=_EXAMPLES)
+@options.targets_argument
 @click.option("--pause", "pauses", multiple=True, metavar="LANE", help="What if it were paused?")
-@click.option("--divert", "diverts", multiple=True, metavar="LANE",
-              help="What if its jobs were put aside?")  # fmt: skip
+@click.option("--divert", "diverts", multiple=True, metavar="LANE", help="What if its jobs were put aside?")
 @click.option("--limit", "limits", multiple=True, metavar="LANE=RATE",
               help="What if its jobs started at this rate at most?")  # fmt: skip
-@click.option("--more", type=click.IntRange(1, 10_000), default=2, show_default=True,
-              metavar="WORKERS", help="What if there were more workers?")  # fmt: skip
+@click.option("--more", type=click.IntRange(1, 10_000), metavar="WORKERS", default=2, show_default=True,
+              help="What if there were more workers?")  # fmt: skip
 @click.option("--explain", is_flag=True, help="Show the arithmetic.")
 @near_policy_option
 def plan(
-    run: Run, *, names: tuple[str, ...], pauses: tuple[str, ...], diverts: tuple[str, ...],
-    limits: tuple[str, ...], more: int, explain: bool, policy_file: str | None,
+    run: Run, *, names: tuple[str, ...], pauses: tuple[str, ...], diverts: tuple[str, ...], limits: tuple[str, ...],
+    more: int, explain: bool, policy_file: str | None,
 ) -> int:  # fmt: skip
     """Forecast, for each option, when urgent work is on time again and when the queue is empty.
 
@@ -55,36 +46,36 @@ def plan(
     _check_known(names, run.shedder.queues())
     outlook = _outlook(run, policy_for(run, policy_file, or_near=True), names)
     _check_lanes(asked, [lane.lane for lane in outlook.lanes])
-    usual = options_for(outlook.lanes, more_workers=more)
-    options = [usual[0], *asked, usual[-1]] if asked else usual
-    found = [forecast(outlook.lanes, option, pace=outlook.pace, workers=outlook.workers) for option in options]
-    view = _parts(outlook, found, is_explained=explain)
-    run.tell("plan/1", outlook, view, forecasts=found)
+    usual = planning.options_for(outlook.lanes, more_workers=more)
+    considered = [usual[0], *asked, usual[-1]] if asked else usual
+    found = [
+        planning.forecast(outlook.lanes, option, pace=outlook.pace, workers=outlook.workers) for option in considered
+    ]
+    run.tell("plan/1", outlook, _parts(outlook, found, is_explained=explain), forecasts=found)
     return 0
 
 
-def _outlook(run: Run, policy: Policy, targets: Sequence[str]) -> Outlook:
+def _outlook(run: Run, policy: Policy, targets: Sequence[str]) -> planning.Outlook:
     status = run.shedder.status(*targets)
     lanes = [lane.lane for lane in status.lanes]
-    since = status.at - PACE_LOOK_BACK
-    samples = run.shedder.samples(*lanes, since=since) if lanes else {}
-    return read_outlook(status, samples, policy)
+    samples = run.shedder.samples(*lanes, since=status.at - planning.PACE_LOOK_BACK) if lanes else {}
+    return planning.read_outlook(status, samples, policy)
 
 
-def _asked(pauses: tuple[str, ...], diverts: tuple[str, ...], limits: tuple[str, ...]) -> Iterator[Option]:
-    for name in pauses:
-        lanes = frozenset(lane.name for lane in lanes_of_target(name))
-        yield Option(f"pause {name}", closed=lanes)
-    for name in diverts:
-        lanes = frozenset(lane.name for lane in lanes_of_target(name))
-        yield Option(f"divert {name}", closed=lanes)
+def _asked(pauses: tuple[str, ...], diverts: tuple[str, ...], limits: tuple[str, ...]) -> Iterator[planning.Option]:
+    for what, names in (("pause", pauses), ("divert", diverts)):
+        for name in names:
+            yield planning.Option(f"{what} {name}", closed=_lanes(name))
     for text in limits:
         name, is_there, rate = text.partition("=")
         if not is_there:
             raise InvalidInput(name="--limit", value=text, accepted="LANE=RATE: mail=50/second")
-        per_second = Rate.parse(rate).per_second
-        lanes = frozenset(lane.name for lane in lanes_of_target(name))
-        yield Option(f"limit {name} to {rate}", limits=dict.fromkeys(lanes, per_second))
+        pace = Rate.parse(rate).per_second
+        yield planning.Option(f"limit {name} to {rate}", limits=dict.fromkeys(_lanes(name), pace))
+
+
+def _lanes(name: str) -> frozenset[str]:
+    return frozenset(lane.name for lane in lanes_of_target(name))
 
 
 def _check_known(names: Sequence[str], queues: Sequence[str]) -> None:
@@ -93,51 +84,50 @@ def _check_known(names: Sequence[str], queues: Sequence[str]) -> None:
             raise NothingMatched(f"the queue {name}", found=tuple(queues))
 
 
-def _check_lanes(asked: Sequence[Option], lanes: Sequence[str]) -> None:
+def _check_lanes(asked: Sequence[planning.Option], lanes: Sequence[str]) -> None:
     for each in asked:
         if not {*each.closed, *each.limits}.intersection(lanes):
             raise NothingMatched(f"{each.name}: no such lane is planned for", found=tuple(lanes))
 
 
-def _parts(outlook: Outlook, found: list[Forecast], *, is_explained: bool) -> Parts:
+def _parts(outlook: planning.Outlook, found: list[planning.Forecast], *, is_explained: bool) -> output.Parts:
     urgent = ", ".join(lane.lane for lane in outlook.lanes if lane.is_urgent) or "none"
-    made = table("if we", ">urgent work is well in", ">all is done in", ">left aside")
+    made = output.table("if we", ">urgent work is well in", ">all is done in", ">left aside")
     for each in found:
-        times = [_time(each.urgent_in, outlook), _time(each.gone_in, outlook)]
-        row(made, each.option, *times, number(round(each.left)))
-    parts: Parts = [headline(_head(outlook)), plain(f"Urgent: {urgent}."), blank(), made]
+        urgent_in, gone_in = _time(each.urgent_in, outlook), _time(each.gone_in, outlook)
+        output.row(made, each.option, urgent_in, gone_in, output.number(round(each.left)))
+    parts: output.Parts = [output.headline(_head(outlook)), output.plain(f"Urgent: {urgent}."), output.blank(), made]
     if is_explained:
         for each in found:
-            parts += [blank(), headline(each.option), *map(_phase, each.phases)]
+            parts += [output.blank(), output.headline(each.option), *map(_phase, each.phases)]
     return parts
 
 
-def _head(outlook: Outlook) -> str:
+def _head(outlook: planning.Outlook) -> str:
     depth = sum(lane.depth for lane in outlook.lanes if not lane.is_closed)
-    waiting, workers = f"{number(round(depth))} jobs wait", counted(outlook.workers, "worker")
+    waiting, workers = f"{output.number(round(depth))} jobs wait", counted(outlook.workers, "worker")
     if not outlook.pace:
-        unknown = "how fast is not known: no job has ended in the last hour"
-        return f"{waiting}; {workers}, {unknown}."
+        return f"{waiting}; {workers}, how fast is not known: no job has ended in the last hour."
     when = "now" if outlook.is_pace_now else "at best in the last hour"
-    return f"{waiting}; {workers}: {per_second(outlook.pace)} a second ({when})."
+    return f"{waiting}; {workers}: {output.per_second(outlook.pace)} a second ({when})."
 
 
-def _phase(phase: Phase) -> Text:
+def _phase(phase: planning.Phase) -> output.Text:
     lanes = [
-        f"{lane}: {number(round(phase.depths[lane]))} wait, {per_second(served)}/s start"
+        f"{lane}: {output.number(round(phase.depths[lane]))} wait, {output.per_second(served)}/s start"
         for lane, served in phase.served.items()
         if phase.depths[lane] or served
     ]
     said = "; ".join(lanes) or "nothing waits"
-    return plain(f"  from {_long(phase.since)} for {_long(phase.seconds)}: {said}")
+    return output.plain(f"  from {_long(phase.since)} for {_long(phase.seconds)}: {said}")
 
 
-def _time(seconds: float | None, outlook: Outlook) -> str:
+def _time(seconds: float | None, outlook: planning.Outlook) -> str:
     told = _long(seconds)
     return "not known" if told == "never" and not outlook.pace else told
 
 
 def _long(seconds: float | None) -> str:
-    if seconds is None or seconds >= HORIZON_SECONDS:
+    if seconds is None or seconds >= planning.HORIZON_SECONDS:
         return "never"
     return format_duration(round(seconds)) if seconds >= 1 else "now"

@@ -2,43 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from shedder.cli.asking import settle_reason
-from shedder.cli.options import Request, cause_options, verb, verb_group
-from shedder.cli.output import (
-    Parts,
-    Text,
-    Verbatim,
-    age,
-    blank,
-    clock,
-    command,
-    commands_part,
-    escaped,
-    headline,
-    plain,
-    row,
-    table,
-)
-from shedder.cli.run import Refused
+from shedder.cli import asking, options, output
+from shedder.cli.run import Refused, Run
 from shedder.errors import PolicyInvalid
 from shedder.policy.document import document_of
-from shedder.policy.explain import differences, shown, written_policy
+from shedder.policy.explain import ExplainedJob, differences, shown, written_policy
 from shedder.policy.file import find_policy_file, policy_file_near, read_policy
+from shedder.policy.model import Policy
 from shedder.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from shedder.cli.run import Run
     from shedder.policy.applied import AppliedPolicy, PolicyReceipt
-    from shedder.policy.explain import ExplainedJob
-    from shedder.policy.model import Policy
 
 
 _CHECK = ("shedder policy check", "shedder policy check ops/shedder.toml")
@@ -53,7 +34,7 @@ _INIT = ("shedder policy init", "shedder policy init ops/shedder.toml --force")
 _file_argument = click.argument("file", metavar="[FILE]", required=False, type=click.Path())
 
 
-@verb("check", examples=_CHECK, short="Check a policy file.")
+@options.verb("check", examples=_CHECK, short="Check a policy file.")
 @_file_argument
 def check_policy(run: Run, *, file: str | None) -> int:
     """Check a policy file and list every problem; needs no Redis, changes nothing.
@@ -61,24 +42,25 @@ def check_policy(run: Run, *, file: str | None) -> int:
     FILE defaults to shedder.toml, or [tool.shedder] in pyproject.toml, in this or a parent folder.
     """
     path = _path(file)
-    problems: tuple[object, ...] = ()
+    problems: Sequence[object] = ()
+    view: output.Parts = [output.headline(f"{output.escaped(str(path))} is a policy: nothing is wrong with it.")]
     try:
         read_policy(path)
     except PolicyInvalid as error:
         problems = error.problems
-    good = headline(f"{escaped(str(path))} is a policy: nothing is wrong with it.")
-    view = problems_view(str(path), problems) if problems else [good]
+        wrong = output.Text(f"{path} has {counted(len(problems), 'problem')}:", style="bold red")
+        view = [wrong, *(output.Verbatim(output.escaped(f"  {problem}")) for problem in problems)]
     run.tell("policy-check/1", {"file": str(path), "problems": problems}, view)
     return 2 if problems else 0
 
 
-@verb("apply", examples=_APPLY, short="Put a policy into force, everywhere.")
+@options.verb("apply", examples=_APPLY, short="Put a policy into force, everywhere.")
 @_file_argument
 @click.option("--based-on", type=int, metavar="NUMBER",
               help="The policy that this file changes; the one in force if absent.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace whatever is in force.")
-@cause_options
-def apply(run: Run, *, request: Request, file: str | None, based_on: int | None, force: bool) -> int:
+@options.cause_options
+def apply(run: Run, *, request: options.Request, file: str | None, based_on: int | None, force: bool) -> int:
     """Put a policy into force; shedder producers and workers obey within a second.
 
     It is checked as a whole first. If somebody else applies another one meanwhile, yours is
@@ -89,7 +71,7 @@ def apply(run: Run, *, request: Request, file: str | None, based_on: int | None,
     policy = read_policy(_path(file))
     policies = run.shedder.policies
     base = policies.applied().number if based_on is None and not force else based_on
-    request = settle_reason(request, "apply this policy")
+    request = asking.settle_reason(request, "apply this policy")
     run.unsure("which policy is in force", "policy show")
     receipt = policies.apply(policy, **request.cause, based_on=base)
     run.state = "it is in force"
@@ -97,7 +79,7 @@ def apply(run: Run, *, request: Request, file: str | None, based_on: int | None,
     return 0
 
 
-@verb("show", examples=_SHOW, short="Show the policy in force, or what it says of a job.")
+@options.verb("show", examples=_SHOW, short="Show the policy in force, or what it says of a job.")
 @click.option("--explain", "job_id", metavar="JOB", help="Show which rules apply to this job.")
 def show_policy(run: Run, *, job_id: str | None) -> int:
     """Show the policy in force, with who applied it, as a file that could be applied again.
@@ -115,7 +97,7 @@ def show_policy(run: Run, *, job_id: str | None) -> int:
     return 0 if applied.number else 3
 
 
-@verb("diff", examples=_DIFF, short="Show what applying a policy file would change.")
+@options.verb("diff", examples=_DIFF, short="Show what applying a policy file would change.")
 @_file_argument
 def diff(run: Run, *, file: str | None) -> int:
     """Show what applying a policy file would change; changes nothing.
@@ -125,13 +107,13 @@ def diff(run: Run, *, file: str | None) -> int:
     policy = read_policy(_path(file))
     applied = run.shedder.policies.applied()
     changes = differences(document_of(applied.policy), document_of(policy))
-    same = [headline(f"Nothing would change: policy {applied.number} says the same.")]
+    same = [output.headline(f"Nothing would change: policy {applied.number} says the same.")]
     told = {"number": applied.number, "changes": changes}
     run.tell("policy-diff/1", told, difference_lines(changes) or same)
     return 0 if changes else 3
 
 
-@verb("init", examples=_INIT, short="Write a first policy from the queues that exist.")
+@options.verb("init", examples=_INIT, short="Write a first policy from the queues that exist.")
 @_file_argument
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def init(run: Run, *, file: str | None, force: bool) -> int:
@@ -149,13 +131,13 @@ def init(run: Run, *, file: str | None, force: bool) -> int:
     except OSError as error:
         raise Refused(f"{path} cannot be written: {error.strerror}") from error
     run.tell("policy-init/1", {"file": str(path), "text": text}, [
-        headline(f"{escaped(str(path))} is written; nothing of it is in force yet."),
-        *commands_part(("check", command("policy", "check", str(path)))),
+        output.headline(f"{output.escaped(str(path))} is written; nothing of it is in force yet."),
+        *output.commands_part(("check", output.command("policy", "check", str(path)))),
     ])  # fmt: skip
     return 0
 
 
-policy = verb_group(
+policy = options.verb_group(
     "policy", init, check_policy, diff, apply, show_policy,
     text="Declare which work matters, which may wait, and what customers notice.",
     examples=(_INIT[0], _CHECK[0], _APPLY[0], _SHOW[0]),
@@ -193,55 +175,47 @@ def _path(file: str | None) -> Path:
     return Path(file) if file is not None else find_policy_file(Path.cwd())
 
 
-def policy_receipt(receipt: PolicyReceipt, *, server: str = "") -> Parts:
+def policy_receipt(receipt: PolicyReceipt, *, server: str = "") -> output.Parts:
     """The receipt of an application."""
-    warnings = [Text(escaped(each), style="yellow") for each in receipt.warnings]
+    warnings = [output.Text(output.escaped(each), style="yellow") for each in receipt.warnings]
     if not receipt.event:
-        same = headline(f"Policy {receipt.number} is in force and says the same already.")
-        return [same, *warnings]
+        return [output.headline(f"Policy {receipt.number} is in force and says the same already."), *warnings]
     before = f", in place of policy {receipt.replaced}" if receipt.replaced else ""
     return [
-        headline(f"Policy {receipt.number} is in force{before}.", style="bold green"),
-        plain("Producers and workers of shedder obey it within a second."),
+        output.headline(f"Policy {receipt.number} is in force{before}.", style="bold green"),
+        output.plain("Producers and workers of shedder obey it within a second."),
         *warnings,
         *difference_lines(receipt.changes),
-        *commands_part(
-            ("look", command("policy", "show", server=server)), ("undo", command("undo", receipt.event, server=server))
+        *output.commands_part(
+            ("look", output.command("policy", "show", server=server)),
+            ("undo", output.command("undo", receipt.event, server=server)),
         ),
     ]
 
 
-def difference_lines(changes: Sequence[str]) -> Parts:
+def difference_lines(changes: Sequence[str]) -> output.Parts:
     """What goes and what comes, a line each."""
-    return [Verbatim(escaped(line), style="red" if line.startswith("-") else "green") for line in changes]
+    return [output.Verbatim(output.escaped(line), style="red" if line.startswith("-") else "green") for line in changes]
 
 
-def applied_view(applied: AppliedPolicy, text: str, now: datetime) -> Parts:
+def applied_view(applied: AppliedPolicy, text: str, now: datetime) -> output.Parts:
     """Who applied it, and what it says; as remarks and TOML, so that it can be a file."""
     if not applied.number or applied.since is None:
-        return [plain("# No policy is in force: `shedder policy init` writes a first one.")]
-    since = f"{clock(applied.since, now)} ({age(applied.since, now)} ago)"
+        return [output.plain("# No policy is in force: `shedder policy init` writes a first one.")]
+    since = f"{output.clock(applied.since, now)} ({output.age(applied.since, now)} ago)"
     head = f"# policy {applied.number}, applied {since} by {applied.by}: {applied.why}"
-    return [Verbatim(escaped(head)), *(Verbatim(escaped(line)) for line in text.splitlines())]
+    return [output.Verbatim(output.escaped(line)) for line in (head, *text.splitlines())]
 
 
-def explained_view(job: ExplainedJob, **_: str) -> Parts:
+def explained_view(job: ExplainedJob, **_: str) -> output.Parts:
     """What holds for a job, and which rule decided it."""
-    function = f", function {escaped(job.function)}" if job.function else ""
-    said = f"Job {escaped(job.job)} of lane {escaped(job.lane)}{function}"
-    parts: Parts = [headline(f"{said}: what policy {job.policy} says")]
-    made = table("of", "says", ">rule", "which matches")
+    function = f", function {output.escaped(job.function)}" if job.function else ""
+    said = f"Job {output.escaped(job.job)} of lane {output.escaped(job.lane)}{function}"
+    made = output.table("of", "says", ">rule", "which matches")
     for each in job.decisions:
-        rule = str(each.rule) if each.rule else "-"
-        row(made, each.saying, each.value or "nothing", rule, each.matched)
-    parts += [made, blank()]
+        output.row(made, each.saying, each.value or "nothing", str(each.rule or "-"), each.matched)
+    parts: output.Parts = [output.headline(f"{said}: what policy {job.policy} says"), made, output.blank()]
     if job.lane_by_policy != job.lane:
-        parts.append(plain(f"Enqueued now it would go into {escaped(job.lane_by_policy)}."))
-    parts.append(plain(f"Workers of shedder serve {escaped(job.lane)} as {job.served_as}."))
+        parts.append(output.plain(f"Enqueued now it would go into {output.escaped(job.lane_by_policy)}."))
+    parts.append(output.plain(f"Workers of shedder serve {output.escaped(job.lane)} as {job.served_as}."))
     return parts
-
-
-def problems_view(source: str, problems: Sequence[object]) -> Parts:
-    """All that is wrong with a policy, a line each."""
-    lines: Parts = [Text(f"{source} has {counted(len(problems), 'problem')}:", style="bold red")]
-    return [*lines, *(Verbatim(escaped(f"  {problem}")) for problem in problems)]

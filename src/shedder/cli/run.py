@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from shedder.cli.output import Screen, command, document, one_line
+from shedder.cli import output
 from shedder.errors import EventNotFound, RedisUnreachable, ServerBusy, ShedderError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
     from shedder import Shedder
-    from shedder.cli.output import Table, Text
 
 
 NOTHING_CHANGED = "nothing was changed"
+View = Iterable[output.Text | output.Table]
 
 
-@dataclass(slots=True)
+@dataclass
 class Run:
     """One call of the program, filled in as its command line is read.
 
@@ -46,15 +46,11 @@ class Run:
     address: str = ""
     state: str = NOTHING_CHANGED
     reminders: list[str] = field(default_factory=list)
-    _screen: Screen | None = field(default=None, repr=False)
-    _shedder: Shedder | None = field(default=None, repr=False)
 
-    @property
-    def screen(self) -> Screen:
+    @cached_property
+    def screen(self) -> output.Screen:
         """Where results and remarks go."""
-        if self._screen is None:
-            self._screen = Screen(is_json=self.is_json)
-        return self._screen
+        return output.Screen(is_json=self.is_json)
 
     @property
     def server_option(self) -> str:
@@ -64,7 +60,7 @@ class Run:
             return "-u URL" if is_secret else f"-u {shlex.quote(self.url)}"
         return f"-c {shlex.quote(self.config)}" if self.config else ""
 
-    @property
+    @cached_property
     def shedder(self) -> Shedder:
         """The facade, connected to a server that has answered.
 
@@ -72,48 +68,35 @@ class Run:
             RedisUnreachable: no answer from the server.
             InvalidInput: the address or the settings module is not usable.
         """
-        if self._shedder is None:
-            self._shedder = self._connected()
-        return self._shedder
+        from shedder.cli import connect, logs
+
+        if self.config and not self.url and connect.url_for(url=None):
+            self.screen.warn("--config is not used, because the environment names a URL")
+        server = connect.server_for(url=self.url, config=self.config)
+        self.address = server.address
+        logs.send_logs_to_stderr(is_verbose=self.is_verbose, log_format=self.log_format)
+        return connect.connect(server)
 
     def unsure(self, what: str, verb: str, *words: str, options: Sequence[str] = ()) -> None:
         """From here on, if the program ends, the command of `verb` says `what` holds."""
-        check = command(verb, *words, options=options, server=self.server_option)
+        check = output.command(verb, *words, options=options, server=self.server_option)
         self.state = f"it is not known {what}; check with: {check}"
 
-    def tell(
-        self,
-        schema: str,
-        record: Any,
-        view: Iterable[Text | Table] | Callable[..., Iterable[Text | Table]],
-        **more: Any,
-    ) -> None:
+    def tell(self, schema: str, record: Any, view: View | Callable[..., View], **more: Any) -> None:
         """Print `record` and `more` as one JSON object; for a person `view`, or what it makes."""
         if self.is_json:
             self.emit(schema, record, **more)
         else:
-            made = view(record, server=self.server_option) if callable(view) else view
-            self.screen.show(*made)
+            self.screen.show(*(view(record, server=self.server_option) if callable(view) else view))
 
     def emit(self, schema: str, record: Any, *, is_line: bool = False, **more: Any) -> None:
         """Print `record` and `more` as one JSON object; with `is_line` one line of many."""
-        self.screen.emit(document(schema, record, **more), is_line=is_line)
+        self.screen.emit(output.document(schema, record, **more), is_line=is_line)
 
     def remind(self) -> None:
         """Say what a person should think of, once all is done."""
         for each in self.reminders:
             self.screen.remark(each)
-
-    def _connected(self) -> Shedder:
-        from shedder.cli.connect import connect, server_for, url_for
-        from shedder.cli.logs import send_logs_to_stderr
-
-        if self.config and not self.url and url_for(url=None):
-            self.screen.warn("--config is not used, because the environment names a URL")
-        server = server_for(url=self.url, config=self.config)
-        self.address = server.address
-        send_logs_to_stderr(is_verbose=self.is_verbose, log_format=self.log_format)
-        return connect(server)
 
 
 FAILED = 1
@@ -140,16 +123,16 @@ def failure_sentence(error: BaseException, run: Run) -> str:
     if is_interrupt(error):
         return f"stopped; {run.state}"
     if isinstance(error, RedisUnreachable):
-        return one_line(_unreachable(error, run))
+        return output.one_line(_unreachable(error, run))
     if isinstance(error, EventNotFound):
-        return one_line(f"{error}: shedder events")
+        return output.one_line(f"{error}: shedder events")
     if isinstance(error, ShedderError):
         # An answer of "no" comes before anything is changed.
-        return one_line(f"{error}{_what_holds(run) if error.exit_code == FAILED else ''}")
+        return output.one_line(f"{error}{_what_holds(run) if error.exit_code == FAILED else ''}")
     if isinstance(error, click.ClickException):
-        return one_line(_refused(error))
+        return output.one_line(_refused(error))
     said = f"{type(error).__name__}: {error}{_what_holds(run)}"
-    return one_line(f"{said} (unexpected; the option --debug shows where)")
+    return output.one_line(f"{said} (unexpected; the option --debug shows where)")
 
 
 def trouble(error: RedisUnreachable, run: Run) -> str:

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
+from shedder.cli import options, output
 from shedder.cli.incident_view import effect_texts
-from shedder.cli.options import verb
-from shedder.cli.output import Parts, Verbatim, age, blank, command, escaped, listed, plain, targets_of
 from shedder.cli.policy import near_policy_option, policy_for
+from shedder.cli.run import Run
 from shedder.events import VERBS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-
-    from shedder.cli.run import Run
     from shedder.response.triage import Triage, TriageDone, TriageStep
-
 
 _EXAMPLES = ("shedder triage", "shedder triage --json")
 
 
-@verb("triage", examples=_EXAMPLES)
+@options.verb("triage", examples=_EXAMPLES)
 @near_policy_option
 def triage(run: Run, *, policy_file: str | None) -> int:
     """Show the checklist: a bad release, too much traffic, a clogged queue.
@@ -39,46 +35,38 @@ _STYLES = {"done": "green", "fine": "dim", "open": "bold"}
 DONE_SHOWN = 3
 
 
-def triage_parts(found: Triage, *, server: str = "") -> Parts:
+def triage_parts(found: Triage, *, server: str = "") -> output.Parts:
     """The checklist: each question with its state, what was done, and what to type."""
     of = f"Incident {found.incident}" if found.incident else "No incident is open"
-    parts: Parts = [plain(f"{of}, {found.at:%H:%M:%S} UTC.")]
+    parts: output.Parts = [output.plain(f"{of}, {found.at:%H:%M:%S} UTC.")]
     for number, step in enumerate(found.steps, start=1):
-        parts += [blank(), *_step(number, step, found.at, server)]
+        parts += [output.blank(), *_step(number, step, found.at, server)]
     return parts
 
 
-def _step(number: int, step: TriageStep, now: datetime, server: str) -> Parts:
-    line = Verbatim(f"[{_MARKS[step.state]}] {number}. ")
+def _step(number: int, step: TriageStep, now: datetime, server: str) -> output.Parts:
+    line = output.Verbatim(f"[{_MARKS[step.state]}] {number}. ")
     line.append(step.question, style=_STYLES[step.state])
     line.append(f" {step.rule}")
-    parts: Parts = [line]
+    parts: output.Parts = [line]
     if step.finding:
-        parts.append(Verbatim(f"       {escaped(step.finding)}"))
-    parts += [_done(each, now) for each in step.done[-DONE_SHOWN:]]
-    parts += [
-        Verbatim(f"       {text}", style="dim")
-        for each in step.done[-DONE_SHOWN:]
-        if each.effect
-        for text in effect_texts(each.effect)
-    ]
+        parts.append(output.Verbatim(f"       {output.escaped(step.finding)}"))
+    shown = step.done[-DONE_SHOWN:]
+    parts += [_done(each, now) for each in shown]
+    effects = [each.effect for each in shown if each.effect]
+    parts += [output.Verbatim(f"       {text}", style="dim") for effect in effects for text in effect_texts(effect)]
     width = max((len(each.purpose) for each in step.commands), default=0)
     for each in step.commands:
-        said = Verbatim(f"       {escaped(each.purpose):<{width}}  ", style="dim")
-        said.append(_command(each.words, server), style="not dim bold")
+        said = output.Verbatim(f"       {output.escaped(each.purpose):<{width}}  ", style="dim")
+        said.append(output.command(each.words[0], options=each.words[1:], server=server), style="not dim bold")
         parts.append(said)
     return parts
 
 
-def _done(done: TriageDone, now: datetime) -> Verbatim:
-    role = f" ({escaped(done.role)})" if done.role else ""
-    what = listed(targets_of(done.what) if VERBS[done.verb].is_of_lanes else done.what, most=4)
-    ended = f" ({escaped(done.outcome)})" if done.outcome else ""
-    who = f"{escaped(done.by)}{role}"
-    said = f"{escaped(done.verb)} {what} by {who} {age(done.at, now)} ago{ended}"
-    return Verbatim(f"       {said}", style="yellow" if done.is_failed else "")
-
-
-def _command(words: Sequence[str], server: str) -> str:
-    verbs, rest = words[:1], words[1:]
-    return command(verbs[0], options=rest, server=server)
+def _done(done: TriageDone, now: datetime) -> output.Verbatim:
+    role = f" ({output.escaped(done.role)})" if done.role else ""
+    what = output.listed(output.targets_of(done.what) if VERBS[done.verb].is_of_lanes else done.what, most=4)
+    ended = f" ({output.escaped(done.outcome)})" if done.outcome else ""
+    who = f"{output.escaped(done.by)}{role}"
+    said = f"{output.escaped(done.verb)} {what} by {who} {output.age(done.at, now)} ago{ended}"
+    return output.Verbatim(f"       {said}", style="yellow" if done.is_failed else "")

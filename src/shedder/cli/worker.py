@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 import click
 
 from shedder.cli.connect import greet, server_for, url_for
 from shedder.cli.logs import send_last_words_to_stderr, send_logs_to_stderr
 from shedder.cli.options import HELP_SETTINGS, VerbCommand, log_format_option
-from shedder.cli.run import Refused
-
-if TYPE_CHECKING:
-    from shedder.cli.run import Run
-
+from shedder.cli.run import Refused, Run
 
 CLASSES = {"fork": "shedder.rq.Worker", "simple": "shedder.rq.SimpleWorker", "spawn": "shedder.rq.SpawnWorker"}
 QUEUE_CLASS = "shedder.rq.Queue"

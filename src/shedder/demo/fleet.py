@@ -15,17 +15,15 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shedder.demo.jobs import CHARGE, LOG_VARIABLE, QUEUE, TENANTS, DemoFailed
+from shedder.demo.jobs import CHARGE, LOG_VARIABLE, QUEUE, TENANTS, DemoFailed, RunLog
 from shedder.later import later
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    from shedder.demo.jobs import RunLog
     from shedder.embedded import EmbeddedServer
     from shedder.rq.queue import Queue
 else:
@@ -151,8 +149,7 @@ def waits_of(step: str, lane: str, waits: Iterable[WaitTime]) -> StepWaits:
     """The waiting times of one step."""
     ordered = sorted(waits, key=lambda wait: wait.seconds)
     p50, p99, longest = (percentile(ordered, percent) for percent in (50, 99, 100))
-    started = sum(wait.is_over for wait in ordered)
-    return StepWaits(step, lane, len(ordered), started, p50, p99, longest)
+    return StepWaits(step, lane, len(ordered), sum(wait.is_over for wait in ordered), p50, p99, longest)
 
 
 def percentile(ordered: list[WaitTime], percent: float) -> WaitTime | None:

@@ -5,21 +5,18 @@ from __future__ import annotations
 import signal
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from shedder.cli.options import verb
+from shedder.cli.run import Run
 from shedder.demo.fleet import WORKERS
 from shedder.demo.stage import Stage
 from shedder.demo.story import Ending, tell_story
 from shedder.demo.terminal import Teller
 from shedder.response.runner import ShutdownSignals
 from shedder.wording import counted
-
-if TYPE_CHECKING:
-    from shedder.cli.run import Run
-
 
 LEAST_JOBS = 200
 USUAL_JOBS = 200_000
@@ -39,13 +36,8 @@ _EXAMPLES = ("shedder demo", "shedder demo --jobs 20000")
 
 
 @verb("demo", examples=_EXAMPLES, short="Play an incident on a private server.")
-@click.option(
-    "--jobs",
-    type=click.IntRange(LEAST_JOBS, MOST_JOBS),
-    default=USUAL_JOBS,
-    show_default=True,
-    help="How many jobs clog the queue.",
-)
+@click.option("--jobs", type=click.IntRange(LEAST_JOBS, MOST_JOBS), default=USUAL_JOBS, show_default=True,
+              help="How many jobs clog the queue.")  # fmt: skip
 @click.option("--keep", is_flag=True, help="Leave the private server up until Ctrl-C.")
 @click.option("--out", metavar="DIR", default="", help="Where the post-mortem is kept.")
 def demo(run: Run, *, jobs: int, keep: bool, out: str) -> int:

@@ -6,22 +6,17 @@ import shlex
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import cast
 
 from shedder.demo.fleet import Customers, Fleet, Listener, environment
 from shedder.demo.jobs import BULK, LANES, DemoFailed, RunLog
+from shedder.demo.terminal import Teller
 from shedder.embedded import EmbeddedServer
 from shedder.engine.names import rq_keys
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import ExitStack
-
-    from shedder.demo.terminal import Teller
-    from shedder.response.runner import ShutdownSignals
-
+from shedder.response.runner import ShutdownSignals
 
 _GLANCE_SECONDS = 0.1
 _COMMAND_SECONDS = 60.0
@@ -129,8 +124,7 @@ class Stage:
     def waiting(self, *lanes: str) -> int:
         """Jobs in the lists of these lanes, or of all."""
         keys = rq_keys()
-        lengths: list[Any] = [self.client.llen(keys.lane(lane)[0]) for lane in lanes or LANES]
-        return sum(lengths)
+        return sum(cast("int", self.client.llen(keys.lane(lane)[0])) for lane in lanes or LANES)
 
     def check(self) -> None:
         """Nothing, as long as all goes well.

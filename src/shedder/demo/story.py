@@ -6,26 +6,20 @@ import re
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shedder.cli.output import number, per_second
 from shedder.demo.fleet import WORKER_COMMAND, WORKERS
 from shedder.demo.jobs import BULK, KINDS, PRODUCERS, QUEUE, TENANTS, DemoFailed, planned_id, planned_kind, producing
+from shedder.demo.stage import Stage
 from shedder.engine.names import rq_keys
+from shedder.store.keys import Keys
 from shedder.units import format_duration
 from shedder.wording import counted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    import redis
-
-    from shedder.demo.stage import Stage
-    from shedder.store.keys import Keys
-
 
 COMMANDER, COMMUNICATIONS = "ana@desk", "bob@desk"
 
@@ -115,8 +109,7 @@ class Ending:
     @property
     def is_good(self) -> bool:
         """Whether every job is accounted for, and none started while paused."""
-        is_accounted_for = self.is_audit_clean and self.accounts.is_complete
-        return is_accounted_for and self.started_while_paused == 0
+        return self.is_audit_clean and self.accounts.is_complete and self.started_while_paused == 0
 
 
 def tell_story(stage: Stage, *, out: str) -> Ending:
@@ -158,8 +151,7 @@ def _enqueue(stage: Stage) -> float:
     teller.head(f"A campaign starts: {number(jobs)} jobs go into the queue `{QUEUE}`")
     seconds = _load(stage)
     kinds = Counter(planned_kind(job) for job in range(jobs))
-    lines = [f"{number(count):>9}  {kind.lane:<10} {kind.path}"
-             for kind, count in kinds.most_common()]  # fmt: skip
+    lines = [f"{number(count):>9}  {kind.lane:<10} {kind.path}" for kind, count in kinds.most_common()]
     teller.quote("\n".join(["     jobs  lane       function", *lines]))
     teller.say(
         f"""{PRODUCERS} producer processes took {seconds:.1f} s for it, for {len(TENANTS)} tenants.
@@ -205,21 +197,19 @@ def _clog(stage: Stage) -> None:
 
 def _open_incident(stage: Stage) -> None:
     stage.teller.head("We have an incident: one commander, and a record that fills itself")
-    by = ("--by", COMMANDER)
     severity = ("--severity", "2", "--commander", COMMANDER)
-    stage.run("incident", "open", "Card charges are late", *severity, *by)
+    stage.run("incident", "open", "Card charges are late", *severity, "--by", COMMANDER)
     stage.run("incident", "take", "operations")
-    stage.run("incident", "assign", "communications", COMMUNICATIONS, *by)
+    stage.run("incident", "assign", "communications", COMMUNICATIONS, "--by", COMMANDER)
 
 
 def _pause(stage: Stage) -> int:
     """Stop the bleeding; how many jobs started although the command had returned."""
     stage.teller.head("Stop the bleeding")
     stage.run("pause", QUEUE, "-r", "database at 99 %")
-    returned = stage.returned
     stage.customers.begin("paused")
     seen = stage.watch(_long(stage, 2.0))
-    started = stage.log.started_after(returned)
+    started = stage.log.started_after(stage.returned)
     stage.teller.say(
         f"""Jobs that started in the {format_duration(seen.seconds)} after the command had returned:
         {started}. Nobody works, so everybody waits; but now there is time to think."""
@@ -275,8 +265,8 @@ def _drain(stage: Stage) -> None:
 
 def _drain_at(stage: Stage, pace: int, step: str, *, reason: str) -> None:
     rate = max(round(pace * min(stage.jobs / _FULL_LENGTH, 1.0)), 4)
-    order = ("drain", QUEUE, "--rate", f"{rate}/second", "--detach", "-r", reason)
-    stage.run(*order, may_fail=True)  # few jobs may have drained by now
+    # few jobs may have drained by now
+    stage.run("drain", QUEUE, "--rate", f"{rate}/second", "--detach", "-r", reason, may_fail=True)
     stage.customers.begin(step, priority="high")
     seen = stage.watch(_long(stage, 5.0))
     _show_waits(stage)
@@ -296,8 +286,8 @@ def _account(stage: Stage) -> tuple[bool, Accounts]:
         that the jobs themselves wrote into a file as they began, and those in any list of the
         server, at one instant while the workers go on."""
     )
-    with _standing_still(stage.client):
-        places = find_jobs(stage.client)
+    with _standing_still(stage):
+        places = _find_jobs(stage)
         stage.log.refresh()
     sent = [*(planned_id(job) for job in range(stage.jobs)), *stage.customers.ids]
     accounts = balance(sent, started=stage.log.starts, again=stage.log.again, places=places)
@@ -386,25 +376,25 @@ def balance(
 
 
 @contextmanager
-def _standing_still(client: redis.Redis) -> Iterator[None]:
+def _standing_still(stage: Stage) -> Iterator[None]:
     """Let nobody write to the server meanwhile, which only a demo may do to its own.
 
     So what is found is one instant of a system that is at work.
     """
-    client.client_pause(int(_LOOK_SECONDS * 1000), all=False)
+    stage.client.client_pause(int(_LOOK_SECONDS * 1000), all=False)
     try:
         yield
     finally:
-        client.client_unpause()
+        stage.client.client_unpause()
 
 
-def find_jobs(client: redis.Redis) -> dict[str, list[str]]:
+def _find_jobs(stage: Stage) -> dict[str, list[str]]:
     """The ids of our jobs, by place, in any list and sorted set of the server; trusts no index."""
     keys = rq_keys()
     found: dict[str, list[str]] = {place: [] for place in PLACES}
-    for kind, read in (("list", client.lrange), ("zset", client.zrange)):
+    for kind, read in (("list", stage.client.lrange), ("zset", stage.client.zrange)):
         # A scan may name a key twice.
-        for key in {key.decode() for key in client.scan_iter(count=10_000, _type=kind)}:
+        for key in {key.decode() for key in stage.client.scan_iter(count=10_000, _type=kind)}:
             place = _place_of_list(key, keys) if kind == "list" else _place_of_set(key, keys)
             items: Any = read(key, 0, -1) if place else ()
             found.get(place, []).extend(job[0].decode() for item in items if (job := _JOB.search(item)))

@@ -5,24 +5,16 @@ from __future__ import annotations
 import shlex
 import textwrap
 import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from rich.padding import Padding
 from rich.text import Text
 
-from shedder.cli.output import as_rich, row, table
+from shedder.cli import output
 from shedder.cli.progress import scan_bar
+from shedder.demo.fleet import StepWaits, WaitTime
 from shedder.units import format_duration
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from rich.console import RenderableType
-
-    from shedder.cli.output import Screen
-    from shedder.demo.fleet import StepWaits, WaitTime
-
 
 _NARROWEST, _WIDEST = 40, 80
 _INDENT = 4
@@ -35,7 +27,7 @@ class Teller:
         width: columns that are used.
     """
 
-    def __init__(self, screen: Screen) -> None:
+    def __init__(self, screen: output.Screen) -> None:
         self._screen = screen
         self._console = screen.err if screen.is_json else screen.out
         self._began = time.monotonic()
@@ -66,8 +58,7 @@ class Teller:
     def quote(self, text: str) -> None:
         """What a program printed, or lines to copy: indented, folded where they are too long."""
         # Folded by the terminal instead, what follows would stand left of the indent.
-        lines = [part for line in text.strip("\n").split("\n")
-                 for part in _folded(line.rstrip(), self.quoted_width)]  # fmt: skip
+        lines = [part for line in text.strip("\n").split("\n") for part in _folded(line.rstrip(), self.quoted_width)]
         self._apart()
         self._print(Text(textwrap.indent("\n".join(lines), " " * _INDENT)))
         self._apart()
@@ -78,12 +69,12 @@ class Teller:
 
     def waits(self, steps: Iterable[StepWaits]) -> None:
         """A table of waiting times, a line for each step."""
-        made = table("charges sent while", "lane", ">sent", ">started", ">p50", ">p99", ">longest")
+        made = output.table("charges sent while", "lane", ">sent", ">started", ">p50", ">p99", ">longest")
         for step in steps:
             times = [spoken_wait(wait) for wait in (step.p50, step.p99, step.longest)]
-            row(made, step.step, step.lane, str(step.sent), str(step.started), *times)
+            output.row(made, step.step, step.lane, str(step.sent), str(step.started), *times)
         self._apart()
-        self._print(Padding.indent(as_rich(made), _INDENT))
+        self._print(Padding.indent(output.as_rich(made), _INDENT))
         self._apart()
 
     @contextmanager
@@ -98,7 +89,7 @@ class Teller:
             self._print(Text(""))
             self._is_apart = True
 
-    def _print(self, part: RenderableType) -> None:
+    def _print(self, part: Text | Padding) -> None:
         is_text = isinstance(part, Text)
         self._console.print(part, soft_wrap=is_text, width=None if is_text else self.width)
         self._is_apart = False
@@ -106,9 +97,7 @@ class Teller:
 
 def spoken_wait(wait: WaitTime | None) -> str:
     """`350ms`, `12s`; `> 12s` for a job that still waits, `-` for none."""
-    if wait is None:
-        return "-"
-    return f"{'' if wait.is_over else '> '}{format_duration(wait.seconds)}"
+    return "-" if wait is None else f"{'' if wait.is_over else '> '}{format_duration(wait.seconds)}"
 
 
 def folded_command(line: str, width: int) -> str:
