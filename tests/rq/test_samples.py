@@ -59,7 +59,7 @@ def test_a_sample_tells_all_of_a_lane(redis: Redis) -> None:
     found = numbers(taken(redis, "mail")[-1])
     assert abs(3600 - found.pop("oldest")) < 60
     assert abs(7200 - found.pop("oldest_in_backlog")) < 60
-    want = {"waiting": 4, "backlog": 2, "running": 1, "started": 1, "ended": 0}
+    want = {"waiting": 4, "backlog": 2, "running": 1, "started": 1, "ended": 0, "failed": 0}
     assert want == found
 
 

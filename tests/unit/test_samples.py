@@ -23,7 +23,7 @@ def sample(seconds: int, waiting: int = 0, **numbers: int) -> Sample:
 
 
 def stored(each: Sample) -> bytes:
-    numbers = [getattr(each, name) for name in Sample.__slots__[1:]]
+    numbers = [getattr(each, name) for name in Sample.__slots__[1:8]]
     return struct.pack(">8I", int(each.at.timestamp()), *numbers)
 
 

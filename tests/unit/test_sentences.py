@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shedder.queues.outcomes import Outcomes
+from shedder.updates.posting import _headline, _page_work, joined
 from shedder.updates.sentences import compose, expected_end
 from shedder.updates.situation import STAKEHOLDERS, TEAM, InForce, MeasuredWorkload, Situation
 from shedder.wording import moment, pace, spoken
@@ -25,6 +27,14 @@ RECEIPTS = MeasuredWorkload(
     completions=65.0,
     targets=("mail",),
 )
+CHARGES = MeasuredWorkload(
+    "card charges",
+    timedelta(minutes=1),
+    waiting=3,
+    oldest=timedelta(seconds=2),
+    outcomes=Outcomes(0.1, 0.7, ended_lately=120, failed_lately=96, failed_in_minute=38, failed_in_hour=130,
+                      exception="app.db.Down"),
+)  # fmt: skip
 PAYMENTS = MeasuredWorkload("payments", timedelta(seconds=30), waiting=1, oldest=timedelta(seconds=2))
 
 
@@ -92,6 +102,66 @@ def test_work_on_hold_that_is_not_late_is_neither_late_nor_fine() -> None:
     assert text.startswith("Newsletters: 9 on hold, oldest 1 h, none late yet. Payments are not")
 
 
+def test_work_that_fails_comes_first() -> None:
+    """In the last minute and lately, and nothing of it is told as well."""
+    text = compose(Situation(AT, (PAYMENTS, CHARGES)), audience=STAKEHOLDERS)
+    want = (
+        "Card charges fail: 38 in the last minute, 96 of 120 in the last 5 min, 130 in the last hour. Payments are not"
+    )
+    assert text.startswith(want)
+    assert "app.db.Down" not in text
+
+
+def test_the_team_reads_with_which_exception_work_fails() -> None:
+    """And how many end well a second."""
+    text = compose(Situation(AT, (CHARGES,)), audience=TEAM)
+    assert "6/min end well, 42/min fail, mostly app.db.Down." in text
+
+
+def test_no_end_is_promised_for_work_that_fails() -> None:
+    """What fails is not done, however fast it leaves the queue."""
+    failing = replace(RECEIPTS, outcomes=CHARGES.outcomes, failed=5483, counted_since=AT.replace(hour=13))
+    text = compose(Situation(AT, (failing,)), audience=STAKEHOLDERS)
+    assert expected_end(failing, AT) is None
+    assert "5,483 since 13:38, 41,200 delayed, oldest 38 min. This" in text
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "want"),
+    [
+        (Outcomes(ended_lately=1200, failed_lately=3, failed_in_hour=3),
+         "Card charges: failed: 3 of 1,200 in the last 5 min, oldest 2 s."),
+        (Outcomes(ended_lately=100, failed_in_hour=5483),
+         "Card charges: failed: 5,483 in the last hour, none in the last 5 min, oldest 2 s."),
+        (None, "Card charges: whether they fail is not known, because jobs that share their queue do, oldest 2 s."),
+    ],
+)  # fmt: skip
+def test_work_of_which_some_failed_is_not_told_as_well(outcomes: Outcomes | None, want: str) -> None:
+    """Nor is work of which nobody counted whether it failed."""
+    text = compose(Situation(AT, (replace(CHARGES, outcomes=outcomes),)), audience=STAKEHOLDERS)
+    assert text.startswith(want)
+
+
+def test_paused_work_is_not_told_as_well() -> None:
+    """Also while none of it waits."""
+    text = compose(Situation(AT, (replace(PAYMENTS, waiting=0, oldest=None, is_paused=True),)), audience=STAKEHOLDERS)
+    assert text.startswith("Payments: paused, none waits.")
+
+
+@pytest.mark.parametrize(
+    ("said", "want"),
+    [
+        ("half the backlog is gone", "half the backlog is gone. Mails wait."),
+        ("We are on it! ", "We are on it! Mails wait."),
+        (" ", "Mails wait."),
+        (None, "Mails wait."),
+    ],
+)
+def test_half_a_sentence_gets_its_full_stop(said: str | None, want: str) -> None:
+    """What a person typed does not run into what was computed."""
+    assert want == joined(said, "Mails wait.")
+
+
 @pytest.mark.parametrize(
     ("seconds", "want"),
     [(0, "0 s"), (59.9, "59 s"), (60, "1 min"), (3599, "59 min"), (3600, "1 h"),
@@ -114,12 +184,25 @@ _nouns = st.sampled_from(["receipt e-mails", "payments", "newsletters", "exports
 
 
 @st.composite
+def ends(draw: st.DrawFn) -> Outcomes:
+    """How jobs ended: none failed, or some of them in the last hour, five minutes and minute."""
+    hour = draw(st.just(0) | st.integers(1, 10**5))
+    lately = draw(st.integers(0, hour))
+    minute = draw(st.integers(0, lately))
+    return Outcomes(
+        ended_lately=lately + draw(st.integers(0, 1000)), failed_lately=lately, failed_in_minute=minute,
+        failed_in_hour=hour,
+    )  # fmt: skip
+
+
+@st.composite
 def works(draw: st.DrawFn, noun: str) -> MeasuredWorkload:
     waiting = draw(st.integers(0, 2_000_000))
     oldest = timedelta(seconds=draw(st.integers(0, 10**6))) if waiting else None
     tolerance = timedelta(seconds=draw(st.integers(1, 100_000)))
     is_late = oldest is not None and oldest > tolerance
     rate = st.none() | st.floats(0, 1000)
+    outcomes = draw(st.none() | ends())
     return MeasuredWorkload(
         noun,
         tolerance,
@@ -133,6 +216,11 @@ def works(draw: st.DrawFn, noun: str) -> MeasuredWorkload:
         completions=draw(rate),
         is_estimated=draw(st.booleans()),
         targets=(noun.partition(" ")[0],),
+        outcomes=outcomes,
+        fails_at=draw(st.sampled_from([0.0, 0.2, 1.0])),
+        failed=draw(st.integers(0, 10**6)) if outcomes and draw(st.booleans()) else 0,
+        counted_since=AT - timedelta(hours=2),
+        is_paused=draw(st.booleans()),
     )
 
 
@@ -150,13 +238,30 @@ def number(text: str) -> int:
     return int(text.replace(",", ""))
 
 
+HEALTH = re.compile(r"not affected|\bfine\b|\bwell\b|on time|in time|nothing is late", re.IGNORECASE)
+
+
+def is_healthy(work: MeasuredWorkload) -> bool:
+    """By the numbers, whatever the record says of itself."""
+    found = work.outcomes
+    if found is None or work.late or work.held or work.is_paused:
+        return False
+    return not (work.failed or found.failed_lately or found.failed_in_hour)
+
+
+def fails(work: MeasuredWorkload) -> bool:
+    found = work.outcomes
+    return bool(found and work.fails_at and found.failed_lately / max(found.ended_lately, 1) >= work.fails_at)
+
+
 @given(situations(), st.sampled_from([STAKEHOLDERS, TEAM]))
 def test_numbers_of_the_text_are_those_of_the_state(situation: Situation, audience: str) -> None:
     """Whatever the state, each kind of work is told once, in the right group, with its numbers."""
     text = compose(situation, audience=audience)
-    fine = [work for work in situation.works if not work.late and not work.held]
+    fine = [work for work in situation.works if is_healthy(work)]
     for work in situation.works:
-        told = re.search(rf"{re.escape(work.noun)}: ([^.]*)\.", text, re.IGNORECASE)
+        verb = " fail" if fails(work) else ""
+        told = re.search(rf"{re.escape(work.noun)}{verb}: ([^.]*)\.", text, re.IGNORECASE)
         if work in fine:
             assert told is None
             continue
@@ -172,6 +277,40 @@ def test_numbers_of_the_text_are_those_of_the_state(situation: Situation, audien
         assert f"({age})" in unaffected[0]
 
 
+@given(situations(), st.sampled_from([STAKEHOLDERS, TEAM]))
+def test_no_sentence_claims_health_of_work_that_fails(situation: Situation, audience: str) -> None:
+    """Nor of work that is late, held or paused, or of which it is not known; nor does the page."""
+    text = compose(situation, audience=audience)
+    told_well = [said for said in text.replace("end well", "").split(". ") if HEALTH.search(said)]
+    for work in situation.works:
+        if not is_healthy(work):
+            assert [] == [said for said in told_well if work.noun.lower() in said.lower()]
+            assert _page_work(work, AT).state != "fine"
+        if fails(work):
+            assert not re.search(rf"{work.noun}[^.]*(catching up|done about|none late)", text, re.IGNORECASE)
+    states = [_page_work(work, AT).state for work in situation.works]
+    assert all(map(is_healthy, situation.works)) == (_headline(states) == "All is well")
+
+
+@given(situations())
+def test_failures_are_told_with_their_numbers(situation: Situation) -> None:
+    """Those of the last minute, of five minutes, of the hour, and of the incident."""
+    text = compose(situation, audience=STAKEHOLDERS)
+    for work in situation.works:
+        found = work.outcomes
+        (told,) = re.findall(rf"{work.noun}(?: fail)?: ([^.]*)\.", text, re.IGNORECASE) or [""]
+        if found is None:
+            assert "whether they fail is not known" in told
+            continue
+        want = [
+            f"{found.failed_in_minute:,} in the last minute" * bool(found.failed_in_minute),
+            f"{found.failed_lately:,} of {found.ended_lately:,} in" * bool(found.failed_lately),
+            f"{found.failed_in_hour:,} in the last hour" * (found.failed_in_hour > found.failed_lately),
+            f"{work.failed:,} since 12:38" * (work.failed > found.failed_in_hour),
+        ]
+        assert [] == [each for each in want if each not in told]
+
+
 def test_each_age_of_what_is_well_is_told_with_its_work() -> None:
     """What waits long because it may does not make urgent work look late."""
     kinds = (("payments", 1), ("reports", 7200))
@@ -181,18 +320,18 @@ def test_each_age_of_what_is_well_is_told_with_its_work() -> None:
 
 
 def _check(work: MeasuredWorkload, told: str) -> None:
-    assert work.is_estimated == ("about " in told.replace("done about", ""))
+    assert (work.is_estimated and bool(work.late or work.held)) == ("about " in told.replace("done about", ""))
     if work.late:
         assert work.late == number(re.findall(r"(\d[\d,]*) delayed", told)[0])
         tenants = [number(each) for each in re.findall(r"(\d[\d,]*) tenants?", told)]
         assert ([work.tenants] if work.tenants else []) == tenants
         since = [moment(work.since, AT)] if work.since else []
-        assert since == re.findall(r"since ([\d:]+)", told)
+        assert since == re.findall(r"since ([\d:]+)", re.sub(r"[\d,]+ since 12:38", "", told))
     held = [number(each) for each in re.findall(r"(\d[\d,]*) (?:of them )?on hold", told)]
-    is_told = work.held and (not work.late or work.held < work.waiting)
+    is_told = work.held and (not work.late or work.held < work.waiting or fails(work))
     assert ([work.held] if is_told else []) == held
-    assert work.oldest is not None
-    assert f"oldest {spoken(work.oldest)}" in told
+    is_age_told = work.oldest is not None and (work.late or work.held or not fails(work))
+    assert not is_age_told or (work.oldest is not None and f"oldest {spoken(work.oldest)}" in told)
     end = expected_end(work, AT)
     assert (work.late > 0 and end is not None) == ("done about" in told)
     if work.late and end and work.net:

@@ -56,7 +56,7 @@ def update(
     policy = policy_for(run, policy_file)
     found = shed.incidents.read(incident)
     draft = posting.draft_update(shed, policy, found, audience=audience, now=shed.incidents.now())
-    text = " ".join(filter(None, [say, draft.text]))
+    text = posting.joined(say, draft.text)
     if preview:
         told = _document(found, len(found.updates) + 1, text, draft, is_posted=False, sent_to=(), failed=())
         run.tell("incident-update/1", told, [output.plain(text)])

@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ from shedder.store.keys import OUTCOME_STEPS, Keys
 if TYPE_CHECKING:
     from redis.client import Pipeline
 
+    from shedder.store.store import Store
+
 
 FAILURES_KEPT = 100
 """Of each lane, the last failures whose function and exception are kept."""
@@ -32,6 +34,12 @@ RATE_SECONDS = 10
 
 LATELY = timedelta(minutes=5)
 """The time in which jobs that fail are a finding."""
+
+OUTCOMES_KEPT = (45, 40, 1500, 1008)
+"""How many moments are kept of each of `OUTCOME_STEPS`: 90 s, 6 min, 25 h, a week."""
+
+COUNTS_KEPT = timedelta(days=7)
+"""For so long the moments of the longest step reach back, and longer where nothing was counted."""
 
 KEPT_SECONDS = int(timedelta(days=14).total_seconds())
 """The last failures of a lane go when it had none for so long."""
@@ -84,6 +92,21 @@ class Outcomes:
         return min(self.failed_lately / self.ended_lately, 1.0) if self.ended_lately else 0.0
 
 
+def in_all(found: Sequence[Outcomes]) -> Outcomes:
+    """How the jobs of several lanes ended, together."""
+    sums = {name: sum(getattr(each, name) for each in found) for name in _SUMMED}
+    well, failing = ([rate for each in found if (rate := getattr(each, name)) is not None]
+                     for name in ("well", "failing"))  # fmt: skip
+    worst = max(found, key=lambda each: each.failed_lately, default=Outcomes())
+    return Outcomes(
+        well=sum(well) if well else None, failing=sum(failing) if failing else None, exception=worst.exception,
+        is_counted=all(each.is_counted for each in found), **sums,
+    )  # fmt: skip
+
+
+_SUMMED = ("ended_lately", "failed_lately", "failed_in_minute", "failed_in_hour", "failed_kept")
+
+
 @dataclass(frozen=True, slots=True)
 class LabelOutcomes:
     """How the jobs with one label of the policy ended lately, in all lanes.
@@ -108,8 +131,13 @@ class Counts:
     """
 
     at: datetime
-    lanes: Mapping[str, tuple[int, int]]
-    labels: Mapping[str, tuple[int, int]]
+    lanes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    labels: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    def of_lanes(self, lanes: Iterable[str]) -> tuple[int, int]:
+        """How many jobs of all `lanes` ended, and how many of them failed."""
+        found = [self.lanes.get(lane, (0, 0)) for lane in lanes]
+        return sum(ended for ended, _ in found), sum(failed for _, failed in found)
 
 
 # counting, where a job ends
@@ -245,6 +273,55 @@ def counts_from(text: bytes) -> Counts | None:
                       for name, (ended, failed) in dict(each).items()} for each in (lanes, labels)))  # fmt: skip
     except (OverflowError, RecursionError, TypeError, ValueError):
         return None
+
+
+MOMENTS_PER_READ = 200
+"""As many of the kept moments are fetched with one command."""
+
+
+def counts_since(store: Store, since: datetime, at: datetime) -> tuple[Counts, Counts]:
+    """What had been counted by `since`, and what by now, which is `at`."""
+
+    def ask_all(ask: Pipeline) -> None:
+        ask.hgetall(store.keys.meters)
+        ask.hgetall(store.keys.outcomes)
+        for key in store.keys.outcome_samples:
+            ask.zrange(key, int(since.timestamp()), "-inf", desc=True, byscore=True, offset=0, num=1)
+
+    meters, outcomes, *found = store.read(ask_all)
+    before = _readable(text for each in found for text in each)
+    return replace(before[-1], at=since) if before else Counts(since), Counts(at, *_counts_of(meters, outcomes))
+
+
+def ask_counts(ask: Pipeline, keys: Keys, since: datetime, until: datetime | None) -> None:
+    """Ask for what `counts_between` reads."""
+    first, last = int(since.timestamp()), int(until.timestamp()) if until else "+inf"
+    for key, kept in zip(keys.outcome_samples, OUTCOMES_KEPT, strict=True):
+        ask.zrange(key, f"({first}", "-inf", desc=True, byscore=True, offset=0, num=1)
+        for offset in range(0, kept, MOMENTS_PER_READ):
+            ask.zrange(key, first, last, byscore=True, offset=offset, num=MOMENTS_PER_READ)
+
+
+def counts_between(replies: Iterator[Any], since: datetime) -> tuple[Counts, ...]:
+    """Takes the replies to `ask_counts`, and no more: what was counted, oldest first.
+
+    The finest moments that there are for a time. The first is of `since`; without an older moment
+    nothing had been counted by then.
+    """
+    merged: list[Counts] = []
+    before = Counts(since)
+    for kept in OUTCOMES_KEPT:
+        earlier = _readable(next(replies))
+        pages = -(-kept // MOMENTS_PER_READ)
+        found = _readable(text for _ in range(pages) for text in next(replies))
+        merged = [*(each for each in found if not merged or each.at < merged[0].at), *merged]
+        before = max([before, *earlier], key=lambda each: (bool(each.lanes), each.at))
+    return (replace(before, at=since), *merged)
+
+
+def _readable(texts: Iterable[bytes]) -> list[Counts]:
+    found = [counts for text in texts if (counts := counts_from(text)) is not None]
+    return sorted(found, key=lambda each: each.at)
 
 
 def ask_lane_failures(ask: Pipeline, keys: Keys, lane: str, at: datetime) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import struct
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -16,15 +17,13 @@ from itertools import pairwise
 from typing import Any
 
 from shedder.engine.names import STARTED, registry_key
+from shedder.queues.outcomes import OUTCOMES_KEPT, Counts, ask_counts, counts_between
 from shedder.store.keys import OUTCOME_STEPS, SAMPLE_STEPS, Keys
 from shedder.store.store import Command, Store
 
 _KEPT = (timedelta(minutes=10), timedelta(hours=1), timedelta(days=3), timedelta(days=14))
 SAMPLES_KEPT = tuple(kept // timedelta(seconds=step) for step, kept in zip(SAMPLE_STEPS, _KEPT, strict=True))
 """How many samples of each step are kept, the finest step first."""
-
-OUTCOMES_KEPT = (45, 40, 1500, 1008)
-"""The same of the moments at which ended and failed jobs are kept: 90 s, 6 min, 25 h, a week."""
 
 EXPIRY = timedelta(days=14)
 """When a lane had no sample for so long, its samples go."""
@@ -48,7 +47,8 @@ class Sample:
         oldest: Seconds for which the first job that waited had waited.
         oldest_in_backlog: The same of the backlogs.
         started: Jobs that workers of ours had started since the beginning.
-        ended: Jobs that they had ended.
+        ended: Jobs that they had ended, well or not.
+        failed: Those of them that had failed; an attempt that is retried counts.
     """
 
     at: datetime
@@ -59,6 +59,7 @@ class Sample:
     oldest_in_backlog: int
     started: int
     ended: int
+    failed: int = 0
 
     @property
     def depth(self) -> int:
@@ -80,7 +81,8 @@ class Pace:
         seconds: Its length.
         arrivals: Jobs that arrived a second.
         starts: Jobs that workers of ours started a second.
-        completions: Jobs that they ended a second.
+        completions: Jobs that they ended a second, well or not.
+        failing: Those of them that failed.
     """
 
     at: datetime
@@ -88,12 +90,18 @@ class Pace:
     arrivals: float
     starts: float
     completions: float
+    failing: float = 0.0
+
+    @property
+    def well(self) -> float:
+        """Jobs that ended well a second."""
+        return max(self.completions - self.failing, 0.0)
 
 
 def read_samples(
     store: Store, lanes: Sequence[str], *, since: datetime, until: datetime | None = None, now: datetime | None = None
 ) -> dict[str, tuple[Sample, ...]]:
-    """The samples of each of `lanes` that has any, in a time.
+    """The samples of each of `lanes` that has any, in a time, with the failed jobs that were counted.
 
     With the server's time as `now`, what is older is not fetched.
     """
@@ -104,10 +112,35 @@ def read_samples(
                 # at least `step` seconds lie between two, and one more tells of the beginning
                 most = max(int((now - since).total_seconds() / step), 0) + 2 if now else 0
                 ask.lrange(key, -most, -1)
+        ask_counts(ask, store.keys, since, until)
 
     replies = iter(store.read(ask_all))
     found = {lane: between(samples_from([next(replies) for _ in SAMPLE_STEPS]), since, until) for lane in lanes}
-    return {lane: samples for lane, samples in found.items() if samples}
+    counts = counts_between(replies, since)
+    return {lane: with_failed(samples, lane, counts) for lane, samples in found.items() if samples}
+
+
+def with_failed(samples: Sequence[Sample], lane: str, counts: Sequence[Counts]) -> tuple[Sample, ...]:
+    """The `samples` of `lane` with the failed jobs that `counts`, oldest first, say for their times."""
+    times = [each.at for each in counts]
+    places = (bisect_right(times, each.at) - 1 for each in samples)
+    return tuple(
+        replace(each, failed=counts[place].of_lanes([lane])[1]) if place >= 0 else each
+        for each, place in zip(samples, places, strict=True)
+    )
+
+
+def combined(series: Sequence[Sequence[Sample]]) -> tuple[Sample, ...]:
+    """The samples of several lanes as if they were one; of each lane its last one holds."""
+    if len(series) == 1:
+        return tuple(series[0])
+    last = [_before_the_first(each[0]) for each in series if each]
+    steps = [(number, each) for number, found in enumerate(filter(None, series)) for each in found]
+    made: dict[datetime, Sample] = {}
+    for number, sample in sorted(steps, key=lambda step: step[1].at):
+        last[number] = sample
+        made[sample.at] = _sum(sample.at, last)
+    return tuple(made.values())
 
 
 def samples_from(steps: Iterable[Sequence[bytes]]) -> tuple[Sample, ...]:
@@ -190,9 +223,23 @@ def _with_standstills(samples: Sequence[Sample]) -> Iterator[Sample]:
         last = sample
 
 
+_SUMMED = ("waiting", "backlog", "running", "started", "ended", "failed")
+
+
+def _before_the_first(sample: Sample) -> Sample:
+    return replace(sample, waiting=0, backlog=0, running=0, oldest=0, oldest_in_backlog=0)
+
+
+def _sum(at: datetime, samples: Sequence[Sample]) -> Sample:
+    oldest, in_backlog = (max(getattr(each, name) for each in samples) for name in ("oldest", "oldest_in_backlog"))
+    sums = {name: sum(getattr(each, name) for each in samples) for name in _SUMMED}
+    return Sample(at, oldest=oldest, oldest_in_backlog=in_backlog, **sums)
+
+
 def _pace(first: Sample, second: Sample) -> Pace:
     seconds = (second.at - first.at).total_seconds()
     started = (second.started - first.started) % _WRAPS_AT
     ended = (second.ended - first.ended) % _WRAPS_AT
     arrived = max(second.depth - first.depth + started, 0)
-    return Pace(second.at, seconds, arrived / seconds, started / seconds, ended / seconds)
+    failed = min(max(second.failed - first.failed, 0), ended)
+    return Pace(second.at, seconds, *(jobs / seconds for jobs in (arrived, started, ended, failed)))

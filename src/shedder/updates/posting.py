@@ -7,6 +7,7 @@ people who post at once post two updates, one after the other, and none is lost.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -53,8 +54,9 @@ class PageWork:
 
     Attributes:
         noun: What the business calls it.
-        state: `delayed`, `on hold` or `fine`.
+        state: `failing`, `delayed`, `on hold`, `some failed`, `not known` or `fine`.
         late: Jobs that are late.
+        failed_in_minute: Attempts that failed in the last minute; None when that is not known.
         oldest_seconds: How long the oldest job has waited; None when none waits.
         expected_end: When it will be done, as far as that can be told.
     """
@@ -62,6 +64,7 @@ class PageWork:
     noun: str
     state: str
     late: int
+    failed_in_minute: int | None
     oldest_seconds: int | None
     expected_end: datetime | None
 
@@ -71,6 +74,13 @@ def draft_update(shed: Shedder, policy: Policy, incident: Incident, *, audience:
     every = policy.incident.update_every_for(incident.severity)
     situation = read_situation(shed, policy, incident, next_update=now + every)
     return Draft(situation, compose(situation, audience=audience), audience, now + every)
+
+
+def joined(said: str | None, computed: str) -> str:
+    """What a person says and what was computed, as sentences: half a sentence gets its full stop."""
+    own = (said or "").strip()
+    stop = "" if not own or own.endswith((".", "!", "?", ":", ";", "\u2026")) else "."
+    return f"{own}{stop} {computed}".strip()
 
 
 def post_update(
@@ -123,7 +133,8 @@ def write_page(folder: Path, situation: Situation, incident: Incident | None, *,
         environment_for(templates),
         PAGE_TEMPLATE,
         {"it": situation, "incident": incident, "works": works, "text": text,
-         "is_fine": all(work.state == "fine" for work in works)},
+         "headline": _headline([work.state for work in works]),
+         "is_fine": bool(works) and all(work.state == "fine" for work in works)},
     )  # fmt: skip
     plain = _page_document(situation, incident, works, text)
     document = f"{json.dumps(plain, default=datetime.isoformat, indent=1)}\n"
@@ -135,7 +146,7 @@ def write_page(folder: Path, situation: Situation, incident: Incident | None, *,
 def _record(shed: Shedder, incident: str, draft: Draft, decide: Decide, **more: Any) -> IncidentReceipt:
     """Change the record; the numbers behind the update stand in its event."""
     works = [
-        {"noun": work.noun, "late": work.late, "waiting": work.waiting,
+        {"noun": work.noun, "late": work.late, "waiting": work.waiting, "failed": work.failed,
          "oldest": None if work.oldest is None else int(work.oldest.total_seconds()),
          "tenants": work.tenants}
         for work in draft.situation.works
@@ -188,11 +199,38 @@ def _page_document(
 
 
 def _page_work(work: MeasuredWorkload, at: datetime) -> PageWork:
-    state = "delayed" if work.is_late else "on hold" if work.held else "fine"
     return PageWork(
         noun=work.noun,
-        state=state,
+        state=_state(work),
         late=work.late,
+        failed_in_minute=work.outcomes.failed_in_minute if work.outcomes else None,
         oldest_seconds=None if work.oldest is None else int(work.oldest.total_seconds()),
         expected_end=expected_end(work, at) if work.is_late else None,
     )
+
+
+_HEADLINES = {
+    "failing": "Some work fails",
+    "delayed": "Some work is delayed",
+    "on hold": "Some work is on hold",
+    "some failed": "Some jobs have failed",
+    "not known": "Not all is known",
+    "fine": "All is well",
+}
+"""By state, the worst first."""
+
+
+def _state(work: MeasuredWorkload) -> str:
+    states = {
+        "failing": work.is_failing,
+        "delayed": work.is_late,
+        "on hold": work.held or work.is_paused,
+        "some failed": work.has_failed,
+        "not known": not work.is_well,
+    }
+    return next((state for state, holds in states.items() if holds), "fine")
+
+
+def _headline(states: Sequence[str]) -> str:
+    """What the page says on top while no incident is open; "All is well" only if that is known of all work."""
+    return next((text for state, text in _HEADLINES.items() if state in states), "No work is known")

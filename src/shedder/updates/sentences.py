@@ -1,7 +1,8 @@
 """An update as text: each number in it is one of the situation.
 
-Receipt e-mails: 41,200 delayed, oldest 38 min, catching up at 60/s, done about 14:50. Payments
-are not affected (oldest 2 s). Next update 14:45 UTC.
+Card charges fail: 38 in the last minute, 96 of 120 in the last 5 min. Receipt e-mails: 41,200
+delayed, oldest 38 min, catching up at 60/s, done about 14:50. Payments are not affected (oldest
+2 s). Next update 14:45 UTC.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
+from shedder.queues.outcomes import Outcomes
 from shedder.updates.situation import TEAM, InForce, MeasuredWorkload, Situation
 from shedder.wording import counted, moment, named, pace, spoken
 
@@ -20,9 +22,12 @@ LONGEST_FORECAST = timedelta(days=14)
 
 def compose(situation: Situation, *, audience: str) -> str:
     """The update for `audience`, in one paragraph; for the team one with the lanes and commands."""
+    others = [work for work in situation.works if not (work.is_failing or work.is_late)]
     parts = [
-        *(_late(work, situation.at) for work in situation.works if work.is_late),
-        *(_held(work) for work in situation.works if work.held and not work.is_late),
+        *(_failing(work, situation.at) for work in situation.works if work.is_failing),
+        *(_late(work, situation.at) for work in situation.works if work.is_late and not work.is_failing),
+        *(_held(work, situation.at) for work in others if work.held),
+        *(_doubtful(work, situation.at) for work in others if not work.held and not work.is_well),
         *_unaffected(situation.works),
         *_done(situation, audience),
         *situation.notices,
@@ -44,7 +49,45 @@ def expected_end(work: MeasuredWorkload, at: datetime) -> datetime | None:
     return at + left if left <= LONGEST_FORECAST else None
 
 
+def _failing(work: MeasuredWorkload, at: datetime) -> str:
+    """That what starts fails; no trend, since what fails is not done."""
+    waits = [*_delayed(work, at), *_on_hold(work)] if work.is_late or work.held else []
+    return f"{work.noun} fail: {', '.join([*_failures(work, at), *waits])}"
+
+
+def _failures(work: MeasuredWorkload, at: datetime) -> list[str]:
+    """How many failed lately, and since the incident began; empty when none did."""
+    found, told = work.outcomes, []
+    if found is None:
+        return ["whether they fail is not known, because jobs that share their queue do"]
+    if found.failed_in_minute:
+        told.append(f"{found.failed_in_minute:,} in the last minute")
+    if found.failed_lately:
+        told.append(f"{found.failed_lately:,} of {max(found.ended_lately, found.failed_lately):,} in the last 5 min")
+    if found.failed_in_hour > found.failed_lately:
+        told.append(f"{found.failed_in_hour:,} in the last hour")
+    if work.counted_since and work.failed > found.failed_in_hour:
+        told.append(f"{work.failed:,} since {moment(work.counted_since, at)}")
+    return told
+
+
+def _have_failed(work: MeasuredWorkload, at: datetime) -> list[str]:
+    """The same of work of which some failed, to stand behind what else is said of it."""
+    told = _failures(work, at)
+    if work.outcomes is None or not told:
+        return told
+    lately = [] if work.outcomes.failed_lately else ["none in the last 5 min"]
+    return [f"failed: {', '.join([*told, *lately])}"]
+
+
 def _late(work: MeasuredWorkload, at: datetime) -> str:
+    facts = [*_delayed(work, at), *_trend(work, at), *_have_failed(work, at)]
+    return f"{work.noun}: {', '.join(facts)}"
+
+
+def _delayed(work: MeasuredWorkload, at: datetime) -> list[str]:
+    if not work.is_late:
+        return []
     about = "about " if work.is_estimated else ""
     facts = [f"{about}{work.late:,} delayed"]
     if work.tenants:
@@ -52,16 +95,19 @@ def _late(work: MeasuredWorkload, at: datetime) -> str:
         facts[0] += f" for {at_least}{counted(work.tenants, 'tenant')}"
     if work.since:
         facts[0] += f" since {moment(work.since, at)}"
-    if work.oldest is not None:
-        facts.append(f"oldest {spoken(work.oldest)}")
-    facts += _trend(work, at)
-    return f"{work.noun}: {', '.join(facts)}"
+    return [*facts, *_oldest(work)]
+
+
+def _oldest(work: MeasuredWorkload) -> list[str]:
+    return [] if work.oldest is None else [f"oldest {spoken(work.oldest)}"]
 
 
 def _trend(work: MeasuredWorkload, at: datetime) -> list[str]:
     if work.held >= work.waiting:
         return ["on hold until we let them go"]
     held = [f"{work.held:,} of them on hold"] if work.held else []
+    if work.outcomes is None:
+        return held
     if work.net is None:
         return [*held, "pace not known yet"]
     if abs(work.net) <= LEAST_NET:
@@ -73,14 +119,28 @@ def _trend(work: MeasuredWorkload, at: datetime) -> list[str]:
     return [*held, f"catching up at {pace(work.net)}", *done]
 
 
-def _held(work: MeasuredWorkload) -> str:
+def _on_hold(work: MeasuredWorkload) -> list[str]:
+    if not work.held:
+        return []
+    if work.is_late:
+        return [f"{work.held:,} of them on hold"]
     about = "about " if work.is_estimated else ""
-    oldest = f", oldest {spoken(work.oldest)}" if work.oldest is not None else ""
-    return f"{work.noun}: {about}{work.held:,} on hold{oldest}, none late yet"
+    return [f"{about}{work.held:,} on hold", *_oldest(work)]
+
+
+def _held(work: MeasuredWorkload, at: datetime) -> str:
+    ends = _have_failed(work, at) or ["none late yet"]
+    return f"{work.noun}: {', '.join([*_on_hold(work), *ends])}"
+
+
+def _doubtful(work: MeasuredWorkload, at: datetime) -> str:
+    """Work of which some failed, or of which that is not known, or that is paused."""
+    paused = ["paused"] if work.is_paused else []
+    return f"{work.noun}: {', '.join([*paused, *_have_failed(work, at), _age(work)])}"
 
 
 def _unaffected(works: Sequence[MeasuredWorkload]) -> Iterator[str]:
-    fine = [work for work in works if not work.is_late and not work.held]
+    fine = [work for work in works if work.is_well]
     if not fine:
         return
     ages = [_age(work) for work in fine]
@@ -113,13 +173,17 @@ def _told(done: InForce, at: datetime, audience: str) -> str:
 
 def _numbers(work: MeasuredWorkload) -> str:
     """What the team wants to know besides."""
+    found = work.outcomes or Outcomes()
+    has_failed = bool(found.failed_lately or found.failed_in_hour)
+    ends = ((found.well, "end well"), (found.failing, "fail")) if has_failed else ((work.completions, "end"),)
     paces = [
         f"{pace(per_second)} {what}"
-        for per_second, what in ((work.arrivals, "arrive"), (work.completions, "end"))
+        for per_second, what in ((work.arrivals, "arrive"), *ends)
         if per_second is not None
     ]
     counts = [f"{work.waiting:,} wait", f"{work.held:,} of them on hold"]
-    return f"{work.noun} [{', '.join(work.targets)}]: {', '.join([*counts, *paces])}"
+    mostly = [f"mostly {found.exception}"] if found.exception and has_failed else []
+    return f"{work.noun} [{', '.join(work.targets)}]: {', '.join([*counts, *paces, *mostly])}"
 
 
 def _next(situation: Situation) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The situation: each workload, measured, and what has been done and still holds.
+"""The situation: each workload, measured, how its jobs end, and what has been done and still holds.
 
 Late jobs of a workload that has lanes of its own are counted: lists are in order of time. Of one
 that shares its lanes, and for the tenants, some jobs of each list are read, evenly spaced; then the
@@ -7,8 +7,8 @@ numbers are estimates, and say so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,9 +16,10 @@ from shedder.api.shedder import Shedder
 from shedder.engine.jobs import function_name
 from shedder.incident.records import Incident
 from shedder.lanes import lane_of
-from shedder.policy.model import Policy
+from shedder.policy.model import FAILS_AT, Policy
 from shedder.policy.workload import Workload, kinds_of
 from shedder.queues.controls import diverts_from
+from shedder.queues.outcomes import COUNTS_KEPT, Counts, Outcomes, counts_since, in_all
 from shedder.queues.samples import Sample
 from shedder.selection import Selection
 from shedder.status.readings import WAITING_FIELDS, LaneStatus, Status, waiting_from
@@ -50,6 +51,12 @@ class MeasuredWorkload:
         is_estimated: The counts were made from a part of the jobs.
         is_tenants_partial: The tenants were counted in a part of the jobs, so there may be more.
         targets: The queues or lanes that it is in.
+        outcomes: How its jobs ended lately; None when that is not known, because jobs fail in the
+            lanes that it shares, and nobody counted whose they are.
+        fails_at: Where this share of those that ended in five minutes failed, the work fails.
+        failed: Attempts that failed since `counted_since`, as far as workers of ours counted them.
+        counted_since: When the incident began, at most a week ago (server's clock, UTC).
+        is_paused: A lane that it is in is paused.
     """
 
     noun: str
@@ -65,6 +72,27 @@ class MeasuredWorkload:
     is_estimated: bool = False
     is_tenants_partial: bool = False
     targets: tuple[str, ...] = ()
+    outcomes: Outcomes | None = field(default_factory=Outcomes)
+    fails_at: float = FAILS_AT
+    failed: int = 0
+    counted_since: datetime | None = None
+    is_paused: bool = False
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether any of it failed lately, or since the incident began."""
+        return bool(self.failed or (self.outcomes and self.outcomes.failed_in_hour))
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether so many of it failed in the last five minutes that the work fails."""
+        share = self.outcomes.share_failed if self.outcomes else 0.0
+        return share > 0 and 0 < self.fails_at <= share
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it is known that none of it is late, held or has failed."""
+        return self.outcomes is not None and not (self.late or self.held or self.is_paused or self.has_failed)
 
     @property
     def is_late(self) -> bool:
@@ -73,8 +101,11 @@ class MeasuredWorkload:
 
     @property
     def net(self) -> float | None:
-        """Jobs by which it becomes fewer a second; negative when it grows; None when not known."""
-        if self.arrivals is None or self.completions is None:
+        """Jobs by which it becomes fewer a second; negative when it grows; None when not known.
+
+        It is not known of work that fails: what failed is not done.
+        """
+        if self.arrivals is None or self.completions is None or self.is_failing or self.outcomes is None:
             return None
         return self.completions - self.arrivals
 
@@ -140,15 +171,18 @@ def read_situation(
     samples = shed.samples(*lanes, since=status.at - LOOK_BACK) if lanes else {}
     if next_update is None and incident is not None:
         next_update = due_at(incident, policy.incident)
+    works = (_measured(shed.store, kind, status, samples) for kind in kinds)
+    counts = counts_since(shed.store, _counted_since(incident, status.at), status.at)
     return Situation(
         at=status.at,
-        works=tuple(_measured(shed.store, kind, status, samples) for kind in kinds),
+        works=tuple(_with_outcomes(work, kind, status, policy, counts)
+                    for work, kind in zip(works, kinds, strict=True)),
         measures=tuple(_in_force(status, kinds, incident)),
         notices=tuple(_notices(policy, status)),
         next_update=next_update,
         title=incident.title if incident else "",
         began=(incident.began_at or incident.opened_at) if incident else None,
-    )
+    )  # fmt: skip
 
 
 def count_late(keys: Keys, lists: Sequence[str], cutoff: datetime) -> Command[list[int]]:
@@ -206,6 +240,39 @@ def _measured(
         since=_late_since(kind, samples, at) if late else None,
         is_estimated=is_partial and kind.rule is not None, is_tenants_partial=is_partial,
     )  # fmt: skip
+
+
+def _counted_since(incident: Incident | None, at: datetime) -> datetime:
+    """Since when failed jobs are told: the beginning of the incident, or an hour ago."""
+    hour = at - timedelta(hours=1)
+    if incident is None:
+        return hour
+    began = min(filter(None, (incident.began_at, incident.detected_at, incident.opened_at)))
+    return min(hour, max(began, at - COUNTS_KEPT))
+
+
+def _with_outcomes(
+    work: MeasuredWorkload, kind: Workload, status: Status, policy: Policy, counts: tuple[Counts, Counts]
+) -> MeasuredWorkload:
+    """`work` with how its jobs ended lately, and how many failed between the two `counts`."""
+    lanes = [lane for lane in status.lanes if lane.lane in kind.lanes]
+    of_lanes = in_all([lane.outcomes for lane in lanes])
+    outcomes: Outcomes | None = of_lanes
+    failed = _failed(counts, lambda it: it.of_lanes(kind.lanes))
+    if kind.rule is not None and (failed or of_lanes.failed_in_hour):
+        # workers of ours alone count by label
+        labels = {each.label: each.outcomes for each in status.labels} if of_lanes.is_counted else {}
+        outcomes = labels.get(kind.noun)
+        failed = _failed(counts, lambda it: it.labels.get(kind.noun, (0, 0))) if outcomes is not None else 0
+    return replace(
+        work, outcomes=outcomes, failed=failed, counted_since=counts[0].at,
+        fails_at=policy.defaults.share_that_fails, is_paused=any(lane.pause for lane in lanes),
+    )  # fmt: skip
+
+
+def _failed(counts: tuple[Counts, Counts], pick: Callable[[Counts], tuple[int, int]]) -> int:
+    (_, before), (_, now) = map(pick, counts)
+    return max(now - before, 0)
 
 
 def _late_since(kind: Workload, samples: Mapping[str, Sequence[Sample]], at: datetime) -> datetime | None:
@@ -322,6 +389,9 @@ def _of_lane(lane: LaneStatus, kinds: tuple[Workload, ...], incident: Incident |
             what = f"{whose} started at a limit"
         elif divert.drain is not None:
             what = f"{whose} brought back at up to {divert.drain.rate}"
+        elif divert.halted is not None:
+            ended = f"{divert.halted.failed} of the last {divert.halted.ended} that were let go failed"
+            what = f"{whose} put aside and no longer brought back, because {ended}"
         else:
             what = f"{whose} put aside"
         yield InForce(what, _role(incident, divert.by), divert.since, f"shedder drain {lane.queue}", divert.why)

@@ -13,8 +13,8 @@ import rq
 
 from shedder.engine.names import rq_keys
 from shedder.policy.model import Policy, Rule
-from shedder.queues.outcomes import ABANDONED, KILLED, Outcomes, exception_in
-from shedder.queues.samples import OUTCOMES_KEPT, sample_lanes
+from shedder.queues.outcomes import ABANDONED, KILLED, OUTCOMES_KEPT, Outcomes, exception_in
+from shedder.queues.samples import sample_lanes
 from shedder.selection import Selection
 from shedder.store.store import Store
 from tests.jobs import ended
