@@ -103,6 +103,8 @@ def test_actions_are_listed_and_leave(invoke):
         (Reading(9, 0, 700.0), Reading(0, 9), "receipts late to put aside (10m tolerated)"),
         (Reading(9, 0, 700.0), Reading(9, 0, 900.0), "receipts late (10m tolerated)"),
         (Reading(9, 0, 70.0), Reading(0), "receipts in time (10m tolerated)"),
+        (Reading(9, 0, 700.0), Reading(9, 0, 3.0, 1.0, 1.0, 9.0), "receipts late to failing (10m tolerated)"),
+        (Reading(9, 0, 3.0), Reading(9, 0, 3.0, 1.0, 9.0, 0.1), "receipts in time to some failed (10m tolerated)"),
     ],
 )
 def test_an_effect_says_whether_the_business_can_bear_it(before, after, said):
@@ -112,3 +114,10 @@ def test_an_effect_says_whether_the_business_can_bear_it(before, after, said):
     assert "; " not in text
     (text,) = effect_texts(replace(effect, yardsticks={"mail": Yardstick("receipts", 600.0)}))
     assert said == text.partition("; ")[2]
+
+
+def test_an_effect_says_that_it_made_jobs_fail():
+    """What ends well and what fails stand apart."""
+    before, after = Reading(9, 0, 7.0, 1.0, 5.0, 0.0), Reading(9, 0, 3.0, 1.0, 0.0, 50.0)
+    (text,) = effect_texts(Effect("1-1", "drain", 300.0, {"mail": before}, {"mail": after}))
+    assert re.search(r"out 5(\.0)?/s to 0(\.0)?/s, failing 0(\.0)?/s to 50(\.0)?/s$", text), text

@@ -39,7 +39,15 @@ FILLING = {"mail": [sample(each, 100 + each) for each in range(-60, 600, 2)]}
 def test_the_last_sample_before_a_moment_tells_how_it_was() -> None:
     """Numbers from the last one, rates over the time before."""
     samples = [sample(-40, 100, 0), sample(-20, 90, 20), sample(0, 60, 60), sample(4, 1, 1)]
-    assert Reading(60, 0, 30.0, 0.5, 1.5) == reading_at(samples, AT)
+    assert Reading(60, 0, 30.0, 0.5, 1.5, 0.0) == reading_at(samples, AT)
+
+
+def test_jobs_that_failed_did_not_end_well() -> None:
+    """Of sixty that ended in forty seconds forty failed."""
+    samples = [sample(-40, 100, 0), replace(sample(0, 60, 60), failed=40)]
+    found = reading_at(samples, AT)
+    assert found is not None
+    assert (0.5, 1.0, 2 / 3) == (found.completions, found.failing, found.share_failing)
 
 
 def test_one_sample_tells_no_rate_and_an_empty_lane_no_age() -> None:

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shedder.queues.samples import Pace, Sample, between, paces_of, samples_from
+from shedder.queues.outcomes import Counts
+from shedder.queues.samples import Pace, Sample, between, combined, paces_of, samples_from, with_failed
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -65,6 +66,29 @@ def test_counters_that_went_round_are_no_arrivals() -> None:
     """A counter that passed what 32 bits hold goes on from zero."""
     (pace,) = paces_of([sample(0, started=2**32 - 5, ended=0), sample(10, started=5, ended=20)])
     assert Pace(at(10), 10.0, 1.0, 1.0, 2.0) == pace
+
+
+def test_what_failed_did_not_end_well() -> None:
+    """A pace tells what ended, and apart from it what failed."""
+    (pace,) = paces_of([sample(0), sample(10, started=30, ended=30, failed=20)])
+    assert (3.0, 2.0, 1.0) == (pace.completions, pace.failing, pace.well)
+
+
+def test_samples_get_the_failed_jobs_of_their_moment() -> None:
+    """Those of the last count before, which holds until the next."""
+    counts = [Counts(at(0)), Counts(at(60), {"mail": (9, 4)}), Counts(at(120), {"mail": (20, 7)})]
+    found = with_failed([sample(second) for second in (0, 59, 60, 119, 121)], "mail", counts)
+    assert [0, 0, 4, 4, 7] == [each.failed for each in found]
+
+
+def test_lanes_are_told_as_if_they_were_one() -> None:
+    """Sums of their last numbers, and the oldest of all; what was counted before is no news."""
+    mail = [sample(0, 3, oldest=60, started=5), sample(20, 1, oldest=9, started=9)]
+    low = [sample(10, 7, oldest=30, backlog=2, started=100, ended=90, failed=1)]
+    found = combined([mail, [], low])
+    want = [(0, 3, 60, 105, 0), (10, 10, 60, 105, 2), (20, 8, 30, 109, 2)]
+    assert want == [((each.at - NOON).seconds, each.waiting, each.oldest, each.started, each.backlog) for each in found]
+    assert (90, 1) == (found[0].ended, found[0].failed)
 
 
 @given(st.lists(st.tuples(st.integers(1, 500), st.integers(0, 500), st.integers(0, 500)), min_size=1, max_size=30))

@@ -16,6 +16,7 @@ from shedder.cli.run import Run
 from shedder.events import Event, verb_of
 from shedder.incident.records import Action, Effect, Incident, IncidentReceipt, Reading, Role
 from shedder.incident.review import missing_of
+from shedder.policy.model import FAILS_AT
 from shedder.response.mitigation import NO_END_YET, began_at
 from shedder.units import format_duration
 from shedder.wording import counted
@@ -116,11 +117,13 @@ def change_text(before: Reading, after: Reading) -> str:
     parts.append(f"oldest {_seconds(before.oldest_seconds)} to {_seconds(after.oldest_seconds)}")
     parts.append(f"in {_pace(before.arrivals)} to {_pace(after.arrivals)}")
     parts.append(f"out {_pace(before.completions)} to {_pace(after.completions)}")
+    if before.failing or after.failing:
+        parts.append(f"failing {_pace(before.failing)} to {_pace(after.failing)}")
     return ", ".join(parts)
 
 
 def _within(effect: Effect, lane: str) -> str:
-    """Whether the business can bear it, in the words of the policy."""
+    """Whether the business can bear it, in the words of the policy; what fails is never in time."""
     found = effect.yardsticks.get(lane)
     if found is None:
         return ""
@@ -130,6 +133,8 @@ def _within(effect: Effect, lane: str) -> str:
 
 
 def _state(reading: Reading, tolerated: float) -> str:
+    if reading.share_failing:
+        return "failing" if reading.share_failing >= FAILS_AT else "some failed"
     if (reading.oldest_seconds or 0) > tolerated:
         return "late"
     return "put aside" if reading.backlog and not reading.waiting else "in time"

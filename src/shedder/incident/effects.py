@@ -113,14 +113,15 @@ def _readings(samples: Sequence[Sample], at: datetime, until: datetime) -> tuple
     return before, after
 
 
-def _rates(samples: Sequence[Sample]) -> tuple[float | None, float | None]:
-    """Arrivals and completions a second over the time of `samples`."""
+def _rates(samples: Sequence[Sample]) -> tuple[float | None, float | None, float | None]:
+    """Jobs that arrived, ended well and failed a second over the time of `samples`."""
     paces = paces_of(samples)
     seconds = sum(each.seconds for each in paces)
     if not seconds:
-        return None, None
-    arrivals = sum(each.arrivals * each.seconds for each in paces)
-    return arrivals / seconds, sum(each.completions * each.seconds for each in paces) / seconds
+        return None, None, None
+    sums = ((each.arrivals * each.seconds, each.well * each.seconds, each.failing * each.seconds) for each in paces)
+    arrived, well, failed = map(sum, zip(*sums, strict=True))
+    return arrived / seconds, well / seconds, failed / seconds
 
 
 def _depth(reading: Reading) -> int:

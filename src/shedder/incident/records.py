@@ -272,7 +272,9 @@ class Reading:
         backlog: Jobs in its backlogs.
         oldest_seconds: How long the first job has waited, in seconds; None when none waits.
         arrivals: Jobs that arrive, a second; None when it is not known.
-        completions: Jobs that end, a second; None when it is not known.
+        completions: Jobs that end well, a second; None when it is not known. An earlier shedder
+            counted those that failed among them.
+        failing: Jobs that fail, a second; None when it is not known.
     """
 
     waiting: int
@@ -280,6 +282,13 @@ class Reading:
     oldest_seconds: float | None = None
     arrivals: float | None = None
     completions: float | None = None
+    failing: float | None = None
+
+    @property
+    def share_failing(self) -> float:
+        """The share of those that end that fail, 0 to 1."""
+        ends = (self.completions or 0.0) + (self.failing or 0.0)
+        return (self.failing or 0.0) / ends if ends else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,9 +14,19 @@ import rq
 
 from shedder.engine.names import rq_keys
 from shedder.policy.model import Policy, Rule
-from shedder.queues.outcomes import ABANDONED, KILLED, OUTCOMES_KEPT, Outcomes, exception_in
+from shedder.queues.outcomes import (
+    ABANDONED,
+    KILLED,
+    OUTCOMES_KEPT,
+    Outcomes,
+    ask_counts,
+    counts_between,
+    counts_since,
+    exception_in,
+)
 from shedder.queues.samples import sample_lanes
 from shedder.selection import Selection
+from shedder.store.keys import OUTCOME_STEPS
 from shedder.store.store import Store
 from tests.jobs import ended
 from tests.rq.documented.functions import HERE, add, begun, break_down
@@ -195,6 +206,52 @@ def test_what_is_kept_is_bounded(redis: Redis, mail: Queue, work: Callable[..., 
 def test_of_an_exception_only_its_class_is_kept(report: str, want: str) -> None:
     """Its message may hold what is personal."""
     assert want == exception_in(report)
+
+
+def test_what_failed_in_a_time_is_a_difference(
+    redis: Redis, mail: Queue, operator: Shedder, work: Callable[..., bool]
+) -> None:
+    """Between two moments."""
+    for ago in (3000, 40, 0):
+        mail.enqueue(break_down)
+        mail.enqueue(add, 1, 1)
+        work()
+        sample(redis)
+        move_back(redis, ago)
+    at = operator.incidents.now()
+    before, now = counts_since(operator.store, at - timedelta(minutes=30), at)
+    assert ((2, 1), (6, 3)) == (before.lanes["mail"], now.lanes["mail"])
+
+
+def test_samples_of_a_lane_have_its_failed_jobs(
+    redis: Redis, mail: Queue, operator: Shedder, work: Callable[..., bool]
+) -> None:
+    """So that paces and effects tell what ended well."""
+    for _ in range(2):
+        mail.enqueue(break_down)
+    mail.enqueue(add, 1, 1)
+    work()
+    redis.delete(*KEYS.samples("mail"), *KEYS.outcome_samples)
+    sample(redis)
+    (found,) = operator.samples("mail", since=operator.incidents.now() - timedelta(minutes=1))["mail"]
+    assert (3, 2) == (found.ended, found.failed)
+
+
+def test_the_finest_counts_of_a_time_are_read(redis: Redis, operator: Shedder) -> None:
+    """And the last ones before it, as of its beginning; however many there are."""
+    at = operator.incidents.now().replace(microsecond=0)
+    for step, key, most in zip(OUTCOME_STEPS, KEYS.outcome_samples, (3, 40, 450, 450), strict=True):
+        for number in range(most):
+            ago = number * step
+            score = int(at.timestamp()) - ago
+            redis.zadd(key, {json.dumps([score, {"mail": [90_000 - ago, 0]}, {}]): score})
+    since = at - timedelta(minutes=400, seconds=30)
+    replies = iter(operator.store.read(lambda ask: ask_counts(ask, operator.keys, since, None)))
+    found = counts_between(replies, since)
+    assert (since, 90_000 - 401 * 60) == (found[0].at, found[0].lanes["mail"][0])
+    ages = [int((at - each.at).total_seconds()) for each in found[1:]]
+    assert (24_000, [20, 10, 4, 2, 0]) == (ages[0], ages[-5:])
+    assert ages == sorted(set(ages), reverse=True)
 
 
 def test_damaged_counts_stop_nothing(
