@@ -41,6 +41,9 @@ LONGEST_BLOCK_SECONDS = 1.0
 SYSTEM = "shedder"
 """The actor of what workers and watchers do without an operator."""
 
+HALTED = "drain halted"
+"""The verb of a drain that stopped by itself."""
+
 EVERY_JOB = Selection().describe()
 
 
@@ -395,11 +398,11 @@ _ROWS = (
         undo="sets the rate that was, or stops", numbers=_draining),
     _decision("drain stopped", "A drain was stopped.", "stopped the drain of {lanes}", instead="give the drain again",
         numbers=_in_backlog),
-    Verb("drain halted", "Too many of the last jobs that a drain released failed; the backlog stays in order.",
+    Verb(HALTED, "Too many of the last jobs that a drain released failed; the backlog stays in order.",
         "halted the drain of {lanes}, because too many of its jobs failed",
         instead="drain again, when its jobs succeed", numbers=_halted, has_effect=True, is_told=True, is_system=True),
     Verb("drained", "A backlog is empty, and its divert has ended.", "the backlog of {lanes} was empty",
-        numbers=_drained, is_system=True),
+        numbers=_drained, is_told=True, is_system=True),
     _decision("limit start", "A limit on starts was set, or changed.", "limited what starts of {lanes}",
         undo="sets the limit that was, or lifts the first one; what waited is in the lanes again", numbers=_starts),
     _decision("uninstall",

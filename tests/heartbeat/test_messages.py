@@ -70,6 +70,21 @@ def test_the_main_channel_hears_how_a_mitigation_ended() -> None:
     assert "operations: ran the mitigation rollback: failed, because errors since 42" == told.text
 
 
+def test_the_main_channel_hears_that_a_drain_was_halted_or_has_ended() -> None:
+    """With numbers, and with what to do about a halt; the program did it, not who ordered the drain."""
+    lanes = {"mail": {"rate": 50, "backlog": 3000}}
+    halted = Event("1-8", at(7), "drain halted", "shedder", "25 of the last 50 jobs failed", ("mail",),
+                   after=lanes, details={"failed": 25, "ended": 50})  # fmt: skip
+    after = {"released": 5000, "skipped": {"expired": 12}}
+    drained = Event("1-9", at(8), "drained", "oncall@ops", "database is well", ("mail",), after=after)
+    found = messages_of(OPEN, (halted, drained), IncidentPolicy(), at(9))
+    assert [
+        "shedder: halted the drain of mail, because too many of its jobs failed (25 of the last 50 jobs failed, "
+        "3,000 jobs in the backlog); drain again, when its jobs succeed",
+        "shedder: the backlog of mail was empty (5,000 jobs released, 12 skipped)",
+    ] == [each.text for each in found]
+
+
 def test_what_is_older_than_an_hour_is_told_no_more() -> None:
     """A channel that was away gets no flood of news that are none."""
     note = Note(1, at(0), "zoe@desk", "replica lags")

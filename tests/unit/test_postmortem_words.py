@@ -74,6 +74,17 @@ def test_the_timeline_says_which_role_and_what_was_corrected() -> None:
     assert "took the role" == told("role take", after={"roles": "damaged"})
 
 
+def test_a_drain_that_was_halted_is_a_deed_with_its_numbers() -> None:
+    """The program did it, and plots show its letter."""
+    halted = Event("7-1", at(20), "drain halted", "shedder", "r", ("mail",), details={"failed": 25, "ended": 50},
+                   after={"mail": {"backlog": 3000}})  # fmt: skip
+    (line,) = postmortem_of(material(events=(halted,))).timeline
+    assert ("shedder", "A", True) == (line.who, line.mark, line.is_deed)
+    assert line.what.endswith("(25 of the last 50 jobs failed, 3,000 jobs in the backlog)")
+    drained = replace(halted, verb="drained", details={}, after={"released": 7})
+    assert "(7 jobs released)" in postmortem_of(material(events=(drained,))).timeline[0].what
+
+
 @pytest.mark.parametrize(
     ("details", "said"),
     [

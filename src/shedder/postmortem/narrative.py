@@ -21,15 +21,16 @@ SOMEBODY = "somebody"
 
 
 def timeline_of(incident: Incident, events: Sequence[Event]) -> tuple[Moment, ...]:
-    """A line for each event, oldest first; decisions have a letter, which plots show too."""
+    """A line for each event, oldest first; what was done has a letter, which plots show too."""
     marks = _marks()
     found = []
     for event in without_ended(events):
         verb = verb_of(event)
         if not verb.is_detail:
             what = f"{event_sentence(event)}{_numbers(event)}"
-            mark = next(marks) if verb.is_decision else ""
-            found.append(Moment(event.at, _actor(incident, event), what, event.id, mark, verb.is_decision))
+            is_deed = verb.is_decision or verb.has_effect
+            mark = next(marks) if is_deed else ""
+            found.append(Moment(event.at, _actor(incident, event), what, event.id, mark, is_deed))
     return tuple(found)
 
 
@@ -152,7 +153,9 @@ def _numbers(event: Event) -> str:
         facts.append(f"at {rate}")
     if event.verb in (BEGAN, ENDED):
         facts.append(_outcome(event))
-    return f" ({', '.join(facts)})" if facts else ""
+    if verb_of(event).is_system:
+        facts.append(verb_of(event).numbers(event))
+    return f" ({', '.join(filter(None, facts))})" if any(facts) else ""
 
 
 def _outcome(event: Event) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from shedder.events import SYSTEM, Event, verb_of
+from shedder.events import HALTED, SYSTEM, Event, verb_of
 from shedder.incident.records import Incident, Role
 from shedder.policy.model import IncidentPolicy
 from shedder.postmortem.narrative import NOBODY, event_sentence
@@ -85,11 +85,20 @@ def _decisions(incident: Incident, events: Sequence[Event]) -> Iterator[Message]
     for event in events:
         if not verb_of(event).is_told:
             continue
-        who = SYSTEM if event.by == SYSTEM else event.role or NOBODY
-        outcome = f": {event.details.get('outcome', '')}" if event.verb == ENDED else ""
-        because = f", because {event.why}" if event.why else ""
-        text = f"{who}: {event_sentence(event)}{outcome}{because}"
-        yield Message(f"event-{event.id}", MAIN, title_of(incident), text, event.at)
+        yield Message(f"event-{event.id}", MAIN, title_of(incident), _told(event), event.at)
+
+
+def _told(event: Event) -> str:
+    """What was done and why, or what workers finished or halted, with its numbers."""
+    verb = verb_of(event)
+    if verb.is_system:
+        numbers = f" ({numbers})" if (numbers := verb.numbers(event)) else ""
+        instead = f"; {verb.instead}" if event.verb == HALTED else ""
+        return f"{SYSTEM}: {event_sentence(event)}{numbers}{instead}"
+    who = SYSTEM if event.by == SYSTEM else event.role or NOBODY
+    outcome = f": {event.details.get('outcome', '')}" if event.verb == ENDED else ""
+    because = f", because {event.why}" if event.why else ""
+    return f"{who}: {event_sentence(event)}{outcome}{because}"
 
 
 def _notes(incident: Incident) -> Iterator[Message]:
