@@ -78,9 +78,10 @@ def test_the_main_channel_hears_that_a_drain_was_halted_or_has_ended() -> None:
     after = {"released": 5000, "skipped": {"expired": 12}}
     drained = Event("1-9", at(8), "drained", "oncall@ops", "database is well", ("mail",), after=after)
     found = messages_of(OPEN, (halted, drained), IncidentPolicy(), at(9))
+    halt = "halted the drain of mail, because too many of its jobs failed"
+    numbers = "25 of the last 50 jobs failed, 3,000 jobs in the backlog"
     assert [
-        "shedder: halted the drain of mail, because too many of its jobs failed (25 of the last 50 jobs failed, "
-        "3,000 jobs in the backlog); drain again, when its jobs succeed",
+        f"shedder: {halt} ({numbers}); drain again, when its jobs succeed",
         "shedder: the backlog of mail was empty (5,000 jobs released, 12 skipped)",
     ] == [each.text for each in found]
 

@@ -9,6 +9,7 @@ from shedder.events import Event
 from shedder.incident.records import Effect, Incident, Reading, Role, RoleHeld, SeveritySince, Update
 from shedder.policy.workload import Workload
 from shedder.postmortem.build import Material
+from shedder.queues.outcomes import Counts
 from shedder.queues.samples import Sample
 
 BEGAN = datetime(2026, 11, 23, 13, 50, tzinfo=UTC)
@@ -81,6 +82,18 @@ INCIDENT = Incident(
         ),
     ),
 )  # fmt: skip
+
+
+def lane_counts() -> tuple[Counts, ...]:
+    """Half of the mails fail in the ten minutes after the drain began; of payments one, and no export."""
+    found = []
+    for minute in range(151):
+        failed = int(min(max(minute - 35, 0), 10) * 150)
+        lanes = {lane: (each[minute].ended, 0) for lane, each in lane_samples().items()}
+        lanes |= {"mail": (lanes["mail"][0], failed), "exports": (minute, 0)}
+        lanes["mail.high"] = (lanes["mail.high"][0], int(minute > 100))
+        found.append(Counts(at(minute), lanes))
+    return tuple(found)
 
 
 def material(**changes: object) -> Material:

@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from shedder.events import Event
 from shedder.incident.records import Action, ActionType, SeveritySince
+from shedder.policy.model import Rule
+from shedder.policy.workload import Workload
 from shedder.postmortem.blame import warnings_of
 from shedder.postmortem.build import impact_of, postmortem_of
 from shedder.postmortem.narrative import people_of
 from shedder.postmortem.writing import TemplateBroken, contents_of, render_both, write_files, write_whole
+from shedder.queues.outcomes import Counts
 from shedder.queues.samples import Sample
 from shedder.wording import spoken
-from tests.unit.postmortems import BEGAN, EVENTS, INCIDENT, KINDS, at, material
+from tests.unit.postmortems import BEGAN, EVENTS, INCIDENT, KINDS, at, lane_counts, material
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,6 +81,52 @@ def test_a_gap_in_the_samples_is_not_taken_for_trouble() -> None:
     one, other = minutes(9, 9)
     lanes = {"mail": [one, replace(other, at=at(300))]}
     assert timedelta(0) == impact_of("mails", timedelta(seconds=1), lanes, ()).outside
+
+
+def test_failed_work_stands_in_the_impact() -> None:
+    """By kind of work, of those that ended; where nobody counted, that is said."""
+    found = postmortem_of(material(counts=lane_counts()))
+    failed = {each.noun: (each.failed, each.ended) for each in found.impacts}
+    assert {"receipt e-mails": (1500, 40_500), "payments": (1, 9000), "exports": (0, 150)} == failed
+    assert "1,500 of 40,500 receipt e-mails failed. 1 of 9,000 payments failed. Neither late nor failed: exports." in (
+        found.summary
+    )
+    unknown = postmortem_of(material())
+    assert {(None, None)} == {(each.failed, each.ended) for each in unknown.impacts}
+    assert "Not late, and nobody counted how many failed: exports." in unknown.summary
+    for text in render_both(found, ()).values():
+        assert "1,500 of 40,500" in text
+    assert all("not counted" in text for text in render_both(unknown, ()).values())
+
+
+def test_failed_work_raises_questions() -> None:
+    """Why it failed after the drain began, and what showed it first; a few failures in thousands raise none."""
+    first, *others = postmortem_of(material(counts=lane_counts())).factors
+    assert first.startswith("1,500 of 40,500 receipt e-mails failed, most of them from 14:2")
+    assert not any("payments failed" in each for each in others)
+
+
+def test_a_drain_that_was_halted_raises_its_question() -> None:
+    """What failed until the halt, of what the drain released."""
+    halted = Event("1-55", at(45), "drain halted", "shedder", "r", ("mail",), details={"failed": 25, "ended": 50})
+    events = (*EVENTS[:5], halted, EVENTS[5])
+    first = postmortem_of(material(events=events, counts=lane_counts())).factors[0]
+    assert first.startswith("Why did 1,500 of 3,000 receipt e-mails fail after the drain began (C)")
+
+
+def test_kinds_of_work_that_share_a_lane_are_counted_by_label() -> None:
+    """One fails and the other does not."""
+    news, receipts = (Workload(noun, timedelta(hours=1), ("mail",), Rule(label=noun)) for noun in ("news", "receipts"))
+    counts = tuple(
+        Counts(at(minute), {"mail": (minute * 30, minute * 10)},
+               {"news": (minute * 20, minute * 10), "receipts": (minute * 10, 0)})
+        for minute in range(151)
+    )  # fmt: skip
+    found = postmortem_of(material(kinds=(news, receipts), counts=counts))
+    assert {"news": 0.5, "receipts": 0.0} == {each.noun: each.share_failed for each in found.impacts}
+    (work, alone) = found.works
+    assert ("news and receipts", ("mail",), {"news", "receipts"}) == (work.noun, work.lanes, set(work.ends))
+    assert "jobs of mail.high" == alone.noun
 
 
 # what happened
@@ -204,7 +254,8 @@ def test_plots_are_pictures_that_say_what_they_show(tmp_path: Path) -> None:
     for name in pngs:
         assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
     page = (tmp_path / "out" / "postmortem.html").read_text()
-    assert 'alt="Jobs that have not started: mail up to 34,000; mail.high up to 200"' in page
+    want = "Jobs that wait; put aside: dashed: payments up to 200; receipt e-mails up to 34,000, up to 34,000 put aside"
+    assert f'alt="{want}"' in page
     assert sorted(found.files) == sorted(each.name for each in (tmp_path / "out").iterdir())
 
 

@@ -1,4 +1,4 @@
-"""A post-mortem's facts, made of what is recorded: what work suffered, and the questions raised."""
+"""A post-mortem's facts, made of what is recorded: what work suffered and failed, and the questions raised."""
 
 from __future__ import annotations
 
@@ -11,11 +11,22 @@ from shedder.api.shedder import Shedder
 from shedder.events import Event
 from shedder.incident.effects import effects_of
 from shedder.incident.records import Incident, ReviewPart, RoleHeld, RolePast, SeveritySince
-from shedder.policy.model import Policy
+from shedder.lanes import lane_of
+from shedder.policy.model import FAILS_AT, Policy
 from shedder.policy.workload import Workload, kind_in, kinds_of
-from shedder.postmortem.facts import Blank, Impact, Intervention, LaneEffect, Moment, PostMortem, Span
+from shedder.postmortem.facts import (
+    Blank,
+    Impact,
+    Intervention,
+    LaneEffect,
+    Moment,
+    PostMortem,
+    Span,
+    WorkOverTime,
+)
 from shedder.postmortem.narrative import anonymize, interventions_of, roles_by_name, timeline_of
 from shedder.queues.maintenance import end_silent
+from shedder.queues.outcomes import LATELY, Counts, read_counts
 from shedder.queues.samples import Sample, between, paces_of
 from shedder.store.codec import server_time
 from shedder.wording import moment, named, pace, spoken
@@ -26,6 +37,12 @@ LOOK_BACK = timedelta(hours=24)
 SLOW_TO_NOTICE = timedelta(minutes=5)
 SLOW_TO_ACT = timedelta(minutes=10)
 CLEARLY_FASTER = 1.5
+
+LEAST_ENDED = 20
+"""From this number of jobs on the share of those that failed says something."""
+
+MOST_NOUNS = 2
+"""Kinds of work that share lanes, and more than these, are called by their lanes."""
 
 _WRAPS_AT = 2**32
 _LONGEST_STEP = timedelta(minutes=11)
@@ -47,6 +64,7 @@ class Material:
         tenants: By noun, the most tenants that an update counted.
         late: By noun, the most late jobs that an update counted.
         most: By noun, the most waiting jobs that an update counted.
+        counts: How many jobs had ended and failed, over the time of the samples.
     """
 
     incident: Incident
@@ -57,6 +75,7 @@ class Material:
     tenants: Mapping[str, int]
     late: Mapping[str, int] = field(default_factory=dict)
     most: Mapping[str, int] = field(default_factory=dict)
+    counts: tuple[Counts, ...] = ()
 
 
 def make_postmortem(shed: Shedder, policy: Policy, *, incident: str | None = None) -> PostMortem:
@@ -91,6 +110,7 @@ def material_of(shed: Shedder, policy: Policy, incident: Incident) -> Material:
         tenants=_most_in(events, "tenants"),
         late=_most_in(events, "late"),
         most=_most_in(events, "waiting"),
+        counts=read_counts(shed.store, began - LOOK_BACK),
     )
 
 
@@ -100,7 +120,7 @@ def postmortem_of(material: Material) -> PostMortem:
     until = incident.resolved_at or material.at
     since, is_measured = _beginning(material, until)
     samples = _samples(material, since, until)
-    impacts = _impacts(material, samples)
+    impacts = tuple(_with_failed(each, material, since, until) for each in _impacts(material, samples))
     spans = _spans(incident, since, is_measured=is_measured)
     timeline = timeline_of(incident, material.events)
     roles = roles_by_name(incident, material.events)
@@ -123,13 +143,63 @@ def postmortem_of(material: Material) -> PostMortem:
         updates=tuple((each.at, anonymize(each.text, roles)) for each in incident.updates),
         findings=tuple((each.at, each.task, anonymize(each.text, roles)) for each in incident.notes),
         blanks=_blanks(incident),
-        factors=_questions(impacts, done, spans, samples, since=since),
+        factors=(*_of_failing(material, impacts, done, until),
+                 *_questions(impacts, done, spans, samples, since=since)),
         actions=incident.actions,
         review_due=incident.review_due_at,
         log=material.events,
         samples=samples,
+        works=_works(material, samples, since, until),
         roles=_roles(incident),
-    )
+    )  # fmt: skip
+
+
+def _with_failed(impact: Impact, material: Material, since: datetime, until: datetime) -> Impact:
+    """`impact` with what ended and failed: of lanes of its own, or as counted by its label."""
+    kind = next(each for each in material.kinds if each.noun == impact.noun)
+    counted = _ends_of(_counted_by(kind), material, since, until)
+    return impact if counted is None else replace(impact, ended=counted[0], failed=counted[1])
+
+
+def _counted_by(kind: Workload) -> Sequence[str] | str:
+    """The lanes, or the label, by which the jobs of `kind` are counted."""
+    return kind.lanes if kind.rule is None else kind.noun
+
+
+def _ends_of(what: Sequence[str] | str, material: Material, since: datetime, until: datetime) -> tuple[int, int] | None:
+    """How many jobs of some lanes, or of a label, ended and failed in a time; None when nobody counted."""
+    points = _points_of(what, [each for each in material.counts if each.at <= until])
+    before = [each for each in points if each[0] <= since] or points[:1]
+    if not points:
+        return None
+    ended, failed = (max(last - first, 0) for first, last in zip(before[-1][1:], points[-1][1:], strict=True))
+    return (ended, failed) if ended else None
+
+
+def _points_of(what: Sequence[str] | str, counts: Sequence[Counts]) -> list[tuple[datetime, int, int]]:
+    if isinstance(what, str):
+        return [(each.at, *each.labels.get(what, (0, 0))) for each in counts]
+    return [(each.at, *each.of_lanes(what)) for each in counts]
+
+
+def _works(
+    material: Material, samples: Mapping[str, Sequence[Sample]], since: datetime, until: datetime
+) -> tuple[WorkOverTime, ...]:
+    """The kinds of work in the lanes of `samples`; those that share lanes stand together."""
+    lanes_by_kinds: dict[tuple[Workload, ...], list[str]] = {}
+    for lane in samples:
+        own = tuple(kind for kind in material.kinds if lane in kind.lanes)
+        lanes_by_kinds.setdefault(own, []).append(lane)
+    counts = [each for each in material.counts if since <= each.at <= until]
+    return tuple(_work(kinds, lanes, counts) for kinds, lanes in lanes_by_kinds.items())
+
+
+def _work(kinds: Sequence[Workload], lanes: Sequence[str], counts: Sequence[Counts]) -> WorkOverTime:
+    nouns = list(dict.fromkeys(kind.noun for kind in kinds))
+    called = named(nouns) if 0 < len(nouns) <= MOST_NOUNS else f"jobs of {named(list(lanes))}"
+    points = {kind.noun: _points_of(kind.noun, counts) for kind in kinds if kind.rule is not None}
+    ends = {noun: tuple(each) for noun, each in points.items() if each and each[-1][1] > each[0][1]}
+    return WorkOverTime(called, tuple(lanes), ends)
 
 
 def _samples(material: Material, since: datetime, until: datetime) -> dict[str, tuple[Sample, ...]]:
@@ -213,7 +283,8 @@ def impact_of(
         outside=_total(spans),
         by_severity=_by_severity(spans, severities),
         late_jobs=sum(_late_jobs(each, tolerance) for each in lanes.values()),
-        oldest=timedelta(seconds=max((each.age for each in samples), default=0)),
+        oldest=timedelta(seconds=max((each.oldest for each in samples), default=0)),
+        oldest_aside=timedelta(seconds=max((each.oldest_in_backlog for each in samples), default=0)),
         deepest=_deepest(lanes),
         tenants=tenants,
         began=spans[0][0] if spans else None,
@@ -314,7 +385,8 @@ def _summary(
 ) -> str:
     hurt = [each for each in impacts if each.outside]
     late = [each for each in impacts if not each.outside and each.late_jobs]
-    spared = [each for each in impacts if each not in hurt and each not in late]
+    failed = sorted((each for each in impacts if each.failed), key=lambda each: each.failed or 0, reverse=True)
+    spared = [each for each in impacts if each not in hurt and each not in late and each not in failed]
     over = f"until {moment(until, since)}" if incident.resolved_at else "and is not over"
     times = f"from {moment(since, until)} {over} UTC ({spoken(until - since)})"
     sentences = [
@@ -322,13 +394,13 @@ def _summary(
         *(
             f"{each.noun[:1].upper()}{each.noun[1:]} were outside of their tolerance of "
             f"{spoken(each.tolerance)} for {spoken(each.outside)}{_how_many(each)}; the oldest had "
-            f"waited {spoken(each.oldest)}."
+            f"waited {spoken(max(each.oldest, each.oldest_aside))}."
             for each in hurt[:3]
         ),
         *(f"About {each.late_jobs:,} {each.noun} were late." for each in late[:3]),
+        *(f"{each.failed:,} of {each.ended:,} {each.noun} failed." for each in failed[:3]),
+        *_of_the_spared(spared),
     ]
-    if spared:
-        sentences.append(f"Not affected: {named([each.noun for each in spared])}.")
     if done:
         first = done[0].moment
         sentences.append(
@@ -336,6 +408,16 @@ def _summary(
             f"{first.who} {first.what}."
         )
     return " ".join(sentences)
+
+
+def _of_the_spared(spared: Sequence[Impact]) -> Iterator[str]:
+    """Which work was neither late nor failed, and of which it is not known whether it failed."""
+    counted, not_counted = ([each.noun for each in spared if (each.failed is None) == unknown]
+                            for unknown in (False, True))  # fmt: skip
+    if counted:
+        yield f"Neither late nor failed: {named(counted)}."
+    if not_counted:
+        yield f"Not late, and nobody counted how many failed: {named(not_counted)}."
 
 
 def _how_many(impact: Impact) -> str:
@@ -388,6 +470,64 @@ def _questions(
         *_of_worsening(done),
         "What would have happened with twice as many jobs, or with half of the workers?",
     )
+
+
+def _of_failing(
+    material: Material, impacts: Sequence[Impact], done: Sequence[Intervention], until: datetime
+) -> Iterator[str]:
+    """Why work failed after a measure let it start, and what showed first that it failed."""
+    events = {event.id: event for event in material.events}
+    for number, deed in enumerate(done):
+        event = events[deed.moment.event]
+        if event.verb not in LETS_START:
+            continue
+        later = (events[each.moment.event] for each in done[number + 1 :])
+        ends = [each.at for each in later if not set(each.lanes).isdisjoint(event.lanes)]
+        ended, failed = _ends_of(event.lanes, material, event.at, min([until, *ends])) or (0, 0)
+        if _fails(ended, failed):
+            yield (
+                f"Why did {failed:,} of {ended:,} {_called(event.lanes, material.kinds)} fail after "
+                f"{LETS_START[event.verb]} ({deed.moment.mark}), and what could have told so before?"
+            )
+    for each in impacts:
+        kind = next(kind for kind in material.kinds if kind.noun == each.noun)
+        found = _failing_time(_points_of(_counted_by(kind), [it for it in material.counts if it.at <= until]))
+        if each.failed and found:
+            began, ended_at = (moment(at, until) for at in found)
+            yield (
+                f"{each.failed:,} of {each.ended:,} {each.noun} failed, most of them from {began} to {ended_at}. What "
+                "showed it first, and to whom?"
+            )
+
+
+def _failing_time(points: Sequence[tuple[datetime, int, int]]) -> _Interval | None:
+    """The time in which more of what ended failed than may, looked at in steps of five minutes; None if never."""
+    steps: list[tuple[datetime, int, int]] = []
+    found: list[datetime] = []
+    for point in points:
+        steps = [each for each in steps if point[0] - each[0] <= LATELY] + [point]
+        ended, failed = point[1] - steps[0][1], point[2] - steps[0][2]
+        if _fails(ended, failed):
+            found += [max(found[-1:] or [steps[0][0]]), point[0]]
+    return (found[0], found[-1]) if found else None
+
+
+LETS_START = {
+    "drain": "the drain began",
+    "resume": "the pause ended",
+    "restore": "the backlog was put back",
+    "replay": "old jobs were put back",
+}
+"""Decisions that let work start, and how they are told."""
+
+
+def _fails(ended: int, failed: int) -> bool:
+    return ended >= LEAST_ENDED and failed >= FAILS_AT * ended
+
+
+def _called(lanes: Sequence[str], kinds: Sequence[Workload]) -> str:
+    nouns = {kind.noun for kind in kinds if not set(kind.lanes).isdisjoint(lanes)}
+    return nouns.pop() if len(nouns) == 1 else f"jobs of {named(sorted({lane_of(lane).queue for lane in lanes}))}"
 
 
 def _of_arrivals(samples: Mapping[str, Sequence[Sample]]) -> Iterator[str]:

@@ -23,12 +23,15 @@ class Impact:
         late_jobs: Jobs that started too late, or still wait too long at the end: counted from
             samples, so about. Of work that shares its lanes, the most that an update counted;
             None when none did.
-        oldest: The longest that the oldest job had waited.
+        oldest: The longest that the oldest job had waited, of those in the lanes.
+        oldest_aside: The same of those that were put aside.
         deepest: The most jobs that waited at one time.
         tenants: The most tenants that an update counted; None when none did.
         began: When it first was outside; None when it never was.
         targets: The lanes that it was measured in.
         is_lane_shared: Other work is in the same lanes, which it waits behind.
+        ended: Jobs that ended, well or not; None when nobody counted them.
+        failed: Those of them that failed; an attempt that was retried counts. None as above.
     """
 
     noun: str
@@ -37,11 +40,35 @@ class Impact:
     by_severity: Mapping[int, timedelta] = field(default_factory=dict)
     late_jobs: int | None = 0
     oldest: timedelta = timedelta()
+    oldest_aside: timedelta = timedelta()
     deepest: int = 0
     tenants: int | None = None
     began: datetime | None = None
     targets: tuple[str, ...] = ()
     is_lane_shared: bool = False
+    ended: int | None = None
+    failed: int | None = None
+
+    @property
+    def share_failed(self) -> float:
+        """The share of those that ended that failed, 0 to 1."""
+        return (self.failed or 0) / self.ended if self.ended else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkOverTime:
+    """A kind of work, or several that share lanes, as plots show it.
+
+    Attributes:
+        noun: What the business calls it.
+        lanes: The lanes that it is in.
+        ends: By kind of work of those that share the lanes, how many of its jobs had ended and how
+            many of them failed, at some moments; empty where the lanes alone tell.
+    """
+
+    noun: str
+    lanes: tuple[str, ...]
+    ends: Mapping[str, tuple[tuple[datetime, int, int], ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +98,16 @@ class LaneEffect:
 
     Attributes:
         lane: Its name.
-        depth_before: Jobs that had not started, just before.
+        depth_before: Jobs that had not started, just before, those put aside among them.
         depth_after: The same some minutes later.
-        oldest_before: How long the oldest had waited then.
+        oldest_before: How long the oldest had waited then, of those in the lane.
         oldest_after: The same later.
-        completions_before: Jobs that ended a second; None when not known.
+        completions_before: Jobs that ended well a second; None when not known.
         completions_after: The same later.
+        backlog_before: Jobs that were put aside, just before.
+        backlog_after: The same later.
+        failing_before: Jobs that failed a second; None when not known.
+        failing_after: The same later.
         noun: What is in the lane, as the policy calls it; empty when no kind of work is.
         tolerance: How long the least tolerant of it may wait; None when that is not known.
     """
@@ -88,6 +119,10 @@ class LaneEffect:
     oldest_after: timedelta
     completions_before: float | None = None
     completions_after: float | None = None
+    backlog_before: int = 0
+    backlog_after: int = 0
+    failing_before: float | None = None
+    failing_after: float | None = None
     noun: str = ""
     tolerance: timedelta | None = None
 
@@ -167,6 +202,7 @@ class PostMortem:
         review_due: When the review is due; None before it is resolved.
         log: The events as they were recorded, names with them.
         samples: By lane how it was.
+        works: The kinds of work that were in these lanes.
         roles: The roles that were held: name and task.
     """
 
@@ -191,6 +227,7 @@ class PostMortem:
     review_due: datetime | None
     log: tuple[Event, ...]
     samples: Mapping[str, tuple[Sample, ...]]
+    works: tuple[WorkOverTime, ...]
     roles: tuple[str, ...]
 
     @property

@@ -184,6 +184,10 @@ def _lane_effect(lane: str, before: Reading, after: Reading) -> LaneEffect:
         oldest_after=timedelta(seconds=after.oldest_seconds or 0),
         completions_before=before.completions,
         completions_after=after.completions,
+        backlog_before=before.backlog,
+        backlog_after=after.backlog,
+        failing_before=before.failing,
+        failing_after=after.failing,
     )
 
 

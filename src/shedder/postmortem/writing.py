@@ -59,7 +59,7 @@ def write_files(
             written; the first two leave no file.
     """
     marks = [(each.mark, each.at) for each in found.timeline if each.mark]
-    plots = plots_of(found.samples, marks) if with_plots else ()
+    plots = plots_of(found.samples, marks, found.works) if with_plots else ()
     contents = contents_of(found, plots, templates=templates)
     with writing_into(folder):
         for name, content in contents.items():

@@ -293,6 +293,14 @@ def counts_since(store: Store, since: datetime, at: datetime) -> tuple[Counts, C
     return replace(before[-1], at=since) if before else Counts(since), Counts(at, *_counts_of(meters, outcomes))
 
 
+def read_counts(store: Store, since: datetime, until: datetime | None = None) -> tuple[Counts, ...]:
+    """What was counted in a time, oldest first; the first is what had been counted by `since`.
+
+    Where the kept moments do not reach back so far, the first is the oldest of them.
+    """
+    return counts_between(iter(store.read(lambda ask: ask_counts(ask, store.keys, since, until))), since)
+
+
 def ask_counts(ask: Pipeline, keys: Keys, since: datetime, until: datetime | None) -> None:
     """Ask for what `counts_between` reads."""
     first, last = int(since.timestamp()), int(until.timestamp()) if until else "+inf"
@@ -305,18 +313,19 @@ def ask_counts(ask: Pipeline, keys: Keys, since: datetime, until: datetime | Non
 def counts_between(replies: Iterator[Any], since: datetime) -> tuple[Counts, ...]:
     """Takes the replies to `ask_counts`, and no more: what was counted, oldest first.
 
-    The finest moments that there are for a time. The first is of `since`; without an older moment
-    nothing had been counted by then.
+    The finest moments that there are for a time. The first is of `since`, unless older moments were
+    dropped; where there were none, nothing had been counted by then.
     """
     merged: list[Counts] = []
-    before = Counts(since)
+    before, is_cut = Counts(since), False
     for kept in OUTCOMES_KEPT:
         earlier = _readable(next(replies))
         pages = -(-kept // MOMENTS_PER_READ)
         found = _readable(text for _ in range(pages) for text in next(replies))
         merged = [*(each for each in found if not merged or each.at < merged[0].at), *merged]
         before = max([before, *earlier], key=lambda each: (bool(each.lanes), each.at))
-    return (replace(before, at=since), *merged)
+        is_cut = not earlier and len(found) >= kept
+    return (*(() if is_cut else [replace(before, at=since)]), *merged)
 
 
 def _readable(texts: Iterable[bytes]) -> list[Counts]:
