@@ -80,11 +80,11 @@ def test_many_jobs_are_one_round_trip(redis: Redis, price: Price) -> None:
 def test_a_divert_of_a_whole_queue_costs_the_same_at_every_length(
     redis: Redis, shedder: Shedder, price: Price, jobs: int
 ) -> None:
-    """Four round trips: the incident, the divert, RQ's rate limits, and who works there."""
+    """Five round trips: the incident, the divert, RQ's rate limits, who works there, and a sample."""
     _know_the_scripts(redis, shedder)
     fill(redis, Load(jobs))
 
-    assert (4, 3 + LANES, 92) == price.of(lambda: shedder.divert(QUEUE, reason="test"))
+    assert (5, 4 + LANES, 162) == price.of(lambda: shedder.divert(QUEUE, reason="test"))
 
 
 @pytest.mark.parametrize("jobs", [1, 2000])
@@ -95,7 +95,7 @@ def test_an_undo_of_it_costs_the_same_at_every_length(redis: Redis, shedder: She
     event = shedder.divert(QUEUE, reason="test").event
 
     trips, sent, _ = price.of(lambda: shedder.undo(event, reason="test"))
-    assert (13, 24) == (trips, sent)
+    assert (14, 25) == (trips, sent)
 
 
 @pytest.mark.parametrize("jobs", [1, 2000])
@@ -135,13 +135,13 @@ def test_a_merge_by_age_takes_a_step_for_each_window(redis: Redis, shedder: Shed
 
 
 def test_pause_and_resume(redis: Redis, shedder: Shedder, price: Price) -> None:
-    """A pause reads who works and what runs; a resume of an idle queue only asks for incidents."""
+    """A pause reads who works and what runs; a resume of an idle queue only asks for incidents; both take a sample."""
     _know_the_scripts(redis, shedder)
     fill(redis, Load(10))
 
     pause, resume = shedder.pause, shedder.resume
-    assert (3, 11) == price.of(lambda: pause(QUEUE, reason="test"))[:2]
-    assert (2, 2) == price.of(lambda: resume(QUEUE, reason="test"))[:2]
+    assert (3, 12) == price.of(lambda: pause(QUEUE, reason="test"))[:2]
+    assert (3, 3) == price.of(lambda: resume(QUEUE, reason="test"))[:2]
 
 
 def test_a_job_costs_a_worker_fewer_round_trips_than_stock(redis: Redis, price: Price) -> None:

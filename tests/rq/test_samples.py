@@ -13,6 +13,7 @@ from shedder.queues.samples import EXPIRY, SAMPLES_KEPT, Sample, read_samples, s
 from shedder.selection import Selection
 from shedder.store.keys import SAMPLE_STEPS
 from shedder.store.store import Store
+from shedder.units import Rate
 from tests.features.scene import Scene
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def test_a_sample_tells_all_of_a_lane(redis: Redis) -> None:
     scene.shedder.divert("mail", selection=Selection(functions=("*.news",)), reason="r")
     scene.run_one("mail")
     redis.zadd(f"{KEYS.engine.prefix}:wip:mail", {"z:1": 9e12})
+    redis.delete(*KEYS.samples("mail"))  # those of the divert
     take(redis, "mail")
     found = numbers(taken(redis, "mail")[-1])
     assert abs(3600 - found.pop("oldest")) < 60
@@ -123,3 +125,53 @@ def test_a_job_that_is_no_hash_stops_no_sample(redis: Redis) -> None:
     redis.set(KEYS.engine.jobs + "a", "x")
     take(redis, "mail")
     assert [(2, 0)] == [(each.waiting, each.oldest) for each in taken(redis, "mail")]
+
+
+# after changes of operators
+
+
+def test_an_incident_without_workers_has_samples(redis: Redis) -> None:
+    """Each change takes one, so that its post-mortem has a plot; the turn of the upkeep is not taken."""
+    scene = Scene(redis)
+    scene.fill("mail", "a", "b")
+    scene.fill("mail", "n-1", function="app.mail.news")
+    shed = scene.shedder
+    shed.incidents.open("mails are late", severity=2)
+    seen = [found_now(redis)]
+    news = Selection(functions=("*.news",))
+    for change in (
+        lambda: shed.pause("mail", reason="r"),
+        lambda: shed.resume("mail", reason="r"),
+        lambda: shed.divert("mail", selection=news, reason="r"),
+        lambda: shed.drain("mail", rate=Rate(1), reason="r"),
+        lambda: shed.stop_drain("mail", reason="r"),
+        lambda: shed.drain_at_once("mail", reason="r"),
+        lambda: shed.limit_starts("mail", most=1, reason="r"),
+        lambda: shed.undo(reason="r"),
+        lambda: shed.limit_starts("mail", most=1, reason="r"),
+        lambda: shed.lift_limit("mail", reason="r"),
+        shed.incidents.mitigated,
+        shed.incidents.resolve,
+    ):
+        redis.delete(*KEYS.samples("mail"))
+        change()
+        seen.append(found_now(redis))
+    assert [(3, 0)] * 3 == seen[:3]
+    assert [(2, 1)] * 3 == seen[3:6]
+    assert [(3, 0)] == seen[-1:]
+    assert None not in seen
+    assert not redis.exists(KEYS.sampled)
+
+
+def found_now(redis: Redis) -> tuple[int, int] | None:
+    found = taken(redis, "mail")
+    return (found[-1].waiting, found[-1].backlog) if found else None
+
+
+def test_a_sample_that_cannot_be_taken_is_no_fault_of_the_change(redis: Redis) -> None:
+    """A person has changed its keys by hand."""
+    scene = Scene(redis)
+    scene.fill("mail", "a")
+    redis.set(KEYS.series("mail"), "damaged")
+    assert scene.shedder.pause("mail", reason="r").event
+    assert scene.shedder.resume("mail", reason="r").event

@@ -12,7 +12,7 @@ from shedder.engine.jobs import NOTE_FIELD, function_from_field, function_name, 
 from shedder.engine.workers import all_workers, queues_of
 from shedder.errors import NothingMatched
 from shedder.events import Cause
-from shedder.lanes import DEFAULT_PRIORITY, PRIORITIES, Lane, lane_of
+from shedder.lanes import DEFAULT_PRIORITY, PRIORITIES, Lane, lane_of, lanes_of_targets
 from shedder.later import later
 from shedder.policy.applied import AppliedPolicy, PolicyReceipt, applied_policy, apply_policy, forget_policy
 from shedder.policy.model import Policy
@@ -24,12 +24,12 @@ from shedder.wording import named
 if TYPE_CHECKING:
     import shedder
     from shedder.policy import explain, file
-    from shedder.queues import shed
+    from shedder.queues import samples, shed
     from shedder.status.status import read_status
 else:
     globals().update(later((
         ("shedder.policy", "explain file"),
-        ("shedder.queues", "shed"),
+        ("shedder.queues", "samples shed"),
         ("shedder.status.status", "read_status"),
     )))  # fmt: skip
 
@@ -85,7 +85,10 @@ class Policies:
 
         Each rule is a divert of its own, which is drained and undone like any other.
         """
-        return shed.shed(self._store, self.applied().policy, self._cause(reason, by), on_step=on_step)
+        steps = shed.shed(self._store, self.applied().policy, self._cause(reason, by), on_step=on_step)
+        if lanes := lanes_of_targets({queue: None for step in steps for queue in step.queues}):
+            samples.sample_after(self._store, [lane.name for lane in lanes])
+        return steps
 
     def preview_shed(self) -> tuple[shedder.ShedStep, ...]:
         """What `shed` would do; changes nothing."""

@@ -6,7 +6,7 @@ import getpass
 import socket
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from shedder.engine.names import rq_keys
 from shedder.engine.workers import queues_of, workers_of
@@ -71,6 +71,8 @@ else:
             # of two threads that make it at once, the first one's is kept
             return vars(instance).setdefault(self._name, self._make(instance))
 
+
+T = TypeVar("T")
 
 LOOKS_BACK = timedelta(hours=1)
 """How much of the journal a checklist reads while no incident is open."""
@@ -155,7 +157,7 @@ class Shedder:
 
     def resume(self, *targets: str, reason: str, by: str | None = None) -> shedder.ResumeReceipt:
         """End the pause of `targets`."""
-        return pause.resume(self.store, self._lanes(targets), self._change(reason, by))
+        return self._sampled(targets, pause.resume(self.store, self._lanes(targets), self._change(reason, by)))
 
     # Diverts and drains
 
@@ -169,7 +171,8 @@ class Shedder:
     ) -> shedder.DivertReceipt:
         """Move what `selection` takes to the backlog, and what still arrives too."""
         lanes, cause = self._lanes(targets), self._change(reason, by)
-        return divert.divert(self.store, lanes, selection or Selection(), cause, on_progress=on_progress)
+        receipt = divert.divert(self.store, lanes, selection or Selection(), cause, on_progress=on_progress)
+        return self._sampled(targets, receipt)
 
     def preview_divert(
         self, *targets: str, selection: Selection | None = None, on_progress: Progress | None = None
@@ -207,17 +210,18 @@ class Shedder:
         if not 0 <= halt_at <= 1:
             raise InvalidInput(name="halt_at", value=halt_at, accepted="a share from 0 (never) to 1")
         lanes, cause = self._lanes(targets), self._change(reason, by)
-        return drain.drain(self.store, lanes, rate, cause, stays=stays, halt_at=halt_at)
+        return self._sampled(targets, drain.drain(self.store, lanes, rate, cause, stays=stays, halt_at=halt_at))
 
     def stop_drain(self, *targets: str, reason: str, by: str | None = None) -> shedder.DrainReceipt:
         """Stop draining; the diverts stay in force."""
-        return drain.drain(self.store, self._lanes(targets), None, self._change(reason, by))
+        return self._sampled(targets, drain.drain(self.store, self._lanes(targets), None, self._change(reason, by)))
 
     def drain_at_once(
         self, *targets: str, reason: str, by: str | None = None, on_progress: Progress | None = None
     ) -> shedder.RestoreReceipt:
         """End the diverts of `targets` and put their backlogs back, in order, at no pace."""
-        return restore.restore_lanes(self.store, self._names(targets), self._change(reason, by), on_progress)
+        names, cause = self._names(targets), self._change(reason, by)
+        return self._sampled(targets, restore.restore_lanes(self.store, names, cause, on_progress))
 
     def drain_progress(self, receipt: shedder.DrainReceipt) -> tuple[shedder.DrainProgress, ...]:
         """How far the drains of `receipt` are."""
@@ -252,11 +256,11 @@ class Shedder:
         """
         terms = controls.LimitTerms(rate, most, expires_in).checked()
         lanes, cause = self._lanes(targets), self._change(reason, by)
-        return divert.divert(self.store, lanes, selection or Selection(), cause, terms=terms)
+        return self._sampled(targets, divert.divert(self.store, lanes, selection or Selection(), cause, terms=terms))
 
     def lift_limit(self, *targets: str, reason: str, by: str | None = None) -> shedder.RestoreReceipt:
         """End the limits on starts of `targets`; what waits under them is in the lanes again."""
-        return starts.lift_limits(self.store, self._names(targets), self._change(reason, by))
+        return self._sampled(targets, starts.lift_limits(self.store, self._names(targets), self._change(reason, by)))
 
     # Work that is too old
 
@@ -268,7 +272,8 @@ class Shedder:
         self, *targets: str, reason: str, by: str | None = None, on_progress: Progress | None = None
     ) -> shedder.ReplayReceipt:
         """Put what was set aside of `targets` into its lanes, as if it were enqueued now."""
-        return stale.replay_lanes(self.store, self._lanes(targets), self._change(reason, by), on_progress)
+        lanes, cause = self._lanes(targets), self._change(reason, by)
+        return self._sampled(targets, stale.replay_lanes(self.store, lanes, cause, on_progress))
 
     # Flags and limits in code
 
@@ -420,7 +425,7 @@ class Shedder:
         event = undo.event_to_undo(self.store, event_id)
         if verb_of(event).is_of_incident:
             return self.incidents.undo(event, reason=reason, by=by)
-        return undo.undo(self.store, event, self._change(reason, by))
+        return self._sampled(event.lanes, undo.undo(self.store, event, self._change(reason, by)))
 
     def event_to_undo(self, event_id: str | None = None) -> Event:
         """The event that `undo` would take back.
@@ -520,6 +525,12 @@ class Shedder:
     def _change(self, reason: str, by: str | None) -> Cause:
         """The cause of a change, which belongs to the incident that is open, if one is."""
         return attributed(self.store, self._cause(reason, by))
+
+    def _sampled(self, targets: tuple[str, ...], receipt: T) -> T:
+        """`receipt`, once the lanes that it is about were sampled."""
+        if targets:
+            samples.sample_after(self.store, self._names(targets))
+        return receipt
 
     def _lanes(self, targets: tuple[str, ...]) -> tuple[Lane, ...]:
         if not targets:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from shedder.errors import CannotUndo, ConditionNotMet, InvalidInput, RecordUnreadable
+from shedder.errors import CannotUndo, ConditionNotMet, InvalidInput, RecordUnreadable, ShedderError
 from shedder.events import UNREADABLE, Event, head_of, position_of
 from shedder.incident import lifecycle
 from shedder.incident.effects import WINDOW, changes_of, effects_of, with_yardsticks
@@ -23,7 +23,7 @@ from shedder.lanes import PRIORITIES, Lane
 from shedder.policy.applied import applied_policy
 from shedder.policy.model import Policy
 from shedder.queues.maintenance import end_silent
-from shedder.queues.samples import Sample, read_samples
+from shedder.queues.samples import Sample, read_samples, sample_after
 from shedder.store.codec import server_time
 from shedder.store.store import Command, Store
 
@@ -84,23 +84,23 @@ class Incidents(IncidentStore):
         opened = lifecycle.new_incident(
             f"{now:%Y-%m-%d}", title, severity=severity, by=cause.by, commander=who, now=now, times=times
         )
-        return self.create(EventDraft("incident open", cause, is_alone=not also), opened)
+        return self._sampled(self.create(EventDraft("incident open", cause, is_alone=not also), opened))
 
     def mitigated(
         self, *, at: datetime | None = None,
         incident: str | None = None, reason: str = "customers are helped", by: str | None = None,
     ) -> IncidentReceipt:  # fmt: skip
         """Customers are helped, since now or `at`."""
-        return self.change(lambda it, now: lifecycle.as_mitigated(it, now, at=at), verb="incident mitigated",
-                           reason=reason, incident=incident, by=by)  # fmt: skip
+        return self._sampled(self.change(lambda it, now: lifecycle.as_mitigated(it, now, at=at),
+                             verb="incident mitigated", reason=reason, incident=incident, by=by))  # fmt: skip
 
     def resolve(
         self, *, at: datetime | None = None,
         incident: str | None = None, reason: str = "it is over", by: str | None = None,
     ) -> IncidentReceipt:  # fmt: skip
         """It is over, since now or `at`; a review is due in 48 hours."""
-        return self.change(lambda it, now: lifecycle.as_resolved(it, now, at=at), verb="incident resolve",
-                           reason=reason, incident=incident, by=by)  # fmt: skip
+        return self._sampled(self.change(lambda it, now: lifecycle.as_resolved(it, now, at=at),
+                             verb="incident resolve", reason=reason, incident=incident, by=by))  # fmt: skip
 
     def reopen(
         self, *, also: bool = False, incident: str | None = None, reason: str = "it is not over", by: str | None = None
@@ -175,6 +175,17 @@ class Incidents(IncidentStore):
         events, now = events_of(self.store, found), server_time(self.store)
         effects = effects_of(found, events, self._samples_for(events, now), now)
         return replace(found, effects=with_yardsticks(effects, self._policy()) if effects else ())
+
+    def _sampled(self, receipt: IncidentReceipt) -> IncidentReceipt:
+        """`receipt`, once all lanes were sampled: how it was then stands in the post-mortem."""
+        try:
+            lanes = [Lane(queue, each).name for queue in self._queues() for each in PRIORITIES]
+        except ShedderError as error:  # the record is what counts
+            logger.debug("no sample: %s", error)
+            return receipt
+        if lanes:
+            sample_after(self.store, lanes)
+        return receipt
 
     def _policy(self) -> Policy:
         """The policy in force; one that says nothing when it cannot be read."""

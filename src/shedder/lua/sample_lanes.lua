@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Write down the counters of lanes, from which rates are told; at most once in a while for all.
+-- Write down the counters of lanes, from which rates are told; by the upkeep at most once in a while for all.
 --
 -- A sample is 32 bytes: eight unsigned 32-bit numbers, big-endian. They are the server's time in
 -- seconds; jobs waiting, in backlogs and running; the age in seconds of the oldest that waits and of
@@ -15,7 +15,7 @@
 --   then for each step of the outcomes: a sorted set of moments
 --   then for each lane: list, kept, parked, bell, series, executions, and a list for each step
 -- ARGV
---   interval    ms between two entries of a series
+--   interval    ms between two entries of a series; 0: after a change, and the upkeep has its turn still
 --   keep        entries of a series to keep for each lane
 --   job_prefix  RQ's key prefix of jobs
 --   steps       JSON: [seconds between two samples, how many are kept], the finest step first
@@ -36,8 +36,10 @@ local moments = cjson.decode(ARGV[6])
 local moment_keys = {unpack(KEYS, 5, 4 + #moments)}
 local lanes = lanes_from(KEYS, 5 + #moments, ARGV, 7, 6 + #steps)
 
-if is_held(sampled) then return 0 end
-redis.call('SET', sampled, '1', 'PX', interval)
+if interval > 0 then
+  if is_held(sampled) then return 0 end
+  redis.call('SET', sampled, '1', 'PX', interval)
+end
 local now = now_ms()
 local now_seconds = math.floor(now / 1000)
 local LARGEST = 4294967296

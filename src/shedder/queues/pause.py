@@ -19,6 +19,7 @@ from shedder.events import Cause, Event, event_head
 from shedder.lanes import Lane
 from shedder.queues.claims import RunningJob, ask_executions, list_claims, running_from, running_jobs
 from shedder.queues.controls import Pause, pause_from
+from shedder.queues.samples import LANES_PER_SAMPLE, sample_lanes
 from shedder.store.codec import RECORD_VERSION, given_fields, in_rows, mapping_field, text_of, time_from_ms
 from shedder.store.keys import Keys
 from shedder.store.store import Command, Store, new_id
@@ -312,13 +313,14 @@ def _held(store: Store, receipt: PauseReceipt) -> PauseReceipt:
 
 
 def _at_work(store: Store, lanes: Sequence[str]) -> tuple[tuple[WorkerSeen, ...], tuple[RunningJob, ...]]:
-    """The workers that serve `lanes`, and the jobs of them that run."""
+    """The workers that serve `lanes`, and the jobs of them that run; the lanes are sampled."""
 
     def ask_all(ask: Any) -> None:
         ask_registered(ask, lanes)
         ask_executions(ask, lanes)
 
-    replies, claims = store.read_and_run(ask_all, list_claims(store.keys, limit=0))
+    sample = sample_lanes(store.keys, lanes[:LANES_PER_SAMPLE], is_upkeep=False)
+    replies, claims = store.read_and_run(ask_all, list_claims(store.keys, limit=0), along=sample)
     registered = registered_from(lanes, replies[: len(lanes)])
     running = running_from(store, lanes, replies[len(lanes) :], claims)
     return live_workers(store, registered), running

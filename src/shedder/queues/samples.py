@@ -1,13 +1,14 @@
 """Samples: how each lane was over 14 days; taken, read, turned into paces.
 
-Workers and the watcher of an incident write samples as they go: every 2 seconds for ten minutes,
-every 10 for an hour, every minute for three days, because the review of an incident is due within
-two, and every ten minutes for 14 days.
+Workers and the watcher of an incident write samples as they go, and operators after a change. They
+are kept every 2 seconds for ten minutes, every 10 for an hour, every minute for three days, because
+the review of an incident is due within two, and every ten minutes for 14 days.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import struct
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,9 +18,12 @@ from itertools import pairwise
 from typing import Any
 
 from shedder.engine.names import STARTED, registry_key
+from shedder.errors import ShedderError
 from shedder.queues.outcomes import OUTCOMES_KEPT, Counts, ask_counts, counts_between
 from shedder.store.keys import OUTCOME_STEPS, SAMPLE_STEPS, Keys
 from shedder.store.store import Command, Store
+
+logger = logging.getLogger("shedder.samples")
 
 _KEPT = (timedelta(minutes=10), timedelta(hours=1), timedelta(days=3), timedelta(days=14))
 SAMPLES_KEPT = tuple(kept // timedelta(seconds=step) for step, kept in zip(SAMPLE_STEPS, _KEPT, strict=True))
@@ -177,8 +181,19 @@ def paces_of(samples: Sequence[Sample]) -> tuple[Pace, ...]:
     return tuple(_pace(first, second) for first, second in pairwise(samples) if second.at > first.at)
 
 
-def sample_lanes(keys: Keys, lanes: Sequence[str]) -> Command[bool]:
-    """Take the sample of `lanes` and the right to do the upkeep, unless somebody just has."""
+def sample_after(store: Store, lanes: Sequence[str]) -> None:
+    """Take the sample of `lanes` after a change: an incident may have neither worker nor watcher.
+
+    What is wrong with a sample is no fault of the change.
+    """
+    try:
+        store.run(sample_lanes(store.keys, lanes[:LANES_PER_SAMPLE], is_upkeep=False))
+    except ShedderError as error:
+        logger.debug("no sample: %s", error)
+
+
+def sample_lanes(keys: Keys, lanes: Sequence[str], *, is_upkeep: bool = True) -> Command[bool]:
+    """Take the sample of `lanes`; as the upkeep also the right to do it, unless somebody just has."""
     steps = json.dumps(list(zip(SAMPLE_STEPS, SAMPLES_KEPT, strict=True)))
     moments = json.dumps(list(zip(OUTCOME_STEPS, OUTCOMES_KEPT, strict=True)))
     lane_keys = (
@@ -190,7 +205,7 @@ def sample_lanes(keys: Keys, lanes: Sequence[str]) -> Command[bool]:
         "sample_lanes",
         (keys.sampled, keys.meters, keys.diverts, keys.outcomes, *keys.outcome_samples, *lane_keys),
         (
-            int(INTERVAL_SECONDS * 1000),
+            int(INTERVAL_SECONDS * 1000) if is_upkeep else 0,
             SERIES_KEPT,
             keys.engine.jobs,
             steps,

@@ -137,18 +137,25 @@ class Store:
             reply = self._load_and_run(command)
         return command.parse(reply)
 
-    def read_and_run(self, ask: Callable[[Any], Any], command: Command[T]) -> tuple[list[Any], T]:
+    def read_and_run(
+        self, ask: Callable[[Any], Any], command: Command[T], *, along: Command[Any] | None = None
+    ) -> tuple[list[Any], T]:
         """The replies to what `ask` asks, then the parsed reply of `command`: one round trip.
+
+        `along` goes with them, and what becomes of it matters to nobody.
 
         Raises:
             ShedderError: as `run`.
         """
         try:
             with self.connection.pipeline(transaction=False) as pipeline:
+                if along is not None:  # its text, since nobody would send it again to a server that has lost it
+                    pipeline.execute_command("EVAL", load_script(along.script).text, *_evalsha(along)[2:])
                 ask(pipeline)
                 pipeline.execute_command(*_evalsha(command))
-                asked = list(pipeline.command_stack)
-                *replies, reply = pipeline.execute(raise_on_error=False)
+                first = 0 if along is None else 1
+                asked = list(pipeline.command_stack)[first:]
+                *replies, reply = pipeline.execute(raise_on_error=False)[first:]
                 if isinstance(reply, exceptions.NoScriptError):
                     pipeline.raise_first_error(asked[:-1], replies)
                     reply = self._load_and_run(command)
