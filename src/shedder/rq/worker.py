@@ -25,7 +25,7 @@ from shedder.rq.gate import PerformingMixin, tell_fresh_process
 from shedder.rq.lease import LeaseRenewer
 from shedder.rq.outages import patient
 from shedder.store.clients import look_up_driver_once
-from shedder.store.store import Store, load_script
+from shedder.store.store import Store, check_client, load_script
 
 if TYPE_CHECKING:
     import redis
@@ -67,6 +67,7 @@ class WorkerMixin(PerformingMixin, SkewMixin):
         return SILENCE_SECONDS
 
     def _set_connection(self, connection: redis.Redis) -> redis.Redis:
+        check_client(connection)
         client = patient(super()._set_connection(connection))
         look_up_driver_once(client.connection_pool)
         self._patience = client.patience

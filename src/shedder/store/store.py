@@ -17,9 +17,19 @@ from importlib.resources import files
 from typing import Any, Generic, NoReturn, TypeVar
 from uuid import uuid4
 
+import redis.asyncio
+import redis.asyncio.sentinel
 from redis import Redis, client, exceptions, sentinel
 
-from shedder.errors import RecordUnreadable, RedisUnreachable, ServerBusy, ServerTooOld, ShedderError, WrongClusterNode
+from shedder.errors import (
+    InvalidInput,
+    RecordUnreadable,
+    RedisUnreachable,
+    ServerBusy,
+    ServerTooOld,
+    ShedderError,
+    WrongClusterNode,
+)
 from shedder.store.keys import Keys, kind_of
 
 T = TypeVar("T")
@@ -98,9 +108,13 @@ class Store:
     Args:
         connection: The client.
         keys: The names of the keys on that server.
+
+    Raises:
+        InvalidInput: the client is one for asyncio.
     """
 
     def __init__(self, connection: Redis, keys: Keys) -> None:
+        check_client(connection)
         self.connection = connection
         self.keys = keys
 
@@ -183,6 +197,86 @@ class Store:
             raise
 
 
+class AsyncStore:
+    """Sends commands on the user's own client of `redis.asyncio`; nothing in it holds the event loop.
+
+    Args:
+        connection: The client.
+        keys: The names of the keys on that server.
+
+    Raises:
+        InvalidInput: the client is not one for asyncio.
+    """
+
+    def __init__(self, connection: redis.asyncio.Redis, keys: Keys) -> None:
+        check_async_client(connection)
+        self.connection = connection
+        self.keys = keys
+
+    async def execute(self, command: Command[T]) -> T:
+        """The parsed reply of `command`, where a host expects redis-py's own errors."""
+        evalsha = _evalsha(command)
+        try:
+            reply = await self.connection.execute_command(*evalsha)
+        except exceptions.NoScriptError:
+            reply = await self._load_and_run(command.script, evalsha[2:])
+        return command.parse(reply)
+
+    async def field(self, key: str, name: str) -> bytes | str | None:
+        """The field `name` of the hash `key`; None when there is none.
+
+        Raises:
+            RedisUnreachable: no answer from the server.
+            ShedderError: any refusal by the server.
+        """
+        try:
+            found: bytes | str | None = await self.connection.execute_command("HGET", key, name)
+        except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
+            raise RedisUnreachable(address_of(self.connection)) from error
+        except exceptions.RedisError as error:
+            raise ShedderError(f"Redis refused the command: {error}") from error
+        return found
+
+    async def _load_and_run(self, script: str, arguments: tuple[Any, ...]) -> Any:
+        try:
+            return await self.connection.execute_command("EVAL", load_script(script).text, *arguments)
+        except exceptions.ResponseError as error:
+            if _is_too_old(error):
+                raise ServerTooOld(_version_in(await self.connection.info("server"))) from error
+            raise
+
+
+def check_client(connection: object) -> None:
+    """Refuse a client of `redis.asyncio` where the other kind belongs.
+
+    Raises:
+        InvalidInput: it is one.
+    """
+    if isinstance(connection, _ASYNC_CLIENTS):
+        accepted = "a Redis, and give the asyncio client to a queue as async_connection"
+        raise InvalidInput(name="connection", value=_kind_of_client(connection), accepted=accepted)
+
+
+def check_async_client(connection: object) -> None:
+    """Refuse what is no client of `redis.asyncio`.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    if not isinstance(connection, redis.asyncio.Redis):
+        accepted = "a redis.asyncio.Redis for the same server"
+        raise InvalidInput(name="async_connection", value=_kind_of_client(connection), accepted=accepted)
+
+
+_ASYNC_CLIENTS = (redis.asyncio.Redis, redis.asyncio.RedisCluster)
+
+
+def _kind_of_client(connection: object) -> str:
+    # not the client itself, whose text has the address and may have the user
+    kind = type(connection)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
 def _evalsha(command: Command[Any]) -> tuple[Any, ...]:
     keys = command.keys
     return ("EVALSHA", load_script(command.script).sha, *in_text((len(keys), *keys, *command.args)))
@@ -224,10 +318,10 @@ def _translated(error: exceptions.RedisError, connection: Redis, keys: tuple[str
     return ShedderError(f"Redis refused the command: {text}")
 
 
-def address_of(connection: Redis) -> str:
+def address_of(connection: Redis | redis.asyncio.Redis) -> str:
     """Where `connection` goes to, without user or password."""
     pool = connection.connection_pool
-    if isinstance(pool, sentinel.SentinelConnectionPool):
+    if isinstance(pool, _SENTINEL_POOLS):
         return _address_of_master(pool)
     settings = pool.connection_kwargs
     if settings.get("path"):
@@ -235,7 +329,12 @@ def address_of(connection: Redis) -> str:
     return f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}"
 
 
-def _address_of_master(pool: sentinel.SentinelConnectionPool) -> str:
+_SENTINEL_POOLS = (sentinel.SentinelConnectionPool, redis.asyncio.sentinel.SentinelConnectionPool)
+
+
+def _address_of_master(
+    pool: sentinel.SentinelConnectionPool | redis.asyncio.sentinel.SentinelConnectionPool,
+) -> str:
     sentinels = [address_of(each) for each in pool.sentinel_manager.sentinels]
     return f"{pool.service_name} of the sentinels {', '.join(sentinels)}"
 
@@ -272,6 +371,10 @@ def _version(connection: Redis) -> str:
         found: Any = connection.info("server")
     except exceptions.RedisError:
         return "unknown"
+    return _version_in(found)
+
+
+def _version_in(found: Any) -> str:
     return str(found.get("valkey_version") or found.get("redis_version"))
 
 
