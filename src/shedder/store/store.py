@@ -253,7 +253,7 @@ def check_client(connection: object) -> None:
         InvalidInput: it is one.
     """
     if isinstance(connection, _ASYNC_CLIENTS):
-        accepted = "a Redis, and give the asyncio client to a queue as async_connection"
+        accepted = "a redis.Redis, and give the asyncio client to a queue as async_connection"
         raise InvalidInput(name="connection", value=_kind_of_client(connection), accepted=accepted)
 
 
