@@ -412,9 +412,12 @@ class Shedder:
         """The jobs of `targets` that run now."""
         return running_jobs(self.store, self._names(targets))
 
-    def status(self, *targets: str) -> Status:
-        """How `targets` are, or all lanes; its cost does not depend on the length of queues."""
-        return read_status(self.store, self._lanes(targets) if targets else None)
+    def status(self, *targets: str, policy: Policy | None = None) -> Status:
+        """How `targets` are, or all lanes; its cost does not depend on the length of queues.
+
+        What is late is judged by `policy`, else by the policy in force.
+        """
+        return read_status(self.store, self._lanes(targets) if targets else None, policy=policy)
 
     def samples(self, *targets: str, since: datetime, until: datetime | None = None) -> dict[str, tuple[Sample, ...]]:
         """How the lanes of `targets`, or all, were in a time, oldest first; at most 14 days back.
@@ -480,7 +483,7 @@ class Shedder:
         else:
             events = self._lately()
         return checklist(Seen(
-            self.status(), self.flag_states(), self.limit_states(), policy, events, incident
+            self.status(policy=policy), self.flag_states(), self.limit_states(), policy, events, incident
         ))  # fmt: skip
 
     def mitigate(

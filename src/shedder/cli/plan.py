@@ -11,6 +11,7 @@ from shedder.cli.output import blank, headline, number, per_second, plain, row, 
 from shedder.cli.policy import near_policy_option, policy_for
 from shedder.errors import InvalidInput, NothingMatched
 from shedder.lanes import lanes_of_target
+from shedder.policy.lateness import lateness_sentence
 from shedder.response.plan import HORIZON_SECONDS, PACE_LOOK_BACK, Option, forecast, options_for, read_outlook
 from shedder.units import Rate, format_duration
 from shedder.wording import counted
@@ -64,7 +65,7 @@ def plan(
 
 
 def _outlook(run: Run, policy: Policy, targets: Sequence[str]) -> Outlook:
-    status = run.shedder.status(*targets)
+    status = run.shedder.status(*targets, policy=policy)
     lanes = [lane.lane for lane in status.lanes]
     since = status.at - PACE_LOOK_BACK
     samples = run.shedder.samples(*lanes, since=since) if lanes else {}
@@ -105,7 +106,8 @@ def _parts(outlook: Outlook, found: list[Forecast], *, is_explained: bool) -> Pa
     for each in found:
         times = [_time(each.urgent_in, outlook), _time(each.gone_in, outlook)]
         row(made, each.option, *times, number(round(each.left)))
-    parts: Parts = [headline(_head(outlook)), plain(f"Urgent: {urgent}."), blank(), made]
+    late = [plain(lateness_sentence(each, outlook.at)) for each in outlook.late]
+    parts: Parts = [headline(_head(outlook)), plain(f"Urgent: {urgent}."), *late, blank(), made]
     if is_explained:
         for each in found:
             parts += [blank(), headline(each.option), *map(_phase, each.phases)]

@@ -283,7 +283,8 @@ def check(run: Run, *, names: tuple[str, ...], older_than: timedelta | None) -> 
 
     It reports work that is later than the policy tolerates, a control that may have been
     forgotten, jobs that no worker serves, a record or a policy that cannot be read, and a server
-    that is nearly full or evicts jobs. Exits with 0 when nothing is wrong, else with 3.
+    that is nearly full or evicts jobs. Where kinds of work share a lane, work that it has not seen
+    may be late: that is a WARNING. Exits with 0 when nothing is wrong, else with 3.
     """
     found = check_status(run.shedder.status(*names), older_than=older_than or OLD)
     style = "" if found.is_good else "bold red"
@@ -299,4 +300,5 @@ def line_of(found: CheckResult) -> str:
     numbers = f"waiting={found.waiting} backlog={found.backlog} late={late}"
     # a bar begins the numbers, so none may stand in a name
     words = said.replace("|", "/")
-    return one_line(f"SHEDDER {'OK' if found.is_good else 'CRITICAL'} - {words} | {numbers}")
+    level = "OK" if found.is_good else "WARNING" if found.is_doubtful else "CRITICAL"
+    return one_line(f"SHEDDER {level} - {words} | {numbers}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from shedder.lanes import Lane, lane_of
-from shedder.policy.workload import lateness_sentence
+from shedder.policy.lateness import Late, lateness_sentence
 from shedder.queues.controls import Divert
 from shedder.settings.setting import Setting
 from shedder.status.readings import LaneStatus, Status
@@ -60,7 +60,7 @@ class CheckProblem:
     """One thing that is wrong.
 
     Attributes:
-        kind: The rule: `late`, `old control`, `no worker`, `records`, `memory`, `eviction`,
+        kind: The rule: `late`, `may be late`, `old control`, `no worker`, `records`, `memory`, `eviction`,
             `policy`.
         target: The lane, flag or limit; `server` for what concerns all.
         text: One sentence.
@@ -91,8 +91,13 @@ class CheckResult:
 
     @property
     def is_good(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether nothing is wrong, as far as that is known."""
         return not self.problems
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether nothing is known to be wrong, but something may be."""
+        return bool(self.problems) and all(each.kind == MAY_BE_LATE for each in self.problems)
 
 
 def check_status(status: Status, *, older_than: timedelta = OLD) -> CheckResult:
@@ -109,7 +114,10 @@ def check_status(status: Status, *, older_than: timedelta = OLD) -> CheckResult:
     )
 
 
-_CHECKED = {"late": 0, "old control": 2}
+MAY_BE_LATE = "may be late"
+"""The rule that found work of which it is not known whether it is late."""
+
+_CHECKED = {"late": 0, MAY_BE_LATE: 2, "old control": 3}
 """Late work is told first, and what may only be forgotten last."""
 
 
@@ -123,7 +131,7 @@ def lane_findings(lane: LaneStatus, *, at: datetime, older_than: timedelta = OLD
     """What the rules find on `lane` at the time `at` by the server's clock, the worst first."""
     return (
         *(unreadable_record(lane.lane, said) for said in lane.unreadable),
-        *(_late(lane, lateness_sentence(late, at)) for late in lane.late),
+        *(_late(lane, late, lateness_sentence(late, at)) for late in lane.late),
         *_workers(lane),
         *_unfinished(lane),
         *_parked(lane),
@@ -230,8 +238,9 @@ def unreadable_record(lane: str, said: str) -> Finding:
     )
 
 
-def _late(lane: LaneStatus, sentence: str) -> Finding:
-    return Finding("late", PROBLEM, sentence, subjects=(lane.lane,))
+def _late(lane: LaneStatus, late: Late, sentence: str) -> Finding:
+    check = "late" if late.is_certain else MAY_BE_LATE
+    return Finding(check, PROBLEM, sentence, subjects=(lane.lane,), numbers={"jobs": late.count})
 
 
 def _workers(lane: LaneStatus) -> Iterator[Finding]:

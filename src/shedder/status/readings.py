@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from shedder.engine.jobs import job_of
 from shedder.engine.names import STARTED, registry_key
-from shedder.policy.workload import Late
+from shedder.policy.lateness import Late
 from shedder.queues.claims import JOBS_PER_LANE
 from shedder.queues.controls import Divert, Pause, StoredDivert
 from shedder.queues.outcomes import LabelOutcomes, LaneFailures, Outcomes, ask_lane_failures, lane_failures_from
@@ -83,7 +83,7 @@ class LaneStatus:
         stock_workers: Stock workers that serve it.
         warnings: What a person should know, one sentence each.
         stale: Jobs of its backlogs that were set aside because they are old.
-        late: Who waits longer than the policy tolerates.
+        late: Who waits longer than the policy tolerates, or may do so.
         parked: Jobs among those that wait that are out of the reach of stock workers.
         unreadable: Why its pause or its diverts cannot be read, a sentence each.
         outcomes: How its jobs ended lately.
@@ -118,7 +118,7 @@ class Lists:
 
     Attributes:
         lengths: Jobs in each.
-        heads: Ids of the first jobs of each: one, unless more were asked for.
+        heads: Id of the first job of each that has one.
     """
 
     lengths: tuple[int, ...]
@@ -170,13 +170,11 @@ class LaneReading:
         return (self.waiting, *(lists for lists, _ in self.backlogs))
 
 
-def ask_lane(
-    ask: Pipeline, keys: Keys, lane: str, orders: Sequence[StoredDivert], *, at: datetime, heads: int = 1
-) -> None:
-    """Ask for what `reading_from` reads, with the first `heads` ids of each list; `at` is the server's time."""
+def ask_lane(ask: Pipeline, keys: Keys, lane: str, orders: Sequence[StoredDivert], *, at: datetime) -> None:
+    """Ask for what `reading_from` reads; `at` is the server's time."""
     listed, kept, parked, _ = keys.lane(lane)
     executions = registry_key(STARTED, lane)
-    _ask_lists(ask, (kept, parked, listed), heads)
+    _ask_lists(ask, (kept, parked, listed))
     ask.zcard(executions)
     ask.zrange(executions, 0, JOBS_PER_LANE - 1)
     ask.hmget(keys.meters, f"{lane}:started", f"{lane}:ended")
@@ -184,7 +182,7 @@ def ask_lane(
     ask.llen(keys.stale(lane))
     ask_lane_failures(ask, keys, lane, at)
     for order in orders:
-        _ask_lists(ask, order.backlog_keys, heads)
+        _ask_lists(ask, order.backlog_keys)
         ask.hgetall(order.bucket)
 
 
@@ -226,10 +224,10 @@ def rates_of(at: datetime, found: LaneReading) -> tuple[float | None, float | No
     return None, None
 
 
-def _ask_lists(ask: Pipeline, lists: Sequence[str], heads: int) -> None:
+def _ask_lists(ask: Pipeline, lists: Sequence[str]) -> None:
     for key in lists:
         ask.llen(key)
-        ask.lrange(key, 0, heads - 1)
+        ask.lrange(key, 0, 0)
 
 
 def _lists(replies: Iterator[Any]) -> Lists:

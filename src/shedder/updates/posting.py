@@ -92,7 +92,7 @@ def post_automatic(
 def _record(shed: Shedder, incident: str, draft: Draft, decide: Decide, **more: Any) -> IncidentReceipt:
     """Change the record; the numbers behind the update stand in its event."""
     works = [
-        {"noun": work.noun, "late": work.late, "waiting": work.waiting,
+        {"noun": work.noun, "late": work.late, "may_be_late": work.doubt is not None, "waiting": work.waiting,
          "oldest": None if work.oldest is None else int(work.oldest.total_seconds()),
          "tenants": work.tenants}
         for work in draft.situation.works

@@ -25,7 +25,7 @@ class PageWork:
 
     Attributes:
         noun: What the business calls it.
-        state: `delayed`, `on hold` or `fine`.
+        state: `delayed`, `on hold`, `not known` or `fine`.
         late: Jobs that are late.
         oldest_seconds: How long the oldest job has waited; None when none waits.
         expected_end: When it will be done, as far as that can be told.
@@ -82,7 +82,7 @@ def _document(
 
 
 def _page_work(work: MeasuredWorkload, at: datetime) -> PageWork:
-    state = "delayed" if work.is_late else "on hold" if work.held else "fine"
+    state = "delayed" if work.is_late else "on hold" if work.held else "not known" if work.doubt else "fine"
     return PageWork(
         noun=work.noun,
         state=state,

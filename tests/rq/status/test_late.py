@@ -1,0 +1,164 @@
+"""What a status says of late work is true, however many jobs wait and whatever they are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shedder import Selection, Shedder
+from shedder.policy.lateness import Late, interval
+from shedder.status.findings import check_status
+from shedder.updates.sentences import compose
+from shedder.updates.situation import STAKEHOLDERS, read_situation
+from tests.crowds import NOUNS, POLICY, Person, crowd, late_among, put
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from shedder.embedded import EmbeddedServer
+
+STATES = 200
+"""Random states of which at most one in a hundred may raise a false alarm."""
+
+
+def ago(**age: float) -> datetime:
+    return datetime.now(UTC) - timedelta(**age)
+
+
+def behind_newsletters() -> list[Person]:
+    """A burst of 29,659 newsletters, and 320 receipts that came after it, one a second."""
+    news = [Person("newsletters", ago(seconds=351 - 5 * number / 29_659)) for number in range(29_659)]
+    return [*news, *(Person("receipts", ago(seconds=345 - number)) for number in range(320))]
+
+
+@pytest.fixture
+def operator(redis: Redis) -> Shedder:
+    """An operator whose policy tolerates five minutes for receipts and hours for newsletters."""
+    shedder = Shedder(redis, by="oncall@desk")
+    shedder.policies.apply(POLICY, reason="setup")
+    return shedder
+
+
+def late_of(operator: Shedder) -> dict[str, Late]:
+    return {late.noun: late for lane in operator.status("mail").lanes for late in lane.late}
+
+
+def test_receipts_behind_newsletters_are_late_in_each_answer(redis: Redis, operator: Shedder) -> None:
+    """With 29,659 newsletters in front of them, late receipts are told by all that tells of late work."""
+    put(redis, operator.keys, behind_newsletters())
+    status = operator.status(policy=POLICY)
+    late = late_of(operator)["receipts"]
+    assert (True, ["receipts"]) == (late.is_certain, list(late_of(operator)))
+    assert late.least <= 46 <= late.count + late.error < 1_000
+    assert late.least >= 35
+    assert ["late"] == [problem.kind for problem in check_status(status).problems if "late" in problem.kind]
+    protect = next(step for step in operator.triage(POLICY).steps if step.name == "protect")
+    assert ("open", True) == (protect.state, "receipts are late" in protect.finding)
+    situation = read_situation(operator, POLICY, None)
+    assert f"Receipts: {late.least} to " in compose(situation, audience=STAKEHOLDERS)
+    assert "receipts are not affected" not in compose(situation, audience=STAKEHOLDERS).lower()
+
+
+def test_what_was_not_looked_at_may_be_late(redis: Redis, operator: Shedder) -> None:
+    """Few receipts among many newsletters are not seen, and no answer says that they are on time."""
+    jobs = [Person("newsletters", ago(minutes=6)) for _ in range(20_000)]
+    jobs[12_345] = Person("receipts", ago(minutes=6))
+    put(redis, operator.keys, jobs)
+    late = late_of(operator)["receipts"]
+    assert (False, 0) == (late.is_certain, late.seen)
+    found = check_status(operator.status("mail"))
+    assert (False, ["may be late"]) == (found.is_good, [each.kind for each in found.problems if "late" in each.kind])
+    assert "receipts may be late: the oldest job of mail waits 6m" in found.problems[-1].text
+    text = compose(read_situation(operator, POLICY, None), audience=STAKEHOLDERS)
+    assert "Whether receipts are delayed is not known" in text
+
+
+def test_young_jobs_need_no_second_look(redis: Redis, operator: Shedder) -> None:
+    """While no job is older than the shortest tolerance, nothing is late, and that is known."""
+    put(redis, operator.keys, [Person("newsletters", ago(minutes=4)) for _ in range(5_000)])
+    assert {} == late_of(operator)
+
+
+def test_jobs_whose_data_tell_nothing_may_be_anything(redis: Redis, operator: Shedder) -> None:
+    """A job that cannot be read and has waited too long for a receipt may be one."""
+    (job,) = put(redis, operator.keys, [Person("newsletters", ago(minutes=6), is_ours=False)])
+    assert {} == late_of(operator)
+    redis.hset(operator.keys.engine.jobs + job, "data", "of another serializer")
+    assert {"receipts": False} == {noun: late.is_certain for noun, late in late_of(operator).items()}
+
+
+def test_late_jobs_of_a_backlog_are_late(redis: Redis, operator: Shedder) -> None:
+    """A divert puts a receipt aside, and it is as late as before."""
+    put(redis, operator.keys, [Person("receipts", ago(minutes=6)) for _ in range(7)])
+    operator.divert("mail", selection=Selection(functions=("app.receipts.*",)), reason="r")
+    assert (7, 0) == (late_of(operator)["receipts"].count, late_of(operator)["receipts"].error)
+
+
+@given(seed=st.integers(0, 2**32))
+def test_no_late_work_is_called_on_time(server: EmbeddedServer, seed: int) -> None:
+    """Where more than one in a hundred jobs of a kind is late, the status says that it is, or may be."""
+    with server.client() as client:
+        silent, _ = judged(client, Random(seed))
+    assert [] == silent
+
+
+def test_at_most_one_state_in_a_hundred_raises_a_false_alarm(redis: Redis) -> None:
+    """What is said to be late is late; what may be late is said where not all old jobs were looked at."""
+    alarms = Counter(alarm for seed in range(STATES) for alarm in set(judged(redis, Random(seed))[1]))
+    assert alarms["late"] <= STATES / 100
+
+
+def judged(redis: Redis, random: Random) -> tuple[list[str], list[str]]:
+    """Kinds that are late in a random state and not told, and how kinds are told that are not late."""
+    redis.flushall()
+    operator = Shedder(redis, by="oncall@desk")
+    operator.policies.apply(POLICY, reason="setup")
+    jobs = crowd(random)
+    put(redis, operator.keys, jobs)
+    if random.random() < 0.3:
+        operator.divert("mail", selection=Selection(functions=(f"app.{random.choice(list(NOUNS))}.*",)), reason="r")
+    status = operator.status("mail")
+    told = {late.noun: late for lane in status.lanes for late in lane.late}
+    truth = {noun: late_among(jobs, noun, status.at) for noun in NOUNS}
+    silent = [noun for noun, (late, of) in truth.items() if late > of / 100 and noun not in told]
+    return silent, ["late" if each.is_certain else "may be late" for noun, each in told.items() if not truth[noun][0]]
+
+
+def test_the_number_of_late_jobs_is_within_its_error(redis: Redis) -> None:
+    """Of fifty mixed lanes, the truth lies outside of the error in a few at most."""
+    outside = 0
+    for seed in range(50):
+        redis.flushall()
+        operator = Shedder(redis, by="oncall@desk")
+        operator.policies.apply(POLICY, reason="setup")
+        random = Random(seed)
+        share = random.choice([0.02, 0.2, 0.5])
+        ages = sorted((random.uniform(0, 1_200) for _ in range(3_000)), reverse=True)
+        jobs = [Person("receipts" if random.random() < share else "newsletters", ago(seconds=age)) for age in ages]
+        put(redis, operator.keys, jobs)
+        status = operator.status("mail")
+        (late,) = (late for lane in status.lanes for late in lane.late)
+        want, _ = late_among(jobs, "receipts", status.at)
+        outside += not late.count - late.error <= want <= late.count + late.error
+    assert outside <= 5
+
+
+@pytest.mark.parametrize(("found", "of", "want"), [
+    (7, 50, (0.05819170033997342, 0.26739600249700846)), (0, 100, (0.0, 0.03621669)), (100, 100, (0.96378331, 1.0)),
+])  # fmt: skip
+def test_the_interval_of_a_share_is_that_of_clopper_and_pearson(found: int, of: int, want: tuple[float, float]) -> None:
+    """As tables and other programs have it, for rare kinds too."""
+    assert pytest.approx(want, abs=1e-6) == interval(found, of)[1:]
+
+
+def test_a_script_that_the_server_does_not_know_is_sent_again(redis: Redis, operator: Shedder) -> None:
+    """After a restart or a flush of its scripts, a status is read as before."""
+    put(redis, operator.keys, [Person("receipts", ago(minutes=6))])
+    redis.script_flush()
+    assert 1 == late_of(operator)["receipts"].count
