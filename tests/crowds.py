@@ -43,6 +43,17 @@ class Person:
     is_ours: bool = True
 
 
+def ago(**age: float) -> datetime:
+    """The moment so long ago."""
+    return datetime.now(UTC) - timedelta(**age)
+
+
+def behind_newsletters() -> list[Person]:
+    """A burst of 29,659 newsletters, and 320 receipts that came after it, one a second."""
+    news = [Person("newsletters", ago(seconds=351 - 5 * number / 29_659)) for number in range(29_659)]
+    return [*news, *(Person("receipts", ago(seconds=345 - number)) for number in range(320))]
+
+
 def put(redis: Redis, keys: Keys, jobs: Sequence[Person], *, name: str = "mail", first: str = "job") -> list[str]:
     """Write `jobs` as a list and their hashes; their ids."""
     ids = [f"{first}{number}" for number in range(len(jobs))]

@@ -32,7 +32,7 @@ from shedder.errors import RedisUnreachable
 from shedder.lanes import DEFAULT_PRIORITY
 from shedder.later import later
 from shedder.status.findings import FULL, OLD, check_status
-from shedder.wording import counted
+from shedder.wording import counted, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -295,10 +295,19 @@ def check(run: Run, *, names: tuple[str, ...], older_than: timedelta | None) -> 
 def line_of(found: CheckResult) -> str:
     """The line, with numbers behind a bar for who draws them."""
     texts = [problem.text.rstrip(".") for problem in found.problems]
-    said = "; ".join(texts) or f"{counted(found.lanes, 'lane')}, nothing is late or forgotten"
+    said = "; ".join(texts) or f"{counted(found.lanes, 'lane')}, {_good(found)}"
     late = sum(problem.kind == "late" for problem in found.problems)
     numbers = f"waiting={found.waiting} backlog={found.backlog} late={late}"
     # a bar begins the numbers, so none may stand in a name
     words = said.replace("|", "/")
     level = "OK" if found.is_good else "WARNING" if found.is_doubtful else "CRITICAL"
     return one_line(f"SHEDDER {level} - {words} | {numbers}")
+
+
+def _good(found: CheckResult) -> str:
+    """What is known to be well, and of which queues it is not known how long their jobs may wait."""
+    if not found.unjudged:
+        return "nothing is late or forgotten"
+    first, more = found.unjudged[:3], len(found.unjudged) - 3
+    names = named([*first, f"{more} more"] if more > 0 else first)
+    return f"nothing with a tolerance is late or forgotten; no policy says how long jobs of {names} may wait"

@@ -81,6 +81,7 @@ class CheckResult:
         waiting: Jobs that wait in them.
         backlog: Jobs in their backlogs.
         problems: What is wrong; late work first.
+        unjudged: Queues that have jobs, of which the policy does not say how long these may wait.
     """
 
     at: datetime
@@ -88,6 +89,7 @@ class CheckResult:
     waiting: int
     backlog: int
     problems: tuple[CheckProblem, ...] = ()
+    unjudged: tuple[str, ...] = ()
 
     @property
     def is_good(self) -> bool:
@@ -111,7 +113,9 @@ def check_status(status: Status, *, older_than: timedelta = OLD) -> CheckResult:
         waiting=sum(lane.waiting for lane in status.lanes),
         backlog=sum(lane.backlog for lane in status.lanes),
         problems=tuple(CheckProblem(each.check, next(iter(each.subjects), "server"), each.says) for each in problems),
-    )
+        unjudged=tuple(dict.fromkeys(lane.queue for lane in status.lanes
+                                     if (lane.waiting or lane.backlog) and not lane.is_judged)),
+    )  # fmt: skip
 
 
 MAY_BE_LATE = "may be late"

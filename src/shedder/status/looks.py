@@ -23,13 +23,13 @@ PROBES = 48
 SLACK_MS = 1000
 """By so much a job may be older than one before it where no more is seen: clocks of producers differ."""
 
-LOOKS = 160
+LOOKS = 120
 """Jobs that are looked at, evenly spread over those between two tolerances."""
 
 FEW = 500
 """So many jobs between two tolerances are looked at one and all."""
 
-JOBS_A_STEP = 200
+JOBS_A_STEP = 100
 """Jobs that one step looks at, at most."""
 
 NEWEST = 40

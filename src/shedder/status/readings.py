@@ -84,6 +84,7 @@ class LaneStatus:
         warnings: What a person should know, one sentence each.
         stale: Jobs of its backlogs that were set aside because they are old.
         late: Who waits longer than the policy tolerates, or may do so.
+        is_judged: The policy says of some of its work how long it may wait.
         parked: Jobs among those that wait that are out of the reach of stock workers.
         unreadable: Why its pause or its diverts cannot be read, a sentence each.
         outcomes: How its jobs ended lately.
@@ -107,6 +108,7 @@ class LaneStatus:
     warnings: tuple[str, ...] = ()
     stale: int = 0
     late: tuple[Late, ...] = ()
+    is_judged: bool = False
     parked: int = 0
     unreadable: tuple[str, ...] = ()
     outcomes: Outcomes = field(default_factory=Outcomes)

@@ -261,6 +261,7 @@ def _lane_status(
         claimed=len(claimed),
         stale=found.stale,
         late=_late(server, lane, around),
+        is_judged=lane.name in around.looks,
         oldest=around.oldest([found.waiting], [own] if own else []),
         oldest_in_backlog=around.oldest(found.lists[1:], aside),
         arrivals=arrivals,

@@ -50,7 +50,8 @@ def write_page(folder: Path, situation: Situation, incident: Incident | None, *,
         environment_for(templates),
         TEMPLATE,
         {"it": situation, "incident": incident, "works": works, "text": text,
-         "is_fine": all(work.state == "fine" for work in works)},
+         "is_fine": all(work.state == "fine" for work in works),
+         "is_delayed": any(work.state in ("delayed", "on hold") for work in works)},
     )  # fmt: skip
     plain = _document(situation, incident, works, text)
     document = f"{json.dumps(plain, default=datetime.isoformat, indent=1)}\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from shedder.policy.lateness import Late, interval
 from shedder.status.findings import check_status
 from shedder.updates.sentences import compose
 from shedder.updates.situation import STAKEHOLDERS, read_situation
-from tests.crowds import NOUNS, POLICY, Person, crowd, late_among, put
+from tests.crowds import NOUNS, POLICY, Person, ago, behind_newsletters, crowd, late_among, put
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -25,16 +24,6 @@ if TYPE_CHECKING:
 
 STATES = 200
 """Random states of which at most one in a hundred may raise a false alarm."""
-
-
-def ago(**age: float) -> datetime:
-    return datetime.now(UTC) - timedelta(**age)
-
-
-def behind_newsletters() -> list[Person]:
-    """A burst of 29,659 newsletters, and 320 receipts that came after it, one a second."""
-    news = [Person("newsletters", ago(seconds=351 - 5 * number / 29_659)) for number in range(29_659)]
-    return [*news, *(Person("receipts", ago(seconds=345 - number)) for number in range(320))]
 
 
 @pytest.fixture
