@@ -16,10 +16,11 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from shedder.lanes import DEFAULT_PRIORITY, Lane, lane_of
 from shedder.policy.model import Policy, Rule
+from shedder.selection import Selection
 from shedder.units import format_duration
 
 ERROR_RATE = 0.05
@@ -85,11 +86,13 @@ class Looked:
         parts: The parts, the oldest jobs first.
         oldest: When the oldest job that was looked at was enqueued; None when there is none.
         disorder: By how much a job was older than one before it.
+        selection: Which jobs can be there, in a backlog; None for all.
     """
 
     parts: tuple[Part, ...] = ()
     oldest: datetime | None = None
     disorder: timedelta = timedelta()
+    selection: Selection | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +155,13 @@ class Late:
 
 
 def verdict_on(
-    looked: Sequence[Looked], tolerance: timedelta, at: datetime, is_one: Callable[[WaitingJob], bool]
-) -> Verdict | None:
+    looked: Sequence[Looked], tolerance: timedelta, at: datetime, is_one: Callable[[WaitingJob], bool],
+    is_possible: Callable[[Selection | None], bool] = lambda _: True,
+) -> Verdict | None:  # fmt: skip
     """Whether jobs of one kind, by `is_one`, have waited longer than `tolerance`; None when it is known that none has.
 
-    `looked` are the lists of a lane, or of several. The one rule by which all of shedder says who is late.
+    `looked` are the lists of a lane, or of several; by `is_possible` such jobs can be in a backlog. The one
+    rule by which all of shedder says who is late.
     """
     pairs = [(part, one.disorder) for one in looked for part in one.parts]
     jobs = [job for part, _ in pairs for job in part.jobs]
@@ -169,7 +174,7 @@ def verdict_on(
     seen, looked_at = sum(map(is_one, jobs)), sum(part.looked_at for part, _ in pairs)
     if late:
         return Verdict(max(count, len(late)), error, len(late), min(late), seen, looked_at)
-    ages = [oldest for each in looked if (oldest := _doubtful(each, tolerance, at))]
+    ages = [oldest for each in looked if is_possible(each.selection) and (oldest := _doubtful(each, tolerance, at))]
     ages += [job.enqueued for job in old if job.enqueued is not None and not job.is_readable]
     return Verdict(0, error, 0, min(ages), seen, looked_at, is_certain=False) if ages else None
 
@@ -181,7 +186,8 @@ def late_in(policy: Policy, lane: str, looked: Sequence[Looked], at: datetime) -
     found = dict.fromkeys((*map(kind_of, jobs), *kind_of.expected(jobs)))
     late = []
     for kind in sorted((kind for kind in found if kind is not None), key=lambda kind: kind.number):
-        verdict = verdict_on(looked, kind.tolerance, at, lambda job, kind=kind: kind_of(job) == kind)  # type: ignore[misc]
+        verdict = verdict_on(looked, kind.tolerance, at, partial(kind_of.is_of, kind),
+                             partial(may_hold, policy, policy.rules[kind.number - 1]))  # fmt: skip
         if verdict is not None:
             late.append(_late(lane, kind, verdict))
     return tuple(late)
@@ -295,6 +301,35 @@ def is_expected(rule: Rule, lane: str, jobs: Sequence[WaitingJob]) -> bool:
     return here == _home(rule, here.queue) or (here == Lane(here.queue) and not all(job.is_ours for job in jobs))
 
 
+def may_hold(policy: Policy, rule: Rule, selection: Selection | None) -> bool:
+    """Whether a backlog of the jobs of `selection` can hold work of `rule`, as far as functions tell."""
+    if selection is None or selection.is_whole or not selection.functions:
+        return True
+    earlier = (each for each in policy.rules[: policy.rules.index(rule)] if each.queue in ("*", rule.queue))
+    is_others = any(each.tolerance is not None and _takes_all(each, selection) for each in earlier)
+    return not is_others and may_take(selection, rule)
+
+
+def may_take(selection: Selection, rule: Rule | None) -> bool:
+    """Whether `selection` takes jobs of `rule`, as far as their functions tell."""
+    globs = rule.selection.functions if rule else ()
+    if selection.is_whole or not selection.functions or not globs:
+        return True
+    pairs = [(mine, theirs) for mine in selection.functions for theirs in globs]
+    return any(_takes(one, other) for one, other in (*pairs, *(pair[::-1] for pair in pairs)))
+
+
+def _takes_all(rule: Rule, selection: Selection) -> bool:
+    return not rule.selection.meta and all(
+        any(_takes(mine, theirs) for mine in rule.selection.functions) for theirs in selection.functions
+    )
+
+
+def _takes(one: str, other: str) -> bool:
+    """Whether the glob `one` takes an example of what `other` takes."""
+    return Selection(functions=(one,)).matches(function=other.replace("*", "x"), meta={}, age=timedelta())
+
+
 class _Kinds:
     """By job of one lane, its kind of work: what it is called and how long it may wait."""
 
@@ -311,6 +346,10 @@ class _Kinds:
         if key not in self._known:
             self._known[key] = self._kind_of(job.function, dict(key[1]))
         return self._known[key]
+
+    def is_of(self, kind: _Kind, job: WaitingJob) -> bool:
+        """Whether `job` is of `kind`."""
+        return self(job) == kind
 
     def expected(self, jobs: Sequence[WaitingJob]) -> Iterable[_Kind]:
         """The kinds that may be in the lane though none of `jobs` is of them."""

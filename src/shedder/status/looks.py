@@ -7,12 +7,14 @@ are evenly spread over those. Each script holds the server for at most 2 ms, how
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from shedder.engine.jobs import function_from_field, function_name, meta_texts, time_of
 from shedder.policy.lateness import Looked, Part, WaitingJob
+from shedder.queues.controls import StoredDivert
+from shedder.selection import Selection
 from shedder.store.codec import ms_from_time, time_from_ms
 from shedder.store.keys import Keys
 from shedder.store.store import Command, Store
@@ -85,12 +87,14 @@ class ToLookAt:
 
     Attributes:
         lists: Its own lists, and those of each backlog.
+        selections: Which jobs can be in these; None for all.
         tolerances: By which its jobs are divided, the shortest first.
         is_told_by_jobs: What a job may wait depends on its function or meta.
         with_meta: Its meta is needed too.
     """
 
     lists: tuple[ListKeys, ...]
+    selections: tuple[Selection | None, ...]
     tolerances: tuple[timedelta, ...]
     is_told_by_jobs: bool
     with_meta: bool = False
@@ -220,15 +224,29 @@ def all_looks(
 ) -> dict[str, LaneLook]:
     """Takes the replies to `ask_jobs`, and no more."""
     return {
-        name: LaneLook(borders[name], tuple(_looked(replies, found, _rings(lane, found)) for found in borders[name]))
+        name: LaneLook(borders[name], tuple(
+            replace(_looked(replies, found, _rings(lane, found)), selection=selection)
+            for found, selection in zip(borders[name], lane.selections, strict=True)
+        ))
         for name, lane in lanes.items()
-    }
+    }  # fmt: skip
 
 
 def read_looks(store: Store, lanes: Mapping[str, ToLookAt], at: datetime) -> dict[str, LaneLook]:
     """What is seen of `lanes`, in two round trips."""
     borders = all_borders(iter(store.read(lambda ask: ask_borders(ask, store.keys, lanes, at))), lanes)
     return all_looks(iter(store.read(lambda ask: ask_jobs(ask, store.keys, lanes, borders))), lanes, borders)
+
+
+def to_look_at(
+    keys: Keys, lane: str, orders: Sequence[StoredDivert], tolerances: tuple[timedelta, ...],
+    *, is_told_by_jobs: bool, with_meta: bool,
+) -> ToLookAt:  # fmt: skip
+    """The lists of a lane on which `orders` stand, and by which tolerances their jobs are divided."""
+    listed, kept, parked, _ = keys.lane(lane)
+    lists = ((kept, parked, listed), *(order.backlog_keys for order in orders))
+    selections = (None, *(order.divert.selection for order in orders))
+    return ToLookAt(lists, selections, tolerances, is_told_by_jobs, with_meta)
 
 
 def _rings(lane: ToLookAt, borders: Borders) -> tuple[Ring, ...]:

@@ -32,7 +32,7 @@ from shedder.queues.outcomes import LabelOutcomes, Outcomes, OutcomesFound, ask_
 from shedder.settings.flags import FlagState, ask_flags, flags_from
 from shedder.settings.limits import LimitState, ask_limits, limits_from
 from shedder.status.findings import by_trouble, lane_findings, server_warnings
-from shedder.status.looks import Borders, LaneLook, ToLookAt, all_borders, all_looks, ask_borders, ask_jobs
+from shedder.status.looks import Borders, LaneLook, ToLookAt, all_borders, all_looks, ask_borders, ask_jobs, to_look_at
 from shedder.status.readings import LaneReading, LaneStatus, Lists, Status, ask_lane, rates_of, reading_from
 from shedder.store.codec import text_of, time_from_ms
 from shedder.store.keys import Keys
@@ -180,9 +180,10 @@ def _to_look_at(keys: Keys, policy: Policy, controls: Mapping[str, _Controls]) -
     for name, each in controls.items():
         queue = lane_of(name).queue
         if tolerances := tolerances_of(policy, queue):
-            listed, kept, parked, _ = keys.lane(name)
-            lists = ((kept, parked, listed), *(order.backlog_keys for order in each.orders))
-            found[name] = ToLookAt(lists, tolerances, looks_at_jobs(policy, queue), looks_at_meta(policy))
+            found[name] = to_look_at(
+                keys, name, each.orders, tolerances,
+                is_told_by_jobs=looks_at_jobs(policy, queue), with_meta=looks_at_meta(policy),
+            )  # fmt: skip
     return found
 
 

@@ -15,13 +15,23 @@ from typing import TYPE_CHECKING, Any
 from shedder.engine.jobs import NOTE_FIELD, function_from_field, function_name, meta_texts, time_of
 from shedder.incident.records import Incident
 from shedder.lanes import lane_of
-from shedder.policy.lateness import Looked, Verdict, WaitingJob, divided, is_expected, is_of, verdict_on
+from shedder.policy.lateness import (
+    Looked,
+    Verdict,
+    WaitingJob,
+    divided,
+    is_expected,
+    is_of,
+    may_hold,
+    may_take,
+    verdict_on,
+)
 from shedder.policy.model import Policy
 from shedder.policy.workload import Workload, kinds_of
 from shedder.queues.controls import diverts_from
 from shedder.queues.samples import Sample
 from shedder.selection import Selection
-from shedder.status.looks import LaneLook, ToLookAt, read_looks
+from shedder.status.looks import LaneLook, read_looks, to_look_at
 from shedder.status.readings import LaneStatus, Status
 from shedder.store.codec import text_of
 from shedder.store.keys import Keys
@@ -187,10 +197,11 @@ def _look(
     records = store.read(lambda ask: [ask.hget(store.keys.diverts, name) for name in names]) if names else []
     looks = {}
     for name, record in zip(names, records, strict=True):
-        listed, kept, parked, _ = store.keys.lane(name)
         own = [kind for kind in kinds if name in kind.lanes]
-        looks[name] = ToLookAt(
-            ((kept, parked, listed), *(order.backlog_keys for order in diverts_from(name, record))),
+        looks[name] = to_look_at(
+            store.keys,
+            name,
+            diverts_from(name, record),
             divided(kind.tolerance for kind in own),
             is_told_by_jobs=any(kind.rule for kind in own),
             with_meta=any(kind.rule.selection.meta for kind in own if kind.rule),
@@ -300,7 +311,8 @@ def _judged(policy: Policy, kind: Workload, looks: Mapping[str, LaneLook], at: d
         if mine or is_expected(rule, lane, jobs):
             own |= mine
             looked += look.looked
-    return verdict_on(looked, kind.tolerance, at, lambda job: id(job) in own)
+    return verdict_on(looked, kind.tolerance, at, lambda job: id(job) in own,
+                      lambda selection: rule is None or may_hold(policy, rule, selection))  # fmt: skip
 
 
 def _is_of(policy: Policy, kind: Workload, lanes: Sequence[LaneStatus], job: _Job) -> bool:
@@ -399,23 +411,11 @@ def _of_lane(lane: LaneStatus, kinds: tuple[Workload, ...], incident: Incident |
 def _subject(kinds: tuple[Workload, ...], queue: str, selection: Selection | None = None) -> str:
     """What a measure on `queue` concerns, such as `newsletters and reports are`."""
     own = [kind for kind in kinds if any(lane_of(lane).queue == queue for lane in kind.lanes)]
-    taken = [kind for kind in own if selection is None or _may_take(selection, kind)]
+    taken = [kind for kind in own if selection is None or may_take(selection, kind.rule)]
     nouns = list(dict.fromkeys(kind.noun for kind in taken))
     if nouns and len(nouns) <= MOST_NOUNS:
         return f"{named(nouns)} are"
     return f"all jobs of {queue} are" if nouns or selection is None else f"some jobs of {queue} are"
-
-
-def _may_take(selection: Selection, kind: Workload) -> bool:
-    """Whether `selection` takes jobs of this kind, as far as their functions tell."""
-    globs = kind.rule.selection.functions if kind.rule else ()
-    if selection.is_whole or not selection.functions or not globs:
-        return True
-    pairs = [(mine, theirs) for mine in selection.functions for theirs in globs]
-    return any(
-        Selection(functions=(one,)).matches(function=other.replace("*", "x"), meta={}, age=timedelta())
-        for one, other in (*pairs, *(pair[::-1] for pair in pairs))
-    )
 
 
 def _role(incident: Incident | None, by: str) -> str:

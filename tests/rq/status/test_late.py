@@ -89,6 +89,19 @@ def test_late_jobs_of_a_backlog_are_late(redis: Redis, operator: Shedder) -> Non
     assert (7, 0) == (late_of(operator)["receipts"].count, late_of(operator)["receipts"].error)
 
 
+def test_a_backlog_of_other_work_raises_no_doubt(redis: Redis, operator: Shedder) -> None:
+    """Newsletters that were put aside are no reason to doubt that receipts are on time."""
+    put(redis, operator.keys, [Person("newsletters", ago(minutes=6)) for _ in range(2_000)])
+    assert ["receipts"] == list(late_of(operator))
+    operator.divert("mail", selection=Selection(functions=("app.newsletters.*",)), reason="r")
+    assert {} == late_of(operator)
+    assert (
+        "newsletters: about 2,000 on hold"
+        in compose(read_situation(operator, POLICY, None), audience=STAKEHOLDERS).lower()
+    )
+    assert "not known" not in compose(read_situation(operator, POLICY, None), audience=STAKEHOLDERS)
+
+
 @given(seed=st.integers(0, 2**32))
 def test_no_late_work_is_called_on_time(server: EmbeddedServer, seed: int) -> None:
     """Where more than one in a hundred jobs of a kind is late, the status says that it is, or may be."""
