@@ -18,7 +18,7 @@ from shedder.status.looks import find_borders, look_at_jobs, rings_of, steps_of
 if TYPE_CHECKING:
     import redis
 
-SIZES = (1_000, 100_000, 1_000_000)
+SIZES = (1_000, 2_000, 100_000, 1_000_000)
 HASHES = 10_000
 """Neighbors in the list share a job's hash, so that a million jobs fit into any memory."""
 

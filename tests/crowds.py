@@ -96,7 +96,18 @@ def crowd(random: Random) -> list[Person]:
     jobs.sort(reverse=True)
     people = [Person(noun, now - timedelta(seconds=max(age + random.uniform(-skew, skew), 0)), is_ours)
               for age, noun in jobs]  # fmt: skip
-    return [*_in_front(random, people, now), *people]
+    return [*_in_front(random, people, now), *_as_they_stand(random, people)]
+
+
+def _as_they_stand(random: Random, people: list[Person]) -> list[Person]:
+    """Mostly in order of age; sometimes a backlog came back behind younger jobs, and sometimes there is no order."""
+    how = random.random()
+    if how < 0.1:
+        return random.sample(people, len(people))
+    if how < 0.2:
+        end = random.randint(0, len(people))
+        return [*people[end:], *people[:end]]
+    return people
 
 
 def _in_front(random: Random, people: Sequence[Person], now: datetime) -> list[Person]:

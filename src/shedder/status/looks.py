@@ -28,8 +28,8 @@ SLACK_MS = 1000
 LOOKS = 120
 """Jobs that are looked at, evenly spread over those between two tolerances."""
 
-FEW = 500
-"""So many jobs between two tolerances are looked at one and all."""
+FEW = 2_000
+"""So many old jobs, of all lists together, are looked at one and all."""
 
 JOBS_A_STEP = 100
 """Jobs that one step looks at, at most."""
@@ -166,20 +166,25 @@ def steps_of(rings: Sequence[Ring]) -> list[list[tuple[int, int]]]:
     return steps
 
 
-def rings_of(borders: Borders) -> tuple[Ring, ...]:
-    """The jobs older than the shortest tolerance, by age, the oldest first, and which of them to look at."""
-    bounds = [(count, tolerance) for tolerance, count in borders.counts.items()][::-1]
-    rings: list[Ring] = []
+def rings_of(borders: Borders, *, lists: int = 1) -> tuple[Ring, ...]:
+    """The jobs older than the shortest tolerance, by age, the oldest first, and which of them to look at.
+
+    `lists` is the number of lists that have old jobs: the more there are, the fewer are looked at one and all.
+    """
+    stretches: list[tuple[int, int, timedelta | None]] = []
     first, older = 0, None
-    for end, tolerance in bounds:
-        rings += _divided(first, end, older) if end > first else ()
+    for tolerance, end in [*borders.counts.items()][::-1]:
+        if end > first:
+            stretches.append((first, end, older))
         first, older = max(first, end), tolerance
-    return tuple(rings)
+    few = FEW // lists
+    few = few if first <= few else few // max(len(stretches), 1)
+    return tuple(ring for first, end, older in stretches for ring in _divided(first, end, older, few))
 
 
-def _divided(first: int, end: int, age: timedelta | None) -> tuple[Ring, ...]:
+def _divided(first: int, end: int, age: timedelta | None, few: int) -> tuple[Ring, ...]:
     """All of a few jobs; of many the newest, and of the others some, one in each of equal stretches."""
-    if end - first <= FEW:
+    if end - first <= max(few, LOOKS + NEWEST):
         return (Ring(end - first, age, ((first, end - first),)),)
     stretch = (end - NEWEST - first) / LOOKS
     # the place in the stretch changes from one to the next, in case that what waits has a rhythm
@@ -213,9 +218,10 @@ def all_borders(replies: Iterator[Any], lanes: Mapping[str, ToLookAt]) -> dict[s
 
 def ask_jobs(ask: Any, keys: Keys, lanes: Mapping[str, ToLookAt], borders: Mapping[str, tuple[Borders, ...]]) -> None:
     """Ask for what `all_looks` reads."""
+    rings = _all_rings(lanes, borders)
     for name, lane in lanes.items():
-        for lists, found in zip(lane.lists, borders[name], strict=True):
-            for ranges in steps_of(_rings(lane, found)):
+        for lists, found in zip(lane.lists, rings[name], strict=True):
+            for ranges in steps_of(found):
                 Store.add(ask, look_at_jobs(keys, lists, ranges, with_meta=lane.with_meta))
 
 
@@ -223,10 +229,11 @@ def all_looks(
     replies: Iterator[Any], lanes: Mapping[str, ToLookAt], borders: Mapping[str, tuple[Borders, ...]]
 ) -> dict[str, LaneLook]:
     """Takes the replies to `ask_jobs`, and no more."""
+    rings = _all_rings(lanes, borders)
     return {
         name: LaneLook(borders[name], tuple(
-            replace(_looked(replies, found, _rings(lane, found)), selection=selection)
-            for found, selection in zip(borders[name], lane.selections, strict=True)
+            replace(_looked(replies, found, parts), selection=selection)
+            for found, parts, selection in zip(borders[name], rings[name], lane.selections, strict=True)
         ))
         for name, lane in lanes.items()
     }  # fmt: skip
@@ -249,8 +256,16 @@ def to_look_at(
     return ToLookAt(lists, selections, tolerances, is_told_by_jobs, with_meta)
 
 
-def _rings(lane: ToLookAt, borders: Borders) -> tuple[Ring, ...]:
-    return rings_of(borders) if lane.is_told_by_jobs else ()
+def _all_rings(
+    lanes: Mapping[str, ToLookAt], borders: Mapping[str, tuple[Borders, ...]]
+) -> dict[str, tuple[tuple[Ring, ...], ...]]:
+    """By lane, what is looked at of its own lists and of each backlog."""
+    told = {name: borders[name] if lane.is_told_by_jobs else () for name, lane in lanes.items()}
+    busy = sum(any(each.counts.values()) for found in told.values() for each in found)
+    return {
+        name: tuple(rings_of(each, lists=busy) if lane.is_told_by_jobs and busy else () for each in borders[name])
+        for name, lane in lanes.items()
+    }
 
 
 def _looked(replies: Iterator[Any], borders: Borders, rings: Sequence[Ring]) -> Looked:

@@ -91,12 +91,12 @@ def test_late_jobs_of_a_backlog_are_late(redis: Redis, operator: Shedder) -> Non
 
 def test_a_backlog_of_other_work_raises_no_doubt(redis: Redis, operator: Shedder) -> None:
     """Newsletters that were put aside are no reason to doubt that receipts are on time."""
-    put(redis, operator.keys, [Person("newsletters", ago(minutes=6)) for _ in range(2_000)])
+    put(redis, operator.keys, [Person("newsletters", ago(minutes=6)) for _ in range(2_500)])
     assert ["receipts"] == list(late_of(operator))
     operator.divert("mail", selection=Selection(functions=("app.newsletters.*",)), reason="r")
     assert {} == late_of(operator)
     assert (
-        "newsletters: about 2,000 on hold"
+        "newsletters: about 2,500 on hold"
         in compose(read_situation(operator, POLICY, None), audience=STAKEHOLDERS).lower()
     )
     assert "not known" not in compose(read_situation(operator, POLICY, None), audience=STAKEHOLDERS)
@@ -113,7 +113,8 @@ def test_no_late_work_is_called_on_time(server: EmbeddedServer, seed: int) -> No
 def test_at_most_one_state_in_a_hundred_raises_a_false_alarm(redis: Redis) -> None:
     """What is said to be late is late; what may be late is said where not all old jobs were looked at."""
     alarms = Counter(alarm for seed in range(STATES) for alarm in set(judged(redis, Random(seed))[1]))
-    assert alarms["late"] <= STATES / 100
+    assert alarms["late"] == 0
+    assert alarms["may be late"] <= STATES * 3 / 100
 
 
 def judged(redis: Redis, random: Random) -> tuple[list[str], list[str]]:
