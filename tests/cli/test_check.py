@@ -11,7 +11,8 @@ from rq.utils import utcformat
 
 from shedder import Selection, Shedder
 from shedder.policy.model import Policy, Rule
-from shedder.rq import Queue
+from shedder.rq import Queue, Worker
+from tests import crowds
 from tests.cli import jobs
 from tests.cli.conftest import start_worker
 
@@ -59,6 +60,43 @@ def test_late_work_has_its_noun(invoke, redis, operator, mail):
     assert ("late", "mail") == (found["problems"][0]["kind"], found["problems"][0]["target"])
     late = next(lane for lane in invoke("status", "--json").json["lanes"] if lane["late"])
     assert ("receipt e-mails", 600.0) == (late["late"][0]["noun"], late["late"][0]["tolerance"])
+
+
+def test_receipts_behind_a_flood_are_late_in_each_answer(invoke, redis):
+    """29,659 newsletters stand in front of 320 receipts: no command says that these are on time."""
+    operator = Shedder(redis, by="oncall@ops")
+    operator.policies.apply(crowds.POLICY, reason="setup")
+    crowds.put(redis, operator.keys, crowds.behind_newsletters())
+    invoke("incident", "open", "receipts", "--severity", "2", "--by", "oncall@ops")
+    for words in (("status",), ("check",), ("triage",), ("plan",)):
+        said = " ".join(invoke(*words).out.split())
+        assert "receipts are late: the oldest waits 5m" in said, words
+        assert "newsletters are late" not in said, words
+    draft = invoke("incident", "update", "--preview").out
+    assert re.search(r"Receipts: \d+ to \d+ delayed", " ".join(draft.split())), draft
+
+
+def test_work_that_may_be_late_is_a_warning(invoke, redis):
+    """What is not known is not told as well, nor as wrong."""
+    operator = Shedder(redis, by="oncall@ops")
+    operator.policies.apply(crowds.POLICY, reason="setup")
+    crowds.put(redis, operator.keys, [crowds.Person("newsletters", crowds.ago(minutes=6)) for _ in range(2_500)])
+    Worker(["mail"], name="w", connection=redis).register_birth()
+    done = invoke("check")
+    assert (3, True) == (
+        done.code,
+        done.out.startswith("SHEDDER WARNING - receipts may be late: the oldest job of mail"),
+    )
+    assert "give them a priority of their own" in done.out
+
+
+def test_where_no_tolerance_is_known_nothing_is_said_of_lateness(invoke, redis, background, mail):
+    """Without a policy nobody knows how long a job may wait, and the line says so."""
+    start_worker(background, redis, "mail")
+    Shedder(redis, by="oncall@ops").pause("mail", reason="why")
+    said = invoke("check").out
+    assert "no policy says how long jobs of mail may wait" in said
+    assert "nothing is late" not in said
 
 
 def test_what_is_diverted_is_late_too(invoke, redis, operator, mail):

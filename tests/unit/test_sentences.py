@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shedder.policy.lateness import Verdict
 from shedder.updates.sentences import compose, expected_end
 from shedder.updates.situation import STAKEHOLDERS, TEAM, InForce, MeasuredWorkload, Situation
 from shedder.wording import moment, pace, spoken
@@ -83,6 +84,27 @@ def test_no_end_is_promised_for_what_is_held() -> None:
     """What somebody put aside does not end by itself, however fast the rest goes."""
     assert expected_end(replace(RECEIPTS, held=1), AT) is None
     assert expected_end(replace(RECEIPTS, completions=5.02), AT) is None
+
+
+def test_work_of_which_nothing_is_known_is_not_called_unaffected() -> None:
+    """Where no late job was seen and not all were looked at, the text says that it does not know."""
+    doubt = Verdict(0, 90, 0, AT - timedelta(minutes=6), 0, 200, is_certain=False)
+    text = compose(Situation(AT, (replace(PAYMENTS, doubt=doubt),)), audience=STAKEHOLDERS)
+    assert "Whether payments are delayed is not known: they share a queue whose oldest job has waited 6 min." in text
+    assert "not affected" not in text
+    text = compose(Situation(AT, (replace(PAYMENTS, doubt=doubt, held=1),)), audience=STAKEHOLDERS)
+    assert "Payments: 1 on hold, oldest 2 s, whether any is late is not known." in text
+
+
+@pytest.mark.parametrize(("late", "error", "seen", "said"), [
+    (323, 41, 30, "about 323, give or take 41, delayed"),
+    (12_345, 1_234, 90, "about 12,300, give or take 1,300, delayed"),
+    (39, 675, 39, "39 to 720 delayed"),
+])  # fmt: skip
+def test_an_estimate_is_told_with_its_error(late: int, error: int, seen: int, said: str) -> None:
+    """With no more digits than are known, and as two bounds where the error is large."""
+    work = replace(PAYMENTS, late=late, late_error=error, late_seen=seen)
+    assert f"Payments: {said}" in compose(Situation(AT, (work,)), audience=STAKEHOLDERS)
 
 
 def test_work_on_hold_that_is_not_late_is_neither_late_nor_fine() -> None:

@@ -14,7 +14,7 @@ from shedder.errors import RedisUnreachable
 from shedder.lanes import DEFAULT_PRIORITY
 from shedder.later import later
 from shedder.status.findings import FULL, OLD, check_status
-from shedder.wording import counted
+from shedder.wording import counted, named
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -239,7 +239,8 @@ def check(run: Run, *, names: tuple[str, ...], older_than: timedelta | None) -> 
 
     It reports work that is later than the policy tolerates, a control that may have been
     forgotten, jobs that no worker serves, a record or a policy that cannot be read, and a server
-    that is nearly full or evicts jobs. Exits with 0 when nothing is wrong, else with 3.
+    that is nearly full or evicts jobs. Where kinds of work share a lane, work that it has not seen
+    may be late: that is a WARNING. Exits with 0 when nothing is wrong, else with 3.
     """
     found = check_status(run.shedder.status(*names), older_than=older_than or OLD)
     style = "" if found.is_good else "bold red"
@@ -250,9 +251,19 @@ def check(run: Run, *, names: tuple[str, ...], older_than: timedelta | None) -> 
 def line_of(found: CheckResult) -> str:
     """The line, with numbers behind a bar for who draws them."""
     texts = [problem.text.rstrip(".") for problem in found.problems]
-    said = "; ".join(texts) or f"{counted(found.lanes, 'lane')}, nothing is late or forgotten"
+    said = "; ".join(texts) or f"{counted(found.lanes, 'lane')}, {_good(found)}"
     late = sum(problem.kind == "late" for problem in found.problems)
     numbers = f"waiting={found.waiting} backlog={found.backlog} late={late}"
     # a bar begins the numbers, so none may stand in a name
     words = said.replace("|", "/")
-    return output.one_line(f"SHEDDER {'OK' if found.is_good else 'CRITICAL'} - {words} | {numbers}")
+    level = "OK" if found.is_good else "WARNING" if found.is_doubtful else "CRITICAL"
+    return output.one_line(f"SHEDDER {level} - {words} | {numbers}")
+
+
+def _good(found: CheckResult) -> str:
+    """What is known to be well, and of which queues it is not known how long their jobs may wait."""
+    if not found.unjudged:
+        return "nothing is late or forgotten"
+    first, more = found.unjudged[:3], len(found.unjudged) - 3
+    names = named([*first, f"{more} more"] if more > 0 else first)
+    return f"nothing with a tolerance is late or forgotten; no policy says how long jobs of {names} may wait"

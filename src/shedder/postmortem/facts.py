@@ -29,6 +29,8 @@ class Impact:
         began: When it first was outside; None when it never was.
         targets: The lanes that it was measured in.
         is_lane_shared: Other work is in the same lanes, which it waits behind.
+        is_known: It is known whether any of it was late. False: jobs of the lanes that it shares waited
+            longer than it may, and no update counted whose they were.
     """
 
     noun: str
@@ -42,6 +44,7 @@ class Impact:
     began: datetime | None = None
     targets: tuple[str, ...] = ()
     is_lane_shared: bool = False
+    is_known: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from shedder.lanes import Lane, lane_of
-from shedder.policy.workload import lateness_sentence
+from shedder.policy.lateness import Late, lateness_sentence
 from shedder.queues.controls import Divert
 from shedder.status.readings import LaneStatus, Status
 from shedder.store.keys import flag_of_order
@@ -59,7 +59,7 @@ class CheckProblem:
     """One thing that is wrong.
 
     Attributes:
-        kind: The rule: `late`, `old control`, `no worker`, `records`, `memory`, `eviction`,
+        kind: The rule: `late`, `may be late`, `old control`, `no worker`, `records`, `memory`, `eviction`,
             `policy`.
         target: The lane, flag or limit; `server` for what concerns all.
         text: One sentence.
@@ -80,6 +80,7 @@ class CheckResult:
         waiting: Jobs that wait in them.
         backlog: Jobs in their backlogs.
         problems: What is wrong; late work first.
+        unjudged: Queues that have jobs, of which the policy does not say how long these may wait.
     """
 
     at: datetime
@@ -87,11 +88,17 @@ class CheckResult:
     waiting: int
     backlog: int
     problems: tuple[CheckProblem, ...] = ()
+    unjudged: tuple[str, ...] = ()
 
     @property
     def is_good(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether nothing is wrong, as far as that is known."""
         return not self.problems
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether nothing is known to be wrong, but something may be."""
+        return bool(self.problems) and all(each.kind == MAY_BE_LATE for each in self.problems)
 
 
 def check_status(status: Status, *, older_than: timedelta = OLD) -> CheckResult:
@@ -105,10 +112,15 @@ def check_status(status: Status, *, older_than: timedelta = OLD) -> CheckResult:
         waiting=sum(lane.waiting for lane in status.lanes),
         backlog=sum(lane.backlog for lane in status.lanes),
         problems=tuple(CheckProblem(each.check, next(iter(each.subjects), "server"), each.says) for each in problems),
-    )
+        unjudged=tuple(dict.fromkeys(lane.queue for lane in status.lanes
+                                     if (lane.waiting or lane.backlog) and not lane.is_judged)),
+    )  # fmt: skip
 
 
-_CHECKED = {"late": 0, "old control": 2}
+MAY_BE_LATE = "may be late"
+"""The rule that found work of which it is not known whether it is late."""
+
+_CHECKED = {"late": 0, MAY_BE_LATE: 2, "old control": 3}
 """Late work is told first, and what may only be forgotten last."""
 
 
@@ -122,7 +134,7 @@ def lane_findings(lane: LaneStatus, *, at: datetime, older_than: timedelta = OLD
     """What the rules find on `lane` at the time `at` by the server's clock, the worst first."""
     return (
         *(unreadable_record(lane.lane, said) for said in lane.unreadable),
-        *(Finding("late", PROBLEM, lateness_sentence(late, at), subjects=(lane.lane,)) for late in lane.late),
+        *(_late(lane, late, lateness_sentence(late, at)) for late in lane.late),
         *_workers(lane),
         *_unfinished(lane),
         *_parked(lane),
@@ -219,6 +231,11 @@ def unreadable_record(lane: str, said: str) -> Finding:
         f"{_typed(command)} has removed an unreadable pause."
     )
     return Finding("records", PROBLEM, says, subjects=(lane,), command=command)
+
+
+def _late(lane: LaneStatus, late: Late, sentence: str) -> Finding:
+    check = "late" if late.is_certain else MAY_BE_LATE
+    return Finding(check, PROBLEM, sentence, subjects=(lane.lane,), numbers={"jobs": late.count})
 
 
 def _workers(lane: LaneStatus) -> Iterator[Finding]:

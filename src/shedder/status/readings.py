@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from shedder.engine.jobs import NOTE_FIELD, function_from_field, job_of, meta_texts, time_of
 from shedder.engine.names import STARTED, registry_key
-from shedder.policy.workload import Late, WaitingJob
+from shedder.policy.lateness import Late, WaitingJob
 from shedder.queues.claims import JOBS_PER_LANE
 from shedder.queues.controls import Divert, Pause, StoredDivert
 from shedder.queues.outcomes import LabelOutcomes, LaneFailures, Outcomes, ask_lane_failures, lane_failures_from
@@ -86,7 +86,8 @@ class LaneStatus:
         stock_workers: Stock workers that serve it.
         warnings: What a person should know, one sentence each.
         stale: Jobs of its backlogs that were set aside because they are old.
-        late: Who waits longer than the policy tolerates.
+        late: Who waits longer than the policy tolerates, or may do so.
+        is_judged: The policy says of some of its work how long it may wait.
         parked: Jobs among those that wait that are out of the reach of stock workers.
         unreadable: Why its pause or its diverts cannot be read, a sentence each.
         outcomes: How its jobs ended lately.
@@ -110,6 +111,7 @@ class LaneStatus:
     warnings: tuple[str, ...] = ()
     stale: int = 0
     late: tuple[Late, ...] = ()
+    is_judged: bool = False
     parked: int = 0
     unreadable: tuple[str, ...] = ()
     outcomes: Outcomes = field(default_factory=Outcomes)
@@ -121,7 +123,7 @@ class Lists:
 
     Attributes:
         lengths: Jobs in each.
-        heads: Ids of the first jobs of each: one, unless more were asked for.
+        heads: Id of the first job of each that has one.
     """
 
     lengths: tuple[int, ...]
@@ -173,13 +175,11 @@ class LaneReading:
         return (self.waiting, *(lists for lists, _ in self.backlogs))
 
 
-def ask_lane(
-    ask: Pipeline, keys: Keys, lane: str, orders: Sequence[StoredDivert], *, at: datetime, heads: int = 1
-) -> None:
-    """Ask for what `reading_from` reads, with the first `heads` ids of each list; `at` is the server's time."""
+def ask_lane(ask: Pipeline, keys: Keys, lane: str, orders: Sequence[StoredDivert], *, at: datetime) -> None:
+    """Ask for what `reading_from` reads; `at` is the server's time."""
     listed, kept, parked, _ = keys.lane(lane)
     executions = registry_key(STARTED, lane)
-    _ask_lists(ask, (kept, parked, listed), heads)
+    _ask_lists(ask, (kept, parked, listed))
     ask.zcard(executions)
     ask.zrange(executions, 0, JOBS_PER_LANE - 1)
     ask.hmget(keys.meters, f"{lane}:started", f"{lane}:ended")
@@ -187,7 +187,7 @@ def ask_lane(
     ask.llen(keys.stale(lane))
     ask_lane_failures(ask, keys, lane, at)
     for order in orders:
-        _ask_lists(ask, order.backlog_keys, heads)
+        _ask_lists(ask, order.backlog_keys)
         ask.hgetall(order.bucket)
 
 
@@ -235,10 +235,10 @@ def waiting_from(values: Sequence[bytes | None]) -> WaitingJob:
     return WaitingJob(time_of(enqueued_at), function_from_field(note, created_at), meta_texts(meta) or {})
 
 
-def _ask_lists(ask: Pipeline, lists: Sequence[str], heads: int) -> None:
+def _ask_lists(ask: Pipeline, lists: Sequence[str]) -> None:
     for key in lists:
         ask.llen(key)
-        ask.lrange(key, 0, heads - 1)
+        ask.lrange(key, 0, 0)
 
 
 def _lists(replies: Iterator[Any]) -> Lists:

@@ -1,7 +1,7 @@
 """Reads the status of lanes, at a cost that does not depend on how many jobs wait.
 
-It takes four round trips: what exists, how long it is, what is in workers' hands, and how old the
-first jobs are.
+It takes four round trips: what exists, how long it is and where the jobs begin that are older than a
+tolerance, what is in workers' hands, and what some of the old jobs are.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from shedder.engine import workers
+from shedder.engine.jobs import time_of
 from shedder.errors import RecordUnreadable
 from shedder.lanes import DEFAULT_PRIORITY, PRIORITIES, Lane, lane_of
 from shedder.policy.applied import applied_from
+from shedder.policy.lateness import Late, late_as_whole, late_in, looks_at_jobs, looks_at_meta, tolerances_of
 from shedder.policy.model import Policy
-from shedder.policy.workload import Late, WaitingJob, late_in, looks_at_jobs
 from shedder.queues import outcomes
 from shedder.queues.claims import ClaimSeen, list_claims
 from shedder.queues.controls import Pause, StoredDivert, diverts_from, pause_from
@@ -25,6 +26,7 @@ from shedder.settings.flags import FlagState, ask_flags, flags_from
 from shedder.settings.limits import LimitState, ask_limits, limits_from
 from shedder.status import readings
 from shedder.status.findings import by_trouble, lane_findings, server_warnings
+from shedder.status.looks import Borders, LaneLook, ToLookAt, all_borders, all_looks, ask_borders, ask_jobs, to_look_at
 from shedder.store.codec import text_of, time_from_ms
 from shedder.store.keys import Keys
 from shedder.store.store import Store
@@ -33,19 +35,19 @@ if TYPE_CHECKING:
     from redis.client import Pipeline
 
 
-JOBS_LOOKED_AT = 20
-"""Of each list, where a tolerance depends on the function; else the first job is the oldest."""
+def read_status(store: Store, lanes: Sequence[Lane] | None = None, *, policy: Policy | None = None) -> readings.Status:
+    """How `lanes` are, or all lanes that have jobs, workers or controls, and all queues.
 
-
-def read_status(store: Store, lanes: Sequence[Lane] | None = None) -> readings.Status:
-    """How `lanes` are, or all lanes that have jobs, workers or controls, and all queues."""
+    By `policy`, else the policy in force, it is judged what is late.
+    """
     server = _read_server(store)
+    server = server if policy is None else replace(server, policy=policy)
     chosen = _known_lanes(store.keys, server) if lanes is None else list(dict.fromkeys(lanes))
     names = [lane.name for lane in chosen]
     controls = {name: _controls(server, name) for name in names}
-    heads = JOBS_LOOKED_AT if looks_at_jobs(server.policy) else 1
-    found, counted, registered = _read_lanes(store, controls, heads, server.at)
-    around = _read_around(store, found.values(), workers.registered_from(names, registered))
+    looks = _to_look_at(store.keys, server.policy, controls)
+    found, counted, borders, registered = _read_lanes(store, controls, looks, server.at)
+    around = _read_around(store, found.values(), workers.registered_from(names, registered), looks, borders)
     statuses = [_lane_status(lane, server, controls[lane.name], found[lane.name], around, counted) for lane in chosen]
     status = readings.Status(
         at=server.at,
@@ -93,14 +95,16 @@ class _Controls:
 
 @dataclass(frozen=True, slots=True)
 class _Around:
-    """What is around the lanes: jobs in workers' hands, workers, and when jobs were enqueued."""
+    """What is around the lanes: jobs in workers' hands, workers, when jobs were enqueued, old jobs."""
 
     claims: Sequence[ClaimSeen]
     workers: Sequence[workers.WorkerSeen]
-    jobs: Mapping[str, WaitingJob]
+    enqueued: Mapping[str, datetime | None]
+    looks: Mapping[str, LaneLook]
 
-    def oldest(self, lists: Iterable[readings.Lists]) -> datetime | None:
-        times = [self.jobs[job].enqueued for each in lists for job in each.heads]
+    def oldest(self, lists: Iterable[readings.Lists], borders: Iterable[Borders] = ()) -> datetime | None:
+        times = [self.enqueued[job] for each in lists for job in each.heads]
+        times += [each.oldest for each in borders]
         return min((time for time in times if time is not None), default=None)
 
     def serving(self, lane: str, *, is_stock: bool) -> int:
@@ -163,34 +167,53 @@ def _controls(server: _Server, lane: str) -> _Controls:
     return _Controls(pause, orders, tuple(unreadable))
 
 
+def _to_look_at(keys: Keys, policy: Policy, controls: Mapping[str, _Controls]) -> dict[str, ToLookAt]:
+    """The lanes of which the policy says how long a job may wait."""
+    found = {}
+    for name, each in controls.items():
+        queue = lane_of(name).queue
+        if tolerances := tolerances_of(policy, queue):
+            found[name] = to_look_at(
+                keys, name, each.orders, tolerances,
+                is_told_by_jobs=looks_at_jobs(policy, queue), with_meta=looks_at_meta(policy),
+            )  # fmt: skip
+    return found
+
+
 def _read_lanes(
-    store: Store, controls: Mapping[str, _Controls], heads_of_list: int, at: datetime
-) -> tuple[dict[str, readings.LaneReading], OutcomesFound, list[Any]]:
-    """What each lane's lists say, how jobs ended, and the replies to `ask_registered`."""
+    store: Store, controls: Mapping[str, _Controls], looks: Mapping[str, ToLookAt], at: datetime
+) -> tuple[dict[str, readings.LaneReading], OutcomesFound, dict[str, tuple[Borders, ...]], list[Any]]:
+    """What each lane's lists say, how jobs ended, where old jobs begin, and the replies to `ask_registered`."""
 
     def ask_all(ask: Pipeline) -> None:
         for lane, each in controls.items():
-            readings.ask_lane(ask, store.keys, lane, each.orders, at=at, heads=heads_of_list)
+            readings.ask_lane(ask, store.keys, lane, each.orders, at=at)
         ask_outcomes(ask, store.keys, at)
+        ask_borders(ask, store.keys, looks, at)
         workers.ask_registered(ask, list(controls))
 
     replies = iter(store.read(ask_all))
     found = {lane: readings.reading_from(replies, len(each.orders)) for lane, each in controls.items()}
-    return found, outcomes_from(replies, at), list(replies)
+    return found, outcomes_from(replies, at), all_borders(replies, looks), list(replies)
 
 
-def _read_around(store: Store, found: Iterable[readings.LaneReading], registered: workers.Registered) -> _Around:
+def _read_around(
+    store: Store, found: Iterable[readings.LaneReading], registered: workers.Registered,
+    looks: Mapping[str, ToLookAt], borders: Mapping[str, tuple[Borders, ...]],
+) -> _Around:  # fmt: skip
     claims = store.run(list_claims(store.keys, starting=0))
     heads = [job for each in found for lists in each.lists for job in lists.heads]
 
     def ask_all(ask: Pipeline) -> None:
+        ask_jobs(ask, store.keys, looks, borders)
         for job in heads:
-            ask.hmget(store.keys.engine.jobs + job, readings.WAITING_FIELDS)
+            ask.hget(store.keys.engine.jobs + job, "enqueued_at")
         workers.ask_workers(ask, registered)
 
-    replies = store.read(ask_all)
-    jobs = {job: readings.waiting_from(reply) for job, reply in zip(heads, replies, strict=False)}
-    return _Around(claims, workers.workers_from(registered, replies[len(heads) :]), jobs)
+    replies = iter(store.read(ask_all))
+    seen = all_looks(replies, looks, borders)
+    enqueued = {job: time_of(next(replies)) for job in heads}
+    return _Around(claims, workers.workers_from(registered, list(replies)), enqueued, seen)
 
 
 def _labels(
@@ -222,6 +245,7 @@ def _lane_status(
     at = server.at
     claimed = [claim.job_id for claim in around.claims if claim.lane == lane.name]
     stock = around.serving(lane.name, is_stock=True)
+    own, *aside = around.looks.get(lane.name, LaneLook()).borders or (None,)
     # stock workers count neither starts nor ends
     arrivals, completions = (None, None) if stock else readings.rates_of(at, found)
     status = readings.LaneStatus(
@@ -233,9 +257,10 @@ def _lane_status(
         running=max(found.executions - len(found.executing.intersection(claimed)), 0),
         claimed=len(claimed),
         stale=found.stale,
-        late=_late(server, lane, found, around),
-        oldest=around.oldest([found.waiting]),
-        oldest_in_backlog=around.oldest(found.lists[1:]),
+        late=_late(server, lane, around),
+        is_judged=lane.name in around.looks,
+        oldest=around.oldest([found.waiting], [own] if own else []),
+        oldest_in_backlog=around.oldest(found.lists[1:], aside),
         arrivals=arrivals,
         completions=completions,
         pause=controls.pause,
@@ -252,9 +277,14 @@ def _lane_status(
     return replace(status, warnings=tuple(each.says for each in lane_findings(status, at=at)))
 
 
-def _late(server: _Server, lane: Lane, found: readings.LaneReading, around: _Around) -> tuple[Late, ...]:
-    waiting = (around.jobs[job] for lists in found.lists for job in lists.heads)
-    return late_in(server.policy, lane.name, waiting, server.at) if server.policy.rules else ()
+def _late(server: _Server, lane: Lane, around: _Around) -> tuple[Late, ...]:
+    seen = around.looks.get(lane.name)
+    if seen is None:
+        return ()
+    if looks_at_jobs(server.policy, lane.queue):
+        return late_in(server.policy, lane.name, seen.looked, server.at)
+    count = seen.older(tolerances_of(server.policy, lane.queue)[0])
+    return late_as_whole(server.policy, lane.name, count=count, oldest=seen.oldest, at=server.at)
 
 
 def _is_worth(lane: readings.LaneStatus) -> bool:

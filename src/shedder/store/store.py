@@ -172,7 +172,7 @@ class Store:
             raise_translated(error, self.connection, keys=command.keys)
 
     def read(self, ask: Callable[[Any], Any]) -> list[Any]:
-        """The replies to the plain commands that `ask` puts on a pipeline, in one round trip.
+        """The replies to what `ask` puts on a pipeline, in one round trip; scripts it puts there with `add`.
 
         Raises:
             RedisUnreachable: no answer from the server.
@@ -182,10 +182,25 @@ class Store:
         try:
             with self.connection.pipeline(transaction=False) as pipeline:
                 ask(pipeline)
-                replies: list[Any] = pipeline.execute()
+                asked = list(pipeline.command_stack)
+                found = pipeline.execute(raise_on_error=False)
+                replies = [self._again(*each) for each in zip(asked, found, strict=True)]
+                pipeline.raise_first_error(asked, replies)
                 return replies
         except exceptions.RedisError as error:
             raise_translated(error, self.connection)
+
+    @staticmethod
+    def add(pipeline: Any, command: Command[Any]) -> None:
+        """Put the script of `command` on a pipeline that `read` sends; the reply comes as the server gave it."""
+        pipeline.execute_command(*_evalsha(command))
+
+    def _again(self, asked: Any, reply: Any) -> Any:
+        """The reply to a script that the server did not know, else `reply`."""
+        if not isinstance(reply, redis.exceptions.NoScriptError):
+            return reply
+        _, sha, *arguments = asked[0]
+        return self.connection.execute_command("EVAL", _TEXTS[sha], *arguments)
 
     def _load_and_run(self, command: Command[Any]) -> Any:
         _, _, *arguments = _evalsha(command)
@@ -378,6 +393,9 @@ def _version_in(found: Any) -> str:
     return str(found.get("valkey_version") or found.get("redis_version"))
 
 
+_TEXTS: dict[str, str] = {}
+"""By SHA-1, the scripts that were loaded."""
+
 _INCLUDE = re.compile(r"^-- include (lib/[a-z_]+\.lua)$", re.MULTILINE)
 _REMARK = re.compile(r"^\s*--.*\n", re.MULTILINE)
 _FUNCTION = re.compile(r"^local function (\w+)\(.*\n(?:(?: .*)?\n)*end\n", re.MULTILINE)
@@ -405,7 +423,9 @@ def load_script(name: str) -> Script:
     flags, _, body = source.partition("\n")
     whole = _INCLUDE.sub(lambda found: _read(found.group(1)), body)
     text = f"{flags}\n{_without_idle_functions(_REMARK.sub('', whole))}"
-    return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+    sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+    _TEXTS[sha] = text
+    return Script(name, text, sha)
 
 
 def script_names() -> tuple[str, ...]:

@@ -53,7 +53,7 @@ class PageWork:
 
     Attributes:
         noun: What the business calls it.
-        state: `delayed`, `on hold` or `fine`.
+        state: `delayed`, `on hold`, `not known` or `fine`.
         late: Jobs that are late.
         oldest_seconds: How long the oldest job has waited; None when none waits.
         expected_end: When it will be done, as far as that can be told.
@@ -123,7 +123,8 @@ def write_page(folder: Path, situation: Situation, incident: Incident | None, *,
         environment_for(templates),
         PAGE_TEMPLATE,
         {"it": situation, "incident": incident, "works": works, "text": text,
-         "is_fine": all(work.state == "fine" for work in works)},
+         "is_fine": all(work.state == "fine" for work in works),
+         "is_delayed": any(work.state in ("delayed", "on hold") for work in works)},
     )  # fmt: skip
     plain = _page_document(situation, incident, works, text)
     document = f"{json.dumps(plain, default=datetime.isoformat, indent=1)}\n"
@@ -135,7 +136,7 @@ def write_page(folder: Path, situation: Situation, incident: Incident | None, *,
 def _record(shed: Shedder, incident: str, draft: Draft, decide: Decide, **more: Any) -> IncidentReceipt:
     """Change the record; the numbers behind the update stand in its event."""
     works = [
-        {"noun": work.noun, "late": work.late, "waiting": work.waiting,
+        {"noun": work.noun, "late": work.late, "may_be_late": work.doubt is not None, "waiting": work.waiting,
          "oldest": None if work.oldest is None else int(work.oldest.total_seconds()),
          "tenants": work.tenants}
         for work in draft.situation.works
@@ -188,7 +189,7 @@ def _page_document(
 
 
 def _page_work(work: MeasuredWorkload, at: datetime) -> PageWork:
-    state = "delayed" if work.is_late else "on hold" if work.held else "fine"
+    state = "delayed" if work.is_late else "on hold" if work.held else "not known" if work.doubt else "fine"
     return PageWork(
         noun=work.noun,
         state=state,

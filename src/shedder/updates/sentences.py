@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
+from shedder.policy.lateness import about
 from shedder.updates.situation import TEAM, InForce, MeasuredWorkload, Situation
 from shedder.wording import counted, moment, named, pace, spoken
 
@@ -23,6 +24,7 @@ def compose(situation: Situation, *, audience: str) -> str:
     parts = [
         *(_late(work, situation.at) for work in situation.works if work.is_late),
         *(_held(work) for work in situation.works if work.held and not work.is_late),
+        *(_doubtful(work, situation.at) for work in situation.works if work.doubt and not work.held),
         *_unaffected(situation.works),
         *_done(situation, audience),
         *situation.notices,
@@ -45,8 +47,8 @@ def expected_end(work: MeasuredWorkload, at: datetime) -> datetime | None:
 
 
 def _late(work: MeasuredWorkload, at: datetime) -> str:
-    about = "about " if work.is_estimated else ""
-    facts = [f"{about}{work.late:,} delayed"]
+    roughly = f"{'about ' if work.is_estimated else ''}{work.late:,}"
+    facts = [f"{about(work.late, work.late_error, work.late_seen) if work.late_error else roughly} delayed"]
     if work.tenants:
         at_least = "at least " if work.is_tenants_partial else ""
         facts[0] += f" for {at_least}{counted(work.tenants, 'tenant')}"
@@ -73,14 +75,20 @@ def _trend(work: MeasuredWorkload, at: datetime) -> list[str]:
     return [*held, f"catching up at {pace(work.net)}", *done]
 
 
+def _doubtful(work: MeasuredWorkload, at: datetime) -> str:
+    waits = f" whose oldest job has waited {spoken(at - work.doubt.oldest)}" if work.doubt else ""
+    return f"whether {work.noun} are delayed is not known: they share a queue{waits}"
+
+
 def _held(work: MeasuredWorkload) -> str:
-    about = "about " if work.is_estimated else ""
+    roughly = "about " if work.is_estimated else ""
     oldest = f", oldest {spoken(work.oldest)}" if work.oldest is not None else ""
-    return f"{work.noun}: {about}{work.held:,} on hold{oldest}, none late yet"
+    late = "none late yet" if work.is_on_time else "whether any is late is not known"
+    return f"{work.noun}: {roughly}{work.held:,} on hold{oldest}, {late}"
 
 
 def _unaffected(works: Sequence[MeasuredWorkload]) -> Iterator[str]:
-    fine = [work for work in works if not work.is_late and not work.held]
+    fine = [work for work in works if work.is_on_time and not work.held]
     if not fine:
         return
     ages = [_age(work) for work in fine]
