@@ -1,7 +1,7 @@
 """Reads the status of lanes, at a cost that does not depend on how many jobs wait.
 
 It takes four round trips: what exists, how long it is, what is in workers' hands, and how old the
-first jobs are.
+first jobs are. With the last it also asks how jobs failed that nobody counted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from shedder.queues.outcomes import OutcomesFound, ask_outcomes, outcomes_from
 from shedder.settings.flags import FlagState, ask_flags, flags_from
 from shedder.settings.limits import LimitState, ask_limits, limits_from
 from shedder.status import readings
-from shedder.status.findings import by_trouble, lane_findings, server_warnings
+from shedder.status.findings import by_trouble, lane_findings, status_warnings
 from shedder.store.codec import text_of, time_from_ms
 from shedder.store.keys import Keys
 from shedder.store.store import Store
@@ -45,7 +45,8 @@ def read_status(store: Store, lanes: Sequence[Lane] | None = None) -> readings.S
     controls = {name: _controls(server, name) for name in names}
     heads = JOBS_LOOKED_AT if looks_at_jobs(server.policy) else 1
     found, counted, registered = _read_lanes(store, controls, heads, server.at)
-    around = _read_around(store, found.values(), workers.registered_from(names, registered))
+    uncounted = [lane for lane, each in found.items() if each.failures.tell_more_than(counted.of_lane(lane))]
+    around = _read_around(store, found, workers.registered_from(names, registered), uncounted)
     statuses = [_lane_status(lane, server, controls[lane.name], found[lane.name], around, counted) for lane in chosen]
     status = readings.Status(
         at=server.at,
@@ -57,8 +58,9 @@ def read_status(store: Store, lanes: Sequence[Lane] | None = None) -> readings.S
         eviction=str(server.memory.get("maxmemory_policy", "noeviction")),
         policy_error=server.policy_error,
         labels=_labels(server.policy, found.values(), counted),
+        fails_at=server.policy.defaults.share_that_fails,
     )
-    return replace(status, warnings=server_warnings(status))
+    return replace(status, warnings=status_warnings(status))
 
 
 def memory_share(memory: Mapping[str, Any]) -> float | None:
@@ -93,11 +95,15 @@ class _Controls:
 
 @dataclass(frozen=True, slots=True)
 class _Around:
-    """What is around the lanes: jobs in workers' hands, workers, and when jobs were enqueued."""
+    """What is around the lanes: jobs in workers' hands, workers, and when jobs were enqueued.
+
+    Of the lanes where jobs failed that nobody counted, it has the exception of most of them.
+    """
 
     claims: Sequence[ClaimSeen]
     workers: Sequence[workers.WorkerSeen]
     jobs: Mapping[str, WaitingJob]
+    exceptions: Mapping[str, str]
 
     def oldest(self, lists: Iterable[readings.Lists]) -> datetime | None:
         times = [self.jobs[job].enqueued for each in lists for job in each.heads]
@@ -179,18 +185,28 @@ def _read_lanes(
     return found, outcomes_from(replies, at), list(replies)
 
 
-def _read_around(store: Store, found: Iterable[readings.LaneReading], registered: workers.Registered) -> _Around:
+def _read_around(
+    store: Store,
+    found: Mapping[str, readings.LaneReading],
+    registered: workers.Registered,
+    uncounted: Sequence[str],
+) -> _Around:
     claims = store.run(list_claims(store.keys, starting=0))
-    heads = [job for each in found for lists in each.lists for job in lists.heads]
+    heads = [job for each in found.values() for lists in each.lists for job in lists.heads]
+    failed = [(lane, job) for lane in uncounted for job in found[lane].failures.last]
 
     def ask_all(ask: Pipeline) -> None:
         for job in heads:
             ask.hmget(store.keys.engine.jobs + job, readings.WAITING_FIELDS)
+        outcomes.ask_exceptions(ask, (job for _, job in failed))
         workers.ask_workers(ask, registered)
 
-    replies = store.read(ask_all)
-    jobs = {job: readings.waiting_from(reply) for job, reply in zip(heads, replies, strict=False)}
-    return _Around(claims, workers.workers_from(registered, replies[len(heads) :]), jobs)
+    replies = iter(store.read(ask_all))
+    jobs = {job: readings.waiting_from(next(replies)) for job in heads}
+    named = [(lane, outcomes.exception_of(next(replies))) for lane, _ in failed]
+    found_in = {lane: outcomes.most_frequent(each for of, each in named if of == lane) for lane in uncounted}
+    exceptions = {lane: exception for lane, exception in found_in.items() if exception}
+    return _Around(claims, workers.workers_from(registered, list(replies)), jobs, exceptions)
 
 
 def _labels(
@@ -205,10 +221,12 @@ def _labels(
                  for label, exception in exceptions.items())  # fmt: skip
 
 
-def _outcomes(lane: str, found: readings.LaneReading, counted: OutcomesFound, *, is_stock: bool) -> outcomes.Outcomes:
-    if is_stock:  # stock workers count neither starts nor ends
-        return found.failures.stock
-    return counted.of_lane(lane, exception=found.failures.exception(), kept=found.failures.kept)
+def _outcomes(lane: str, found: readings.LaneReading, counted: OutcomesFound, around: _Around) -> outcomes.Outcomes:
+    exception = around.exceptions.get(lane) or found.failures.exception()
+    # stock workers count neither starts nor ends, and one that has failed a job may be gone
+    if lane in around.exceptions or around.serving(lane, is_stock=True):
+        return replace(found.failures.stock, exception=exception)
+    return counted.of_lane(lane, exception=exception, kept=found.failures.kept)
 
 
 def _lane_status(
@@ -223,7 +241,7 @@ def _lane_status(
     claimed = [claim.job_id for claim in around.claims if claim.lane == lane.name]
     stock = around.serving(lane.name, is_stock=True)
     # stock workers count neither starts nor ends
-    arrivals, completions = (None, None) if stock else readings.rates_of(at, found)
+    arrivals, ended = (None, None) if stock else readings.rates_of(at, found)
     status = readings.LaneStatus(
         lane=lane.name,
         queue=lane.queue,
@@ -237,7 +255,7 @@ def _lane_status(
         oldest=around.oldest([found.waiting]),
         oldest_in_backlog=around.oldest(found.lists[1:]),
         arrivals=arrivals,
-        completions=completions,
+        completions=ended and ended * counted.share_well(lane.name),
         pause=controls.pause,
         diverts=tuple(
             order.counted(backlog=lists.jobs, counts=counts)
@@ -247,9 +265,10 @@ def _lane_status(
         stock_workers=stock,
         parked=found.parked,
         unreadable=tuple(map(str, controls.unreadable)),
-        outcomes=_outcomes(lane.name, found, counted, is_stock=bool(stock)),
+        outcomes=_outcomes(lane.name, found, counted, around),
     )
-    return replace(status, warnings=tuple(each.says for each in lane_findings(status, at=at)))
+    told = lane_findings(status, at=at, fails_at=server.policy.defaults.share_that_fails)
+    return replace(status, warnings=tuple(each.says for each in told))
 
 
 def _late(server: _Server, lane: Lane, found: readings.LaneReading, around: _Around) -> tuple[Late, ...]:
@@ -260,6 +279,7 @@ def _late(server: _Server, lane: Lane, found: readings.LaneReading, around: _Aro
 def _is_worth(lane: readings.LaneStatus) -> bool:
     """Whether a lane is shown that nobody asked for by name."""
     has_jobs = lane.waiting or lane.backlog or lane.running or lane.claimed or lane.stale
+    has_failed = lane.outcomes.failed_in_hour or lane.outcomes.failed_kept
     has_controls = lane.pause or lane.diverts or lane.warnings
     is_queue = lane.priority == DEFAULT_PRIORITY
-    return bool(is_queue or has_jobs or has_controls or lane.workers or lane.stock_workers)
+    return bool(is_queue or has_jobs or has_failed or has_controls or lane.workers or lane.stock_workers)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import rq
 
-from shedder.engine.names import rq_keys
+from shedder.engine.names import FAILED, registry_key, rq_keys
 from shedder.policy.model import Policy, Rule
 from shedder.queues.outcomes import ABANDONED, KILLED, Outcomes, exception_in
 from shedder.queues.samples import OUTCOMES_KEPT, sample_lanes
@@ -46,7 +46,10 @@ def sample(redis: Redis) -> None:
 
 
 def move_back(redis: Redis, seconds: int) -> None:
-    """Make all that is kept of the counts older."""
+    """Make all that is kept of the counts, and of the failed jobs, older."""
+    failed = registry_key(FAILED, "mail")
+    for job in redis.zrange(failed, 0, -1):
+        redis.zincrby(failed, -seconds, job)
     for key in KEYS.outcome_samples:
         kept = redis.zrange(key, 0, -1, withscores=True)
         redis.delete(key)
