@@ -152,7 +152,10 @@ def test_jobs_that_run_and_of_which_none_has_ended(invoke, redis, operator, back
     assert done.out.startswith(
         "SHEDDER UNKNOWN - 4 lanes, nothing is late or forgotten, no job ended in 5m; not known:"
     )
-    assert "not known: whether the 1 job of mail that runs ends well, since none has ended there for 5m |" in done.out
+    assert (
+        "not known: whether the 1 job of mail that runs ends well, since none is known to have ended there for 5m |"
+        in done.out
+    )
 
 
 def test_stock_workers_count_nothing(invoke, redis, operator, background):

@@ -14,7 +14,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,9 @@ FAILURE_TTL_SECONDS = 31_536_000
 
 TTL_SLACK_SECONDS = 60
 """By so much a worker's clock may be ahead; what expires later has another time to live."""
+
+NOTED_SLACK_SECONDS = 30
+"""By so much the time of a noted failure may be wrong."""
 
 LARGEST_REPORT = 1_000_000
 """A report of a failure that is longer is not read."""
@@ -302,13 +305,13 @@ class LaneFailures:
     """What is kept of the failures of one lane.
 
     Attributes:
-        noted: The last failures, newest first: label and exception of each.
+        noted: The last failures, newest first: time (ms), label and exception of each.
         kept: Jobs in RQ's registry of failed jobs.
         last: Ids of the last jobs in that registry.
         stock: How the jobs ended by RQ's registries alone.
     """
 
-    noted: tuple[tuple[str, str], ...]
+    noted: tuple[tuple[float, str, str], ...]
     kept: int
     last: tuple[str, ...]
     stock: Outcomes
@@ -323,7 +326,11 @@ class LaneFailures:
 
     def exception(self) -> str:
         """The most frequent exception of the last failures."""
-        return most_frequent(exception for _, exception in self.noted)
+        return most_frequent(exception for _, _, exception in self.noted)
+
+    def are_all_since(self, then_ms: float) -> bool:
+        """Whether all that is kept is younger, so that there may have been more."""
+        return len(self.noted) == FAILURES_KEPT and self.noted[-1][0] >= then_ms
 
 
 def lane_failures_from(replies: Iterator[Any]) -> LaneFailures:
@@ -369,10 +376,34 @@ def most_frequent(exceptions: Iterable[str]) -> str:
     return found[0][0] if found else ""
 
 
-def _noted(listed: Sequence[bytes]) -> Iterator[tuple[str, str]]:
+def as_noted(outcomes: Outcomes, lanes: Sequence[LaneFailures], at: datetime, label: str | None = None) -> Outcomes:
+    """`outcomes` without what failed earlier, as far as the noted failures of their lanes tell.
+
+    The counts of then are those of a moment before, which was long before where no worker of ours
+    was there, or none between two jobs, to keep them.
+    """
+
+    def most(seconds: float) -> float:
+        then_ms = (at.timestamp() - seconds - NOTED_SLACK_SECONDS) * 1000
+        if any(each.are_all_since(then_ms) for each in lanes):
+            return float("inf")
+        return sum(
+            noted_ms >= then_ms and label in (None, named) for each in lanes for noted_ms, named, _ in each.noted
+        )
+
+    return replace(
+        outcomes,
+        failing=outcomes.failing and min(outcomes.failing, most(RATE_SECONDS) / RATE_SECONDS),
+        failed_lately=int(min(outcomes.failed_lately, most(LATELY.total_seconds()))),
+        failed_in_minute=int(min(outcomes.failed_in_minute, most(60))),
+        failed_in_hour=int(min(outcomes.failed_in_hour, most(3600))),
+    )
+
+
+def _noted(listed: Sequence[bytes]) -> Iterator[tuple[float, str, str]]:
     for text in listed:
         try:
-            _, _, exception, label = json.loads(text)
-        except (RecursionError, TypeError, ValueError):
-            continue
-        yield str(label), str(exception)
+            at_ms, _, exception, label = json.loads(text)
+            yield float(at_ms), str(label), str(exception)
+        except (OverflowError, RecursionError, TypeError, ValueError):
+            yield float("inf"), "", ""  # it may have been of now

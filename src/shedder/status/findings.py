@@ -124,8 +124,8 @@ def check_status(status: Status, *, older_than: timedelta = OLD) -> CheckResult:
         problems=tuple(CheckProblem(each.check, next(iter(each.subjects), "server"), each.says) for each in problems),
         ended=sum(lane.outcomes.ended_lately for lane in status.lanes),
         failed=sum(lane.outcomes.failed_lately for lane in status.lanes),
-        unknown=tuple(unknown_ends(status.lanes)),
-        is_blind=any(map(_runs_unseen, status.lanes)),
+        unknown=tuple(unknown_ends(status)),
+        is_blind=any(_runs_unseen(lane, status.at) for lane in status.lanes),
     )
 
 
@@ -396,17 +396,17 @@ def _halt(halted: HaltedDrain, diverts: Sequence[Divert], at: datetime) -> Findi
 # what the rules cannot tell
 
 
-def unknown_ends(lanes: Sequence[LaneStatus]) -> Iterator[str]:
+def unknown_ends(status: Status) -> Iterator[str]:
     """What is not known of how jobs end."""
-    unseen = [lane for lane in lanes if _runs_unseen(lane)]
+    unseen = [lane for lane in status.lanes if _runs_unseen(lane, status.at)]
     if unseen:
         jobs = sum(lane.running for lane in unseen)
         end, run = ("ends", "runs") if jobs == 1 else ("end", "run")
         yield (
             f"whether the {counted(jobs, 'job')} of {_listed(unseen)} that {run} {end} well, "
-            f"since none has ended there for {format_duration(LATELY)}"
+            f"since none is known to have ended there for {format_duration(LATELY)}"
         )
-    stock = [lane for lane in lanes if lane.stock_workers or not lane.outcomes.is_counted]
+    stock = [lane for lane in status.lanes if lane.stock_workers or not lane.outcomes.is_counted]
     if stock:
         yield (
             f"how many jobs of {_listed(stock)} fail, beyond what RQ's registries tell, "
@@ -414,9 +414,13 @@ def unknown_ends(lanes: Sequence[LaneStatus]) -> Iterator[str]:
         )
 
 
-def _runs_unseen(lane: LaneStatus) -> bool:
-    """Whether jobs of it run, and none has ended lately that would tell how they end."""
-    return bool(lane.running and not lane.outcomes.ended_lately)
+def _runs_unseen(lane: LaneStatus, at: datetime) -> bool:
+    """Whether jobs of it run, and none has ended lately that would tell how they end.
+
+    Workers of ours keep the counts between two jobs. Where none did, what is counted ended before.
+    """
+    is_kept = not lane.outcomes.is_counted or (lane.sampled is not None and at - lane.sampled <= LATELY)
+    return bool(lane.running and not (lane.outcomes.ended_lately and is_kept))
 
 
 def _listed(lanes: Sequence[LaneStatus]) -> str:

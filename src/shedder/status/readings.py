@@ -18,7 +18,7 @@ from shedder.queues.controls import Divert, Pause, StoredDivert
 from shedder.queues.outcomes import LabelOutcomes, LaneFailures, Outcomes, ask_lane_failures, lane_failures_from
 from shedder.settings.flags import FlagState
 from shedder.settings.limits import LimitState
-from shedder.store.codec import count_of, ms_from_time, text_of
+from shedder.store.codec import count_of, ms_from_time, text_of, time_from_ms
 from shedder.store.keys import Keys
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ class LaneStatus:
         parked: Jobs among those that wait that are out of the reach of stock workers.
         unreadable: Why its pause or its diverts cannot be read, a sentence each.
         outcomes: How its jobs ended lately.
+        sampled: When a worker of ours last kept its numbers; None when none did.
     """
 
     lane: str
@@ -116,6 +117,7 @@ class LaneStatus:
     parked: int = 0
     unreadable: tuple[str, ...] = ()
     outcomes: Outcomes = field(default_factory=Outcomes)
+    sampled: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +232,14 @@ def rates_of(at: datetime, found: LaneReading) -> tuple[float | None, float | No
             rates = 1000 * arrived / age_ms, 1000 * (ended - ended_then) / age_ms
             return max(rates[0], 0.0), max(rates[1], 0.0)
     return None, None
+
+
+def sampled_at(found: LaneReading) -> datetime | None:
+    """When the numbers of a lane were last kept; None when that is not known."""
+    try:
+        return time_from_ms(int(json.loads(found.samples[-1])[0]))
+    except (IndexError, OverflowError, RecursionError, TypeError, ValueError):
+        return None
 
 
 def waiting_from(values: Sequence[bytes | None]) -> WaitingJob:

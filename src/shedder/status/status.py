@@ -57,7 +57,7 @@ def read_status(store: Store, lanes: Sequence[Lane] | None = None) -> readings.S
         limits=server.limits,
         eviction=str(server.memory.get("maxmemory_policy", "noeviction")),
         policy_error=server.policy_error,
-        labels=_labels(server.policy, found.values(), counted),
+        labels=_labels(server, found.values(), counted),
         fails_at=server.policy.defaults.share_that_fails,
     )
     return replace(status, warnings=status_warnings(status))
@@ -210,15 +210,20 @@ def _read_around(
 
 
 def _labels(
-    policy: Policy, found: Iterable[readings.LaneReading], counted: OutcomesFound
+    server: _Server, found: Iterable[readings.LaneReading], counted: OutcomesFound
 ) -> tuple[outcomes.LabelOutcomes, ...]:
-    noted = [each for lane in found for each in lane.failures.noted]
+    lanes = [each.failures for each in found]
+    noted = [each for lane in lanes for each in lane.noted]
     exceptions = {
-        label: outcomes.most_frequent(exception for named, exception in noted if named == label)
-        for label in dict.fromkeys(rule.label for rule in policy.rules if rule.label)
+        label: outcomes.most_frequent(exception for _, named, exception in noted if named == label)
+        for label in dict.fromkeys(rule.label for rule in server.policy.rules if rule.label)
     }
-    return tuple(outcomes.LabelOutcomes(label, counted.of_label(label, exception=exception))
-                 for label, exception in exceptions.items())  # fmt: skip
+    return tuple(
+        outcomes.LabelOutcomes(
+            label, outcomes.as_noted(counted.of_label(label, exception=exception), lanes, server.at, label)
+        )
+        for label, exception in exceptions.items()
+    )
 
 
 def _outcomes(lane: str, found: readings.LaneReading, counted: OutcomesFound, around: _Around) -> outcomes.Outcomes:
@@ -226,7 +231,8 @@ def _outcomes(lane: str, found: readings.LaneReading, counted: OutcomesFound, ar
     # stock workers count neither starts nor ends, and one that has failed a job may be gone
     if lane in around.exceptions or around.serving(lane, is_stock=True):
         return replace(found.failures.stock, exception=exception)
-    return counted.of_lane(lane, exception=exception, kept=found.failures.kept)
+    known = counted.of_lane(lane, exception=exception, kept=found.failures.kept)
+    return outcomes.as_noted(known, [found.failures], counted.now.at)
 
 
 def _lane_status(
@@ -264,6 +270,7 @@ def _lane_status(
         workers=around.serving(lane.name, is_stock=False),
         stock_workers=stock,
         parked=found.parked,
+        sampled=readings.sampled_at(found),
         unreadable=tuple(map(str, controls.unreadable)),
         outcomes=_outcomes(lane.name, found, counted, around),
     )
