@@ -129,7 +129,7 @@ def test_status_costs_the_same_at_every_length(redis: Redis, shedder: Shedder, p
     _know_the_scripts(redis, shedder)
     fill(redis, Load(jobs))
 
-    assert (4, 62, 62) == price.of(shedder.status)
+    assert (4, 104, 104) == price.of(shedder.status)
 
 
 def test_a_divert_by_function_takes_a_step_for_each_window(redis: Redis, shedder: Shedder, price: Price) -> None:

@@ -1,7 +1,8 @@
 """Reads the status of lanes, at a cost that does not depend on how many jobs wait.
 
 It takes four round trips: what exists, how long it is and where the jobs begin that are older than a
-tolerance, what is in workers' hands, and what some of the old jobs are.
+tolerance, what is in workers' hands, and what some of the old jobs are. With the last
+it also asks how jobs failed that nobody counted.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from shedder.queues.outcomes import OutcomesFound, ask_outcomes, outcomes_from
 from shedder.settings.flags import FlagState, ask_flags, flags_from
 from shedder.settings.limits import LimitState, ask_limits, limits_from
 from shedder.status import readings
-from shedder.status.findings import by_trouble, lane_findings, server_warnings
+from shedder.status.findings import by_trouble, lane_findings, status_warnings
 from shedder.status.looks import Borders, LaneLook, ToLookAt, all_borders, all_looks, ask_borders, ask_jobs, to_look_at
 from shedder.store.codec import text_of, time_from_ms
 from shedder.store.keys import Keys
@@ -47,7 +48,8 @@ def read_status(store: Store, lanes: Sequence[Lane] | None = None, *, policy: Po
     controls = {name: _controls(server, name) for name in names}
     looks = _to_look_at(store.keys, server.policy, controls)
     found, counted, borders, registered = _read_lanes(store, controls, looks, server.at)
-    around = _read_around(store, found.values(), workers.registered_from(names, registered), looks, borders)
+    uncounted = [lane for lane, each in found.items() if each.failures.tell_more_than(counted.of_lane(lane))]
+    around = _read_around(store, found, workers.registered_from(names, registered), uncounted, looks, borders)
     statuses = [_lane_status(lane, server, controls[lane.name], found[lane.name], around, counted) for lane in chosen]
     status = readings.Status(
         at=server.at,
@@ -58,9 +60,10 @@ def read_status(store: Store, lanes: Sequence[Lane] | None = None, *, policy: Po
         limits=server.limits,
         eviction=str(server.memory.get("maxmemory_policy", "noeviction")),
         policy_error=server.policy_error,
-        labels=_labels(server.policy, found.values(), counted),
+        labels=_labels(server, found.values(), counted),
+        fails_at=server.policy.defaults.share_that_fails,
     )
-    return replace(status, warnings=server_warnings(status))
+    return replace(status, warnings=status_warnings(status))
 
 
 def memory_share(memory: Mapping[str, Any]) -> float | None:
@@ -95,12 +98,16 @@ class _Controls:
 
 @dataclass(frozen=True, slots=True)
 class _Around:
-    """What is around the lanes: jobs in workers' hands, workers, when jobs were enqueued, old jobs."""
+    """What is around the lanes: jobs in workers' hands, workers, when jobs were enqueued, old jobs.
+
+    Of the lanes where jobs failed that nobody counted, it has the exception of most of them.
+    """
 
     claims: Sequence[ClaimSeen]
     workers: Sequence[workers.WorkerSeen]
     enqueued: Mapping[str, datetime | None]
     looks: Mapping[str, LaneLook]
+    exceptions: Mapping[str, str]
 
     def oldest(self, lists: Iterable[readings.Lists], borders: Iterable[Borders] = ()) -> datetime | None:
         times = [self.enqueued[job] for each in lists for job in each.heads]
@@ -198,40 +205,53 @@ def _read_lanes(
 
 
 def _read_around(
-    store: Store, found: Iterable[readings.LaneReading], registered: workers.Registered,
+    store: Store, found: Mapping[str, readings.LaneReading], registered: workers.Registered, uncounted: Sequence[str],
     looks: Mapping[str, ToLookAt], borders: Mapping[str, tuple[Borders, ...]],
 ) -> _Around:  # fmt: skip
     claims = store.run(list_claims(store.keys, starting=0))
-    heads = [job for each in found for lists in each.lists for job in lists.heads]
+    heads = [job for each in found.values() for lists in each.lists for job in lists.heads]
+    failed = [(lane, job) for lane in uncounted for job in found[lane].failures.last]
 
     def ask_all(ask: Pipeline) -> None:
         ask_jobs(ask, store.keys, looks, borders)
         for job in heads:
             ask.hget(store.keys.engine.jobs + job, "enqueued_at")
+        outcomes.ask_exceptions(ask, (job for _, job in failed))
         workers.ask_workers(ask, registered)
 
     replies = iter(store.read(ask_all))
     seen = all_looks(replies, looks, borders)
     enqueued = {job: time_of(next(replies)) for job in heads}
-    return _Around(claims, workers.workers_from(registered, list(replies)), enqueued, seen)
+    named = [(lane, outcomes.exception_of(next(replies))) for lane, _ in failed]
+    found_in = {lane: outcomes.most_frequent(each for of, each in named if of == lane) for lane in uncounted}
+    exceptions = {lane: exception for lane, exception in found_in.items() if exception}
+    return _Around(claims, workers.workers_from(registered, list(replies)), enqueued, seen, exceptions)
 
 
 def _labels(
-    policy: Policy, found: Iterable[readings.LaneReading], counted: OutcomesFound
+    server: _Server, found: Iterable[readings.LaneReading], counted: OutcomesFound
 ) -> tuple[outcomes.LabelOutcomes, ...]:
-    noted = [each for lane in found for each in lane.failures.noted]
+    lanes = [each.failures for each in found]
+    noted = [each for lane in lanes for each in lane.noted]
     exceptions = {
-        label: outcomes.most_frequent(exception for named, exception in noted if named == label)
-        for label in dict.fromkeys(rule.label for rule in policy.rules if rule.label)
+        label: outcomes.most_frequent(exception for _, named, exception in noted if named == label)
+        for label in dict.fromkeys(rule.label for rule in server.policy.rules if rule.label)
     }
-    return tuple(outcomes.LabelOutcomes(label, counted.of_label(label, exception=exception))
-                 for label, exception in exceptions.items())  # fmt: skip
+    return tuple(
+        outcomes.LabelOutcomes(
+            label, outcomes.as_noted(counted.of_label(label, exception=exception), lanes, server.at, label)
+        )
+        for label, exception in exceptions.items()
+    )
 
 
-def _outcomes(lane: str, found: readings.LaneReading, counted: OutcomesFound, *, is_stock: bool) -> outcomes.Outcomes:
-    if is_stock:  # stock workers count neither starts nor ends
-        return found.failures.stock
-    return counted.of_lane(lane, exception=found.failures.exception(), kept=found.failures.kept)
+def _outcomes(lane: str, found: readings.LaneReading, counted: OutcomesFound, around: _Around) -> outcomes.Outcomes:
+    exception = around.exceptions.get(lane) or found.failures.exception()
+    # stock workers count neither starts nor ends, and one that has failed a job may be gone
+    if lane in around.exceptions or around.serving(lane, is_stock=True):
+        return replace(found.failures.stock, exception=exception)
+    known = counted.of_lane(lane, exception=exception, kept=found.failures.kept)
+    return outcomes.as_noted(known, [found.failures], counted.now.at)
 
 
 def _lane_status(
@@ -247,7 +267,7 @@ def _lane_status(
     stock = around.serving(lane.name, is_stock=True)
     own, *aside = around.looks.get(lane.name, LaneLook()).borders or (None,)
     # stock workers count neither starts nor ends
-    arrivals, completions = (None, None) if stock else readings.rates_of(at, found)
+    arrivals, ended = (None, None) if stock else readings.rates_of(at, found)
     status = readings.LaneStatus(
         lane=lane.name,
         queue=lane.queue,
@@ -262,7 +282,7 @@ def _lane_status(
         oldest=around.oldest([found.waiting], [own] if own else []),
         oldest_in_backlog=around.oldest(found.lists[1:], aside),
         arrivals=arrivals,
-        completions=completions,
+        completions=ended and ended * counted.share_well(lane.name),
         pause=controls.pause,
         diverts=tuple(
             order.counted(backlog=lists.jobs, counts=counts)
@@ -271,10 +291,12 @@ def _lane_status(
         workers=around.serving(lane.name, is_stock=False),
         stock_workers=stock,
         parked=found.parked,
+        sampled=readings.sampled_at(found),
         unreadable=tuple(map(str, controls.unreadable)),
-        outcomes=_outcomes(lane.name, found, counted, is_stock=bool(stock)),
+        outcomes=_outcomes(lane.name, found, counted, around),
     )
-    return replace(status, warnings=tuple(each.says for each in lane_findings(status, at=at)))
+    told = lane_findings(status, at=at, fails_at=server.policy.defaults.share_that_fails)
+    return replace(status, warnings=tuple(each.says for each in told))
 
 
 def _late(server: _Server, lane: Lane, around: _Around) -> tuple[Late, ...]:
@@ -290,6 +312,7 @@ def _late(server: _Server, lane: Lane, around: _Around) -> tuple[Late, ...]:
 def _is_worth(lane: readings.LaneStatus) -> bool:
     """Whether a lane is shown that nobody asked for by name."""
     has_jobs = lane.waiting or lane.backlog or lane.running or lane.claimed or lane.stale
+    has_failed = lane.outcomes.failed_in_hour or lane.outcomes.failed_kept
     has_controls = lane.pause or lane.diverts or lane.warnings
     is_queue = lane.priority == DEFAULT_PRIORITY
-    return bool(is_queue or has_jobs or has_controls or lane.workers or lane.stock_workers)
+    return bool(is_queue or has_jobs or has_failed or has_controls or lane.workers or lane.stock_workers)
