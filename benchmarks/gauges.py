@@ -6,11 +6,12 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import redis
+import redis.asyncio.connection
 import redis.connection
 
 _LOOKING_ON = ("info", "config|get", "config|set", "config|resetstat", "slowlog|get", "client|info")
@@ -36,9 +37,16 @@ class Sent:
 
 @contextmanager
 def sent_by_us() -> Iterator[Sent]:
-    """Count what every client of this process sends."""
+    """Count what every client of this process sends, those of asyncio among them."""
     sent = Sent()
-    connection_class: Any = redis.connection.AbstractConnection
+    with ExitStack() as counted:
+        for kind in (redis.connection.AbstractConnection, redis.asyncio.connection.AbstractConnection):
+            counted.enter_context(_counting(kind, sent))
+        yield sent
+
+
+@contextmanager
+def _counting(connection_class: Any, sent: Sent) -> Iterator[None]:
     original = connection_class.send_packed_command
 
     def counting(self: Any, command: Any, *args: Any, **options: Any) -> Any:
@@ -49,7 +57,7 @@ def sent_by_us() -> Iterator[Sent]:
 
     connection_class.send_packed_command = counting
     try:
-        yield sent
+        yield
     finally:
         connection_class.send_packed_command = original
 

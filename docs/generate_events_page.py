@@ -72,7 +72,7 @@ _NUMBERS = {
     "incident correct": ("", "what was changed", "the same"),
     "incident update": (
         (
-            "`audience`; `works`: for each workload `noun`, `late`, `waiting`, "
+            "`audience`; `works`: for each workload `noun`, `late`, `may_be_late`, `waiting`, "
             "`oldest` (seconds), `tenants`; `is_automatic` when the watcher posted it"
         ),
         "",

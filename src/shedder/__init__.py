@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from shedder.lanes import Lane
     from shedder.policy.applied import AppliedPolicy, PolicyReceipt
     from shedder.policy.explain import Decision, ExplainedJob
+    from shedder.policy.lateness import Late
     from shedder.policy.model import Defaults, IncidentPolicy, Mitigation, Policy, Rule
-    from shedder.policy.workload import Late
     from shedder.queues.claims import RunningJob
     from shedder.queues.controls import Divert, Drain, HaltedDrain, Pause, StartsLimit
     from shedder.queues.divert import DivertedLane, DivertReceipt
@@ -86,7 +86,7 @@ _HOMES = {
     "shedder.policy.applied": "AppliedPolicy PolicyReceipt",
     "shedder.policy.explain": "Decision ExplainedJob",
     "shedder.policy.model": "Defaults IncidentPolicy Mitigation Policy Rule",
-    "shedder.policy.workload": "Late",
+    "shedder.policy.lateness": "Late",
     "shedder.queues.claims": "RunningJob",
     "shedder.queues.controls": "Divert Drain HaltedDrain Pause StartsLimit",
     "shedder.queues.divert": "DivertedLane DivertReceipt",

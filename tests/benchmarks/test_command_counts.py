@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,10 +15,11 @@ from benchmarks.work import nothing
 from shedder import Rate, Selection, Shedder
 from shedder.cli import main
 from shedder.rq import Queue, SimpleWorker
+from tests.loops import async_client
 from tests.workers import run_burst
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from redis import Redis
 
@@ -37,6 +39,12 @@ class Price:
         """Round trips, commands sent, and commands on the server with those inside scripts."""
         with self._server.client() as looker, watched(looker, self._server.pid) as served, sent_by_us() as sent:
             operation()
+        return sent.round_trips, sent.total, served.total
+
+    async def of_coroutine(self, operation: Awaitable[Any]) -> tuple[int, int, int]:
+        """The same of what a coroutine awaits."""
+        with self._server.client() as looker, watched(looker, self._server.pid) as served, sent_by_us() as sent:
+            await operation
         return sent.round_trips, sent.total, served.total
 
 
@@ -76,6 +84,23 @@ def test_many_jobs_are_one_round_trip(redis: Redis, price: Price) -> None:
     assert (1, 205, 205) == price.of(enqueue)
 
 
+def test_a_coroutine_pays_what_a_thread_pays(server: EmbeddedServer, redis: Redis, price: Price) -> None:
+    """One job is one script, and many are one packet, which names the queue once for each part."""
+
+    async def enqueue() -> list[tuple[int, int, int]]:
+        async with async_client(server) as client:
+            queue = Queue(QUEUE, connection=redis, async_connection=client)
+            await queue.enqueue_async(nothing)
+            datas = [queue.prepare_data(nothing, (number,)) for number in range(100)]
+            return [
+                await price.of_coroutine(queue.enqueue_async(nothing)),
+                await price.of_coroutine(queue.low.enqueue_async(nothing)),
+                await price.of_coroutine(queue.enqueue_many_async(datas)),
+            ]
+
+    assert [(1, 1, 8), (1, 1, 8), (1, 206, 206)] == asyncio.run(enqueue())
+
+
 @pytest.mark.parametrize("jobs", [1, 2000])
 def test_a_divert_of_a_whole_queue_costs_the_same_at_every_length(
     redis: Redis, shedder: Shedder, price: Price, jobs: int
@@ -104,7 +129,7 @@ def test_status_costs_the_same_at_every_length(redis: Redis, shedder: Shedder, p
     _know_the_scripts(redis, shedder)
     fill(redis, Load(jobs))
 
-    assert (4, 62, 62) == price.of(shedder.status)
+    assert (4, 104, 104) == price.of(shedder.status)
 
 
 def test_a_divert_by_function_takes_a_step_for_each_window(redis: Redis, shedder: Shedder, price: Price) -> None:

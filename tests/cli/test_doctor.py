@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 from rq.defaults import RQ_KEY_PREFIX
 
+from shedder.rq import Queue, SimpleWorker
+from tests.cli import jobs
 from tests.cli.conftest import all_keys
 from tests.cli.programs import Terminal, run_program
+from tests.workers import run_burst
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +33,21 @@ def test_a_sound_system_exits_with_0(invoke, mail):
     assert done.lines[0].startswith("No problem")
     assert "fine     jobs: 8 jobs are in exactly one place each." in done.lines
     assert invoke("doctor", "--json").json["is_healthy"]
+
+
+def test_work_that_fails_is_a_problem(invoke, redis):
+    """It is no fault of the installation, and who asks whether all is well has to know."""
+    for _ in range(20):
+        Queue("cards", connection=redis).enqueue(jobs.charge_card)
+    run_burst(SimpleWorker(["cards"], connection=redis))
+    done = invoke("doctor")
+    assert 3 == done.code
+    assert done.lines[0].startswith("1 problem")
+    assert any(line.startswith("problem  fails: 2/s of cards fail: 20 of 20 jobs in 5m, ") for line in done.lines)
+    redis.flushall()
+    Queue("cards", connection=redis).enqueue(jobs.charge_card)
+    run_burst(SimpleWorker(["cards"], connection=redis))
+    assert "fine     ends: 1 of the 1 job that ended in five minutes failed." in invoke("doctor").lines
 
 
 def test_a_problem_exits_with_3_and_is_named(invoke, lost):

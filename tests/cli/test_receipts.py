@@ -24,9 +24,10 @@ from shedder.engine.workers import WorkerSeen
 from shedder.events import Event
 from shedder.health.audit import AuditReport
 from shedder.queues.claims import RunningJob
-from shedder.queues.controls import Divert, Drain, Pause
+from shedder.queues.controls import Divert, Drain, HaltedDrain, Pause
 from shedder.queues.divert import DivertedLane, DivertReceipt
 from shedder.queues.drain import DrainingLane, DrainProgress, DrainReceipt
+from shedder.queues.outcomes import Outcomes
 from shedder.queues.pause import PausedLane, PauseReceipt, ResumedLane, ResumeReceipt
 from shedder.queues.preview import DivertPreview, LanePreview
 from shedder.queues.restore import RestoredLane, RestoreReceipt
@@ -109,6 +110,27 @@ def test_eighty_columns_are_enough(name):
     """No line is wider than the screen, whatever the width of its letters."""
     parts = [part for part in everything(name) if not isinstance(part, Verbatim)]
     assert [] == [line for line in shown(parts).splitlines() if cell_len(line.rstrip()) > 80]
+
+
+def test_eighty_columns_are_enough_where_jobs_fail():
+    """All columns, with the numbers of a bad night, and no word is broken."""
+    halted = HaltedDrain("1-0", SINCE, 25, 50, 0.5, Rate(1200), "oncall", "why")
+    orders = (
+        Divert("mail.critical", "a", "oncall", "why", SINCE, Selection(), 200_000, Drain(Rate(1200), "o", "w", SINCE)),
+        Divert("mail.critical", "b", "oncall", "why", SINCE, Selection(), 7, halted=halted),
+        Divert("mail.critical", "c", "oncall", "why", SINCE, Selection(), is_limit=True, most=40),
+    )
+    pause = Pause("mail.critical", "oncall", "why", SINCE)
+    counted = Outcomes(failing=1200.0, ended_lately=360_000, failed_lately=360_000)
+    lane = LaneStatus("mail.critical", "mail", "critical", 200_000, 200_007, 24, 1, SINCE, SINCE, 1200.0, 1200.0,
+                      pause, orders, outcomes=counted)  # fmt: skip
+    lines = shown(status_view(Status(AT, (lane,)), address="x")).splitlines()
+    assert [] == [line for line in lines if cell_len(line.rstrip()) > 80]
+    headings = ["lane", "waiting", "backlog", "running", "oldest", "in/s", "out/s", "fail/s", "control"]
+    assert headings == lines[1].split()
+    table = " ".join(" ".join(lines[2 : lines.index("")]).split())
+    assert "mail.critical 200,000 200,007 24 38m 1,200 1,200 1,200 paused, limited to 40 at once, div" in table
+    assert "diverted, draining 1,200/s, drain halted" in table
 
 
 def test_columns_stay_straight_with_wide_letters():

@@ -6,10 +6,11 @@ import re
 
 import pytest
 
-from shedder.rq import Queue
+from shedder.rq import Queue, SimpleWorker
 from tests.cli import jobs
 from tests.cli.conftest import fill
 from tests.cli.programs import Terminal, environment
+from tests.workers import run_burst
 
 
 def test_each_lane_has_a_line(invoke, mail):
@@ -32,7 +33,37 @@ def test_controls_tell_who_and_why(invoke, mail):
     assert re.search(r"mail paused since .* by oncall@ops, until .*: database at 99 %", out)
     assert re.search(r"mail.low diverted since .* by second@ops: only receipts \[every job; 5 jobs", out)
     assert re.search(r"drains at 2/second since .* by eva@ops: slowly \[0 released\]", out)
-    assert re.search(r"mail.low +0 +5 .*paused, diverted, draining 2/second", out)
+    assert re.search(r"mail.low +0 +5 .*paused, diverted, draining 2/s", out)
+
+
+def test_what_fails_has_a_column_and_a_line(invoke, redis, mail):
+    """Out is what ended well; a few failures have a line without an alarm, many have one with it."""
+    assert "fail/s" not in invoke("status").out
+    for _ in range(10):
+        Queue("cards", connection=redis).enqueue(jobs.charge_card)
+    run_burst(SimpleWorker(["cards"], connection=redis))
+    done = invoke("status", "cards")
+    headings = ["lane", "waiting", "backlog", "running", "oldest", "in/s", "out/s", "fail/s", "control"]
+    assert headings == done.lines[1].split()
+    assert ["cards", "0", "0", "0", "-", "1.0"] == [*done.lines[2].split()[:5], done.lines[2].split()[7]]
+    said = "10 of 10 jobs in 5m and 10 in an hour failed, most often ConnectionError; RQ keeps 10 failed jobs"
+    assert f"cards: {said}" in done.lines
+    for _ in range(10):
+        Queue("cards", connection=redis).enqueue(jobs.charge_card)
+    run_burst(SimpleWorker(["cards"], connection=redis))
+    done = invoke("status")
+    assert re.search(r"^! 2/s of cards fail: 20 of 20 jobs in 5m, most often Conn", done.out, re.MULTILINE)
+    assert "cards: 20" not in done.out
+
+
+def test_stock_workers_have_a_source(invoke, redis):
+    """Whoever reads the numbers knows that RQ's registries tell them."""
+    import rq
+
+    Queue("cards", connection=redis).enqueue(jobs.charge_card)
+    run_burst(rq.SimpleWorker(["cards"], connection=redis))
+    said = "1 of 1 job in 5m and 1 in an hour failed by RQ's registries (stock workers count no end), most often "
+    assert f"cards: {said}ConnectionError; RQ keeps 1 failed job" in invoke("status").lines
 
 
 def test_named_queues_only(invoke, redis, mail):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
+import redis.asyncio
 
 from shedder.embedded import EmbeddedServer
 from tests.docs.pages import ROOT, examples_of, pages
@@ -26,15 +27,20 @@ def server_of_pages() -> Iterator[EmbeddedServer]:
 
 @pytest.fixture
 def stage(server_of_pages: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    """A fresh world for one page; `Redis()` is its server."""
+    """A fresh world for one page; `Redis()`, of either kind, is its server."""
 
     class RedisOfPage(redis.Redis):
+        def __init__(self, **settings: object) -> None:
+            super().__init__(**(settings or {"port": server_of_pages.port}))
+
+    class AsyncRedisOfPage(redis.asyncio.Redis):
         def __init__(self, **settings: object) -> None:
             super().__init__(**(settings or {"port": server_of_pages.port}))
 
     page = Stage(server_of_pages, tmp_path)
     page.redis.flushall()
     monkeypatch.setattr(redis, "Redis", RedisOfPage)
+    monkeypatch.setattr(redis.asyncio, "Redis", AsyncRedisOfPage)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     known = set(sys.modules)

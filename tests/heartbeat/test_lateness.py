@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from shedder.incident.records import Role
 from shedder.policy.model import Policy, Rule
 from shedder.selection import Selection
+from shedder.status.looks import find_borders
 from shedder.units import Rate
 from shedder.updates.sentences import compose
-from shedder.updates.situation import STAKEHOLDERS, MeasuredWorkload, count_late, read_situation
+from shedder.updates.situation import STAKEHOLDERS, MeasuredWorkload, read_situation
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -51,8 +52,8 @@ def test_late_jobs_of_a_list_are_counted(server: Any, ages: list[int], cutoff: i
             text = at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
             client.hset(keys.engine.jobs + str(number), "enqueued_at", text)
             client.rpush("list", number)
-        (got,) = Store(client, rq_keys()).run(count_late(keys, ["list"], now - cutoff * MINUTE))
-    assert sum(age > cutoff for age in ages) == got
+        found = Store(client, rq_keys()).run(find_borders(keys, ["list"], [cutoff * MINUTE], now, slack_ms=0))
+    assert (len(ages), sum(age > cutoff for age in ages)) == (found.total, found.counts[cutoff * MINUTE])
 
 
 def test_jobs_that_are_gone_do_not_confuse_the_count(redis: Redis, scene: Scene) -> None:
@@ -62,9 +63,8 @@ def test_jobs_that_are_gone_do_not_confuse_the_count(redis: Redis, scene: Scene)
         make_older(redis, scene, f"j{number}", 40 - 2 * number)
         if number % 3 == 1:
             redis.delete(scene.keys.engine.jobs + f"j{number}")
-    cutoff = datetime.now(UTC) - 21 * MINUTE
-    command = count_late(scene.keys, [scene.keys.engine.lists + "mail"], cutoff)
-    assert [10] == scene.shedder.store.run(command)
+    command = find_borders(scene.keys, [scene.keys.engine.lists + "mail"], [21 * MINUTE], datetime.now(UTC), slack_ms=0)
+    assert 10 == scene.shedder.store.run(command).counts[21 * MINUTE]
 
 
 def test_a_work_has_the_numbers_of_its_lanes(redis: Redis, scene: Scene, shed: Shedder) -> None:

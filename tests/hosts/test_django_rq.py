@@ -78,7 +78,7 @@ def test_settings_alone_keep_transactions_and_pages(manage: Manage, env: dict[st
     found = json.loads(manage(program="produce.py"))
     assert ([0, 0], [0, 0], [2, 1]) == (found["before"], found["during"], found["after"])
     assert [0, 2] == found["rolled_back"]
-    assert [77, 77, 33, 33, 5] == found["result_ttl"]
+    assert [77, 77, 33, 33, 5, 77] == found["result_ttl"]
     assert [200, "mail.critical", "mail.high", "mail.low"] == found["home"]
     assert [200] == found["codes"]
     assert (2, 1) == (found["stats"]["mail"], found["stats"]["mail.low"])

@@ -20,6 +20,7 @@ from shedder.queues.maintenance import forget_running, forget_starts
 from shedder.queues.pause import fold_lane, park_lane
 from shedder.queues.samples import sample_lanes
 from shedder.selection import Selection
+from shedder.status.looks import find_borders, look_at_jobs
 from shedder.store.store import Command
 from shedder.units import Rate
 from tests.features.scene import Scene
@@ -227,3 +228,32 @@ def drained_ends(scene: Scene, ends: str) -> Any:
     scene.shedder.drain("mail.normal", rate=SLOW, reason="r")
     [lane] = scene.shedder.status("mail.normal").lanes
     return raw(scene, end_drained(scene.keys, "mail", lane.diverts[0].order, ends, is_all=True))
+
+
+# looking
+
+
+def borders(scene: Scene) -> list[Any]:
+    """Three jobs that have just come are older than a moment ago is from now."""
+    lists = [scene.keys.engine.lists + name for name in ("mail", "mail.low")]
+    scene.fill("mail", "a", "b")
+    scene.fill("mail.low", "c")
+    at = datetime.now(UTC) + timedelta(hours=1)
+    reply: list[Any] = raw(scene, find_borders(scene.keys, lists, [timedelta(minutes=1)], at, slack_ms=0))
+    assert abs(reply[1] - datetime.now(UTC).timestamp() * 1000) < 60_000
+    assert 4 == len(reply)
+    return reply
+
+
+def looked_at(scene: Scene) -> list[Any]:
+    """Of two jobs, one is of a stock producer, whose data are needed."""
+    scene.fill("mail", "a")
+    scene.fill("mail", "b", how="stock")
+    reply: list[Any] = raw(
+        scene, look_at_jobs(scene.keys, ["none", scene.keys.engine.lists + "mail"], [(0, 2)], with_meta=True)
+    )
+    assert [("a", True), ("b", False)] == [
+        (job, "app.mail.send" in row[2]) for job, row in zip("ab", reply, strict=True)
+    ]
+    assert [True, False] == [row[4] == "" for row in reply]
+    return reply

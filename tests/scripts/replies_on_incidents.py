@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from shedder.events import event_head
@@ -16,7 +16,6 @@ from shedder.store.codec import text_of
 from shedder.store.store import Command
 from shedder.updates.channels import note_delivery
 from shedder.updates.messages import Message
-from shedder.updates.situation import count_late
 from tests.features.scene import Scene
 from tests.scripts.replies import WHO, changed, raw
 
@@ -108,14 +107,6 @@ def _unseen() -> str:
 
 
 # telling of incidents
-
-
-def late_counted(scene: Scene) -> int:
-    scene.fill("mail", "a", "b", "c")
-    lists = [scene.keys.engine.lists + "mail"]
-    reply = raw(scene, count_late(scene.keys, lists, datetime.now(UTC) + timedelta(minutes=1)))
-    assert [3] == reply
-    return int(reply[0])
 
 
 def delivery(scene: Scene, *modes: str, who: str = "a") -> int:

@@ -208,7 +208,11 @@ OUTCOMES: dict[str, list[Outcome]] = {
         ("'done'", lambda it: repairs.refolded(it, 2)[1], "done"),
         ("'none'", lambda it: repairs.refolded(it, 3)[2], "none"),
     ],
-    "count_late": [("the number of late jobs", incidents.late_counted, 3)],
+    "find_borders": [
+        ("{jobs in all", lambda it: replies.borders(it)[0], 3),
+        ("jobs before its border", lambda it: replies.borders(it)[3], 3),
+    ],
+    "look_at_jobs": [("{index", lambda it: replies.looked_at(it)[0][0], 0)],
     "hold_lease": [
         ("1 when the caller leads now", lambda it: raw(it, hold_lease(it.keys, "a")), 1),
         ("else 0", lambda it: [raw(it, hold_lease(it.keys, who)) for who in "ab"][1], 0),

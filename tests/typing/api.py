@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, assert_type
 
 from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+from rq.job import Job
 
 import shedder
 from shedder import (
@@ -59,6 +61,7 @@ from shedder.embedded import EmbeddedServer
 from shedder.flask import RQ, Worker
 from shedder.queues.samples import paces_of
 from shedder.response.runner import filled
+from shedder.rq import Queue
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -204,3 +207,16 @@ async def limits_of_coroutines(shed: shedder.Shedder) -> None:
     assert_type(await shed.limits.ahit("reports"), bool)
     async with shed.limits.awithin("reports"):
         await shed.limits.arequire("reports")
+
+
+async def queues_of_coroutines(client: Redis, of_loop: AsyncRedis) -> None:
+    mail = Queue("mail", connection=client, async_connection=of_loop)
+    assert_type(mail.async_connection, AsyncRedis | None)
+    assert_type(await mail.enqueue_async(print, 4711), Job)
+    assert_type(await mail.low.enqueue_async("app.mail.send", job_id="4711", unique=True), Job)
+    assert_type(await mail.enqueue_many_async([Queue.prepare_data(print)]), list[Job])
+
+
+async def flags_of_coroutines(shed: shedder.Shedder) -> None:
+    await shed.flags.arefresh()
+    assert_type(shed.flags.enabled("search.hints"), bool)

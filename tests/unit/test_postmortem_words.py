@@ -10,11 +10,14 @@ import pytest
 
 from shedder.events import Event
 from shedder.incident.records import Note
+from shedder.policy.model import Rule
+from shedder.policy.workload import Workload
 from shedder.postmortem.build import _summary, impact_of, postmortem_of
 from shedder.postmortem.narrative import anonymize
 from shedder.postmortem.plots import plots_of
 from shedder.postmortem.writing import render_both
 from shedder.queues.samples import Sample
+from shedder.selection import Selection
 from shedder.wording import pace
 from tests.unit.postmortems import EVENTS, INCIDENT, at, material
 
@@ -104,6 +107,23 @@ def test_work_with_late_jobs_is_not_called_unaffected() -> None:
     late = replace(impact_of("exports", timedelta(hours=1), {}, ()), late_jobs=5)
     said = _summary(INCIDENT, at(0), at(10), [late], ())
     assert ("About 5 exports were late." in said, "Not affected" in said) == (True, False)
+
+
+def test_work_of_which_nothing_is_known_is_not_called_unaffected() -> None:
+    """Where its lanes were late and nobody counted whose jobs those were, the document says so."""
+    receipts = replace(impact_of("receipts", timedelta(minutes=5), {}, ()), late_jobs=None, is_known=False)
+    said = _summary(INCIDENT, at(0), at(10), [receipts], ())
+    assert ("Not known: whether receipts were late." in said, "Not affected" in said) == (True, False)
+
+
+@pytest.mark.parametrize(("waited", "counted", "is_known"), [(200, 0, True), (400, 0, False), (400, 7, True)])
+def test_whether_work_was_late_is_known_by_its_lanes_or_by_a_count(waited: int, counted: int, is_known: bool) -> None:
+    """Jobs of a backlog may have been its own, too."""
+    rule = Rule("mail", Selection(functions=("*.receipt",)), label="receipts", tolerance=timedelta(minutes=5))
+    kind = Workload("receipts", timedelta(minutes=5), ("mail",), rule)
+    samples = {"mail": tuple(Sample(at(n), 0, 9, 0, 0, waited, n, n) for n in range(50, 151))}
+    found = material(kinds=(kind,), samples=samples, late={"receipts": counted})
+    assert [is_known] == [each.is_known for each in postmortem_of(found).impacts]
 
 
 def test_times_of_another_day_are_told_with_the_day() -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shedder.policy.lateness import Verdict
 from shedder.queues.outcomes import Outcomes
 from shedder.updates.posting import _headline, _page_work, joined
 from shedder.updates.sentences import compose, expected_end
@@ -93,6 +94,27 @@ def test_no_end_is_promised_for_what_is_held() -> None:
     """What somebody put aside does not end by itself, however fast the rest goes."""
     assert expected_end(replace(RECEIPTS, held=1), AT) is None
     assert expected_end(replace(RECEIPTS, completions=5.02), AT) is None
+
+
+def test_work_of_which_nothing_is_known_is_not_called_unaffected() -> None:
+    """Where no late job was seen and not all were looked at, the text says that it does not know."""
+    doubt = Verdict(0, 90, 0, AT - timedelta(minutes=6), 0, 200, is_certain=False)
+    text = compose(Situation(AT, (replace(PAYMENTS, doubt=doubt),)), audience=STAKEHOLDERS)
+    assert "Whether payments are delayed is not known: they share a queue whose oldest job has waited 6 min." in text
+    assert "not affected" not in text
+    text = compose(Situation(AT, (replace(PAYMENTS, doubt=doubt, held=1),)), audience=STAKEHOLDERS)
+    assert "Payments: 1 on hold, oldest 2 s, whether any is late is not known." in text
+
+
+@pytest.mark.parametrize(("late", "error", "seen", "said"), [
+    (323, 41, 30, "about 323, give or take 41, delayed"),
+    (12_345, 1_234, 90, "about 12,300, give or take 1,300, delayed"),
+    (39, 675, 39, "39 to 720 delayed"),
+])  # fmt: skip
+def test_an_estimate_is_told_with_its_error(late: int, error: int, seen: int, said: str) -> None:
+    """With no more digits than are known, and as two bounds where the error is large."""
+    work = replace(PAYMENTS, late=late, late_error=error, late_seen=seen)
+    assert f"Payments: {said}" in compose(Situation(AT, (work,)), audience=STAKEHOLDERS)
 
 
 def test_work_on_hold_that_is_not_late_is_neither_late_nor_fine() -> None:
@@ -189,8 +211,9 @@ def ends(draw: st.DrawFn) -> Outcomes:
     hour = draw(st.just(0) | st.integers(1, 10**5))
     lately = draw(st.integers(0, hour))
     minute = draw(st.integers(0, lately))
+    rate = st.none() | st.floats(0, 100)
     return Outcomes(
-        ended_lately=lately + draw(st.integers(0, 1000)), failed_lately=lately, failed_in_minute=minute,
+        well=draw(rate), failing=draw(rate) if minute else 0.0, ended_lately=lately + draw(st.integers(0, 1000)), failed_lately=lately, failed_in_minute=minute,
         failed_in_hour=hour,
     )  # fmt: skip
 
@@ -203,12 +226,14 @@ def works(draw: st.DrawFn, noun: str) -> MeasuredWorkload:
     is_late = oldest is not None and oldest > tolerance
     rate = st.none() | st.floats(0, 1000)
     outcomes = draw(st.none() | ends())
+    is_doubted = waiting and not is_late and draw(st.booleans())
     return MeasuredWorkload(
         noun,
         tolerance,
         waiting=waiting,
         held=draw(st.integers(0, waiting)) if draw(st.booleans()) else 0,
         late=draw(st.integers(1, waiting)) if is_late else 0,
+        doubt=Verdict(0, 9, 0, AT - timedelta(minutes=6), 0, 20, is_certain=False) if is_doubted else None,
         oldest=oldest,
         tenants=draw(st.none() | st.integers(1, 5000)) if is_late else None,
         since=AT - timedelta(minutes=draw(st.integers(0, 500))) if is_late else None,
@@ -244,14 +269,16 @@ HEALTH = re.compile(r"not affected|\bfine\b|\bwell\b|on time|in time|nothing is 
 def is_healthy(work: MeasuredWorkload) -> bool:
     """By the numbers, whatever the record says of itself."""
     found = work.outcomes
-    if found is None or work.late or work.held or work.is_paused:
+    if found is None or work.late or work.held or work.is_paused or work.doubt:
         return False
     return not (work.failed or found.failed_lately or found.failed_in_hour)
 
 
 def fails(work: MeasuredWorkload) -> bool:
     found = work.outcomes
-    return bool(found and work.fails_at and found.failed_lately / max(found.ended_lately, 1) >= work.fails_at)
+    if not found or not work.fails_at or found.failed_lately / max(found.ended_lately, 1) < work.fails_at:
+        return False
+    return bool(found.failing) or (found.well or 0) * 10 < 20
 
 
 @given(situations(), st.sampled_from([STAKEHOLDERS, TEAM]))
@@ -330,7 +357,7 @@ def _check(work: MeasuredWorkload, told: str) -> None:
     held = [number(each) for each in re.findall(r"(\d[\d,]*) (?:of them )?on hold", told)]
     is_told = work.held and (not work.late or work.held < work.waiting or fails(work))
     assert ([work.held] if is_told else []) == held
-    is_age_told = work.oldest is not None and (work.late or work.held or not fails(work))
+    is_age_told = work.oldest is not None and (work.late or work.held or not (fails(work) or work.doubt))
     assert not is_age_told or (work.oldest is not None and f"oldest {spoken(work.oldest)}" in told)
     end = expected_end(work, AT)
     assert (work.late > 0 and end is not None) == ("done about" in told)

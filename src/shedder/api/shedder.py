@@ -377,9 +377,12 @@ class Shedder:
         """The jobs of `targets` that run now."""
         return claims.running_jobs(self.store, self._names(targets))
 
-    def status(self, *targets: str) -> shedder.Status:
-        """How `targets` are, or all lanes; its cost does not depend on the length of queues."""
-        return read_status(self.store, self._lanes(targets) if targets else None)
+    def status(self, *targets: str, policy: shedder.Policy | None = None) -> shedder.Status:
+        """How `targets` are, or all lanes; its cost does not depend on the length of queues.
+
+        What is late is judged by `policy`, else by the policy in force.
+        """
+        return read_status(self.store, self._lanes(targets) if targets else None, policy=policy)
 
     def samples(
         self, *targets: str, since: datetime, until: datetime | None = None
@@ -448,7 +451,7 @@ class Shedder:
         else:
             events = self._lately()
         return triage.checklist(
-            triage.Seen(self.status(), self.flag_states(), self.limit_states(), policy, events, incident)
+            triage.Seen(self.status(policy=policy), self.flag_states(), self.limit_states(), policy, events, incident)
         )
 
     def mitigate(

@@ -68,10 +68,11 @@ class Table:
 
     Args:
         columns: The headings; one that begins with `>` holds numbers, to the right.
+        gap: Spaces between two columns on a terminal.
     """
 
-    def __init__(self, *columns: str) -> None:
-        self.columns = columns
+    def __init__(self, *columns: str, gap: int = 2) -> None:
+        self.columns, self.gap = columns, gap
         self.rows: list[tuple[Text, ...]] = []
 
 
@@ -103,9 +104,9 @@ def blank() -> Text:
     return Text("")
 
 
-def table(*columns: str) -> Table:
+def table(*columns: str, gap: int = 2) -> Table:
     """An empty table; a column whose heading begins with `>` holds numbers."""
-    return Table(*columns)
+    return Table(*columns, gap=gap)
 
 
 def row(made: Table, *cells: str | Text) -> None:
@@ -245,7 +246,7 @@ def _rendered_text(text: Text) -> RichText:
 
 
 def _rendered_table(table: Table) -> RichTable:
-    made = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    made = RichTable(box=None, pad_edge=False, padding=(0, table.gap, 0, 0), header_style="dim")
     for column in table.columns:
         name = column.removeprefix(">")
         if column != name:

@@ -11,6 +11,7 @@ from shedder.cli.policy import near_policy_option, policy_for
 from shedder.cli.run import Run
 from shedder.errors import InvalidInput, NothingMatched
 from shedder.lanes import lanes_of_target
+from shedder.policy.lateness import lateness_sentence
 from shedder.policy.model import Policy
 from shedder.response import plan as planning
 from shedder.units import Rate, format_duration
@@ -56,7 +57,7 @@ def plan(
 
 
 def _outlook(run: Run, policy: Policy, targets: Sequence[str]) -> planning.Outlook:
-    status = run.shedder.status(*targets)
+    status = run.shedder.status(*targets, policy=policy)
     lanes = [lane.lane for lane in status.lanes]
     samples = run.shedder.samples(*lanes, since=status.at - planning.PACE_LOOK_BACK) if lanes else {}
     return planning.read_outlook(status, samples, policy)
@@ -94,9 +95,11 @@ def _parts(outlook: planning.Outlook, found: list[planning.Forecast], *, is_expl
     urgent = ", ".join(lane.lane for lane in outlook.lanes if lane.is_urgent) or "none"
     made = output.table("if we", ">urgent work is well in", ">all is done in", ">left aside")
     for each in found:
-        urgent_in, gone_in = _time(each.urgent_in, outlook), _time(each.gone_in, outlook)
-        output.row(made, each.option, urgent_in, gone_in, output.number(round(each.left)))
-    parts: output.Parts = [output.headline(_head(outlook)), output.plain(f"Urgent: {urgent}."), output.blank(), made]
+        times = [_time(each.urgent_in, outlook), _time(each.gone_in, outlook)]
+        output.row(made, each.option, *times, output.number(round(each.left)))
+    late = [output.plain(lateness_sentence(each, outlook.at)) for each in outlook.late]
+    urgent_line = output.plain(f"Urgent: {urgent}.")
+    parts: output.Parts = [output.headline(_head(outlook)), urgent_line, *late, output.blank(), made]
     if is_explained:
         for each in found:
             parts += [output.blank(), output.headline(each.option), *map(_phase, each.phases)]

@@ -13,14 +13,16 @@ from shedder.cli.run import Run, trouble
 from shedder.errors import RedisUnreachable
 from shedder.lanes import DEFAULT_PRIORITY
 from shedder.later import later
-from shedder.status.findings import FULL, OLD, check_status
-from shedder.wording import counted
+from shedder.queues.outcomes import LATELY, is_failing
+from shedder.status.findings import FULL, OLD, check_status, kept_failed, most_often
+from shedder.units import format_duration
+from shedder.wording import counted, named, pace
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
     from rich.live import Live
 
-    from shedder import Divert, LaneStatus, Pause, Status
+    from shedder import Divert, LaneStatus, Outcomes, Pause, Status
     from shedder.cli.settings import settings_part
     from shedder.status.findings import CheckResult
 else:
@@ -42,7 +44,11 @@ _EXAMPLES = ("shedder status", "shedder status mail reports", "shedder status --
 @targets_argument
 @maybe_duration_option("--watch", help="Refresh every 2s, or every DURATION.")
 def status(run: Run, *, names: tuple[str, ...], watch: Wait | None) -> int:
-    """Show how many jobs wait and run, what is paused or diverted, by whom and why."""
+    """Show how many jobs wait, run and fail, what is paused or diverted, by whom and why.
+
+    Rates in/s and out/s are of the last minute, fail/s of the last ten seconds. A job that ended
+    well counts as out; one that failed does not, and is told in a line with its exception.
+    """
     if names:
         asking.warn_of_unknown(run, names)
     if watch is None:
@@ -80,7 +86,7 @@ def _print_again(run: Run, names: tuple[str, ...]) -> None:
 
 
 def status_view(status: Status, *, address: str, named: Sequence[str] = ()) -> output.Parts:
-    """The table of lanes, then each control with who and why, then what to beware of.
+    """The table of lanes, each control with who and why, what failed, and what to beware of.
 
     A lane without jobs is left out when its controls are those of its whole queue, unless it is
     among the targets `named`.
@@ -94,13 +100,18 @@ def status_view(status: Status, *, address: str, named: Sequence[str] = ()) -> o
     lanes = _lanes(status, shown) if shown else [_nothing(status, named)]
     has_settings = status.flags or status.limits
     settings = output.spaced(settings_part(status.flags, status.limits, status.at)) if has_settings else []
-    return [_place(status, address), *lanes, *_controls(status), *settings, *_warnings(status)]
+    return [_place(status, address), *lanes, *_controls(status), *settings, *_failed(status), *_warnings(status)]
 
 
 def _lanes(status: Status, shown: Sequence[LaneStatus]) -> output.Parts:
-    made = output.table("lane", ">waiting", ">backlog", ">running", ">oldest", ">in/s", ">out/s", "control")
+    # eighty columns must be enough for all of it: nine columns stand closer together
+    has_failed = any(lane.outcomes.failed_lately for lane in shown)
+    failing, gap = ([">fail/s"], 1) if has_failed else ([], 2)
+    headings = ("lane", ">waiting", ">backlog", ">running", ">oldest", ">in/s", ">out/s", *failing, "control")
+    made = output.table(*headings, gap=gap)
     for lane in shown:
-        output.row(made, *_cells(lane, status.at))
+        paces = [lane.arrivals, lane.completions, *([lane.outcomes.failing] if has_failed else [])]
+        output.row(made, *_numbers(lane, status.at), *map(output.per_second, paces), _control(lane))
     hidden = len(status.lanes) - len(shown)
     return [made, *([output.Text(f"and {counted(hidden, 'empty lane')}", style="dim")] if hidden else [])]
 
@@ -124,7 +135,7 @@ def _is_main(lane: LaneStatus) -> bool:
 
 
 def _has_jobs(lane: LaneStatus) -> bool:
-    numbers = (lane.waiting, lane.backlog, lane.running, lane.claimed)
+    numbers = (lane.waiting, lane.backlog, lane.running, lane.claimed, lane.outcomes.failed_lately)
     return any(numbers) or _is_main(lane)
 
 
@@ -134,11 +145,10 @@ def _standing(lane: LaneStatus) -> list[object]:
     return [*paused, *(divert.order for divert in lane.diverts)]
 
 
-def _cells(lane: LaneStatus, now: datetime) -> list[str | output.Text]:
+def _numbers(lane: LaneStatus, now: datetime) -> list[str]:
     oldest = min(filter(None, [lane.oldest, lane.oldest_in_backlog]), default=None)
     numbers = map(output.number, (lane.waiting, lane.backlog, lane.running))
-    paces = map(output.per_second, (lane.arrivals, lane.completions))
-    return [lane.lane, *numbers, output.age(oldest, now), *paces, _control(lane)]
+    return [lane.lane, *numbers, output.age(oldest, now)]
 
 
 def _control(lane: LaneStatus) -> output.Text:
@@ -146,7 +156,8 @@ def _control(lane: LaneStatus) -> output.Text:
     words += [_limited(divert) for divert in lane.diverts if divert.is_limit]
     diverts = [divert for divert in lane.diverts if not divert.is_limit]
     words += ["diverted"] if diverts else []
-    words += [f"draining {divert.drain.rate}" for divert in diverts if divert.drain]
+    words += [f"draining {pace(divert.drain.rate.per_second)}" for divert in diverts if divert.drain]
+    words += ["drain halted" for divert in diverts if divert.halted]
     return output.Text(", ".join(dict.fromkeys(words)), style="bold yellow" if words else "")
 
 
@@ -210,7 +221,24 @@ def _limited(divert: Divert) -> str:
 def _under_way(diverts: Sequence[Divert]) -> str:
     if any(divert.is_restoring for divert in diverts):
         return ", on the way back"
-    return ", first pass not finished" if any(divert.is_scanning for divert in diverts) else ""
+    scanning = ", first pass not finished" if any(divert.is_scanning for divert in diverts) else ""
+    return scanning + (", its drain has halted" if any(divert.halted for divert in diverts) else "")
+
+
+def _failed(status: Status) -> output.Parts:
+    """A line for each lane and label with failures that are no finding; those have a warning."""
+    known = [(lane.lane, lane.outcomes) for lane in status.lanes]
+    known += [(each.label, each.outcomes) for each in status.labels]
+    quiet = [each for each in known if not is_failing(each[1], status.fails_at)]
+    lines = [_failed_line(*each) for each in quiet if each[1].failed_in_hour or each[1].failed_kept]
+    return output.spaced([output.plain(output.escaped(line)) for line in lines])
+
+
+def _failed_line(name: str, outcomes: Outcomes) -> str:
+    source = "" if outcomes.is_counted else " by RQ's registries (stock workers count no end)"
+    lately = f"{outcomes.failed_lately:,} of {counted(outcomes.ended_lately, 'job')} in {format_duration(LATELY)}"
+    failed = f"{lately} and {outcomes.failed_in_hour:,} in an hour failed{source}"
+    return f"{name}: {failed}{most_often(outcomes)}{kept_failed(outcomes)}"
 
 
 def _warnings(status: Status) -> output.Parts:
@@ -237,9 +265,12 @@ _CHECK_EXAMPLES = ("shedder check", "shedder check mail reports", "shedder check
 def check(run: Run, *, names: tuple[str, ...], older_than: timedelta | None) -> int:
     """Report in one line, for monitoring, whether anything is wrong.
 
-    It reports work that is later than the policy tolerates, a control that may have been
-    forgotten, jobs that no worker serves, a record or a policy that cannot be read, and a server
-    that is nearly full or evicts jobs. Exits with 0 when nothing is wrong, else with 3.
+    It reports work that is later than the policy tolerates, work of which more fails than the
+    policy's fails_at, a drain that halted, a control that may have been forgotten, jobs that no
+    worker serves, a record or a policy that cannot be read, and a server that is nearly full or
+    evicts jobs. Where kinds of work share a lane, work that it has not seen may be late: that is
+    a WARNING. It also says what is not known: UNKNOWN, when jobs run and none has ended lately.
+    Exits with 0 when nothing is known to be wrong, else with 3.
     """
     found = check_status(run.shedder.status(*names), older_than=older_than or OLD)
     style = "" if found.is_good else "bold red"
@@ -250,9 +281,32 @@ def check(run: Run, *, names: tuple[str, ...], older_than: timedelta | None) -> 
 def line_of(found: CheckResult) -> str:
     """The line, with numbers behind a bar for who draws them."""
     texts = [problem.text.rstrip(".") for problem in found.problems]
-    said = "; ".join(texts) or f"{counted(found.lanes, 'lane')}, nothing is late or forgotten"
+    said = "; ".join(texts) or f"{counted(found.lanes, 'lane')}, {_good(found)}, {_ended(found)}"
+    unknown = "".join(f"; not known: {each}" for each in found.unknown)
     late = sum(problem.kind == "late" for problem in found.problems)
-    numbers = f"waiting={found.waiting} backlog={found.backlog} late={late}"
+    numbers = f"waiting={found.waiting} backlog={found.backlog} late={late} failed={found.failed}"
     # a bar begins the numbers, so none may stand in a name
-    words = said.replace("|", "/")
-    return output.one_line(f"SHEDDER {'OK' if found.is_good else 'CRITICAL'} - {words} | {numbers}")
+    words = f"{said}{unknown}".replace("|", "/")
+    return output.one_line(f"SHEDDER {_level(found)} - {words} | {numbers}")
+
+
+def _level(found: CheckResult) -> str:
+    if found.is_good:
+        return "UNKNOWN" if found.is_blind else "OK"
+    return "WARNING" if found.is_doubtful else "CRITICAL"
+
+
+def _ended(found: CheckResult) -> str:
+    lately = format_duration(LATELY)
+    if not found.ended:
+        return f"no job ended in {lately}"
+    return f"{found.failed:,} of {counted(found.ended, 'job')} failed in {lately}"
+
+
+def _good(found: CheckResult) -> str:
+    """What is known to be well, and of which queues it is not known how long their jobs may wait."""
+    if not found.unjudged:
+        return "nothing is late or forgotten"
+    first, more = found.unjudged[:3], len(found.unjudged) - 3
+    names = named([*first, f"{more} more"] if more > 0 else first)
+    return f"nothing with a tolerance is late or forgotten; no policy says how long jobs of {names} may wait"

@@ -36,6 +36,9 @@ QUEUES = f"{RQ_KEY_PREFIX}:queues"
 JOB = f"{RQ_KEY_PREFIX}:job:"
 """What the key of a job's hash begins with."""
 
+RESULTS = f"{RQ_KEY_PREFIX}:results:"
+"""What the key of a job's results, a stream, begins with."""
+
 WORKER = f"{RQ_KEY_PREFIX}:worker:"
 """What the key of a worker's hash begins with."""
 

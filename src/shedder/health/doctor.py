@@ -19,8 +19,22 @@ from shedder.errors import FLOORS, SERVER_FLOOR, RecordUnreadable, RedisUnreacha
 from shedder.health import leftovers
 from shedder.health.audit import AuditReport, audit, read_each
 from shedder.queues.controls import all_lanes
-from shedder.status.findings import FINE, PROBLEM, WARNING, Finding, eviction, memory, suspension, unreadable_record
-from shedder.status.status import memory_share
+from shedder.status.findings import (
+    FAILS,
+    FINE,
+    HALTED,
+    PROBLEM,
+    WARNING,
+    Finding,
+    check_status,
+    eviction,
+    lanes_findings,
+    memory,
+    suspension,
+    unreadable_record,
+    work_findings,
+)
+from shedder.status.status import memory_share, read_status
 from shedder.store.codec import server_time, text_of
 from shedder.store.store import Progress, Store
 from shedder.wording import counted
@@ -43,6 +57,7 @@ def check_up(store: Store, *, on_progress: Progress | None = None) -> Checkup:
         return Checkup(server_time(store), (*findings, *spoilt))
     lanes = all_lanes(store)
     findings += fleet_findings(store, lanes)
+    findings += _ends_findings(store)
     findings += _record_findings(store)
     findings += _order_findings(store, lanes)
     findings += _claim_findings(store)
@@ -98,6 +113,19 @@ def _type_findings(store: Store) -> Iterator[Finding]:
             "Rename it away, and shedder goes on without what it held; nothing else was looked at."
         )
         yield Finding("keys", PROBLEM, says, subjects=(key,))
+
+
+def _ends_findings(store: Store) -> Iterator[Finding]:
+    """How jobs end, by the rules of `status` and `check`, and what of it is not known."""
+    status = read_status(store)
+    told = [each for each in (*lanes_findings(status), *work_findings(status)) if each.check in (FAILS, HALTED)]
+    yield from told
+    found = check_status(status)
+    for each in found.unknown:
+        yield Finding("ends", WARNING, f"It is not known {each}.")
+    if not told:
+        ended = f"{found.failed:,} of the {counted(found.ended, 'job')} that ended in five minutes failed."
+        yield Finding("ends", FINE, ended if found.ended else "No job ended in five minutes.")
 
 
 def _record_findings(store: Store) -> Iterator[Finding]:

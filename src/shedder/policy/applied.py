@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
@@ -16,10 +17,11 @@ from shedder.later import later
 from shedder.policy.model import Policy
 from shedder.store.codec import reading_record, text_of, time_from_ms, versioned_record
 from shedder.store.keys import Keys
-from shedder.store.store import Command, Store, new_id
+from shedder.store.store import AsyncStore, Command, Store, new_id
 
 if TYPE_CHECKING:
     import redis
+    import redis.asyncio
 
     from shedder.policy.document import document_of, policy_from
     from shedder.policy.explain import differences
@@ -235,6 +237,50 @@ class PolicyCopy:
             return last
 
 
+class AsyncPolicyCopy:
+    """What the coroutines of a process know of the policy in force, as `PolicyCopy` for threads.
+
+    Args:
+        store: Has the client of their event loop.
+    """
+
+    def __init__(self, store: AsyncStore) -> None:
+        self._store = store
+        self._known: tuple[int | None, Policy] = (None, Policy())
+        self._asked_at = -float("inf")
+        self._asking: asyncio.Task[None] | None = None
+
+    async def follow(self) -> Policy:
+        """The policy in force: at most half a second old, while Redis answers.
+
+        One question serves all coroutines that wait meanwhile, and goes on when one of them ends.
+        """
+        asking = self._asking
+        if asking is None or asking.done() or asking.get_loop() is not asyncio.get_running_loop():
+            if time.monotonic() - self._asked_at < FOLLOW_SECONDS:
+                return self._known[1]
+            self._asking = asking = asyncio.create_task(self._refresh())
+        await asyncio.shield(asking)
+        return self._known[1]
+
+    async def _refresh(self) -> None:
+        self._asked_at = time.monotonic()
+        known, policy = self._known
+        try:
+            number = _number(await self._store.field(self._store.keys.policy, "number"))
+            self._known = number, policy if number == known else await self._read(number, policy)
+        except ShedderError as error:
+            _tell_unread(error)
+
+    async def _read(self, number: int, last: Policy) -> Policy:
+        found = await self._store.field(self._store.keys.policy, str(number))
+        try:
+            return applied_from(found).policy
+        except RecordUnreadable as error:  # as in `PolicyCopy`
+            _tell_unread(error)
+            return last
+
+
 def _tell_unread(error: ShedderError) -> None:
     logger.warning("the policy in force cannot be read; the last known holds: %s", error)
 
@@ -279,6 +325,16 @@ def policy_copy(connection: redis.Redis) -> PolicyCopy:
     copy: PolicyCopy | None = getattr(pool, _COPY, None)
     if copy is None:
         copy = PolicyCopy(Store(connection, rq_keys()))
+        setattr(pool, _COPY, copy)
+    return copy
+
+
+def async_policy_copy(connection: redis.asyncio.Redis) -> AsyncPolicyCopy:
+    """As `policy_copy`, for the coroutines that use `connection`."""
+    pool = connection.connection_pool
+    copy: AsyncPolicyCopy | None = getattr(pool, _COPY, None)
+    if copy is None:
+        copy = AsyncPolicyCopy(AsyncStore(connection, rq_keys()))
         setattr(pool, _COPY, copy)
     return copy
 

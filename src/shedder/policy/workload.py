@@ -1,14 +1,13 @@
-"""Kinds of work that a policy names, their lanes, and the work that is late."""
+"""Kinds of work that a policy names, and their lanes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from shedder.lanes import PRIORITIES, Lane, lane_of
 from shedder.policy.model import Policy, Rule
-from shedder.units import format_duration
 
 TOLERANCE = timedelta(minutes=10)
 """How long work may wait for which the policy gives a label and no tolerance."""
@@ -90,72 +89,3 @@ def _nameless(queues: Iterable[str], taken: set[str]) -> Iterable[Workload]:
         lanes = tuple(Lane(queue, priority).name for priority in PRIORITIES)
         if not taken.intersection(lanes):
             yield Workload(f"jobs of {queue}", TOLERANCE, lanes)
-
-
-@dataclass(frozen=True, slots=True)
-class WaitingJob:
-    """What is known of a job that waits near the front of its lane or backlog.
-
-    Attributes:
-        enqueued: When it was enqueued (producer's clock, UTC); None when it is not known.
-        function: Its function; None when it is not known.
-        meta: The plain fields of its meta, as text.
-    """
-
-    enqueued: datetime | None
-    function: str | None
-    meta: Mapping[str, str]
-
-
-def late_in(policy: Policy, lane: str, waiting: Iterable[WaitingJob], at: datetime) -> tuple[Late, ...]:
-    """The oldest job of each rule that waits in `lane` longer than tolerated, at the time `at`."""
-    found: dict[int, Late] = {}
-    for job in waiting:
-        late = _late(policy, lane, job, at)
-        if late is not None and late.oldest <= found.get(late.rule, late).oldest:
-            found[late.rule] = late
-    return tuple(found[rule] for rule in sorted(found))
-
-
-def lateness_sentence(late: Late, at: datetime) -> str:
-    """What a person reads of it, in the policy's labels."""
-    waits, tolerated = (format_duration(each) for each in (at - late.oldest, late.tolerance))
-    return f"{late.noun} are late: the oldest waits {waits} in {late.lane}, tolerated are {tolerated}."
-
-
-def looks_at_jobs(policy: Policy) -> bool:
-    """Whether a tolerance depends on what a job does, and not only on its queue."""
-    return any(rule.tolerance is not None and not rule.selection.is_whole for rule in policy.rules)
-
-
-def _late(policy: Policy, lane: str, job: WaitingJob, at: datetime) -> Late | None:
-    queue = lane_of(lane).queue
-    found = policy.rule_for("tolerance", queue=queue, function=job.function, meta=job.meta)
-    if found is None or job.enqueued is None:
-        return None
-    number, rule = found
-    tolerance = rule.tolerance or timedelta()
-    if at - job.enqueued <= tolerance:
-        return None
-    named = policy.rule_for("label", queue=queue, function=job.function, meta=job.meta)
-    name = named[1].label if named is not None else f"jobs of {lane}"
-    return Late(lane, name, number, tolerance, job.enqueued)
-
-
-@dataclass(frozen=True, slots=True)
-class Late:
-    """Work that waits longer than the policy tolerates.
-
-    Attributes:
-        lane: Name of the lane in which it waits, or in whose backlog.
-        noun: What the business calls it.
-        rule: Number of the rule that says what is tolerated.
-        tolerance: How long it may wait.
-        oldest: When its oldest job was enqueued (producer's clock, UTC).
-    """
-
-    lane: str
-    noun: str
-    rule: int
-    tolerance: timedelta
-    oldest: datetime

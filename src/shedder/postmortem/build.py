@@ -257,7 +257,9 @@ def _impact(
     passing = {lane: [_passing(sample) for sample in each] for lane, each in lanes.items()}
     found = impact_of(kind.noun, kind.tolerance, passing, severities, tenants=tenants)
     late, most = material.late.get(kind.noun), material.most.get(kind.noun, 0)
-    return replace(found, late_jobs=late, deepest=most, is_lane_shared=True)
+    whole = impact_of(kind.noun, kind.tolerance, lanes, severities)
+    is_known = bool(late) or whole.oldest <= kind.tolerance
+    return replace(found, late_jobs=late, deepest=most, is_lane_shared=True, is_known=is_known)
 
 
 def _passing(sample: Sample) -> Sample:
@@ -383,10 +385,12 @@ def _length(since: datetime | None, until: datetime | None) -> timedelta | None:
 def _summary(
     incident: Incident, since: datetime, until: datetime, impacts: Sequence[Impact], done: Sequence[Intervention]
 ) -> str:
-    hurt = [each for each in impacts if each.outside]
+    unknown = [each for each in impacts if not each.is_known]
+    hurt = [each for each in impacts if each.outside and each.is_known]
     late = [each for each in impacts if not each.outside and each.late_jobs]
     failed = sorted((each for each in impacts if each.failed), key=lambda each: each.failed or 0, reverse=True)
-    spared = [each for each in impacts if each not in hurt and each not in late and each not in failed]
+    spared = [each for each in impacts
+              if each not in hurt and each not in late and each not in failed and each.is_known]  # fmt: skip
     over = f"until {moment(until, since)}" if incident.resolved_at else "and is not over"
     times = f"from {moment(since, until)} {over} UTC ({spoken(until - since)})"
     sentences = [
@@ -401,6 +405,11 @@ def _summary(
         *(f"{each.failed:,} of {each.ended:,} {each.noun} failed." for each in failed[:3]),
         *_of_the_spared(spared),
     ]
+    if unknown:
+        sentences.append(
+            f"Not known: whether {named([each.noun for each in unknown])} were late. Jobs of lanes that they share "
+            "waited too long, and no update counted whose they were."
+        )
     if done:
         first = done[0].moment
         sentences.append(

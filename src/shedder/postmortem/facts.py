@@ -30,6 +30,8 @@ class Impact:
         began: When it first was outside; None when it never was.
         targets: The lanes that it was measured in.
         is_lane_shared: Other work is in the same lanes, which it waits behind.
+        is_known: It is known whether any of it was late. False: jobs of the lanes that it shares waited
+            longer than it may, and no update counted whose they were.
         ended: Jobs that ended, well or not; None when nobody counted them.
         failed: Those of them that failed; an attempt that was retried counts. None as above.
     """
@@ -46,6 +48,7 @@ class Impact:
     began: datetime | None = None
     targets: tuple[str, ...] = ()
     is_lane_shared: bool = False
+    is_known: bool = True
     ended: int | None = None
     failed: int | None = None
 

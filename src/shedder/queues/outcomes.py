@@ -8,15 +8,18 @@ that stock workers run, what RQ keeps must tell.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from shedder.engine.names import FAILED, FINISHED, registry_key
+from shedder.engine.names import FAILED, FINISHED, RESULTS, registry_key
 from shedder.store.codec import count_of, text_of, time_from_ms
 from shedder.store.keys import OUTCOME_STEPS, Keys
 
@@ -40,21 +43,34 @@ OUTCOMES_KEPT = (45, 40, 1500, 1008)
 
 COUNTS_KEPT = timedelta(days=7)
 """For so long the moments of the longest step reach back, and longer where nothing was counted."""
+FEWEST_ENDED = 20
+"""With fewer jobs that ended lately it is not known whether work fails."""
 
 KEPT_SECONDS = int(timedelta(days=14).total_seconds())
 """The last failures of a lane go when it had none for so long."""
 
 STOCK_LOOKED_AT = 20
-"""The last failed jobs of RQ's registry whose exceptions are read, where stock workers ran them."""
+"""The last failed jobs of RQ's registry whose exceptions are read, where nobody counted them."""
 
 RESULT_TTL_SECONDS = 500
 FAILURE_TTL_SECONDS = 31_536_000
 """For how long RQ keeps a job that ended, unless the job says something else."""
 
+TTL_SLACK_SECONDS = 60
+"""By so much a worker's clock may be ahead; what expires later has another time to live."""
+
+NOTED_SLACK_SECONDS = 30
+"""By so much the time of a noted failure may be wrong."""
+
+LARGEST_REPORT = 1_000_000
+"""A report of a failure that is longer is not read."""
+
 KILLED = "the job's process died"
 ABANDONED = "its worker died"
 NO_EXCEPTION = "no exception"
 UNREADABLE = "shedder could not read it"
+STOPPED = "Job stopped by user"
+"""So begins RQ's report of a job that a person stopped."""
 RETRIES_EXCEEDED = "it asked for more retries than allowed"
 
 
@@ -90,6 +106,20 @@ class Outcomes:
     def share_failed(self) -> float:
         """The share of those that ended in the last five minutes that failed, 0 to 1."""
         return min(self.failed_lately / self.ended_lately, 1.0) if self.ended_lately else 0.0
+
+
+def is_failing(outcomes: Outcomes, share: float) -> bool:
+    """Whether work fails: `share` of at least twenty jobs in five minutes; 0 for never.
+
+    It does not when it has recovered: none failed in the last ten seconds, and twenty ended well.
+    """
+    has_failed = outcomes.ended_lately >= FEWEST_ENDED and outcomes.share_failed >= share > 0
+    return has_failed and not has_recovered(outcomes)
+
+
+def has_recovered(outcomes: Outcomes) -> bool:
+    """Whether none failed in the last ten seconds, and twenty ended well."""
+    return not outcomes.failing and (outcomes.well or 0.0) * RATE_SECONDS >= FEWEST_ENDED
 
 
 def in_all(found: Sequence[Outcomes]) -> Outcomes:
@@ -199,6 +229,11 @@ class OutcomesFound:
     def of_label(self, label: str, *, exception: str = "") -> Outcomes:
         """How the jobs with `label` ended, as workers of ours counted."""
         return self._outcomes(lambda counts: counts.labels.get(label, (0, 0)), exception)
+
+    def share_well(self, lane: str) -> float:
+        """The share of the jobs of `lane` that ended well, of those that ended in the last minute."""
+        (ended, failed), (then, failed_then) = (each.lanes.get(lane, (0, 0)) for each in (self.now, self.before[60]))
+        return 1 - min(max(failed - failed_then, 0) / (ended - then), 1.0) if ended > then else 1.0
 
     def _outcomes(self, pick: Any, exception: str, kept: int = 0) -> Outcomes:
         ended, failed = pick(self.now)
@@ -339,10 +374,19 @@ def ask_lane_failures(ask: Pipeline, keys: Keys, lane: str, at: datetime) -> Non
     failed, finished = registry_key(FAILED, lane), registry_key(FINISHED, lane)
     ask.lrange(keys.failures(lane), 0, FAILURES_KEPT - 1)
     ask.zcard(failed)
+    ask.zrange(failed, 0, STOCK_LOOKED_AT - 1, desc=True)
     for seconds in (int(LATELY.total_seconds()), 60, 3600, RATE_SECONDS):
-        ask.zcount(failed, now + FAILURE_TTL_SECONDS - seconds, "+inf")
+        _ask_ended(ask, failed, now + FAILURE_TTL_SECONDS, seconds)
     for seconds in (int(LATELY.total_seconds()), RATE_SECONDS):
-        ask.zcount(finished, now + RESULT_TTL_SECONDS - seconds, "+inf")
+        _ask_ended(ask, finished, now + RESULT_TTL_SECONDS, seconds)
+
+
+def _ask_ended(ask: Pipeline, registry: str, expiry: int, seconds: int) -> None:
+    """Ask how many jobs ended in the last `seconds`; those of now go at `expiry`.
+
+    What goes later was given a longer time to live, and may have ended long ago.
+    """
+    ask.zcount(registry, expiry - seconds, expiry + TTL_SLACK_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,23 +394,37 @@ class LaneFailures:
     """What is kept of the failures of one lane.
 
     Attributes:
-        noted: The last failures, newest first: label and exception of each.
+        noted: The last failures, newest first: time (ms), label and exception of each.
         kept: Jobs in RQ's registry of failed jobs.
+        last: Ids of the last jobs in that registry.
         stock: How the jobs ended by RQ's registries alone.
     """
 
-    noted: tuple[tuple[str, str], ...]
+    noted: tuple[tuple[float, str, str], ...]
     kept: int
+    last: tuple[str, ...]
     stock: Outcomes
+
+    def tell_more_than(self, counted: Outcomes) -> bool:
+        """Whether jobs failed that nobody counted: those of stock workers, which may have ended.
+
+        The clock of a worker may be wrong, so that the registry tells of a few more.
+        """
+        told = self.stock
+        return told.failed_lately > 2 * counted.failed_lately or told.failed_in_hour > 2 * counted.failed_in_hour
 
     def exception(self) -> str:
         """The most frequent exception of the last failures."""
-        return most_frequent(exception for _, exception in self.noted)
+        return most_frequent(exception for _, _, exception in self.noted)
+
+    def are_all_since(self, then_ms: float) -> bool:
+        """Whether all that is kept is younger, so that there may have been more."""
+        return len(self.noted) == FAILURES_KEPT and self.noted[-1][0] >= then_ms
 
 
 def lane_failures_from(replies: Iterator[Any]) -> LaneFailures:
     """Takes the replies to `ask_lane_failures`, and no more."""
-    listed, kept, lately, minute, hour, now, finished_lately, finished_now = (next(replies) for _ in range(8))
+    listed, kept, last, lately, minute, hour, now, finished_lately, finished_now = islice(replies, 9)
     stock = Outcomes(
         well=finished_now / RATE_SECONDS,
         failing=now / RATE_SECONDS,
@@ -377,19 +435,64 @@ def lane_failures_from(replies: Iterator[Any]) -> LaneFailures:
         failed_kept=kept,
         is_counted=False,
     )
-    return LaneFailures(tuple(_noted(listed)), kept, stock)
+    return LaneFailures(tuple(_noted(listed)), kept, tuple(map(text_of, last)), stock)
 
 
-def most_frequent(exceptions: Iterator[str]) -> str:
+def ask_exceptions(ask: Pipeline, jobs: Iterable[str]) -> None:
+    """Ask for RQ's last result of each of `jobs`: one reply each, for `exception_of`."""
+    for job in jobs:
+        ask.xrevrange(RESULTS + job, count=1)
+
+
+def exception_of(reply: Sequence[Any]) -> str:
+    """The class of the exception in RQ's last result of a job; empty when there is none to read.
+
+    A job that a person stopped has none, though RQ has it in its registry of failed jobs.
+    """
+    try:
+        [(_, result)] = reply
+        unpacking = zlib.decompressobj()
+        report = unpacking.decompress(base64.b64decode(result[b"exc_string"]), LARGEST_REPORT)
+    except (KeyError, TypeError, ValueError, zlib.error):
+        return ""
+    said = report.decode(errors="replace")
+    return exception_in(said) if unpacking.eof and not said.startswith(STOPPED) else ""
+
+
+def most_frequent(exceptions: Iterable[str]) -> str:
     """The exception that is most frequent; empty when there is none."""
     found = Counter(each for each in exceptions if each).most_common(1)
     return found[0][0] if found else ""
 
 
-def _noted(listed: Sequence[bytes]) -> Iterator[tuple[str, str]]:
+def as_noted(outcomes: Outcomes, lanes: Sequence[LaneFailures], at: datetime, label: str | None = None) -> Outcomes:
+    """`outcomes` without what failed earlier, as far as the noted failures of their lanes tell.
+
+    The counts of then are those of a moment before, which was long before where no worker of ours
+    was there, or none between two jobs, to keep them.
+    """
+
+    def most(seconds: float) -> float:
+        then_ms = (at.timestamp() - seconds - NOTED_SLACK_SECONDS) * 1000
+        if any(each.are_all_since(then_ms) for each in lanes):
+            return float("inf")
+        return sum(
+            noted_ms >= then_ms and label in (None, named) for each in lanes for noted_ms, named, _ in each.noted
+        )
+
+    return replace(
+        outcomes,
+        failing=outcomes.failing and min(outcomes.failing, most(RATE_SECONDS) / RATE_SECONDS),
+        failed_lately=int(min(outcomes.failed_lately, most(LATELY.total_seconds()))),
+        failed_in_minute=int(min(outcomes.failed_in_minute, most(60))),
+        failed_in_hour=int(min(outcomes.failed_in_hour, most(3600))),
+    )
+
+
+def _noted(listed: Sequence[bytes]) -> Iterator[tuple[float, str, str]]:
     for text in listed:
         try:
-            _, _, exception, label = json.loads(text)
-        except (RecursionError, TypeError, ValueError):
-            continue
-        yield str(label), str(exception)
+            at_ms, _, exception, label = json.loads(text)
+            yield float(at_ms), str(label), str(exception)
+        except (OverflowError, RecursionError, TypeError, ValueError):
+            yield float("inf"), "", ""  # it may have been of now

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from shedder.lanes import PRIORITIES
+from shedder.policy.lateness import Late
 from shedder.policy.model import Policy
 from shedder.policy.workload import TOLERANCE, Workload, kinds_of
 from shedder.queues.samples import Sample, paces_of
@@ -149,6 +150,7 @@ class Outlook:
         pace: Jobs that all workers do a second.
         is_pace_now: It is what they do now; else the most that they did in the last hour.
         workers: Workers of ours that serve these lanes.
+        late: Who waits longer than the policy tolerates, or may do so.
     """
 
     at: datetime
@@ -156,6 +158,7 @@ class Outlook:
     pace: float
     is_pace_now: bool
     workers: int
+    late: tuple[Late, ...] = ()
 
 
 def read_outlook(status: Status, samples: Mapping[str, Sequence[Sample]], policy: Policy) -> Outlook:
@@ -171,6 +174,7 @@ def read_outlook(status: Status, samples: Mapping[str, Sequence[Sample]], policy
         pace=now if is_pace_now else max(_best_pace(samples), now),
         is_pace_now=is_pace_now,
         workers=max((lane.workers for lane in status.lanes), default=0),
+        late=tuple(late for lane in status.lanes for late in lane.late),
     )
 
 

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from shedder.events import Event
 from shedder.incident.records import Effect, Incident
 from shedder.lanes import DEFAULT_PRIORITY, lane_of
+from shedder.policy.lateness import Late, lateness_sentence
 from shedder.policy.model import Policy
 from shedder.response.mitigation import BEGAN, NO_END_YET, began_at, without_ended
 from shedder.settings.flags import FlagState
@@ -257,10 +258,12 @@ def _divert(seen: Seen) -> TriageStep:
 def _protect(seen: Seen) -> TriageStep:
     held = [_target(each.lane) for each in seen.status.lanes if _is_held(seen, each)]
     late = [each for each in seen.status.lanes if _is_late(seen, each)]
-    finding = ", ".join(f"{each.lane} waits{_age(each, seen.status.at)}" for each in late)
+    said = [f"{each.lane} waits{_age(each, seen.status.at)}" for each in late if not each.late]
+    said += [lateness_sentence(each, seen.status.at).rstrip(".") for each in _late_work(seen)]
+    known = "no work that may not be shed is late" if seen.policy.rules else "no policy says what may wait how long"
     return TriageStep(
         "protect", "Does what matters most go on?", "Let high priority go first.",
-        state="open" if late or held else "fine", finding=finding or "nothing of it is late",
+        state="open" if said or held else "fine", finding="; ".join(said) or known,
         done=seen.done("resume"),
         commands=(seen.command("let it go on", "resume", *held),) if held else (),
     )  # fmt: skip
@@ -367,6 +370,16 @@ def _is_late(seen: Seen, lane: LaneStatus) -> bool:
     found = seen.policy.rule_for("tolerance", queue=lane_of(lane.lane).queue)
     tolerance = (found[1].tolerance if found else None) or FINE_WITHIN
     return seen.status.at - lane.oldest > tolerance
+
+
+def _late_work(seen: Seen) -> list[Late]:
+    """The work that is late, or may be, but for what may be shed or is of low priority."""
+    rules = dict(enumerate(seen.policy.rules, start=1))
+    return [
+        late for lane in seen.status.lanes for late in lane.late
+        if (rule := rules.get(late.rule)) is not None and rule.shed is None
+        and "low" not in (rule.priority, lane.priority)
+    ]  # fmt: skip
 
 
 def _is_whole(lane: LaneStatus) -> bool:

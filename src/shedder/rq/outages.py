@@ -155,7 +155,7 @@ class RetryingPipeline(Pipeline):
     def _leave_mark(self) -> str:
         if not any(args[0] in _PUSHES for args, _ in self.command_stack):
             return ""
-        mark = rq_keys().operation(uuid4().hex)
+        mark = rq_keys().mark(uuid4().hex)
         self.set(mark, 1, ex=MARK_SECONDS)
         return mark
 

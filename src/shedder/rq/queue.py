@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
+from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 from rq.exceptions import DuplicateJobError
@@ -12,16 +15,28 @@ from rq.serializers import DefaultSerializer
 
 from shedder.engine.jobs import function_of, texts_of
 from shedder.engine.names import check_job_class, check_queue, rq_keys
+from shedder.errors import ShedderError
 from shedder.lanes import DEFAULT_PRIORITY, Lane, lane_of, parse_priority
-from shedder.policy.applied import policy_in_force
+from shedder.policy.applied import async_policy_copy, policy_in_force
 from shedder.queues.enqueue import enqueue_job, push_job, ring_on, save_on
-from shedder.store.store import Pipeline, Store
+from shedder.store.store import AsyncStore, Pipeline, Store, check_async_client, check_client
 
 if TYPE_CHECKING:
+    import redis.asyncio
+    from rq.queue import EnqueueData
     from rq.registry import DeferredJobRegistry
+    from rq.types import FunctionReferenceType
+
+    from shedder.policy.model import Policy
 
 
 _NOT_QUEUED_PLAINLY = (JobStatus.DEFERRED,)
+
+_OLDEST_SERVER = (7, 0, 0)
+"""What RQ takes the server for where asking it would hold the event loop; older ones are refused."""
+
+_JOBS_PER_PART = 50
+"""Making these takes 2 ms of an event loop."""
 
 
 class QueueMixin(RQQueue):
@@ -31,12 +46,25 @@ class QueueMixin(RQQueue):
     `low`, `high` and `critical` give, with all of RQ's own methods. A job that is enqueued on the
     queue itself goes into the lane that the policy in force says; one of these lanes, once chosen,
     is final.
+
+    Args:
+        async_connection: A client of `redis.asyncio` to the same server and database, for
+            `enqueue_async` and `enqueue_many_async`. It belongs to one event loop, and the
+            application closes it.
+
+    Raises:
+        InvalidInput: a client is not of the kind that belongs there.
     """
 
     _is_lane_chosen = False
+    _policy: Policy | None = None
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, async_connection: redis.asyncio.Redis | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
+        check_client(self.connection)
+        if async_connection is not None:
+            check_async_client(async_connection)
+        self.async_connection = async_connection
         check_queue(self)
 
     def lane(self, priority: str) -> Self:
@@ -113,6 +141,73 @@ class QueueMixin(RQQueue):
             deferred_in.remove(job, pipeline=pipeline)
         return job
 
+    async def enqueue_async(self, f: FunctionReferenceType, *args: Any, **kwargs: Any) -> Job:
+        """`enqueue` for coroutines: one round trip of the asyncio client, and no thread.
+
+        It takes what `enqueue` takes, but no `pipeline`. A job with `depends_on` or a `rate_limit`
+        needs code of RQ that waits for Redis, and a queue with `is_async=False` runs the job at
+        once: these go through a thread and the other client.
+
+        Raises:
+            ShedderError: the queue has no asyncio client.
+            DuplicateJobError: the job is to be unique, and its id exists.
+        """
+        store = self._async_store()
+        options = self.parse_args(f, *args, **kwargs)._asdict()
+        if options.pop("pipeline") is not None:
+            raise ValueError("enqueue_async takes no pipeline; enqueue_many_async sends many jobs at once")
+        at_front, unique = options.pop("at_front"), options.pop("unique")
+        if unique and not options["job_id"]:
+            raise ValueError("unique=True requires an explicit job_id")
+        job = self.create_job(**options)
+        check_job_class(type(job))
+        if job._dependency_ids or job.has_rate_limit or not self._is_async:
+            return await asyncio.to_thread(self.enqueue_job, job, at_front=at_front, unique=unique)
+        lane = (await self._informed(store))._lane_by_policy(job)
+        lane._prepare_for_queue(job)
+        command = enqueue_job(store.keys, lane.name, job, at_front=at_front, unique=unique)
+        _refuse_twin(job, is_saved=await store.execute(command))
+        return job
+
+    async def enqueue_many_async(self, job_datas: Iterable[EnqueueData], group_id: str | None = None) -> list[Job]:
+        """`enqueue_many` for coroutines: all jobs or none, in one round trip of the asyncio client.
+
+        The jobs are made in parts, between which the event loop goes on. They are sent in one piece
+        of about 0.03 ms for each job, so thousands are better given in several calls. Where one has
+        `depends_on`, or the queue has `is_async=False`, all go through a thread and the other client.
+
+        Raises:
+            ShedderError: the queue has no asyncio client.
+            ValueError: two jobs have one id.
+        """
+        store, datas = self._async_store(), list(job_datas)
+        if not self._is_async or any(each.depends_on for each in datas):
+            return await asyncio.to_thread(self.enqueue_many, datas, group_id=group_id)
+        _refuse_equal_ids(datas)  # RQ looks only within one part
+        here, jobs = await self._informed(store), []
+        async with store.connection.pipeline() as pipeline:
+            queued: Any = pipeline  # on which a command only waits, as on the other kind
+            for start in range(0, len(datas), _JOBS_PER_PART):
+                part = datas[start : start + _JOBS_PER_PART]
+                jobs += here.enqueue_many(part, pipeline=queued, group_id=group_id)
+                await asyncio.sleep(0)
+            await pipeline.execute()
+        return jobs
+
+    def _async_store(self) -> AsyncStore:
+        if self.async_connection is None:
+            message = f"the queue {self.name} has no asyncio client: give it async_connection=redis.asyncio.Redis(...)"
+            raise ShedderError(message)
+        return AsyncStore(self.async_connection, rq_keys())
+
+    async def _informed(self, store: AsyncStore) -> Self:
+        """This queue with all that it would else wait for Redis to know."""
+        other = copy.copy(self)
+        other.redis_server_version = self.redis_server_version or _OLDEST_SERVER
+        if not self._is_lane_settled:
+            other._policy = await async_policy_copy(store.connection).follow()
+        return other
+
     def push_job_id(self, job_id: str, pipeline: Pipeline | None = None, at_front: bool = False) -> None:
         """Put the id of a saved job where the controls of this lane say.
 
@@ -160,8 +255,7 @@ class QueueMixin(RQQueue):
             self.push_job_id(job.id, pipeline=pipeline, at_front=at_front)
             return job
         command = enqueue_job(rq_keys(), self.name, job, at_front=at_front, unique=unique)
-        if not Store(self.connection, rq_keys()).execute(command):
-            raise DuplicateJobError(f"Job with ID '{job.id}' already exists")
+        _refuse_twin(job, is_saved=Store(self.connection, rq_keys()).execute(command))
         return job
 
     def _persist_job(self, job: Job, pipeline: Pipeline, status: JobStatus = JobStatus.QUEUED) -> None:
@@ -169,11 +263,14 @@ class QueueMixin(RQQueue):
         job._status = status
         save_on(pipeline, job)
 
+    @property
+    def _is_lane_settled(self) -> bool:
+        return self._is_lane_chosen or self.priority != DEFAULT_PRIORITY or not self._is_async
+
     def _lane_by_policy(self, job: Job) -> Self:
-        is_settled = self._is_lane_chosen or self.priority != DEFAULT_PRIORITY
-        if is_settled or not self._is_async:
+        if self._is_lane_settled:
             return self
-        policy = policy_in_force(self.connection)
+        policy = policy_in_force(self.connection) if self._policy is None else self._policy
         if not policy.rules:
             return self
         lane = policy.lane_for(self.name, function=function_of(job) or None, meta=texts_of(job))
@@ -187,6 +284,18 @@ class QueueMixin(RQQueue):
         return other
 
 
+def _refuse_equal_ids(datas: list[EnqueueData]) -> None:
+    counts = Counter(each.job_id for each in datas if each.job_id is not None)
+    for job_id, count in counts.most_common(1):
+        if count > 1:
+            raise ValueError(f"Job ID '{job_id}' appears more than once in enqueue_many_async()")
+
+
+def _refuse_twin(job: Job, *, is_saved: bool) -> None:
+    if not is_saved:
+        raise DuplicateJobError(f"Job with ID '{job.id}' already exists")
+
+
 class Queue(QueueMixin):
     """`rq.Queue` with lanes: a drop-in replacement.
 
@@ -194,5 +303,11 @@ class Queue(QueueMixin):
     mail = Queue("mail", connection=redis)
     mail.enqueue(send_receipt, order_id)       # normal priority, RQ's queue `mail`
     mail.low.enqueue(send_newsletter, user_id)  # RQ's queue `mail.low`
+    ```
+
+    In a coroutine, on a queue with `async_connection=redis.asyncio.Redis()`:
+
+    ```python
+    await mail.low.enqueue_async(send_newsletter, user_id)
     ```
     """

@@ -25,7 +25,7 @@ from shedder.rq.gate import PerformingMixin, tell_fresh_process
 from shedder.rq.lease import LeaseRenewer
 from shedder.rq.outages import patient
 from shedder.store.clients import look_up_driver_once
-from shedder.store.store import Store, load_script
+from shedder.store.store import Store, check_client, load_script
 
 if TYPE_CHECKING:
     import redis
@@ -67,6 +67,7 @@ class WorkerMixin(PerformingMixin, SkewMixin):
         return SILENCE_SECONDS
 
     def _set_connection(self, connection: redis.Redis) -> redis.Redis:
+        check_client(connection)
         client = patient(super()._set_connection(connection))
         look_up_driver_once(client.connection_pool)
         self._patience = client.patience
@@ -112,15 +113,17 @@ class WorkerMixin(PerformingMixin, SkewMixin):
     def request_stop(self, signum: Any, frame: Any) -> None:
         """Called by the signal that ends a worker politely."""
         # RQ logs and raises here, in the middle of whatever runs. Either may fail or be caught
-        # there, as by a log line that is being written, and the worker would never stop.
+        # there, as by a log line that is being written, and the worker would never stop: neither
+        # between two looks for a job, nor while it tries to reach a Redis that is away.
         self._stop_requested = True
+        if not self._is_busy:
+            self._patience.end_in(LAST_PATIENCE_SECONDS)
         super().request_stop(signum, frame)
 
     def _shutdown(self) -> None:
         # A claim that is under way or in hand must not be lost sight of: `execute_job` gives it
         # back and stops.
         if self._renewer.is_claiming or (self._held is not None and not self._is_busy):
-            self._patience.end_in(LAST_PATIENCE_SECONDS)
             return
         super()._shutdown()
 

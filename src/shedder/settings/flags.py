@@ -75,7 +75,8 @@ class Flags(Declarations[FlagDeclaration]):
     """The flags of a process.
 
     `enabled` never raises and never waits for Redis, but at the first call of a process, and then
-    no longer than 100 ms.
+    no longer than 100 ms. In a coroutine it does not wait even then: until Redis has been read,
+    what the code says holds, unless `arefresh` was awaited before.
     """
 
     def __init__(self, watch: SettingsWatch, keys: Keys) -> None:
@@ -134,8 +135,15 @@ class Flags(Declarations[FlagDeclaration]):
         return self._watch.is_stale
 
     def refresh(self) -> None:
-        """Learn what holds, in 100 ms at most; the first question does it too."""
+        """Learn what holds, in 100 ms at most; the first question does it too.
+
+        It does not wait in a coroutine, which awaits `arefresh`.
+        """
         self._watch.wake()
+
+    async def arefresh(self) -> None:
+        """`refresh` for coroutines: the event loop goes on meanwhile."""
+        await asyncio.to_thread(self._watch.wake)
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call `listener` when a flag was changed, or grew stale; from the thread that follows."""
@@ -164,7 +172,7 @@ class Flags(Declarations[FlagDeclaration]):
 
             async def guarded_coroutine(*args: Any, **kwargs: Any) -> Any:
                 if not self._watch.is_awake:  # the one question that waits must not hold the loop
-                    await asyncio.to_thread(self._watch.wake)
+                    await self.arefresh()
                 found = guarded(*args, **kwargs)
                 return await found if inspect.isawaitable(found) else found
 

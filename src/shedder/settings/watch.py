@@ -7,6 +7,7 @@ at the first use, never at import, and again after a fork.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 import logging
@@ -124,13 +125,19 @@ class SettingsWatch:
         return self.age_seconds > 2 * POLL_SECONDS + PATIENCE_SECONDS
 
     def wake(self) -> None:
-        """See to it that the thread runs in this process, and wait a moment for its first load."""
+        """See to it that the thread runs in this process, and wait a moment for its first load.
+
+        A coroutine would hold its event loop meanwhile. It does not wait: what the code says holds
+        until the first load, and each question until then comes here again.
+        """
         with self._starting:
             if self._thread is None and not self._start():
                 return
-        if self.age_seconds > POLL_SECONDS:
+        if self.age_seconds <= POLL_SECONDS or self._loaded.is_set():
+            self.is_awake = True
+        elif not _is_in_event_loop():
             self._loaded.wait(FIRST_LOAD_SECONDS)
-        self.is_awake = True
+            self.is_awake = True
 
     def close(self) -> None:
         """End the thread; the next question starts it again."""
@@ -290,6 +297,14 @@ def replaced_by(function: Callable[P, T], call: Callable[..., Any], coroutine: C
     """`call` in place of `function`, or `coroutine` in place of a coroutine function."""
     chosen = coroutine if inspect.iscoroutinefunction(function) else call
     return cast("Callable[P, T]", functools.wraps(function)(chosen))
+
+
+def _is_in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _close(pubsub: Any) -> None:

@@ -11,13 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from shedder.lanes import Lane, lane_of
-from shedder.policy.workload import lateness_sentence
-from shedder.queues.controls import Divert
+from shedder.lanes import PRIORITIES, Lane, lane_of
+from shedder.policy.lateness import Late, lateness_sentence
+from shedder.policy.model import FAILS_AT
+from shedder.queues.controls import Divert, HaltedDrain
+from shedder.queues.outcomes import LATELY, RATE_SECONDS, Outcomes, is_failing
 from shedder.status.readings import LaneStatus, Status
 from shedder.store.keys import flag_of_order
 from shedder.units import format_duration
-from shedder.wording import counted
+from shedder.wording import counted, named, pace
 
 OLD = timedelta(hours=24)
 """A control that has stood for longer may have been forgotten."""
@@ -27,6 +29,9 @@ FULL, FILLING = 0.9, 0.75
 
 PACE = "200/second"
 """The pace of a drain in a command that is proposed."""
+
+FAILS, HALTED = "fails", "drain halted"
+"""The rules on how jobs end."""
 
 FINE, WARNING, PROBLEM = "fine", "warning", "problem"
 
@@ -59,9 +64,9 @@ class CheckProblem:
     """One thing that is wrong.
 
     Attributes:
-        kind: The rule: `late`, `old control`, `no worker`, `records`, `memory`, `eviction`,
-            `policy`.
-        target: The lane, flag or limit; `server` for what concerns all.
+        kind: The rule: `late`, `may be late`, `fails`, `drain halted`, `old control`, `no worker`,
+            `records`, `memory`, `eviction`, `policy`.
+        target: The lane, flag, limit or label of the policy; `server` for what concerns all.
         text: One sentence.
     """
 
@@ -79,7 +84,12 @@ class CheckResult:
         lanes: Lanes looked at.
         waiting: Jobs that wait in them.
         backlog: Jobs in their backlogs.
-        problems: What is wrong; late work first.
+        problems: What is wrong; late work and work that fails first.
+        ended: Jobs that ended in the last five minutes, well or not.
+        failed: Those among them that failed.
+        unknown: What it could not tell, one sentence each.
+        is_blind: Jobs run of which it is not known whether they end well.
+        unjudged: Queues that have jobs, of which the policy does not say how long these may wait.
     """
 
     at: datetime
@@ -87,16 +97,30 @@ class CheckResult:
     waiting: int
     backlog: int
     problems: tuple[CheckProblem, ...] = ()
+    unjudged: tuple[str, ...] = ()
+    ended: int = 0
+    failed: int = 0
+    unknown: tuple[str, ...] = ()
+    is_blind: bool = False
 
     @property
     def is_good(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether nothing is known to be wrong."""
         return not self.problems
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether nothing is known to be wrong, but something may be."""
+        return bool(self.problems) and all(each.kind == MAY_BE_LATE for each in self.problems)
 
 
 def check_status(status: Status, *, older_than: timedelta = OLD) -> CheckResult:
     """The problems, such as a control that is older than `older_than`: what a monitor alerts on."""
-    found = [*lanes_findings(status, older_than=older_than), *server_findings(status, older_than)]
+    found = [
+        *lanes_findings(status, older_than=older_than),
+        *work_findings(status),
+        *server_findings(status, older_than),
+    ]
     problems = [each for each in found if each.level == PROBLEM]
     problems.sort(key=lambda each: _CHECKED.get(each.check, 1))
     return CheckResult(
@@ -105,24 +129,36 @@ def check_status(status: Status, *, older_than: timedelta = OLD) -> CheckResult:
         waiting=sum(lane.waiting for lane in status.lanes),
         backlog=sum(lane.backlog for lane in status.lanes),
         problems=tuple(CheckProblem(each.check, next(iter(each.subjects), "server"), each.says) for each in problems),
-    )
+        unjudged=tuple(dict.fromkeys(lane.queue for lane in status.lanes
+                                     if (lane.waiting or lane.backlog) and not lane.is_judged)),
+        ended=sum(lane.outcomes.ended_lately for lane in status.lanes),
+        failed=sum(lane.outcomes.failed_lately for lane in status.lanes),
+        unknown=tuple(unknown_ends(status)),
+        is_blind=any(_runs_unseen(lane, status.at) for lane in status.lanes),
+    )  # fmt: skip
 
 
-_CHECKED = {"late": 0, "old control": 2}
-"""Late work is told first, and what may only be forgotten last."""
+MAY_BE_LATE = "may be late"
+"""The rule that found work of which it is not known whether it is late."""
+
+_CHECKED = {"late": 0, FAILS: 0, HALTED: 0, MAY_BE_LATE: 2, "old control": 3}
+"""Late work and work that fails are told first, and what may only be forgotten last."""
 
 
 def lanes_findings(status: Status, *, older_than: timedelta = OLD) -> Iterator[Finding]:
     """What the rules find on all lanes."""
     for lane in status.lanes:
-        yield from lane_findings(lane, at=status.at, older_than=older_than)
+        yield from lane_findings(lane, at=status.at, older_than=older_than, fails_at=status.fails_at)
 
 
-def lane_findings(lane: LaneStatus, *, at: datetime, older_than: timedelta = OLD) -> tuple[Finding, ...]:
+def lane_findings(
+    lane: LaneStatus, *, at: datetime, older_than: timedelta = OLD, fails_at: float = FAILS_AT
+) -> tuple[Finding, ...]:
     """What the rules find on `lane` at the time `at` by the server's clock, the worst first."""
     return (
         *(unreadable_record(lane.lane, said) for said in lane.unreadable),
-        *(Finding("late", PROBLEM, lateness_sentence(late, at), subjects=(lane.lane,)) for late in lane.late),
+        *(_late(lane, late, lateness_sentence(late, at)) for late in lane.late),
+        *_fails(lane, fails_at),
         *_workers(lane),
         *_unfinished(lane),
         *_parked(lane),
@@ -142,9 +178,20 @@ def server_findings(status: Status, older_than: timedelta = OLD) -> tuple[Findin
     )
 
 
-def server_warnings(status: Status) -> tuple[str, ...]:
-    """The sentences of a status about the server; how it is set up is left to `doctor`."""
-    found = server_findings(status)
+def work_findings(status: Status) -> Iterator[Finding]:
+    """What the rules find on work in several lanes: what has a label, and what one command drains."""
+    for each in status.labels:
+        if is_failing(each.outcomes, status.fails_at):
+            says = f"{fails_sentence(each.label, each.outcomes)}. Run {_typed(_TRIAGE)} for what to do."
+            yield Finding(
+                FAILS, PROBLEM, says, subjects=(each.label,), command=_TRIAGE, numbers=_numbers(each.outcomes)
+            )
+    yield from _halts(status)
+
+
+def status_warnings(status: Status) -> tuple[str, ...]:
+    """The sentences of a status about several lanes or the server; how that is set up is left to `doctor`."""
+    found = (*work_findings(status), *server_findings(status))
     return tuple(each.says for each in found if each.level == PROBLEM or each.check == "suspend")
 
 
@@ -221,6 +268,11 @@ def unreadable_record(lane: str, said: str) -> Finding:
     return Finding("records", PROBLEM, says, subjects=(lane,), command=command)
 
 
+def _late(lane: LaneStatus, late: Late, sentence: str) -> Finding:
+    check = "late" if late.is_certain else MAY_BE_LATE
+    return Finding(check, PROBLEM, sentence, subjects=(lane.lane,), numbers={"jobs": late.count})
+
+
 def _workers(lane: LaneStatus) -> Iterator[Finding]:
     jobs = lane.waiting + sum(each.backlog for each in lane.diverts if _lets_start(each))
     if jobs and not lane.workers and not lane.stock_workers:
@@ -285,6 +337,114 @@ def _set_aside(lane: LaneStatus) -> Iterator[Finding]:
         yield Finding("set aside", WARNING, says, subjects=(lane.lane,), command=command, numbers=numbers)
 
 
+# rules about how jobs end
+
+_TRIAGE = ("triage",)
+
+
+def fails_sentence(name: str, outcomes: Outcomes) -> str:
+    """How much of the lane or label `name` fails; of work that does."""
+    jobs = f"{outcomes.failed_lately:,} of {counted(outcomes.ended_lately, 'job')} in {format_duration(LATELY)}"
+    tail = f"{most_often(outcomes)}{_source(outcomes)}{kept_failed(outcomes)}"
+    if outcomes.failing:
+        return f"{pace(outcomes.failing)} of {name} fail: {jobs}{tail}"
+    return f"{name} failed: {jobs}, none of them in the last {RATE_SECONDS} s{tail}"
+
+
+def most_often(outcomes: Outcomes) -> str:
+    """`, most often OperationalError`: the class, without its module."""
+    named_class = outcomes.exception if " " in outcomes.exception else outcomes.exception.rpartition(".")[2]
+    return f", most often {named_class}" if named_class else ""
+
+
+def kept_failed(outcomes: Outcomes) -> str:
+    """`; RQ keeps 5,455 failed jobs`."""
+    return f"; RQ keeps {counted(outcomes.failed_kept, 'failed job')}" if outcomes.failed_kept else ""
+
+
+def _source(outcomes: Outcomes) -> str:
+    return "" if outcomes.is_counted else ", as RQ's registries tell, since stock workers count no end"
+
+
+def _fails(lane: LaneStatus, share: float) -> Iterator[Finding]:
+    if is_failing(lane.outcomes, share):
+        command, what = _way_to_stop(lane)
+        to_do = f" {what}: run {_typed(command)}." if command else ""
+        says, numbers = f"{fails_sentence(lane.lane, lane.outcomes)}.{to_do}", _numbers(lane.outcomes)
+        yield Finding(FAILS, PROBLEM, says, subjects=(lane.lane,), command=command, numbers=numbers)
+
+
+def _way_to_stop(lane: LaneStatus) -> tuple[tuple[str, ...], str]:
+    """The command after which no more of its jobs start, and what it does."""
+    if lane.pause is not None:
+        return (), ""
+    if any(each.drain for each in lane.diverts if not each.is_limit):
+        return _command("drain", lane.lane, "--stop"), "Stop its drain"
+    return _command("pause", lane.lane), "Pause it until the cause is gone"
+
+
+def _numbers(outcomes: Outcomes) -> dict[str, float]:
+    return {"ended": outcomes.ended_lately, "failed": outcomes.failed_lately, "share": outcomes.share_failed}
+
+
+def _halts(status: Status) -> Iterator[Finding]:
+    """The drains that were halted and that have jobs left; those of one command together."""
+    together: dict[str, tuple[HaltedDrain, list[Divert]]] = {}
+    for divert in (divert for lane in status.lanes for divert in lane.diverts if divert.backlog):
+        if divert.halted is not None:
+            together.setdefault(divert.halted.event, (divert.halted, []))[1].append(divert)
+    for halted, diverts in together.values():
+        yield _halt(halted, diverts, status.at)
+
+
+def _halt(halted: HaltedDrain, diverts: Sequence[Divert], at: datetime) -> Finding:
+    lanes, jobs = tuple(each.lane for each in diverts), sum(each.backlog for each in diverts)
+    command = _words("drain", _targets(lanes), "--rate", str(halted.rate))
+    says = (
+        f"The drain of {named(lanes)} halted {format_duration((at - halted.since).total_seconds() // 1)} ago, because "
+        f"{halted.failed} of its last {halted.ended} jobs failed; {counted(jobs, 'job')} "
+        f"{'waits' if jobs == 1 else 'wait'} in the backlog, in order. Run {_typed(command)} to go on when the cause "
+        "is gone."
+    )
+    numbers = {"ended": halted.ended, "failed": halted.failed, "jobs": jobs}
+    return Finding(HALTED, PROBLEM, says, subjects=lanes, command=command, numbers=numbers)
+
+
+# what the rules cannot tell
+
+
+def unknown_ends(status: Status) -> Iterator[str]:
+    """What is not known of how jobs end."""
+    unseen = [lane for lane in status.lanes if _runs_unseen(lane, status.at)]
+    if unseen:
+        jobs = sum(lane.running for lane in unseen)
+        end, run = ("ends", "runs") if jobs == 1 else ("end", "run")
+        yield (
+            f"whether the {counted(jobs, 'job')} of {_listed(unseen)} that {run} {end} well, "
+            f"since none is known to have ended there for {format_duration(LATELY)}"
+        )
+    stock = [lane for lane in status.lanes if lane.stock_workers or not lane.outcomes.is_counted]
+    if stock:
+        yield (
+            f"how many jobs of {_listed(stock)} fail, beyond what RQ's registries tell, "
+            "since stock workers count no end"
+        )
+
+
+def _runs_unseen(lane: LaneStatus, at: datetime) -> bool:
+    """Whether jobs of it run, and none has ended lately that would tell how they end.
+
+    Workers of ours keep the counts between two jobs. Where none did, what is counted ended before.
+    """
+    is_kept = not lane.outcomes.is_counted or (lane.sampled is not None and at - lane.sampled <= LATELY)
+    return bool(lane.running and not (lane.outcomes.ended_lately and is_kept))
+
+
+def _listed(lanes: Sequence[LaneStatus]) -> str:
+    names = [lane.lane for lane in lanes]
+    return named([*names[:3], f"{len(names) - 3} more"] if len(names) > 3 else names)
+
+
 # rules about controls that may have been forgotten
 
 
@@ -338,16 +498,26 @@ def _forgotten(
 
 def _command(verb: str, target: str, *options: str, is_lane: bool = True) -> tuple[str, ...]:
     """The words of a command for this lane alone, or for the flag, limit or queue `target`."""
-    name = _alone(target) if is_lane else target
-    if name.startswith("-"):
-        return (*verb.split(), *options, "--", name)
-    return (*verb.split(), name, *options)
+    return _words(verb, (_alone(target) if is_lane else target,), *options)
+
+
+def _words(verb: str, targets: Sequence[str], *options: str) -> tuple[str, ...]:
+    if any(each.startswith("-") for each in targets):
+        return (*verb.split(), *options, "--", *targets)
+    return (*verb.split(), *targets, *options)
 
 
 def _alone(lane: str) -> str:
     """The target that stands for `lane` only: `mail` would stand for all lanes of the queue."""
     found = lane_of(lane)
     return f"{found.queue}.{found.priority}"
+
+
+def _targets(lanes: Sequence[str]) -> tuple[str, ...]:
+    """The targets of a command for these lanes: the queue where all of its lanes are among them."""
+    queues = dict.fromkeys(lane_of(lane).queue for lane in lanes)
+    whole = [queue for queue in queues if all(Lane(queue, each).name in lanes for each in PRIORITIES)]
+    return (*whole, *(_alone(lane) for lane in lanes if lane_of(lane).queue not in whole))
 
 
 def _typed(words: Sequence[str]) -> str:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from shedder.engine.jobs import NOTE_FIELD, function_from_field, job_of, meta_texts, time_of
 from shedder.engine.names import STARTED, registry_key
-from shedder.policy.workload import Late, WaitingJob
+from shedder.policy.lateness import Late, WaitingJob
+from shedder.policy.model import FAILS_AT
 from shedder.queues.claims import JOBS_PER_LANE
 from shedder.queues.controls import Divert, Pause, StoredDivert
 from shedder.queues.outcomes import LabelOutcomes, LaneFailures, Outcomes, ask_lane_failures, lane_failures_from
 from shedder.settings.flags import FlagState
 from shedder.settings.limits import LimitState
-from shedder.store.codec import count_of, ms_from_time, text_of
+from shedder.store.codec import count_of, ms_from_time, text_of, time_from_ms
 from shedder.store.keys import Keys
 
 if TYPE_CHECKING:
@@ -44,12 +45,13 @@ class Status:
         lanes: Lanes that have jobs, workers or controls.
         memory_used: Share of the server's memory limit in use, 0 to 1; None without a limit.
         is_suspended: RQ's own suspend is on.
-        warnings: What concerns the whole server, one sentence each.
+        warnings: What concerns several lanes or the whole server, one sentence each.
         flags: Flags that are degraded.
         limits: Limits that an operator set.
         eviction: The server's `maxmemory-policy`.
         policy_error: Why the policy in force cannot be read; empty when it can.
         labels: How the jobs ended that the policy in force gives a label, in its order.
+        fails_at: Work fails where this share of its jobs failed, 0 to 1; 0 for never.
     """
 
     at: datetime
@@ -62,6 +64,7 @@ class Status:
     eviction: str = "noeviction"
     policy_error: str = ""
     labels: tuple[LabelOutcomes, ...] = ()
+    fails_at: float = FAILS_AT
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +82,19 @@ class LaneStatus:
         oldest: When the job that has waited longest was enqueued (producer's clock, UTC).
         oldest_in_backlog: The same of its backlogs.
         arrivals: Jobs that arrived a second, lately; None when not known yet.
-        completions: Jobs that ended a second, lately; None when not known yet.
+        completions: Jobs that ended well a second, lately; None when not known yet.
         pause: The pause in force.
         diverts: The diverts in force, oldest first.
         workers: Workers of ours that serve it.
         stock_workers: Stock workers that serve it.
         warnings: What a person should know, one sentence each.
         stale: Jobs of its backlogs that were set aside because they are old.
-        late: Who waits longer than the policy tolerates.
+        late: Who waits longer than the policy tolerates, or may do so.
+        is_judged: The policy says of some of its work how long it may wait.
         parked: Jobs among those that wait that are out of the reach of stock workers.
         unreadable: Why its pause or its diverts cannot be read, a sentence each.
         outcomes: How its jobs ended lately.
+        sampled: When a worker of ours last kept its numbers; None when none did.
     """
 
     lane: str
@@ -110,9 +115,11 @@ class LaneStatus:
     warnings: tuple[str, ...] = ()
     stale: int = 0
     late: tuple[Late, ...] = ()
+    is_judged: bool = False
     parked: int = 0
     unreadable: tuple[str, ...] = ()
     outcomes: Outcomes = field(default_factory=Outcomes)
+    sampled: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +128,7 @@ class Lists:
 
     Attributes:
         lengths: Jobs in each.
-        heads: Ids of the first jobs of each: one, unless more were asked for.
+        heads: Id of the first job of each that has one.
     """
 
     lengths: tuple[int, ...]
@@ -173,13 +180,11 @@ class LaneReading:
         return (self.waiting, *(lists for lists, _ in self.backlogs))
 
 
-def ask_lane(
-    ask: Pipeline, keys: Keys, lane: str, orders: Sequence[StoredDivert], *, at: datetime, heads: int = 1
-) -> None:
-    """Ask for what `reading_from` reads, with the first `heads` ids of each list; `at` is the server's time."""
+def ask_lane(ask: Pipeline, keys: Keys, lane: str, orders: Sequence[StoredDivert], *, at: datetime) -> None:
+    """Ask for what `reading_from` reads; `at` is the server's time."""
     listed, kept, parked, _ = keys.lane(lane)
     executions = registry_key(STARTED, lane)
-    _ask_lists(ask, (kept, parked, listed), heads)
+    _ask_lists(ask, (kept, parked, listed))
     ask.zcard(executions)
     ask.zrange(executions, 0, JOBS_PER_LANE - 1)
     ask.hmget(keys.meters, f"{lane}:started", f"{lane}:ended")
@@ -187,7 +192,7 @@ def ask_lane(
     ask.llen(keys.stale(lane))
     ask_lane_failures(ask, keys, lane, at)
     for order in orders:
-        _ask_lists(ask, order.backlog_keys, heads)
+        _ask_lists(ask, order.backlog_keys)
         ask.hgetall(order.bucket)
 
 
@@ -209,7 +214,7 @@ def reading_from(replies: Iterator[Any], orders: int) -> LaneReading:
 
 
 def rates_of(at: datetime, found: LaneReading) -> tuple[float | None, float | None]:
-    """Arrivals and completions a second since the oldest sample in the window; None without one.
+    """Arrivals and ended jobs a second since the oldest sample in the window; None without one.
 
     Workers of ours take the samples and count; of the jobs that stock workers run nothing is known.
     """
@@ -229,16 +234,24 @@ def rates_of(at: datetime, found: LaneReading) -> tuple[float | None, float | No
     return None, None
 
 
+def sampled_at(found: LaneReading) -> datetime | None:
+    """When the numbers of a lane were last kept; None when that is not known."""
+    try:
+        return time_from_ms(int(json.loads(found.samples[-1])[0]))
+    except (IndexError, OverflowError, RecursionError, TypeError, ValueError):
+        return None
+
+
 def waiting_from(values: Sequence[bytes | None]) -> WaitingJob:
     """The waiting job whose hash has these values in its `WAITING_FIELDS`."""
     enqueued_at, note, created_at, meta = values
     return WaitingJob(time_of(enqueued_at), function_from_field(note, created_at), meta_texts(meta) or {})
 
 
-def _ask_lists(ask: Pipeline, lists: Sequence[str], heads: int) -> None:
+def _ask_lists(ask: Pipeline, lists: Sequence[str]) -> None:
     for key in lists:
         ask.llen(key)
-        ask.lrange(key, 0, heads - 1)
+        ask.lrange(key, 0, 0)
 
 
 def _lists(replies: Iterator[Any]) -> Lists:

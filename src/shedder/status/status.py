@@ -1,7 +1,8 @@
 """Reads the status of lanes, at a cost that does not depend on how many jobs wait.
 
-It takes four round trips: what exists, how long it is, what is in workers' hands, and how old the
-first jobs are.
+It takes four round trips: what exists, how long it is and where the jobs begin that are older than a
+tolerance, what is in workers' hands, and what some of the old jobs are. With the last
+it also asks how jobs failed that nobody counted.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from shedder.engine import workers
+from shedder.engine.jobs import time_of
 from shedder.errors import RecordUnreadable
 from shedder.lanes import DEFAULT_PRIORITY, PRIORITIES, Lane, lane_of
 from shedder.policy.applied import applied_from
+from shedder.policy.lateness import Late, late_as_whole, late_in, looks_at_jobs, looks_at_meta, tolerances_of
 from shedder.policy.model import Policy
-from shedder.policy.workload import Late, WaitingJob, late_in, looks_at_jobs
 from shedder.queues import outcomes
 from shedder.queues.claims import ClaimSeen, list_claims
 from shedder.queues.controls import Pause, StoredDivert, diverts_from, pause_from
@@ -24,7 +26,8 @@ from shedder.queues.outcomes import OutcomesFound, ask_outcomes, outcomes_from
 from shedder.settings.flags import FlagState, ask_flags, flags_from
 from shedder.settings.limits import LimitState, ask_limits, limits_from
 from shedder.status import readings
-from shedder.status.findings import by_trouble, lane_findings, server_warnings
+from shedder.status.findings import by_trouble, lane_findings, status_warnings
+from shedder.status.looks import Borders, LaneLook, ToLookAt, all_borders, all_looks, ask_borders, ask_jobs, to_look_at
 from shedder.store.codec import text_of, time_from_ms
 from shedder.store.keys import Keys
 from shedder.store.store import Store
@@ -33,19 +36,20 @@ if TYPE_CHECKING:
     from redis.client import Pipeline
 
 
-JOBS_LOOKED_AT = 20
-"""Of each list, where a tolerance depends on the function; else the first job is the oldest."""
+def read_status(store: Store, lanes: Sequence[Lane] | None = None, *, policy: Policy | None = None) -> readings.Status:
+    """How `lanes` are, or all lanes that have jobs, workers or controls, and all queues.
 
-
-def read_status(store: Store, lanes: Sequence[Lane] | None = None) -> readings.Status:
-    """How `lanes` are, or all lanes that have jobs, workers or controls, and all queues."""
+    By `policy`, else the policy in force, it is judged what is late.
+    """
     server = _read_server(store)
+    server = server if policy is None else replace(server, policy=policy)
     chosen = _known_lanes(store.keys, server) if lanes is None else list(dict.fromkeys(lanes))
     names = [lane.name for lane in chosen]
     controls = {name: _controls(server, name) for name in names}
-    heads = JOBS_LOOKED_AT if looks_at_jobs(server.policy) else 1
-    found, counted, registered = _read_lanes(store, controls, heads, server.at)
-    around = _read_around(store, found.values(), workers.registered_from(names, registered))
+    looks = _to_look_at(store.keys, server.policy, controls)
+    found, counted, borders, registered = _read_lanes(store, controls, looks, server.at)
+    uncounted = [lane for lane, each in found.items() if each.failures.tell_more_than(counted.of_lane(lane))]
+    around = _read_around(store, found, workers.registered_from(names, registered), uncounted, looks, borders)
     statuses = [_lane_status(lane, server, controls[lane.name], found[lane.name], around, counted) for lane in chosen]
     status = readings.Status(
         at=server.at,
@@ -56,9 +60,10 @@ def read_status(store: Store, lanes: Sequence[Lane] | None = None) -> readings.S
         limits=server.limits,
         eviction=str(server.memory.get("maxmemory_policy", "noeviction")),
         policy_error=server.policy_error,
-        labels=_labels(server.policy, found.values(), counted),
+        labels=_labels(server, found.values(), counted),
+        fails_at=server.policy.defaults.share_that_fails,
     )
-    return replace(status, warnings=server_warnings(status))
+    return replace(status, warnings=status_warnings(status))
 
 
 def memory_share(memory: Mapping[str, Any]) -> float | None:
@@ -93,14 +98,20 @@ class _Controls:
 
 @dataclass(frozen=True, slots=True)
 class _Around:
-    """What is around the lanes: jobs in workers' hands, workers, and when jobs were enqueued."""
+    """What is around the lanes: jobs in workers' hands, workers, when jobs were enqueued, old jobs.
+
+    Of the lanes where jobs failed that nobody counted, it has the exception of most of them.
+    """
 
     claims: Sequence[ClaimSeen]
     workers: Sequence[workers.WorkerSeen]
-    jobs: Mapping[str, WaitingJob]
+    enqueued: Mapping[str, datetime | None]
+    looks: Mapping[str, LaneLook]
+    exceptions: Mapping[str, str]
 
-    def oldest(self, lists: Iterable[readings.Lists]) -> datetime | None:
-        times = [self.jobs[job].enqueued for each in lists for job in each.heads]
+    def oldest(self, lists: Iterable[readings.Lists], borders: Iterable[Borders] = ()) -> datetime | None:
+        times = [self.enqueued[job] for each in lists for job in each.heads]
+        times += [each.oldest for each in borders]
         return min((time for time in times if time is not None), default=None)
 
     def serving(self, lane: str, *, is_stock: bool) -> int:
@@ -163,52 +174,84 @@ def _controls(server: _Server, lane: str) -> _Controls:
     return _Controls(pause, orders, tuple(unreadable))
 
 
+def _to_look_at(keys: Keys, policy: Policy, controls: Mapping[str, _Controls]) -> dict[str, ToLookAt]:
+    """The lanes of which the policy says how long a job may wait."""
+    found = {}
+    for name, each in controls.items():
+        queue = lane_of(name).queue
+        if tolerances := tolerances_of(policy, queue):
+            found[name] = to_look_at(
+                keys, name, each.orders, tolerances,
+                is_told_by_jobs=looks_at_jobs(policy, queue), with_meta=looks_at_meta(policy),
+            )  # fmt: skip
+    return found
+
+
 def _read_lanes(
-    store: Store, controls: Mapping[str, _Controls], heads_of_list: int, at: datetime
-) -> tuple[dict[str, readings.LaneReading], OutcomesFound, list[Any]]:
-    """What each lane's lists say, how jobs ended, and the replies to `ask_registered`."""
+    store: Store, controls: Mapping[str, _Controls], looks: Mapping[str, ToLookAt], at: datetime
+) -> tuple[dict[str, readings.LaneReading], OutcomesFound, dict[str, tuple[Borders, ...]], list[Any]]:
+    """What each lane's lists say, how jobs ended, where old jobs begin, and the replies to `ask_registered`."""
 
     def ask_all(ask: Pipeline) -> None:
         for lane, each in controls.items():
-            readings.ask_lane(ask, store.keys, lane, each.orders, at=at, heads=heads_of_list)
+            readings.ask_lane(ask, store.keys, lane, each.orders, at=at)
         ask_outcomes(ask, store.keys, at)
+        ask_borders(ask, store.keys, looks, at)
         workers.ask_registered(ask, list(controls))
 
     replies = iter(store.read(ask_all))
     found = {lane: readings.reading_from(replies, len(each.orders)) for lane, each in controls.items()}
-    return found, outcomes_from(replies, at), list(replies)
+    return found, outcomes_from(replies, at), all_borders(replies, looks), list(replies)
 
 
-def _read_around(store: Store, found: Iterable[readings.LaneReading], registered: workers.Registered) -> _Around:
+def _read_around(
+    store: Store, found: Mapping[str, readings.LaneReading], registered: workers.Registered, uncounted: Sequence[str],
+    looks: Mapping[str, ToLookAt], borders: Mapping[str, tuple[Borders, ...]],
+) -> _Around:  # fmt: skip
     claims = store.run(list_claims(store.keys, starting=0))
-    heads = [job for each in found for lists in each.lists for job in lists.heads]
+    heads = [job for each in found.values() for lists in each.lists for job in lists.heads]
+    failed = [(lane, job) for lane in uncounted for job in found[lane].failures.last]
 
     def ask_all(ask: Pipeline) -> None:
+        ask_jobs(ask, store.keys, looks, borders)
         for job in heads:
-            ask.hmget(store.keys.engine.jobs + job, readings.WAITING_FIELDS)
+            ask.hget(store.keys.engine.jobs + job, "enqueued_at")
+        outcomes.ask_exceptions(ask, (job for _, job in failed))
         workers.ask_workers(ask, registered)
 
-    replies = store.read(ask_all)
-    jobs = {job: readings.waiting_from(reply) for job, reply in zip(heads, replies, strict=False)}
-    return _Around(claims, workers.workers_from(registered, replies[len(heads) :]), jobs)
+    replies = iter(store.read(ask_all))
+    seen = all_looks(replies, looks, borders)
+    enqueued = {job: time_of(next(replies)) for job in heads}
+    named = [(lane, outcomes.exception_of(next(replies))) for lane, _ in failed]
+    found_in = {lane: outcomes.most_frequent(each for of, each in named if of == lane) for lane in uncounted}
+    exceptions = {lane: exception for lane, exception in found_in.items() if exception}
+    return _Around(claims, workers.workers_from(registered, list(replies)), enqueued, seen, exceptions)
 
 
 def _labels(
-    policy: Policy, found: Iterable[readings.LaneReading], counted: OutcomesFound
+    server: _Server, found: Iterable[readings.LaneReading], counted: OutcomesFound
 ) -> tuple[outcomes.LabelOutcomes, ...]:
-    noted = [each for lane in found for each in lane.failures.noted]
+    lanes = [each.failures for each in found]
+    noted = [each for lane in lanes for each in lane.noted]
     exceptions = {
-        label: outcomes.most_frequent(exception for named, exception in noted if named == label)
-        for label in dict.fromkeys(rule.label for rule in policy.rules if rule.label)
+        label: outcomes.most_frequent(exception for _, named, exception in noted if named == label)
+        for label in dict.fromkeys(rule.label for rule in server.policy.rules if rule.label)
     }
-    return tuple(outcomes.LabelOutcomes(label, counted.of_label(label, exception=exception))
-                 for label, exception in exceptions.items())  # fmt: skip
+    return tuple(
+        outcomes.LabelOutcomes(
+            label, outcomes.as_noted(counted.of_label(label, exception=exception), lanes, server.at, label)
+        )
+        for label, exception in exceptions.items()
+    )
 
 
-def _outcomes(lane: str, found: readings.LaneReading, counted: OutcomesFound, *, is_stock: bool) -> outcomes.Outcomes:
-    if is_stock:  # stock workers count neither starts nor ends
-        return found.failures.stock
-    return counted.of_lane(lane, exception=found.failures.exception(), kept=found.failures.kept)
+def _outcomes(lane: str, found: readings.LaneReading, counted: OutcomesFound, around: _Around) -> outcomes.Outcomes:
+    exception = around.exceptions.get(lane) or found.failures.exception()
+    # stock workers count neither starts nor ends, and one that has failed a job may be gone
+    if lane in around.exceptions or around.serving(lane, is_stock=True):
+        return replace(found.failures.stock, exception=exception)
+    known = counted.of_lane(lane, exception=exception, kept=found.failures.kept)
+    return outcomes.as_noted(known, [found.failures], counted.now.at)
 
 
 def _lane_status(
@@ -222,8 +265,9 @@ def _lane_status(
     at = server.at
     claimed = [claim.job_id for claim in around.claims if claim.lane == lane.name]
     stock = around.serving(lane.name, is_stock=True)
+    own, *aside = around.looks.get(lane.name, LaneLook()).borders or (None,)
     # stock workers count neither starts nor ends
-    arrivals, completions = (None, None) if stock else readings.rates_of(at, found)
+    arrivals, ended = (None, None) if stock else readings.rates_of(at, found)
     status = readings.LaneStatus(
         lane=lane.name,
         queue=lane.queue,
@@ -233,11 +277,12 @@ def _lane_status(
         running=max(found.executions - len(found.executing.intersection(claimed)), 0),
         claimed=len(claimed),
         stale=found.stale,
-        late=_late(server, lane, found, around),
-        oldest=around.oldest([found.waiting]),
-        oldest_in_backlog=around.oldest(found.lists[1:]),
+        late=_late(server, lane, around),
+        is_judged=lane.name in around.looks,
+        oldest=around.oldest([found.waiting], [own] if own else []),
+        oldest_in_backlog=around.oldest(found.lists[1:], aside),
         arrivals=arrivals,
-        completions=completions,
+        completions=ended and ended * counted.share_well(lane.name),
         pause=controls.pause,
         diverts=tuple(
             order.counted(backlog=lists.jobs, counts=counts)
@@ -246,20 +291,28 @@ def _lane_status(
         workers=around.serving(lane.name, is_stock=False),
         stock_workers=stock,
         parked=found.parked,
+        sampled=readings.sampled_at(found),
         unreadable=tuple(map(str, controls.unreadable)),
-        outcomes=_outcomes(lane.name, found, counted, is_stock=bool(stock)),
+        outcomes=_outcomes(lane.name, found, counted, around),
     )
-    return replace(status, warnings=tuple(each.says for each in lane_findings(status, at=at)))
+    told = lane_findings(status, at=at, fails_at=server.policy.defaults.share_that_fails)
+    return replace(status, warnings=tuple(each.says for each in told))
 
 
-def _late(server: _Server, lane: Lane, found: readings.LaneReading, around: _Around) -> tuple[Late, ...]:
-    waiting = (around.jobs[job] for lists in found.lists for job in lists.heads)
-    return late_in(server.policy, lane.name, waiting, server.at) if server.policy.rules else ()
+def _late(server: _Server, lane: Lane, around: _Around) -> tuple[Late, ...]:
+    seen = around.looks.get(lane.name)
+    if seen is None:
+        return ()
+    if looks_at_jobs(server.policy, lane.queue):
+        return late_in(server.policy, lane.name, seen.looked, server.at)
+    count = seen.older(tolerances_of(server.policy, lane.queue)[0])
+    return late_as_whole(server.policy, lane.name, count=count, oldest=seen.oldest, at=server.at)
 
 
 def _is_worth(lane: readings.LaneStatus) -> bool:
     """Whether a lane is shown that nobody asked for by name."""
     has_jobs = lane.waiting or lane.backlog or lane.running or lane.claimed or lane.stale
+    has_failed = lane.outcomes.failed_in_hour or lane.outcomes.failed_kept
     has_controls = lane.pause or lane.diverts or lane.warnings
     is_queue = lane.priority == DEFAULT_PRIORITY
-    return bool(is_queue or has_jobs or has_controls or lane.workers or lane.stock_workers)
+    return bool(is_queue or has_jobs or has_failed or has_controls or lane.workers or lane.stock_workers)

@@ -31,7 +31,7 @@ _KINDS = {
     "flag-declarations limits limit-declarations limit-hits mitigations outcomes",
     "list": "kept parked backlog stale unseen skipped failures series samples bell relief limit-window",
     "stream": "events incident-events",
-    "string": "drain-ends at-work watch-lease sampled lookout incident settings-version",
+    "string": "mark drain-ends at-work watch-lease sampled lookout incident settings-version",
     "set": "open-incidents",
     "zset": "claims running incidents outcome-samples",
 }
@@ -198,6 +198,10 @@ class Keys:
     def operation(self, identifier: str) -> str:
         """Hash: last step of one operation and what it returned; expires after an hour."""
         return self._key("operation", identifier)
+
+    def mark(self, identifier: str) -> str:
+        """String: a transaction that pushes was carried out; expires after two minutes."""
+        return self._key("mark", identifier)
 
     def kept(self, lane: str) -> str:
         """List: the front of a lane while a scan or a restore goes through it."""

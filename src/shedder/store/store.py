@@ -17,9 +17,19 @@ from importlib.resources import files
 from typing import Any, Generic, NoReturn, TypeVar
 from uuid import uuid4
 
+import redis.asyncio
+import redis.asyncio.sentinel
 from redis import Redis, client, exceptions, sentinel
 
-from shedder.errors import RecordUnreadable, RedisUnreachable, ServerBusy, ServerTooOld, ShedderError, WrongClusterNode
+from shedder.errors import (
+    InvalidInput,
+    RecordUnreadable,
+    RedisUnreachable,
+    ServerBusy,
+    ServerTooOld,
+    ShedderError,
+    WrongClusterNode,
+)
 from shedder.store.keys import Keys, kind_of
 
 T = TypeVar("T")
@@ -98,9 +108,13 @@ class Store:
     Args:
         connection: The client.
         keys: The names of the keys on that server.
+
+    Raises:
+        InvalidInput: the client is one for asyncio.
     """
 
     def __init__(self, connection: Redis, keys: Keys) -> None:
+        check_client(connection)
         self.connection = connection
         self.keys = keys
 
@@ -165,7 +179,7 @@ class Store:
             raise_translated(error, self.connection, keys=command.keys)
 
     def read(self, ask: Callable[[Any], Any]) -> list[Any]:
-        """The replies to the plain commands that `ask` puts on a pipeline, in one round trip.
+        """The replies to what `ask` puts on a pipeline, in one round trip; scripts it puts there with `add`.
 
         Raises:
             RedisUnreachable: no answer from the server.
@@ -175,10 +189,25 @@ class Store:
         try:
             with self.connection.pipeline(transaction=False) as pipeline:
                 ask(pipeline)
-                replies: list[Any] = pipeline.execute()
+                asked = list(pipeline.command_stack)
+                found = pipeline.execute(raise_on_error=False)
+                replies = [self._again(*each) for each in zip(asked, found, strict=True)]
+                pipeline.raise_first_error(asked, replies)
                 return replies
         except exceptions.RedisError as error:
             raise_translated(error, self.connection)
+
+    @staticmethod
+    def add(pipeline: Any, command: Command[Any]) -> None:
+        """Put the script of `command` on a pipeline that `read` sends; the reply comes as the server gave it."""
+        pipeline.execute_command(*_evalsha(command))
+
+    def _again(self, asked: Any, reply: Any) -> Any:
+        """The reply to a script that the server did not know, else `reply`."""
+        if not isinstance(reply, redis.exceptions.NoScriptError):
+            return reply
+        _, sha, *arguments = asked[0]
+        return self.connection.execute_command("EVAL", _TEXTS[sha], *arguments)
 
     def _load_and_run(self, command: Command[Any]) -> Any:
         _, _, *arguments = _evalsha(command)
@@ -188,6 +217,86 @@ class Store:
             if _is_too_old(error):
                 raise ServerTooOld(_version(self.connection)) from error
             raise
+
+
+class AsyncStore:
+    """Sends commands on the user's own client of `redis.asyncio`; nothing in it holds the event loop.
+
+    Args:
+        connection: The client.
+        keys: The names of the keys on that server.
+
+    Raises:
+        InvalidInput: the client is not one for asyncio.
+    """
+
+    def __init__(self, connection: redis.asyncio.Redis, keys: Keys) -> None:
+        check_async_client(connection)
+        self.connection = connection
+        self.keys = keys
+
+    async def execute(self, command: Command[T]) -> T:
+        """The parsed reply of `command`, where a host expects redis-py's own errors."""
+        evalsha = _evalsha(command)
+        try:
+            reply = await self.connection.execute_command(*evalsha)
+        except exceptions.NoScriptError:
+            reply = await self._load_and_run(command.script, evalsha[2:])
+        return command.parse(reply)
+
+    async def field(self, key: str, name: str) -> bytes | str | None:
+        """The field `name` of the hash `key`; None when there is none.
+
+        Raises:
+            RedisUnreachable: no answer from the server.
+            ShedderError: any refusal by the server.
+        """
+        try:
+            found: bytes | str | None = await self.connection.execute_command("HGET", key, name)
+        except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
+            raise RedisUnreachable(address_of(self.connection)) from error
+        except exceptions.RedisError as error:
+            raise ShedderError(f"Redis refused the command: {error}") from error
+        return found
+
+    async def _load_and_run(self, script: str, arguments: tuple[Any, ...]) -> Any:
+        try:
+            return await self.connection.execute_command("EVAL", load_script(script).text, *arguments)
+        except exceptions.ResponseError as error:
+            if _is_too_old(error):
+                raise ServerTooOld(_version_in(await self.connection.info("server"))) from error
+            raise
+
+
+def check_client(connection: object) -> None:
+    """Refuse a client of `redis.asyncio` where the other kind belongs.
+
+    Raises:
+        InvalidInput: it is one.
+    """
+    if isinstance(connection, _ASYNC_CLIENTS):
+        accepted = "a redis.Redis, and give the asyncio client to a queue as async_connection"
+        raise InvalidInput(name="connection", value=_kind_of_client(connection), accepted=accepted)
+
+
+def check_async_client(connection: object) -> None:
+    """Refuse what is no client of `redis.asyncio`.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    if not isinstance(connection, redis.asyncio.Redis):
+        accepted = "a redis.asyncio.Redis for the same server"
+        raise InvalidInput(name="async_connection", value=_kind_of_client(connection), accepted=accepted)
+
+
+_ASYNC_CLIENTS = (redis.asyncio.Redis, redis.asyncio.RedisCluster)
+
+
+def _kind_of_client(connection: object) -> str:
+    # not the client itself, whose text has the address and may have the user
+    kind = type(connection)
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _evalsha(command: Command[Any]) -> tuple[Any, ...]:
@@ -231,10 +340,10 @@ def _translated(error: exceptions.RedisError, connection: Redis, keys: tuple[str
     return ShedderError(f"Redis refused the command: {text}")
 
 
-def address_of(connection: Redis) -> str:
+def address_of(connection: Redis | redis.asyncio.Redis) -> str:
     """Where `connection` goes to, without user or password."""
     pool = connection.connection_pool
-    if isinstance(pool, sentinel.SentinelConnectionPool):
+    if isinstance(pool, _SENTINEL_POOLS):
         return _address_of_master(pool)
     settings = pool.connection_kwargs
     if settings.get("path"):
@@ -242,7 +351,12 @@ def address_of(connection: Redis) -> str:
     return f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}"
 
 
-def _address_of_master(pool: sentinel.SentinelConnectionPool) -> str:
+_SENTINEL_POOLS = (sentinel.SentinelConnectionPool, redis.asyncio.sentinel.SentinelConnectionPool)
+
+
+def _address_of_master(
+    pool: sentinel.SentinelConnectionPool | redis.asyncio.sentinel.SentinelConnectionPool,
+) -> str:
     sentinels = [address_of(each) for each in pool.sentinel_manager.sentinels]
     return f"{pool.service_name} of the sentinels {', '.join(sentinels)}"
 
@@ -279,8 +393,15 @@ def _version(connection: Redis) -> str:
         found: Any = connection.info("server")
     except exceptions.RedisError:
         return "unknown"
+    return _version_in(found)
+
+
+def _version_in(found: Any) -> str:
     return str(found.get("valkey_version") or found.get("redis_version"))
 
+
+_TEXTS: dict[str, str] = {}
+"""By SHA-1, the scripts that were loaded."""
 
 _INCLUDE = re.compile(r"^-- include (lib/[a-z_]+\.lua)$", re.MULTILINE)
 _REMARK = re.compile(r"^\s*--.*\n", re.MULTILINE)
@@ -309,7 +430,9 @@ def load_script(name: str) -> Script:
     flags, _, body = source.partition("\n")
     whole = _INCLUDE.sub(lambda found: _read(found.group(1)), body)
     text = f"{flags}\n{_without_idle_functions(_REMARK.sub('', whole))}"
-    return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+    sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+    _TEXTS[sha] = text
+    return Script(name, text, sha)
 
 
 def script_names() -> tuple[str, ...]:

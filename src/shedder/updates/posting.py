@@ -146,7 +146,8 @@ def write_page(folder: Path, situation: Situation, incident: Incident | None, *,
 def _record(shed: Shedder, incident: str, draft: Draft, decide: Decide, **more: Any) -> IncidentReceipt:
     """Change the record; the numbers behind the update stand in its event."""
     works = [
-        {"noun": work.noun, "late": work.late, "waiting": work.waiting, "failed": work.failed,
+        {"noun": work.noun, "late": work.late, "may_be_late": work.doubt is not None, "waiting": work.waiting,
+         "failed": work.failed,
          "oldest": None if work.oldest is None else int(work.oldest.total_seconds()),
          "tenants": work.tenants}
         for work in draft.situation.works

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
+from shedder.policy.lateness import about
 from shedder.queues.outcomes import Outcomes
 from shedder.updates.situation import TEAM, InForce, MeasuredWorkload, Situation
 from shedder.wording import counted, moment, named, pace, spoken
@@ -88,8 +89,8 @@ def _late(work: MeasuredWorkload, at: datetime) -> str:
 def _delayed(work: MeasuredWorkload, at: datetime) -> list[str]:
     if not work.is_late:
         return []
-    about = "about " if work.is_estimated else ""
-    facts = [f"{about}{work.late:,} delayed"]
+    roughly = f"{'about ' if work.is_estimated else ''}{work.late:,}"
+    facts = [f"{about(work.late, work.late_error, work.late_seen) if work.late_error else roughly} delayed"]
     if work.tenants:
         at_least = "at least " if work.is_tenants_partial else ""
         facts[0] += f" for {at_least}{counted(work.tenants, 'tenant')}"
@@ -124,19 +125,22 @@ def _on_hold(work: MeasuredWorkload) -> list[str]:
         return []
     if work.is_late:
         return [f"{work.held:,} of them on hold"]
-    about = "about " if work.is_estimated else ""
-    return [f"{about}{work.held:,} on hold", *_oldest(work)]
+    roughly = "about " if work.is_estimated else ""
+    return [f"{roughly}{work.held:,} on hold", *_oldest(work)]
 
 
 def _held(work: MeasuredWorkload, at: datetime) -> str:
-    ends = _have_failed(work, at) or ["none late yet"]
-    return f"{work.noun}: {', '.join([*_on_hold(work), *ends])}"
+    failed = _have_failed(work, at)
+    late = ["whether any is late is not known"] if work.doubt else [] if failed else ["none late yet"]
+    return f"{work.noun}: {', '.join([*_on_hold(work), *late, *failed])}"
 
 
 def _doubtful(work: MeasuredWorkload, at: datetime) -> str:
-    """Work of which some failed, or of which that is not known, or that is paused."""
+    """Work that is paused, of which some failed, or of which it is not known whether it fails or is late."""
+    waits = f" whose oldest job has waited {spoken(at - work.doubt.oldest)}" if work.doubt else ""
+    late = [f"whether any is late is not known, because they share a queue{waits}"] if work.doubt else [_age(work)]
     paused = ["paused"] if work.is_paused else []
-    return f"{work.noun}: {', '.join([*paused, *_have_failed(work, at), _age(work)])}"
+    return f"{work.noun}: {', '.join([*paused, *_have_failed(work, at), *late])}"
 
 
 def _unaffected(works: Sequence[MeasuredWorkload]) -> Iterator[str]:

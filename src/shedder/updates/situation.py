@@ -2,7 +2,7 @@
 
 Late jobs of a workload that has lanes of its own are counted: lists are in order of time. Of one
 that shares its lanes, and for the tenants, some jobs of each list are read, evenly spaced; then the
-numbers are estimates, and say so.
+numbers are estimates, and say so. Whether it is late is judged as in a status (`policy/lateness.py`).
 """
 
 from __future__ import annotations
@@ -16,16 +16,27 @@ from shedder.api.shedder import Shedder
 from shedder.engine.jobs import function_name
 from shedder.incident.records import Incident
 from shedder.lanes import lane_of
+from shedder.policy.lateness import (
+    Looked,
+    Verdict,
+    WaitingJob,
+    divided,
+    is_expected,
+    is_of,
+    may_hold,
+    may_take,
+    verdict_on,
+)
 from shedder.policy.model import FAILS_AT, Policy
 from shedder.policy.workload import Workload, kinds_of
 from shedder.queues.controls import diverts_from
-from shedder.queues.outcomes import COUNTS_KEPT, Counts, Outcomes, counts_since, in_all
+from shedder.queues.outcomes import COUNTS_KEPT, Counts, Outcomes, counts_since, has_recovered, in_all
 from shedder.queues.samples import Sample
 from shedder.selection import Selection
+from shedder.status.looks import LaneLook, read_looks, to_look_at
 from shedder.status.readings import WAITING_FIELDS, LaneStatus, Status, waiting_from
-from shedder.store.codec import ms_from_time, text_of
-from shedder.store.keys import Keys
-from shedder.store.store import Command, Store
+from shedder.store.codec import text_of
+from shedder.store.store import Store
 from shedder.updates.messages import due_at
 from shedder.wording import named
 
@@ -43,6 +54,9 @@ class MeasuredWorkload:
         held: Those of them that do not start now because somebody decided so: in a backlog that
             does not drain, or in a paused lane.
         late: Those of them that have waited longer than the tolerance.
+        late_error: By how much `late` may be wrong, 19 times out of 20; 0 when it is exact.
+        late_seen: How many of the late ones were seen, where they are estimated.
+        doubt: What was seen, when it is not known whether any is late; None when that is known.
         oldest: How long the oldest of them has waited; None when none waits.
         tenants: Whose jobs are late, counted; None when the jobs do not say.
         since: When it became late (server's clock, UTC); None when it is not, or nobody knows.
@@ -64,6 +78,9 @@ class MeasuredWorkload:
     waiting: int = 0
     held: int = 0
     late: int = 0
+    late_error: int = 0
+    late_seen: int = 0
+    doubt: Verdict | None = None
     oldest: timedelta | None = None
     tenants: int | None = None
     since: datetime | None = None
@@ -86,18 +103,24 @@ class MeasuredWorkload:
     @property
     def is_failing(self) -> bool:
         """Whether so many of it failed in the last five minutes that the work fails."""
-        share = self.outcomes.share_failed if self.outcomes else 0.0
-        return share > 0 and 0 < self.fails_at <= share
+        found = self.outcomes
+        return found is not None and 0 < self.fails_at <= found.share_failed and not has_recovered(found)
 
     @property
     def is_well(self) -> bool:
         """Whether it is known that none of it is late, held or has failed."""
-        return self.outcomes is not None and not (self.late or self.held or self.is_paused or self.has_failed)
+        is_stopped = self.held or self.is_paused
+        return self.outcomes is not None and self.is_on_time and not is_stopped and not self.has_failed
 
     @property
     def is_late(self) -> bool:
         """Whether any of it has waited longer than it may."""
         return self.late > 0
+
+    @property
+    def is_on_time(self) -> bool:
+        """Whether it is known that none of it has."""
+        return not self.late and self.doubt is None
 
     @property
     def net(self) -> float | None:
@@ -157,7 +180,6 @@ MOST_NOUNS = 3
 JOBS_LOOKED_AT = 500
 """Of each list; a list that is no longer is read as a whole."""
 
-LATE_PROBES = 200
 TENANT_FIELD = "tenant"
 
 
@@ -165,13 +187,13 @@ def read_situation(
     shed: Shedder, policy: Policy, incident: Incident | None, *, next_update: datetime | None = None
 ) -> Situation:
     """How things are, in the words of the policy."""
-    status = shed.status()
+    status = shed.status(policy=policy)
     kinds = kinds_of(policy, [lane.queue for lane in status.lanes])
     lanes = tuple(dict.fromkeys(lane for kind in kinds for lane in kind.lanes))
     samples = shed.samples(*lanes, since=status.at - LOOK_BACK) if lanes else {}
     if next_update is None and incident is not None:
         next_update = due_at(incident, policy.incident)
-    works = (_measured(shed.store, kind, status, samples) for kind in kinds)
+    works = _measure_all(shed.store, policy, kinds, status, samples)
     counts = counts_since(shed.store, _counted_since(incident, status.at), status.at)
     return Situation(
         at=status.at,
@@ -185,9 +207,37 @@ def read_situation(
     )  # fmt: skip
 
 
-def count_late(keys: Keys, lists: Sequence[str], cutoff: datetime) -> Command[list[int]]:
-    """How many jobs of each of `lists` were enqueued before `cutoff`."""
-    return Command("count_late", tuple(lists), (ms_from_time(cutoff), keys.engine.jobs, LATE_PROBES), list)
+def _measure_all(
+    store: Store, policy: Policy, kinds: Sequence[Workload], status: Status, samples: Mapping[str, Sequence[Sample]]
+) -> tuple[MeasuredWorkload, ...]:
+    """How each kind of work is; `status` and `samples` are of all their lanes."""
+    lanes = {lane.lane: lane for lane in status.lanes}
+    looks = _look(store, kinds, lanes, status.at)
+    return tuple(
+        _measured(store, policy, kind, [lanes[each] for each in kind.lanes if each in lanes], looks,
+                  status.at, samples)
+        for kind in kinds
+    )  # fmt: skip
+
+
+def _look(
+    store: Store, kinds: Sequence[Workload], lanes: Mapping[str, LaneStatus], at: datetime
+) -> dict[str, LaneLook]:
+    """What is seen of the jobs that are older than the tolerances of `kinds`, by lane."""
+    names = [name for name in lanes if any(name in kind.lanes for kind in kinds)]
+    records = store.read(lambda ask: [ask.hget(store.keys.diverts, name) for name in names]) if names else []
+    looks = {}
+    for name, record in zip(names, records, strict=True):
+        own = [kind for kind in kinds if name in kind.lanes]
+        looks[name] = to_look_at(
+            store.keys,
+            name,
+            diverts_from(name, record),
+            divided(kind.tolerance for kind in own),
+            is_told_by_jobs=any(kind.rule for kind in own),
+            with_meta=any(kind.rule.selection.meta for kind in own if kind.rule),
+        )
+    return read_looks(store, looks, at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,11 +262,9 @@ class _List:
 
 
 def _measured(
-    store: Store, kind: Workload, status: Status, samples: Mapping[str, Sequence[Sample]]
-) -> MeasuredWorkload:
-    """How this kind of work is; `status` and `samples` are of its lanes, among others."""
-    by_name = {lane.lane: lane for lane in status.lanes}
-    lanes, at = [by_name[each] for each in kind.lanes if each in by_name], status.at
+    store: Store, policy: Policy, kind: Workload, lanes: Sequence[LaneStatus], looks: Mapping[str, LaneLook],
+    at: datetime, samples: Mapping[str, Sequence[Sample]],
+) -> MeasuredWorkload:  # fmt: skip
     lists = _lists(store, lanes)
     found = MeasuredWorkload(
         kind.noun, kind.tolerance, arrivals=_sum(lanes, "arrivals"),
@@ -226,16 +274,21 @@ def _measured(
     if not lists:
         return found
     cutoff = at - kind.tolerance
-    jobs = [job for job in _jobs(store, lists) if _is_of(kind, lanes, job)]
+    jobs = [job for job in _jobs(store, lists) if _is_of(policy, kind, lanes, job)]
+    verdict = None if kind.rule is None else _judged(policy, kind, looks, at)
     if kind.rule is None:
-        waiting, held, late, oldest = _counted(store, lists, lanes, cutoff)
+        waiting, held, late, oldest = _counted(lists, lanes, sum(looks[lane.lane].older(kind.tolerance)
+                                                                 for lane in lanes))  # fmt: skip
     else:
-        waiting, held, late, oldest = _estimated(jobs, cutoff)
+        waiting, held, late, oldest = _estimated(jobs, verdict)
         found = replace(found, arrivals=None, completions=None)  # those of all jobs of the lanes
     is_partial = any(each.length > JOBS_LOOKED_AT for each in lists)
     tenants = {job.meta.get(TENANT_FIELD) for job in jobs if job.is_older_than(cutoff)} - {None}
     return replace(
         found, waiting=waiting, held=held, late=late, tenants=len(tenants) or None,
+        late_error=verdict.error if verdict and verdict.is_certain else 0,
+        late_seen=verdict.least if verdict else 0,
+        doubt=verdict if verdict and not verdict.is_certain else None,
         oldest=None if oldest is None else max(at - oldest, timedelta()),
         since=_late_since(kind, samples, at) if late else None,
         is_estimated=is_partial and kind.rule is not None, is_tenants_partial=is_partial,
@@ -295,27 +348,43 @@ _Counts = tuple[int, int, int, datetime | None]
 """Jobs that wait, that are held, that are late; and when the oldest was enqueued."""
 
 
-def _counted(store: Store, lists: Sequence[_List], lanes: Sequence[LaneStatus], cutoff: datetime) -> _Counts:
-    late = store.run(count_late(store.keys, [each.key for each in lists], cutoff))
+def _counted(lists: Sequence[_List], lanes: Sequence[LaneStatus], late: int) -> _Counts:
     times = [time for lane in lanes for time in (lane.oldest, lane.oldest_in_backlog) if time]
     held = sum(each.length for each in lists if each.is_held)
-    return sum(each.length for each in lists), held, sum(late), min(times, default=None)
+    return sum(each.length for each in lists), held, late, min(times, default=None)
 
 
-def _estimated(jobs: Sequence[_Job], cutoff: datetime) -> _Counts:
+def _estimated(jobs: Sequence[_Job], verdict: Verdict | None) -> _Counts:
     times = [job.enqueued_at for job in jobs if job.enqueued_at is not None]
-    late = sum(job.weight for job in jobs if job.is_older_than(cutoff))
-    held = sum(job.weight for job in jobs if job.is_held)
-    waiting = sum(job.weight for job in jobs)
-    return round(waiting), round(held), round(late), min(times, default=None)
+    held, waiting = sum(job.weight for job in jobs if job.is_held), sum(job.weight for job in jobs)
+    if verdict is None or not verdict.is_certain:
+        return round(waiting), round(held), 0, min(times, default=None)
+    return max(round(waiting), verdict.count), round(held), verdict.count, min([*times, verdict.oldest])
 
 
-def _is_of(kind: Workload, lanes: Sequence[LaneStatus], job: _Job) -> bool:
+def _judged(policy: Policy, kind: Workload, looks: Mapping[str, LaneLook], at: datetime) -> Verdict | None:
+    """How late work is that shares its lanes, as `policy.lateness` judges."""
+    looked: list[Looked] = []
+    own: set[int] = set()
+    rule = kind.rule
+    for lane, look in looks.items():
+        if rule is None or lane not in kind.lanes:
+            continue
+        jobs = [job for each in look.looked for part in each.parts for job in part.jobs]
+        mine = {id(job) for job in jobs if is_of(policy, rule, lane_of(lane).queue, job)}
+        if mine or is_expected(rule, lane, jobs):
+            own |= mine
+            looked += look.looked
+    return verdict_on(looked, kind.tolerance, at, lambda job: id(job) in own,
+                      lambda selection: rule is None or may_hold(policy, rule, selection))  # fmt: skip
+
+
+def _is_of(policy: Policy, kind: Workload, lanes: Sequence[LaneStatus], job: _Job) -> bool:
     rule = kind.rule
     if rule is None:
         return True
-    queues = {lane_of(lane.lane).queue for lane in lanes}
-    return any(rule.matches(queue=queue, function=job.function, meta=job.meta) for queue in queues)
+    seen = WaitingJob(job.enqueued_at, job.function, job.meta)
+    return any(is_of(policy, rule, queue, seen) for queue in {lane_of(lane.lane).queue for lane in lanes})
 
 
 def _lists(store: Store, lanes: Sequence[LaneStatus]) -> list[_List]:
@@ -343,7 +412,7 @@ def _jobs(store: Store, lists: Sequence[_List]) -> Iterator[_Job]:
         data = _data(store, [job for job, seen in found if not seen.function])
         for job, seen in found:
             function = seen.function or function_name(data.get(job, b""))
-            yield _Job(each.length / len(ids), each.is_held, seen.enqueued, function, seen.meta)
+            yield _Job(each.length / len(ids), each.is_held, seen.enqueued, function, seen.meta or {})
 
 
 def _data(store: Store, ids: Sequence[str]) -> dict[str, bytes]:
@@ -400,23 +469,11 @@ def _of_lane(lane: LaneStatus, kinds: tuple[Workload, ...], incident: Incident |
 def _subject(kinds: tuple[Workload, ...], queue: str, selection: Selection | None = None) -> str:
     """What a measure on `queue` concerns, such as `newsletters and reports are`."""
     own = [kind for kind in kinds if any(lane_of(lane).queue == queue for lane in kind.lanes)]
-    taken = [kind for kind in own if selection is None or _may_take(selection, kind)]
+    taken = [kind for kind in own if selection is None or may_take(selection, kind.rule)]
     nouns = list(dict.fromkeys(kind.noun for kind in taken))
     if nouns and len(nouns) <= MOST_NOUNS:
         return f"{named(nouns)} are"
     return f"all jobs of {queue} are" if nouns or selection is None else f"some jobs of {queue} are"
-
-
-def _may_take(selection: Selection, kind: Workload) -> bool:
-    """Whether `selection` takes jobs of this kind, as far as their functions tell."""
-    globs = kind.rule.selection.functions if kind.rule else ()
-    if selection.is_whole or not selection.functions or not globs:
-        return True
-    pairs = [(mine, theirs) for mine in selection.functions for theirs in globs]
-    return any(
-        Selection(functions=(one,)).matches(function=other.replace("*", "x"), meta={}, age=timedelta())
-        for one, other in (*pairs, *(pair[::-1] for pair in pairs))
-    )
 
 
 def _role(incident: Incident | None, by: str) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
 
@@ -16,7 +17,11 @@ import django_rq
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import Client
+from redis.asyncio import Redis
 from shop import jobs
+
+if TYPE_CHECKING:
+    from rq.job import Job
 
 
 def waiting() -> list[int]:
@@ -48,10 +53,19 @@ def results() -> dict[str, Any]:
     queues = (mail, mail.low, plain, plain.low)
     made = [queue.enqueue_call(jobs.note, args=("x",)) for queue in queues]
     made.append(mail.enqueue_call(jobs.note, args=("x",), result_ttl=5))
+    made.append(asyncio.run(from_a_coroutine()))
     found = [job.result_ttl for job in made]
     for job in made:
         job.delete()
     return {"result_ttl": found}
+
+
+async def from_a_coroutine() -> Job:
+    """A job of a lane, enqueued with an asyncio client."""
+    async with Redis.from_url(os.environ["SHOP_REDIS"]) as client:
+        mail = django_rq.get_queue("mail", async_connection=client)
+        job: Job = await mail.low.enqueue_async(jobs.note, "x")
+        return job
 
 
 def pages() -> dict[str, Any]:

@@ -37,6 +37,7 @@ from rq.registry import (
     ScheduledJobRegistry,
     StartedJobRegistry,
 )
+from rq.results import Result
 from rq.worker import BaseWorker
 
 from shedder.engine.jobs import JobState, job_of, time_of
@@ -46,6 +47,7 @@ from shedder.engine.names import (
     FAILED,
     FINISHED,
     READY,
+    RESULTS,
     SCHEDULED,
     STARTED,
     WORKER,
@@ -90,6 +92,7 @@ def test_names_of_keys() -> None:
         == IntermediateQueue.get_intermediate_queue_key(f"{RQ_KEY_PREFIX}:queue:mail")
         == intermediate_key("mail")
     )
+    assert f"{RQ_KEY_PREFIX}:results:a" == Result.get_key("a") == f"{RESULTS}a"
     assert 31_536_000 == rq.defaults.DEFAULT_FAILURE_TTL
 
 

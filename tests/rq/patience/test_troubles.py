@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from rq.job import Job, JobStatus
@@ -104,6 +106,36 @@ def test_told_to_stop_while_redis_is_away(
     server.kill()
     wait_for_notice(worker)
     worker.send(signal.SIGTERM)
+    worker.wait()
+
+
+class ToldWhileItLogs(Worker):
+    """A worker that is told to stop in the middle of the line that says that Redis is away."""
+
+    def bootstrap(self, *args: Any, **kwargs: Any) -> None:
+        logging.getLogger("shedder.worker").addHandler(StopsItself())
+        super().bootstrap(*args, **kwargs)
+
+
+class StopsItself(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            if "does not serve us" in record.getMessage():
+                os.kill(os.getpid(), signal.SIGTERM)
+        except Exception:  # noqa: BLE001 - as logging's own handlers do, also with what a signal raises
+            self.handleError(record)
+
+
+def test_told_to_stop_in_the_middle_of_a_log_line(
+    server: EmbeddedServer, yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Logging swallows what the signal raises; the worker stops all the same."""
+    monkeypatch.setattr("shedder.rq.worker.LAST_PATIENCE_SECONDS", 0.3)
+    with server.client() as client:
+        worker = yard.start("mail", worker_class=ToldWhileItLogs, server=server)
+        worker.wait_until_idle(client)
+        wait_until(lambda: any(each["cmd"] == "blpop" for each in client.client_list()), what="its rest")
+    server.kill()
     worker.wait()
 
 

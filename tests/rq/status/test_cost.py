@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import time
+import zlib
 from typing import TYPE_CHECKING, Any
 
 from rq.defaults import RQ_KEY_PREFIX
 
-from shedder.engine.names import rq_keys
+from shedder.engine.names import FAILED, RESULTS, registry_key, rq_keys
 from shedder.status.status import read_status
 from shedder.store.store import Store
 from tests.rq.given import divert, enqueue, pause
@@ -28,6 +31,17 @@ def fill(redis: Redis, count: int) -> None:
     pause(redis, "reports")
 
 
+def fail(redis: Redis, lane: str, count: int) -> None:
+    """So many jobs of stock workers have failed, as RQ keeps them."""
+    expiry = time.time() + 31_536_000
+    names = [f"failed-{number}" for number in range(count)]
+    for first in range(0, count, 5000):
+        redis.zadd(registry_key(FAILED, lane), dict.fromkeys(names[first : first + 5000], expiry))
+    report = base64.b64encode(zlib.compress(b"Traceback\nsqlalchemy.exc.OperationalError: down\n"))
+    for name in sorted(names)[-20:]:
+        redis.xadd(RESULTS + name, {"type": 2, "exc_string": report})
+
+
 def commands_of_status(redis: Redis) -> dict[str, int]:
     status(redis)  # so that the server knows the script
     redis.config_resetstat()
@@ -46,6 +60,21 @@ def test_the_cost_does_not_depend_on_how_many_jobs_wait(redis: Redis) -> None:
     assert (10_000, 10_000) == (lane(redis, "reports").waiting, lane(redis, "mail").backlog)
 
 
+def test_the_cost_does_not_depend_on_how_many_jobs_failed(redis: Redis) -> None:
+    """A flood of 200,000 jobs, and 50,000 that stock workers failed, cost the commands of a few."""
+    fill(redis, 30)
+    fail(redis, "reports", 30)
+    few = commands_of_status(redis)
+    fill(redis, 200_000)
+    fail(redis, "reports", 50_000)
+    assert few == commands_of_status(redis)
+    found = lane(redis, "reports")
+    assert (200_000, 50_000, "sqlalchemy.exc.OperationalError") == (
+        found.waiting, found.outcomes.failed_kept, found.outcomes.exception
+    )  # fmt: skip
+    assert "of reports fail: 50,000 of 50,000 jobs in 5m, most often OperationalError, as RQ's " in found.warnings[0]
+
+
 def test_status_takes_four_round_trips(redis: Redis) -> None:
     """Many queues cost no more round trips than one."""
     asked = []
@@ -61,5 +90,6 @@ def test_status_takes_four_round_trips(redis: Redis) -> None:
 
     for number in range(20):
         enqueue(redis, f"queue{number}")
+    fail(redis, "queue7", 30)
     assert 20 == len(read_status(CountingStore(redis, rq_keys())).lanes)
     assert ["read", "read", "run", "read"] == asked

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import rq
 
-from shedder.engine.names import rq_keys
+from shedder.engine.names import FAILED, registry_key, rq_keys
 from shedder.policy.model import Policy, Rule
 from shedder.queues.outcomes import (
     ABANDONED,
@@ -26,6 +26,7 @@ from shedder.queues.outcomes import (
 )
 from shedder.queues.samples import sample_lanes
 from shedder.selection import Selection
+from shedder.store.codec import count_of
 from shedder.store.keys import OUTCOME_STEPS
 from shedder.store.store import Store
 from tests.jobs import ended
@@ -51,13 +52,24 @@ def outcomes(operator: Shedder, lane: str = "mail") -> Outcomes:
 
 
 def sample(redis: Redis) -> None:
-    """Keep what the counts are now, whoever has just done it."""
+    """Keep what the counts are now, which a worker may have done in the midst of its jobs."""
+    wait_until(lambda: are_kept(redis), what="a moment with these counts")
+
+
+def are_kept(redis: Redis) -> bool:
+    """Whether the counts are in the newest moment, after an attempt to keep them."""
     redis.delete(KEYS.sampled)
     Store(redis, KEYS).run(sample_lanes(KEYS, ["mail"]))
+    [newest] = redis.zrange(KEYS.outcome_samples[0], -1, -1)
+    ended, failed = redis.hget(KEYS.meters, "mail:ended"), redis.hget(KEYS.outcomes, "lane:mail:failed")
+    return json.loads(newest)[1]["mail"] == [count_of(ended), count_of(failed)]
 
 
 def move_back(redis: Redis, seconds: int) -> None:
-    """Make all that is kept of the counts older."""
+    """Make all that is kept of the counts, and of the failed jobs, older."""
+    failed = registry_key(FAILED, "mail")
+    for job in redis.zrange(failed, 0, -1):
+        redis.zincrby(failed, -seconds, job)
     for key in KEYS.outcome_samples:
         kept = redis.zrange(key, 0, -1, withscores=True)
         redis.delete(key)
