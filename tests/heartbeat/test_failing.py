@@ -89,6 +89,16 @@ def test_without_counts_by_label_nobody_is_told_to_be_well(redis: Redis, shed: S
     }
 
 
+def test_what_failed_before_the_policy_was_in_force_is_not_forgotten(redis: Redis, shed: Shedder) -> None:
+    """A label that was counted since does not tell whose the earlier failures are."""
+    fill(redis, "pay", failing=3, well=0)
+    work(redis, "pay")
+    shed.policies.apply(SHARED, reason="r")
+    fill(redis, "pay", failing=0, well=2)
+    work(redis, "pay")
+    assert not works(shed, SHARED)["sums"].is_well
+
+
 def test_of_jobs_of_stock_workers_the_registries_tell(redis: Redis, shed: Shedder) -> None:
     """Of a lane of its own; of one that work shares, nobody knows whose they are."""
     shed.policies.apply(SHARED, reason="r")

@@ -106,14 +106,14 @@ def test_work_with_late_jobs_is_not_called_unaffected() -> None:
     """Also where no sample was taken just then."""
     late = replace(impact_of("exports", timedelta(hours=1), {}, ()), late_jobs=5)
     said = _summary(INCIDENT, at(0), at(10), [late], ())
-    assert ("About 5 exports were late." in said, "Not affected" in said) == (True, False)
+    assert ("About 5 exports were late." in said, "Not late" in said) == (True, False)
 
 
 def test_work_of_which_nothing_is_known_is_not_called_unaffected() -> None:
     """Where its lanes were late and nobody counted whose jobs those were, the document says so."""
     receipts = replace(impact_of("receipts", timedelta(minutes=5), {}, ()), late_jobs=None, is_known=False)
     said = _summary(INCIDENT, at(0), at(10), [receipts], ())
-    assert ("Not known: whether receipts were late." in said, "Not affected" in said) == (True, False)
+    assert ("Not known: whether receipts were late." in said, "Not late" in said) == (True, False)
 
 
 @pytest.mark.parametrize(("waited", "counted", "is_known"), [(200, 0, True), (400, 0, False), (400, 7, True)])

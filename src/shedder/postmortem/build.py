@@ -258,7 +258,7 @@ def _impact(
     found = impact_of(kind.noun, kind.tolerance, passing, severities, tenants=tenants)
     late, most = material.late.get(kind.noun), material.most.get(kind.noun, 0)
     whole = impact_of(kind.noun, kind.tolerance, lanes, severities)
-    is_known = bool(late) or whole.oldest <= kind.tolerance
+    is_known = bool(late) or max(whole.oldest, whole.oldest_aside) <= kind.tolerance
     return replace(found, late_jobs=late, deepest=most, is_lane_shared=True, is_known=is_known)
 
 

@@ -313,14 +313,23 @@ def _with_outcomes(
     outcomes: Outcomes | None = of_lanes
     failed = _failed(counts, lambda it: it.of_lanes(kind.lanes))
     if kind.rule is not None and (failed or of_lanes.failed_in_hour):
-        # workers of ours alone count by label
-        labels = {each.label: each.outcomes for each in status.labels} if of_lanes.is_counted else {}
-        outcomes = labels.get(kind.noun)
+        is_told = of_lanes.is_counted and _is_counted_by_label(kind, counts, failed)
+        outcomes = next((each.outcomes for each in status.labels if is_told and each.label == kind.noun), None)
         failed = _failed(counts, lambda it: it.labels.get(kind.noun, (0, 0))) if outcomes is not None else 0
     return replace(
         work, outcomes=outcomes, failed=failed, counted_since=counts[0].at,
         fails_at=policy.defaults.share_that_fails, is_paused=any(lane.pause for lane in lanes),
     )  # fmt: skip
+
+
+def _is_counted_by_label(kind: Workload, counts: tuple[Counts, Counts], failed: int) -> bool:
+    """Whether workers counted the jobs of `kind` apart from others of its lanes, of which `failed` failed.
+
+    They count by the policy in force: one that was applied meanwhile tells of what failed since.
+    """
+    before, now = counts
+    told = sum(_failed(counts, lambda it, label=label: it.labels.get(label, (0, 0))) for label in now.labels)  # type: ignore[misc]
+    return kind.noun in now.labels and (kind.noun in before.labels or failed <= told)
 
 
 def _failed(counts: tuple[Counts, Counts], pick: Callable[[Counts], tuple[int, int]]) -> int:

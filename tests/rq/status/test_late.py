@@ -65,7 +65,7 @@ def test_what_was_not_looked_at_may_be_late(redis: Redis, operator: Shedder) -> 
     assert (False, ["may be late"]) == (found.is_good, [each.kind for each in found.problems if "late" in each.kind])
     assert "receipts may be late: the oldest job of mail waits 6m" in found.problems[-1].text
     text = compose(read_situation(operator, POLICY, None), audience=STAKEHOLDERS)
-    assert "Whether receipts are delayed is not known" in text
+    assert "Receipts: whether any is late is not known" in text
 
 
 def test_young_jobs_need_no_second_look(redis: Redis, operator: Shedder) -> None:
