@@ -18,3 +18,7 @@ def run_until_gone(path: str) -> None:
     """Run for as long as the file at `path` is there."""
     while Path(path).exists():
         time.sleep(0.01)
+
+
+def break_down() -> None:
+    raise LookupError("the database is down")

@@ -11,14 +11,15 @@ BUGS = (
     Bug(
         "a change of rate fills the bucket",
         "lua/order_drain.lua",
-        "  if order.drain then tokens = settle(order, now) end\n",
+        "  if order.drain then tokens = settle(order, now) elseif rate > 0 then begin_counts(order) end\n",
         "  tokens = burst\n",
         (DRAIN,),
     ),
     Bug(
         "a change of rate is not settled at the old one",
         "lua/order_drain.lua",
-        "  if order.drain then tokens = settle(order, now) end\n  store_tokens(order, math.min(tokens, burst), now)\n",
+        "  if order.drain then tokens = settle(order, now) elseif rate > 0 then begin_counts(order) end\n"
+        "  store_tokens(order, math.min(tokens, burst), now)\n",
         "  if not order.drain then store_tokens(order, 0, now) end\n",
         (DRAIN,),
     ),

@@ -117,6 +117,8 @@ class Drain:
         released: Jobs that it has released so far.
         skipped: Jobs that could not run any more, by cause (`gone`, `canceled`, ...).
         halt_at: It halts when this share of its last jobs failed, 0 to 1; None when it never does.
+        failed: Jobs among those that it released that have failed so far; of a lane that stock
+            workers serve, jobs of the lane that failed since it began.
     """
 
     rate: Rate
@@ -127,6 +129,7 @@ class Drain:
     released: int = 0
     skipped: Mapping[str, int] = field(default_factory=dict)
     halt_at: float | None = None
+    failed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,8 +227,8 @@ class StoredDivert:
         """The divert with its numbers: jobs in the backlog, and the hash under `bucket`."""
         drain = self.divert.drain
         if drain is not None:
-            released, skipped = codec.count_of(counts.get(b"released")), skipped_of(counts)
-            drain = replace(drain, released=released, skipped=skipped)
+            released, failed = (codec.count_of(counts.get(name)) for name in (b"released", b"failed"))
+            drain = replace(drain, released=released, failed=failed, skipped=skipped_of(counts))
         return replace(self.divert, backlog=backlog, drain=drain)
 
 

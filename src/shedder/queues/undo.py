@@ -34,8 +34,7 @@ def event_to_undo(store: Store, event_id: str | None) -> Event:
     """
     event = find_event(store, event_id) if event_id else _last(store)
     if not event.can_undo:
-        reason = f"there is no way back from '{event.verb}'"
-        raise CannotUndo(event.id, reason=reason, try_instead="shedder status")
+        raise _no_way_back(store, event)
     return event
 
 
@@ -52,6 +51,21 @@ def undo(store: Store, event: Event, cause: Cause) -> Undone:
     if event.verb.startswith("limit "):
         return undo_limit(store, event, cause)
     return drain_before(store, event, cause)
+
+
+def _no_way_back(store: Store, event: Event) -> CannotUndo:
+    reason, try_instead = f"there is no way back from '{event.verb}'", "shedder status"
+    if event.verb == "drain halted":
+        reason += ", and what its drain released has started; when its jobs succeed, drain again"
+        try_instead = _drain_again(store, event)
+    return CannotUndo(event.id, reason=reason, try_instead=try_instead)
+
+
+def _drain_again(store: Store, event: Event) -> str:
+    """The command that goes on where a drain halted."""
+    halted = [each.divert.halted for orders in standing_on(store, event.lanes).values() for each in orders]
+    rate = next((f" --rate {each.rate}" for each in halted if each and each.event == event.id), "")
+    return f"shedder drain {' '.join(event.lanes)}{rate}"
 
 
 def _last(store: Store) -> Event:
