@@ -84,7 +84,8 @@ local function count_end()
   local failed, ended = counted(drain.event)
   if ended < LEAST or failed / ended < drain.halt then return '' end
   redis.call('XLEN', events) -- a key of another type is met before the first change
-  return halt(drain.event, {since = now_ms(), failed = failed, ended = ended, halt_at = drain.halt})
+  return halt(drain.event, {since = now_ms(), failed = failed, ended = ended, halt_at = drain.halt,
+    drain = drain.event})
 end
 
 local done, event = pcall(count_end)

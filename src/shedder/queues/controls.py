@@ -92,6 +92,7 @@ class HaltedDrain:
         rate: The rate that it had.
         by: Who had ordered it.
         why: For which reason.
+        drain: Id of the event that had ordered it.
     """
 
     event: str
@@ -102,6 +103,7 @@ class HaltedDrain:
     rate: Rate
     by: str
     why: str
+    drain: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,5 +393,6 @@ def _halted_from(record: Any) -> HaltedDrain | None:
         failed=int(codec.number_field(record, "failed")),
         ended=int(codec.number_field(record, "ended")),
         halt_at=codec.number_field(record, "halt_at"),
+        drain=codec.text_field(record, "drain"),
         rate=rate_from(codec.number_field(record, "rate")),
     )

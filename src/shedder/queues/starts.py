@@ -11,7 +11,7 @@ from typing import Any
 
 from shedder.engine.workers import workers_of
 from shedder.errors import CannotUndo
-from shedder.events import Cause, Event, event_head, find_event
+from shedder.events import Cause, Event, event_head
 from shedder.queues.controls import LimitTerms, Standing, StoredDivert, backlogs_of, rate_or_none, standing_on
 from shedder.queues.divert import DivertedLane, DivertReceipt, OrdersSetBack, set_back_orders
 from shedder.queues.drain import DrainingLane, DrainReceipt
@@ -95,9 +95,9 @@ def _check_not_halted(store: Store, event: Event) -> None:
     """A drain that has halted by itself is over, and what it released has started."""
     for lane, orders in standing_on(store, event.lanes).items():
         halted = next((each.divert.halted for each in orders if each.divert.halted), None)
-        if halted and find_event(store, halted.event).details.get("drain") == event.id:
+        if halted and halted.drain == event.id:
             reason = (
-                f"this drain of {lane} halted by itself at {halted.since:%H:%M:%S} UTC, because "
+                f"this drain of {lane} has halted by itself: "
                 f"{halted.failed} of its last {halted.ended} jobs failed; nothing drains, and what is left "
                 "is in the backlog"
             )

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from shedder.errors import CannotUndo
 from shedder.events import Cause, Event, events_back, find_event
+from shedder.lanes import lane_of
 from shedder.policy.applied import PolicyReceipt, undo_policy
 from shedder.queues.controls import Backlog, Standing, standing_on, with_lengths
 from shedder.queues.divert import DivertReceipt
@@ -65,7 +66,8 @@ def _drain_again(store: Store, event: Event) -> str:
     """The command that goes on where a drain halted."""
     halted = [each.divert.halted for orders in standing_on(store, event.lanes).values() for each in orders]
     rate = next((f" --rate {each.rate}" for each in halted if each and each.event == event.id), "")
-    return f"shedder drain {' '.join(event.lanes)}{rate}"
+    lanes = (f"{lane.queue}.{lane.priority}" for lane in map(lane_of, event.lanes))
+    return f"shedder drain {' '.join(lanes)}{rate}"
 
 
 def _last(store: Store) -> Event:
