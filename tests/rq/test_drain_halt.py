@@ -8,6 +8,7 @@ import pytest
 from rq import SimpleWorker as StockSimpleWorker
 from rq import Worker as StockWorker
 
+from shedder.queues.claims import Claimed
 from shedder.queues.drain import DrainReceipt, end_drained
 from shedder.rq import SimpleWorker, Worker
 from shedder.units import Rate
@@ -105,6 +106,21 @@ def test_what_failed_is_counted_for_this_drain_alone(scene: Scene) -> None:
     assert ("drain halted", 1, 14, {}) == (told.verb, *(told.after["mail"][name] for name in NUMBERS))
     receipt = scene.shedder.drain("mail", rate=FAST, reason="fixed")
     assert [0] == [each.failed for each in scene.shedder.drain_progress(receipt)]
+
+
+def test_a_job_of_an_earlier_drain_counts_for_no_later_one(scene: Scene) -> None:
+    """It was in hand when the drain halted, and ends when another one is under way; a change of rate is none."""
+    draining(scene, "mail")
+    first = scene.claim("mail")
+    assert isinstance(first, Claimed)
+    assert any(ends(scene, "f" * 20))
+    receipt = scene.shedder.drain("mail.normal", rate=FAST, reason="fixed")
+    second = scene.claim("mail")
+    assert isinstance(second, Claimed)
+    scene.shedder.drain("mail.normal", rate=Rate(1e8), reason="slower")
+    for claimed in (first, second):
+        scene.shedder.store.run(end_drained(scene.keys, "mail", claimed.drain, "f"))
+    assert [1] == [each.failed for each in scene.shedder.drain_progress(receipt)]
 
 
 def test_never_is_never(scene: Scene) -> None:

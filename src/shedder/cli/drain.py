@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 _EXAMPLES = (
     'shedder drain mail --rate 200/second -r "database is fine"',
-    'shedder drain mail --rate 20/second -r "too fast"',
     'shedder drain mail --rate 20/second --halt-at 10% -r "a first try"',
     'shedder drain mail --stop -r "database is slow again"',
     'shedder drain mail.low --at-once -r "only ten jobs"',

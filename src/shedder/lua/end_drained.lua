@@ -7,7 +7,7 @@
 --   diverts, events   see docs/reference/keys.md
 -- ARGV
 --   lane         the lane it came from
---   order        id of the divert from whose backlog it came
+--   drain        id of the divert from whose backlog it came, and after a blank when the drain began (ms), if that is known
 --   how          'add' one end to what is counted, or 'set' all of it
 --   ends         a letter an end, the last one behind: 'w' it ended well, 'f' it failed
 --   ends_prefix  what the key of a drain's last ends begins with
@@ -20,7 +20,8 @@
 -- include lib/controls.lua
 -- include lib/drain.lua
 local diverts, events = KEYS[1], KEYS[2]
-local lane, identifier, how, ends, ends_prefix = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local lane, how, ends, ends_prefix = ARGV[1], ARGV[3], ARGV[4], ARGV[5]
+local identifier, since = string.match(ARGV[2], '^(%S+) ?(%d*)$')
 local failed_in_all = ARGV[6]
 
 local LOOKS_BACK, LEAST = 50, 20
@@ -78,7 +79,7 @@ end
 local function count_end()
   local order = find_order(read_orders(diverts, lane) or {}, identifier)
   local drain = order and not order.limit and order.drain
-  if not drain then return '' end
+  if not drain or (since ~= '' and tonumber(since) ~= drain.since) then return '' end
   count_failed(order)
   if not drain.event or not tonumber(drain.halt) then return '' end
   local failed, ended = counted(drain.event)

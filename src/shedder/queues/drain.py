@@ -213,21 +213,22 @@ def order_drain(
     )  # fmt: skip
 
 
-def count_end_of_drained(ask: Any, keys: Keys, lane: str, order: str, *, is_failed: bool) -> None:
+def count_end_of_drained(ask: Any, keys: Keys, lane: str, drain: str, *, is_failed: bool) -> None:
     """Count the end of a job that a drain released, and let it halt the drain; `ask` may be a pipeline."""
-    command = end_drained(keys, lane, order, "f" if is_failed else "w")
+    command = end_drained(keys, lane, drain, "f" if is_failed else "w")
     # its text, since within a transaction nobody could send it again to a server that has lost it
     ask.eval(load_script(command.script).text, len(command.keys), *command.keys, *command.args)
 
 
-def end_drained(keys: Keys, lane: str, order: str, end: str | EndsOfStock) -> Command[str]:
+def end_drained(keys: Keys, lane: str, drain: str, end: str | EndsOfStock) -> Command[str]:
     """Count the end of a job that a drain released, `w` or `f`; or what RQ tells of all its ends, and no others.
 
+    `drain` is what the claim says; the id of the divert alone stands for the drain of now.
     Its reply: the event of the halt; empty when the drain goes on.
     """
     prefix = keys.drain_ends("")
     told = ("add", end, prefix) if isinstance(end, str) else ("set", end.last, prefix, end.failed)
-    return Command("end_drained", (keys.diverts, keys.events), (lane, order, *told), text_of)
+    return Command("end_drained", (keys.diverts, keys.events), (lane, drain, *told), text_of)
 
 
 def release_backlog(keys: Keys, lane: str, order: str, *, cap: int) -> Command[tuple[str, int]]:
