@@ -322,16 +322,27 @@ def _draining(event: Event) -> str:
     return f"{f'{rate}, ' if rate else ''}{_in_backlog(event)}"
 
 
+def _stopped(event: Event) -> str:
+    lanes = [lane for lane in event.after.values() if isinstance(lane, Mapping) and "released" in lane]
+    return f"{_released(*lanes)}, {_in_backlog(event)}" if lanes else _in_backlog(event)
+
+
 def _halted(event: Event) -> str:
     failed, ended = (int(event.details.get(name, 0)) for name in ("failed", "ended"))
-    return f"{failed} of the last {counted(ended, 'job')} failed, {_in_backlog(event)}"
+    return f"{failed} of the last {counted(ended, 'job')} failed, {_stopped(event)}"
 
 
 def _drained(event: Event) -> str:
-    skipped = event.after.get("skipped")
-    lost = sum(map(int, skipped.values())) if isinstance(skipped, Mapping) else 0
-    released = counted(int(event.after.get("released", 0)), "job")
-    return f"{released} released{f', {lost:,} skipped' if lost else ''}"
+    return _released(event.after)
+
+
+def _released(*drains: Mapping[str, Any]) -> str:
+    """`260 jobs released, 12 failed, 3 skipped`: what drains did, as far as it is told."""
+    released, failed = (sum(int(each.get(name, 0)) for each in drains) for name in ("released", "failed"))
+    skipped = [each["skipped"] for each in drains if isinstance(each.get("skipped"), Mapping)]
+    lost = sum(int(jobs) for each in skipped for jobs in each.values())
+    more = [f"{jobs:,} {what}" for jobs, what in ((failed, "failed"), (lost, "skipped")) if jobs]
+    return ", ".join([f"{counted(released, 'job')} released", *more])
 
 
 def _repaired(event: Event) -> str:
@@ -394,7 +405,7 @@ _ROWS = (
     _decision("drain", "A drain was ordered, or its rate changed.", "let the backlog of {lanes} start again",
         undo="sets the rate that was, or stops", numbers=_draining),
     _decision("drain stopped", "A drain was stopped.", "stopped the drain of {lanes}", instead="give the drain again",
-        numbers=_in_backlog),
+        numbers=_stopped),
     Verb("drain halted", "Too many of the last jobs that a drain released failed; the backlog stays in order.",
         "halted the drain of {lanes}, because too many of its jobs failed",
         instead="drain again, when its jobs succeed", numbers=_halted, has_effect=True, is_told=True, is_system=True),

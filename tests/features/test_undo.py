@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from shedder.errors import CannotUndo, EventNotFound, RecordUnreadable
-from shedder.queues.drain import DrainReceipt
+from shedder.queues.drain import DrainReceipt, end_drained
 from shedder.queues.pause import PauseReceipt, ResumeReceipt
 from shedder.queues.restore import RestoreReceipt
 from shedder.selection import Selection
@@ -128,6 +128,44 @@ def test_undoing_a_drain_gives_each_lane_its_own_rate_back(scene: Scene) -> None
     assert normal.drain is None
     assert low.drain is not None
     assert Rate(3.0) == low.drain.rate
+
+
+def halted_drain(scene: Scene) -> DrainReceipt:
+    """A drain of `mail` that has halted by itself."""
+    scene.fill("mail", "a", "b")
+    scene.shedder.divert("mail.normal", reason="r")
+    receipt = scene.shedder.drain("mail.normal", rate=Rate(50.0), reason="r")
+    for _ in range(20):
+        scene.shedder.store.run(end_drained(scene.keys, "mail", receipt.lanes[0].order, "f"))
+    return receipt
+
+
+def test_undoing_a_drain_that_halted_says_that_it_has_halted(scene: Scene) -> None:
+    """There is nothing to stop any more, and nobody else has changed it."""
+    receipt = halted_drain(scene)
+    with pytest.raises(CannotUndo) as refused:
+        scene.shedder.undo(receipt.event, reason="r")
+    said = str(refused.value)
+    assert "this drain of mail has halted by itself" in said
+    assert "20 of its last 20 jobs failed; nothing drains, and what is left is in the backlog" in said
+
+
+def test_undoing_a_halt_says_how_to_go_on(scene: Scene) -> None:
+    """A halt has no way back; the command that drains again does."""
+    halted_drain(scene)
+    [halt] = [event for event in scene.shedder.events() if event.verb == "drain halted"]
+    with pytest.raises(CannotUndo, match="when its jobs succeed, drain again; try shedder drain mail") as refused:
+        scene.shedder.undo(halt.id, reason="r")
+    assert refused.value.try_instead == "shedder drain mail.normal --rate 50/second"
+
+
+def test_a_drain_after_a_halt_is_undone_as_any_other(scene: Scene) -> None:
+    """An earlier halt of the same divert does not stand in its way."""
+    halted_drain(scene)
+    receipt = scene.shedder.drain("mail.normal", rate=Rate(20.0), reason="r")
+    undone = scene.shedder.undo(receipt.event, reason="r")
+    assert isinstance(undone, DrainReceipt)
+    assert undone.rate is None
 
 
 def test_without_an_id_the_last_change_is_undone_and_then_the_one_before(scene: Scene) -> None:

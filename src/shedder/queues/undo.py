@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from shedder.errors import CannotUndo
 from shedder.events import Cause, Event, events_back, find_event
+from shedder.lanes import lane_of
 from shedder.policy.applied import PolicyReceipt, undo_policy
 from shedder.queues.controls import Backlog, Standing, standing_on, with_lengths
 from shedder.queues.divert import DivertReceipt
@@ -34,8 +35,7 @@ def event_to_undo(store: Store, event_id: str | None) -> Event:
     """
     event = find_event(store, event_id) if event_id else _last(store)
     if not event.can_undo:
-        reason = f"there is no way back from '{event.verb}'"
-        raise CannotUndo(event.id, reason=reason, try_instead="shedder status")
+        raise _no_way_back(store, event)
     return event
 
 
@@ -52,6 +52,22 @@ def undo(store: Store, event: Event, cause: Cause) -> Undone:
     if event.verb.startswith("limit "):
         return undo_limit(store, event, cause)
     return drain_before(store, event, cause)
+
+
+def _no_way_back(store: Store, event: Event) -> CannotUndo:
+    reason, try_instead = f"there is no way back from '{event.verb}'", "shedder status"
+    if event.verb == "drain halted":
+        reason += ", and what its drain released has started; when its jobs succeed, drain again"
+        try_instead = _drain_again(store, event)
+    return CannotUndo(event.id, reason=reason, try_instead=try_instead)
+
+
+def _drain_again(store: Store, event: Event) -> str:
+    """The command that goes on where a drain halted."""
+    halted = [each.divert.halted for orders in standing_on(store, event.lanes).values() for each in orders]
+    rate = next((f" --rate {each.rate}" for each in halted if each and each.event == event.id), "")
+    lanes = (f"{lane.queue}.{lane.priority}" for lane in map(lane_of, event.lanes))
+    return f"shedder drain {' '.join(lanes)}{rate}"
 
 
 def _last(store: Store) -> Event:
