@@ -13,7 +13,7 @@ import pytest
 from shedder import Shedder
 from shedder.errors import ConditionNotMet
 from shedder.policy.model import Policy
-from shedder.updates.posting import draft_update, post_update
+from shedder.updates.posting import Draft, draft_update, post_update
 from shedder.updates.situation import STAKEHOLDERS, TEAM
 from shedder.updates.watcher import ROUND_SECONDS
 from tests.heartbeat.desk import MINUTE, POSTING, Desk
@@ -166,3 +166,29 @@ def six_hours(desk: Desk) -> list[float]:
         is_near = abs(due - desk.time.now) < MINUTE
         desk.time.sleep((1 if is_near else 6) * (ROUND_SECONDS + A_ROUND_TAKES))
     return late
+
+
+def test_an_update_says_what_was_undone_since_the_one_before(desk: Desk) -> None:
+    """What stakeholders were told and no longer holds is taken back once."""
+    first = desk.shed.pause("mail", reason="r")
+    said = desk.shed.incidents.mitigated()
+    desk.shed.undo(first.event, reason="wrong queue")
+    desk.shed.undo(said.event, reason="typo")
+
+    def draft() -> Draft:
+        found = desk.shed.incidents.read(desk.incident.id)
+        return draft_update(desk.shed, POSTING, found, audience=STAKEHOLDERS, now=found.opened_at)
+
+    assert "Taken back: the pause of receipt e-mails and that customers are helped." in draft().text
+    post_update(desk.shed, desk.incident.id, draft())
+    assert "Taken back" not in draft().text
+
+
+def test_what_was_undone_is_never_told_as_done(desk: Desk) -> None:
+    """The channel hears that nobody says so any more, and why; not that a typo has helped customers."""
+    desk.shed.undo(desk.shed.incidents.mitigated().event, reason="typo")
+    desk.look_at(1)
+    assert desk.sink is not None
+    texts = desk.sink.texts("main")
+    assert any("took back that customers are helped, because typo" in each for each in texts)
+    assert not any("said that customers are helped, because typo" in each for each in texts)
