@@ -41,6 +41,9 @@ LONGEST_BLOCK_SECONDS = 1.0
 SYSTEM = "shedder"
 """The actor of what workers and watchers do without an operator."""
 
+SHARED_ACCOUNTS = frozenset({"admin", "app", "deploy", "ec2-user", "root", "ubuntu", "unknown"})
+"""Accounts that several people use."""
+
 EVERY_JOB = Selection().describe()
 
 
@@ -104,6 +107,11 @@ class Event:
     def can_undo(self) -> bool:
         """Whether `undo` knows a way back."""
         return self.verb in VERBS and bool(VERBS[self.verb].undo)
+
+
+def is_shared_account(name: str) -> bool:
+    """Whether `name`, such as `root@host`, is an account that several people use, and so nobody."""
+    return name.partition("@")[0].casefold() in SHARED_ACCOUNTS
 
 
 def event_head(

@@ -40,7 +40,7 @@ def settle_request(run: Run, request: Request, verb: str, *, note: str = "") -> 
         ConditionNotMet: somebody else has just changed them, in an incident.
     """
     _check_targets(run, request, verb)
-    _check_reason(request)
+    check_reason(request)
     request = settle_targets(run, request, verb, note=note)
     request = settle_reason(request, f"{verb} {output.listed(request.names)}")
     warn_of_recent_changes(run, request, targets=request.names)
@@ -65,7 +65,7 @@ def settle_reason(request: Request, change: str) -> Request:
     Raises:
         Refused: none was given and nobody can be asked.
     """
-    _check_reason(request)
+    check_reason(request)
     said = request.reason or ""
     while not said.strip():
         said = click.prompt(f"Why {change}?", err=True, default="", show_default=False, prompt_suffix=" ")
@@ -118,7 +118,12 @@ def _there_is(queues: Sequence[str]) -> str:
     return output.listed(queues, most=10) or "no queue yet"
 
 
-def _check_reason(request: Request) -> None:
+def check_reason(request: Request) -> None:
+    """Refuse a change without a reason where nobody can be asked for one.
+
+    Raises:
+        Refused: there is none.
+    """
     if request.reason is None and not is_asking_possible():
         raise Refused('say why: -r "database at 99 %"; the journal keeps it')
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from shedder.errors import CannotUndo
@@ -25,18 +26,27 @@ Undone = (
 )  # fmt: skip
 
 
-def event_to_undo(store: Store, event_id: str | None) -> Event:
-    """The event with this id; the last that can be taken back when none is named.
+def event_to_undo(store: Store, event_id: str) -> Event:
+    """The event with this id.
 
     Raises:
         EventNotFound: there is none with this id.
-        CannotUndo: there is no way back from it, or nothing to undo.
+        CannotUndo: there is no way back from it.
     """
-    event = find_event(store, event_id) if event_id else _last(store)
+    event = find_event(store, event_id)
     if not event.can_undo:
         reason = f"there is no way back from '{event.verb}'"
         raise CannotUndo(event.id, reason=reason, try_instead="shedder status")
     return event
+
+
+def changes_to_undo(store: Store) -> Iterator[Event]:
+    """The changes that have a way back and were not undone since, the last one first."""
+    undone: set[str] = set()
+    for event in events_back(store):
+        if event.can_undo and not event.undoes and event.id not in undone:
+            yield event
+        undone.add(event.undoes)
 
 
 def undo(store: Store, event: Event, cause: Cause) -> Undone:
@@ -52,15 +62,6 @@ def undo(store: Store, event: Event, cause: Cause) -> Undone:
     if event.verb.startswith("limit "):
         return undo_limit(store, event, cause)
     return drain_before(store, event, cause)
-
-
-def _last(store: Store) -> Event:
-    undone: set[str] = set()
-    for event in events_back(store):
-        if event.can_undo and not event.undoes and event.id not in undone:
-            return event
-        undone.add(event.undoes)
-    raise CannotUndo("(last)", reason="there is nothing to undo", try_instead="shedder events")
 
 
 def _pauses_before(store: Store, event: Event, cause: Cause) -> PauseReceipt | ResumeReceipt:
