@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING
 import click
 
 from shedder.cli import output
-from shedder.cli.options import Request
+from shedder.cli.options import Request, several_use
 from shedder.cli.run import Refused, Run
 from shedder.errors import ConditionNotMet, NothingMatched, RecordUnreadable, ShedderError
+from shedder.events import is_shared_account
 from shedder.lanes import lane_of
 
 if TYPE_CHECKING:
@@ -70,6 +72,25 @@ def settle_reason(request: Request, change: str) -> Request:
     while not said.strip():
         said = click.prompt(f"Why {change}?", err=True, default="", show_default=False, prompt_suffix=" ")
     return replace(request, reason=said.strip())
+
+
+def settle_person(run: Run, request: Request) -> Request:
+    """`request` with a person who acts, before that person takes a role.
+
+    At a terminal whoever uses an account of several people is asked.
+
+    Raises:
+        Refused: it is not known who acts, and nobody can be asked.
+    """
+    by = request.by or run.shedder.by
+    if not is_shared_account(by):
+        return request
+    if not is_asking_possible():
+        raise Refused(f"{several_use(by)}; a role is taken by a person")
+    while is_shared_account(by := click.prompt(f"Several people use {output.escaped(by)}. Your name?", err=True)):
+        pass
+    run.reminders.append(f"say so once for this shell: export SHEDDER_BY={shlex.quote(by)}")
+    return replace(request, by=by)
 
 
 def confirm(question: str, *, is_sure: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -52,6 +52,17 @@ def belongs(event: Event, incident: Incident) -> bool:
         return event.incident == incident.id
     last = incident.resolved_at
     return _first_at(incident) <= event.at and (last is None or event.at <= last)
+
+
+def people_of(incident: Incident, events: Iterable[Event]) -> frozenset[str]:
+    """All names that are in the record: none of them is for the narrative."""
+    names = {each.by for each in events} | {each.person for each in incident.roles}
+    names |= (
+        {each.person for each in incident.past_roles}
+        | {each.by for each in incident.notes}
+        | {each.by for each in incident.updates}
+    )
+    return frozenset(names - {"", SYSTEM})
 
 
 def attributed(store: Store, cause: Cause) -> Cause:

@@ -11,6 +11,7 @@ from typing import Any
 
 from shedder.events import SYSTEM, Event, verb_of
 from shedder.incident.records import Effect, Incident, Reading, RoleHeld, RolePast, is_same_person
+from shedder.incident.timeline import people_of
 from shedder.lanes import PRIORITIES, lane_of
 from shedder.postmortem.facts import Intervention, LaneEffect, Moment
 from shedder.response.mitigation import BEGAN, ENDED, NO_END_YET, without_ended
@@ -71,13 +72,6 @@ def _filled_in(sentence: str, event: Event) -> str:
         fields=_fields(event),
     )
     return told.rstrip()
-
-
-def people_of(incident: Incident, events: Iterable[Event]) -> frozenset[str]:
-    """All names that are in the record: none of them is for the narrative."""
-    names = {each.by for each in events} | {each.person for each in _held(incident)}
-    names |= {each.by for each in incident.notes} | {each.by for each in incident.updates}
-    return frozenset(names - {"", SYSTEM})
 
 
 def roles_by_name(incident: Incident, events: Iterable[Event]) -> Mapping[str, str]:
