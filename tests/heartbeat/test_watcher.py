@@ -13,6 +13,8 @@ import pytest
 from shedder import Shedder
 from shedder.errors import ConditionNotMet
 from shedder.policy.model import Policy
+from shedder.selection import Selection
+from shedder.units import Rate
 from shedder.updates.posting import Draft, draft_update, post_update
 from shedder.updates.situation import STAKEHOLDERS, TEAM
 from shedder.updates.watcher import ROUND_SECONDS
@@ -192,3 +194,26 @@ def test_what_was_undone_is_never_told_as_done(desk: Desk) -> None:
     texts = desk.sink.texts("main")
     assert any("took back that customers are helped, because typo" in each for each in texts)
     assert not any("said that customers are helped, because typo" in each for each in texts)
+
+
+def test_each_command_on_a_queue_is_one_message(desk: Desk, scene: Scene) -> None:
+    """A divert of a part, its undo, and a drain to its end: the queue, the jobs, the function, the rate."""
+    scene.fill("mail", "a", "b")
+    scene.fill("mail.low", "c", function="app.report.build")
+    reports = Selection.parse(functions=["app.report.*"])
+    diverted = desk.shed.divert("mail", selection=reports, reason="only receipts")
+    desk.shed.undo(diverted.event, reason="wrong function")
+    desk.shed.divert("mail", reason="database")
+    desk.shed.drain("mail", rate=Rate(1e6), reason="it is back")
+    scene.run_all("mail")
+    scene.run_all("mail.low")
+    desk.look_at(1)
+    assert desk.sink is not None
+    texts = [each for each in desk.sink.texts("main") if "opened the incident" not in each]
+    assert [each.partition(": ")[2] for each in texts] == [
+        "put aside jobs of mail (1 job to the backlog, function app.report.*), because only receipts (undone since)",
+        "undid an earlier change: put the backlog of mail back (1 job back in place), because wrong function",
+        "put aside jobs of mail (3 jobs to the backlog, every job), because database",
+        "let the backlog of mail start again (1000000/second, 3 jobs in the backlog), because it is back",
+        "ended the drain of mail and mail.low, because the backlog is empty (3 jobs released)",
+    ]
