@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from shedder import Shedder
 from shedder.errors import CannotUndo, EventNotFound, RecordUnreadable
 from shedder.queues.drain import DrainReceipt, end_drained
 from shedder.queues.pause import PauseReceipt, ResumeReceipt
@@ -448,3 +449,33 @@ def test_a_key_of_another_type_is_met_before_the_first_change(scene: Scene) -> N
             change()
     after = {key: (redis.dump(key), redis.ttl(key) > 0) for key in redis.scan_iter("*:shedder:*")}
     assert before == after
+
+
+def test_without_an_id_only_ones_own_change_is_undone(scene: Scene) -> None:
+    """However new the change of somebody else is; and who has none is told whose the last one is."""
+    mine = scene.shedder.pause("mail", reason="mine", by="ana@desk")
+    theirs = scene.shedder.divert("mail.low", reason="theirs", by="bob@desk")
+    assert mine.event == scene.shedder.event_to_undo(by="ana").id
+    undone = scene.shedder.undo(reason="wrong queue", by="ana@desk")
+    assert isinstance(undone, ResumeReceipt)
+    with pytest.raises(CannotUndo, match=f"'divert' by bob@desk: theirs; try shedder undo {theirs.event}"):
+        scene.shedder.undo(reason="wrong queue", by="ana@desk")
+    assert scene.shedder.undo(theirs.event, reason="they asked me to", by="ana@desk")
+
+
+@pytest.mark.parametrize("account", ["root@ops", "ubuntu", "ec2-user@10.0.0.7", "deploy@ops"])
+def test_what_an_account_of_many_has_done_is_nobodys_own_change(scene: Scene, account: str) -> None:
+    """Whoever else is root may have done it, so it needs its id."""
+    paused = scene.shedder.pause("mail", reason="r", by=account)
+    with pytest.raises(CannotUndo, match=f"several people use {account}.*shedder undo {paused.event}, or --by"):
+        scene.shedder.undo(reason="r", by=account)
+    assert isinstance(scene.shedder.undo(paused.event, reason="r", by=account), ResumeReceipt)
+
+
+def test_who_acts_is_said_once_for_a_whole_shell(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment says who acts, unless a program does."""
+    monkeypatch.setenv("SHEDDER_BY", "ana@desk")
+    assert "ana@desk" == Shedder(scene.redis).by
+    assert "bob@desk" == Shedder(scene.redis, by="bob@desk").by
+    monkeypatch.setenv("SHEDDER_BY", " ")
+    assert "@" in Shedder(scene.redis).by

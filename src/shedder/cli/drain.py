@@ -24,6 +24,7 @@ from shedder.cli.options import (
 from shedder.cli.progress import DrainBar, scan_bar
 from shedder.cli.run import FAILED, Refused, Run
 from shedder.errors import ConditionNotMet, RedisUnreachable, ServerBusy
+from shedder.queues.outcomes import is_failing
 from shedder.units import Rate, format_duration, format_share, parse_share
 from shedder.wording import counted
 
@@ -126,7 +127,7 @@ def _check_failing(run: Run, request: Request, is_slower: Callable[[Drain], bool
     """
     share = defaults_in_force(run).share_that_fails
     failing = [lane for lane in run.shedder.status(*request.names).lanes
-               if lane.outcomes.fails_at(share) and _would_release_more(lane, is_slower)]  # fmt: skip
+               if is_failing(lane.outcomes, share) and _would_release_more(lane, is_slower)]  # fmt: skip
     if not failing:
         return
     said = "; ".join(map(_fails, failing))

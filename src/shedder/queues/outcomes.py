@@ -42,8 +42,6 @@ FEWEST_ENDED = 20
 KEPT_SECONDS = int(timedelta(days=14).total_seconds())
 """The last failures of a lane go when it had none for so long."""
 
-LEAST_ENDED = 20
-"""Where fewer jobs ended, the share of them that failed says nothing."""
 
 STOCK_LOOKED_AT = 20
 """The last failed jobs of RQ's registry whose exceptions are read, where nobody counted them."""
@@ -102,10 +100,6 @@ class Outcomes:
     def share_failed(self) -> float:
         """The share of those that ended in the last five minutes that failed, 0 to 1."""
         return min(self.failed_lately / self.ended_lately, 1.0) if self.ended_lately else 0.0
-
-    def fails_at(self, share: float) -> bool:
-        """Whether at least `share` of those that ended in the last five minutes failed; 0 for never."""
-        return self.ended_lately >= LEAST_ENDED and 0 < share <= self.share_failed
 
 
 def is_failing(outcomes: Outcomes, share: float) -> bool:
@@ -188,7 +182,7 @@ def exception_in(report: str) -> str:
 
 def exception_of_last(listed: Sequence[bytes], jobs: int) -> str:
     """The most frequent exception of the last `jobs` that `keys.failures` has of a lane."""
-    return most_frequent(exception for _, exception in islice(_noted(listed), jobs))
+    return most_frequent(exception for _, _, exception in islice(_noted(listed), jobs))
 
 
 @dataclass(frozen=True, slots=True)

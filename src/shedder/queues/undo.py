@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from shedder.errors import CannotUndo
@@ -26,17 +27,26 @@ Undone = (
 )  # fmt: skip
 
 
-def event_to_undo(store: Store, event_id: str | None) -> Event:
-    """The event with this id; the last that can be taken back when none is named.
+def event_to_undo(store: Store, event_id: str) -> Event:
+    """The event with this id.
 
     Raises:
         EventNotFound: there is none with this id.
-        CannotUndo: there is no way back from it, or nothing to undo.
+        CannotUndo: there is no way back from it.
     """
-    event = find_event(store, event_id) if event_id else _last(store)
+    event = find_event(store, event_id)
     if not event.can_undo:
         raise _no_way_back(store, event)
     return event
+
+
+def changes_to_undo(store: Store) -> Iterator[Event]:
+    """The changes that have a way back and were not undone since, the last one first."""
+    undone: set[str] = set()
+    for event in events_back(store):
+        if event.can_undo and not event.undoes and event.id not in undone:
+            yield event
+        undone.add(event.undoes)
 
 
 def undo(store: Store, event: Event, cause: Cause) -> Undone:
@@ -68,15 +78,6 @@ def _drain_again(store: Store, event: Event) -> str:
     rate = next((f" --rate {each.rate}" for each in halted if each and each.event == event.id), "")
     lanes = (f"{lane.queue}.{lane.priority}" for lane in map(lane_of, event.lanes))
     return f"shedder drain {' '.join(lanes)}{rate}"
-
-
-def _last(store: Store) -> Event:
-    undone: set[str] = set()
-    for event in events_back(store):
-        if event.can_undo and not event.undoes and event.id not in undone:
-            return event
-        undone.add(event.undoes)
-    raise CannotUndo("(last)", reason="there is nothing to undo", try_instead="shedder events")
 
 
 def _pauses_before(store: Store, event: Event, cause: Cause) -> PauseReceipt | ResumeReceipt:

@@ -13,8 +13,9 @@ from datetime import datetime, timedelta
 from shedder.events import SYSTEM, Event, verb_of
 from shedder.incident.records import Incident, Role
 from shedder.policy.model import IncidentPolicy
-from shedder.postmortem.narrative import NOBODY, event_sentence
+from shedder.postmortem.narrative import NOBODY, undone_at
 from shedder.response.mitigation import ENDED
+from shedder.updates.commands import commands_of
 from shedder.wording import moment, spoken
 
 MAIN, NOTES = "main", "notes"
@@ -82,14 +83,16 @@ def _updates(incident: Incident) -> Iterator[Message]:
 
 
 def _decisions(incident: Incident, events: Sequence[Event]) -> Iterator[Message]:
-    for event in events:
-        if not verb_of(event).is_told:
-            continue
-        who = SYSTEM if event.by == SYSTEM else event.role or NOBODY
+    undone = undone_at(events)
+    for told in commands_of(events):
+        event = told.events[0]
+        is_system = event.by == SYSTEM or verb_of(event).is_system
+        who = SYSTEM if is_system else event.role or NOBODY
         outcome = f": {event.details.get('outcome', '')}" if event.verb == ENDED else ""
-        because = f", because {event.why}" if event.why else ""
-        text = f"{who}: {event_sentence(event)}{outcome}{because}"
-        yield Message(f"event-{event.id}", MAIN, title_of(incident), text, event.at)
+        because = f", because {event.why}" if event.why and not is_system else ""
+        since = " (undone since)" if any(each.id in undone for each in told.events) else ""
+        text = f"{who}: {told.sentence}{outcome}{because}{since}"
+        yield Message(f"event-{told.last.id}", MAIN, title_of(incident), text, told.at)
 
 
 def _notes(incident: Incident) -> Iterator[Message]:
