@@ -31,13 +31,21 @@ _NUMBERS = {
     ),
     "scan": ("", "", "by lane: `backlog`, `waiting`"),
     "drain": ("`rate` in words", "by lane: `rate` (jobs a second), `backlog`", "by lane: `rate`, `backlog`"),
-    "drain stopped": ("", "by lane: `rate`, `backlog`", "by lane: `rate`, `backlog`"),
+    "drain stopped": (
+        "",
+        "by lane: `rate`, `backlog`",
+        "by lane: `rate`, `backlog`, and of what drained `released`, `failed`, `skipped`: of this drain alone",
+    ),
     "drain halted": (
         "`failed`, `ended`, `halt_at` (a share), `drain` (the event of the drain)",
         "by lane: `rate`, `backlog`, `drains`",
-        "by lane: `rate`, `backlog`",
+        "by lane: `rate`, `backlog`, and `released`, `failed`, `skipped`: of this drain alone",
     ),
-    "drained": ("", "`backlog`, `diverted_since`", "`released`, `skipped` (by cause), `names` (the first hundred)"),
+    "drained": (
+        "",
+        "`backlog`, `diverted_since`",
+        "of this drain alone: `released`, `failed` (so far), `skipped` (by cause), `names` (the first hundred)",
+    ),
     "limit start": (
         "`rate`, `most`, `duration_ms`, `selection`",
         "as for `divert`, and `limit` (what it said, by whom, since when) where it was changed",

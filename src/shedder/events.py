@@ -41,8 +41,8 @@ LONGEST_BLOCK_SECONDS = 1.0
 SYSTEM = "shedder"
 """The actor of what workers and watchers do without an operator."""
 
-HALTED = "drain halted"
-"""The verb of a drain that stopped by itself."""
+SHARED_ACCOUNTS = frozenset({"admin", "app", "deploy", "ec2-user", "root", "ubuntu", "unknown"})
+"""Accounts that several people use."""
 
 EVERY_JOB = Selection().describe()
 
@@ -107,6 +107,11 @@ class Event:
     def can_undo(self) -> bool:
         """Whether `undo` knows a way back."""
         return self.verb in VERBS and bool(VERBS[self.verb].undo)
+
+
+def is_shared_account(name: str) -> bool:
+    """Whether `name`, such as `root@host`, is an account that several people use, and so nobody."""
+    return name.partition("@")[0].casefold() in SHARED_ACCOUNTS
 
 
 def event_head(
@@ -257,6 +262,7 @@ class Verb:
         sentence: What was done, to stand behind a name; names in braces are filled in.
         undo: What `undo` does about it; empty where there is no way back.
         instead: What to do where there is none, if anything.
+        undone: What was done where an event of this verb undoes another one.
         numbers: Its numbers, in a few words.
         is_decision: It is an operator's decision on jobs, settings or the policy.
         has_effect: Its effect on lanes is measured.
@@ -271,6 +277,7 @@ class Verb:
     sentence: str
     undo: str = ""
     instead: str = ""
+    undone: str = ""
     numbers: Callable[[Event], str] = lambda _event: ""
     is_decision: bool = False
     has_effect: bool = False
@@ -325,16 +332,27 @@ def _draining(event: Event) -> str:
     return f"{f'{rate}, ' if rate else ''}{_in_backlog(event)}"
 
 
+def _stopped(event: Event) -> str:
+    lanes = [lane for lane in event.after.values() if isinstance(lane, Mapping) and "released" in lane]
+    return f"{_released(*lanes)}, {_in_backlog(event)}" if lanes else _in_backlog(event)
+
+
 def _halted(event: Event) -> str:
     failed, ended = (int(event.details.get(name, 0)) for name in ("failed", "ended"))
-    return f"{failed} of the last {counted(ended, 'job')} failed, {_in_backlog(event)}"
+    return f"{failed} of the last {counted(ended, 'job')} failed, {_stopped(event)}"
 
 
 def _drained(event: Event) -> str:
-    skipped = event.after.get("skipped")
-    lost = sum(map(int, skipped.values())) if isinstance(skipped, Mapping) else 0
-    released = counted(int(event.after.get("released", 0)), "job")
-    return f"{released} released{f', {lost:,} skipped' if lost else ''}"
+    return _released(event.after)
+
+
+def _released(*drains: Mapping[str, Any]) -> str:
+    """`260 jobs released, 12 failed, 3 skipped`: what drains did, as far as it is told."""
+    released, failed = (sum(int(each.get(name, 0)) for each in drains) for name in ("released", "failed"))
+    skipped = [each["skipped"] for each in drains if isinstance(each.get("skipped"), Mapping)]
+    lost = sum(int(jobs) for each in skipped for jobs in each.values())
+    more = [f"{jobs:,} {what}" for jobs, what in ((failed, "failed"), (lost, "skipped")) if jobs]
+    return ", ".join([f"{counted(released, 'job')} released", *more])
 
 
 def _repaired(event: Event) -> str:
@@ -374,7 +392,7 @@ def _decision(name: str, when: str, sentence: str, **more: Any) -> Verb:
 
 
 def _of_incident(name: str, when: str, sentence: str, undo: str = "", **more: Any) -> Verb:
-    """A change of the record of an incident."""
+    """A change of the record of an incident; the event of its undo has the same verb."""
     return Verb(name, when, sentence, undo, **more, is_of_incident=True)
 
 
@@ -397,12 +415,12 @@ _ROWS = (
     _decision("drain", "A drain was ordered, or its rate changed.", "let the backlog of {lanes} start again",
         undo="sets the rate that was, or stops", numbers=_draining),
     _decision("drain stopped", "A drain was stopped.", "stopped the drain of {lanes}", instead="give the drain again",
-        numbers=_in_backlog),
-    Verb(HALTED, "Too many of the last jobs that a drain released failed; the backlog stays in order.",
+        numbers=_stopped),
+    Verb("drain halted", "Too many of the last jobs that a drain released failed; the backlog stays in order.",
         "halted the drain of {lanes}, because too many of its jobs failed",
         instead="drain again, when its jobs succeed", numbers=_halted, has_effect=True, is_told=True, is_system=True),
-    Verb("drained", "A backlog is empty, and its divert has ended.", "the backlog of {lanes} was empty",
-        numbers=_drained, is_told=True, is_system=True),
+    Verb("drained", "A backlog is empty, and its divert has ended.",
+        "ended the drain of {lanes}, because the backlog is empty", numbers=_drained, is_told=True, is_system=True),
     _decision("limit start", "A limit on starts was set, or changed.", "limited what starts of {lanes}",
         undo="sets the limit that was, or lifts the first one; what waited is in the lanes again", numbers=_starts),
     _decision("uninstall",
@@ -429,26 +447,36 @@ _ROWS = (
         has_effect=False),
     _of_incident("incident open", "An incident was opened.", "opened the incident", is_told=True),
     _of_incident("incident mitigated", "Customers are helped.", "said that customers are helped", undo=_AS_IT_WAS,
-        is_told=True),
-    _of_incident("incident resolve", "It is over.", "resolved the incident", undo=_AS_IT_WAS, is_told=True),
-    _of_incident("incident reopen", "It was not over.", "opened the incident again", undo=_AS_IT_WAS, is_told=True),
+        undone="took back that customers are helped", is_told=True),
+    _of_incident("incident resolve", "It is over.", "resolved the incident", undo=_AS_IT_WAS,
+        undone="took back that it is over: the incident is open", is_told=True),
+    _of_incident("incident reopen", "It was not over.", "opened the incident again", undo=_AS_IT_WAS,
+        undone="took back that it was not over: the incident is resolved", is_told=True),
     _of_incident("incident correct", "Its title, severity or times were corrected.", "corrected {fields}",
-        undo=_AS_IT_WAS),
+        undo=_AS_IT_WAS, undone="took back the correction of {fields}"),
     _of_incident("incident update", "An update was posted; the reason is its text.", "posted an update",
         instead="it was told"),
     _of_incident("incident close", "Its review is done.", "closed the review"),
     _of_incident("incident import", "A copy of its record was brought back.", "brought the record back"),
-    _of_incident("role assign", "Somebody was given a role.", "gave the role {role}", undo="gives it back"),
-    _of_incident("role take", "Somebody took a role.", "took the role {role}", undo="gives it back"),
+    _of_incident("role assign", "Somebody was given a role.", "gave the role {role}", undo="gives it back",
+        undone="took back who was given the role {role}"),
+    _of_incident("role take", "Somebody took a role.", "took the role {role}", undo="gives it back",
+        undone="took back who took the role {role}"),
     _of_incident("role offer", "A role was offered; it is in force when it is accepted.", "offered the role {role}",
-        undo="ends the offer"),
-    _of_incident("role accept", "The offer was accepted.", "accepted the role {role}", undo="gives it back"),
-    _of_incident("role leave", "Nobody has the role any more.", "left the role {role}", undo="gives it back"),
+        undo="ends the offer", undone="took back the offer of the role {role}"),
+    _of_incident("role accept", "The offer was accepted.", "accepted the role {role}", undo="gives it back",
+        undone="took back who accepted the role {role}"),
+    _of_incident("role leave", "Nobody has the role any more.", "left the role {role}", undo="gives it back",
+        undone="took back who left the role {role}"),
     _of_incident("note", "A finding was written down.", "noted a finding"),
-    _of_incident("action add", "What is to be done was written down.", "wrote down an action", undo="takes it out"),
-    _of_incident("action set", "An owner, a priority, a due date was said.", "changed an action", undo=_AS_IT_WAS),
-    _of_incident("action done", "An action is done.", "finished an action", undo=_AS_IT_WAS),
-    _of_incident("review", "Parts of the review were written.", "wrote a part of the review", undo=_AS_IT_WAS),
+    _of_incident("action add", "What is to be done was written down.", "wrote down an action", undo="takes it out",
+        undone="took out an action"),
+    _of_incident("action set", "An owner, a priority, a due date was said.", "changed an action", undo=_AS_IT_WAS,
+        undone="took back a change of an action"),
+    _of_incident("action done", "An action is done.", "finished an action", undo=_AS_IT_WAS,
+        undone="took back that an action is done"),
+    _of_incident("review", "Parts of the review were written.", "wrote a part of the review", undo=_AS_IT_WAS,
+        undone="took back a part of the review"),
     _decision("mitigate started", "A declared mitigation was started.", "began the mitigation {name}", is_told=False),
     _decision("mitigate",
         "A declared mitigation has ended, or nobody has seen its end (`outcome` is `end not recorded`).",

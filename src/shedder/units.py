@@ -267,7 +267,7 @@ def _iso(text: str) -> datetime | None:
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
 
-def parse_share(text: str) -> float:
+def parse_share(text: str, *, name: str = "share") -> float:
     """A share of jobs, such as `20%`, as a number from 0 to 1; `never` is 0.
 
     Raises:
@@ -278,7 +278,7 @@ def parse_share(text: str) -> float:
     found = _SHARE.fullmatch(text.strip())
     share = float(found[1]) / 100 if found else 0.0
     if not 0 < share <= 1:
-        raise InvalidInput(name="share", value=text, accepted="percent such as 20%, or never")
+        raise InvalidInput(name=name, value=text, accepted="percent such as 20%, or never")
     return share
 
 

@@ -22,3 +22,7 @@ def run_until_gone(path: str) -> None:
 
 def charge_card(_order: int = 0) -> None:
     raise ConnectionError("of ana@example.com")
+
+
+def break_down() -> None:
+    raise LookupError("the database is down")

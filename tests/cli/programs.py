@@ -68,7 +68,7 @@ def environment(**more: str) -> dict[str, str]:
     """The environment of a program: that of the tests without settings for RQ and shedder."""
     kept = {name: value for name, value in os.environ.items() if not _SETTINGS.match(name)}
     path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
-    return {**kept, "PYTHONPATH": path, "TERM": "xterm-256color", **more}
+    return {**kept, "SHEDDER_BY": "oncall@desk", "PYTHONPATH": path, "TERM": "xterm-256color", **more}
 
 
 def run_program(*words: str | bytes, env: Mapping[str, str], cwd: Path | None = None, stdin: Any = None) -> Outcome:

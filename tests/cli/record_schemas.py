@@ -14,10 +14,11 @@ import shedder
 from shedder import errors
 from shedder.cli.output import plain_properties
 from shedder.health import doctor, uninstall
+from shedder.incident import blame
 from shedder.incident import records as incident_records
 from shedder.incident.records import ActionType, Role
 from shedder.policy import applied, explain
-from shedder.postmortem import blame, writing
+from shedder.postmortem import writing
 from shedder.queues import shed, stale
 from shedder.response import plan, triage
 from shedder.selection import Selection

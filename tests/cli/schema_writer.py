@@ -18,11 +18,11 @@ from shedder.health.audit import AuditReport
 from shedder.health.doctor import Checkup
 from shedder.health.repair import Repair
 from shedder.health.uninstall import UninstallReceipt
+from shedder.incident.blame import Warned
 from shedder.incident.records import Action, Effect, Incident, IncidentReceipt
 from shedder.policy.applied import PolicyReceipt
 from shedder.policy.document import json_schema
 from shedder.policy.explain import ExplainedJob
-from shedder.postmortem.blame import Warned
 from shedder.postmortem.writing import WrittenFiles
 from shedder.queues.claims import RunningJob
 from shedder.queues.divert import DivertReceipt

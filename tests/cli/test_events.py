@@ -102,11 +102,47 @@ def test_what_cannot_be_undone_says_what_to_do(invoke, mail):
     assert "nothing to undo; try shedder events" in done.err
 
 
-def test_the_reason_of_an_undo_is_asked_for(env, invoke, mail):
-    """On a terminal a person is asked why."""
-    invoke("pause", "mail", "-r", "why")
+def test_at_a_terminal_an_undo_shows_what_it_will_do_and_asks(env, invoke, mail):
+    """Who says no changes nothing; who says yes is asked why."""
+    invoke("pause", "mail", "-r", "database at 99 %")
     with Terminal("undo", env=env) as terminal:
-        terminal.wait_for("Why undo the last change?")
+        terminal.wait_for("pause mail by oncall@desk: database at 99 %")
+        terminal.wait_for("Undo your last change? That resumes them.")
+        terminal.type("n\n")
+        assert 1 == terminal.end()
+    with Terminal("undo", env=env) as terminal:
+        terminal.wait_for("Undo your last change?")
+        terminal.type("y\n")
+        terminal.wait_for("Why undo 'pause'?")
         terminal.type("wrong queue\n")
         assert 0 == terminal.end()
     assert 2 == invoke("undo").code
+
+
+def test_undo_leaves_the_changes_of_others_alone(invoke, mail, redis):
+    """Without an id neither the last of all nor --force is enough to undo what somebody else did."""
+    theirs = invoke("pause", "mail", "-r", "database", "--by", "bob@desk", "--json").json["event"]
+    for force in ((), ("--force",)):
+        done = invoke("undo", "-r", "x", *force)
+        assert 3 == done.code
+        assert f"the last change is 'pause' by bob@desk: database; try shedder undo {theirs}" in done.err
+    assert 0 == invoke("undo", theirs, "-r", "x").code
+
+
+def test_a_change_that_cannot_be_undone_any_more_is_named_with_the_one_before(invoke, mail, env):
+    """Nobody is left at it: without a terminal the command comes, at one the next change is offered."""
+    first = invoke("pause", "mail", "-r", "database", "--json").json["event"]
+    invoke("divert", "mail.low", "-r", "only receipts")
+    invoke("drain", "mail.low", "--at-once", "-r", "over")
+    done = invoke("undo", "-r", "x")
+    assert 3 == done.code
+    assert "its backlog is empty; it is your last change" in done.err
+    assert f"the one before it is 'pause': database; try shedder undo {first}" in done.err
+    with Terminal("undo", "-r", "x", env=env) as terminal:
+        terminal.wait_for("divert mail.low")
+        terminal.type("y\n")
+        terminal.wait_for("your change event", "cannot be undone")
+        terminal.wait_for("pause mail by oncall@desk")
+        terminal.type("y\n")
+        assert 0 == terminal.end()
+        assert "mail is resumed" in terminal.text

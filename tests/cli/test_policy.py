@@ -85,7 +85,7 @@ def test_a_policy_is_compared_applied_shown_and_undone(invoke, file):
     assert "s3cret" not in shown.out + done.out + invoke("policy", "show", "--json").out
     assert 3 == invoke("policy", "diff").code
     assert "policy apply by ana@desk: reports can wait (0 to 1, 2 differences)" in (invoke("events").out)
-    undone = invoke("undo", "-r", "wrong")
+    undone = invoke("undo", "-r", "wrong", "--by", "ana@desk")
     assert "Policy 2 is in force, in place of policy 1." == undone.lines[0]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import unicodedata
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,7 +15,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from shedder.cli.divert import divert_preview, divert_receipt
-from shedder.cli.drain import drain_end, drain_receipt, restore_receipt
+from shedder.cli.drain import drain_end, drain_halted, drain_receipt, restore_receipt
 from shedder.cli.events import event_line
 from shedder.cli.health import audit_view
 from shedder.cli.output import Screen, Verbatim, as_rich
@@ -76,6 +77,8 @@ def everything(name):
     preview = DivertPreview(Selection(), (LanePreview(name, 3, 0),), (), ((name, 3),))
     draining = DrainingLane(name, "o", 41_200, Rate(100))
     progress = DrainProgress(name, "o", 5, 7, {name: 2}, (f"1 {name}",), is_done=False)
+    halt = HaltedDrain("1-0", AT, 20, 50, 0.5, Rate(200), name, name)
+    halted = replace(progress, failed=20, exception=name, halted=halt)
     return [
         *pause_receipt(paused(name)),
         *resume_receipt(ResumeReceipt("1-0", AT, (
@@ -85,6 +88,7 @@ def everything(name):
         *divert_preview(preview, now=AT, next_command="x"),
         *drain_receipt(DrainReceipt("1-0", AT, Rate(200), (draining,), workers)),
         *drain_end((progress,), took=timedelta(seconds=3)),
+        *drain_halted((halted,)),
         *restore_receipt(RestoreReceipt(("1-0",), AT, (RestoredLane(name, "o", 3),))),
         *status_view(standing(name), address=name),
         *audit_view(AuditReport(AT, 3, {name: 3}, (name,), ((name, (name, "b")),), (name,))),

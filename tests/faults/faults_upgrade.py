@@ -29,11 +29,12 @@ if TYPE_CHECKING:
 
 _PROGRAM = "tests.faults.earlier_program"
 _SOME = ("--function", "tests.jobs.decorated")
+_BY = ("--by", "oncall@desk")
 
 PAIRS: Sequence[tuple[Sequence[str], Sequence[str]]] = (
     (("pause", "mail", "-r", "x"), ("resume", "mail", "-r", "x")),
     (("divert", "mail", "-r", "x", "--yes"), ("drain", "mail", "--rate", "200/second", "-r", "x")),
-    (("divert", "mail", *_SOME, "-r", "x", "--yes"), ("undo", "-r", "x")),
+    (("divert", "mail", *_SOME, "-r", "x", "--yes", *_BY), ("undo", "-r", "x", *_BY)),
     (("divert", "reports", "-r", "x", "--yes"), ("drain", "reports", "--at-once", "-r", "x", "--yes")),
     (("status", "--json"), ("audit", "--json")),
 )

@@ -204,6 +204,39 @@ def test_the_end_of_a_drain_tells_what_all_of_it_did(scene: Scene) -> None:
     assert (1, {"canceled": 1}, ["b canceled"]) == (after["released"], after["skipped"], after["names"])
 
 
+def test_the_numbers_of_a_drain_are_those_of_this_drain(scene: Scene) -> None:
+    """What an earlier drain of the same divert released, skipped and saw fail is not told again."""
+    scene.fill("mail", *numbered("a", 6))
+    scene.hands.cancel("a-1")
+    scene.shedder.divert("mail.normal", reason="r")
+    scene.hands.cancel("a-2")
+    first = scene.shedder.drain("mail.normal", rate=FAST, reason="r")
+    assert ["a-3", "a-4"] == [scene.run_one("mail"), scene.run_one("mail")]
+    scene.shedder.stop_drain("mail.normal", reason="r")
+    stopped = scene.shedder.events()[-1].after["mail"]
+    assert (2, {"canceled": 1}) == (stopped["released"], stopped["skipped"])
+    scene.shedder.drain("mail.normal", rate=FAST, reason="r")
+    [progress] = scene.shedder.drain_progress(first)
+    assert (0, {}, ()) == (progress.released, progress.skipped, progress.skipped_names)
+    assert ["a-5", "a-6"] == scene.run_all("mail")
+    drained = scene.shedder.events()[-1]
+    assert ("drained", 2, {}, {}) == (
+        drained.verb, drained.after["released"], drained.after["skipped"], drained.after["names"]
+    )  # fmt: skip
+
+
+def test_a_change_of_rate_goes_on_counting(scene: Scene) -> None:
+    """It is the same drain."""
+    scene.fill("mail", "a", "b", "c")
+    scene.shedder.divert("mail.normal", reason="r")
+    scene.shedder.drain("mail.normal", rate=FAST, reason="r")
+    assert "a" == scene.run_one("mail")
+    receipt = scene.shedder.drain("mail.normal", rate=Rate(1e8), reason="r")
+    assert "b" == scene.run_one("mail")
+    [progress] = scene.shedder.drain_progress(receipt)
+    assert 2 == progress.released
+
+
 def test_jobs_that_cannot_run_any_more_are_counted_and_named(scene: Scene) -> None:
     """Cancelled, deleted and expired ones are skipped, and the last event tells which."""
     scene.fill("mail", "a", "b", "c", "d")

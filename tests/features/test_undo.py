@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from shedder import Shedder
 from shedder.errors import CannotUndo, EventNotFound, RecordUnreadable
-from shedder.queues.drain import DrainReceipt
+from shedder.queues.drain import DrainReceipt, end_drained
 from shedder.queues.pause import PauseReceipt, ResumeReceipt
 from shedder.queues.restore import RestoreReceipt
 from shedder.selection import Selection
@@ -128,6 +129,44 @@ def test_undoing_a_drain_gives_each_lane_its_own_rate_back(scene: Scene) -> None
     assert normal.drain is None
     assert low.drain is not None
     assert Rate(3.0) == low.drain.rate
+
+
+def halted_drain(scene: Scene) -> DrainReceipt:
+    """A drain of `mail` that has halted by itself."""
+    scene.fill("mail", "a", "b")
+    scene.shedder.divert("mail.normal", reason="r")
+    receipt = scene.shedder.drain("mail.normal", rate=Rate(50.0), reason="r")
+    for _ in range(20):
+        scene.shedder.store.run(end_drained(scene.keys, "mail", receipt.lanes[0].order, "f"))
+    return receipt
+
+
+def test_undoing_a_drain_that_halted_says_that_it_has_halted(scene: Scene) -> None:
+    """There is nothing to stop any more, and nobody else has changed it."""
+    receipt = halted_drain(scene)
+    with pytest.raises(CannotUndo) as refused:
+        scene.shedder.undo(receipt.event, reason="r")
+    said = str(refused.value)
+    assert "this drain of mail has halted by itself" in said
+    assert "20 of its last 20 jobs failed; nothing drains, and what is left is in the backlog" in said
+
+
+def test_undoing_a_halt_says_how_to_go_on(scene: Scene) -> None:
+    """A halt has no way back; the command that drains again does."""
+    halted_drain(scene)
+    [halt] = [event for event in scene.shedder.events() if event.verb == "drain halted"]
+    with pytest.raises(CannotUndo, match="when its jobs succeed, drain again; try shedder drain mail") as refused:
+        scene.shedder.undo(halt.id, reason="r")
+    assert refused.value.try_instead == "shedder drain mail.normal --rate 50/second"
+
+
+def test_a_drain_after_a_halt_is_undone_as_any_other(scene: Scene) -> None:
+    """An earlier halt of the same divert does not stand in its way."""
+    halted_drain(scene)
+    receipt = scene.shedder.drain("mail.normal", rate=Rate(20.0), reason="r")
+    undone = scene.shedder.undo(receipt.event, reason="r")
+    assert isinstance(undone, DrainReceipt)
+    assert undone.rate is None
 
 
 def test_without_an_id_the_last_change_is_undone_and_then_the_one_before(scene: Scene) -> None:
@@ -410,3 +449,33 @@ def test_a_key_of_another_type_is_met_before_the_first_change(scene: Scene) -> N
             change()
     after = {key: (redis.dump(key), redis.ttl(key) > 0) for key in redis.scan_iter("*:shedder:*")}
     assert before == after
+
+
+def test_without_an_id_only_ones_own_change_is_undone(scene: Scene) -> None:
+    """However new the change of somebody else is; and who has none is told whose the last one is."""
+    mine = scene.shedder.pause("mail", reason="mine", by="ana@desk")
+    theirs = scene.shedder.divert("mail.low", reason="theirs", by="bob@desk")
+    assert mine.event == scene.shedder.event_to_undo(by="ana").id
+    undone = scene.shedder.undo(reason="wrong queue", by="ana@desk")
+    assert isinstance(undone, ResumeReceipt)
+    with pytest.raises(CannotUndo, match=f"'divert' by bob@desk: theirs; try shedder undo {theirs.event}"):
+        scene.shedder.undo(reason="wrong queue", by="ana@desk")
+    assert scene.shedder.undo(theirs.event, reason="they asked me to", by="ana@desk")
+
+
+@pytest.mark.parametrize("account", ["root@ops", "ubuntu", "ec2-user@10.0.0.7", "deploy@ops"])
+def test_what_an_account_of_many_has_done_is_nobodys_own_change(scene: Scene, account: str) -> None:
+    """Whoever else is root may have done it, so it needs its id."""
+    paused = scene.shedder.pause("mail", reason="r", by=account)
+    with pytest.raises(CannotUndo, match=f"several people use {account}.*shedder undo {paused.event}, or --by"):
+        scene.shedder.undo(reason="r", by=account)
+    assert isinstance(scene.shedder.undo(paused.event, reason="r", by=account), ResumeReceipt)
+
+
+def test_who_acts_is_said_once_for_a_whole_shell(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment says who acts, unless a program does."""
+    monkeypatch.setenv("SHEDDER_BY", "ana@desk")
+    assert "ana@desk" == Shedder(scene.redis).by
+    assert "bob@desk" == Shedder(scene.redis, by="bob@desk").by
+    monkeypatch.setenv("SHEDDER_BY", " ")
+    assert "@" in Shedder(scene.redis).by

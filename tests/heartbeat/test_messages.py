@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -82,7 +83,7 @@ def test_the_main_channel_hears_that_a_drain_was_halted_or_has_ended() -> None:
     numbers = "25 of the last 50 jobs failed, 3,000 jobs in the backlog"
     assert [
         f"shedder: {halt} ({numbers}); drain again, when its jobs succeed",
-        "shedder: the backlog of mail was empty (5,000 jobs released, 12 skipped)",
+        "shedder: ended the drain of mail, because the backlog is empty (5,000 jobs released, 12 skipped)",
     ] == [each.text for each in found]
 
 
@@ -109,3 +110,78 @@ def test_a_closed_review_is_left_alone() -> None:
     """What is done needs no reminder."""
     closed = replace(INCIDENT, review_due_at=at(48 * 60), closed_at=at(600), updates=())
     assert () == messages_of(closed, (), IncidentPolicy(), at(49 * 60))
+
+
+def told(*events: Event, minutes: float = 9) -> list[str]:
+    """The texts of the main channel."""
+    return [each.text for each in messages_of(OPEN, events, IncidentPolicy(), at(minutes)) if each.channel == "main"]
+
+
+def on(lane: str, number: int, verb: str, **more: Any) -> Event:
+    known = {"by": "oncall@ops", "why": "r", "lanes": (lane,), "role": "operations", **more}
+    return Event(f"1-{number}", at(7) + timedelta(milliseconds=number), verb, **known)
+
+
+LANES = ("mail.critical", "mail.high", "mail", "mail.low")
+
+
+def test_one_command_is_one_message_with_its_numbers() -> None:
+    """A divert and its scans, lane by lane: the queue, the function, and how many jobs."""
+    nothing = {lane: {"backlog": 0} for lane in LANES}
+    divert = on("", 1, "divert", lanes=LANES, before=nothing, after=nothing, order="a",
+                details={"selection": "function app.report.*"})  # fmt: skip
+    scans = [on(lane, 2 + number, "scan", order="a", after={lane: {"backlog": 3 * number}})
+             for number, lane in enumerate(("mail", "mail.low"))]  # fmt: skip
+    want = "operations: put aside jobs of mail (3 jobs to the backlog, function app.report.*), because r"
+    assert [want] == told(divert, *scans)
+
+
+def test_a_message_waits_until_no_more_events_of_its_command_follow() -> None:
+    """What is told is whole, and it is told once, by the id of the last event."""
+    restored = [on(lane, number, "restore", order="a", before={lane: {"backlog": number}})
+                for number, lane in enumerate(LANES)]  # fmt: skip
+    assert [] == told(*restored, minutes=7 + 4 / 60)
+    assert ["operations: put the backlog of mail back (6 jobs back in place), because r"] == told(*restored)
+    named = [each.name for each in messages_of(OPEN, restored, IncidentPolicy(), at(9))]
+    without_first = messages_of(OPEN, restored[1:], IncidentPolicy(), at(9))
+    assert ["event-1-3"] == named == [each.name for each in without_first]
+
+
+def test_two_commands_are_two_messages() -> None:
+    """Another reason, another rate or another time is another command."""
+    slow, fast = ({"rate": rate} for rate in ("5/second", "50/second"))
+    found = told(
+        on("mail", 1, "drain", details=slow, after={"mail": {"backlog": 9}}),
+        on("mail", 2, "drain", details=fast, after={"mail": {"backlog": 8}}),
+        on("mail", 3, "pause"), on("mail", 4, "pause", why="other"), on("mail", 60_000, "pause", why="other"),
+    )  # fmt: skip
+    assert 5 == len(found)
+    assert "operations: let the backlog of mail start again (50/second, 8 jobs in the backlog), because r" in found
+
+
+def test_the_end_of_a_drain_is_told() -> None:
+    """Once for lanes that end together, and not for those that had nothing in the backlog."""
+    empty = on("", 1, "drained", lanes=LANES[:2], order="a", after={"released": 0, "skipped": {}})
+    ends = [on(lane, 2 + number, "drained", order="a", after={"released": 400, "skipped": {"expired": 1}})
+            for number, lane in enumerate(LANES[2:])]  # fmt: skip
+    want = "shedder: ended the drain of mail and mail.low, because the backlog is empty (800 jobs released, 2 skipped)"
+    assert [want] == told(empty, *ends)
+
+
+def test_one_undo_is_one_message_that_says_so() -> None:
+    """Lanes that go on and lanes that are paused again; and what was undone is told as undone."""
+    paused = on("", 1, "pause", lanes=LANES)
+    undo = [on("mail.low", 2, "pause", undoes="1-1", why="too much"),
+            on("", 3, "resume", lanes=LANES[:3], undoes="1-1", why="too much")]  # fmt: skip
+    found = told(paused, *undo)
+    assert "operations: paused mail, because r (undone since)" == found[0]
+    want = "operations: undid an earlier change: paused mail.low and resumed mail.critical, mail.high and mail"
+    assert found[1].startswith(want)
+    assert 2 == len(found)
+
+
+def test_what_was_said_of_customers_and_is_taken_back_is_told_as_taken_back() -> None:
+    """The reason of the undo is no reason why customers are helped."""
+    said = on("", 1, "incident mitigated", lanes=(), why="customers are helped")
+    undone = on("", 2, "incident mitigated", lanes=(), undoes="1-1", why="typo")
+    assert "operations: took back that customers are helped, because typo" == told(said, undone)[1]

@@ -13,7 +13,9 @@ import pytest
 from shedder import Shedder
 from shedder.errors import ConditionNotMet
 from shedder.policy.model import Policy
-from shedder.updates.posting import draft_update, post_update
+from shedder.selection import Selection
+from shedder.units import Rate
+from shedder.updates.posting import Draft, draft_update, post_update
 from shedder.updates.situation import STAKEHOLDERS, TEAM
 from shedder.updates.watcher import ROUND_SECONDS
 from tests.heartbeat.desk import MINUTE, POSTING, Desk
@@ -166,3 +168,52 @@ def six_hours(desk: Desk) -> list[float]:
         is_near = abs(due - desk.time.now) < MINUTE
         desk.time.sleep((1 if is_near else 6) * (ROUND_SECONDS + A_ROUND_TAKES))
     return late
+
+
+def test_an_update_says_what_was_undone_since_the_one_before(desk: Desk) -> None:
+    """What stakeholders were told and no longer holds is taken back once."""
+    first = desk.shed.pause("mail", reason="r")
+    said = desk.shed.incidents.mitigated()
+    desk.shed.undo(first.event, reason="wrong queue")
+    desk.shed.undo(said.event, reason="typo")
+
+    def draft() -> Draft:
+        found = desk.shed.incidents.read(desk.incident.id)
+        return draft_update(desk.shed, POSTING, found, audience=STAKEHOLDERS, now=found.opened_at)
+
+    assert "Taken back: the pause of receipt e-mails and that customers are helped." in draft().text
+    post_update(desk.shed, desk.incident.id, draft())
+    assert "Taken back" not in draft().text
+
+
+def test_what_was_undone_is_never_told_as_done(desk: Desk) -> None:
+    """The channel hears that nobody says so any more, and why; not that a typo has helped customers."""
+    desk.shed.undo(desk.shed.incidents.mitigated().event, reason="typo")
+    desk.look_at(1)
+    assert desk.sink is not None
+    texts = desk.sink.texts("main")
+    assert any("took back that customers are helped, because typo" in each for each in texts)
+    assert not any("said that customers are helped, because typo" in each for each in texts)
+
+
+def test_each_command_on_a_queue_is_one_message(desk: Desk, scene: Scene) -> None:
+    """A divert of a part, its undo, and a drain to its end: the queue, the jobs, the function, the rate."""
+    scene.fill("mail", "a", "b")
+    scene.fill("mail.low", "c", function="app.report.build")
+    reports = Selection.parse(functions=["app.report.*"])
+    diverted = desk.shed.divert("mail", selection=reports, reason="only receipts")
+    desk.shed.undo(diverted.event, reason="wrong function")
+    desk.shed.divert("mail", reason="database")
+    desk.shed.drain("mail", rate=Rate(1e6), reason="it is back")
+    scene.run_all("mail")
+    scene.run_all("mail.low")
+    desk.look_at(1)
+    assert desk.sink is not None
+    texts = [each for each in desk.sink.texts("main") if "opened the incident" not in each]
+    assert [each.partition(": ")[2] for each in texts] == [
+        "put aside jobs of mail (1 job to the backlog, function app.report.*), because only receipts (undone since)",
+        "undid an earlier change: put the backlog of mail back (1 job back in place), because wrong function",
+        "put aside jobs of mail (3 jobs to the backlog, every job), because database",
+        "let the backlog of mail start again (1000000/second, 3 jobs in the backlog), because it is back",
+        "ended the drain of mail and mail.low, because the backlog is empty (3 jobs released)",
+    ]

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from tests.planted.bug import AT_ONCE, DAMAGED, DRAIN, FOUND, OPERATORS, SLOTS, STOCK, Bug
+from tests.planted.bug import AT_ONCE, DAMAGED, DRAIN, FOUND, HALT, OPERATORS, SLOTS, STOCK, Bug
 
 CLAIM, SCAN, RESTORE = "lua/claim_job.lua", "lua/scan_lane.lua", "lua/restore_lane.lua"
-RELEASE, DRAINS = "lua/release_backlog.lua", "lua/lib/drain.lua"
+RELEASE, DRAINS, HALTS = "lua/release_backlog.lua", "lua/lib/drain.lua", "lua/end_drained.lua"
 
 BUGS = (
     Bug(
         "a change of rate fills the bucket",
         "lua/order_drain.lua",
-        "  if order.drain then tokens = settle(order, now) end\n",
+        "  if order.drain then tokens = settle(order, now) elseif rate > 0 then begin_counts(order) end\n",
         "  tokens = burst\n",
         (DRAIN,),
     ),
     Bug(
         "a change of rate is not settled at the old one",
         "lua/order_drain.lua",
-        "  if order.drain then tokens = settle(order, now) end\n  store_tokens(order, math.min(tokens, burst), now)\n",
+        "  if order.drain then tokens = settle(order, now) elseif rate > 0 then begin_counts(order) end\n"
+        "  store_tokens(order, math.min(tokens, burst), now)\n",
         "  if not order.drain then store_tokens(order, 0, now) end\n",
         (DRAIN,),
     ),
@@ -128,6 +129,34 @@ BUGS = (
         RELEASE,
         "if pause_in_force(redis.call('HGET', pauses, lane.name), now) then",
         "if false then",
+        (STOCK,),
+    ),
+    Bug(
+        "a drain whose jobs fail goes on",
+        HALTS,
+        "if ended < LEAST or failed / ended < drain.halt then return '' end",
+        "if true then return '' end",
+        (HALT,),
+    ),
+    Bug(
+        "a halt leaves the other lanes of the command",
+        HALTS,
+        "if order.drain and order.drain.event == event and not order.limit then",
+        "if order.drain and order.drain.event == event and name == lane then",
+        (HALT,),
+    ),
+    Bug(
+        "the numbers of a drain go on from an earlier one",
+        "lua/order_drain.lua",
+        " elseif rate > 0 then begin_counts(order) end\n",
+        " end\n",
+        (DRAIN,),
+    ),
+    Bug(
+        "a drain of stock workers halts because of what failed before it",
+        "queues/outcomes.py",
+        "first, last = int(since.timestamp()) + 1 + ttl,",
+        "first, last = ttl,",
         (STOCK,),
     ),
     Bug(

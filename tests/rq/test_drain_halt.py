@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from rq import SimpleWorker as StockSimpleWorker
+from rq import Worker as StockWorker
 
-from shedder.queues.drain import end_drained
+from shedder.queues.claims import Claimed
+from shedder.queues.drain import DrainReceipt, end_drained
 from shedder.rq import SimpleWorker, Worker
 from shedder.units import Rate
 from tests.features.scene import Scene, numbered
@@ -15,9 +18,12 @@ from tests.waiting import wait_until
 from tests.workers import Yard
 
 if TYPE_CHECKING:
+    from rq.worker import BaseWorker
+
     from shedder.embedded import EmbeddedServer
 
 FAST = Rate(1e9)
+NUMBERS = ("released", "failed", "skipped")
 
 
 def ends(scene: Scene, text: str, lane: str = "mail") -> list[str]:
@@ -88,6 +94,35 @@ def test_one_command_goes_on(scene: Scene) -> None:
     assert numbered("mail", 3) == scene.run_all("mail")
 
 
+def test_what_failed_is_counted_for_this_drain_alone(scene: Scene) -> None:
+    """In its progress, in `status`, and in the event of its halt."""
+    draining(scene, "mail")
+    assert "mail-1" == scene.run_one("mail")
+    ends(scene, "wf" * 6)
+    [divert] = scene.shedder.status("mail.normal").lanes[0].diverts
+    assert 6 == (divert.drain and divert.drain.failed)
+    ends(scene, "f" * 8)
+    told = scene.shedder.events()[-1]
+    assert ("drain halted", 1, 14, {}) == (told.verb, *(told.after["mail"][name] for name in NUMBERS))
+    receipt = scene.shedder.drain("mail", rate=FAST, reason="fixed")
+    assert [0] == [each.failed for each in scene.shedder.drain_progress(receipt)]
+
+
+def test_a_job_of_an_earlier_drain_counts_for_no_later_one(scene: Scene) -> None:
+    """It was in hand when the drain halted, and ends when another one is under way; a change of rate is none."""
+    draining(scene, "mail")
+    first = scene.claim("mail")
+    assert isinstance(first, Claimed)
+    assert any(ends(scene, "f" * 20))
+    receipt = scene.shedder.drain("mail.normal", rate=FAST, reason="fixed")
+    second = scene.claim("mail")
+    assert isinstance(second, Claimed)
+    scene.shedder.drain("mail.normal", rate=Rate(1e8), reason="slower")
+    for claimed in (first, second):
+        scene.shedder.store.run(end_drained(scene.keys, "mail", claimed.drain, "f"))
+    assert [1] == [each.failed for each in scene.shedder.drain_progress(receipt)]
+
+
 def test_never_is_never(scene: Scene) -> None:
     """An operator may want the jobs to fail."""
     draining(scene, "mail", halt_at=0)
@@ -139,3 +174,49 @@ def test_after_the_halt_starts_only_what_workers_held(
     assert [f"a-{number}" for number in range(150)][-len(backlog) :] == backlog
     assert len(backlog) == left
     assert 20 <= 150 - left < 20 + count
+
+
+@pytest.mark.parametrize("kind", [StockWorker, StockSimpleWorker])
+@pytest.mark.parametrize("count", [1, 8])
+def test_after_the_halt_stock_workers_start_at_most_what_is_in_their_list(
+    scene: Scene, server: EmbeddedServer, yard: Yard, kind: type[BaseWorker], count: int
+) -> None:
+    """The operator's process releases to real workers, and the rest of the backlog stays in order."""
+    receipt = stock_drain(scene, yard, kind, count)
+
+    def is_halted() -> bool:
+        scene.shedder.release_for_stock_workers(receipt)
+        return "drain halted" in scene.verbs()
+
+    wait_until(is_halted, what="the halt")
+    check_after_halt(scene, receipt, count)
+
+
+def test_the_upkeep_of_another_worker_halts_a_drain_of_stock_workers(
+    scene: Scene, server: EmbeddedServer, yard: Yard
+) -> None:
+    """Nobody stays at a terminal: a worker of ours that serves another queue looks."""
+    receipt = stock_drain(scene, yard, StockSimpleWorker, 1)
+    yard.start("reports", worker_class=Worker)
+    wait_until(lambda: "drain halted" in scene.verbs(), what="the halt")
+    check_after_halt(scene, receipt, 1)
+
+
+def stock_drain(scene: Scene, yard: Yard, kind: type[BaseWorker], count: int) -> DrainReceipt:
+    """A drain of 200 jobs that will fail, of a lane that only stock workers serve."""
+    for number in range(200):
+        scene.stock("mail").enqueue(f"{HERE}.break_down", job_id=f"a-{number}")
+    scene.shedder.divert("mail.normal", reason="r")
+    started = [yard.start("mail", worker_class=kind) for _ in range(count)]
+    wait_until(lambda: all(scene.redis.exists(each.key) for each in started), what="the workers")
+    return scene.shedder.drain("mail.normal", rate=Rate(10.0), reason="r")
+
+
+def check_after_halt(scene: Scene, receipt: DrainReceipt, count: int) -> None:
+    """What was released has failed in the end, at most the cap of it after the halt; the rest is in order."""
+    halted = next(event for event in scene.shedder.events() if event.verb == "drain halted")
+    released = halted.after["mail"]["released"]
+    failed = scene.stock("mail").failed_job_registry
+    wait_until(lambda: len(failed) == released, what="the jobs in the list")
+    assert [f"a-{number}" for number in range(released, 200)] == scene.backlog("mail")
+    assert released - halted.details["ended"] <= receipt.starts_after_halt + count

@@ -17,6 +17,7 @@ from shedder.queues.divert import divert_lanes, free_slot
 from shedder.queues.drain import end_drained
 from shedder.queues.enqueue import enqueue_job
 from shedder.queues.maintenance import forget_running, forget_starts
+from shedder.queues.outcomes import EndsOfStock
 from shedder.queues.pause import fold_lane, park_lane
 from shedder.queues.samples import sample_lanes
 from shedder.selection import Selection
@@ -227,7 +228,8 @@ def drained_ends(scene: Scene, ends: str) -> Any:
     scene.shedder.divert("mail.normal", reason="r")
     scene.shedder.drain("mail.normal", rate=SLOW, reason="r")
     [lane] = scene.shedder.status("mail.normal").lanes
-    return raw(scene, end_drained(scene.keys, "mail", lane.diverts[0].order, ends, is_all=True))
+    told = EndsOfStock(ends, len(ends), ends.count("f"))
+    return raw(scene, end_drained(scene.keys, "mail", lane.diverts[0].order, told))
 
 
 # looking

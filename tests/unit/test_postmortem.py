@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shedder.events import Event
+from shedder.incident.blame import warnings_of
 from shedder.incident.records import Action, ActionType, SeveritySince
+from shedder.incident.timeline import people_of
 from shedder.policy.model import Rule
 from shedder.policy.workload import Workload
-from shedder.postmortem.blame import warnings_of
 from shedder.postmortem.build import impact_of, postmortem_of
-from shedder.postmortem.narrative import people_of
 from shedder.postmortem.writing import TemplateBroken, contents_of, render_both, write_files, write_whole
 from shedder.queues.outcomes import Counts
 from shedder.queues.samples import Sample

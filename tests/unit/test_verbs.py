@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,21 @@ def test_what_ends_by_itself_is_done_by_nobody_in_a_post_mortem(verb: str) -> No
 def test_a_pause_that_expired_says_no_number_that_it_does_not_have() -> None:
     """Nobody counts the jobs when a pause expires; `0 jobs waiting` would be a lie."""
     assert "waiting" not in event_line(an_event("pause expired")).plain
+
+
+@pytest.mark.parametrize("verb", [name for name, row in VERBS.items() if row.is_of_incident and row.undo])
+def test_what_was_taken_back_is_told_as_taken_back(verb: str) -> None:
+    """The event of such an undo has the verb of what it undoes, and must not be told as that."""
+    undo = replace(an_event(verb), id="9-2", undoes=an_event(verb).id)
+    first, then = timeline_of(INCIDENT, [an_event(verb), undo])
+    assert ", undone at " in first.what
+    assert then.what.startswith("took ")
+    assert not first.what.startswith(then.what)
+    assert f"undo {verb}" in event_line(undo, is_plain=True).plain
+    assert event_line(an_event(verb), is_plain=True, is_undone=True).plain.endswith("  undone")
+
+
+def test_an_undo_of_a_pause_is_told_as_an_undo() -> None:
+    """A timeline says that the lanes go on, and that somebody undid something."""
+    (moment,) = timeline_of(INCIDENT, [replace(an_event("resume"), undoes="1-1")])
+    assert moment.what.startswith("undid an earlier change: resumed mail")

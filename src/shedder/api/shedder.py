@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import socket
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from shedder.api.policies import Policies
     from shedder.health import audit, doctor, repair, uninstall
     from shedder.incident.incidents import Incidents
-    from shedder.incident.timeline import attributed, changes_by_others
+    from shedder.incident.timeline import attributed, changes_by_others, last_own_change, own_changes
     from shedder.queues import divert, drain, maintenance, pause, preview, restore, samples, skip, stale, starts, undo
     from shedder.queues.undo import Undone
     from shedder.response import triage
@@ -43,7 +44,7 @@ else:
         ("shedder.api.policies", "Policies"),
         ("shedder.health", "audit doctor repair uninstall"),
         ("shedder.incident.incidents", "Incidents"),
-        ("shedder.incident.timeline", "attributed changes_by_others"),
+        ("shedder.incident.timeline", "attributed changes_by_others last_own_change own_changes"),
         ("shedder.queues", "divert drain maintenance pause preview restore samples skip stale starts undo"),
         ("shedder.response", "triage"),
         ("shedder.response.mitigation", "run_mitigation"),
@@ -89,7 +90,7 @@ class Shedder:
 
     Args:
         connection: The client that the application uses; it stays as it is.
-        by: The actor, unless a call says otherwise; `user@host` when not given.
+        by: The actor, unless a call says otherwise; `SHEDDER_BY` or `user@host` when not given.
 
     Every method may raise `RedisUnreachable`, `ServerTooOld`, `RecordUnreadable` and
     `InvalidInput` (a target that is no name).
@@ -419,25 +420,31 @@ class Shedder:
     def undo(
         self, event_id: str | None = None, *, reason: str, by: str | None = None
     ) -> Undone | shedder.IncidentReceipt:
-        """Take back what an event did, or the last one that can be taken back.
+        """Take back what an event did; without an id the last change of `by` that has a way back.
 
         Raises:
             EventNotFound: there is none with this id.
             CannotUndo: it was undone, has ended, or has no way back; the error says what to do.
         """
-        event = undo.event_to_undo(self.store, event_id)
+        event = self.event_to_undo(event_id, by=by)
         if verb_of(event).is_of_incident:
             return self.incidents.undo(event, reason=reason, by=by)
         return self._sampled(event.lanes, undo.undo(self.store, event, self._change(reason, by)))
 
-    def event_to_undo(self, event_id: str | None = None) -> Event:
+    def event_to_undo(self, event_id: str | None = None, *, by: str | None = None) -> Event:
         """The event that `undo` would take back.
 
         Raises:
             EventNotFound: there is none with this id.
-            CannotUndo: there is nothing to undo.
+            CannotUndo: there is no way back from it, or `by` has nothing to undo.
         """
-        return undo.event_to_undo(self.store, event_id)
+        if event_id:
+            return undo.event_to_undo(self.store, event_id)
+        return last_own_change(self.store, self._cause("", by).by)
+
+    def changes_to_undo(self, *, by: str | None = None) -> Iterator[Event]:
+        """The changes of `by` that have a way back and were not undone since, the last one first."""
+        return own_changes(self.store, self._cause("", by).by)
 
     # Responding to an incident
 
@@ -552,7 +559,9 @@ class Shedder:
 
 
 def default_actor() -> str:
-    """The actor when nobody says: `user@host`."""
+    """The actor when no call says one: `SHEDDER_BY` of the environment, else `user@host`."""
+    if said := os.environ.get("SHEDDER_BY", "").strip():
+        return said
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING
 import click
 
 from shedder.cli import output
-from shedder.cli.options import Request
+from shedder.cli.options import Request, several_use
 from shedder.cli.run import Refused, Run
 from shedder.errors import ConditionNotMet, NothingMatched, RecordUnreadable, ShedderError
+from shedder.events import is_shared_account
 from shedder.lanes import lane_of
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def settle_request(run: Run, request: Request, verb: str, *, note: str = "") -> 
         ConditionNotMet: somebody else has just changed them, in an incident.
     """
     _check_targets(run, request, verb)
-    _check_reason(request)
+    check_reason(request)
     request = settle_targets(run, request, verb, note=note)
     request = settle_reason(request, f"{verb} {output.listed(request.names)}")
     warn_of_recent_changes(run, request, targets=request.names)
@@ -65,11 +67,30 @@ def settle_reason(request: Request, change: str) -> Request:
     Raises:
         Refused: none was given and nobody can be asked.
     """
-    _check_reason(request)
+    check_reason(request)
     said = request.reason or ""
     while not said.strip():
         said = click.prompt(f"Why {change}?", err=True, default="", show_default=False, prompt_suffix=" ")
     return replace(request, reason=said.strip())
+
+
+def settle_person(run: Run, request: Request) -> Request:
+    """`request` with a person who acts, before that person takes a role.
+
+    At a terminal whoever uses an account of several people is asked.
+
+    Raises:
+        Refused: it is not known who acts, and nobody can be asked.
+    """
+    by = request.by or run.shedder.by
+    if not is_shared_account(by):
+        return request
+    if not is_asking_possible():
+        raise Refused(f"{several_use(by)}; a role is taken by a person")
+    while is_shared_account(by := click.prompt(f"Several people use {output.escaped(by)}. Your name?", err=True)):
+        pass
+    run.reminders.append(f"say so once for this shell: export SHEDDER_BY={shlex.quote(by)}")
+    return replace(request, by=by)
 
 
 def confirm(question: str, *, is_sure: bool) -> None:
@@ -118,7 +139,12 @@ def _there_is(queues: Sequence[str]) -> str:
     return output.listed(queues, most=10) or "no queue yet"
 
 
-def _check_reason(request: Request) -> None:
+def check_reason(request: Request) -> None:
+    """Refuse a change without a reason where nobody can be asked for one.
+
+    Raises:
+        Refused: there is none.
+    """
     if request.reason is None and not is_asking_possible():
         raise Refused('say why: -r "database at 99 %"; the journal keeps it')
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _SECONDS = 0.5
 
+_SHARES = ("10%", "20%", "50%", "never")
+
 
 def _completion(names: Callable[[Shedder, str], Iterable[str]]) -> Callable[[click.Context, Any, str], list[str]]:
     """Offers those of `names` that begin with what is typed.
@@ -38,6 +40,11 @@ def complete_targets(shedder: Shedder, incomplete: str) -> Iterable[str]:
     queues = shedder.queues()
     named = [queue for queue in queues if incomplete.startswith(f"{queue}.")]
     return [*queues, *(f"{queue}.{priority}" for queue in named for priority in PRIORITIES)]
+
+
+def complete_shares(_context: click.Context, _parameter: Any, incomplete: str) -> list[str]:
+    """Shares of jobs that make sense, and `never`."""
+    return [share for share in _SHARES if share.startswith(incomplete)]
 
 
 @_completion

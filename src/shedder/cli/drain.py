@@ -4,35 +4,60 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
 
 from shedder.cli import asking, output
-from shedder.cli.options import Request, Wait, change_options, defaults_in_force, maybe_duration_option, verb
+from shedder.cli.completion import complete_shares
+from shedder.cli.options import (
+    Request,
+    Wait,
+    change_options_with,
+    defaults_in_force,
+    force_option,
+    maybe_duration_option,
+    verb,
+)
 from shedder.cli.progress import DrainBar, scan_bar
-from shedder.cli.run import Refused, Run
-from shedder.errors import RedisUnreachable, ServerBusy
-from shedder.units import Rate, format_duration
+from shedder.cli.run import FAILED, Refused, Run
+from shedder.errors import ConditionNotMet, RedisUnreachable, ServerBusy
+from shedder.queues.outcomes import is_failing
+from shedder.units import Rate, format_duration, format_share, parse_share
 from shedder.wording import counted
 
 if TYPE_CHECKING:
-    from shedder import DrainProgress, DrainReceipt, RestoreReceipt
+    from shedder import DrainProgress, DrainReceipt, LaneStatus, RestoreReceipt
+    from shedder.queues.controls import Drain, HaltedDrain
 
 
 _EXAMPLES = (
     'shedder drain mail --rate 200/second -r "database is fine"',
-    'shedder drain mail --rate 20/second -r "too fast"',
+    'shedder drain mail --rate 20/second --halt-at 10% -r "a first try"',
     'shedder drain mail --stop -r "database is slow again"',
     'shedder drain mail.low --at-once -r "only ten jobs"',
 )
 
 
+class DrainWhileFailing(ConditionNotMet):
+    """Jobs of the lane fail now, so that a drain would make more of them fail, and nobody can be asked."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__("the jobs of the lane succeed", found=said)
+        self.args = (f"{said}; nothing was changed; drain when they succeed, or add --force",)
+
+
 @verb("drain", examples=_EXAMPLES)
-@change_options
+@change_options_with(force_option("Drain even while jobs of the lane fail"))
 @click.option("--rate", metavar="RATE", help="The highest rate, such as 200/second; the policy's if absent.")
+@click.option(
+    "--halt-at",
+    metavar="SHARE",
+    shell_complete=complete_shares,
+    help="Halt when this share of its last 50 jobs failed: 20%, or never; the policy's if absent, else 50%.",
+)
 @click.option("--stay", "stays", is_flag=True, help="Keep the divert when its backlog is empty.")
 @click.option("--stop", is_flag=True, help="Stop draining; the backlog stays.")
 @click.option("--at-once", is_flag=True, help="Put everything back now, without a rate.")
@@ -40,22 +65,29 @@ _EXAMPLES = (
 @maybe_duration_option("--wait", help="Return when the backlog is empty, or after DURATION.")
 @click.option("-y", "--yes", "is_sure", is_flag=True, help="With --at-once: do not ask.")
 def drain(
-    run: Run, *, request: Request, rate: str | None, stays: bool, stop: bool, at_once: bool,
+    run: Run, *, request: Request, rate: str | None, halt_at: str | None, stays: bool, stop: bool, at_once: bool,
     detach: bool, wait: Wait | None, is_sure: bool,
 ) -> int:  # fmt: skip
     """Release a backlog, oldest job first, at a rate that other systems can take.
 
     The order is kept in Redis and goes on when this command ends. On a terminal the command stays
     and shows the progress. A second call changes the rate.
+
+    The drain halts by itself when too many of the released jobs fail: the rest stays in the backlog,
+    in order, and the command exits with 1. While jobs of the lane fail, the command asks before it
+    drains; without a terminal it needs --force.
     """
     pace = _pace(run, rate, is_needed=not stop and not at_once)
-    _check(pace, stop=stop, at_once=at_once, stays=stays)
+    _check(pace, stop=stop, at_once=at_once, stays=stays, halt_at=halt_at)
+    share = None if halt_at is None else parse_share(halt_at, name="--halt-at")
     if detach and wait is not None:
         raise Refused("--detach and --wait exclude each other; leave one of them out")
     if at_once:
         return _restore(run, request, is_sure=is_sure)
     request = asking.settle_request(run, request, "drain")
-    receipt = _order(run, request, pace, stays=stays)
+    if pace is not None:
+        _check_failing(run, request, _slower(pace, share))
+    receipt = _order(run, request, pace, stays=stays, halt_at=share)
     is_shown = run.screen.is_watched and not detach and receipt.backlog > 0
     if pace is None or not receipt.lanes or not (is_shown or wait):
         run.tell("drain/1", receipt, drain_receipt, progress=None)
@@ -69,7 +101,7 @@ def _pace(run: Run, rate: str | None, *, is_needed: bool) -> Rate | None:
     return defaults_in_force(run).drain_rate if is_needed else None
 
 
-def _check(pace: Rate | None, *, stop: bool, at_once: bool, stays: bool) -> None:
+def _check(pace: Rate | None, *, stop: bool, at_once: bool, stays: bool, halt_at: str | None) -> None:
     if [pace is not None, stop, at_once].count(True) != 1:
         raise Refused(
             "say how: one of --rate 200/second, --at-once and --stop; "
@@ -77,15 +109,56 @@ def _check(pace: Rate | None, *, stop: bool, at_once: bool, stays: bool) -> None
         )
     if stays and pace is None:
         raise Refused("--stay goes with --rate only; leave it out")
+    if halt_at is not None and pace is None:
+        raise Refused("--halt-at goes with --rate only; leave it out")
 
 
-def _order(run: Run, request: Request, pace: Rate | None, *, stays: bool) -> DrainReceipt:
+def _slower(pace: Rate, halt_at: float | None) -> Callable[[Drain], bool]:
+    """Whether a drain that is under way would only become slower: nobody is asked before that."""
+    return lambda drain: pace.per_second < drain.rate.per_second and halt_at is None
+
+
+def _check_failing(run: Run, request: Request, is_slower: Callable[[Drain], bool] = lambda _: False) -> None:
+    """Ask before a drain of lanes whose jobs fail now.
+
+    Raises:
+        DrainWhileFailing: they do, nobody can be asked, and it is not forced.
+        ShedderError: the person said no.
+    """
+    share = defaults_in_force(run).share_that_fails
+    failing = [lane for lane in run.shedder.status(*request.names).lanes
+               if is_failing(lane.outcomes, share) and _would_release_more(lane, is_slower)]  # fmt: skip
+    if not failing:
+        return
+    said = "; ".join(map(_fails, failing))
+    if request.is_forced:
+        run.screen.warn(said)
+    elif asking.is_asking_possible():
+        asking.confirm(f"{said}. Drain all the same?", is_sure=False)
+    else:
+        raise DrainWhileFailing(said)
+
+
+def _would_release_more(lane: LaneStatus, is_slower: Callable[[Drain], bool]) -> bool:
+    orders = [divert for divert in lane.diverts if not divert.is_limit]
+    return any(divert.drain is None or not is_slower(divert.drain) for divert in orders)
+
+
+def _fails(lane: LaneStatus) -> str:
+    found = lane.outcomes
+    why = f" ({output.escaped(found.exception)})" if found.exception else ""
+    ended = counted(found.ended_lately, "job")
+    name = output.listed(output.targets_of([lane.lane]))
+    return f"{output.number(found.failed_lately)} of {ended} of {name} that ended in the last 5 minutes failed{why}"
+
+
+def _order(run: Run, request: Request, pace: Rate | None, *, stays: bool, halt_at: float | None) -> DrainReceipt:
     run.unsure(f"whether {output.listed(request.names)} drains", "status", *request.names)
     if pace is None:
         receipt = run.shedder.stop_drain(*request.names, **request.cause)
         run.state = f"the drain of {output.listed(request.names)} has stopped"
         return receipt
-    receipt = run.shedder.drain(*request.names, rate=pace, stays=stays, **request.cause)
+    receipt = run.shedder.drain(*request.names, rate=pace, stays=stays, halt_at=halt_at, **request.cause)
     stop = output.command("drain", *request.names, options=["--stop"], server=run.server_option)
     run.state = f"the order stands: {output.listed(request.names)} drains at {pace}; to stop it: {stop}"
     return receipt
@@ -95,17 +168,21 @@ def _watch(run: Run, receipt: DrainReceipt, wait: Wait) -> int:
     if not run.is_json:
         run.screen.show(*drain_receipt(receipt, server=run.server_option))
     progress, took, is_done = watch_drain(run, receipt, limit=wait.limit)
+    is_halted = any(each.halted for each in progress)
     if run.is_json:
         run.emit("drain/1", receipt, progress=progress)
+    elif is_halted:
+        run.screen.show(*drain_halted(progress, server=run.server_option))
     elif is_done:
         run.screen.show(*drain_end(progress, took=took))
     else:
         run.screen.warn(f"time is up; {run.state}")
-    return 0 if is_done else 3
+    return FAILED if is_halted else 0 if is_done else 3
 
 
 def _restore(run: Run, request: Request, *, is_sure: bool) -> int:
     request = asking.settle_request(run, request, "drain")
+    _check_failing(run, request)
     question = f"Put the whole backlog of {output.listed(request.names)} back at once, without a rate?"
     asking.confirm(question, is_sure=is_sure)
     run.unsure(f"how much of {output.listed(request.names)} is back", "status", *request.names)
@@ -130,10 +207,30 @@ def drain_receipt(receipt: DrainReceipt, *, server: str = "") -> output.Parts:
         return [output.headline("No divert is in force there: nothing to drain.")]
     return [
         output.headline(_drains(receipt, targets), style="bold"),
+        *_halts(receipt),
         *output.lane_table(["backlog"], [(lane.lane, lane.backlog) for lane in receipt.lanes]),
-        *output.workers_part(receipt.workers, stock=_STOCK_DRAIN),
+        *output.workers_part(receipt.workers, stock=_stock_part(receipt)),
         *_ways_on(receipt, targets, server),
     ]
+
+
+def _halts(receipt: DrainReceipt) -> output.Parts:
+    if receipt.rate is None:
+        return []
+    if not receipt.halt_at:
+        return [output.plain("It does not halt by itself, even if every job fails.")]
+    share = format_share(receipt.halt_at)
+    return [output.plain(f"It halts by itself when {share} of its last 50 jobs failed, and at least 20 have ended.")]
+
+
+def _stock_part(receipt: DrainReceipt) -> str:
+    """What a drain means for stock workers, and what a halt cannot hold back from them."""
+    if not receipt.starts_after_halt:
+        return _STOCK_DRAIN
+    return (
+        f"{_STOCK_DRAIN} How their jobs end is read from RQ's registries. After a halt they still start "
+        f"what is in their list: at most {counted(receipt.starts_after_halt, 'job')}."
+    )
 
 
 def _ways_on(receipt: DrainReceipt, targets: Sequence[str], server: str) -> output.Parts:
@@ -161,13 +258,47 @@ def drain_end(progress: Sequence[DrainProgress], *, took: timedelta) -> output.P
     released = sum(each.released for each in progress)
     left = sum(each.backlog for each in progress)
     said = f"{counted(released, 'job')} released in {format_duration(took)}"
+    failed = sum(each.failed for each in progress)
+    if failed:
+        said += f", {output.number(failed)} failed so far"
     if left:
         said += f", {output.jobs_do(left, 'stay', 'stays')} in the backlog: the drain was stopped"
-    parts: output.Parts = [output.headline(f"The backlog of {output.listed(names)}: {said}.", style="bold green")]
+    style = "bold yellow" if failed else "bold green"
+    parts: output.Parts = [output.headline(f"The backlog of {output.listed(names)}: {said}.", style=style)]
     standing = output.targets_of(each.lane for each in progress if not each.is_done)
     if standing:
         parts.append(output.plain(f"{output.is_are(standing)} still diverted: what arrives there is drained too."))
     return parts + _skipped(progress)
+
+
+def drain_halted(progress: Sequence[DrainProgress], *, server: str = "") -> output.Parts:
+    """What a drain did that was watched until it halted, and how it goes on."""
+    parts: output.Parts = []
+    by_halt: dict[str, list[DrainProgress]] = {}
+    for each in progress:
+        if each.halted:
+            by_halt.setdefault(each.halted.event, []).append(each)
+    for lanes in by_halt.values():
+        if (halted := lanes[0].halted) is not None:
+            parts += _halted(lanes, halted, server)
+    return parts + _skipped(progress)
+
+
+def _halted(lanes: Sequence[DrainProgress], halted: HaltedDrain, server: str) -> output.Parts:
+    names = output.targets_of(each.lane for each in lanes)
+    worst = max(lanes, key=lambda each: each.failed)
+    why = f" ({output.escaped(worst.exception)})" if worst.exception else ""
+    said = f"{halted.failed} of the last {counted(halted.ended, 'job')} failed{why}"
+    left, released, failed = (sum(getattr(each, name) for each in lanes) for name in ("backlog", "released", "failed"))
+    go_on = output.command("drain", *names, options=["--rate", str(halted.rate)], server=server)
+    return [
+        output.headline(f"The drain of {output.listed(names)} has halted: {said}.", style="bold red"),
+        output.plain(
+            f"{counted(released, 'job')} released, {output.number(failed)} failed so far; "
+            f"{output.jobs_do(left, 'stay', 'stays')} in the backlog, in order."
+        ),
+        *output.commands_part(("go on, when jobs succeed", go_on)),
+    ]
 
 
 def restore_receipt(receipt: RestoreReceipt, **_: str) -> output.Parts:

@@ -92,7 +92,8 @@ def event_lines(events: Sequence[Event], *, server: str = "") -> list[output.Ver
 def event_line(event: Event, *, is_undone: bool = False, is_plain: bool = False, server: str = "") -> output.Verbatim:
     """When, what, where, who and why, the numbers, and unless it is plain how to undo it."""
     line = output.Verbatim(event.at.strftime("%Y-%m-%d %H:%M:%SZ  "))
-    line.append(output.escaped(event.verb), style="bold")
+    is_taken_back = bool(event.undoes) and verb_of(event).is_of_incident  # its event has the verb of what it undoes
+    line.append(f"{'undo ' if is_taken_back else ''}{output.escaped(event.verb)}", style="bold")
     targets = output.listed(_targets(event), most=MOST_TARGETS)
     line.append(f" {targets}" if targets else "")
     role = f" ({output.escaped(event.role)})" if event.role else ""
@@ -101,8 +102,8 @@ def event_line(event: Event, *, is_undone: bool = False, is_plain: bool = False,
     line.append(f" ({numbers})" if numbers else "")
     line.append(f"  undoes {output.escaped(event.undoes)}" if event.undoes else "", style="dim")
     if is_plain:
-        return line
-    if is_undone:
+        line.append("  undone" if is_undone else "", style="dim")
+    elif is_undone:
         line.append(f"  undone ({output.escaped(event.id)})", style="dim")
     elif event.can_undo:
         line.append("  undo: ", style="dim")

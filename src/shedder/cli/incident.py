@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from shedder.cli import incident_review, incident_roles, incident_tell, incident_view, output
+from shedder.cli import asking, incident_review, incident_roles, incident_tell, incident_view, output
 from shedder.cli.incident_view import also_option, changing, finish, incident_option, open_incident_option, task_option
 from shedder.cli.options import Request, cause_options_or, number_option, person_option, verb, verb_group
 from shedder.cli.run import Run
@@ -51,7 +51,10 @@ def open_incident(
     """Open an incident: from now on every change of a queue belongs to it."""
     given = _moments(run, times)
     receipt = changing(run).open(title, severity=severity, commander=commander, times=given, also=also, **request.cause)
-    return finish(run, receipt, f"Incident {receipt.incident.id} is open.")
+    code = finish(run, receipt, f"Incident {receipt.incident.id} is open.")
+    if not receipt.incident.commander:
+        _offer_command(run, request, receipt.incident.id)
+    return code
 
 
 @verb("mitigated", examples=_MITIGATED, short="Record that customers are helped.")
@@ -206,6 +209,17 @@ incident = verb_group(
     text="Keep the record of an incident: who does what, what was found, and how far along it is.",
     examples=(_OPEN[0], "shedder incident take operations", _NOTE[0], _RESOLVE[0]),
 )  # fmt: skip
+
+
+def _offer_command(run: Run, request: Request, incident: str) -> None:
+    """Let the person at the terminal, who has no role in it, coordinate the incident."""
+    if run.is_json or not asking.is_asking_possible():
+        return
+    if not click.confirm("Nobody coordinates it. Do you take command?", err=True):
+        return
+    person = asking.settle_person(run, request).by
+    held = run.shedder.incidents.roles.take("commander", incident=incident, by=person).incident
+    run.screen.remark(f"{held.commander} is commander now")
 
 
 def _moments(run: Run, given: dict[str, str | None]) -> dict[str, datetime]:

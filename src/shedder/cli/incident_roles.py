@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from shedder.cli import asking
 from shedder.cli.incident_view import also_option, changing, finish, incident_option, task_option
 from shedder.cli.options import Request, cause_options_or, verb
 from shedder.cli.output import escaped
@@ -33,6 +34,7 @@ def take(run: Run, *, request: Request, role: str, task: str, also: bool, instea
     The commander coordinates, operations changes the system, and communications informs
     everybody else.
     """
+    request = asking.settle_person(run, request)
     receipt = changing(run).roles.take(role, task=task, also=also, instead=instead, incident=incident, **request.cause)
     holder = next(h.person for h in receipt.incident.roles if (h.role, h.task) == (role, task))
     return finish(run, receipt, f"{escaped(holder)} is {_named(role, task)} now.")
@@ -76,6 +78,7 @@ def hand_over(run: Run, *, request: Request, role: str, person: str, task: str, 
 @cause_options_or("")
 def accept(run: Run, *, request: Request, role: str | None, task: str, also: bool, incident: str | None) -> int:
     """Accept a role that was offered to you; from now on it is yours."""
+    request = asking.settle_person(run, request)
     receipt = changing(run).roles.accept(role, task=task, also=also, incident=incident, **request.cause)
     newest = max(receipt.incident.roles, key=lambda held: held.since)
     return finish(run, receipt, f"{escaped(newest.person)} is {_named(newest.role.value, newest.task)} now.")

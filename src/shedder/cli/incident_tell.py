@@ -17,9 +17,11 @@ from shedder.cli.options import Request, person_option, verb
 from shedder.cli.policy import near_policy_option, policy_for, policy_option
 from shedder.cli.run import Run
 from shedder.errors import InvalidInput
+from shedder.incident import blame
 from shedder.incident.records import Incident
+from shedder.incident.timeline import people_of
 from shedder.policy.model import Policy
-from shedder.postmortem import blame, build, narrative, writing
+from shedder.postmortem import build, writing
 from shedder.updates import messages, posting
 from shedder.updates.channels import Channels, channel_urls, deliver
 from shedder.updates.watcher import Report, Watcher
@@ -200,7 +202,7 @@ def _check_file(run: Run, file: str, incident: str | None) -> int:
         accepted = f"a file that can be read ({error.strerror})"
         raise InvalidInput(name="--check", value=file, accepted=accepted) from error
     read = build.incident_or_latest(run.shedder, incident)
-    people = narrative.people_of(read, run.shedder.incidents.timeline(read.id))
+    people = people_of(read, run.shedder.incidents.timeline(read.id))
     found = blame.warnings_of(text, people=people)
     run.tell("incident-check/1", {"warnings": found}, _warned_parts(found))
     return 1 if found else 0

@@ -83,11 +83,12 @@ def action_table(actions: Sequence[Action]) -> output.Table:
 def timeline_lines(incident: Incident, events: Sequence[Event], *, has_notes: bool = False) -> list[output.Verbatim]:
     """What was done, a line for each event, with its effect below."""
     effects = {each.event: each for each in incident.effects}
+    undone = {event.undoes for event in events if event.undoes}
     lines: list[output.Verbatim] = []
     for event in events:
         if verb_of(event).is_detail or (event.verb == "note" and not has_notes):
             continue
-        lines.append(event_line(event, is_plain=True))
+        lines.append(event_line(event, is_plain=True, is_undone=event.id in undone))
         if event.verb == "note":
             lines.append(_indented(output.one_line(_note_text(event))))
         if event.id in effects:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from shedder.cli.completion import complete_targets
+from shedder.cli.output import escaped
 from shedder.cli.run import USAGE, Run
 from shedder.errors import InvalidInput, RecordUnreadable
+from shedder.events import is_shared_account
 from shedder.lanes import lanes_of_target
 from shedder.units import parse_duration
 
@@ -25,6 +28,12 @@ Body = Callable[..., int]
 
 EVER = timedelta.max
 """Until somebody ends it, whatever the policy's default is."""
+
+EVENTS_LOOKED_AT = 50
+ANOTHER_COMMAND = timedelta(seconds=20)
+"""What an account did this long ago was another command, after which was said how to say who acts."""
+
+SAID_EVERY = timedelta(hours=1)
 
 HELP_SETTINGS: dict[str, Any] = {"max_content_width": 88, "help_option_names": ["-h", "--help"]}
 
@@ -156,13 +165,33 @@ def _reason_option(text: str, **settings: Any) -> Callable[[Body], Body]:
 def person_option(body: Callable[..., int]) -> Body:
     """Who; the body gets it in `request`."""
 
-    @click.option("--by", metavar="NAME", callback=_text, help="Who does it; user@host if omitted.")
+    @click.option("--by", metavar="NAME", callback=_text, help="Who does it; SHEDDER_BY or user@host if omitted.")
     @functools.wraps(body)
     def gather(*args: Any, **options: Any) -> int:
         said = {each.name: options.pop(each.name) for each in fields(Request) if each.name in options}
-        return body(*args, request=Request(**said), **options)
+        request = Request(**said)
+        code = body(*args, request=request, **options)
+        if code == 0:
+            _remind_of_account(args[0], request)
+        return code
 
     return gather
+
+
+def several_use(account: str) -> str:
+    """That an account is nobody, and how to say who one is."""
+    return f"several people use {escaped(account)}; say once who you are: export SHEDDER_BY=ana@desk (or --by)"
+
+
+def _remind_of_account(run: Run, request: Request) -> None:
+    """Say at a terminal, once an hour, how to say who acts, if the account does not tell."""
+    if "shedder" not in vars(run) or run.reminders or sys.stdin is None or not sys.stdin.isatty():
+        return
+    by = request.by or run.shedder.by
+    if is_shared_account(by):
+        own = [each.at for each in run.shedder.events(limit=EVENTS_LOOKED_AT) if each.by == by]
+        if not any(ANOTHER_COMMAND < own[-1] - each < SAID_EVERY for each in own):
+            run.reminders.append(several_use(by))
 
 
 def change_options(body: Callable[..., int]) -> Body:

@@ -80,7 +80,7 @@ class DrainBar:
 
     def __init__(self, screen: Screen, *, backlog: int, rate: float) -> None:
         self._rate = rate
-        self._samples: deque[tuple[float, int]] = deque()
+        self._samples: deque[tuple[float, int, int]] = deque()
         columns = (BarColumn(bar_width=20), TextColumn("{task.fields[said]}", markup=False))
         self._bars = Progress(*columns, console=screen.err, transient=True, disable=not screen.shows_progress)
         self._task = self._bars.add_task("", total=max(backlog, 1), said="")
@@ -96,25 +96,35 @@ class DrainBar:
         """Show how far the drain is now."""
         released = sum(each.released for each in progress)
         left = sum(each.backlog for each in progress)
-        said = drain_line(self._pace(released), left=left, rate=self._rate)
+        failed = sum(each.failed for each in progress)
+        exception = max(progress, key=lambda each: each.failed).exception if progress else ""
+        pace, failing = self._paces(released, failed)
+        said = drain_line(pace, left=left, rate=self._rate, failing=failing, exception=exception)
         self._bars.update(self._task, completed=released, total=max(released + left, 1), said=said)
 
     def say(self, text: str) -> None:
         """Show a remark in place of the numbers."""
         self._bars.update(self._task, said=text)
 
-    def _pace(self, released: int) -> float | None:
+    def _paces(self, released: int, failed: int) -> tuple[float | None, float | None]:
+        """Jobs released and jobs failed a second; None while too little has been seen."""
         now = time.monotonic()
-        self._samples.append((now, released))
+        self._samples.append((now, released, failed))
         while now - self._samples[0][0] > PACE_SECONDS:
             self._samples.popleft()
-        since, before = self._samples[0]
-        return (released - before) / (now - since) if now - since >= 1 else None
+        since, *before = self._samples[0]
+        if now - since < 1:
+            return None, None
+        return (released - before[0]) / (now - since), (failed - before[1]) / (now - since)
 
 
-def drain_line(pace: float | None, *, left: int, rate: float) -> str:
-    """`184/s of 200/s, 31,000 left, ends in 2m 48s`."""
-    parts = [f"{per_second(pace)}/s of {per_second(rate)}/s", f"{number(left)} left"]
+def drain_line(pace: float | None, *, left: int, rate: float, failing: float | None = None, exception: str = "") -> str:
+    """`49/s of 50/s, 48/s fail: OperationalError, 31,000 left, ends in 2m 48s`."""
+    parts = [f"{per_second(pace)}/s of {per_second(rate)}/s"]
+    if failing:
+        name = escaped(exception.rpartition(".")[2])
+        parts.append(f"{per_second(failing)}/s fail{f': {name}' if name else ''}")
+    parts.append(f"{number(left)} left")
     if pace:
         parts.append(f"ends in {format_duration(left / pace // 1)}")
     return ", ".join(parts)

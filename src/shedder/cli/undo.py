@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 
 import click
 
 import shedder
 from shedder.cli import asking, divert, drain, incident_view, output, pause, policy, settings, starts
+from shedder.cli.events import event_line
 from shedder.cli.options import Request, cause_options, force_option, verb
-from shedder.cli.run import Run
+from shedder.cli.run import NOTHING_CHANGED, Run
+from shedder.errors import CannotUndo
+from shedder.events import Event, verb_of
 from shedder.queues.undo import Undone
+
+Receipt = Undone | shedder.IncidentReceipt
 
 _EXAMPLES = (
     'shedder undo -r "wrong queue"',
@@ -21,30 +27,79 @@ _EXAMPLES = (
 
 @verb("undo", examples=_EXAMPLES)
 @click.argument("event_id", metavar="[EVENT]", required=False)
+@click.option("-y", "--yes", "is_sure", is_flag=True, help="Do not ask.")
 @force_option()
 @cause_options
-def undo(run: Run, *, request: Request, event_id: str | None) -> int:
-    """Undo what an event did, or the last event that can be undone.
+def undo(run: Run, *, request: Request, event_id: str | None, is_sure: bool) -> int:
+    """Undo what an event did, or your own last change.
 
     Restores the previous pauses, diverts, drains, flags and limits, with their author and expiry.
-    What somebody has changed since stays as it is.
+    What somebody has changed since stays as it is. A change of somebody else needs its id.
     """
-    connected = run.shedder
-    what = f"undo event {event_id}" if event_id else "undo the last change"
-    request = asking.settle_reason(request, output.escaped(what))
-    event = connected.event_to_undo(event_id)
-    named = event.details.get("names")
-    names = tuple(map(str, named)) if isinstance(named, list) else ()
-    asking.warn_of_recent_changes(run, request, targets=event.lanes, names=names)
-    run.unsure("whether it is undone", "events")
-    receipt = connected.undo(event.id, **request.cause)
+    asking.check_reason(request)
+    receipt = _undone(run, request, event_id) if event_id else _last_undone(run, request, is_sure=is_sure)
     run.state = "it is undone"
     kind, view = _kind_and_view(receipt)
     run.tell("undo/1", {"kind": kind, "receipt": receipt}, view(receipt, server=run.server_option))
     return 0
 
 
-def _kind_and_view(receipt: Undone | shedder.IncidentReceipt) -> tuple[str, Callable[..., output.Parts]]:
+def _undone(run: Run, request: Request, event_id: str) -> Receipt:
+    event = run.shedder.event_to_undo(event_id)
+    return _taken_back(run, asking.settle_reason(request, output.escaped(f"undo '{event.verb}'")), event)
+
+
+def _last_undone(run: Run, request: Request, *, is_sure: bool) -> Receipt:
+    """The undo of the person's last change that can be undone still; of each that cannot it is said.
+
+    Raises:
+        CannotUndo: there is none; or the last one cannot be undone, and nobody can be asked about
+            the one before it.
+    """
+    first = run.shedder.event_to_undo(by=request.by)
+    for event in chain([first], _before(run, request, first)):
+        _confirm(run, event, is_sure=is_sure)
+        settled = asking.settle_reason(request, output.escaped(f"undo '{event.verb}'"))
+        try:
+            return _taken_back(run, settled, event)
+        except CannotUndo as error:
+            run.state = NOTHING_CHANGED
+            if is_sure or not asking.is_asking_possible():
+                raise _with_next(error, next(_before(run, request, event), None)) from error
+            run.screen.warn(f"your change {error}")
+    raise CannotUndo("(last)", reason="no change of yours can be undone any more", try_instead="shedder status")
+
+
+def _before(run: Run, request: Request, event: Event) -> Iterator[Event]:
+    changes = run.shedder.changes_to_undo(by=request.by)
+    return (each for each in changes if each.position < event.position)
+
+
+def _confirm(run: Run, event: Event, *, is_sure: bool) -> None:
+    """Show what would be undone, and let the person at the terminal say yes."""
+    if is_sure or not asking.is_asking_possible():
+        return
+    run.screen.remark(event_line(event, is_plain=True).plain)
+    asking.confirm(f"Undo your last change? That {verb_of(event).undo}.", is_sure=False)
+
+
+def _with_next(error: CannotUndo, before: Event | None) -> CannotUndo:
+    """`error` of a person's last change, with the command that undoes the one before it."""
+    if before is None:
+        return error
+    reason = f"{error.reason}; it is your last change, and the one before it is '{before.verb}': {before.why}"
+    return CannotUndo(error.event_id, reason=reason, try_instead=f"shedder undo {before.id}")
+
+
+def _taken_back(run: Run, request: Request, event: Event) -> Receipt:
+    named = event.details.get("names")
+    names = tuple(map(str, named)) if isinstance(named, list) else ()
+    asking.warn_of_recent_changes(run, request, targets=event.lanes, names=names)
+    run.unsure("whether it is undone", "events")
+    return run.shedder.undo(event.id, **request.cause)
+
+
+def _kind_and_view(receipt: Receipt) -> tuple[str, Callable[..., output.Parts]]:
     """Which verb has such a receipt, and how that shows it."""
     if isinstance(receipt, shedder.DivertReceipt) and receipt.replaced:
         return "limit starts", starts.starts_receipt

@@ -11,11 +11,13 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import cast
 
+from shedder.api.shedder import default_actor
 from shedder.demo.fleet import Customers, Fleet, Listener, environment
 from shedder.demo.jobs import BULK, LANES, DemoFailed, RunLog
 from shedder.demo.terminal import Teller
 from shedder.embedded import EmbeddedServer
 from shedder.engine.names import rq_keys
+from shedder.events import is_shared_account
 from shedder.response.runner import ShutdownSignals
 
 _GLANCE_SECONDS = 0.1
@@ -144,7 +146,8 @@ class Stage:
 
     def _finished(self, line: str, words: tuple[str, ...]) -> CommandReceipt:
         began = time.monotonic()
-        told = {"SHEDDER_CHANNEL_MAIN": self.listener.url, "COLUMNS": str(self.teller.quoted_width)}
+        told = {"SHEDDER_BY": _operator(), "SHEDDER_CHANNEL_MAIN": self.listener.url}
+        told["COLUMNS"] = str(self.teller.quoted_width)
         with subprocess.Popen(
             [sys.executable, "-m", "shedder", *words], env=environment(self.server.url) | told,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -165,3 +168,9 @@ class Stage:
                 return process.communicate(timeout=_GLANCE_SECONDS)[0]
             self.check()
         raise DemoFailed(f"`{line}` took more than {_COMMAND_SECONDS:g} s")
+
+
+def _operator() -> str:
+    """Who runs the demo; an account that several people use could take no role in it."""
+    name = default_actor()
+    return "oncall@desk" if is_shared_account(name) else name

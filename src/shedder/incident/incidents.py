@@ -18,7 +18,7 @@ from shedder.incident.records import Incident, IncidentReceipt
 from shedder.incident.review import Actions, as_closed, with_note, with_review
 from shedder.incident.roles import Roles, checked_person
 from shedder.incident.store import EventDraft, IncidentStore, MakeCause, Record, incident_from_record, incident_record
-from shedder.incident.timeline import events_of
+from shedder.incident.timeline import events_of, people_of
 from shedder.lanes import PRIORITIES, Lane
 from shedder.policy.applied import applied_policy
 from shedder.policy.model import Policy
@@ -152,9 +152,13 @@ class Incidents(IncidentStore):
         """Write parts of the review: `well`, `badly`, `luck`, `factors`.
 
         Raises:
-            InvalidInput: there is no such part, or it is empty.
+            InvalidInput: there is no such part, it is empty, or a sentence blames or names a person.
         """
-        return self.change_latest(lambda it, _: with_review(it, parts), ", ".join(parts), incident, by, verb="review")
+        read = self.read(incident or self.latest_id())
+        people = people_of(read, events_of(self.store, read))
+        return self.change_latest(
+            lambda it, _: with_review(it, parts, people=people), ", ".join(parts), incident, by, verb="review"
+        )
 
     def now(self) -> datetime:
         """What time it is by the server's clock, UTC."""

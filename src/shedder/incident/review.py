@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from shedder.errors import ConditionNotMet, InvalidInput, NothingMatched
+from shedder.incident.blame import INSTEAD, warnings_of
 from shedder.incident.lifecycle import check_not_closed, checked_text
 from shedder.incident.records import NOW, Action, ActionType, Incident, IncidentReceipt, Note, ReviewPart
 from shedder.incident.store import IncidentStore
@@ -115,11 +116,11 @@ def with_note(incident: Incident, text: str, *, by: str, task: str = "") -> Inci
     return replace(incident, notes=(*incident.notes, note))
 
 
-def with_review(incident: Incident, parts: Mapping[str, str]) -> Incident:
+def with_review(incident: Incident, parts: Mapping[str, str], *, people: Collection[str] = ()) -> Incident:
     """Write parts of the review: `well`, `badly`, `luck`, `factors`.
 
     Raises:
-        InvalidInput: there is no such part, or it is empty.
+        InvalidInput: there is no such part, it is empty, or it blames or names one of `people`.
         ConditionNotMet: the incident is not resolved yet, or closed.
     """
     check_not_closed(incident)
@@ -130,7 +131,15 @@ def with_review(incident: Incident, parts: Mapping[str, str]) -> Incident:
         if part not in known:
             raise InvalidInput(name="part", value=part, accepted=", ".join(known))
     written = {part: checked_text(part, text, longest=LONGEST_PART, lines=True) for part, text in parts.items()}
+    for part, text in written.items():
+        _check_blameless(part, text, people)
     return replace(incident, review={**incident.review, **written})
+
+
+def _check_blameless(part: str, text: str, people: Collection[str]) -> None:
+    for found in warnings_of(text, people=people):
+        accepted = f"a sentence without {found.found!r}, which {found.why}: {INSTEAD}"
+        raise InvalidInput(name=part, value=found.sentence, accepted=accepted)
 
 
 def as_closed(incident: Incident) -> Incident:

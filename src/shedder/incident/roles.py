@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from shedder.errors import ConditionNotMet, InvalidInput
+from shedder.events import is_shared_account
 from shedder.incident.lifecycle import check_not_closed, checked_text
 from shedder.incident.records import NOW, Incident, IncidentReceipt, Role, RoleHeld, RolePast, is_same_person
 from shedder.incident.store import IncidentStore
@@ -112,11 +113,15 @@ def checked_person(name: str, people: Collection[str] = ()) -> str:
     """`name`, if a person can be called so; with `people` only one of these.
 
     Raises:
-        InvalidInput: it is empty, too long, has spaces, or is none of `people`.
+        InvalidInput: it is empty, too long, has spaces, is an account that several people use, or is
+            none of `people`.
     """
     said = checked_text("person", name, longest=LONGEST_NAME)
     if any(each.isspace() for each in said):
         raise InvalidInput(name="person", value=name, accepted="a name without spaces: ana@desk")
+    if is_shared_account(said):
+        accepted = "a person, such as ana@desk: several people use this account (SHEDDER_BY or --by says who one is)"
+        raise InvalidInput(name="person", value=name, accepted=accepted)
     if people and not any(is_same_person(said, each) for each in people):
         near = _nearest(said, people)
         raise InvalidInput(name="person", value=name, accepted=f"one whom the policy names, such as {near}")

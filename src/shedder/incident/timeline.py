@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from shedder.errors import RedisUnreachable, ShedderError
-from shedder.events import SYSTEM, Cause, Event, read_copies, read_events, read_latest, verb_of
+from shedder.errors import CannotUndo, RedisUnreachable, ShedderError
+from shedder.events import (
+    SYSTEM,
+    Cause,
+    Event,
+    is_shared_account,
+    read_copies,
+    read_events,
+    read_latest,
+    verb_of,
+)
 from shedder.incident.records import Incident, is_same_person
 from shedder.incident.store import open_incidents
+from shedder.queues.undo import changes_to_undo
 from shedder.store.store import Store
 
 logger = logging.getLogger("shedder.incident")
@@ -42,6 +52,17 @@ def belongs(event: Event, incident: Incident) -> bool:
         return event.incident == incident.id
     last = incident.resolved_at
     return _first_at(incident) <= event.at and (last is None or event.at <= last)
+
+
+def people_of(incident: Incident, events: Iterable[Event]) -> frozenset[str]:
+    """All names that are in the record: none of them is for the narrative."""
+    names = {each.by for each in events} | {each.person for each in incident.roles}
+    names |= (
+        {each.person for each in incident.past_roles}
+        | {each.by for each in incident.notes}
+        | {each.by for each in incident.updates}
+    )
+    return frozenset(names - {"", SYSTEM})
 
 
 def attributed(store: Store, cause: Cause) -> Cause:
@@ -88,6 +109,33 @@ def changes_by_others(
         and not is_same_person(each.by, by)
         and _touches(each, lanes, names)
     )
+
+
+def own_changes(store: Store, by: str) -> Iterator[Event]:
+    """The changes of `by` that have a way back and were not undone since, the last one first.
+
+    Nothing is the own change of an account that several people use.
+    """
+    own = () if is_shared_account(by) else changes_to_undo(store)
+    return (each for each in own if is_same_person(each.by, by))
+
+
+def last_own_change(store: Store, by: str) -> Event:
+    """The first of `own_changes`.
+
+    Raises:
+        CannotUndo: there is none; the error names the last change of all.
+    """
+    if event := next(own_changes(store, by), None):
+        return event
+    last = next(changes_to_undo(store), None)
+    if last is None:
+        raise CannotUndo("(last)", reason="there is nothing to undo", try_instead="shedder events")
+    is_nobody = is_shared_account(by)
+    whose = f"several people use {by}, so your changes are not known" if is_nobody else f"{by} has no change to undo"
+    how = f"shedder undo {last.id}" + (", or --by with your name" if is_nobody else "")
+    reason = f"{whose}; the last change is '{last.verb}' by {last.by}: {last.why}"
+    raise CannotUndo("(last)", reason=reason, try_instead=how)
 
 
 def _first_at(incident: Incident) -> datetime:

@@ -26,7 +26,7 @@
 --   job_prefix, executions_prefix, limit_prefix, list_prefix   RQ's key prefixes
 --   then for each lane: its name
 -- RETURNS
---   {'claimed', number of the lane, claim, id of the job, 1 when a divert could not be decided here, hash of the job as a flat list, set of what runs under a limit or '', order of the backlog that it was drained from or ''}
+--   {'claimed', number of the lane, claim, id of the job, 1 when a divert could not be decided here, hash of the job as a flat list, set of what runs under a limit or '', the drain that released it or ''}
 --   {'empty', ms after which a drain has its next token, 0 when none waits for one, 1 when the upkeep is due, 'lookout', 'rest' or 'wait'}
 --   {'again'}      the limit was reached, there may be more
 --   {'suspended'}  RQ's own suspend is on
@@ -65,6 +65,12 @@ end
 
 local note_start -- in the account of a limit
 
+-- by the id of the divert and when the drain began: what ends later counts for no other drain
+local function drain_of(order)
+  if not order or order.limit then return '' end
+  return order.id .. ' ' .. string.format('%.0f', order.drain and order.drain.since or 0)
+end
+
 local function claim(index, lane, id, order, undecided, flat, fields)
   local number = count(meters, 'claims', 1)
   local member = pack_claim(worker, lane, id, math.floor(now), order and order.id or '', number)
@@ -76,7 +82,7 @@ local function claim(index, lane, id, order, undecided, flat, fields)
   end
   pcall(leave_lookout, lookout, relief, worker)
   return {'claimed', index, member, id, undecided and 1 or 0, flat, order and order.running or '',
-    order and not order.limit and order.id or ''}
+    drain_of(order)}
 end
 
 local function what_to_do_meanwhile()

@@ -47,9 +47,11 @@ local function drain(lane, orders, order)
   local old_rate = order.drain and order.drain.rate or 0
   local backlog = backlog_length(order)
   local old_drain, tokens = order.drain, 0
-  if order.drain then tokens = settle(order, now) end
+  if order.drain then tokens = settle(order, now) elseif rate > 0 then begin_counts(order) end
   store_tokens(order, math.min(tokens, burst), now)
   local others = before[lane.name] or {rate = 0, backlog = 0, drains = {}}
+  local told = after[lane.name] or {}
+  if old_drain and rate == 0 then add_counts(told, drain_counts(order)) end
   others.drains[order.id] = old_drain or false
   if rate > 0 then
     order.halted = nil
@@ -67,7 +69,8 @@ local function drain(lane, orders, order)
   local in_all = backlog + others.backlog
   before[lane.name] = {rate = math.max(old_rate * 1000, others.rate), backlog = in_all,
     drains = others.drains, ended = others.ended}
-  after[lane.name] = {rate = rate * 1000, backlog = in_all}
+  told.rate, told.backlog = rate * 1000, in_all
+  after[lane.name] = told
   result[#result + 1], result[#result + 2] = lane.name, order.id
   result[#result + 1], result[#result + 2] = backlog, tostring(old_rate)
 end

@@ -11,23 +11,27 @@ from typing import Any
 
 from shedder.events import SYSTEM, Event, verb_of
 from shedder.incident.records import Effect, Incident, Reading, RoleHeld, RolePast, is_same_person
+from shedder.incident.timeline import people_of
 from shedder.lanes import PRIORITIES, lane_of
 from shedder.postmortem.facts import Intervention, LaneEffect, Moment
 from shedder.response.mitigation import BEGAN, ENDED, NO_END_YET, without_ended
-from shedder.wording import named, spoken
+from shedder.wording import moment, named, spoken
 
 NOBODY = "somebody without a role"
 SOMEBODY = "somebody"
+UNDID = "undid an earlier change: "
 
 
 def timeline_of(incident: Incident, events: Sequence[Event]) -> tuple[Moment, ...]:
     """A line for each event, oldest first; what was done has a letter, which plots show too."""
     marks = _marks()
     found = []
+    undone = undone_at(events)
     for event in without_ended(events):
         verb = verb_of(event)
         if not verb.is_detail:
-            what = f"{event_sentence(event)}{_numbers(event)}"
+            taken_back = f", undone at {moment(undone[event.id], event.at)}" if event.id in undone else ""
+            what = f"{event_sentence(event)}{_numbers(event)}{taken_back}"
             is_deed = verb.is_decision or verb.has_effect
             mark = next(marks) if is_deed else ""
             found.append(Moment(event.at, _actor(incident, event), what, event.id, mark, is_deed))
@@ -41,16 +45,26 @@ def interventions_of(
     reasons = {event.id: event.why for event in events}
     measured = {effect.event: effect for effect in effects}
     return tuple(
-        _intervention(moment, reasons[moment.event], measured.get(moment.event))
-        for moment in timeline
-        if moment.is_deed
+        _intervention(each, reasons[each.event], measured.get(each.event)) for each in timeline if each.is_deed
     )
 
 
+def undone_at(events: Iterable[Event]) -> dict[str, datetime]:
+    """By the id of an event that was undone since, when that was."""
+    return {event.undoes: event.at for event in events if event.undoes}
+
+
 def event_sentence(event: Event) -> str:
-    """What was done, to stand behind who did it."""
+    """What was done, to stand behind who did it; of an undo that it was one."""
+    verb = verb_of(event)
+    if not event.undoes:
+        return _filled_in(verb.sentence, event)
+    return _filled_in(verb.undone, event) if verb.undone else f"{UNDID}{_filled_in(verb.sentence, event)}"
+
+
+def _filled_in(sentence: str, event: Event) -> str:
     things = _listed(name for name in event.after if name not in event.lanes) or "settings"
-    told = verb_of(event).sentence.format(
+    told = sentence.format(
         lanes=_listed(_shortest(event.lanes)) or "nothing",
         things=things,
         name=event.details.get("mitigation", ""),
@@ -59,13 +73,6 @@ def event_sentence(event: Event) -> str:
         fields=_fields(event),
     )
     return told.rstrip()
-
-
-def people_of(incident: Incident, events: Iterable[Event]) -> frozenset[str]:
-    """All names that are in the record: none of them is for the narrative."""
-    names = {each.by for each in events} | {each.person for each in _held(incident)}
-    names |= {each.by for each in incident.notes} | {each.by for each in incident.updates}
-    return frozenset(names - {"", SYSTEM})
 
 
 def roles_by_name(incident: Incident, events: Iterable[Event]) -> Mapping[str, str]:
@@ -166,13 +173,13 @@ def _outcome(event: Event) -> str:
     return f"{outcome}{failed}{took or ''}"
 
 
-def _intervention(moment: Moment, why: str, effect: Effect | None) -> Intervention:
+def _intervention(deed: Moment, why: str, effect: Effect | None) -> Intervention:
     if effect is None:
-        return Intervention(moment, why)
+        return Intervention(deed, why)
     lanes = (_lane_effect(lane, effect.before[lane], after)
              for lane, after in effect.after.items() if lane in effect.before)  # fmt: skip
     known = tuple(each for each in lanes if each.depth_before or each.depth_after)
-    return Intervention(moment, why, timedelta(seconds=effect.after_seconds), known)
+    return Intervention(deed, why, timedelta(seconds=effect.after_seconds), known)
 
 
 def _lane_effect(lane: str, before: Reading, after: Reading) -> LaneEffect:

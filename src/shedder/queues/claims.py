@@ -56,7 +56,7 @@ class HeldClaim:
         lane: Name of the lane it came from.
         crashes: How many processes died with this job in hand before it started.
         running: Key of the set of what runs under a limit; empty when there is none.
-        order: Id of the divert from whose backlog it was drained; empty when it was not.
+        drain: The drain that released it, for `count_end_of_drained`; empty when none did.
     """
 
     token: bytes
@@ -64,7 +64,7 @@ class HeldClaim:
     lane: str
     crashes: int = 0
     running: str = ""
-    order: str = ""
+    drain: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,10 +303,10 @@ def _gate(keys: Keys, held: HeldClaim, question: tuple[str, ...], registry: str 
 def _claimed(reply: list[Any], lanes: tuple[str, ...]) -> Claimed | NothingClaimed:
     state = text_of(reply[0])
     if state == "claimed":
-        _, number, token, job_id, undecided, flat, running, order = reply
+        _, number, token, job_id, undecided, flat, running, drain = reply
         fields = dict(zip(flat[::2], flat[1::2], strict=True))
         crashes = count_of(fields.get(CRASHES_FIELD.encode()))
-        texts = text_of(running), text_of(order)
+        texts = text_of(running), text_of(drain)
         return Claimed(token, text_of(job_id), lanes[number - 1], crashes, *texts, bool(undecided), fields)
     if state == "empty":
         return NothingClaimed(

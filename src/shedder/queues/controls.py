@@ -92,6 +92,7 @@ class HaltedDrain:
         rate: The rate that it had.
         by: Who had ordered it.
         why: For which reason.
+        drain: Id of the event that had ordered it.
     """
 
     event: str
@@ -102,6 +103,7 @@ class HaltedDrain:
     rate: Rate
     by: str
     why: str
+    drain: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,8 @@ class Drain:
         released: Jobs that it has released so far.
         skipped: Jobs that could not run any more, by cause (`gone`, `canceled`, ...).
         halt_at: It halts when this share of its last jobs failed, 0 to 1; None when it never does.
+        failed: Jobs among those that it released that have failed so far; of a lane that stock
+            workers serve, jobs of the lane that failed since it began.
     """
 
     rate: Rate
@@ -127,6 +131,7 @@ class Drain:
     released: int = 0
     skipped: Mapping[str, int] = field(default_factory=dict)
     halt_at: float | None = None
+    failed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,8 +229,8 @@ class StoredDivert:
         """The divert with its numbers: jobs in the backlog, and the hash under `bucket`."""
         drain = self.divert.drain
         if drain is not None:
-            released, skipped = codec.count_of(counts.get(b"released")), skipped_of(counts)
-            drain = replace(drain, released=released, skipped=skipped)
+            released, failed = (codec.count_of(counts.get(name)) for name in (b"released", b"failed"))
+            drain = replace(drain, released=released, failed=failed, skipped=skipped_of(counts))
         return replace(self.divert, backlog=backlog, drain=drain)
 
 
@@ -388,5 +393,6 @@ def _halted_from(record: Any) -> HaltedDrain | None:
         failed=int(codec.number_field(record, "failed")),
         ended=int(codec.number_field(record, "ended")),
         halt_at=codec.number_field(record, "halt_at"),
+        drain=codec.text_field(record, "drain"),
         rate=rate_from(codec.number_field(record, "rate")),
     )

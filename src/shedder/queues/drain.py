@@ -16,8 +16,9 @@ from shedder.engine.workers import WorkerSeen, workers_of
 from shedder.events import Cause, event_head
 from shedder.lanes import Lane
 from shedder.policy.model import HALT_AT
-from shedder.queues.controls import diverts_from, rate_or_none, skipped_of
-from shedder.store.codec import count_of, in_rows, text_of, time_from_ms
+from shedder.queues.controls import Drain, HaltedDrain, diverts_from, rate_or_none, skipped_of
+from shedder.queues.outcomes import EndsOfStock, ask_ends_of_stock, ends_of_stock_from, exception_of_last
+from shedder.store.codec import count_of, in_rows, read_with_time, text_of, time_from_ms
 from shedder.store.keys import Keys
 from shedder.store.store import Command, Pipeline, Store, load_script, new_id
 from shedder.units import Rate, burst_of
@@ -45,6 +46,8 @@ class DrainReceipt:
         rate: The rate for each backlog; None when the drain was stopped.
         lanes: The backlogs, one by one.
         workers: The workers that serve these lanes, stock ones among them.
+        halt_at: It halts when this share of the last 50 jobs that it released failed, 0 to 1; None
+            when it never does, and when the drain was stopped.
     """
 
     event: str
@@ -52,11 +55,20 @@ class DrainReceipt:
     rate: Rate | None
     lanes: tuple[DrainingLane, ...]
     workers: tuple[WorkerSeen, ...] = ()
+    halt_at: float | None = None
 
     @property
     def backlog(self) -> int:
         """Jobs in these backlogs in all."""
         return sum(lane.backlog for lane in self.lanes)
+
+    @property
+    def starts_after_halt(self) -> int:
+        """The most jobs that stock workers start after a halt, from their list; 0 where it does not halt."""
+        if not self.rate or not self.halt_at:
+            return 0
+        served = stock_only(self.workers)
+        return sum(stock_cap(served[each.lane], self.rate.per_second) for each in self.lanes if each.lane in served)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +100,10 @@ class DrainProgress:
         skipped: Jobs that could not run any more, by cause.
         skipped_names: The first of them, `<id> <cause>` each.
         is_done: The backlog is empty and the divert has ended, or the drain was stopped.
+        failed: Jobs among those that were released that have failed so far; of a lane that stock
+            workers serve, jobs of the lane that failed since the drain began.
+        exception: The most frequent exception of the lane's last failures; empty when none is known.
+        halted: Why the drain was halted; None when it was not.
     """
 
     lane: str
@@ -97,6 +113,9 @@ class DrainProgress:
     skipped: Mapping[str, int] = field(default_factory=dict)
     skipped_names: tuple[str, ...] = ()
     is_done: bool = False
+    failed: int = 0
+    exception: str = ""
+    halted: HaltedDrain | None = None
 
 
 def drain(
@@ -126,20 +145,48 @@ def drain_progress(store: Store, backlogs: Sequence[tuple[str, str]]) -> tuple[D
             ask.hgetall(store.keys.drain(order, lane))
             ask.lrange(store.keys.skipped(order, lane), 0, 99)
             ask.hget(store.keys.diverts, lane)
+            ask.lrange(store.keys.failures(lane), 0, ENDS_LOOKED_AT - 1)
 
-    rows = in_rows(store.read(ask_all), 6)
+    rows = in_rows(store.read(ask_all), 7)
     return tuple(_progress(*each, row) for each, row in zip(backlogs, rows, strict=True))
 
 
 def release_for_stock_workers(store: Store, backlogs: Sequence[tuple[str, str, float]]) -> None:
-    """One step for each of `backlogs` (lane, order, jobs a second) without a worker of ours."""
-    workers = workers_of(store, [lane for lane, _, _ in backlogs])
+    """One step for each of `backlogs` (lane, order, jobs a second) without a worker of ours.
+
+    Before it, a drain is halted when too many of the jobs that ended since it began failed.
+    """
+    served = stock_only(workers_of(store, [lane for lane, _, _ in backlogs]))
+    for lane, order, per_second in backlogs:
+        if lane in served and not _halt_of_stock(store, lane, order):
+            store.run(release_backlog(store.keys, lane, order, cap=stock_cap(served[lane], per_second)))
+
+
+def stock_only(workers: Sequence[WorkerSeen]) -> dict[str, int]:
+    """The lanes that only stock workers serve, and how many."""
     ours = {lane for worker in workers if not worker.is_stock for lane in worker.lanes}
     stock = Counter(lane for worker in workers if worker.is_stock for lane in worker.lanes)
-    for lane, order, per_second in backlogs:
-        if stock[lane] and lane not in ours:
-            cap = max(LEAST_RELEASED * stock[lane], int(per_second * STARTS_AHEAD_SECONDS))
-            store.run(release_backlog(store.keys, lane, order, cap=cap))
+    return {lane: count for lane, count in stock.items() if lane not in ours}
+
+
+def stock_cap(workers: int, per_second: float) -> int:
+    """How many jobs may be released to `workers` stock workers and not started: what starts after a halt."""
+    return max(LEAST_RELEASED * workers, int(per_second * STARTS_AHEAD_SECONDS))
+
+
+def _halt_of_stock(store: Store, lane: str, order: str) -> str:
+    """The event that halts the drain of a lane of stock workers, as RQ's registries say; empty for none."""
+    now, [record] = read_with_time(store, lambda ask: ask.hget(store.keys.diverts, lane))
+    drain = next((each.divert.drain for each in diverts_from(lane, record) if each.divert.order == order), None)
+    if drain is None:
+        return ""
+    found = _ends_since(store, lane, drain, now)
+    return store.run(end_drained(store.keys, lane, order, found)) if found.ended else ""
+
+
+def _ends_since(store: Store, lane: str, drain: Drain, now: datetime) -> EndsOfStock:
+    replies = store.read(lambda ask: ask_ends_of_stock(ask, lane, drain.since, now, most=ENDS_LOOKED_AT))
+    return ends_of_stock_from(replies, most=ENDS_LOOKED_AT)
 
 
 def order_drain(
@@ -162,24 +209,26 @@ def order_drain(
         (keys.diverts, keys.events, keys.operation(operation or new_id()), *keys.lanes(lanes)),
         ("drain", head, "", repr(float(per_ms)), burst_of(rate) if rate else 0, int(stays),
          halt_at,         cause.by, cause.why, *names),
-        lambda reply: _drain_ordered(reply, rate),
+        lambda reply: _drain_ordered(reply, rate, halt_at),
     )  # fmt: skip
 
 
-def count_end_of_drained(ask: Any, keys: Keys, lane: str, order: str, *, is_failed: bool) -> None:
+def count_end_of_drained(ask: Any, keys: Keys, lane: str, drain: str, *, is_failed: bool) -> None:
     """Count the end of a job that a drain released, and let it halt the drain; `ask` may be a pipeline."""
-    command = end_drained(keys, lane, order, "f" if is_failed else "w")
+    command = end_drained(keys, lane, drain, "f" if is_failed else "w")
     # its text, since within a transaction nobody could send it again to a server that has lost it
     ask.eval(load_script(command.script).text, len(command.keys), *command.keys, *command.args)
 
 
-def end_drained(keys: Keys, lane: str, order: str, ends: str, *, is_all: bool = False) -> Command[str]:
-    """Count `ends` of jobs that a drain released, a letter each, or with `is_all` count nothing else.
+def end_drained(keys: Keys, lane: str, drain: str, end: str | EndsOfStock) -> Command[str]:
+    """Count the end of a job that a drain released, `w` or `f`; or what RQ tells of all its ends, and no others.
 
+    `drain` is what the claim says; the id of the divert alone stands for the drain of now.
     Its reply: the event of the halt; empty when the drain goes on.
     """
-    how = "set" if is_all else "add"
-    return Command("end_drained", (keys.diverts, keys.events), (lane, order, how, ends, keys.drain_ends("")), text_of)
+    prefix = keys.drain_ends("")
+    told = ("add", end, prefix) if isinstance(end, str) else ("set", end.last, prefix, end.failed)
+    return Command("end_drained", (keys.diverts, keys.events), (lane, drain, *told), text_of)
 
 
 def release_backlog(keys: Keys, lane: str, order: str, *, cap: int) -> Command[tuple[str, int]]:
@@ -196,18 +245,22 @@ def release_backlog(keys: Keys, lane: str, order: str, *, cap: int) -> Command[t
 
 
 def _progress(lane: str, order: str, row: Sequence[Any]) -> DrainProgress:
-    *parts, counts, names, record = row
+    *parts, counts, names, record, failures = row
     standing = [each.divert for each in diverts_from(lane, record) if each.divert.order == order]
+    failed = count_of(counts.get(b"failed"))
     return DrainProgress(
         lane, order, backlog=sum(parts), released=count_of(counts.get(b"released")), skipped=skipped_of(counts),
         skipped_names=tuple(map(text_of, names)), is_done=not standing or standing[0].drain is None,
+        failed=failed, exception=exception_of_last(failures, min(failed, ENDS_LOOKED_AT)),
+        halted=standing[0].halted if standing else None,
     )  # fmt: skip
 
 
-def _drain_ordered(reply: list[Any], rate: Rate | None) -> DrainReceipt:
+def _drain_ordered(reply: list[Any], rate: Rate | None, halt_at: float) -> DrainReceipt:
     event, at, *rest = reply
     lanes = tuple(
         DrainingLane(text_of(lane), text_of(order), int(backlog), rate_or_none(float(before)))
         for lane, order, backlog, before in in_rows(rest, 4)
     )
-    return DrainReceipt(text_of(event), time_from_ms(int(at)), rate, lanes)
+    halt = halt_at or None if rate else None
+    return DrainReceipt(text_of(event), time_from_ms(int(at)), rate, lanes, halt_at=halt)

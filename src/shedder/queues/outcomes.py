@@ -49,6 +49,7 @@ FEWEST_ENDED = 20
 KEPT_SECONDS = int(timedelta(days=14).total_seconds())
 """The last failures of a lane go when it had none for so long."""
 
+
 STOCK_LOOKED_AT = 20
 """The last failed jobs of RQ's registry whose exceptions are read, where nobody counted them."""
 
@@ -208,6 +209,50 @@ def exception_in(report: str) -> str:
 
 
 # reading
+
+
+def exception_of_last(listed: Sequence[bytes], jobs: int) -> str:
+    """The most frequent exception of the last `jobs` that `keys.failures` has of a lane."""
+    return most_frequent(exception for _, _, exception in islice(_noted(listed), jobs))
+
+
+@dataclass(frozen=True, slots=True)
+class EndsOfStock:
+    """How jobs of a lane ended since a moment, as RQ's registries tell: jobs of stock workers.
+
+    Attributes:
+        last: A letter for each of the last 50, the newest behind: `w` it ended well, `f` it failed.
+        ended: How many ended since then, well or not.
+        failed: How many of them failed.
+    """
+
+    last: str
+    ended: int
+    failed: int
+
+
+_KEPT = ((FINISHED, RESULT_TTL_SECONDS, "w"), (FAILED, FAILURE_TTL_SECONDS, "f"))
+
+
+def ask_ends_of_stock(ask: Pipeline, lane: str, since: datetime, now: datetime, *, most: int) -> None:
+    """Ask for what `ends_of_stock_from` reads: how jobs of `lane` ended from `since` to `now`, by the server's clock.
+
+    RQ notes until when it keeps a job, in whole seconds. What ended in the second of `since` may have
+    ended before it, and does not count.
+    """
+    for kind, ttl, _ in _KEPT:
+        first, last = int(since.timestamp()) + 1 + ttl, int(now.timestamp()) + ttl
+        ask.zrange(registry_key(kind, lane), last, first, desc=True, byscore=True, offset=0, num=most, withscores=True)
+        ask.zcount(registry_key(kind, lane), first, last)
+
+
+def ends_of_stock_from(replies: Sequence[Any], *, most: int) -> EndsOfStock:
+    """What the replies to `ask_ends_of_stock` say, of the last `most` ends."""
+    finished, well, failed, badly = replies
+    ends = [(score - ttl, letter) for found, (_, ttl, letter) in zip((finished, failed), _KEPT, strict=True)
+            for _, score in found]  # fmt: skip
+    last = "".join(letter for _, letter in sorted(ends)[-most:])
+    return EndsOfStock(last, ended=int(well) + int(badly), failed=int(badly))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 from shedder.engine.workers import workers_of
 from shedder.errors import CannotUndo
 from shedder.events import Cause, Event, event_head
-from shedder.queues.controls import LimitTerms, Standing, StoredDivert, backlogs_of, rate_or_none
+from shedder.queues.controls import LimitTerms, Standing, StoredDivert, backlogs_of, rate_or_none, standing_on
 from shedder.queues.divert import DivertedLane, DivertReceipt, OrdersSetBack, set_back_orders
 from shedder.queues.drain import DrainingLane, DrainReceipt
 from shedder.queues.restore import RestoreReceipt, restore_backlogs
@@ -49,7 +49,7 @@ def divert_before(store: Store, event: Event, cause: Cause, standing: Standing) 
     )  # fmt: skip
     done = _carry_out(store, event, ways, head)
     if event.verb == "divert" and _fastest(ways):
-        return _drain_receipt(store, done, _fastest(ways))
+        return _drain_receipt(store, done, _fastest(ways), halt_at=_halt_at(ways))
     return DivertReceipt(
         done.event, done.at, selection,
         tuple(DivertedLane(each.lane, each.order, 0, each.waiting) for each in done.orders),
@@ -68,7 +68,8 @@ def drain_before(store: Store, event: Event, cause: Cause) -> DrainReceipt:
     rate = _fastest(ways)
     verb = "drain" if rate else "drain stopped"
     head = event_head(verb, cause, tuple(ways), undoes=event.id, rate=rate and str(rate))
-    return _drain_receipt(store, _carry_out(store, event, ways, head), rate)
+    _check_not_halted(store, event)
+    return _drain_receipt(store, _carry_out(store, event, ways, head), rate, halt_at=_halt_at(ways))
 
 
 def is_as_set_by(event: Event, each: StoredDivert) -> bool:
@@ -88,6 +89,19 @@ def changed_since(event: Event, lane: str, by: str) -> CannotUndo:
     """The refusal to undo `event` because `by` has changed `lane` since."""
     reason = f"{by or 'somebody'} has changed what stands on {lane} since, or it has ended"
     return CannotUndo(event.id, reason=reason, try_instead="shedder events")
+
+
+def _check_not_halted(store: Store, event: Event) -> None:
+    """A drain that has halted by itself is over, and what it released has started."""
+    for lane, orders in standing_on(store, event.lanes).items():
+        halted = next((each.divert.halted for each in orders if each.divert.halted), None)
+        if halted and halted.drain == event.id:
+            reason = (
+                f"this drain of {lane} has halted by itself: "
+                f"{halted.failed} of its last {halted.ended} jobs failed; nothing drains, and what is left "
+                "is in the backlog"
+            )
+            raise CannotUndo(event.id, reason=reason, try_instead="shedder status")
 
 
 def _carry_out(store: Store, event: Event, ways: Ways, head: str) -> OrdersSetBack:
@@ -177,6 +191,11 @@ def _fastest(ways: Ways) -> Rate | None:
     return rate_or_none(max((float(drain.get("rate", 0)) for drain in _drains(ways)), default=0.0))
 
 
+def _halt_at(ways: Ways) -> float | None:
+    """The share of failed jobs at which the first of the drains halts; None when none does."""
+    return next((float(drain["halt"]) for drain in _drains(ways) if "halt" in drain), None)
+
+
 def _common_terms(ways: Ways) -> LimitTerms:
     """What a limit allows; of diverts, and where lanes differ, nothing in particular."""
     terms = {(drain.get("rate", 0), drain.get("most")) for drain in _drains(ways)}
@@ -187,7 +206,7 @@ def _common_terms(ways: Ways) -> LimitTerms:
     return LimitTerms(rate_or_none(float(rate)), most if most is None else int(most))
 
 
-def _drain_receipt(store: Store, done: OrdersSetBack, rate: Rate | None) -> DrainReceipt:
+def _drain_receipt(store: Store, done: OrdersSetBack, rate: Rate | None, *, halt_at: float | None) -> DrainReceipt:
     lanes = [DrainingLane(each.lane, each.order, each.backlog, each.rate) for each in done.orders]
     workers = workers_of(store, [each.lane for each in lanes])
-    return DrainReceipt(done.event, done.at, rate, tuple(lanes), workers)
+    return DrainReceipt(done.event, done.at, rate, tuple(lanes), workers, halt_at)

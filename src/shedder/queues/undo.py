@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from shedder.errors import CannotUndo
 from shedder.events import Cause, Event, events_back, find_event
+from shedder.lanes import lane_of
 from shedder.policy.applied import PolicyReceipt, undo_policy
 from shedder.queues.controls import Backlog, Standing, standing_on, with_lengths
 from shedder.queues.divert import DivertReceipt
@@ -25,18 +27,26 @@ Undone = (
 )  # fmt: skip
 
 
-def event_to_undo(store: Store, event_id: str | None) -> Event:
-    """The event with this id; the last that can be taken back when none is named.
+def event_to_undo(store: Store, event_id: str) -> Event:
+    """The event with this id.
 
     Raises:
         EventNotFound: there is none with this id.
-        CannotUndo: there is no way back from it, or nothing to undo.
+        CannotUndo: there is no way back from it.
     """
-    event = find_event(store, event_id) if event_id else _last(store)
+    event = find_event(store, event_id)
     if not event.can_undo:
-        reason = f"there is no way back from '{event.verb}'"
-        raise CannotUndo(event.id, reason=reason, try_instead="shedder status")
+        raise _no_way_back(store, event)
     return event
+
+
+def changes_to_undo(store: Store) -> Iterator[Event]:
+    """The changes that have a way back and were not undone since, the last one first."""
+    undone: set[str] = set()
+    for event in events_back(store):
+        if event.can_undo and not event.undoes and event.id not in undone:
+            yield event
+        undone.add(event.undoes)
 
 
 def undo(store: Store, event: Event, cause: Cause) -> Undone:
@@ -54,13 +64,20 @@ def undo(store: Store, event: Event, cause: Cause) -> Undone:
     return drain_before(store, event, cause)
 
 
-def _last(store: Store) -> Event:
-    undone: set[str] = set()
-    for event in events_back(store):
-        if event.can_undo and not event.undoes and event.id not in undone:
-            return event
-        undone.add(event.undoes)
-    raise CannotUndo("(last)", reason="there is nothing to undo", try_instead="shedder events")
+def _no_way_back(store: Store, event: Event) -> CannotUndo:
+    reason, try_instead = f"there is no way back from '{event.verb}'", "shedder status"
+    if event.verb == "drain halted":
+        reason += ", and what its drain released has started; when its jobs succeed, drain again"
+        try_instead = _drain_again(store, event)
+    return CannotUndo(event.id, reason=reason, try_instead=try_instead)
+
+
+def _drain_again(store: Store, event: Event) -> str:
+    """The command that goes on where a drain halted."""
+    halted = [each.divert.halted for orders in standing_on(store, event.lanes).values() for each in orders]
+    rate = next((f" --rate {each.rate}" for each in halted if each and each.event == event.id), "")
+    lanes = (f"{lane.queue}.{lane.priority}" for lane in map(lane_of, event.lanes))
+    return f"shedder drain {' '.join(lanes)}{rate}"
 
 
 def _pauses_before(store: Store, event: Event, cause: Cause) -> PauseReceipt | ResumeReceipt:

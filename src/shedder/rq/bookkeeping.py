@@ -38,7 +38,7 @@ class BookkeepingMixin(BaseWorker):
     keys: Keys
     _lane = ""
     _under_limit: HeldClaim | None = None
-    _drained_from = ""
+    _drain = ""
     _ending: Job | None = None
     _exception: str | None = None
     _behind = 0.0
@@ -85,14 +85,14 @@ class BookkeepingMixin(BaseWorker):
     def _note_held(self, held: HeldClaim | None) -> None:
         """Note the claim with which the next job starts, for its end."""
         self._under_limit = held if held and held.running else None
-        self._drained_from = held.order if held else ""
+        self._drain = held.drain if held else ""
 
     def _settle(self, ask: Any) -> None:
         """What the end of a job means for the limit and the drain under which it ran."""
         if self._under_limit is not None:
             ask.zrem(self._under_limit.running, self._under_limit.token)
-        if self._drained_from:
-            count_end_of_drained(ask, self.keys, self._lane, self._drained_from, is_failed=self._exception is not None)
+        if self._drain:
+            count_end_of_drained(ask, self.keys, self._lane, self._drain, is_failed=self._exception is not None)
 
     def is_silent_for(self, seconds: float) -> bool:
         """Whether the last heartbeat is at least `seconds` old."""

@@ -225,7 +225,7 @@ class PerformingMixin(HoldingMixin):
 def tell_fresh_process(held: HeldClaim | None) -> None:
     """Let the next process that this one starts, and that is no fork of it, know its claim."""
     if held is not None:
-        parts = (held.token.hex(), held.job_id, held.lane, held.crashes, held.running, held.order)
+        parts = (held.token.hex(), held.job_id, held.lane, held.crashes, held.running, held.drain)
         os.environ[HELD_CLAIM_VARIABLE] = json.dumps(parts)
 
 

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from shedder.events import HALTED, SYSTEM, Event, verb_of
+from shedder.events import SYSTEM, Event, verb_of
 from shedder.incident.records import Incident, Role
 from shedder.policy.model import IncidentPolicy
-from shedder.postmortem.narrative import NOBODY, event_sentence
+from shedder.postmortem.narrative import NOBODY, undone_at
 from shedder.response.mitigation import ENDED
+from shedder.updates.commands import commands_of
 from shedder.wording import moment, spoken
 
 MAIN, NOTES = "main", "notes"
@@ -82,23 +83,17 @@ def _updates(incident: Incident) -> Iterator[Message]:
 
 
 def _decisions(incident: Incident, events: Sequence[Event]) -> Iterator[Message]:
-    for event in events:
-        if not verb_of(event).is_told:
-            continue
-        yield Message(f"event-{event.id}", MAIN, title_of(incident), _told(event), event.at)
-
-
-def _told(event: Event) -> str:
-    """What was done and why, or what workers finished or halted, with its numbers."""
-    verb = verb_of(event)
-    if verb.is_system:
-        numbers = f" ({numbers})" if (numbers := verb.numbers(event)) else ""
-        instead = f"; {verb.instead}" if event.verb == HALTED else ""
-        return f"{SYSTEM}: {event_sentence(event)}{numbers}{instead}"
-    who = SYSTEM if event.by == SYSTEM else event.role or NOBODY
-    outcome = f": {event.details.get('outcome', '')}" if event.verb == ENDED else ""
-    because = f", because {event.why}" if event.why else ""
-    return f"{who}: {event_sentence(event)}{outcome}{because}"
+    undone = undone_at(events)
+    for told in commands_of(events):
+        event, verb = told.events[0], verb_of(told.events[0])
+        is_system = event.by == SYSTEM or verb.is_system
+        who = SYSTEM if is_system else event.role or NOBODY
+        outcome = f": {event.details.get('outcome', '')}" if event.verb == ENDED else ""
+        because = f", because {event.why}" if event.why and not is_system else ""
+        since = " (undone since)" if any(each.id in undone for each in told.events) else ""
+        instead = f"; {verb.instead}" if verb.is_system and verb.instead else ""
+        text = f"{who}: {told.sentence}{outcome}{because}{since}{instead}"
+        yield Message(f"event-{told.last.id}", MAIN, title_of(incident), text, told.at)
 
 
 def _notes(incident: Incident) -> Iterator[Message]:

@@ -22,7 +22,7 @@ from shedder.incident.store import Decide
 from shedder.policy.model import Policy
 from shedder.postmortem.writing import environment_for, render, write_whole, writing_into
 from shedder.updates.sentences import compose, expected_end
-from shedder.updates.situation import STAKEHOLDERS, MeasuredWorkload, Situation, read_situation
+from shedder.updates.situation import STAKEHOLDERS, MeasuredWorkload, Situation, read_situation, taken_back
 
 LONGEST_TEXT = 4000
 
@@ -72,7 +72,10 @@ class PageWork:
 def draft_update(shed: Shedder, policy: Policy, incident: Incident, *, audience: str, now: datetime) -> Draft:
     """The update as it would be posted at `now`."""
     every = policy.incident.update_every_for(incident.severity)
-    situation = read_situation(shed, policy, incident, next_update=now + every)
+    told = [each.at for each in incident.updates if each.audience == audience]
+    events = shed.incidents.timeline(incident.id)
+    undone = taken_back(events, policy, since=max(told, default=incident.opened_at))
+    situation = replace(read_situation(shed, policy, incident, next_update=now + every), taken_back=undone)
     return Draft(situation, compose(situation, audience=audience), audience, now + every)
 
 

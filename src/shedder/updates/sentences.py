@@ -31,6 +31,7 @@ def compose(situation: Situation, *, audience: str) -> str:
         *(_doubtful(work, situation.at) for work in others if not work.held and not work.is_well),
         *_unaffected(situation.works),
         *_done(situation, audience),
+        *_taken_back(situation),
         *situation.notices,
         *(_numbers(work) for work in situation.works if audience == TEAM),
         *_next(situation),
@@ -164,6 +165,11 @@ def _done(situation: Situation, audience: str) -> Iterator[str]:
         return
     told = [_told(each, situation.at, audience) for each in situation.measures]
     yield f"in force: {'; '.join(told)}"
+
+
+def _taken_back(situation: Situation) -> Iterator[str]:
+    if situation.taken_back:
+        yield f"taken back: {named(situation.taken_back)}"
 
 
 def _told(done: InForce, at: datetime, audience: str) -> str:

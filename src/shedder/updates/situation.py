@@ -14,6 +14,7 @@ from typing import Any
 
 from shedder.api.shedder import Shedder
 from shedder.engine.jobs import function_name
+from shedder.events import EVERY_JOB, Event
 from shedder.incident.records import Incident
 from shedder.lanes import lane_of
 from shedder.policy.lateness import (
@@ -164,6 +165,7 @@ class Situation:
         next_update: When the next update is due; None when there will be none.
         title: What the incident is called; empty outside of one.
         began: When it began; None outside of one.
+        taken_back: What was undone since the last update, such as `the pause of newsletters`.
     """
 
     at: datetime
@@ -173,6 +175,7 @@ class Situation:
     next_update: datetime | None = None
     title: str = ""
     began: datetime | None = None
+    taken_back: tuple[str, ...] = ()
 
 
 LOOK_BACK = timedelta(hours=24)
@@ -238,6 +241,35 @@ def _look(
             with_meta=any(kind.rule.selection.meta for kind in own if kind.rule),
         )
     return read_looks(store, looks, at)
+
+
+def taken_back(events: Iterable[Event], policy: Policy, since: datetime) -> tuple[str, ...]:
+    """What somebody had done or said and was undone after `since`, in the words of `policy`."""
+    known = tuple(events)
+    undone = {each.undoes for each in known if each.undoes and each.at > since}
+    found = [_UNDONE[each.verb].format(_nouns(each, policy)) for each in known
+             if each.id in undone and each.verb in _UNDONE]  # fmt: skip
+    return tuple(dict.fromkeys(found))
+
+
+_UNDONE = {
+    "pause": "the pause of {}",
+    "divert": "the divert of {}",
+    "drain": "the return of {}",
+    "limit start": "the limit on {}",
+    "incident mitigated": "that customers are helped",
+    "incident resolve": "that it is over",
+}
+
+
+def _nouns(event: Event, policy: Policy) -> str:
+    """What an event of lanes concerns: kinds of work, or some or all jobs of queues."""
+    queues = list(dict.fromkeys(lane_of(each).queue for each in event.lanes))
+    if event.details.get("selection", EVERY_JOB) != EVERY_JOB:
+        return f"some jobs of {named(queues)}"
+    kinds = [kind for kind in kinds_of(policy, queues) if not set(event.lanes).isdisjoint(kind.lanes)]
+    nouns = list(dict.fromkeys(kind.noun for kind in kinds))
+    return named(nouns) if 0 < len(nouns) <= MOST_NOUNS else f"jobs of {named(queues)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from shedder.api.shedder import Shedder
 from shedder.errors import InvalidInput, RecordUnreadable, ShedderError
-from shedder.events import Tail, verb_of
+from shedder.events import Tail
 from shedder.incident.records import Incident
 from shedder.incident.timeline import belongs
 from shedder.policy.model import Policy
@@ -29,6 +29,7 @@ from shedder.queues.samples import sample_lanes
 from shedder.store.keys import Keys
 from shedder.store.store import Command
 from shedder.updates.channels import Channels, Round, deliver
+from shedder.updates.commands import is_told
 from shedder.updates.messages import MAIN, NOTES, POST_AFTER, TOO_OLD, due_at, messages_of
 from shedder.updates.posting import draft_update, post_automatic, write_page
 from shedder.updates.situation import STAKEHOLDERS, read_situation
@@ -97,7 +98,7 @@ class Watcher:
         self._who = who or f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._written_at: datetime | None = None
         self._ended_silent_at: datetime | None = None
-        self._journal = Tail(shed.store, span=TOO_OLD, wanted=lambda each: verb_of(each).is_told)
+        self._journal = Tail(shed.store, span=TOO_OLD, wanted=is_told)
         self._last: tuple[Policy, Channels | None] | None = None
 
     def watch(self, *, sleep: Callable[[float], object], until: Callable[[], bool] = lambda: False) -> None:

@@ -46,17 +46,34 @@ local function note_skipped(order, id, cause)
   end
 end
 
+-- A drain that begins counts anew. What stands released in the list of stock workers is still known.
+local function begin_counts(order)
+  for _, name in ipairs(redis.call('HKEYS', order.bucket)) do
+    if name ~= 'last_released' then redis.call('HDEL', order.bucket, name) end
+  end
+  redis.call('DEL', order.skipped)
+end
+
 -- what a drain did in numbers, for its last event
 local function drain_counts(order)
-  local counts = {released = 0, skipped = {}}
+  local counts = {released = 0, failed = 0, skipped = {}}
   local state = redis.call('HGETALL', order.bucket)
   for index = 1, #state, 2 do
     local cause = string.match(state[index], '^skipped:(.*)$')
     if cause then counts.skipped[cause] = tonumber(state[index + 1]) or 0 end
-    if state[index] == 'released' then counts.released = tonumber(state[index + 1]) or 0 end
+    local name = state[index]
+    if name == 'released' or name == 'failed' then counts[name] = tonumber(state[index + 1]) or 0 end
   end
   counts.names = redis.call('LRANGE', order.skipped, 0, SKIPPED_NAMES - 1)
   return counts
+end
+
+-- adds what one drain did to what others did
+local function add_counts(told, counts)
+  told.released = (told.released or 0) + counts.released
+  told.failed = (told.failed or 0) + counts.failed
+  told.skipped = told.skipped or {}
+  for cause, jobs in pairs(counts.skipped) do told.skipped[cause] = (told.skipped[cause] or 0) + jobs end
 end
 
 local DRAIN_RECORD_TTL_MS = 604800000
@@ -71,14 +88,11 @@ end
 
 -- Ends diverts that had nothing to drain, with one event for all.
 local function end_empty_orders(events, diverts, finished, by, why)
-  local lanes, after = {}, {released = 0, skipped = {}, names = {}}
+  local lanes, after = {}, {names = {}}
   for _, each in ipairs(finished) do
     local counts = drain_counts(each.order)
     lanes[#lanes + 1] = each.lane
-    after.released = after.released + counts.released
-    for cause, count in pairs(counts.skipped) do
-      after.skipped[cause] = (after.skipped[cause] or 0) + count
-    end
+    add_counts(after, counts)
     for _, name in ipairs(counts.names) do after.names[#after.names + 1] = name end
     remove_order(diverts, each.lane, each.orders, each.order)
   end

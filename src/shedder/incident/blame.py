@@ -1,4 +1,4 @@
-"""Sentences that blame people: a check that warns and does not forbid.
+"""Sentences that blame people: a file is warned of them, and a review does not take them.
 
 A team learns from asking what the system made easy, and not from asking whose fault it was: John
 Allspaw, "Blameless PostMortems and a Just Culture", Etsy, 2012; Google, "Site Reliability
@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+
+from shedder.events import is_shared_account
 
 _PATTERNS = (
     (r"human error|operator error|user error|pilot error", "names an error of people"),
@@ -27,7 +29,7 @@ _PATTERNS = (
      "asks people to be better instead of the system"),
 )  # fmt: skip
 _KNOWN = tuple((re.compile(rf"(?i)(?<!\w)(?:{text})"), why) for text, why in _PATTERNS)
-_INSTEAD = "say what made it easy, or hard to see"
+INSTEAD = "say what made it easy, or hard to see"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Warned:
     sentence: str
 
     def __str__(self) -> str:
-        return f"line {self.line}: {self.found!r} {self.why}; {_INSTEAD}: {self.sentence}"
+        return f"line {self.line}: {self.found!r} {self.why}; {INSTEAD}: {self.sentence}"
 
 
 def warnings_of(text: str, *, people: Iterable[str] = ()) -> tuple[Warned, ...]:
@@ -71,7 +73,8 @@ _SHORTEST_NAME = 3
 
 
 def _names(people: Iterable[str]) -> Iterator[tuple[re.Pattern[str], str]]:
-    for person in sorted({each.strip() for each in people if each.strip()}):
+    # an account that several people use names nobody, and `root cause` or `the deploy` no account
+    for person in sorted({each.strip() for each in people if each.strip() and not is_shared_account(each.strip())}):
         short = person.partition("@")[0]
         forms = {person, short if len(short) >= _SHORTEST_NAME else person}
         either = "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
