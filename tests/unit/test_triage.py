@@ -175,6 +175,12 @@ def test_work_that_fails_is_to_be_stopped() -> None:
     assert ("done", ()) == (held.state, held.commands)
 
 
+def test_nothing_is_well_that_fails() -> None:
+    """Work that starts at once and fails is not told as work that goes on."""
+    found = step(seen(lane("charges", 0, **BROKEN)), "protect")
+    assert ("open", "jobs of charges fail: see question 2") == (found.state, found.finding)
+
+
 def test_a_label_that_fails_is_named_though_its_lane_does_well() -> None:
     """A few charges among many newsletters: their share in the lane is small."""
     labels = (LabelOutcomes("news", Outcomes(0.0, 1.0, ended_lately=40, failed_lately=40)),)

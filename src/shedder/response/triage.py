@@ -21,7 +21,7 @@ from shedder.settings.flags import FlagState
 from shedder.settings.limits import LimitState
 from shedder.status.readings import LaneStatus, Status
 from shedder.units import format_duration
-from shedder.wording import REASON_BLANK, counted
+from shedder.wording import REASON_BLANK, counted, named
 
 MOST_COMMANDS = 4
 
@@ -170,7 +170,7 @@ def checklist(seen: Seen) -> Triage:
     """The checklist: each question with its state, what was done, and the next commands."""
     steps = (
         _release(seen), _success(seen), _limits(seen), _degrade(seen), _scale(seen), _pause(seen), _divert(seen),
-        _protect(seen),
+        _protect_unless_failing(seen),
     )  # fmt: skip
     incident = seen.incident.id if seen.incident else ""
     return Triage(seen.status.at, incident, tuple(_stated(each) for each in steps))
@@ -316,6 +316,14 @@ def _divert(seen: Seen) -> TriageStep:
         finding="" if commands else "nothing waits in a lane that has no divert, or too few jobs",
         done=seen.done("divert"), commands=_first(commands),
     )  # fmt: skip
+
+
+def _protect_unless_failing(seen: Seen) -> TriageStep:
+    """Work that starts in time and fails does not go on."""
+    step, failing = _protect(seen), failing_work(seen.status, seen.policy)
+    if step.state != "fine" or not failing:
+        return step
+    return replace(step, state="open", finding=f"jobs of {named([each.name for each in failing])} fail: see question 2")
 
 
 def _protect(seen: Seen) -> TriageStep:
