@@ -5,20 +5,75 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from threading import Event, Thread
+from typing import TYPE_CHECKING
 
-from shedder import Rate, Shedder
-from shedder.demo.jobs import rebuild_report, send_newsletter
+from shedder import Policy, Rate, Rule, Selection, Shedder
 from shedder.embedded import EmbeddedServer
-from shedder.policy.model import Policy
-from shedder.response.plan import Option, forecast, read_outlook
+from shedder.queues.preview import look_at_functions
+from shedder.response.plan import PACE_LOOK_BACK, Forecast, Option, Outlook, forecast, options_for, read_outlook
 from shedder.rq import Queue
 
-MEASURED_SECONDS = 8.0
+if TYPE_CHECKING:
+    from redis import Redis
+
+MEASURED_SECONDS = 16.0
+"""In which the pace is measured, once all workers work: their start is no pace."""
+
 LONGEST_SECONDS = 240.0
+CHARGE_TOLERANCE = timedelta(seconds=5)
+
+
+def send_receipt(number: int) -> None:
+    """A job of 240 ms."""
+    time.sleep(0.24)
+
+
+def send_newsletter(number: int) -> None:
+    """A job of 160 ms."""
+    time.sleep(0.16)
+
+
+def charge_card(number: int, fails_every: int = 0) -> None:
+    """A job of 200 ms; with `fails_every` one in so many fails."""
+    time.sleep(0.2)
+    if fails_every and number % fails_every == 0:
+        raise ConnectionError(f"no database for {number}")
+
+
+Job = tuple[str, tuple[int, ...]]
+"""The dotted name of a function, which workers can import whatever this program is called, and its arguments."""
+
+POLICY = Policy(rules=(
+    Rule(queue="charges", priority="critical", label="card charges", tolerance=CHARGE_TOLERANCE),
+    Rule(selection=Selection(functions=("*.send_receipt",)), label="receipts", tolerance=timedelta(minutes=5)),
+    Rule(selection=Selection(functions=("*.send_newsletter",)), label="newsletters", tolerance=timedelta(hours=2)),
+))  # fmt: skip
+
+
+def receipts(jobs: int) -> list[Job]:
+    """So many receipts."""
+    return [("benchmarks.plan_error.send_receipt", (number,)) for number in range(jobs)]
+
+
+def newsletters(jobs: int) -> list[Job]:
+    """So many newsletters."""
+    return [("benchmarks.plan_error.send_newsletter", (number,)) for number in range(jobs)]
+
+
+def charges(jobs: int, fails_every: int = 0) -> list[Job]:
+    """So many charges, of which one in `fails_every` fails."""
+    return [("benchmarks.plan_error.charge_card", (number, fails_every)) for number in range(jobs)]
+
+
+def mixed(*kinds: list[Job]) -> list[Job]:
+    """Jobs of several kinds, evenly mixed."""
+    placed = [((place + 1) / len(jobs), job) for jobs in kinds for place, job in enumerate(jobs)]
+    return [job for _, job in sorted(placed, key=lambda each: each[0])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,42 +82,58 @@ class Run:
 
     Attributes:
         name: What was done.
-        option: The same for the model.
+        option: How the name of the option begins that is taken.
         act: Does it.
+        jobs: By lane, the jobs that wait at the beginning.
         workers: At the beginning.
-        high: Jobs of the first lane.
-        normal: Jobs of the second.
-        arrivals: Jobs that go on arriving in the second, a second.
+        arrivals: Receipts that go on arriving in `mail`, a second.
+        burst: Jobs that arrive before the plan is asked for, and no more then.
+        burst_in: The queue that they arrive in.
+        backlog: Put the jobs of this lane aside, and drain them at 10 a second.
+        is_urgent: The urgent work is what is waited for, and not the end.
     """
 
     name: str
-    option: Option
+    option: str
     act: Callable[[Shedder, Callable[[], None]], object]
-    workers: int = 2
-    high: int = 800
-    normal: int = 1600
+    jobs: dict[str, list[Job]] = field(default_factory=dict)
+    workers: int = 6
     arrivals: float = 0.0
+    burst: list[Job] = field(default_factory=list)
+    burst_in: str = "mail"
+    backlog: str = ""
+    is_urgent: bool = False
+
+
+def nothing(_shed: Shedder, _more: Callable[[], None]) -> None:
+    """What is done when nothing is done."""
 
 
 RUNS = (
-    Run("do nothing", Option("do nothing"), lambda _shed, _more: None),
-    Run("do nothing, while 15/s arrive", Option("do nothing"), lambda _shed, _more: None,
-        arrivals=15.0),
-    Run("pause mail", Option("pause", closed=frozenset({"mail"})),
-        lambda shed, _: shed.pause("mail.normal", reason="try"), high=2000),
-    Run("divert mail", Option("divert", closed=frozenset({"mail"})),
-        lambda shed, _: shed.divert("mail.normal", reason="try"), high=2000),
-    Run("limit mail to 40/second", Option("limit", limits={"mail": 40.0}),
-        lambda shed, _: shed.limit_starts("mail.normal", rate=Rate(40.0), reason="try"),
-        high=1200, normal=1200),
-    Run("one more worker", Option("more", more_workers=1), lambda _, more: more(), normal=2400),
+    Run("do nothing, receipts and newsletters in one lane, while 5/s arrive", "do nothing", nothing,
+        {"mail": mixed(receipts(200), newsletters(900))}, arrivals=5.0),
+    Run("divert the newsletters out of the lane of the receipts", "divert send_newsletter",
+        lambda shed, _: shed.divert("mail", selection=Selection(functions=("*.send_newsletter",)), reason="try"),
+        {"mail": mixed(receipts(600), newsletters(2800))}),
+    Run("do nothing, one in ten charges fails", "do nothing", nothing,
+        {"charges": charges(900, fails_every=10), "mail": newsletters(600)}),
+    Run("pause the lane in which half of the jobs fail", "pause reports",
+        lambda shed, _: shed.pause("reports", reason="try"),
+        {"reports": charges(2500, fails_every=2), "mail.low": mixed(receipts(100), newsletters(500))}),
+    Run("do nothing, until a queue that is declared critical is in time", "do nothing", nothing,
+        {"mail.high": newsletters(400)}, burst=charges(2000), burst_in="charges", is_urgent=True),
+    Run("do nothing after a burst that is over", "do nothing", nothing,
+        {"mail": mixed(receipts(150), newsletters(900))}, burst=newsletters(700)),
+    Run("do nothing, while a backlog drains at 10/s", "do nothing", nothing,
+        {"mail.low": newsletters(400), "mail": receipts(600)}, backlog="mail.low"),
+    Run("one more worker", "1 more workers", lambda _, more: more(), {"mail": mixed(receipts(150), newsletters(1500))}),
 )  # fmt: skip
 
 
-def main() -> None:
+def main(words: Sequence[str] = ()) -> None:
     """Print for each run what was foretold, what came, and the error."""
     errors = []
-    for run in RUNS:
+    for run in [each for each in RUNS if not words or any(word in each.name for word in words)]:
         told, came = measure(run)
         error = 100 * (came - told) / came
         errors.append(abs(error))
@@ -71,12 +142,11 @@ def main() -> None:
 
 
 def measure(run: Run) -> tuple[float, float]:
-    """Seconds until no open lane has a job, foretold and real."""
+    """Seconds until it is over, foretold and real."""
     with EmbeddedServer() as server, ExitStack() as ends, server.client() as client:
         shed = Shedder(client, by="bench")
-        queue = Queue("mail", connection=client)
-        _fill(queue.high, run.high)
-        _fill(queue, run.normal)
+        shed.policies.apply(POLICY, reason="bench")
+        _prepare(shed, run)
 
         def more() -> None:
             ends.enter_context(worker(server.url))
@@ -84,38 +154,81 @@ def measure(run: Run) -> tuple[float, float]:
         for _ in range(run.workers):
             more()
         ends.enter_context(arriving(server, run.arrivals))
-        _wait(lambda: bool(shed.status("mail").lanes[1].completions), "a pace")
-        # the start of the workers is no pace
-        client.delete(*(shed.keys.series(lane.name) for lane in shed.lanes(("mail",))))
-        time.sleep(MEASURED_SECONDS)
-        outlook = read_outlook(shed, Policy(), "mail")
+        _wait(lambda: _at_work(shed) == run.workers, "the workers")
+        _let_burst(client, run)
+        outlook = _outlook(shed)
         began = time.monotonic()
         run.act(shed, more)
-        found = forecast(outlook.lanes, run.option, pace=outlook.pace, workers=outlook.workers)
-        assert found.gone_in is not None
-        open_lanes = {lane.lane for lane in outlook.lanes} - run.option.closed
-        _wait(lambda: _is_empty(shed, open_lanes), "the end")
-        return found.gone_in, time.monotonic() - began
+        found = _forecast(outlook, run)
+        told = found.urgent_in if run.is_urgent else found.gone_in
+        assert told is not None, found
+        _wait(lambda: _is_over(shed, run, outlook, began), "the end")
+        return told, time.monotonic() - began
 
 
-def _is_empty(shed: Shedder, lanes: set[str]) -> bool:
-    found = [lane for lane in shed.status("mail").lanes if lane.lane in lanes]
-    return sum(lane.waiting + lane.backlog for lane in found) <= 2
+def _prepare(shed: Shedder, run: Run) -> None:
+    for name, jobs in run.jobs.items():
+        queue = Queue(name.partition(".")[0], connection=shed.store.connection)
+        _fill(queue.low if name.endswith(".low") else queue.high if name.endswith(".high") else queue, jobs)
+    if run.backlog:
+        shed.divert(run.backlog, reason="try")
+        shed.drain(run.backlog, rate=Rate(10.0), reason="try")
 
 
-def _fill(queue: Queue, jobs: int) -> None:
-    for first in range(0, jobs, 500):
-        queue.enqueue_many(
-            [Queue.prepare_data(send_newsletter, (number,)) for number in
-             range(first, min(first + 500, jobs))]
-        )  # fmt: skip
+def _let_burst(client: Redis, run: Run) -> None:
+    """Wait while the pace is measured; the burst comes meanwhile, and some seconds of quiet behind it."""
+    queue, began, sent = Queue(run.burst_in, connection=client), time.monotonic(), 0
+    while (passed := time.monotonic() - began) < MEASURED_SECONDS or sent < len(run.burst):
+        due = int(len(run.burst) * min(passed / MEASURED_SECONDS, 1.0))
+        _fill(queue, run.burst[sent:due])
+        sent = due
+        time.sleep(0.1)
+    time.sleep(MEASURED_SECONDS if run.burst else 0)
+
+
+def _outlook(shed: Shedder) -> Outlook:
+    status = shed.status()
+    lanes = [lane.lane for lane in status.lanes]
+    samples = shed.samples(*lanes, since=status.at - PACE_LOOK_BACK)
+    return read_outlook(status, samples, POLICY, look_at_functions(shed.store, lanes))
+
+
+def _at_work(shed: Shedder) -> int:
+    return len(shed.running())
+
+
+def _forecast(outlook: Outlook, run: Run) -> Forecast:
+    (option,) = [each for each in _options(outlook) if each.name.startswith(run.option)]
+    return forecast(outlook.lanes, option, pace=outlook.pace, workers=outlook.workers)
+
+
+def _options(outlook: Outlook) -> tuple[Option, ...]:
+    return options_for(outlook.lanes, more_workers=1)
+
+
+def _is_over(shed: Shedder, run: Run, outlook: Outlook, began: float) -> bool:
+    status = shed.status()
+    if run.is_urgent:
+        urgent = {lane.lane for lane in outlook.lanes if lane.is_urgent}
+        oldest = [lane.oldest for lane in status.lanes if lane.lane in urgent and lane.oldest]
+        return all(status.at - each <= CHARGE_TOLERANCE for each in oldest)
+    open_lanes = [lane for lane in status.lanes if lane.pause is None]
+    flowing = sum(each.backlog for lane in open_lanes for each in lane.diverts if each.drain)
+    return sum(lane.waiting for lane in open_lanes) + flowing <= 2
+
+
+def _fill(queue: Queue, jobs: Sequence[Job]) -> None:
+    for first in range(0, len(jobs), 500):
+        queue.enqueue_many([Queue.prepare_data(*job) for job in jobs[first : first + 500]])
 
 
 @contextmanager
 def worker(url: str) -> Iterator[None]:
     """A worker process."""
-    words = ["--url", url, "--worker-class", "shedder.rq.SimpleWorker", "--quiet", "mail"]
-    process = subprocess.Popen([sys.executable, "-m", "shedder.demo.fleet", *words], stdin=subprocess.PIPE)
+    words = ["--url", url, "--worker-class", "shedder.rq.SimpleWorker", "--quiet", "charges", "mail", "reports"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "shedder.demo.fleet", *words], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
     try:
         yield
     finally:
@@ -132,7 +245,7 @@ def arriving(server: EmbeddedServer, per_second: float) -> Iterator[None]:
         with server.client() as client:
             queue = Queue("mail", connection=client)
             while per_second and not ended.wait(1 / per_second):
-                queue.enqueue(rebuild_report, 1)
+                queue.enqueue("benchmarks.plan_error.send_receipt", 1)
 
     thread = Thread(target=send)
     thread.start()
@@ -152,4 +265,4 @@ def _wait(condition: Callable[[], bool], what: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+REASON_BLANK = "REASON"
+"""What a proposed command has as its reason where a person must say it; no command takes it as one."""
+
 
 def counted(count: int, one: str, many: str = "") -> str:
     """`1 job`, `12,000 jobs`; `many` where it is not `one` with an s."""

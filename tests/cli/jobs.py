@@ -14,6 +14,11 @@ def send_newsletter(user: int = 0) -> int:
     return user
 
 
+def lose_database(order: int = 0) -> None:
+    """Fail as work does whose database is away."""
+    raise ConnectionError(f"no database for {order}")
+
+
 def run_until_gone(path: str) -> None:
     """Run for as long as the file at `path` is there."""
     while Path(path).exists():

@@ -239,9 +239,10 @@ def test_what_triage_proposes_can_be_typed(invoke, operator, redis, mail):
 
 
 def proposed(invoke):
+    """The commands of the checklist, with the blank of the reason filled in."""
     steps = invoke("triage", "--json").json["steps"]
-    commands = [each for step in steps for each in step["commands"]]
-    return [each["words"] for each in commands if each["is_complete"]]
+    commands = [each["words"] for step in steps for each in step["commands"]]
+    return [[*words[:-1], "why"] for words in commands if words[-1] == "REASON"]
 
 
 @pytest.mark.parametrize(

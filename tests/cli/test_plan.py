@@ -11,6 +11,8 @@ from tests.cli.conftest import all_keys, fill, start_worker
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from redis import Redis
 
     from shedder.rq import Queue
@@ -115,3 +117,70 @@ def test_with_a_worker_the_pace_is_measured(invoke: Any, background: Any, redis:
     assert (False, True) == (before["is_pace_now"], before["pace"] > 0)
     assert invoke("plan").lines[0].endswith("a second (at best in the last hour).")
     assert "not known" not in invoke("plan").out
+
+
+def rows(done: Any) -> dict[str, list[str]]:
+    """By option what its row says, told apart by two spaces."""
+    cells = [re.split(r"  +", line.strip()) for line in done.lines if re.search(r"  +[\d,]+$", line)]
+    return {each[0]: each[1:] for each in cells}
+
+
+def test_what_is_paused_or_put_aside_stays_so(invoke: Any, clogged: Queue) -> None:
+    """Nothing of it is over now, and what is in a backlog is told as left."""
+    invoke("pause", "mail.normal", "-r", "r")
+    invoke("divert", "mail.low", "-r", "r")
+    assert ["stays so", "stays so", "60"] == rows(invoke("plan"))["do nothing"]
+    (found,) = {each["gone_never"] for each in invoke("plan", "--json").json["forecasts"]}
+    assert "held" == found
+
+
+def test_work_that_fails_is_not_done(invoke: Any, background: Any, redis: Redis, mail: Queue) -> None:
+    """With a real worker: no time is told for what fails, and the pause of it is among the options."""
+    from shedder.rq import Queue
+    from tests.cli.jobs import lose_database
+
+    fill(mail, newsletters=2000)
+    charges = Queue("charges", connection=redis)
+    charges.enqueue_many([Queue.prepare_data(lose_database, (each,)) for each in range(4000)])
+    start_worker(background, redis, "charges", "mail")
+    wait_until(lambda: invoke("plan", "--json").json["failing"], what="failures that are counted")
+    wait_until(lambda: invoke("plan", "--json").json["is_pace_now"], what="a pace")
+    done = invoke("plan")
+    assert re.fullmatch(r"! [\d.]+/s of charges fail: .* jobs in 5m, most often ConnectionError\.", done.lines[1])
+    found = rows(done)
+    assert ["not while it fails", "0"] == found["do nothing"][1:]
+    assert ["not while it fails", "0"] == found["2 more workers"][1:]
+    paused = found["pause charges"]
+    assert int(paused[2].replace(",", "")) > 1000
+    assert re.fullmatch(r"(\d+h )?(\d+m ?)?(\d+s)?|now", paused[1])
+
+
+def test_what_fills_the_lane_is_among_the_options(
+    invoke: Any, background: Any, redis: Redis, mail: Queue, tmp_path: Path
+) -> None:
+    """Receipts behind newsletters in one lane: to put these aside brings those home, and it is told how many stay."""
+    from tests.cli.jobs import send_newsletter
+
+    file = tmp_path / "shedder.toml"
+    file.write_text(
+        "version = 1\n"
+        '[[rules]]\nfunction = "*.send_receipt"\nlabel = "receipts"\ntolerance = "5m"\n'
+        '[[rules]]\nfunction = "*.send_newsletter"\nlabel = "newsletters"\ntolerance = "2h"\n'
+    )
+    for first in range(0, 6000, 500):
+        mail.enqueue_many([mail.prepare_data(send_newsletter, (each,)) for each in range(first, first + 500)])
+    fill(mail, receipts=100)
+    start_worker(background, redis, "mail")
+    words = ("plan", "--policy", str(file))
+    wait_until(lambda: invoke(*words, "--json").json["is_pace_now"], what="a pace")
+    found = invoke(*words, "--json").json
+    option = "divert send_newsletter of mail"
+    told = {each["option"]: each for each in found["forecasts"]}
+    depth = sum(each["depth"] for each in found["lanes"])
+    assert depth * 0.9 < told[option]["left"] <= depth
+    assert (told[option]["gone_in"] or 0) < told["do nothing"]["gone_in"]
+    shown = invoke(*words)
+    assert option in rows(shown)
+    assert "shedder divert mail --function tests.cli.jobs.send_newsletter --dry-run" in shown.out
+    preview = invoke(*told[option]["command"], "--dry-run", "--json").json
+    assert preview["functions"][0][0].endswith("send_newsletter")

@@ -11,6 +11,7 @@ from shedder.errors import RecordUnreadable
 from shedder.events import Cause
 from shedder.queues.divert import divert_lanes, scan_lane
 from shedder.queues.drain import order_drain
+from shedder.queues.preview import FunctionMix, look_at_functions
 from shedder.selection import Selection
 from shedder.store.store import Command
 from shedder.units import Rate
@@ -261,3 +262,31 @@ def test_an_order_for_several_lanes_is_carried_out_whole_or_not_at_all(scene: Sc
         scene.shedder.store.run(commands[verb])
     assert (["a"], []) == (scene.listed("mail.high"), scene.verbs())
     assert [b"mail.low"] == scene.redis.hkeys(scene.keys.diverts)
+
+
+def test_a_look_tells_what_fills_a_lane(scene: Scene) -> None:
+    """A hundred jobs of all its lists, evenly spread and out of step with a rhythm, tell the shares."""
+    queue, stock = scene.ours("mail"), scene.stock("mail")
+    queue.enqueue_many([queue.prepare_data(f"app.mail.{'news' if number % 2 else 'ads'}") for number in range(600)])
+    queue.enqueue_many([queue.prepare_data("app.mail.receipt") for _ in range(200)])
+    stock.enqueue_many([stock.prepare_data("app.mail.old") for _ in range(200)])
+    scene.ours("mail").low.enqueue("app.mail.news")
+    before = scene.redis.dbsize()
+    found = look_at_functions(scene.shedder.store, ["mail.high", "mail", "mail.low"])
+    assert FunctionMix(1, 1, {"app.mail.news": 1}) == found["mail.low"]
+    assert ["mail", "mail.low"] == list(found)
+    mix = found["mail"]
+    assert (1000, 100, before) == (mix.waiting, mix.looked_at, scene.redis.dbsize())
+    for name, share in {"news": 0.3, "ads": 0.3, "receipt": 0.2, "old": 0.2}.items():
+        assert share == pytest.approx(mix.shares[f"app.mail.{name}"], abs=0.08)
+
+
+def test_a_look_does_not_stumble_over_jobs_that_are_gone(scene: Scene) -> None:
+    """Of them no function is known; that something else waits among many is never ruled out."""
+    scene.fill("mail", *numbered("a", 150))
+    scene.redis.delete(*(scene.job(each).key for each in numbered("a", 75)))
+    mix = look_at_functions(scene.shedder.store, ["mail"])["mail"]
+    assert {""} < set(mix.functions)
+    assert 100 == sum(mix.functions.values())
+    assert {"": 0.995} == FunctionMix(150, 100, {"": 100}).shares
+    assert {} == look_at_functions(scene.shedder.store, [])

@@ -10,7 +10,8 @@ from shedder.events import Event
 from shedder.incident.records import Effect, Incident, Reading
 from shedder.lanes import lane_of
 from shedder.policy.model import Mitigation, Policy, Rule
-from shedder.queues.controls import Divert, Pause
+from shedder.queues.controls import Divert, Drain, HaltedDrain, Pause
+from shedder.queues.outcomes import LabelOutcomes, Outcomes
 from shedder.response.triage import Seen, TriageStep, checklist
 from shedder.selection import Selection
 from shedder.settings.flags import FlagState
@@ -56,8 +57,8 @@ def event(verb: str, *lanes: str, **more: Any) -> Event:
 
 
 def test_the_questions_come_in_the_order_of_the_framework() -> None:
-    """A bad release first, then traffic, then the clogged queue."""
-    assert ["release", "limits", "degrade", "scale", "pause", "divert", "protect"] == [
+    """A bad release first, then work that fails, then traffic, then the clogged queue."""
+    assert ["release", "success", "limits", "degrade", "scale", "pause", "divert", "protect"] == [
         each.name for each in checklist(seen()).steps
     ]
 
@@ -132,17 +133,95 @@ def test_high_priority_is_late_by_its_tolerance() -> None:
 
 
 def test_limits_are_halved_and_starts_too() -> None:
-    """With the rates that there are now; those that are set are left alone."""
+    """With the rates that there are now; those that are set are left alone. Starts are not what comes in."""
     limits = (
         LimitState("reports", default=Rate(100.0, 60.0)),
         LimitState("search", default=Rate(10.0), setting=Setting("search", "b", "r", NOW)),
     )
     busy = lane("mail", 900, arrivals=40.0, completions=25.0)
+    assert ["limit set reports 50/minute -r receipts are late"] == lines(seen(busy, limits=limits), "limits")
     assert [
-        "limit set reports 50/minute -r receipts are late",
+        "pause mail -r receipts are late",
         "limit starts mail.normal --rate 12/second -r receipts are late",
-    ] == lines(seen(busy, limits=limits), "limits")
-    assert "mail grows: 40.0/s in, 25.0/s out" == step(seen(busy), "limits").finding
+    ] == lines(seen(busy, limits=limits), "pause")
+    assert "mail grows: 40.0/s in, 25.0/s out" == step(seen(busy, limits=limits), "limits").finding
+    assert "no limit on what comes in is declared" in step(seen(busy), "limits").finding
+    started = seen(busy, events=(event("limit start", "mail"),))
+    assert ((), 1) == (step(started, "limits").done, len(step(started, "pause").done))
+
+
+def ended(well: float, failed: float, *, ended: int = 1000, share: float = 0.0, **more: Any) -> dict[str, Any]:
+    """What a lane says when so many of its jobs end well and fail a second."""
+    lately = round(ended * share)
+    return {"outcomes": Outcomes(well, failed, ended_lately=ended, failed_lately=lately, **more)}
+
+
+BROKEN = ended(1.0, 49.0, ended=1850, share=0.96, exception="OperationalError")
+
+
+def test_work_that_fails_is_to_be_stopped() -> None:
+    """A drain stops, another lane pauses; what is held already leaves nothing to type."""
+    found = step(seen(lane("mail", 900, **BROKEN)), "success")
+    assert ("open", ["pause mail.normal -r receipts are late"]) == (
+        found.state, [" ".join(each.words) for each in found.commands],
+    )  # fmt: skip
+    assert "49/s of mail fail: 1,776 of 1,850 jobs in 5m, most often OperationalError" == found.finding
+    drains = Divert("mail", "o", "b", "r", NOW, Selection(), backlog=9, drain=Drain(Rate(50.0), "b", "r", NOW))
+    burning = seen(lane("mail", 0, diverts=(drains,), **BROKEN), lane("reports", 4, **BROKEN))
+    assert [
+        "drain mail.normal --stop -r receipts are late", "pause reports.normal -r receipts are late",
+    ] == lines(burning, "success")  # fmt: skip
+    held = step(seen(lane("mail", 900, pause=PAUSE, **BROKEN)), "success")
+    assert ("done", ()) == (held.state, held.commands)
+
+
+def test_nothing_is_well_that_fails() -> None:
+    """Work that starts at once and fails is not told as work that goes on."""
+    found = step(seen(lane("charges", 0, **BROKEN)), "protect")
+    assert ("open", "jobs of charges fail: see question 2") == (found.state, found.finding)
+
+
+def test_a_label_that_fails_is_named_though_its_lane_does_well() -> None:
+    """A few charges among many newsletters: their share in the lane is small."""
+    labels = (LabelOutcomes("news", Outcomes(0.0, 1.0, ended_lately=40, failed_lately=40)),)
+    full = seen(lane("mail", 900, **ended(50, 1, share=0.04)), policy=POLICY)
+    found = step(replace(full, status=replace(full.status, labels=labels)), "success")
+    assert "1/s of news fail: 40 of 40 jobs in 5m" == found.finding
+
+
+def test_a_drain_that_halted_goes_on_only_when_its_jobs_succeed() -> None:
+    """It is told, with the command at the rate that it had."""
+    halted = HaltedDrain("9-1", NOW, 25, 50, 0.5, Rate(50.0), "b", "r")
+    divert = Divert("mail", "o", "b", "r", NOW, Selection(), backlog=2954, halted=halted)
+    full = seen(lane("mail", 0, backlog=2954, diverts=(divert,)))
+    assert ["drain mail.normal --rate 50/second -r receipts are late"] == lines(full, "success")
+    assert "the drain of mail has halted: 25 of its last 50 jobs failed, 2,954 jobs stay in the backlog" == (
+        step(full, "success").finding
+    )
+
+
+def test_success_is_fine_only_where_it_is_known() -> None:
+    """None has ended, too few have, or all are known to end well."""
+    assert ("open", "not known: no job has ended in the last 5m") == _succeeds(lane("mail", 9))
+    state, said = _succeeds(lane("mail", 9, **ended(9, 0)), lane("reports", 9, **ended(0, 0, ended=3, share=1)))
+    assert ("open", "3 of 1,003 jobs failed that ended in the last 5m; too few have ended to tell of reports") == (
+        state, said,
+    )  # fmt: skip
+    assert ("fine", "0 of 1,000 jobs failed that ended in the last 5m") == _succeeds(lane("mail", 9, **ended(9, 0)))
+    state, said = _succeeds(lane("mail", 9, **ended(20, 0, share=0.9)))
+    assert ("fine", True) == (state, said.endswith("all that ended in mail in the last 10 s ended well"))
+
+
+def _succeeds(*lanes: LaneStatus) -> tuple[str, str]:
+    found = step(seen(*lanes), "success")
+    assert not found.commands
+    return found.state, found.finding
+
+
+def test_without_an_incident_the_reason_is_a_blank() -> None:
+    """Nobody has said why, so that no command can be typed as it stands."""
+    (command,) = step(replace(seen(lane("mail", 900)), incident=None), "pause").commands
+    assert (("pause", "mail", "-r", "REASON"), False) == (command.words, command.is_complete)
 
 
 def test_features_are_degraded_by_group() -> None:

@@ -17,6 +17,7 @@ from shedder.cli.run import Refused, Run
 from shedder.errors import ConditionNotMet, NothingMatched, RecordUnreadable, ShedderError
 from shedder.events import is_shared_account
 from shedder.lanes import lane_of
+from shedder.wording import REASON_BLANK
 
 if TYPE_CHECKING:
     from shedder.events import Event
@@ -147,6 +148,8 @@ def check_reason(request: Request) -> None:
     """
     if request.reason is None and not is_asking_possible():
         raise Refused('say why: -r "database at 99 %"; the journal keeps it')
+    if (request.reason or "").strip() == REASON_BLANK:
+        raise Refused(f'{REASON_BLANK} is a blank: say why instead, -r "database at 99 %"; the journal keeps it')
 
 
 def _all_queues(run: Run) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from shedder.errors import InvalidInput, NothingMatched
 from shedder.lanes import lanes_of_target
 from shedder.policy.lateness import lateness_sentence
 from shedder.policy.model import Policy
+from shedder.queues import preview
 from shedder.response import plan as planning
 from shedder.units import Rate, format_duration
 from shedder.wording import counted
@@ -22,6 +23,14 @@ _EXAMPLES = (
     "shedder plan mail --pause mail.low --limit mail=50/second --more 4",
     "shedder plan --explain",
 )
+
+LANES_LOOKED_AT = 10
+"""The fullest lanes, of which it is told by which functions they are filled."""
+
+_NEVER = {
+    planning.HELD: "stays so", planning.FAILS: "not while it fails", planning.SLOW: "never",
+    planning.UNKNOWN: "not known",
+}  # fmt: skip
 
 
 @options.verb("plan", examples=_EXAMPLES)
@@ -38,7 +47,9 @@ def plan(
     run: Run, *, names: tuple[str, ...], pauses: tuple[str, ...], diverts: tuple[str, ...], limits: tuple[str, ...],
     more: int, explain: bool, policy_file: str | None,
 ) -> int:  # fmt: skip
-    """Forecast, for each option, when urgent work is on time again and when the queue is empty.
+    """Forecast, for each option, when urgent work is on time again and when what is open is done.
+
+    Work that fails is not done, and what is paused or put aside stays so.
 
     The forecast is a model built on measurements; docs/explanation/the-plan.md explains it and how
     far off it can be.
@@ -52,7 +63,8 @@ def plan(
     found = [
         planning.forecast(outlook.lanes, option, pace=outlook.pace, workers=outlook.workers) for option in considered
     ]
-    run.tell("plan/1", outlook, _parts(outlook, found, is_explained=explain), forecasts=found)
+    parts = _parts(outlook, found, is_explained=explain, server=run.server_option)
+    run.tell("plan/1", outlook, parts, forecasts=found)
     return 0
 
 
@@ -60,7 +72,9 @@ def _outlook(run: Run, policy: Policy, targets: Sequence[str]) -> planning.Outlo
     status = run.shedder.status(*targets, policy=policy)
     lanes = [lane.lane for lane in status.lanes]
     samples = run.shedder.samples(*lanes, since=status.at - planning.PACE_LOOK_BACK) if lanes else {}
-    return planning.read_outlook(status, samples, policy)
+    fullest = sorted(status.lanes, key=lambda lane: -lane.waiting)[:LANES_LOOKED_AT]
+    looks = preview.look_at_functions(run.shedder.store, [lane.lane for lane in fullest if lane.waiting])
+    return planning.read_outlook(status, samples, policy, looks)
 
 
 def _asked(pauses: tuple[str, ...], diverts: tuple[str, ...], limits: tuple[str, ...]) -> Iterator[planning.Option]:
@@ -91,15 +105,29 @@ def _check_lanes(asked: Sequence[planning.Option], lanes: Sequence[str]) -> None
             raise NothingMatched(f"{each.name}: no such lane is planned for", found=tuple(lanes))
 
 
-def _parts(outlook: planning.Outlook, found: list[planning.Forecast], *, is_explained: bool) -> output.Parts:
+def _parts(
+    outlook: planning.Outlook, found: list[planning.Forecast], *, is_explained: bool, server: str
+) -> output.Parts:
     urgent = ", ".join(lane.lane for lane in outlook.lanes if lane.is_urgent) or "none"
-    made = output.table("if we", ">urgent work is well in", ">all is done in", ">left aside")
+    made = output.table("if we", ">urgent is well in", ">open is done in", ">left aside")
     for each in found:
-        times = [_time(each.urgent_in, outlook), _time(each.gone_in, outlook)]
-        output.row(made, each.option, *times, output.number(round(each.left)))
+        urgent_in, gone_in = _time(each.urgent_in, each.urgent_never), _time(each.gone_in, each.gone_never)
+        output.row(made, each.option, urgent_in, gone_in, output.number(round(each.left)))
+    parts: output.Parts = [output.headline(_head(outlook))]
+    parts += [output.headline(f"! {output.escaped(each.sentence)}.", style="red") for each in outlook.failing]
+    if outlook.failing and outlook.failing_pace:
+        share = f"{100 * outlook.failing_pace / outlook.pace:.0f} %"
+        parts.append(output.plain(f"{share} of that pace fails; work that ends well may take longer, or less long."))
+    if outlook.unmeasured:
+        lanes = output.listed(outlook.unmeasured)
+        parts.append(
+            output.plain(f"Stock workers serve {lanes}: how much arrives there is not known, and not counted.")
+        )
     late = [output.plain(lateness_sentence(each, outlook.at)) for each in outlook.late]
-    urgent_line = output.plain(f"Urgent: {urgent}.")
-    parts: output.Parts = [output.headline(_head(outlook)), urgent_line, *late, output.blank(), made]
+    parts += [output.plain(f"Urgent: {urgent}."), *late, output.blank(), made]
+    ways = [(each.option, output.command(each.command[0], options=[*each.command[1:], "--dry-run"], server=server))
+            for each in found if each.command]  # fmt: skip
+    parts += output.commands_part(*ways) if ways else []
     if is_explained:
         for each in found:
             parts += [output.blank(), output.headline(each.option), *map(_phase, each.phases)]
@@ -125,12 +153,11 @@ def _phase(phase: planning.Phase) -> output.Text:
     return output.plain(f"  from {_long(phase.since)} for {_long(phase.seconds)}: {said}")
 
 
-def _time(seconds: float | None, outlook: planning.Outlook) -> str:
-    told = _long(seconds)
-    return "not known" if told == "never" and not outlook.pace else told
+def _time(seconds: float | None, why_never: str) -> str:
+    return _NEVER[why_never or planning.SLOW] if seconds is None else _long(seconds)
 
 
-def _long(seconds: float | None) -> str:
-    if seconds is None or seconds >= planning.HORIZON_SECONDS:
+def _long(seconds: float) -> str:
+    if seconds >= planning.HORIZON_SECONDS:
         return "never"
     return format_duration(round(seconds)) if seconds >= 1 else "now"

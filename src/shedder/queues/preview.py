@@ -1,14 +1,18 @@
-"""What a divert would take: looks at each waiting job, in windows, and changes nothing."""
+"""What a divert would take, and of which functions jobs wait; changes nothing.
+
+A dry run looks at each waiting job, in windows. To tell roughly what fills a lane, some jobs are
+enough that are evenly spread over it.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from shedder.engine.jobs import function_name, time_of
+from shedder.engine.jobs import NOTE_FIELD, function_from_field, function_name, functions_of, time_of
 from shedder.lanes import Lane
 from shedder.queues.divert import Undecided, judge, selection_json
 from shedder.selection import Selection
@@ -21,6 +25,35 @@ UNKNOWN_FUNCTION = "(cannot be read here)"
 
 JOBS_PER_LOOK = 125
 """Jobs that one window of a dry run looks at: it moves none, and holds the server as long."""
+
+JOBS_SPREAD = 100
+"""Jobs of a lane that are looked at to tell of which functions it is full."""
+
+_GOLDEN = 0.6180339887
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionMix:
+    """Of which functions the jobs are that wait in a lane, told by some that are evenly spread.
+
+    Attributes:
+        waiting: Jobs that wait in it.
+        looked_at: Jobs that were looked at.
+        functions: Those by function; that of a job that is gone or cannot be read is empty.
+    """
+
+    waiting: int
+    looked_at: int
+    functions: Mapping[str, int]
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The share of each function, 0 to 1; it is 1 only where nothing else was seen, and all was looked at.
+
+        One job of something else that was not seen is taken for half of a job that was.
+        """
+        unseen = 0.5 if self.looked_at < self.waiting else 0.0
+        return {name: min(jobs, self.looked_at - unseen) / self.looked_at for name, jobs in self.functions.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +131,47 @@ def preview_lane(keys: Keys, source: str, selection: Selection, *, first: int) -
     return Command(
         "preview_lane", (source,), (selection_json(selection), first, JOBS_PER_LOOK, keys.engine.jobs), _preview_window
     )
+
+
+def look_at_functions(store: Store, lanes: Sequence[str]) -> dict[str, FunctionMix]:
+    """Of which functions jobs wait in each of `lanes` that has any; looks at 100 jobs of a lane at most."""
+    keys = {lane: store.keys.lane(lane)[:3] for lane in lanes}
+    lengths = in_rows(store.read(lambda ask: [ask.llen(key) for three in keys.values() for key in three]), 3)
+    rows = dict(zip(lanes, lengths, strict=True))
+    places = [(lane, place) for lane in lanes for place in _spread(keys[lane], rows[lane])]
+    found = store.read(lambda ask: [ask.lindex(*place) for _, place in places]) if places else []
+    jobs = [(lane, text_of(job)) for (lane, _), job in zip(places, found, strict=True) if job is not None]
+    names = _functions_noted(store, [job for _, job in jobs])
+    seen = {lane: Counter(names[job] for of, job in jobs if of == lane) for lane in lanes}
+    return {lane: FunctionMix(sum(rows[lane]), each.total(), each) for lane, each in seen.items() if each}
+
+
+def _spread(lists: Sequence[str], lengths: Sequence[int]) -> list[tuple[str, int]]:
+    """List and index of jobs, one in each of equal stretches of the lists together.
+
+    The place in the stretch changes from one to the next, since what waits may have a rhythm.
+    """
+    total = sum(lengths)
+    looks = min(total, JOBS_SPREAD)
+    steps = (number + (number * _GOLDEN % 1 if looks < total else 0) for number in range(looks))
+    return [_place(lists, lengths, min(int(step * total / looks), total - 1)) for step in steps]
+
+
+def _place(lists: Sequence[str], lengths: Sequence[int], index: int) -> tuple[str, int]:
+    for key, length in zip(lists, lengths, strict=True):
+        if index < length:
+            return key, index
+        index -= length
+    return lists[-1], index
+
+
+def _functions_noted(store: Store, jobs: Sequence[str]) -> dict[str, str]:
+    """By job its function, empty when it is not known."""
+    if not jobs:
+        return {}
+    prefix, fields = store.keys.engine.jobs, (NOTE_FIELD, "created_at")
+    found = store.read(lambda ask: [ask.hmget(prefix + job, fields) for job in jobs])
+    return functions_of(store, {job: function_from_field(*each) for job, each in zip(jobs, found, strict=True)})
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """The checklist of an incident, with the next commands.
 
-In the order of the framework: a bad release, too much traffic, a clogged queue. Decisions only,
-from what is known: nothing is read here.
+In the order of the framework: a bad release, work that fails, too much traffic, a clogged queue.
+Decisions only, from what is known: nothing is read here.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from shedder.incident.records import Effect, Incident
 from shedder.lanes import DEFAULT_PRIORITY, lane_of
 from shedder.policy.lateness import Late, lateness_sentence
 from shedder.policy.model import Policy
+from shedder.queues.controls import Divert
+from shedder.response.failing import FailingWork, failing_work, how_jobs_end
 from shedder.response.mitigation import BEGAN, NO_END_YET, began_at, without_ended
 from shedder.settings.flags import FlagState
 from shedder.settings.limits import LimitState
 from shedder.status.readings import LaneStatus, Status
 from shedder.units import format_duration
-from shedder.wording import counted
+from shedder.wording import REASON_BLANK, counted, named
 
 MOST_COMMANDS = 4
 
@@ -53,7 +55,7 @@ class TriageStep:
     """One question of the checklist.
 
     Attributes:
-        name: `release`, `limits`, `degrade`, `scale`, `pause`, `divert` or `protect`.
+        name: `release`, `success`, `limits`, `degrade`, `scale`, `pause`, `divert` or `protect`.
         question: The question.
         rule: What to do if so.
         state: `done` when something was done about it, `fine` when nothing is to be, else `open`.
@@ -138,8 +140,8 @@ class Seen:
 
     @property
     def reason(self) -> tuple[str, str]:
-        """What the commands give as their reason."""
-        return "-r", self.incident.title if self.incident else "triage"
+        """What the commands give as their reason: the incident, or a blank to fill in."""
+        return "-r", self.incident.title if self.incident else REASON_BLANK
 
     @property
     def clogged(self) -> LaneStatus | None:
@@ -148,8 +150,8 @@ class Seen:
         return max(busy, key=lambda lane: lane.waiting, default=None)
 
     def command(self, purpose: str, *words: str) -> TriageCommand:
-        """A command that gives the incident as its reason."""
-        return TriageCommand(purpose, (*words, *self.reason))
+        """A command that gives the incident as its reason; without one the reason is to be filled in."""
+        return TriageCommand(purpose, (*words, *self.reason), is_complete=self.incident is not None)
 
     def done(self, *verbs: str, kind: str = "") -> tuple[TriageDone, ...]:
         """What these verbs, or mitigations of a kind, did and what still stands, oldest first."""
@@ -167,7 +169,10 @@ class Seen:
 
 def checklist(seen: Seen) -> Triage:
     """The checklist: each question with its state, what was done, and the next commands."""
-    steps = (_release(seen), _limits(seen), _degrade(seen), _scale(seen), _pause(seen), _divert(seen), _protect(seen))
+    steps = (
+        _release(seen), _success(seen), _limits(seen), _degrade(seen), _scale(seen), _pause(seen), _divert(seen),
+        _protect_unless_failing(seen),
+    )  # fmt: skip
     incident = seen.incident.id if seen.incident else ""
     return Triage(seen.status.at, incident, tuple(_stated(each) for each in steps))
 
@@ -181,20 +186,67 @@ def _release(seen: Seen) -> TriageStep:
     )  # fmt: skip
 
 
+def _success(seen: Seen) -> TriageStep:
+    failing = failing_work(seen.status, seen.policy)
+    halted = [each for lane in seen.status.lanes for each in lane.diverts if each.halted]
+    said = [*(each.sentence for each in failing), *map(_halt_sentence, halted)]
+    commands = _stops(seen, failing)
+    if not failing and not halted:
+        found = how_jobs_end(seen.status, seen.policy)
+        state = "fine" if found.is_known else "open"
+        return TriageStep("success", _SUCCEEDS, _STOP, state=state, finding=found.sentence)
+    return TriageStep(
+        "success", _SUCCEEDS, _STOP, state="open" if commands else "done", finding="; ".join(said),
+        done=seen.done("drain stopped"), commands=_first(commands or _goings_on(seen, halted)),
+    )  # fmt: skip
+
+
+_SUCCEEDS = "Does what starts also succeed?"
+_STOP = "Let no more start while it fails; what waits is not lost."
+
+
+def _stops(seen: Seen, failing: Sequence[FailingWork]) -> list[TriageCommand]:
+    """What keeps more of it from starting: the drain stops, or its lanes pause."""
+    names = {name for each in failing for name in each.lanes}
+    lanes = [each for each in seen.status.lanes if each.lane in names and each.pause is None]
+    draining = [_target(each.lane) for each in lanes if _is_draining(each)]
+    others = [_target(each.lane) for each in lanes if not _is_draining(each) and not _is_whole(each)]
+    commands = [seen.command("the drain stops, its backlog stays", "drain", *draining, "--stop")] if draining else []
+    return [*commands, *([seen.command("no more of it starts", "pause", *others)] if others else [])]
+
+
+def _goings_on(seen: Seen, halted: Sequence[Divert]) -> list[TriageCommand]:
+    """The drains that were halted, at the rate that they had."""
+    return [
+        seen.command("only once its jobs succeed", "drain", _target(each.lane), "--rate", str(each.halted.rate))
+        for each in halted
+        if each.halted
+    ]
+
+
+def _halt_sentence(divert: Divert) -> str:
+    found = divert.halted
+    if found is None:
+        return ""
+    return (f"the drain of {divert.lane} has halted: {found.failed} of its last {found.ended} jobs failed, "
+            f"{counted(divert.backlog, 'job')} stay in the backlog")  # fmt: skip
+
+
+def _is_draining(lane: LaneStatus) -> bool:
+    return any(each.drain and not each.is_limit for each in lane.diverts)
+
+
 def _limits(seen: Seen) -> TriageStep:
     commands = [
         seen.command(f"half of {each.default}", "limit", "set", each.name, _halved(each))
         for each in seen.limits
         if each.default and not each.setting and not each.key
     ]
-    lane = seen.clogged
-    if lane is not None and lane.completions and lane.completions >= 2:
-        rate = f"{lane.completions / 2:.0f}/second"
-        words = ("limit", "starts", _target(lane.lane), "--rate", rate)
-        commands.append(seen.command("half of what it does now", *words))
+    none = "" if commands else "no limit on what comes in is declared in code and free to be set"
     return TriageStep(
-        "limits", "Is it too much traffic?", "Limit what comes in.", finding=_growth(seen.status),
-        done=seen.done("limit set", "limit start"), commands=_first(commands),
+        "limits", "Is it too much traffic?", "Limit what comes in.",
+        finding="; ".join(filter(None, (_growth(seen.status), none))),
+        done=seen.done("limit set"), commands=_first(commands),
     )  # fmt: skip
 
 
@@ -231,16 +283,26 @@ def _scale(seen: Seen) -> TriageStep:
 
 def _pause(seen: Seen) -> TriageStep:
     lane = seen.clogged
-    commands, finding = [], "no queue is clogged"
+    commands, finding = [], f"in no lane {FEWEST_JOBS} jobs wait"
     if lane is not None:
         finding = f"{lane.waiting:,} jobs wait in {lane.lane}{_age(lane, seen.status.at)}"
         if lane.pause is None:
-            commands = [seen.command("nothing of it starts", "pause", lane_of(lane.lane).queue)]
+            commands = [seen.command("nothing of it starts", "pause", lane_of(lane.lane).queue), *_half(seen, lane)]
+        else:
+            finding += "; it is paused"
     return TriageStep(
         "pause", "Is a queue clogged?", "Pause it: stop the bleeding first.",
-        state="open" if commands else "fine", finding=finding, done=seen.done("pause"),
+        state="open" if commands else "fine", finding=finding, done=seen.done("pause", "limit start"),
         commands=tuple(commands),
     )  # fmt: skip
+
+
+def _half(seen: Seen, lane: LaneStatus) -> list[TriageCommand]:
+    """A limit on starts, where jobs end fast enough to halve that."""
+    if not lane.completions or lane.completions < 2 or any(each.is_limit for each in lane.diverts):
+        return []
+    words = ("limit", "starts", _target(lane.lane), "--rate", f"{lane.completions / 2:.0f}/second")
+    return [seen.command("half of what starts now", *words)]
 
 
 def _divert(seen: Seen) -> TriageStep:
@@ -251,8 +313,18 @@ def _divert(seen: Seen) -> TriageStep:
         commands = [TriageCommand("what waits there", words)]
     return TriageStep(
         "divert", "What of it can wait?", "Divert low priority to the backlog; nothing is lost.",
-        state="open" if commands else "fine", done=seen.done("divert"), commands=_first(commands),
+        state="open" if commands else "fine",
+        finding="" if commands else "nothing waits in a lane that has no divert, or too few jobs",
+        done=seen.done("divert"), commands=_first(commands),
     )  # fmt: skip
+
+
+def _protect_unless_failing(seen: Seen) -> TriageStep:
+    """Work that starts in time and fails does not go on."""
+    step, failing = _protect(seen), failing_work(seen.status, seen.policy)
+    if step.state != "fine" or not failing:
+        return step
+    return replace(step, state="open", finding=f"jobs of {named([each.name for each in failing])} fail: see question 2")
 
 
 def _protect(seen: Seen) -> TriageStep:
