@@ -81,7 +81,7 @@ def everything(name):
             ResumedLane(name, 3, Pause(name, name, name, SINCE)), ResumedLane("b", 1, None)))),
         *divert_receipt(DivertReceipt("1-0", AT, Selection(), (DivertedLane(name, "o", 0, 3),),
                                       workers), preview=preview),
-        *divert_preview(preview, now=AT, next_command="x"),
+        *divert_preview(preview, now=AT, next_command=("do it", "x")),
         *drain_receipt(DrainReceipt("1-0", AT, Rate(200), (draining,), workers)),
         *drain_end((progress,), took=timedelta(seconds=3)),
         *restore_receipt(RestoreReceipt(("1-0",), AT, (RestoredLane(name, "o", 3),))),

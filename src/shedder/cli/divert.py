@@ -15,8 +15,8 @@ from shedder.cli.options import Request, change_options_with, force_option, verb
 from shedder.cli.progress import scan_bar
 from shedder.cli.run import Refused, Run
 from shedder.errors import InvalidInput, ShedderError
-from shedder.lanes import DEFAULT_PRIORITY, lane_of, parse_priority
-from shedder.selection import Selection
+from shedder.lanes import DEFAULT_PRIORITY, lane_of, lanes_of_target, parse_priority
+from shedder.selection import MAX_TEXT, Selection
 from shedder.units import format_duration
 from shedder.wording import counted
 
@@ -115,10 +115,31 @@ def _half_way(targets: Sequence[str], looked_at: int, of: int) -> str:
 def _preview(run: Run, request: Request, priorities: Sequence[str], selection: Selection) -> int:
     targets = _lanes_of(asking.settle_targets(run, request, "divert").names, priorities)
     preview = _look(run, targets, selection)
-    follow = output.command("divert", *targets, options=_words(selection), server=run.server_option)
-    view = divert_preview(preview, now=datetime.now(UTC), next_command=follow)
+    purpose, chosen = _next_step(preview, targets)
+    follow = output.command("divert", *targets, options=_words(chosen), server=run.server_option)
+    view = divert_preview(preview, now=datetime.now(UTC), next_command=(purpose, follow))
     run.tell("divert-preview/1", preview, view)
     return 0 if preview.taken else 3
+
+
+def _next_step(preview: DivertPreview, targets: Sequence[str]) -> tuple[str, Selection]:
+    """What to type next is for, and what it diverts.
+
+    Of a queue as a whole it takes the function with most jobs: all of them would take along what
+    customers wait for.
+    """
+    if not preview.taken:
+        return "divert what arrives", preview.selection
+    largest = next((name for name, _ in preview.functions if _is_plain(name)), None)
+    is_chosen = not preview.selection.is_whole or all(len(lanes_of_target(each)) == 1 for each in targets)
+    if is_chosen or largest is None:
+        return "do it", preview.selection
+    return "divert most of it", Selection(functions=(largest,))
+
+
+def _is_plain(function: str) -> bool:
+    """Whether it is the name of a function that a glob can be."""
+    return all(part.isidentifier() for part in function.split(".")) and len(function.encode()) <= MAX_TEXT
 
 
 def _look(run: Run, targets: Sequence[str], selection: Selection) -> DivertPreview:
@@ -165,15 +186,15 @@ def divert_receipt(receipt: DivertReceipt, *, preview: DivertPreview | None = No
     ]
 
 
-def divert_preview(preview: DivertPreview, *, now: datetime, next_command: str) -> output.Parts:
-    """What a divert would do, and the command that does it."""
+def divert_preview(preview: DivertPreview, *, now: datetime, next_command: tuple[str, str]) -> output.Parts:
+    """What a divert would do, and what to type next: what for, and the command."""
     targets = output.targets_of(lane.lane for lane in preview.lanes)
     if not preview.taken:
         said = f"Nothing that waits in {output.listed(targets)} matches: "
         return [
             output.headline(f"{said}{output.escaped(preview.selection.describe())}.", style="bold yellow"),
             *_others(preview),
-            *output.commands_part(("divert what arrives", next_command)),
+            *output.commands_part(next_command),
         ]
     oldest = min((lane.oldest for lane in preview.lanes if lane.oldest), default=None)
     waiting = counted(sum(lane.waiting for lane in preview.lanes), "job")
@@ -184,7 +205,7 @@ def divert_preview(preview: DivertPreview, *, now: datetime, next_command: str) 
         output.plain(f"Nothing was changed. Selected: {output.escaped(preview.selection.describe())}."),
         *output.lane_table(["taken", "waiting"], [(lane.lane, lane.taken, lane.waiting) for lane in preview.lanes]),
         *_functions("would go", preview.functions),
-        *output.commands_part(("do it", next_command)),
+        *output.commands_part(next_command),
     ]
 
 
