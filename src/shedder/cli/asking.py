@@ -32,10 +32,11 @@ class ChangedByOthers(ConditionNotMet):
 def settle_request(run: Run, request: Request, verb: str, *, note: str = "") -> Request:
     """`request` with the queues and lanes that it means and a reason, before a change of them.
 
-    `note` is what the warning about an unknown queue adds.
+    `note` is what becomes of a queue that nobody knows, for a verb that changes such a queue too.
 
     Raises:
         Refused: no queue is named, or no reason is given and nobody can be asked.
+        ShedderError: the person does not mean a queue that nobody knows.
         NothingMatched: all queues are meant and there are none.
         ConditionNotMet: somebody else has just changed them, in an incident.
     """
@@ -53,10 +54,14 @@ def settle_targets(run: Run, request: Request, verb: str, *, note: str = "") -> 
     Raises:
         Refused: no queue is named.
         NothingMatched: all queues are meant and there are none.
+        ShedderError: the person does not mean a queue that nobody knows.
     """
     _check_targets(run, request, verb)
-    warn_of_unknown(run, request.names, note=note)
-    return replace(request, names=request.names or _all_queues(run))
+    names = request.names or _all_queues(run)
+    if is_asking_possible():
+        return replace(request, names=_settle_unknown(run, names, verb, note=note))
+    warn_of_unknown(run, names, note=note)
+    return replace(request, names=names)
 
 
 def settle_reason(request: Request, change: str) -> Request:
@@ -92,12 +97,43 @@ def is_asking_possible() -> bool:
 def warn_of_unknown(run: Run, names: Sequence[str], *, note: str = "") -> None:
     """Say on standard error which of `names` no producer has used yet, and what is like it."""
     known = run.shedder.queues()
-    for name in names:
-        queue = lane_of(name).queue
+    for queue in dict.fromkeys(lane_of(name).queue for name in names):
         if queue not in known:
-            near = get_close_matches(queue, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there is {_there_is(known)}"
+            near = _nearest(queue, known)
+            hint = f"did you mean {output.escaped(near)}?" if near else f"there is {_there_is(known)}"
             run.screen.warn(f"no queue is called {queue} ({hint}){f'; {note}' if note else ''}")
+
+
+def _settle_unknown(run: Run, names: Sequence[str], verb: str, *, note: str) -> tuple[str, ...]:
+    """`names`, with the queue in place of each unknown one that the person means instead.
+
+    With a `note` the verb changes an unknown queue too, and goes on only after a yes.
+    """
+    known = run.shedder.queues()
+    settled = (
+        name if lane_of(name).queue in known else _settle_name(run, name, known, verb if note else "") for name in names
+    )
+    return tuple(dict.fromkeys(settled))
+
+
+def _settle_name(run: Run, name: str, known: Sequence[str], verb: str) -> str:
+    queue = lane_of(name).queue
+    if any(lane.pause or lane.diverts for lane in run.shedder.status(queue).lanes):
+        return name  # nobody has used it yet, but somebody has decided about it
+    near = _nearest(queue, known)
+    unknown = f"No queue is called {queue}"
+    if near and click.confirm(output.escaped(f"{unknown}. Did you mean {near}?"), default=None, err=True):
+        return near + name[len(queue) :]
+    if verb:
+        there = "" if near else f"; there is {_there_is(known)}"
+        confirm(f"{unknown}{there}. {verb.capitalize()} {name} all the same?", is_sure=False)
+    elif not near:
+        warn_of_unknown(run, (name,))
+    return name
+
+
+def _nearest(queue: str, known: Sequence[str]) -> str:
+    return next(iter(get_close_matches(queue, known, n=1)), "")
 
 
 def _check_targets(run: Run, request: Request, verb: str) -> None:
