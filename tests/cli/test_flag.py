@@ -73,7 +73,7 @@ def test_undo_restores(invoke, app):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["search.hint"], 3, "found search.hints"),
+        (["search.hint"], 3, "known: search.hints"),
         (["faces", "--percent", "101"], 2, "percent"),
         (["faces", "--percent", "0"], 2, "percent"),
         (["faces", "--for", "soon"], 2, "--for"),

@@ -103,7 +103,7 @@ def test_who_comes_second_is_told(invoke, file, redis):
     file.write_text(GOOD.replace("shed = 1", "shed = 2"))
     done = invoke("policy", "apply", "--based-on", "0", "-r", "why")
     assert 3 == done.code
-    assert re.search("policy none is in force; found 1, which ana@desk applied at", done.err)
+    assert re.search("ana@desk applied policy 1 at .*, and yours is based on none; nothing was changed", done.err)
     assert 1 == Shedder(redis).policies.applied().number
     assert 2 == invoke("policy", "apply", "--force", "--based-on", "0", "-r", "why").code
     assert 0 == invoke("policy", "apply", "--force", "-r", "why").code

@@ -102,7 +102,7 @@ class Policies:
             lambda ask: ask.hmget(key, NOTE_FIELD, "created_at", "origin", "data", "meta")
         )[0]
         if created is None:
-            raise NothingMatched(f"the job {job_id}")
+            raise NothingMatched(f"job {job_id}")
         applied = self.applied()
         return explain.explained(
             applied.policy, applied.number, job=job_id, lane=text_of(origin or b""),

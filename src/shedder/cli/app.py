@@ -104,8 +104,7 @@ class Program(VerbGroup):
 def main() -> int:
     """Shed load from RQ queues, and lose no job.
 
-    Exit codes: 0 done, 1 failed, 2 usage, 3 nothing matched or condition not met, 4 Redis
-    cannot be reached, 130 Ctrl-C.
+    Exit codes: 0 done, 1 failed, 2 usage, 3 the answer is no, 4 Redis cannot be reached, 130 Ctrl-C.
     """
     return show_help()
 

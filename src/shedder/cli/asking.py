@@ -25,8 +25,7 @@ class ChangedByOthers(ConditionNotMet):
     """Somebody else has just changed the same thing in an incident, and nobody can be asked."""
 
     def __init__(self, said: str) -> None:
-        super().__init__("nobody else has changed it within two minutes", found=said)
-        self.args = (f"{said}; nothing was changed; to change it all the same, add --force",)
+        super().__init__(said, try_instead="to change it all the same, add --force")
 
 
 def settle_request(run: Run, request: Request, verb: str, *, note: str = "") -> Request:
@@ -162,7 +161,7 @@ def _check_reason(request: Request) -> None:
 def _all_queues(run: Run) -> tuple[str, ...]:
     if queues := run.shedder.queues():
         return queues
-    raise NothingMatched("--all (is this the right Redis? see -u and RQ_KEY_PREFIX)")
+    raise NothingMatched("queue yet (is this the right Redis? see -u and RQ_KEY_PREFIX)")
 
 
 def warn_of_recent_changes(

@@ -81,13 +81,13 @@ def _lanes(name: str) -> frozenset[str]:
 def _check_known(names: Sequence[str], queues: Sequence[str]) -> None:
     for name in names:
         if lanes_of_target(name)[0].queue not in queues:
-            raise NothingMatched(f"the queue {name}", found=tuple(queues))
+            raise NothingMatched(f"queue {name}", found=tuple(queues))
 
 
 def _check_lanes(asked: Sequence[planning.Option], lanes: Sequence[str]) -> None:
     for each in asked:
         if not {*each.closed, *each.limits}.intersection(lanes):
-            raise NothingMatched(f"{each.name}: no such lane is planned for", found=tuple(lanes))
+            raise NothingMatched(f"lane in the plan that `{each.name}` would change", found=tuple(lanes))
 
 
 def _parts(outlook: planning.Outlook, found: list[planning.Forecast], *, is_explained: bool) -> output.Parts:

@@ -68,9 +68,12 @@ def uninstall(
     run = _Uninstall(store, cause, OwnedKeys(store), is_forced=is_forced)
     before = run.preview()
     if not before.keys:
-        raise NothingMatched("shedder on this server (is it the right Redis? see RQ_KEY_PREFIX)")
+        raise NothingMatched("key of shedder on this server (is it the right Redis? see RQ_KEY_PREFIX)")
     if before.workers and not is_forced:
-        raise ConditionNotMet("no worker of shedder is alive", found=", ".join(each.name for each in before.workers))
+        names = ", ".join(each.name for each in before.workers)
+        raise ConditionNotMet(
+            f"workers of shedder are alive ({names})", try_instead="stop them and call it again, or force it"
+        )
     return run.finish(before, on_event=on_event, on_progress=on_progress)
 
 

@@ -80,7 +80,7 @@ def as_reopened(incident: Incident) -> Incident:
     """
     check_not_closed(incident)
     if incident.is_open:
-        raise ConditionNotMet(f"{incident.id} is resolved", found=f"it is {incident.state}")
+        raise ConditionNotMet(f"{incident.id} is {incident.state}", try_instead="there is nothing to reopen")
     return replace(incident, mitigated_at=None, resolved_at=None, review_due_at=None)
 
 
@@ -149,8 +149,10 @@ def check_open(incident: Incident) -> None:
     Raises:
         ConditionNotMet: it is resolved or closed.
     """
+    check_not_closed(incident)
     if not incident.is_open:
-        raise ConditionNotMet(f"{incident.id} is open (shedder incident reopen)", found=f"it is {incident.state}")
+        again = f"to go on with it, first `shedder incident reopen {incident.id}`"
+        raise ConditionNotMet(f"{incident.id} is {incident.state}", try_instead=again)
 
 
 def check_not_closed(incident: Incident) -> Incident:
@@ -160,7 +162,7 @@ def check_not_closed(incident: Incident) -> Incident:
         ConditionNotMet: it is closed.
     """
     if incident.closed_at is not None:
-        raise ConditionNotMet(f"{incident.id} is not closed", found="it is closed for good")
+        raise ConditionNotMet(f"{incident.id} is closed for good", try_instead="open another one if it happens again")
     return incident
 
 

@@ -70,7 +70,7 @@ def find_mitigation(mitigations: Mapping[str, Mitigation], name: str) -> Mitigat
     """
     if name not in mitigations:
         near = get_close_matches(name, mitigations, n=3) or sorted(mitigations)
-        raise NothingMatched(f"the mitigation {name} of the policy", found=tuple(near))
+        raise NothingMatched(f"mitigation {name} in the policy", found=tuple(near))
     return mitigations[name]
 
 
