@@ -182,7 +182,7 @@ def test_all_that_once_meant_the_policy_is_refused_until_it_is_meant(invoke, red
 def test_all_that_once_meant_the_policy_is_asked_on_a_terminal(env, redis, shedding):
     """A person reads what it means now before they say yes."""
     with Terminal("divert", "--all", "-r", "why", env=env) as terminal:
-        terminal.wait_for("what the policy allows: shedder shed", "of ALL queues (mail)? [y/N]")
+        terminal.wait_for("to divert what the\n  policy allows: shedder shed", "of ALL queues (mail)? [y/N]")
         terminal.type("n\n")
         assert 1 == terminal.end()
     assert not redis.exists(f"{RQ_KEY_PREFIX}:shedder:diverts")

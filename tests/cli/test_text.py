@@ -10,7 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shedder.cli.output import age, clock, command, escaped, jobs_do, listed, one_line, per_second, targets_of
+from shedder.cli.output import (
+    Text,
+    Verbatim,
+    age,
+    as_rich,
+    clock,
+    command,
+    escaped,
+    jobs_do,
+    listed,
+    names_of,
+    one_line,
+    per_second,
+    targets_of,
+)
 from shedder.wording import counted
 
 NOW = datetime(2026, 11, 23, 2, 49, tzinfo=UTC)
@@ -59,6 +73,25 @@ def test_a_command_can_be_copied_into_a_shell(names):
 def test_lanes_are_told_as_the_shortest_targets(lanes, targets):
     """A queue stands for its four lanes, and a lane alone has a name that means only itself."""
     assert targets == targets_of(lanes)
+
+
+def test_lanes_are_called_in_sentences_as_in_tables():
+    """The normal lane is called as its queue is, wherever a person reads it."""
+    assert ("mail", "mail.low") == names_of(["mail", "mail.low"])
+    assert ("mail",) == names_of(["mail.critical", "mail.high", "mail", "mail.low"])
+    assert ("v1.2", "mail.high") == names_of(["v1.2", "mail.high"])
+
+
+def test_what_does_not_fit_goes_on_below():
+    """Lines break between words and are indented; a command to copy stays whole."""
+    shown = as_rich(Text("! 1,203 jobs of mail wait and no worker serves it"), 24).plain
+    assert "! 1,203 jobs of mail\n  wait and no worker\n  serves it" == shown
+    shown = as_rich(Text("       a finding that is long", indent=9), 24).plain
+    assert "       a finding that is\n         long" == shown
+    shown = as_rich(Text("paused by ana@desk: why  undo: shedder undo 17-0"), 40).plain
+    assert "paused by ana@desk: why  undo:\n  shedder undo 17-0" == shown
+    assert "a" * 30 == as_rich(Text("a" * 30), 24).plain
+    assert "it costs more than a line" == as_rich(Verbatim("it costs more than a line"), 9).plain
 
 
 def test_numbers_and_words_agree():

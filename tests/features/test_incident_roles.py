@@ -84,7 +84,11 @@ def test_a_hand_over_is_in_force_when_it_is_accepted(shedder: Shedder) -> None:
         (lambda it: it.take("operations", task="x", by="b@d"), InvalidInput, "only investigators"),
         (lambda it: it.hand_over("commander", "ana@desk"), InvalidInput, "they have it"),
         (lambda it: it.hand_over("commander", "b@d", by="eve@d"), ConditionNotMet, "ask ana@desk"),
-        (lambda it: it.hand_over("operations", "b@d"), ConditionNotMet, "nobody has the role operations, not ana@desk.*incident take"),
+        (
+            lambda it: it.hand_over("operations", "b@d"),
+            ConditionNotMet,
+            "nobody has the role operations, not ana@desk.*incident take",
+        ),
         (lambda it: it.accept(), ConditionNotMet, "nobody has offered a role to ana@desk"),
         (lambda it: it.leave("operations"), ConditionNotMet, "nobody"),
     ],
@@ -103,7 +107,7 @@ def test_only_who_it_was_offered_to_can_accept(shedder: Shedder) -> None:
     """The error says to whom, and nothing changes."""
     given = shedder.incidents.roles
     before = given.hand_over("commander", "bob@desk").incident
-    with pytest.raises(ConditionNotMet, match="offered a role to eve@desk .offered are: commander to bob@desk"):
+    with pytest.raises(ConditionNotMet, match=r"a role to eve@desk \(offered are: commander to bob@desk\)"):
         given.accept(by="eve@desk")
     with pytest.raises(ConditionNotMet, match="nobody has offered operations to bob@desk"):
         given.accept("operations", by="bob@desk")

@@ -98,7 +98,11 @@ EXAMPLES: list[tuple[ShedderError, int, str]] = [
             "and shedder, so that one node has them all"
         ),
     ),
-    (ServerTooOld("Redis 6.2.14"), 1, "the server is too old (Redis 6.2.14); shedder needs at least Redis 7.0 or Valkey 7.2"),
+    (
+        ServerTooOld("Redis 6.2.14"),
+        1,
+        "the server is too old (Redis 6.2.14); shedder needs at least Redis 7.0 or Valkey 7.2",
+    ),
     (
         RecordUnreadable("rq:shedder:pauses", reason="version 3 is newer than 1"),
         1,

@@ -22,7 +22,7 @@ import click
 
 from shedder import __version__
 from shedder.cli.options import HELP_SETTINGS, VerbGroup, connection_options, show_help, verb
-from shedder.cli.output import document, json_text
+from shedder.cli.output import document, fitted, json_text
 from shedder.cli.run import Run, code_of, failure_sentence
 
 VERBS = (
@@ -126,7 +126,7 @@ def _report(error: BaseException, run: Run) -> int:
     with contextlib.suppress(BrokenPipeError):
         if run.is_debug:
             traceback.print_exception(error)
-        click.echo(f"shedder: {sentence}", err=True)
+        click.echo(fitted(f"shedder: {sentence}", sys.stderr), err=True)
         if run.is_json:
             click.echo(json_text(document("error/1", {"error": sentence, "exit_code": code})))
     return code

@@ -84,7 +84,7 @@ def confirm(question: str, *, is_sure: bool) -> None:
     """
     if is_sure or not is_asking_possible():
         return
-    if not click.confirm(output.escaped(question), err=True):
+    if not click.confirm(output.fitted(output.escaped(question), sys.stderr), err=True):
         raise ShedderError("nothing was changed, because you said no")
 
 
@@ -209,7 +209,7 @@ def _ask(run: Run, request: Request, found: tuple[Event, ...], *, is_incident: b
 def _told(run: Run, event: Event) -> str:
     names = event.details.get("names")
     is_named = not event.lanes and isinstance(names, list)
-    what = [str(each) for each in names] if is_named else output.targets_of(event.lanes)  # type: ignore[union-attr]
+    what = [str(each) for each in names] if is_named else output.names_of(event.lanes)  # type: ignore[union-attr]
     ago = output.age(event.at, run.shedder.incidents.now())
     role = f" ({event.role})" if event.role else ""
     return output.escaped(f"{event.by}{role} did '{event.verb} {output.listed(what)}' {ago} ago: {event.why}")

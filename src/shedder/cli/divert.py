@@ -173,11 +173,11 @@ _STOCK_DIVERT = (
 
 def divert_receipt(receipt: DivertReceipt, *, preview: DivertPreview | None = None, server: str = "") -> output.Parts:
     """The receipt of a divert; `preview` says what waits there when nothing was moved."""
-    targets = output.targets_of(lane.lane for lane in receipt.lanes)
+    lanes = [lane.lane for lane in receipt.lanes]
     moved = [(lane.lane, lane.moved, lane.waiting) for lane in receipt.lanes]
-    drain = output.command("drain", *targets, options=("--rate", "200/second"), server=server)
+    drain = output.command("drain", *output.targets_of(lanes), options=("--rate", "200/second"), server=server)
     return [
-        output.headline(_diverted(receipt, targets), style="bold yellow"),
+        output.headline(_diverted(receipt, output.names_of(lanes)), style="bold yellow"),
         output.plain(f"What still arrives goes there too: {output.escaped(receipt.selection.describe())}."),
         *output.lane_table(["to backlog", "waiting"], moved),
         *(_others(preview) if preview is not None else []),
@@ -188,9 +188,9 @@ def divert_receipt(receipt: DivertReceipt, *, preview: DivertPreview | None = No
 
 def divert_preview(preview: DivertPreview, *, now: datetime, next_command: tuple[str, str]) -> output.Parts:
     """What a divert would do, and what to type next: what for, and the command."""
-    targets = output.targets_of(lane.lane for lane in preview.lanes)
+    names = output.listed(output.names_of(lane.lane for lane in preview.lanes))
     if not preview.taken:
-        said = f"Nothing that waits in {output.listed(targets)} matches: "
+        said = f"Nothing that waits in {names} matches: "
         return [
             output.headline(f"{said}{output.escaped(preview.selection.describe())}.", style="bold yellow"),
             *_others(preview),
@@ -198,7 +198,7 @@ def divert_preview(preview: DivertPreview, *, now: datetime, next_command: tuple
         ]
     oldest = min((lane.oldest for lane in preview.lanes if lane.oldest), default=None)
     waiting = counted(sum(lane.waiting for lane in preview.lanes), "job")
-    taken = f"{output.number(preview.taken)} of {waiting} in {output.listed(targets)}"
+    taken = f"{output.number(preview.taken)} of {waiting} in {names}"
     old = f", the oldest {output.age(oldest, now)} old" if oldest else ""
     return [
         output.headline(f"{taken} would go to the backlog{old}."),
@@ -209,14 +209,14 @@ def divert_preview(preview: DivertPreview, *, now: datetime, next_command: tuple
     ]
 
 
-def _diverted(receipt: DivertReceipt, targets: Sequence[str]) -> str:
+def _diverted(receipt: DivertReceipt, names: Sequence[str]) -> str:
     waiting = sum(lane.waiting for lane in receipt.lanes)
     if not receipt.moved:
         none = "nothing that waits matches" if waiting else "nothing waits"
-        return f"{output.is_are(targets)} diverted from now on; {none}, so no job was moved."
+        return f"{output.is_are(names)} diverted from now on; {none}, so no job was moved."
     went = "went" if receipt.moved != 1 else "has gone"
     left = output.jobs_do(waiting, "still wait", "still waits") if waiting else "none waits"
-    return f"{counted(receipt.moved, 'job')} of {output.listed(targets)} {went} to the backlog; {left}."
+    return f"{counted(receipt.moved, 'job')} of {output.listed(names)} {went} to the backlog; {left}."
 
 
 def _others(preview: DivertPreview) -> output.Parts:

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +16,7 @@ from shedder.cli.options import Request, Wait, change_options, defaults_in_force
 from shedder.cli.progress import DrainBar, scan_bar
 from shedder.cli.run import Refused, Run
 from shedder.errors import RedisUnreachable, ServerBusy
+from shedder.lanes import lane_of
 from shedder.units import Rate, format_duration
 from shedder.wording import counted
 
@@ -58,9 +60,9 @@ def drain(
     receipt = _order(run, request, pace, stays=stays)
     is_shown = run.screen.is_watched and not detach and receipt.backlog > 0
     if pace is None or not receipt.lanes or not (is_shown or wait):
-        run.tell("drain/1", receipt, drain_receipt, progress=None)
+        run.tell("drain/1", receipt, partial(drain_receipt, asked=request.names), progress=None)
         return 0 if receipt.lanes else 3
-    return _watch(run, receipt, wait or Wait())
+    return _watch(run, request, receipt, wait or Wait())
 
 
 def _pace(run: Run, rate: str | None, *, is_needed: bool) -> Rate | None:
@@ -91,9 +93,9 @@ def _order(run: Run, request: Request, pace: Rate | None, *, stays: bool) -> Dra
     return receipt
 
 
-def _watch(run: Run, receipt: DrainReceipt, wait: Wait) -> int:
+def _watch(run: Run, request: Request, receipt: DrainReceipt, wait: Wait) -> int:
     if not run.is_json:
-        run.screen.show(*drain_receipt(receipt, server=run.server_option))
+        run.screen.show(*drain_receipt(receipt, asked=request.names, server=run.server_option))
     progress, took, is_done = watch_drain(run, receipt, limit=wait.limit)
     if run.is_json:
         run.emit("drain/1", receipt, progress=progress)
@@ -123,17 +125,26 @@ _STOCK_DRAIN = (
 )
 
 
-def drain_receipt(receipt: DrainReceipt, *, server: str = "") -> output.Parts:
-    """The receipt of a drain order, of a new rate, or of the end of a drain."""
-    targets = output.targets_of(lane.lane for lane in receipt.lanes)
+def drain_receipt(receipt: DrainReceipt, *, asked: Sequence[str] = (), server: str = "") -> output.Parts:
+    """The receipt of a drain order, of a new rate, or of the end of a drain.
+
+    `asked` is what the person named: a queue that they named the next commands name too.
+    """
+    lanes = [lane.lane for lane in receipt.lanes]
     if not receipt.lanes:
         return [output.headline("No divert is in force there: nothing to drain.")]
     return [
-        output.headline(_drains(receipt, targets), style="bold"),
+        output.headline(_drains(receipt, output.names_of(lanes)), style="bold"),
         *output.lane_table(["backlog"], [(lane.lane, lane.backlog) for lane in receipt.lanes]),
         *output.workers_part(receipt.workers, stock=_STOCK_DRAIN),
-        *_ways_on(receipt, targets, server),
+        *_ways_on(receipt, _targets(lanes, asked), server),
     ]
+
+
+def _targets(lanes: Sequence[str], asked: Sequence[str]) -> tuple[str, ...]:
+    exact = output.targets_of(lanes)
+    names = (name if (name := lane_of(target).name) in asked else target for target in exact)
+    return tuple(dict.fromkeys(names))
 
 
 def _ways_on(receipt: DrainReceipt, targets: Sequence[str], server: str) -> output.Parts:
@@ -157,14 +168,14 @@ def _ways_on(receipt: DrainReceipt, targets: Sequence[str], server: str) -> outp
 
 def drain_end(progress: Sequence[DrainProgress], *, took: timedelta) -> output.Parts:
     """What a drain that was watched to its end did."""
-    names = output.targets_of(each.lane for each in progress)
+    names = output.names_of(each.lane for each in progress)
     released = sum(each.released for each in progress)
     left = sum(each.backlog for each in progress)
     said = f"{counted(released, 'job')} released in {format_duration(took)}"
     if left:
         said += f", {output.jobs_do(left, 'stay', 'stays')} in the backlog: the drain was stopped"
     parts: output.Parts = [output.headline(f"The backlog of {output.listed(names)}: {said}.", style="bold green")]
-    standing = output.targets_of(each.lane for each in progress if not each.is_done)
+    standing = output.names_of(each.lane for each in progress if not each.is_done)
     if standing:
         parts.append(output.plain(f"{output.is_are(standing)} still diverted: what arrives there is drained too."))
     return parts + _skipped(progress)
@@ -172,27 +183,27 @@ def drain_end(progress: Sequence[DrainProgress], *, took: timedelta) -> output.P
 
 def restore_receipt(receipt: RestoreReceipt, **_: str) -> output.Parts:
     """The receipt of a backlog that is back in its lane at once."""
-    targets = output.targets_of(lane.lane for lane in receipt.lanes)
+    names = output.names_of(lane.lane for lane in receipt.lanes)
     if not receipt.lanes:
         return [output.headline("No divert is in force there: nothing to bring back.")]
     are = "are" if receipt.restored != 1 else "is"
-    said = f"{counted(receipt.restored, 'job')} of {output.listed(targets)} {are} back in place"
+    said = f"{counted(receipt.restored, 'job')} of {output.listed(names)} {are} back in place"
     return [
         output.headline(f"{said}; the divert has ended.", style="bold green"),
         *output.lane_table(["back"], [(lane.lane, lane.restored) for lane in receipt.lanes]),
     ]
 
 
-def _drains(receipt: DrainReceipt, targets: Sequence[str]) -> str:
+def _drains(receipt: DrainReceipt, names: Sequence[str]) -> str:
     jobs = output.jobs_do(receipt.backlog, "wait", "waits")
     if receipt.rate is None:
-        return f"The drain of {output.listed(targets)} has stopped: {jobs} in the backlog."
+        return f"The drain of {output.listed(names)} has stopped: {jobs} in the backlog."
     filled = [lane.backlog for lane in receipt.lanes if lane.backlog]
     each = " each" if len(filled) > 1 else ""
     before = {str(lane.rate_before) for lane in receipt.lanes if lane.rate_before}
     was = f" (it was {output.listed(sorted(before))})" if before and before != {str(receipt.rate)} else ""
     forecast = _forecast(max(filled, default=0), receipt.rate)
-    drain = f"The backlog of {output.listed(targets)} drains at {receipt.rate}{each}{was}"
+    drain = f"The backlog of {output.listed(names)} drains at {receipt.rate}{each}{was}"
     return f"{drain}: {counted(receipt.backlog, 'job')}{forecast}."
 
 

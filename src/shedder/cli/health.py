@@ -269,8 +269,8 @@ def _ended(receipt: UninstallReceipt) -> output.Parts:
     backlogs = sum(lane.restored for lane in receipt.restored)
     diverted = sorted({lane.lane for lane in receipt.restored})
     rows = (
-        ("pauses", output.targets_of(receipt.resumed), ""),
-        ("diverts and limits on starts", output.targets_of(diverted), counted(backlogs, "job")),
+        ("pauses", output.names_of(receipt.resumed), ""),
+        ("diverts and limits on starts", output.names_of(diverted), counted(backlogs, "job")),
         ("claims that had not started", (), output.number(receipt.claims) if receipt.claims else ""),
         ("lists without an order", (), counted(receipt.found, "job") if receipt.found else ""),
         ("degraded flags", receipt.flags, ""),

@@ -45,16 +45,16 @@ def triage_parts(found: Triage, *, server: str = "") -> output.Parts:
 
 
 def _step(number: int, step: TriageStep, now: datetime, server: str) -> output.Parts:
-    line = output.Verbatim(f"[{_MARKS[step.state]}] {number}. ")
+    line = output.Text(f"[{_MARKS[step.state]}] {number}. ", indent=7)
     line.append(step.question, style=_STYLES[step.state])
     line.append(f" {step.rule}")
     parts: output.Parts = [line]
     if step.finding:
-        parts.append(output.Verbatim(f"       {output.escaped(step.finding)}"))
+        parts.append(output.plain(f"       {output.escaped(step.finding)}"))
     shown = step.done[-DONE_SHOWN:]
     parts += [_done(each, now) for each in shown]
     effects = [each.effect for each in shown if each.effect]
-    parts += [output.Verbatim(f"       {text}", style="dim") for effect in effects for text in effect_texts(effect)]
+    parts += [output.Text(f"       {text}", style="dim") for effect in effects for text in effect_texts(effect)]
     width = max((len(each.purpose) for each in step.commands), default=0)
     for each in step.commands:
         said = output.Verbatim(f"       {output.escaped(each.purpose):<{width}}  ", style="dim")
@@ -63,10 +63,10 @@ def _step(number: int, step: TriageStep, now: datetime, server: str) -> output.P
     return parts
 
 
-def _done(done: TriageDone, now: datetime) -> output.Verbatim:
+def _done(done: TriageDone, now: datetime) -> output.Text:
     role = f" ({output.escaped(done.role)})" if done.role else ""
-    what = output.listed(output.targets_of(done.what) if VERBS[done.verb].is_of_lanes else done.what, most=4)
+    what = output.listed(output.names_of(done.what) if VERBS[done.verb].is_of_lanes else done.what, most=4)
     ended = f" ({output.escaped(done.outcome)})" if done.outcome else ""
     who = f"{output.escaped(done.by)}{role}"
     said = f"{output.escaped(done.verb)} {what} by {who} {output.age(done.at, now)} ago{ended}"
-    return output.Verbatim(f"       {said}", style="yellow" if done.is_failed else "")
+    return output.Text(f"       {said}", style="yellow" if done.is_failed else "")

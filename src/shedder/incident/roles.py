@@ -156,7 +156,8 @@ def _given(incident: Incident, given: RoleHeld, *, also: bool, instead: bool) ->
         return incident
     if holder and not instead:
         raise ConditionNotMet(
-            f"{holder} has the role {role_text(given.role, given.task)}", try_instead="to take it from them, add --instead"
+            f"{holder} has the role {role_text(given.role, given.task)}",
+            try_instead="to take it from them, add --instead",
         )
     return _with_role(incident, given, given.person, also=also)
 
