@@ -18,14 +18,13 @@ from shedder.cli.output import (
     clock,
     command,
     escaped,
-    jobs_do,
     listed,
     names_of,
     one_line,
     per_second,
     targets_of,
 )
-from shedder.wording import counted
+from shedder.wording import counted, jobs_do
 
 NOW = datetime(2026, 11, 23, 2, 49, tzinfo=UTC)
 

@@ -18,7 +18,7 @@ from shedder.errors import InvalidInput, ShedderError
 from shedder.lanes import DEFAULT_PRIORITY, lane_of, lanes_of_target, parse_priority
 from shedder.selection import MAX_TEXT, Selection
 from shedder.units import format_duration
-from shedder.wording import counted
+from shedder.wording import counted, jobs_do
 
 if TYPE_CHECKING:
     from shedder import DivertPreview, DivertReceipt
@@ -108,7 +108,8 @@ def _divert(run: Run, targets: Sequence[str], selection: Selection, **cause: Any
 
 
 def _half_way(targets: Sequence[str], looked_at: int, of: int) -> str:
-    seen = f"{output.number(looked_at)} of {output.number(of)} waiting jobs were looked at"
+    were = "was" if of == 1 else "were"
+    seen = f"{output.number(looked_at)} of {counted(of, 'waiting job')} {were} looked at"
     return f"{output.is_are(targets)} diverted, and {seen}; the workers go on with the rest, or say it again"
 
 
@@ -215,7 +216,7 @@ def _diverted(receipt: DivertReceipt, names: Sequence[str]) -> str:
         none = "nothing that waits matches" if waiting else "nothing waits"
         return f"{output.is_are(names)} diverted from now on; {none}, so no job was moved."
     went = "went" if receipt.moved != 1 else "has gone"
-    left = output.jobs_do(waiting, "still wait", "still waits") if waiting else "none waits"
+    left = jobs_do(waiting, "still wait", "still waits") if waiting else "none waits"
     return f"{counted(receipt.moved, 'job')} of {output.listed(names)} {went} to the backlog; {left}."
 
 

@@ -18,7 +18,7 @@ from shedder.cli.run import Refused, Run
 from shedder.errors import RedisUnreachable, ServerBusy
 from shedder.lanes import lane_of
 from shedder.units import Rate, format_duration
-from shedder.wording import counted
+from shedder.wording import counted, jobs_do
 
 if TYPE_CHECKING:
     from shedder import DrainProgress, DrainReceipt, RestoreReceipt
@@ -173,7 +173,7 @@ def drain_end(progress: Sequence[DrainProgress], *, took: timedelta) -> output.P
     left = sum(each.backlog for each in progress)
     said = f"{counted(released, 'job')} released in {format_duration(took)}"
     if left:
-        said += f", {output.jobs_do(left, 'stay', 'stays')} in the backlog: the drain was stopped"
+        said += f", {jobs_do(left, 'stay', 'stays')} in the backlog: the drain was stopped"
     parts: output.Parts = [output.headline(f"The backlog of {output.listed(names)}: {said}.", style="bold green")]
     standing = output.names_of(each.lane for each in progress if not each.is_done)
     if standing:
@@ -195,7 +195,7 @@ def restore_receipt(receipt: RestoreReceipt, **_: str) -> output.Parts:
 
 
 def _drains(receipt: DrainReceipt, names: Sequence[str]) -> str:
-    jobs = output.jobs_do(receipt.backlog, "wait", "waits")
+    jobs = jobs_do(receipt.backlog, "wait", "waits")
     if receipt.rate is None:
         return f"The drain of {output.listed(names)} has stopped: {jobs} in the backlog."
     filled = [lane.backlog for lane in receipt.lanes if lane.backlog]

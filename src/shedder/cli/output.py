@@ -367,11 +367,6 @@ def number(count: float) -> str:
     return f"{count:,}"
 
 
-def jobs_do(count: int, do: str, does: str) -> str:
-    """`41,200 jobs wait`, `1 job waits`."""
-    return f"{counted(count, 'job')} {does if count == 1 else do}"
-
-
 def per_second(pace: float | None) -> str:
     """A pace with as many digits as mean something; `-` when it is not known."""
     if pace is None:

@@ -12,6 +12,7 @@ from shedder.cli.options import Request, Wait, change_options, expiry, expiry_op
 from shedder.cli.progress import live_line, still_running_line
 from shedder.cli.run import Run, trouble
 from shedder.errors import RedisUnreachable
+from shedder.wording import jobs_do
 
 if TYPE_CHECKING:
     from shedder import Pause, PauseReceipt, ResumeReceipt, RunningJob
@@ -105,7 +106,7 @@ def resume_receipt(receipt: ResumeReceipt, *, server: str = "") -> output.Parts:
         return [output.headline(f"{output.is_are(names)} not paused: nothing to resume.")]
     waiting = sum(lane.waiting for lane in receipt.lanes)
     names = output.names_of(lane.lane for lane in ended)
-    start = f"{output.jobs_do(waiting, 'wait', 'waits')} and may start" if waiting else "no job waits"
+    start = f"{jobs_do(waiting, 'wait', 'waits')} and may start" if waiting else "no job waits"
     parts: output.Parts = [
         output.headline(f"{output.is_are(names)} resumed: {start}.", style="bold green"),
         *_said("The pause stood", [lane.ended for lane in ended], receipt.at),
@@ -122,7 +123,7 @@ def _paused(receipt: PauseReceipt, names: Sequence[str]) -> str:
     runs = len(receipt.running)
     still = f"{output.number(runs)} still {'runs' if runs == 1 else 'run'}" if runs else "none runs"
     until = output.until(receipt, receipt.at)
-    return f"{output.is_are(names)} paused{until}: {output.jobs_do(waiting, 'wait', 'waits')}, {still}."
+    return f"{output.is_are(names)} paused{until}: {jobs_do(waiting, 'wait', 'waits')}, {still}."
 
 
 def _restored(pauses: Sequence[Pause], now: datetime) -> output.Parts:

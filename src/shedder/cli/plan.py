@@ -14,7 +14,7 @@ from shedder.lanes import lanes_of_target
 from shedder.policy.model import Policy
 from shedder.response import plan as planning
 from shedder.units import Rate, format_duration
-from shedder.wording import counted
+from shedder.wording import counted, jobs_do
 
 _EXAMPLES = (
     "shedder plan",
@@ -105,7 +105,7 @@ def _parts(outlook: planning.Outlook, found: list[planning.Forecast], *, is_expl
 
 def _head(outlook: planning.Outlook) -> str:
     depth = sum(lane.depth for lane in outlook.lanes if not lane.is_closed)
-    waiting, workers = f"{output.number(round(depth))} jobs wait", counted(outlook.workers, "worker")
+    waiting, workers = jobs_do(round(depth), "wait", "waits"), counted(outlook.workers, "worker")
     if not outlook.pace:
         return f"{waiting}; {workers}, how fast is not known: no job has ended in the last hour."
     when = "now" if outlook.is_pace_now else "at best in the last hour"

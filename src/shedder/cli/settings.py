@@ -14,7 +14,7 @@ from shedder.cli.options import Request, cause_options, expiry, expiry_option, f
 from shedder.cli.run import Refused, Run
 from shedder.cli.starts import LIFT_EXAMPLES, STARTS_EXAMPLES, lift, limit_starts, rate_asked
 from shedder.units import Rate
-from shedder.wording import counted
+from shedder.wording import counted, jobs_do
 
 if TYPE_CHECKING:
     from shedder import FlagReceipt, FlagState, LimitAnswer, LimitReceipt, LimitState, Setting
@@ -222,7 +222,7 @@ def flag_receipt(receipt: FlagReceipt, *, server: str = "") -> output.Parts:
     parts += _unseen([flag.name for flag in receipt.flags if not flag.is_declared], "flag")
     parts += _replaced(receipt.replaced, receipt.at)
     if receipt.restored:
-        parts.append(output.plain(f"{output.jobs_do(receipt.restored, 'are', 'is')} back in the queue."))
+        parts.append(output.plain(f"{jobs_do(receipt.restored, 'are', 'is')} back in the queue."))
     commands = [("undo", output.command("undo", receipt.event, server=server))]
     if degraded:
         names = [flag.name for flag in degraded]

@@ -19,7 +19,7 @@ from shedder.settings.flags import FlagState
 from shedder.settings.limits import LimitState
 from shedder.status.readings import LaneStatus, Status
 from shedder.units import format_duration
-from shedder.wording import counted
+from shedder.wording import counted, jobs_do
 
 MOST_COMMANDS = 4
 
@@ -232,7 +232,7 @@ def _pause(seen: Seen) -> TriageStep:
     lane = seen.clogged
     commands, finding = [], "no queue is clogged"
     if lane is not None:
-        finding = f"{lane.waiting:,} jobs wait in {lane.lane}{_age(lane, seen.status.at)}"
+        finding = f"{jobs_do(lane.waiting, 'wait', 'waits')} in {lane.lane}{_age(lane, seen.status.at)}"
         if lane.pause is None:
             commands = [seen.command("nothing of it starts", "pause", lane_of(lane.lane).queue)]
     return TriageStep(
@@ -305,7 +305,7 @@ def _shed_commands(seen: Seen) -> Iterable[TriageCommand]:
 def _low_commands(seen: Seen) -> Iterable[TriageCommand]:
     for each in seen.status.lanes:
         if lane_of(each.lane).priority == "low" and each.waiting and not _is_whole(each):
-            yield seen.command(f"{each.waiting:,} jobs of low priority", "divert", each.lane)
+            yield seen.command(f"{counted(each.waiting, 'job')} of low priority", "divert", each.lane)
 
 
 def _options(functions: Sequence[str], meta: Iterable[tuple[str, str]]) -> list[str]:
