@@ -124,6 +124,13 @@ def test_a_queue_that_nobody_knows_is_paused_with_a_warning(invoke, mail):
     assert ("warning: no queue is called maill (did you mean mail?); it is paused all the same\n") == done.err
 
 
+def test_an_end_that_no_longer_holds_is_told(invoke, mail):
+    """A pause without an end in place of one with an end says until when that was."""
+    invoke("pause", "mail", "--for", "1h", "-r", "first")
+    done = invoke("pause", "mail", "-r", "second")
+    assert re.search(r"takes the place of the pause until .* \((1h|59m [0-9]+s)\) since .*: first", done.out)
+
+
 def test_at_a_terminal_the_nearest_queue_is_offered(env, redis, mail):
     """A yes takes the queue that is meant; its lane stays the one that was typed."""
     with Terminal("pause", "maill.low", "-r", "why", env=env) as terminal:

@@ -88,7 +88,7 @@ def pause_receipt(receipt: PauseReceipt, *, server: str = "") -> output.Parts:
     resume = output.command("resume", *output.targets_of(lanes), server=server)
     return [
         output.headline(_paused(receipt, output.names_of(lanes)), style="bold yellow"),
-        *_said("This takes the place of the pause", [lane.replaced for lane in receipt.lanes], receipt.at),
+        *_replaced([lane.replaced for lane in receipt.lanes if lane.replaced], receipt.at),
         *_restored([lane.restored for lane in receipt.lanes if lane.restored], receipt.at),
         *_not_paused(receipt),
         *output.lane_table(["waiting"], [(lane.lane, lane.waiting) for lane in receipt.lanes]),
@@ -124,6 +124,11 @@ def _paused(receipt: PauseReceipt, names: Sequence[str]) -> str:
     still = f"{output.number(runs)} still {'runs' if runs == 1 else 'run'}" if runs else "none runs"
     until = output.until(receipt, receipt.at)
     return f"{output.is_are(names)} paused{until}: {jobs_do(waiting, 'wait', 'waits')}, {still}."
+
+
+def _replaced(pauses: Sequence[Pause], now: datetime) -> output.Parts:
+    said = "This takes the place of the pause"
+    return output.plain_once(f"{said}{output.until(each, now)} {output.why_and_who(each, now)}" for each in pauses)
 
 
 def _restored(pauses: Sequence[Pause], now: datetime) -> output.Parts:

@@ -50,10 +50,13 @@ def degrade(
 ) -> int:
     """Degrade features in every process within a second, without a deployment.
 
-    --percent always picks the same users; raising it adds users.
+    --percent always picks the same users; raising it adds users. A change keeps the end that was
+    set before, unless --for sets another.
     """
     what = _chosen(flags, group, "degrade")
     request = _settled(run, request, f"degrade {output.listed(what)}", names=_names(run, flags, group))
+    if expires_in is None:
+        expires_in = _time_left(run, _names(run, flags, group))
     expires_in = expiry(run, expires_in, of="flag")
     run.unsure(f"whether {output.is_are(what)} changed", "flag list")
     receipt = run.shedder.degrade_flag(
@@ -103,6 +106,15 @@ def _names(run: Run, flags: tuple[str, ...], group: str) -> tuple[str, ...]:
     if not group:
         return flags
     return (*flags, *(each.name for each in run.shedder.flag_states() if each.group == group))
+
+
+def _time_left(run: Run, names: tuple[str, ...]) -> timedelta | None:
+    """How long the degradation of `names` still holds, if all of them end together."""
+    standing = [each.setting for each in run.shedder.flag_states() if each.name in names and each.setting]
+    ends = {each.until for each in standing}
+    end = ends.pop() if len(standing) == len(set(names)) and len(ends) == 1 else None
+    left = None if end is None else end - run.shedder.incidents.now()
+    return left if left and left > timedelta() else None
 
 
 def _settled(run: Run, request: Request, change: str, *, names: tuple[str, ...]) -> Request:
@@ -275,7 +287,8 @@ def _unseen(names: Sequence[str], what: str) -> output.Parts:
 
 def _replaced(settings: Sequence[Setting], now: datetime) -> output.Parts:
     return output.plain_once(
-        f"This takes the place of {said_of(each)} {output.why_and_who(each, now)}" for each in settings
+        f"This takes the place of {said_of(each)}{output.until(each, now)} {output.why_and_who(each, now)}"
+        for each in settings
     )
 
 
