@@ -41,26 +41,37 @@ _group_option = click.option(
 @verb("degrade", examples=_DEGRADE, short="Degrade features, fully or for a share of users.")
 @click.argument("flags", metavar="[FLAG]...", nargs=-1, shell_complete=complete_flags)
 @_group_option
-@click.option("--percent", type=float, default=100.0, show_default=True, metavar="PERCENT", help="The share of users.")
+@click.option("--percent", type=float, metavar="PERCENT", help="The share of users; all if absent.")
 @expiry_option
 @force_option("Also accept a flag that no process has declared")
 @cause_options
 def degrade(
-    run: Run, *, request: Request, flags: tuple[str, ...], group: str, percent: float, expires_in: timedelta | None
+    run: Run,
+    *,
+    request: Request,
+    flags: tuple[str, ...],
+    group: str,
+    percent: float | None,
+    expires_in: timedelta | None,
 ) -> int:
     """Degrade features in every process within a second, without a deployment.
 
-    --percent always picks the same users; raising it adds users. A change keeps the end that was
+    --percent always picks the same users; raising it adds users. It keeps the end that was
     set before, unless --for sets another.
     """
     what = _chosen(flags, group, "degrade")
     request = _settled(run, request, f"degrade {output.listed(what)}", names=_names(run, flags, group))
-    if expires_in is None:
+    if expires_in is None and percent is not None:
         expires_in = _time_left(run, _names(run, flags, group))
     expires_in = expiry(run, expires_in, of="flag")
     run.unsure(f"whether {output.is_are(what)} changed", "flag list")
     receipt = run.shedder.degrade_flag(
-        *flags, group=group, percent=percent, expires_in=expires_in, **request.cause, force=request.is_forced
+        *flags,
+        group=group,
+        percent=100.0 if percent is None else percent,
+        expires_in=expires_in,
+        **request.cause,
+        force=request.is_forced,
     )
     return _tell(run, "flag/1", receipt, flag_receipt)
 
