@@ -87,11 +87,3 @@ def test_a_group_without_a_verb_shows_its_help(group, invoke):
 def test_json_is_offered_by_every_verb_but_the_worker(invoke):
     """Every verb that has an answer gives it as JSON on demand."""
     assert ["worker"] == [verb for verb in VERBS if "--json" not in invoke(verb, "--help").out]
-
-
-@pytest.mark.parametrize("group", ["incident", "incident action", "flag", "limit", "policy", "stale", ""])
-def test_a_group_without_a_verb_shows_its_help(invoke, group):
-    """It is help, as with --help, and a script learns by 2 that nothing was done."""
-    words = group.split()
-    done = invoke(*words)
-    assert (2, "", invoke(*words, "--help").out) == (done.code, done.err, done.out)
