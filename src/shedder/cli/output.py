@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Any, TextIO, get_type_hints
 
 from shedder.lanes import PRIORITIES, lane_of
@@ -67,7 +67,7 @@ class Text:
 
 
 class Verbatim(Text):
-    """Text to be copied, such as a command: it gets no line breaks of ours."""
+    """Text to be copied, such as a file: it gets no line breaks of ours."""
 
 
 class Table:
@@ -167,7 +167,7 @@ def workers_part(workers: Sequence[WorkerSeen], *, stock: str) -> Parts:
 def commands_part(*commands: tuple[str, str]) -> Parts:
     """What to type next, if anything: what for, and the command."""
     width = max((len(purpose) for purpose, _ in commands), default=0)
-    lines = [Verbatim(f"{purpose:<{width}}  ", style="dim") for purpose, _ in commands]
+    lines = [Text(f"{purpose:<{width}}  ", style="dim") for purpose, _ in commands]
     for made, (_, line) in zip(lines, commands, strict=True):
         made.append(line, style="not dim bold")
     return spaced(lines)
@@ -241,7 +241,7 @@ class Screen:
 def as_rich(part: Text | Table, width: int | None = None) -> RenderableType:
     """`part` as rich prints it; text that is not verbatim in lines of at most `width`."""
     if isinstance(part, Table):
-        return _rendered_table(part)
+        return _rendered_table(part, _column_widths(part, width) if width else ())
     made = _rendered_text(part)
     breaks = [] if width is None or isinstance(part, Verbatim) else _breaks(part.plain, width, part.indent)
     if not breaks:
@@ -262,7 +262,7 @@ def fitted(text: str, stream: TextIO) -> str:
     return "\n  ".join(text[start:end].rstrip() for start, end in pairwise(breaks)) if len(breaks) > 2 else text
 
 
-_WORD = re.compile(r"`[^`]+`|(?:(?<=: )|(?<=  ))shedder [^;]+|\S+")
+_WORD = re.compile(r"`[^`]+`|(?<=: )shedder [^;]+|(?<=  )shedder .+|\S+")
 """What is not broken: a word, and a command that a person copies."""
 
 
@@ -293,17 +293,36 @@ def _rendered_text(text: Text) -> RichText:
     return made
 
 
-def _rendered_table(table: Table) -> RichTable:
-    made = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column in table.columns:
+def _rendered_table(table: Table, widths: Sequence[int] = ()) -> RichTable:
+    made = RichTable(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim")
+    for column, width in zip_longest(table.columns, widths):
         name = column.removeprefix(">")
         if column != name:
-            made.add_column(name, justify="right", no_wrap=True)
+            made.add_column(name, justify="right", no_wrap=True, width=width)
         else:
-            made.add_column(name, overflow="fold")
+            made.add_column(name, overflow="fold", width=width)
     for cells in table.rows:
         made.add_row(*map(_rendered_text, cells))
     return made
+
+
+_GAP = 2
+
+
+def _column_widths(table: Table, width: int) -> list[int]:
+    """Widths by which a table that is too wide fits without broken words; none when rich is to choose."""
+    cells = [table.columns, *([cell.plain for cell in row] for row in table.rows)]
+    columns = [[text.removeprefix(">") for text in column] for column in zip(*cells, strict=True)]
+    wanted = [max(map(cell_len, column)) for column in columns]
+    found = [max(cell_len(word) for text in column for word in (*text.split(), "")) for column in columns]
+    spare = width - sum(found) - _GAP * (len(found) - 1)
+    if sum(wanted) + _GAP * (len(found) - 1) <= width or spare < 0:
+        return []
+    by_need = sorted(range(len(found)), key=lambda at: wanted[at] - found[at])
+    for place, at in enumerate(by_need):
+        more = min(wanted[at] - found[at], spare // (len(by_need) - place))
+        found[at], spare = found[at] + more, spare - more
+    return found
 
 
 def _console(stream: TextIO) -> Console:

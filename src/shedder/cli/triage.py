@@ -57,7 +57,7 @@ def _step(number: int, step: TriageStep, now: datetime, server: str) -> output.P
     parts += [output.Text(f"       {text}", style="dim") for effect in effects for text in effect_texts(effect)]
     width = max((len(each.purpose) for each in step.commands), default=0)
     for each in step.commands:
-        said = output.Verbatim(f"       {output.escaped(each.purpose):<{width}}  ", style="dim")
+        said = output.Text(f"       {output.escaped(each.purpose):<{width}}  ", style="dim", indent=4)
         said.append(output.command(each.words[0], options=each.words[1:], server=server), style="not dim bold")
         parts.append(said)
     return parts
