@@ -27,12 +27,15 @@ class ShedderError(Exception):
 
 
 class InvalidInput(ShedderError):
-    """A value that was given is not accepted; the message says which would be."""
+    """A value that was given is not accepted; the message says which would be.
+
+    `says` is the message where the usual one would not be a sentence.
+    """
 
     exit_code = 2
 
-    def __init__(self, *, name: str, value: object, accepted: str) -> None:
-        super().__init__(f"{name}: {value!r} is not accepted; use {accepted}")
+    def __init__(self, *, name: str, value: object, accepted: str, says: str = "") -> None:
+        super().__init__(says or f"{name}: {value!r} is not accepted; use {accepted}")
         self.name = name
         self.value = value
         self.accepted = accepted
@@ -42,8 +45,8 @@ class EventNotFound(InvalidInput):
     """No event with this id is in the journal."""
 
     def __init__(self, event_id: str) -> None:
-        super().__init__(name="event", value=event_id, accepted="an id that the journal lists")
-        self.args = (f"the journal has no event {event_id}; use an id that it lists",)
+        says = f"the journal has no event {event_id}; use an id that it lists"
+        super().__init__(name="event", value=event_id, accepted="an id that the journal lists", says=says)
         self.event_id = event_id
 
 

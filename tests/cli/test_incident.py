@@ -41,7 +41,7 @@ def test_it_shows_how_it_stands(invoke, mail):
         ("incident assign operations ana@desk", 3, "--also"),
         ("incident accept", 3, "nobody has offered a role"),
         ("incident mitigated --at 2099-01-01T00:00", 2, "not in the future"),
-        ("incident correct --resolved 1m", 2, "once it is resolved"),
+        ("incident correct --resolved 1m", 2, "is not resolved yet"),
         ("incident close", 3, "not resolved"),
         ("incident show 2026-01-01-1", 3, "there is no incident 2026-01-01-1"),
         ("incident review", 2, "--well"),

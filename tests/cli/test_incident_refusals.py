@@ -87,7 +87,7 @@ def test_overlapping_roles(desk, refused, line, code, said):
         ("incident accept commander --by mallory@desk", 3, "commander to dan@desk"),
         ("incident accept operations --by dan@desk", 3, "nobody has offered operations to dan@desk"),
         ("incident hand-over commander bob@desk --by dan@desk", 3, "ana@desk has the role commander"),
-        ("incident hand-over commander ana@desk --by ana@desk", 2, "they have it"),
+        ("incident hand-over commander ana@desk --by ana@desk", 2, "to somebody else"),
         ("incident hand-over communications dan@desk --by ana@desk", 3, "nobody has the role communications"),
     ],
 )
@@ -106,7 +106,7 @@ def test_acceptance_and_offers_by_the_wrong_person(desk, refused, line, code, sa
         ("incident mitigated --at 5000h", "not before detected"),
         ("incident resolve --at 2099-01-01", "not in the future"),
         ("incident resolve --at 5000h", "not before"),
-        ("incident correct --mitigated 5m", "only once it is mitigated"),
+        ("incident correct --mitigated 5m", "is not mitigated yet; `shedder incident mitigated` first"),
         ("incident resolve --at yesterday", "how long ago"),
     ],
 )

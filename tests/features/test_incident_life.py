@@ -165,7 +165,7 @@ def test_what_was_changed_again_cannot_be_undone(shedder: Shedder, incidents: In
         (lambda it: it.resolve(at=now() - 60 * MINUTE), InvalidInput, "not before"),
         (lambda it: it.correct(times={"began": now()}), InvalidInput, "not before began"),
         (lambda it: it.correct(times={"opened": now() + MINUTE}), InvalidInput, "in the future"),
-        (lambda it: it.correct(times={"resolved": now()}), InvalidInput, "once it is resolved"),
+        (lambda it: it.correct(times={"resolved": now()}), InvalidInput, "is not resolved yet"),
         (lambda it: it.correct(times={"lunch": now()}), InvalidInput, "began, detected"),
         (lambda it: it.correct(severity=9), InvalidInput, "severity"),
         (lambda it: it.correct(title=""), InvalidInput, "title"),

@@ -97,8 +97,9 @@ def as_corrected(
     check_not_closed(incident)
     for name in times or {}:
         if name in ("mitigated", "resolved") and getattr(incident, f"{name}_at") is None:
-            accepted = f"only once it is {name} (shedder incident {_VERBS[name]})"
-            raise InvalidInput(name=name, value=f"it is {incident.state}", accepted=accepted)
+            accepted = f"`shedder incident {_VERBS[name]}` first"
+            says = f"{incident.id} is not {name} yet; {accepted}"
+            raise InvalidInput(name=name, value=incident.state, accepted=accepted, says=says)
     changed = with_times(incident, times or {}, now)
     if title is not None:
         changed = replace(changed, title=checked_text("title", title, longest=LONGEST_TITLE))

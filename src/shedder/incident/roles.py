@@ -119,7 +119,9 @@ def checked_person(name: str, people: Collection[str] = ()) -> str:
         raise InvalidInput(name="person", value=name, accepted="a name without spaces: ana@desk")
     if people and not any(is_same_person(said, each) for each in people):
         near = _nearest(said, people)
-        raise InvalidInput(name="person", value=name, accepted=f"one whom the policy names, such as {near}")
+        accepted = f"one of them, such as {near}"
+        says = f"{name} is not one whom the policy names; use {accepted}"
+        raise InvalidInput(name="person", value=name, accepted=accepted, says=says)
     return said
 
 
@@ -131,10 +133,12 @@ def checked_task(role: Role, task: str) -> str:
     """
     if role is not Role.INVESTIGATOR:
         if task:
-            raise InvalidInput(name="task", value=task, accepted="none: only investigators have one")
+            says = "only investigators have a task; leave the task out"
+            raise InvalidInput(name="task", value=task, accepted="none", says=says)
         return ""
     if not task.strip():
-        raise InvalidInput(name="task", value=task, accepted='what to look into: "database logs"')
+        says = 'an investigator needs a task; say what to look into, such as "database logs"'
+        raise InvalidInput(name="task", value=task, accepted="what to look into", says=says)
     return checked_text("task", task, longest=LONGEST_TASK)
 
 
@@ -176,7 +180,8 @@ def _offered(incident: Incident, role: Role, task: str, by: str, person: str) ->
             try_instead=f"ask {holder} to hand it over" if holder else "take it with `shedder incident take`",
         )
     if is_same_person(holder, person):
-        raise InvalidInput(name="person", value=person, accepted="somebody else: they have it")
+        says = f"{person} has the role {role_text(role, task)} already; hand it over to somebody else"
+        raise InvalidInput(name="person", value=person, accepted="somebody else", says=says)
     roles = tuple(
         replace(each, offered_to=person, offered_at=NOW) if _is(each, role, task) else each for each in incident.roles
     )
