@@ -27,12 +27,15 @@ class ShedderError(Exception):
 
 
 class InvalidInput(ShedderError):
-    """A value that was given is not accepted; the message says which would be."""
+    """A value that was given is not accepted; the message says which would be.
+
+    `says` is the message where the usual one would not be a sentence.
+    """
 
     exit_code = 2
 
-    def __init__(self, *, name: str, value: object, accepted: str) -> None:
-        super().__init__(f"{name}: {value!r} is not accepted; use {accepted}")
+    def __init__(self, *, name: str, value: object, accepted: str, says: str = "") -> None:
+        super().__init__(says or f"{name}: {value!r} is not accepted; use {accepted}")
         self.name = name
         self.value = value
         self.accepted = accepted
@@ -42,7 +45,8 @@ class EventNotFound(InvalidInput):
     """No event with this id is in the journal."""
 
     def __init__(self, event_id: str) -> None:
-        super().__init__(name="event", value=event_id, accepted="an id that the journal lists")
+        says = f"the journal has no event {event_id}; use an id that it lists"
+        super().__init__(name="event", value=event_id, accepted="an id that the journal lists", says=says)
         self.event_id = event_id
 
 
@@ -85,35 +89,38 @@ class PolicyTooNew(InvalidInput):
 
 
 class NothingMatched(ShedderError):
-    """What was named does not exist here; the message lists what does."""
+    """`what` was named and does not exist here; the message lists what does (`found`)."""
 
     exit_code = 3
 
     def __init__(self, what: str, *, found: tuple[str, ...] = ()) -> None:
-        super().__init__(f"nothing matched {what}; found {_listed(found)}")
+        super().__init__(f"there is no {what}{f'; known: {_listed(found)}' if found else ''}")
         self.what = what
         self.found = found
 
 
 class ConditionNotMet(ShedderError):
-    """The condition that the caller set does not hold, so nothing was changed."""
+    """Things are not as the caller needs them, so nothing was changed.
+
+    `found` says how they are, `try_instead` what to do now.
+    """
 
     exit_code = 3
 
-    def __init__(self, condition: str, *, found: str) -> None:
-        super().__init__(f"condition not met: {condition}; found {found}")
-        self.condition = condition
+    def __init__(self, found: str, *, try_instead: str) -> None:
+        super().__init__(f"{found}; nothing was changed; {try_instead}")
         self.found = found
+        self.try_instead = try_instead
 
 
 class PolicyChanged(ConditionNotMet):
     """Somebody has applied another policy than the one that this one is based on."""
 
     def __init__(self, *, based_on: int, number: int, by: str, since: str) -> None:
-        by_whom = f"{number}, which {by} applied at {since}" if number else "none"
+        applied = f"{by} applied policy {number} at {since}" if number else "no policy is in force any more"
         super().__init__(
-            f"policy {based_on or 'none'} is in force",
-            found=f"{by_whom}; look at `shedder policy diff`, then apply yours again",
+            f"{applied}, and yours is based on {f'policy {based_on}' if based_on else 'none'}",
+            try_instead="look at `shedder policy diff`, then apply yours again",
         )
         self.based_on = based_on
         self.number = number
@@ -163,9 +170,9 @@ class ServerBusy(RedisUnreachable):
         self.ends_with = ends_with
         ShedderError.__init__(
             self,
-            f"Redis at {self.address} serves nobody while somebody's script keeps it busy (none of "
-            "shedder's, which are bounded); wait for its end and try again, or end it with "
-            f"`redis-cli {ends_with}`, which Redis refuses once the script has written",
+            f"Redis at {self.address} runs a script that blocks everybody else (it is none of shedder's); "
+            f"wait until it ends and try again, or stop it with `redis-cli {ends_with}`, which works "
+            "as long as the script has written nothing",
         )
 
 
@@ -174,10 +181,10 @@ class WrongClusterNode(ShedderError):
 
     def __init__(self, node: str) -> None:
         advice = (
-            f"node {node} of the cluster has RQ's keys, and this one has not: connect to that one"
+            f"this node of the cluster does not have RQ's keys; connect to {node}, which has them"
             if node
-            else "on a cluster RQ's keys must share a slot: set RQ_KEY_PREFIX={rq} for producers, "
-            "workers and shedder alike"
+            else "RQ's keys are on several nodes of the cluster; set RQ_KEY_PREFIX={rq} for producers, workers "
+            "and shedder, so that one node has them all"
         )
         super().__init__(advice)
         self.node = node
@@ -187,7 +194,7 @@ class ServerTooOld(ShedderError):
     """The server is too old: only newer ones let a script run when memory is full."""
 
     def __init__(self, found: str) -> None:
-        super().__init__(f"the server is {found}; shedder needs at least {SERVER_FLOOR}")
+        super().__init__(f"the server is too old ({found}); shedder needs at least {SERVER_FLOOR}")
         self.found = found
 
 
@@ -204,7 +211,7 @@ class ServerNotFound(ShedderError):
     """No server program to start was found on this machine."""
 
     def __init__(self, *, looked_in: tuple[str, ...]) -> None:
-        super().__init__(f"no valkey-server or redis-server to start; looked in {_listed(looked_in)}")
+        super().__init__(f"found no valkey-server and no redis-server in {_listed(looked_in)}; install one")
         self.looked_in = looked_in
 
 

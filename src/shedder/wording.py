@@ -14,6 +14,11 @@ def counted(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def jobs_do(count: int, do: str, does: str) -> str:
+    """`41,200 jobs wait`, `1 job waits`."""
+    return f"{counted(count, 'job')} {does if count == 1 else do}"
+
+
 def spoken(length: timedelta) -> str:
     """A length of time for people: `2 s`, `38 min`, `1 h 5 min`, `2 d 3 h`."""
     seconds = max(int(length.total_seconds()), 0)

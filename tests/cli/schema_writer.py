@@ -173,8 +173,8 @@ def _views() -> dict[str, Schema]:
         "error": finished("error/1", "Why something was not done.", {
             "error": {**TEXT, "description": "One line: what is wrong and what to do next."},
             "exit_code": {"enum": [1, 2, 3, 4, 130],
-                          "description": "1 failed, 2 usage, 3 nothing matched or condition not "
-                          "met, 4 Redis cannot be reached, 130 Ctrl-C."}}),
+                          "description": "1 failed, 2 usage, 3 the answer is no, "
+                          "4 Redis cannot be reached, 130 Ctrl-C."}}),
         "demo": _demo(),
         "shed": finished("shed/1", "What was shed by policy, first to last.", {
             "steps": array(of(ShedStep))}),

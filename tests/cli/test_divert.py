@@ -75,6 +75,16 @@ def test_a_dry_run_counts_and_changes_nothing(invoke, redis, mail):
     assert not redis.exists(f"{RQ_KEY_PREFIX}:shedder:diverts", f"{RQ_KEY_PREFIX}:shedder:events")
 
 
+def test_a_dry_run_of_a_whole_queue_ends_with_the_divert_of_its_largest_function(invoke, mail):
+    """The command to copy leaves the receipts; of a lane that was chosen it takes all."""
+    done = invoke("divert", "mail", "--dry-run")
+    assert "divert most of it  shedder divert mail --function tests.cli.jobs.send_newsletter" == done.lines[-1]
+    done = invoke("divert", "mail", "--priority", "normal", "--dry-run")
+    assert "do it  shedder divert mail.normal" == done.lines[-1]
+    done = invoke("divert", "mail", "--older-than", "1ms", "--dry-run")
+    assert "do it  shedder divert mail --older-than 1ms" == done.lines[-1]
+
+
 def test_a_dry_run_that_finds_nothing_says_what_is_there(invoke, mail):
     """Exit 3, the functions that wait there instead, and what comes next."""
     done = invoke("divert", "mail", "--function", "app.news.*", "-n")
@@ -172,7 +182,7 @@ def test_all_that_once_meant_the_policy_is_refused_until_it_is_meant(invoke, red
 def test_all_that_once_meant_the_policy_is_asked_on_a_terminal(env, redis, shedding):
     """A person reads what it means now before they say yes."""
     with Terminal("divert", "--all", "-r", "why", env=env) as terminal:
-        terminal.wait_for("what the policy allows: shedder shed", "of ALL queues (mail)? [y/N]")
+        terminal.wait_for("to divert what the\n  policy allows: shedder shed", "of ALL queues (mail)? [y/N]")
         terminal.type("n\n")
         assert 1 == terminal.end()
     assert not redis.exists(f"{RQ_KEY_PREFIX}:shedder:diverts")

@@ -68,7 +68,7 @@ def test_mending_shows_acts_and_looks_again(invoke, redis, lost):
     assert "will repair jobs in no place: put 1 back at the end of their lanes" in done.err
     assert "  jobs in no place: 1 put at the end of their lanes" in done.lines
     assert lost.encode() == redis.lindex(f"{RQ_KEY_PREFIX}:queue:mail", -1)
-    assert "repair mail.normal by " in invoke("events").out
+    assert "repair mail by " in invoke("events").out
 
 
 def test_mending_as_json(invoke, lost):

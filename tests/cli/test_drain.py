@@ -110,7 +110,7 @@ def test_ctrl_c_leaves_the_order_running(env, redis, diverted):
         terminal.interrupt()
         assert 130 == terminal.end()
         assert (
-            "shedder: stopped; the order stands: mail drains at 1/hour; to stop it: shedder drain mail --stop"
+            "shedder: stopped; the order stands: mail drains at 1/hour; to stop it:\n  shedder drain mail --stop"
         ) in terminal.text
     assert b'"drain"' in redis.hget(f"{RQ_KEY_PREFIX}:shedder:diverts", "mail.low")
 

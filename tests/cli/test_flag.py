@@ -64,6 +64,17 @@ def test_the_list_and_the_status_say_who_did_it(invoke, app):
     assert "flag degrade faces by oncall@ops" in invoke("events").out
 
 
+def test_a_change_of_the_share_keeps_the_end(invoke, app):
+    """What was to end in an hour still does, unless another end is said; the receipt tells both ends."""
+    invoke("flag", "degrade", "faces", "--for", "1h", "-r", "why")
+    done = invoke("flag", "degrade", "faces", "--percent", "50", "-r", "half of it")
+    assert re.search(r"^faces is degraded for 50 % until .* \((1h|59m [0-9]+s)\)\.$", done.lines[0])
+    assert re.search(r"takes the place of 100 % until .* \((1h|59m [0-9]+s)\) since", done.out)
+    done = invoke("flag", "degrade", "faces", "--for", "ever", "-r", "no end")
+    assert "faces is degraded." == done.lines[0]
+    assert re.search(r"takes the place of 50 % until ", done.out)
+
+
 def test_undo_restores(invoke, app):
     """`shedder undo` takes it back."""
     invoke("flag", "degrade", "faces", "-r", "why")
@@ -73,7 +84,7 @@ def test_undo_restores(invoke, app):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["search.hint"], 3, "found search.hints"),
+        (["search.hint"], 3, "known: search.hints"),
         (["faces", "--percent", "101"], 2, "percent"),
         (["faces", "--percent", "0"], 2, "percent"),
         (["faces", "--for", "soon"], 2, "--for"),

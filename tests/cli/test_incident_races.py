@@ -109,7 +109,7 @@ def test_of_two_that_take_a_role_one_has_it(race: Race, shed: Shedder, time: int
     assert who == shed.incidents.read().holder(Role.OPERATIONS)
     assert () == shed.incidents.read().past_roles
     assert ["incident open", "role take"] == verbs(shed)
-    assert any(f"{who} has it" in each.output for each in done)
+    assert any(f"{who} has the role" in each.output for each in done)
 
 
 @pytest.mark.parametrize("time", range(TIMES))

@@ -66,10 +66,10 @@ def test_unknown_persons_and_roles(desk, refused, line, code, said):
 @pytest.mark.parametrize(
     ("line", "code", "said"),
     [
-        ("incident take communications --by ana@desk", 3, "found commander"),
-        ("incident take communications --by bob@desk", 3, "found operations"),
-        ("incident take operations --by dan@desk", 3, "bob@desk has it"),
-        ("incident assign operations dan@desk --by ana@desk", 3, "bob@desk has it"),
+        ("incident take communications --by ana@desk", 3, "ana@desk has the role commander already"),
+        ("incident take communications --by bob@desk", 3, "bob@desk has the role operations already"),
+        ("incident take operations --by dan@desk", 3, "bob@desk has the role operations"),
+        ("incident assign operations dan@desk --by ana@desk", 3, "bob@desk has the role operations"),
         ("incident take investigator --by dan@desk", 2, "what to look into"),
         ("incident take communications --task logs --by dan@desk", 2, "only investigators"),
         ("incident leave communications", 3, "nobody"),
@@ -85,10 +85,10 @@ def test_overlapping_roles(desk, refused, line, code, said):
     [
         ("incident accept --by bob@desk", 3, "commander to dan@desk"),
         ("incident accept commander --by mallory@desk", 3, "commander to dan@desk"),
-        ("incident accept operations --by dan@desk", 3, "no offer"),
-        ("incident hand-over commander bob@desk --by dan@desk", 3, "ana@desk has it"),
-        ("incident hand-over commander ana@desk --by ana@desk", 2, "they have it"),
-        ("incident hand-over communications dan@desk --by ana@desk", 3, "nobody has it"),
+        ("incident accept operations --by dan@desk", 3, "nobody has offered operations to dan@desk"),
+        ("incident hand-over commander bob@desk --by dan@desk", 3, "ana@desk has the role commander"),
+        ("incident hand-over commander ana@desk --by ana@desk", 2, "to somebody else"),
+        ("incident hand-over communications dan@desk --by ana@desk", 3, "nobody has the role communications"),
     ],
 )
 def test_acceptance_and_offers_by_the_wrong_person(desk, refused, line, code, said):
@@ -106,7 +106,7 @@ def test_acceptance_and_offers_by_the_wrong_person(desk, refused, line, code, sa
         ("incident mitigated --at 5000h", "not before detected"),
         ("incident resolve --at 2099-01-01", "not in the future"),
         ("incident resolve --at 5000h", "not before"),
-        ("incident correct --mitigated 5m", "only once it is mitigated"),
+        ("incident correct --mitigated 5m", "is not mitigated yet; `shedder incident mitigated` first"),
         ("incident resolve --at yesterday", "how long ago"),
     ],
 )

@@ -72,7 +72,7 @@ def test_a_test_counts_nothing(invoke, app):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["report", "1/s"], 3, "found reports"),
+        (["report", "1/s"], 3, "known: reports"),
         (["reports", "0/s"], 2, "shedder pause"),
         (["reports", "fast"], 2, "200/second"),
         (["reports", "1/s", "--for", "soon"], 2, "--for"),

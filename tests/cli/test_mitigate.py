@@ -53,7 +53,7 @@ def test_what_is_declared_is_listed(mitigate):
 @pytest.mark.parametrize(
     ("line", "code", "said"),
     [
-        ("rolback -r x", 3, "found rollback"),
+        ("rolback -r x", 3, "known: rollback"),
         ("rollback -r x", 2, "--release and --code"),
         ("rollback --release 41 -r x", 2, "also --code"),
         ("rollback --release 41 --code 0 --speed 9 -r x", 2, "--speed"),

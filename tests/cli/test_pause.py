@@ -124,6 +124,42 @@ def test_a_queue_that_nobody_knows_is_paused_with_a_warning(invoke, mail):
     assert ("warning: no queue is called maill (did you mean mail?); it is paused all the same\n") == done.err
 
 
+def test_an_end_that_no_longer_holds_is_told(invoke, mail):
+    """A pause without an end in place of one with an end says until when that was."""
+    invoke("pause", "mail", "--for", "1h", "-r", "first")
+    done = invoke("pause", "mail", "-r", "second")
+    assert re.search(r"takes the place of the pause until .* \((1h|59m [0-9]+s)\) since .*: first", done.out)
+
+
+def test_at_a_terminal_the_nearest_queue_is_offered(env, redis, mail):
+    """A yes takes the queue that is meant; its lane stays the one that was typed."""
+    with Terminal("pause", "maill.low", "-r", "why", env=env) as terminal:
+        terminal.wait_for("No queue is called maill. Did you mean mail? [y/n]")
+        terminal.type("y\n")
+        assert 0 == terminal.end()
+    assert {b"mail.low"} == set(redis.hkeys(f"{RQ_KEY_PREFIX}:shedder:pauses"))
+
+
+def test_at_a_terminal_an_unknown_queue_is_paused_only_after_a_yes(env, redis, mail):
+    """A no to both questions changes nothing; with nothing near only the second one is asked."""
+    with Terminal("pause", "maill", "-r", "why", env=env) as terminal:
+        terminal.wait_for("Did you mean mail? [y/n]")
+        terminal.type("n\n")
+        terminal.wait_for("No queue is called maill. Pause maill all the same? [y/N]")
+        terminal.type("n\n")
+        assert 1 == terminal.end()
+        assert "nothing was changed, because you said no" in terminal.text
+    assert not redis.exists(f"{RQ_KEY_PREFIX}:shedder:pauses")
+    with Terminal("pause", "reports", "-r", "why", env=env) as terminal:
+        terminal.wait_for("No queue is called reports; there is mail. Pause reports all the same? [y/N]")
+        terminal.type("y\n")
+        assert 0 == terminal.end()
+    with Terminal("resume", "reports", "-r", "why", env=env) as terminal:
+        terminal.wait_for("reports is resumed")
+        assert 0 == terminal.end()
+        assert "No queue" not in terminal.text
+
+
 def test_resume_ends_the_pause_and_says_whose_it_was(invoke, mail):
     """The receipt tells what may start now, and what stood until now."""
     invoke("pause", "mail", "-r", "database at 99 %", "--by", "oncall@ops")

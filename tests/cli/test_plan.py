@@ -46,9 +46,9 @@ def test_a_server_without_jobs_has_nothing_to_plan(invoke: Any, redis: Redis) ->
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("nosuch",), 3, "the queue nosuch; found mail"),
-        (("mail", "nosuch.low"), 3, "the queue nosuch.low; found mail"),
-        (("--pause", "nosuch"), 3, "pause nosuch: no such lane is planned for; found mail"),
+        (("nosuch",), 3, "there is no queue nosuch; known: mail"),
+        (("mail", "nosuch.low"), 3, "there is no queue nosuch.low; known: mail"),
+        (("--pause", "nosuch"), 3, "there is no lane in the plan that `pause nosuch` would change; known: mail"),
         (("--divert", "mail.high"), 3, "divert mail.high"),
         (("--limit", "nosuch=5/second"), 3, "limit nosuch"),
         (("--limit", "mail"), 2, "LANE=RATE: mail=50/second"),

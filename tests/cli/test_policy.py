@@ -9,8 +9,13 @@ from rq import SimpleWorker
 from rq.defaults import RQ_KEY_PREFIX
 
 from shedder import Shedder
+from shedder.policy.file import CHANNELS_EXAMPLE, read_policy
+from shedder.rq import Queue
 from shedder.rq import SimpleWorker as OurWorker
+from shedder.updates import channels
+from tests.cli import jobs
 from tests.cli.conftest import all_keys
+from tests.cli.programs import ROOT
 
 GOOD = """\
 version = 1
@@ -103,7 +108,7 @@ def test_who_comes_second_is_told(invoke, file, redis):
     file.write_text(GOOD.replace("shed = 1", "shed = 2"))
     done = invoke("policy", "apply", "--based-on", "0", "-r", "why")
     assert 3 == done.code
-    assert re.search("policy none is in force; found 1, which ana@desk applied at", done.err)
+    assert re.search("ana@desk applied policy 1 at .*, and yours is based on none; nothing was changed", done.err)
     assert 1 == Shedder(redis).policies.applied().number
     assert 2 == invoke("policy", "apply", "--force", "--based-on", "0", "-r", "why").code
     assert 0 == invoke("policy", "apply", "--force", "-r", "why").code
@@ -154,6 +159,42 @@ def test_a_first_policy_is_written_from_what_is_there(invoke, tmp_path, monkeypa
     assert text == (tmp_path / "shedder.toml").read_text()
     (tmp_path / "shedder.toml").write_text("mine")
     assert '"mail"' in invoke("policy", "init", "--force", "--json").json["text"]
+
+
+def test_a_first_policy_sees_the_middle_of_a_flood_and_what_has_ended(invoke, tmp_path, monkeypatch, redis):
+    """Functions behind a hundred newsletters are found, and on a quiet day those that finished or failed."""
+    monkeypatch.chdir(tmp_path)
+    flood, quiet = Queue("flood", connection=redis), Queue("quiet", connection=redis)
+    for function in (jobs.send_newsletter, jobs.send_receipt):
+        flood.enqueue_many([Queue.prepare_data(function, (each,)) for each in range(150)])
+    quiet.enqueue(jobs.send_receipt)
+    quiet.enqueue(jobs.run_until_gone, 5)
+    SimpleWorker([quiet], connection=redis).work(burst=True)
+    invoke("policy", "init")
+    text = (tmp_path / "shedder.toml").read_text()
+    assert 2 == text.count('function = "tests.cli.jobs.send_receipt"')
+    assert 1 == text.count('function = "tests.cli.jobs.send_newsletter"')
+    rule = '# [[rules]]              # 1 of 2 jobs looked at\n# queue = "quiet"\n# function = "tests.cli.jobs.'
+    assert f'{rule}run_until_gone"' in text
+    assert "# quiet: 0 jobs wait" in text
+    assert re.search("# quiet: .*, 1 failed", text)
+
+
+def test_the_example_of_channels_is_one_and_stands_in_the_docs(invoke, tmp_path, monkeypatch, redis):
+    """Turned on, it is a policy whose URLs Apprise knows."""
+    lines = CHANNELS_EXAMPLE.splitlines()[1:]
+    text = "\n".join(line.removeprefix("# ").removeprefix("#") for line in lines)
+    page = (ROOT / "docs" / "how-to" / "tell-others.md").read_text()
+    assert f"```toml\n{text}\n```" in page
+    monkeypatch.chdir(tmp_path)
+    invoke("policy", "init")
+    path = tmp_path / "shedder.toml"
+    assert CHANNELS_EXAMPLE in path.read_text()
+    path.write_text(f"version = 1\n{text}\n")
+    assert 0 == invoke("policy", "check").code
+    found = read_policy(path).incident.channels
+    services = [channels._services(name, urls) for name, urls in found.items()]
+    assert [2, 1] == [len(each) for each in services]
 
 
 def test_a_first_policy_of_strange_names_is_a_policy(invoke, tmp_path, monkeypatch, redis):

@@ -85,7 +85,7 @@ def everything(name):
             ResumedLane(name, 3, Pause(name, name, name, SINCE)), ResumedLane("b", 1, None)))),
         *divert_receipt(DivertReceipt("1-0", AT, Selection(), (DivertedLane(name, "o", 0, 3),),
                                       workers), preview=preview),
-        *divert_preview(preview, now=AT, next_command="x"),
+        *divert_preview(preview, now=AT, next_command=("do it", "x")),
         *drain_receipt(DrainReceipt("1-0", AT, Rate(200), (draining,), workers)),
         *drain_end((progress,), took=timedelta(seconds=3)),
         *drain_halted((halted,)),
@@ -106,7 +106,7 @@ def test_no_name_drives_the_terminal(name):
 
 def test_names_are_not_taken_for_markup():
     """Brackets and braces in a name are shown as they are."""
-    assert r"ma[red]il\x1b[2J\x9b\u202e\n{task}.normal" in shown(everything(NASTY), width=200)
+    assert r"ma[red]il\x1b[2J\x9b\u202e\n{task}" in shown(everything(NASTY), width=200)
 
 
 @pytest.mark.parametrize("name", ["mail", WIDE, "a" * 300])
@@ -149,7 +149,7 @@ def test_columns_stay_straight_with_wide_letters():
 def test_a_pause_tells_all_that_matters():
     """Numbers, what runs and since when, what is uncertain, who obeys, and the way back."""
     text = shown(pause_receipt(paused("mail")))
-    head = "mail.normal and mail.low are paused until 03:19 UTC (30m): 41,207 jobs wait, 2 still"
+    head = "mail and mail.low are paused until 03:19 UTC (30m): 41,207 jobs wait, 2 still"
     assert head in " ".join(text.split())
     assert "This takes the place of the pause since 02:11 UTC (38m) by mail: mail" in text
     assert re.search(r"0b7c1b1e-6a52-4a70-8f4c-3b8f3c0f7c11 +38m +app.mail +mail", text)

@@ -83,7 +83,7 @@ def test_another_node_of_the_cluster_is_named(cluster: Cluster) -> None:
     other = next(node for node in cluster.nodes if node is not owner)
     env = environment(RQ_KEY_PREFIX="{rq}")
     done = run_program("pause", "mail", "-r", "why", "-u", other.url, env=env)
-    advice = "of the cluster has RQ's keys, and this one has not: connect to that one"
+    advice = "this node of the cluster does not have RQ's keys; connect to"
     assert (1, True) == (done.code, advice in done.err)
     assert 0 == run_program("pause", "mail", "-r", "why", "-u", owner.url, env=env).code
 

@@ -9,7 +9,7 @@ import pytest
 
 from shedder.errors import RecordUnreadable
 from shedder.events import Cause
-from shedder.queues.divert import divert_lanes, scan_lane
+from shedder.queues.divert import divert_lanes, scan, scan_lane
 from shedder.queues.drain import order_drain
 from shedder.queues.preview import FunctionMix, look_at_functions
 from shedder.selection import Selection
@@ -194,6 +194,20 @@ def test_the_same_divert_twice_is_one(scene: Scene) -> None:
     assert [lane.order for lane in first.lanes] == [lane.order for lane in second.lanes]
     assert [] == scene.run_all("mail")
     assert ["a", "b"] == scene.backlog("mail")
+
+
+def test_a_scan_that_another_process_finished_is_told_once(scene: Scene) -> None:
+    """Who comes late finds nothing to do, and writes no second line into the journal."""
+    scene.fill("mail", *numbered("a", 250))
+    scene.fill("mail", "r", function="app.report.build")
+    order, store = "o", scene.shedder.store
+    store.run(divert_lanes(scene.keys, scene.lanes("mail.normal"), MAIL, CAUSE, order=order))
+    assert "more" == store.run(scan_lane(scene.keys, "mail", order, CAUSE, operation="first", step=1)).state
+    scan(store, "mail", order, MAIL, CAUSE)
+    late = store.run(scan_lane(scene.keys, "mail", order, CAUSE, operation="first", step=2))
+    assert ("ended", 0, 0) == (late.state, late.moved, late.looked_at)
+    assert ["divert", "scan"] == scene.verbs()
+    assert ["r"] == scene.listed("mail")
 
 
 def test_two_diverts_on_one_lane_each_take_their_own(scene: Scene) -> None:

@@ -59,7 +59,7 @@ def test_an_incident_that_is_there_is_left_as_it_is(shedder: Shedder) -> None:
     copy = copy_of(shedder)
     shedder.incidents.note("more")
     before = shedder.incidents.read()
-    with pytest.raises(ConditionNotMet, match=f"{before.id} is not there"):
+    with pytest.raises(ConditionNotMet, match=f"{before.id} is here already, in revision"):
         shedder.incidents.bring_back(copy)
     assert before == shedder.incidents.read()
 

@@ -76,7 +76,7 @@ def test_a_second_incident_must_be_asked_for(shedder: Shedder, redis: Redis) -> 
     """While one is open another is refused, and nothing is changed; the worst one is current."""
     first = shedder.incidents.open("late", severity=3).incident
     kept = redis.dump(shedder.keys.incidents)
-    with pytest.raises(ConditionNotMet, match=f"--also.*found {first.id}"):
+    with pytest.raises(ConditionNotMet, match=f"{first.id} is open; .*--also"):
         shedder.incidents.open("gone", severity=1)
     assert (kept, 1) == (redis.dump(shedder.keys.incidents), len(shedder.events()))
     second = shedder.incidents.open("gone", severity=1, also=True).incident
@@ -98,13 +98,13 @@ def test_of_many_who_open_at_once_one_does(server: EmbeddedServer, redis: Redis)
             try:
                 outcomes.append(incidents.open("late", severity=2).incident.id)
             except ConditionNotMet as error:
-                outcomes.append(f"not: {error.found}")
+                outcomes.append(error.found)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
     (opened,) = [each.id for each in Shedder(redis).incidents.list()]
-    assert sorted([opened, *3 * [f"not: {opened}"]]) == sorted(outcomes)
+    assert sorted([opened, *3 * [f"the incident {opened} is open"]]) == sorted(outcomes)
 
 
 def test_of_many_notes_at_once_none_is_lost(server: EmbeddedServer, shedder: Shedder) -> None:
@@ -149,10 +149,10 @@ def test_a_change_that_changes_nothing_writes_nothing(shedder: Shedder, redis: R
 def test_without_an_incident_there_is_none(shedder: Shedder) -> None:
     """To ask is no error; to change one that is not there is."""
     assert (None, ()) == (shedder.incidents.current(), shedder.incidents.list())
-    with pytest.raises(NothingMatched, match="an open incident"):
+    with pytest.raises(NothingMatched, match="there is no open incident"):
         shedder.incidents.read()
     shedder.incidents.open("late", severity=2)
-    with pytest.raises(NothingMatched, match=r"the incident x; found \d{4}-"):
+    with pytest.raises(NothingMatched, match=r"no incident x; known: \d{4}-"):
         shedder.incidents.change(note("x"), verb="note", reason="x", incident="x")
 
 

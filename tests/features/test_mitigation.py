@@ -68,7 +68,7 @@ def test_values_that_cannot_be_are_refused(values: dict[str, str], says: str) ->
 
 def test_what_is_not_declared_is_told_with_the_nearest() -> None:
     """A slip of the finger costs one line."""
-    with pytest.raises(NothingMatched, match="found rollback"):
+    with pytest.raises(NothingMatched, match="known: rollback"):
         find_mitigation({"rollback": ROLLBACK, "scale": ROLLBACK}, "rolback")
 
 

@@ -168,3 +168,21 @@ def test_queues_that_no_rule_names_are_told_by_their_name(scene: Scene, shed: Sh
     """Nothing that waits is left out because nobody gave it a noun."""
     scene.fill(queue, "a")
     assert f"jobs of {queue}" in works(shed, Policy())
+
+
+def test_a_divert_that_has_taken_nothing_is_not_told_as_put_aside(shed: Shedder, scene: Scene) -> None:
+    """It says that none has come so far, until the first job is in the backlog."""
+    scene.fill("mail", "a", "b")
+    shed.divert("mail", selection=Selection(functions=("no.such.*",)), reason="why")
+    (told,) = read_situation(shed, Policy(), None).measures
+    assert "jobs of mail are to be put aside as they arrive, none so far" == told.what
+    scene.fill("mail", "c", function="no.such.function")
+    (told,) = read_situation(shed, Policy(), None).measures
+    assert "jobs of mail are put aside" == told.what
+
+
+def test_a_queue_that_nobody_knows_is_not_told(shed: Shedder, scene: Scene) -> None:
+    """A pause of a name that no job ever had concerns nobody outside."""
+    scene.fill("mail", "a")
+    shed.pause("maill", reason="typing error")
+    assert () == read_situation(shed, Policy(), None).measures

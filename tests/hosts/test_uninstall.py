@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import rq
 
+from shedder.engine.names import FAILED, registry_key
+from shedder.engine.workers import queues_of
 from shedder.errors import ConditionNotMet, NothingMatched
 from shedder.rq import SimpleWorker
 from tests.features.scene import Scene
@@ -53,6 +55,17 @@ def test_stock_workers_run_every_job_afterwards(scene: Scene, tmp_path: Any) -> 
     run_burst(worker)
     assert [f"mail-{n}" for n in range(4)] + [f"mail.low-{n}" for n in range(4)] == ended(marks)
     assert [] == own_keys(scene)
+
+
+def test_empty_lanes_leave_the_set_of_queues(scene: Scene) -> None:
+    """What holds a job stays, a failed one too, and so does a queue that is no lane."""
+    scene.fill("mail.low", "a")
+    scene.fill("reports", "b")
+    lists = scene.keys.engine.lists
+    scene.redis.sadd(scene.keys.engine.queues, *(f"{lists}{name}" for name in ("mail", "mail.high", "mail.critical")))
+    scene.redis.zadd(registry_key(FAILED, "mail.critical"), {"c": 1})
+    scene.shedder.uninstall(reason="r")
+    assert {"mail", "mail.low", "mail.critical", "reports"} == {*queues_of(scene.shedder.store)}
 
 
 def test_each_line_of_the_journal_is_handed_over_first(scene: Scene) -> None:

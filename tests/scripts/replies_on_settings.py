@@ -9,7 +9,7 @@ from unittest import mock
 from rq.defaults import RQ_KEY_PREFIX
 
 from shedder.events import Event
-from shedder.health.uninstall import return_claims, return_list
+from shedder.health.uninstall import forget_lane, return_claims, return_list
 from shedder.policy.applied import policy_command
 from shedder.policy.model import Policy
 from shedder.settings.setting import set_back_settings
@@ -123,6 +123,20 @@ def no_claims_returned(scene: Scene) -> str:
     reply = raw(scene, return_claims(scene.keys, WHO, operation="o", step=2))
     assert ["", 0, 0] == reply
     return str(reply[0])
+
+
+def lane_forgotten(scene: Scene) -> int:
+    scene.redis.sadd(scene.keys.engine.queues, f"{scene.keys.engine.lists}mail.low")
+    reply: int = raw(scene, forget_lane(scene.keys, "mail.low"))
+    assert 0 == scene.redis.scard(scene.keys.engine.queues)
+    return reply
+
+
+def lane_kept(scene: Scene) -> int:
+    scene.fill("mail.low", "a")
+    reply: int = raw(scene, forget_lane(scene.keys, "mail.low"))
+    assert 1 == scene.redis.scard(scene.keys.engine.queues)
+    return reply
 
 
 def list_returned(scene: Scene) -> int:

@@ -56,6 +56,10 @@ OUTCOMES: dict[str, list[Outcome]] = {
         ("{event or '', jobs given back", settings.claims_returned, 1),
         ("or ''", settings.no_claims_returned, ""),
     ],
+    "forget_lane": [
+        ("1 when it was taken out", settings.lane_forgotten, 1),
+        ("0 when it holds a job", settings.lane_kept, 0),
+    ],
     "return_list": [("ids that are still to be moved", settings.list_returned, 0)],
     "renew_claim": [
         ("1 when", lambda it: ours(it, renew_claim), 1),

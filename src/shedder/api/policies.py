@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shedder.engine.jobs import NOTE_FIELD, function_from_field, function_name, functions_of, meta_texts
+from shedder.engine.names import FAILED, FINISHED, registry_key
 from shedder.engine.workers import all_workers, queues_of
 from shedder.errors import NothingMatched
 from shedder.events import Cause
@@ -105,7 +106,7 @@ class Policies:
             lambda ask: ask.hmget(key, NOTE_FIELD, "created_at", "origin", "data", "meta")
         )[0]
         if created is None:
-            raise NothingMatched(f"the job {job_id}")
+            raise NothingMatched(f"job {job_id}")
         applied = self.applied()
         return explain.explained(
             applied.policy, applied.number, job=job_id, lane=text_of(origin or b""),
@@ -160,7 +161,7 @@ def _lanes_given(policy: Policy, queue: str) -> tuple[Lane, ...]:
 
 
 JOBS_LOOKED_AT = 100
-"""Of each lane, from its front: enough to see what a queue is for."""
+"""Of each list of a lane, evenly spread, and of its last jobs that ended: enough to see what a queue is for."""
 
 LONGEST_DATA = 2_000
 """Bytes of a job's data that are worth fetching for the name of its function."""
@@ -174,22 +175,39 @@ def seen_queues(store: Store) -> tuple[file.SeenQueue, ...]:
 
 def _seen(store: Store, queue: str, status: shedder.Status) -> file.SeenQueue:
     lanes = [lane for lane in status.lanes if lane.queue == queue]
-    functions = _functions(store, _first_jobs(store, queue))
+    functions = _functions(store, list(dict.fromkeys([*_waiting_jobs(store, queue), *_ended_jobs(store, queue)])))
     times = [each for lane in lanes for each in (lane.oldest, lane.oldest_in_backlog) if each]
     return file.SeenQueue(
         name=queue,
         waiting=sum(lane.waiting + lane.backlog for lane in lanes),
         arrivals=_sum(lanes, "arrivals"),
         completions=_sum(lanes, "completions"),
+        failed=sum(lane.outcomes.failed_kept for lane in lanes),
         oldest_seconds=(status.at - min(times)).total_seconds() if times else None,
         functions={name: count for name, count in functions.items() if name},
         looked_at=sum(functions.values()),
     )
 
 
-def _first_jobs(store: Store, queue: str) -> list[str]:
+def _waiting_jobs(store: Store, queue: str) -> list[str]:
+    """Some of the jobs that wait, from all over its lists: of a flood not its first jobs alone."""
     lists = [key for priority in PRIORITIES for key in store.keys.lane(Lane(queue, priority).name)[:3]]
-    replies = store.read(lambda ask: [ask.lrange(key, 0, JOBS_LOOKED_AT - 1) for key in lists])
+    lengths = store.read(lambda ask: [ask.llen(key) for key in lists])
+    places = [(key, place) for key, length in zip(lists, lengths, strict=True) for place in _evenly(length)]
+    found = store.read(lambda ask: [ask.lindex(key, place) for key, place in places])
+    return [text_of(job) for job in found if job is not None]
+
+
+def _evenly(length: int) -> list[int]:
+    looked_at = min(length, JOBS_LOOKED_AT)
+    return [number * length // looked_at for number in range(looked_at)]
+
+
+def _ended_jobs(store: Store, queue: str) -> list[str]:
+    """The last jobs that RQ keeps as finished or failed: on a quiet day nothing else is there."""
+    lanes = [Lane(queue, priority).name for priority in PRIORITIES]
+    kept = [registry_key(kind, lane) for kind in (FINISHED, FAILED) for lane in lanes]
+    replies = store.read(lambda ask: [ask.zrevrange(key, 0, JOBS_LOOKED_AT - 1) for key in kept])
     return [text_of(job) for ids in replies for job in ids]
 
 

@@ -544,7 +544,7 @@ class Shedder:
 
     def _lanes(self, targets: tuple[str, ...]) -> tuple[Lane, ...]:
         if not targets:
-            raise ConditionNotMet("at least one queue or lane is named", found="none")
+            raise ConditionNotMet("no queue or lane was named", try_instead="name at least one")
         return lanes_of_targets(targets)
 
     def _names(self, targets: tuple[str, ...]) -> list[str]:

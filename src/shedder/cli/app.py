@@ -22,7 +22,7 @@ import click
 
 from shedder import __version__
 from shedder.cli.options import HELP_SETTINGS, VerbGroup, connection_options, show_help, verb
-from shedder.cli.output import document, json_text
+from shedder.cli.output import document, fitted, json_text
 from shedder.cli.run import Run, code_of, failure_sentence
 
 VERBS = (
@@ -104,8 +104,7 @@ class Program(VerbGroup):
 def main() -> int:
     """Shed load from RQ queues, and lose no job.
 
-    Exit codes: 0 done, 1 failed, 2 usage, 3 nothing matched or condition not met, 4 Redis
-    cannot be reached, 130 Ctrl-C.
+    Exit codes: 0 done, 1 failed, 2 usage, 3 the answer is no, 4 Redis cannot be reached, 130 Ctrl-C.
     """
     return show_help()
 
@@ -127,7 +126,7 @@ def _report(error: BaseException, run: Run) -> int:
     with contextlib.suppress(BrokenPipeError):
         if run.is_debug:
             traceback.print_exception(error)
-        click.echo(f"shedder: {sentence}", err=True)
+        click.echo(fitted(f"shedder: {sentence}", sys.stderr), err=True)
         if run.is_json:
             click.echo(json_text(document("error/1", {"error": sentence, "exit_code": code})))
     return code

@@ -28,17 +28,17 @@ class ChangedByOthers(ConditionNotMet):
     """Somebody else has just changed the same thing in an incident, and nobody can be asked."""
 
     def __init__(self, said: str) -> None:
-        super().__init__("nobody else has changed it within two minutes", found=said)
-        self.args = (f"{said}; nothing was changed; to change it all the same, add --force",)
+        super().__init__(said, try_instead="to change it all the same, add --force")
 
 
 def settle_request(run: Run, request: Request, verb: str, *, note: str = "") -> Request:
     """`request` with the queues and lanes that it means and a reason, before a change of them.
 
-    `note` is what the warning about an unknown queue adds.
+    `note` is what becomes of a queue that nobody knows, for a verb that changes such a queue too.
 
     Raises:
         Refused: no queue is named, or no reason is given and nobody can be asked.
+        ShedderError: the person does not mean a queue that nobody knows.
         NothingMatched: all queues are meant and there are none.
         ConditionNotMet: somebody else has just changed them, in an incident.
     """
@@ -56,10 +56,14 @@ def settle_targets(run: Run, request: Request, verb: str, *, note: str = "") -> 
     Raises:
         Refused: no queue is named.
         NothingMatched: all queues are meant and there are none.
+        ShedderError: the person does not mean a queue that nobody knows.
     """
     _check_targets(run, request, verb)
-    warn_of_unknown(run, request.names, note=note)
-    return replace(request, names=request.names or _all_queues(run))
+    names = request.names or _all_queues(run)
+    if is_asking_possible():
+        return replace(request, names=_settle_unknown(run, names, verb, note=note))
+    warn_of_unknown(run, names, note=note)
+    return replace(request, names=names)
 
 
 def settle_reason(request: Request, change: str) -> Request:
@@ -102,7 +106,7 @@ def confirm(question: str, *, is_sure: bool) -> None:
     """
     if is_sure or not is_asking_possible():
         return
-    if not click.confirm(output.escaped(question), err=True):
+    if not click.confirm(output.fitted(output.escaped(question), sys.stderr), err=True):
         raise ShedderError("nothing was changed, because you said no")
 
 
@@ -114,12 +118,43 @@ def is_asking_possible() -> bool:
 def warn_of_unknown(run: Run, names: Sequence[str], *, note: str = "") -> None:
     """Say on standard error which of `names` no producer has used yet, and what is like it."""
     known = run.shedder.queues()
-    for name in names:
-        queue = lane_of(name).queue
+    for queue in dict.fromkeys(lane_of(name).queue for name in names):
         if queue not in known:
-            near = get_close_matches(queue, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there is {_there_is(known)}"
+            near = _nearest(queue, known)
+            hint = f"did you mean {output.escaped(near)}?" if near else f"there is {_there_is(known)}"
             run.screen.warn(f"no queue is called {queue} ({hint}){f'; {note}' if note else ''}")
+
+
+def _settle_unknown(run: Run, names: Sequence[str], verb: str, *, note: str) -> tuple[str, ...]:
+    """`names`, with the queue in place of each unknown one that the person means instead.
+
+    With a `note` the verb changes an unknown queue too, and goes on only after a yes.
+    """
+    known = run.shedder.queues()
+    settled = (
+        name if lane_of(name).queue in known else _settle_name(run, name, known, verb if note else "") for name in names
+    )
+    return tuple(dict.fromkeys(settled))
+
+
+def _settle_name(run: Run, name: str, known: Sequence[str], verb: str) -> str:
+    queue = lane_of(name).queue
+    if any(lane.pause or lane.diverts for lane in run.shedder.status(queue).lanes):
+        return name  # nobody has used it yet, but somebody has decided about it
+    near = _nearest(queue, known)
+    unknown = f"No queue is called {queue}"
+    if near and click.confirm(output.escaped(f"{unknown}. Did you mean {near}?"), default=None, err=True):
+        return near + name[len(queue) :]
+    if verb:
+        there = "" if near else f"; there is {_there_is(known)}"
+        confirm(f"{unknown}{there}. {verb.capitalize()} {name} all the same?", is_sure=False)
+    elif not near:
+        warn_of_unknown(run, (name,))
+    return name
+
+
+def _nearest(queue: str, known: Sequence[str]) -> str:
+    return next(iter(get_close_matches(queue, known, n=1)), "")
 
 
 def _check_targets(run: Run, request: Request, verb: str) -> None:
@@ -155,7 +190,7 @@ def check_reason(request: Request) -> None:
 def _all_queues(run: Run) -> tuple[str, ...]:
     if queues := run.shedder.queues():
         return queues
-    raise NothingMatched("--all (is this the right Redis? see -u and RQ_KEY_PREFIX)")
+    raise NothingMatched("queue yet (is this the right Redis? see -u and RQ_KEY_PREFIX)")
 
 
 def warn_of_recent_changes(
@@ -203,7 +238,7 @@ def _ask(run: Run, request: Request, found: tuple[Event, ...], *, is_incident: b
 def _told(run: Run, event: Event) -> str:
     names = event.details.get("names")
     is_named = not event.lanes and isinstance(names, list)
-    what = [str(each) for each in names] if is_named else output.targets_of(event.lanes)  # type: ignore[union-attr]
+    what = [str(each) for each in names] if is_named else output.names_of(event.lanes)  # type: ignore[union-attr]
     ago = output.age(event.at, run.shedder.incidents.now())
     role = f" ({event.role})" if event.role else ""
     return output.escaped(f"{event.by}{role} did '{event.verb} {output.listed(what)}' {ago} ago: {event.why}")

@@ -15,10 +15,10 @@ from shedder.cli.options import Request, change_options_with, force_option, verb
 from shedder.cli.progress import scan_bar
 from shedder.cli.run import Refused, Run
 from shedder.errors import InvalidInput, ShedderError
-from shedder.lanes import DEFAULT_PRIORITY, lane_of, parse_priority
-from shedder.selection import Selection
+from shedder.lanes import DEFAULT_PRIORITY, lane_of, lanes_of_target, parse_priority
+from shedder.selection import MAX_TEXT, Selection
 from shedder.units import format_duration
-from shedder.wording import counted
+from shedder.wording import counted, jobs_do
 
 if TYPE_CHECKING:
     from shedder import DivertPreview, DivertReceipt
@@ -108,17 +108,39 @@ def _divert(run: Run, targets: Sequence[str], selection: Selection, **cause: Any
 
 
 def _half_way(targets: Sequence[str], looked_at: int, of: int) -> str:
-    seen = f"{output.number(looked_at)} of {output.number(of)} waiting jobs were looked at"
+    were = "was" if of == 1 else "were"
+    seen = f"{output.number(looked_at)} of {counted(of, 'waiting job')} {were} looked at"
     return f"{output.is_are(targets)} diverted, and {seen}; the workers go on with the rest, or say it again"
 
 
 def _preview(run: Run, request: Request, priorities: Sequence[str], selection: Selection) -> int:
     targets = _lanes_of(asking.settle_targets(run, request, "divert").names, priorities)
     preview = _look(run, targets, selection)
-    follow = output.command("divert", *targets, options=_words(selection), server=run.server_option)
-    view = divert_preview(preview, now=datetime.now(UTC), next_command=follow)
+    purpose, chosen = _next_step(preview, targets)
+    follow = output.command("divert", *targets, options=_words(chosen), server=run.server_option)
+    view = divert_preview(preview, now=datetime.now(UTC), next_command=(purpose, follow))
     run.tell("divert-preview/1", preview, view)
     return 0 if preview.taken else 3
+
+
+def _next_step(preview: DivertPreview, targets: Sequence[str]) -> tuple[str, Selection]:
+    """What to type next is for, and what it diverts.
+
+    Of a queue as a whole it takes the function with most jobs: all of them would take along what
+    customers wait for.
+    """
+    if not preview.taken:
+        return "divert what arrives", preview.selection
+    largest = next((name for name, _ in preview.functions if _is_plain(name)), None)
+    is_chosen = not preview.selection.is_whole or all(len(lanes_of_target(each)) == 1 for each in targets)
+    if is_chosen or largest is None:
+        return "do it", preview.selection
+    return "divert most of it", Selection(functions=(largest,))
+
+
+def _is_plain(function: str) -> bool:
+    """Whether it is the name of a function that a glob can be."""
+    return all(part.isidentifier() for part in function.split(".")) and len(function.encode()) <= MAX_TEXT
 
 
 def _look(run: Run, targets: Sequence[str], selection: Selection) -> DivertPreview:
@@ -152,11 +174,11 @@ _STOCK_DIVERT = (
 
 def divert_receipt(receipt: DivertReceipt, *, preview: DivertPreview | None = None, server: str = "") -> output.Parts:
     """The receipt of a divert; `preview` says what waits there when nothing was moved."""
-    targets = output.targets_of(lane.lane for lane in receipt.lanes)
+    lanes = [lane.lane for lane in receipt.lanes]
     moved = [(lane.lane, lane.moved, lane.waiting) for lane in receipt.lanes]
-    drain = output.command("drain", *targets, options=("--rate", "200/second"), server=server)
+    drain = output.command("drain", *output.targets_of(lanes), options=("--rate", "200/second"), server=server)
     return [
-        output.headline(_diverted(receipt, targets), style="bold yellow"),
+        output.headline(_diverted(receipt, output.names_of(lanes)), style="bold yellow"),
         output.plain(f"What still arrives goes there too: {output.escaped(receipt.selection.describe())}."),
         *output.lane_table(["to backlog", "waiting"], moved),
         *(_others(preview) if preview is not None else []),
@@ -165,37 +187,37 @@ def divert_receipt(receipt: DivertReceipt, *, preview: DivertPreview | None = No
     ]
 
 
-def divert_preview(preview: DivertPreview, *, now: datetime, next_command: str) -> output.Parts:
-    """What a divert would do, and the command that does it."""
-    targets = output.targets_of(lane.lane for lane in preview.lanes)
+def divert_preview(preview: DivertPreview, *, now: datetime, next_command: tuple[str, str]) -> output.Parts:
+    """What a divert would do, and what to type next: what for, and the command."""
+    names = output.listed(output.names_of(lane.lane for lane in preview.lanes))
     if not preview.taken:
-        said = f"Nothing that waits in {output.listed(targets)} matches: "
+        said = f"Nothing that waits in {names} matches: "
         return [
             output.headline(f"{said}{output.escaped(preview.selection.describe())}.", style="bold yellow"),
             *_others(preview),
-            *output.commands_part(("divert what arrives", next_command)),
+            *output.commands_part(next_command),
         ]
     oldest = min((lane.oldest for lane in preview.lanes if lane.oldest), default=None)
     waiting = counted(sum(lane.waiting for lane in preview.lanes), "job")
-    taken = f"{output.number(preview.taken)} of {waiting} in {output.listed(targets)}"
+    taken = f"{output.number(preview.taken)} of {waiting} in {names}"
     old = f", the oldest {output.age(oldest, now)} old" if oldest else ""
     return [
         output.headline(f"{taken} would go to the backlog{old}."),
         output.plain(f"Nothing was changed. Selected: {output.escaped(preview.selection.describe())}."),
         *output.lane_table(["taken", "waiting"], [(lane.lane, lane.taken, lane.waiting) for lane in preview.lanes]),
         *_functions("would go", preview.functions),
-        *output.commands_part(("do it", next_command)),
+        *output.commands_part(next_command),
     ]
 
 
-def _diverted(receipt: DivertReceipt, targets: Sequence[str]) -> str:
+def _diverted(receipt: DivertReceipt, names: Sequence[str]) -> str:
     waiting = sum(lane.waiting for lane in receipt.lanes)
     if not receipt.moved:
         none = "nothing that waits matches" if waiting else "nothing waits"
-        return f"{output.is_are(targets)} diverted from now on; {none}, so no job was moved."
+        return f"{output.is_are(names)} diverted from now on; {none}, so no job was moved."
     went = "went" if receipt.moved != 1 else "has gone"
-    left = output.jobs_do(waiting, "still wait", "still waits") if waiting else "none waits"
-    return f"{counted(receipt.moved, 'job')} of {output.listed(targets)} {went} to the backlog; {left}."
+    left = jobs_do(waiting, "still wait", "still waits") if waiting else "none waits"
+    return f"{counted(receipt.moved, 'job')} of {output.listed(names)} {went} to the backlog; {left}."
 
 
 def _others(preview: DivertPreview) -> output.Parts:

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -24,9 +25,10 @@ from shedder.cli.options import (
 from shedder.cli.progress import DrainBar, scan_bar
 from shedder.cli.run import FAILED, Refused, Run
 from shedder.errors import ConditionNotMet, RedisUnreachable, ServerBusy
+from shedder.lanes import lane_of
 from shedder.queues.outcomes import is_failing
 from shedder.units import Rate, format_duration, format_share, parse_share
-from shedder.wording import counted
+from shedder.wording import counted, jobs_do
 
 if TYPE_CHECKING:
     from shedder import DrainProgress, DrainReceipt, LaneStatus, RestoreReceipt
@@ -45,8 +47,7 @@ class DrainWhileFailing(ConditionNotMet):
     """Jobs of the lane fail now, so that a drain would make more of them fail, and nobody can be asked."""
 
     def __init__(self, said: str) -> None:
-        super().__init__("the jobs of the lane succeed", found=said)
-        self.args = (f"{said}; nothing was changed; drain when they succeed, or add --force",)
+        super().__init__(said, try_instead="drain when they succeed, or add --force")
 
 
 @verb("drain", examples=_EXAMPLES)
@@ -90,9 +91,9 @@ def drain(
     receipt = _order(run, request, pace, stays=stays, halt_at=share)
     is_shown = run.screen.is_watched and not detach and receipt.backlog > 0
     if pace is None or not receipt.lanes or not (is_shown or wait):
-        run.tell("drain/1", receipt, drain_receipt, progress=None)
+        run.tell("drain/1", receipt, partial(drain_receipt, asked=request.names), progress=None)
         return 0 if receipt.lanes else 3
-    return _watch(run, receipt, wait or Wait())
+    return _watch(run, request, receipt, wait or Wait())
 
 
 def _pace(run: Run, rate: str | None, *, is_needed: bool) -> Rate | None:
@@ -148,7 +149,7 @@ def _fails(lane: LaneStatus) -> str:
     found = lane.outcomes
     why = f" ({output.escaped(found.exception)})" if found.exception else ""
     ended = counted(found.ended_lately, "job")
-    name = output.listed(output.targets_of([lane.lane]))
+    name = output.listed(output.names_of([lane.lane]))
     return f"{output.number(found.failed_lately)} of {ended} of {name} that ended in the last 5 minutes failed{why}"
 
 
@@ -164,9 +165,9 @@ def _order(run: Run, request: Request, pace: Rate | None, *, stays: bool, halt_a
     return receipt
 
 
-def _watch(run: Run, receipt: DrainReceipt, wait: Wait) -> int:
+def _watch(run: Run, request: Request, receipt: DrainReceipt, wait: Wait) -> int:
     if not run.is_json:
-        run.screen.show(*drain_receipt(receipt, server=run.server_option))
+        run.screen.show(*drain_receipt(receipt, asked=request.names, server=run.server_option))
     progress, took, is_done = watch_drain(run, receipt, limit=wait.limit)
     is_halted = any(each.halted for each in progress)
     if run.is_json:
@@ -200,17 +201,20 @@ _STOCK_DRAIN = (
 )
 
 
-def drain_receipt(receipt: DrainReceipt, *, server: str = "") -> output.Parts:
-    """The receipt of a drain order, of a new rate, or of the end of a drain."""
-    targets = output.targets_of(lane.lane for lane in receipt.lanes)
+def drain_receipt(receipt: DrainReceipt, *, asked: Sequence[str] = (), server: str = "") -> output.Parts:
+    """The receipt of a drain order, of a new rate, or of the end of a drain.
+
+    `asked` is what the person named: a queue that they named the next commands name too.
+    """
+    lanes = [lane.lane for lane in receipt.lanes]
     if not receipt.lanes:
         return [output.headline("No divert is in force there: nothing to drain.")]
     return [
-        output.headline(_drains(receipt, targets), style="bold"),
+        output.headline(_drains(receipt, output.names_of(lanes)), style="bold"),
         *_halts(receipt),
         *output.lane_table(["backlog"], [(lane.lane, lane.backlog) for lane in receipt.lanes]),
         *output.workers_part(receipt.workers, stock=_stock_part(receipt)),
-        *_ways_on(receipt, targets, server),
+        *_ways_on(receipt, _targets(lanes, asked), server),
     ]
 
 
@@ -231,6 +235,12 @@ def _stock_part(receipt: DrainReceipt) -> str:
         f"{_STOCK_DRAIN} How their jobs end is read from RQ's registries. After a halt they still start "
         f"what is in their list: at most {counted(receipt.starts_after_halt, 'job')}."
     )
+
+
+def _targets(lanes: Sequence[str], asked: Sequence[str]) -> tuple[str, ...]:
+    exact = output.targets_of(lanes)
+    names = (name if (name := lane_of(target).name) in asked else target for target in exact)
+    return tuple(dict.fromkeys(names))
 
 
 def _ways_on(receipt: DrainReceipt, targets: Sequence[str], server: str) -> output.Parts:
@@ -254,7 +264,7 @@ def _ways_on(receipt: DrainReceipt, targets: Sequence[str], server: str) -> outp
 
 def drain_end(progress: Sequence[DrainProgress], *, took: timedelta) -> output.Parts:
     """What a drain that was watched to its end did."""
-    names = output.targets_of(each.lane for each in progress)
+    names = output.names_of(each.lane for each in progress)
     released = sum(each.released for each in progress)
     left = sum(each.backlog for each in progress)
     said = f"{counted(released, 'job')} released in {format_duration(took)}"
@@ -262,10 +272,10 @@ def drain_end(progress: Sequence[DrainProgress], *, took: timedelta) -> output.P
     if failed:
         said += f", {output.number(failed)} failed so far"
     if left:
-        said += f", {output.jobs_do(left, 'stay', 'stays')} in the backlog: the drain was stopped"
+        said += f", {jobs_do(left, 'stay', 'stays')} in the backlog: the drain was stopped"
     style = "bold yellow" if failed else "bold green"
     parts: output.Parts = [output.headline(f"The backlog of {output.listed(names)}: {said}.", style=style)]
-    standing = output.targets_of(each.lane for each in progress if not each.is_done)
+    standing = output.names_of(each.lane for each in progress if not each.is_done)
     if standing:
         parts.append(output.plain(f"{output.is_are(standing)} still diverted: what arrives there is drained too."))
     return parts + _skipped(progress)
@@ -292,10 +302,13 @@ def _halted(lanes: Sequence[DrainProgress], halted: HaltedDrain, server: str) ->
     left, released, failed = (sum(getattr(each, name) for each in lanes) for name in ("backlog", "released", "failed"))
     go_on = output.command("drain", *names, options=["--rate", str(halted.rate)], server=server)
     return [
-        output.headline(f"The drain of {output.listed(names)} has halted: {said}.", style="bold red"),
+        output.headline(
+            f"The drain of {output.listed(output.names_of(each.lane for each in lanes))} has halted: {said}.",
+            style="bold red",
+        ),
         output.plain(
             f"{counted(released, 'job')} released, {output.number(failed)} failed so far; "
-            f"{output.jobs_do(left, 'stay', 'stays')} in the backlog, in order."
+            f"{jobs_do(left, 'stay', 'stays')} in the backlog, in order."
         ),
         *output.commands_part(("go on, when jobs succeed", go_on)),
     ]
@@ -303,27 +316,27 @@ def _halted(lanes: Sequence[DrainProgress], halted: HaltedDrain, server: str) ->
 
 def restore_receipt(receipt: RestoreReceipt, **_: str) -> output.Parts:
     """The receipt of a backlog that is back in its lane at once."""
-    targets = output.targets_of(lane.lane for lane in receipt.lanes)
+    names = output.names_of(lane.lane for lane in receipt.lanes)
     if not receipt.lanes:
         return [output.headline("No divert is in force there: nothing to bring back.")]
     are = "are" if receipt.restored != 1 else "is"
-    said = f"{counted(receipt.restored, 'job')} of {output.listed(targets)} {are} back in place"
+    said = f"{counted(receipt.restored, 'job')} of {output.listed(names)} {are} back in place"
     return [
         output.headline(f"{said}; the divert has ended.", style="bold green"),
         *output.lane_table(["back"], [(lane.lane, lane.restored) for lane in receipt.lanes]),
     ]
 
 
-def _drains(receipt: DrainReceipt, targets: Sequence[str]) -> str:
-    jobs = output.jobs_do(receipt.backlog, "wait", "waits")
+def _drains(receipt: DrainReceipt, names: Sequence[str]) -> str:
+    jobs = jobs_do(receipt.backlog, "wait", "waits")
     if receipt.rate is None:
-        return f"The drain of {output.listed(targets)} has stopped: {jobs} in the backlog."
+        return f"The drain of {output.listed(names)} has stopped: {jobs} in the backlog."
     filled = [lane.backlog for lane in receipt.lanes if lane.backlog]
     each = " each" if len(filled) > 1 else ""
     before = {str(lane.rate_before) for lane in receipt.lanes if lane.rate_before}
     was = f" (it was {output.listed(sorted(before))})" if before and before != {str(receipt.rate)} else ""
     forecast = _forecast(max(filled, default=0), receipt.rate)
-    drain = f"The backlog of {output.listed(targets)} drains at {receipt.rate}{each}{was}"
+    drain = f"The backlog of {output.listed(names)} drains at {receipt.rate}{each}{was}"
     return f"{drain}: {counted(receipt.backlog, 'job')}{forecast}."
 
 

@@ -83,15 +83,15 @@ def _coming(run: Run, last: str, names: tuple[str, ...]) -> Iterator[Event]:
 MOST_TARGETS = 4
 
 
-def event_lines(events: Sequence[Event], *, server: str = "") -> list[output.Verbatim]:
+def event_lines(events: Sequence[Event], *, server: str = "") -> list[output.Text]:
     """One line for each of `events`; the way back only where it is still open."""
     undone = {event.undoes for event in events if event.undoes}
     return [event_line(event, is_undone=event.id in undone, server=server) for event in events]
 
 
-def event_line(event: Event, *, is_undone: bool = False, is_plain: bool = False, server: str = "") -> output.Verbatim:
+def event_line(event: Event, *, is_undone: bool = False, is_plain: bool = False, server: str = "") -> output.Text:
     """When, what, where, who and why, the numbers, and unless it is plain how to undo it."""
-    line = output.Verbatim(event.at.strftime("%Y-%m-%d %H:%M:%SZ  "))
+    line = output.Text(event.at.strftime("%Y-%m-%d %H:%M:%SZ  "))
     is_taken_back = bool(event.undoes) and verb_of(event).is_of_incident  # its event has the verb of what it undoes
     line.append(f"{'undo ' if is_taken_back else ''}{output.escaped(event.verb)}", style="bold")
     targets = output.listed(_targets(event), most=MOST_TARGETS)
@@ -116,5 +116,5 @@ def _targets(event: Event) -> Sequence[str]:
     if event.verb.startswith("mitigate"):
         return [str(event.details.get("mitigation", ""))]
     if event.lanes or not isinstance(names, list):
-        return output.targets_of(event.lanes)
+        return output.names_of(event.lanes)
     return [str(name) for name in names]

@@ -17,7 +17,7 @@ from shedder.cli.progress import scan_bar
 from shedder.cli.run import Refused, Run
 from shedder.lanes import serving_order
 from shedder.status.findings import FINE, PROBLEM, WARNING
-from shedder.wording import counted
+from shedder.wording import counted, jobs_do
 
 if TYPE_CHECKING:
     from shedder import AuditReport, Checkup, Event, Finding, Repair, UninstallReceipt
@@ -269,8 +269,8 @@ def _ended(receipt: UninstallReceipt) -> output.Parts:
     backlogs = sum(lane.restored for lane in receipt.restored)
     diverted = sorted({lane.lane for lane in receipt.restored})
     rows = (
-        ("pauses", output.targets_of(receipt.resumed), ""),
-        ("diverts and limits on starts", output.targets_of(diverted), counted(backlogs, "job")),
+        ("pauses", output.names_of(receipt.resumed), ""),
+        ("diverts and limits on starts", output.names_of(diverted), counted(backlogs, "job")),
         ("claims that had not started", (), output.number(receipt.claims) if receipt.claims else ""),
         ("lists without an order", (), counted(receipt.found, "job") if receipt.found else ""),
         ("degraded flags", receipt.flags, ""),
@@ -315,7 +315,7 @@ def _next(receipt: UninstallReceipt, server: str) -> output.Parts:
         return output.commands_part(("do it", again))
     if not receipt.queues:
         return [output.blank(), output.plain("No job waits.")]
-    wait = output.jobs_do(sum(queue.jobs for queue in receipt.queues), "wait", "waits")
+    wait = jobs_do(sum(queue.jobs for queue in receipt.queues), "wait", "waits")
     found = [queue.lane for queue in receipt.queues]
     worker = shlex.join(["rq", "worker", *(lane for lane in serving_order(found) if lane in found)])
     return [output.blank(), output.plain(f"{wait} for stock workers:"), *output.commands_part(("serve them", worker))]

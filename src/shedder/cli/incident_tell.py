@@ -129,7 +129,8 @@ def _written_by_hand(text: str) -> str:
     """
     edited = click.edit(text, extension=".txt")
     if edited is None or not edited.strip():
-        raise InvalidInput(name="update", value="", accepted="a text that was saved in the editor")
+        says = "the editor saved no text, so no update was posted; write one and save it"
+        raise InvalidInput(name="update", value="", accepted="a text", says=says)
     return " ".join(edited.split())
 
 

@@ -80,11 +80,11 @@ def action_table(actions: Sequence[Action]) -> output.Table:
     return made
 
 
-def timeline_lines(incident: Incident, events: Sequence[Event], *, has_notes: bool = False) -> list[output.Verbatim]:
+def timeline_lines(incident: Incident, events: Sequence[Event], *, has_notes: bool = False) -> list[output.Text]:
     """What was done, a line for each event, with its effect below."""
     effects = {each.event: each for each in incident.effects}
     undone = {event.undoes for event in events if event.undoes}
-    lines: list[output.Verbatim] = []
+    lines: list[output.Text] = []
     for event in events:
         if verb_of(event).is_detail or (event.verb == "note" and not has_notes):
             continue
@@ -209,8 +209,8 @@ def _note_text(event: Event) -> str:
     return str(notes[-1].get("text", ""))
 
 
-def _indented(text: str) -> output.Verbatim:
-    return output.Verbatim(f"{'':22}{text}", style="dim")
+def _indented(text: str) -> output.Text:
+    return output.Text(f"{'':22}{text}", style="dim")
 
 
 def _seconds(value: float | None) -> str:

@@ -80,7 +80,7 @@ def _show_only(run: Run, found: Mitigation, words: tuple[str, ...]) -> int:
 
 def _list(run: Run, rules: Policy) -> int:
     if not rules.mitigations:
-        raise NothingMatched("a mitigation of the policy ([mitigations.rollback] declares one)")
+        raise NothingMatched("mitigation in the policy; declare one, such as [mitigations.rollback]")
     found = [{"name": each.name, "kind": each.kind, "command": each.run, "values": each.placeholders,
               "timeout": each.timeout} for each in rules.mitigations.values()]  # fmt: skip
     made = output.table("mitigation", "kind", "runs", ">at most")

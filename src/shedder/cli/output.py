@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
+from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Any, TextIO, get_type_hints
 
 from shedder.lanes import PRIORITIES, lane_of
@@ -24,14 +26,17 @@ from shedder.units import Rate, format_duration
 from shedder.wording import counted, named
 
 if TYPE_CHECKING:
+    from rich.cells import cell_len
     from rich.console import Console, RenderableType
     from rich.table import Table as RichTable
     from rich.text import Text as RichText
 
     from shedder import Divert, Drain, Pause, PauseReceipt, RunningJob, Setting, StartsLimit, WorkerSeen
 else:
-    rich = later((("rich.console", "Console"), ("rich.table", "Table"), ("rich.text", "Text")))
-    Console, RichTable, RichText = rich.values()
+    rich = later(
+        (("rich.console", "Console"), ("rich.table", "Table"), ("rich.text", "Text"), ("rich.cells", "cell_len"))
+    )
+    Console, RichTable, RichText, cell_len = rich.values()
 
 
 RUNNING_SHOWN = 10
@@ -42,11 +47,13 @@ class Text:
     """A line of text, in parts with a style each, such as `bold yellow`.
 
     What is shown is made of these and of `Table`, so that only `Screen` needs rich, and only when
-    there is something to show.
+    there is something to show. What does not fit goes on below, at `indent`: two columns to the
+    right of its beginning, if nothing is said.
     """
 
-    def __init__(self, text: str = "", *, style: str = "") -> None:
+    def __init__(self, text: str = "", *, style: str = "", indent: int | None = None) -> None:
         self.style = style
+        self.indent = len(text) - len(text.lstrip(" ")) + 2 if indent is None else indent
         self.spans = [(text, "")]
 
     @property
@@ -60,7 +67,7 @@ class Text:
 
 
 class Verbatim(Text):
-    """Text to be copied, such as a command: it gets no line breaks of ours."""
+    """Text to be copied, such as a file: it gets no line breaks of ours."""
 
 
 class Table:
@@ -161,7 +168,7 @@ def workers_part(workers: Sequence[WorkerSeen], *, stock: str) -> Parts:
 def commands_part(*commands: tuple[str, str]) -> Parts:
     """What to type next, if anything: what for, and the command."""
     width = max((len(purpose) for purpose, _ in commands), default=0)
-    lines = [Verbatim(f"{purpose:<{width}}  ", style="dim") for purpose, _ in commands]
+    lines = [Text(f"{purpose:<{width}}  ", style="dim") for purpose, _ in commands]
     for made, (_, line) in zip(lines, commands, strict=True):
         made.append(line, style="not dim bold")
     return spaced(lines)
@@ -212,8 +219,7 @@ class Screen:
             if text is not None:
                 sys.stdout.write(text)
                 continue
-            is_long = isinstance(part, Text) and self.out.width == _PIPE_WIDTH
-            self.out.print(as_rich(part), soft_wrap=is_long or isinstance(part, Verbatim))
+            self.out.print(as_rich(part, _room(self.out)), soft_wrap=isinstance(part, Text))
 
     def emit(self, content: Mapping[str, Any], *, is_line: bool = False) -> None:
         """Print a JSON object."""
@@ -226,16 +232,59 @@ class Screen:
         if _is_free(sys.stderr):
             sys.stderr.write(f"{said.plain}\n")
         else:
-            self.err.print(as_rich(said), soft_wrap=True)
+            self.err.print(as_rich(said, _room(self.err)), soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Print one line to standard error that a person should not miss."""
         self.remark(f"warning: {text}", style="yellow")
 
 
-def as_rich(part: Text | Table) -> RenderableType:
-    """`part` as rich prints it."""
-    return _rendered_text(part) if isinstance(part, Text) else _rendered_table(part)
+def as_rich(part: Text | Table, width: int | None = None) -> RenderableType:
+    """`part` as rich prints it; text that is not verbatim in lines of at most `width`."""
+    if isinstance(part, Table):
+        return _rendered_table(part, _column_widths(part, width) if width else ())
+    made = _rendered_text(part)
+    breaks = [] if width is None or isinstance(part, Verbatim) else _breaks(part.plain, width, part.indent)
+    if not breaks:
+        return made
+    first, *others = made.divide(breaks)
+    for line in (first, *others):
+        line.rstrip()
+    for line in others:
+        line.pad_left(part.indent)
+    return RichText("\n").join([first, *others])
+
+
+def fitted(text: str, stream: TextIO) -> str:
+    """`text` in lines that fit into `stream`, if that is a terminal, without broken words."""
+    if _is_free(stream):
+        return text
+    breaks = [0, *_breaks(text, shutil.get_terminal_size().columns, 2), len(text)]
+    return "\n  ".join(text[start:end].rstrip() for start, end in pairwise(breaks)) if len(breaks) > 2 else text
+
+
+_WORD = re.compile(r"`[^`]+`|(?<=: )shedder [^;]+|(?<=  )shedder .+|\S+")
+"""What is not broken: a word, and a command that a person copies."""
+
+
+def _breaks(text: str, width: int, indent: int) -> list[int]:
+    """Where lines begin after the first, so that they fit into `width` with `indent` before them.
+
+    A word that is longer than a line stays where it is: the terminal breaks it.
+    """
+    found: list[int] = []
+    begin = 0
+    for word in _WORD.finditer(text):
+        is_first = not text[begin : word.start()].strip()
+        is_too_long = cell_len(text[begin : word.end()]) > width - (indent if found else 0)
+        if is_too_long and not is_first and cell_len(word.group()) <= width - indent:
+            begin = word.start()
+            found.append(begin)
+    return found
+
+
+def _room(console: Console) -> int | None:
+    return None if console.width == _PIPE_WIDTH else console.width
 
 
 def _rendered_text(text: Text) -> RichText:
@@ -245,17 +294,33 @@ def _rendered_text(text: Text) -> RichText:
     return made
 
 
-def _rendered_table(table: Table) -> RichTable:
+def _rendered_table(table: Table, widths: Sequence[int] = ()) -> RichTable:
     made = RichTable(box=None, pad_edge=False, padding=(0, table.gap, 0, 0), header_style="dim")
-    for column in table.columns:
+    for column, width in zip_longest(table.columns, widths):
         name = column.removeprefix(">")
         if column != name:
-            made.add_column(name, justify="right", no_wrap=True)
+            made.add_column(name, justify="right", no_wrap=True, width=width)
         else:
-            made.add_column(name, overflow="fold")
+            made.add_column(name, overflow="fold", width=width)
     for cells in table.rows:
         made.add_row(*map(_rendered_text, cells))
     return made
+
+
+def _column_widths(table: Table, width: int) -> list[int]:
+    """Widths by which a table that is too wide fits without broken words; none when rich is to choose."""
+    cells = [table.columns, *([cell.plain for cell in row] for row in table.rows)]
+    columns = [[text.removeprefix(">") for text in column] for column in zip(*cells, strict=True)]
+    wanted = [max(map(cell_len, column)) for column in columns]
+    found = [max(cell_len(word) for text in column for word in (*text.split(), "")) for column in columns]
+    spare = width - sum(found) - table.gap * (len(found) - 1)
+    if sum(wanted) + table.gap * (len(found) - 1) <= width or spare < 0:
+        return []
+    by_need = sorted(range(len(found)), key=lambda at: wanted[at] - found[at])
+    for place, at in enumerate(by_need):
+        more = min(wanted[at] - found[at], spare // (len(by_need) - place))
+        found[at], spare = found[at] + more, spare - more
+    return found
 
 
 def _console(stream: TextIO) -> Console:
@@ -319,11 +384,6 @@ def number(count: float) -> str:
     return f"{count:,}"
 
 
-def jobs_do(count: int, do: str, does: str) -> str:
-    """`41,200 jobs wait`, `1 job waits`."""
-    return f"{counted(count, 'job')} {does if count == 1 else do}"
-
-
 def per_second(pace: float | None) -> str:
     """A pace with as many digits as mean something; `-` when it is not known."""
     if pace is None:
@@ -370,8 +430,16 @@ def listed(names: Sequence[str], *, most: int = 3, others: str = "more") -> str:
     return named(shown)
 
 
+def names_of(lanes: Iterable[str]) -> tuple[str, ...]:
+    """How a person calls `lanes`: as each is called, a queue where all its lanes are among them."""
+    return tuple(lane_of(target).name for target in targets_of(lanes))
+
+
 def targets_of(lanes: Iterable[str]) -> tuple[str, ...]:
-    """The shortest targets that stand for `lanes`: a queue where all its lanes are among them."""
+    """The shortest targets of a command that mean just `lanes`, such as `mail.normal` for that lane.
+
+    `names_of` is for sentences.
+    """
     priorities: dict[str, list[str]] = {}
     for lane in map(lane_of, lanes):
         priorities.setdefault(lane.queue, []).append(lane.priority)

@@ -12,6 +12,7 @@ from shedder.cli.options import Request, Wait, change_options, expiry, expiry_op
 from shedder.cli.progress import live_line, still_running_line
 from shedder.cli.run import Run, trouble
 from shedder.errors import RedisUnreachable
+from shedder.wording import jobs_do
 
 if TYPE_CHECKING:
     from shedder import Pause, PauseReceipt, ResumeReceipt, RunningJob
@@ -83,11 +84,11 @@ _STOCK = (
 
 def pause_receipt(receipt: PauseReceipt, *, server: str = "") -> output.Parts:
     """The receipt of a pause; `server` is the option that names the server."""
-    targets = output.targets_of(lane.lane for lane in receipt.lanes)
-    resume = output.command("resume", *targets, server=server)
+    lanes = [lane.lane for lane in receipt.lanes]
+    resume = output.command("resume", *output.targets_of(lanes), server=server)
     return [
-        output.headline(_paused(receipt, targets), style="bold yellow"),
-        *_said("This takes the place of the pause", [lane.replaced for lane in receipt.lanes], receipt.at),
+        output.headline(_paused(receipt, output.names_of(lanes)), style="bold yellow"),
+        *_replaced([lane.replaced for lane in receipt.lanes if lane.replaced], receipt.at),
         *_restored([lane.restored for lane in receipt.lanes if lane.restored], receipt.at),
         *_not_paused(receipt),
         *output.lane_table(["waiting"], [(lane.lane, lane.waiting) for lane in receipt.lanes]),
@@ -101,28 +102,33 @@ def resume_receipt(receipt: ResumeReceipt, *, server: str = "") -> output.Parts:
     """The receipt of the end of a pause."""
     ended = [lane for lane in receipt.lanes if lane.ended]
     if not ended:
-        names = output.targets_of(lane.lane for lane in receipt.lanes)
+        names = output.names_of(lane.lane for lane in receipt.lanes)
         return [output.headline(f"{output.is_are(names)} not paused: nothing to resume.")]
     waiting = sum(lane.waiting for lane in receipt.lanes)
-    names = output.targets_of(lane.lane for lane in ended)
-    start = f"{output.jobs_do(waiting, 'wait', 'waits')} and may start" if waiting else "no job waits"
+    names = output.names_of(lane.lane for lane in ended)
+    start = f"{jobs_do(waiting, 'wait', 'waits')} and may start" if waiting else "no job waits"
     parts: output.Parts = [
         output.headline(f"{output.is_are(names)} resumed: {start}.", style="bold green"),
         *_said("The pause stood", [lane.ended for lane in ended], receipt.at),
     ]
-    others = output.targets_of(lane.lane for lane in receipt.lanes if not lane.ended)
+    others = output.names_of(lane.lane for lane in receipt.lanes if not lane.ended)
     if others:
         parts.append(output.plain(f"{output.listed(others)} {'was' if len(others) == 1 else 'were'} not paused."))
     parts += output.lane_table(["waiting"], [(lane.lane, lane.waiting) for lane in receipt.lanes])
     return [*parts, *output.commands_part(("undo", output.command("undo", receipt.event, server=server)))]
 
 
-def _paused(receipt: PauseReceipt, targets: Sequence[str]) -> str:
+def _paused(receipt: PauseReceipt, names: Sequence[str]) -> str:
     waiting = sum(lane.waiting for lane in receipt.lanes)
     runs = len(receipt.running)
     still = f"{output.number(runs)} still {'runs' if runs == 1 else 'run'}" if runs else "none runs"
     until = output.until(receipt, receipt.at)
-    return f"{output.is_are(targets)} paused{until}: {output.jobs_do(waiting, 'wait', 'waits')}, {still}."
+    return f"{output.is_are(names)} paused{until}: {jobs_do(waiting, 'wait', 'waits')}, {still}."
+
+
+def _replaced(pauses: Sequence[Pause], now: datetime) -> output.Parts:
+    said = "This takes the place of the pause"
+    return output.plain_once(f"{said}{output.until(each, now)} {output.why_and_who(each, now)}" for each in pauses)
 
 
 def _restored(pauses: Sequence[Pause], now: datetime) -> output.Parts:
@@ -134,7 +140,7 @@ def _until(pause: Pause, now: datetime) -> str:
 
 
 def _not_paused(receipt: PauseReceipt) -> output.Parts:
-    names = output.targets_of(lane.lane for lane in receipt.resumed)
+    names = output.names_of(lane.lane for lane in receipt.resumed)
     return [output.plain(f"{output.is_are(names)} not paused, as before.")] if names else []
 
 

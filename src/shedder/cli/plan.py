@@ -16,7 +16,7 @@ from shedder.policy.model import Policy
 from shedder.queues import preview
 from shedder.response import plan as planning
 from shedder.units import Rate, format_duration
-from shedder.wording import counted
+from shedder.wording import counted, jobs_do
 
 _EXAMPLES = (
     "shedder plan",
@@ -96,13 +96,13 @@ def _lanes(name: str) -> frozenset[str]:
 def _check_known(names: Sequence[str], queues: Sequence[str]) -> None:
     for name in names:
         if lanes_of_target(name)[0].queue not in queues:
-            raise NothingMatched(f"the queue {name}", found=tuple(queues))
+            raise NothingMatched(f"queue {name}", found=tuple(queues))
 
 
 def _check_lanes(asked: Sequence[planning.Option], lanes: Sequence[str]) -> None:
     for each in asked:
         if not {*each.closed, *each.limits}.intersection(lanes):
-            raise NothingMatched(f"{each.name}: no such lane is planned for", found=tuple(lanes))
+            raise NothingMatched(f"lane in the plan that `{each.name}` would change", found=tuple(lanes))
 
 
 def _parts(
@@ -136,7 +136,7 @@ def _parts(
 
 def _head(outlook: planning.Outlook) -> str:
     depth = sum(lane.depth for lane in outlook.lanes if not lane.is_closed)
-    waiting, workers = f"{output.number(round(depth))} jobs wait", counted(outlook.workers, "worker")
+    waiting, workers = jobs_do(round(depth), "wait", "waits"), counted(outlook.workers, "worker")
     if not outlook.pace:
         return f"{waiting}; {workers}, how fast is not known: no job has ended in the last hour."
     when = "now" if outlook.is_pace_now else "at best in the last hour"

@@ -49,7 +49,7 @@ def check_policy(run: Run, *, file: str | None) -> int:
     except PolicyInvalid as error:
         problems = error.problems
         wrong = output.Text(f"{path} has {counted(len(problems), 'problem')}:", style="bold red")
-        view = [wrong, *(output.Verbatim(output.escaped(f"  {problem}")) for problem in problems)]
+        view = [wrong, *(output.plain(output.escaped(f"  {problem}")) for problem in problems)]
     run.tell("policy-check/1", {"file": str(path), "problems": problems}, view)
     return 2 if problems else 0
 

@@ -14,7 +14,7 @@ from shedder.cli.options import Request, cause_options, expiry, expiry_option, f
 from shedder.cli.run import Refused, Run
 from shedder.cli.starts import LIFT_EXAMPLES, STARTS_EXAMPLES, lift, limit_starts, rate_asked
 from shedder.units import Rate
-from shedder.wording import counted
+from shedder.wording import counted, jobs_do
 
 if TYPE_CHECKING:
     from shedder import FlagReceipt, FlagState, LimitAnswer, LimitReceipt, LimitState, Setting
@@ -41,23 +41,37 @@ _group_option = click.option(
 @verb("degrade", examples=_DEGRADE, short="Degrade features, fully or for a share of users.")
 @click.argument("flags", metavar="[FLAG]...", nargs=-1, shell_complete=complete_flags)
 @_group_option
-@click.option("--percent", type=float, default=100.0, show_default=True, metavar="PERCENT", help="The share of users.")
+@click.option("--percent", type=float, metavar="PERCENT", help="The share of users; all if absent.")
 @expiry_option
 @force_option("Also accept a flag that no process has declared")
 @cause_options
 def degrade(
-    run: Run, *, request: Request, flags: tuple[str, ...], group: str, percent: float, expires_in: timedelta | None
+    run: Run,
+    *,
+    request: Request,
+    flags: tuple[str, ...],
+    group: str,
+    percent: float | None,
+    expires_in: timedelta | None,
 ) -> int:
     """Degrade features in every process within a second, without a deployment.
 
-    --percent always picks the same users; raising it adds users.
+    --percent always picks the same users; raising it adds users. It keeps the end that was
+    set before, unless --for sets another.
     """
     what = _chosen(flags, group, "degrade")
     request = _settled(run, request, f"degrade {output.listed(what)}", names=_names(run, flags, group))
+    if expires_in is None and percent is not None:
+        expires_in = _time_left(run, _names(run, flags, group))
     expires_in = expiry(run, expires_in, of="flag")
     run.unsure(f"whether {output.is_are(what)} changed", "flag list")
     receipt = run.shedder.degrade_flag(
-        *flags, group=group, percent=percent, expires_in=expires_in, **request.cause, force=request.is_forced
+        *flags,
+        group=group,
+        percent=100.0 if percent is None else percent,
+        expires_in=expires_in,
+        **request.cause,
+        force=request.is_forced,
     )
     return _tell(run, "flag/1", receipt, flag_receipt)
 
@@ -103,6 +117,15 @@ def _names(run: Run, flags: tuple[str, ...], group: str) -> tuple[str, ...]:
     if not group:
         return flags
     return (*flags, *(each.name for each in run.shedder.flag_states() if each.group == group))
+
+
+def _time_left(run: Run, names: tuple[str, ...]) -> timedelta | None:
+    """How long the degradation of `names` still holds, if all of them end together."""
+    standing = [each.setting for each in run.shedder.flag_states() if each.name in names and each.setting]
+    ends = {each.until for each in standing}
+    end = ends.pop() if len(standing) == len(set(names)) and len(ends) == 1 else None
+    left = None if end is None else end - run.shedder.incidents.now()
+    return left if left and left > timedelta() else None
 
 
 def _settled(run: Run, request: Request, change: str, *, names: tuple[str, ...]) -> Request:
@@ -222,7 +245,7 @@ def flag_receipt(receipt: FlagReceipt, *, server: str = "") -> output.Parts:
     parts += _unseen([flag.name for flag in receipt.flags if not flag.is_declared], "flag")
     parts += _replaced(receipt.replaced, receipt.at)
     if receipt.restored:
-        parts.append(output.plain(f"{output.jobs_do(receipt.restored, 'are', 'is')} back in the queue."))
+        parts.append(output.plain(f"{jobs_do(receipt.restored, 'are', 'is')} back in the queue."))
     commands = [("undo", output.command("undo", receipt.event, server=server))]
     if degraded:
         names = [flag.name for flag in degraded]
@@ -275,7 +298,8 @@ def _unseen(names: Sequence[str], what: str) -> output.Parts:
 
 def _replaced(settings: Sequence[Setting], now: datetime) -> output.Parts:
     return output.plain_once(
-        f"This takes the place of {said_of(each)} {output.why_and_who(each, now)}" for each in settings
+        f"This takes the place of {said_of(each)}{output.until(each, now)} {output.why_and_who(each, now)}"
+        for each in settings
     )
 
 

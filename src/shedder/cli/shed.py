@@ -9,9 +9,9 @@ import click
 
 from shedder.cli.asking import confirm, is_asking_possible, settle_reason
 from shedder.cli.options import Request, cause_options, verb
-from shedder.cli.output import Parts, Text, command, commands_part, escaped, headline, jobs_do, listed, plain
+from shedder.cli.output import Parts, Text, command, commands_part, escaped, headline, listed, plain
 from shedder.cli.run import Refused, Run
-from shedder.wording import counted
+from shedder.wording import counted, jobs_do
 
 if TYPE_CHECKING:
     from shedder import ShedStep

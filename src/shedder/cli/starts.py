@@ -80,13 +80,13 @@ _STOCK = "Jobs that wait under the limit are out of its reach; what arrives late
 
 def starts_receipt(receipt: DivertReceipt, *, server: str = "") -> output.Parts:
     """The receipt of a limit on starts."""
-    targets = output.targets_of(lane.lane for lane in receipt.lanes)
+    names = output.names_of(lane.lane for lane in receipt.lanes)
     moved = [(lane.lane, lane.moved, lane.waiting) for lane in receipt.lanes]
     terms = terms_of(receipt)
     how = f"to {terms}" if terms else "as each of them was before"
-    lift = output.command("limit", "lift", *targets, server=server)
+    lift = output.command("limit", "lift", *output.targets_of(lane.lane for lane in receipt.lanes), server=server)
     return [
-        output.headline(f"{output.is_are(targets)} limited {how}.", style="bold yellow"),
+        output.headline(f"{output.is_are(names)} limited {how}.", style="bold yellow"),
         output.plain(f"It holds for {output.escaped(receipt.selection.describe())}, in order of arrival."),
         *output.plain_once(
             f"This takes the place of {terms_of(each)} {output.why_and_who(each, receipt.at)}"
@@ -110,6 +110,6 @@ def lift_receipt(receipt: RestoreReceipt, *, server: str = "") -> output.Parts:
     if not receipt.lanes:
         check = output.command("status", server=server)
         return [output.headline("No limit on starts stands there."), *output.commands_part(("see", check))]
-    names = output.listed(output.targets_of(lane.lane for lane in receipt.lanes))
+    names = output.listed(output.names_of(lane.lane for lane in receipt.lanes))
     start = f"{counted(receipt.restored, 'job')} that waited under it may start"
     return [output.headline(f"The limit on starts of {names} is lifted: {start}.")]

@@ -174,7 +174,7 @@ def _pause_lines(status: Status) -> list[str]:
 
 
 def _pause_line(pauses: Sequence[Pause], now: datetime) -> str:
-    names = output.listed(output.targets_of(pause.lane for pause in pauses), most=8)
+    names = output.listed(output.names_of(pause.lane for pause in pauses), most=8)
     first = pauses[0]
     until = output.until(first, now, lead=", ")
     return f"{names} paused {output.since_by(first, now)}{until}: {output.escaped(first.why)}"
@@ -188,7 +188,7 @@ def _divert_lines(status: Status) -> list[str]:
 
 
 def _lines_of(diverts: Sequence[Divert], now: datetime) -> Iterable[str]:
-    names = output.listed(output.targets_of(divert.lane for divert in diverts), most=8)
+    names = output.listed(output.names_of(divert.lane for divert in diverts), most=8)
     first = diverts[0]
     backlog = counted(sum(divert.backlog for divert in diverts), "job")
     if first.is_limit:
@@ -253,7 +253,8 @@ def status_or_trouble(run: Run, names: tuple[str, ...]) -> RenderableType:
     except RedisUnreachable as error:
         said = f"{output.escaped(trouble(error, run))}, trying again (Ctrl-C ends)"
         return output.as_rich(output.Text(said, style="bold red"))
-    return Group(*map(output.as_rich, status_view(found, address=run.address, named=names)))
+    parts = status_view(found, address=run.address, named=names)
+    return Group(*(output.as_rich(part, run.screen.out.width) for part in parts))
 
 
 _CHECK_EXAMPLES = ("shedder check", "shedder check mail reports", "shedder check --older-than 4h --json")
@@ -274,7 +275,7 @@ def check(run: Run, *, names: tuple[str, ...], older_than: timedelta | None) -> 
     """
     found = check_status(run.shedder.status(*names), older_than=older_than or OLD)
     style = "" if found.is_good else "bold red"
-    run.tell("check/1", found, [output.Verbatim(line_of(found), style=style)])
+    run.tell("check/1", found, [output.Text(line_of(found), style=style)])
     return 0 if found.is_good else 3
 
 

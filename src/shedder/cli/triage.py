@@ -74,7 +74,7 @@ def triage_parts(found: Triage, *, server: str = "", is_all: bool = False) -> ou
         parts = _parts(found, detail, server)
         if any(_hides(step, detail) for step in found.steps):
             words = output.command("triage", options=("--all",), server=server)
-            parts.append(output.Verbatim(f"More of it: {words}", style="dim"))
+            parts.append(output.Text(f"More of it: {words}", style="dim"))
         if len(parts) <= MOST_LINES:
             break
     return parts
@@ -102,7 +102,7 @@ def _parts(found: Triage, detail: _Detail, server: str) -> output.Parts:
     return parts
 
 
-def _folded(number: int, step: TriageStep, now: datetime) -> output.Verbatim:
+def _folded(number: int, step: TriageStep, now: datetime) -> output.Text:
     """A question with nothing left to do, in one line: what was done last, or what was found."""
     line = _question(number, step)
     more = f" and {len(step.done) - 1} more" if len(step.done) > 1 else ""
@@ -115,16 +115,16 @@ def _step(number: int, step: TriageStep, now: datetime, detail: _Detail, server:
     line.append(f" {output.escaped(step.finding)}" if detail.is_joined and step.finding else f" {step.rule}")
     parts: output.Parts = [line]
     if step.finding and not detail.is_joined:
-        parts.append(output.Verbatim(f"       {output.escaped(step.finding)}"))
+        parts.append(output.Text(f"       {output.escaped(step.finding)}"))
     shown = step.done[max(len(step.done) - detail.done, 0) :]
     parts += [_done(each, now) for each in shown]
     effects = [each.effect for each in shown if each.effect and detail.has_effects]
-    parts += [output.Verbatim(f"       {text}", style="dim") for effect in effects for text in effect_texts(effect)]
+    parts += [output.Text(f"       {text}", style="dim") for effect in effects for text in effect_texts(effect)]
     return [*parts, *_commands(step.commands[: detail.commands], server)]
 
 
-def _question(number: int, step: TriageStep) -> output.Verbatim:
-    line = output.Verbatim(f"[{_MARKS[step.state]}] {number}. ")
+def _question(number: int, step: TriageStep) -> output.Text:
+    line = output.Text(f"[{_MARKS[step.state]}] {number}. ")
     line.append(step.question, style=_STYLES[step.state])
     return line
 
@@ -133,19 +133,19 @@ def _commands(commands: Sequence[TriageCommand], server: str) -> output.Parts:
     width = max((len(each.purpose) for each in commands), default=0)
     parts: output.Parts = []
     for each in commands:
-        said = output.Verbatim(f"       {output.escaped(each.purpose):<{width}}  ", style="dim")
+        said = output.Text(f"       {output.escaped(each.purpose):<{width}}  ", style="dim")
         said.append(output.command(each.words[0], options=each.words[1:], server=server), style="not dim bold")
         parts.append(said)
     return parts
 
 
-def _done(done: TriageDone, now: datetime) -> output.Verbatim:
-    return output.Verbatim(f"       {_done_text(done, now)}", style="yellow" if done.is_failed else "")
+def _done(done: TriageDone, now: datetime) -> output.Text:
+    return output.Text(f"       {_done_text(done, now)}", style="yellow" if done.is_failed else "")
 
 
 def _done_text(done: TriageDone, now: datetime) -> str:
     role = f" ({output.escaped(done.role)})" if done.role else ""
-    what = output.listed(output.targets_of(done.what) if VERBS[done.verb].is_of_lanes else done.what, most=4)
+    what = output.listed(output.names_of(done.what) if VERBS[done.verb].is_of_lanes else done.what, most=4)
     ended = f" ({output.escaped(done.outcome)})" if done.outcome else ""
     return (
         f"{output.escaped(done.verb)} {what} by {output.escaped(done.by)}{role} {output.age(done.at, now)} ago{ended}"

@@ -76,6 +76,11 @@ def registry_key(kind: str, lane: str) -> str:
     return f"{RQ_KEY_PREFIX}:{kind}:{lane}"
 
 
+def registry_keys(lane: str) -> tuple[str, ...]:
+    """The keys of all registries of `lane`."""
+    return tuple(registry_key(kind, lane) for kind in _REGISTRIES.values())
+
+
 def intermediate_key(lane: str) -> str:
     """Where RQ keeps what a stock worker that serves only `lane` has in hand."""
     return f"{QUEUE}{lane}:intermediate"

@@ -10,12 +10,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from shedder.engine.names import registry_keys
 from shedder.engine.workers import WorkerSeen, all_workers, queues_of
 from shedder.errors import ConditionNotMet, NothingMatched
 from shedder.events import EVENTS_PER_PAGE, Cause, Event, event_head, read_events
 from shedder.health.audit import read_each, scan_keys
 from shedder.health.leftovers import lanes_of_backlogs, read_orders
-from shedder.lanes import lane_of
+from shedder.lanes import DEFAULT_PRIORITY, lane_of
 from shedder.queues.controls import Backlog, StoredDivert, with_lengths
 from shedder.queues.pause import IDS_PER_STEP, fold, resume
 from shedder.queues.restore import RestoredLane, restore_one
@@ -68,9 +69,12 @@ def uninstall(
     run = _Uninstall(store, cause, OwnedKeys(store), is_forced=is_forced)
     before = run.preview()
     if not before.keys:
-        raise NothingMatched("shedder on this server (is it the right Redis? see RQ_KEY_PREFIX)")
+        raise NothingMatched("key of shedder on this server (is it the right Redis? see RQ_KEY_PREFIX)")
     if before.workers and not is_forced:
-        raise ConditionNotMet("no worker of shedder is alive", found=", ".join(each.name for each in before.workers))
+        names = ", ".join(each.name for each in before.workers)
+        raise ConditionNotMet(
+            f"workers of shedder are alive ({names})", try_instead="stop them and call it again, or force it"
+        )
     return run.finish(before, on_event=on_event, on_progress=on_progress)
 
 
@@ -168,6 +172,7 @@ class _Uninstall:
                 on_progress(min(sum(lane.restored for lane in self.restored), total), total)
             if not self.own.lists():
                 break
+        self._forget_lanes()
         events, removed = self._keep_journal(on_event), self._remove_keys()
         return replace(
             before,
@@ -255,6 +260,12 @@ class _Uninstall:
         lengths = read_each(self.store, names, lambda ask, name: ask.llen(lists + name))
         return tuple(QueueLeft(name, jobs) for name, jobs in lengths if jobs)
 
+    def _forget_lanes(self) -> None:
+        """Take lanes that hold no job, not even a failed one, out of RQ's set of queues."""
+        for name in queues_of(self.store):
+            if lane_of(name).priority != DEFAULT_PRIORITY:
+                self.store.run(forget_lane(self.store.keys, name))
+
     # keys
 
     def _keep_journal(self, on_event: Keep | None) -> int:
@@ -292,6 +303,12 @@ def return_list(keys: Keys, source: str, lane: str, cause: Cause, *, total: int)
         (IDS_PER_STEP, event_head("restore", cause, (lane,)), lane, total),
         int,
     )
+
+
+def forget_lane(keys: Keys, lane: str) -> Command[bool]:
+    """Take `lane` out of RQ's set of queues if it holds no job; whether it was taken out."""
+    lists = (keys.engine.lists + lane, *registry_keys(lane))
+    return Command("forget_lane", (keys.engine.queues, *lists), (), bool)
 
 
 @dataclass(frozen=True, slots=True)

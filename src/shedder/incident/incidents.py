@@ -242,8 +242,10 @@ class Incidents(IncidentStore):
         there = self.read(incident.id)
         if incident_record(replace(there, revision=0)) == incident_record(replace(incident, revision=0)):
             return IncidentReceipt("", now, there)
-        found = f"revision {there.revision} of it"
-        raise ConditionNotMet(f"{incident.id} is not there, or is as in the copy", found=found)
+        raise ConditionNotMet(
+            f"{incident.id} is here already, in revision {there.revision}, and differs from the copy",
+            try_instead=f"look at it with `shedder incident show {incident.id}`",
+        )
 
     def undo(self, event: Event, *, reason: str, by: str | None = None) -> IncidentReceipt:
         """Take back what `event`, of an incident, changed in its record.

@@ -80,7 +80,7 @@ def as_reopened(incident: Incident) -> Incident:
     """
     check_not_closed(incident)
     if incident.is_open:
-        raise ConditionNotMet(f"{incident.id} is resolved", found=f"it is {incident.state}")
+        raise ConditionNotMet(f"{incident.id} is {incident.state}", try_instead="there is nothing to reopen")
     return replace(incident, mitigated_at=None, resolved_at=None, review_due_at=None)
 
 
@@ -97,8 +97,9 @@ def as_corrected(
     check_not_closed(incident)
     for name in times or {}:
         if name in ("mitigated", "resolved") and getattr(incident, f"{name}_at") is None:
-            accepted = f"only once it is {name} (shedder incident {_VERBS[name]})"
-            raise InvalidInput(name=name, value=f"it is {incident.state}", accepted=accepted)
+            accepted = f"`shedder incident {_VERBS[name]}` first"
+            says = f"{incident.id} is not {name} yet; {accepted}"
+            raise InvalidInput(name=name, value=incident.state, accepted=accepted, says=says)
     changed = with_times(incident, times or {}, now)
     if title is not None:
         changed = replace(changed, title=checked_text("title", title, longest=LONGEST_TITLE))
@@ -149,8 +150,10 @@ def check_open(incident: Incident) -> None:
     Raises:
         ConditionNotMet: it is resolved or closed.
     """
+    check_not_closed(incident)
     if not incident.is_open:
-        raise ConditionNotMet(f"{incident.id} is open (shedder incident reopen)", found=f"it is {incident.state}")
+        again = f"to go on with it, first `shedder incident reopen {incident.id}`"
+        raise ConditionNotMet(f"{incident.id} is {incident.state}", try_instead=again)
 
 
 def check_not_closed(incident: Incident) -> Incident:
@@ -160,7 +163,7 @@ def check_not_closed(incident: Incident) -> Incident:
         ConditionNotMet: it is closed.
     """
     if incident.closed_at is not None:
-        raise ConditionNotMet(f"{incident.id} is not closed", found="it is closed for good")
+        raise ConditionNotMet(f"{incident.id} is closed for good", try_instead="open another one if it happens again")
     return incident
 
 

@@ -125,7 +125,9 @@ def with_review(incident: Incident, parts: Mapping[str, str], *, people: Collect
     """
     check_not_closed(incident)
     if incident.resolved_at is None:
-        raise ConditionNotMet(f"{incident.id} is resolved", found=f"it is {incident.state}")
+        raise ConditionNotMet(
+            f"{incident.id} is {incident.state}", try_instead="resolve it first: `shedder incident resolve`"
+        )
     known = [each.value for each in ReviewPart]
     for part in parts:
         if part not in known:
@@ -151,7 +153,7 @@ def as_closed(incident: Incident) -> Incident:
     check_not_closed(incident)
     missing = missing_of(incident)
     if missing:
-        raise ConditionNotMet(f"the review of {incident.id} is complete", found="; ".join(missing))
+        raise ConditionNotMet("; ".join(missing), try_instead=f"complete this, then close {incident.id} again")
     return replace(incident, closed_at=NOW)
 
 
@@ -199,7 +201,7 @@ def _action_of(incident: Incident, number: int) -> Action:
     """
     found = {each.number: each for each in incident.actions}
     if number not in found:
-        raise NothingMatched(f"action {number} of {incident.id}", found=tuple(map(str, found)))
+        raise NothingMatched(f"action {number} in {incident.id}", found=tuple(map(str, found)))
     return found[number]
 
 

@@ -124,7 +124,9 @@ def checked_person(name: str, people: Collection[str] = ()) -> str:
         raise InvalidInput(name="person", value=name, accepted=accepted)
     if people and not any(is_same_person(said, each) for each in people):
         near = _nearest(said, people)
-        raise InvalidInput(name="person", value=name, accepted=f"one whom the policy names, such as {near}")
+        accepted = f"one of them, such as {near}"
+        says = f"{name} is not one whom the policy names; use {accepted}"
+        raise InvalidInput(name="person", value=name, accepted=accepted, says=says)
     return said
 
 
@@ -136,10 +138,12 @@ def checked_task(role: Role, task: str) -> str:
     """
     if role is not Role.INVESTIGATOR:
         if task:
-            raise InvalidInput(name="task", value=task, accepted="none: only investigators have one")
+            says = "only investigators have a task; leave the task out"
+            raise InvalidInput(name="task", value=task, accepted="none", says=says)
         return ""
     if not task.strip():
-        raise InvalidInput(name="task", value=task, accepted='what to look into: "database logs"')
+        says = 'an investigator needs a task; say what to look into, such as "database logs"'
+        raise InvalidInput(name="task", value=task, accepted="what to look into", says=says)
     return checked_text("task", task, longest=LONGEST_TASK)
 
 
@@ -160,8 +164,10 @@ def _given(incident: Incident, given: RoleHeld, *, also: bool, instead: bool) ->
     if is_same_person(holder, given.person):
         return incident
     if holder and not instead:
-        wanted = f"{role_text(given.role, given.task)} is free (--instead takes it from who has it)"
-        raise ConditionNotMet(wanted, found=f"{holder} has it")
+        raise ConditionNotMet(
+            f"{holder} has the role {role_text(given.role, given.task)}",
+            try_instead="to take it from them, add --instead",
+        )
     return _with_role(incident, given, given.person, also=also)
 
 
@@ -174,10 +180,13 @@ def _offered(incident: Incident, role: Role, task: str, by: str, person: str) ->
     """
     holder = incident.holder(role, task=task)
     if not is_same_person(holder, by):
-        found = f"{holder} has it" if holder else "nobody has it (shedder incident take)"
-        raise ConditionNotMet(f"{by} has {role_text(role, task)}", found=found)
+        raise ConditionNotMet(
+            f"{holder or 'nobody'} has the role {role_text(role, task)}, not {by}",
+            try_instead=f"ask {holder} to hand it over" if holder else "take it with `shedder incident take`",
+        )
     if is_same_person(holder, person):
-        raise InvalidInput(name="person", value=person, accepted="somebody else: they have it")
+        says = f"{person} has the role {role_text(role, task)} already; hand it over to somebody else"
+        raise InvalidInput(name="person", value=person, accepted="somebody else", says=says)
     roles = tuple(
         replace(each, offered_to=person, offered_at=NOW) if _is(each, role, task) else each for each in incident.roles
     )
@@ -194,9 +203,12 @@ def _accepted(incident: Incident, role: Role | None, task: str, by: str, *, also
               and role in (None, each.role) and task in ("", each.task)]  # fmt: skip
     mine = [each for each in offers if is_same_person(each.offered_to, by)]
     if not mine:
-        offered = ", ".join(f"{role_text(e.role, e.task)} to {e.offered_to}" for e in offers)
-        wanted = f"{'a role' if role is None else role.value} is offered to {by}"
-        raise ConditionNotMet(wanted, found=offered or "no offer")
+        others = ", ".join(f"{role_text(each.role, each.task)} to {each.offered_to}" for each in offers)
+        raise ConditionNotMet(
+            f"nobody has offered {'a role' if role is None else role.value} to {by}"
+            f"{f' (offered are: {others})' if others else ''}",
+            try_instead="ask whoever has the role to hand it over",
+        )
     taken = RoleHeld(mine[0].role, mine[0].offered_to, NOW, mine[0].task)
     return _with_role(incident, taken, by, also=also)
 
@@ -208,7 +220,7 @@ def _left(incident: Incident, role: Role, task: str) -> Incident:
         ConditionNotMet: nobody had it.
     """
     if not incident.holder(role, task=task):
-        raise ConditionNotMet(f"somebody has {role_text(role, task)}", found="nobody")
+        raise ConditionNotMet(f"nobody has the role {role_text(role, task)}", try_instead="there is nothing to leave")
     return _without(incident, role, task)
 
 
@@ -222,8 +234,10 @@ def _nearest(name: str, people: Collection[str]) -> str:
 def _with_role(incident: Incident, given: RoleHeld, who: str, *, also: bool) -> Incident:
     others = [each for each in incident.roles_of(who) if each.role is not given.role]
     if others and not also:
-        wanted = f"{who} has no other role (--also gives them a second one)"
-        raise ConditionNotMet(wanted, found=role_text(others[0].role, others[0].task))
+        raise ConditionNotMet(
+            f"{who} has the role {role_text(others[0].role, others[0].task)} already",
+            try_instead="to give them a second one, add --also",
+        )
     freed = _without(incident, given.role, given.task)
     roles = sorted((*freed.roles, given), key=lambda each: list(Role).index(each.role))
     return replace(freed, roles=tuple(roles))

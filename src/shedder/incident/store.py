@@ -158,7 +158,7 @@ class IncidentStore:
         """
         found = self.current()
         if found is None:
-            raise NothingMatched("an open incident", found=self._last_ids())
+            raise NothingMatched("open incident", found=self._last_ids())
         return found.id
 
     def latest_id(self) -> str:
@@ -169,7 +169,7 @@ class IncidentStore:
         """
         found = self.current() or next(iter(self.list(limit=1)), None)
         if found is None:
-            raise NothingMatched("an incident (shedder incident open)")
+            raise NothingMatched("incident yet; `shedder incident open` opens one")
         return found.id
 
     def _write_new(self, incident: Incident, draft: EventDraft, operation: str = "") -> IncidentReceipt | None:
@@ -190,7 +190,7 @@ class IncidentStore:
         """An incident, the SHA-1 of its record, and the server's time."""
         now, (text,) = read_with_time(self.store, lambda ask: ask.get(self.store.keys.incident(identifier)))
         if text is None:
-            raise NothingMatched(f"the incident {identifier}", found=self._last_ids())
+            raise NothingMatched(f"incident {identifier}", found=self._last_ids())
         stored = text.encode() if isinstance(text, str) else text
         seen = hashlib.sha1(stored, usedforsecurity=False).hexdigest()
         return incident_from(text, name=identifier), seen, now
@@ -243,7 +243,7 @@ def _receipt(reply: list[Any]) -> IncidentReceipt | None:
         return None
     event = text_of(rest[0])
     if text_of(state) == "other":
-        raise ConditionNotMet("no other incident is open (a second one needs --also)", found=event)
+        raise ConditionNotMet(f"the incident {event} is open", try_instead="to open a second one, add --also")
     return IncidentReceipt(event, time_from_ms(int(at)), incident_from(rest[1]))
 
 

@@ -21,7 +21,7 @@
 --   then id, 1 or 0, ...: what the caller decided
 -- RETURNS
 --   {state, jobs moved, jobs looked at, then for each undecided job: id, first bytes of its data, its meta}
---   state: 'more', 'done' (the scan is complete), 'ended' (no such order: nothing was done)
+--   state: 'more', 'done' (the scan is complete), 'ended' (no such order, or its scan is over: nothing was done)
 -- include lib/clock.lua
 -- include lib/journal.lua
 -- include lib/operation.lua
@@ -49,7 +49,8 @@ local replayed = recall(operation, step)
 if replayed then return replayed end
 local orders = read_orders(diverts, lane.name)
 local order = orders and find_order(orders, identifier)
-if not order or order.restoring then return remember(operation, step, {'ended', 0, 0}) end
+-- a scan that another process finished is not walked through again
+if not order or order.restoring or not order.scanning then return remember(operation, step, {'ended', 0, 0}) end
 local now = now_precise()
 check_types(events, {lane})
 backlog_length(order)

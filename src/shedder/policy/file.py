@@ -17,6 +17,7 @@ from shedder.policy.document import DEFAULTS, RULE, STALE, KeyTable, checked_pol
 from shedder.policy.explain import written_value
 from shedder.policy.model import Policy
 from shedder.units import format_duration
+from shedder.wording import counted, jobs_do
 
 FILE_NAME = "shedder.toml"
 PROJECT_NAME = "pyproject.toml"
@@ -93,6 +94,7 @@ class SeenQueue:
         waiting: Jobs that wait in it, or in its backlogs.
         arrivals: Jobs that arrive a second; None when it is not known.
         completions: Jobs that end a second; None when it is not known.
+        failed: Failed jobs that RQ keeps.
         oldest_seconds: How long the oldest job has waited; None when none waits.
         functions: Functions of the jobs that were looked at, with how many of these.
         looked_at: How many jobs were looked at.
@@ -102,6 +104,7 @@ class SeenQueue:
     waiting: int = 0
     arrivals: float | None = None
     completions: float | None = None
+    failed: int = 0
     oldest_seconds: float | None = None
     functions: Mapping[str, int] = field(default_factory=dict)
     looked_at: int = 0
@@ -131,7 +134,7 @@ def _queue(queue: SeenQueue) -> Iterator[str]:
     yield f"# {name}: {', '.join(_facts(queue))}"
     most = sorted(queue.functions.items(), key=lambda each: (-each[1], each[0]))
     for function, count in most[:FUNCTIONS_SHOWN]:
-        yield f"# [[rules]]              # {count} of {queue.looked_at} jobs that were looked at"
+        yield f"# [[rules]]              # {count} of {counted(queue.looked_at, 'job')} looked at"
         for name, value in (("queue", queue.name), ("function", function), *_SHEDDABLE):
             yield f"# {name} = {written_value(value)}"
         yield "#"
@@ -147,13 +150,15 @@ _SHEDDABLE: tuple[tuple[str, Any], ...] = (("priority", "low"), ("shed", 1))
 
 
 def _facts(queue: SeenQueue) -> Iterator[str]:
-    yield f"{queue.waiting:,} jobs wait"
+    yield jobs_do(queue.waiting, "wait", "waits")
     if queue.oldest_seconds is not None:
         yield f"the oldest for {format_duration(queue.oldest_seconds)}"
     if queue.arrivals is not None:
         yield f"{queue.arrivals:.1f} arrive a second"
     if queue.completions is not None:
         yield f"{queue.completions:.1f} end a second"
+    if queue.failed:
+        yield f"{queue.failed:,} failed"
 
 
 def _tail(queues: Sequence[SeenQueue]) -> Iterator[str]:
@@ -162,7 +167,18 @@ def _tail(queues: Sequence[SeenQueue]) -> Iterator[str]:
     yield "# [defaults]"
     for name in DEFAULTS.keys:
         yield _remark(DEFAULTS, name, {"drain_rate": rate, "fails_at": "20%", "halt_at": "50%"}.get(name, "4h"))
-    yield from ("", f"# {STALE.description}", "# [stale]", _remark(STALE, "after", "2d"), "")
+    yield from ("", f"# {STALE.description}", "# [stale]", _remark(STALE, "after", "2d"), "", CHANNELS_EXAMPLE)
+
+
+CHANNELS_EXAMPLE = """\
+# Where messages of an incident go: Apprise URLs; env:NAME keeps one that holds a secret out of this file.
+# [incident.channels]
+# main = [
+#     "slack://T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX/#incidents",    # Slack, an incoming webhook
+#     "workflows://HOST/WORKFLOW/SIGNATURE/",                               # Teams, a workflow
+# ]
+# notes = ["mailtos://smtp.example.com?user=USER&pass=SECRET&from=oncall@example.com&to=desk@example.com"]    # e-mail
+"""
 
 
 def _remark(table: KeyTable, name: str, value: object) -> str:

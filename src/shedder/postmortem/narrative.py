@@ -15,7 +15,7 @@ from shedder.incident.timeline import people_of
 from shedder.lanes import PRIORITIES, lane_of
 from shedder.postmortem.facts import Intervention, LaneEffect, Moment
 from shedder.response.mitigation import BEGAN, ENDED, NO_END_YET, without_ended
-from shedder.wording import moment, named, spoken
+from shedder.wording import jobs_do, moment, named, spoken
 
 NOBODY = "somebody without a role"
 SOMEBODY = "somebody"
@@ -154,7 +154,7 @@ def _numbers(event: Event) -> str:
         for each in event.before.values()
         if isinstance(each, Mapping) and isinstance(each.get("waiting"), int)
     )
-    facts = [f"{waiting:,} jobs waited"] if waiting and verb_of(event).is_decision else []
+    facts = [jobs_do(waiting, "waited", "waited")] if waiting and verb_of(event).is_decision else []
     rate = event.details.get("rate")
     if isinstance(rate, str):
         facts.append(f"at {rate}")

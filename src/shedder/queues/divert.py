@@ -157,7 +157,7 @@ class ScanStep:
     """What one step of a scan did.
 
     Attributes:
-        state: `more`, `done` or `ended` (there is no such order any more).
+        state: `more`, `done` or `ended` (there is no such order any more, or its scan is over).
         moved: Jobs moved to the backlog.
         looked_at: Jobs looked at.
         undecided: Jobs that the next step needs a judgement of.

@@ -70,7 +70,7 @@ def find_mitigation(mitigations: Mapping[str, Mitigation], name: str) -> Mitigat
     """
     if name not in mitigations:
         near = get_close_matches(name, mitigations, n=3) or sorted(mitigations)
-        raise NothingMatched(f"the mitigation {name} of the policy", found=tuple(near))
+        raise NothingMatched(f"mitigation {name} in the policy", found=tuple(near))
     return mitigations[name]
 
 
@@ -84,11 +84,12 @@ def filled(mitigation: Mitigation, values: Mapping[str, str]) -> tuple[str, ...]
     for name in values:
         if name not in needed:
             known = ", ".join(f"--{each}" for each in needed)
-            accepted = known or f"none: {mitigation.name} takes none"
-            raise InvalidInput(name=f"--{name}", value=values[name], accepted=accepted)
+            says = f"the mitigation {mitigation.name} has no --{name}; it takes {known or 'no value'}"
+            raise InvalidInput(name=f"--{name}", value=values[name], accepted=known, says=says)
     missing = [f"--{each}" for each in needed if each not in values]
     if missing:
-        raise InvalidInput(name=mitigation.name, value="", accepted=f"also {' and '.join(missing)}")
+        says = f"the mitigation {mitigation.name} also needs {' and '.join(missing)}"
+        raise InvalidInput(name=mitigation.name, value="", accepted=f"also {' and '.join(missing)}", says=says)
     for name, value in values.items():
         _check_value(name, value)
     return tuple(PLACEHOLDER.sub(lambda it: values[it.group(1)], part) for part in mitigation.run)

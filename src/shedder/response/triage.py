@@ -22,7 +22,7 @@ from shedder.settings.flags import FlagState
 from shedder.settings.limits import LimitState
 from shedder.status.readings import LaneStatus, Status
 from shedder.units import format_duration
-from shedder.wording import REASON_BLANK, counted, named
+from shedder.wording import REASON_BLANK, counted, jobs_do, named
 
 MOST_COMMANDS = 4
 
@@ -285,7 +285,7 @@ def _pause(seen: Seen) -> TriageStep:
     lane = seen.clogged
     commands, finding = [], f"in no lane {FEWEST_JOBS} jobs wait"
     if lane is not None:
-        finding = f"{lane.waiting:,} jobs wait in {lane.lane}{_age(lane, seen.status.at)}"
+        finding = f"{jobs_do(lane.waiting, 'wait', 'waits')} in {lane.lane}{_age(lane, seen.status.at)}"
         if lane.pause is None:
             commands = [seen.command("nothing of it starts", "pause", lane_of(lane.lane).queue), *_half(seen, lane)]
         else:
@@ -380,7 +380,7 @@ def _shed_commands(seen: Seen) -> Iterable[TriageCommand]:
 def _low_commands(seen: Seen) -> Iterable[TriageCommand]:
     for each in seen.status.lanes:
         if lane_of(each.lane).priority == "low" and each.waiting and not _is_whole(each):
-            yield seen.command(f"{each.waiting:,} jobs of low priority", "divert", each.lane)
+            yield seen.command(f"{counted(each.waiting, 'job')} of low priority", "divert", each.lane)
 
 
 def _options(functions: Sequence[str], meta: Iterable[tuple[str, str]]) -> list[str]:

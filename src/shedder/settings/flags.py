@@ -299,12 +299,12 @@ def _chosen(
     grouped = [flag.name for flag in flags if group and flag.group == group]
     if group and not grouped:
         groups = sorted({flag.group for flag in flags if flag.group})
-        raise NothingMatched(f"the group {group}", found=tuple(groups))
+        raise NothingMatched(f"group {group}", found=tuple(groups))
     chosen = tuple(dict.fromkeys([*names, *grouped]))
     if not chosen:
-        raise ConditionNotMet("at least one flag or a group is named", found="none")
+        raise ConditionNotMet("no flag and no group was named", try_instead="name at least one")
     if len(chosen) > MOST_NAMES:
-        raise ConditionNotMet(f"at most {MOST_NAMES} flags are changed at once", found=str(len(chosen)))
+        raise ConditionNotMet(f"{len(chosen)} flags are too many at once", try_instead=f"name at most {MOST_NAMES}")
     return chosen
 
 

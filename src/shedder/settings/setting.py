@@ -145,8 +145,8 @@ def check_known(name: str, known: Collection[str], *, of: str, can_force: bool =
     """
     if name not in known:
         nearest = difflib.get_close_matches(name, known, n=3) or sorted(known)
-        hint = " (which none has declared yet: --force)" if can_force else ""
-        raise NothingMatched(f"the {of} {name}{hint}", found=tuple(nearest))
+        hint = f" (--force accepts a {of} that no process has declared yet)" if can_force else ""
+        raise NothingMatched(f"{of} {name}{hint}", found=tuple(nearest))
 
 
 def setting_from(name: str, text: bytes | str) -> Setting:

@@ -7,7 +7,7 @@ numbers are estimates, and say so. Whether it is late is judged as in a status (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -202,7 +202,7 @@ def read_situation(
         at=status.at,
         works=tuple(_with_outcomes(work, kind, status, policy, counts)
                     for work, kind in zip(works, kinds, strict=True)),
-        measures=tuple(_in_force(status, kinds, incident)),
+        measures=tuple(_in_force(status, kinds, incident, known=shed.queues())),
         notices=tuple(_notices(policy, status)),
         next_update=next_update,
         title=incident.title if incident else "",
@@ -479,16 +479,25 @@ def _sum(lanes: Iterable[LaneStatus], name: str) -> float | None:
     return sum(found) if found else None
 
 
-def _in_force(status: Status, kinds: tuple[Workload, ...], incident: Incident | None) -> list[InForce]:
-    """What stands on queues and limits, oldest first, once for lanes that were done together."""
+def _in_force(
+    status: Status, kinds: tuple[Workload, ...], incident: Incident | None, *, known: Sequence[str]
+) -> list[InForce]:
+    """What stands on queues and limits, oldest first, once for lanes that were done together.
+
+    A queue that RQ does not know has never had a job: nobody outside is to hear of it.
+    """
     found: dict[tuple[str, str, datetime], InForce] = {}
-    for lane in status.lanes:
-        for each in _of_lane(lane, kinds, incident):
+    taken = {divert.order for lane in status.lanes for divert in lane.diverts if divert.backlog}
+    for lane in (lane for lane in status.lanes if lane.queue in known):
+        for each in _of_lane(lane, kinds, incident, taken):
             found.setdefault((each.what, each.role, each.since), each)
     return sorted(found.values(), key=lambda each: each.since)
 
 
-def _of_lane(lane: LaneStatus, kinds: tuple[Workload, ...], incident: Incident | None) -> Iterator[InForce]:
+def _of_lane(
+    lane: LaneStatus, kinds: tuple[Workload, ...], incident: Incident | None, taken: Container[str]
+) -> Iterator[InForce]:
+    """What stands on a lane; `taken` has the orders that have a backlog anywhere."""
     if lane.pause is not None:
         what = f"{_subject(kinds, lane.queue)} paused"
         yield InForce(what, _role(incident, lane.pause.by), lane.pause.since,
@@ -502,8 +511,10 @@ def _of_lane(lane: LaneStatus, kinds: tuple[Workload, ...], incident: Incident |
         elif divert.halted is not None:
             ended = f"{divert.halted.failed} of the last {divert.halted.ended} that were let go failed"
             what = f"{whose} put aside and no longer brought back, because {ended}"
-        else:
+        elif divert.order in taken:
             what = f"{whose} put aside"
+        else:
+            what = f"{whose} to be put aside as they arrive, none so far"
         yield InForce(what, _role(incident, divert.by), divert.since, f"shedder drain {lane.queue}", divert.why)
 
 
