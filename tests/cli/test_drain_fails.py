@@ -14,7 +14,7 @@ from tests.cli.conftest import start_worker
 from tests.cli.programs import Terminal
 from tests.workers import run_burst
 
-ASKS = "30 of 30 jobs of mail.normal that ended in the last 5 minutes failed (LookupError)"
+ASKS = "30 of 30 jobs of mail that ended in the last 5 minutes failed (LookupError)"
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_at_a_terminal_it_asks(env, redis, failing):
         terminal.wait_for("Drain all the same? [y/N]")
         terminal.type("n\n")
         assert 1 == terminal.end()
-        assert "30 of 30 jobs of mail.normal" in terminal.text
+        assert "30 of 30 jobs of mail" in terminal.text
     assert [] == drains(redis)
 
 
@@ -129,7 +129,7 @@ def test_a_halt_ends_the_bar(env, redis, broken, background):
         terminal.wait_for("/s fail: LookupError")
         assert 1 == terminal.end()
         text = " ".join(terminal.text.split())
-        assert re.search(r"The drain of mail.normal has halted: 20 of the last 20 jobs failed \(LookupError\).", text)
+        assert re.search(r"The drain of mail has halted: 20 of the last 20 jobs failed \(LookupError\).", text)
         assert re.search(r"20 jobs released, 20 failed so far; 40 jobs stay in the backlog, in order.", text)
         assert "go on, when jobs succeed shedder drain mail.normal --rate 10/second" in text
 
@@ -149,7 +149,7 @@ def test_a_halt_of_stock_workers_is_said_too(program, redis, broken, background)
     done = program("drain", "mail", "--rate", "5/second", "--wait", "-r", "fine")
     assert 1 == done.code
     assert "After a halt they still start what is in their list: at most 10 jobs." in " ".join(done.out.split())
-    assert re.search(r"The drain of mail.normal has halted: \d\d of the last \d\d jobs failed.", done.out)
+    assert re.search(r"The drain of mail has halted: \d\d of the last \d\d jobs failed.", done.out)
 
 
 @pytest.mark.parametrize(
