@@ -41,7 +41,7 @@ def test_every_verb_says_in_a_sentence_that_redis_is_busy(server_factory, invoke
         for words in (*LOOKS, *CHANGES):
             done = invoke(*(paths.get(word, word) for word in words), "-u", own.url)
             last = done.err.splitlines()[-1]
-            is_told = "keeps it busy" in last and "SCRIPT KILL" in last
+            is_told = "blocks everybody else" in last and "SCRIPT KILL" in last
             said[words] = (done.code, is_told, "Traceback" in done.err)
     assert dict.fromkeys(said, (4, True, False)) == said
 

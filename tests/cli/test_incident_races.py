@@ -80,7 +80,8 @@ def winner_of(done: list[Done], *names: str) -> str:
     """Who of two got it: the other is refused in one line that says what is in the way."""
     assert [0, 3] == sorted(each.code for each in done), done
     (refused,) = (each for each in done if each.code)
-    assert 1 == len(refused.output.splitlines())
+    _, *more = refused.output.splitlines()
+    assert all(line.startswith("  ") for line in more), "one sentence, which a terminal shows in lines"
     return next(name for name, each in zip(names, done, strict=True) if not each.code)
 
 

@@ -55,7 +55,7 @@ def test_what_is_declared_is_listed(mitigate):
     [
         ("rolback -r x", 3, "known: rollback"),
         ("rollback -r x", 2, "--release and --code"),
-        ("rollback --release 41 -r x", 2, "also --code"),
+        ("rollback --release 41 -r x", 2, "also needs --code"),
         ("rollback --release 41 --code 0 --speed 9 -r x", 2, "--speed"),
         ("rollback --release 41 --release 42 --code 0 -r x", 2, "twice"),
         ("rollback 41 -r x", 2, "such as --release 41"),
