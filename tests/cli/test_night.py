@@ -250,7 +250,7 @@ def test_the_whole_night(night: Night, yard: Yard, background: Callable[..., Any
         0
         == run("incident", "open", "receipts come late", "-s", "2", "--by", "ana@desk", "--commander", "ana@desk").code
     )
-    background("incident", "watch")
+    background("shedder", "incident", "watch")
     wait_until(lambda: night.truth().late["receipts"] > 30, what="receipts that are late")
     flood = night.look("receipts behind newsletters")
     assert re.search(r"receipts (?:are|may be) late", flood), flood
@@ -302,6 +302,14 @@ def test_the_whole_night(night: Night, yard: Yard, background: Callable[..., Any
     night.look("the backlog is empty")
     assert 0 == run("incident", "mitigated", "-r", "receipts go out at once", "--by", "ana@desk").code
     assert 0 == run("incident", "resolve", "-r", "the backlog is empty", "--by", "ana@desk").code
+
+    wait_until(
+        lambda: any("back" in text for text in night.sink.texts("main")), what="the end of the drain in the channel"
+    )
+    night.look("all is over", "status")
+    heard = "\n".join(text for _, command, text, _ in night.said if command == "channel")
+    assert re.search(r"halted", heard), heard
+    assert re.search(r"commander: put aside jobs of mail", heard), heard
 
     # what is written about it
     out = night.folder / "review"

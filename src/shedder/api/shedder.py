@@ -111,7 +111,7 @@ class Shedder:
     @attribute
     def policies(self) -> Policies:
         """The policy in force: apply one, ask what it says."""
-        return Policies(self.store, self._cause)
+        return Policies(self.store, self._change)
 
     @attribute
     def flags(self) -> Flags:
