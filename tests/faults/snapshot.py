@@ -53,7 +53,7 @@ until cursor == '0'
 return found
 """
 
-_NO_JOBS = tuple(f":shedder:{name}:" for name in ("bell", "relief", "series", "samples", "skipped"))
+_NO_JOBS = tuple(f":shedder:{name}:" for name in ("bell", "relief", "series", "samples", "skipped", "failures"))
 _UNSEEN = ":shedder:unseen:"
 _REGISTRIES = {
     ":wip:": "started",
@@ -64,7 +64,10 @@ _REGISTRIES = {
     ":finished:": "finished",
     ":canceled:": "canceled",
 }
-_FLEETING = (":events", ":meters", ":bell:", ":series:", ":samples:", ":settings-version", ":sampled", _UNSEEN)
+_FLEETING = (
+    ":events", ":meters", ":bell:", ":series:", ":samples:", ":settings-version", ":sampled", _UNSEEN,
+    ":outcomes", ":outcome-samples:", ":failures:", ":drain-ends:", ":mark:",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,7 @@ def test_an_event_is_found_by_its_id(redis: Redis) -> None:
 
 def test_an_event_that_is_not_there_is_named(redis: Redis) -> None:
     """An id that looks right and is not in the journal is told as such."""
-    with pytest.raises(EventNotFound, match="event: '7-7' is not accepted"):
+    with pytest.raises(EventNotFound, match="the journal has no event 7-7"):
         find_event(Store(redis, rq_keys()), "7-7")
 
 

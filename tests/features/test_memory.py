@@ -120,7 +120,7 @@ def test_a_server_without_script_flags_gets_one_sentence(scene: Scene, refusal: 
         raise_translated(redis.exceptions.ResponseError(refusal), scene.redis)
     info = scene.redis.info("server")
     found = info.get("valkey_version") or info["redis_version"]
-    expected = f"the server is {found}; shedder needs at least Redis 7.0 or Valkey 7.2"
+    expected = f"the server is too old ({found}); shedder needs at least Redis 7.0 or Valkey 7.2"
     assert expected == str(caught.value)
     assert isinstance(caught.value.__cause__, redis.exceptions.ResponseError)
 

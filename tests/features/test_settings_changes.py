@@ -25,7 +25,7 @@ ACTS: dict[str, Act] = {
     "flag degrade": lambda it: it.degrade_flag("hints", percent=50, reason="r"),
     "flag degrade a group": lambda it: it.degrade_flag(group="spare", reason="r"),
     "flag restore": lambda it: it.restore_flag("hints", reason="r"),
-    "undo": lambda it: it.undo(reason="r"),
+    "undo": lambda it: it.undo(reason="r", by="ana@desk"),
 }
 
 

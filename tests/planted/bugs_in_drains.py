@@ -84,8 +84,8 @@ BUGS = (
     Bug(
         "a scan ignores a restore",
         SCAN,
-        "if not order or order.restoring then return",
-        "if not order then return",
+        "if not order or order.restoring or not",
+        "if not order or not",
         (FOUND,),
     ),
     Bug(

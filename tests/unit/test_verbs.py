@@ -81,7 +81,7 @@ def test_a_verb_that_is_not_known_says_its_name() -> None:
     """One of a newer shedder stops nobody, whatever it is."""
     (moment,) = timeline_of(INCIDENT, [an_event("{made} up")])
     assert "{made} up" == moment.what
-    assert "{made} up mail.normal" in event_line(an_event("{made} up")).plain
+    assert "{made} up mail" in event_line(an_event("{made} up")).plain
     assert [] == told(an_event("{made} up"))
 
 
