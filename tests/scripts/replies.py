@@ -252,7 +252,10 @@ def looked_at(scene: Scene) -> list[Any]:
     scene.fill("mail", "a")
     scene.fill("mail", "b", how="stock")
     reply: list[Any] = raw(
-        scene, look_at_jobs(scene.keys, ["none", scene.keys.engine.lists + "mail"], [(0, 2)], with_meta=True)
+        scene,
+        look_at_jobs(
+            scene.keys, [scene.keys.engine.lists + "none", scene.keys.engine.lists + "mail"], [(0, 2)], with_meta=True
+        ),
     )
     assert [("a", True), ("b", False)] == [
         (job, "app.mail.send" in row[2]) for job, row in zip("ab", reply, strict=True)
