@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import select
+import selectors
 import socket
 import threading
 import time
@@ -66,9 +66,13 @@ class Road:
                 self._start(self._carry, near, far)
 
     def _carry(self, near: socket.socket, far: socket.socket) -> None:
-        with near, far, contextlib.suppress(OSError):
+        # no `select`, which takes no file whose number is above 1,024
+        with near, far, selectors.DefaultSelector() as ready, contextlib.suppress(OSError):
+            for end in (near, far):
+                ready.register(end, selectors.EVENT_READ)
             while True:
-                for end in select.select([near, far], [], [])[0]:
+                for key, _ in ready.select():
+                    end = key.fileobj
                     data = end.recv(65536)
                     if not data:
                         return

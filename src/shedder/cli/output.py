@@ -231,6 +231,7 @@ class Screen:
         said = Text(one_line(text), style=style)
         if _is_free(sys.stderr):
             sys.stderr.write(f"{said.plain}\n")
+            sys.stderr.flush()  # a stream that is no file, such as that of a test, may keep the line
         else:
             self.err.print(as_rich(said, _room(self.err)), soft_wrap=True)
 
