@@ -194,7 +194,7 @@ def _outlook(shed: Shedder) -> Outlook:
 
 
 def _at_work(shed: Shedder) -> int:
-    return len(shed.running())
+    return len(shed.running(*shed.queues()))
 
 
 def _forecast(outlook: Outlook, run: Run) -> Forecast:
