@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import select
+import selectors
 import socket
 import ssl
 import threading
@@ -46,12 +46,16 @@ class TlsRoad:
             contextlib.suppress(OSError),  # an SSLError is one: who does not trust us hangs up
             self._context.wrap_socket(raw, server_side=True) as near,
             socket.create_connection(("127.0.0.1", self._target)) as far,
+            selectors.DefaultSelector() as waiting,  # select.select() refuses files from number 1,024 on
         ):
-            while self._step(near, far):
+            for end in (near, far):
+                waiting.register(end, selectors.EVENT_READ)
+            while self._step(near, far, waiting):
                 pass
 
-    def _step(self, near: ssl.SSLSocket, far: socket.socket) -> bool:
-        for end in select.select([near, far], [], [])[0]:
+    def _step(self, near: ssl.SSLSocket, far: socket.socket, waiting: selectors.BaseSelector) -> bool:
+        for key, _ in waiting.select():
+            end = near if key.fileobj is near else far
             data = end.recv(CHUNK)
             while end is near and near.pending():
                 data += near.recv(CHUNK)
