@@ -46,7 +46,7 @@ def test_each_old_job_is_looked_at_once_or_stands_behind_others(found: list[Bord
 
 @given(each=lists(), with_meta=st.booleans())
 def test_a_step_has_a_bound(each: Borders, with_meta: bool) -> None:
-    """However long a list is, a step looks at no more than 500 jobs, and at less where places are far apart."""
+    """However long a list is, a step looks at no more than 400 jobs, and at less where places are far apart."""
     (rings,) = rings_of([each], with_meta=with_meta)
     job = 1 + each.unnoted + 0.5 * with_meta
     for ranges in (ranges for ring in rings for ranges in ring.steps):

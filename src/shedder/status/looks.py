@@ -36,7 +36,7 @@ WORK = 6_000
 WORK_SPREAD = 3_000
 """What all looks may cost in all before more than `LOOKS` are spread over those that are not looked at one and all."""
 
-WORK_A_STEP = 500
+WORK_A_STEP = 400
 """What one step may cost."""
 
 DATA_COST, META_COST = 1.0, 0.5
