@@ -18,7 +18,7 @@ from shedder.status.looks import find_borders, look_at_jobs, rings_of
 if TYPE_CHECKING:
     import redis
 
-SIZES = (1_000, 2_000, 100_000, 1_000_000)
+SIZES = (1_000, 2_000, 6_000, 100_000, 1_000_000)
 HASHES = 10_000
 """Neighbors in the list share a job's hash, so that a million jobs fit into any memory."""
 
@@ -58,7 +58,9 @@ def _steps(client: redis.Redis, shedder: Shedder, kinds: int) -> list[float]:
     tolerances = [timedelta(minutes=minutes) for minutes in MINUTES[-kinds:]]
     borders, took = _timed(client, shedder, find_borders(shedder.keys, lists, tolerances, AT))
     steps = [ranges for ring in rings_of([borders], with_meta=True)[0] for ranges in ring.steps]
-    looks = [look_at_jobs(shedder.keys, lists, ranges, with_meta=True, tolerances=tolerances, at=AT) for ranges in steps]
+    looks = [
+        look_at_jobs(shedder.keys, lists, ranges, with_meta=True, tolerances=tolerances, at=AT) for ranges in steps
+    ]
     return [took, *(_timed(client, shedder, look)[1] for look in looks)]
 
 

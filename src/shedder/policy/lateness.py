@@ -169,14 +169,14 @@ def verdict_on(
     jobs = [job for part, _ in pairs for job in part.jobs]
     old = [job for job in jobs if job.is_older_than(tolerance, at)]
     late = [job for job in old if is_one(job)]
+    since = [job.enqueued for job in late if job.enqueued is not None]
     count, error = _number([
         (part, _in_all(job for job in part.jobs if is_one(job) and job.is_older_than(tolerance, at)))
         for part, disorder in pairs if _may_hold(part, tolerance, disorder)
     ])  # fmt: skip
     seen, looked_at = _in_all(filter(is_one, jobs)), sum(part.looked_at for part, _ in pairs)
     if late:
-        least, oldest = _in_all(late), min(job.enqueued for job in late if job.enqueued is not None)
-        return Verdict(max(count, least), error, least, oldest, seen, looked_at)
+        return Verdict(max(count, _in_all(late)), error, _in_all(late), min(since), seen, looked_at)
     ages = [oldest for each in looked if is_possible(each.selection) and (oldest := _doubtful(each, tolerance, at))]
     ages += [job.enqueued for job in old if job.enqueued is not None and not job.is_readable]
     return Verdict(0, error, 0, min(ages), seen, looked_at, is_certain=False) if ages else None
@@ -439,9 +439,22 @@ def _at_most(found: int, of: int, share: float) -> float:
     """How likely it is to find no more than `found` in `of`, when each is one with likelihood `share`."""
     if share in (0.0, 1.0):
         return 1.0 - share
-    ways = (math.lgamma(of + 1) - math.lgamma(k + 1) - math.lgamma(of - k + 1)
-            + k * math.log(share) + (of - k) * math.log1p(-share) for k in range(found + 1))  # fmt: skip
-    return math.fsum(map(math.exp, ways))
+    if found > of * share:  # the other end has fewer terms that count
+        return 1.0 - _at_most(of - found - 1, of, 1.0 - share)
+    term = math.exp(
+        math.lgamma(of + 1) - math.lgamma(found + 1) - math.lgamma(of - found + 1)
+        + found * math.log(share) + (of - found) * math.log1p(-share)
+    )  # fmt: skip
+    total = 0.0
+    for number in range(found, -1, -1):
+        total += term
+        if term <= total * _NEGLIGIBLE:
+            break
+        term *= number / (of - number + 1) * (1.0 - share) / share
+    return total
+
+
+_NEGLIGIBLE = 1e-15
 
 
 def _late(lane: str, kind: _Kind, verdict: Verdict) -> Late:

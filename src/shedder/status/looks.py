@@ -7,7 +7,7 @@ Each script holds the server for at most 2 ms, however long the lists are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -30,10 +30,10 @@ SLACK_MS = 1000
 LOOKS = 120
 """Jobs that are looked at, at least, evenly spread over those between two tolerances."""
 
-WORK = 6_000
+WORK = 5_000
 """What it may cost to look at lists one and all, in jobs of our producers that stand side by side: about 1 µs each."""
 
-WORK_SPREAD = 3_000
+WORK_SPREAD = 2_000
 """What all looks may cost in all before more than `LOOKS` are spread over those that are not looked at one and all."""
 
 WORK_A_STEP = 400
@@ -48,7 +48,7 @@ PLACE_COST, NODES_COST = 1.0, 1 / 50_000
 NEWEST = 40
 """The jobs before each border that are looked at besides, one by one: what has just become late."""
 
-BYTES_READ = 1_000_000
+BYTES_READ = 2_000_000
 """Bytes of data and meta that one step reads, at most; jobs whose kind is told by more are not judged."""
 
 ListKeys = tuple[str, ...]
@@ -173,8 +173,10 @@ def look_at_jobs(
     """
     moments = [ms_from_time(at - tolerance) for tolerance in tolerances]
     numbers = [number for pair in ranges for number in pair]
-    args = (keys.engine.jobs, int(with_meta), BYTES_READ, len(moments), *moments, *numbers)
-    return Command("look_at_jobs", tuple(lists), args, list)
+    return Command(
+        "look_at_jobs", tuple(lists),
+        (keys.engine.jobs, int(with_meta), BYTES_READ, len(moments), *moments, *numbers), list,
+    )  # fmt: skip
 
 
 # which jobs are looked at
@@ -182,7 +184,7 @@ def look_at_jobs(
 
 def rings_of(found: Sequence[Borders], *, with_meta: bool) -> list[tuple[Ring, ...]]:
     """Of each list, the jobs older than the shortest tolerance, by age, the oldest first, and which to look at."""
-    own = [_stretches(borders, with_meta) for borders in found]
+    own = [_stretches(borders, with_meta=with_meta) for borders in found]
     spread = [each for stretches in own for each in stretches]
     spent = sum(each.least_cost for each in spread)
     # it is known which jobs are late where all that are as old are looked at, so the oldest come first
@@ -231,7 +233,7 @@ class _Stretch:
         return PLACE_COST + NODES_COST * min(index, self.total - index) + count * self.job_cost
 
 
-def _stretches(borders: Borders, with_meta: bool) -> list[_Stretch]:
+def _stretches(borders: Borders, *, with_meta: bool) -> list[_Stretch]:
     job_cost = 1 + DATA_COST * borders.unnoted + META_COST * with_meta
     found: list[_Stretch] = []
     first, older, cost = 0, None, 0.0
@@ -292,9 +294,7 @@ def ask_borders(ask: Any, keys: Keys, lanes: Mapping[str, ToLookAt], at: datetim
 
 def all_borders(replies: Iterator[Any], lanes: Mapping[str, ToLookAt]) -> dict[str, tuple[Borders, ...]]:
     """Takes the replies to `ask_borders`, and no more."""
-    return {
-        name: tuple(borders_from(next(replies), lane.dividing) for _ in lane.lists) for name, lane in lanes.items()
-    }
+    return {name: tuple(borders_from(next(replies), lane.dividing) for _ in lane.lists) for name, lane in lanes.items()}
 
 
 def ask_jobs(
