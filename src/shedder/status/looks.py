@@ -33,7 +33,7 @@ LOOKS = 120
 WORK = 5_000
 """What it may cost to look at lists one and all, in jobs of our producers that stand side by side: about 1 µs each."""
 
-WORK_SPREAD = 2_000
+WORK_SPREAD = 3_000
 """What all looks may cost in all before more than `LOOKS` are spread over those that are not looked at one and all."""
 
 WORK_A_STEP = 400
@@ -42,7 +42,7 @@ WORK_A_STEP = 400
 DATA_COST, META_COST = 1.0, 0.5
 """What it costs besides to read the data, or the meta, of a job."""
 
-PLACE_COST, NODES_COST = 1.0, 1 / 50_000
+PLACE_COST, NODES_COST = 1.0, 1 / 20_000
 """What it costs to find a place in a list: once, and for each job between it and the nearer end."""
 
 NEWEST = 40
@@ -187,13 +187,14 @@ def rings_of(found: Sequence[Borders], *, with_meta: bool) -> list[tuple[Ring, .
     own = [_stretches(borders, with_meta=with_meta) for borders in found]
     spread = [each for stretches in own for each in stretches]
     spent = sum(each.least_cost for each in spread)
-    # it is known which jobs are late where all that are as old are looked at, so the oldest come first
+    # it is known who waits longer than a tolerance where all are looked at that are as old: the oldest come first
     for each in sorted(spread, key=lambda it: it.cost_with_older):
-        if spent + each.whole_cost - each.least_cost <= WORK:
-            spent += each.whole_cost - each.least_cost
+        more = each.whole_cost - each.least_cost
+        if each.cost_with_older <= WORK and spent + more <= WORK:
+            spent += more
             spread.remove(each)
-    more = max(WORK_SPREAD - spent, 0) / max(len(spread), 1)
-    return [tuple(ring for each in stretches for ring in _rings(each, more if each in spread else None))
+    share = max(WORK_SPREAD - spent, 0) / max(len(spread), 1)
+    return [tuple(ring for each in stretches for ring in _rings(each, share if each in spread else None))
             for stretches in own]  # fmt: skip
 
 

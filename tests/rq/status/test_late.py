@@ -109,11 +109,11 @@ def test_few_old_jobs_in_several_lists_leave_no_doubt(redis: Redis, operator: Sh
 
 def test_jobs_that_are_alike_are_late_from_their_tolerance_on(redis: Redis, operator: Shedder) -> None:
     """Of jobs of one function, those that have waited too long are counted, and the oldest of them is told."""
-    reports = [Person("reports", ago(minutes=age)) for age in (45, 50, 40, 20, 10, 8)]
+    reports = [Person("reports", ago(minutes=age)) for age in (20, 45, 50, 40, 10, 8)]
     jobs = put(redis, operator.keys, reports)
-    redis.hset(operator.keys.engine.jobs + jobs[2], "enqueued_at", ago(minutes=41).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    redis.hset(operator.keys.engine.jobs + jobs[3], "enqueued_at", ago(minutes=41).strftime("%Y-%m-%dT%H:%M:%SZ"))
     late = late_of(operator)["reports"]
-    assert (3, 0, 6, reports[1].enqueued) == (late.count, late.error, late.seen, late.oldest)
+    assert (3, 0, 6, reports[2].enqueued) == (late.count, late.error, late.seen, late.oldest)
 
 
 def test_late_jobs_of_a_backlog_are_late(redis: Redis, operator: Shedder) -> None:
