@@ -16,7 +16,7 @@ import pytest
 from rq.defaults import RQ_KEY_PREFIX
 
 from shedder.embedded import EmbeddedServer
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -79,7 +79,7 @@ class Cluster:
             slot = int(_ask(client, "CLUSTER", "KEYSLOT", key))
         return self.nodes[slot * NODES // SLOTS]
 
-    def wait_until_ok(self, *, timeout: float = 20.0) -> None:
+    def wait_until_ok(self, *, timeout: float = PATIENCE_SECONDS) -> None:
         """Return when each node that runs says that all slots are served."""
         for node in self.nodes:
             with node.client() as client:

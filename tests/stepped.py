@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from shedder.embedded import EmbeddedServer
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,5 +68,6 @@ def stepped_server() -> Iterator[SteppedServer]:
 
 def _library_in(folder: Path) -> Path:
     library = folder / "clock.so"
-    subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", str(library), str(SOURCE)], check=True, timeout=60)
+    command = ["cc", "-O2", "-shared", "-fPIC", "-o", str(library), str(SOURCE)]
+    subprocess.run(command, check=True, timeout=PATIENCE_SECONDS)
     return library

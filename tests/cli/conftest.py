@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import logging
 import shlex
@@ -60,6 +61,9 @@ def env(server: EmbeddedServer, redis: Redis) -> dict[str, str]:
 def invoke(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """Runs `shedder` in this very process, without a terminal."""
     _settle_environment(monkeypatch, env)
+    # a program that ends soon may keep its garbage; this process would keep the clients of all tests
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    monkeypatch.setattr(gc, "set_threshold", lambda *_: None)
     loggers = [logging.getLogger(name) for name in ("shedder", "rq")]
     before = [(each.handlers[:], each.level, each.propagate) for each in loggers]
 

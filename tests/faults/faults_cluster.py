@@ -23,6 +23,7 @@ from tests.faults.accounting import Wrong
 from tests.faults.load import Load
 from tests.faults.schedule import Fault
 from tests.faults.stage import Outcome, Stage
+from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +38,6 @@ PART = (
     "tests/features/test_drain.py",
     "tests/features/test_pause.py",
 )
-PATIENCE_SECONDS = 900.0
 
 
 def suite(stage: Stage) -> None:
