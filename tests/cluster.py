@@ -16,6 +16,7 @@ import pytest
 from rq.defaults import RQ_KEY_PREFIX
 
 from shedder.embedded import EmbeddedServer
+from tests.servers import PatientServer
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Cluster:
     def __init__(self, config: Mapping[str, str] | None = None, **options: Any) -> None:
         self._ports = free_ports(2 * NODES)
         self.nodes = [
-            EmbeddedServer(
+            PatientServer(
                 config={
                     "port": str(self._ports[2 * number]),
                     "cluster-enabled": "yes",
@@ -112,7 +113,7 @@ def shared_server() -> Iterator[EmbeddedServer]:
             yield cluster.owner_of(RQ_KEY_PREFIX)
     else:
         assert kind == "", f"SHEDDER_TESTS_ON is {kind!r}; it is empty or `cluster`"
-        with EmbeddedServer() as server:
+        with PatientServer() as server:
             yield server
 
 

@@ -14,6 +14,7 @@ from rq.worker import BaseWorker
 from shedder.embedded import EmbeddedServer
 from tests.cluster import shared_server
 from tests.features.scene import Scene
+from tests.servers import PatientServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,6 +92,6 @@ def server_factory() -> Iterator[ServerFactory]:
     with ExitStack() as servers:
 
         def start(**options: Any) -> EmbeddedServer:
-            return servers.enter_context(EmbeddedServer(**options))
+            return servers.enter_context(PatientServer(**options))
 
         yield start

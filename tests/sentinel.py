@@ -11,6 +11,7 @@ from redis.sentinel import Sentinel
 
 from shedder.embedded import EmbeddedServer, ServerHome, find_server
 from tests.cluster import free_ports
+from tests.servers import PatientServer
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ class Watched:
         first, second, *self._ports = free_ports(2 + SENTINELS)
         self.places = [("127.0.0.1", port) for port in self._ports]
         self.servers = [
-            EmbeddedServer(port=first, **options),
-            EmbeddedServer(port=second, config={"replicaof": f"127.0.0.1 {first}"}, **options),
+            PatientServer(port=first, **options),
+            PatientServer(port=second, config={"replicaof": f"127.0.0.1 {first}"}, **options),
         ]
         self._stack = ExitStack()
 

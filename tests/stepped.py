@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from shedder.embedded import EmbeddedServer
+from tests.servers import PatientServer
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SOURCE = Path(__file__).with_name("stepped_clock.c")
 
 
-class SteppedServer(EmbeddedServer):
+class SteppedServer(PatientServer):
     """An embedded server with a time of day of its own."""
 
     ahead_file: Path

@@ -38,3 +38,16 @@ def wait_until(
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {timeout:g} s in vain for {what}")
         time.sleep(interval)
+
+
+def is_quick(action: Callable[[], object], *, seconds: float, attempts: int = 5) -> bool:
+    """Whether ``action`` takes less than ``seconds`` at least once.
+
+    A machine may hold any one attempt, for minutes even; what waits for something waits each time.
+    """
+    for _ in range(attempts):
+        began = time.monotonic()
+        action()
+        if time.monotonic() - began < seconds:
+            return True
+    return False

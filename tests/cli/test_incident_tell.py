@@ -37,11 +37,11 @@ posts_by_itself = true
 
 
 @pytest.fixture
-def program(program: Any) -> Any:
-    """Runs `shedder` and checks its exit code."""
+def program(invoke_in: Any) -> Any:
+    """Runs `shedder` in a folder and checks its exit code."""
 
     def run(*words: str, code: int = 0, **more: Any) -> Outcome:
-        done: Outcome = program(*words, **more)
+        done: Outcome = invoke_in(*words, **more)
         assert code == done.code, done.err
         return done
 

@@ -23,6 +23,7 @@ from tests.faults.accounting import Wrong
 from tests.faults.load import Load
 from tests.faults.schedule import Fault
 from tests.faults.stage import Outcome, Stage
+from tests.servers import PatientServer
 from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -97,9 +98,7 @@ def main(seed: str, size: str, folder: str) -> None:
     """Play a trial in this process, whose prefix is the cluster's; print its outcome."""
     from dataclasses import asdict
 
-    from shedder.embedded import EmbeddedServer
-
-    with EmbeddedServer() as unused:
+    with PatientServer() as unused:
         stage = Stage(unused, Path(folder), dice=Random(seed), size=int(size))
         with stage:
             _node_dies(stage)

@@ -7,6 +7,8 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+from tests.waiting import PATIENCE_SECONDS
+
 
 class Sink:
     """Takes what is posted to `/PATH`.
@@ -30,7 +32,7 @@ class Sink:
                 mood = sink.mood.get(path, "fine")
                 sink.asked.append(path)
                 if mood == "hang":
-                    sink.released.wait(60)
+                    sink.released.wait(PATIENCE_SECONDS)
                     return
                 if mood == "fine":
                     sink.taken.append((path, body["title"], body["message"]))
