@@ -6,14 +6,15 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from shedder.engine.workers import queue_names
 from shedder.errors import InvalidInput
+from shedder.events import Cause
 from shedder.lanes import PRIORITIES, Lane, lane_of
 from shedder.selection import Selection
 from shedder.store import codec
-from shedder.store.store import Store
+from shedder.store.store import Store, new_id
 from shedder.units import Rate, burst_of, milliseconds_of
 
 
@@ -234,8 +235,14 @@ class StoredDivert:
         return replace(self.divert, backlog=backlog, drain=drain)
 
 
+LANES_PER_STEP = 100
+"""Lanes that one step of an order changes: at most 3 ms of the server."""
+
 Backlog = tuple[str, str, int]
 """A lane, the id of the order, and the jobs in its backlog."""
+
+Receipt = TypeVar("Receipt", bound=Any)
+"""What an order on lanes did: it has an `event`, a time, and `lanes`."""
 
 Standing = Mapping[str, Sequence[StoredDivert]]
 """The orders that stand on each lane."""
@@ -339,6 +346,20 @@ def backlogs_of(store: Store, lanes: Sequence[str], *, are_limits: bool = False)
         if each.divert.is_limit == are_limits
     ]
     return with_lengths(store, orders)
+
+
+def in_steps(lanes: Sequence[Lane], cause: Cause) -> list[tuple[Sequence[Lane], Cause]]:
+    """The lanes of each step of an order, and its cause: the events of several steps name the operation."""
+    if len(lanes) <= LANES_PER_STEP:
+        return [(lanes, cause)]
+    cause = replace(cause, operation=cause.operation or new_id())
+    return [(lanes[first : first + LANES_PER_STEP], cause) for first in range(0, len(lanes), LANES_PER_STEP)]
+
+
+def joined(receipts: Sequence[Receipt]) -> Receipt:
+    """The receipt of all steps, by the last one's event and time."""
+    event = next((each.event for each in reversed(receipts) if each.event), "")
+    return replace(receipts[-1], event=event, lanes=tuple(lane for each in receipts for lane in each.lanes))
 
 
 def with_lengths(store: Store, orders: Sequence[tuple[str, StoredDivert]]) -> list[Backlog]:
