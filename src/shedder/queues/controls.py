@@ -235,6 +235,9 @@ class StoredDivert:
         return replace(self.divert, backlog=backlog, drain=drain)
 
 
+ORDER_VERSION = 2
+"""The newest version of an order's record: the twin of the one in `lua/lib/controls.lua`."""
+
 LANES_PER_STEP = 100
 """Lanes that one step of an order changes: at most 3 ms of the server."""
 
@@ -282,7 +285,10 @@ def diverts_from(lane: str, text: bytes | str | None) -> tuple[StoredDivert, ...
         records = json.loads(codec.text_of(text))
         if records == {}:
             return ()  # so the scripts' encoder writes an empty array
-        return tuple(_order(lane, codec.versioned_record(record)) for record in codec.of_kind(list, records))
+        return tuple(
+            _order(lane, codec.versioned_record(record, newest=ORDER_VERSION))
+            for record in codec.of_kind(list, records)
+        )
 
 
 def rate_from(jobs_per_ms: float) -> Rate:
@@ -384,7 +390,7 @@ def _order(lane: str, record: dict[str, Any]) -> StoredDivert:
             lane=lane,
             order=codec.of_kind(str, record["id"]),
             **codec.author_fields(record),
-            selection=Selection.from_record(json.loads(codec.of_kind(str, record["selection"]))),
+            selection=_selection_from(record),
             # a limit of what runs at once has no pace, and so no drain to speak of
             drain=_drain_from(drain) if "rate" in drain else None,
             is_scanning=record.get("scanning") is True,
@@ -397,6 +403,13 @@ def _order(lane: str, record: dict[str, Any]) -> StoredDivert:
         event=codec.text_field(record, "event"),
         **{part: codec.of_kind(str, record[part]) for part in _KEYS_OF_ORDER},
     )
+
+
+def _selection_from(record: dict[str, Any]) -> Selection:
+    select = record.get("select")
+    # else from the text, since the scripts' encoder makes an array of an empty object
+    is_long = isinstance(select, dict) and "any" in select
+    return Selection.from_record(select if is_long else json.loads(codec.of_kind(str, record["selection"])))  # type: ignore[arg-type]
 
 
 def _drain_from(record: dict[str, Any]) -> Drain:

@@ -4,6 +4,9 @@
 
 local RECORD_VERSION = 1
 
+-- Of an order that takes one of several selections; all others are of the first version, for workers of before.
+local ORDER_VERSION = 2
+
 local function decode(text)
   local ok, value = pcall(cjson.decode, text)
   if ok and type(value) == 'table' then return value end
@@ -46,7 +49,7 @@ local function is_drain(drain)
 end
 
 local function is_order(order)
-  if type(order) ~= 'table' or type(order.v) ~= 'number' or order.v > RECORD_VERSION then return false end
+  if type(order) ~= 'table' or type(order.v) ~= 'number' or order.v > ORDER_VERSION then return false end
   for _, name in ipairs(TEXTS_OF_ORDER) do
     if type(order[name]) ~= 'string' then return false end
   end

@@ -18,6 +18,31 @@ local function matches_glob(glob, name)
   return true
 end
 
+-- 1, 0 or -1 as below: names and beginnings of names stand in one text each, in lines
+local function decide_one_of(any, name, decide)
+  local answer = 0
+  if any.names or any.starts then
+    if not name or type(any.names or '') ~= 'string' then
+      answer = -1
+    else
+      local is_line = any.names and not string.find(name, '\n', 1, true)
+      if is_line and string.find(any.names, '\n' .. name .. '\n', 1, true) then return 1 end
+      for start in string.gmatch(any.starts or '', '[^\n]+') do
+        if string.sub(name, 1, #start) == start then return 1 end
+      end
+    end
+  end
+  for kind in pairs(any) do
+    if kind ~= 'names' and kind ~= 'starts' and kind ~= 'rest' then answer = -1 end
+  end
+  for _, each in ipairs(any.rest or {}) do
+    local one = decide(each)
+    if one == 1 then return 1 end
+    if one == -1 then answer = -1 end
+  end
+  return answer
+end
+
 local function decide_selection(selection, name, meta, age_ms)
   local undecided = false
   for kind, wanted in pairs(selection) do
@@ -31,11 +56,27 @@ local function decide_selection(selection, name, meta, age_ms)
       local found = false
       for _, glob in ipairs(wanted) do found = found or matches_glob(glob, name) end
       if not found then return 0 end
+    elseif kind == 'any' then
+      local answer = decide_one_of(wanted, name, function(each)
+        return decide_selection(each, name, meta, age_ms)
+      end)
+      if answer == 0 then return 0 end
+      undecided = undecided or answer == -1
     else
       undecided = true
     end
   end
   return undecided and -1 or 1
+end
+
+-- whether a job's function alone decides
+local function is_by_name_only(selection)
+  if selection.meta or selection.older_than_ms then return false end
+  local any = type(selection.any) == 'table' and selection.any or {}
+  for _, each in ipairs(any.rest or {}) do
+    if each.meta or each.older_than_ms then return false end
+  end
+  return true
 end
 
 -- 1: taken, 0: not taken, -1: undecided, because a criterion asks for something that is nil here,
