@@ -39,8 +39,8 @@ class Selection:
         meta: pairs of a field of the job's meta and its value as `str(value)`; all must match.
             At most 20.
         older_than: the least time since the job was enqueued, counted in whole milliseconds.
-        any_of: other selections, one of which must take the job: at most 1,000, which have none
-            of their own and do not take every job. See `one_of`.
+        any_of: other selections, one of which must take the job: at most 1,000, counted by their
+            globs, which have none of their own and do not take every job. See `one_of`.
 
     Raises:
         InvalidInput: a value is empty, too long, has control characters, or is a glob with a
@@ -155,6 +155,11 @@ class Selection:
         return any(_compiled(glob).matches(name) for glob in self.functions)
 
 
+def count_of_globs(selections: Iterable[Selection]) -> int:
+    """The globs of all `selections`; one without counts as one."""
+    return sum(max(len(each.functions), 1) for each in selections)
+
+
 _MILLISECOND = timedelta(milliseconds=1)
 _TOLD = 3
 
@@ -206,7 +211,7 @@ class _Glob:
 # A "]" that comes first in a set is a member, so "[]]" and "[[]" are how a bracket is matched.
 _TOKEN = re.compile(r"(?P<stars>\*+)|(?P<one>\?)|\[(?P<negated>!?+)(?P<set>\]?+[^]]*+)\]|(?P<literal>[^]\[])")
 _SET_ITEM = re.compile(r"(?P<first>[0-9A-Za-z])-(?P<last>[0-9A-Za-z])|.")
-_PLAIN = re.compile(r"(?P<text>[^*?\[\]]+)(?P<star>\*?)")
+_PLAIN = re.compile(r"(?P<before>\*?)(?P<text>[^*?\[\]]+)(?P<after>\*?)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _META_ACCEPTED = "field=value, such as tenant=acme"
 
@@ -262,35 +267,43 @@ def _escaped(character: str) -> tuple[str, str]:
     return lua, re.escape(character)
 
 
-# What a script must do for each job: a name is looked up in one text, a beginning is compared, all else is a
-# selection that is decided by itself. To decode a list for each of a hundred rules would take longer than that.
+# What a script must do for each job: a name is looked up in one text, a beginning or an end is compared, and all else
+# is decided by itself. To decode a list for each of a hundred rules would take longer than that.
 def _alternatives_record(any_of: tuple[Selection, ...]) -> dict[str, Any]:
-    names: list[str] = []
-    starts: list[str] = []
-    rest: list[dict[str, Any]] = []
+    texts: dict[str, list[str]] = {"names": [], "starts": [], "ends": [], "globs": []}
+    rest = []
     for each in any_of:
-        plain = _PLAIN.fullmatch(each.functions[0]) if each == Selection(each.functions[:1]) else None
-        if plain is None:
-            rest.append(each.to_record())
+        if each == Selection(each.functions):
+            for glob in each.functions:
+                kind, text = _kind_of(glob)
+                texts[kind].append(text)
         else:
-            (starts if plain["star"] else names).append(plain["text"])
-    texts = {"names": _in_lines(names), "starts": _in_lines(starts)}
-    return {**{name: text for name, text in texts.items() if text}, **({"rest": rest} if rest else {})}
+            rest.append(each.to_record())
+    globs = texts.pop("globs")
+    parts = (globs[first : first + MAX_FUNCTIONS] for first in range(0, len(globs), MAX_FUNCTIONS))
+    rest += [Selection(functions=tuple(part)).to_record() for part in parts]
+    record: dict[str, Any] = {kind: _in_lines(found) for kind, found in texts.items() if found}
+    return {**record, **({"rest": rest} if rest else {})}
+
+
+def _kind_of(glob: str) -> tuple[str, str]:
+    """Which of the texts a glob stands in, and how."""
+    plain = _PLAIN.fullmatch(glob)
+    if plain is None or (plain["before"] and plain["after"]):
+        return "globs", glob
+    return "starts" if plain["after"] else "ends" if plain["before"] else "names", plain["text"]
 
 
 def _in_lines(texts: list[str]) -> str:
-    return "\n".join(["", *texts, ""]) if texts else ""
+    return "\n".join(["", *texts, ""])
 
 
 def _alternatives(record: Mapping[str, Any]) -> tuple[Selection, ...]:
-    if not record.keys() <= {"names", "starts", "rest"}:
+    if not record.keys() <= {"names", "starts", "ends", "rest"}:
         raise ValueError("a criterion is not known")
-    globs = [
-        *record.get("names", "").split("\n"),
-        *(f"{each}*" for each in record.get("starts", "").split("\n") if each),
-    ]
-    rest = (_restored(**each) for each in record.get("rest", ()))
-    return (*(Selection(functions=(glob,)) for glob in globs if glob), *rest)
+    lines = {kind: filter(None, record.get(kind, "").split("\n")) for kind in ("names", "starts", "ends")}
+    globs = (*lines["names"], *(f"{each}*" for each in lines["starts"]), *(f"*{each}" for each in lines["ends"]))
+    return (*(Selection(functions=(glob,)) for glob in globs), *(_restored(**each) for each in record.get("rest", ())))
 
 
 def _check_functions(functions: tuple[str, ...]) -> None:
@@ -310,7 +323,7 @@ def _check_meta(meta: tuple[tuple[str, str], ...]) -> None:
 
 
 def _check_alternatives(any_of: tuple[Selection, ...]) -> None:
-    if len(any_of) > MAX_ALTERNATIVES or any(each.any_of or each.is_whole for each in any_of):
+    if count_of_globs(any_of) > MAX_ALTERNATIVES or any(each.any_of or each.is_whole for each in any_of):
         accepted = f"at most {MAX_ALTERNATIVES} selections with criteria and without alternatives"
         raise InvalidInput(name="any_of", value=len(any_of), accepted=accepted)
 

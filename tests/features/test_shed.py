@@ -138,3 +138,16 @@ def test_one_of_several_takes_what_any_of_them_takes(several: list[Selection]) -
                 expected = any(each.matches(function=function, meta=meta, age=age) for each in several)
                 assert expected == one.matches(function=function, meta=meta, age=age)
                 assert expected == again.matches(function=function, meta=meta, age=age)
+
+
+def test_more_rules_than_a_divert_takes_are_several(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of what may be shed is shed, and one undo still ends it."""
+    for module in ("selection", "queues.shed"):
+        monkeypatch.setattr(f"shedder.{module}.MAX_ALTERNATIVES", 40)
+    apply(scene, *HUNDRED)
+    scene.fill("mail", "a", function="app.f0")
+    scene.fill("mail", "b", function="app.f99")
+    steps = scene.shedder.policies.shed(reason="r")
+    assert ([40, 40, 20], []) == ([len(step.rules) for step in steps], scene.run_all("mail"))
+    scene.shedder.undo(reason="r", by="oncall@desk")
+    assert ["a", "b"] == scene.run_all("mail")

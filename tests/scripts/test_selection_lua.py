@@ -32,7 +32,9 @@ METAS = st.dictionaries(st.sampled_from("tp"), st.sampled_from(["", "a", "é"]),
 def alternatives(glob: str, name: str) -> st.SearchStrategy[tuple[Selection, ...]]:
     """Selections of which one must take the job: names, beginnings, globs, and criteria that name no function."""
     plain = "".join(each for each in name if each.isprintable() and each not in "*?[]") or "x"
-    functions = st.sampled_from([(glob,), (glob, "no"), (plain,), (f"{plain[:2]}*",), ("no",), ("no*",)])
+    functions = st.sampled_from(
+        [(glob,), (glob, "no"), (plain,), (f"{plain[:2]}*",), (f"*{plain[-2:]}", "no"), ("no",), ("no*",)]
+    )
     one = st.builds(Selection, functions) | st.builds(
         Selection,
         st.just(()) | functions,
@@ -170,6 +172,7 @@ def test_the_whole_selection_takes_a_job_of_which_nothing_is_known(redis: Redis)
         {"any": 5},
         {"any": {"names": 5}},
         {"any": {"starts": {}}},
+        {"any": {"ends": {}}},
         {"any": {"weekdays": "monday"}},
         {"any": {"rest": [{"weekday": "monday"}]}},
     ],

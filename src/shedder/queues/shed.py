@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from shedder.engine.workers import queues_of
@@ -11,7 +11,7 @@ from shedder.lanes import lane_of, lanes_of_targets
 from shedder.policy.model import Policy, Rule
 from shedder.queues.divert import DivertReceipt, divert
 from shedder.queues.preview import DivertPreview, preview_divert
-from shedder.selection import Selection
+from shedder.selection import MAX_ALTERNATIVES, Selection, count_of_globs
 from shedder.store.store import Store, new_id
 
 NumberedRule = tuple[int, Rule]
@@ -44,7 +44,7 @@ def shed(
     store: Store, policy: Policy, cause: Cause, on_step: Callable[[ShedStep], None] | None = None
 ) -> tuple[ShedStep, ...]:
     """Divert what may be shed, with one divert for the queues that the same rules are for; one undo ends all."""
-    found = _rules_by_queues(store, policy)
+    found = [(part, queues) for rules, queues in _rules_by_queues(store, policy) for part in _in_parts(rules)]
     if len(found) > 1:
         cause = replace(cause, operation=new_id())
     steps = []
@@ -91,6 +91,16 @@ def _rules_by_queues(store: Store, policy: Policy) -> list[tuple[Sequence[Number
     ranks = {number: rank for rank, (number, _) in enumerate(ordered)}
     found = sorted((each for each in queues if each), key=lambda numbers: [ranks[number] for number in numbers])
     return [([(number, known[number]) for number in numbers], tuple(queues[numbers])) for numbers in found]
+
+
+def _in_parts(rules: Sequence[NumberedRule]) -> Iterator[Sequence[NumberedRule]]:
+    """The rules of each divert: all of them, unless they have more globs than a selection takes."""
+    first = 0
+    for end in range(1, len(rules) + 1):
+        is_last = end == len(rules)
+        if is_last or count_of_globs(rule.selection for _, rule in rules[first : end + 1]) > MAX_ALTERNATIVES:
+            yield rules[first:end]
+            first = end
 
 
 def _known_queues(store: Store) -> list[str]:

@@ -18,22 +18,29 @@ local function matches_glob(glob, name)
   return true
 end
 
--- 1, 0 or -1 as below: names and beginnings of names stand in one text each, in lines
+-- A text with a name, or what names begin or end with, in each line: 1, 0 or -1 as below.
+local function decide_lines(any, name)
+  if not name or type(any.names or '') ~= 'string' then return -1 end
+  local is_line = any.names and not string.find(name, '\n', 1, true)
+  if is_line and string.find(any.names, '\n' .. name .. '\n', 1, true) then return 1 end
+  for start in string.gmatch(any.starts or '', '[^\n]+') do
+    if string.sub(name, 1, #start) == start then return 1 end
+  end
+  for last in string.gmatch(any.ends or '', '[^\n]+') do
+    if string.sub(name, -#last) == last then return 1 end
+  end
+  return 0
+end
+
 local function decide_one_of(any, name, decide)
   local answer = 0
-  if any.names or any.starts then
-    if not name or type(any.names or '') ~= 'string' then
-      answer = -1
-    else
-      local is_line = any.names and not string.find(name, '\n', 1, true)
-      if is_line and string.find(any.names, '\n' .. name .. '\n', 1, true) then return 1 end
-      for start in string.gmatch(any.starts or '', '[^\n]+') do
-        if string.sub(name, 1, #start) == start then return 1 end
-      end
-    end
-  end
   for kind in pairs(any) do
-    if kind ~= 'names' and kind ~= 'starts' and kind ~= 'rest' then answer = -1 end
+    if kind ~= 'names' and kind ~= 'starts' and kind ~= 'ends' and kind ~= 'rest' then answer = -1 end
+  end
+  if any.names or any.starts or any.ends then
+    local one = decide_lines(any, name)
+    if one == 1 then return 1 end
+    if one == -1 then answer = -1 end
   end
   for _, each in ipairs(any.rest or {}) do
     local one = decide(each)
