@@ -11,7 +11,9 @@ import gzip
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from importlib.metadata import version
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -24,11 +26,14 @@ from shedder.engine.workers import all_workers, queue_names
 from shedder.errors import RecordUnreadable, ShedderError
 from shedder.incident.records import Incident
 from shedder.incident.store import open_incidents
+from shedder.lanes import lane_of
 from shedder.metrics.families import COUNTER, FAMILIES, Family, Reading
 from shedder.policy.applied import applied_from
+from shedder.policy.lateness import Late, tolerances_of
 from shedder.policy.model import Policy
 from shedder.settings.flags import ask_flags, flags_from
 from shedder.settings.limits import ask_limits, limits_from
+from shedder.status.readings import LaneStatus, Status
 from shedder.status.status import read_status
 from shedder.store.clients import Deadline, deadline_client
 from shedder.store.codec import count_of, ms_from_time, text_of
@@ -46,6 +51,9 @@ GOOD_FOR_SECONDS = 1.0
 
 PATIENCE_SECONDS = 1.5
 """After so long Redis counts as away, so that a scrape says so within two seconds."""
+
+JUDGED_AT_A_TIME = 2
+"""Lanes whose kinds of work a reading tells apart."""
 
 STATES = {"started": STARTED, "finished": FINISHED, "failed": FAILED, "deferred": DEFERRED,
           "scheduled": SCHEDULED, "canceled": CANCELED}  # fmt: skip
@@ -74,6 +82,7 @@ class Collector:
         self._metrics: tuple[Metric, ...] = ()
         self._read_at = 0.0
         self._is_up = True
+        self._judge = Judge()
 
     @property
     def is_up(self) -> bool:
@@ -101,7 +110,7 @@ class Collector:
         began = time.perf_counter()
         try:
             self._deadline.begin()
-            found = read(self._store)
+            found = read(self._store, self._judge)
         except ShedderError as error:
             self._note(is_up=False, error=error)
             yield from self._own(began, server="")
@@ -129,7 +138,7 @@ class Collector:
         self._is_up = is_up
 
 
-def read(store: Store) -> Reading:
+def read(store: Store, judge: Judge) -> Reading:
     """All that the metrics need, at a cost that does not depend on how many jobs there are.
 
     Raises:
@@ -147,16 +156,15 @@ def read(store: Store) -> Reading:
         ask_flags(ask, keys)
         ask_limits(ask, keys)
 
-    status = read_status(store)
+    status = read_status(store, policy=Policy())
     queues, counts, outcomes, events, policy, server, *more = store.read(ask_counters)
     now_ms = ms_from_time(status.at)
-    settings = iter(more)
+    settings, in_force = iter(more), _policy(policy)
     return Reading(
         status=status,
-        policy=_policy(policy),
-        jobs=_jobs_of(
-            store, queue_names(keys, queues), {each.lane: each.waiting + each.backlog for each in status.lanes}
-        ),
+        policy=in_force,
+        late=judge.late(store, in_force, status),
+        jobs=_jobs_of(store, queue_names(keys, queues), status),
         workers=all_workers(store),
         counts=_numbers(counts),
         outcomes=_numbers(outcomes),
@@ -168,9 +176,54 @@ def read(store: Store) -> Reading:
     )
 
 
-def _jobs_of(store: Store, queues: Iterable[str], queued: Mapping[str, int]) -> dict[str, dict[str, int]]:
-    """By queue of RQ, how many jobs are in each state; a job of a backlog has the status `queued`."""
-    names = list(queues)
+class Judge:
+    """Knows who is late, lane by lane; a reading looks at some lanes only, so that it stays cheap.
+
+    To tell the kinds of work in one long lane takes the server about two milliseconds. Lanes with jobs
+    older than a tolerance come first, among them those that were looked at longest ago.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Late, ...]] = {}
+
+    def late(self, store: Store, policy: Policy, status: Status) -> dict[str, tuple[Late, ...]]:
+        """By lane, who waits for too long, as far as it was looked at; who may, of the others."""
+        judged = {each.lane: each for each in status.lanes if _has_jobs(each) and tolerances_of(policy, each.queue)}
+        order = {lane: turn for turn, lane in enumerate(self._known)}  # what was looked at last stands last
+        turns = sorted(judged.values(), key=lambda it: (not _is_suspect(it, policy, status.at), order.get(it.lane, -1)))
+        now = [lane_of(each.lane) for each in turns[:JUDGED_AT_A_TIME]]
+        for each in read_status(store, now, policy=policy).lanes if now else ():
+            self._known.pop(each.lane, None)
+            self._known[each.lane] = each.late
+        self._known = {lane: late for lane, late in self._known.items() if lane in judged}
+        unknown = [each for each in judged.values() if each.lane not in self._known]
+        return {**self._known, **{each.lane: _doubt(each, policy, status.at) for each in unknown}}
+
+
+def _has_jobs(lane: LaneStatus) -> bool:
+    return bool(lane.waiting or lane.backlog)
+
+
+def _is_suspect(lane: LaneStatus, policy: Policy, at: datetime) -> bool:
+    """Whether the first job of the lane, or of a backlog, has waited longer than some work of it may."""
+    since = min((each for each in (lane.oldest, lane.oldest_in_backlog) if each is not None), default=at)
+    return at - since > min(tolerances_of(policy, lane.queue))
+
+
+def _doubt(lane: LaneStatus, policy: Policy, at: datetime) -> tuple[Late, ...]:
+    """What is said of a lane with old jobs at which no reading has looked yet."""
+    if not _is_suspect(lane, policy, at):
+        return ()
+    since = min(each for each in (lane.oldest, lane.oldest_in_backlog) if each is not None)
+    return tuple(
+        Late(lane.lane, rule.label, number, rule.tolerance, since, count=0, least=0, is_certain=False)
+        for number, rule in enumerate(policy.rules, start=1)
+        if rule.label and rule.tolerance is not None and rule.is_for_queue(lane.queue)
+    )
+
+
+def _jobs_of(store: Store, names: Sequence[str], status: Status) -> dict[str, dict[str, int]]:
+    """By queue, how many jobs of all its lanes are in each state; a job of a backlog has the status `queued`."""
 
     def ask_registries(ask: Any) -> None:
         for name in names:
@@ -178,10 +231,13 @@ def _jobs_of(store: Store, queues: Iterable[str], queued: Mapping[str, int]) -> 
                 ask.zcard(registry_key(registry, name))
 
     replies = iter(store.read(ask_registries)) if names else iter(())
-    return {
-        name: {"queued": queued.get(name, 0), **dict(zip(STATES, islice(replies, len(STATES)), strict=True))}
-        for name in names
-    }
+    found: dict[str, Counter[str]] = {lane_of(name).queue: Counter() for name in names}
+    for name in names:
+        found[lane_of(name).queue].update(dict(zip(STATES, islice(replies, len(STATES)), strict=True)))
+    for lane in status.lanes:
+        if lane.queue in found:
+            found[lane.queue]["queued"] += lane.waiting + lane.backlog
+    return {queue: {state: states[state] for state in ("queued", *STATES)} for queue, states in found.items()}
 
 
 def _policy(text: bytes | None) -> Policy:

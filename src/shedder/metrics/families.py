@@ -13,6 +13,8 @@ from datetime import datetime
 
 from shedder.engine.workers import WorkerSeen
 from shedder.incident.records import Incident
+from shedder.lanes import DEFAULT_PRIORITY, lane_of
+from shedder.policy.lateness import Late
 from shedder.policy.model import Policy
 from shedder.policy.workload import kinds_of
 from shedder.settings.flags import FlagState
@@ -36,7 +38,8 @@ class Reading:
     Attributes:
         status: How all lanes are.
         policy: The policy in force.
-        jobs: By queue of RQ, how many jobs are in each state.
+        jobs: By queue, how many jobs of all its lanes are in each state.
+        late: By lane, who waits longer than the policy tolerates, or may do so.
         workers: All live workers.
         counts: Counters by lane, such as `mail:started`.
         outcomes: Counters by lane and by label, such as `label:receipts:ended`.
@@ -50,6 +53,7 @@ class Reading:
     status: Status
     policy: Policy = field(default_factory=Policy)
     jobs: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    late: Mapping[str, tuple[Late, ...]] = field(default_factory=dict)
     workers: Sequence[WorkerSeen] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     outcomes: Mapping[str, int] = field(default_factory=dict)
@@ -102,7 +106,8 @@ def _workers(found: Reading) -> Rows:
 
 def _serving(found: Reading) -> Rows:
     serving = Counter(dict.fromkeys(found.jobs, 0))
-    serving.update(lane for each in found.workers for lane in set(each.lanes) if lane in found.jobs)
+    for each in found.workers:
+        serving.update({lane_of(lane).queue for lane in each.lanes} & found.jobs.keys())
     return (((queue,), number) for queue, number in serving.items())
 
 
@@ -177,13 +182,13 @@ def _judged(policy: Policy) -> list[str]:
 
 def _late(found: Reading) -> Rows:
     late = Counter(dict.fromkeys(_judged(found.policy), 0))
-    for lane in found.status.lanes:
-        late.update({each.noun: each.count for each in lane.late if each.is_certain and each.noun in late})
+    for lane in found.late.values():
+        late.update({each.noun: each.count for each in lane if each.is_certain and each.noun in late})
     return (((work,), number) for work, number in late.items())
 
 
 def _doubtful(found: Reading) -> Rows:
-    nouns = {each.noun for lane in found.status.lanes for each in lane.late if not each.is_certain}
+    nouns = {each.noun for lane in found.late.values() for each in lane if not each.is_certain}
     return (((work,), float(work in nouns)) for work in _judged(found.policy))
 
 
@@ -193,7 +198,7 @@ def _oldest_of_work(found: Reading) -> Rows:
     alone = {lane: kind.noun for kind in kinds_of(found.policy, found.jobs) if kind.rule is None for lane in kind.lanes}
     labels = set(_labels(found.policy))
     for lane in found.status.lanes:
-        told = [(each.noun, each.oldest) for each in lane.late if each.is_certain]
+        told = [(each.noun, each.oldest) for each in found.late.get(lane.lane, ()) if each.is_certain]
         if lane.lane in alone:
             told += [(alone[lane.lane], since) for since in (lane.oldest, lane.oldest_in_backlog) if since]
             ages.setdefault(alone[lane.lane], 0.0)
@@ -241,8 +246,21 @@ def _until(found: Reading) -> Rows:
     return ((key, until) for key, until in last.items() if until != float("inf"))
 
 
-def _is_diverted(lane: LaneStatus, _: Reading) -> float:
-    return float(any(not each.is_limit for each in lane.diverts))
+def _or_zero(number: float, lane: LaneStatus) -> float | None:
+    """`number`; 0 is told only of the lane that every queue has, since most lanes are in no trouble."""
+    return number if number or lane.priority == DEFAULT_PRIORITY else None
+
+
+def _is_paused(lane: LaneStatus, _: Reading) -> float | None:
+    return _or_zero(float(lane.pause is not None), lane)
+
+
+def _is_diverted(lane: LaneStatus, _: Reading) -> float | None:
+    return _or_zero(float(any(not each.is_limit for each in lane.diverts)), lane)
+
+
+def _backlog(lane: LaneStatus, _: Reading) -> float | None:
+    return _or_zero(lane.backlog, lane)
 
 
 def _drains(value: Callable[[LaneStatus], float]) -> Callable[[Reading], Rows]:
@@ -291,7 +309,8 @@ def _open_incidents(found: Reading) -> Rows:
 
 
 def _next_update(found: Reading) -> Rows:
-    due = [each.next_update_at for each in found.incidents if each.next_update_at]
+    rules = found.policy.incident
+    due = [it.next_update_at or it.opened_at + rules.update_every_for(it.severity) for it in found.incidents]
     return [((), min(due).timestamp())] if due else []
 
 
@@ -309,14 +328,14 @@ def _memory(found: Reading) -> Rows:
 _LANE = ("queue", "lane")
 
 FAMILIES = (
-    Family("rq_jobs", GAUGE, ("queue", "status"), "Jobs of a queue of RQ in each state, those in a backlog among the "
-           "queued ones; a state without jobs is told for queued, started and failed.", _jobs),
+    Family("rq_jobs", GAUGE, ("queue", "status"), "Jobs of a queue, of all its lanes together, in each state of RQ; "
+           "those in a backlog are queued. A state without jobs is told for queued, started and failed.", _jobs),
     Family("rq_workers", GAUGE, ("state",), "Live workers in each state, ours and stock ones.", _workers),
-    Family("rq_workers_serving", GAUGE, ("queue",), "Live workers that serve a queue of RQ.", _serving),
+    Family("rq_workers_serving", GAUGE, ("queue",), "Live workers that serve a queue, or a lane of it.", _serving),
     Family("shedder_lane_waiting_jobs", GAUGE, _LANE, "Jobs that wait in a lane.",
            _of_lanes(lambda lane, _: lane.waiting)),
-    Family("shedder_lane_backlog_jobs", GAUGE, _LANE, "Jobs in the backlogs of a lane.",
-           _of_lanes(lambda lane, _: lane.backlog)),
+    Family("shedder_lane_backlog_jobs", GAUGE, _LANE, "Jobs in the backlogs of a lane; a lane other than the "
+           "queue's own is told while it has some.", _of_lanes(_backlog)),
     Family("shedder_lane_running_jobs", GAUGE, _LANE, "Jobs of a lane that run.",
            _of_lanes(lambda lane, _: lane.running)),
     Family("shedder_lane_oldest_age_seconds", GAUGE, _LANE, "For how long the oldest job that waits in a lane has "
@@ -342,9 +361,10 @@ FAMILIES = (
            "else 0.", _doubtful),
     Family("shedder_work_oldest_age_seconds", GAUGE, ("work",), "For how long the oldest job of a kind of work has "
            "waited: of work in lanes of its own always, of other work where it is late.", _oldest_of_work),
-    Family("shedder_paused", GAUGE, _LANE, "1 where a lane is paused, else 0.",
-           _of_lanes(lambda lane, _: float(lane.pause is not None))),
-    Family("shedder_diverted", GAUGE, _LANE, "1 where a divert stands on a lane, else 0.", _of_lanes(_is_diverted)),
+    Family("shedder_paused", GAUGE, _LANE, "1 where a lane is paused; 0 where the queue's own lane is not.",
+           _of_lanes(_is_paused)),
+    Family("shedder_diverted", GAUGE, _LANE, "1 where a divert stands on a lane; 0 where none stands on the "
+           "queue's own.", _of_lanes(_is_diverted)),
     Family("shedder_control_since_timestamp_seconds", GAUGE, ("kind", "queue"), "Since when a queue has a pause, a "
            "divert, a drain or a limit on starts; the earliest of its lanes.", _since),
     Family("shedder_control_until_timestamp_seconds", GAUGE, ("kind", "queue"), "When the last of them ends; none "
