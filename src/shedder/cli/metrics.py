@@ -16,10 +16,12 @@ from shedder.errors import RedisUnreachable, ShedderError
 from shedder.later import later
 
 if TYPE_CHECKING:
+    from shedder.cli import connect, logs
     from shedder.metrics import Collector
     from shedder.metrics.exporter import rendered, wsgi_app
 else:
     globals().update(later((
+        ("shedder.cli", "connect logs"),
         ("shedder.metrics.exporter", "Collector rendered wsgi_app"),
     )))  # fmt: skip
 
@@ -56,8 +58,6 @@ def metrics(run: Run, *, listen: str, once: bool) -> int:
 
 
 def _collector(run: Run) -> Collector:
-    from shedder.cli import connect, logs
-
     # not `run.shedder`: an exporter must start, and say so, where Redis does not answer yet
     server = connect.server_for(url=run.url, config=run.config)
     run.address = server.address

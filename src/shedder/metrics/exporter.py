@@ -27,7 +27,7 @@ from shedder.errors import RecordUnreadable, ShedderError
 from shedder.incident.records import Incident
 from shedder.incident.store import open_incidents
 from shedder.lanes import lane_of
-from shedder.metrics.families import COUNTER, FAMILIES, Family, Reading
+from shedder.metrics.families import COUNTER, FAMILIES, Family, Scraped
 from shedder.policy.applied import applied_from
 from shedder.policy.lateness import Late, tolerances_of
 from shedder.policy.model import Policy
@@ -138,7 +138,7 @@ class Collector:
         self._is_up = is_up
 
 
-def read(store: Store, judge: Judge) -> Reading:
+def read(store: Store, judge: Judge) -> Scraped:
     """All that the metrics need, at a cost that does not depend on how many jobs there are.
 
     Raises:
@@ -160,7 +160,7 @@ def read(store: Store, judge: Judge) -> Reading:
     queues, counts, outcomes, events, policy, server, *more = store.read(ask_counters)
     now_ms = ms_from_time(status.at)
     settings, in_force = iter(more), _policy(policy)
-    return Reading(
+    return Scraped(
         status=status,
         policy=in_force,
         late=judge.late(store, in_force, status),
@@ -271,7 +271,7 @@ def _empty(family: Family) -> Metric:
     return made
 
 
-def _filled(family: Family, found: Reading) -> Metric:
+def _filled(family: Family, found: Scraped) -> Metric:
     made: Any = _empty(family)
     for labels, value in family.rows(found):
         made.add_metric(labels, value)

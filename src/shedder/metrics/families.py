@@ -32,7 +32,7 @@ Rows = Iterable[tuple[tuple[str, ...], float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Scraped:
     """What Redis said at one moment.
 
     Attributes:
@@ -85,26 +85,26 @@ class Family:
     kind: str
     labels: tuple[str, ...]
     says: str
-    rows: Callable[[Reading], Rows]
+    rows: Callable[[Scraped], Rows]
 
 
 # jobs and workers as RQ has them
 
 
-def _jobs(found: Reading) -> Rows:
+def _jobs(found: Scraped) -> Rows:
     for queue, states in found.jobs.items():
         for state, number in states.items():
             if number or state in ALWAYS_TOLD:
                 yield (queue, state), number
 
 
-def _workers(found: Reading) -> Rows:
+def _workers(found: Scraped) -> Rows:
     states = Counter({"busy": 0, "idle": 0})
     states.update(each.state or "unknown" for each in found.workers)
     return (((state,), number) for state, number in states.items())
 
 
-def _serving(found: Reading) -> Rows:
+def _serving(found: Scraped) -> Rows:
     serving = Counter(dict.fromkeys(found.jobs, 0))
     for each in found.workers:
         serving.update({lane_of(lane).queue for lane in each.lanes} & found.jobs.keys())
@@ -114,8 +114,8 @@ def _serving(found: Reading) -> Rows:
 # lanes
 
 
-def _of_lanes(value: Callable[[LaneStatus, Reading], float | None]) -> Callable[[Reading], Rows]:
-    def rows(found: Reading) -> Rows:
+def _of_lanes(value: Callable[[LaneStatus, Scraped], float | None]) -> Callable[[Scraped], Rows]:
+    def rows(found: Scraped) -> Rows:
         for each in found.status.lanes:
             told = value(each, found)
             if told is not None:
@@ -128,20 +128,20 @@ def _age(since: datetime | None, at: datetime) -> float:
     return max((at - since).total_seconds(), 0.0) if since else 0.0
 
 
-def _oldest(lane: LaneStatus, found: Reading) -> float:
+def _oldest(lane: LaneStatus, found: Scraped) -> float:
     return _age(lane.oldest, found.at)
 
 
-def _oldest_in_backlog(lane: LaneStatus, found: Reading) -> float | None:
+def _oldest_in_backlog(lane: LaneStatus, found: Scraped) -> float | None:
     return _age(lane.oldest_in_backlog, found.at) if lane.backlog else None
 
 
-def _counted(suffix: str) -> Callable[[Reading], Rows]:
+def _counted(suffix: str) -> Callable[[Scraped], Rows]:
     """The counters of lanes that workers of ours keep; a lane where they counted nothing has none."""
     return _of_lanes(lambda lane, found: found.counts.get(f"{lane.lane}:{suffix}"))
 
 
-def _ended(found: Reading) -> Rows:
+def _ended(found: Scraped) -> Rows:
     for each in found.status.lanes:
         ended = found.counts.get(f"{each.lane}:ended")
         failed = found.outcomes.get(f"lane:{each.lane}:failed", 0)
@@ -157,8 +157,8 @@ def _labels(policy: Policy) -> list[str]:
     return list(dict.fromkeys(rule.label for rule in policy.rules if rule.label))
 
 
-def _counted_of_work(suffix: str) -> Callable[[Reading], Rows]:
-    def rows(found: Reading) -> Rows:
+def _counted_of_work(suffix: str) -> Callable[[Scraped], Rows]:
+    def rows(found: Scraped) -> Rows:
         for label in _labels(found.policy):
             if f"label:{label}:started" in found.outcomes:
                 yield (label,), found.outcomes.get(f"label:{label}:{suffix}", 0)
@@ -166,7 +166,7 @@ def _counted_of_work(suffix: str) -> Callable[[Reading], Rows]:
     return rows
 
 
-def _ended_of_work(found: Reading) -> Rows:
+def _ended_of_work(found: Scraped) -> Rows:
     for label in _labels(found.policy):
         ended = found.outcomes.get(f"label:{label}:ended")
         failed = found.outcomes.get(f"label:{label}:failed", 0)
@@ -180,19 +180,19 @@ def _judged(policy: Policy) -> list[str]:
     return list(dict.fromkeys(rule.label for rule in policy.rules if rule.label and rule.tolerance is not None))
 
 
-def _late(found: Reading) -> Rows:
+def _late(found: Scraped) -> Rows:
     late = Counter(dict.fromkeys(_judged(found.policy), 0))
     for lane in found.late.values():
         late.update({each.noun: each.count for each in lane if each.is_certain and each.noun in late})
     return (((work,), number) for work, number in late.items())
 
 
-def _doubtful(found: Reading) -> Rows:
+def _doubtful(found: Scraped) -> Rows:
     nouns = {each.noun for lane in found.late.values() for each in lane if not each.is_certain}
     return (((work,), float(work in nouns)) for work in _judged(found.policy))
 
 
-def _oldest_of_work(found: Reading) -> Rows:
+def _oldest_of_work(found: Scraped) -> Rows:
     """Of work that is late its oldest late job, of work that has lanes of its own the oldest of these."""
     ages: dict[str, float] = {}
     alone = {lane: kind.noun for kind in kinds_of(found.policy, found.jobs) if kind.rule is None for lane in kind.lanes}
@@ -218,7 +218,7 @@ class _Control:
     until: datetime | None
 
 
-def _controls(found: Reading) -> Iterator[_Control]:
+def _controls(found: Scraped) -> Iterator[_Control]:
     for lane in found.status.lanes:
         if lane.pause is not None:
             yield _Control("pause", lane.queue, lane.pause.since, lane.pause.until)
@@ -229,7 +229,7 @@ def _controls(found: Reading) -> Iterator[_Control]:
                 yield _Control("drain", lane.queue, each.drain.since, None)
 
 
-def _since(found: Reading) -> Rows:
+def _since(found: Scraped) -> Rows:
     first: dict[tuple[str, str], datetime] = {}
     for each in _controls(found):
         key = each.kind, each.queue
@@ -237,7 +237,7 @@ def _since(found: Reading) -> Rows:
     return ((key, since.timestamp()) for key, since in first.items())
 
 
-def _until(found: Reading) -> Rows:
+def _until(found: Scraped) -> Rows:
     """When the last of the controls ends; none where one of them has no end."""
     last: dict[tuple[str, str], float] = {}
     for each in _controls(found):
@@ -251,20 +251,20 @@ def _or_zero(number: float, lane: LaneStatus) -> float | None:
     return number if number or lane.priority == DEFAULT_PRIORITY else None
 
 
-def _is_paused(lane: LaneStatus, _: Reading) -> float | None:
+def _is_paused(lane: LaneStatus, _: Scraped) -> float | None:
     return _or_zero(float(lane.pause is not None), lane)
 
 
-def _is_diverted(lane: LaneStatus, _: Reading) -> float | None:
+def _is_diverted(lane: LaneStatus, _: Scraped) -> float | None:
     return _or_zero(float(any(not each.is_limit for each in lane.diverts)), lane)
 
 
-def _backlog(lane: LaneStatus, _: Reading) -> float | None:
+def _backlog(lane: LaneStatus, _: Scraped) -> float | None:
     return _or_zero(lane.backlog, lane)
 
 
-def _drains(value: Callable[[LaneStatus], float]) -> Callable[[Reading], Rows]:
-    def rows(found: Reading) -> Rows:
+def _drains(value: Callable[[LaneStatus], float]) -> Callable[[Scraped], Rows]:
+    def rows(found: Scraped) -> Rows:
         for lane in found.status.lanes:
             if any(each.drain and not each.is_limit for each in lane.diverts):
                 yield (lane.queue, lane.lane), value(lane)
@@ -280,47 +280,47 @@ def _drain_left(lane: LaneStatus) -> float:
     return sum(each.backlog for each in lane.diverts if each.drain and not each.is_limit)
 
 
-def _is_halted(lane: LaneStatus, _: Reading) -> float | None:
+def _is_halted(lane: LaneStatus, _: Scraped) -> float | None:
     return 1.0 if any(each.halted for each in lane.diverts) else None
 
 
 # settings, incidents, events
 
 
-def _limit_rates(found: Reading) -> Rows:
+def _limit_rates(found: Scraped) -> Rows:
     # a key of a limit may be a tenant or an address, and there may be many
     return (((each.name,), each.rate.per_second) for each in found.limits if each.rate and not each.key)
 
 
-def _refused(found: Reading) -> Rows:
+def _refused(found: Scraped) -> Rows:
     for each in found.limits:
         if not each.key:
             yield (each.name, "shadow" if each.is_shadow else "enforced"), each.refusals
 
 
-def _flags(found: Reading) -> Rows:
+def _flags(found: Scraped) -> Rows:
     return (((each.name,), each.percent / 100) for each in found.flags)
 
 
-def _open_incidents(found: Reading) -> Rows:
+def _open_incidents(found: Scraped) -> Rows:
     severities = Counter(dict.fromkeys(SEVERITIES, 0))
     severities.update(str(each.severity) for each in found.incidents)
     return (((severity,), number) for severity, number in severities.items())
 
 
-def _next_update(found: Reading) -> Rows:
+def _next_update(found: Scraped) -> Rows:
     rules = found.policy.incident
     due = [it.next_update_at or it.opened_at + rules.update_every_for(it.severity) for it in found.incidents]
     return [((), min(due).timestamp())] if due else []
 
 
-def _events(found: Reading) -> Rows:
+def _events(found: Scraped) -> Rows:
     for name, number in found.events.items():
         verb, _, actor = name.rpartition(":")
         yield (verb, actor), number
 
 
-def _memory(found: Reading) -> Rows:
+def _memory(found: Scraped) -> Rows:
     used = found.status.memory_used
     return [] if used is None else [((), used)]
 
