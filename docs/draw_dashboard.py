@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
-from docs.generate_dashboard import ROWS, Panel
 
+from docs.generate_dashboard import ROWS, Panel
 from shedder import Selection, Shedder
 from shedder.embedded import EmbeddedServer
 from shedder.policy.model import Policy, Rule
