@@ -118,7 +118,6 @@ def _draw(prometheus: Prometheus, began: float, ended: float) -> None:
         for panel, axes in zip(panels, place.subplots(1, len(panels), width_ratios=widths), strict=True):
             _draw_panel(prometheus, panel, axes, began, ended)
     figure.savefig(PICTURE, dpi=110)
-    print(PICTURE)
 
 
 def _draw_panel(prometheus: Prometheus, panel: Panel, axes: Any, began: float, ended: float) -> None:
