@@ -18,6 +18,7 @@ from shedder.engine.workers import TOLERATED_SECONDS, WorkerSeen, all_workers
 from shedder.errors import FLOORS, SERVER_FLOOR, RecordUnreadable, RedisUnreachable, ShedderError
 from shedder.health import leftovers
 from shedder.health.audit import AuditReport, audit, read_each
+from shedder.lanes import why_refused
 from shedder.queues.controls import all_lanes
 from shedder.status.findings import (
     FAILS,
@@ -30,6 +31,7 @@ from shedder.status.findings import (
     eviction,
     lanes_findings,
     memory,
+    refused_names,
     suspension,
     unreadable_record,
     work_findings,
@@ -56,6 +58,7 @@ def check_up(store: Store, *, on_progress: Progress | None = None) -> Checkup:
     if spoilt:  # much of what follows could not be read
         return Checkup(server_time(store), (*findings, *spoilt))
     lanes = all_lanes(store)
+    findings += refused_names([name for name in lanes if why_refused(name)])
     findings += fleet_findings(store, lanes)
     findings += _ends_findings(store)
     findings += _record_findings(store)

@@ -10,7 +10,7 @@ from typing import Any
 
 from shedder.engine.workers import queue_names
 from shedder.errors import InvalidInput
-from shedder.lanes import PRIORITIES, Lane, lane_of
+from shedder.lanes import PRIORITIES, Lane, queues_in
 from shedder.selection import Selection
 from shedder.store import codec
 from shedder.store.store import Store
@@ -326,7 +326,7 @@ def all_lanes(store: Store, *, origins: Iterable[str] = ()) -> tuple[str, ...]:
         lambda ask: (ask.smembers(keys.engine.queues), ask.hkeys(keys.pauses), ask.hkeys(keys.diverts))
     )
     names = {*queue_names(keys, queues), *map(codec.text_of, [*paused, *diverted]), *origins}
-    of_queues = {Lane(lane_of(n).queue, each).name for n in names for each in PRIORITIES}
+    of_queues = {Lane(queue, each).name for queue in queues_in(names) for each in PRIORITIES}
     return tuple(sorted(names | of_queues))
 
 

@@ -15,7 +15,7 @@ from datetime import datetime
 from shedder.engine.workers import queues_of
 from shedder.errors import ShedderError
 from shedder.events import SYSTEM, Cause
-from shedder.lanes import PRIORITIES, Lane, lane_of
+from shedder.lanes import PRIORITIES, Lane, queues_in
 from shedder.log_context import ids_of
 from shedder.queues.controls import Divert, diverts_from
 from shedder.queues.divert import free_slots, scan
@@ -96,7 +96,7 @@ class Upkeep:
         return self._known[first : first + LANES_PER_SAMPLE]
 
     def _all_lanes(self) -> list[str]:
-        queues = {lane_of(name).queue for name in queues_of(self._store)}
+        queues = queues_in(queues_of(self._store))
         return sorted(Lane(queue, each).name for queue in queues for each in PRIORITIES)
 
     def _finish_what_was_begun(self) -> None:

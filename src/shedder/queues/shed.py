@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from shedder.engine.workers import queues_of
 from shedder.events import Cause
-from shedder.lanes import lane_of, lanes_of_targets
+from shedder.lanes import lanes_of_targets, queues_in
 from shedder.policy.model import Policy, Rule
 from shedder.queues.divert import DivertReceipt, divert
 from shedder.queues.preview import DivertPreview, preview_divert
@@ -62,7 +62,7 @@ def preview_shed(store: Store, policy: Policy) -> tuple[ShedStep, ...]:
 
 
 def _to_shed(store: Store, policy: Policy) -> Iterator[tuple[ShedStep, Rule]]:
-    known = sorted({lane_of(name).queue for name in queues_of(store)})
+    known = queues_in(queues_of(store))
     for number, rule in policy.in_shed_order():
         queues = tuple(queue for queue in known if rule.is_for_queue(queue))
         if queues:
