@@ -25,7 +25,7 @@ BUGS = (
         "lanes.py",
         'if suffix in ("", DEFAULT_PRIORITY) or _split(queue)[1]:',
         'if suffix == "":',
-        (NAMES,),
+        ("tests/unit/test_lanes.py",),
     ),
     Bug(
         "an order for orders.normal means orders, though RQ has such a queue",
