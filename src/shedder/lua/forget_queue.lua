@@ -10,13 +10,13 @@
 -- ARGV
 --   is_preview  1: only count
 --   width       keys for each lane
---   fields      JSON: further fields of the meters that belong to the queue
+--   fields      JSON: the fields of the meters that belong to the queue
 --   then for each lane: its name
 -- RETURNS
 --   {keys that were removed or would be, fields of hashes likewise}
 -- include lib/lanes.lua
 local queues, pauses, diverts, meters, outcomes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local is_preview, width, more_fields = ARGV[1] == '1', tonumber(ARGV[2]), cjson.decode(ARGV[3])
+local is_preview, width, counted = ARGV[1] == '1', tonumber(ARGV[2]), cjson.decode(ARGV[3])
 local lanes = lanes_from(KEYS, 6, ARGV, 4, width)
 
 local function is_needed(lane)
@@ -37,7 +37,6 @@ local keys, fields = remove(lanes[1].bell), 0  -- one for all lanes
 for _, lane in ipairs(lanes) do
   for place = 3, #lane.more do keys = keys + remove(lane.more[place]) end
   fields = fields + remove_field(outcomes, 'lane:' .. lane.name .. ':failed')
-  for _, counted in ipairs({':started', ':ended'}) do fields = fields + remove_field(meters, lane.name .. counted) end
 end
-for _, field in ipairs(more_fields) do fields = fields + remove_field(meters, field) end
+for _, field in ipairs(counted) do fields = fields + remove_field(meters, field) end
 return {keys, fields}

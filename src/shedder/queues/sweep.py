@@ -45,7 +45,10 @@ _PARTS = ("meters", "outcomes", "keys")
 _STATE = re.compile(f"({'|'.join(_PARTS)}) ([0-9]+)")
 _STATE_SECONDS = 3_600
 
-_METER = re.compile("(.*):(?:started|ended|dropped:[^:]*)", re.DOTALL)
+_COUNTED = ("started", "ended", "arrived", "vanished", "drained")
+"""What the meters count of each lane; `dropped:<status>` comes to it."""
+
+_METER = re.compile(f"(.*):(?:{'|'.join(_COUNTED)}|dropped:[^:]*)", re.DOTALL)
 _OUTCOME = re.compile("lane:(.*):failed", re.DOTALL)
 
 Found = dict[str, list[str]]
@@ -98,12 +101,11 @@ def forget_queue(keys: Keys, queue: str, fields: Sequence[str], *, is_preview: b
     `fields` are further ones of the meters.
     """
     keys_of = {lane: _lane_keys(keys, queue, lane) for lane in (Lane(queue, each).name for each in PRIORITIES)}
-    counted = [name for lane in keys_of for name in (f"{lane}:started", f"{lane}:ended")]
-    more = [name for name in dict.fromkeys(fields) if name not in counted]
+    counted = [*dict.fromkeys([f"{lane}:{each}" for lane in keys_of for each in _COUNTED] + [*fields])]
     return Command(
         "forget_queue",
         (keys.engine.queues, keys.pauses, keys.diverts, keys.meters, keys.outcomes, *chain(*keys_of.values())),
-        (int(is_preview), len(next(iter(keys_of.values()))), json.dumps(more), *keys_of),
+        (int(is_preview), len(next(iter(keys_of.values()))), json.dumps(counted), *keys_of),
         lambda reply: (int(reply[0]), int(reply[1])),
     )
 
