@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from shedder.engine.workers import queue_names
 from shedder.errors import InvalidInput
 from shedder.events import Cause
-from shedder.lanes import PRIORITIES, Lane, lane_of
+from shedder.lanes import PRIORITIES, Lane, queues_in
 from shedder.selection import Selection
 from shedder.store import codec
 from shedder.store.store import Store, new_id
@@ -339,7 +339,7 @@ def all_lanes(store: Store, *, origins: Iterable[str] = ()) -> tuple[str, ...]:
         lambda ask: (ask.smembers(keys.engine.queues), ask.hkeys(keys.pauses), ask.hkeys(keys.diverts))
     )
     names = {*queue_names(keys, queues), *map(codec.text_of, [*paused, *diverted]), *origins}
-    of_queues = {Lane(lane_of(n).queue, each).name for n in names for each in PRIORITIES}
+    of_queues = {Lane(queue, each).name for queue in queues_in(names) for each in PRIORITIES}
     return tuple(sorted(names | of_queues))
 
 
