@@ -28,6 +28,8 @@ STALE, STALE_FOUND = "tests/features/test_stale.py", "tests/faults/test_found_st
 POLICY = "tests/rq/test_policy.py"
 LATE = "tests/rq/status/test_late.py"
 WAYS_IN = "tests/rq/ways_in"
+NAMES = "tests/features/test_names.py"
+SWEEP = "tests/features/test_sweep.py"
 MODEL = "tests/model"
 
 
