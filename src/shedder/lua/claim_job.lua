@@ -342,6 +342,7 @@ local function take_from_backlog(index, lane, orders, order, aside)
     else
       store_tokens(order, tokens - 1, now)
       count(order.bucket, 'released', 1)
+      if not order.limit then count(meters, lane.name .. ':drained', 1) end
       return claim(index, lane, id, order, undecided, flat, fields)
     end
     return nil

@@ -229,15 +229,17 @@ def start_job(
     registry: str = "",
     execution: str = "",
     to_fail: bool = False,
+    work: tuple[str, int] = ("", 0),
 ) -> Command[Gate]:
     """Let a claimed job through the gate, or learn why not.
 
     `registry` is the key of RQ's registry of started jobs, `execution` the id that this start has
-    in it. With `to_fail` the job will not run, and no control is asked.
+    in it. With `to_fail` the job will not run, and no control is asked. `work` is what the policy
+    calls the job and how long such a job may wait, in milliseconds.
     """
     mode = "fail" if to_fail else "start"
     question = (mode, timestamp, function, json.dumps(meta), execution)
-    return _gate(keys, held, question, registry)
+    return _gate(keys, held, question, registry, work)
 
 
 def check_diverts(keys: Keys, held: HeldClaim, *, function: str, meta: dict[str, str]) -> Command[Gate]:
@@ -341,12 +343,14 @@ def _bells_of(keys: Keys, lanes: tuple[str, ...], *, is_all: bool) -> tuple[tupl
     return tuple(keys.bell(queue) for queue in ordered), len(whole), "".join(numbers[queue] for queue in queues)
 
 
-def _gate(keys: Keys, held: HeldClaim, question: tuple[str, ...], registry: str = "") -> Command[Gate]:
+def _gate(
+    keys: Keys, held: HeldClaim, question: tuple[str, ...], registry: str = "", work: tuple[str, int] = ("", 0)
+) -> Command[Gate]:
     return Command(
         "start_job",
         (keys.claims, keys.pauses, keys.diverts, keys.starting, keys.meters,
-         keys.engine.jobs + held.job_id, *([registry] if registry else [])),
-        (held.token, *question, *keys.engine.script_prefixes),
+         keys.engine.jobs + held.job_id, keys.outcomes, *([registry] if registry else [])),
+        (held.token, *question, *keys.engine.script_prefixes, *work),
         lambda reply: Gate(*(text_of(part) for part in reply)),
     )  # fmt: skip
 

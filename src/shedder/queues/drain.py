@@ -252,10 +252,11 @@ def release_backlog(keys: Keys, lane: str, order: str, *, cap: int) -> Command[t
     """
     return Command(
         "release_backlog",
-        (keys.pauses, keys.diverts, keys.events, *keys.lane(lane), keys.policy, keys.stale(lane), keys.unseen(lane)),
+        (keys.pauses, keys.diverts, keys.events, *keys.lane(lane),
+         keys.policy, keys.stale(lane), keys.unseen(lane), keys.meters),
         (lane, order, cap, RELEASES_PER_STEP, *keys.engine.script_prefixes),
         lambda reply: (text_of(reply[0]), int(reply[3])),
-    )
+    )  # fmt: skip
 
 
 def _progress(lane: str, order: str, row: Sequence[Any]) -> DrainProgress:
