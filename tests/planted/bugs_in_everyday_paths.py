@@ -126,4 +126,18 @@ BUGS = (
         "if not at_front and redis.call('EXISTS', diverts) == 0 then",
         (PAUSE, PARKED),
     ),
+    Bug(
+        "a child keeps the locks that its parent held",
+        "store/clients.py",
+        "setattr(holder, name, _LOCKS[type(value)]())",
+        "pass",
+        ("tests/features/test_fork.py",),
+    ),
+    Bug(
+        "a child whose parent was just noting an outage asks once a second for ever",
+        "settings/windows.py",
+        "        self._until = 0.0\n        if _moved(self._away, self._here):\n",
+        "        if _moved(self._away, self._here):\n            self._until = 0.0\n",
+        ("tests/features/test_fork.py",),
+    ),
 )

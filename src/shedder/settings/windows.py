@@ -25,7 +25,7 @@ from limits.strategies import MovingWindowRateLimiter
 
 from shedder.errors import ShedderError
 from shedder.settings.setting import AWAY_SECONDS, LimitUnavailable
-from shedder.store.clients import Deadline, deadline_client
+from shedder.store.clients import Deadline, deadline_client, keep_after_fork
 from shedder.store.keys import Keys
 from shedder.store.store import Command, Store
 from shedder.units import Rate
@@ -152,6 +152,7 @@ class _Windows(RedisStorage):
         self._keys = keys
         self._store = Store(client, keys)
         super().__init__("redis://", connection_pool=client.connection_pool, wrap_exceptions=True)
+        keep_after_fork(self.storage)
 
     @property
     def base_exceptions(self) -> tuple[type[Exception], ...]:
@@ -214,8 +215,10 @@ class Absence:
 
     def note_back(self) -> None:
         """Redis answered."""
-        if self._away and _moved(self._away, self._here):
-            self._until = 0.0
+        if not self._until:
+            return
+        self._until = 0.0
+        if _moved(self._away, self._here):
             logger.warning("limits are decided with Redis again")
 
 
