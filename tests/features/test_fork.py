@@ -21,7 +21,6 @@ from redis.sentinel import Sentinel
 
 from shedder.policy.applied import policy_copy
 from shedder.rq import Queue, Worker
-from shedder.settings.windows import Absence
 from shedder.store.clients import keep_after_fork, own_client
 from tests.features.forks import ask
 
@@ -116,17 +115,6 @@ def test_the_parent_keeps_its_locks(redis):
     before = locks_of(client)
     assert 0 == held_in_a_child(client)
     assert before == locks_of(client)
-
-
-def test_a_child_of_a_moment_in_which_an_outage_is_noted_asks_again():
-    """The note goes from list to list, and a fork in between leaves it in neither."""
-    absence = Absence(lambda: 1.0)
-    absence.note_away(OSError("away"))
-    absence._away.clear()
-    assert not absence.may_ask()
-    absence.note_back()
-    assert absence.may_ask()
-    assert absence.may_ask()
 
 
 def test_forks_amid_hits_all_answer(redis):

@@ -18,6 +18,7 @@ from tests.planted.bug import (
     Bug,
 )
 
+LOG_LINES = "tests/rq/patience/test_log_lines.py"
 CLAIM, GATE = "lua/claim_job.lua", "lua/start_job.lua"
 
 BUGS = (
@@ -134,10 +135,17 @@ BUGS = (
         ("tests/features/test_fork.py",),
     ),
     Bug(
-        "a child whose parent was just noting an outage asks once a second for ever",
-        "settings/windows.py",
-        "        self._until = 0.0\n        if _moved(self._away, self._here):\n",
-        "        if _moved(self._away, self._here):\n            self._until = 0.0\n",
-        ("tests/features/test_fork.py",),
+        "each attempt of an outage is a line in the log",
+        "log_context.py",
+        "if self._met.setdefault(subject, mine) is mine:",
+        "if self._met.setdefault(subject, mine):",
+        (LOG_LINES,),
+    ),
+    Bug(
+        "a server that refuses writes ends the subscription to settings",
+        "settings/watch.py",
+        "refused = str(error)",
+        "raise",
+        (LOG_LINES,),
     ),
 )

@@ -64,8 +64,9 @@ def status(run: Run, *, names: tuple[str, ...], watch: Wait | None) -> int:
 
 def _watch(run: Run, names: tuple[str, ...], seconds: float) -> None:
     if run.is_json or not run.screen.out.is_terminal:
+        is_served = True
         while True:
-            _print_again(run, names)
+            is_served = _print_again(run, names, was_served=is_served)
             time.sleep(seconds)
     with Live(console=run.screen.out, screen=True, auto_refresh=False) as live:
         while True:
@@ -73,16 +74,19 @@ def _watch(run: Run, names: tuple[str, ...], seconds: float) -> None:
             time.sleep(seconds)
 
 
-def _print_again(run: Run, names: tuple[str, ...]) -> None:
+def _print_again(run: Run, names: tuple[str, ...], *, was_served: bool) -> bool:
+    """Print the status; whether Redis told it. That it did not is said once for each outage."""
     try:
         found = run.shedder.status(*names)
     except RedisUnreachable as error:
-        run.screen.warn(f"{trouble(error, run)}, trying again")
-        return
+        if was_served:
+            run.screen.warn(f"{trouble(error, run)}, trying again")
+        return False
     if run.is_json:
         run.emit("status/1", found, is_line=True)
-        return
-    run.screen.show(*status_view(found, address=run.address, named=names), output.Text())
+    else:
+        run.screen.show(*status_view(found, address=run.address, named=names), output.Text())
+    return True
 
 
 def status_view(status: Status, *, address: str, named: Sequence[str] = ()) -> output.Parts:

@@ -137,16 +137,18 @@ class Fetch:
             worker.keys, self._names, worker=worker.name, is_staying=not self._is_burst, policy=self._policy_number
         )
         try:
-            return worker.store.execute(command)
+            answer = worker.store.execute(command)
         except exceptions.ResponseError as error:
             if self._is_burst or "WRONGTYPE" not in str(error):
                 raise
-            worker.log.error("Worker %s takes no job: a key is of another type than it should be; "  # noqa: TRY400
-                             "`shedder doctor` names it", worker.name)  # fmt: skip
+            worker.troubles.meet("claim", "Worker %s takes no job: a key is of another type than it should be; "
+                                 "`shedder doctor` names it", worker.name)  # fmt: skip
             if worker.is_silent_for(IDLE_HEARTBEAT_SECONDS):
                 worker.heartbeat()
             time.sleep(SLICE_SECONDS)
             return NothingClaimed(is_again=True)
+        worker.troubles.end("claim", "Worker %s takes jobs again", worker.name)
+        return answer
 
     def _sort(self, number: int | None, policy: Policy) -> None:
         """Look at the lanes in the order that `policy` says, strictly by priority."""

@@ -9,15 +9,18 @@ out.
 from __future__ import annotations
 
 import copy
+import math
+import time
 from typing import TYPE_CHECKING, Any
 
 import rq.job
 import rq.worker
+from redis.exceptions import ConnectionError  # noqa: A004 - redis-py's, not Python's
 
 from shedder import __version__
 from shedder.engine.names import check_worker, rq_keys
 from shedder.lanes import serving_order
-from shedder.log_context import bind
+from shedder.log_context import Troubles, bind
 from shedder.queues.maintenance import Upkeep
 from shedder.rq.bookkeeping import SkewMixin
 from shedder.rq.fetch import Fetch
@@ -37,6 +40,12 @@ LAST_PATIENCE_SECONDS = 5.0
 SILENCE_SECONDS = 30
 """A connection that is silent for this long is given up; none of ours waits for a third of it."""
 
+COMMANDS_RETRY_SECONDS = 2.0
+"""RQ's wait before a worker subscribes to its commands again."""
+
+SAME_OUTAGE_SECONDS = 120.0
+"""A failure to listen for commands that comes so soon after another is of the same outage."""
+
 SCRIPTS_OF_A_JOB = ("claim_job", "start_job", "release_claim", "end_drained")
 
 
@@ -51,11 +60,14 @@ class WorkerMixin(PerformingMixin, SkewMixin):
     restarts, is busy, full or read-only. It loses no job, whatever kills it.
     """
 
+    _commands_lost_at = -math.inf
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         check_worker(self)
         self.keys = rq_keys()
         self.store = Store(self.connection, self.keys)
+        self.troubles = Troubles(self.log)
         self.queues = self._lanes_of(self.queues)
         self._ordered_queues = self.queues[:]
         self._renewer = LeaseRenewer(self.connection, self.keys)
@@ -135,6 +147,14 @@ class WorkerMixin(PerformingMixin, SkewMixin):
         """Subscribe to this worker's channel, also when Redis goes away at this moment."""
         # a subscription is no command, which the client would send again
         self._patience.run(super().subscribe)
+
+    def _pubsub_exception_handler(self, exc: Exception, pubsub: Any, pubsub_thread: Any) -> None:
+        # RQ's writes a line every two seconds for as long as Redis is away
+        before, self._commands_lost_at = self._commands_lost_at, time.monotonic()
+        if isinstance(exc, ConnectionError) and self._commands_lost_at - before < SAME_OUTAGE_SECONDS:
+            time.sleep(COMMANDS_RETRY_SECONDS)
+        else:
+            super()._pubsub_exception_handler(exc, pubsub, pubsub_thread)
 
     def bootstrap(self, *args: Any, **kwargs: Any) -> None:
         """RQ's start of a worker, and that of the thread that keeps claims alive."""
