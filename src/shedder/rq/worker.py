@@ -29,6 +29,7 @@ from shedder.rq.lease import LeaseRenewer
 from shedder.rq.outages import patient
 from shedder.store.clients import look_up_driver_once
 from shedder.store.store import Store, check_client, load_script
+from shedder.units import format_duration
 
 if TYPE_CHECKING:
     import redis
@@ -142,6 +143,20 @@ class WorkerMixin(PerformingMixin, SkewMixin):
     @property
     def _is_busy(self) -> bool:
         return bool(self.get_state() == rq.worker.WorkerStatus.BUSY)
+
+    def register_birth(self) -> None:
+        """RQ's record of a worker; a name that is taken is never taken over.
+
+        Raises:
+            ValueError: a worker of this name is on record, alive or killed lately; says until when.
+        """
+        seconds: Any = self.connection.ttl(self.key)
+        if seconds > 0 and not self.connection.hexists(self.key, "death"):
+            raise ValueError(
+                f"There exists an active worker named {self.name!r} already. If it was killed, its record ends within "
+                f"{format_duration(seconds)}; `shedder worker --name-prefix {self.name}` gives each start its own name."
+            )
+        super().register_birth()
 
     def subscribe(self) -> None:
         """Subscribe to this worker's channel, also when Redis goes away at this moment."""
