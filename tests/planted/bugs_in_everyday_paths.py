@@ -19,6 +19,7 @@ from tests.planted.bug import (
     Bug,
 )
 
+LOG_LINES = "tests/rq/patience/test_log_lines.py"
 CLAIM, GATE = "lua/claim_job.lua", "lua/start_job.lua"
 
 BUGS = (
@@ -147,5 +148,26 @@ BUGS = (
         "if not at_front and redis.call('EXISTS', pauses, diverts) == 0 then",
         "if not at_front and redis.call('EXISTS', diverts) == 0 then",
         (PAUSE, PARKED),
+    ),
+    Bug(
+        "a child keeps the locks that its parent held",
+        "store/clients.py",
+        "setattr(holder, name, _LOCKS[type(value)]())",
+        "pass",
+        ("tests/features/test_fork.py",),
+    ),
+    Bug(
+        "each attempt of an outage is a line in the log",
+        "log_context.py",
+        "if self._met.setdefault(subject, mine) is mine:",
+        "if self._met.setdefault(subject, mine):",
+        (LOG_LINES,),
+    ),
+    Bug(
+        "a server that refuses writes ends the subscription to settings",
+        "settings/watch.py",
+        "refused = str(error)",
+        "raise",
+        (LOG_LINES,),
     ),
 )

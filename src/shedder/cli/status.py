@@ -81,8 +81,9 @@ def status(run: Run, *, names: tuple[str, ...], watch: Wait | None, all_lanes: b
 
 def _watch(run: Run, names: tuple[str, ...], seconds: float, *, all_lanes: bool) -> None:
     if run.is_json or not run.screen.out.is_terminal:
+        is_served = True
         while True:
-            _print_again(run, names, all_lanes=all_lanes)
+            is_served = _print_again(run, names, was_served=is_served, all_lanes=all_lanes)
             time.sleep(seconds)
     with Live(console=run.screen.out, screen=True, auto_refresh=False) as live:
         while True:
@@ -90,16 +91,19 @@ def _watch(run: Run, names: tuple[str, ...], seconds: float, *, all_lanes: bool)
             time.sleep(seconds)
 
 
-def _print_again(run: Run, names: tuple[str, ...], *, all_lanes: bool) -> None:
+def _print_again(run: Run, names: tuple[str, ...], *, was_served: bool, all_lanes: bool) -> bool:
+    """Print the status; whether Redis told it. That it did not is said once for each outage."""
     try:
         found = run.shedder.status(*names)
     except RedisUnreachable as error:
-        run.screen.warn(f"{trouble(error, run)}, trying again")
-        return
+        if was_served:
+            run.screen.warn(f"{trouble(error, run)}, trying again")
+        return False
     if run.is_json:
         run.emit("status/1", found, is_line=True)
-        return
-    run.screen.show(*status_view(found, address=run.address, named=names, all_lanes=all_lanes), output.Text())
+    else:
+        run.screen.show(*status_view(found, address=run.address, named=names, all_lanes=all_lanes), output.Text())
+    return True
 
 
 def status_view(status: Status, *, address: str, named: Sequence[str] = (), all_lanes: bool = False) -> output.Parts:

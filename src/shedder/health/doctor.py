@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -25,6 +25,7 @@ from shedder.status.findings import (
     FAILS,
     FINE,
     HALTED,
+    NO_WORKER,
     PROBLEM,
     WARNING,
     Finding,
@@ -121,8 +122,10 @@ def _type_findings(store: Store) -> Iterator[Finding]:
 
 
 def _ends_findings(store: Store) -> Iterator[Finding]:
-    """How jobs end, by the rules of `status` and `check`, and what of it is not known."""
+    """Jobs that nobody starts, and how jobs end, by the rules of `status` and `check`; what of it is not known."""
     status = read_status(store)
+    # as a warning, like that no worker is registered: an installation may rest
+    yield from (replace(each, level=WARNING) for each in lanes_findings(status) if each.check == NO_WORKER)
     told = [each for each in (*lanes_findings(status), *work_findings(status)) if each.check in (FAILS, HALTED)]
     yield from told
     found = check_status(status)

@@ -17,7 +17,7 @@ from shedder.engine.workers import queues_of
 from shedder.errors import ShedderError
 from shedder.events import SYSTEM, Cause
 from shedder.lanes import PRIORITIES, Lane, queues_in
-from shedder.log_context import ids_of
+from shedder.log_context import Troubles, ids_of
 from shedder.queues.controls import Divert, diverts_from
 from shedder.queues.divert import free_slots, scan
 from shedder.queues.drain import release_for_stock_workers
@@ -65,6 +65,7 @@ class Upkeep:
         self._rounds = 0
         self._ends_silent_at = self._last + SILENCE_SECONDS
         self._sets_aside = False
+        self._troubles, self._lane_troubles = Troubles(logger), Troubles(logger)
 
     @property
     def is_late(self) -> bool:
@@ -74,11 +75,12 @@ class Upkeep:
     def do(self) -> bool:
         """Do what is due; False when another worker has just done it."""
         self._last = time.monotonic()
+        trouble: ShedderError | None = None
         try:
             if not self._store.run(sample_lanes(self._store.keys, self._next_lanes())):
                 return False
         except ShedderError as error:  # what is to be finished matters more than a sample
-            logger.warning("upkeep: %s", error)
+            trouble = error
         try:
             self._known = self._all_lanes()
             self._finish_what_was_begun()
@@ -86,7 +88,11 @@ class Upkeep:
                 self._ends_silent_at = self._last + SILENCE_SECONDS
                 end_silent(self._store)
         except ShedderError as error:
-            logger.warning("upkeep: %s", error)
+            trouble = trouble or error
+        if trouble is None:
+            self._troubles.end("upkeep", "upkeep is done again")
+        else:
+            self._troubles.meet("upkeep", "upkeep: %s", trouble)
         self._sweep()
         return True
 
@@ -114,6 +120,7 @@ class Upkeep:
             lambda ask: (ask.hgetall(keys.diverts), ask.hget(keys.policy, "stale_after"))
         )
         self._sets_aside = stale_after is not None
+        self._lane_troubles.keep(map(text_of, standing))
         for lane, record in standing.items():
             self._look_after_lane(text_of(lane), record)
         self._fold_leftovers(standing)
@@ -125,7 +132,9 @@ class Upkeep:
             for order in diverts_from(lane, record):
                 self._look_after(order.divert)
         except ShedderError as error:  # the next lane's record may be sound
-            logger.warning("upkeep of %s: %s", lane, error, extra=ids_of(lane=lane))
+            self._lane_troubles.meet(lane, "upkeep of %s: %s", lane, error, extra=ids_of(lane=lane))
+        else:
+            self._lane_troubles.end(lane, "upkeep of %s is done again", lane)
 
     def _look_after(self, divert: Divert) -> None:
         if divert.most is not None:

@@ -33,6 +33,9 @@ PACE = "200/second"
 FAILS, HALTED = "fails", "drain halted"
 """The rules on how jobs end."""
 
+NO_WORKER = "no worker"
+"""The rule on jobs that could start, and that nobody starts."""
+
 FINE, WARNING, PROBLEM = "fine", "warning", "problem"
 
 
@@ -292,8 +295,10 @@ def _workers(lane: LaneStatus) -> Iterator[Finding]:
         # a stock worker that was started for the queue does not know its other lanes
         whom = lane.queue if lane.lane == lane.queue else f"{lane.queue}, or a stock one for it"
         says = f"{lane.lane} has {counted(jobs, 'job')} and no worker: start one that serves {whom}."
+        if not lane.waiting:
+            says += " They are in a backlog, so RQ's list is empty, and an autoscaler that looks at it starts none."
         command = _command("worker", lane.queue, is_lane=False)
-        yield Finding("no worker", PROBLEM, says, subjects=(lane.lane,), command=command, numbers={"jobs": jobs})
+        yield Finding(NO_WORKER, PROBLEM, says, subjects=(lane.lane,), command=command, numbers={"jobs": jobs})
     if (lane.pause is not None or lane.diverts) and lane.stock_workers:
         number = lane.stock_workers
         who = "1 stock worker serves" if number == 1 else f"{number} stock workers serve"
