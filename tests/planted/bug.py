@@ -26,6 +26,7 @@ SERVER_CLOCK = "tests/faults/test_server_clock.py"
 FOUND, DAMAGED = "tests/faults/test_found.py", "tests/faults/test_found_damage.py"
 STALE, STALE_FOUND = "tests/features/test_stale.py", "tests/faults/test_found_stale.py"
 POLICY = "tests/rq/test_policy.py"
+OVERDUE = "tests/rq/status/test_overdue.py"
 WAYS_IN = "tests/rq/ways_in"
 MODEL = "tests/model"
 

@@ -1,8 +1,8 @@
-"""Mistakes in how old work is set aside and replayed, and in what a policy does to arrivals."""
+"""Mistakes in how old work is set aside and replayed, in what is overdue, and in what a policy does to arrivals."""
 
 from __future__ import annotations
 
-from tests.planted.bug import POLICY, STALE, STALE_FOUND, Bug
+from tests.planted.bug import OVERDUE, POLICY, STALE, STALE_FOUND, Bug
 
 ASIDE, REPLAY = "lua/set_aside_stale.lua", "lua/replay_stale.lua"
 
@@ -62,5 +62,19 @@ BUGS = (
         "if not is_deferred or job.origin == self.name:",
         "if True:",
         (POLICY,),
+    ),
+    Bug(
+        "the lock of a scheduler that was killed counts as a scheduler",
+        "status/overdue.py",
+        "0 <= seconds < LOCK_SECONDS - SILENT_SECONDS",
+        "seconds < 0",
+        (OVERDUE,),
+    ),
+    Bug(
+        "an update calls work fine that is overdue",
+        "updates/situation.py",
+        "self.held or self.is_paused or self.overdue",
+        "self.held or self.is_paused",
+        (OVERDUE,),
     ),
 )

@@ -91,6 +91,11 @@ def rate_limited_key(name: str) -> str:
     return f"{_LIMITS}{name}:rate_limited"
 
 
+def scheduler_lock_key(lane: str) -> str:
+    """The lock of the scheduler that puts the jobs of `lane` that are due into it."""
+    return f"{RQ_KEY_PREFIX}:scheduler-lock:{lane}"
+
+
 def workers_key(lane: str) -> str:
     """Set of the keys of the workers that registered for `lane`."""
     return f"{WORKERS}:{lane}"
