@@ -27,6 +27,7 @@ FOUND, DAMAGED = "tests/faults/test_found.py", "tests/faults/test_found_damage.p
 STALE, STALE_FOUND = "tests/features/test_stale.py", "tests/faults/test_found_stale.py"
 POLICY = "tests/rq/test_policy.py"
 OVERDUE = "tests/rq/status/test_overdue.py"
+SECRETS, SPAWNED = "tests/cli/test_secrets.py", "tests/rq/test_spawned.py"
 WAYS_IN = "tests/rq/ways_in"
 MODEL = "tests/model"
 

@@ -25,7 +25,9 @@ RQ_KEY_PREFIX = os.environ.get("RQ_KEY_PREFIX", "rq")
 """As `rq.defaults` has it, whose import would cost a command a quarter of its time."""
 
 if not re.fullmatch(r"[A-Za-z0-9_.:{}-]+", RQ_KEY_PREFIX):
-    raise InvalidInput(name="RQ_KEY_PREFIX", value=RQ_KEY_PREFIX, accepted="letters, digits and _ . : - { }")
+    raise InvalidInput(
+        name="RQ_KEY_PREFIX", value=RQ_KEY_PREFIX, accepted="letters, digits and _ . : - { }, or unset it"
+    )
 
 QUEUE = f"{RQ_KEY_PREFIX}:queue:"
 """What the key of a queue's list begins with."""

@@ -323,8 +323,8 @@ def _check_value(name: str, value: str) -> None:
 _SECRET_NAME = re.compile(r"PASS|TOKEN|SECRET|CREDENTIAL|API_?KEY|PRIVATE|_KEY$|_URL$|_DSN$", re.IGNORECASE)
 
 _PATTERNS = (
-    # user:password@ of a URL
-    (re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@]+@", re.IGNORECASE), rf"\1{HIDDEN}@"),
+    # user:password@ of a URL; behind the colon also of a password that was not percent-encoded
+    (re.compile(r"(\b[a-z][a-z0-9+.-]*://)(?:[^/\s@:]*:[^\s'\"]*|[^/\s@]+)@", re.IGNORECASE), rf"\1{HIDDEN}@"),
     (re.compile(r"\b(bearer|basic)\s+[a-z0-9._~+/=-]{8,}", re.IGNORECASE), rf"\1 {HIDDEN}"),
     (
         re.compile(
