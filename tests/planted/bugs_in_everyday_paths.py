@@ -89,7 +89,7 @@ BUGS = (
     Bug(
         "the everyday claim drops what it cannot judge",
         CLAIM,
-        "      redis.call('LPUSH', lane.list, id)\n      return nil",
+        "  redis.call('LPUSH', lane.list, id)\n  return nil",
         "      return nil",
         (CLAIMS, SLOTS, FOUND, DAMAGED, WAYS_IN),
     ),

@@ -84,7 +84,8 @@ class Policies:
     ) -> tuple[shedder.ShedStep, ...]:
         """Divert all that the policy in force says may be shed, in its order.
 
-        Each rule is a divert of its own, which is drained and undone like any other.
+        All rules for a queue are one divert on its lanes, which is drained like any other; the undo of
+        its event ends the diverts of all queues.
         """
         steps = shed.shed(self._store, self.applied().policy, self._cause(reason, by), on_step=on_step)
         if lanes := lanes_of_targets({queue: None for step in steps for queue in step.queues}):

@@ -531,4 +531,5 @@ def _selection(selection: Selection) -> dict[str, Any]:
         "functions": list(selection.functions),
         "meta": dict(selection.meta),
         "older_than_seconds": jsonable(selection.older_than),
+        "any_of": [_selection(each) for each in selection.any_of],
     }
