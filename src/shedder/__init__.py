@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from shedder.settings.limits import LimitAnswer, LimitReceipt, LimitState
     from shedder.settings.setting import Setting
     from shedder.status.findings import Finding
+    from shedder.status.overdue import Overdue
     from shedder.status.readings import LaneStatus, Status
     from shedder.units import Rate
 
@@ -61,8 +62,8 @@ __all__ = [
     "Divert", "DivertPreview", "DivertReceipt", "DivertedLane", "Drain", "DrainProgress", "DrainReceipt",
     "DrainingLane", "Effect", "Event", "ExplainedJob", "Finding", "FlagReceipt", "FlagState", "HaltedDrain", "Incident",
     "IncidentPolicy", "IncidentReceipt", "LabelOutcomes", "Lane", "LanePreview", "LaneStatus", "Late", "LimitAnswer",
-    "LimitExceeded", "LimitReceipt", "LimitState", "Mitigation", "MitigationReceipt", "Note", "Outcomes", "Pace",
-    "Pause", "PauseReceipt", "PausedLane", "Policy", "PolicyReceipt", "QueueLeft", "Rate", "Reading", "Repair",
+    "LimitExceeded", "LimitReceipt", "LimitState", "Mitigation", "MitigationReceipt", "Note", "Outcomes", "Overdue",
+    "Pace", "Pause", "PauseReceipt", "PausedLane", "Policy", "PolicyReceipt", "QueueLeft", "Rate", "Reading", "Repair",
     "ReplayReceipt", "ReplayedLane", "RestoreReceipt", "RestoredLane", "ResumeReceipt", "ResumedLane", "Role",
     "RoleHeld", "RolePast", "Rule", "RunningJob", "Sample", "Selection", "Setting", "SeveritySince", "ShedStep",
     "Shedder", "StaleLane", "StartsLimit", "Status", "Triage", "TriageCommand", "TriageDone", "TriageStep",
@@ -105,6 +106,7 @@ _HOMES = {
     "shedder.settings.setting": "Setting",
     "shedder.status.findings": "Finding",
     "shedder.queues.outcomes": "LabelOutcomes Outcomes",
+    "shedder.status.overdue": "Overdue",
     "shedder.status.readings": "LaneStatus Status",
     "shedder.units": "Rate",
 }

@@ -402,7 +402,7 @@ class _Standstill:
 
     def __init__(self, run: Run, receipt: DrainReceipt) -> None:
         self._run = run
-        self._queues = tuple(dict.fromkeys(lane_of(lane.lane).queue for lane in receipt.lanes))
+        self._queues = queues_in(lane.lane for lane in receipt.lanes)
         self._released = -1
         self._looks = 0
         self._said = ""

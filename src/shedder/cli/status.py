@@ -346,10 +346,11 @@ def check(run: Run, *, names: tuple[str, ...], older_than: timedelta | None) -> 
     """Report in one line, for monitoring, whether anything is wrong.
 
     It reports work that is later than the policy tolerates, work of which more fails than the
-    policy's fails_at, a drain that halted, a control that may have been forgotten, jobs that no
-    worker serves, a record or a policy that cannot be read, and a server that is nearly full or
-    evicts jobs. Where kinds of work share a lane, work that it has not seen may be late: that is
-    a WARNING. It also says what is not known: UNKNOWN, when jobs run and none has ended lately.
+    policy's fails_at, a drain that halted, jobs that are due while no scheduler runs, a control
+    that may have been forgotten, jobs that no worker serves, a record or a policy that cannot be
+    read, and a server that is nearly full or evicts jobs. Where kinds of work share a lane, work
+    that it has not seen may be late: that is a WARNING. It also says what is not known: UNKNOWN,
+    when jobs run and none has ended lately.
     Exits with 0 when nothing is known to be wrong, else with 3.
     """
     found = check_status(run.shedder.status(*names), older_than=older_than or OLD)
