@@ -100,12 +100,31 @@ class Selection:
 
         A function that is not known (None) meets no glob, not even `*`.
         """
-        least_age = self.older_than or timedelta.min
-        return (
-            age // _MILLISECOND >= least_age // _MILLISECOND
-            and all(meta.get(field) == value for field, value in self.meta)
-            and self._takes_function(function)
-        )
+        return bool(self.decide(function=function, meta=meta, age=age))
+
+    def decide(
+        self, *, function: str | None, meta: Mapping[str, str | None] | None, age: timedelta | None = None
+    ) -> bool | None:
+        """As `matches`, and None where a criterion asks for what is not known and no other one fails.
+
+        Not known is a function, a whole meta, or the text of a field of it that is None. An age of
+        None was looked at before, and is enough.
+        """
+        is_undecided = False
+        for field, value in self.meta:
+            text = None if meta is None else meta.get(field, _MISSING)
+            if text is None:
+                is_undecided = True
+            elif text != value:
+                return False
+        if age is not None and self.older_than is not None and age // _MILLISECOND < self.older_than // _MILLISECOND:
+            return False
+        if self.functions:
+            if function is None:
+                return None
+            if not self._takes_function(function):
+                return False
+        return None if is_undecided else True
 
     def describe(self) -> str:
         """For humans, such as `function app.mail.*, meta tenant=acme, older than 1h`."""
@@ -115,16 +134,14 @@ class Selection:
             criteria.append(f"older than {format_duration(self.older_than, exact=True)}")
         return ", ".join(criteria) or "every job"
 
-    def _takes_function(self, function: str | None) -> bool:
-        if not self.functions:
-            return True
-        if function is None:
-            return False
+    def _takes_function(self, function: str) -> bool:
         name = function.encode("utf-8", "surrogatepass")
         return any(_compiled(glob).matches(name) for glob in self.functions)
 
 
 _MILLISECOND = timedelta(milliseconds=1)
+_MISSING = "\0"
+"""No value that a selection may ask for."""
 
 
 @dataclass(frozen=True, slots=True)

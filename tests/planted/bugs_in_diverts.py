@@ -6,7 +6,37 @@ from tests.planted.bug import DIVERT, RUNS, Bug
 
 CLAIM, SCAN = "lua/claim_job.lua", "lua/scan_lane.lua"
 
+READERS = "tests/rq/test_readers.py"
+
 BUGS = (
+    Bug(
+        "every glob takes a job whose function nobody knows",
+        "lua/start_job.lua",
+        "order_for(orders, known, decode",
+        "order_for(orders, known or '', decode",
+        (READERS,),
+    ),
+    Bug(
+        "a scan passes over a job without its time of creation",
+        SCAN,
+        "if not created_at and not has_data(rq.job_prefix .. jobs[at]) then",
+        "if not created_at then",
+        (READERS,),
+    ),
+    Bug(
+        "a scan reads too little of a job's data for a long name",
+        "lua/lib/payload.lua",
+        "DATA_HEAD, META_LIMIT = 4096",
+        "DATA_HEAD, META_LIMIT = 1024",
+        (READERS,),
+    ),
+    Bug(
+        "a dry run of everything counts only jobs that are there",
+        "lua/preview_lane.lua",
+        "if whole then note_taken('', nil) end",
+        "",
+        (READERS,),
+    ),
     Bug(
         "a fold hides jobs from a scan",
         "lua/lib/lane.lua",

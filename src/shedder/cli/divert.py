@@ -191,9 +191,10 @@ def divert_preview(preview: DivertPreview, *, now: datetime, next_command: tuple
     """What a divert would do, and what to type next: what for, and the command."""
     names = output.listed(output.names_of(lane.lane for lane in preview.lanes))
     if not preview.taken:
-        said = f"Nothing that waits in {names} matches: "
+        said = f"Nothing that waits in {names} {'is known to match' if preview.undecided else 'matches'}: "
         return [
             output.headline(f"{said}{output.escaped(preview.selection.describe())}.", style="bold yellow"),
+            *_undecided(preview),
             *_others(preview),
             *output.commands_part(next_command),
         ]
@@ -204,6 +205,7 @@ def divert_preview(preview: DivertPreview, *, now: datetime, next_command: tuple
     return [
         output.headline(f"{taken} would go to the backlog{old}."),
         output.plain(f"Nothing was changed. Selected: {output.escaped(preview.selection.describe())}."),
+        *_undecided(preview),
         *output.lane_table(["taken", "waiting"], [(lane.lane, lane.taken, lane.waiting) for lane in preview.lanes]),
         *_functions("would go", preview.functions),
         *output.commands_part(next_command),
@@ -218,6 +220,14 @@ def _diverted(receipt: DivertReceipt, names: Sequence[str]) -> str:
     went = "went" if receipt.moved != 1 else "has gone"
     left = jobs_do(waiting, "still wait", "still waits") if waiting else "none waits"
     return f"{counted(receipt.moved, 'job')} of {output.listed(names)} {went} to the backlog; {left}."
+
+
+def _undecided(preview: DivertPreview) -> output.Parts:
+    if not preview.undecided:
+        return []
+    jobs = jobs_do(preview.undecided, "may go too", "may go too")
+    return [output.plain(f"{jobs}: what they say can only be read by the application. They stay until a shedder "
+                         "worker meets them, and decides before they start.")]  # fmt: skip
 
 
 def _others(preview: DivertPreview) -> output.Parts:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from shedder.engine.jobs import function_name, meta_texts
+from shedder.engine.jobs import MAX_META_BYTES, function_name, meta_fields
 from shedder.engine.workers import WorkerSeen, workers_of
 from shedder.events import Cause, event_head, head_of_step
 from shedder.lanes import Lane
@@ -39,7 +39,8 @@ UNDECIDED_PER_STEP = 500
 SLOT_ROUNDS = 500
 """About half a second, when 500 jobs wait one after the other for a slot of one limit."""
 
-_OLD_ENOUGH = timedelta(days=36_500)
+_LONG = b"?"
+"""Stands for a meta that is long; no meta that can be read."""
 
 _AS_IS = "surrogateescape"
 """An id that comes back as something else would be asked about for ever."""
@@ -141,15 +142,22 @@ class Undecided:
 
     Attributes:
         job_id: Its id; bytes that are no text stand in it as half characters.
-        data: The first bytes of its serialized data.
-        meta: Its serialized meta, `?` when that is too long.
+        noted: Its function, where its producer noted that in plain text, else empty.
+        data: The first bytes of its serialized data; empty where they are not asked for.
+        meta: Its serialized meta, `?` when that is long; empty where it is not asked for.
         enqueued_at: When it was enqueued, as RQ writes it; empty when not asked for.
     """
 
     job_id: str
+    noted: str
     data: bytes
     meta: bytes
     enqueued_at: str = ""
+
+    @property
+    def function(self) -> str | None:
+        """Its function; None when it cannot be known."""
+        return self.noted or function_name(self.data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,18 +214,39 @@ def scan(
         done = store.run(scan_lane(store.keys, lane, order, cause, operation=name, step=step, judged=judged))
         moved += done.moved
         operation.count(done.looked_at)
-        judged = [(job.job_id, judge(job, selection)) for job in done.undecided]
+        judged = [(job.job_id, bool(judge(job, selection))) for job in with_long_meta(store, done.undecided)]
         is_more = done.state == "more"
     fold(store, lane)
     return moved
 
 
-def judge(job: Undecided, selection: Selection) -> bool:
-    """Whether `selection` takes a job of a stock producer; its age was judged by the script.
+def judge(job: Undecided, selection: Selection) -> bool | None:
+    """Whether `selection` takes a job that a script could not judge; its age the script has judged.
 
-    A job whose data nobody can read here stays: the worker, which can, decides before it starts.
+    None when nobody can tell here, because its data or meta need the application's code. Such a job
+    stays in its lane: the worker, which can read it, decides before it starts.
     """
-    return selection.matches(function=function_name(job.data), meta=meta_texts(job.meta) or {}, age=_OLD_ENOUGH)
+    function = job.function if selection.functions else None
+    return selection.decide(function=function, meta=meta_fields(job.meta) if selection.meta else {})
+
+
+def with_long_meta(store: Store, jobs: Sequence[Undecided]) -> list[Undecided]:
+    """`jobs`, with the metas that a script does not hand over because they are long; one at a time."""
+    return [replace(job, meta=_long_meta(store, job.job_id)) if job.meta == _LONG else job for job in jobs]
+
+
+def _long_meta(store: Store, job_id: str) -> bytes:
+    key = store.keys.engine.jobs.encode() + job_id.encode("utf-8", _AS_IS)
+    size = store.read(lambda ask: ask.hstrlen(key, "meta"))[0]
+    found: bytes | None = store.read(lambda ask: ask.hget(key, "meta"))[0] if size <= MAX_META_BYTES else None
+    return found or _LONG
+
+
+def undecided_from(row: Sequence[bytes]) -> Undecided:
+    """What a script returns of a job that it cannot judge."""
+    job, noted, data, meta, *enqueued_at = row
+    texts = (text_of(each) for each in enqueued_at)
+    return Undecided(bytes(job).decode("utf-8", _AS_IS), text_of(noted), bytes(data), bytes(meta), *texts)
 
 
 def free_slots(store: Store, lanes: Sequence[str]) -> None:
@@ -370,7 +399,4 @@ def _orders_set_back(reply: list[Any]) -> OrdersSetBack:
 
 def _scan_step(reply: list[Any]) -> ScanStep:
     state, moved, looked_at, *rest = reply
-    undecided = tuple(
-        Undecided(bytes(job).decode("utf-8", _AS_IS), bytes(data), bytes(meta)) for job, data, meta in in_rows(rest, 3)
-    )
-    return ScanStep(text_of(state), int(moved), int(looked_at), undecided)
+    return ScanStep(text_of(state), int(moved), int(looked_at), tuple(map(undecided_from, in_rows(rest, 4))))

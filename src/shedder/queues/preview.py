@@ -7,14 +7,14 @@ enough that are evenly spread over it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from shedder.engine.jobs import NOTE_FIELD, function_from_field, function_name, functions_of, time_of
+from shedder.engine.jobs import NOTE_FIELD, function_from_field, functions_of, time_of
 from shedder.lanes import Lane
-from shedder.queues.divert import Undecided, judge, selection_json
+from shedder.queues.divert import Undecided, judge, selection_json, undecided_from, with_long_meta
 from shedder.selection import Selection
 from shedder.store.codec import in_rows, text_of, time_from_ms
 from shedder.store.keys import Keys
@@ -22,9 +22,13 @@ from shedder.store.store import Command, Operation, Progress, Store
 
 MOST_FUNCTIONS = 20
 UNKNOWN_FUNCTION = "(cannot be read here)"
+GONE_FUNCTION = "(the job is gone)"
 
 JOBS_PER_LOOK = 125
 """Jobs that one window of a dry run looks at: it moves none, and holds the server as long."""
+
+LATELY = timedelta(minutes=1)
+"""A job that was enqueued within it came lately."""
 
 JOBS_SPREAD = 100
 """Jobs of a lane that are looked at to tell of which functions it is full."""
@@ -77,6 +81,11 @@ class DivertPreview:
         """Jobs that would go to backlogs in all."""
         return sum(lane.taken for lane in self.lanes)
 
+    @property
+    def undecided(self) -> int:
+        """Jobs of which nobody can tell here: each stays until a worker of ours meets it, and decides."""
+        return sum(lane.undecided for lane in self.lanes)
+
 
 @dataclass(frozen=True, slots=True)
 class LanePreview:
@@ -87,30 +96,53 @@ class LanePreview:
         waiting: Jobs that wait in it.
         taken: Jobs that would go to the backlog.
         oldest: When the oldest of them was enqueued (producer's clock, UTC).
+        undecided: Jobs whose function or meta cannot be read here, and that may be taken.
     """
 
     lane: str
     waiting: int
     taken: int
     oldest: datetime | None = None
+    undecided: int = 0
+
+
+@dataclass(slots=True)
+class Taken:
+    """Jobs that a selection takes.
+
+    Attributes:
+        jobs: How many.
+        lately: How many of them were enqueued in the last minute.
+        oldest: When the oldest was enqueued.
+    """
+
+    jobs: int = 0
+    lately: int = 0
+    oldest: datetime | None = None
+
+    def add(self, jobs: int, lately: int, oldest: datetime | None) -> None:
+        """Count some more."""
+        self.jobs += jobs
+        self.lately += lately
+        if oldest is not None:
+            self.oldest = min(self.oldest or oldest, oldest)
 
 
 @dataclass(frozen=True, slots=True)
 class PreviewWindow:
-    """What a dry run saw in one window of a lane.
+    """What was seen in some jobs of a list.
 
     Attributes:
-        looked_at: Jobs in the window; less than asked for means that the list has ended.
-        taken: Those that would be taken, as far as a script can judge.
-        oldest: When the oldest of them was enqueued.
-        functions: Those taken, by function.
-        undecided: Those that the caller must judge, or whose function it must read.
+        looked_at: How many jobs; less than asked for means that the list has ended, or that the parts
+            are not done.
+        parts: The parts that were looked at to their end.
+        functions: Jobs that are taken, by function; empty is that of a job that is gone.
+        undecided: Jobs that the caller must judge, or whose function it must read.
     """
 
     looked_at: int
-    taken: int
-    oldest: datetime | None
-    functions: Counter[str]
+    parts: int
+    functions: Mapping[str, Taken]
     undecided: tuple[Undecided, ...]
 
 
@@ -122,15 +154,31 @@ def preview_divert(
     functions, others = _functions(tallies), []
     if not functions and not selection.is_whole:
         others = _functions(_tally_lanes(store, lanes, Selection()))
-    found = [LanePreview(it.lane, it.waiting, it.taken, it.oldest) for it in tallies]
+    found = [LanePreview(it.lane, it.waiting, it.taken.jobs, it.taken.oldest, it.undecided) for it in tallies]
     return DivertPreview(selection, tuple(found), tuple(functions), tuple(others))
 
 
-def preview_lane(keys: Keys, source: str, selection: Selection, *, first: int) -> Command[PreviewWindow]:
-    """What `selection` would take from the jobs of one list, from index `first` on."""
-    return Command(
-        "preview_lane", (source,), (selection_json(selection), first, JOBS_PER_LOOK, keys.engine.jobs), _preview_window
-    )
+def preview_lane(
+    keys: Keys, source: str, selection: Selection, *parts: tuple[int, int], with_meta: bool = False
+) -> Command[PreviewWindow]:
+    """What `selection` would take of the jobs of one list: in each part some jobs from an index on.
+
+    With `with_meta` each job that is taken is returned.
+    """
+    wanted = (selection_json(selection), keys.engine.jobs, int(with_meta), LATELY // timedelta(milliseconds=1))
+    flat = (number for part in parts for number in part)
+    return Command("preview_lane", (source,), (*wanted, *flat), _preview_window)
+
+
+def windows_of(store: Store, source: str, selection: Selection, *, with_meta: bool = False) -> Iterator[PreviewWindow]:
+    """What `selection` would take of all jobs of one list, window by window."""
+    first, is_more = 0, True
+    while is_more:
+        part = (first, JOBS_PER_LOOK)
+        window = store.run(preview_lane(store.keys, source, selection, part, with_meta=with_meta))
+        yield window
+        first += window.looked_at
+        is_more = window.looked_at == JOBS_PER_LOOK or not window.parts
 
 
 def look_at_functions(store: Store, lanes: Sequence[str]) -> dict[str, FunctionMix]:
@@ -180,24 +228,22 @@ class _Tally:
 
     lane: str
     waiting: int = 0
-    taken: int = 0
-    oldest: datetime | None = None
+    undecided: int = 0
+    taken: Taken = field(default_factory=Taken)
     functions: Counter[str] = field(default_factory=Counter)
 
-    def add(self, window: PreviewWindow, selection: Selection) -> None:
+    def add(self, store: Store, window: PreviewWindow, selection: Selection) -> None:
         self.waiting += window.looked_at
-        self.taken += window.taken
-        self.functions += window.functions
-        self._note_oldest(window.oldest)
-        for job in window.undecided:
-            if selection.is_whole or judge(job, selection):
-                self.taken += 1
-                self.functions[function_name(job.data) or UNKNOWN_FUNCTION] += 1
-                self._note_oldest(time_of(job.enqueued_at))
-
-    def _note_oldest(self, since: datetime | None) -> None:
-        if since is not None:
-            self.oldest = min(self.oldest or since, since)
+        for name, taken in window.functions.items():
+            self.taken.add(taken.jobs, taken.lately, taken.oldest)
+            self.functions[name or GONE_FUNCTION] += taken.jobs
+        for job in with_long_meta(store, window.undecided):
+            verdict = judge(job, selection)
+            if verdict is None:
+                self.undecided += 1
+            elif verdict:
+                self.taken.add(1, 0, time_of(job.enqueued_at))
+                self.functions[job.function or UNKNOWN_FUNCTION] += 1
 
 
 def _functions(tallies: Sequence[_Tally]) -> list[tuple[str, int]]:
@@ -219,21 +265,15 @@ def _tally_lanes(
 
 
 def _tally_list(store: Store, tally: _Tally, source: str, selection: Selection, operation: Operation) -> None:
-    first, is_more = 0, True
-    while is_more:
-        window = store.run(preview_lane(store.keys, source, selection, first=first))
-        tally.add(window, selection)
+    for window in windows_of(store, source, selection):
+        tally.add(store, window, selection)
         operation.count(window.looked_at)
-        first += window.looked_at
-        is_more = window.looked_at == JOBS_PER_LOOK
 
 
 def _preview_window(reply: list[Any]) -> PreviewWindow:
-    looked_at, taken, oldest, functions, rest = reply
-    counts = zip(map(text_of, functions[::2]), map(int, functions[1::2]), strict=True)
-    undecided = tuple(
-        Undecided(text_of(job), bytes(data), bytes(meta), text_of(enqueued_at))
-        for job, data, meta, enqueued_at in in_rows(rest, 4)
-    )
-    since = time_from_ms(int(oldest)) if int(oldest) else None
-    return PreviewWindow(int(looked_at), int(taken), since, Counter(dict(counts)), undecided)
+    looked_at, parts, functions, rest = reply
+    taken = {
+        text_of(name): Taken(int(jobs), int(lately), time_from_ms(int(oldest)) if int(oldest) else None)
+        for name, jobs, oldest, lately in in_rows(functions, 4)
+    }
+    return PreviewWindow(int(looked_at), int(parts), taken, tuple(map(undecided_from, in_rows(rest, 5))))

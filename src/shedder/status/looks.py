@@ -271,7 +271,7 @@ def _all_rings(
 def _looked(replies: Iterator[Any], borders: Borders, rings: Sequence[Ring]) -> Looked:
     if not rings:
         return Looked((), borders.oldest, borders.disorder)
-    rows = {row[0]: _job(*row[1:]) for _ in steps_of(rings) for row in next(replies)}
+    rows = {row[0]: job_in_row(row) for _ in steps_of(rings) for row in next(replies)}
     parts = tuple(
         Part(ring.size, ring.looked_at, tuple(rows[index] for first, count in ring.ranges
                                               for index in range(first, first + count) if index in rows), ring.age)
@@ -282,6 +282,8 @@ def _looked(replies: Iterator[Any], borders: Borders, rings: Sequence[Ring]) -> 
     return Looked(parts, oldest, borders.disorder)
 
 
-def _job(enqueued_at: bytes, note: bytes, created_at: bytes, data: bytes, meta: bytes) -> WaitingJob:
+def job_in_row(row: Sequence[Any]) -> WaitingJob:
+    """What one row of `look_at_jobs` says of a job."""
+    _, enqueued_at, note, created_at, data, meta = row
     noted = function_from_field(note, created_at)
     return WaitingJob(time_of(enqueued_at), noted or function_name(data), meta_texts(meta), is_ours=bool(noted))
