@@ -246,6 +246,20 @@ def _escaped(character: str) -> tuple[str, str]:
     return lua, re.escape(character)
 
 
+def is_literal(function: str) -> bool:
+    """Whether a glob that is the name `function` matches just that name, and is accepted."""
+    return all(part.isidentifier() for part in function.split(".")) and len(function.encode()) <= MAX_TEXT
+
+
+def is_meta(name: str, value: str) -> bool:
+    """Whether a selection can ask for `value` in the field `name` of a meta."""
+    try:
+        _check_meta(((name, value),))
+    except InvalidInput:
+        return False
+    return "=" not in name
+
+
 def _check_functions(functions: tuple[str, ...]) -> None:
     _check_count("function", functions, MAX_FUNCTIONS)
     for glob in functions:

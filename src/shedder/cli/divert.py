@@ -16,7 +16,7 @@ from shedder.cli.progress import scan_bar
 from shedder.cli.run import Refused, Run
 from shedder.errors import InvalidInput, ShedderError
 from shedder.lanes import DEFAULT_PRIORITY, lane_of, lanes_of_target, parse_priority
-from shedder.selection import MAX_TEXT, Selection
+from shedder.selection import Selection, is_literal
 from shedder.units import format_duration
 from shedder.wording import counted, jobs_do
 
@@ -131,16 +131,11 @@ def _next_step(preview: DivertPreview, targets: Sequence[str]) -> tuple[str, Sel
     """
     if not preview.taken:
         return "divert what arrives", preview.selection
-    largest = next((name for name, _ in preview.functions if _is_plain(name)), None)
+    largest = next((name for name, _ in preview.functions if is_literal(name)), None)
     is_chosen = not preview.selection.is_whole or all(len(lanes_of_target(each)) == 1 for each in targets)
     if is_chosen or largest is None:
         return "do it", preview.selection
     return "divert most of it", Selection(functions=(largest,))
-
-
-def _is_plain(function: str) -> bool:
-    """Whether it is the name of a function that a glob can be."""
-    return all(part.isidentifier() for part in function.split(".")) and len(function.encode()) <= MAX_TEXT
 
 
 def _look(run: Run, targets: Sequence[str], selection: Selection) -> DivertPreview:

@@ -28,19 +28,16 @@ local since = ms_to_iso(math.floor(now - lately))
 local whole = next(selection) == nil
 local needs_meta = with_meta or selection.meta ~= nil
 local looked_at, parts, bytes, taken, rows = 0, 0, 0, {}, {}
--- Most selections ask for the function alone, and few functions make up a lane.
-local by_name_only = not selection.meta and not selection.older_than_ms
+-- Few functions make up a lane, and few selections ask for the age of a job.
 local verdicts = {}
 
 local function match_of(name, enqueued_at)
   if whole then return 1 end
-  if not by_name_only or not name then
-    return matches_selection(selection, name, nil, age_ms(enqueued_at, now))
-  end
-  local verdict = verdicts[name]
+  if selection.older_than_ms then return matches_selection(selection, name, nil, age_ms(enqueued_at, now)) end
+  local verdict = verdicts[name or '']
   if not verdict then
     verdict = matches_selection(selection, name, nil, 0)
-    verdicts[name] = verdict
+    verdicts[name or ''] = verdict
   end
   return verdict
 end

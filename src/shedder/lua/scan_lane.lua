@@ -59,10 +59,10 @@ backlog_length(order)
 note_work(at_work)
 
 local source = redis.call('EXISTS', lane.parked) == 1 and lane.parked or lane.list
--- Most orders ask for the function alone, and few functions make up a lane.
-local by_name_only = not order.select.meta and not order.select.older_than_ms
+-- Few functions make up a lane, and few orders ask for the age of a job.
+local needs_age = order.select.older_than_ms ~= nil
 local needs_name, needs_meta = order.select.functions ~= nil, order.select.meta ~= nil
-local names = by_name_only and {'shedder', 'created_at'} or {'shedder', 'created_at', 'enqueued_at'}
+local names = needs_age and {'shedder', 'created_at', 'enqueued_at'} or {'shedder', 'created_at'}
 local width = 1 + #names
 local taken, left, undecided = {}, {}, {}
 local taken_count, left_count = 0, 0
@@ -91,15 +91,11 @@ local function verdict_of(at)
   local created_at = jobs[at + 2]
   if not created_at and not has_data(rq.job_prefix .. jobs[at]) then return 0 end
   local name = function_of(jobs[at + 1], created_at)
-  if not by_name_only then
-    return matches_selection(order.select, name, nil, age_ms(jobs[at + 3], now))
-  elseif not name then
-    return -1
-  end
-  local verdict = verdicts[name]
+  if needs_age then return matches_selection(order.select, name, nil, age_ms(jobs[at + 3], now)) end
+  local verdict = verdicts[name or '']
   if not verdict then
     verdict = matches_selection(order.select, name, nil, 0)
-    verdicts[name] = verdict
+    verdicts[name or ''] = verdict
   end
   return verdict
 end

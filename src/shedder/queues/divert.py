@@ -227,7 +227,8 @@ def judge(job: Undecided, selection: Selection) -> bool | None:
     stays in its lane: the worker, which can read it, decides before it starts.
     """
     function = job.function if selection.functions else None
-    return selection.decide(function=function, meta=meta_fields(job.meta) if selection.meta else {})
+    meta = meta_fields(job.meta, [name for name, _ in selection.meta]) if selection.meta else {}
+    return selection.decide(function=function, meta=meta)
 
 
 def with_long_meta(store: Store, jobs: Sequence[Undecided]) -> list[Undecided]:
