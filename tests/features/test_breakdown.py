@@ -11,7 +11,7 @@ import pytest
 from shedder.errors import InvalidInput
 from shedder.queues import breakdown as module
 from shedder.queues.breakdown import REST
-from shedder.queues.preview import JOBS_PER_LOOK, preview_lane
+from shedder.queues.windows import JOBS_PER_LOOK, preview_lane
 from shedder.selection import Selection
 from tests.features.scene import Scene, numbered
 
@@ -114,7 +114,7 @@ def test_it_looks_in_small_steps_and_changes_nothing(scene: Scene) -> None:
         return preview_lane(keys, source, selection, *parts, **options)
 
     before = {key: scene.redis.dump(key) for key in sorted(scene.redis.scan_iter())}
-    with mock.patch("shedder.queues.preview.preview_lane", noted), mock.patch.object(module, "preview_lane", noted):
+    with mock.patch("shedder.queues.windows.preview_lane", noted), mock.patch.object(module, "preview_lane", noted):
         scene.shedder.breakdown("mail", by="meta.tenant")
         scene.shedder.breakdown("mail", by="function", sample=60)
     assert before == {key: scene.redis.dump(key) for key in sorted(scene.redis.scan_iter())}

@@ -17,6 +17,13 @@ BUGS = (
         (READERS,),
     ),
     Bug(
+        "a scan that reads ahead ends where another took jobs",
+        "queues/divert.py",
+        'is_more = done.state == "more"',
+        'is_more = done.state == "more" and bool(done.looked_at)',
+        ("tests/features/test_divert_ahead.py",),
+    ),
+    Bug(
         "a scan passes over a job without its time of creation",
         SCAN,
         "if not created_at and not has_data(rq.job_prefix .. jobs[at]) then",
@@ -169,9 +176,9 @@ BUGS = (
     ),
     Bug(
         "a description decides which job is diverted",
-        "queues/divert.py",
-        "function=function_name(job.data)",
-        'function="app.mail.send"',
+        "queues/windows.py",
+        "function = job.function if selection.functions else None",
+        'function = "app.mail.send"',
         (DIVERT,),
     ),
 )

@@ -15,10 +15,10 @@ from shedder.queues.controls import LimitTerms
 from shedder.queues.divert import divert_lanes, scan_lane, set_back_orders
 from shedder.queues.drain import order_drain, release_backlog
 from shedder.queues.pause import pause_before, pause_lanes, pause_set_by, resume_lanes, set_back_pauses
-from shedder.queues.preview import preview_lane
 from shedder.queues.restore import restore_lane
 from shedder.queues.stale import replay
 from shedder.queues.stale import set_aside as set_stale_aside
+from shedder.queues.windows import preview_lane
 from shedder.selection import Selection
 from shedder.store.store import Command
 from shedder.units import Rate

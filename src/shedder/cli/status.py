@@ -44,9 +44,7 @@ SHORTEST_SECONDS = 0.1
 
 _EXAMPLES = (
     "shedder status",
-    "shedder status mail reports",
-    "shedder status --watch 5s",
-    "shedder status --json",
+    "shedder status mail reports --watch 5s",
     "shedder status mail --by function",
     "shedder status mail --by function --by meta.tenant --sample 5000",
 )

@@ -16,7 +16,7 @@
 --   head       JSON: what the last event says
 --   lane       its name
 --   order      id of the order
---   limit      jobs to look at, at most, beside those that the caller decided
+--   limit      jobs to look at, at most, those among them that the caller decided
 --   window     undecided jobs to return, at most
 --   job_prefix, executions_prefix, limit_prefix, list_prefix   RQ's key prefixes
 --   then id, 1 or 0, ...: what the caller decided
@@ -79,12 +79,13 @@ end
 
 -- nothing of them is to be read again
 if decided_count > 0 then
-  for _, id in ipairs(redis.call('LRANGE', source, 0, decided_count - 1)) do
+  for _, id in ipairs(redis.call('LRANGE', source, 0, math.min(decided_count, limit) - 1)) do
     if not decided[id] then break end
     place(id, decided[id])
   end
 end
-local jobs = read_fields(source, taken_count + left_count, limit, rq.job_prefix, names)
+local ready = taken_count + left_count
+local jobs = ready < limit and read_fields(source, ready, limit - ready, rq.job_prefix, names) or {}
 local verdicts = {}
 
 local function verdict_of(at)

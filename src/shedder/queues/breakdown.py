@@ -16,16 +16,8 @@ from shedder.engine.jobs import meta_fields, time_of
 from shedder.errors import InvalidInput
 from shedder.lanes import Lane
 from shedder.queues.controls import standing_on
-from shedder.queues.divert import Undecided, with_long_meta
-from shedder.queues.preview import (
-    GONE_FUNCTION,
-    LATELY,
-    UNKNOWN_FUNCTION,
-    PreviewWindow,
-    Taken,
-    preview_lane,
-    windows_of,
-)
+from shedder.queues.preview import GONE_FUNCTION, UNKNOWN_FUNCTION
+from shedder.queues.windows import LATELY, PreviewWindow, TakenJobs, Undecided, preview_lane, windows_of, with_long_meta
 from shedder.selection import Selection
 from shedder.store.codec import server_time
 from shedder.store.store import Operation, Progress, Store
@@ -193,7 +185,7 @@ class _Tally:
         """Whether each job must be read."""
         return any(each.startswith(_META) for each in self.by)
 
-    def add_functions(self, source: _List, functions: Mapping[str, Taken], weight: float) -> None:
+    def add_functions(self, source: _List, functions: Mapping[str, TakenJobs], weight: float) -> None:
         """Jobs that the server has counted."""
         for name, taken in functions.items():
             values = self._values(source, name or GONE_FUNCTION, {})

@@ -7,28 +7,20 @@ enough that are evenly spread over it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
 
 from shedder.engine.jobs import NOTE_FIELD, function_from_field, functions_of, time_of
 from shedder.lanes import Lane
-from shedder.queues.divert import Undecided, judge, selection_json, undecided_from, with_long_meta
+from shedder.queues.windows import PreviewWindow, TakenJobs, judge, windows_of, with_long_meta
 from shedder.selection import Selection
-from shedder.store.codec import in_rows, text_of, time_from_ms
-from shedder.store.keys import Keys
-from shedder.store.store import Command, Operation, Progress, Store
+from shedder.store.codec import in_rows, text_of
+from shedder.store.store import Operation, Progress, Store
 
 MOST_FUNCTIONS = 20
 UNKNOWN_FUNCTION = "(cannot be read here)"
 GONE_FUNCTION = "(the job is gone)"
-
-JOBS_PER_LOOK = 125
-"""Jobs that one window of a dry run looks at: it moves none, and holds the server as long."""
-
-LATELY = timedelta(minutes=1)
-"""A job that was enqueued within it came lately."""
 
 JOBS_SPREAD = 100
 """Jobs of a lane that are looked at to tell of which functions it is full."""
@@ -106,46 +98,6 @@ class LanePreview:
     undecided: int = 0
 
 
-@dataclass(slots=True)
-class Taken:
-    """Jobs that a selection takes.
-
-    Attributes:
-        jobs: How many.
-        lately: How many of them were enqueued in the last minute.
-        oldest: When the oldest was enqueued.
-    """
-
-    jobs: int = 0
-    lately: int = 0
-    oldest: datetime | None = None
-
-    def add(self, jobs: int, lately: int, oldest: datetime | None) -> None:
-        """Count some more."""
-        self.jobs += jobs
-        self.lately += lately
-        if oldest is not None:
-            self.oldest = min(self.oldest or oldest, oldest)
-
-
-@dataclass(frozen=True, slots=True)
-class PreviewWindow:
-    """What was seen in some jobs of a list.
-
-    Attributes:
-        looked_at: How many jobs; less than asked for means that the list has ended, or that the parts
-            are not done.
-        parts: The parts that were looked at to their end.
-        functions: Jobs that are taken, by function; empty is that of a job that is gone.
-        undecided: Jobs that the caller must judge, or whose function it must read.
-    """
-
-    looked_at: int
-    parts: int
-    functions: Mapping[str, Taken]
-    undecided: tuple[Undecided, ...]
-
-
 def preview_divert(
     store: Store, lanes: Sequence[Lane], selection: Selection, on_progress: Progress | None = None
 ) -> DivertPreview:
@@ -156,29 +108,6 @@ def preview_divert(
         others = _functions(_tally_lanes(store, lanes, Selection()))
     found = [LanePreview(it.lane, it.waiting, it.taken.jobs, it.taken.oldest, it.undecided) for it in tallies]
     return DivertPreview(selection, tuple(found), tuple(functions), tuple(others))
-
-
-def preview_lane(
-    keys: Keys, source: str, selection: Selection, *parts: tuple[int, int], with_meta: bool = False
-) -> Command[PreviewWindow]:
-    """What `selection` would take of the jobs of one list: in each part some jobs from an index on.
-
-    With `with_meta` each job that is taken is returned.
-    """
-    wanted = (selection_json(selection), keys.engine.jobs, int(with_meta), LATELY // timedelta(milliseconds=1))
-    flat = (number for part in parts for number in part)
-    return Command("preview_lane", (source,), (*wanted, *flat), _preview_window)
-
-
-def windows_of(store: Store, source: str, selection: Selection, *, with_meta: bool = False) -> Iterator[PreviewWindow]:
-    """What `selection` would take of all jobs of one list, window by window."""
-    first, is_more = 0, True
-    while is_more:
-        part = (first, JOBS_PER_LOOK)
-        window = store.run(preview_lane(store.keys, source, selection, part, with_meta=with_meta))
-        yield window
-        first += window.looked_at
-        is_more = window.looked_at == JOBS_PER_LOOK or not window.parts
 
 
 def look_at_functions(store: Store, lanes: Sequence[str]) -> dict[str, FunctionMix]:
@@ -229,7 +158,7 @@ class _Tally:
     lane: str
     waiting: int = 0
     undecided: int = 0
-    taken: Taken = field(default_factory=Taken)
+    taken: TakenJobs = field(default_factory=TakenJobs)
     functions: Counter[str] = field(default_factory=Counter)
 
     def add(self, store: Store, window: PreviewWindow, selection: Selection) -> None:
@@ -268,12 +197,3 @@ def _tally_list(store: Store, tally: _Tally, source: str, selection: Selection, 
     for window in windows_of(store, source, selection):
         tally.add(store, window, selection)
         operation.count(window.looked_at)
-
-
-def _preview_window(reply: list[Any]) -> PreviewWindow:
-    looked_at, parts, functions, rest = reply
-    taken = {
-        text_of(name): Taken(int(jobs), int(lately), time_from_ms(int(oldest)) if int(oldest) else None)
-        for name, jobs, oldest, lately in in_rows(functions, 4)
-    }
-    return PreviewWindow(int(looked_at), int(parts), taken, tuple(map(undecided_from, in_rows(rest, 5))))
