@@ -44,6 +44,15 @@ def test_a_server_that_is_away_is_told_at_the_start(program):
     assert 1 == len(done.err.splitlines())
 
 
+def test_a_queue_that_could_be_meant_for_another_is_refused(program):
+    """A worker for such a name ends at once, with one line that says what to do."""
+    done = program("worker", "mail", "orders.normal", "--burst")
+    assert 1 == done.code
+    (line,) = done.err.splitlines()
+    assert "the queue 'orders.normal' is refused" in line
+    assert "rename it, or use the queue orders" in line
+
+
 def test_a_wrong_option_is_refused(program):
     """What `rq worker` does not know is refused as any other option."""
     done = program("worker", "mail", "--nonsense")

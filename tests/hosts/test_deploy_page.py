@@ -26,7 +26,7 @@ from rq.defaults import RQ_KEY_PREFIX
 from shedder.rq import Queue
 from tests.cli.programs import ROOT, end, environment
 from tests.jobs import ended, hold, mark, started
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +86,7 @@ def run_jobs(redis: Redis, marks: str, *queues: str) -> None:
     lanes = [lane for queue in queues for lane in (queue, f"{queue}.low")]
     for lane in lanes:
         rq.Queue(lane, connection=redis).enqueue(mark, marks, lane)
-    wait_until(lambda: sorted(ended(marks)) == sorted(lanes), timeout=60, what="all jobs")
+    wait_until(lambda: sorted(ended(marks)) == sorted(lanes), what="all jobs")
 
 
 # Procfile
@@ -133,7 +133,7 @@ def test_systemd_has_nothing_against_the_unit(tmp_path: Path) -> None:
     (tmp_path / "mail-worker@.service").write_text(text, encoding="utf-8")
     done = subprocess.run(
         [analyze, "verify", str(tmp_path / "mail-worker@1.service")], capture_output=True,
-        text=True, timeout=60, check=False,
+        text=True, timeout=PATIENCE_SECONDS, check=False,
     )  # fmt: skip
     ours = [line for line in done.stderr.splitlines() if "mail-worker" in line]
     assert (0, []) == (done.returncode, ours)
@@ -155,17 +155,17 @@ def test_the_unit_starts_a_worker_that_finishes_its_job_when_it_is_stopped(
         workers[instance] = start([str(PROGRAMS / "shedder"), *words], **{name: value})
     for instance in workers:
         key = f"{RQ_KEY_PREFIX}:worker:{host}-mail-{instance}"
-        wait_until(lambda each=key: redis.hget(each, "state") == b"idle", timeout=60, what=key)
+        wait_until(lambda each=key: redis.hget(each, "state") == b"idle", what=key)
     mail = Queue("mail", connection=redis)
     go = tmp_path / "go"
     for number in range(2):
         mail.enqueue(hold, marks, f"held {number}", str(go))
-    wait_until(lambda: len(started(marks)) == 2, timeout=60, what="both jobs")
+    wait_until(lambda: len(started(marks)) == 2, what="both jobs")
     mail.enqueue(mark, marks, "later")
     for worker in workers.values():
         worker.send_signal(signal.Signals[settings["KillSignal"]])
     go.touch()
-    assert [0, 0] == [worker.wait(60) for worker in workers.values()]
+    assert [0, 0] == [worker.wait(PATIENCE_SECONDS) for worker in workers.values()]
     assert ["held 0", "held 1"] == sorted(ended(marks))
     assert 1 == len(mail)
 
@@ -181,4 +181,4 @@ def test_the_command_of_the_container_starts_a_worker(start: Start, redis: Redis
     worker = start(words, **variables)
     run_jobs(redis, marks, "mail", "reports")
     worker.send_signal(signal.SIGTERM)
-    assert 0 == worker.wait(60)
+    assert 0 == worker.wait(PATIENCE_SECONDS)

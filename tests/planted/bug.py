@@ -27,6 +27,8 @@ FOUND, DAMAGED = "tests/faults/test_found.py", "tests/faults/test_found_damage.p
 STALE, STALE_FOUND = "tests/features/test_stale.py", "tests/faults/test_found_stale.py"
 POLICY = "tests/rq/test_policy.py"
 WAYS_IN = "tests/rq/ways_in"
+NAMES = "tests/features/test_names.py"
+SWEEP = "tests/features/test_sweep.py"
 MODEL = "tests/model"
 
 

@@ -102,8 +102,8 @@ BUGS = (
     Bug(
         "the claim serves the lowest lane first",
         CLAIM,
-        "for index, lane in ipairs(lanes) do\n  if not",
-        "for index = #lanes, 1, -1 do\n  local lane = lanes[index]\n  if not",
+        "for index, name in ipairs(names) do\n  if not",
+        "for index = #names, 1, -1 do\n  local name = names[index]\n  if not",
         (DRAIN, CLAIMS),
     ),
     Bug(
@@ -153,8 +153,8 @@ BUGS = (
     Bug(
         "an idle worker is not told when the next token comes",
         CLAIM,
-        "return {'empty', wait,",
-        "return {'empty', 0,",
+        "return nothing(wait)",
+        "return nothing(0 * wait)",
         (DRAIN,),
     ),
     Bug(
@@ -233,5 +233,33 @@ BUGS = (
         "> now + AHEAD_US then",
         "> now + 2 * 3600 * AHEAD_US then",
         (SERVER_CLOCK,),
+    ),
+    Bug(
+        "a worker of many lanes serves only those of its first claim",
+        "queues/claims.py",
+        "next_lane=following if following < len(lanes) else 0,",
+        "next_lane=0,",
+        (CLAIMS,),
+    ),
+    Bug(
+        "a claim passes over the drains that it did not look into",
+        CLAIM,
+        "if looked_into == most then return {'again', index, wait} end",
+        "if looked_into == most then return nothing(wait) end",
+        (CLAIMS,),
+    ),
+    Bug(
+        "a claim takes a lane for empty into which a job has come since",
+        CLAIM,
+        "      empty_until = index -- a slot",
+        "      -- a slot",
+        (CLAIMS,),
+    ),
+    Bug(
+        "a claim stills the bell of lanes that it did not ask",
+        "queues/claims.py",
+        "if is_all and count[queue] >= len(PRIORITIES)}",
+        "if is_all}",
+        (CLAIMS,),
     ),
 )

@@ -177,7 +177,7 @@ BUGS = (
     Bug(
         "a description decides which job is diverted",
         "queues/windows.py",
-        "function = job.function if selection.functions else None",
+        "function = job.function if selection.functions or selection.any_of else None",
         'function = "app.mail.send"',
         (DIVERT,),
     ),

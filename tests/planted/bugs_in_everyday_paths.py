@@ -13,6 +13,7 @@ from tests.planted.bug import (
     PICKUP,
     POLICY,
     SLOTS,
+    SWEEP,
     TWINS,
     WAYS_IN,
     Bug,
@@ -21,6 +22,27 @@ from tests.planted.bug import (
 CLAIM, GATE = "lua/claim_job.lua", "lua/start_job.lua"
 
 BUGS = (
+    Bug(
+        "what is left of deleted queues stays",
+        "queues/maintenance.py",
+        "        self._sweep()\n        return True",
+        "        return True",
+        (SWEEP,),
+    ),
+    Bug(
+        "a pause that is set before its queue exists does not keep it",
+        "lua/forget_queue.lua",
+        "redis.call('HEXISTS', pauses, lane.name) == 1 or ",
+        "",
+        (SWEEP,),
+    ),
+    Bug(
+        "jobs in workers' hands do not keep their queue",
+        "queues/sweep.py",
+        "return [queue for queue in unknown if queue not in busy]",
+        "return unknown",
+        (SWEEP,),
+    ),
     Bug(
         "a copy knows a policy's number before the policy",
         "policy/applied.py",
@@ -87,7 +109,7 @@ BUGS = (
     Bug(
         "the everyday claim drops what it cannot judge",
         CLAIM,
-        "      redis.call('LPUSH', lane.list, id)\n      return nil",
+        "  redis.call('LPUSH', lane.list, id)\n  return nil",
         "      return nil",
         (CLAIMS, SLOTS, FOUND, DAMAGED, WAYS_IN),
     ),

@@ -7,7 +7,7 @@ import marshal
 import pickle
 import zlib
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -84,6 +84,11 @@ SELECTIONS = [
     for functions in ((), ("app.*",), ("*",), ("other", "app.mail.send"))
     for meta in ((), (("tenant", "acme"),), (("tenant", "7"),), (("tenant", "True"), ("id", "r-1")))
     if functions or meta
+] + [
+    Selection(any_of=(Selection(("other",)), Selection(("app.*",), (("tenant", "acme"),)))),
+    Selection(any_of=(
+        Selection(meta=(("tenant", "acme"),), older_than=timedelta(days=1)), Selection(meta=(("tenant", "7"),)),
+    )),
 ]  # fmt: skip
 
 
@@ -146,7 +151,7 @@ def as_known_here(raw: bytes, job: Written) -> bytes:
 def is_taken(redis: Redis, identifier: str, selection: Selection, serializer: Any) -> bool:
     """What a worker says, which has read the job as RQ does."""
     job = Job.fetch(identifier, connection=redis, serializer=serializer)
-    found = selection.decide(function=function_of(job) or None, meta=dict(texts_of(job)))
+    found = selection.decide(function=function_of(job) or None, meta=dict(texts_of(job)), age=timedelta())
     return bool(found)
 
 
@@ -242,7 +247,7 @@ def agree(redis: Redis, jobs: list[Written], serializer: Any, selection: Selecti
         order = "o"
         shedder.store.run(divert_lanes(KEYS, [lane_of("mail")], selection, CAUSE, order=order))
     for job, identifier in zip(looks(redis, len(ids)), redis.lrange(LIST, 0, -1), strict=True):
-        seen = selection.decide(function=job.function, meta=job.meta)
+        seen = selection.decide(function=job.function, meta=job.meta, age=timedelta())
         assert seen is not True or text_of(identifier) in expected
     work(redis, serializer)
     assert expected == backlog(redis, order)

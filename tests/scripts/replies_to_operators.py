@@ -162,7 +162,7 @@ def scanned(scene: Scene, steps: int, **judged: bool) -> list[Any]:
 
 def scan_more(scene: Scene) -> list[Any]:
     reply = scanned(scene, 1)
-    assert (["more", 1, 1, "b", ""], 7) == (reply[:5], len(reply))
+    assert (["more", 1, 1, "b", ""], 8) == (reply[:5], len(reply))
     return reply
 
 
@@ -229,7 +229,7 @@ def previewed(scene: Scene) -> list[Any]:
     assert since is not None
     reply: list[Any] = raw(scene, preview_lane(scene.keys, f"{RQ_KEY_PREFIX}:queue:mail", MAIL, (0, 3), (3, 9)))
     assert [4, 2, ["app.mail.send", 2, int(since.timestamp() * 1000), 2]] == reply[:3]
-    assert (["c", ""], 5) == (reply[3][:2], len(reply[3]))
+    assert (["c", ""], 6) == (reply[3][:2], len(reply[3]))
     return reply
 
 

@@ -60,6 +60,10 @@ OUTCOMES: dict[str, list[Outcome]] = {
         ("1 when it was taken out", settings.lane_forgotten, 1),
         ("0 when it holds a job", settings.lane_kept, 0),
     ],
+    "forget_queue": [
+        ("{keys that were removed", settings.queue_forgotten, 2),
+        ("or would be", settings.queue_to_forget, 2),
+    ],
     "return_list": [("ids that are still to be moved", settings.list_returned, 0)],
     "renew_claim": [
         ("1 when", lambda it: ours(it, renew_claim), 1),

@@ -25,7 +25,6 @@ from shedder.cli.options import (
 from shedder.cli.progress import DrainBar, scan_bar
 from shedder.cli.run import FAILED, Refused, Run
 from shedder.errors import ConditionNotMet, RedisUnreachable, ServerBusy
-from shedder.lanes import lane_of
 from shedder.queues.outcomes import is_failing
 from shedder.units import Rate, format_duration, format_share, parse_share
 from shedder.wording import counted, jobs_do
@@ -238,9 +237,8 @@ def _stock_part(receipt: DrainReceipt) -> str:
 
 
 def _targets(lanes: Sequence[str], asked: Sequence[str]) -> tuple[str, ...]:
-    exact = output.targets_of(lanes)
-    names = (name if (name := lane_of(target).name) in asked else target for target in exact)
-    return tuple(dict.fromkeys(names))
+    both = zip(output.names_of(lanes), output.targets_of(lanes), strict=True)
+    return tuple(dict.fromkeys(name if name in asked else target for name, target in both))
 
 
 def _ways_on(receipt: DrainReceipt, targets: Sequence[str], server: str) -> output.Parts:

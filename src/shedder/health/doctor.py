@@ -18,7 +18,9 @@ from shedder.engine.workers import TOLERATED_SECONDS, WorkerSeen, all_workers
 from shedder.errors import FLOORS, SERVER_FLOOR, RecordUnreadable, RedisUnreachable, ShedderError
 from shedder.health import leftovers
 from shedder.health.audit import AuditReport, audit, read_each
+from shedder.lanes import why_refused
 from shedder.queues.controls import all_lanes
+from shedder.queues.sweep import remains
 from shedder.status.findings import (
     FAILS,
     FINE,
@@ -30,6 +32,7 @@ from shedder.status.findings import (
     eviction,
     lanes_findings,
     memory,
+    refused_names,
     suspension,
     unreadable_record,
     work_findings,
@@ -56,11 +59,13 @@ def check_up(store: Store, *, on_progress: Progress | None = None) -> Checkup:
     if spoilt:  # much of what follows could not be read
         return Checkup(server_time(store), (*findings, *spoilt))
     lanes = all_lanes(store)
+    findings += refused_names([name for name in lanes if why_refused(name)])
     findings += fleet_findings(store, lanes)
     findings += _ends_findings(store)
     findings += _record_findings(store)
     findings += _order_findings(store, lanes)
     findings += _claim_findings(store)
+    findings += _left_by_queues(store)
     report = _audit(store, on_progress)
     findings += _job_findings(store, report)
     return Checkup(server_time(store), tuple(findings), report)
@@ -167,6 +172,20 @@ def _orphans(store: Store) -> Iterator[Finding]:
         says = f"{lists} part of a backlog that no record knows, so nobody will run its jobs."
         fix = "put their jobs back in front of their lanes"
         yield Finding("orphaned backlogs", PROBLEM, says, fix=fix, subjects=tuple(orphans))
+
+
+def _left_by_queues(store: Store) -> Iterator[Finding]:
+    found = remains(store)
+    if not found.queues:
+        yield Finding("deleted queues", FINE, "Nothing is left of queues that RQ does not know any more.")
+        return
+    kept = f"{counted(found.keys, 'key')} and {counted(found.fields, 'counter')}"
+    queues = counted(len(found.queues), "queue")
+    says = (
+        f"{kept} are left of {queues} that RQ does not know any more: a worker of shedder removes them within the hour."
+    )
+    numbers = {"queues": len(found.queues), "keys": found.keys, "counters": found.fields}
+    yield Finding("deleted queues", FINE, says, numbers=numbers)
 
 
 def _claim_findings(store: Store) -> Iterator[Finding]:

@@ -12,7 +12,7 @@
 -- RETURNS
 --   {jobs looked at, parts looked at to their end,
 --    flat list: function, count of those taken, ms when the oldest was enqueued or 0, how many came lately, ...,
---    flat list: id, function or '', first bytes of its data or '', its meta, '?' when that is long, enqueued at, ... of those undecided, of no known function, or that are to be returned}
+--    flat list: id, function or '', first bytes of its data or '', its meta, '?' when that is long, its age in ms or 0, enqueued at, ... of those undecided, of no known function, or that are to be returned}
 --   of a job that is gone the function is ''
 -- include lib/clock.lua
 -- include lib/selection.lua
@@ -26,14 +26,15 @@ local WINDOW_BYTES = 262144
 local now = now_precise()
 local since = ms_to_iso(math.floor(now - lately))
 local whole = next(selection) == nil
-local needs_meta = with_meta or selection.meta ~= nil
+local needs_meta = with_meta or selection_asks(selection, 'meta')
+local needs_age = selection_asks(selection, 'older_than_ms')
 local looked_at, parts, bytes, taken, rows = 0, 0, 0, {}, {}
 -- Few functions make up a lane, and few selections ask for the age of a job.
 local verdicts = {}
 
 local function match_of(name, enqueued_at)
   if whole then return 1 end
-  if selection.older_than_ms then return matches_selection(selection, name, nil, age_ms(enqueued_at, now)) end
+  if needs_age then return matches_selection(selection, name, nil, age_ms(enqueued_at, now)) end
   local verdict = verdicts[name or '']
   if not verdict then
     verdict = matches_selection(selection, name, nil, 0)
@@ -59,7 +60,8 @@ local function note_row(id, name, enqueued_at)
   bytes = bytes + size
   local last = #rows
   rows[last + 1], rows[last + 2], rows[last + 3] = id, name or '', data
-  rows[last + 4], rows[last + 5] = meta, enqueued_at or ''
+  rows[last + 4], rows[last + 5] = meta, needs_age and math.floor(age_ms(enqueued_at, now)) or 0
+  rows[last + 6] = enqueued_at or ''
 end
 
 local function look_at(id, note, created_at, enqueued_at)

@@ -21,7 +21,7 @@
 --   job_prefix, executions_prefix, limit_prefix, list_prefix   RQ's key prefixes
 --   then id, 1 or 0, ...: what the caller decided
 -- RETURNS
---   {state, jobs moved, jobs looked at, then for each undecided job: id, its function or '', first bytes of its data or '', its meta, '?' when that is long}
+--   {state, jobs moved, jobs looked at, then for each undecided job: id, its function or '', first bytes of its data or '', its meta, '?' when that is long, its age in ms or 0}
 --   state: 'more', 'done' (the scan is complete), 'ended' (no such order, or its scan is over: nothing was done)
 -- include lib/clock.lua
 -- include lib/journal.lua
@@ -60,8 +60,8 @@ note_work(at_work)
 
 local source = redis.call('EXISTS', lane.parked) == 1 and lane.parked or lane.list
 -- Few functions make up a lane, and few orders ask for the age of a job.
-local needs_age = order.select.older_than_ms ~= nil
-local needs_name, needs_meta = order.select.functions ~= nil, order.select.meta ~= nil
+local needs_age, needs_meta = selection_asks(order.select, 'older_than_ms'), selection_asks(order.select, 'meta')
+local needs_name = selection_asks(order.select, 'functions')
 local names = needs_age and {'shedder', 'created_at', 'enqueued_at'} or {'shedder', 'created_at'}
 local width = 1 + #names
 local taken, left, undecided = {}, {}, {}
@@ -108,13 +108,14 @@ end
 local function undecided_from(first)
   local result, bytes = {}, 0
   for at = first, #jobs, width do
-    if #result >= 4 * window or bytes > WINDOW_BYTES then break end
+    if #result >= 5 * window or bytes > WINDOW_BYTES then break end
     if match(at) == -1 then
       local name = function_of(jobs[at + 1], jobs[at + 2])
       local data, meta, size = read_payload(rq.job_prefix .. jobs[at], needs_name and not name, needs_meta)
       local next_row = #result
       result[next_row + 1], result[next_row + 2] = jobs[at], needs_name and name or ''
       result[next_row + 3], result[next_row + 4] = data, meta
+      result[next_row + 5] = needs_age and math.floor(age_ms(jobs[at + 3], now)) or 0
       bytes = bytes + size
     end
   end

@@ -303,7 +303,7 @@ def is_expected(rule: Rule, lane: str, jobs: Sequence[WaitingJob]) -> bool:
 
 def may_hold(policy: Policy, rule: Rule, selection: Selection | None) -> bool:
     """Whether a backlog of the jobs of `selection` can hold work of `rule`, as far as functions tell."""
-    if selection is None or selection.is_whole or not selection.functions:
+    if selection is None or not all(each.functions for each in selection.alternatives):
         return True
     earlier = (each for each in policy.rules[: policy.rules.index(rule)] if each.queue in ("*", rule.queue))
     is_others = any(each.tolerance is not None and _takes_all(each, selection) for each in earlier)
@@ -313,15 +313,17 @@ def may_hold(policy: Policy, rule: Rule, selection: Selection | None) -> bool:
 def may_take(selection: Selection, rule: Rule | None) -> bool:
     """Whether `selection` takes jobs of `rule`, as far as their functions tell."""
     globs = rule.selection.functions if rule else ()
-    if selection.is_whole or not selection.functions or not globs:
+    if not globs or not all(each.functions for each in selection.alternatives):
         return True
-    pairs = [(mine, theirs) for mine in selection.functions for theirs in globs]
+    pairs = [(mine, theirs) for each in selection.alternatives for mine in each.functions for theirs in globs]
     return any(_takes(one, other) for one, other in (*pairs, *(pair[::-1] for pair in pairs)))
 
 
 def _takes_all(rule: Rule, selection: Selection) -> bool:
     return not rule.selection.meta and all(
-        any(_takes(mine, theirs) for mine in rule.selection.functions) for theirs in selection.functions
+        any(_takes(mine, theirs) for mine in rule.selection.functions)
+        for each in selection.alternatives
+        for theirs in each.functions
     )
 
 

@@ -1,7 +1,8 @@
 """The upkeep: what any worker of ours does between two jobs, one worker at a time.
 
 It takes the samples of the lanes for `status`, and finishes what an operator's process began and
-did not live to finish; so it says of a mitigation whose process is silent that it has ended.
+did not live to finish; so it says of a mitigation whose process is silent that it has ended. It
+removes what is left of queues that RQ does not know any more.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from datetime import datetime
 from shedder.engine.workers import queues_of
 from shedder.errors import ShedderError
 from shedder.events import SYSTEM, Cause
-from shedder.lanes import PRIORITIES, Lane, lane_of
+from shedder.lanes import PRIORITIES, Lane, queues_in
 from shedder.log_context import ids_of
 from shedder.queues.controls import Divert, diverts_from
 from shedder.queues.divert import free_slots, scan
@@ -25,6 +26,7 @@ from shedder.queues.restore import restore_one
 from shedder.queues.samples import INTERVAL_SECONDS, LANES_PER_SAMPLE, sample_lanes
 from shedder.queues.skip import end_needless_diverts
 from shedder.queues.stale import set_aside_all
+from shedder.queues.sweep import sweep
 from shedder.store.codec import is_held, text_of, time_from_ms
 from shedder.store.keys import Keys
 from shedder.store.store import Command, Store, new_id
@@ -85,7 +87,14 @@ class Upkeep:
                 end_silent(self._store)
         except ShedderError as error:
             logger.warning("upkeep: %s", error)
+        self._sweep()
         return True
+
+    def _sweep(self) -> None:
+        try:
+            sweep(self._store)
+        except ShedderError as error:  # as when Redis is full: it is no loss, and would be said every second
+            logger.debug("what is left of deleted queues stays for now: %s", error)
 
     def _next_lanes(self) -> Sequence[str]:
         if not self._known:
@@ -96,7 +105,7 @@ class Upkeep:
         return self._known[first : first + LANES_PER_SAMPLE]
 
     def _all_lanes(self) -> list[str]:
-        queues = {lane_of(name).queue for name in queues_of(self._store)}
+        queues = queues_in(queues_of(self._store))
         return sorted(Lane(queue, each).name for queue in queues for each in PRIORITIES)
 
     def _finish_what_was_begun(self) -> None:

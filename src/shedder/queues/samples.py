@@ -203,7 +203,7 @@ def sample_lanes(keys: Keys, lanes: Sequence[str], *, is_upkeep: bool = True) ->
     )
     return Command(
         "sample_lanes",
-        (keys.sampled, keys.meters, keys.diverts, keys.outcomes, *keys.outcome_samples, *lane_keys),
+        (keys.sampled, keys.meters, keys.diverts, keys.outcomes, keys.claims, *keys.outcome_samples, *lane_keys),
         (
             int(INTERVAL_SECONDS * 1000) if is_upkeep else 0,
             SERIES_KEPT,

@@ -40,6 +40,7 @@ class Undecided(NamedTuple):
         noted: Its function, where its producer noted that in plain text, else empty.
         data: The first bytes of its serialized data; empty where they are not asked for.
         meta: Its serialized meta, `?` when that is long; empty where it is not asked for.
+        age_ms: How long ago it was enqueued, in ms by the server's clock; 0 where that is not asked for.
         enqueued_at: When it was enqueued, as RQ writes it; empty when not asked for.
     """
 
@@ -47,6 +48,7 @@ class Undecided(NamedTuple):
     noted: str
     data: bytes
     meta: bytes
+    age_ms: int
     enqueued_at: str = ""
 
     @property
@@ -96,14 +98,15 @@ class PreviewWindow:
 
 
 def judge(job: Undecided, selection: Selection) -> bool | None:
-    """Whether `selection` takes a job that a script could not judge; its age the script has judged.
+    """Whether `selection` takes a job that a script could not judge.
 
     None when nobody can tell here, because its data or meta need the application's code. Such a job
     stays in its lane: the worker, which can read it, decides before it starts.
     """
-    function = job.function if selection.functions else None
-    meta = meta_fields(job.meta, [name for name, _ in selection.meta]) if selection.meta else {}
-    return selection.decide(function=function, meta=meta)
+    function = job.function if selection.functions or selection.any_of else None
+    fields = selection.fields
+    meta = meta_fields(job.meta, fields) if fields else {}
+    return selection.decide(function=function, meta=meta, age=timedelta(milliseconds=job.age_ms))
 
 
 def with_long_meta(store: Store, jobs: Sequence[Undecided]) -> list[Undecided]:
@@ -161,9 +164,9 @@ def selection_json(selection: Selection) -> str:
 
 def undecided_from(row: Sequence[bytes]) -> Undecided:
     """What a script returns of a job that it cannot judge."""
-    job, noted, data, meta, *enqueued_at = row
+    job, noted, data, meta, age, *enqueued_at = row
     texts = (text_of(each) for each in enqueued_at)
-    return Undecided(bytes(job).decode("utf-8", AS_IS), text_of(noted), bytes(data), bytes(meta), *texts)
+    return Undecided(bytes(job).decode("utf-8", AS_IS), text_of(noted), bytes(data), bytes(meta), int(age), *texts)
 
 
 def _preview_window(reply: list[Any]) -> PreviewWindow:
@@ -172,4 +175,4 @@ def _preview_window(reply: list[Any]) -> PreviewWindow:
         text_of(name): TakenJobs(int(jobs), int(lately), time_from_ms(int(oldest)) if int(oldest) else None)
         for name, jobs, oldest, lately in in_rows(functions, 4)
     }
-    return PreviewWindow(int(looked_at), int(parts), taken, tuple(map(undecided_from, in_rows(rest, 5))))
+    return PreviewWindow(int(looked_at), int(parts), taken, tuple(map(undecided_from, in_rows(rest, 6))))

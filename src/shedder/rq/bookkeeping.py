@@ -20,11 +20,13 @@ from shedder.lanes import lane_of
 from shedder.policy.applied import policy_copy
 from shedder.queues.drain import count_end_of_drained
 from shedder.queues.outcomes import ABANDONED, count_failed, count_well
+from shedder.units import SHORTEST
 
 if TYPE_CHECKING:
     from redis.client import Pipeline
     from rq.job import Job
 
+    from shedder.policy.model import Rule
     from shedder.queues.claims import HeldClaim
     from shedder.store.keys import Keys
 
@@ -75,12 +77,23 @@ class BookkeepingMixin(BaseWorker):
 
     def _label_of(self, job: Job | None) -> str:
         """What the policy that this process knows calls `job`; empty when it does not say."""
+        found = self._rule_for("label", job)
+        return found.label if found is not None else ""
+
+    def _work_of(self, job: Job) -> tuple[str, int]:
+        """What that policy calls `job` and the milliseconds that it may wait; ("", 0) unless it says both."""
+        label, rule = self._label_of(job), self._rule_for("tolerance", job)
+        if not label or rule is None or rule.tolerance is None:
+            return "", 0
+        return label, rule.tolerance // SHORTEST
+
+    def _rule_for(self, saying: str, job: Job | None) -> Rule | None:
         policy = policy_copy(self.connection).known[1]
         if job is None or not any(rule.label for rule in policy.rules):
-            return ""
+            return None
         queue = lane_of(job.origin).queue
-        found = policy.rule_for("label", queue=queue, function=function_of(job), meta=texts_of(job))
-        return found[1].label if found is not None else ""
+        found = policy.rule_for(saying, queue=queue, function=function_of(job), meta=texts_of(job))
+        return found[1] if found is not None else None
 
     def _note_held(self, held: HeldClaim | None) -> None:
         """Note the claim with which the next job starts, for its end."""

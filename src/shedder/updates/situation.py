@@ -7,6 +7,7 @@ numbers are estimates, and say so. Whether it is late is judged as in a status (
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -501,7 +502,7 @@ def _of_lane(
     if lane.pause is not None:
         what = f"{_subject(kinds, lane.queue)} paused"
         yield InForce(what, _role(incident, lane.pause.by), lane.pause.since,
-                      f"shedder resume {lane.queue}", lane.pause.why)  # fmt: skip
+                      shlex.join(["shedder", "resume", lane.queue]), lane.pause.why)  # fmt: skip
     for divert in lane.diverts:
         whose = _subject(kinds, lane.queue, divert.selection)
         if divert.is_limit:
@@ -515,7 +516,9 @@ def _of_lane(
             what = f"{whose} put aside"
         else:
             what = f"{whose} to be put aside as they arrive, none so far"
-        yield InForce(what, _role(incident, divert.by), divert.since, f"shedder drain {lane.queue}", divert.why)
+        yield InForce(
+            what, _role(incident, divert.by), divert.since, shlex.join(["shedder", "drain", lane.queue]), divert.why
+        )
 
 
 def _subject(kinds: tuple[Workload, ...], queue: str, selection: Selection | None = None) -> str:
