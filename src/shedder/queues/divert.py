@@ -19,8 +19,8 @@ from shedder.lanes import Lane
 from shedder.queues.controls import (
     LimitTerms,
     StartsLimit,
+    in_one,
     in_steps,
-    joined,
     rate_or_none,
     standing_on,
     starts_limit_from,
@@ -358,7 +358,7 @@ def _set(
         for number, step in enumerate((part, selection, why) for part, why in steps)
     ]
     replaced = tuple(limit for receipt in receipts for limit in receipt.replaced)
-    return replace(joined(receipts), replaced=replaced)
+    return replace(in_one(receipts), replaced=replaced)
 
 
 def _scanned(
