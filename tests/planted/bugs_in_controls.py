@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.planted.bug import AT_ONCE, DIVERT, DRAIN, MEMORY, NAMES, OPERATORS, PARKED, PAUSE, UNDO, Bug
+from tests.planted.bug import AT_ONCE, DIVERT, DRAIN, MANY_QUEUES, MEMORY, NAMES, OPERATORS, PARKED, PAUSE, UNDO, Bug
 
 RECALL = "local replayed = recall(operation, step)"
 
@@ -144,5 +144,19 @@ BUGS = (
         "if wanted[lane.name] then record",
         "if false then record",
         (UNDO,),
+    ),
+    Bug(
+        "the undo of an order in several steps takes back the last of them",
+        "queues/undo.py",
+        "[each for each in events_of_operation(store, event) if each.can_undo]",
+        "[event]",
+        (MANY_QUEUES,),
+    ),
+    Bug(
+        "the steps of one order do not know of one another",
+        "queues/controls.py",
+        "cause = replace(cause, operation=cause.operation or new_id())",
+        "cause = replace(cause, operation=cause.operation)",
+        (MANY_QUEUES,),
     ),
 )

@@ -98,7 +98,7 @@ class Upkeep:
 
     def _next_lanes(self) -> Sequence[str]:
         if not self._known:
-            return self._own
+            return self._own[:LANES_PER_SAMPLE]
         self._rounds += 1
         pages = -(-len(self._known) // LANES_PER_SAMPLE)
         first = self._rounds % pages * LANES_PER_SAMPLE

@@ -49,7 +49,9 @@ def read_status(store: Store, lanes: Sequence[Lane] | None = None, *, policy: Po
     looks = _to_look_at(store.keys, server.policy, controls)
     found, counted, borders, registered = _read_lanes(store, controls, looks, server.at)
     uncounted = [lane for lane, each in found.items() if each.failures.tell_more_than(counted.of_lane(lane))]
-    around = _read_around(store, found, workers.registered_from(names, registered), uncounted, looks, borders)
+    around = _read_around(
+        store, found, workers.registered_from(names, registered), uncounted, looks, borders, server.at
+    )
     statuses = [_lane_status(lane, server, controls[lane.name], found[lane.name], around, counted) for lane in chosen]
     status = readings.Status(
         at=server.at,
@@ -210,14 +212,14 @@ def _read_lanes(
 
 def _read_around(
     store: Store, found: Mapping[str, readings.LaneReading], registered: workers.Registered, uncounted: Sequence[str],
-    looks: Mapping[str, ToLookAt], borders: Mapping[str, tuple[Borders, ...]],
+    looks: Mapping[str, ToLookAt], borders: Mapping[str, tuple[Borders, ...]], at: datetime,
 ) -> _Around:  # fmt: skip
     claims = store.run(list_claims(store.keys, starting=0))
     heads = [job for each in found.values() for lists in each.lists for job in lists.heads]
     failed = [(lane, job) for lane in uncounted for job in found[lane].failures.last]
 
     def ask_all(ask: Pipeline) -> None:
-        ask_jobs(ask, store.keys, looks, borders)
+        ask_jobs(ask, store.keys, looks, borders, at)
         for job in heads:
             ask.hget(store.keys.engine.jobs + job, "enqueued_at")
         outcomes.ask_exceptions(ask, (job for _, job in failed))

@@ -22,7 +22,6 @@ from shedder.policy.lateness import (
     Looked,
     Verdict,
     WaitingJob,
-    divided,
     is_expected,
     is_of,
     may_hold,
@@ -237,7 +236,7 @@ def _look(
             store.keys,
             name,
             diverts_from(name, record),
-            divided(kind.tolerance for kind in own),
+            tuple(sorted({kind.tolerance for kind in own})),
             is_told_by_jobs=any(kind.rule for kind in own),
             with_meta=any(kind.rule.selection.meta for kind in own if kind.rule),
         )

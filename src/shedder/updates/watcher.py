@@ -45,7 +45,7 @@ SILENCE_EVERY = timedelta(seconds=15)
 INCIDENTS_LOOKED_AT = 5
 """Resolved ones are looked at for the reminders of their reviews."""
 
-LANES_PER_SAMPLE = 200
+LANES_PER_SAMPLE = 100
 
 
 @dataclass(slots=True)
