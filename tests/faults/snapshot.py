@@ -65,7 +65,7 @@ _REGISTRIES = {
     ":canceled:": "canceled",
 }
 _FLEETING = (
-    ":events", ":meters", ":bell:", ":series:", ":samples:", ":settings-version", ":sampled", _UNSEEN,
+    ":events", ":meters", ":bell:", ":series:", ":samples:", ":settings-version", ":sampled", ":sweep", _UNSEEN,
     ":outcomes", ":event-counts", ":outcome-samples:", ":failures:", ":drain-ends:", ":mark:",
 )  # fmt: skip
 

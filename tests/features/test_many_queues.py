@@ -9,6 +9,7 @@ import pytest
 from benchmarks.gauges import watched
 from shedder import PauseReceipt, Shedder
 from shedder.errors import CannotUndo, RecordUnreadable
+from shedder.queues.maintenance import Upkeep
 from shedder.units import Rate
 from tests.features.scene import Scene
 
@@ -27,7 +28,8 @@ STEPS = 7
 @pytest.fixture
 def scene(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> Scene:
     """Twenty lanes, of which a step takes three."""
-    monkeypatch.setattr("shedder.queues.controls.LANES_PER_STEP", LANES_PER_STEP)
+    for constant in ("LANES_PER_STEP", "ORDERED_PER_STEP"):
+        monkeypatch.setattr(f"shedder.queues.controls.{constant}", LANES_PER_STEP)
     scene = Scene(redis)
     for queue in QUEUES:
         scene.fill(queue, f"{queue}-a", f"{queue}-b")
@@ -115,19 +117,29 @@ def test_a_damaged_record_is_met_before_the_first_step(scene: Scene) -> None:
     assert 1 == scene.redis.hlen(scene.keys.diverts)
 
 
-@pytest.mark.parametrize("give", [
-    lambda it: it.pause(*it.queues(), reason="r"),
-    lambda it: it.resume(*it.queues(), reason="r"),
-    lambda it: it.divert(*it.queues(), reason="r"),
-], ids=["pause", "resume", "divert"])  # fmt: skip
-def test_a_thousand_lanes_are_ten_steps(
-    redis: Redis, server: EmbeddedServer, give: Callable[[Shedder], object]
+@pytest.mark.parametrize(("give", "steps"), [
+    (lambda it: it.pause(*it.queues(), reason="r"), 17),
+    (lambda it: it.resume(*it.queues(), reason="r"), 17),
+    (lambda it: it.divert(*it.queues(), reason="r"), 42),
+    (lambda it: it.limit_starts(*it.queues(), rate=Rate(1.0), reason="r"), 42),
+], ids=["pause", "resume", "divert", "limit start"])  # fmt: skip
+def test_no_step_takes_more_lanes_than_its_caller_lets_it(
+    redis: Redis, server: EmbeddedServer, give: Callable[[Shedder], object], steps: int
 ) -> None:
-    """No script takes more lanes than its caller lets it."""
+    """A thousand lanes are as many scripts as there are portions, a sample and a list of claims apart."""
     shedder = Shedder(redis, by="oncall@desk")
     lists = shedder.keys.engine.lists
     redis.sadd(shedder.keys.engine.queues, *(f"{lists}tenant-{number}" for number in range(250)))
     give(shedder)
     with server.client() as looker, watched(looker, server.pid) as served:
         give(shedder)
-    assert 10 <= served.calls["evalsha"] <= 13
+    assert steps <= served.calls["evalsha"] <= steps + 3
+
+
+def test_a_worker_of_many_lanes_samples_a_portion_of_them(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From its first upkeep on, before it knows all lanes of the installation."""
+    for module in ("maintenance", "samples"):
+        monkeypatch.setattr(f"shedder.queues.{module}.LANES_PER_SAMPLE", 4)
+    assert Upkeep(scene.shedder.store, [lane.name for lane in scene.lanes(*QUEUES)]).do()
+    series = [lane.name for lane in scene.lanes(*QUEUES) if scene.redis.exists(scene.keys.series(lane.name))]
+    assert ["tenant-0"] == series

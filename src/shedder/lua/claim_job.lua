@@ -439,8 +439,8 @@ end
 
 -- An order that neither drains nor comes to an end has nothing to do where no job is.
 local function is_at_work(text)
-  return string.find(text, '"drain"', 1, true) or string.find(text, '"restoring"', 1, true)
-    or string.find(text, '"until"', 1, true)
+  return string.find(text, 'drain"', 1, true) or string.find(text, 'restoring"', 1, true)
+    or string.find(text, 'until"', 1, true)
 end
 
 local looked_into = 0

@@ -26,7 +26,7 @@ from shedder.engine.workers import all_workers, queue_names
 from shedder.errors import RecordUnreadable, ShedderError
 from shedder.incident.records import Incident
 from shedder.incident.store import open_incidents
-from shedder.lanes import lane_of
+from shedder.lanes import lane_of, why_refused
 from shedder.metrics.families import COUNTER, FAMILIES, Family, Scraped
 from shedder.policy.applied import applied_from
 from shedder.policy.lateness import Late, tolerances_of
@@ -164,7 +164,7 @@ def read(store: Store, judge: Judge) -> Scraped:
         status=status,
         policy=in_force,
         late=judge.late(store, in_force, status),
-        jobs=_jobs_of(store, queue_names(keys, queues), status),
+        jobs=_jobs_of(store, [name for name in queue_names(keys, queues) if not why_refused(name)], status),
         workers=all_workers(store),
         counts=_numbers(counts),
         outcomes=_numbers(outcomes),

@@ -318,7 +318,7 @@ def selection_json(selection: Selection) -> str:
 def _set(
     store: Store, lanes: Sequence[Lane], selection: Selection, cause: Cause, terms: LimitTerms | None
 ) -> DivertReceipt:
-    steps, order = in_steps(lanes, cause), new_id()
+    steps, order = in_steps(lanes, cause, with_order=True), new_id()
     if len(steps) > 1:
         standing_on(store, [lane.name for lane in lanes])  # a record that nobody can read is met before the first step
     receipts = [

@@ -140,7 +140,7 @@ def drain(
 
     It halts when the share `halt_at` of its last 50 jobs failed, of the last 20 at least; 0 for never.
     """
-    steps = in_steps(lanes, cause)
+    steps = in_steps(lanes, cause, with_order=True)
     if len(steps) > 1:
         standing_on(store, [lane.name for lane in lanes])  # a record that nobody can read is met before the first step
     receipt = joined(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from shedder.engine.workers import queues_of
 from shedder.events import Cause
-from shedder.lanes import lane_of, lanes_of_targets
+from shedder.lanes import lanes_of_targets, queues_in
 from shedder.policy.model import Policy, Rule
 from shedder.queues.divert import DivertReceipt, divert
 from shedder.queues.preview import DivertPreview, preview_divert
@@ -103,5 +103,5 @@ def _in_parts(rules: Sequence[NumberedRule]) -> Iterator[Sequence[NumberedRule]]
             first = end
 
 
-def _known_queues(store: Store) -> list[str]:
-    return sorted({lane_of(name).queue for name in queues_of(store)})
+def _known_queues(store: Store) -> tuple[str, ...]:
+    return queues_in(queues_of(store))

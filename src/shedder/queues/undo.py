@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from shedder.errors import CannotUndo
 from shedder.events import Cause, Event, events_back, events_of_operation, find_event
-from shedder.lanes import lane_of
+from shedder.lanes import target_of
 from shedder.policy.applied import PolicyReceipt, undo_policy
 from shedder.queues.controls import Backlog, Standing, standing_on, with_lengths
 from shedder.queues.divert import DivertReceipt
@@ -117,8 +118,7 @@ def _drain_again(store: Store, event: Event) -> str:
     """The command that goes on where a drain halted."""
     halted = [each.divert.halted for orders in standing_on(store, event.lanes).values() for each in orders]
     rate = next((f" --rate {each.rate}" for each in halted if each and each.event == event.id), "")
-    lanes = (f"{lane.queue}.{lane.priority}" for lane in map(lane_of, event.lanes))
-    return f"shedder drain {' '.join(lanes)}{rate}"
+    return f"shedder drain {shlex.join(map(target_of, event.lanes))}{rate}"
 
 
 def _pauses_before(store: Store, event: Event, cause: Cause) -> PauseReceipt | ResumeReceipt:

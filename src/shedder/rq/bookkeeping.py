@@ -17,6 +17,7 @@ from rq.worker import BaseWorker
 from shedder.engine.jobs import function_of, texts_of
 from shedder.engine.workers import TOLERATED_SECONDS
 from shedder.lanes import lane_of
+from shedder.log_context import Troubles
 from shedder.policy.applied import policy_copy
 from shedder.queues.drain import count_end_of_drained
 from shedder.queues.outcomes import ABANDONED, count_failed, count_well
@@ -38,6 +39,7 @@ class BookkeepingMixin(BaseWorker):
     """RQ's bookkeeping with fewer round trips, and counts for each lane."""
 
     keys: Keys
+    troubles: Troubles
     _lane = ""
     _under_limit: HeldClaim | None = None
     _drain = ""
@@ -151,9 +153,11 @@ class SkewMixin(BookkeepingMixin):
                 super().clean_registries()
             finally:
                 self._exc_handlers = handlers
+            self.troubles.end("clock", "Worker %s: this machine's clock is right again", self.name)
             return
         self.last_cleaned_at = now()  # type: ignore[assignment]  # RQ gives it no type
-        self.log.warning(
+        self.troubles.meet(
+            "clock",
             "Worker %s: this machine's clock is %.0f s ahead of the server's; other workers look for abandoned jobs",
             self.name,
             -self._behind,

@@ -134,16 +134,18 @@ class Fetch:
         """
         worker = self._worker
         try:
-            return claim_from(self._ask_from)
+            answer = claim_from(self._ask_from)
         except exceptions.ResponseError as error:
             if self._is_burst or "WRONGTYPE" not in str(error):
                 raise
-            worker.log.error("Worker %s takes no job: a key is of another type than it should be; "  # noqa: TRY400
-                             "`shedder doctor` names it", worker.name)  # fmt: skip
+            worker.troubles.meet("claim", "Worker %s takes no job: a key is of another type than it should be; "
+                                 "`shedder doctor` names it", worker.name)  # fmt: skip
             if worker.is_silent_for(IDLE_HEARTBEAT_SECONDS):
                 worker.heartbeat()
             time.sleep(SLICE_SECONDS)
             return NothingClaimed(is_again=True)
+        worker.troubles.end("claim", "Worker %s takes jobs again", worker.name)
+        return answer
 
     def _ask_from(self, first: int) -> Claimed | NothingClaimed:
         """What the server says of the lanes from `first` on, as far as one claim goes."""

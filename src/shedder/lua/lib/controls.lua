@@ -16,7 +16,7 @@ end
 local function pause_in_force(text, now)
   if not text then return false end
   -- readable or not, one without an end is in force: read only for its end, as there may be hundreds
-  if not string.find(text, '"until"', 1, true) then return true end
+  if not string.find(text, 'until"', 1, true) then return true end
   local pause = decode(text)
   if not pause or type(pause.v) ~= 'number' or pause.v > RECORD_VERSION then return true end
   return not (type(pause['until']) == 'number' and now >= pause['until'])
