@@ -152,6 +152,10 @@ class CannotUndo(ShedderError):
         self.try_instead = try_instead
 
 
+class NothingToUndo(CannotUndo):
+    """Nothing of what this event changed stands any more; `undo` without an id goes on to the one before."""
+
+
 class RedisUnreachable(ShedderError):
     """Redis does not answer at this address, so it is not known whether anything was changed."""
 

@@ -413,7 +413,7 @@ _ROWS = (
         "finished putting aside jobs of {lanes}", instead="undo its `divert`", numbers=_in_backlog, is_detail=True,
         is_system=True),
     _decision("drain", "A drain was ordered, or its rate changed.", "let the backlog of {lanes} start again",
-        undo="sets the rate that was, or stops", numbers=_draining),
+        undo="sets the rate that was, or stops; what it ended is diverted again", numbers=_draining),
     _decision("drain stopped", "A drain was stopped.", "stopped the drain of {lanes}", instead="give the drain again",
         numbers=_stopped),
     Verb("drain halted", "Too many of the last jobs that a drain released failed; the backlog stays in order.",

@@ -92,7 +92,21 @@ BUGS = (
         "local unreadable = nil",
         (DIVERT,),
     ),
-    Bug("what was undone is undone again", "queues/undo.py", " and event.id not in undone", "", (UNDO,)),
+    Bug("what was undone is undone again", "queues/undo.py", "if event.id in undone:", "if False:", (UNDO,)),
+    Bug(
+        "undo without an id stops for ever at a change that has ended",
+        "api/shedder.py",
+        "= lambda error: isinstance(error, NothingToUndo)",
+        "= lambda error: False",
+        (UNDO,),
+    ),
+    Bug(
+        "undo of a drain leaves the diverts ended that ran empty",
+        "lua/set_back_orders.lua",
+        "item.ended or not order and ended_later(item) or nil",
+        "item.ended",
+        (UNDO,),
+    ),
     Bug(
         "undo ends all diverts of a lane",
         "queues/undo.py",

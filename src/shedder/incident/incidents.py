@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from shedder.errors import CannotUndo, ConditionNotMet, InvalidInput, RecordUnreadable, ShedderError
+from shedder.errors import CannotUndo, ConditionNotMet, InvalidInput, NothingToUndo, RecordUnreadable, ShedderError
 from shedder.events import UNREADABLE, Event, head_of, position_of
 from shedder.incident import lifecycle
 from shedder.incident.effects import WINDOW, changes_of, effects_of, with_yardsticks
@@ -262,9 +262,11 @@ def _reverted(incident: Incident, event: Event) -> Incident:
 
     Raises:
         CannotUndo: one of them is not as the event left it.
-        ConditionNotMet: the incident is closed.
+        NothingToUndo: the incident is closed, so that its record stays.
     """
-    lifecycle.check_not_closed(incident)
+    if incident.closed_at is not None:
+        reason, look = f"{incident.id} is closed for good", f"shedder incident show {incident.id}"
+        raise NothingToUndo(event.id, reason=reason, try_instead=look)
     record = incident_record(incident)
     for name in {**event.before, **event.after}:
         _revert(record, name, event)

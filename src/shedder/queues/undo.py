@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from shedder.errors import CannotUndo
+from shedder.errors import CannotUndo, NothingToUndo
 from shedder.events import Cause, Event, events_back, find_event
 from shedder.lanes import lane_of
 from shedder.policy.applied import PolicyReceipt, undo_policy
@@ -44,7 +44,9 @@ def changes_to_undo(store: Store) -> Iterator[Event]:
     """The changes that have a way back and were not undone since, the last one first."""
     undone: set[str] = set()
     for event in events_back(store):
-        if event.can_undo and not event.undoes and event.id not in undone:
+        if event.id in undone:
+            continue
+        if event.can_undo and not event.undoes:
             yield event
         undone.add(event.undoes)
 
@@ -98,15 +100,14 @@ def _way_of_pause(event: Event, lane: str) -> tuple[str, str]:
 
 def _pauses_stay(event: Event, done: PausesSetBack) -> CannotUndo:
     if done.state == "over":
-        reason, try_instead = "the pause would have ended by now", "shedder pause"
-    elif done.state == "same":
-        reason, try_instead = "all of it is as it was before", "shedder status"
-    elif done.standing is None:
+        return NothingToUndo(event.id, reason="the pause would have ended by now", try_instead="shedder pause")
+    if done.state == "same":
+        return NothingToUndo(event.id, reason="all of it is as it was before", try_instead="shedder status")
+    if done.standing is None:
         reason = f"{done.changed} was resumed, or its pause has ended, since"
-        try_instead = "shedder status"
-    else:
-        reason = f"{done.standing.by} has paused {done.changed} again since"
-        try_instead = f"shedder undo {done.newer}".strip() if done.newer else "shedder status"
+        return NothingToUndo(event.id, reason=reason, try_instead="shedder status")
+    reason = f"{done.standing.by} has paused {done.changed} again since"
+    try_instead = f"shedder undo {done.newer}".strip() if done.newer else "shedder status"
     return CannotUndo(event.id, reason=reason, try_instead=try_instead)
 
 
@@ -123,7 +124,7 @@ def _divert_before(store: Store, event: Event, cause: Cause) -> RestoreReceipt |
         return replace(receipt, events=(changed.event, *receipt.events))
     if not receipt.events:
         reason = "this divert has ended, its backlog is empty"
-        raise CannotUndo(event.id, reason=reason, try_instead="shedder status")
+        raise NothingToUndo(event.id, reason=reason, try_instead="shedder status")
     return receipt
 
 

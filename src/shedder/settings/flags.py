@@ -282,10 +282,13 @@ def undo_flags(store: Store, event: Event, cause: Cause) -> FlagReceipt:
     """Set flags as they were before `event`.
 
     Raises:
-        CannotUndo: one was changed since, or what stood before would have ended by now.
+        CannotUndo: one was changed since.
+        NothingToUndo: nothing stands, and what stood before would have ended by now.
     """
-    verb = "flag degrade" if any(event.before.get(name) for name in event.after) else "flag restore"
-    return _receipt(store, store.run(setting.set_back_settings(store.keys, store.keys.flags, event, cause, verb=verb)))
+    verbs = ("flag degrade", "flag restore")
+    return _receipt(
+        store, store.run(setting.set_back_settings(store.keys, store.keys.flags, event, cause, verbs=verbs))
+    )
 
 
 def _chosen(

@@ -328,11 +328,12 @@ def undo_limit(store: Store, event: Event, cause: Cause) -> LimitReceipt:
     """Set a limit as it was before `event`.
 
     Raises:
-        CannotUndo: it was changed since, or what stood before would have ended by now.
+        CannotUndo: it was changed since.
+        NothingToUndo: nothing stands, and what stood before would have ended by now.
     """
     body = next(filter(None, (setting.body_before(event, name) for name in event.after)), {})
-    verb = "limit set" if body else "limit clear"
-    done = store.run(setting.set_back_settings(store.keys, store.keys.limits, event, cause, verb=verb, **body))
+    verbs = ("limit set", "limit clear")
+    done = store.run(setting.set_back_settings(store.keys, store.keys.limits, event, cause, verbs=verbs, **body))
     return _receipt(store, done)
 
 
