@@ -10,6 +10,7 @@ import pytest
 from shedder import Shedder
 from shedder.errors import CannotUndo, EventNotFound, NothingToUndo, RecordUnreadable
 from shedder.incident.records import ReviewPart
+from shedder.policy.model import Policy
 from shedder.queues.drain import DrainReceipt, end_drained
 from shedder.queues.pause import PauseReceipt, ResumeReceipt
 from shedder.queues.restore import RestoreReceipt
@@ -230,6 +231,16 @@ def test_what_an_undo_took_back_and_was_brought_back_is_a_change_again(scene: Sc
     scene.shedder.undo(undone.event, reason="it was right")
     assert paused.event == scene.shedder.event_to_undo().id
     assert isinstance(scene.shedder.undo(reason="r"), ResumeReceipt)
+
+
+def test_two_policies_are_undone_one_after_the_other(scene: Scene) -> None:
+    """What the first undo brought back is known as what it was, under its new number."""
+    for hours in (1, 2):
+        scene.shedder.policies.apply(Policy(stale_after=timedelta(hours=hours)), reason="r")
+    scene.shedder.undo(reason="r")
+    assert timedelta(hours=1) == scene.shedder.policies.applied().policy.stale_after
+    scene.shedder.undo(reason="r")
+    assert Policy() == scene.shedder.policies.applied().policy
 
 
 @pytest.mark.parametrize("kind", ["flag", "limit"])

@@ -80,7 +80,7 @@ local function look(orders, id, item)
     local other = order or same_selection(orders, item.ended)
     return other and 'changed' or 'revive', other
   end
-  if not order or order.restoring then return 'skip' end
+  if not order or order.restoring or order['until'] and now >= order['until'] then return 'skip' end
   if not is_expected(order, item.is) then return 'changed', order end
   return is_over(item) and 'over' or 'set', order
 end
