@@ -17,6 +17,7 @@ from shedder.lanes import Lane, lane_of, lanes_of_targets
 from shedder.later import later
 from shedder.queues import claims, controls
 from shedder.selection import Selection
+from shedder.store.arguments import checks_arguments
 from shedder.store.codec import server_time
 from shedder.store.keys import Keys
 from shedder.store.store import Progress, Store
@@ -83,6 +84,7 @@ MOST_EVENTS = 5000
 __all__ = ["Shedder"]
 
 
+@checks_arguments
 class Shedder:
     """Load shedding for the RQ queues on one Redis.
 

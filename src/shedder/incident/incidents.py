@@ -24,6 +24,7 @@ from shedder.policy.applied import applied_policy
 from shedder.policy.model import Policy
 from shedder.queues.maintenance import end_silent
 from shedder.queues.samples import Sample, read_samples, sample_after
+from shedder.store.arguments import checks_arguments
 from shedder.store.codec import server_time
 from shedder.store.store import Command, Store
 
@@ -41,6 +42,7 @@ _ID = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9]{1,6}")
 _EVENT_ID = re.compile(r"[0-9]{1,15}-[0-9]{1,15}")
 
 
+@checks_arguments
 class Incidents(IncidentStore):
     """The incidents on one Redis.
 

@@ -17,6 +17,7 @@ from shedder.later import later
 from shedder.settings import setting
 from shedder.settings.setting import Setting, SettingsChanged
 from shedder.settings.watch import Declarations, SettingsSnapshot, SettingsWatch, replaced_by
+from shedder.store.arguments import checked
 from shedder.store.codec import count_of, read_with_time, text_of
 from shedder.store.keys import Keys
 from shedder.store.store import Store
@@ -87,6 +88,7 @@ class Limits(Declarations[LimitDeclaration]):
         self._absence = Absence()
         super().__init__(watch, keys.limit_declarations)
 
+    @checked
     def declare(
         self,
         name: str,
@@ -144,6 +146,7 @@ class Limits(Declarations[LimitDeclaration]):
         self.require(name, key, cost)
         yield
 
+    @checked
     def limited(self, name: str, *, key: Callable[P, str] | None = None) -> Callable[[Callable[P, T]], Callable[P, T]]:
         """Let a function or a coroutine function run only within a limit.
 
