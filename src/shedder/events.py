@@ -129,10 +129,10 @@ def event_head(
 
 
 @lru_cache(maxsize=64)
-def head_of_step(verb: str, cause: Cause, lane: str, order: str, undoes: str = "") -> str:
+def head_of_step(verb: str, cause: Cause, lane: str, order: str, undoes: str = "", undid: str = "") -> str:
     """The head of the event that a step of a scan or a restore may write."""
     # the same for thousands of steps, and as much work as the rest of the command
-    return event_head(verb, cause, (lane,), order=order, undoes=undoes)
+    return event_head(verb, cause, (lane,), order=order, undoes=undoes, undid=undid or None)
 
 
 def head_of(event: Event) -> dict[str, Any]:

@@ -107,7 +107,14 @@ def apply_policy(
     """
     current = _readable_or_none(store)
     changes = differences(document_of(current.policy), document_of(policy))
-    head = event_head("policy apply", cause, (), undoes=undoes, changes=list(changes[:MOST_DIFFERENCES]))
+    head = event_head(
+        "policy apply",
+        cause,
+        (),
+        undoes=undoes,
+        undid="policy apply" if undoes else None,
+        changes=list(changes[:MOST_DIFFERENCES]),
+    )
     state, event, at, number, before = store.run(
         policy_command(store.keys, policy, head, cause, operation=new_id(), based_on=based_on, restores=restores)
     )

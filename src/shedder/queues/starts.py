@@ -45,7 +45,7 @@ def divert_before(store: Store, event: Event, cause: Cause, standing: Standing) 
     selection = _selection_of(ways, standing)
     terms = _common_terms(ways)
     head = event_head(
-        event.verb, cause, tuple(ways), undoes=event.id, selection=selection.describe(),
+        event.verb, cause, tuple(ways), undoes=event.id, undid=event.verb, selection=selection.describe(),
         order=next(iter(ways[next(iter(ways))])), **terms.describe(),
     )  # fmt: skip
     done = _carry_out(store, event, ways, head)
@@ -68,7 +68,7 @@ def drain_before(store: Store, event: Event, cause: Cause) -> DrainReceipt:
     ways = {lane: _way_of_drains(store.keys, event, lane) for lane in event.lanes if lane in event.before}
     rate = _fastest(ways)
     verb = "drain" if rate else "drain stopped"
-    head = event_head(verb, cause, tuple(ways), undoes=event.id, rate=rate and str(rate))
+    head = event_head(verb, cause, tuple(ways), undoes=event.id, undid=event.verb, rate=rate and str(rate))
     _check_not_halted(store, event)
     return _drain_receipt(store, _carry_out(store, event, ways, head), rate, halt_at=_halt_at(ways))
 

@@ -84,7 +84,7 @@ def _drain_again(store: Store, event: Event) -> str:
 
 def _pauses_before(store: Store, event: Event, cause: Cause) -> PauseReceipt | ResumeReceipt:
     ways = {lane: _way_of_pause(event, lane) for lane in event.lanes if lane in event.after}
-    done = set_back(store, ways, cause, undoes=event.id)
+    done = set_back(store, ways, cause, undoes=event)
     if done.receipt is None:
         raise _pauses_stay(event, done)
     return done.receipt
@@ -119,7 +119,7 @@ def _divert_before(store: Store, event: Event, cause: Cause) -> RestoreReceipt |
     if changed and not backlogs:
         return changed
     set_by_lane = {lane: set_by(event, lane) for lane, _, _ in backlogs}
-    receipt = restore_backlogs(store, backlogs, cause, undoes=event.id, set_by=set_by_lane)
+    receipt = restore_backlogs(store, backlogs, cause, undoes=event.id, undid=event.verb, set_by=set_by_lane)
     if changed:
         return replace(receipt, events=(changed.event, *receipt.events))
     if not receipt.events:

@@ -196,8 +196,8 @@ def set_back_settings(
     names = tuple(event.after)
     is_set, is_cleared = verbs
     heads = (
-        event_head(is_set, cause, (), undoes=event.id, names=list(names), **details),
-        event_head(is_cleared, cause, (), undoes=event.id, names=list(names)),
+        event_head(is_set, cause, (), undoes=event.id, undid=event.verb, names=list(names), **details),
+        event_head(is_cleared, cause, (), undoes=event.id, undid=event.verb, names=list(names)),
     )
     said = [part for name in names for part in (name, _set_by(event, name), _record(event, name))]
     arguments = ("set back", *heads, keys.settings_channel, *said)
