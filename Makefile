@@ -1,7 +1,7 @@
 # One virtual environment in .venv, made at the first call and again when the lock has changed.
 
 ARGS    ?=
-WORKERS ?= 2
+WORKERS ?= 4
 PYTHON  ?= python3
 
 BIN   := .venv/bin
@@ -50,13 +50,21 @@ demo: $(STAMP) ## an incident on a private server, step by step (ARGS: options o
 	@$(BIN)/shedder demo $(ARGS)
 
 .PHONY: test
-test: $(STAMP) ## all tests (ARGS: what pytest takes; WORKERS: processes)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope $(ARGS)
+test: $(STAMP) ## all tests but those that are long by nature (ARGS: what pytest takes; WORKERS: processes)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+.PHONY: test-all
+test-all: $(STAMP) ## the long ones too, as before a release (ARGS, WORKERS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "long or not long" $(ARGS)
+
+.PHONY: test-hostile
+test-hostile: $(STAMP) ## all tests on a busy machine, one that stands still, ... (ARGS: conditions, -- what pytest takes)
+	@$(BIN)/python -m tests.hostile $(ARGS)
 
 # What needs other packages than we depend on (hosts, docs, the bench) is left to `make test`.
 .PHONY: test-oldest
 test-oldest: $(OLDEST) ## tests with the oldest versions of what we depend on (ARGS, WORKERS)
-	@$(OLD_BIN)/python -m pytest -n $(WORKERS) --dist loadscope -p no:cacheprovider \
+	@$(OLD_BIN)/python -m pytest -n $(WORKERS) --dist worksteal -p no:cacheprovider \
 	    $(or $(ARGS),tests/unit tests/scripts tests/cli tests/rq tests/features)
 
 .PHONY: package
@@ -74,7 +82,8 @@ check: $(STAMP) ## format, lint, types, layers
 
 .PHONY: docs
 docs: $(STAMP) ## the pages, into build/docs; a warning is an error
-	@for page in scripts cli events policy; do $(BIN)/python docs/generate_$${page}_page.py || exit; done
+	@for page in scripts cli events policy metrics; do $(BIN)/python docs/generate_$${page}_page.py || exit; done
+	@$(BIN)/python docs/generate_dashboard.py
 	@$(BIN)/mkdocs build --quiet --strict
 
 .PHONY: bench

@@ -27,7 +27,7 @@ ENDLESS = "while true do end"
 @contextmanager
 def busy(server: EmbeddedServer) -> Iterator[None]:
     """A time in which `server` says BUSY to everybody, until the script is killed."""
-    with server.client() as operator, server.client(socket_timeout=60) as victim:
+    with server.client() as operator, server.client(socket_timeout=None) as victim:
         operator.config_set("busy-reply-threshold", BUSY_AFTER_MS)
 
         def run_for_ever() -> None:

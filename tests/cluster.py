@@ -16,7 +16,8 @@ import pytest
 from rq.defaults import RQ_KEY_PREFIX
 
 from shedder.embedded import EmbeddedServer
-from tests.waiting import wait_until
+from tests.servers import PatientServer
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,7 +49,7 @@ class Cluster:
     def __init__(self, config: Mapping[str, str] | None = None, **options: Any) -> None:
         self._ports = free_ports(2 * NODES)
         self.nodes = [
-            EmbeddedServer(
+            PatientServer(
                 config={
                     "port": str(self._ports[2 * number]),
                     "cluster-enabled": "yes",
@@ -79,7 +80,7 @@ class Cluster:
             slot = int(_ask(client, "CLUSTER", "KEYSLOT", key))
         return self.nodes[slot * NODES // SLOTS]
 
-    def wait_until_ok(self, *, timeout: float = 20.0) -> None:
+    def wait_until_ok(self, *, timeout: float = PATIENCE_SECONDS) -> None:
         """Return when each node that runs says that all slots are served."""
         for node in self.nodes:
             with node.client() as client:
@@ -112,7 +113,7 @@ def shared_server() -> Iterator[EmbeddedServer]:
             yield cluster.owner_of(RQ_KEY_PREFIX)
     else:
         assert kind == "", f"SHEDDER_TESTS_ON is {kind!r}; it is empty or `cluster`"
-        with EmbeddedServer() as server:
+        with PatientServer() as server:
             yield server
 
 

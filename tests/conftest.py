@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 from hypothesis import HealthCheck, settings
+from rq.worker import BaseWorker
 
 from shedder.embedded import EmbeddedServer
 from tests.cluster import shared_server
 from tests.features.scene import Scene
+from tests.servers import PatientServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +44,19 @@ def signals_as_before() -> Iterator[None]:
     yield
     for number, handler in zip(numbers, handlers, strict=True):
         signal.signal(number, handler)
+
+
+_UNSUBSCRIBE = BaseWorker.unsubscribe
+
+
+def _unsubscribe_at_once(worker: BaseWorker) -> None:
+    """What RQ does, told first to the thread that listens: else it often waits for more, and RQ for it, a second."""
+    if worker.pubsub_thread is not None:
+        worker.pubsub_thread.stop()
+    _UNSUBSCRIBE(worker)
+
+
+BaseWorker.unsubscribe = _unsubscribe_at_once  # type: ignore[method-assign]
 
 
 class ServerFactory(Protocol):
@@ -77,6 +92,6 @@ def server_factory() -> Iterator[ServerFactory]:
     with ExitStack() as servers:
 
         def start(**options: Any) -> EmbeddedServer:
-            return servers.enter_context(EmbeddedServer(**options))
+            return servers.enter_context(PatientServer(**options))
 
         yield start

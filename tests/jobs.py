@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rq import Retry, get_current_job
 
-LONGEST_HOLD_SECONDS = 30.0
+from tests.waiting import PATIENCE_SECONDS
 
 meanwhile: list[Callable[[], object]] = []
 """What a job in the test's own process does between its two marks."""
@@ -76,7 +76,7 @@ def mark_own(path: str) -> str:
 
 def hold(path: str, key: str, until: str) -> str:
     """Run until the file `until` exists."""
-    deadline = time.monotonic() + LONGEST_HOLD_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     with _Marks(path, key):
         while not Path(until).exists() and time.monotonic() < deadline:
             time.sleep(0.005)

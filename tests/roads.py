@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Self
 
+from tests.waiting import PATIENCE_SECONDS
+
 
 class Road:
     """A TCP proxy to `port` on this machine.
@@ -39,7 +41,7 @@ class Road:
         self._listening.close()
         self.cut()
         for thread in self._threads:
-            thread.join(5.0)
+            thread.join(PATIENCE_SECONDS)
 
     def cut(self) -> None:
         """Cut all connections, in the middle of whatever they carry."""

@@ -11,7 +11,8 @@ from redis.sentinel import Sentinel
 
 from shedder.embedded import EmbeddedServer, ServerHome, find_server
 from tests.cluster import free_ports
-from tests.waiting import wait_until
+from tests.servers import PatientServer
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     import subprocess
@@ -50,8 +51,8 @@ class Watched:
         first, second, *self._ports = free_ports(2 + SENTINELS)
         self.places = [("127.0.0.1", port) for port in self._ports]
         self.servers = [
-            EmbeddedServer(port=first, **options),
-            EmbeddedServer(port=second, config={"replicaof": f"127.0.0.1 {first}"}, **options),
+            PatientServer(port=first, **options),
+            PatientServer(port=second, config={"replicaof": f"127.0.0.1 {first}"}, **options),
         ]
         self._stack = ExitStack()
 
@@ -95,7 +96,7 @@ class Watched:
         with self.replica.client() as client:
             client.replicaof("127.0.0.1", NOBODY)
 
-    def wait_for_another_master(self, than: EmbeddedServer, *, timeout: float = 30.0) -> None:
+    def wait_for_another_master(self, than: EmbeddedServer, *, timeout: float = PATIENCE_SECONDS) -> None:
         """Return when another server than this one serves as the master."""
 
         def is_promoted() -> bool:
@@ -107,7 +108,7 @@ class Watched:
 
         wait_until(is_promoted, timeout=timeout, interval=0.05, what="a fail-over")
 
-    def wait_until_replicated(self, *, timeout: float = 40.0) -> None:
+    def wait_until_replicated(self, *, timeout: float = PATIENCE_SECONDS) -> None:
         """Return when the other server follows the master and has all that it has now."""
         with self.master.client() as client:
             master: Any = client.role()
@@ -133,7 +134,7 @@ class Watched:
                     return bool(others == (SENTINELS - 1, 1))
                 return False
 
-            wait_until(knows_all, timeout=20.0, interval=0.05, what="sentinels that know all")
+            wait_until(knows_all, interval=0.05, what="sentinels that know all")
 
 
 class _Watcher:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from shedder.embedded import EmbeddedServer
-from tests.waiting import wait_until
+from tests.servers import PatientServer
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SOURCE = Path(__file__).with_name("stepped_clock.c")
 
 
-class SteppedServer(EmbeddedServer):
+class SteppedServer(PatientServer):
     """An embedded server with a time of day of its own."""
 
     ahead_file: Path
@@ -68,5 +68,6 @@ def stepped_server() -> Iterator[SteppedServer]:
 
 def _library_in(folder: Path) -> Path:
     library = folder / "clock.so"
-    subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", str(library), str(SOURCE)], check=True, timeout=60)
+    command = ["cc", "-O2", "-shared", "-fPIC", "-o", str(library), str(SOURCE)]
+    subprocess.run(command, check=True, timeout=PATIENCE_SECONDS)
     return library

@@ -8,9 +8,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+PATIENCE_SECONDS = 600.0
+"""How long a test waits for anything: a machine can be slow, and stand still for minutes.
+
+Only a test that fails waits so long. pytest's `faulthandler_timeout` shows before where it waits.
+"""
+
 
 def wait_until(
-    predicate: Callable[[], object], *, timeout: float = 60.0, interval: float = 0.005, what: str = "the condition"
+    predicate: Callable[[], object],
+    *,
+    timeout: float = PATIENCE_SECONDS,
+    interval: float = 0.005,
+    what: str = "the condition",
 ) -> None:
     """Return as soon as ``predicate`` gives something true.
 
@@ -28,3 +38,16 @@ def wait_until(
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {timeout:g} s in vain for {what}")
         time.sleep(interval)
+
+
+def is_quick(action: Callable[[], object], *, seconds: float, attempts: int = 5) -> bool:
+    """Whether ``action`` takes less than ``seconds`` at least once.
+
+    A machine may hold any one attempt, for minutes even; what waits for something waits each time.
+    """
+    for _ in range(attempts):
+        began = time.monotonic()
+        action()
+        if time.monotonic() - began < seconds:
+            return True
+    return False

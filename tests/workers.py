@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import logging
 import os
@@ -17,7 +16,8 @@ from uuid import uuid4
 from rq.worker import BaseWorker
 
 from shedder.rq import Worker
-from tests.waiting import wait_until
+from tests.lifeline import end_with_parent
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from shedder.embedded import EmbeddedServer
-
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None)
 
 
 class WorkerProcess:
@@ -77,13 +74,13 @@ class WorkerProcess:
                 self.status = os.waitstatus_to_exitcode(status)
         return self.status is None
 
-    def wait(self, *, timeout: float = 60.0) -> int:
+    def wait(self, *, timeout: float = PATIENCE_SECONDS) -> int:
         """Its exit code; minus the number of the signal that killed it."""
         wait_until(lambda: not self.is_alive(), timeout=timeout, what=f"the end of {self}")
         assert self.status is not None
         return self.status
 
-    def wait_until_idle(self, redis: Redis, *, timeout: float = 60.0) -> Self:
+    def wait_until_idle(self, redis: Redis, *, timeout: float = PATIENCE_SECONDS) -> Self:
         """Return when it waits for a job."""
         wait_until(lambda: redis.hget(self.key, "state") == b"idle", timeout=timeout, what=f"{self}, idle")
         return self
@@ -188,10 +185,7 @@ def _be_worker(
 ) -> NoReturn:
     status = 1
     try:
-        parent = os.getppid()
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if parent != os.getppid():
-            os._exit(1)
+        end_with_parent()
         os.setsid()  # by which its family is known, also when it is dead
         _leave_the_test(log)
         worker = worker_class(list(queues), connection=server.client(**client), **settings)

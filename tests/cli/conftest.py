@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import logging
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,9 @@ def env(server: EmbeddedServer, redis: Redis) -> dict[str, str]:
 def invoke(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """Runs `shedder` in this very process, without a terminal."""
     _settle_environment(monkeypatch, env)
+    # a program that ends soon may keep its garbage; this process would keep the clients of all tests
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    monkeypatch.setattr(gc, "set_threshold", lambda *_: None)
     loggers = [logging.getLogger(name) for name in ("shedder", "rq")]
     before = [(each.handlers[:], each.level, each.propagate) for each in loggers]
 
@@ -70,6 +74,21 @@ def invoke(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Run
     yield run
     for each, (handlers, level, propagate) in zip(loggers, before, strict=True):
         each.handlers[:], each.level, each.propagate = handlers, level, propagate
+
+
+@pytest.fixture
+def invoke_in(invoke: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs `shedder` in this very process, in the folder `cwd` and with more of an environment, `env`."""
+
+    def run(*words: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Outcome:
+        with monkeypatch.context() as patch:
+            if cwd:
+                patch.chdir(cwd)
+            for name, value in (env or {}).items():
+                patch.setenv(name, value)
+            return invoke(*words)
+
+    return run
 
 
 @pytest.fixture

@@ -24,7 +24,8 @@ from typing import Any, Self
 
 import jsonschema
 
-PATIENCE_SECONDS = 120.0
+from tests.waiting import PATIENCE_SECONDS
+
 TRIES = 5
 ROOT = Path(__file__).parents[2]
 

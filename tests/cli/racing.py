@@ -15,12 +15,11 @@ from redis import Redis
 from rq.defaults import RQ_KEY_PREFIX
 
 from shedder.cli import main
+from tests.waiting import PATIENCE_SECONDS
 
 MOST_ROUNDS = 1000
 RACE = f"{RQ_KEY_PREFIX}:race"
 """Under RQ's prefix, so that a cluster has it on the node of all the rest."""
-
-PATIENCE_SECONDS = 120
 
 
 def race(url: str, name: str) -> None:

@@ -41,8 +41,9 @@ def test_jobs_under_a_limit_need_a_worker(invoke, operator, redis, mail, terms):
     """Jobs that wait under a limit on starts, and that no worker serves, are told by both."""
     operator.limit_starts("mail", reason="r", **terms)
     redis.delete(f"{KEYS.engine.lists}mail", f"{KEYS.engine.lists}mail.low")
-    for said in told(invoke):
+    for said in (*told(invoke), invoke("doctor").out):
         assert "mail has 3 jobs and no worker" in said
+        assert "an autoscaler that looks at it starts none" in said
 
 
 def test_a_backlog_that_stays_needs_no_worker(invoke, operator, mail):

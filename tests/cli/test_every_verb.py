@@ -64,7 +64,7 @@ def test_a_library_of_functions_has_an_end_of_its_own(server_factory):
     import redis
 
     own = server_factory(config={"busy-reply-threshold": "20"})
-    with own.client() as client, own.client(socket_timeout=60) as victim:
+    with own.client() as client, own.client(socket_timeout=None) as victim:
         client.function_load("#!lua name=x\nredis.register_function('x', function() "
                              "while true do end end)")  # fmt: skip
 

@@ -13,7 +13,8 @@ import pytest
 
 from shedder import Shedder
 from shedder.incident.records import Role
-from tests.cli.racing import PATIENCE_SECONDS, RACE
+from tests.cli.racing import RACE
+from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -47,7 +48,7 @@ def racers(server: EmbeddedServer) -> Iterator[list[str]]:
     finally:
         for each in processes:
             each.kill()
-            each.wait(60)
+            each.wait(PATIENCE_SECONDS)
 
 
 def run(redis: Redis, racers: list[str], lines: list[str]) -> list[Done]:

@@ -15,7 +15,7 @@ from rq import Queue
 from shedder import Shedder
 from tests.cli.programs import Outcome, environment
 from tests.heartbeat.sink import Sink
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,11 +37,11 @@ posts_by_itself = true
 
 
 @pytest.fixture
-def program(program: Any) -> Any:
-    """Runs `shedder` and checks its exit code."""
+def program(invoke_in: Any) -> Any:
+    """Runs `shedder` in a folder and checks its exit code."""
 
     def run(*words: str, code: int = 0, **more: Any) -> Outcome:
-        done: Outcome = program(*words, **more)
+        done: Outcome = invoke_in(*words, **more)
         assert code == done.code, done.err
         return done
 
@@ -153,9 +153,9 @@ def test_the_watcher_ends_politely(redis: Redis, desk: Path, env: dict[str, str]
     )  # fmt: skip
     try:
         lease = Shedder(redis).keys.watch_lease
-        wait_until(lambda: redis.exists(lease), timeout=30, what="the lead")
+        wait_until(lambda: redis.exists(lease), what="the lead")
         process.send_signal(signal.SIGTERM)
-        assert 0 == process.wait(30)
+        assert 0 == process.wait(PATIENCE_SECONDS)
         assert not redis.exists(lease)
     finally:
         process.kill()

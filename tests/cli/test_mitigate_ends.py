@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from shedder import Shedder
-from tests.cli.programs import PATIENCE_SECONDS, Terminal
-from tests.waiting import wait_until
+from tests.cli.programs import Terminal
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 FAMILY = """
 import os, subprocess, sys, time
@@ -58,7 +58,7 @@ def test_a_signal_ends_all_of_it_and_the_journal_says_which(family, env, invoke,
     )  # fmt: skip
     wait_until(pids.exists, what="a start")
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert (128 + number, True) == (process.returncode, "the journal says so" in err)
     for pid in pids.read_text().split():
         wait_until(lambda pid=pid: is_gone(pid), what="its end")
@@ -110,7 +110,7 @@ def killed(family, env, redis, tmp_path):
             stdin=subprocess.DEVNULL, stdout=file, stderr=file,
         )  # fmt: skip
     try:
-        wait_until(has_told, timeout=PATIENCE_SECONDS, what="a sign of life")
+        wait_until(has_told, what="a sign of life")
     finally:
         process.kill()
         process.wait(60)

@@ -297,8 +297,8 @@ def test_the_whole_night(night: Night, yard: Yard, background: Callable[..., Any
     )
     assert 0 == again.code, again
     night.look("the rest goes out")
-    wait_until(lambda: night.truth().held["newsletters"] == 0, what="an empty backlog", timeout=120)
-    wait_until(lambda: night.ended("newsletter") == 6000, what="all newsletters", timeout=120)
+    wait_until(lambda: night.truth().held["newsletters"] == 0, what="an empty backlog")
+    wait_until(lambda: night.ended("newsletter") == 6000, what="all newsletters")
     night.look("the backlog is empty")
     assert 0 == run("incident", "mitigated", "-r", "receipts go out at once", "--by", "ana@desk").code
     assert 0 == run("incident", "resolve", "-r", "the backlog is empty", "--by", "ana@desk").code

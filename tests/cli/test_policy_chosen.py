@@ -63,6 +63,12 @@ STRICT = [said_by_update, said_by_watch]
 
 
 @pytest.fixture
+def program(invoke_in: Any) -> Any:
+    """Runs `shedder` in a folder."""
+    return invoke_in
+
+
+@pytest.fixture
 def folder(redis: Redis, tmp_path: Path) -> Path:
     """A folder without a policy; a job waits, and an incident is open."""
     Queue("mail", connection=redis).enqueue("app.send")

@@ -15,7 +15,7 @@ from typing import Self
 from uuid import uuid4
 
 import shedder
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 _MARK = "DEMO_OF_A_TEST"
 
@@ -68,20 +68,20 @@ class Demo:
         """What it has printed to standard error so far."""
         return self._said["stderr"].decode()
 
-    def wait_for(self, text: str, *, timeout: float = 60.0) -> None:
+    def wait_for(self, text: str) -> None:
         """Return when it has printed `text`."""
-        wait_until(lambda: text in self.stdout or self.process.poll() is not None, timeout=timeout, what=f"{text!r}")
+        wait_until(lambda: text in self.stdout or self.process.poll() is not None, what=f"{text!r}")
         assert text in self.stdout, self.stdout + self.stderr
 
     def press_ctrl_c(self) -> None:
         """Do what a terminal does: interrupt the whole foreground process group."""
         os.killpg(self.process.pid, signal.SIGINT)
 
-    def wait(self, *, timeout: float = 120.0) -> int:
+    def wait(self) -> int:
         """Its exit code, when it has ended and all that it said is read."""
-        code = self.process.wait(timeout)
+        code = self.process.wait(PATIENCE_SECONDS)
         for reader in self._readers:
-            reader.join(10.0)
+            reader.join(PATIENCE_SECONDS)
         return code
 
     def processes(self) -> list[int]:

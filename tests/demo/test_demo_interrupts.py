@@ -3,6 +3,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from tests.waiting import PATIENCE_SECONDS
+
 _PROGRAM = """
 import os, signal
 from contextlib import ExitStack
@@ -27,6 +29,8 @@ with ShutdownSignals() as asked, ExitStack() as ends:
 
 def test_a_signal_amid_a_fork_loses_no_process() -> None:
     """A signal that comes while a process is forked interrupts at the next look, and all end."""
-    done = subprocess.run([sys.executable, "-c", _PROGRAM], capture_output=True, text=True, timeout=60.0, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", _PROGRAM], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
 
     assert ("2 started\n-9 -9\n", "") == (done.stdout, done.stderr)

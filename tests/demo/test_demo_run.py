@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.slow
-JOBS = 4000
+JOBS = 5000
 ELSEWHERE = {
     "SHEDDER_REDIS_URL": "redis://127.0.0.1:1/0",
     "RQ_REDIS_URL": "redis://127.0.0.1:1/0",
@@ -125,3 +125,14 @@ def test_leaves_a_postmortem_with_its_plots(summary: dict[str, Any]) -> None:
 def test_leaves_nothing_behind(demo: Demo) -> None:
     """No process and no file but the post-mortem is left of a demo that has ended."""
     demo.assert_nothing_is_left()
+
+
+@pytest.mark.long
+def test_two_hundred_thousand_jobs_are_accounted_for(tmp_path: Path) -> None:
+    """The demo as people run it: nothing is lost, nothing starts while paused, nothing is left behind."""
+    with Demo("--json", "--out", str(tmp_path)) as demo:
+        assert 0 == demo.wait(), demo.stderr
+        found = json.loads(demo.stdout)
+        assert (True, 0) == (found["is_good"], found["started_while_paused"])
+        assert found["accounts"]["sent"] > 200_000
+        demo.assert_nothing_is_left()

@@ -22,7 +22,7 @@ from rq.utils import utcformat
 from shedder import Shedder
 from shedder.cli import main
 from shedder.rq import Queue
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from shedder.embedded import EmbeddedServer
 
 APPLICATION = Path(__file__).parent / "application"
-PATIENCE_SECONDS = 120.0
 
 
 class Stage:
@@ -120,7 +119,7 @@ class Stage:
     def wait_for(self, predicate: Callable[[], object], what: str = "what the page says") -> None:
         """Return when `predicate` gives something true."""
         try:
-            wait_until(predicate, timeout=PATIENCE_SECONDS / 2, what=what)
+            wait_until(predicate, what=what)
         except AssertionError as error:
             log = (self.folder / "workers.log").read_text(encoding="utf-8")
             raise AssertionError(f"{error}; the workers said:\n{log[-2000:]}") from None

@@ -12,6 +12,7 @@ import redis.asyncio
 from shedder.embedded import EmbeddedServer
 from tests.docs.pages import ROOT, examples_of, pages
 from tests.docs.stage import Stage
+from tests.servers import PatientServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def server_of_pages() -> Iterator[EmbeddedServer]:
     """A server on a port, because a page shows an address and no path."""
-    with EmbeddedServer(port=0) as server:
+    with PatientServer(port=0) as server:
         yield server
 
 

@@ -16,6 +16,7 @@ from shedder import Shedder, errors
 from shedder.errors import ShedderError
 from shedder.events import VERBS, Event
 from tests.docs.pages import DOCS, ROOT, pages
+from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,7 +114,7 @@ def test_the_docs_build_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs")
     built = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+        cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
     )  # fmt: skip
     assert 0 == built.returncode, built.stderr
 

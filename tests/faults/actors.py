@@ -22,7 +22,8 @@ from shedder.rq import SimpleWorker, SpawnWorker, Worker
 from tests import jobs
 from tests.faults.accounting import append_line
 from tests.jobs import whole_lines
-from tests.waiting import wait_until
+from tests.lifeline import end_with_parent
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -203,7 +204,7 @@ class Child:
                 self.status = os.waitstatus_to_exitcode(status)
         return self.status is None
 
-    def wait(self, *, timeout: float = 30.0) -> int:
+    def wait(self, *, timeout: float = PATIENCE_SECONDS) -> int:
         """Its exit code: 0, 1 after an error, minus the signal that ended it."""
         wait_until(lambda: not self.is_alive(), timeout=timeout, what=f"the end of {self.said()}")
         assert self.status is not None
@@ -223,11 +224,11 @@ class Child:
 
 
 def _act(action: Callable[[], object], log: Path) -> None:
-    from tests.workers import _LIBC, _PR_SET_PDEATHSIG, _leave_the_test
+    from tests.workers import _leave_the_test
 
     status = 1
     try:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        end_with_parent()
         _leave_the_test(log)
         action()
         status = 0

@@ -15,6 +15,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from tests.waiting import PATIENCE_SECONDS
+
 ROOT = Path(__file__).parents[2]
 
 STORED = (
@@ -22,8 +24,6 @@ STORED = (
     "src/shedder/stored.py", "src/shedder/keys.py",  # their names before the house was rebuilt
 )  # fmt: skip
 """What decides how data in Redis look."""
-
-PATIENCE_SECONDS = 60.0
 
 
 class NoHistoryError(Exception):
@@ -106,7 +106,8 @@ def export(commit: str, folder: Path) -> Earlier:
 
 def _git(*words: str, is_text: bool = True) -> Any:
     try:
-        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, check=True, timeout=60)
+        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, check=True,
+                              timeout=PATIENCE_SECONDS)  # fmt: skip
     except (OSError, subprocess.CalledProcessError) as error:
         raise NoHistoryError(f"`git {words[0]}` finds no earlier commit here") from error
     if not done.stdout and words[0] != "status":

@@ -23,6 +23,8 @@ from tests.faults.accounting import Wrong
 from tests.faults.load import Load
 from tests.faults.schedule import Fault
 from tests.faults.stage import Outcome, Stage
+from tests.servers import PatientServer
+from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +39,6 @@ PART = (
     "tests/features/test_drain.py",
     "tests/features/test_pause.py",
 )
-PATIENCE_SECONDS = 900.0
 
 
 def suite(stage: Stage) -> None:
@@ -97,9 +98,7 @@ def main(seed: str, size: str, folder: str) -> None:
     """Play a trial in this process, whose prefix is the cluster's; print its outcome."""
     from dataclasses import asdict
 
-    from shedder.embedded import EmbeddedServer
-
-    with EmbeddedServer() as unused:
+    with PatientServer() as unused:
         stage = Stage(unused, Path(folder), dice=Random(seed), size=int(size))
         with stage:
             _node_dies(stage)

@@ -29,7 +29,7 @@ from tests.faults.verbs import (
     small_steps,
     wrong_when_idle,
 )
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -55,7 +55,7 @@ NAMES = (
 """Orders of several commands; the others freeze under load."""
 
 
-def freezes(child: Child, *, timeout: float = 30.0) -> bool:
+def freezes(child: Child, *, timeout: float = PATIENCE_SECONDS) -> bool:
     """Whether `child` froze; it has ended otherwise."""
     status = 0
 

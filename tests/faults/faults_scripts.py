@@ -20,7 +20,7 @@ from tests.faults.faults_records import acts
 from tests.faults.load import Load
 from tests.faults.schedule import Fault
 from tests.faults.verbs import VERBS, Verb, end_all_controls, fill_lanes, small_steps, wrong_lists, wrong_when_idle
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -169,7 +169,8 @@ def _busy_at_the_command_line(stage: Stage) -> None:
     busy.begin()
     order = ("pause", "mail", "-r", "x")
     command = [sys.executable, "-m", "shedder", "--url", stage.server.url, *order]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=PATIENCE_SECONDS, check=False)  # fmt: skip
     busy.end()
     lines = done.stderr.strip().replace("\n  ", " ").splitlines()  # as where COLUMNS is set
     if done.returncode != 4 or len(lines) != 1 or SAID not in lines[0]:

@@ -41,7 +41,7 @@ def under_load(stage: Stage) -> None:
         watched.wait_until_replicated()
         load.note_fault()
         _fail_over(stage, watched)
-        load.wait_for_progress(timeout=40.0)
+        load.wait_for_progress()
         gone += _write_off(stage)
     load.finish(also=lambda: _write_off(stage))
     _repair(stage)

@@ -31,7 +31,7 @@ from tests.faults.accounting import Wrong, append_line
 from tests.faults.schedule import Fault
 from tests.faults.states import age, fill_as
 from tests.faults.verbs import finish_begun
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workers import run_burst
 
 if TYPE_CHECKING:
@@ -60,7 +60,6 @@ FEW_VERBS = 8
 
 LONG = 10
 EXIT_CODES = (0, 1, 3)
-LONGEST_SECONDS = 120.0
 
 
 def lived_in(stage: Stage) -> None:
@@ -202,7 +201,7 @@ class Spoilt:
         trials.said.write_text("")
         # in a process of its own: the command line says how this process logs, and follows settings
         child = stage.start(trials.do)
-        said = child.said() if child.wait(timeout=LONGEST_SECONDS) else ""
+        said = child.said() if child.wait(timeout=PATIENCE_SECONDS) else ""
         for line in (*trials.said.read_text().splitlines(), *filter(None, [said])):
             stage.outcome.wrong.append(Wrong("other", f"{what}: {line}"))
         stage.outcome.jobs += len(stage.book.sure)

@@ -21,6 +21,7 @@ from tests.faults.load import Load
 from tests.faults.schedule import Fault
 from tests.faults.stage import with_usual_leases
 from tests.faults.verbs import bring_back_old
+from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -124,7 +125,7 @@ class BesideEarlier:
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGTERM)
     try:
-        process.wait(15.0)
+        process.wait(PATIENCE_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

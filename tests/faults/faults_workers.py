@@ -112,7 +112,7 @@ def faults() -> list[Fault]:
     for kind, action in (("fork", KILL_BOTH), ("simple", KILL)):
         storm = Storm(ANY, action, kind, times=STORM_TIMES, at_once=STORM_AT_ONCE)
         made.append(Fault(f"kill storm ({kind})", "workers", storm, is_short=False))
-    return [*made, Fault("worker kill and freeze: leases as they are", "workers", as_usual)]
+    return [*made, Fault("worker kill and freeze: leases as they are", "workers", as_usual, is_short=False)]
 
 
 def _fault(step: str, action: str, kind: str) -> Fault:

@@ -16,7 +16,7 @@ from rq.defaults import RQ_KEY_PREFIX
 from rq.registry import StartedJobRegistry
 
 from tests import jobs
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workers import WorkerProcess, Yard, run_burst
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Kills:
         time.sleep(self._chance.uniform(0, LONGEST_LIFE_SECONDS))
         self._kill(worker)
 
-    def account(self, *, timeout: float = 30.0) -> Account:
+    def account(self, *, timeout: float = PATIENCE_SECONDS) -> Account:
         """Let everything that is left run to its end, and look for what is missing.
 
         What RQ itself would rescue after some minutes is rescued now.

@@ -22,7 +22,7 @@ from tests.faults.accounting import Wrong
 from tests.faults.producers import produce
 from tests.faults.storms import settle_abandoned
 from tests.faults.verbs import LANES, SOME, finish_begun
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tests.faults.stage import Stage
     from tests.workers import WorkerProcess
 
-FINISH_SECONDS = 120.0
+FINISH_SECONDS = PATIENCE_SECONDS
 WAYS = ("enqueue", "many", "unique", "stock", "other", "pipeline")
 STOCK_WAYS = ("stock", "stock many", "stock other")
 QUEUES = ("mail", "reports")
@@ -92,7 +92,7 @@ class Load:
         self.faults.append(time.monotonic())
         self.stage.outcome.injected += 1
 
-    def wait_for_progress(self, *, timeout: float = 20.0) -> None:
+    def wait_for_progress(self, *, timeout: float = PATIENCE_SECONDS) -> None:
         """Return when a job has started after the last fault; the time it took is noted."""
         since = time.monotonic()
         started = self._starts()

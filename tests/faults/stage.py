@@ -29,6 +29,7 @@ from tests.faults.accounting import (
 )
 from tests.faults.actors import Child
 from tests.faults.snapshot import Snapshot, take_snapshot
+from tests.servers import PatientServer
 from tests.waiting import wait_until
 from tests.workers import WorkerProcess
 
@@ -134,7 +135,7 @@ class Stage:
 
     def own_server(self, **options: Any) -> EmbeddedServer:
         """Another server, for this trial only, which the trial then plays on."""
-        server: EmbeddedServer = self.keep(EmbeddedServer(**options))
+        server: EmbeddedServer = self.keep(PatientServer(**options))
         self.play_on(server)
         return server
 

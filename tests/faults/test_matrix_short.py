@@ -1,4 +1,6 @@
-"""The short form of `make faults`: each row of the matrix once, with few faults.
+"""The short form of `make faults`: one row of the matrix for each thing that can happen, with few faults.
+
+The others, which repeat it with other workers or at another step, or wait for a minute, are `long`.
 
 One class for each family, so that several processes share the work.
 """
@@ -30,8 +32,11 @@ class _Matrix:
 
 
 def _class_of(family: str) -> type[_Matrix]:
-    faults = [fault for fault in all_faults([family]) if fault.is_short]
-    marked = pytest.mark.parametrize("fault", faults, ids=lambda fault: fault.name)(_Matrix)
+    faults = [
+        pytest.param(fault, id=fault.name, marks=() if fault.is_short else pytest.mark.long)
+        for fault in all_faults([family])
+    ]
+    marked = pytest.mark.parametrize("fault", faults)(_Matrix)
     return type(f"Test{family.title()}", (_Matrix,), {"pytestmark": marked.pytestmark})
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from shedder.api.shedder import Shedder
     from tests.workers import Yard
 
-TRIALS = int(os.environ.get("SHEDDER_TRIALS", "8"))
+TRIALS = int(os.environ.get("SHEDDER_TRIALS", "4"))
 
 
 @pytest.mark.slow

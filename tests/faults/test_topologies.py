@@ -47,14 +47,14 @@ def test_the_command_line_follows_a_master(tmp_path: Path) -> None:
         worker = started(["shedder", "worker", "mail", "-c", "our_settings"], env=env)
         try:
             workers = f"{RQ_KEY_PREFIX}:workers"
-            wait_until(lambda: watched.client().scard(workers), timeout=30.0, what="the worker")
+            wait_until(lambda: watched.client().scard(workers), what="the worker")
             watched.wait_until_replicated()
             old = watched.master
             old.kill()
             watched.wait_for_another_master(old)
             assert (0, [1]) == _waiting(run("status", "mail.normal", "--json"))
             assert 0 == run("resume", "mail", "-r", "why").code
-            wait_until(lambda: jobs.ended(marks) == ["a"], timeout=60.0, what="the job")
+            wait_until(lambda: jobs.ended(marks) == ["a"], what="the job")
         finally:
             end(worker)
 

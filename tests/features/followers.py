@@ -1,7 +1,7 @@
 """Processes that follow a flag: `python -m tests.features.followers SOCKET NUMBER POLL`.
 
 Each prints a line when it is ready, and one with the time when it sees the flag `wave` degraded,
-or when it waits no longer.
+or when it waits no longer. They end with the process that started them.
 They ask for the version every POLL seconds. They are forks of one process, as a web server's
 workers are.
 """
@@ -16,9 +16,10 @@ from redis import Redis
 
 from shedder import Shedder
 from shedder.settings import watch
+from tests.lifeline import end_with_parent
+from tests.waiting import PATIENCE_SECONDS
 
 POLL_SECONDS = 0.001
-PATIENCE_SECONDS = 120.0
 
 
 def follow(path: str, number: int) -> None:
@@ -38,12 +39,14 @@ def say(text: str) -> None:
 
 
 def main() -> None:
+    end_with_parent()
     path, count = sys.argv[1], int(sys.argv[2])
     watch.POLL_SECONDS = float(sys.argv[3])
     children = []
     for number in range(count):
         child = os.fork()
         if not child:
+            end_with_parent()
             try:
                 follow(path, number)
             finally:

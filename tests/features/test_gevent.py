@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.waiting import PATIENCE_SECONDS
+
 ROOT = Path(__file__).parents[2]
 
 WANTED = """\
@@ -23,6 +25,6 @@ def test_flags_and_limits_are_green(redis):
     path = redis.connection_pool.connection_kwargs["path"]
     done = subprocess.run(
         [sys.executable, "-m", "tests.features.green", path],
-        capture_output=True, text=True, cwd=ROOT, timeout=60, check=False,
+        capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE_SECONDS, check=False,
     )  # fmt: skip
     assert (WANTED, "") == (done.stdout, done.stderr)

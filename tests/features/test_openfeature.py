@@ -13,7 +13,7 @@ from openfeature.flag_evaluation import Reason
 from openfeature.provider import ProviderStatus
 
 from shedder.openfeature import ShedderProvider
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 DEGRADED = {"model": "small", "results": 10, "timeout": 0.5, "fields": ["id"], "wrong": "text"}
 
@@ -84,7 +84,7 @@ def test_changes_are_events(app, operator, client):
     attach(app)
     client.add_handler(ProviderEvent.PROVIDER_CONFIGURATION_CHANGED, seen.put)
     operator.degrade_flag("hints", reason="test", force=True)
-    assert ["hints"] == seen.get(timeout=60).flags_changed
+    assert ["hints"] == seen.get(timeout=PATIENCE_SECONDS).flags_changed
 
 
 def test_a_redis_that_is_back_is_an_event_too(server_factory, connect, client):
@@ -95,11 +95,11 @@ def test_a_redis_that_is_back_is_an_event_too(server_factory, connect, client):
     attach(app)
     client.add_handler(ProviderEvent.PROVIDER_STALE, stale.put)
     server.kill()
-    stale.get(timeout=60)
+    stale.get(timeout=PATIENCE_SECONDS)
     assert Reason.STALE == client.get_boolean_details("hints", False).reason
     client.add_handler(ProviderEvent.PROVIDER_READY, ready.put)
     server.restart()
-    ready.get(timeout=60)
+    ready.get(timeout=PATIENCE_SECONDS)
     assert ProviderStatus.READY == client.get_provider_status()
     assert Reason.STATIC == client.get_boolean_details("hints", False).reason
 
@@ -113,7 +113,7 @@ def test_without_redis_the_last_answer_is_stale_and_nothing_raises(server_factor
     connect(server.client()).degrade_flag("hints", reason="test", force=True)
     wait_until(lambda: not client.get_boolean_value("hints", True))
     server.kill()
-    stale.get(timeout=60)
+    stale.get(timeout=PATIENCE_SECONDS)
     details = client.get_boolean_details("hints", True)
     assert (False, Reason.STALE) == (details.value, details.reason)
     assert ProviderStatus.STALE == client.get_provider_status()

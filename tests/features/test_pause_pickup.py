@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from shedder.api.shedder import Shedder
     from shedder.embedded import EmbeddedServer
 
-NO_SLICE_SECONDS = 60.0
-HEARD_WITHIN_SECONDS = 30.0
+NO_SLICE_SECONDS = 3600.0
 
 
 @pytest.fixture
@@ -74,7 +73,7 @@ def test_an_idle_worker_wakes_up(
     if act:
         wait_until(lambda: waits(scene), what="the worker to wait")
         act(scene.shedder)
-    wait_until(lambda: ["a"] == jobs.ended(marks), timeout=HEARD_WITHIN_SECONDS, what=f"the job of {worker}")
+    wait_until(lambda: ["a"] == jobs.ended(marks), what=f"the job of {worker}")
 
 
 def waits(scene: Scene) -> bool:
@@ -93,4 +92,4 @@ def test_a_claim_given_back_rings_for_another_worker(scene: Scene, yard: Yard, t
     worker.wait_until_idle(scene.redis)
     wait_until(lambda: waits(scene), what="the worker to wait")
     scene.hands.release(token)
-    wait_until(lambda: ["a"] == jobs.ended(marks), timeout=HEARD_WITHIN_SECONDS, what="the job")
+    wait_until(lambda: ["a"] == jobs.ended(marks), what="the job")

@@ -16,6 +16,7 @@ from shedder.policy.model import IncidentPolicy, Policy, Rule
 from shedder.selection import Selection
 from tests.features.policies import LOW, SHED, apply
 from tests.features.scene import Scene
+from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +88,7 @@ def test_of_two_who_apply_at_once_the_second_is_told(scene: Scene) -> None:
         with redis_py.Redis(unix_socket_path=settings["path"], db=settings.get("db", 0)) as client:
             policies = Shedder(client, by=f"desk{number}").policies
             policy = Policy(rules=(Rule(queue=f"q{number}", shed=1),))
-            start.wait(10)
+            start.wait(PATIENCE_SECONDS)
             try:
                 told.append(policies.apply(policy, reason="r", based_on=0).number)
             except PolicyChanged as error:
@@ -97,7 +98,7 @@ def test_of_two_who_apply_at_once_the_second_is_told(scene: Scene) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE_SECONDS)
     winner = scene.shedder.policies.applied()
     assert 8 == len(told)
     assert [1] == [each for each in told if isinstance(each, int)]

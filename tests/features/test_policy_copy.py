@@ -16,7 +16,7 @@ from shedder.policy.model import Policy
 from shedder.store.store import Store
 from tests.features.policies import LOW, SHED, apply
 from tests.features.scene import Scene
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,13 +77,13 @@ def test_threads_that_share_a_copy_leave_no_number_beside_another_policy(
         found = applied_policy(store, number)
         if number == 1:
             has_read.set()
-            assert goes_on.wait(10)
+            assert goes_on.wait(PATIENCE_SECONDS)
         return found
 
     monkeypatch.setattr("shedder.policy.applied.applied_policy", slow)
     thread = threading.Thread(target=copy.refresh)
     thread.start()
-    assert has_read.wait(10)
+    assert has_read.wait(PATIENCE_SECONDS)
     apply(scene, SHED)
     copy.refresh()
     goes_on.set()

@@ -57,12 +57,25 @@ def lines_of(process, count):
     return [process.stdout.readline().split()[0] for _ in range(count)]
 
 
-def test_a_message_tells_fifty_processes(follow, operator):
+@pytest.mark.parametrize("count", [8, pytest.param(50, marks=pytest.mark.long)])
+def test_a_message_tells_all_processes(follow, operator, count):
     """None of them would ask for the version within the test: the message alone must do it."""
-    process = follow(count=50, poll=600)
-    assert ["ready"] * 50 == lines_of(process, 50)
+    process = follow(count=count, poll=86_400)
+    assert ["ready"] * count == lines_of(process, count)
     operator.degrade_flag("wave", reason="test", force=True)
-    assert ["seen"] * 50 == lines_of(process, 50)
+    assert ["seen"] * count == lines_of(process, count)
+
+
+def test_processes_that_follow_end_with_the_test_that_started_them(socket_path):
+    """However the process of the tests ends, none stays behind."""
+    words = [sys.executable, "-m", "tests.features.followers", socket_path, "2", "600"]
+    program = f"import subprocess; subprocess.Popen({words!r}).wait()"
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert ["ready"] * 2 == lines_of(process, 2)
+    process.kill()
+    process.wait()
+    assert "" == process.stdout.read()  # its end comes when the last of them has closed it
+    process.stdout.close()
 
 
 def test_a_change_is_seen_without_its_message(follow, redis):

@@ -21,7 +21,7 @@ from shedder.selection import Selection
 from shedder.units import Rate
 from tests.faults.snapshot import take_snapshot
 from tests.features.scene import Scene
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -262,10 +262,10 @@ class Crowd:
         threads = [threading.Thread(target=self._keep_doing, args=(step,)) for step in steps]
         for thread in threads:
             thread.start()
-        wait_until(lambda: bool(self.troubles) or until(), timeout=60)
+        wait_until(lambda: bool(self.troubles) or until())
         self._ended.set()
         for thread in threads:
-            thread.join(20)
+            thread.join(PATIENCE_SECONDS)
 
     def _keep_doing(self, step: Callable[[Shedder], object]) -> None:
         with redis_py.Redis(unix_socket_path=self._path) as client:

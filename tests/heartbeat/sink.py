@@ -7,6 +7,10 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+from tests.waiting import PATIENCE_SECONDS
+
+_POLL_SECONDS = 0.02  # its end waits for so long; half a second is usual
+
 
 class Sink:
     """Takes what is posted to `/PATH`.
@@ -30,7 +34,7 @@ class Sink:
                 mood = sink.mood.get(path, "fine")
                 sink.asked.append(path)
                 if mood == "hang":
-                    sink.released.wait(60)
+                    sink.released.wait(PATIENCE_SECONDS)
                     return
                 if mood == "fine":
                     sink.taken.append((path, body["title"], body["message"]))
@@ -42,7 +46,7 @@ class Sink:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(_POLL_SECONDS,), daemon=True)
 
     def url(self, path: str) -> str:
         """Where it is, as Apprise writes it."""

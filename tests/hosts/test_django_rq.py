@@ -15,7 +15,7 @@ from shedder import Shedder
 from shedder.rq import Queue
 from tests.cli.programs import end, environment
 from tests.jobs import whole_lines
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from shedder.embedded import EmbeddedServer
 
 PROJECT = Path(__file__).parent / "django_project"
-PATIENCE_SECONDS = 60
 
 Manage = Callable[..., str]
 

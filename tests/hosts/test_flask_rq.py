@@ -17,7 +17,7 @@ from shedder import Shedder
 from shedder.rq import Queue
 from tests.cli.programs import end, environment
 from tests.jobs import whole_lines
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from shedder.embedded import EmbeddedServer
 
 PROJECT = Path(__file__).parent / "flask_project"
-PATIENCE_SECONDS = 60
 PRODUCE = """
 from office import create_app, newsletter, receipt, rq
 app = create_app()
@@ -108,10 +107,10 @@ def test_a_worker_of_flask_obeys(env: dict[str, str], redis: Redis, worker: Call
     worker("mail", "default", "--name", "office-1")
     wait_until(lambda: redis.hget("rq:worker:office-1", "state") == b"idle", what="a worker")
     Queue("default", connection=redis).enqueue("office.note", "default")
-    wait_until(lambda: marks(env) == ["default of office"], timeout=30, what="the other queue")
+    wait_until(lambda: marks(env) == ["default of office"], what="the other queue")
     assert () == operator.pause("mail", reason="again").stock_workers
     operator.resume("mail", reason="database is fine")
-    wait_until(lambda: len(marks(env)) == 2, timeout=30, what="the job that was paused")
+    wait_until(lambda: len(marks(env)) == 2, what="the job that was paused")
 
 
 def test_what_is_taken_from_inside_flask_rq_is_still_there() -> None:

@@ -63,7 +63,7 @@ def test_every_job_runs_once_whoever_enqueues_and_works(
         wait_until(lambda each=worker: redis.exists(each.key), what="a worker")
     for number in range(20):
         both[number % 2].enqueue(mark, marks, f"late {number}")
-    wait_until(lambda: len(ended(marks)) >= 40, timeout=20, what="all jobs")
+    wait_until(lambda: len(ended(marks)) >= 40, what="all jobs")
     expected = {f"{when} {number}" for when in ("early", "late") for number in range(20)}
     assert (sorted(expected), 0) == (sorted(ended(marks)), len(both[0]))
 
@@ -110,18 +110,18 @@ def test_a_fleet_that_is_replaced_one_by_one_runs_every_job(
     """Real `rq worker` processes, stock first, ours by the environment alone; then the way back."""
     stock, ours = producers(redis)
     old = begun("rq.cli", "worker", "mail", "--name", "old")
-    wait_until(lambda: redis.hget("rq:worker:old", "state") == b"idle", timeout=30, what="old")
+    wait_until(lambda: redis.hget("rq:worker:old", "state") == b"idle", what="old")
     stock.enqueue(mark, marks, "step 0")
     wait_until(lambda: ended(marks) == ["step 0"], what="step 0")
     begun("rq.cli", "worker", "mail", "--name", "new", classes=True)
-    wait_until(lambda: redis.hget("rq:worker:new", "state") == b"idle", timeout=30, what="new")
+    wait_until(lambda: redis.hget("rq:worker:new", "state") == b"idle", what="new")
     assert {"old": True, "new": False} == {each.name: each.is_stock for each in operator.workers("mail")}
     end(old)
     redis.delete("rq:worker:old")
     stock.enqueue(mark, marks, "step 2")
     ours.low.enqueue(mark, marks, "step 4, low")
     ours.enqueue(mark, marks, "step 4")
-    wait_until(lambda: len(ended(marks)) == 4, timeout=20, what="step 4")
+    wait_until(lambda: len(ended(marks)) == 4, what="step 4")
     assert () == operator.pause("mail", reason="r").stock_workers
 
 

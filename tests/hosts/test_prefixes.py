@@ -13,6 +13,7 @@ from shedder.errors import InvalidInput
 from shedder.rq import Queue, SimpleWorker, SpawnWorker, Worker
 from tests.cli.programs import environment
 from tests.hosts import prefixed
+from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -27,7 +28,7 @@ LIST = f"{KEYS.engine.lists}mail"
 def run(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", *words],
-        env=environment(**env), capture_output=True, text=True, timeout=60, check=False,
+        env=environment(**env), capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from shedder.rq import Queue
 from tests.cli.programs import environment
 from tests.docs.pages import DOCS
 from tests.jobs import ended
+from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +56,7 @@ def test_each_role_does_its_work(connect: Connect, server: EmbeddedServer, redis
     url = server.url.replace("unix://", "unix://worker:SECRET@")
     done = subprocess.run(
         [sys.executable, "-m", "shedder", "worker", "mail", "--burst", "--with-scheduler",
-         "-u", url], env=environment(), capture_output=True, text=True, timeout=60, check=False,
+         "-u", url], env=environment(), capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
     )  # fmt: skip
     assert 0 == done.returncode, done.stderr
     assert "NoPermission" not in done.stderr

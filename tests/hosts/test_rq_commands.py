@@ -11,6 +11,7 @@ from rq.serializers import JSONSerializer
 
 from tests.cli.programs import environment
 from tests.hosts.own import OwnJob, OwnQueue
+from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -24,7 +25,7 @@ def rq(server: EmbeddedServer, *words: str, **env: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "rq.cli", *words, "--burst"],
         env=environment(RQ_REDIS_URL=server.url, **env),
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
     )  # fmt: skip
     assert 0 == done.returncode, done.stderr
 

@@ -18,8 +18,7 @@ from shedder import __version__
 from shedder.store.store import script_names
 from tests.docs.pages import ROOT
 from tests.oldest import oldest
-
-PATIENCE_SECONDS = 120
+from tests.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture(scope="module")

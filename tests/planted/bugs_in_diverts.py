@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.planted.bug import DIVERT, RUNS, Bug
+from tests.planted.bug import DIVERT, RUNS, SHED, Bug
 
 CLAIM, SCAN = "lua/claim_job.lua", "lua/scan_lane.lua"
 
@@ -143,5 +143,19 @@ BUGS = (
         "function=function_name(job.data)",
         'function="app.mail.send"',
         (DIVERT,),
+    ),
+    Bug(
+        "a shed of many rules overlooks a function that is named whole",
+        "lua/lib/selection.lua",
+        "if is_line and string.find(",
+        "if not is_line and string.find(",
+        (SHED,),
+    ),
+    Bug(
+        "workers of before take a shed of many rules for one that they know",
+        "lua/divert_lanes.lua",
+        "v = select.any and ORDER_VERSION or 1",
+        "v = 1",
+        (SHED,),
     ),
 )

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from tests import jobs
+from tests.waiting import wait_until
 
 _WHAT = os.environ.get("SHEDDER_TEST_IMPORT", "")
 
@@ -19,9 +20,9 @@ if _WHAT == "kill":
 elif _WHAT == "exit":
     raise SystemExit(3)
 elif _WHAT == "hang":
-    time.sleep(30)
+    time.sleep(3600)
 elif _WHAT == "slow":
-    time.sleep(1)
+    wait_until(Path(os.environ["SHEDDER_TEST_IMPORTS"]).with_name("go").exists, what="the end of the import")
 
 
 def run(path: str, key: str) -> str:

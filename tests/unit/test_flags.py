@@ -17,6 +17,7 @@ from shedder.errors import InvalidInput
 from shedder.settings.flags import FLAG_ATTRIBUTE, SKIP, Flags, is_hit
 from shedder.settings.setting import Setting
 from shedder.settings.watch import SettingsSnapshot
+from tests.waiting import PATIENCE_SECONDS
 
 PERCENTS = st.floats(min_value=0, max_value=100)
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -172,7 +173,7 @@ def test_coroutines_have_fallbacks_too(flags, watch):
 def test_the_first_question_of_a_coroutine_does_not_hold_the_loop(flags, watch):
     """While the first load is awaited, other coroutines go on."""
     watch.is_awake, freed = False, threading.Event()
-    watch.wake = lambda: setattr(watch, "is_awake", freed.wait(10))
+    watch.wake = lambda: setattr(watch, "is_awake", freed.wait(PATIENCE_SECONDS))
 
     @flags.degradable("search")
     async def search():

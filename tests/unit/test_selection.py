@@ -83,9 +83,9 @@ def test_globs_agree_with_fnmatch(pair: tuple[str, str]) -> None:
 
 def test_no_glob_is_slow() -> None:
     """A glob that makes a backtracking matcher run for ages is decided at once."""
-    started = time.perf_counter()
+    started = time.process_time()  # of this process alone, however busy the machine is
     assert not takes("*a" * 60 + "*b", "a" * 20_000)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_every_kind_must_match_and_one_function_is_enough() -> None:

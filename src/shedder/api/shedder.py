@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from shedder.engine.names import rq_keys
-from shedder.engine.workers import queues_of, workers_of
+from shedder.engine.workers import lanes_meant, queues_of, workers_of
 from shedder.errors import CannotUndo, ConditionNotMet, InvalidInput, NothingToUndo
 from shedder.events import Cause, Event, find_event, follow, read_events, verb_of
-from shedder.lanes import Lane, lane_of, lanes_of_targets
+from shedder.lanes import Lane, queues_in, why_refused
 from shedder.later import later
 from shedder.queues import claims, controls
 from shedder.selection import Selection
@@ -269,7 +269,7 @@ class Shedder:
 
     def stale(self, *targets: str) -> tuple[shedder.StaleLane, ...]:
         """What was set aside of `targets`, or of all lanes, because the policy calls it stale."""
-        return stale.stale_lanes(self.store, lanes_of_targets(targets))
+        return stale.stale_lanes(self.store, lanes_meant(self.store, targets))
 
     def replay_stale(
         self, *targets: str, reason: str, by: str | None = None, on_progress: Progress | None = None
@@ -366,11 +366,15 @@ class Shedder:
 
     def lanes(self, targets: tuple[str, ...]) -> tuple[Lane, ...]:
         """The lanes that `targets` stand for."""
-        return lanes_of_targets(targets)
+        return lanes_meant(self.store, targets)
 
     def queues(self) -> tuple[str, ...]:
-        """The names of all queues that RQ knows, sorted."""
-        return tuple(sorted({lane_of(name).queue for name in queues_of(self.store)}))
+        """The names of all queues that RQ knows, sorted; without those that are refused."""
+        return queues_in(queues_of(self.store))
+
+    def refused_queues(self) -> tuple[str, ...]:
+        """The names of RQ's queues that are neither served nor controlled, since they could be meant for others."""
+        return tuple(name for name in queues_of(self.store) if why_refused(name))
 
     def workers(self, *targets: str) -> tuple[shedder.WorkerSeen, ...]:
         """The workers that serve `targets`, stock ones among them."""
@@ -436,7 +440,9 @@ class Shedder:
     def _undone(self, event: Event, reason: str, by: str | None) -> Undone | shedder.IncidentReceipt:
         if verb_of(event).is_of_incident:
             return self.incidents.undo(event, reason=reason, by=by)
-        return self._sampled(event.lanes, undo.undo(self.store, event, self._change(reason, by)))
+        receipt = undo.undo(self.store, event, self._change(reason, by))
+        samples.sample_after(self.store, event.lanes)
+        return receipt
 
     def event_to_undo(self, event_id: str | None = None, *, by: str | None = None) -> Event:
         """The event that `undo` takes back, or without an id tries first.
@@ -567,10 +573,10 @@ class Shedder:
     def _lanes(self, targets: tuple[str, ...]) -> tuple[Lane, ...]:
         if not targets:
             raise ConditionNotMet("no queue or lane was named", try_instead="name at least one")
-        return lanes_of_targets(targets)
+        return lanes_meant(self.store, targets)
 
     def _names(self, targets: tuple[str, ...]) -> list[str]:
-        return [lane.name for lane in lanes_of_targets(targets)]
+        return [lane.name for lane in lanes_meant(self.store, targets)]
 
     def _lately(self) -> tuple[Event, ...]:
         since = server_time(self.store) - LOOKS_BACK

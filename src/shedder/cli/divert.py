@@ -15,7 +15,7 @@ from shedder.cli.options import Request, change_options_with, force_option, verb
 from shedder.cli.progress import scan_bar
 from shedder.cli.run import Refused, Run
 from shedder.errors import InvalidInput, ShedderError
-from shedder.lanes import DEFAULT_PRIORITY, lane_of, lanes_of_target, parse_priority
+from shedder.lanes import DEFAULT_PRIORITY, lane_of_target, lanes_of_target, parse_priority
 from shedder.selection import MAX_TEXT, Selection
 from shedder.units import format_duration
 from shedder.wording import counted, jobs_do
@@ -88,7 +88,7 @@ def _lanes_of(names: Sequence[str], priorities: Sequence[str]) -> tuple[str, ...
 
 
 def _lane(name: str, priority: str) -> str:
-    lane = lane_of(name)
+    lane = lane_of_target(name)
     is_named = lane.priority != DEFAULT_PRIORITY or name.endswith(f".{DEFAULT_PRIORITY}")
     if is_named and lane.priority != priority:
         accepted = f"{lane.priority}, which {name} is, or name the queue {lane.queue}"

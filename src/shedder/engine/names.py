@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from shedder.errors import InvalidInput
+from shedder.lanes import check_name
 from shedder.store.keys import EngineKeys, Keys
 
 if TYPE_CHECKING:
@@ -132,10 +133,10 @@ def check_queue_class(kind: type[Queue]) -> None:
 
 
 def check_worker(worker: BaseWorker) -> None:
-    """Refuse a worker whose class, queues or jobs have keys of other names.
+    """Refuse a worker whose class, queues or jobs have keys of other names, or of a queue that is refused.
 
     Raises:
-        InvalidInput: one has.
+        InvalidInput: one has, or is.
     """
     kind = type(worker)
     _check("redis_worker_namespace_prefix", kind, kind.redis_worker_namespace_prefix, WORKER)
@@ -144,6 +145,7 @@ def check_worker(worker: BaseWorker) -> None:
     check_queue_class(worker.queue_class)
     for queue in worker.queues:
         check_queue(queue)
+        check_name(queue.name)
 
 
 def _check(attribute: str, kind: type, found: str, expected: str) -> None:

@@ -25,7 +25,7 @@ local jobs = read_fields(source, first, limit, job_prefix, {'shedder', 'created_
 local whole = next(selection) == nil
 local taken, oldest, counts, undecided = 0, nil, {}, {}
 -- Most selections ask for the function alone, and few functions make up a lane.
-local by_name_only = not selection.meta and not selection.older_than_ms
+local by_name_only = is_by_name_only(selection)
 local verdicts = {}
 
 local function note_undecided(id, enqueued_at)

@@ -58,7 +58,7 @@ note_work(at_work)
 
 local source = redis.call('EXISTS', lane.parked) == 1 and lane.parked or lane.list
 -- Most orders ask for the function alone, and few functions make up a lane.
-local by_name_only = not order.select.meta and not order.select.older_than_ms
+local by_name_only = is_by_name_only(order.select)
 local names = by_name_only and {'shedder', 'created_at'} or {'shedder', 'created_at', 'enqueued_at'}
 local width = 1 + #names
 local jobs = read_fields(source, 0, limit, rq.job_prefix, names)

@@ -18,7 +18,15 @@ from shedder.engine.jobs import function_name, meta_texts
 from shedder.engine.workers import WorkerSeen, workers_of
 from shedder.events import Cause, event_head, head_of_step
 from shedder.lanes import Lane
-from shedder.queues.controls import LimitTerms, StartsLimit, rate_or_none, starts_limit_from
+from shedder.queues.controls import (
+    LimitTerms,
+    StartsLimit,
+    in_steps,
+    joined,
+    rate_or_none,
+    standing_on,
+    starts_limit_from,
+)
 from shedder.queues.pause import fold
 from shedder.selection import Selection
 from shedder.store.codec import NO_TIME, in_rows, text_of, time_from_ms
@@ -179,8 +187,8 @@ def divert(
     on_progress: Progress | None = None,
 ) -> DivertReceipt:
     """Set a divert (with `terms` a limit) on `lanes` and move what waits in them already."""
-    receipt = store.run(divert_lanes(store.keys, lanes, selection, cause, order=new_id(), terms=terms))
     names = [lane.name for lane in lanes]
+    receipt = _set(store, lanes, selection, cause, terms)
     if selection.is_whole:
         free_slots(store, names)
     else:
@@ -305,6 +313,20 @@ def free_slot(keys: Keys, job_id: str, limit: str) -> Command[bool]:
 def selection_json(selection: Selection) -> str:
     """What the scripts take of a selection."""
     return json.dumps(selection.to_record(), sort_keys=True)
+
+
+def _set(
+    store: Store, lanes: Sequence[Lane], selection: Selection, cause: Cause, terms: LimitTerms | None
+) -> DivertReceipt:
+    steps, order = in_steps(lanes, cause, with_order=True), new_id()
+    if len(steps) > 1:
+        standing_on(store, [lane.name for lane in lanes])  # a record that nobody can read is met before the first step
+    receipts = [
+        store.run(divert_lanes(store.keys, *step, order=order, terms=terms, operation=f"{order} {number}"))
+        for number, step in enumerate((part, selection, why) for part, why in steps)
+    ]
+    replaced = tuple(limit for receipt in receipts for limit in receipt.replaced)
+    return replace(joined(receipts), replaced=replaced)
 
 
 def _scanned(

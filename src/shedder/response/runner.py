@@ -323,12 +323,12 @@ def _check_value(name: str, value: str) -> None:
 _SECRET_NAME = re.compile(r"PASS|TOKEN|SECRET|CREDENTIAL|API_?KEY|PRIVATE|_KEY$|_URL$|_DSN$", re.IGNORECASE)
 
 _PATTERNS = (
-    # user:password@ of a URL
-    (re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@]+@", re.IGNORECASE), rf"\1{HIDDEN}@"),
+    # user:password@ of a URL; the time that a pattern takes must not grow with the square of a line's length
+    (re.compile(r"(\b[a-z][a-z0-9+.-]{0,30}://)[^/\s@]+@", re.IGNORECASE), rf"\1{HIDDEN}@"),
     (re.compile(r"\b(bearer|basic)\s+[a-z0-9._~+/=-]{8,}", re.IGNORECASE), rf"\1 {HIDDEN}"),
     (
         re.compile(
-            r"""(?i)([\w-]*(?:passw(?:or)?d|passphrase|token|secret|api[_-]?key|private[_-]?key"""
+            r"""(?i)((?:passw(?:or)?d|passphrase|token|secret|api[_-]?key|private[_-]?key"""
             r"""|access[_-]?key)["']?\s*[:=]\s*)("[^"]*"|'[^']*'|[^\s,;&"']+)"""
         ),
         rf"\1{HIDDEN}",

@@ -9,15 +9,18 @@ out.
 from __future__ import annotations
 
 import copy
+import math
+import time
 from typing import TYPE_CHECKING, Any
 
 import rq.job
 import rq.worker
+from redis.exceptions import ConnectionError  # noqa: A004 - redis-py's, not Python's
 
 from shedder import __version__
 from shedder.engine.names import check_worker, rq_keys
 from shedder.lanes import serving_order
-from shedder.log_context import bind
+from shedder.log_context import Troubles, bind
 from shedder.queues.maintenance import Upkeep
 from shedder.rq.bookkeeping import SkewMixin
 from shedder.rq.fetch import Fetch
@@ -26,6 +29,7 @@ from shedder.rq.lease import LeaseRenewer
 from shedder.rq.outages import patient
 from shedder.store.clients import look_up_driver_once
 from shedder.store.store import Store, check_client, load_script
+from shedder.units import format_duration
 
 if TYPE_CHECKING:
     import redis
@@ -36,6 +40,12 @@ LAST_PATIENCE_SECONDS = 5.0
 
 SILENCE_SECONDS = 30
 """A connection that is silent for this long is given up; none of ours waits for a third of it."""
+
+COMMANDS_RETRY_SECONDS = 2.0
+"""RQ's wait before a worker subscribes to its commands again."""
+
+SAME_OUTAGE_SECONDS = 120.0
+"""A failure to listen for commands that comes so soon after another is of the same outage."""
 
 SCRIPTS_OF_A_JOB = ("claim_job", "start_job", "release_claim", "end_drained")
 
@@ -51,11 +61,14 @@ class WorkerMixin(PerformingMixin, SkewMixin):
     restarts, is busy, full or read-only. It loses no job, whatever kills it.
     """
 
+    _commands_lost_at = -math.inf
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         check_worker(self)
         self.keys = rq_keys()
         self.store = Store(self.connection, self.keys)
+        self.troubles = Troubles(self.log)
         self.queues = self._lanes_of(self.queues)
         self._ordered_queues = self.queues[:]
         self._renewer = LeaseRenewer(self.connection, self.keys)
@@ -131,10 +144,32 @@ class WorkerMixin(PerformingMixin, SkewMixin):
     def _is_busy(self) -> bool:
         return bool(self.get_state() == rq.worker.WorkerStatus.BUSY)
 
+    def register_birth(self) -> None:
+        """RQ's record of a worker; a name that is taken is never taken over.
+
+        Raises:
+            ValueError: a worker of this name is on record, alive or killed lately; says until when.
+        """
+        seconds: Any = self.connection.ttl(self.key)
+        if seconds > 0 and not self.connection.hexists(self.key, "death"):
+            raise ValueError(
+                f"There exists an active worker named {self.name!r} already. If it was killed, its record ends within "
+                f"{format_duration(seconds)}; `shedder worker --name-prefix {self.name}` gives each start its own name."
+            )
+        super().register_birth()
+
     def subscribe(self) -> None:
         """Subscribe to this worker's channel, also when Redis goes away at this moment."""
         # a subscription is no command, which the client would send again
         self._patience.run(super().subscribe)
+
+    def _pubsub_exception_handler(self, exc: Exception, pubsub: Any, pubsub_thread: Any) -> None:
+        # RQ's writes a line every two seconds for as long as Redis is away
+        before, self._commands_lost_at = self._commands_lost_at, time.monotonic()
+        if isinstance(exc, ConnectionError) and self._commands_lost_at - before < SAME_OUTAGE_SECONDS:
+            time.sleep(COMMANDS_RETRY_SECONDS)
+        else:
+            super()._pubsub_exception_handler(exc, pubsub, pubsub_thread)
 
     def bootstrap(self, *args: Any, **kwargs: Any) -> None:
         """RQ's start of a worker, and that of the thread that keeps claims alive."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from shedder.lanes import PRIORITIES, Lane, lane_of
+from shedder.lanes import PRIORITIES, Lane, lane_of, target_of, why_refused
 from shedder.policy.lateness import Late, lateness_sentence
 from shedder.policy.model import FAILS_AT
 from shedder.queues.controls import Divert, HaltedDrain
@@ -32,6 +32,9 @@ PACE = "200/second"
 
 FAILS, HALTED = "fails", "drain halted"
 """The rules on how jobs end."""
+
+NO_WORKER = "no worker"
+"""The rule on jobs that could start, and that nobody starts."""
 
 FINE, WARNING, PROBLEM = "fine", "warning", "problem"
 
@@ -171,6 +174,7 @@ def server_findings(status: Status, older_than: timedelta = OLD) -> tuple[Findin
     """What the rules find on the server, the policy, flags and limits, as far as status tells."""
     return (
         *suspension(is_suspended=status.is_suspended),
+        *refused_names(status.refused),
         memory(status.memory_used),
         eviction(status.eviction, share=status.memory_used),
         *_policy(status.policy_error),
@@ -192,7 +196,10 @@ def work_findings(status: Status) -> Iterator[Finding]:
 def status_warnings(status: Status) -> tuple[str, ...]:
     """The sentences of a status about several lanes or the server; how that is set up is left to `doctor`."""
     found = (*work_findings(status), *server_findings(status))
-    return tuple(each.says for each in found if each.level == PROBLEM or each.check == "suspend")
+    return tuple(each.says for each in found if each.level == PROBLEM or each.check in _ALWAYS_TOLD)
+
+
+_ALWAYS_TOLD = ("suspend", "names")
 
 
 def by_trouble(lanes: Sequence[LaneStatus]) -> tuple[LaneStatus, ...]:
@@ -222,6 +229,15 @@ def suspension(*, is_suspended: bool) -> Iterator[Finding]:
     """RQ's own suspend."""
     if is_suspended:
         yield Finding("suspend", WARNING, "RQ's own suspend is on, so no worker takes a job: end it with `rq resume`.")
+
+
+def refused_names(names: Sequence[str]) -> Iterator[Finding]:
+    """RQ queues whose names could be meant for others."""
+    if not names:
+        return
+    queues = "An RQ queue is" if len(names) == 1 else f"{len(names):,} RQ queues are"
+    says = f"{queues} neither served nor controlled, no `--all` included; {why_refused(names[0])}."
+    yield Finding("names", WARNING, says, subjects=tuple(names), numbers={"queues": len(names)})
 
 
 def memory(share: float | None) -> Finding:
@@ -279,8 +295,10 @@ def _workers(lane: LaneStatus) -> Iterator[Finding]:
         # a stock worker that was started for the queue does not know its other lanes
         whom = lane.queue if lane.lane == lane.queue else f"{lane.queue}, or a stock one for it"
         says = f"{lane.lane} has {counted(jobs, 'job')} and no worker: start one that serves {whom}."
+        if not lane.waiting:
+            says += " They are in a backlog, so RQ's list is empty, and an autoscaler that looks at it starts none."
         command = _command("worker", lane.queue, is_lane=False)
-        yield Finding("no worker", PROBLEM, says, subjects=(lane.lane,), command=command, numbers={"jobs": jobs})
+        yield Finding(NO_WORKER, PROBLEM, says, subjects=(lane.lane,), command=command, numbers={"jobs": jobs})
     if (lane.pause is not None or lane.diverts) and lane.stock_workers:
         number = lane.stock_workers
         who = "1 stock worker serves" if number == 1 else f"{number} stock workers serve"
@@ -498,7 +516,7 @@ def _forgotten(
 
 def _command(verb: str, target: str, *options: str, is_lane: bool = True) -> tuple[str, ...]:
     """The words of a command for this lane alone, or for the flag, limit or queue `target`."""
-    return _words(verb, (_alone(target) if is_lane else target,), *options)
+    return _words(verb, (target_of(target) if is_lane else target,), *options)
 
 
 def _words(verb: str, targets: Sequence[str], *options: str) -> tuple[str, ...]:
@@ -507,17 +525,11 @@ def _words(verb: str, targets: Sequence[str], *options: str) -> tuple[str, ...]:
     return (*verb.split(), *targets, *options)
 
 
-def _alone(lane: str) -> str:
-    """The target that stands for `lane` only: `mail` would stand for all lanes of the queue."""
-    found = lane_of(lane)
-    return f"{found.queue}.{found.priority}"
-
-
 def _targets(lanes: Sequence[str]) -> tuple[str, ...]:
     """The targets of a command for these lanes: the queue where all of its lanes are among them."""
     queues = dict.fromkeys(lane_of(lane).queue for lane in lanes)
     whole = [queue for queue in queues if all(Lane(queue, each).name in lanes for each in PRIORITIES)]
-    return (*whole, *(_alone(lane) for lane in lanes if lane_of(lane).queue not in whole))
+    return (*whole, *(target_of(lane) for lane in lanes if lane_of(lane).queue not in whole))
 
 
 def _typed(words: Sequence[str]) -> str:

@@ -52,6 +52,8 @@ class Status:
         policy_error: Why the policy in force cannot be read; empty when it can.
         labels: How the jobs ended that the policy in force gives a label, in its order.
         fails_at: Work fails where this share of its jobs failed, 0 to 1; 0 for never.
+        refused: RQ queues that shedder neither serves nor controls, since their names could be
+            meant for others.
     """
 
     at: datetime
@@ -65,6 +67,7 @@ class Status:
     policy_error: str = ""
     labels: tuple[LabelOutcomes, ...] = ()
     fails_at: float = FAILS_AT
+    refused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from shedder.engine import workers
 from shedder.engine.jobs import time_of
 from shedder.errors import RecordUnreadable
-from shedder.lanes import DEFAULT_PRIORITY, PRIORITIES, Lane, lane_of
+from shedder.lanes import DEFAULT_PRIORITY, PRIORITIES, Lane, lane_of, queues_in, why_refused
 from shedder.policy.applied import applied_from
 from shedder.policy.lateness import Late, late_as_whole, late_in, looks_at_jobs, looks_at_meta, tolerances_of
 from shedder.policy.model import Policy
@@ -49,7 +49,9 @@ def read_status(store: Store, lanes: Sequence[Lane] | None = None, *, policy: Po
     looks = _to_look_at(store.keys, server.policy, controls)
     found, counted, borders, registered = _read_lanes(store, controls, looks, server.at)
     uncounted = [lane for lane, each in found.items() if each.failures.tell_more_than(counted.of_lane(lane))]
-    around = _read_around(store, found, workers.registered_from(names, registered), uncounted, looks, borders)
+    around = _read_around(
+        store, found, workers.registered_from(names, registered), uncounted, looks, borders, server.at
+    )
     statuses = [_lane_status(lane, server, controls[lane.name], found[lane.name], around, counted) for lane in chosen]
     status = readings.Status(
         at=server.at,
@@ -62,6 +64,7 @@ def read_status(store: Store, lanes: Sequence[Lane] | None = None, *, policy: Po
         policy_error=server.policy_error,
         labels=_labels(server, found.values(), counted),
         fails_at=server.policy.defaults.share_that_fails,
+        refused=tuple(sorted(name for name in _names(store.keys, server) if why_refused(name))),
     )
     return replace(status, warnings=status_warnings(status))
 
@@ -151,10 +154,13 @@ def _read_server(store: Store) -> _Server:
     )
 
 
+def _names(keys: Keys, server: _Server) -> set[str]:
+    return {*workers.queue_names(keys, server.queues), *server.pauses, *server.diverts}
+
+
 def _known_lanes(keys: Keys, server: _Server) -> list[Lane]:
-    names = {*workers.queue_names(keys, server.queues), *server.pauses, *server.diverts}
-    queues = sorted({lane_of(name).queue for name in names})
-    return [Lane(queue, priority) for queue in queues for priority in PRIORITIES]
+    names = _names(keys, server)
+    return [Lane(queue, priority) for queue in queues_in(names) for priority in PRIORITIES]
 
 
 def _controls(server: _Server, lane: str) -> _Controls:
@@ -206,14 +212,14 @@ def _read_lanes(
 
 def _read_around(
     store: Store, found: Mapping[str, readings.LaneReading], registered: workers.Registered, uncounted: Sequence[str],
-    looks: Mapping[str, ToLookAt], borders: Mapping[str, tuple[Borders, ...]],
+    looks: Mapping[str, ToLookAt], borders: Mapping[str, tuple[Borders, ...]], at: datetime,
 ) -> _Around:  # fmt: skip
     claims = store.run(list_claims(store.keys, starting=0))
     heads = [job for each in found.values() for lists in each.lists for job in lists.heads]
     failed = [(lane, job) for lane in uncounted for job in found[lane].failures.last]
 
     def ask_all(ask: Pipeline) -> None:
-        ask_jobs(ask, store.keys, looks, borders)
+        ask_jobs(ask, store.keys, looks, borders, at)
         for job in heads:
             ask.hget(store.keys.engine.jobs + job, "enqueued_at")
         outcomes.ask_exceptions(ask, (job for _, job in failed))

@@ -28,10 +28,10 @@ _ORDER_AND_LANE = re.compile(f"(?:{FLAG_ORDER}.*/)?[^:]*:(.*)")
 
 _KINDS = {
     "hash": "pauses diverts starting drain limit-bucket operation meters deliveries policy flags "
-    "flag-declarations limits limit-declarations limit-hits mitigations outcomes",
+    "flag-declarations limits limit-declarations limit-hits mitigations outcomes event-counts",
     "list": "kept parked backlog stale unseen skipped failures series samples bell relief limit-window",
     "stream": "events incident-events",
-    "string": "mark drain-ends at-work watch-lease sampled lookout incident settings-version",
+    "string": "mark drain-ends at-work watch-lease sampled sweep lookout incident settings-version",
     "set": "open-incidents",
     "zset": "claims running incidents outcome-samples",
 }
@@ -140,8 +140,14 @@ class Keys:
     events = _Key("events")
     """Stream: the journal."""
 
+    event_counts = _Key("event-counts")
+    """Hash: how many events of each verb were written, by people and by shedder itself."""
+
     sampled = _Key("sampled")
     """String: exists while the last upkeep (and the sample of all lanes) is fresh."""
+
+    sweep = _Key("sweep")
+    """String: where the search for what is left of deleted queues goes on, or that it rests."""
 
     policy = _Key("policy")
     """Hash: the number of the policy in force, and the last policies by their numbers."""

@@ -30,6 +30,7 @@ from shedder.errors import (
     ShedderError,
     WrongClusterNode,
 )
+from shedder.store.clients import keep_after_fork
 from shedder.store.keys import Keys, kind_of
 
 T = TypeVar("T")
@@ -115,6 +116,7 @@ class Store:
 
     def __init__(self, connection: Redis, keys: Keys) -> None:
         check_client(connection)
+        keep_after_fork(connection)
         self.connection = connection
         self.keys = keys
 

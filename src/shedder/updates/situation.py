@@ -7,6 +7,7 @@ numbers are estimates, and say so. Whether it is late is judged as in a status (
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -21,7 +22,6 @@ from shedder.policy.lateness import (
     Looked,
     Verdict,
     WaitingJob,
-    divided,
     is_expected,
     is_of,
     may_hold,
@@ -236,7 +236,7 @@ def _look(
             store.keys,
             name,
             diverts_from(name, record),
-            divided(kind.tolerance for kind in own),
+            tuple(sorted({kind.tolerance for kind in own})),
             is_told_by_jobs=any(kind.rule for kind in own),
             with_meta=any(kind.rule.selection.meta for kind in own if kind.rule),
         )
@@ -501,7 +501,7 @@ def _of_lane(
     if lane.pause is not None:
         what = f"{_subject(kinds, lane.queue)} paused"
         yield InForce(what, _role(incident, lane.pause.by), lane.pause.since,
-                      f"shedder resume {lane.queue}", lane.pause.why)  # fmt: skip
+                      shlex.join(["shedder", "resume", lane.queue]), lane.pause.why)  # fmt: skip
     for divert in lane.diverts:
         whose = _subject(kinds, lane.queue, divert.selection)
         if divert.is_limit:
@@ -515,7 +515,9 @@ def _of_lane(
             what = f"{whose} put aside"
         else:
             what = f"{whose} to be put aside as they arrive, none so far"
-        yield InForce(what, _role(incident, divert.by), divert.since, f"shedder drain {lane.queue}", divert.why)
+        yield InForce(
+            what, _role(incident, divert.by), divert.since, shlex.join(["shedder", "drain", lane.queue]), divert.why
+        )
 
 
 def _subject(kinds: tuple[Workload, ...], queue: str, selection: Selection | None = None) -> str:

@@ -24,7 +24,7 @@ from shedder.store.codec import text_of
 from tests import jobs
 from tests.cluster import without_cluster
 from tests.rq.claims.kinds import ALL_KINDS, FORKS_AND_NOT, status_of, waiting
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workers import Yard, run_burst
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def rq_command(server: EmbeddedServer, *words: str) -> subprocess.CompletedProce
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 
@@ -238,7 +238,7 @@ operator.drain_at_once("mail", reason="a test")
 worker.work(burst=True)
 """
     environment = environment_of_programs() | {"RQ_KEY_PREFIX": "{app}"}
-    subprocess.run([sys.executable, "-c", program], env=environment, timeout=30, check=True)
+    subprocess.run([sys.executable, "-c", program], env=environment, timeout=PATIENCE_SECONDS, check=True)
     assert ["a"] == jobs.started(marks)
     others = [key for key in map(text_of, redis.scan_iter()) if not key.startswith("{app}:")]
     assert ([], True) == (others, bool(redis.exists("{app}:shedder:events")))

@@ -93,7 +93,7 @@ def test_told_to_stop_while_another_one_looks(redis: Redis, yard: Yard) -> None:
     """A worker that rests ends when it is told to, though nobody calls it to poll."""
     yard.start("mail").wait_until_idle(redis)
     wait_until(lambda: list(redis.scan_iter("*lookout*")), what="a poller")
-    assert 0 == yard.start("mail", worker_class=IsToldToStopWhileItRests).wait(timeout=15)
+    assert 0 == yard.start("mail", worker_class=IsToldToStopWhileItRests).wait()
 
 
 @FORKS_AND_NOT

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 HERE = "tests.rq.documented.functions"
 TOLD = f"{RQ_KEY_PREFIX}:told"
 HANDLED = f"{RQ_KEY_PREFIX}:handled"
-PATIENCE_SECONDS = 90
 
 LONG = 25.0
 """Seconds that a job would take which is to be ended before."""
@@ -71,6 +70,6 @@ def states(*jobs: Job) -> list[str]:
 def begun(mail: Queue, marks: str) -> Job:
     """A job that runs."""
     job = mail.enqueue(mark, marks, "long", LONG, job_timeout=60)
-    wait_until(lambda: started(marks) == ["long"], timeout=60, what="the job")
+    wait_until(lambda: started(marks) == ["long"], what="the job")
     wait_until(lambda: Job.fetch(job.id, mail.connection).worker_name, what="its worker")
     return job

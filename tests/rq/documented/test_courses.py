@@ -26,7 +26,7 @@ from rq.scheduler import RQScheduler
 from shedder.rq import Queue, SimpleWorker, Worker
 from tests.jobs import ended, hold, mark, started
 from tests.rq.documented.functions import HERE, add, break_down, idle, keep_notes, states, tell, told
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +48,7 @@ def test_what_a_job_tells_of_itself_while_it_runs(
     worker = yard.start("mail").wait_until_idle(redis)
     go = tmp_path / "go"
     job = mail.low.enqueue(hold, marks, "held", str(go))
-    wait_until(lambda: started(marks) == ["held"], timeout=60, what="the job")
+    wait_until(lambda: started(marks) == ["held"], what="the job")
     wait_until(lambda: Job.fetch(job.id, redis).worker_name, what="its worker")
     running = Job.fetch(job.id, redis)
     assert (JobStatus.STARTED, worker.name) == (running.get_status(), running.worker_name)
@@ -122,9 +122,9 @@ def test_results_of_each_run_are_kept_and_can_be_waited_for(mail: Queue, redis: 
     """
     yard.start("mail").wait_until_idle(redis)
     job = mail.low.enqueue(mark, marks, "often", repeat=Repeat(times=11, interval=0))
-    first = job.latest_result(timeout=60)
+    first = job.latest_result(timeout=int(PATIENCE_SECONDS))
     assert "often" == first.return_value
-    wait_until(lambda: len(ended(marks)) == 12, timeout=60, what="all runs")
+    wait_until(lambda: len(ended(marks)) == 12, what="all runs")
     assert 10 <= len(job.results())
     never = Job.create(add, (1, 2), connection=redis, origin="mail")
     never.save()
@@ -191,7 +191,7 @@ def test_a_worker_with_a_scheduler_enqueues_what_is_due(mail: Queue, redis: Redi
     """`with_scheduler=True`, as RQ's page shows it, for a lane and a job that is tried again."""
     mail.low.enqueue_at(PAST, mark, marks, "due")
     yard.start("mail", worker_class=Worker, with_scheduler=True)
-    wait_until(lambda: ended(marks) == ["due"], timeout=60, what="the job that is due")
+    wait_until(lambda: ended(marks) == ["due"], what="the job that is due")
 
 
 # registries

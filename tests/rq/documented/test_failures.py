@@ -101,8 +101,8 @@ def test_a_handler_learns_that_the_process_of_a_job_was_killed(
     job = begun(mail, marks)
     for child in worker.children():
         os.kill(child, signal.SIGKILL)
-    wait_until(lambda: handled(redis) == [f"killed {job.id}"], timeout=60, what="the handler")
-    wait_until(lambda: job.get_status() == JobStatus.FAILED, timeout=60, what="the failure")
+    wait_until(lambda: handled(redis) == [f"killed {job.id}"], what="the handler")
+    wait_until(lambda: job.get_status() == JobStatus.FAILED, what="the failure")
 
 
 @pytest.mark.parametrize(

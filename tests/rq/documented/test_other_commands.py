@@ -15,8 +15,8 @@ from rq.job import Job, JobStatus
 
 from shedder.rq import Queue
 from tests.jobs import ended, fail, mark
-from tests.rq.documented.functions import HERE, PATIENCE_SECONDS
-from tests.waiting import wait_until
+from tests.rq.documented.functions import HERE
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +70,7 @@ def test_the_cron_scheduler_fills_lanes(started: Callable[..., Any], mail: Queue
     )
     scheduler = started("cron", "cron_config.py", "--path", ".")
     started("worker", "mail")
-    wait_until(lambda: ended(marks).count("often") >= 2, timeout=60, what="two runs")
+    wait_until(lambda: ended(marks).count("often") >= 2, what="two runs")
     assert {"often"} == set(ended(marks))
     scheduler.send_signal(signal.SIGINT)
     assert 0 == scheduler.wait(PATIENCE_SECONDS)
@@ -85,7 +85,7 @@ def test_the_monitor_shows_lanes_and_workers(
     """Bars, raw numbers, only some queues, only workers, by queue."""
     started("worker", "reports", "--name", "desk-1")
     wait_until(
-        lambda: redis.hget(f"{RQ_KEY_PREFIX}:worker:desk-1", "state") == b"idle", timeout=60,
+        lambda: redis.hget(f"{RQ_KEY_PREFIX}:worker:desk-1", "state") == b"idle",
         what="a worker",
     )  # fmt: skip
     mail.low.enqueue(len, "a")
@@ -107,17 +107,17 @@ def test_a_suspension_holds_until_it_is_resumed_or_runs_out(
     """`rq suspend`, `--duration` and `rq resume`; a worker says that it is suspended."""
     started("worker", "mail", "--name", "desk-1")
     key = f"{RQ_KEY_PREFIX}:worker:desk-1"
-    wait_until(lambda: redis.hget(key, "state") == b"idle", timeout=60, what="a worker")
+    wait_until(lambda: redis.hget(key, "state") == b"idle", what="a worker")
     rq("suspend")
     mail.low.enqueue(mark, marks, "first")
-    wait_until(lambda: redis.hget(key, "state") == b"suspended", timeout=60, what="its state")
+    wait_until(lambda: redis.hget(key, "state") == b"suspended", what="its state")
     rq("worker", "mail", "--burst", code=1)
     assert [] == ended(marks)
     rq("resume")
-    wait_until(lambda: ended(marks) == ["first"], timeout=60, what="the job")
+    wait_until(lambda: ended(marks) == ["first"], what="the job")
     rq("suspend", "--duration", "1")
     mail.low.enqueue(mark, marks, "second")
-    wait_until(lambda: ended(marks) == ["first", "second"], timeout=60, what="the second job")
+    wait_until(lambda: ended(marks) == ["first", "second"], what="the second job")
 
 
 def test_jobs_are_removed_and_requeued_by_their_queues(rq: Callable[..., str], mail: Queue, marks: str) -> None:

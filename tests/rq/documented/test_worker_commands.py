@@ -17,8 +17,8 @@ from rq.serializers import JSONSerializer
 
 from shedder.rq import Queue
 from tests.jobs import ended, mark
-from tests.rq.documented.functions import HANDLED, PATIENCE_SECONDS, break_down, show
-from tests.waiting import wait_until
+from tests.rq.documented.functions import HANDLED, break_down, show
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,18 +120,18 @@ def test_a_pool_keeps_its_number_of_workers(started: Callable[..., Any], mail: Q
     """`-n`: one that is killed is replaced; all of them are ours; a signal ends the pool."""
     pool = started("worker-pool", "mail", "-n", "2", "-l", "WARNING")
     key = f"{RQ_KEY_PREFIX}:workers"
-    wait_until(lambda: redis.scard(key) == 2, timeout=60, what="two workers")
+    wait_until(lambda: redis.scard(key) == 2, what="two workers")
     before = redis.smembers(key)
     victim = min(before)
-    wait_until(lambda: redis.hget(victim, "state") == b"idle", timeout=60, what="an idle one")
+    wait_until(lambda: redis.hget(victim, "state") == b"idle", what="an idle one")
     os.kill(int(redis.hget(victim, "pid")), signal.SIGKILL)
-    wait_until(lambda: len(redis.smembers(key) - before) == 1, timeout=60, what="the new one")
+    wait_until(lambda: len(redis.smembers(key) - before) == 1, what="the new one")
     assert {True} == {redis.hexists(each, "shedder") for each in redis.smembers(key) - before}
     mail.low.enqueue(mark, marks, "first")
-    wait_until(lambda: ended(marks) == ["first"], timeout=60, what="the job")
+    wait_until(lambda: ended(marks) == ["first"], what="the job")
     # before that a worker of a pool has the pool's handlers, and a signal is lost: RQ's own
     new = redis.smembers(key) - {victim}
-    wait_until(lambda: {redis.hget(each, "state") for each in new} == {b"idle"}, timeout=60, what="rest")
+    wait_until(lambda: {redis.hget(each, "state") for each in new} == {b"idle"}, what="rest")
     pool.send_signal(signal.SIGTERM)
     assert 0 == pool.wait(PATIENCE_SECONDS)
 

@@ -28,7 +28,7 @@ from shedder.rq import Queue, SimpleWorker, SpawnWorker, Worker, WorkerMixin
 from tests.cli.programs import environment
 from tests.jobs import ended, mark, started
 from tests.rq.documented.functions import LONG, begun, break_down
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workers import run_burst
 
 if TYPE_CHECKING:
@@ -60,9 +60,9 @@ def test_the_process_of_a_job_can_be_killed(
     worker = yard.start("mail", worker_class=kind)
     job = begun(mail, marks)
     send_kill_horse_command(redis, worker.name)
-    wait_until(lambda: job.get_status() == JobStatus.FAILED, timeout=60, what="the failure")
+    wait_until(lambda: job.get_status() == JobStatus.FAILED, what="the failure")
     mail.enqueue(mark, marks, "next")
-    wait_until(lambda: "next" in ended(marks), timeout=60, what="the next job")
+    wait_until(lambda: "next" in ended(marks), what="the next job")
 
 
 def test_a_job_can_be_stopped(yard: Yard, redis: Redis, mail: Queue, marks: str) -> None:
@@ -70,7 +70,7 @@ def test_a_job_can_be_stopped(yard: Yard, redis: Redis, mail: Queue, marks: str)
     yard.start("mail")
     job = begun(mail.low, marks)
     send_stop_job_command(redis, job.id)
-    wait_until(lambda: job.get_status() == JobStatus.STOPPED, timeout=60, what="the stop")
+    wait_until(lambda: job.get_status() == JobStatus.STOPPED, what="the stop")
     assert [job.id] == mail.low.failed_job_registry.get_job_ids()
 
 
@@ -111,7 +111,7 @@ def test_a_worker_tells_what_it_runs(yard: Yard, redis: Redis, mail: Queue, mark
     (execution,) = found.get_current_executions()
     assert (job.id, worker.name) == (execution.job_id, execution.worker_name)
     send_stop_execution_command(redis, job.id, execution.id)
-    wait_until(lambda: job.get_status() == JobStatus.STOPPED, timeout=60, what="the stop")
+    wait_until(lambda: job.get_status() == JobStatus.STOPPED, what="the stop")
     found.refresh()
     wait_until(lambda: found.get_current_executions(refresh=True) == [], what="no execution")
 
@@ -120,12 +120,12 @@ def test_a_stopped_job_is_not_tried_again(yard: Yard, redis: Redis, mail: Queue,
     """Though it could be retried; it is among the failed ones."""
     yard.start("mail").wait_until_idle(redis)
     job = mail.low.enqueue(mark, marks, "long", LONG, retry=Retry(max=3))
-    wait_until(lambda: started(marks) == ["long"], timeout=60, what="the job")
+    wait_until(lambda: started(marks) == ["long"], what="the job")
     wait_until(lambda: Job.fetch(job.id, redis).worker_name, what="its worker")
     send_stop_job_command(redis, job.id)
-    wait_until(lambda: job.get_status() == JobStatus.STOPPED, timeout=60, what="the stop")
+    wait_until(lambda: job.get_status() == JobStatus.STOPPED, what="the stop")
     mail.low.enqueue(mark, marks, "next")
-    wait_until(lambda: "next" in ended(marks), timeout=60, what="the next job")
+    wait_until(lambda: "next" in ended(marks), what="the next job")
     assert (["long", "next"], 3) == (started(marks), Job.fetch(job.id, redis).retries_left)
 
 
@@ -142,7 +142,7 @@ def test_a_second_signal_ends_the_job_too(yard: Yard, redis: Redis, mail: Queue,
             worker.send(signal.SIGINT)  # RQ takes one that comes within a second for the same
         return not worker.is_alive()
 
-    wait_until(is_over, timeout=60, what="the end")
+    wait_until(is_over, what="the end")
     assert 0 == worker.wait()
     assert not redis.sismember(f"{RQ_KEY_PREFIX}:workers", worker.key)
     assert [] == ended(marks)
@@ -186,7 +186,7 @@ def test_rq_info_requeue_and_empty_see_lanes(server: EmbeddedServer, redis: Redi
 def _rq(server: EmbeddedServer, *words: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "rq.cli", *words, "--url", server.url], env=environment(),
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
     )  # fmt: skip
     assert 0 == done.returncode, done.stderr
     return done.stdout

@@ -37,7 +37,7 @@ def test_lost_replies(redis_of_ours: Redis, marks: str, monkeypatch: pytest.Monk
         run_burst(worker)
         return int(redis_of_ours.zcard(KEYS.claims)) == 0
 
-    wait_until(is_done, timeout=20, interval=0.05)
+    wait_until(is_done, interval=0.05)
     assert Counter(keys) == Counter(jobs.started(marks))
     assert 20 < lossy.lost
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from shedder.embedded import EmbeddedServer
+from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[3]
 SIGNALS = 300
@@ -70,7 +71,7 @@ def test_a_signal_within_a_command_is_no_crash(server: EmbeddedServer, way: str)
 
     done = subprocess.run(
         [sys.executable, "-c", program, server.url, way],
-        capture_output=True, text=True, cwd=ROOT, timeout=120.0, check=False,
+        capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE_SECONDS, check=False,
     )  # fmt: skip
 
     assert (0, "still there\n") == (done.returncode, done.stdout), done.stderr

@@ -122,6 +122,6 @@ def test_only_the_beginning_is_inflated() -> None:
     bomb = inflate.compress(pickle.dumps(("app.bomb", None, (), {}))[:-1])
     zeros = bytes(1 << 20)
     bomb += b"".join(inflate.compress(zeros) for _ in range(256)) + inflate.flush()
-    started = time.perf_counter()
+    started = time.process_time()  # of this process alone, however busy the machine is
     assert all(function_name(bomb) == "app.bomb" for _ in range(100))
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from shedder.engine.jobs import meta_texts
 from tests.rq.payload.written import META, PROTOCOLS, SERIALIZERS, Mailer, send_mail, stored
+from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,4 +145,4 @@ def test_rq_is_not_imported() -> None:
     )
     path = sys.modules["shedder.engine.jobs"].__file__
     assert path is not None
-    subprocess.run([sys.executable, "-c", program, path], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program, path], check=True, timeout=PATIENCE_SECONDS)

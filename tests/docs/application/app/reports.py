@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-LONGEST_SECONDS = 30.0
+LONGEST_SECONDS = 600.0
 
 
 def rebuild(name: str) -> None:
