@@ -126,13 +126,28 @@ class Selection:
 
         A function that is not known (None) meets no glob, not even `*`.
         """
-        least_age = self.older_than or timedelta.min
-        return (
-            age // _MILLISECOND >= least_age // _MILLISECOND
-            and all(meta.get(field) == value for field, value in self.meta)
-            and self._takes_function(function)
-            and (not self.any_of or any(each.matches(function=function, meta=meta, age=age) for each in self.any_of))
-        )
+        return bool(self.decide(function=function, meta=meta, age=age))
+
+    def decide(self, *, function: str | None, meta: Mapping[str, str | None] | None, age: timedelta) -> bool | None:
+        """As `matches`, and None where a criterion asks for what is not known and no other one fails.
+
+        Not known is a function, a whole meta, or the text of a field of it that is None.
+        """
+        answers: list[bool | None] = [_is_text(meta, *pair) for pair in self.meta]
+        if self.older_than is not None:
+            answers.append(age // _MILLISECOND >= self.older_than // _MILLISECOND)
+        if self.functions:
+            answers.append(None if function is None else self._takes_function(function))
+        if self.any_of:
+            answers.append(_one_of([each.decide(function=function, meta=meta, age=age) for each in self.any_of]))
+        if False in answers:
+            return False
+        return None if None in answers else True
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of a job's meta that it asks for."""
+        return (*(field for field, _ in self.meta), *(field for each in self.any_of for field in each.fields))
 
     def describe(self) -> str:
         """For humans, such as `function app.mail.*, meta tenant=acme, older than 1h`."""
@@ -146,11 +161,7 @@ class Selection:
             criteria.append("; or ".join([*told, f"one of {more} more"] if more else told))
         return ", ".join(criteria) or "every job"
 
-    def _takes_function(self, function: str | None) -> bool:
-        if not self.functions:
-            return True
-        if function is None:
-            return False
+    def _takes_function(self, function: str) -> bool:
         name = function.encode("utf-8", "surrogatepass")
         return any(_compiled(glob).matches(name) for glob in self.functions)
 
@@ -161,6 +172,8 @@ def count_of_globs(selections: Iterable[Selection]) -> int:
 
 
 _MILLISECOND = timedelta(milliseconds=1)
+_MISSING = "\0"
+"""No value that a selection may ask for."""
 _TOLD = 3
 
 
@@ -265,6 +278,31 @@ def _set_item(item: re.Match[str], glob: str) -> tuple[str, str]:
 def _escaped(character: str) -> tuple[str, str]:
     lua = f"%{character}" if character in "^$()%.[]*+-?" else character
     return lua, re.escape(character)
+
+
+def _is_text(meta: Mapping[str, str | None] | None, field: str, value: str) -> bool | None:
+    text = None if meta is None else meta.get(field, _MISSING)
+    return None if text is None else text == value
+
+
+def _one_of(answers: list[bool | None]) -> bool | None:
+    if True in answers:
+        return True
+    return None if None in answers else False
+
+
+def is_literal(function: str) -> bool:
+    """Whether a glob that is the name `function` matches just that name, and is accepted."""
+    return all(part.isidentifier() for part in function.split(".")) and len(function.encode()) <= MAX_TEXT
+
+
+def is_meta(name: str, value: str) -> bool:
+    """Whether a selection can ask for `value` in the field `name` of a meta."""
+    try:
+        _check_meta(((name, value),))
+    except InvalidInput:
+        return False
+    return "=" not in name
 
 
 # What a script must do for each job: a name is looked up in one text, a beginning or an end is compared, and all else

@@ -59,7 +59,7 @@ GOOD: dict[str, Any] = {
     "since": datetime.now(UTC), "policy": Policy(), "job_id": "a", "title": "late", "severity": 3, "text": "seen",
     "parts": {"well": "All was seen."}, "role": "operations", "person": "bob@desk", "number": 1, "type": "detect",
     "take_back": lambda event: event.id, "event_id": "1-0", "path": "a", "event": EVENT, "at": None, "force": True,
-    "also": True, "instead": True, "copy": {},
+    "also": True, "instead": True, "copy": {}, "by": "function",
 }  # fmt: skip
 
 EAST = timezone(timedelta(hours=14))

@@ -90,7 +90,8 @@ def test_a_thousand_short_lived_queues_leave_nothing(scene: Scene) -> None:
     assert an_hour(scene) <= MOST_ROUNDS
     assert [] == [key for key in kept(scene) if ":job-" in key]
     fields = {text_of(each) for part in ("meters", "outcomes") for each in scene.redis.hkeys(getattr(scene.keys, part))}
-    assert {"mail:started", "claims", "claims:taken_back"} == fields
+    assert [] == [field for field in fields if "job-" in field]
+    assert {"mail:started", "claims", "claims:taken_back"} <= fields
     assert () == remains(scene.shedder.store).queues
     assert ["stays"] == scene.run_all("mail")
 

@@ -6,7 +6,44 @@ from tests.planted.bug import DIVERT, RUNS, SHED, Bug
 
 CLAIM, SCAN = "lua/claim_job.lua", "lua/scan_lane.lua"
 
+READERS = "tests/rq/test_readers.py"
+
 BUGS = (
+    Bug(
+        "every glob takes a job whose function nobody knows",
+        "lua/start_job.lua",
+        "order_for(orders, known, decode",
+        "order_for(orders, known or '', decode",
+        (READERS,),
+    ),
+    Bug(
+        "a scan that reads ahead ends where another took jobs",
+        "queues/divert.py",
+        'is_more = done.state == "more"',
+        'is_more = done.state == "more" and bool(done.looked_at)',
+        ("tests/features/test_divert_ahead.py",),
+    ),
+    Bug(
+        "a scan passes over a job without its time of creation",
+        SCAN,
+        "if not created_at and not has_data(rq.job_prefix .. jobs[at]) then",
+        "if not created_at then",
+        (READERS,),
+    ),
+    Bug(
+        "a scan reads too little of a job's data for a long name",
+        "lua/lib/payload.lua",
+        "DATA_HEAD, META_LIMIT = 4096",
+        "DATA_HEAD, META_LIMIT = 1024",
+        (READERS,),
+    ),
+    Bug(
+        "a dry run of everything counts only jobs that are there",
+        "lua/preview_lane.lua",
+        "if whole then note_taken('', nil) end",
+        "",
+        (READERS,),
+    ),
     Bug(
         "a fold hides jobs from a scan",
         "lua/lib/lane.lua",
@@ -139,9 +176,9 @@ BUGS = (
     ),
     Bug(
         "a description decides which job is diverted",
-        "queues/divert.py",
-        "function=function_name(job.data)",
-        'function="app.mail.send"',
+        "queues/windows.py",
+        "function = job.function if selection.functions or selection.any_of else None",
+        'function = "app.mail.send"',
         (DIVERT,),
     ),
     Bug(

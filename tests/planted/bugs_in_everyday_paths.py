@@ -1,4 +1,4 @@
-"""Mistakes on the everyday paths, where nothing is held and the policy is the one that is known."""
+"""Mistakes on the everyday paths, where nothing is held and the policy is the one that is known, and with passwords."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from tests.planted.bug import (
     PAUSE,
     PICKUP,
     POLICY,
+    SECRETS,
     SLOTS,
+    SPAWNED,
     SWEEP,
     TWINS,
     WAYS_IN,
@@ -169,5 +171,19 @@ BUGS = (
         "refused = str(error)",
         "raise",
         (LOG_LINES,),
+    ),
+    Bug(
+        "a URL whose password is not percent-encoded is passed on",
+        "cli/connect.py",
+        "if why := _why_unusable(url.strip()):",
+        "if why := '':",
+        (SECRETS,),
+    ),
+    Bug(
+        "the process of a job has the password on its command line",
+        "rq/worker.py",
+        "if type(settings.get(name)) is str}",
+        "if not settings}",
+        (SPAWNED,),
     ),
 )

@@ -1,8 +1,8 @@
-"""Mistakes in how old work is told, set aside and replayed, and in what a policy does to arrivals."""
+"""Mistakes in how old and overdue work is told, set aside and replayed, and in what a policy does to arrivals."""
 
 from __future__ import annotations
 
-from tests.planted.bug import LATE, POLICY, STALE, STALE_FOUND, Bug
+from tests.planted.bug import LATE, OVERDUE, POLICY, STALE, STALE_FOUND, Bug
 
 ASIDE, REPLAY, LOOK = "lua/set_aside_stale.lua", "lua/replay_stale.lua", "lua/look_at_jobs.lua"
 
@@ -83,5 +83,19 @@ BUGS = (
         "    return None if is_known else looked.oldest",
         "    return None",
         (LATE,),
+    ),
+    Bug(
+        "the lock of a scheduler that was killed counts as a scheduler",
+        "status/overdue.py",
+        "0 <= seconds < LOCK_SECONDS - SILENT_SECONDS",
+        "seconds < 0",
+        (OVERDUE,),
+    ),
+    Bug(
+        "an update calls work fine that is overdue",
+        "updates/situation.py",
+        "self.held or self.is_paused or self.overdue",
+        "self.held or self.is_paused",
+        (OVERDUE,),
     ),
 )

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shedder.engine.names import rq_keys
 from shedder.errors import InvalidInput
 from shedder.lanes import PRIORITIES, lane_of, lanes_of_target, queues_in, serving_order, why_refused
+from shedder.store.keys import split_backlog
 
 PARTS = st.sampled_from(["mail", "orders", ".", ":", ",", " ", "*", "-", "{", "}", "ü", "low", "normal", "high",
                          ".low", ".normal", ":intermediate", ":dropped", "\n", "\u202e", "\ufffd"])  # fmt: skip
@@ -78,3 +80,11 @@ def test_the_normal_lane_is_a_target_and_no_queue() -> None:
     assert ["mail"] == [lane.name for lane in lanes_of_target("mail.normal")]
     with pytest.raises(InvalidInput, match="a lane has no lanes"):
         lanes_of_target("mail.low.normal")
+
+
+def test_a_backlog_is_that_of_the_lane_in_its_key() -> None:
+    """The backlog of `b:a` is never taken for one of `a`, whichever lanes are known."""
+    keys = rq_keys()
+    for key in keys.backlog("0f" * 16, "b:a"):
+        assert ("0f" * 16, "b:a") == split_backlog(keys, key, ["a"])
+        assert ("0f" * 16, "b:a") == split_backlog(keys, key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,7 +32,20 @@ if TYPE_CHECKING:
     from shedder.health import audit, doctor, repair, uninstall
     from shedder.incident.incidents import Incidents
     from shedder.incident.timeline import attributed, changes_by_others, last_own_change, own_changes, undo_last
-    from shedder.queues import divert, drain, maintenance, pause, preview, restore, samples, skip, stale, starts, undo
+    from shedder.queues import (
+        breakdown,
+        divert,
+        drain,
+        maintenance,
+        pause,
+        preview,
+        restore,
+        samples,
+        skip,
+        stale,
+        starts,
+        undo,
+    )  # fmt: skip
     from shedder.queues.undo import Undone
     from shedder.response import triage
     from shedder.response.mitigation import run_mitigation
@@ -46,7 +59,7 @@ else:
         ("shedder.health", "audit doctor repair uninstall"),
         ("shedder.incident.incidents", "Incidents"),
         ("shedder.incident.timeline", "attributed changes_by_others last_own_change own_changes undo_last"),
-        ("shedder.queues", "divert drain maintenance pause preview restore samples skip stale starts undo"),
+        ("shedder.queues", "breakdown divert drain maintenance pause preview restore samples skip stale starts undo"),
         ("shedder.response", "triage"),
         ("shedder.response.mitigation", "run_mitigation"),
         ("shedder.settings", "flags limits watch windows"),
@@ -390,6 +403,18 @@ class Shedder:
         What is late is judged by `policy`, else by the policy in force.
         """
         return read_status(self.store, self._lanes(targets) if targets else None, policy=policy)
+
+    def breakdown(
+        self,
+        *targets: str,
+        by: str | Sequence[str],
+        sample: int | None = None,
+        top: int = 10,
+        on_progress: Progress | None = None,
+    ) -> shedder.Breakdown:
+        """What `targets` hold, or all queues: by `function`, `priority` or `meta.FIELD`, or two of them."""
+        lanes, several = self.lanes(targets or self.queues()), (by,) if isinstance(by, str) else tuple(by)
+        return breakdown.break_down(self.store, lanes, several, sample=sample, top=top, on_progress=on_progress)
 
     def samples(
         self, *targets: str, since: datetime, until: datetime | None = None

@@ -25,6 +25,7 @@ from shedder.cli.options import (
 from shedder.cli.progress import DrainBar, scan_bar
 from shedder.cli.run import FAILED, Refused, Run
 from shedder.errors import ConditionNotMet, RedisUnreachable, ServerBusy
+from shedder.lanes import queues_in
 from shedder.queues.outcomes import is_failing
 from shedder.units import Rate, format_duration, format_share, parse_share
 from shedder.wording import counted, jobs_do
@@ -402,7 +403,7 @@ class _Standstill:
 
     def __init__(self, run: Run, receipt: DrainReceipt) -> None:
         self._run = run
-        self._queues = tuple(dict.fromkeys(lane_of(lane.lane).queue for lane in receipt.lanes))
+        self._queues = queues_in(lane.lane for lane in receipt.lanes)
         self._released = -1
         self._looks = 0
         self._said = ""

@@ -60,7 +60,7 @@ def metrics(run: Run, *, listen: str, once: bool) -> int:
 def _collector(run: Run) -> Collector:
     # not `run.shedder`: an exporter must start, and say so, where Redis does not answer yet
     server = connect.server_for(url=run.url, config=run.config)
-    run.address = server.address
+    run.address, run.secrets = server.address, connect.secrets_of(server.client)
     logs.send_logs_to_stderr(is_verbose=run.is_verbose, log_format=run.log_format)
     try:
         return Collector(server.client)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shedder.cli import asking, output
+from shedder.cli.completion import complete_by
 from shedder.cli.options import Wait, duration_option, maybe_duration_option, targets_argument, verb
-from shedder.cli.run import Run, trouble
+from shedder.cli.run import Refused, Run, trouble
 from shedder.errors import RedisUnreachable
 from shedder.lanes import DEFAULT_PRIORITY
 from shedder.later import later
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
     from rich.live import Live
 
     from shedder import Divert, LaneStatus, Outcomes, Pause, Status
+    from shedder.cli import breakdown
     from shedder.cli.settings import settings_part
     from shedder.status.findings import CheckResult
 else:
     globals().update(later((
         ("rich.console", "Group"),
         ("rich.live", "Live"),
+        ("shedder.cli", "breakdown"),
         ("shedder.cli.settings", "settings_part"),
     )))  # fmt: skip
 
@@ -48,10 +51,10 @@ SHORTEST_SECONDS = 0.1
 
 _EXAMPLES = (
     "shedder status",
-    "shedder status mail reports",
-    "shedder status --watch 5s",
+    "shedder status mail reports --watch 5s",
     "shedder status --all-lanes",
-    "shedder status --json",
+    "shedder status mail --by function",
+    "shedder status mail --by function --by meta.tenant --sample 5000",
 )
 
 
@@ -59,15 +62,31 @@ _EXAMPLES = (
 @targets_argument
 @maybe_duration_option("--watch", help="Refresh every 2s, or every DURATION.")
 @click.option("--all-lanes", is_flag=True, help="Show each lane, also the quiet ones of many queues.")
-def status(run: Run, *, names: tuple[str, ...], watch: Wait | None, all_lanes: bool) -> int:
+@click.option("--by", multiple=True, metavar="WHAT", shell_complete=complete_by,
+              help="What is in it: by function, priority or meta.FIELD; two make a cross table.")  # fmt: skip
+@click.option("--sample", type=click.IntRange(min=1), metavar="JOBS",
+              help="With --by: look at this many jobs, evenly spread, and estimate.")  # fmt: skip
+def status(
+    run: Run, *, names: tuple[str, ...], watch: Wait | None, all_lanes: bool, by: tuple[str, ...], sample: int | None
+) -> int:
     """Show how many jobs wait, run and fail, what is paused or diverted, by whom and why.
 
     Queues in trouble come first. With many queues, a quiet one is a line, and idle ones are a count.
     Rates in/s and out/s are of the last minute, fail/s of the last ten seconds. A job that ended
     well counts as out; one that failed does not, and is told in a line with its exception.
+
+    With --by it looks at each job that waits or is in a backlog, in small steps that block nobody;
+    in/s is then of the jobs that came in the last minute and have not started.
     """
+    if sample is not None and not by:
+        raise Refused("--sample is for --by: say by what, such as --by function")
+    if by and watch is not None:
+        raise Refused("--by and --watch exclude each other: to look at each job again and again would take long")
     if names:
         asking.warn_of_unknown(run, names)
+    if by:
+        breakdown.tell_breakdown(run, names, by, sample)
+        return 0
     if watch is None:
         found = run.shedder.status(*names)
         run.tell("status/1", found, status_view(found, address=run.address, named=names, all_lanes=all_lanes))
@@ -346,10 +365,11 @@ def check(run: Run, *, names: tuple[str, ...], older_than: timedelta | None) -> 
     """Report in one line, for monitoring, whether anything is wrong.
 
     It reports work that is later than the policy tolerates, work of which more fails than the
-    policy's fails_at, a drain that halted, a control that may have been forgotten, jobs that no
-    worker serves, a record or a policy that cannot be read, and a server that is nearly full or
-    evicts jobs. Where kinds of work share a lane, work that it has not seen may be late: that is
-    a WARNING. It also says what is not known: UNKNOWN, when jobs run and none has ended lately.
+    policy's fails_at, a drain that halted, jobs that are due while no scheduler runs, a control
+    that may have been forgotten, jobs that no worker serves, a record or a policy that cannot be
+    read, and a server that is nearly full or evicts jobs. Where kinds of work share a lane, work
+    that it has not seen may be late: that is a WARNING. It also says what is not known: UNKNOWN,
+    when jobs run and none has ended lately.
     Exits with 0 when nothing is known to be wrong, else with 3.
     """
     found = check_status(run.shedder.status(*names), older_than=older_than or OLD)

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import click
 
-from shedder.cli.connect import greet, server_for, url_for
+from shedder.cli.connect import greet, secrets_of, server_for, url_for
 from shedder.cli.logs import send_last_words_to_stderr, send_logs_to_stderr
 from shedder.cli.options import HELP_SETTINGS, VerbCommand, log_format_option
 from shedder.cli.run import Refused, Run
@@ -68,7 +68,7 @@ def _named(prefix: str | None, rq_arguments: tuple[str, ...]) -> list[str]:
 def _server(run: Run) -> list[str]:
     """The options of `rq worker` for our server, which has answered once."""
     server = server_for(url=run.url, config=run.config)
-    run.address = server.address
+    run.address, run.secrets = server.address, secrets_of(server.client)
     greet(server)
     server.client.close()
     url = url_for(url=run.url)

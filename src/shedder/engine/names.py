@@ -26,7 +26,9 @@ RQ_KEY_PREFIX = os.environ.get("RQ_KEY_PREFIX", "rq")
 """As `rq.defaults` has it, whose import would cost a command a quarter of its time."""
 
 if not re.fullmatch(r"[A-Za-z0-9_.:{}-]+", RQ_KEY_PREFIX):
-    raise InvalidInput(name="RQ_KEY_PREFIX", value=RQ_KEY_PREFIX, accepted="letters, digits and _ . : - { }")
+    raise InvalidInput(
+        name="RQ_KEY_PREFIX", value=RQ_KEY_PREFIX, accepted="letters, digits and _ . : - { }, or unset it"
+    )
 
 QUEUE = f"{RQ_KEY_PREFIX}:queue:"
 """What the key of a queue's list begins with."""
@@ -90,6 +92,11 @@ def intermediate_key(lane: str) -> str:
 def rate_limited_key(name: str) -> str:
     """The sorted set of the jobs that wait for a slot of RQ's rate limit `name`."""
     return f"{_LIMITS}{name}:rate_limited"
+
+
+def scheduler_lock_key(lane: str) -> str:
+    """The lock of the scheduler that puts the jobs of `lane` that are due into it."""
+    return f"{RQ_KEY_PREFIX}:scheduler-lock:{lane}"
 
 
 def workers_key(lane: str) -> str:

@@ -26,6 +26,7 @@ from shedder.status.findings import (
     FINE,
     HALTED,
     NO_WORKER,
+    OVERDUE,
     PROBLEM,
     WARNING,
     Finding,
@@ -33,11 +34,13 @@ from shedder.status.findings import (
     eviction,
     lanes_findings,
     memory,
+    overdue_findings,
     refused_names,
     suspension,
     unreadable_record,
     work_findings,
 )
+from shedder.status.readings import Status
 from shedder.status.status import memory_share, read_status
 from shedder.store.codec import server_time, text_of
 from shedder.store.store import Progress, Store
@@ -62,7 +65,9 @@ def check_up(store: Store, *, on_progress: Progress | None = None) -> Checkup:
     lanes = all_lanes(store)
     findings += refused_names([name for name in lanes if why_refused(name)])
     findings += fleet_findings(store, lanes)
-    findings += _ends_findings(store)
+    status = read_status(store)
+    findings += _ends_findings(status)
+    findings += _scheduler_findings(status)
     findings += _record_findings(store)
     findings += _order_findings(store, lanes)
     findings += _claim_findings(store)
@@ -121,9 +126,16 @@ def _type_findings(store: Store) -> Iterator[Finding]:
         yield Finding("keys", PROBLEM, says, subjects=(key,))
 
 
-def _ends_findings(store: Store) -> Iterator[Finding]:
+def _scheduler_findings(status: Status) -> Iterator[Finding]:
+    """The jobs that are due and that no scheduler puts into their queue."""
+    found = [*overdue_findings(status)]
+    yield from found
+    if not found:
+        yield Finding(OVERDUE, FINE, "No job that is to start later is overdue.")
+
+
+def _ends_findings(status: Status) -> Iterator[Finding]:
     """Jobs that nobody starts, and how jobs end, by the rules of `status` and `check`; what of it is not known."""
-    status = read_status(store)
     # as a warning, like that no worker is registered: an installation may rest
     yield from (replace(each, level=WARNING) for each in lanes_findings(status) if each.check == NO_WORKER)
     told = [each for each in (*lanes_findings(status), *work_findings(status)) if each.check in (FAILS, HALTED)]

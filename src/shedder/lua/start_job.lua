@@ -134,7 +134,7 @@ local own = find_order(orders, claim.order)
 if orders and own and own.limit then orders = diverts_of(orders) end
 if mode ~= 'fail' and orders and (claim.order == '' or (own and own.limit)) then
   local known = name ~= '' and name or nil
-  local order = order_for(orders, known or '', decode(meta) or {}, age_ms(fields[3], now))
+  local order = order_for(orders, known, decode(meta) or {}, age_ms(fields[3], now))
   if order then return divert_to(order, own) end
 end
 if mode == 'check' then return {'kept'} end

@@ -369,7 +369,7 @@ def in_steps(lanes: Sequence[Lane], cause: Cause, *, with_order: bool = False) -
     return [(lanes[first : first + width], cause) for first in range(0, len(lanes), width)]
 
 
-def joined(receipts: Sequence[Receipt]) -> Receipt:
+def in_one(receipts: Sequence[Receipt]) -> Receipt:
     """The receipt of all steps, by the last one's event and time."""
     event = next((each.event for each in reversed(receipts) if each.event), "")
     return replace(receipts[-1], event=event, lanes=tuple(lane for each in receipts for lane in each.lanes))

@@ -20,8 +20,8 @@ from shedder.queues.controls import (
     Drain,
     HaltedDrain,
     diverts_from,
+    in_one,
     in_steps,
-    joined,
     rate_or_none,
     skipped_of,
     standing_on,
@@ -143,7 +143,7 @@ def drain(
     steps = in_steps(lanes, cause, with_order=True)
     if len(steps) > 1:
         standing_on(store, [lane.name for lane in lanes])  # a record that nobody can read is met before the first step
-    receipt = joined(
+    receipt = in_one(
         [store.run(order_drain(store.keys, part, rate, why, stays=stays, halt_at=halt_at)) for part, why in steps]
     )
     return replace(receipt, workers=workers_of(store, [lane.name for lane in lanes]))

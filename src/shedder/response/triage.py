@@ -20,6 +20,7 @@ from shedder.response.failing import FailingWork, failing_work, how_jobs_end
 from shedder.response.mitigation import BEGAN, NO_END_YET, began_at, without_ended
 from shedder.settings.flags import FlagState
 from shedder.settings.limits import LimitState
+from shedder.status.findings import overdue_findings
 from shedder.status.readings import LaneStatus, Status
 from shedder.units import format_duration
 from shedder.wording import REASON_BLANK, counted, jobs_do, named
@@ -332,12 +333,15 @@ def _protect(seen: Seen) -> TriageStep:
     late = [each for each in seen.status.lanes if _is_late(seen, each)]
     said = [f"{each.lane} waits{_age(each, seen.status.at)}" for each in late if not each.late]
     said += [lateness_sentence(each, seen.status.at).rstrip(".") for each in _late_work(seen)]
+    overdue = [*overdue_findings(seen.status)]
+    said += [each.says.rstrip(".") for each in overdue]
+    commands = [seen.command("let it go on", "resume", *held)] if held else []
+    commands += [TriageCommand("what is due starts", each.command) for each in overdue if each.command]
     known = "no work that may not be shed is late" if seen.policy.rules else "no policy says what may wait how long"
     return TriageStep(
         "protect", "Does what matters most go on?", "Let high priority go first.",
         state="open" if said or held else "fine", finding="; ".join(said) or known,
-        done=seen.done("resume"),
-        commands=(seen.command("let it go on", "resume", *held),) if held else (),
+        done=seen.done("resume"), commands=tuple(commands),
     )  # fmt: skip
 
 

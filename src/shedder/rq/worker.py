@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
 
 import rq.job
 import rq.worker
@@ -201,9 +204,48 @@ class FreshProcessMixin(WorkerMixin):
     """`WorkerMixin` for a class of workers whose jobs run in processes that are no forks."""
 
     def fork_work_horse(self, job: rq.job.Job, queue: rq.Queue) -> None:
-        """Start the fresh process, which learns its claim from the environment."""
+        """Start the fresh process, which learns its claim, and how it introduces itself, from the environment."""
         tell_fresh_process(self._held)
-        super().fork_work_horse(job, queue)  # type: ignore[misc]  # of the class beside it
+        with _told_by_environment(self.connection.connection_pool.connection_kwargs):
+            super().fork_work_horse(job, queue)  # type: ignore[misc]  # of the class beside it
+
+
+@contextmanager
+def _told_by_environment(settings: dict[str, Any]) -> Iterator[None]:
+    """Let RQ write the passwords of `settings` into the command line of a process as names of variables.
+
+    RQ starts the process with the text of the program that it runs, with the settings of the
+    connection in it. Everybody on the machine may read a command line (`ps`), nobody but the user
+    an environment.
+    """
+    hidden = {name: settings[name] for name in _SECRETS if type(settings.get(name)) is str}
+    for name, secret in hidden.items():
+        os.environ[_VARIABLE + name] = secret
+        settings[name] = _FromEnvironment(secret, name)
+    try:
+        yield
+    finally:
+        settings.update(hidden)
+        for name in hidden:
+            os.environ.pop(_VARIABLE + name, None)
+
+
+_SECRETS = ("username", "password", "ssl_password")
+_VARIABLE = "_SHEDDER_REDIS_"
+
+
+class _FromEnvironment(str):
+    """A text that is written into a program as the variable from which it is read there."""
+
+    _name: str
+
+    def __new__(cls, value: str, name: str) -> Self:
+        found = super().__new__(cls, value)
+        found._name = name
+        return found
+
+    def __repr__(self) -> str:
+        return f"os.environ.pop({_VARIABLE + self._name!r})"
 
 
 class SpawnWorker(FreshProcessMixin, rq.worker.SpawnWorker):

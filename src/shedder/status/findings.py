@@ -16,10 +16,11 @@ from shedder.policy.lateness import Late, lateness_sentence
 from shedder.policy.model import FAILS_AT
 from shedder.queues.controls import Divert, HaltedDrain
 from shedder.queues.outcomes import LATELY, RATE_SECONDS, Outcomes, is_failing
+from shedder.status.overdue import BEHIND, GONE, JOBS_AT_ONCE
 from shedder.status.readings import LaneStatus, Status
 from shedder.store.keys import flag_of_order
 from shedder.units import format_duration
-from shedder.wording import counted, named, pace
+from shedder.wording import counted, moment, named, pace
 
 OLD = timedelta(hours=24)
 """A control that has stood for longer may have been forgotten."""
@@ -35,6 +36,9 @@ FAILS, HALTED = "fails", "drain halted"
 
 NO_WORKER = "no worker"
 """The rule on jobs that could start, and that nobody starts."""
+
+OVERDUE = "overdue"
+"""The rule on jobs that are due and that no scheduler puts into their lane."""
 
 FINE, WARNING, PROBLEM = "fine", "warning", "problem"
 
@@ -67,7 +71,7 @@ class CheckProblem:
     """One thing that is wrong.
 
     Attributes:
-        kind: The rule: `late`, `may be late`, `fails`, `drain halted`, `old control`, `no worker`,
+        kind: The rule: `late`, `may be late`, `fails`, `drain halted`, `overdue`, `old control`, `no worker`,
             `records`, `memory`, `eviction`, `policy`.
         target: The lane, flag, limit or label of the policy; `server` for what concerns all.
         text: One sentence.
@@ -144,7 +148,7 @@ def check_status(status: Status, *, older_than: timedelta = OLD) -> CheckResult:
 MAY_BE_LATE = "may be late"
 """The rule that found work of which it is not known whether it is late."""
 
-_CHECKED = {"late": 0, FAILS: 0, HALTED: 0, MAY_BE_LATE: 2, "old control": 3}
+_CHECKED = {"late": 0, FAILS: 0, HALTED: 0, OVERDUE: 0, MAY_BE_LATE: 2, "old control": 3}
 """Late work and work that fails are told first, and what may only be forgotten last."""
 
 
@@ -183,7 +187,7 @@ def server_findings(status: Status, older_than: timedelta = OLD) -> tuple[Findin
 
 
 def work_findings(status: Status) -> Iterator[Finding]:
-    """What the rules find on work in several lanes: what has a label, and what one command drains."""
+    """What the rules find on work in several lanes: what has a label, what one command drains, what is overdue."""
     for each in status.labels:
         if is_failing(each.outcomes, status.fails_at):
             says = f"{fails_sentence(each.label, each.outcomes)}. Run {_typed(_TRIAGE)} for what to do."
@@ -191,6 +195,7 @@ def work_findings(status: Status) -> Iterator[Finding]:
                 FAILS, PROBLEM, says, subjects=(each.label,), command=_TRIAGE, numbers=_numbers(each.outcomes)
             )
     yield from _halts(status)
+    yield from overdue_findings(status)
 
 
 def status_warnings(status: Status) -> tuple[str, ...]:
@@ -426,6 +431,42 @@ def _halt(halted: HaltedDrain, diverts: Sequence[Divert], at: datetime) -> Findi
     )
     numbers = {"ended": halted.ended, "failed": halted.failed, "jobs": jobs}
     return Finding(HALTED, PROBLEM, says, subjects=lanes, command=command, numbers=numbers)
+
+
+# rules about jobs that are due
+
+
+def overdue_findings(status: Status) -> Iterator[Finding]:
+    """The jobs that are due and not in their lane, once for each thing that their scheduler can be."""
+    together: dict[str, list[LaneStatus]] = {}
+    for lane in status.lanes:
+        if lane.overdue is not None:
+            together.setdefault(lane.overdue.scheduler, []).append(lane)
+    for scheduler, lanes in together.items():
+        yield _overdue(scheduler, lanes, status.at)
+
+
+def _overdue(scheduler: str, lanes: Sequence[LaneStatus], at: datetime) -> Finding:
+    known = [lane.overdue for lane in lanes if lane.overdue is not None]
+    jobs, since = sum(each.jobs for each in known), min(each.since for each in known)
+    queues = list(dict.fromkeys(lane.queue for lane in lanes))
+    command = () if scheduler == BEHIND else _words("worker", queues, "--with-scheduler")
+    which = "it" if len(lanes) == 1 else "them"
+    silent, ends = max(each.silent_seconds for each in known), max(each.lock_seconds for each in known)
+    why = {
+        GONE: f"the scheduler of {which} has shown no sign of life for {silent:.0f} s: in {ends:.0f} s, when RQ's "
+              f"lock of it has ended and no earlier, start a worker with one, {_typed(command)}",
+        BEHIND: f"the scheduler of {which} is behind: it takes {JOBS_AT_ONCE:,} of a queue a second. Look "
+                "at its log if they do not become fewer",
+    }.get(scheduler, f"no scheduler runs for {which}: start a worker with one, {_typed(command)}")  # fmt: skip
+    says = (
+        f"{counted(jobs, 'job')} of {_listed(lanes)} {'is' if jobs == 1 else 'are'} overdue since "
+        f"{moment(since, at)}, and {why}."
+    )
+    numbers = {"jobs": jobs, "seconds": max((at - since).total_seconds(), 0.0)}
+    return Finding(
+        OVERDUE, PROBLEM, says, subjects=tuple(lane.lane for lane in lanes), command=command, numbers=numbers
+    )
 
 
 # what the rules cannot tell

@@ -356,7 +356,7 @@ def _looked(replies: Iterator[Any], borders: Borders, rings: Sequence[Ring]) -> 
     if not rings:
         return Looked((), borders.oldest, borders.disorder)
     parts = tuple(
-        Part(ring.size, ring.looked_at, tuple(_job(*row) for _ in ring.steps for row in next(replies)), ring.age)
+        Part(ring.size, ring.looked_at, tuple(job_in_row(row) for _ in ring.steps for row in next(replies)), ring.age)
         for ring in rings
     )
     times = [job.enqueued for part in parts for job in part.jobs if job.enqueued is not None]
@@ -364,6 +364,8 @@ def _looked(replies: Iterator[Any], borders: Borders, rings: Sequence[Ring]) -> 
     return Looked(parts, oldest, borders.disorder)
 
 
-def _job(number: int, enqueued_at: bytes, noted: bytes, data: bytes, meta: bytes) -> WaitingJob:
+def job_in_row(row: Sequence[Any]) -> WaitingJob:
+    """What one row of `look_at_jobs` says of jobs that are alike."""
+    number, enqueued_at, noted, data, meta = row
     function = text_of(noted) or function_name(data)
     return WaitingJob(time_of(enqueued_at), function, meta_texts(meta), is_ours=bool(noted), number=number)

@@ -295,11 +295,15 @@ class Keys:
 
 
 def split_backlog(keys: Keys, key: str, lanes: Iterable[str] = ()) -> tuple[str, str]:
-    """The order and the lane that the `key` of a part of a backlog names; both may hold `:`.
+    """The order and the lane that the `key` of a part of a backlog names.
 
-    The longest fitting of `lanes` is taken; where none fits, the key alone must tell.
+    Both may hold `:`, but only the order that is set for a flag. Of that one the longest fitting of
+    `lanes` is taken; where none fits, the key alone must tell.
     """
     name = key.removeprefix(keys.backlogs).rpartition(":")[0]
+    if not name.startswith(FLAG_ORDER):
+        order, _, lane = name.partition(":")
+        return order, lane
     lane = max((each for each in lanes if name.endswith(f":{each}")), key=len, default="")
     if not lane and (found := _ORDER_AND_LANE.fullmatch(name)):
         lane = found[1]

@@ -86,6 +86,17 @@ local function is_by_name_only(selection)
   return true
 end
 
+-- whether a criterion of this kind is asked for; that of functions has more than one form
+local function selection_asks(selection, kind)
+  if selection[kind] ~= nil then return true end
+  local any = type(selection.any) == 'table' and selection.any or {}
+  if kind == 'functions' and (any.names or any.starts or any.ends) then return true end
+  for _, each in ipairs(any.rest or {}) do
+    if each[kind] ~= nil then return true end
+  end
+  return false
+end
+
 -- 1: taken, 0: not taken, -1: undecided, because a criterion asks for something that is nil here,
 -- or is of a newer version, or is damaged. What is known and does not match decides before that.
 local function matches_selection(selection, name, meta, age_ms)
