@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 Race = Callable[..., "list[Done]"]
 """From two command lines to what each came to."""
 
-pytestmark = pytest.mark.xdist_group("races")
-
 TIMES = 8
 """So often each pair meets, so that now one is first and now the other."""
 

@@ -18,7 +18,7 @@ from tests.waiting import PATIENCE_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.slow
 JOBS = 5000
 ELSEWHERE = {
     "SHEDDER_REDIS_URL": "redis://127.0.0.1:1/0",

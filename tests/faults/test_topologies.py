@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from tests.conftest import ServerFactory
 
-pytestmark = pytest.mark.xdist_group("topologies")
-
 
 @pytest.fixture(scope="module")
 def cluster():

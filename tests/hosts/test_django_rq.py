@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from shedder.embedded import EmbeddedServer
 
-pytestmark = pytest.mark.xdist_group("django")
-
 PROJECT = Path(__file__).parent / "django_project"
 
 Manage = Callable[..., str]

@@ -20,8 +20,6 @@ from tests.docs.pages import ROOT
 from tests.oldest import oldest
 from tests.waiting import PATIENCE_SECONDS
 
-pytestmark = pytest.mark.xdist_group("build")
-
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -26,8 +26,6 @@ from tests.unit.postmortems import BEGAN, EVENTS, INCIDENT, KINDS, at, lane_coun
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.xdist_group("postmortem")
-
 
 def minutes(*ages: int, backlog_age: int = 0, pace: int = 10, backlog: int = 0) -> list[Sample]:
     """A lane with a sample each minute, whose oldest job was so many seconds old."""
