@@ -82,7 +82,8 @@ check: $(STAMP) ## format, lint, types, layers
 
 .PHONY: docs
 docs: $(STAMP) ## the pages, into build/docs; a warning is an error
-	@for page in scripts cli events policy; do $(BIN)/python docs/generate_$${page}_page.py || exit; done
+	@for page in scripts cli events policy metrics; do $(BIN)/python docs/generate_$${page}_page.py || exit; done
+	@$(BIN)/python docs/generate_dashboard.py
 	@$(BIN)/mkdocs build --quiet --strict
 
 .PHONY: bench

@@ -35,6 +35,7 @@ QUESTIONS = {
     15: "q15_limits",
     16: "q16_flags",
     17: "q17_propagation",
+    18: "q18_many_queues",
 }
 
 FAILED = "(the rest of the question)"

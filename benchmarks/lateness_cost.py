@@ -13,12 +13,12 @@ from shedder.embedded import EmbeddedServer
 from shedder.engine.jobs import function_field
 from shedder.policy.model import Policy, Rule
 from shedder.selection import Selection
-from shedder.status.looks import find_borders, look_at_jobs, rings_of, steps_of
+from shedder.status.looks import find_borders, look_at_jobs, rings_of
 
 if TYPE_CHECKING:
     import redis
 
-SIZES = (1_000, 2_000, 100_000, 1_000_000)
+SIZES = (1_000, 2_000, 6_000, 100_000, 1_000_000)
 HASHES = 10_000
 """Neighbors in the list share a job's hash, so that a million jobs fit into any memory."""
 
@@ -57,10 +57,11 @@ def _steps(client: redis.Redis, shedder: Shedder, kinds: int) -> list[float]:
     lists = shedder.keys.lane("mail")[:3]
     tolerances = [timedelta(minutes=minutes) for minutes in MINUTES[-kinds:]]
     borders, took = _timed(client, shedder, find_borders(shedder.keys, lists, tolerances, AT))
-    steps = steps_of(rings_of(borders))
-    return [took, *(
-        _timed(client, shedder, look_at_jobs(shedder.keys, lists, ranges, with_meta=True))[1] for ranges in steps
-    )]  # fmt: skip
+    steps = [ranges for ring in rings_of([borders], with_meta=True)[0] for ranges in ring.steps]
+    looks = [
+        look_at_jobs(shedder.keys, lists, ranges, with_meta=True, tolerances=tolerances, at=AT) for ranges in steps
+    ]
+    return [took, *(_timed(client, shedder, look)[1] for look in looks)]
 
 
 def _timed(client: redis.Redis, shedder: Shedder, command: Any) -> tuple[Any, float]:

@@ -70,6 +70,7 @@ class Load:
         queue_class: Who writes them: `rq.Queue` or ours.
         queue: Name of the queue.
         data_bytes: Bytes of text, which does not compress, among the arguments of each job.
+        tenants: Tenants that the jobs' metas name in turn; none for jobs without a meta.
     """
 
     jobs: int
@@ -77,6 +78,7 @@ class Load:
     queue_class: type[rq.Queue] = Queue
     queue: str = QUEUE
     data_bytes: int = 0
+    tenants: int = 0
 
 
 def fill(connection: redis.Redis, load: Load) -> list[str]:
@@ -110,8 +112,9 @@ def _models(connection: redis.Redis, load: Load) -> list[Any]:
     text = "".join(random.Random(7).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=load.data_bytes))
     arguments: list[Any] = []
     scratch = load.queue_class(load.queue, connection=connection)
-    for function in load.functions:
-        job = scratch.enqueue(function, 1, text) if text else scratch.enqueue(function, 1)
+    for number, function in enumerate(load.functions):
+        tenant = {"tenant": f"tenant-{number % load.tenants}", "request": _IDS} if load.tenants else None
+        job = scratch.enqueue(function, 1, *([text] if text else []), meta=tenant)
         fields: Any = connection.hgetall(job.key)
         flat = [part for pair in fields.items() for part in pair]
         arguments += [len(flat), *flat]

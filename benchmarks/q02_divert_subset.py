@@ -25,6 +25,7 @@ BULK_GOAL = 3.0
 EXPONENT_GOAL = 1.1
 
 SELECTION = Selection.parse(functions=functions_as_globs(BULK))
+TENANT = Selection.parse(meta="tenant=tenant-1")
 
 
 def run(settings: Settings) -> Iterator[Row]:
@@ -34,6 +35,7 @@ def run(settings: Settings) -> Iterator[Row]:
         for way in stock.BULK_WAYS:
             yield _beside_bulk(ground, settings, way)
         yield _of_stock_producers(ground, settings)
+        yield _by_meta(ground, settings)
         yield _growth(ground, settings)
 
 
@@ -114,6 +116,28 @@ def _row(case: str, other: str, ratio: Ratio, goal: float | None, *, note: str) 
         Verdict.of(ratio.median >= goal) if goal else Verdict.NO_GOAL,
         note,
         {"ours_s": ratio.ours, "theirs_s": ratio.theirs, "ratios": ratio.ratios},
+    )
+
+
+def _by_meta(ground: Ground, settings: Settings) -> Row:
+    """The meta is serialized, and read by the operator's process: what a job costs does not grow with their number."""
+    load, times = Load(settings.size(short=50_000, full=1_000_000), tenants=5), []
+    for _ in range(settings.times(short=3, full=2)):
+        ids = fill(ground.near, load)
+        with ground.client() as client:
+            shedder = Shedder(client, by="bench")
+            shedder.status(QUEUE)
+            began = time.perf_counter()
+            receipt = shedder.divert(QUEUE, selection=TENANT, reason="bench")
+            times.append(time.perf_counter() - began)
+        assert receipt.moved == len(ids) // 5
+    took = median(times)
+    return Row(
+        QUESTION,
+        f"a tenant's 20 % of {count(load.jobs)} jobs, by their meta",
+        seconds(took),
+        f"for 1,000,000 at this pace: {seconds(took / load.jobs * 1_000_000)}",
+        values={"seconds": times, "jobs": load.jobs},
     )
 
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from benchmarks.gauges import sent_by_us, watched
 from benchmarks.ground import Ground
 from benchmarks.load import QUEUE, Load, fill
 from benchmarks.progress import say
-from benchmarks.q02_divert_subset import SELECTION, divert_once
+from benchmarks.q02_divert_subset import SELECTION, TENANT, divert_once
 from benchmarks.rows import Row, Verdict, count, seconds
 from benchmarks.samples import compare, median, quantile
 from benchmarks.settings import Settings
-from shedder import Shedder
+from shedder import Selection, Shedder
 
 QUESTION = 4
 STATUS_GOAL = 0.050
+BREAKDOWN_GOAL = 1.5
 SIZES_SHORT = (2_000, 200_000)
 SIZES_FULL = (2_000, 200_000, 2_000_000)
 
@@ -35,6 +36,8 @@ def run(settings: Settings) -> Iterator[Row]:
         yield _commands(commands)
         yield _command_line(ground, settings)
         yield _dry_run(ground, settings)
+        yield _breakdown(ground, settings, "function", SELECTION)
+        yield _breakdown(ground, settings, "meta.tenant", TENANT)
 
 
 def _status(ground: Ground, jobs: int, settings: Settings) -> tuple[Row, tuple[int, int]]:
@@ -109,6 +112,36 @@ def _dry_run(ground: Ground, settings: Settings) -> Row:
         Verdict.of(ratio.median <= 1.0),
         values={"dry_run_s": ratio.ours, "divert_s": ratio.theirs, "ratios": ratio.ratios},
     )
+
+
+def _breakdown(ground: Ground, settings: Settings, by: str, selection: Selection) -> Row:
+    jobs = settings.size(short=50_000, full=200_000)
+    fill(ground.near, Load(jobs, tenants=5))
+    with ground.client() as client:
+        shedder = Shedder(client, by="bench")
+        shedder.status(QUEUE)
+        ratio = compare(
+            lambda: _seconds_of(lambda: shedder.breakdown(QUEUE, by=by)),
+            lambda: _seconds_of(lambda: shedder.preview_divert(QUEUE, selection=selection)),
+            repeat=settings.times(short=5, full=5),
+            what=f"status --by {by} beside a dry run, {jobs:,} jobs",
+        )
+    return Row(
+        QUESTION,
+        f"status --by {by}, {count(jobs)} jobs",
+        seconds(ratio.ours),
+        f"--dry-run of a divert by that: {seconds(ratio.theirs)}",
+        f"{ratio} the time",
+        f"at most {BREAKDOWN_GOAL:g}x",
+        Verdict.of(ratio.median <= BREAKDOWN_GOAL),
+        values={"breakdown_s": ratio.ours, "dry_run_s": ratio.theirs, "ratios": ratio.ratios},
+    )
+
+
+def _seconds_of(look: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    look()
+    return time.perf_counter() - began
 
 
 def _preview_once(ground: Ground, load: Load) -> float:

@@ -47,7 +47,7 @@ def rows(question: int, jobs: int, rounds: int) -> Iterator[Row]:
     felt = {size: Felt() for size in SIZES}
     with Ground() as ground, Pings(ground) as pings:
         fill(ground.near, Load(jobs))
-        with _served_first(ground.server.pid, pings.pid) as is_first:
+        with served_first(ground.server.pid, pings.pid) as is_first:
             for _ in range(rounds):
                 idle += pings.during(IDLE_SECONDS)
                 for size, each in felt.items():
@@ -71,7 +71,7 @@ def _divert(ground: Ground, pings: Pings, felt: Felt) -> None:
 
 
 @contextmanager
-def _served_first(*pids: int) -> Iterator[bool]:
+def served_first(*pids: int) -> Iterator[bool]:
     """Have the machine serve these processes, then this one, before all others, if it may be."""
     try:
         for pid, priority in (*((pid, 2) for pid in pids), (0, 1)):

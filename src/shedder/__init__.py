@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from shedder.policy.explain import Decision, ExplainedJob
     from shedder.policy.lateness import Late
     from shedder.policy.model import Defaults, IncidentPolicy, Mitigation, Policy, Rule
+    from shedder.queues.breakdown import Breakdown, BreakdownGroup
     from shedder.queues.claims import RunningJob
     from shedder.queues.controls import Divert, Drain, HaltedDrain, Pause, StartsLimit
     from shedder.queues.divert import DivertedLane, DivertReceipt
@@ -51,22 +52,24 @@ if TYPE_CHECKING:
     from shedder.settings.limits import LimitAnswer, LimitReceipt, LimitState
     from shedder.settings.setting import Setting
     from shedder.status.findings import Finding
+    from shedder.status.overdue import Overdue
     from shedder.status.readings import LaneStatus, Status
     from shedder.units import Rate
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "SKIP", "Action", "ActionType", "AppliedPolicy", "AuditReport", "Cause", "Checkup", "Decision", "Defaults",
-    "Divert", "DivertPreview", "DivertReceipt", "DivertedLane", "Drain", "DrainProgress", "DrainReceipt",
-    "DrainingLane", "Effect", "Event", "ExplainedJob", "Finding", "FlagReceipt", "FlagState", "HaltedDrain", "Incident",
-    "IncidentPolicy", "IncidentReceipt", "LabelOutcomes", "Lane", "LanePreview", "LaneStatus", "Late", "LimitAnswer",
-    "LimitExceeded", "LimitReceipt", "LimitState", "Mitigation", "MitigationReceipt", "Note", "Outcomes", "Pace",
-    "Pause", "PauseReceipt", "PausedLane", "Policy", "PolicyReceipt", "QueueLeft", "Rate", "Reading", "Repair",
-    "ReplayReceipt", "ReplayedLane", "RestoreReceipt", "RestoredLane", "ResumeReceipt", "ResumedLane", "Role",
-    "RoleHeld", "RolePast", "Rule", "RunningJob", "Sample", "Selection", "Setting", "SeveritySince", "ShedStep",
-    "Shedder", "StaleLane", "StartsLimit", "Status", "Triage", "TriageCommand", "TriageDone", "TriageStep",
-    "UninstallReceipt", "Update", "WorkerSeen", "Yardstick", "__version__",
+    "SKIP", "Action", "ActionType", "AppliedPolicy", "AuditReport", "Breakdown", "BreakdownGroup", "Cause", "Checkup",
+    "Decision", "Defaults", "Divert", "DivertPreview", "DivertReceipt", "DivertedLane", "Drain", "DrainProgress",
+    "DrainReceipt", "DrainingLane", "Effect", "Event", "ExplainedJob", "Finding", "FlagReceipt", "FlagState",
+    "HaltedDrain", "Incident", "IncidentPolicy", "IncidentReceipt", "LabelOutcomes", "Lane", "LanePreview",
+    "LaneStatus", "Late", "LimitAnswer", "LimitExceeded", "LimitReceipt", "LimitState", "Mitigation",
+    "MitigationReceipt", "Note", "Outcomes", "Overdue", "Pace", "Pause", "PauseReceipt", "PausedLane", "Policy",
+    "PolicyReceipt", "QueueLeft", "Rate", "Reading", "Repair", "ReplayReceipt", "ReplayedLane", "RestoreReceipt",
+    "RestoredLane", "ResumeReceipt", "ResumedLane", "Role", "RoleHeld", "RolePast", "Rule", "RunningJob", "Sample",
+    "Selection", "Setting", "SeveritySince", "ShedStep", "Shedder", "StaleLane", "StartsLimit", "Status", "Triage",
+    "TriageCommand", "TriageDone", "TriageStep", "UninstallReceipt", "Update", "WorkerSeen", "Yardstick",
+    "__version__",
 ]  # fmt: skip
 
 _HOMES = {
@@ -87,6 +90,7 @@ _HOMES = {
     "shedder.policy.explain": "Decision ExplainedJob",
     "shedder.policy.model": "Defaults IncidentPolicy Mitigation Policy Rule",
     "shedder.policy.lateness": "Late",
+    "shedder.queues.breakdown": "Breakdown BreakdownGroup",
     "shedder.queues.claims": "RunningJob",
     "shedder.queues.controls": "Divert Drain HaltedDrain Pause StartsLimit",
     "shedder.queues.divert": "DivertedLane DivertReceipt",
@@ -105,6 +109,7 @@ _HOMES = {
     "shedder.settings.setting": "Setting",
     "shedder.status.findings": "Finding",
     "shedder.queues.outcomes": "LabelOutcomes Outcomes",
+    "shedder.status.overdue": "Overdue",
     "shedder.status.readings": "LaneStatus Status",
     "shedder.units": "Rate",
 }

@@ -226,4 +226,13 @@ def _listed(names: tuple[str, ...], *, most: int = 10) -> str:
 
 def _without_credentials(address: str) -> str:
     # A query can hold a password too, and a socket's path may hold an "@" of its own.
-    return re.sub(r"^(\w+://)?+(?!/).*@", r"\1", address.partition("?")[0], flags=re.DOTALL)
+    scheme, place, rest = _SPLIT.fullmatch(address).groups()  # type: ignore[union-attr]  # it matches any text
+    if scheme and "@" in rest:  # where the password ends nobody can tell: it was not percent-encoded
+        return f"{scheme}..."
+    shown = re.sub(r"^(?!/).*@", "", place, flags=re.DOTALL)
+    # without a host what is left may be the beginning of a password
+    return f"{scheme or ''}{shown}" if not scheme or _PLACE.fullmatch(shown) else f"{scheme}..."
+
+
+_SPLIT = re.compile(r"(\w+://)?([^?#]*)(.*)", re.DOTALL)
+_PLACE = re.compile(r"/.*|[^/:]+(:\d*)?(/\d*)?|\[[^\]/]+\](:\d*)?(/\d*)?", re.DOTALL)

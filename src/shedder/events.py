@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any
 
 from shedder.errors import EventNotFound
@@ -35,6 +35,9 @@ UNREADABLE = "unreadable"
 EVENTS_PER_PAGE = 200
 EVENTS_LATELY = 20
 """The number of events that are read at once when the latest are asked for."""
+
+OPERATION_LASTS = timedelta(minutes=10)
+"""All changes of one operation are made within this time, and mostly within a second."""
 
 LONGEST_BLOCK_SECONDS = 1.0
 
@@ -56,12 +59,14 @@ class Cause:
         why: The reason, in their words.
         incident: Id of the incident that it belongs to; empty outside of one.
         role: The role that they have in it; empty without one.
+        operation: Id of what they do, where it takes several changes with an event each; else empty.
     """
 
     by: str
     why: str
     incident: str = ""
     role: str = ""
+    operation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,7 @@ class Event:
         details: What else the event says, such as a rate or a selection.
         incident: Id of the incident that it belongs to; empty outside of one.
         role: The role that who did it had in the incident; empty without one.
+        operation: Id of what was done, where other events are of it too, with which it is undone; else empty.
     """
 
     id: str
@@ -97,6 +103,7 @@ class Event:
     details: Mapping[str, Any] = field(default_factory=dict)
     incident: str = ""
     role: str = ""
+    operation: str = ""
 
     @property
     def position(self) -> tuple[int, int]:
@@ -122,7 +129,13 @@ def event_head(
     `details` are values that JSON can hold; those that are None are left out. Half a character of
     UTF-16, which neither Redis nor a terminal takes, becomes a question mark.
     """
-    ids = {"order": order, "undoes": undoes, "incident": cause.incident, "role": cause.role}
+    ids = {
+        "order": order,
+        "undoes": undoes,
+        "incident": cause.incident,
+        "role": cause.role,
+        "operation": cause.operation,
+    }
     known = {name: value for name, value in details.items() if value is not None}
     head = _head(verb, cause.by, cause.why, lanes, known, ids)
     return json.dumps(_clean(head), allow_nan=False)
@@ -189,6 +202,16 @@ def read_latest(store: Store, span: timedelta, *, limit: int, wanted: Callable[[
 def events_back(store: Store) -> Iterator[Event]:
     """All events of the journal, the newest first, read page by page."""
     return (_event(entry) for page in _pages_back(store, EVENTS_PER_PAGE, None) for entry in page)
+
+
+def events_of_operation(store: Store, event: Event) -> tuple[Event, ...]:
+    """The events of what `event` was a part of, the newest first; itself alone where it was all."""
+    if not event.operation:
+        return (event,)
+    first = f"{max(ms_from_time(event.at - OPERATION_LASTS), 0)}"
+    events = (_event(entry) for page in _pages_on(store, first, EVENTS_PER_PAGE) for entry in page)
+    near = takewhile(lambda each: each.at < event.at + OPERATION_LASTS, events)
+    return tuple(each for each in near if each.operation == event.operation)[::-1] or (event,)
 
 
 def find_event(store: Store, event_id: str) -> Event:
@@ -490,7 +513,7 @@ VERBS: Mapping[str, Verb] = {row.name: row for row in _ROWS}
 _ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
 _POSITION = re.compile(r"([0-9]{1,20})(?:-([0-9]{1,20}))?")
 _LARGEST_PART = 2**64 - 1
-_IDS = ("order", "undoes", "incident", "role")
+_IDS = ("order", "undoes", "incident", "role", "operation")
 
 _Entry = tuple[bytes, Mapping[bytes, bytes]]
 

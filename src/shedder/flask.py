@@ -22,7 +22,7 @@ import flask_rq
 from flask_rq._worker import FlaskSubprocessWorker
 from rq.executions import Execution
 
-from shedder.lanes import lane_of
+from shedder.lanes import lane_of_target
 from shedder.rq.queue import Queue
 from shedder.rq.worker import FreshProcessMixin
 
@@ -83,7 +83,7 @@ class _QueuesWithLanes(dict[str, "RQQueue"]):
     """The queues that are configured; their lanes are found too, and not counted."""
 
     def __missing__(self, name: str) -> RQQueue:
-        lane = lane_of(name)
+        lane = lane_of_target(name)
         if name == lane.queue or lane.queue not in self:
             raise KeyError(name)
         return cast("Queue", self[lane.queue]).lane(lane.priority)

@@ -5,16 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from shedder.errors import InvalidInput
+from shedder.wording import drives_terminals
 
 PRIORITIES: tuple[str, ...] = ("critical", "high", "normal", "low")
 """All priorities, most important first."""
 
 DEFAULT_PRIORITY = "normal"
 
-_NO_NAME = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
-"""Control characters, and halves of characters, which Redis cannot be sent."""
+LONGEST_NAME = 500
+"""Bytes of the name of a queue; every claim holds it five times, and events once for each lane."""
+
+# RQ keeps what a stock worker has in hand under the first, and `meters` the counts of a lane under the other
+_TAKEN = re.compile(r":(?:intermediate|dropped|intermediate:first_seen:.*)\Z", re.DOTALL)
+
+_NAMES_KNOWN = 10_000
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -42,12 +49,44 @@ class Lane:
         return PRIORITIES.index(self.priority)
 
 
+@lru_cache(maxsize=_NAMES_KNOWN)
 def lane_of(name: str) -> Lane:
-    """The lane that the RQ queue called `name` holds."""
-    queue, dot, suffix = name.rpartition(".")
-    if dot and queue and suffix in PRIORITIES:
-        return Lane(queue, suffix)
-    return Lane(name)
+    """The lane that the RQ queue called `name` holds; its name is `name`, also where that is refused."""
+    queue, suffix = _split(name)
+    if suffix in ("", DEFAULT_PRIORITY) or _split(queue)[1]:
+        return Lane(name)
+    return Lane(queue, suffix)
+
+
+def queues_in(names: Iterable[str]) -> tuple[str, ...]:
+    """The queues of which the RQ queues `names` are lanes, sorted; without those that are refused."""
+    return tuple(sorted({lane_of(name).queue for name in names if not why_refused(name)}))
+
+
+@lru_cache(maxsize=_NAMES_KNOWN)
+def why_refused(name: str) -> str:
+    """Why no RQ queue may be called `name`, in a sentence that says what to do; empty when one may.
+
+    What is allowed by RQ, and could be meant for another queue, is neither served nor controlled.
+    """
+    queue, suffix = _split(name)
+    if _split(queue)[1]:
+        why = "a lane has no lanes; rename it"
+    elif suffix == DEFAULT_PRIORITY:
+        why = f"its name also means the normal lane of {queue}; rename it, or use the queue {queue}"
+    else:
+        why = _why_no_name(queue)
+    return why and f"the queue {_shown(name)} is refused: {why}"
+
+
+def check_name(name: str) -> None:
+    """Refuse an RQ queue that could be meant for another.
+
+    Raises:
+        InvalidInput: it could be.
+    """
+    if why := why_refused(name):
+        raise InvalidInput(name="queue", value=name, accepted="another name", says=why)
 
 
 def lanes_of_target(target: str) -> tuple[Lane, ...]:
@@ -56,12 +95,30 @@ def lanes_of_target(target: str) -> tuple[Lane, ...]:
     `mail` stands for four lanes, `mail.low` and `mail.normal` for one each.
 
     Raises:
-        InvalidInput: the target is empty, or has control characters or half ones.
+        InvalidInput: no queue may be called so.
     """
-    if not target or _NO_NAME.search(target):
-        raise InvalidInput(name="queue", value=target, accepted="a queue name such as mail, or a lane such as mail.low")
-    lane = lane_of(target)
-    return (lane,) if lane.queue != target else tuple(Lane(target, priority) for priority in PRIORITIES)
+    queue, suffix = _split(target)
+    if suffix == DEFAULT_PRIORITY:
+        check_name(queue if not _split(queue)[1] else target)
+        return (Lane(queue),)
+    check_name(target)
+    return (Lane(queue, suffix),) if suffix else tuple(Lane(target, priority) for priority in PRIORITIES)
+
+
+def lane_of_target(target: str) -> Lane:
+    """The lane that `target` names; of a queue the normal one.
+
+    Raises:
+        InvalidInput: no queue may be called so.
+    """
+    found = lanes_of_target(target)
+    return found[0] if len(found) == 1 else Lane(target)
+
+
+def target_of(lane: str) -> str:
+    """What a command is told that is to concern this lane alone, such as `mail.normal` for that of `mail`."""
+    found = lane_of(lane)
+    return lane if why_refused(lane) else f"{found.queue}.{found.priority}"
 
 
 def lanes_of_targets(targets: Iterable[str]) -> tuple[Lane, ...]:
@@ -94,6 +151,31 @@ def serving_order(names: Iterable[str]) -> tuple[str, ...]:
 
 def _lanes_served_for(name: str) -> tuple[Lane, ...]:
     lane = lane_of(name)
-    if lane.priority != DEFAULT_PRIORITY:
+    if lane.priority != DEFAULT_PRIORITY or why_refused(name):
         return (lane,)
     return tuple(Lane(name, priority) for priority in PRIORITIES)
+
+
+def _split(name: str) -> tuple[str, str]:
+    """The name without the priority at its end, and that priority; `name` and nothing without one."""
+    queue, dot, suffix = name.rpartition(".")
+    return (queue, suffix) if dot and queue and suffix in PRIORITIES else (name, "")
+
+
+def _why_no_name(queue: str) -> str:
+    if not queue:
+        return "it has no name; use a queue name such as mail"
+    if any(map(drives_terminals, queue)) or "\ufffd" in queue:  # as which bytes are shown that are no text
+        return "it has characters that cannot be seen; rename it"
+    if len(queue.encode()) > LONGEST_NAME:
+        return f"its name has more than {LONGEST_NAME} bytes; rename it"
+    if _TAKEN.search(queue):
+        return "names that end so belong to something else; rename it"
+    return ""
+
+
+def _shown(name: str) -> str:
+    return repr(name) if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]!r}..."
+
+
+_LONGEST_SHOWN = 40

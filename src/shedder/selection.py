@@ -20,6 +20,10 @@ from shedder.units import format_duration, parse_duration
 MAX_FUNCTIONS = 50
 MAX_META = 20
 MAX_TEXT = 200
+MAX_ALTERNATIVES = 1000
+
+FUNCTIONS_FOR_ALL = 20
+"""Globs that `one_of` puts into one criterion, which every version of shedder knows and which costs no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,8 @@ class Selection:
         meta: pairs of a field of the job's meta and its value as `str(value)`; all must match.
             At most 20.
         older_than: the least time since the job was enqueued, counted in whole milliseconds.
+        any_of: other selections, one of which must take the job: at most 1,000, counted by their
+            globs, which have none of their own and do not take every job. See `one_of`.
 
     Raises:
         InvalidInput: a value is empty, too long, has control characters, or is a glob with a
@@ -44,10 +50,12 @@ class Selection:
     functions: tuple[str, ...] = ()
     meta: tuple[tuple[str, str], ...] = ()
     older_than: timedelta | None = None
+    any_of: tuple[Selection, ...] = ()
 
     def __post_init__(self) -> None:
         _check_functions(self.functions)
         _check_meta(self.meta)
+        _check_alternatives(self.any_of)
         if self.older_than is not None and self.older_than < _MILLISECOND:
             raise InvalidInput(name="older_than", value=self.older_than, accepted="1ms or more")
 
@@ -64,6 +72,17 @@ class Selection:
         return cls(
             functions=_several(functions), meta=tuple(_pair(text) for text in _several(meta)), older_than=least_age
         )
+
+    @classmethod
+    def one_of(cls, selections: Iterable[Selection]) -> Selection:
+        """What takes each job that one of `selections` takes."""
+        several = tuple(dict.fromkeys(selections))
+        if len(several) == 1 or any(each.is_whole for each in several):
+            return several[0] if len(several) == 1 else cls()
+        functions = tuple(dict.fromkeys(glob for each in several for glob in each.functions))
+        if all(each == cls(each.functions) for each in several) and len(functions) <= FUNCTIONS_FOR_ALL:
+            return cls(functions)
+        return cls(any_of=several)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Selection:
@@ -88,24 +107,47 @@ class Selection:
             record["meta"] = dict(self.meta)
         if self.older_than is not None:
             record["older_than_ms"] = self.older_than // _MILLISECOND
+        if self.any_of:
+            record["any"] = _alternatives_record(self.any_of)
         return record
 
     @property
     def is_whole(self) -> bool:
         """Whether every job is taken, because there is no criterion."""
-        return not self.functions and not self.meta and self.older_than is None
+        return not self.functions and not self.meta and self.older_than is None and not self.any_of
+
+    @property
+    def alternatives(self) -> tuple[Selection, ...]:
+        """Those of which one must take a job; itself alone when it names none."""
+        return self.any_of or (self,)
 
     def matches(self, *, function: str | None, meta: Mapping[str, str], age: timedelta) -> bool:
         """Whether a job is taken: its function's name, its meta as text, its time since enqueued.
 
         A function that is not known (None) meets no glob, not even `*`.
         """
-        least_age = self.older_than or timedelta.min
-        return (
-            age // _MILLISECOND >= least_age // _MILLISECOND
-            and all(meta.get(field) == value for field, value in self.meta)
-            and self._takes_function(function)
-        )
+        return bool(self.decide(function=function, meta=meta, age=age))
+
+    def decide(self, *, function: str | None, meta: Mapping[str, str | None] | None, age: timedelta) -> bool | None:
+        """As `matches`, and None where a criterion asks for what is not known and no other one fails.
+
+        Not known is a function, a whole meta, or the text of a field of it that is None.
+        """
+        answers: list[bool | None] = [_is_text(meta, *pair) for pair in self.meta]
+        if self.older_than is not None:
+            answers.append(age // _MILLISECOND >= self.older_than // _MILLISECOND)
+        if self.functions:
+            answers.append(None if function is None else self._takes_function(function))
+        if self.any_of:
+            answers.append(_one_of([each.decide(function=function, meta=meta, age=age) for each in self.any_of]))
+        if False in answers:
+            return False
+        return None if None in answers else True
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of a job's meta that it asks for."""
+        return (*(field for field, _ in self.meta), *(field for each in self.any_of for field in each.fields))
 
     def describe(self) -> str:
         """For humans, such as `function app.mail.*, meta tenant=acme, older than 1h`."""
@@ -113,18 +155,26 @@ class Selection:
         criteria += [f"meta {field}={value}" for field, value in self.meta]
         if self.older_than is not None:
             criteria.append(f"older than {format_duration(self.older_than, exact=True)}")
+        if self.any_of:
+            told = [each.describe() for each in self.any_of[:_TOLD]]
+            more = len(self.any_of) - len(told)
+            criteria.append("; or ".join([*told, f"one of {more} more"] if more else told))
         return ", ".join(criteria) or "every job"
 
-    def _takes_function(self, function: str | None) -> bool:
-        if not self.functions:
-            return True
-        if function is None:
-            return False
+    def _takes_function(self, function: str) -> bool:
         name = function.encode("utf-8", "surrogatepass")
         return any(_compiled(glob).matches(name) for glob in self.functions)
 
 
+def count_of_globs(selections: Iterable[Selection]) -> int:
+    """The globs of all `selections`; one without counts as one."""
+    return sum(max(len(each.functions), 1) for each in selections)
+
+
 _MILLISECOND = timedelta(milliseconds=1)
+_MISSING = "\0"
+"""No value that a selection may ask for."""
+_TOLD = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +224,7 @@ class _Glob:
 # A "]" that comes first in a set is a member, so "[]]" and "[[]" are how a bracket is matched.
 _TOKEN = re.compile(r"(?P<stars>\*+)|(?P<one>\?)|\[(?P<negated>!?+)(?P<set>\]?+[^]]*+)\]|(?P<literal>[^]\[])")
 _SET_ITEM = re.compile(r"(?P<first>[0-9A-Za-z])-(?P<last>[0-9A-Za-z])|.")
+_PLAIN = re.compile(r"(?P<before>\*?)(?P<text>[^*?\[\]]+)(?P<after>\*?)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _META_ACCEPTED = "field=value, such as tenant=acme"
 
@@ -229,6 +280,70 @@ def _escaped(character: str) -> tuple[str, str]:
     return lua, re.escape(character)
 
 
+def _is_text(meta: Mapping[str, str | None] | None, field: str, value: str) -> bool | None:
+    text = None if meta is None else meta.get(field, _MISSING)
+    return None if text is None else text == value
+
+
+def _one_of(answers: list[bool | None]) -> bool | None:
+    if True in answers:
+        return True
+    return None if None in answers else False
+
+
+def is_literal(function: str) -> bool:
+    """Whether a glob that is the name `function` matches just that name, and is accepted."""
+    return all(part.isidentifier() for part in function.split(".")) and len(function.encode()) <= MAX_TEXT
+
+
+def is_meta(name: str, value: str) -> bool:
+    """Whether a selection can ask for `value` in the field `name` of a meta."""
+    try:
+        _check_meta(((name, value),))
+    except InvalidInput:
+        return False
+    return "=" not in name
+
+
+# What a script must do for each job: a name is looked up in one text, a beginning or an end is compared, and all else
+# is decided by itself. To decode a list for each of a hundred rules would take longer than that.
+def _alternatives_record(any_of: tuple[Selection, ...]) -> dict[str, Any]:
+    texts: dict[str, list[str]] = {"names": [], "starts": [], "ends": [], "globs": []}
+    rest = []
+    for each in any_of:
+        if each == Selection(each.functions):
+            for glob in each.functions:
+                kind, text = _kind_of(glob)
+                texts[kind].append(text)
+        else:
+            rest.append(each.to_record())
+    globs = texts.pop("globs")
+    parts = (globs[first : first + MAX_FUNCTIONS] for first in range(0, len(globs), MAX_FUNCTIONS))
+    rest += [Selection(functions=tuple(part)).to_record() for part in parts]
+    record: dict[str, Any] = {kind: _in_lines(found) for kind, found in texts.items() if found}
+    return {**record, **({"rest": rest} if rest else {})}
+
+
+def _kind_of(glob: str) -> tuple[str, str]:
+    """Which of the texts a glob stands in, and how."""
+    plain = _PLAIN.fullmatch(glob)
+    if plain is None or (plain["before"] and plain["after"]):
+        return "globs", glob
+    return "starts" if plain["after"] else "ends" if plain["before"] else "names", plain["text"]
+
+
+def _in_lines(texts: list[str]) -> str:
+    return "\n".join(["", *texts, ""])
+
+
+def _alternatives(record: Mapping[str, Any]) -> tuple[Selection, ...]:
+    if not record.keys() <= {"names", "starts", "ends", "rest"}:
+        raise ValueError("a criterion is not known")
+    lines = {kind: filter(None, record.get(kind, "").split("\n")) for kind in ("names", "starts", "ends")}
+    globs = (*lines["names"], *(f"{each}*" for each in lines["starts"]), *(f"*{each}" for each in lines["ends"]))
+    return (*(Selection(functions=(glob,)) for glob in globs), *(_restored(**each) for each in record.get("rest", ())))
+
+
 def _check_functions(functions: tuple[str, ...]) -> None:
     _check_count("function", functions, MAX_FUNCTIONS)
     for glob in functions:
@@ -243,6 +358,12 @@ def _check_meta(meta: tuple[tuple[str, str], ...]) -> None:
         _check_text("meta", value or "-", f"{field}={value}", _META_ACCEPTED)
     if len(dict(meta)) < len(meta):
         raise InvalidInput(name="meta", value=meta, accepted="each field once")
+
+
+def _check_alternatives(any_of: tuple[Selection, ...]) -> None:
+    if count_of_globs(any_of) > MAX_ALTERNATIVES or any(each.any_of or each.is_whole for each in any_of):
+        accepted = f"at most {MAX_ALTERNATIVES} selections with criteria and without alternatives"
+        raise InvalidInput(name="any_of", value=len(any_of), accepted=accepted)
 
 
 def _check_count(name: str, values: object, most: int) -> None:
@@ -278,6 +399,7 @@ def _restored(**criteria: Any) -> Selection:
         functions=tuple(compiled["glob"] for compiled in criteria.get("functions", ())),
         meta=tuple(criteria.get("meta", {}).items()),
         older_than=None if older_than_ms is None else timedelta(milliseconds=older_than_ms),
+        any_of=_alternatives(criteria["any"]) if "any" in criteria else (),
     )
     if selection.to_record().keys() != criteria.keys():
         raise ValueError("a criterion is empty or not known")

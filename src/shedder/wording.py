@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -51,6 +52,15 @@ def pace(per_second: float) -> str:
 def named(names: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def drives_terminals(character: str) -> bool:
+    """Whether a character is no sign that can be seen, and so could drive a terminal or look like another text."""
+    return character not in _JOINERS and unicodedata.category(character) in _DRIVES_TERMINALS
+
+
+_DRIVES_TERMINALS = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_JOINERS = "\u200c\u200d"
 
 
 def _two(first: int, unit: str, second: int, small: str) -> str:

@@ -61,6 +61,11 @@ _SELECTION: Schema = {
             "description": "All these fields of the job's meta match.",
         },
         "older_than_seconds": {"type": ["number", "null"], "description": "The job was enqueued so long ago."},
+        "any_of": {
+            "type": "array",
+            "items": {"type": "object"},
+            "description": "One of these selections takes it; of the rules of a policy that were shed together.",
+        },
     },
 }
 

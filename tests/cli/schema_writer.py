@@ -24,6 +24,7 @@ from shedder.policy.applied import PolicyReceipt
 from shedder.policy.document import json_schema
 from shedder.policy.explain import ExplainedJob
 from shedder.postmortem.writing import WrittenFiles
+from shedder.queues.breakdown import Breakdown
 from shedder.queues.claims import RunningJob
 from shedder.queues.divert import DivertReceipt
 from shedder.queues.drain import DrainProgress, DrainReceipt
@@ -161,6 +162,7 @@ def _views() -> dict[str, Schema]:
     return {
         "plan": of_record("plan/1", Outlook, forecasts=array(of(Forecast))),
         "status": of_record("status/1", Status),
+        "breakdown": of_record("breakdown/1", Breakdown),
         "audit": of_record("audit/1", AuditReport),
         "doctor": of_record("doctor/1", Checkup, repairs={
             **array(of(Repair)), "description": "What --fix has mended."}),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from shedder import Rate, Shedder
 from shedder.engine.names import rq_keys
 from shedder.policy.model import Policy
-from shedder.rq import Worker
+from shedder.rq import Queue, Worker
 
 KEYS = rq_keys()
 HOUR_MS = 3_600_000
@@ -41,8 +42,9 @@ def test_jobs_under_a_limit_need_a_worker(invoke, operator, redis, mail, terms):
     """Jobs that wait under a limit on starts, and that no worker serves, are told by both."""
     operator.limit_starts("mail", reason="r", **terms)
     redis.delete(f"{KEYS.engine.lists}mail", f"{KEYS.engine.lists}mail.low")
-    for said in told(invoke):
+    for said in (*told(invoke), invoke("doctor").out):
         assert "mail has 3 jobs and no worker" in said
+        assert "an autoscaler that looks at it starts none" in said
 
 
 def test_a_backlog_that_stays_needs_no_worker(invoke, operator, mail):
@@ -104,6 +106,19 @@ def test_an_unreadable_pause_may_have_parked_its_jobs(invoke, operator, redis, m
     redis.rename(f"{KEYS.engine.lists}mail", KEYS.parked("mail"))
     redis.hset(KEYS.pauses, "mail", "garbage")
     assert "nothing is paused" not in told(invoke)[0]
+
+
+def test_overdue_jobs_are_told_by_all(invoke, redis):
+    """Nobody runs the scheduler: status, check, doctor and triage say so, and what to type."""
+    Queue("mail", connection=redis).enqueue_at(datetime.now(UTC) - timedelta(minutes=5), "time.time")
+    status, check = told(invoke)
+    triage = invoke("triage")
+    for said in (status, check, " ".join(invoke("doctor").out.split()), " ".join(triage.out.split())):
+        assert "1 job of mail is overdue since " in said
+        assert "no scheduler runs for it: start a worker with one, `shedder worker mail --with-scheduler`" in said
+    steps = invoke("triage", "--json").json["steps"]
+    assert ["worker", "mail", "--with-scheduler"] == steps[-1]["commands"][-1]["words"]
+    assert (3, "CRITICAL") == (invoke("check").code, check.split()[1])
 
 
 def test_a_full_server_is_told_by_all(invoke, redis):

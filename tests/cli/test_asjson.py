@@ -62,7 +62,7 @@ def test_rates_and_selections_are_told_as_they_are_typed():
     assert "200/second" == jsonable(Rate(200))
     assert {
         "describes": "function app.*, meta tenant=acme, older than 1h",
-        "functions": ["app.*"], "meta": {"tenant": "acme"}, "older_than_seconds": 3600.0,
+        "functions": ["app.*"], "meta": {"tenant": "acme"}, "older_than_seconds": 3600.0, "any_of": [],
     } == jsonable(selection)  # fmt: skip
 
 

@@ -83,7 +83,7 @@ def test_work_that_may_be_late_is_a_warning(invoke, redis):
     """What is not known is not told as well, nor as wrong."""
     operator = Shedder(redis, by="oncall@ops")
     operator.policies.apply(crowds.POLICY, reason="setup")
-    crowds.put(redis, operator.keys, [crowds.Person("newsletters", crowds.ago(minutes=6)) for _ in range(2_500)])
+    crowds.put(redis, operator.keys, [crowds.Person("newsletters", crowds.ago(minutes=6)) for _ in range(6_500)])
     Worker(["mail"], name="w", connection=redis).register_birth()
     done = invoke("check")
     assert (3, True) == (

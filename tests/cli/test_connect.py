@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -213,3 +216,29 @@ def test_a_prefix_keeps_two_applications_apart(program, redis, mail):
     after = {key: redis.dump(key) for key in redis.scan_iter()}
     assert before == {key: value for key, value in after.items() if not key.startswith(b"{other}")}
     assert len(after) > len(before)
+
+
+@pytest.mark.parametrize("prefix", ["", "a b", "jobs*"])
+@pytest.mark.parametrize("words", [("status",), ("worker", "mail")])
+def test_a_prefix_that_rq_does_not_take_is_told_as_that(program, prefix, words):
+    """The variable, what is accepted and that it may be unset, in one line, before RQ raises an error of its own."""
+    done = program(*words, env={"RQ_KEY_PREFIX": prefix})
+    said = f"RQ_KEY_PREFIX: {prefix!r} is not accepted; use letters, digits and _ . : - {{ }}, or unset it"
+    assert (2, f"shedder: {said}\n") == (done.code, done.err)
+
+
+def test_a_working_directory_that_was_deleted_is_told(env, redis, tmp_path):
+    """Where the program would look there for a file or a module; what needs none goes on."""
+    program = Path(sys.executable).with_name("shedder")
+
+    def run(words, more):
+        gone = tmp_path / "gone"
+        script = f"mkdir {gone} && cd {gone} && rmdir {gone} && exec {program} {words}"
+        more = {"env": {**env, **more}, "capture_output": True, "text": True, "timeout": 600}
+        return subprocess.run(["sh", "-c", script], check=False, **more)
+
+    for words, more in (("policy diff", {}), ("status -c settings", {"SHEDDER_REDIS_URL": ""})):
+        done = run(words, more)
+        said = "shedder: the working directory was deleted; change to another one (cd)\n"
+        assert (1, said) == (done.returncode, done.stderr)
+    assert 0 == run("status", {}).returncode

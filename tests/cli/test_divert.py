@@ -120,7 +120,7 @@ def shedding(redis, mail):
 
 
 def test_shed_follows_the_policy_in_its_order(invoke, redis, shedding):
-    """Each rule is a divert of its own, with its own way back; a dry run shows the same."""
+    """Its rules are one divert, which one undo ends; a dry run shows them one by one."""
     dry = invoke("shed", "--dry-run")
     assert 0 == dry.code
     assert [
@@ -132,19 +132,21 @@ def test_shed_follows_the_policy_in_its_order(invoke, redis, shedding):
     done = invoke("shed", "-r", "why")
     assert 0 == done.code
     assert "8 jobs went to the backlog, by 2 rules of the policy." == done.lines[0]
-    assert dry.lines[1:3] == done.lines[1:3]
+    assert "1. newsletters and 1 rule more: 8 jobs of mail" == done.lines[1]
     told = [event.details["selection"] for event in Shedder(redis).events()
             if event.verb == "divert"]  # fmt: skip
-    assert ["function *.send_newsletter", "function *.send_receipt"] == told
-    assert 2 == len(re.findall(r"undo \d +shedder undo \d+-\d+", done.out))
+    assert ["function *.send_newsletter or *.send_receipt"] == told
+    (event,) = re.findall(r"undo +shedder undo (\d+-\d+)", done.out)
+    assert 0 == invoke("undo", event, "-r", "why").code
+    assert not redis.exists(f"{RQ_KEY_PREFIX}:shedder:diverts")
 
 
 def test_shedding_by_policy_as_json(invoke, shedding):
-    """The steps with their receipts, or with what would be done."""
+    """The diverts with their receipts, or by rule what would be done."""
     dry = invoke("shed", "-n", "--json").json
     assert [5, 3] == [step["preview"]["taken"] for step in dry["steps"]]
     done = invoke("shed", "-r", "why", "--json").json
-    assert [5, 3] == [step["receipt"]["moved"] for step in done["steps"]]
+    assert [(8, [2, 1])] == [(step["receipt"]["moved"], step["rules"]) for step in done["steps"]]
 
 
 def test_shed_without_a_policy_says_how_to_get_one(invoke, redis, mail):

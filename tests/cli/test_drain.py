@@ -177,3 +177,18 @@ def test_a_drain_outlives_a_redis_that_restarts(server_factory, program, mail):
         terminal.interrupt()
         assert 130 == terminal.end()
     client.close()
+
+
+def test_a_drain_that_nobody_serves_says_so_once(invoke, diverted, monkeypatch):
+    """Whoever waits for it in a script learns why nothing moves, before the time is up."""
+    monkeypatch.setattr("shedder.cli.drain.STEPS_BETWEEN_LOOKS", 1)
+    done = invoke("drain", "mail", "--rate", "50/s", "-r", "fine", "--wait", "1s")
+    assert 3 == done.code
+    assert 1 == done.err.count("no worker serves mail.low, so its drain stands until one is started")
+
+
+def test_a_drain_that_somebody_serves_says_nothing_of_it(program, redis, diverted, background):
+    """A worker of its lanes is enough."""
+    start_worker(background, redis, "mail")
+    done = program("drain", "mail", "--rate", "50/s", "-r", "fine", "--wait")
+    assert (0, False) == (done.code, "no worker" in done.err)

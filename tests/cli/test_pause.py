@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+import rq
 from rq.defaults import RQ_KEY_PREFIX
 
 from shedder.rq import Queue
@@ -114,6 +115,16 @@ def test_all_pauses_every_queue(invoke, redis, mail):
     Queue("reports", connection=redis).enqueue(jobs.send_receipt)
     done = invoke("pause", "--all", "-r", "why")
     assert "mail and reports are paused: 9 jobs wait, none runs." == done.lines[0]
+
+
+def test_all_queues_are_all_but_those_that_are_refused(invoke, redis):
+    """`--all` says which queues of RQ it leaves out, and why."""
+    for name in ("orders", "orders.normal"):
+        rq.Queue(name, connection=redis).enqueue("app.mail.send")
+    done = invoke("pause", "--all", "-r", "why")
+    assert 0 == done.code
+    assert "not among all queues: the queue 'orders.normal' is refused" in " ".join(done.err.split())
+    assert "orders.normal" not in done.out
 
 
 def test_a_queue_that_nobody_knows_is_paused_with_a_warning(invoke, mail):

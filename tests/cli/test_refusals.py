@@ -15,7 +15,7 @@ BAD = {
     "no reason": (["pause", "mail"], 'say why: -r "database at 99 %"'),
     "empty reason": (["pause", "mail", "-r", "  "], "a text that is not empty"),
     "empty queue": (["pause", "", *WHY], "a queue name such as mail"),
-    "control character": (["pause", "ma\x1b[2Jil", *WHY], r"'ma\x1b[2Jil' is not accepted"),
+    "control character": (["pause", "ma\x1b[2Jil", *WHY], r"'ma\x1b[2Jil' is refused"),
     "duration without a unit": (["pause", "mail", "--for", "30", *WHY], "30s, 30m or 30h"),
     "no duration": (["pause", "mail", "--for", "soon", *WHY], "'soon' is not accepted"),
     "bad wait": (["pause", "mail", "--wait", "5x", *WHY], "'5x' is not accepted"),

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from shedder.rq import Queue, SimpleWorker
+from shedder.rq import Queue, SimpleWorker, Worker
 from tests.cli import jobs
 from tests.cli.conftest import fill
 from tests.cli.programs import Terminal, environment
@@ -136,3 +136,27 @@ def test_watching_as_json_is_an_object_a_line(env, mail):
         watch.stdout.read()
         watch.stderr.read()
     assert lines[0]["at"] < lines[1]["at"]
+
+
+def test_fifty_queues_fit_a_terminal(invoke, redis):
+    """Trouble comes first with its lanes, a quiet queue is a line, the rest a count; `--all-lanes` shows each lane."""
+    names = [f"queue-{number:02}" for number in range(50)]
+    for name in names:
+        redis.sadd("rq:queues", f"rq:queue:{name}")
+    for name in names[10:30]:
+        fill(Queue(name, connection=redis), receipts=1, newsletters=2)
+    worker = Worker([Queue(name, connection=redis) for name in names], connection=redis)
+    worker.register_birth()
+    for name in names[40:45]:
+        invoke("pause", name, "-r", f"why {name}")
+    done = invoke("status")
+    assert len(done.lines) <= 24
+    assert max(map(len, done.lines)) <= 80
+    told = [line.split()[0] for line in done.lines[2:11]]
+    assert names[40:45] == told[:5]
+    assert set(told[5:]) <= set(names[10:30])
+    assert ["queue-10", "3", "0", "0"] == done.lines[7].split()[:4]
+    assert "and 16 more queues with 48 jobs and 25 idle queues (--all-lanes shows them)" in done.lines
+    whole = invoke("status", "--all-lanes").out
+    worker.register_death()
+    assert all(re.search(rf"^{name}(\.\w+)? ", whole, re.MULTILINE) for name in names)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from shedder.rq import Queue
+from shedder.rq import Queue, SimpleWorker
 from tests.cli import jobs
 
 
@@ -44,6 +46,15 @@ def test_a_server_that_is_away_is_told_at_the_start(program):
     assert 1 == len(done.err.splitlines())
 
 
+def test_a_queue_that_could_be_meant_for_another_is_refused(program):
+    """A worker for such a name ends at once, with one line that says what to do."""
+    done = program("worker", "mail", "orders.normal", "--burst")
+    assert 1 == done.code
+    (line,) = done.err.splitlines()
+    assert "the queue 'orders.normal' is refused" in line
+    assert "rename it, or use the queue orders" in line
+
+
 def test_a_wrong_option_is_refused(program):
     """What `rq worker` does not know is refused as any other option."""
     done = program("worker", "mail", "--nonsense")
@@ -60,3 +71,36 @@ def test_what_ends_rqs_own_command_is_one_line(program, redis, mail):
     assert 1 == done.code
     assert "Traceback" not in done.err
     assert "handler" in done.err
+
+
+def test_a_prefix_gives_each_start_a_name_of_its_own(program, redis):
+    """Of a worker that was killed nothing is in the way of the next one."""
+    names = set()
+    for _ in range(2):
+        done = program("worker", "mail", "--burst", "--class", "simple", "--name-prefix", "w")
+        names |= set(re.findall(r"Worker (w-[0-9a-f]{8}): started", done.err))
+    assert 2 == len(names)
+
+
+@pytest.mark.parametrize("name", [["--name", "w1"], ["--name=w1"], ["-n", "w1"], ["-nw1"]])
+def test_a_worker_has_one_name(program, redis, name):
+    """Which of two was meant is not guessed."""
+    done = program("worker", "mail", "--burst", "--name-prefix", "w", *name)
+    assert 2 == done.code
+    assert "leave --name or --name-prefix out" in done.err
+
+
+def test_a_name_that_is_taken_is_never_taken_over(program, redis):
+    """Whether its worker is alive nobody can know, and the line says until when, and what to do."""
+    SimpleWorker(["mail"], name="w1", connection=redis).register_birth()
+    done = program("worker", "mail", "--burst", "--class", "simple", "--name", "w1")
+    assert 1 == done.code
+    assert "There exists an active worker named 'w1' already." in done.err
+    assert "its record ends within " in done.err
+    assert "--name-prefix w1" in done.err
+
+
+def test_a_name_is_free_after_a_polite_end(program, redis):
+    """RQ keeps the record for a minute more, with the time of the death."""
+    words = ("worker", "mail", "--burst", "--class", "simple", "--name", "w1")
+    assert [0, 0] == [program(*words).code for _ in range(2)]

@@ -65,8 +65,8 @@ _REGISTRIES = {
     ":canceled:": "canceled",
 }
 _FLEETING = (
-    ":events", ":meters", ":bell:", ":series:", ":samples:", ":settings-version", ":sampled", _UNSEEN,
-    ":outcomes", ":outcome-samples:", ":failures:", ":drain-ends:", ":mark:",
+    ":events", ":meters", ":bell:", ":series:", ":samples:", ":settings-version", ":sampled", ":sweep", _UNSEEN,
+    ":outcomes", ":event-counts", ":outcome-samples:", ":failures:", ":drain-ends:", ":mark:",
 )  # fmt: skip
 
 

@@ -164,6 +164,8 @@ def test_nobody_who_listens_is_no_reason_to_end(error: type[BaseException]) -> N
     ("text", "shown"),
     [
         ("redis://user:hunter22@db:6379/0", "redis://***@db:6379/0"),
+        ("redis://user:hun/ter@22#x?y@db:6379/0", "redis://***@db:6379/0"),
+        ("https://registry.example/@scope/name", "https://registry.example/@scope/name"),
         ("password=hunter22 next", "password=*** next"),
         ('{"api_key": "abc123xyz"}', '{"api_key": ***}'),
         ("DB_PASSWORD: hunter22", "DB_PASSWORD: ***"),

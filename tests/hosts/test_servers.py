@@ -11,6 +11,8 @@ import pytest
 import redis as redis_py
 
 from shedder.cli.connect import greet, server_for
+from shedder.cli.run import Run, failure_sentence
+from shedder.errors import ShedderError
 from shedder.rq import Queue
 from tests.cli.programs import environment, run_program
 from tests.hosts.tls_road import TlsRoad
@@ -28,14 +30,18 @@ if TYPE_CHECKING:
 @pytest.fixture
 def certificate(tmp_path: Path) -> dict[str, str]:
     """A key and a certificate that is its own authority."""
+    return certificate_for(tmp_path, "DNS:localhost,IP:127.0.0.1")
+
+
+def certificate_for(folder: Path, names: str) -> dict[str, str]:
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("no openssl to make a certificate with")
-    key, cert = str(tmp_path / "key.pem"), str(tmp_path / "cert.pem")
+    key, cert = str(folder / "key.pem"), str(folder / "cert.pem")
     subprocess.run(
         [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
          "-nodes", "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
+         "-addext", f"subjectAltName={names}"],
         check=True, capture_output=True, timeout=PATIENCE_SECONDS,
     )  # fmt: skip
     return {"key": key, "cert": cert}
@@ -144,3 +150,39 @@ class sentinel_of:  # noqa: N801 - it is used as a function
     def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.wait()
+
+
+def test_what_fails_over_tls_is_said(tls: tuple[int, str], server_factory: ServerFactory, tmp_path: Path) -> None:
+    """Certificates, files and ports are told from a server that is away, with what to do; none is called away."""
+    port, cert = tls
+    plain = server_factory(port=0).port
+    assert plain is not None
+    (tmp_path / "other").mkdir()
+    foreign = certificate_for(tmp_path / "other", "DNS:elsewhere,IP:10.0.0.1")
+    empty = tmp_path / "empty.pem"
+    empty.write_text("no certificate")
+    address = f"rediss://127.0.0.1:{port}/0"
+    said = {
+        address: (4, "(its certificate is not trusted); name the file of its CA: rediss://host:6379/0?ssl_ca_certs="),
+        f"rediss://127.0.0.1:{plain}/0": (4, "(it does not answer); start it, or use redis:// if it speaks no TLS"),
+        f"redis://127.0.0.1:{port}/0": (4, "(it hangs up); use rediss:// if it speaks TLS there"),
+        f"{address}?ssl_ca_certs={empty}": (4, "(the file of its CA holds no certificate); correct ssl_ca_certs"),
+        f"{address}?ssl_ca_certs=/nowhere/ca.pem": (
+            2, "the file /nowhere/ca.pem of ssl_ca_certs, which the connection over TLS needs, cannot be read: No such"
+        ),
+        f"{address}?ssl_ca_certs={cert}&ssl_certfile=/nowhere/c.pem": (2, "the file /nowhere/c.pem of ssl_certfile"),
+    }  # fmt: skip
+    with TlsRoad(plain, certificate=foreign["cert"], key=foreign["key"]) as road:
+        check_said({f"rediss://127.0.0.1:{road.port}/0?ssl_ca_certs={foreign['cert']}": (
+            4, "(its certificate is for another address); name its host as its certificate does"
+        )})  # fmt: skip
+    check_said(said)
+
+
+def check_said(said: dict[str, tuple[int, str]]) -> None:
+    for url, (code, why) in said.items():
+        with pytest.raises(ShedderError) as failure:
+            greet(server_for(url=url, config=None))
+        sentence = failure_sentence(failure.value, Run())
+        assert why in sentence
+        assert (code, False) == (failure.value.exit_code, "start it, or name another" in sentence)

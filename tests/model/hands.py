@@ -20,6 +20,7 @@ from shedder.queues.claims import (
     HeldClaim,
     NothingClaimed,
     check_diverts,
+    claim_from,
     claim_job,
     release_claim,
     start_job,
@@ -84,10 +85,14 @@ class Hands:
     # workers
 
     def claim(self, lanes: tuple[str, ...], *, at_a_time: int) -> Claimed | NothingClaimed:
-        """Claim until there is an answer, with so many jobs looked at in one call."""
-        with mock.patch("shedder.queues.claims.JOBS_PER_CLAIM", at_a_time):
+        """Claim until there is an answer, with so many jobs and lanes with orders looked at in one call."""
+
+        def ask(first: int) -> Claimed | NothingClaimed:
+            return self._store.run(claim_job(self._keys, lanes, worker=WORKER, first=first))
+
+        with mock.patch.multiple("shedder.queues.claims", JOBS_PER_CLAIM=at_a_time, ORDERS_PER_CLAIM=at_a_time):
             while True:
-                answer = self._store.run(claim_job(self._keys, lanes, worker=WORKER))
+                answer = claim_from(ask)
                 if isinstance(answer, Claimed):
                     self._claimed[answer.token] = answer
                 if isinstance(answer, Claimed) or not answer.is_again:

@@ -7,6 +7,7 @@ from tests.planted.bug import (
     DIVERT,
     DRAIN,
     FOUND,
+    MANY_LANES,
     OPERATORS,
     PATIENCE,
     PAUSE,
@@ -102,8 +103,8 @@ BUGS = (
     Bug(
         "the claim serves the lowest lane first",
         CLAIM,
-        "for index, lane in ipairs(lanes) do\n  if not",
-        "for index = #lanes, 1, -1 do\n  local lane = lanes[index]\n  if not",
+        "for index, name in ipairs(names) do\n  if not",
+        "for index = #names, 1, -1 do\n  local name = names[index]\n  if not",
         (DRAIN, CLAIMS),
     ),
     Bug(
@@ -153,8 +154,8 @@ BUGS = (
     Bug(
         "an idle worker is not told when the next token comes",
         CLAIM,
-        "return {'empty', wait,",
-        "return {'empty', 0,",
+        "return nothing(wait)",
+        "return nothing(0 * wait)",
         (DRAIN,),
     ),
     Bug(
@@ -233,5 +234,33 @@ BUGS = (
         "> now + AHEAD_US then",
         "> now + 2 * 3600 * AHEAD_US then",
         (SERVER_CLOCK,),
+    ),
+    Bug(
+        "a worker of many lanes serves only those of its first claim",
+        "queues/claims.py",
+        "next_lane=following if following < len(lanes) else 0,",
+        "next_lane=0,",
+        (MANY_LANES,),
+    ),
+    Bug(
+        "a claim passes over the drains that it did not look into",
+        CLAIM,
+        "if looked_into == most then return {'again', index, wait} end",
+        "if looked_into == most then return nothing(wait) end",
+        (MANY_LANES,),
+    ),
+    Bug(
+        "a claim takes a lane for empty into which a job has come since",
+        CLAIM,
+        "      empty_until = index -- a slot",
+        "      -- a slot",
+        (MANY_LANES,),
+    ),
+    Bug(
+        "a claim stills the bell of lanes that it did not ask",
+        "queues/claims.py",
+        "if is_all and count[queue] >= len(PRIORITIES)}",
+        "if is_all}",
+        (MANY_LANES,),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.planted.bug import AT_ONCE, DIVERT, DRAIN, MEMORY, OPERATORS, PARKED, PAUSE, UNDO, Bug
+from tests.planted.bug import AT_ONCE, DIVERT, DRAIN, MANY_QUEUES, MEMORY, NAMES, OPERATORS, PARKED, PAUSE, UNDO, Bug
 
 RECALL = "local replayed = recall(operation, step)"
 
@@ -20,6 +20,20 @@ def _without_event(script: str, what: str, old: str, new: str, tests: str) -> Bu
 WRITTEN = "result[1] = write_event(events, head, before, after)"
 
 BUGS = (
+    Bug(
+        "a queue is taken for a lane of a lane",
+        "lanes.py",
+        'if suffix in ("", DEFAULT_PRIORITY) or _split(queue)[1]:',
+        'if suffix == "":',
+        ("tests/unit/test_lanes.py",),
+    ),
+    Bug(
+        "an order for orders.normal means orders, though RQ has such a queue",
+        "engine/workers.py",
+        "doubtful = [target for target in targets if why_refused(target)]",
+        "doubtful: list[str] = []",
+        (NAMES,),
+    ),
     _not_recognised("pause_lanes", "pause"),
     _not_recognised("resume_lanes", "resume"),
     _not_recognised("divert_lanes", "divert"),
@@ -130,5 +144,19 @@ BUGS = (
         "if wanted[lane.name] then record",
         "if false then record",
         (UNDO,),
+    ),
+    Bug(
+        "the undo of an order in several steps takes back the last of them",
+        "queues/undo.py",
+        "[each for each in events_of_operation(store, event) if each.can_undo]",
+        "[event]",
+        (MANY_QUEUES,),
+    ),
+    Bug(
+        "the steps of one order do not know of one another",
+        "queues/controls.py",
+        "cause = replace(cause, operation=cause.operation or new_id())",
+        "cause = replace(cause, operation=cause.operation)",
+        (MANY_QUEUES,),
     ),
 )

@@ -2,11 +2,48 @@
 
 from __future__ import annotations
 
-from tests.planted.bug import DIVERT, RUNS, Bug
+from tests.planted.bug import DIVERT, RUNS, SHED, Bug
 
 CLAIM, SCAN = "lua/claim_job.lua", "lua/scan_lane.lua"
 
+READERS = "tests/rq/test_readers.py"
+
 BUGS = (
+    Bug(
+        "every glob takes a job whose function nobody knows",
+        "lua/start_job.lua",
+        "order_for(orders, known, decode",
+        "order_for(orders, known or '', decode",
+        (READERS,),
+    ),
+    Bug(
+        "a scan that reads ahead ends where another took jobs",
+        "queues/divert.py",
+        'is_more = done.state == "more"',
+        'is_more = done.state == "more" and bool(done.looked_at)',
+        ("tests/features/test_divert_ahead.py",),
+    ),
+    Bug(
+        "a scan passes over a job without its time of creation",
+        SCAN,
+        "if not created_at and not has_data(rq.job_prefix .. jobs[at]) then",
+        "if not created_at then",
+        (READERS,),
+    ),
+    Bug(
+        "a scan reads too little of a job's data for a long name",
+        "lua/lib/payload.lua",
+        "DATA_HEAD, META_LIMIT = 4096",
+        "DATA_HEAD, META_LIMIT = 1024",
+        (READERS,),
+    ),
+    Bug(
+        "a dry run of everything counts only jobs that are there",
+        "lua/preview_lane.lua",
+        "if whole then note_taken('', nil) end",
+        "",
+        (READERS,),
+    ),
     Bug(
         "a fold hides jobs from a scan",
         "lua/lib/lane.lua",
@@ -139,9 +176,23 @@ BUGS = (
     ),
     Bug(
         "a description decides which job is diverted",
-        "queues/divert.py",
-        "function=function_name(job.data)",
-        'function="app.mail.send"',
+        "queues/windows.py",
+        "function = job.function if selection.functions or selection.any_of else None",
+        'function = "app.mail.send"',
         (DIVERT,),
+    ),
+    Bug(
+        "a shed of many rules overlooks a function that is named whole",
+        "lua/lib/selection.lua",
+        "if is_line and string.find(",
+        "if not is_line and string.find(",
+        (SHED,),
+    ),
+    Bug(
+        "workers of before take a shed of many rules for one that they know",
+        "lua/divert_lanes.lua",
+        "v = select.any and ORDER_VERSION or 1",
+        "v = 1",
+        (SHED,),
     ),
 )

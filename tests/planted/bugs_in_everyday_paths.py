@@ -1,4 +1,4 @@
-"""Mistakes on the everyday paths, where nothing is held and the policy is the one that is known."""
+"""Mistakes on the everyday paths, where nothing is held and the policy is the one that is known, and with passwords."""
 
 from __future__ import annotations
 
@@ -12,15 +12,40 @@ from tests.planted.bug import (
     PAUSE,
     PICKUP,
     POLICY,
+    SECRETS,
     SLOTS,
+    SPAWNED,
+    SWEEP,
     TWINS,
     WAYS_IN,
     Bug,
 )
 
+LOG_LINES = "tests/rq/patience/test_log_lines.py"
 CLAIM, GATE = "lua/claim_job.lua", "lua/start_job.lua"
 
 BUGS = (
+    Bug(
+        "what is left of deleted queues stays",
+        "queues/maintenance.py",
+        "        self._sweep()\n        return True",
+        "        return True",
+        (SWEEP,),
+    ),
+    Bug(
+        "a pause that is set before its queue exists does not keep it",
+        "lua/forget_queue.lua",
+        "redis.call('HEXISTS', pauses, lane.name) == 1 or ",
+        "",
+        (SWEEP,),
+    ),
+    Bug(
+        "jobs in workers' hands do not keep their queue",
+        "queues/sweep.py",
+        "return [queue for queue in unknown if queue not in busy]",
+        "return unknown",
+        (SWEEP,),
+    ),
     Bug(
         "a copy knows a policy's number before the policy",
         "policy/applied.py",
@@ -87,7 +112,7 @@ BUGS = (
     Bug(
         "the everyday claim drops what it cannot judge",
         CLAIM,
-        "      redis.call('LPUSH', lane.list, id)\n      return nil",
+        "  redis.call('LPUSH', lane.list, id)\n  return nil",
         "      return nil",
         (CLAIMS, SLOTS, FOUND, DAMAGED, WAYS_IN),
     ),
@@ -125,5 +150,40 @@ BUGS = (
         "if not at_front and redis.call('EXISTS', pauses, diverts) == 0 then",
         "if not at_front and redis.call('EXISTS', diverts) == 0 then",
         (PAUSE, PARKED),
+    ),
+    Bug(
+        "a child keeps the locks that its parent held",
+        "store/clients.py",
+        "setattr(holder, name, _LOCKS[type(value)]())",
+        "pass",
+        ("tests/features/test_fork.py",),
+    ),
+    Bug(
+        "each attempt of an outage is a line in the log",
+        "log_context.py",
+        "if self._met.setdefault(subject, mine) is mine:",
+        "if self._met.setdefault(subject, mine):",
+        (LOG_LINES,),
+    ),
+    Bug(
+        "a server that refuses writes ends the subscription to settings",
+        "settings/watch.py",
+        "refused = str(error)",
+        "raise",
+        (LOG_LINES,),
+    ),
+    Bug(
+        "a URL whose password is not percent-encoded is passed on",
+        "cli/connect.py",
+        "if why := _why_unusable(url.strip()):",
+        "if why := '':",
+        (SECRETS,),
+    ),
+    Bug(
+        "the process of a job has the password on its command line",
+        "rq/worker.py",
+        "if type(settings.get(name)) is str}",
+        "if not settings}",
+        (SPAWNED,),
     ),
 )

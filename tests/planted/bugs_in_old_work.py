@@ -1,10 +1,10 @@
-"""Mistakes in how old work is set aside and replayed, and in what a policy does to arrivals."""
+"""Mistakes in how old and overdue work is told, set aside and replayed, and in what a policy does to arrivals."""
 
 from __future__ import annotations
 
-from tests.planted.bug import POLICY, STALE, STALE_FOUND, Bug
+from tests.planted.bug import LATE, OVERDUE, POLICY, STALE, STALE_FOUND, Bug
 
-ASIDE, REPLAY = "lua/set_aside_stale.lua", "lua/replay_stale.lua"
+ASIDE, REPLAY, LOOK = "lua/set_aside_stale.lua", "lua/replay_stale.lua", "lua/look_at_jobs.lua"
 
 BUGS = (
     Bug(
@@ -62,5 +62,40 @@ BUGS = (
         "if not is_deferred or job.origin == self.name:",
         "if True:",
         (POLICY,),
+    ),
+    Bug(
+        "of jobs that are alike, late ones are counted with those that are on time",
+        LOOK,
+        "while passed < #moments and at < moments[passed + 1] do passed = passed + 1 end",
+        "",
+        (LATE,),
+    ),
+    Bug(
+        "of jobs that are alike, the first is taken for the oldest",
+        LOOK,
+        "  if not row or at < row[2] then",
+        "  if not row then",
+        (LATE,),
+    ),
+    Bug(
+        "jobs that were not looked at are taken for jobs that are on time",
+        "policy/lateness.py",
+        "    return None if is_known else looked.oldest",
+        "    return None",
+        (LATE,),
+    ),
+    Bug(
+        "the lock of a scheduler that was killed counts as a scheduler",
+        "status/overdue.py",
+        "0 <= seconds < LOCK_SECONDS - SILENT_SECONDS",
+        "seconds < 0",
+        (OVERDUE,),
+    ),
+    Bug(
+        "an update calls work fine that is overdue",
+        "updates/situation.py",
+        "self.held or self.is_paused or self.overdue",
+        "self.held or self.is_paused",
+        (OVERDUE,),
     ),
 )

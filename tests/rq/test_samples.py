@@ -9,15 +9,18 @@ import pytest
 
 from shedder.engine.names import rq_keys
 from shedder.queues.maintenance import Upkeep
-from shedder.queues.samples import EXPIRY, SAMPLES_KEPT, Sample, read_samples, sample_lanes
+from shedder.queues.samples import EXPIRY, SAMPLES_KEPT, Sample, read_samples, sample_after, sample_lanes
 from shedder.selection import Selection
 from shedder.store.keys import SAMPLE_STEPS
 from shedder.store.store import Store
 from shedder.units import Rate
+from tests.busy import busy
 from tests.features.scene import Scene
 
 if TYPE_CHECKING:
     from redis import Redis
+
+    from tests.conftest import ServerFactory
 
 KEYS = rq_keys()
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -168,10 +171,23 @@ def found_now(redis: Redis) -> tuple[int, int] | None:
     return (found[-1].waiting, found[-1].backlog) if found else None
 
 
-def test_a_sample_that_cannot_be_taken_is_no_fault_of_the_change(redis: Redis) -> None:
-    """A person has changed its keys by hand."""
+def test_a_sample_that_cannot_be_taken_is_no_fault_of_the_change(
+    redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A person has changed its keys by hand: the receipt comes, and a log record says what is missing."""
     scene = Scene(redis)
     scene.fill("mail", "a")
     redis.set(KEYS.series("mail"), "damaged")
     assert scene.shedder.pause("mail", reason="r").event
     assert scene.shedder.resume("mail", reason="r").event
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "shedder.samples"]
+    assert said.startswith("no sample was taken after a change, so that what it did may stay unknown: ")
+
+
+def test_a_busy_server_after_a_change_is_told(server_factory: ServerFactory, caplog: pytest.LogCaptureFixture) -> None:
+    """The change is done and its receipt true; that its sample is missing is not hidden."""
+    own = server_factory()
+    with own.client() as client, busy(own):
+        sample_after(Store(client, rq_keys()), ["mail"])
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "shedder.samples"]
+    assert "runs a script that blocks everybody else" in said

@@ -243,22 +243,16 @@ def borders(scene: Scene) -> list[Any]:
     at = datetime.now(UTC) + timedelta(hours=1)
     reply: list[Any] = raw(scene, find_borders(scene.keys, lists, [timedelta(minutes=1)], at, slack_ms=0))
     assert abs(reply[1] - datetime.now(UTC).timestamp() * 1000) < 60_000
-    assert 4 == len(reply)
+    assert 5 == len(reply)
     return reply
 
 
 def looked_at(scene: Scene) -> list[Any]:
-    """Of two jobs, one is of a stock producer, whose data are needed."""
-    scene.fill("mail", "a")
-    scene.fill("mail", "b", how="stock")
-    reply: list[Any] = raw(
-        scene,
-        look_at_jobs(
-            scene.keys, [scene.keys.engine.lists + "none", scene.keys.engine.lists + "mail"], [(0, 2)], with_meta=True
-        ),
-    )
-    assert [("a", True), ("b", False)] == [
-        (job, "app.mail.send" in row[2]) for job, row in zip("ab", reply, strict=True)
-    ]
-    assert [True, False] == [row[4] == "" for row in reply]
+    """Of three jobs, two are alike, and one is of a stock producer, whose data are needed."""
+    scene.fill("mail", "a", "b")
+    scene.fill("mail", "c", how="stock")
+    lists = [scene.keys.engine.lists + name for name in ("none", "mail")]
+    command = look_at_jobs(scene.keys, lists, [(0, 3)], with_meta=True, at=datetime.now(UTC))
+    reply: list[Any] = raw(scene, command)
+    assert [(2, "app.mail.send", True), (1, "", False)] == [(row[0], row[2], row[3] == "") for row in reply]
     return reply

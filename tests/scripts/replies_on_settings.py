@@ -12,6 +12,7 @@ from shedder.events import Event
 from shedder.health.uninstall import forget_lane, return_claims, return_list
 from shedder.policy.applied import policy_command
 from shedder.policy.model import Policy
+from shedder.queues.sweep import forget_queue
 from shedder.settings.setting import set_back_settings
 from shedder.store.store import Command
 from tests.features.scene import Scene
@@ -123,6 +124,22 @@ def no_claims_returned(scene: Scene) -> str:
     reply = raw(scene, return_claims(scene.keys, WHO, operation="o", step=2))
     assert ["", 0, 0] == reply
     return str(reply[0])
+
+
+def queue_to_forget(scene: Scene) -> int:
+    scene.redis.rpush(scene.keys.bell("mail"), "1")
+    scene.redis.rpush(scene.keys.series("mail.low"), "1")
+    scene.redis.hset(scene.keys.meters, "mail:started", 1)
+    keys, fields = raw(scene, forget_queue(scene.keys, "mail", (), is_preview=True))
+    assert 1 == fields == scene.redis.hlen(scene.keys.meters)
+    return int(keys)
+
+
+def queue_forgotten(scene: Scene) -> int:
+    queue_to_forget(scene)
+    keys, fields = raw(scene, forget_queue(scene.keys, "mail", (), is_preview=False))
+    assert (1, 0) == (fields, scene.redis.hlen(scene.keys.meters))
+    return int(keys)
 
 
 def lane_forgotten(scene: Scene) -> int:

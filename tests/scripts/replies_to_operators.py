@@ -15,10 +15,10 @@ from shedder.queues.controls import LimitTerms
 from shedder.queues.divert import divert_lanes, scan_lane, set_back_orders
 from shedder.queues.drain import order_drain, release_backlog
 from shedder.queues.pause import pause_before, pause_lanes, pause_set_by, resume_lanes, set_back_pauses
-from shedder.queues.preview import preview_lane
 from shedder.queues.restore import restore_lane
 from shedder.queues.stale import replay
 from shedder.queues.stale import set_aside as set_stale_aside
+from shedder.queues.windows import preview_lane
 from shedder.selection import Selection
 from shedder.store.store import Command
 from shedder.units import Rate
@@ -162,7 +162,7 @@ def scanned(scene: Scene, steps: int, **judged: bool) -> list[Any]:
 
 def scan_more(scene: Scene) -> list[Any]:
     reply = scanned(scene, 1)
-    assert (["more", 1, 1, "b"], 6) == (reply[:4], len(reply))
+    assert (["more", 1, 1, "b", ""], 8) == (reply[:5], len(reply))
     return reply
 
 
@@ -227,9 +227,9 @@ def previewed(scene: Scene) -> list[Any]:
     scene.fill("mail", "d", function="app.report.build")
     since = scene.job("a").enqueued_at
     assert since is not None
-    reply: list[Any] = raw(scene, preview_lane(scene.keys, f"{RQ_KEY_PREFIX}:queue:mail", MAIL, first=0))
-    assert [4, 2, int(since.timestamp() * 1000), ["app.mail.send", 2]] == reply[:4]
-    assert ("c", 4) == (reply[4][0], len(reply[4]))
+    reply: list[Any] = raw(scene, preview_lane(scene.keys, f"{RQ_KEY_PREFIX}:queue:mail", MAIL, (0, 3), (3, 9)))
+    assert [4, 2, ["app.mail.send", 2, int(since.timestamp() * 1000), 2]] == reply[:3]
+    assert (["c", ""], 6) == (reply[3][:2], len(reply[3]))
     return reply
 
 

@@ -60,6 +60,10 @@ OUTCOMES: dict[str, list[Outcome]] = {
         ("1 when it was taken out", settings.lane_forgotten, 1),
         ("0 when it holds a job", settings.lane_kept, 0),
     ],
+    "forget_queue": [
+        ("{keys that were removed", settings.queue_forgotten, 2),
+        ("or would be", settings.queue_to_forget, 2),
+    ],
     "return_list": [("ids that are still to be moved", settings.list_returned, 0)],
     "renew_claim": [
         ("1 when", lambda it: ours(it, renew_claim), 1),
@@ -214,9 +218,9 @@ OUTCOMES: dict[str, list[Outcome]] = {
     ],
     "find_borders": [
         ("{jobs in all", lambda it: replies.borders(it)[0], 3),
-        ("jobs before its border", lambda it: replies.borders(it)[3], 3),
+        ("jobs before its border", lambda it: replies.borders(it)[4], 3),
     ],
-    "look_at_jobs": [("{index", lambda it: replies.looked_at(it)[0][0], 0)],
+    "look_at_jobs": [("{number of jobs", lambda it: replies.looked_at(it)[0][0], 2)],
     "hold_lease": [
         ("1 when the caller leads now", lambda it: raw(it, hold_lease(it.keys, "a")), 1),
         ("else 0", lambda it: [raw(it, hold_lease(it.keys, who)) for who in "ab"][1], 0),

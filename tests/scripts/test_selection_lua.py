@@ -29,6 +29,21 @@ return answers
 METAS = st.dictionaries(st.sampled_from("tp"), st.sampled_from(["", "a", "é"]), max_size=2)
 
 
+def alternatives(glob: str, name: str) -> st.SearchStrategy[tuple[Selection, ...]]:
+    """Selections of which one must take the job: names, beginnings, globs, and criteria that name no function."""
+    plain = "".join(each for each in name if each.isprintable() and each not in "*?[]") or "x"
+    functions = st.sampled_from(
+        [(glob,), (glob, "no"), (plain,), (f"{plain[:2]}*",), (f"*{plain[-2:]}", "no"), ("no",), ("no*",)]
+    )
+    one = st.builds(Selection, functions) | st.builds(
+        Selection,
+        st.just(()) | functions,
+        METAS.map(lambda meta: tuple(meta.items())),
+        st.just(timedelta(milliseconds=2)),
+    )
+    return st.lists(one.filter(lambda each: not each.is_whole), max_size=3).map(tuple)
+
+
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[Selection, str | None, dict[str, str] | None, int | None]:
     """A selection, and what is known of a job: its function, its meta, its age in ms."""
@@ -38,6 +53,7 @@ def cases(draw: st.DrawFn) -> tuple[Selection, str | None, dict[str, str] | None
         draw(st.sampled_from([(), (glob,), (glob, "no"), ("no", glob)])),
         tuple(draw(METAS).items()),
         draw(st.none() | milliseconds),
+        draw(st.just(()) | alternatives(glob, name)),
     )
     unknown = st.none()
     return (selection, draw(st.just(name) | unknown), draw(METAS | unknown), draw(st.integers(-2, 5) | unknown))
@@ -66,6 +82,9 @@ def expected_answer(selection: Selection, name: str | None, meta: dict[str, str]
             age = timedelta(milliseconds=age_ms or 0)
             taken = part.matches(function=name, meta=meta or {}, age=age)
             answers.append(int(taken) if known else -1)
+    if selection.any_of:
+        each = [expected_answer(one, name, meta, age_ms) for one in selection.any_of]
+        answers.append(1 if 1 in each else min(each))
     return 0 if 0 in answers else min(answers, default=1)
 
 
@@ -150,12 +169,25 @@ def test_the_whole_selection_takes_a_job_of_which_nothing_is_known(redis: Redis)
         {"functions": 5},
         {"meta": "acme"},
         {"older_than_ms": "soon"},
+        {"any": 5},
+        {"any": {"names": 5}},
+        {"any": {"starts": {}}},
+        {"any": {"ends": {}}},
+        {"any": {"weekdays": "monday"}},
+        {"any": {"rest": [{"weekday": "monday"}]}},
     ],
 )
 def test_a_damaged_or_newer_record_is_undecided(redis: Redis, record: Any) -> None:
     """A record that the script cannot read neither takes a job nor makes the script fail."""
     known = {"name": "a", "meta": {"tenant": "acme"}, "age_ms": 5}
     assert -1 == answer_of(redis, record, **known)
+
+
+def test_a_name_is_found_whole_or_not_at_all(redis: Redis) -> None:
+    """Among the names of many rules that stand in one text."""
+    selection = Selection.one_of(Selection(functions=(f"app.f{number}",)) for number in range(100))
+    known = {"app.f1": 1, "app.f99": 1, "app.f": 0, "pp.f1": 0, "app.f1\napp.f2": 0, "": 0, "app.f100": 0}
+    assert known == {name: answer_of(redis, selection, name=name) for name in known}
 
 
 def test_no_glob_is_slow(redis: Redis) -> None:

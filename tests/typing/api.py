@@ -14,6 +14,8 @@ from shedder import (
     Action,
     AppliedPolicy,
     AuditReport,
+    Breakdown,
+    BreakdownGroup,
     Checkup,
     Defaults,
     DivertPreview,
@@ -84,6 +86,9 @@ def lanes(shed: shedder.Shedder) -> None:
     assert_type(shed.wait_until_idle("mail"), tuple[RunningJob, ...])
     assert_type(shed.divert("mail", reason="why"), DivertReceipt)
     assert_type(shed.preview_divert("mail"), DivertPreview)
+    found = shed.breakdown("mail", by=("function", "meta.tenant"), sample=5000)
+    assert_type(found, Breakdown)
+    assert_type(found.groups, tuple[BreakdownGroup, ...])
     receipt = shed.drain("mail", rate=Rate(5), reason="why")
     assert_type(receipt, DrainReceipt)
     assert_type(shed.drain_progress(receipt), tuple[DrainProgress, ...])

@@ -39,7 +39,7 @@ DOTTED = re.compile(r"(?<![\w./-])((?:shedder|tests|benchmarks)(?:\.(?!py\b)\w+)
 IN_A_TREE = re.compile(r"^( *)([\w./]+?(?:/|\.py)) {2,}", re.MULTILINE)
 FOLDERS = ("src/", "tests/", "docs/", "benchmarks/", "shedder/")
 OF_A_USER = frozenset({
-    "benchmarks/results/", "campaign.py", "jobs.py", "playground.py", "shedder.toml",
+    "benchmarks/results/", "campaign.py", "jobs.py", "playground.py", "shedder.toml", "shedder.yml",
 })  # fmt: skip
 """What a run makes, what a page makes, and what stands in a user's folder."""
 

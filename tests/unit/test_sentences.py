@@ -220,6 +220,15 @@ def ends(draw: st.DrawFn) -> Outcomes:
     )  # fmt: skip
 
 
+_overdue = st.builds(
+    lambda jobs, is_own: {
+        "overdue": jobs, "overdue_since": AT - timedelta(minutes=80), "is_overdue": is_own
+    },
+    st.integers(1, 10**6),
+    st.booleans(),
+)  # fmt: skip
+
+
 @st.composite
 def works(draw: st.DrawFn, noun: str) -> MeasuredWorkload:
     waiting = draw(st.integers(0, 2_000_000))
@@ -248,6 +257,7 @@ def works(draw: st.DrawFn, noun: str) -> MeasuredWorkload:
         failed=draw(st.integers(0, 10**6)) if outcomes and draw(st.booleans()) else 0,
         counted_since=AT - timedelta(hours=2),
         is_paused=draw(st.booleans()),
+        **draw(st.just({}) | _overdue),
     )
 
 
@@ -271,7 +281,7 @@ HEALTH = re.compile(r"not affected|\bfine\b|\bwell\b|on time|in time|nothing is 
 def is_healthy(work: MeasuredWorkload) -> bool:
     """By the numbers, whatever the record says of itself."""
     found = work.outcomes
-    if found is None or work.late or work.held or work.is_paused or work.doubt:
+    if found is None or work.late or work.held or work.is_paused or work.doubt or work.overdue:
         return False
     return not (work.failed or found.failed_lately or found.failed_in_hour)
 
@@ -355,7 +365,9 @@ def _check(work: MeasuredWorkload, told: str) -> None:
         tenants = [number(each) for each in re.findall(r"(\d[\d,]*) tenants?", told)]
         assert ([work.tenants] if work.tenants else []) == tenants
         since = [moment(work.since, AT)] if work.since else []
-        assert since == re.findall(r"since ([\d:]+)", re.sub(r"[\d,]+ since 12:38", "", told))
+        assert since == re.findall(r"since ([\d:]+)", re.sub(r"[\d,]+ since 12:38|overdue since 13:18", "", told))
+    overdue = [number(each) for each in re.findall(r"(\d[\d,]*) jobs? overdue since 13:18", told)]
+    assert ([work.overdue] if work.overdue else []) == overdue
     held = [number(each) for each in re.findall(r"(\d[\d,]*) (?:of them )?on hold", told)]
     is_told = work.held and (not work.late or work.held < work.waiting or fails(work))
     assert ([work.held] if is_told else []) == held

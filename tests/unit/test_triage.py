@@ -17,6 +17,7 @@ from shedder.selection import Selection
 from shedder.settings.flags import FlagState
 from shedder.settings.limits import LimitState
 from shedder.settings.setting import Setting
+from shedder.status.overdue import Overdue
 from shedder.status.readings import LaneStatus, Status
 from shedder.units import Rate
 
@@ -267,3 +268,13 @@ def test_a_mitigation_without_an_end_is_told_as_that() -> None:
         assert {("rollback",)} == {each.what for each in found.done}
         assert ("done" if "done" in expected else "open") == found.state
         assert () == step(seen(events=events), "scale").done
+
+
+def test_jobs_that_are_due_without_a_scheduler_are_open() -> None:
+    """What matters most may be among them, so that it is not said to go on; a worker with a scheduler is typed."""
+    late = lane("mail", overdue=Overdue(1204, OLD, "none"))
+    found = step(seen(late), "protect")
+    assert "open" == found.state
+    assert found.finding.startswith("1,204 jobs of mail are overdue since 01:52, and no scheduler runs for it: ")
+    assert ["worker mail --with-scheduler"] == lines(seen(late), "protect")
+    assert [] == lines(seen(lane("mail", overdue=Overdue(1204, OLD, "behind"))), "protect")

@@ -13,7 +13,7 @@ from shedder.engine.names import FAILED, FINISHED, registry_key
 from shedder.engine.workers import all_workers, queues_of
 from shedder.errors import NothingMatched
 from shedder.events import Cause
-from shedder.lanes import DEFAULT_PRIORITY, PRIORITIES, Lane, lane_of, lanes_of_targets
+from shedder.lanes import DEFAULT_PRIORITY, PRIORITIES, Lane, lane_of, lanes_of_targets, queues_in
 from shedder.later import later
 from shedder.policy.applied import AppliedPolicy, PolicyReceipt, applied_policy, apply_policy, forget_policy
 from shedder.policy.model import Policy
@@ -84,7 +84,8 @@ class Policies:
     ) -> tuple[shedder.ShedStep, ...]:
         """Divert all that the policy in force says may be shed, in its order.
 
-        Each rule is a divert of its own, which is drained and undone like any other.
+        All rules for a queue are one divert on its lanes, which is drained like any other; the undo of
+        its event ends the diverts of all queues.
         """
         steps = shed.shed(self._store, self.applied().policy, self._cause(reason, by), on_step=on_step)
         if lanes := lanes_of_targets({queue: None for step in steps for queue in step.queues}):
@@ -127,9 +128,8 @@ def out_of_reach(store: Store, policy: Policy) -> tuple[str, ...]:
     if not any(rule.priority for rule in policy.rules):
         return ()
     workers = all_workers(store)
-    served = {lane_of(lane).queue for worker in workers for lane in worker.lanes}
-    queues = served | {lane_of(name).queue for name in queues_of(store)}
-    told = (_warning(policy, queue, workers) for queue in sorted(queues))
+    served = {lane for worker in workers for lane in worker.lanes}
+    told = (_warning(policy, queue, workers) for queue in queues_in({*served, *queues_of(store)}))
     return tuple(sentence for sentence in told if sentence)
 
 

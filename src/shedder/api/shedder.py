@@ -5,15 +5,15 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from shedder.engine.names import rq_keys
-from shedder.engine.workers import queues_of, workers_of
+from shedder.engine.workers import lanes_meant, queues_of, workers_of
 from shedder.errors import ConditionNotMet, InvalidInput
 from shedder.events import Cause, Event, find_event, follow, read_events, verb_of
-from shedder.lanes import Lane, lane_of, lanes_of_targets
+from shedder.lanes import Lane, queues_in, why_refused
 from shedder.later import later
 from shedder.queues import claims, controls
 from shedder.selection import Selection
@@ -31,7 +31,20 @@ if TYPE_CHECKING:
     from shedder.health import audit, doctor, repair, uninstall
     from shedder.incident.incidents import Incidents
     from shedder.incident.timeline import attributed, changes_by_others, last_own_change, own_changes
-    from shedder.queues import divert, drain, maintenance, pause, preview, restore, samples, skip, stale, starts, undo
+    from shedder.queues import (
+        breakdown,
+        divert,
+        drain,
+        maintenance,
+        pause,
+        preview,
+        restore,
+        samples,
+        skip,
+        stale,
+        starts,
+        undo,
+    )  # fmt: skip
     from shedder.queues.undo import Undone
     from shedder.response import triage
     from shedder.response.mitigation import run_mitigation
@@ -45,7 +58,7 @@ else:
         ("shedder.health", "audit doctor repair uninstall"),
         ("shedder.incident.incidents", "Incidents"),
         ("shedder.incident.timeline", "attributed changes_by_others last_own_change own_changes"),
-        ("shedder.queues", "divert drain maintenance pause preview restore samples skip stale starts undo"),
+        ("shedder.queues", "breakdown divert drain maintenance pause preview restore samples skip stale starts undo"),
         ("shedder.response", "triage"),
         ("shedder.response.mitigation", "run_mitigation"),
         ("shedder.settings", "flags limits watch windows"),
@@ -267,7 +280,7 @@ class Shedder:
 
     def stale(self, *targets: str) -> tuple[shedder.StaleLane, ...]:
         """What was set aside of `targets`, or of all lanes, because the policy calls it stale."""
-        return stale.stale_lanes(self.store, lanes_of_targets(targets))
+        return stale.stale_lanes(self.store, lanes_meant(self.store, targets))
 
     def replay_stale(
         self, *targets: str, reason: str, by: str | None = None, on_progress: Progress | None = None
@@ -364,11 +377,15 @@ class Shedder:
 
     def lanes(self, targets: tuple[str, ...]) -> tuple[Lane, ...]:
         """The lanes that `targets` stand for."""
-        return lanes_of_targets(targets)
+        return lanes_meant(self.store, targets)
 
     def queues(self) -> tuple[str, ...]:
-        """The names of all queues that RQ knows, sorted."""
-        return tuple(sorted({lane_of(name).queue for name in queues_of(self.store)}))
+        """The names of all queues that RQ knows, sorted; without those that are refused."""
+        return queues_in(queues_of(self.store))
+
+    def refused_queues(self) -> tuple[str, ...]:
+        """The names of RQ's queues that are neither served nor controlled, since they could be meant for others."""
+        return tuple(name for name in queues_of(self.store) if why_refused(name))
 
     def workers(self, *targets: str) -> tuple[shedder.WorkerSeen, ...]:
         """The workers that serve `targets`, stock ones among them."""
@@ -384,6 +401,18 @@ class Shedder:
         What is late is judged by `policy`, else by the policy in force.
         """
         return read_status(self.store, self._lanes(targets) if targets else None, policy=policy)
+
+    def breakdown(
+        self,
+        *targets: str,
+        by: str | Sequence[str],
+        sample: int | None = None,
+        top: int = 10,
+        on_progress: Progress | None = None,
+    ) -> shedder.Breakdown:
+        """What `targets` hold, or all queues: by `function`, `priority` or `meta.FIELD`, or two of them."""
+        lanes, several = self.lanes(targets or self.queues()), (by,) if isinstance(by, str) else tuple(by)
+        return breakdown.break_down(self.store, lanes, several, sample=sample, top=top, on_progress=on_progress)
 
     def samples(
         self, *targets: str, since: datetime, until: datetime | None = None
@@ -429,7 +458,9 @@ class Shedder:
         event = self.event_to_undo(event_id, by=by)
         if verb_of(event).is_of_incident:
             return self.incidents.undo(event, reason=reason, by=by)
-        return self._sampled(event.lanes, undo.undo(self.store, event, self._change(reason, by)))
+        receipt = undo.undo(self.store, event, self._change(reason, by))
+        samples.sample_after(self.store, event.lanes)
+        return receipt
 
     def event_to_undo(self, event_id: str | None = None, *, by: str | None = None) -> Event:
         """The event that `undo` would take back.
@@ -545,10 +576,10 @@ class Shedder:
     def _lanes(self, targets: tuple[str, ...]) -> tuple[Lane, ...]:
         if not targets:
             raise ConditionNotMet("no queue or lane was named", try_instead="name at least one")
-        return lanes_of_targets(targets)
+        return lanes_meant(self.store, targets)
 
     def _names(self, targets: tuple[str, ...]) -> list[str]:
-        return [lane.name for lane in lanes_of_targets(targets)]
+        return [lane.name for lane in lanes_meant(self.store, targets)]
 
     def _lately(self) -> tuple[Event, ...]:
         since = server_time(self.store) - LOOKS_BACK

@@ -23,7 +23,7 @@ import click
 from shedder import __version__
 from shedder.cli.options import HELP_SETTINGS, VerbGroup, connection_options, show_help, verb
 from shedder.cli.output import document, fitted, json_text
-from shedder.cli.run import Run, code_of, failure_sentence
+from shedder.cli.run import Run, code_of, failure_sentence, without_secrets
 
 VERBS = (
     ("status", "shedder.cli.status", "Show how many jobs wait and run, and what is paused."),
@@ -43,6 +43,7 @@ VERBS = (
     ("incident", "shedder.cli.incident", "Keep the record of an incident."),
     ("undo", "shedder.cli.undo", "Undo a change."),
     ("events", "shedder.cli.events", "Show who changed what, when and why."),
+    ("metrics", "shedder.cli.metrics", "Serve metrics for Prometheus."),
     ("audit", "shedder.cli.health", "Check that every job is in exactly one place."),
     ("doctor", "shedder.cli.health", "Check the installation."),
     ("worker", "shedder.cli.worker", "Run a worker that obeys pauses and diverts."),
@@ -125,10 +126,10 @@ def _load_verb(wanted: str) -> click.Command:
 
 
 def _report(error: BaseException, run: Run) -> int:
-    code, sentence = code_of(error), failure_sentence(error, run)
+    code, sentence = code_of(error), without_secrets(failure_sentence(error, run), run)
     with contextlib.suppress(BrokenPipeError):
         if run.is_debug:
-            traceback.print_exception(error)
+            click.echo(without_secrets("".join(traceback.format_exception(error)), run), err=True, nl=False)
         click.echo(fitted(f"shedder: {sentence}", sys.stderr), err=True)
         if run.is_json:
             click.echo(json_text(document("error/1", {"error": sentence, "exit_code": code})))

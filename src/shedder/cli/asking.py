@@ -16,7 +16,7 @@ from shedder.cli.options import Request, several_use
 from shedder.cli.run import Refused, Run
 from shedder.errors import ConditionNotMet, NothingMatched, RecordUnreadable, ShedderError
 from shedder.events import is_shared_account
-from shedder.lanes import lane_of
+from shedder.lanes import lane_of_target, why_refused
 from shedder.wording import REASON_BLANK
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def is_asking_possible() -> bool:
 def warn_of_unknown(run: Run, names: Sequence[str], *, note: str = "") -> None:
     """Say on standard error which of `names` no producer has used yet, and what is like it."""
     known = run.shedder.queues()
-    for queue in dict.fromkeys(lane_of(name).queue for name in names):
+    for queue in dict.fromkeys(lane_of_target(name).queue for name in names):
         if queue not in known:
             near = _nearest(queue, known)
             hint = f"did you mean {output.escaped(near)}?" if near else f"there is {_there_is(known)}"
@@ -132,13 +132,14 @@ def _settle_unknown(run: Run, names: Sequence[str], verb: str, *, note: str) -> 
     """
     known = run.shedder.queues()
     settled = (
-        name if lane_of(name).queue in known else _settle_name(run, name, known, verb if note else "") for name in names
+        name if lane_of_target(name).queue in known else _settle_name(run, name, known, verb if note else "")
+        for name in names
     )
     return tuple(dict.fromkeys(settled))
 
 
 def _settle_name(run: Run, name: str, known: Sequence[str], verb: str) -> str:
-    queue = lane_of(name).queue
+    queue = lane_of_target(name).queue
     if any(lane.pause or lane.diverts for lane in run.shedder.status(queue).lanes):
         return name  # nobody has used it yet, but somebody has decided about it
     near = _nearest(queue, known)
@@ -188,6 +189,8 @@ def check_reason(request: Request) -> None:
 
 
 def _all_queues(run: Run) -> tuple[str, ...]:
+    for name in run.shedder.refused_queues():
+        run.screen.warn(f"not among all queues: {why_refused(name)}")
     if queues := run.shedder.queues():
         return queues
     raise NothingMatched("queue yet (is this the right Redis? see -u and RQ_KEY_PREFIX)")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _SECONDS = 0.5
 
+_BY = ("function", "priority", "meta.")
 _SHARES = ("10%", "20%", "50%", "never")
 
 
@@ -40,6 +41,11 @@ def complete_targets(shedder: Shedder, incomplete: str) -> Iterable[str]:
     queues = shedder.queues()
     named = [queue for queue in queues if incomplete.startswith(f"{queue}.")]
     return [*queues, *(f"{queue}.{priority}" for queue in named for priority in PRIORITIES)]
+
+
+def complete_by(_context: click.Context, _parameter: Any, incomplete: str) -> list[str]:
+    """By what the jobs of a queue can be told apart."""
+    return [each for each in _BY if each.startswith(incomplete)]
 
 
 def complete_shares(_context: click.Context, _parameter: Any, incomplete: str) -> list[str]:

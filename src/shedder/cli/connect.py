@@ -7,13 +7,16 @@ module loads redis-py: it is imported when a command needs its server.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from inspect import signature
+from pathlib import Path
 from threading import Thread
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus
 
 import redis
 from redis import backoff, connection, retry
@@ -98,15 +101,16 @@ def greet(server: Server, *, seconds: float = GREETING_SECONDS) -> None:
     Raises:
         RedisUnreachable: it has not within `seconds`.
         AccessRefused: it wants another user or password.
-        InvalidInput: the URL has options that no connection takes.
+        InvalidInput: its URL or settings have an option that no connection takes.
     """
     answers: list[BaseException | None] = []
     # In a thread, because neither looking up a name nor a list of addresses has a time limit.
     thread = Thread(target=_ping, args=(server.client, answers), daemon=True)
     thread.start()
     thread.join(seconds)
-    if not answers:
-        raise RedisUnreachable(server.address) from TimeoutError("no answer")
+    if not answers or isinstance(answers[0], redis.TimeoutError):
+        over_tls = " over TLS" if _is_over_tls(server.client.connection_pool) else ""
+        raise RedisUnreachable(server.address) from TimeoutError(f"no answer{over_tls}")
     if answers[0] is not None:
         _raise_refusal(answers[0], server.address)
 
@@ -122,34 +126,76 @@ def _ping(client: redis.Redis, answers: list[BaseException | None]) -> None:
 def _raise_refusal(error: BaseException, address: str) -> None:
     if isinstance(error, redis.AuthenticationError):
         raise AccessRefused(
-            f"Redis at {address} refuses the user or the password; put them into the URL: "
-            "redis://user:password@host:6379/0"
+            f"Redis at {address} refuses the user or the password; put them into the URL, what they have of "
+            "/ ? # @ : % percent-encoded: redis://user:password@host:6379/0"
         ) from error
-    if isinstance(error, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError | OSError):
+    if isinstance(error, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError | OSError | UnicodeError):
         raise RedisUnreachable(address) from error
-    if isinstance(error, TypeError):
-        raise InvalidInput(name="--url", value=address, accepted=ACCEPTED_URL) from error
     # A server that refuses a PING answers; what else it refuses shows when it is asked for.
-    if not isinstance(error, redis.ResponseError):
-        raise error
+    if isinstance(error, redis.ResponseError):
+        return
+    if isinstance(error, redis.RedisError | TypeError | ValueError):
+        said = f" ({error})" if not isinstance(error, ValueError) else ""
+        says = f"an option of the connection to Redis at {address} is not accepted{said}; correct its URL or settings"
+        raise InvalidInput(name="--url", value=address, accepted=ACCEPTED_URL, says=says) from None
+    raise error
 
 
 def _from_url(url: str, source: str) -> Server:
+    # No message holds a part of such a URL, and no error of redis-py or urllib stands behind it, whose
+    # text does: where the password ends that was not percent-encoded, nobody can tell.
+    if why := _why_unusable(url.strip()):
+        raise _unusable(source, why)
     try:
-        _check_database(url)
         client = redis.Redis.from_url(url, **_limits())
-    except ValueError as error:
-        shown = RedisUnreachable(url).address
-        raise InvalidInput(name=source, value=shown, accepted=ACCEPTED_URL) from error
+    except ValueError:
+        raise _unusable(source, _NOT_ENCODED) from None
     return _server(client)
 
 
-def _check_database(url: str) -> None:
-    # redis-py takes a path that is no number for database 0, which may be somebody else's.
-    parts = urlsplit(url)
-    is_number = parts.path.strip("/").isdecimal()
-    if parts.scheme in ("redis", "rediss") and parts.path.strip("/") and not is_number:
-        raise ValueError("the path of the URL is no number")
+def _unusable(source: str, why: str) -> InvalidInput:
+    says = f"the URL of {source} is not usable: {why}; use {ACCEPTED_URL}"
+    return InvalidInput(name=source, value="", accepted=ACCEPTED_URL, says=says)
+
+
+_NOT_ENCODED = (
+    "what its user or password has of / ? # [ ] % or of blanks must be percent-encoded, such as %2F %3F %23 %5B %5D %25"
+)
+_HOST = re.compile(r"[\w.%-]*|\[[\w.:%]+\]")
+
+
+def _why_unusable(url: str) -> str:
+    """What is wrong with a URL, in words that hold no part of it; empty when nothing is known to be.
+
+    redis-py takes what it does not understand for something else: a path that is no number for
+    database 0, the beginning of a password for a port, its end for an option.
+    """
+    scheme, _, rest = url.partition("://")
+    place, _, query = rest.partition("?")
+    network, slash, path = place.partition("/")
+    where = network.rpartition("@")[2]
+    host, colon, port = where.rpartition(":") if re.search(r":[^\]]*$", where) else (where, "", "")
+    is_socket, options = scheme == "unix", [each.partition("=")[0] for each in query.split("&") if query]
+    are_known = all(unquote_plus(each) in _known_options() for each in options)
+    wrong = {
+        "it begins with none of redis://, rediss:// and unix://": scheme not in ("redis", "rediss", "unix"),
+        _NOT_ENCODED: "#" in rest or bool(re.search(r"[\x00-\x1f]", rest)) or ("@" in query and not are_known)
+        or ("@" in path and (not is_socket or bool(where))),
+        "the path of a socket begins with a slash, as in unix:///path": is_socket and not (slash and not where),
+        "its host is no name of a host": not _HOST.fullmatch(host),
+        "its port is no number": bool(colon and port) and not (port.isdecimal() and int(port) < 65536),
+        "its database is no number": not is_socket and bool(path.strip("/")) and not path.strip("/").isdecimal(),
+        "it has an option that no connection takes": not are_known,
+    }  # fmt: skip
+    return next((why for why, is_so in wrong.items() if is_so), "")
+
+
+@cache
+def _known_options() -> frozenset[str]:
+    """What a URL may set: the arguments of redis-py's connections and pools."""
+    kinds = (connection.SSLConnection, connection.UnixDomainSocketConnection, redis.ConnectionPool)
+    made_by = [vars(kind).get("__init__") for each in kinds for kind in each.__mro__]
+    return frozenset(name for each in made_by if callable(each) for name in signature(each).parameters)
 
 
 def _read_module(name: str) -> Mapping[str, Any]:
@@ -159,9 +205,24 @@ def _read_module(name: str) -> Mapping[str, Any]:
     try:
         settings: Mapping[str, Any] = read_config_file(name)
     except ImportError as error:
+        if error.name and error.name != name.partition(".")[0] and not name.startswith(f"{error.name}."):
+            raise _broken(name, error) from None
         accepted = "a module that can be imported from here, such as settings"
-        raise InvalidInput(name="--config", value=name, accepted=accepted) from error
+        raise InvalidInput(name="--config", value=name, accepted=accepted) from None
+    except Exception as error:
+        if isinstance(error, FileNotFoundError) and error.filename is None:
+            raise  # there is no working directory any more
+        raise _broken(name, error) from None
     return settings
+
+
+def _broken(name: str, error: Exception) -> InvalidInput:
+    # neither its message nor its traceback, which shows lines of the module: passwords stand there
+    says = (
+        f"--config: importing the module {name} fails with {type(error).__name__}; "
+        f"`python -c 'import {name}'` shows where"
+    )
+    return InvalidInput(name="--config", value=name, accepted="a module that can be imported", says=says)
 
 
 def _from_settings(settings: Mapping[str, Any], *, source: str) -> Server:
@@ -171,6 +232,9 @@ def _from_settings(settings: Mapping[str, Any], *, source: str) -> Server:
         return _from_url(url, f"REDIS_URL of {source}")
     if sentinel := settings.get("SENTINEL"):
         settings = {**settings, "SENTINEL": _limited(sentinel)}
+    for place in sentinel.get("INSTANCES", ()) if sentinel else [(settings.get("REDIS_HOST", "localhost"),
+                                                                 settings.get("REDIS_PORT", 6379))]:  # fmt: skip
+        _check_place(*place, source=source, name="SENTINEL" if sentinel else "REDIS_HOST")
     try:
         client = get_redis_from_config(settings, _client)
     except ValueError as error:
@@ -178,14 +242,55 @@ def _from_settings(settings: Mapping[str, Any], *, source: str) -> Server:
     return _server(client, _sentinel_address(sentinel) if sentinel else "")
 
 
+def _check_place(host: object, port: object, *, source: str, name: str) -> None:
+    """Refuse what is no host and port; a URL in their place may hold a password."""
+    if not (isinstance(host, str) and (_HOST.fullmatch(host) or _IPV6.fullmatch(host))):
+        says = f"{name} of {source} has what is no name of a host; a URL belongs into REDIS_URL"
+    elif not str(port).isdecimal() or int(str(port)) > 65535:
+        says = f"{'REDIS_PORT' if name == 'REDIS_HOST' else name} of {source} has a port that is no number"
+    else:
+        return
+    raise InvalidInput(name=name, value="", accepted="a host and a port", says=says)
+
+
+_IPV6 = re.compile(r"[0-9A-Fa-f:.]+(%\w+)?")
+
+
 def _server(client: redis.Redis, address: str = "") -> Server:
-    pool = client.connection_pool
     # A URL written for an application may ask for text; the facade reads bytes.
-    pool.connection_kwargs["decode_responses"] = False
-    manager = getattr(pool, "sentinel_manager", None)
-    for each in (client, *(manager.sentinels if manager else ())):
-        _introduce_only_over_tls(each.connection_pool)
+    client.connection_pool.connection_kwargs["decode_responses"] = False
+    for pool in _pools(client):
+        _check_files(pool)
+        _introduce_only_over_tls(pool)
     return Server(client, address or address_of(client))
+
+
+def _pools(client: redis.Redis) -> list[Any]:
+    """The pool of a client, and those of the sentinels that it asks."""
+    manager = getattr(client.connection_pool, "sentinel_manager", None)
+    return [client.connection_pool, *(each.connection_pool for each in (manager.sentinels if manager else ()))]
+
+
+def secrets_of(client: redis.Redis) -> frozenset[str]:
+    """The passwords of `client`, of its sentinels and of its key, which no output may hold."""
+    names = ("password", "ssl_password")
+    found = [pool.connection_kwargs.get(name) for pool in _pools(client) for name in names]
+    return frozenset(each for each in found if isinstance(each, str) and each)
+
+
+def _check_files(pool: Any) -> None:
+    """Refuse files for TLS that cannot be read: the connection would only say that there is no such file."""
+    if not _is_over_tls(pool):
+        return
+    for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_ca_path"):
+        path = pool.connection_kwargs.get(name)
+        try:
+            if path:
+                Path(path).stat()
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+            says = f"the file {path} of {name}, which the connection over TLS needs, cannot be read: {why}"
+            raise InvalidInput(name=name, value=path, accepted="a file that can be read", says=says) from None
 
 
 def _introduce_only_over_tls(pool: redis.ConnectionPool) -> None:
@@ -194,10 +299,14 @@ def _introduce_only_over_tls(pool: redis.ConnectionPool) -> None:
     Over TLS it does: behind the handshake of TLS 1.3 the server sends session tickets, which are
     read with the first reply. redis-py takes bytes that nobody has read for a broken connection.
     """
-    if not issubclass(pool.connection_class, connection.SSLConnection):
+    if not _is_over_tls(pool):
         takes = signature(connection.AbstractConnection.__init__).parameters
         names = ("driver_info",) if "driver_info" in takes else ("lib_name", "lib_version")
         pool.connection_kwargs.update(dict.fromkeys(names))
+
+
+def _is_over_tls(pool: Any) -> bool:
+    return issubclass(pool.connection_class, connection.SSLConnection)
 
 
 def _client(**settings: Any) -> redis.Redis:

@@ -15,8 +15,8 @@ from shedder.cli.options import Request, change_options_with, force_option, verb
 from shedder.cli.progress import scan_bar
 from shedder.cli.run import Refused, Run
 from shedder.errors import InvalidInput, ShedderError
-from shedder.lanes import DEFAULT_PRIORITY, lane_of, lanes_of_target, parse_priority
-from shedder.selection import MAX_TEXT, Selection
+from shedder.lanes import DEFAULT_PRIORITY, lane_of_target, lanes_of_target, parse_priority
+from shedder.selection import Selection, is_literal
 from shedder.units import format_duration
 from shedder.wording import counted, jobs_do
 
@@ -88,7 +88,7 @@ def _lanes_of(names: Sequence[str], priorities: Sequence[str]) -> tuple[str, ...
 
 
 def _lane(name: str, priority: str) -> str:
-    lane = lane_of(name)
+    lane = lane_of_target(name)
     is_named = lane.priority != DEFAULT_PRIORITY or name.endswith(f".{DEFAULT_PRIORITY}")
     if is_named and lane.priority != priority:
         accepted = f"{lane.priority}, which {name} is, or name the queue {lane.queue}"
@@ -131,16 +131,11 @@ def _next_step(preview: DivertPreview, targets: Sequence[str]) -> tuple[str, Sel
     """
     if not preview.taken:
         return "divert what arrives", preview.selection
-    largest = next((name for name, _ in preview.functions if _is_plain(name)), None)
+    largest = next((name for name, _ in preview.functions if is_literal(name)), None)
     is_chosen = not preview.selection.is_whole or all(len(lanes_of_target(each)) == 1 for each in targets)
     if is_chosen or largest is None:
         return "do it", preview.selection
     return "divert most of it", Selection(functions=(largest,))
-
-
-def _is_plain(function: str) -> bool:
-    """Whether it is the name of a function that a glob can be."""
-    return all(part.isidentifier() for part in function.split(".")) and len(function.encode()) <= MAX_TEXT
 
 
 def _look(run: Run, targets: Sequence[str], selection: Selection) -> DivertPreview:
@@ -191,9 +186,10 @@ def divert_preview(preview: DivertPreview, *, now: datetime, next_command: tuple
     """What a divert would do, and what to type next: what for, and the command."""
     names = output.listed(output.names_of(lane.lane for lane in preview.lanes))
     if not preview.taken:
-        said = f"Nothing that waits in {names} matches: "
+        said = f"Nothing that waits in {names} {'is known to match' if preview.undecided else 'matches'}: "
         return [
             output.headline(f"{said}{output.escaped(preview.selection.describe())}.", style="bold yellow"),
+            *_undecided(preview),
             *_others(preview),
             *output.commands_part(next_command),
         ]
@@ -204,6 +200,7 @@ def divert_preview(preview: DivertPreview, *, now: datetime, next_command: tuple
     return [
         output.headline(f"{taken} would go to the backlog{old}."),
         output.plain(f"Nothing was changed. Selected: {output.escaped(preview.selection.describe())}."),
+        *_undecided(preview),
         *output.lane_table(["taken", "waiting"], [(lane.lane, lane.taken, lane.waiting) for lane in preview.lanes]),
         *_functions("would go", preview.functions),
         *output.commands_part(next_command),
@@ -218,6 +215,14 @@ def _diverted(receipt: DivertReceipt, names: Sequence[str]) -> str:
     went = "went" if receipt.moved != 1 else "has gone"
     left = jobs_do(waiting, "still wait", "still waits") if waiting else "none waits"
     return f"{counted(receipt.moved, 'job')} of {output.listed(names)} {went} to the backlog; {left}."
+
+
+def _undecided(preview: DivertPreview) -> output.Parts:
+    if not preview.undecided:
+        return []
+    jobs = jobs_do(preview.undecided, "may go too", "may go too")
+    return [output.plain(f"{jobs}: what they say can only be read by the application. They stay until a shedder "
+                         "worker meets them, and decides before they start.")]  # fmt: skip
 
 
 def _others(preview: DivertPreview) -> output.Parts:

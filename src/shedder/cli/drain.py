@@ -25,7 +25,7 @@ from shedder.cli.options import (
 from shedder.cli.progress import DrainBar, scan_bar
 from shedder.cli.run import FAILED, Refused, Run
 from shedder.errors import ConditionNotMet, RedisUnreachable, ServerBusy
-from shedder.lanes import lane_of
+from shedder.lanes import queues_in
 from shedder.queues.outcomes import is_failing
 from shedder.units import Rate, format_duration, format_share, parse_share
 from shedder.wording import counted, jobs_do
@@ -238,9 +238,8 @@ def _stock_part(receipt: DrainReceipt) -> str:
 
 
 def _targets(lanes: Sequence[str], asked: Sequence[str]) -> tuple[str, ...]:
-    exact = output.targets_of(lanes)
-    names = (name if (name := lane_of(target).name) in asked else target for target in exact)
-    return tuple(dict.fromkeys(names))
+    both = zip(output.names_of(lanes), output.targets_of(lanes), strict=True)
+    return tuple(dict.fromkeys(name if name in asked else target for name, target in both))
 
 
 def _ways_on(receipt: DrainReceipt, targets: Sequence[str], server: str) -> output.Parts:
@@ -360,6 +359,7 @@ def _skipped(progress: Sequence[DrainProgress]) -> output.Parts:
 
 
 STEP_SECONDS = 0.2
+STEPS_BETWEEN_LOOKS = 25
 SETTLE_SECONDS = 1.0
 
 
@@ -376,9 +376,10 @@ def watch_drain(
     """
     began = empty_at = time.monotonic()
     progress: tuple[DrainProgress, ...] = ()
+    standstill = _Standstill(run, receipt)
     with DrainBar(run.screen, backlog=receipt.backlog, rate=_pace_of_all(receipt)) as bar:
         while True:
-            progress = _step(run, receipt, bar) or progress
+            progress = _step(run, receipt, bar, standstill) or progress
             now = time.monotonic()
             if not progress or any(each.backlog for each in progress):
                 empty_at = now
@@ -394,14 +395,47 @@ def _pace_of_all(receipt: DrainReceipt) -> float:
     return receipt.rate.per_second * max(filled, 1) if receipt.rate else 0.0
 
 
-def _step(run: Run, receipt: DrainReceipt, bar: DrainBar) -> tuple[DrainProgress, ...]:
+class _Standstill:
+    """Says of a drain that nobody serves that it stands: once on standard error, and in the bar.
+
+    Whoever scales by the length of RQ's list, which is empty meanwhile, has no worker then.
+    """
+
+    def __init__(self, run: Run, receipt: DrainReceipt) -> None:
+        self._run = run
+        self._queues = queues_in(lane.lane for lane in receipt.lanes)
+        self._released = -1
+        self._looks = 0
+        self._said = ""
+
+    def look(self, progress: Sequence[DrainProgress]) -> str:
+        """What there is to say; workers are asked for now and then, while nothing is released."""
+        released = sum(each.released for each in progress)
+        if released != self._released:
+            self._released, self._looks, self._said = released, 0, ""
+        if self._looks % STEPS_BETWEEN_LOOKS == 0:
+            self._say(progress)
+        self._looks += 1
+        return self._said
+
+    def _say(self, progress: Sequence[DrainProgress]) -> None:
+        served = {lane for worker in self._run.shedder.workers(*self._queues) for lane in worker.lanes}
+        left = output.names_of(each.lane for each in progress if each.backlog and each.lane not in served)
+        said = f"no worker serves {output.listed(left)}, so its drain stands" if left else ""
+        if said and not self._said and not self._run.screen.shows_progress:
+            self._run.screen.warn(f"{said} until one is started")
+        self._said = said
+
+
+def _step(run: Run, receipt: DrainReceipt, bar: DrainBar, standstill: _Standstill) -> tuple[DrainProgress, ...]:
     try:
         if any(worker.is_stock for worker in receipt.workers):
             run.shedder.release_for_stock_workers(receipt)
         progress = run.shedder.drain_progress(receipt)
+        note = standstill.look(progress)
     except RedisUnreachable as error:
         what = "busy" if isinstance(error, ServerBusy) else "away"
         bar.say(f"Redis is {what}, trying again; the order stands")
         return ()
-    bar.show(progress)
+    bar.show(progress, note=note)
     return progress

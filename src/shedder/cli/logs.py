@@ -61,7 +61,7 @@ class _Formatter(logging.Formatter):
 def _structlog_formatter(log_format: str) -> logging.Formatter:
     import structlog
 
-    text = (_without_ids, _escape, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
+    text = (_without_ids, _escape, _console(structlog))
     as_json = (
         structlog.processors.format_exc_info,
         structlog.processors.EventRenamer("message"),
@@ -79,6 +79,12 @@ def _structlog_formatter(log_format: str) -> logging.Formatter:
             *(as_json if log_format == "json" else text),
         ],
     )
+
+
+def _console(structlog: Any) -> Any:
+    # structlog's own choice, where rich is installed, prints the variables of each frame: passwords too
+    plain = structlog.dev.plain_traceback
+    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
 
 
 def _add_ids(_logger: Any, _method: str, record: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

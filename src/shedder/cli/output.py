@@ -11,19 +11,18 @@ import re
 import shlex
 import shutil
 import sys
-import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
 from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Any, TextIO, get_type_hints
 
-from shedder.lanes import PRIORITIES, lane_of
+from shedder.lanes import PRIORITIES, Lane, lane_of, target_of
 from shedder.later import later
 from shedder.selection import Selection
 from shedder.units import Rate, format_duration
-from shedder.wording import counted, named
+from shedder.wording import counted, drives_terminals, named
 
 if TYPE_CHECKING:
     from rich.cells import cell_len
@@ -371,10 +370,6 @@ def _plain_row(columns: Sequence[str], cells: Sequence[str], widths: Sequence[in
     )
 
 
-_DRIVES_TERMINALS = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-_JOINERS = "\u200c\u200d"
-
-
 def escaped(text: str) -> str:
     r"""`text` with all that could drive a terminal spelled out, such as `\x1b` or `\u202e`."""
     return "".join(_escaped(character) for character in text)
@@ -433,7 +428,7 @@ def listed(names: Sequence[str], *, most: int = 3, others: str = "more") -> str:
 
 def names_of(lanes: Iterable[str]) -> tuple[str, ...]:
     """How a person calls `lanes`: as each is called, a queue where all its lanes are among them."""
-    return tuple(lane_of(target).name for target in targets_of(lanes))
+    return tuple(_named_of(lanes, normal=lambda queue: queue))
 
 
 def targets_of(lanes: Iterable[str]) -> tuple[str, ...]:
@@ -441,14 +436,18 @@ def targets_of(lanes: Iterable[str]) -> tuple[str, ...]:
 
     `names_of` is for sentences.
     """
-    priorities: dict[str, list[str]] = {}
+    return tuple(_named_of(lanes, normal=target_of))
+
+
+def _named_of(lanes: Iterable[str], *, normal: Callable[[str], str]) -> Iterator[str]:
+    found: dict[str, list[Lane]] = {}
     for lane in map(lane_of, lanes):
-        priorities.setdefault(lane.queue, []).append(lane.priority)
-    targets: list[str] = []
-    for queue, found in priorities.items():
-        is_whole = set(found) == set(PRIORITIES)
-        targets += [queue] if is_whole else [f"{queue}.{priority}" for priority in found]
-    return tuple(targets)
+        found.setdefault(lane.queue, []).append(lane)
+    for queue, own in found.items():
+        if {lane.priority for lane in own} == set(PRIORITIES):
+            yield queue
+        else:
+            yield from (normal(lane.name) if lane.name == queue else lane.name for lane in own)
 
 
 def is_are(names: Sequence[str]) -> str:
@@ -474,7 +473,7 @@ def one_line(text: str) -> str:
 
 
 def _escaped(character: str) -> str:
-    if character in _JOINERS or unicodedata.category(character) not in _DRIVES_TERMINALS:
+    if not drives_terminals(character):
         return character
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
@@ -531,4 +530,5 @@ def _selection(selection: Selection) -> dict[str, Any]:
         "functions": list(selection.functions),
         "meta": dict(selection.meta),
         "older_than_seconds": jsonable(selection.older_than),
+        "any_of": [_selection(each) for each in selection.any_of],
     }

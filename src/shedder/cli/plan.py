@@ -55,6 +55,9 @@ def plan(
     far off it can be.
     """
     asked = [*_asked(pauses, diverts, limits)]
+    run.shedder.lanes(
+        (*names, *pauses, *diverts, *(each.rpartition("=")[0] for each in limits))
+    )  # refuses what could be meant for another queue
     _check_known(names, run.shedder.queues())
     outlook = _outlook(run, policy_for(run, policy_file, or_near=True), names)
     _check_lanes(asked, [lane.lane for lane in outlook.lanes])
@@ -82,7 +85,7 @@ def _asked(pauses: tuple[str, ...], diverts: tuple[str, ...], limits: tuple[str,
         for name in names:
             yield planning.Option(f"{what} {name}", closed=_lanes(name))
     for text in limits:
-        name, is_there, rate = text.partition("=")
+        name, is_there, rate = text.rpartition("=")
         if not is_there:
             raise InvalidInput(name="--limit", value=text, accepted="LANE=RATE: mail=50/second")
         pace = Rate.parse(rate).per_second

@@ -92,14 +92,15 @@ class DrainBar:
     def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
-    def show(self, progress: tuple[DrainProgress, ...]) -> None:
-        """Show how far the drain is now."""
+    def show(self, progress: tuple[DrainProgress, ...], *, note: str = "") -> None:
+        """Show how far the drain is now, and a note behind the numbers."""
         released = sum(each.released for each in progress)
         left = sum(each.backlog for each in progress)
         failed = sum(each.failed for each in progress)
         exception = max(progress, key=lambda each: each.failed).exception if progress else ""
         pace, failing = self._paces(released, failed)
         said = drain_line(pace, left=left, rate=self._rate, failing=failing, exception=exception)
+        said += f"; {note}" if note else ""
         self._bars.update(self._task, completed=released, total=max(released + left, 1), said=said)
 
     def say(self, text: str) -> None:

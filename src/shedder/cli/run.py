@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 
 
 NOTHING_CHANGED = "nothing was changed"
+
+_HARMLESS_URL = re.compile(r"(rediss?://[\w.:\[\]-]+(/\d*)?|unix:///[^?#@]*)(\?db=\d+)?")
+"""A URL that has nothing but where and which database."""
+
 View = Iterable[output.Text | output.Table]
 
 
@@ -36,6 +42,7 @@ class Run:
         state: What holds if the program ends now, for the line that says so.
         reminders: Lines for standard error, once what was asked for is done.
         ends: What to call when the call is over.
+        secrets: The passwords for Redis and its sentinels, which no output holds.
     """
 
     url: str | None = None
@@ -48,6 +55,7 @@ class Run:
     state: str = NOTHING_CHANGED
     reminders: list[str] = field(default_factory=list)
     ends: list[Callable[[], None]] = field(default_factory=list)
+    secrets: frozenset[str] = frozenset()
 
     @cached_property
     def screen(self) -> output.Screen:
@@ -58,8 +66,7 @@ class Run:
     def server_option(self) -> str:
         """What a command to be copied must say of the server: as this one, without a password."""
         if self.url:
-            is_secret = "@" in self.url or "password" in self.url
-            return "-u URL" if is_secret else f"-u {shlex.quote(self.url)}"
+            return f"-u {shlex.quote(self.url)}" if _HARMLESS_URL.fullmatch(self.url) else "-u URL"
         return f"-c {shlex.quote(self.config)}" if self.config else ""
 
     @cached_property
@@ -75,7 +82,7 @@ class Run:
         if self.config and not self.url and connect.url_for(url=None):
             self.screen.warn("--config is not used, because the environment names a URL")
         server = connect.server_for(url=self.url, config=self.config)
-        self.address = server.address
+        self.address, self.secrets = server.address, connect.secrets_of(server.client)
         self.ends.append(server.client.close)
         logs.send_logs_to_stderr(is_verbose=self.is_verbose, log_format=self.log_format)
         return connect.connect(server)
@@ -139,8 +146,30 @@ def failure_sentence(error: BaseException, run: Run) -> str:
         return output.one_line(f"{error}{_what_holds(run) if error.exit_code == FAILED else ''}")
     if isinstance(error, click.ClickException):
         return output.one_line(_refused(error))
+    if isinstance(error, FileNotFoundError) and not _has_working_directory():
+        return output.one_line(f"the working directory was deleted; change to another one (cd){_what_holds(run)}")
     said = f"{type(error).__name__}: {error}{_what_holds(run)}"
     return output.one_line(f"{said} (unexpected; the option --debug shows where)")
+
+
+def without_secrets(text: str, run: Run) -> str:
+    """`text` without the passwords of this call's server, and without what stands in a URL before an `@`."""
+    for secret in run.secrets:
+        # behind its name only: where a word of ours is left out it would be told what the password is
+        forms = "|".join(map(re.escape, (repr(secret), secret)))
+        text = re.sub(rf"(password['\"]?[=:] ?)(?:{forms})", r"\1***", text)
+    return _CREDENTIALS.sub(r"\1***@", text)
+
+
+_CREDENTIALS = re.compile(r"\b((?:rediss?|unix)://)(?!/)[^\s'\"]*@")
+
+
+def _has_working_directory() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109 - Path.cwd() is the same call
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def trouble(error: RedisUnreachable, run: Run) -> str:
@@ -161,27 +190,50 @@ def _unreachable(error: RedisUnreachable, run: Run) -> str:
     if isinstance(error, ServerBusy):
         busy = ServerBusy(run.address or error.address, ends_with=error.ends_with)
         return f"{busy}{_what_holds(run)}"
-    why = _why(error.__cause__)
+    why, advice = _why(error.__cause__)
     said = f"Redis at {run.address or error.address} cannot be reached{f' ({why})' if why else ''}"
-    if run.state != NOTHING_CHANGED:
-        return f"{said}; {run.state}"
-    return f"{said}; start it, or name another with -u URL or SHEDDER_REDIS_URL"
+    return f"{said}; {advice if run.state == NOTHING_CHANGED else run.state}"
 
 
-def _why(cause: BaseException | None) -> str:
+_START_IT = "start it, or name another with -u URL or SHEDDER_REDIS_URL"
+
+_REASONS = {
+    "hostname mismatch": ("its certificate is for another name", "name its host as its certificate does"),
+    "ip address mismatch": ("its certificate is for another address", "name its host as its certificate does"),
+    "certificate has expired": ("its certificate has expired", "renew it"),
+    "not yet valid": ("its certificate is not valid yet", "compare the clocks of both machines"),
+    "certificate verify failed": (
+        "its certificate is not trusted",
+        "name the file of its CA: rediss://host:6379/0?ssl_ca_certs=/path/ca.pem, or REDIS_SSL_CA_CERTS in settings",
+    ),
+    "no certificate or crl found": ("the file of its CA holds no certificate", "correct ssl_ca_certs"),
+    "certificate required": (
+        "it wants a certificate of ours",
+        "name the files: rediss://host:6379/0?ssl_certfile=/path/cert.pem&ssl_keyfile=/path/key.pem",
+    ),
+    "wrong version number": ("it speaks no TLS there", "use redis:// or the port on which it does"),
+    "record layer failure": ("it speaks no TLS there", "use redis:// or the port on which it does"),
+    "[ssl": ("TLS fails there", "compare versions, certificates and keys of both ends"),
+    "over tls": ("it does not answer", "start it, or use redis:// if it speaks no TLS there"),
+    "reset by peer": ("it hangs up", "use rediss:// if it speaks TLS there, else look at its log"),
+    "closed by server": ("it hangs up", "use rediss:// if it speaks TLS there, else look at its log"),
+    "timeout": ("it does not answer", _START_IT),
+    "timed out": ("it does not answer", _START_IT),
+    "refused": ("nothing listens there", _START_IT),
+    "no such file": ("there is no such socket", _START_IT),
+    "name or service": ("no such host", _START_IT),
+    "name resolution": ("no such host", _START_IT),
+    "label": ("no such host", _START_IT),
+    "loading": ("it is still loading its data", "wait until it has"),
+    "max number of clients": ("it has no connection left", "raise its maxclients, or end clients"),
+    "no master found": ("no sentinel knows the master", _START_IT),
+}
+"""By a sign in the text of redis-py's error: why, and what to do about it."""
+
+
+def _why(cause: BaseException | None) -> tuple[str, str]:
     text = f"{type(cause).__name__} {cause}".lower()
-    reasons = {
-        "timeout": "it does not answer",
-        "timed out": "it does not answer",
-        "refused": "nothing listens there",
-        "no such file": "there is no such socket",
-        "name or service": "no such host",
-        "name resolution": "no such host",
-        "loading": "it is still loading its data",
-        "max number of clients": "it has no connection left",
-        "no master found": "no sentinel knows the master",
-    }
-    return next((reason for sign, reason in reasons.items() if sign in text), "")
+    return next((said for sign, said in _REASONS.items() if sign in text), ("", _START_IT))
 
 
 def _what_holds(run: Run) -> str:

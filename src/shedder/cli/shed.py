@@ -27,8 +27,8 @@ _EXAMPLES = ("shedder shed --dry-run", 'shedder shed -r "database at 99 %"')
 def shed(run: Run, *, request: Request, dry_run: bool, is_sure: bool) -> int:
     """Divert the jobs that the policy in force allows to be shed, in its declared order.
 
-    Each policy rule becomes its own divert. On a terminal, the command lists the rules and how many
-    jobs each would divert, then asks.
+    What the rules match becomes one divert on each queue, and one undo takes all of it back. On a
+    terminal, the command lists the rules and how many jobs each would divert, then asks.
     """
     policies = run.shedder.policies
     if not policies.applied().policy.in_shed_order():
@@ -60,17 +60,18 @@ def shed_parts(steps: Sequence[ShedStep]) -> list[Text]:
     total = sum(map(_jobs, steps))
     is_done = any(step.receipt for step in steps)
     went = jobs_do(total, "went", "went") if is_done else jobs_do(total, "would go", "would go")
-    rules = counted(len(steps), "rule")
+    rules = counted(len({number for step in steps for number in step.rules}), "rule")
     return [headline(f"{went} to the backlog, by {rules} of the policy."), *map(_line, steps)]
 
 
 def _undo_part(steps: Sequence[ShedStep], server: str) -> Parts:
-    undo = [(f"undo {step.shed}", command("undo", step.receipt.event, server=server)) for step in steps if step.receipt]
-    return commands_part(*undo)
+    events = [step.receipt.event for step in steps if step.receipt]
+    return commands_part(*[("undo", command("undo", event, server=server)) for event in events[-1:]])
 
 
 def _line(step: ShedStep) -> Text:
-    label = escaped(step.noun or step.matches)
+    more = len(step.rules) - 1
+    label = escaped(step.noun or step.matches) + (f" and {counted(more, 'rule')} more" if more and step.noun else "")
     return plain(f"{step.shed}. {label}: {counted(_jobs(step), 'job')} of {listed(step.queues)}")
 
 

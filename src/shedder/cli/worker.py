@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import logging
+import re
+from uuid import uuid4
 
 import click
 
-from shedder.cli.connect import greet, server_for, url_for
+from shedder.cli.connect import greet, secrets_of, server_for, url_for
 from shedder.cli.logs import send_last_words_to_stderr, send_logs_to_stderr
 from shedder.cli.options import HELP_SETTINGS, VerbCommand, log_format_option
 from shedder.cli.run import Refused, Run
 
 CLASSES = {"fork": "shedder.rq.Worker", "simple": "shedder.rq.SimpleWorker", "spawn": "shedder.rq.SpawnWorker"}
 QUEUE_CLASS = "shedder.rq.Queue"
+SUFFIX_LETTERS = 8
 
 
 _EXAMPLES = (
     "shedder worker mail reports",
     "shedder worker mail --burst --class simple",
-    "shedder worker mail --with-scheduler --name mail-1",
+    "shedder worker mail --with-scheduler --name-prefix mail-1",
 )
 
 
@@ -27,18 +30,25 @@ _EXAMPLES = (
 @click.option("-c", "--config", metavar="MODULE", help="RQ settings module.")
 @click.option("--class", "kind", type=click.Choice(sorted(CLASSES)), default="fork",
               show_default=True, help="How it runs a job.")  # fmt: skip
+@click.option("--name-prefix", metavar="NAME",
+              help="Name it NAME and a suffix of its own, which no worker has had before.")  # fmt: skip
 @click.argument("rq_arguments", nargs=-1, type=click.UNPROCESSED, metavar="[QUEUE|OPTION]...")
 @click.pass_obj
-def worker(run: Run, *, url: str | None, config: str | None, kind: str, rq_arguments: tuple[str, ...]) -> int:
+def worker(
+    run: Run, *, url: str | None, config: str | None, kind: str, name_prefix: str | None, rq_arguments: tuple[str, ...]
+) -> int:
     """Run a worker that obeys pauses and diverts, and loses no job that it had not started.
 
-    Serves all lanes of its queues, most important first. Every other option is that of `rq
-    worker`, such as --burst, --name, --with-scheduler, --max-jobs; `rq worker --help` lists them.
+    Serves all lanes of its queues, most important first. Under a supervisor, name it with
+    --name-prefix: a fixed --name stays taken for up to eight minutes after a kill. Every other
+    option is that of `rq worker`, such as --burst, --with-scheduler, --max-jobs; `rq worker --help`
+    lists them.
     """
     run.url, run.config = url or run.url, config or run.config
     if run.is_json:
         raise Refused("a worker prints no JSON; leave --json out")
-    words = [*_server(run), "--worker-class", CLASSES[kind], "--queue-class", QUEUE_CLASS]
+    named = _named(name_prefix, rq_arguments)
+    words = [*_server(run), "--worker-class", CLASSES[kind], "--queue-class", QUEUE_CLASS, *named]
     return _run_rq([*words, *rq_arguments], run.log_format)
 
 
@@ -46,10 +56,19 @@ worker.params.append(log_format_option())
 worker.examples = _EXAMPLES
 
 
+def _named(prefix: str | None, rq_arguments: tuple[str, ...]) -> list[str]:
+    """The name of this start; none where RQ makes one up, or was given one."""
+    if prefix is None:
+        return []
+    if any(re.match(r"--name(=|$)|-n", each) for each in rq_arguments):
+        raise Refused("a worker has one name; leave --name or --name-prefix out")
+    return ["--name", f"{prefix}-{uuid4().hex[:SUFFIX_LETTERS]}"]
+
+
 def _server(run: Run) -> list[str]:
     """The options of `rq worker` for our server, which has answered once."""
     server = server_for(url=run.url, config=run.config)
-    run.address = server.address
+    run.address, run.secrets = server.address, secrets_of(server.client)
     greet(server)
     server.client.close()
     url = url_for(url=run.url)

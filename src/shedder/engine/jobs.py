@@ -12,17 +12,19 @@ stock producer may write a new job under an old id, and must not be judged by th
 from __future__ import annotations
 
 import json
+import pickle
 import pickletools
 import re
 import zlib
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from shedder.store.codec import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from rq.job import Job
 
@@ -33,6 +35,8 @@ MAX_META_BYTES = 1_000_000
 
 LONGEST_DATA = 65_536
 """Bytes of a job's data that are worth fetching for the name of its function."""
+
+_START_BYTES = 2_048
 
 NOTE_FIELD = "shedder"
 """Field of a job's hash in which our producers write the function's name."""
@@ -63,14 +67,14 @@ def job_of(execution: bytes | str) -> str:
     return job if colon else last
 
 
-def function_name(data: bytes) -> str | None:
+def function_name(data: bytes, *, longest: int = _START_BYTES) -> str | None:
     """The function's name as `job.func_name` has it, from the `data` field of a job's hash.
 
     That is a dotted path, or the bare name for a method of an instance. Reads pickle and JSON,
     compressed or not. None when it cannot be known: another serializer, damaged data, or a name
-    that does not end within the first 2,048 bytes.
+    that does not end within the first `longest` bytes.
     """
-    start = _inflated_start(data)
+    start = _inflated_start(data, longest)
     try:
         name = _json_name(start) if start.lstrip()[:1] == b"[" else _pickled_name(start)
     except ValueError:
@@ -85,13 +89,30 @@ def meta_texts(raw: bytes | None) -> dict[str, str] | None:
     None, as `str(value)`; others are left out. `{}` when there is no meta. None when it cannot
     be read: neither a pickled nor a JSON mapping, damaged, or more than 1,000,000 bytes.
     """
+    fields = meta_fields(raw)
+    if fields is None or None not in fields.values():
+        return cast("dict[str, str] | None", fields)
+    return {name: text for name, text in fields.items() if text is not None}
+
+
+def meta_fields(raw: bytes | None, names: Iterable[str] | None = None) -> dict[str, str | None] | None:
+    """As `meta_texts`, and with None as the text of a field that only the application can read.
+
+    That is an object, such as a member of an enumeration of texts: its class, which is not imported
+    here, may make a plain value of it. Where an object is the name of a field, nothing is known.
+    With `names` it has no other fields than these, and is quicker.
+    """
     if not raw:
         return {}
     if len(raw) > MAX_META_BYTES:
         return None
     try:
-        fields = _json_fields(raw) if raw.lstrip()[:1] == b"{" else _pickled_fields(raw)
-        return None if fields is None else dict(_texts(fields))
+        is_json = raw.lstrip()[:1] == b"{"
+        fields: Mapping[Any, object] = _json_fields(raw) if is_json else _harmless_fields(raw) or _pickled_fields(raw)
+        wanted: Mapping[object, object] = (
+            fields if names is None else {name: fields[name] for name in names if name in fields}
+        )
+        return dict(_texts(wanted))
     except (ValueError, LookupError, RecursionError):
         return None
 
@@ -110,10 +131,6 @@ def time_of(raw: bytes | str | None) -> datetime | None:
     return None
 
 
-_START_BYTES = 2_048
-# Deflate can need more than it yields: a header, code tables, blocks that did not shrink.
-_COMPRESSED_START_BYTES = 2 * _START_BYTES
-
 # How pickle begins what RQ stores, a tuple of four whose first item is a str: the protocol and a
 # frame where there are any, a mark, and text with its size before it or a newline after it.
 _TUPLE = rb"(?:\x80[\x02-\x05])?+(?:\x95.{8})?+\("
@@ -123,11 +140,12 @@ _JSON_NAME = re.compile(rb'\s*\[\s*("(?:[^"\\]|\\.)*+")\s*,')
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def _inflated_start(data: bytes) -> bytes:
+def _inflated_start(data: bytes, longest: int) -> bytes:
     try:
-        return zlib.decompressobj().decompress(data[:_COMPRESSED_START_BYTES], _START_BYTES)
+        # deflate can need more than it yields: a header, code tables, blocks that did not shrink
+        return zlib.decompressobj().decompress(data[: 2 * longest], longest)
     except zlib.error:
-        return data[:_START_BYTES]  # RQ takes data that zlib refuses for data never compressed
+        return data[:longest]  # RQ takes data that zlib refuses for data never compressed
 
 
 def _pickled_name(start: bytes) -> str | None:
@@ -145,23 +163,41 @@ def _json_name(start: bytes) -> str | None:
 
 def _is_text(text: str) -> bool:
     # Pickle and JSON can carry half a character, which nobody can print or send to Redis.
-    return not _SURROGATE.search(text)
+    return text.isascii() or not _SURROGATE.search(text)
 
 
-def _texts(fields: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+def _texts(fields: Mapping[object, object]) -> Iterator[tuple[str, str | None]]:
     for name, value in fields.items():
-        if value is None or isinstance(value, str | int | float):
-            text = str(value)
-            if _is_text(name) and _is_text(text):
-                yield name, text
+        if isinstance(name, str) and _is_text(name):
+            text = value if type(value) is str and value.isascii() else _text_of(value)
+            if text is not None or (isinstance(value, _Something) and value.is_opaque):
+                yield str.__str__(name), text
 
 
-def _json_fields(raw: bytes) -> Mapping[str, object] | None:
-    fields = json.loads(raw.decode())
-    return fields if isinstance(fields, dict) else None
+def _text_of(value: object) -> str | None:
+    """A plain value as text; None for any other, and for one that has no text.
+
+    A member of an enumeration of texts or numbers is what it stands for, as in JSON, whatever its
+    class makes of `str()`.
+    """
+    if value is None or isinstance(value, bool):
+        return str(value)
+    if isinstance(value, str):
+        return str.__str__(value) if _is_text(value) else None
+    if isinstance(value, float):
+        return float.__repr__(value)
+    try:
+        return int.__repr__(value) if isinstance(value, int) else None
+    except ValueError:  # more digits than Python writes
+        return None
 
 
-def _pickled_fields(raw: bytes) -> Mapping[str, object] | None:
+def _json_fields(raw: bytes) -> Mapping[object, object]:
+    fields: Mapping[object, object] = json.loads(raw.decode())
+    return fields
+
+
+def _pickled_fields(raw: bytes) -> Mapping[object, object]:
     machine = _PickleMachine()
     for opcode, argument, _ in pickletools.genops(raw):
         if opcode.name != "STOP":
@@ -169,13 +205,39 @@ def _pickled_fields(raw: bytes) -> Mapping[str, object] | None:
     return machine.fields_on_top()
 
 
+# Of a pickle with none but these opcodes nothing is called or imported, and no memory is taken that
+# it does not fill: text, numbers, constants, lists and dicts, as Python writes them since 3.8.
+# Most metas are one, and the interpreter's own reader takes a twentieth of the time of ours.
+_HARMLESS_PICKLE = re.compile(
+    rb"\x80[\x04\x05](?:\x95.{8})?+(?>\x94|\x8c(?:"
+    + rb"|".join(re.escape(bytes([size])) + rb".{%d}" % size for size in range(256))
+    + rb")|[]}()uaseN\x88\x89]|[Kh].|M..|J.{4}|G.{8})*+\.",
+    re.DOTALL,
+)
+
+
+def _harmless_fields(raw: bytes) -> Mapping[object, object] | None:
+    """The fields of a pickled dict; None where ours has to read it."""
+    if not _HARMLESS_PICKLE.fullmatch(raw):
+        return None
+    try:
+        fields = pickle.loads(raw)  # noqa: S301 - it has been looked at
+    except Exception:  # noqa: BLE001 - a damaged pickle raises what it likes
+        return None
+    return fields if isinstance(fields, dict) else None
+
+
 class _Something:
-    """Any object, container or class of a pickle, with the plain fields that were set in it."""
+    """Any object, container or class of a pickle, with the fields that were set in it.
 
-    __slots__ = ("fields",)
+    One that a call makes is opaque: it may be a plain value, of a class of the application.
+    """
 
-    def __init__(self, fields: dict[str, object] | None = None) -> None:
+    __slots__ = ("fields", "is_opaque")
+
+    def __init__(self, fields: dict[object, object] | None = None, *, is_opaque: bool = False) -> None:
         self.fields = fields
+        self.is_opaque = is_opaque
 
 
 class _PickleMachine:
@@ -190,10 +252,16 @@ class _PickleMachine:
         self._below_marks: list[list[object]] = []
         self._memo: dict[object, object] = {}
 
-    def fields_on_top(self) -> Mapping[str, object] | None:
-        """The fields of the mapping on top of the stack; None when it is none."""
+    def fields_on_top(self) -> Mapping[object, object]:
+        """The fields of the mapping on top of the stack.
+
+        Raises:
+            LookupError: there is none.
+        """
         top = self._stack[-1]
-        return top.fields if isinstance(top, _Something) else None
+        if not isinstance(top, _Something) or top.fields is None:
+            raise LookupError(top)
+        return top.fields
 
     def step(self, opcode: pickletools.OpcodeInfo, argument: object) -> None:
         """Run one opcode.
@@ -218,14 +286,14 @@ class _PickleMachine:
             self._build(opcode)
 
     def _build(self, opcode: pickletools.OpcodeInfo) -> None:
-        taken = self._take(opcode)
-        if opcode.name in _SETTERS:
+        taken, name = self._take(opcode), opcode.name
+        if name in _SETTERS:
             _set_fields(self._stack[-1], taken)
-        elif opcode.name == "DICT":
+        elif name == "DICT":
             self._stack.append(_Something({}))
             _set_fields(self._stack[-1], taken)
-        elif opcode.stack_after and opcode.name not in _IN_PLACE:
-            self._stack.append(_Something({} if opcode.name == "EMPTY_DICT" else None))
+        elif opcode.stack_after and name not in _IN_PLACE:
+            self._stack.append(_Something({} if name == "EMPTY_DICT" else None, is_opaque=name in _CALLS))
 
     def _take(self, opcode: pickletools.OpcodeInfo) -> list[object]:
         if pickletools.markobject in opcode.stack_before:
@@ -252,14 +320,20 @@ _CONSTANTS = {"NEWTRUE": True, "NEWFALSE": False}
 _MEMO_WRITES = frozenset({"MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"})
 _MEMO_READS = frozenset({"GET", "BINGET", "LONG_BINGET"})
 _SETTERS = frozenset({"SETITEM", "SETITEMS"})
+_CALLS = frozenset({"REDUCE", "NEWOBJ", "NEWOBJ_EX", "INST", "OBJ", "PERSID", "BINPERSID"})
 _IN_PLACE = _SETTERS | {"APPEND", "APPENDS", "ADDITEMS", "BUILD"}
 
 
 def _set_fields(target: object, taken: list[object]) -> None:
     pairs = zip(taken[::2], taken[1::2], strict=True)
-    if isinstance(target, _Something):
-        target.fields = target.fields or {}
-        target.fields.update((name, value) for name, value in pairs if isinstance(name, str))
+    if not isinstance(target, _Something):
+        return
+    target.fields = target.fields or {}
+    for name, value in pairs:
+        if isinstance(name, _Something) and name.is_opaque:
+            raise LookupError(name)
+        if isinstance(name, str):
+            target.fields[name] = value
 
 
 def functions_of(store: Store, noted: Mapping[str, str | None], *, longest: int = LONGEST_DATA) -> dict[str, str]:
@@ -286,17 +360,28 @@ def function_field(function: str, created_at: str) -> str:
 
 
 def function_of(job: Job) -> str:
-    """The dotted name of the job's function, empty when its data cannot be read."""
+    """The dotted name of the job's function, empty when its data cannot be read.
+
+    RQ knows it only where all arguments can be read; that of the function is known without them.
+    """
     try:
-        return job.func_name or ""
+        name: object = job.func_name
     except Exception:  # noqa: BLE001 - serializers raise what they like, as RQ notes too
-        return ""
+        name = function_name(job.data or b"", longest=LONGEST_DATA)
+    return name if isinstance(name, str) else ""
 
 
 def texts_of(job: Job) -> dict[str, str]:
-    """The simple fields of the job's meta as text, by which a divert selects."""
-    simple = (str, int, float, bool, type(None))
-    return {str(key): str(value) for key, value in job.meta.items() if isinstance(value, simple)}
+    """The plain fields of the job's meta as text, by which a divert selects, as `meta_texts` has them.
+
+    RQ reads no field of a meta with an object that is not known where it reads it.
+    """
+    meta: object = job.meta
+    if not isinstance(meta, Mapping):
+        return {}
+    if list(meta) == ["unserialized"] and isinstance(meta["unserialized"], bytes):
+        return meta_texts(meta["unserialized"]) or {}
+    return {name: text for name, text in _texts(meta) if text is not None}
 
 
 def function_from_field(note: bytes | str | None, created_at: bytes | str | None) -> str | None:

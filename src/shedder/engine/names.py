@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from shedder.errors import InvalidInput
+from shedder.lanes import check_name
 from shedder.store.keys import EngineKeys, Keys
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ RQ_KEY_PREFIX = os.environ.get("RQ_KEY_PREFIX", "rq")
 """As `rq.defaults` has it, whose import would cost a command a quarter of its time."""
 
 if not re.fullmatch(r"[A-Za-z0-9_.:{}-]+", RQ_KEY_PREFIX):
-    raise InvalidInput(name="RQ_KEY_PREFIX", value=RQ_KEY_PREFIX, accepted="letters, digits and _ . : - { }")
+    raise InvalidInput(
+        name="RQ_KEY_PREFIX", value=RQ_KEY_PREFIX, accepted="letters, digits and _ . : - { }, or unset it"
+    )
 
 QUEUE = f"{RQ_KEY_PREFIX}:queue:"
 """What the key of a queue's list begins with."""
@@ -91,6 +94,11 @@ def rate_limited_key(name: str) -> str:
     return f"{_LIMITS}{name}:rate_limited"
 
 
+def scheduler_lock_key(lane: str) -> str:
+    """The lock of the scheduler that puts the jobs of `lane` that are due into it."""
+    return f"{RQ_KEY_PREFIX}:scheduler-lock:{lane}"
+
+
 def workers_key(lane: str) -> str:
     """Set of the keys of the workers that registered for `lane`."""
     return f"{WORKERS}:{lane}"
@@ -132,10 +140,10 @@ def check_queue_class(kind: type[Queue]) -> None:
 
 
 def check_worker(worker: BaseWorker) -> None:
-    """Refuse a worker whose class, queues or jobs have keys of other names.
+    """Refuse a worker whose class, queues or jobs have keys of other names, or of a queue that is refused.
 
     Raises:
-        InvalidInput: one has.
+        InvalidInput: one has, or is.
     """
     kind = type(worker)
     _check("redis_worker_namespace_prefix", kind, kind.redis_worker_namespace_prefix, WORKER)
@@ -144,6 +152,7 @@ def check_worker(worker: BaseWorker) -> None:
     check_queue_class(worker.queue_class)
     for queue in worker.queues:
         check_queue(queue)
+        check_name(queue.name)
 
 
 def _check(attribute: str, kind: type, found: str, expected: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shedder.engine.names import WORKER, WORKERS, workers_key
+from shedder.lanes import Lane, check_name, lanes_of_targets, why_refused
 from shedder.store.codec import text_of
 from shedder.store.keys import Keys
 from shedder.store.store import Pipeline, Store
@@ -45,6 +46,23 @@ def queues_of(store: Store) -> tuple[str, ...]:
 def queue_names(keys: Keys, members: Sequence[bytes | str]) -> tuple[str, ...]:
     """The names that the members of RQ's set of queues stand for, sorted."""
     return tuple(sorted(text_of(key).removeprefix(keys.engine.lists) for key in members))
+
+
+def lanes_meant(store: Store, targets: Sequence[str]) -> tuple[Lane, ...]:
+    """The lanes of `targets`, each once, in the order given.
+
+    Raises:
+        InvalidInput: no queue may be called so; or it names a normal lane, and RQ has a queue of
+            this name, which may be meant.
+    """
+    lanes = lanes_of_targets(targets)
+    doubtful = [target for target in targets if why_refused(target)]
+    lists, queues = store.keys.engine.lists, store.keys.engine.queues
+    known = store.read(lambda ask: [ask.sismember(queues, lists + name) for name in doubtful]) if doubtful else ()
+    for target, is_queue in zip(doubtful, known, strict=False):
+        if is_queue:
+            check_name(target)
+    return lanes
 
 
 def workers_of(store: Store, lanes: Sequence[str]) -> tuple[WorkerSeen, ...]:

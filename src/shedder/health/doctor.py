@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -18,11 +18,15 @@ from shedder.engine.workers import TOLERATED_SECONDS, WorkerSeen, all_workers
 from shedder.errors import FLOORS, SERVER_FLOOR, RecordUnreadable, RedisUnreachable, ShedderError
 from shedder.health import leftovers
 from shedder.health.audit import AuditReport, audit, read_each
+from shedder.lanes import why_refused
 from shedder.queues.controls import all_lanes
+from shedder.queues.sweep import remains
 from shedder.status.findings import (
     FAILS,
     FINE,
     HALTED,
+    NO_WORKER,
+    OVERDUE,
     PROBLEM,
     WARNING,
     Finding,
@@ -30,10 +34,13 @@ from shedder.status.findings import (
     eviction,
     lanes_findings,
     memory,
+    overdue_findings,
+    refused_names,
     suspension,
     unreadable_record,
     work_findings,
 )
+from shedder.status.readings import Status
 from shedder.status.status import memory_share, read_status
 from shedder.store.codec import server_time, text_of
 from shedder.store.store import Progress, Store
@@ -56,11 +63,15 @@ def check_up(store: Store, *, on_progress: Progress | None = None) -> Checkup:
     if spoilt:  # much of what follows could not be read
         return Checkup(server_time(store), (*findings, *spoilt))
     lanes = all_lanes(store)
+    findings += refused_names([name for name in lanes if why_refused(name)])
     findings += fleet_findings(store, lanes)
-    findings += _ends_findings(store)
+    status = read_status(store)
+    findings += _ends_findings(status)
+    findings += _scheduler_findings(status)
     findings += _record_findings(store)
     findings += _order_findings(store, lanes)
     findings += _claim_findings(store)
+    findings += _left_by_queues(store)
     report = _audit(store, on_progress)
     findings += _job_findings(store, report)
     return Checkup(server_time(store), tuple(findings), report)
@@ -115,9 +126,18 @@ def _type_findings(store: Store) -> Iterator[Finding]:
         yield Finding("keys", PROBLEM, says, subjects=(key,))
 
 
-def _ends_findings(store: Store) -> Iterator[Finding]:
-    """How jobs end, by the rules of `status` and `check`, and what of it is not known."""
-    status = read_status(store)
+def _scheduler_findings(status: Status) -> Iterator[Finding]:
+    """The jobs that are due and that no scheduler puts into their queue."""
+    found = [*overdue_findings(status)]
+    yield from found
+    if not found:
+        yield Finding(OVERDUE, FINE, "No job that is to start later is overdue.")
+
+
+def _ends_findings(status: Status) -> Iterator[Finding]:
+    """Jobs that nobody starts, and how jobs end, by the rules of `status` and `check`; what of it is not known."""
+    # as a warning, like that no worker is registered: an installation may rest
+    yield from (replace(each, level=WARNING) for each in lanes_findings(status) if each.check == NO_WORKER)
     told = [each for each in (*lanes_findings(status), *work_findings(status)) if each.check in (FAILS, HALTED)]
     yield from told
     found = check_status(status)
@@ -167,6 +187,20 @@ def _orphans(store: Store) -> Iterator[Finding]:
         says = f"{lists} part of a backlog that no record knows, so nobody will run its jobs."
         fix = "put their jobs back in front of their lanes"
         yield Finding("orphaned backlogs", PROBLEM, says, fix=fix, subjects=tuple(orphans))
+
+
+def _left_by_queues(store: Store) -> Iterator[Finding]:
+    found = remains(store)
+    if not found.queues:
+        yield Finding("deleted queues", FINE, "Nothing is left of queues that RQ does not know any more.")
+        return
+    kept = f"{counted(found.keys, 'key')} and {counted(found.fields, 'counter')}"
+    queues = counted(len(found.queues), "queue")
+    says = (
+        f"{kept} are left of {queues} that RQ does not know any more: a worker of shedder removes them within the hour."
+    )
+    numbers = {"queues": len(found.queues), "keys": found.keys, "counters": found.fields}
+    yield Finding("deleted queues", FINE, says, numbers=numbers)
 
 
 def _claim_findings(store: Store) -> Iterator[Finding]:

@@ -23,7 +23,7 @@ from shedder.lanes import PRIORITIES, Lane
 from shedder.policy.applied import applied_policy
 from shedder.policy.model import Policy
 from shedder.queues.maintenance import end_silent
-from shedder.queues.samples import Sample, read_samples, sample_after
+from shedder.queues.samples import NO_SAMPLE, Sample, read_samples, sample_after
 from shedder.store.codec import server_time
 from shedder.store.store import Command, Store
 
@@ -185,7 +185,7 @@ class Incidents(IncidentStore):
         try:
             lanes = [Lane(queue, each).name for queue in self._queues() for each in PRIORITIES]
         except ShedderError as error:  # the record is what counts
-            logger.debug("no sample: %s", error)
+            logger.warning(NO_SAMPLE, error)
             return receipt
         if lanes:
             sample_after(self.store, lanes)

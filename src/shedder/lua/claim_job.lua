@@ -5,6 +5,8 @@
 -- goes to the backlog; a draining backlog is served in its lane's place, oldest first, as fast as
 -- its bucket allows. Claims without a sign of life for a lease go back to the front first.
 --
+-- The keys of a lane are made of its name here, since a worker may serve hundreds.
+--
 -- KEYS
 --   claims     sorted set: claim -> ms of its last sign of life
 --   pauses     hash: lane -> pause
@@ -16,19 +18,23 @@
 --   policy     hash: the policy in force
 --   lookout    string: the worker that looks at these lanes for those that rest; expires
 --   relief     list: calls the next to the lookout
---   then for each lane: list, kept, parked, bell, stale, unseen
+--   then for each queue: bell
 -- ARGV
 --   worker             name of the worker
 --   lease              ms after which a claim without a sign of life is taken back
 --   limit              jobs that this call may look at in all
---   on_lookout         ms for which an idle worker goes on lookout, 0 when it will not wait
+--   most               lanes with an order at work that this call may look into
+--   on_lookout         ms for which an idle worker goes on lookout, 0 when it will not wait, -1 when it asks for more lanes
 --   known_policy       number of the policy that the order of the lanes is from, '' for any
 --   job_prefix, executions_prefix, limit_prefix, list_prefix   RQ's key prefixes
+--   prefix             of shedder's own keys
+--   still              how many of the bells, from the first on, are of queues all of whose lanes are here
+--   bell_numbers       for each lane four digits: which bell is that of its queue
 --   then for each lane: its name
 -- RETURNS
 --   {'claimed', number of the lane, claim, id of the job, 1 when a divert could not be decided here, hash of the job as a flat list, set of what runs under a limit or '', the drain that released it or ''}
 --   {'empty', ms after which a drain has its next token, 0 when none waits for one, 1 when the upkeep is due, 'lookout', 'rest' or 'wait'}
---   {'again'}      the limit was reached, there may be more
+--   {'again', number of the lane to go on with, ms as above}   a limit was reached, there may be more
 --   {'suspended'}  RQ's own suspend is on
 --   {'outdated'}   another policy is in force than the caller knows
 -- include lib/clock.lua
@@ -39,12 +45,27 @@
 -- include lib/lookout.lua
 local claims, pauses, diverts, meters, events, suspended, sampled, policy, lookout, relief =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
-local worker, lease, limit, on_lookout = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local known_policy = tonumber(ARGV[5])
+local worker, lease, limit, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local on_lookout, known_policy = tonumber(ARGV[5]), tonumber(ARGV[6])
 local rq = {
-  job_prefix = ARGV[6], executions_prefix = ARGV[7], limit_prefix = ARGV[8], list_prefix = ARGV[9],
+  job_prefix = ARGV[7], executions_prefix = ARGV[8], limit_prefix = ARGV[9], list_prefix = ARGV[10],
 }
-local lanes = lanes_from(KEYS, 11, ARGV, 10, 6)
+local prefix, still, bell_numbers = ARGV[11], tonumber(ARGV[12]), ARGV[13]
+local names, bells = {unpack(ARGV, 14)}, {unpack(KEYS, 11)}
+local kept_prefix, parked_prefix = prefix .. 'kept:', prefix .. 'parked:'
+
+local known = {}
+local function lane_at(index)
+  local lane = known[index]
+  if lane then return lane end
+  local name = names[index]
+  lane = {
+    name = name, list = rq.list_prefix .. name, kept = kept_prefix .. name, parked = parked_prefix .. name,
+    bell = bells[tonumber(string.sub(bell_numbers, 4 * index - 3, 4 * index))],
+  }
+  known[index] = lane
+  return lane
+end
 
 -- Asked here, since a worker that asks by itself asks between the bell and the job.
 if known_policy then
@@ -57,8 +78,8 @@ end
 local now = now_precise()
 local function fronts()
   local keys = {}
-  for _, lane in ipairs(lanes) do
-    keys[#keys + 1], keys[#keys + 2] = lane.kept, lane.parked
+  for index, name in ipairs(names) do
+    keys[2 * index - 1], keys[2 * index] = kept_prefix .. name, parked_prefix .. name
   end
   return keys
 end
@@ -86,9 +107,17 @@ local function claim(index, lane, id, order, undecided, flat, fields)
 end
 
 local function what_to_do_meanwhile()
+  if on_lookout < 0 then return 'wait' end
   local answer = on_lookout > 0 and share_lookout or end_lookout
   local done, deed = pcall(answer, lookout, relief, worker, on_lookout)
   return done and deed or 'wait'
+end
+
+-- Nothing may be claimed here, so that what still rings would only wake somebody in vain. Whatever comes
+-- rings anew.
+local function nothing(wait)
+  if still > 0 then pcall(redis.call, 'DEL', unpack(bells, 1, still)) end
+  return {'empty', wait, is_held(sampled) and 0 or 1, what_to_do_meanwhile()}
 end
 
 local function read_job(id)
@@ -107,23 +136,32 @@ local function or_put_back(source, id, act)
   return error(result)
 end
 
+-- the first id of all lists, and the number of its lane
+local function pop_first()
+  local question = {'LMPOP', #names}
+  for index, name in ipairs(names) do question[index + 2] = rq.list_prefix .. name end
+  question[#question + 1] = 'LEFT'
+  local found = redis.call(unpack(question))
+  if not found then return nil end
+  local index = 1
+  while question[index + 2] ~= found[1] do index = index + 1 end
+  return found[2][1], index
+end
+
 -- The everyday case by itself. What only an incident needs is defined behind it: a script that runs
 -- once in a while is slow for each function that it makes.
 local function everyday_claim()
   if redis.call('EXISTS', suspended, pauses, diverts, unpack(fronts())) > 0 then return nil end
   if redis.call('ZCOUNT', claims, '-inf', now - lease) > 0 then return nil end
-  for index, lane in ipairs(lanes) do
-    local id = redis.call('LPOP', lane.list)
-    if id then
-      local flat, fields = read_job(id)
-      if fields.data and fields.status == 'queued' and not fields.rate_limit_key then
-        return or_put_back(lane.list, id, function() return claim(index, lane, id, nil, nil, flat) end)
-      end
-      redis.call('LPUSH', lane.list, id)
-      return nil
-    end
+  local id, index = pop_first()
+  if not id then return nothing(0) end
+  local lane = lane_at(index)
+  local flat, fields = read_job(id)
+  if fields.data and fields.status == 'queued' and not fields.rate_limit_key then
+    return or_put_back(lane.list, id, function() return claim(index, lane, id, nil, nil, flat) end)
   end
-  return {'empty', 0, is_held(sampled) and 0 or 1, what_to_do_meanwhile()}
+  redis.call('LPUSH', lane.list, id)
+  return nil
 end
 
 local everyday = everyday_claim()
@@ -163,7 +201,7 @@ local function take_back_stale()
 end
 
 local function drop(lane, id, cause)
-  if cause == 'gone' then set_aside_unseen(lane.more[2], id) end
+  if cause == 'gone' then set_aside_unseen(prefix .. 'unseen:' .. lane.name, id) end
   count(meters, lane.name .. ':dropped:' .. cause, 1)
 end
 
@@ -225,7 +263,7 @@ local function from_lane(index, lane, orders)
       looked_at = looked_at + divert_run(rq, source, orders, now, limit - looked_at)
     end
   end
-  return {'again'}
+  return {'again', 1, wait}
 end
 
 -- Everything that still arrives in a lane whose whole is diverted goes behind its backlog.
@@ -290,7 +328,7 @@ local function take_from_backlog(index, lane, orders, order, aside)
     local cause = obstacle(id, flat, fields)
     local divert, undecided = divert_before(order, orders, fields)
     if cause then
-      if cause == 'gone' then set_aside_unseen(lane.more[2], id) end
+      if cause == 'gone' then set_aside_unseen(prefix .. 'unseen:' .. lane.name, id) end
       note_skipped(order, id, cause)
     elseif not order.limit and is_stale(aside.limit, fields.enqueued_at, now) then
       free_slot(rq, now, id, fields.rate_limit_key, fields.rate_limit_concurrency)
@@ -304,6 +342,7 @@ local function take_from_backlog(index, lane, orders, order, aside)
     else
       store_tokens(order, tokens - 1, now)
       count(order.bucket, 'released', 1)
+      if not order.limit then count(meters, lane.name .. ':drained', 1) end
       return claim(index, lane, id, order, undecided, flat, fields)
     end
     return nil
@@ -322,11 +361,11 @@ local function take_from_backlog(index, lane, orders, order, aside)
     local claimed = or_put_back(order.front, id, place)
     if claimed then return claimed end
   end
-  return {'again'}
+  return {'again', 1, wait}
 end
 
 local function from_backlog(index, lane, orders, order)
-  local aside = {list = lane.more[1], count = 0, limit = stale_limit(policy)}
+  local aside = {list = prefix .. 'stale:' .. lane.name, count = 0, limit = stale_limit(policy)}
   local done, result = pcall(take_from_backlog, index, lane, orders, order, aside)
   tell_aside(lane, order, aside)
   if not done then return error(result) end
@@ -348,7 +387,7 @@ local function from_controlled_lane(index, lane, orders)
   end_expired_limits(lane, orders)
   local whole = whole_order(orders)
   if whole then sweep(lane, whole) end
-  if looked_at >= limit then return {'again'} end
+  if looked_at >= limit then return {'again', 1, wait} end
   local stopping = whole_order(diverts_of(orders))
   local is_stopped = stopping and not stopping.drain
   -- a copy, because an order that ends leaves the list
@@ -367,23 +406,61 @@ take_back_stale()
 plain = redis.call('EXISTS', unpack(fronts())) == 0
 if redis.call('EXISTS', suspended) == 1 then return {'suspended'} end
 
-local names = {}
-for index, lane in ipairs(lanes) do names[index] = lane.name end
-local paused = redis.call('HMGET', pauses, unpack(names))
-local ordered = redis.call('HMGET', diverts, unpack(names))
+local function fields_at(key)
+  return redis.call('EXISTS', key) == 1 and redis.call('HMGET', key, unpack(names)) or {}
+end
+local paused, ordered = fields_at(pauses), fields_at(diverts)
 
-for index, lane in ipairs(lanes) do
+-- Most lanes hold nothing at most times: several are asked about at once.
+local MOST_AT_ONCE = 32
+local empty_until, at_once = 0, 1
+
+local function lists_of(first, last)
+  local keys = {}
+  for index = first, last do
+    local name = names[index]
+    keys[#keys + 1] = rq.list_prefix .. name
+    if not plain then keys[#keys + 1], keys[#keys + 2] = kept_prefix .. name, parked_prefix .. name end
+  end
+  return keys
+end
+
+local function has_jobs(index)
+  if index <= empty_until then return false end
+  local last = math.min(index + at_once - 1, #names)
+  if redis.call('EXISTS', unpack(lists_of(index, last))) == 0 then
+    empty_until, at_once = last, math.min(2 * at_once, MOST_AT_ONCE)
+    return false
+  end
+  if last == index then return true end
+  at_once = 1
+  return has_jobs(index)
+end
+
+-- An order that neither drains nor comes to an end has nothing to do where no job is.
+local function is_at_work(text)
+  return string.find(text, 'drain"', 1, true) or string.find(text, 'restoring"', 1, true)
+    or string.find(text, 'until"', 1, true)
+end
+
+local looked_into = 0
+
+for index, name in ipairs(names) do
   if not pause_in_force(paused[index], now) then
-    if paused[index] then end_expired_pause(pauses, events, lane.name, paused[index]) end
+    if paused[index] then end_expired_pause(pauses, events, name, paused[index]) end
     local result
-    if ordered[index] then
+    if ordered[index] and (is_at_work(ordered[index]) or has_jobs(index)) then
+      if looked_into == most then return {'again', index, wait} end
+      looked_into = looked_into + 1
       local orders = decode_orders(ordered[index])
-      if orders then result = from_controlled_lane(index, lane, orders) end
-    else
-      result = from_lane(index, lane, nil)
+      if orders then result = from_controlled_lane(index, lane_at(index), orders) end
+      empty_until = index -- a slot that it gave back may have brought a job of another lane
+    elseif not ordered[index] and has_jobs(index) then
+      result = from_lane(index, lane_at(index), nil)
+      empty_until = index
     end
     if result then return result end
   end
 end
 
-return {'empty', wait, is_held(sampled) and 0 or 1, what_to_do_meanwhile()}
+return nothing(wait)

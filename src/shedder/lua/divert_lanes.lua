@@ -36,7 +36,9 @@ if replayed then return replayed end
 check_types(events, lanes)
 local now = now_ms()
 local before, after, result, set = {}, {}, {'', now}, {}
-local whole = selection == '{}'
+local whole, select = selection == '{}', cjson.decode(selection)
+-- What says a hundred rules stands in the record once: each claim and each arrival reads it.
+if select.any then selection = redis.sha1hex(selection) end
 
 local function same_order(orders)
   for _, order in ipairs(orders) do
@@ -48,8 +50,8 @@ end
 
 local function new_order(lane)
   return {
-    v = RECORD_VERSION, id = identifier, by = by, why = why, since = now, whole = whole,
-    selection = selection, select = decode(selection), scanning = not whole, front = lane.more[1],
+    v = select.any and ORDER_VERSION or 1, id = identifier, by = by, why = why, since = now, whole = whole,
+    selection = selection, select = select, scanning = not whole, front = lane.more[1],
     rest = lane.more[2], slot = lane.more[3], bucket = lane.more[4], skipped = lane.more[5], running = lane.more[6],
   }
 end

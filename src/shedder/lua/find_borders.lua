@@ -12,7 +12,7 @@
 --               borders are those of moments later by so much. 0: as they stand
 --   then moments: ms, when jobs were enqueued
 -- RETURNS
---   {jobs in all, ms when the oldest of those looked at was enqueued or 0, ms by which jobs are out of order, for each moment: jobs before its border, ...}
+--   {jobs in all, ms when the oldest of those looked at was enqueued or 0, ms by which jobs are out of order, how many of 100 looked at have no note of their function, for each moment: jobs before its border, ...}
 -- include lib/clock.lua
 local lists = KEYS
 local job_prefix, probes, slack = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -36,22 +36,26 @@ local oldest, PASSED_OVER = nil, 4
 -- of the first job at `index` or shortly behind it that is still there; nil when none is
 local function enqueued_at(index, last)
   for each = index, math.min(index + PASSED_OVER, last) do
-    local is_hash, text = pcall(redis.call, 'HGET', job_prefix .. (id_at(each) or ''), 'enqueued_at')
-    local at = is_hash and iso_to_ms(text)
+    local is_hash, values = pcall(redis.call, 'HMGET', job_prefix .. (id_at(each) or ''), 'enqueued_at', 'shedder')
+    local at = is_hash and iso_to_ms(values[1])
     if at then
       oldest = math.min(oldest or at, at)
-      return at, each
+      return at, each, values[2]
     end
   end
 end
 
-local seen = {}
+local seen, unnoted = {}, 0
 for number = 0, math.min(probes, total) - 1 do
   local index = number
   if total > probes then index = math.floor(number * (total - 1) / (probes - 1)) end
-  local at, place = enqueued_at(index, total > probes and total - 1 or index)
-  if at then seen[#seen + 1] = {place, at} end
+  local at, place, note = enqueued_at(index, total > probes and total - 1 or index)
+  if at then
+    seen[#seen + 1] = {place, at}
+    if not note then unnoted = unnoted + 1 end
+  end
 end
+if #seen > 0 then unnoted = math.ceil(100 * unnoted / #seen) end
 
 -- the first index from `low` on, and before `high`, of which `is_behind` says so
 local function first_index(low, high, is_behind)
@@ -104,7 +108,7 @@ end
 
 local out_of_order = disorder()
 if slack > 0 then slack = slack + out_of_order end
-local found = {total, 0, out_of_order}
+local found = {total, 0, out_of_order, unnoted}
 for _, moment in ipairs(moments) do found[#found + 1] = border_of(tonumber(moment) + slack) end
 found[2] = oldest or 0
 return found

@@ -9,6 +9,7 @@
 --   list, kept, parked, bell     of the lane
 --   policy, stale                the policy in force, and the list of jobs that were set aside
 --   unseen                       list: ids of the lane under which no job was seen
+--   meters                       counters
 -- ARGV
 --   lane   its name
 --   order  id of the order
@@ -32,7 +33,7 @@
 local pauses, diverts, events = KEYS[1], KEYS[2], KEYS[3]
 local identifier, cap, limit = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local lane = {name = ARGV[1], list = KEYS[4], kept = KEYS[5], parked = KEYS[6], bell = KEYS[7]}
-local policy, stale, unseen = KEYS[8], KEYS[9], KEYS[10]
+local policy, stale, unseen, meters = KEYS[8], KEYS[9], KEYS[10], KEYS[11]
 local rq = {
   job_prefix = ARGV[5], executions_prefix = ARGV[6], limit_prefix = ARGV[7], list_prefix = ARGV[8],
 }
@@ -99,7 +100,10 @@ for _ = 1, limit do
 end
 store_tokens(order, tokens, now)
 note_stale(events, lane.name, order, stale, set_aside)
-if released > 0 then count(order.bucket, 'released', released) end
+if released > 0 then
+  count(order.bucket, 'released', released)
+  count(meters, lane.name .. ':drained', released)
+end
 local left = backlog_length(order)
 if left == 0 and not order.drain.stay and not order.scanning then
   end_order(events, diverts, lane.name, orders, order, 'drained', now)

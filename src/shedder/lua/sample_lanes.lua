@@ -11,7 +11,7 @@
 -- server's time in seconds, then by lane and by label {ended, failed} since the beginning.
 --
 -- KEYS
---   sampled, meters, diverts, outcomes   see docs/reference/keys.md
+--   sampled, meters, diverts, outcomes, claims   see docs/reference/keys.md
 --   then for each step of the outcomes: a sorted set of moments
 --   then for each lane: list, kept, parked, bell, series, executions, and a list for each step
 -- ARGV
@@ -29,12 +29,13 @@
 -- include lib/lanes.lua
 -- include lib/lease.lua
 -- include lib/lane.lua
-local sampled, meters, diverts, outcomes = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+-- include lib/count.lua
+local sampled, meters, diverts, outcomes, claims = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local interval, keep, job_prefix = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local steps, expiry = cjson.decode(ARGV[4]), tonumber(ARGV[5])
 local moments = cjson.decode(ARGV[6])
-local moment_keys = {unpack(KEYS, 5, 4 + #moments)}
-local lanes = lanes_from(KEYS, 5 + #moments, ARGV, 7, 6 + #steps)
+local moment_keys = {unpack(KEYS, 6, 5 + #moments)}
+local lanes = lanes_from(KEYS, 6 + #moments, ARGV, 7, 6 + #steps)
 
 if interval > 0 then
   if is_held(sampled) then return 0 end
@@ -123,14 +124,28 @@ local function write_outcomes()
   end
 end
 
+local in_hand = redis.call('ZCARD', claims)
+
 -- Arrivals are not counted where jobs are pushed, because stock producers push too: what is there
--- now, and what has started since, must have arrived.
+-- now, and what has started since, must have arrived. A job in a worker's hand is in neither for a
+-- moment; where more than these are missing, jobs were deleted, and what arrives next is new again.
+local function count_arrived(name, present, known)
+  if present > known then
+    count(meters, name .. ':arrived', present - known)
+  elseif present < known - in_hand then
+    count(meters, name .. ':vanished', known - in_hand - present)
+  end
+end
+
 for _, lane in ipairs(lanes) do
-  local counts = redis.call('HMGET', meters, lane.name .. ':started', lane.name .. ':ended')
+  local counts = redis.call('HMGET', meters, lane.name .. ':started', lane.name .. ':ended',
+    lane.name .. ':arrived', lane.name .. ':vanished')
   local started, ended = tonumber(counts[1]) or 0, tonumber(counts[2]) or 0
   local waiting, running = waiting_in(lane), redis.call('ZCARD', lane.more[2])
   local backlog, fronts = backlog_of(read_orders(diverts, lane.name))
   if waiting + backlog + started + running > 0 then
+    local known = (tonumber(counts[3]) or 0) - (tonumber(counts[4]) or 0)
+    count_arrived(lane.name, waiting + backlog + started, known)
     redis.call('RPUSH', lane.more[1], cjson.encode({now, waiting, backlog, started, ended}))
     redis.call('LTRIM', lane.more[1], -keep, -1)
     write_samples({unpack(lane.more, 3)}, function()

@@ -6,6 +6,7 @@
 -- KEYS
 --   claims, pauses, diverts, starting, meters   see docs/reference/keys.md
 --   job      hash of the job
+--   outcomes hash: what is counted by label
 --   started  sorted set: RQ's registry of started jobs, which may be left out
 -- ARGV
 --   member     the claim
@@ -16,6 +17,8 @@
 --   meta       JSON: fields of the job's meta as text
 --   execution  id of this start in RQ's registry, empty when it has none
 --   job_prefix, executions_prefix, limit_prefix, list_prefix   RQ's key prefixes
+--   label      what the policy calls the job, when it says how long such a job may wait; else empty
+--   tolerance  how long it may wait, in milliseconds
 -- RETURNS
 --   {'started'}            the job runs now, and the claim has ended
 --   {'kept'}               mode 'check': no divert takes it
@@ -26,10 +29,11 @@
 -- include lib/clock.lua
 -- include lib/count.lua
 -- include lib/token.lua
-local claims, pauses, diverts, starting, meters, job, registry =
-  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local claims, pauses, diverts, starting, meters, job, outcomes, registry =
+  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local member, mode, timestamp, name, meta, execution =
   ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local label, tolerance = ARGV[11], tonumber(ARGV[12])
 local rq = {
   job_prefix = ARGV[7], executions_prefix = ARGV[8], limit_prefix = ARGV[9], list_prefix = ARGV[10],
 }
@@ -45,6 +49,13 @@ local fields = redis.call('HMGET', job, 'status', 'data', 'enqueued_at', 'rate_l
 local status = fields[1]
 
 local FORMER_EXECUTIONS = 100
+
+-- From these two it is told which share of the work starts in time.
+local function count_label()
+  count(outcomes, 'label:' .. label .. ':started', 1)
+  local since = iso_to_ms(fields[3])
+  if since and now - since <= tolerance then count(outcomes, 'label:' .. label .. ':in_tolerance', 1) end
+end
 
 -- RQ fails or repeats a started job when any of its executions expires. Those of workers that died
 -- before it started would do that to a job that is well.
@@ -62,6 +73,7 @@ end
 local function start()
   -- first what could fail because somebody made a key something else: an error undoes nothing
   count(meters, claim.lane.name .. ':started', 1)
+  if label ~= '' then count_label() end
   -- no function of a job that fails will ever report that it runs
   if mode == 'start' then redis.call('HSET', starting, member, math.floor(now)) end
   redis.call('ZREM', claims, member)
@@ -122,7 +134,7 @@ local own = find_order(orders, claim.order)
 if orders and own and own.limit then orders = diverts_of(orders) end
 if mode ~= 'fail' and orders and (claim.order == '' or (own and own.limit)) then
   local known = name ~= '' and name or nil
-  local order = order_for(orders, known or '', decode(meta) or {}, age_ms(fields[3], now))
+  local order = order_for(orders, known, decode(meta) or {}, age_ms(fields[3], now))
   if order then return divert_to(order, own) end
 end
 if mode == 'check' then return {'kept'} end

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from shedder.engine.names import rq_keys
 from shedder.errors import CannotUndo, PolicyChanged, RecordUnreadable, ShedderError
 from shedder.events import Cause, Event, event_head
 from shedder.later import later
+from shedder.log_context import Troubles
 from shedder.policy.model import Policy
 from shedder.store.codec import reading_record, text_of, time_from_ms, versioned_record
 from shedder.store.keys import Keys
@@ -186,8 +188,10 @@ class PolicyCopy:
     may start. A Redis that does not answer leaves the last known one, and raises nothing.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
+        self._clock = clock
+        self._unread = Troubles(logger)
         # one value, since threads share a copy: a number beside another policy would stay for ever
         self._known: tuple[int | None, Policy] = (None, Policy())
         self._asked_at = -float("inf")
@@ -211,11 +215,11 @@ class PolicyCopy:
     def confirm(self) -> None:
         """Redis has just said that the known one is in force."""
         if self._known[0] is not None:
-            self._asked_at = time.monotonic()
+            self._asked_at = self._clock()
 
     def refresh(self) -> None:
         """Ask for it now."""
-        self._asked_at = time.monotonic()
+        self._asked_at = self._clock()
         known, policy = self._known
         self._known = None, policy  # until all of the next one has been read
         try:
@@ -223,17 +227,19 @@ class PolicyCopy:
             number = _number(found)
             self._known = number, policy if number == known else self._read(number, policy)
         except ShedderError as error:
-            _tell_unread(error)
+            _note_unread(self._unread, error)
+        else:
+            _note_read(self._unread)
 
     def _follow(self) -> None:
-        if time.monotonic() - self._asked_at >= FOLLOW_SECONDS:
+        if self._clock() - self._asked_at >= FOLLOW_SECONDS:
             self.refresh()
 
     def _read(self, number: int, last: Policy) -> Policy:
         try:
             return applied_policy(self._store, number).policy
-        except RecordUnreadable as error:  # and it stays so: told once, and not asked for again
-            _tell_unread(error)
+        except RecordUnreadable as error:  # and it stays so: not asked for again
+            logger.warning(_UNREAD, error)
             return last
 
 
@@ -246,6 +252,7 @@ class AsyncPolicyCopy:
 
     def __init__(self, store: AsyncStore) -> None:
         self._store = store
+        self._unread = Troubles(logger)
         self._known: tuple[int | None, Policy] = (None, Policy())
         self._asked_at = -float("inf")
         self._asking: asyncio.Task[None] | None = None
@@ -270,19 +277,28 @@ class AsyncPolicyCopy:
             number = _number(await self._store.field(self._store.keys.policy, "number"))
             self._known = number, policy if number == known else await self._read(number, policy)
         except ShedderError as error:
-            _tell_unread(error)
+            _note_unread(self._unread, error)
+        else:
+            _note_read(self._unread)
 
     async def _read(self, number: int, last: Policy) -> Policy:
         found = await self._store.field(self._store.keys.policy, str(number))
         try:
             return applied_from(found).policy
         except RecordUnreadable as error:  # as in `PolicyCopy`
-            _tell_unread(error)
+            logger.warning(_UNREAD, error)
             return last
 
 
-def _tell_unread(error: ShedderError) -> None:
-    logger.warning("the policy in force cannot be read; the last known holds: %s", error)
+_UNREAD = "the policy in force cannot be read; the last known holds: %s"
+
+
+def _note_unread(unread: Troubles, error: ShedderError) -> None:
+    unread.meet("policy", _UNREAD, error)
+
+
+def _note_read(unread: Troubles) -> None:
+    unread.end("policy", "the policy in force can be read again")
 
 
 def _number(found: bytes | str | None) -> int:

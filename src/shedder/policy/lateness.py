@@ -32,19 +32,21 @@ MOST_TOLERANCES = 4
 
 @dataclass(frozen=True, slots=True)
 class WaitingJob:
-    """What is known of a job that waits in a lane or backlog.
+    """What is known of a job that waits in a lane or backlog, or of some that are alike.
 
     Attributes:
-        enqueued: When it was enqueued (producer's clock, UTC); None when it is not known.
+        enqueued: When it was enqueued (producer's clock, UTC); None when it is not known. Of some jobs, the oldest.
         function: Its function; None when it is not known.
         meta: The plain fields of its meta, as text; None when they cannot be read.
         is_ours: A producer of ours enqueued it, into the lane that the policy gives it.
+        number: For how many jobs it stands, of one function and meta, and on one side of each tolerance.
     """
 
     enqueued: datetime | None
     function: str | None
     meta: Mapping[str, str] | None
     is_ours: bool = True
+    number: int = 1
 
     @property
     def is_readable(self) -> bool:
@@ -166,14 +168,15 @@ def verdict_on(
     pairs = [(part, one.disorder) for one in looked for part in one.parts]
     jobs = [job for part, _ in pairs for job in part.jobs]
     old = [job for job in jobs if job.is_older_than(tolerance, at)]
-    late = [job.enqueued for job in old if job.enqueued is not None and is_one(job)]
+    late = [job for job in old if is_one(job)]
+    since = [job.enqueued for job in late if job.enqueued is not None]
     count, error = _number([
-        (part, sum(is_one(job) and job.is_older_than(tolerance, at) for job in part.jobs))
+        (part, _in_all(job for job in part.jobs if is_one(job) and job.is_older_than(tolerance, at)))
         for part, disorder in pairs if _may_hold(part, tolerance, disorder)
     ])  # fmt: skip
-    seen, looked_at = sum(map(is_one, jobs)), sum(part.looked_at for part, _ in pairs)
+    seen, looked_at = _in_all(filter(is_one, jobs)), sum(part.looked_at for part, _ in pairs)
     if late:
-        return Verdict(max(count, len(late)), error, len(late), min(late), seen, looked_at)
+        return Verdict(max(count, _in_all(late)), error, _in_all(late), min(since), seen, looked_at)
     ages = [oldest for each in looked if is_possible(each.selection) and (oldest := _doubtful(each, tolerance, at))]
     ages += [job.enqueued for job in old if job.enqueued is not None and not job.is_readable]
     return Verdict(0, error, 0, min(ages), seen, looked_at, is_certain=False) if ages else None
@@ -243,13 +246,13 @@ def share_seen(seen: int, looked_at: int) -> str:
 
 
 def tolerances_of(policy: Policy, queue: str) -> tuple[timedelta, ...]:
-    """By which tolerances the jobs of `queue` are divided, the shortest first."""
-    return divided(rule.tolerance for rule in _with_tolerance(policy, queue))
+    """How long jobs of `queue` may wait, the shortest tolerance first."""
+    return tuple(sorted({rule.tolerance for rule in _with_tolerance(policy, queue) if rule.tolerance is not None}))
 
 
-def divided(tolerances: Iterable[timedelta | None]) -> tuple[timedelta, ...]:
+def divided(tolerances: Iterable[timedelta]) -> tuple[timedelta, ...]:
     """At most `MOST_TOLERANCES` of `tolerances`, the shortest first."""
-    known = sorted({each for each in tolerances if each is not None})
+    known = sorted(set(tolerances))
     if len(known) <= MOST_TOLERANCES:
         return tuple(known)
     step = (len(known) - 1) / (MOST_TOLERANCES - 1)
@@ -303,7 +306,7 @@ def is_expected(rule: Rule, lane: str, jobs: Sequence[WaitingJob]) -> bool:
 
 def may_hold(policy: Policy, rule: Rule, selection: Selection | None) -> bool:
     """Whether a backlog of the jobs of `selection` can hold work of `rule`, as far as functions tell."""
-    if selection is None or selection.is_whole or not selection.functions:
+    if selection is None or not all(each.functions for each in selection.alternatives):
         return True
     earlier = (each for each in policy.rules[: policy.rules.index(rule)] if each.queue in ("*", rule.queue))
     is_others = any(each.tolerance is not None and _takes_all(each, selection) for each in earlier)
@@ -313,15 +316,17 @@ def may_hold(policy: Policy, rule: Rule, selection: Selection | None) -> bool:
 def may_take(selection: Selection, rule: Rule | None) -> bool:
     """Whether `selection` takes jobs of `rule`, as far as their functions tell."""
     globs = rule.selection.functions if rule else ()
-    if selection.is_whole or not selection.functions or not globs:
+    if not globs or not all(each.functions for each in selection.alternatives):
         return True
-    pairs = [(mine, theirs) for mine in selection.functions for theirs in globs]
+    pairs = [(mine, theirs) for each in selection.alternatives for mine in each.functions for theirs in globs]
     return any(_takes(one, other) for one, other in (*pairs, *(pair[::-1] for pair in pairs)))
 
 
 def _takes_all(rule: Rule, selection: Selection) -> bool:
     return not rule.selection.meta and all(
-        any(_takes(mine, theirs) for mine in rule.selection.functions) for theirs in selection.functions
+        any(_takes(mine, theirs) for mine in rule.selection.functions)
+        for each in selection.alternatives
+        for theirs in each.functions
     )
 
 
@@ -381,6 +386,10 @@ def _home(rule: Rule, queue: str) -> Lane:
 # numbers
 
 
+def _in_all(jobs: Iterable[WaitingJob]) -> int:
+    return sum(job.number for job in jobs)
+
+
 def _may_hold(part: Part, tolerance: timedelta, disorder: timedelta) -> bool:
     return part.age is None or part.age + disorder > tolerance
 
@@ -432,9 +441,22 @@ def _at_most(found: int, of: int, share: float) -> float:
     """How likely it is to find no more than `found` in `of`, when each is one with likelihood `share`."""
     if share in (0.0, 1.0):
         return 1.0 - share
-    ways = (math.lgamma(of + 1) - math.lgamma(k + 1) - math.lgamma(of - k + 1)
-            + k * math.log(share) + (of - k) * math.log1p(-share) for k in range(found + 1))  # fmt: skip
-    return math.fsum(map(math.exp, ways))
+    if found > of * share:  # the other end has fewer terms that count
+        return 1.0 - _at_most(of - found - 1, of, 1.0 - share)
+    term = math.exp(
+        math.lgamma(of + 1) - math.lgamma(found + 1) - math.lgamma(of - found + 1)
+        + found * math.log(share) + (of - found) * math.log1p(-share)
+    )  # fmt: skip
+    total = 0.0
+    for number in range(found, -1, -1):
+        total += term
+        if term <= total * _NEGLIGIBLE:
+            break
+        term *= number / (of - number + 1) * (1.0 - share) / share
+    return total
+
+
+_NEGLIGIBLE = 1e-15
 
 
 def _late(lane: str, kind: _Kind, verdict: Verdict) -> Late:

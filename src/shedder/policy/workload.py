@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from shedder.lanes import PRIORITIES, Lane, lane_of
+from shedder.lanes import PRIORITIES, Lane, lane_of, queues_in
 from shedder.policy.model import Policy, Rule
 
 TOLERANCE = timedelta(minutes=10)
@@ -36,7 +36,7 @@ def kinds_of(policy: Policy, queues: Iterable[str]) -> tuple[Workload, ...]:
     A rule that gives some jobs a priority of their own has them in a lane of their own. Where two
     kinds share a lane, each is told by its jobs. A queue that no rule names is called by its name.
     """
-    known = sorted({lane_of(name).queue for name in queues})
+    known = queues_in(queues)
     named = [(rule, _lanes_of(rule, known)) for rule in policy.rules if rule.label or rule.tolerance]
     own = {lane for rule, lanes in named if _has_own(rule) for lane in lanes}
     found = [(rule, left) for rule, lanes in named if (left := lanes if _has_own(rule) else _without(lanes, own))]

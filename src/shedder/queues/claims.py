@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from shedder.engine.jobs import NOTE_FIELD, JobState, function_from_field, functions_of, job_of, time_of
 from shedder.engine.names import STARTED, registry_key
-from shedder.lanes import lane_of
+from shedder.lanes import PRIORITIES, lane_of
 from shedder.store.codec import count_of, in_rows, text_of
 from shedder.store.keys import Keys
 from shedder.store.store import Command, Pipeline, Store
@@ -31,6 +32,12 @@ CRASHES_FIELD = "shedder_crashes"
 
 JOBS_PER_CLAIM = 200
 """Jobs that one claim may look at before it lets others in: well below 5 ms of the server."""
+
+LANES_PER_CLAIM = 400
+"""Lanes that one claim may look at: a quarter of a millisecond of the server while they are empty."""
+
+ORDERS_PER_CLAIM = 50
+"""Lanes with a drain, a limit or a backlog on its way back that one claim may look into: about 1 ms."""
 
 JOBS_PER_LANE = 1000
 """Executions of a lane that are looked at, at most."""
@@ -90,6 +97,8 @@ class NothingClaimed:
         is_suspended: RQ's own suspend is on.
         is_outdated: Another policy is in force than the one that the order of the lanes is from.
         is_upkeep_due: Nobody has done the upkeep lately.
+        next_lane: The server ended the search before this lane, counted from 0: go on there at once;
+            0 when it did not.
         meanwhile: `poll`: look often, for those that rest; `rest`: another worker of the same
             lanes does; `wait`: look yourself, since nobody shares the work.
     """
@@ -99,12 +108,20 @@ class NothingClaimed:
     is_suspended: bool = False
     is_outdated: bool = False
     is_upkeep_due: bool = False
+    next_lane: int = 0
     meanwhile: str = "wait"
 
     @property
     def is_final(self) -> bool:
         """The search has come to its end."""
         return not (self.is_again or self.is_outdated or self.is_suspended)
+
+    def followed_by(self, answer: Claimed | NothingClaimed) -> Claimed | NothingClaimed:
+        """What this one, of the first lanes, and `answer`, of those that follow, say together."""
+        if isinstance(answer, Claimed):
+            return answer
+        waits = [each.wait_ms for each in (self, answer) if each.wait_ms]
+        return replace(answer, wait_ms=min(waits, default=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,15 +190,33 @@ class RunningJob:
 
 
 def claim_job(
-    keys: Keys, lanes: Sequence[str], *, worker: str, is_staying: bool = False, policy: int | None = None
+    keys: Keys,
+    lanes: Sequence[str],
+    *,
+    worker: str,
+    is_staying: bool = False,
+    policy: int | None = None,
+    first: int = 0,
 ) -> Command[Claimed | NothingClaimed]:
-    """Take the first job that may run from `lanes`, most important first.
+    """Take the first job that may run from `lanes`, most important first, beginning with the lane `first`.
 
     A worker that `is_staying` when there is none may become the poller of these lanes.
     `policy` is the number of the one that says which lane is more important; None for any.
+    An answer with a `next_lane` is of the lanes before it only: see `claim_from`.
     """
-    options = (LEASE_MS, JOBS_PER_CLAIM, POLLER_LEASE_MS if is_staying else 0)
-    return _claim_job(keys, tuple(lanes), (worker, *options, "" if policy is None else policy))
+    lookout = POLLER_LEASE_MS if is_staying else 0
+    if first + LANES_PER_CLAIM < len(lanes):
+        lookout = -1
+    options = (LEASE_MS, JOBS_PER_CLAIM, ORDERS_PER_CLAIM, lookout)
+    return _claim_job(keys, tuple(lanes), first, (worker, *options, "" if policy is None else policy))
+
+
+def claim_from(ask: Callable[[int], Claimed | NothingClaimed]) -> Claimed | NothingClaimed:
+    """What `ask`, which claims beginning with the lane of a number, says of all lanes."""
+    answer = ask(0)
+    while isinstance(answer, NothingClaimed) and answer.next_lane:
+        answer = answer.followed_by(ask(answer.next_lane))
+    return answer
 
 
 def start_job(
@@ -194,15 +229,17 @@ def start_job(
     registry: str = "",
     execution: str = "",
     to_fail: bool = False,
+    work: tuple[str, int] = ("", 0),
 ) -> Command[Gate]:
     """Let a claimed job through the gate, or learn why not.
 
     `registry` is the key of RQ's registry of started jobs, `execution` the id that this start has
-    in it. With `to_fail` the job will not run, and no control is asked.
+    in it. With `to_fail` the job will not run, and no control is asked. `work` is what the policy
+    calls the job and how long such a job may wait, in milliseconds.
     """
     mode = "fail" if to_fail else "start"
     question = (mode, timestamp, function, json.dumps(meta), execution)
-    return _gate(keys, held, question, registry)
+    return _gate(keys, held, question, registry, work)
 
 
 def check_diverts(keys: Keys, held: HeldClaim, *, function: str, meta: dict[str, str]) -> Command[Gate]:
@@ -279,39 +316,63 @@ def ask_executions(ask: Pipeline, lanes: Sequence[str]) -> None:
 
 
 @_remembered
-def _claim_job(keys: Keys, names: tuple[str, ...], options: tuple[str | int, ...]) -> Command[Claimed | NothingClaimed]:
-    lane_keys = (key for lane in names for key in (*keys.lane(lane), keys.stale(lane), keys.unseen(lane)))
+def _claim_job(
+    keys: Keys, names: tuple[str, ...], first: int, options: tuple[str | int, ...]
+) -> Command[Claimed | NothingClaimed]:
+    lanes = names[first : first + LANES_PER_CLAIM]
+    rung, still, numbers = _bells_of(keys, lanes, is_all=len(lanes) == len(names))
     return Command(
         "claim_job",
         (keys.claims, keys.pauses, keys.diverts, keys.meters, keys.events, keys.engine.suspended,
-         keys.sampled, keys.policy, *poller_keys(keys, names), *lane_keys),
-        (*options, *keys.engine.script_prefixes, *names),
-        lambda reply: _claimed(reply, names),
+         keys.sampled, keys.policy, *poller_keys(keys, names), *rung),
+        (*options, *keys.engine.script_prefixes, keys.root, still, numbers, *lanes),
+        lambda reply: _claimed(reply, names, first, len(lanes)),
     )  # fmt: skip
 
 
-def _gate(keys: Keys, held: HeldClaim, question: tuple[str, ...], registry: str = "") -> Command[Gate]:
+def _bells_of(keys: Keys, lanes: tuple[str, ...], *, is_all: bool) -> tuple[tuple[str, ...], int, str]:
+    """The bells of `lanes`, how many of the first may be stilled, and for each lane the number of its bell.
+
+    One that other lanes share, for which nobody has looked, goes on to ring.
+    """
+    queues = [lane_of(lane).queue for lane in lanes]
+    count = Counter(queues)
+    whole = {queue for queue in count if is_all and count[queue] >= len(PRIORITIES)}
+    ordered = sorted(count, key=lambda queue: queue not in whole)
+    numbers = {queue: f"{number:04}" for number, queue in enumerate(ordered, start=1)}
+    return tuple(keys.bell(queue) for queue in ordered), len(whole), "".join(numbers[queue] for queue in queues)
+
+
+def _gate(
+    keys: Keys, held: HeldClaim, question: tuple[str, ...], registry: str = "", work: tuple[str, int] = ("", 0)
+) -> Command[Gate]:
     return Command(
         "start_job",
         (keys.claims, keys.pauses, keys.diverts, keys.starting, keys.meters,
-         keys.engine.jobs + held.job_id, *([registry] if registry else [])),
-        (held.token, *question, *keys.engine.script_prefixes),
+         keys.engine.jobs + held.job_id, keys.outcomes, *([registry] if registry else [])),
+        (held.token, *question, *keys.engine.script_prefixes, *work),
         lambda reply: Gate(*(text_of(part) for part in reply)),
     )  # fmt: skip
 
 
-def _claimed(reply: list[Any], lanes: tuple[str, ...]) -> Claimed | NothingClaimed:
+def _claimed(reply: list[Any], lanes: tuple[str, ...], first: int, looked_at: int) -> Claimed | NothingClaimed:
     state = text_of(reply[0])
     if state == "claimed":
         _, number, token, job_id, undecided, flat, running, drain = reply
         fields = dict(zip(flat[::2], flat[1::2], strict=True))
         crashes = count_of(fields.get(CRASHES_FIELD.encode()))
         texts = text_of(running), text_of(drain)
-        return Claimed(token, text_of(job_id), lanes[number - 1], crashes, *texts, bool(undecided), fields)
+        return Claimed(token, text_of(job_id), lanes[first + number - 1], crashes, *texts, bool(undecided), fields)
     if state == "empty":
+        following = first + looked_at
         return NothingClaimed(
-            wait_ms=int(reply[1]), is_upkeep_due=bool(reply[2]), meanwhile=_MEANWHILE[text_of(reply[3])]
+            wait_ms=int(reply[1]),
+            is_upkeep_due=bool(reply[2]),
+            next_lane=following if following < len(lanes) else 0,
+            meanwhile=_MEANWHILE[text_of(reply[3])],
         )
+    if state == "again" and reply[1] > 1:
+        return NothingClaimed(wait_ms=int(reply[2]), next_lane=first + reply[1] - 1)
     return NothingClaimed(is_again=state == "again", is_suspended=state == "suspended", is_outdated=state == "outdated")
 
 

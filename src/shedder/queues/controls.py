@@ -6,14 +6,15 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from shedder.engine.workers import queue_names
 from shedder.errors import InvalidInput
-from shedder.lanes import PRIORITIES, Lane, lane_of
+from shedder.events import Cause
+from shedder.lanes import PRIORITIES, Lane, queues_in
 from shedder.selection import Selection
 from shedder.store import codec
-from shedder.store.store import Store
+from shedder.store.store import Store, new_id
 from shedder.units import Rate, burst_of, milliseconds_of
 
 
@@ -234,8 +235,20 @@ class StoredDivert:
         return replace(self.divert, backlog=backlog, drain=drain)
 
 
+ORDER_VERSION = 2
+"""The newest version of an order's record: the twin of the one in `lua/lib/controls.lua`."""
+
+LANES_PER_STEP = 60
+"""Lanes that one step pauses or resumes: 1.5 ms of the server, and 3 when it is undone."""
+
+ORDERED_PER_STEP = 24
+"""Lanes on which one step sets a divert or a limit, or orders a drain: 2.5 to 3.5 ms of the server."""
+
 Backlog = tuple[str, str, int]
 """A lane, the id of the order, and the jobs in its backlog."""
+
+Receipt = TypeVar("Receipt", bound=Any)
+"""What an order on lanes did: it has an `event`, a time, and `lanes`."""
 
 Standing = Mapping[str, Sequence[StoredDivert]]
 """The orders that stand on each lane."""
@@ -275,7 +288,10 @@ def diverts_from(lane: str, text: bytes | str | None) -> tuple[StoredDivert, ...
         records = json.loads(codec.text_of(text))
         if records == {}:
             return ()  # so the scripts' encoder writes an empty array
-        return tuple(_order(lane, codec.versioned_record(record)) for record in codec.of_kind(list, records))
+        return tuple(
+            _order(lane, codec.versioned_record(record, newest=ORDER_VERSION))
+            for record in codec.of_kind(list, records)
+        )
 
 
 def rate_from(jobs_per_ms: float) -> Rate:
@@ -326,7 +342,7 @@ def all_lanes(store: Store, *, origins: Iterable[str] = ()) -> tuple[str, ...]:
         lambda ask: (ask.smembers(keys.engine.queues), ask.hkeys(keys.pauses), ask.hkeys(keys.diverts))
     )
     names = {*queue_names(keys, queues), *map(codec.text_of, [*paused, *diverted]), *origins}
-    of_queues = {Lane(lane_of(n).queue, each).name for n in names for each in PRIORITIES}
+    of_queues = {Lane(queue, each).name for queue in queues_in(names) for each in PRIORITIES}
     return tuple(sorted(names | of_queues))
 
 
@@ -339,6 +355,24 @@ def backlogs_of(store: Store, lanes: Sequence[str], *, are_limits: bool = False)
         if each.divert.is_limit == are_limits
     ]
     return with_lengths(store, orders)
+
+
+def in_steps(lanes: Sequence[Lane], cause: Cause, *, with_order: bool = False) -> list[tuple[Sequence[Lane], Cause]]:
+    """The lanes of each step of a change, and its cause: the events of several steps name the operation.
+
+    A step takes fewer lanes `with_order`: where it reads and writes orders, not pauses alone.
+    """
+    width = ORDERED_PER_STEP if with_order else LANES_PER_STEP
+    if len(lanes) <= width:
+        return [(lanes, cause)]
+    cause = replace(cause, operation=cause.operation or new_id())
+    return [(lanes[first : first + width], cause) for first in range(0, len(lanes), width)]
+
+
+def in_one(receipts: Sequence[Receipt]) -> Receipt:
+    """The receipt of all steps, by the last one's event and time."""
+    event = next((each.event for each in reversed(receipts) if each.event), "")
+    return replace(receipts[-1], event=event, lanes=tuple(lane for each in receipts for lane in each.lanes))
 
 
 def with_lengths(store: Store, orders: Sequence[tuple[str, StoredDivert]]) -> list[Backlog]:
@@ -363,7 +397,7 @@ def _order(lane: str, record: dict[str, Any]) -> StoredDivert:
             lane=lane,
             order=codec.of_kind(str, record["id"]),
             **codec.author_fields(record),
-            selection=Selection.from_record(json.loads(codec.of_kind(str, record["selection"]))),
+            selection=_selection_from(record),
             # a limit of what runs at once has no pace, and so no drain to speak of
             drain=_drain_from(drain) if "rate" in drain else None,
             is_scanning=record.get("scanning") is True,
@@ -376,6 +410,13 @@ def _order(lane: str, record: dict[str, Any]) -> StoredDivert:
         event=codec.text_field(record, "event"),
         **{part: codec.of_kind(str, record[part]) for part in _KEYS_OF_ORDER},
     )
+
+
+def _selection_from(record: dict[str, Any]) -> Selection:
+    select = record.get("select")
+    # else from the text, since the scripts' encoder makes an array of an empty object
+    is_long = isinstance(select, dict) and "any" in select
+    return Selection.from_record(select if is_long else json.loads(codec.of_kind(str, record["selection"])))  # type: ignore[arg-type]
 
 
 def _drain_from(record: dict[str, Any]) -> Drain:

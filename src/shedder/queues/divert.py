@@ -10,20 +10,36 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from functools import lru_cache
+from datetime import datetime
 from typing import Any
 
-from shedder.engine.jobs import function_name, meta_texts
 from shedder.engine.workers import WorkerSeen, workers_of
 from shedder.events import Cause, event_head, head_of_step
 from shedder.lanes import Lane
-from shedder.queues.controls import LimitTerms, StartsLimit, rate_or_none, starts_limit_from
+from shedder.queues.controls import (
+    LimitTerms,
+    StartsLimit,
+    in_one,
+    in_steps,
+    rate_or_none,
+    standing_on,
+    starts_limit_from,
+)
 from shedder.queues.pause import fold
+from shedder.queues.windows import (
+    AS_IS,
+    PreviewWindow,
+    Undecided,
+    judge,
+    preview_lane,
+    selection_json,
+    undecided_from,
+    with_long_meta,
+)  # fmt: skip
 from shedder.selection import Selection
 from shedder.store.codec import NO_TIME, in_rows, text_of, time_from_ms
 from shedder.store.keys import Keys
-from shedder.store.store import Command, Operation, Progress, Store, new_id
+from shedder.store.store import Ahead, Command, Operation, Progress, Store, new_id
 from shedder.units import Rate
 
 JOBS_PER_STEP = 100
@@ -38,11 +54,6 @@ UNDECIDED_PER_STEP = 500
 
 SLOT_ROUNDS = 500
 """About half a second, when 500 jobs wait one after the other for a slot of one limit."""
-
-_OLD_ENOUGH = timedelta(days=36_500)
-
-_AS_IS = "surrogateescape"
-"""An id that comes back as something else would be asked about for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,23 +147,6 @@ class OrdersSetBack:
 
 
 @dataclass(frozen=True, slots=True)
-class Undecided:
-    """A job that a script cannot judge.
-
-    Attributes:
-        job_id: Its id; bytes that are no text stand in it as half characters.
-        data: The first bytes of its serialized data.
-        meta: Its serialized meta, `?` when that is too long.
-        enqueued_at: When it was enqueued, as RQ writes it; empty when not asked for.
-    """
-
-    job_id: str
-    data: bytes
-    meta: bytes
-    enqueued_at: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class ScanStep:
     """What one step of a scan did.
 
@@ -179,8 +173,8 @@ def divert(
     on_progress: Progress | None = None,
 ) -> DivertReceipt:
     """Set a divert (with `terms` a limit) on `lanes` and move what waits in them already."""
-    receipt = store.run(divert_lanes(store.keys, lanes, selection, cause, order=new_id(), terms=terms))
     names = [lane.name for lane in lanes]
+    receipt = _set(store, lanes, selection, cause, terms)
     if selection.is_whole:
         free_slots(store, names)
     else:
@@ -198,26 +192,72 @@ def scan(
     Several processes may run it at once, and again after one that died: each step is whole.
     """
     fold(store, lane)
-    operation = operation or Operation()
-    judged: list[tuple[str, bool]] = []
-    moved, is_more = 0, True
-    while is_more:
-        step, name = operation.next_step(), operation.id
-        done = store.run(scan_lane(store.keys, lane, order, cause, operation=name, step=step, judged=judged))
-        moved += done.moved
-        operation.count(done.looked_at)
-        judged = [(job.job_id, judge(job, selection)) for job in done.undecided]
-        is_more = done.state == "more"
+    with Ahead(store) as ahead:
+        moved = _Scan(store, ahead, lane, order, selection, cause, operation or Operation()).run()
     fold(store, lane)
     return moved
 
 
-def judge(job: Undecided, selection: Selection) -> bool:
-    """Whether `selection` takes a job of a stock producer; its age was judged by the script.
+@dataclass(slots=True)
+class _Scan:
+    """A scan by this process: the server carries out a step while the next jobs are judged here."""
 
-    A job whose data nobody can read here stays: the worker, which can, decides before it starts.
-    """
-    return selection.matches(function=function_name(job.data), meta=meta_texts(job.meta) or {}, age=_OLD_ENOUGH)
+    store: Store
+    ahead: Ahead
+    lane: str
+    order: str
+    selection: Selection
+    cause: Cause
+    operation: Operation
+    moved: int = 0
+
+    def run(self) -> int:
+        """Go to the end of the lane; how many jobs were moved."""
+        is_more = True
+        while is_more:
+            done = self._note(self.store.run(self._step([])))
+            if done.undecided:
+                done = self._go_ahead()
+            is_more = done.state == "more"
+        return self.moved
+
+    def _go_ahead(self) -> ScanStep:
+        """Goes on while most jobs have to be judged here; the last step.
+
+        Where another process has taken jobs meanwhile, a step finds none that it knows, and is the last.
+        """
+        listed, _, parked, _ = self.store.keys.lane(self.lane)
+        source = parked if self.store.read(lambda ask: ask.exists(parked))[0] else listed
+        done: ScanStep
+        window = self.store.run(self._look(source, 0))
+        judged = self._judged(window)
+        self.ahead.send(self._look(source, window.looked_at))
+        following: PreviewWindow = self.ahead.receive()[0]
+        while True:
+            self.ahead.send(self._step(judged, jobs=window.looked_at), self._look(source, following.looked_at))
+            window, judged = following, self._judged(following)
+            done, following = self.ahead.receive()
+            self._note(done)
+            if done.state != "more" or not done.looked_at or not window.looked_at:
+                return done
+
+    def _step(self, judged: Sequence[tuple[str, bool]], *, jobs: int | None = None) -> Command[ScanStep]:
+        return scan_lane(
+            self.store.keys, self.lane, self.order, self.cause,
+            operation=self.operation.id, step=self.operation.next_step(), judged=judged, jobs=jobs,
+        )  # fmt: skip
+
+    def _look(self, source: str, first: int) -> Command[PreviewWindow]:
+        return preview_lane(self.store.keys, source, self.selection, (first, JOBS_PER_STEP))
+
+    def _judged(self, window: PreviewWindow) -> list[tuple[str, bool]]:
+        jobs = with_long_meta(self.store, window.undecided)
+        return [(job.job_id, bool(judge(job, self.selection))) for job in jobs]
+
+    def _note(self, done: ScanStep) -> ScanStep:
+        self.moved += done.moved
+        self.operation.count(done.looked_at)
+        return done
 
 
 def free_slots(store: Store, lanes: Sequence[str]) -> None:
@@ -267,15 +307,21 @@ def scan_lane(
     operation: str,
     step: int,
     judged: Sequence[tuple[str, bool]] = (),
+    jobs: int | None = None,
 ) -> Command[ScanStep]:
-    """One step of the scan of `lane` for `order`."""
-    decisions = (part for job, taken in judged for part in (job.encode("utf-8", _AS_IS), int(taken)))
+    """One step of the scan of `lane` for `order`.
+
+    It looks at those that are `judged` and at some more; at `jobs` in all, when it is told, and then
+    returns none that is undecided.
+    """
+    limit = len(judged) + JOBS_PER_STEP if jobs is None else jobs
+    decisions = (part for job, taken in judged for part in (job.encode("utf-8", AS_IS), int(taken)))
     return Command(
         "scan_lane",
         (keys.pauses, keys.diverts, keys.events, keys.operation(operation), *keys.lane(lane),
          keys.engine.limit_keys, keys.lane_lease(lane)),
         (f"scan {lane} {step}", head_of_step("scan", cause, lane, order), lane, order,
-         JOBS_PER_STEP, UNDECIDED_PER_STEP, *keys.engine.script_prefixes, *decisions),
+         limit, UNDECIDED_PER_STEP if jobs is None else 0, *keys.engine.script_prefixes, *decisions),
         _scan_step,
     )  # fmt: skip
 
@@ -301,10 +347,18 @@ def free_slot(keys: Keys, job_id: str, limit: str) -> Command[bool]:
     )
 
 
-@lru_cache(maxsize=64)
-def selection_json(selection: Selection) -> str:
-    """What the scripts take of a selection."""
-    return json.dumps(selection.to_record(), sort_keys=True)
+def _set(
+    store: Store, lanes: Sequence[Lane], selection: Selection, cause: Cause, terms: LimitTerms | None
+) -> DivertReceipt:
+    steps, order = in_steps(lanes, cause, with_order=True), new_id()
+    if len(steps) > 1:
+        standing_on(store, [lane.name for lane in lanes])  # a record that nobody can read is met before the first step
+    receipts = [
+        store.run(divert_lanes(store.keys, *step, order=order, terms=terms, operation=f"{order} {number}"))
+        for number, step in enumerate((part, selection, why) for part, why in steps)
+    ]
+    replaced = tuple(limit for receipt in receipts for limit in receipt.replaced)
+    return replace(in_one(receipts), replaced=replaced)
 
 
 def _scanned(
@@ -370,7 +424,4 @@ def _orders_set_back(reply: list[Any]) -> OrdersSetBack:
 
 def _scan_step(reply: list[Any]) -> ScanStep:
     state, moved, looked_at, *rest = reply
-    undecided = tuple(
-        Undecided(bytes(job).decode("utf-8", _AS_IS), bytes(data), bytes(meta)) for job, data, meta in in_rows(rest, 3)
-    )
-    return ScanStep(text_of(state), int(moved), int(looked_at), undecided)
+    return ScanStep(text_of(state), int(moved), int(looked_at), tuple(map(undecided_from, in_rows(rest, 5))))

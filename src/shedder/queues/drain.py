@@ -16,7 +16,16 @@ from shedder.engine.workers import WorkerSeen, workers_of
 from shedder.events import Cause, event_head
 from shedder.lanes import Lane
 from shedder.policy.model import HALT_AT
-from shedder.queues.controls import Drain, HaltedDrain, diverts_from, rate_or_none, skipped_of
+from shedder.queues.controls import (
+    Drain,
+    HaltedDrain,
+    diverts_from,
+    in_one,
+    in_steps,
+    rate_or_none,
+    skipped_of,
+    standing_on,
+)
 from shedder.queues.outcomes import EndsOfStock, ask_ends_of_stock, ends_of_stock_from, exception_of_last
 from shedder.store.codec import count_of, in_rows, read_with_time, text_of, time_from_ms
 from shedder.store.keys import Keys
@@ -131,7 +140,12 @@ def drain(
 
     It halts when the share `halt_at` of its last 50 jobs failed, of the last 20 at least; 0 for never.
     """
-    receipt = store.run(order_drain(store.keys, lanes, rate, cause, stays=stays, halt_at=halt_at))
+    steps = in_steps(lanes, cause, with_order=True)
+    if len(steps) > 1:
+        standing_on(store, [lane.name for lane in lanes])  # a record that nobody can read is met before the first step
+    receipt = in_one(
+        [store.run(order_drain(store.keys, part, rate, why, stays=stays, halt_at=halt_at)) for part, why in steps]
+    )
     return replace(receipt, workers=workers_of(store, [lane.name for lane in lanes]))
 
 
@@ -238,10 +252,11 @@ def release_backlog(keys: Keys, lane: str, order: str, *, cap: int) -> Command[t
     """
     return Command(
         "release_backlog",
-        (keys.pauses, keys.diverts, keys.events, *keys.lane(lane), keys.policy, keys.stale(lane), keys.unseen(lane)),
+        (keys.pauses, keys.diverts, keys.events, *keys.lane(lane),
+         keys.policy, keys.stale(lane), keys.unseen(lane), keys.meters),
         (lane, order, cap, RELEASES_PER_STEP, *keys.engine.script_prefixes),
         lambda reply: (text_of(reply[0]), int(reply[3])),
-    )
+    )  # fmt: skip
 
 
 def _progress(lane: str, order: str, row: Sequence[Any]) -> DrainProgress:

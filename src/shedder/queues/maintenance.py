@@ -1,7 +1,8 @@
 """The upkeep: what any worker of ours does between two jobs, one worker at a time.
 
 It takes the samples of the lanes for `status`, and finishes what an operator's process began and
-did not live to finish; so it says of a mitigation whose process is silent that it has ended.
+did not live to finish; so it says of a mitigation whose process is silent that it has ended. It
+removes what is left of queues that RQ does not know any more.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from datetime import datetime
 from shedder.engine.workers import queues_of
 from shedder.errors import ShedderError
 from shedder.events import SYSTEM, Cause
-from shedder.lanes import PRIORITIES, Lane, lane_of
-from shedder.log_context import ids_of
+from shedder.lanes import PRIORITIES, Lane, queues_in
+from shedder.log_context import Troubles, ids_of
 from shedder.queues.controls import Divert, diverts_from
 from shedder.queues.divert import free_slots, scan
 from shedder.queues.drain import release_for_stock_workers
@@ -25,6 +26,7 @@ from shedder.queues.restore import restore_one
 from shedder.queues.samples import INTERVAL_SECONDS, LANES_PER_SAMPLE, sample_lanes
 from shedder.queues.skip import end_needless_diverts
 from shedder.queues.stale import set_aside_all
+from shedder.queues.sweep import sweep
 from shedder.store.codec import is_held, text_of, time_from_ms
 from shedder.store.keys import Keys
 from shedder.store.store import Command, Store, new_id
@@ -63,6 +65,7 @@ class Upkeep:
         self._rounds = 0
         self._ends_silent_at = self._last + SILENCE_SECONDS
         self._sets_aside = False
+        self._troubles, self._lane_troubles = Troubles(logger), Troubles(logger)
 
     @property
     def is_late(self) -> bool:
@@ -72,11 +75,12 @@ class Upkeep:
     def do(self) -> bool:
         """Do what is due; False when another worker has just done it."""
         self._last = time.monotonic()
+        trouble: ShedderError | None = None
         try:
             if not self._store.run(sample_lanes(self._store.keys, self._next_lanes())):
                 return False
         except ShedderError as error:  # what is to be finished matters more than a sample
-            logger.warning("upkeep: %s", error)
+            trouble = error
         try:
             self._known = self._all_lanes()
             self._finish_what_was_begun()
@@ -84,19 +88,30 @@ class Upkeep:
                 self._ends_silent_at = self._last + SILENCE_SECONDS
                 end_silent(self._store)
         except ShedderError as error:
-            logger.warning("upkeep: %s", error)
+            trouble = trouble or error
+        if trouble is None:
+            self._troubles.end("upkeep", "upkeep is done again")
+        else:
+            self._troubles.meet("upkeep", "upkeep: %s", trouble)
+        self._sweep()
         return True
+
+    def _sweep(self) -> None:
+        try:
+            sweep(self._store)
+        except ShedderError as error:  # as when Redis is full: it is no loss, and would be said every second
+            logger.debug("what is left of deleted queues stays for now: %s", error)
 
     def _next_lanes(self) -> Sequence[str]:
         if not self._known:
-            return self._own
+            return self._own[:LANES_PER_SAMPLE]
         self._rounds += 1
         pages = -(-len(self._known) // LANES_PER_SAMPLE)
         first = self._rounds % pages * LANES_PER_SAMPLE
         return self._known[first : first + LANES_PER_SAMPLE]
 
     def _all_lanes(self) -> list[str]:
-        queues = {lane_of(name).queue for name in queues_of(self._store)}
+        queues = queues_in(queues_of(self._store))
         return sorted(Lane(queue, each).name for queue in queues for each in PRIORITIES)
 
     def _finish_what_was_begun(self) -> None:
@@ -105,6 +120,7 @@ class Upkeep:
             lambda ask: (ask.hgetall(keys.diverts), ask.hget(keys.policy, "stale_after"))
         )
         self._sets_aside = stale_after is not None
+        self._lane_troubles.keep(map(text_of, standing))
         for lane, record in standing.items():
             self._look_after_lane(text_of(lane), record)
         self._fold_leftovers(standing)
@@ -116,7 +132,9 @@ class Upkeep:
             for order in diverts_from(lane, record):
                 self._look_after(order.divert)
         except ShedderError as error:  # the next lane's record may be sound
-            logger.warning("upkeep of %s: %s", lane, error, extra=ids_of(lane=lane))
+            self._lane_troubles.meet(lane, "upkeep of %s: %s", lane, error, extra=ids_of(lane=lane))
+        else:
+            self._lane_troubles.end(lane, "upkeep of %s is done again", lane)
 
     def _look_after(self, divert: Divert) -> None:
         if divert.most is not None:

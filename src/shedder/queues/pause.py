@@ -18,7 +18,7 @@ from shedder.errors import RecordUnreadable
 from shedder.events import Cause, Event, event_head
 from shedder.lanes import Lane
 from shedder.queues.claims import RunningJob, ask_executions, list_claims, running_from, running_jobs
-from shedder.queues.controls import Pause, pause_from
+from shedder.queues.controls import Pause, in_one, in_steps, pause_from
 from shedder.queues.samples import LANES_PER_SAMPLE, sample_lanes
 from shedder.store.codec import RECORD_VERSION, given_fields, in_rows, mapping_field, text_of, time_from_ms
 from shedder.store.keys import Keys
@@ -140,7 +140,8 @@ class PausesSetBack:
 
 def pause(store: Store, lanes: Sequence[Lane], cause: Cause, expires_in: timedelta | None = None) -> PauseReceipt:
     """Pause `lanes`, and return when those that had just passed the gate have settled."""
-    return _held(store, store.run(pause_lanes(store.keys, lanes, cause, expires_in=expires_in)))
+    steps = in_steps(lanes, cause)
+    return _held(store, in_one([store.run(pause_lanes(store.keys, *step, expires_in=expires_in)) for step in steps]))
 
 
 def settle(store: Store, lanes: Sequence[str], running: tuple[RunningJob, ...]) -> tuple[RunningJob, ...]:
@@ -179,10 +180,13 @@ def wait_until_idle(
 
 def resume(store: Store, lanes: Sequence[Lane], cause: Cause) -> ResumeReceipt:
     """End the pause of `lanes`; what was parked is in the lanes again, in order."""
-    receipt, unfolded = store.run(resume_lanes(store.keys, lanes, cause))
-    for lane in unfolded:
-        fold(store, lane)
-    return receipt
+    receipts = []
+    for step in in_steps(lanes, cause):
+        receipt, unfolded = store.run(resume_lanes(store.keys, *step))
+        receipts.append(receipt)
+        for lane in unfolded:
+            fold(store, lane)
+    return in_one(receipts)
 
 
 def set_back(store: Store, ways: Mapping[str, tuple[str, str]], cause: Cause, *, undoes: str) -> PausesSetBack:

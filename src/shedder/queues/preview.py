@@ -10,21 +10,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
-from shedder.engine.jobs import NOTE_FIELD, function_from_field, function_name, functions_of, time_of
+from shedder.engine.jobs import NOTE_FIELD, function_from_field, functions_of, time_of
 from shedder.lanes import Lane
-from shedder.queues.divert import Undecided, judge, selection_json
+from shedder.queues.windows import PreviewWindow, TakenJobs, judge, windows_of, with_long_meta
 from shedder.selection import Selection
-from shedder.store.codec import in_rows, text_of, time_from_ms
-from shedder.store.keys import Keys
-from shedder.store.store import Command, Operation, Progress, Store
+from shedder.store.codec import in_rows, text_of
+from shedder.store.store import Operation, Progress, Store
 
 MOST_FUNCTIONS = 20
 UNKNOWN_FUNCTION = "(cannot be read here)"
-
-JOBS_PER_LOOK = 125
-"""Jobs that one window of a dry run looks at: it moves none, and holds the server as long."""
+GONE_FUNCTION = "(the job is gone)"
 
 JOBS_SPREAD = 100
 """Jobs of a lane that are looked at to tell of which functions it is full."""
@@ -77,6 +73,11 @@ class DivertPreview:
         """Jobs that would go to backlogs in all."""
         return sum(lane.taken for lane in self.lanes)
 
+    @property
+    def undecided(self) -> int:
+        """Jobs of which nobody can tell here: each stays until a worker of ours meets it, and decides."""
+        return sum(lane.undecided for lane in self.lanes)
+
 
 @dataclass(frozen=True, slots=True)
 class LanePreview:
@@ -87,31 +88,14 @@ class LanePreview:
         waiting: Jobs that wait in it.
         taken: Jobs that would go to the backlog.
         oldest: When the oldest of them was enqueued (producer's clock, UTC).
+        undecided: Jobs whose function or meta cannot be read here, and that may be taken.
     """
 
     lane: str
     waiting: int
     taken: int
     oldest: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PreviewWindow:
-    """What a dry run saw in one window of a lane.
-
-    Attributes:
-        looked_at: Jobs in the window; less than asked for means that the list has ended.
-        taken: Those that would be taken, as far as a script can judge.
-        oldest: When the oldest of them was enqueued.
-        functions: Those taken, by function.
-        undecided: Those that the caller must judge, or whose function it must read.
-    """
-
-    looked_at: int
-    taken: int
-    oldest: datetime | None
-    functions: Counter[str]
-    undecided: tuple[Undecided, ...]
+    undecided: int = 0
 
 
 def preview_divert(
@@ -122,15 +106,8 @@ def preview_divert(
     functions, others = _functions(tallies), []
     if not functions and not selection.is_whole:
         others = _functions(_tally_lanes(store, lanes, Selection()))
-    found = [LanePreview(it.lane, it.waiting, it.taken, it.oldest) for it in tallies]
+    found = [LanePreview(it.lane, it.waiting, it.taken.jobs, it.taken.oldest, it.undecided) for it in tallies]
     return DivertPreview(selection, tuple(found), tuple(functions), tuple(others))
-
-
-def preview_lane(keys: Keys, source: str, selection: Selection, *, first: int) -> Command[PreviewWindow]:
-    """What `selection` would take from the jobs of one list, from index `first` on."""
-    return Command(
-        "preview_lane", (source,), (selection_json(selection), first, JOBS_PER_LOOK, keys.engine.jobs), _preview_window
-    )
 
 
 def look_at_functions(store: Store, lanes: Sequence[str]) -> dict[str, FunctionMix]:
@@ -180,24 +157,22 @@ class _Tally:
 
     lane: str
     waiting: int = 0
-    taken: int = 0
-    oldest: datetime | None = None
+    undecided: int = 0
+    taken: TakenJobs = field(default_factory=TakenJobs)
     functions: Counter[str] = field(default_factory=Counter)
 
-    def add(self, window: PreviewWindow, selection: Selection) -> None:
+    def add(self, store: Store, window: PreviewWindow, selection: Selection) -> None:
         self.waiting += window.looked_at
-        self.taken += window.taken
-        self.functions += window.functions
-        self._note_oldest(window.oldest)
-        for job in window.undecided:
-            if selection.is_whole or judge(job, selection):
-                self.taken += 1
-                self.functions[function_name(job.data) or UNKNOWN_FUNCTION] += 1
-                self._note_oldest(time_of(job.enqueued_at))
-
-    def _note_oldest(self, since: datetime | None) -> None:
-        if since is not None:
-            self.oldest = min(self.oldest or since, since)
+        for name, taken in window.functions.items():
+            self.taken.add(taken.jobs, taken.lately, taken.oldest)
+            self.functions[name or GONE_FUNCTION] += taken.jobs
+        for job in with_long_meta(store, window.undecided):
+            verdict = judge(job, selection)
+            if verdict is None:
+                self.undecided += 1
+            elif verdict:
+                self.taken.add(1, 0, time_of(job.enqueued_at))
+                self.functions[job.function or UNKNOWN_FUNCTION] += 1
 
 
 def _functions(tallies: Sequence[_Tally]) -> list[tuple[str, int]]:
@@ -219,21 +194,6 @@ def _tally_lanes(
 
 
 def _tally_list(store: Store, tally: _Tally, source: str, selection: Selection, operation: Operation) -> None:
-    first, is_more = 0, True
-    while is_more:
-        window = store.run(preview_lane(store.keys, source, selection, first=first))
-        tally.add(window, selection)
+    for window in windows_of(store, source, selection):
+        tally.add(store, window, selection)
         operation.count(window.looked_at)
-        first += window.looked_at
-        is_more = window.looked_at == JOBS_PER_LOOK
-
-
-def _preview_window(reply: list[Any]) -> PreviewWindow:
-    looked_at, taken, oldest, functions, rest = reply
-    counts = zip(map(text_of, functions[::2]), map(int, functions[1::2]), strict=True)
-    undecided = tuple(
-        Undecided(text_of(job), bytes(data), bytes(meta), text_of(enqueued_at))
-        for job, data, meta, enqueued_at in in_rows(rest, 4)
-    )
-    since = time_from_ms(int(oldest)) if int(oldest) else None
-    return PreviewWindow(int(looked_at), int(taken), since, Counter(dict(counts)), undecided)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from shedder.errors import CannotUndo
-from shedder.events import Cause, Event, events_back, find_event
-from shedder.lanes import lane_of
+from shedder.events import Cause, Event, events_back, events_of_operation, find_event
+from shedder.lanes import target_of
 from shedder.policy.applied import PolicyReceipt, undo_policy
 from shedder.queues.controls import Backlog, Standing, standing_on, with_lengths
 from shedder.queues.divert import DivertReceipt
@@ -19,7 +21,7 @@ from shedder.queues.starts import changed_since, divert_before, drain_before, is
 from shedder.settings.flags import FlagReceipt, undo_flags
 from shedder.settings.limits import LimitReceipt, undo_limit
 from shedder.store.codec import mapping_field
-from shedder.store.store import Store
+from shedder.store.store import Store, new_id
 
 Undone = (
     PauseReceipt | ResumeReceipt | RestoreReceipt | DivertReceipt | DrainReceipt
@@ -50,7 +52,47 @@ def changes_to_undo(store: Store) -> Iterator[Event]:
 
 
 def undo(store: Store, event: Event, cause: Cause) -> Undone:
-    """Take back what `event` did."""
+    """Take back what `event` did, and what else was done with it.
+
+    Raises:
+        CannotUndo: nothing of it, or not all of it, could be taken back; the error says so.
+    """
+    parts = [each for each in events_of_operation(store, event) if each.can_undo]
+    if len(parts) == 1:
+        return _undone(store, parts[0], cause)
+    cause = replace(cause, operation=new_id())
+    done: list[Undone] = []
+    refused: list[CannotUndo] = []
+    for part in parts:
+        try:
+            done.append(_undone(store, part, cause))
+        except CannotUndo as error:
+            refused.append(error)
+    if not done:
+        raise refused[0]
+    if refused:
+        reason = f"{len(done)} of its {len(parts)} parts were taken back, and of another {refused[0].reason}"
+        raise CannotUndo(event.id, reason=reason, try_instead=refused[0].try_instead)
+    return _in_one(done)
+
+
+def _in_one(receipts: Sequence[Undone]) -> Undone:
+    """One receipt of all: of the kind that most lanes need, with the events of the others."""
+    kinds = [type(each) for each in receipts]
+    kind = next((each for each in (PauseReceipt, RestoreReceipt) if each in kinds), kinds[0])
+    alike: list[Any] = [each for each in receipts if isinstance(each, kind)]
+    others: list[Any] = [each for each in receipts if not isinstance(each, kind)]
+    lanes = tuple(lane for each in alike for lane in each.lanes)
+    if kind is RestoreReceipt:
+        events = (*(each.event for each in others), *(event for each in alike for event in each.events))
+        return replace(alike[-1], lanes=lanes, events=events)  # type: ignore[no-any-return]
+    if kind is PauseReceipt:
+        resumed = (lane for each in receipts for lane in getattr(each, "resumed", getattr(each, "lanes", ())))
+        return replace(alike[-1], lanes=lanes, resumed=tuple(resumed))  # type: ignore[no-any-return]
+    return replace(alike[-1], lanes=lanes)  # type: ignore[no-any-return]
+
+
+def _undone(store: Store, event: Event, cause: Cause) -> Undone:
     if event.verb in ("pause", "resume"):
         return _pauses_before(store, event, cause)
     if event.verb in ("divert", "limit start"):
@@ -76,8 +118,7 @@ def _drain_again(store: Store, event: Event) -> str:
     """The command that goes on where a drain halted."""
     halted = [each.divert.halted for orders in standing_on(store, event.lanes).values() for each in orders]
     rate = next((f" --rate {each.rate}" for each in halted if each and each.event == event.id), "")
-    lanes = (f"{lane.queue}.{lane.priority}" for lane in map(lane_of, event.lanes))
-    return f"shedder drain {' '.join(lanes)}{rate}"
+    return f"shedder drain {shlex.join(map(target_of, event.lanes))}{rate}"
 
 
 def _pauses_before(store: Store, event: Event, cause: Cause) -> PauseReceipt | ResumeReceipt:

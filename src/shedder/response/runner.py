@@ -323,8 +323,12 @@ def _check_value(name: str, value: str) -> None:
 _SECRET_NAME = re.compile(r"PASS|TOKEN|SECRET|CREDENTIAL|API_?KEY|PRIVATE|_KEY$|_URL$|_DSN$", re.IGNORECASE)
 
 _PATTERNS = (
-    # user:password@ of a URL; the time that a pattern takes must not grow with the square of a line's length
-    (re.compile(r"(\b[a-z][a-z0-9+.-]{0,30}://)[^/\s@]+@", re.IGNORECASE), rf"\1{HIDDEN}@"),
+    # user:password@ of a URL; behind the colon also of a password that was not percent-encoded. The time that a
+    # pattern takes must not grow with the square of a line's length
+    (
+        re.compile(r"(\b[a-z][a-z0-9+.-]{0,30}://)(?:[^/\s@:]{0,200}:[^\s'\"]{0,500}|[^/\s@]+)@", re.IGNORECASE),
+        rf"\1{HIDDEN}@",
+    ),
     (re.compile(r"\b(bearer|basic)\s+[a-z0-9._~+/=-]{8,}", re.IGNORECASE), rf"\1 {HIDDEN}"),
     (
         re.compile(

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from shedder.events import Event
 from shedder.incident.records import Effect, Incident
-from shedder.lanes import DEFAULT_PRIORITY, lane_of
+from shedder.lanes import DEFAULT_PRIORITY, lane_of, target_of
 from shedder.policy.lateness import Late, lateness_sentence
 from shedder.policy.model import Policy
 from shedder.queues.controls import Divert
@@ -20,6 +20,7 @@ from shedder.response.failing import FailingWork, failing_work, how_jobs_end
 from shedder.response.mitigation import BEGAN, NO_END_YET, began_at, without_ended
 from shedder.settings.flags import FlagState
 from shedder.settings.limits import LimitState
+from shedder.status.findings import overdue_findings
 from shedder.status.readings import LaneStatus, Status
 from shedder.units import format_duration
 from shedder.wording import REASON_BLANK, counted, jobs_do, named
@@ -209,8 +210,8 @@ def _stops(seen: Seen, failing: Sequence[FailingWork]) -> list[TriageCommand]:
     """What keeps more of it from starting: the drain stops, or its lanes pause."""
     names = {name for each in failing for name in each.lanes}
     lanes = [each for each in seen.status.lanes if each.lane in names and each.pause is None]
-    draining = [_target(each.lane) for each in lanes if _is_draining(each)]
-    others = [_target(each.lane) for each in lanes if not _is_draining(each) and not _is_whole(each)]
+    draining = [target_of(each.lane) for each in lanes if _is_draining(each)]
+    others = [target_of(each.lane) for each in lanes if not _is_draining(each) and not _is_whole(each)]
     commands = [seen.command("the drain stops, its backlog stays", "drain", *draining, "--stop")] if draining else []
     return [*commands, *([seen.command("no more of it starts", "pause", *others)] if others else [])]
 
@@ -218,7 +219,7 @@ def _stops(seen: Seen, failing: Sequence[FailingWork]) -> list[TriageCommand]:
 def _goings_on(seen: Seen, halted: Sequence[Divert]) -> list[TriageCommand]:
     """The drains that were halted, at the rate that they had."""
     return [
-        seen.command("only once its jobs succeed", "drain", _target(each.lane), "--rate", str(each.halted.rate))
+        seen.command("only once its jobs succeed", "drain", target_of(each.lane), "--rate", str(each.halted.rate))
         for each in halted
         if each.halted
     ]
@@ -301,7 +302,7 @@ def _half(seen: Seen, lane: LaneStatus) -> list[TriageCommand]:
     """A limit on starts, where jobs end fast enough to halve that."""
     if not lane.completions or lane.completions < 2 or any(each.is_limit for each in lane.diverts):
         return []
-    words = ("limit", "starts", _target(lane.lane), "--rate", f"{lane.completions / 2:.0f}/second")
+    words = ("limit", "starts", target_of(lane.lane), "--rate", f"{lane.completions / 2:.0f}/second")
     return [seen.command("half of what starts now", *words)]
 
 
@@ -328,16 +329,19 @@ def _protect_unless_failing(seen: Seen) -> TriageStep:
 
 
 def _protect(seen: Seen) -> TriageStep:
-    held = [_target(each.lane) for each in seen.status.lanes if _is_held(seen, each)]
+    held = [target_of(each.lane) for each in seen.status.lanes if _is_held(seen, each)]
     late = [each for each in seen.status.lanes if _is_late(seen, each)]
     said = [f"{each.lane} waits{_age(each, seen.status.at)}" for each in late if not each.late]
     said += [lateness_sentence(each, seen.status.at).rstrip(".") for each in _late_work(seen)]
+    overdue = [*overdue_findings(seen.status)]
+    said += [each.says.rstrip(".") for each in overdue]
+    commands = [seen.command("let it go on", "resume", *held)] if held else []
+    commands += [TriageCommand("what is due starts", each.command) for each in overdue if each.command]
     known = "no work that may not be shed is late" if seen.policy.rules else "no policy says what may wait how long"
     return TriageStep(
         "protect", "Does what matters most go on?", "Let high priority go first.",
         state="open" if said or held else "fine", finding="; ".join(said) or known,
-        done=seen.done("resume"),
-        commands=(seen.command("let it go on", "resume", *held),) if held else (),
+        done=seen.done("resume"), commands=tuple(commands),
     )  # fmt: skip
 
 
@@ -395,11 +399,6 @@ def _halved(limit: LimitState) -> str:
     except ValueError:
         return str(limit.default)
     return f"{half:g}/{unit}"
-
-
-def _target(lane: str) -> str:
-    found = lane_of(lane)
-    return f"{found.queue}.{found.priority}"
 
 
 def _first(commands: Sequence[TriageCommand]) -> tuple[TriageCommand, ...]:

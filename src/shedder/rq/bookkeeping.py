@@ -17,14 +17,17 @@ from rq.worker import BaseWorker
 from shedder.engine.jobs import function_of, texts_of
 from shedder.engine.workers import TOLERATED_SECONDS
 from shedder.lanes import lane_of
+from shedder.log_context import Troubles
 from shedder.policy.applied import policy_copy
 from shedder.queues.drain import count_end_of_drained
 from shedder.queues.outcomes import ABANDONED, count_failed, count_well
+from shedder.units import SHORTEST
 
 if TYPE_CHECKING:
     from redis.client import Pipeline
     from rq.job import Job
 
+    from shedder.policy.model import Rule
     from shedder.queues.claims import HeldClaim
     from shedder.store.keys import Keys
 
@@ -36,6 +39,7 @@ class BookkeepingMixin(BaseWorker):
     """RQ's bookkeeping with fewer round trips, and counts for each lane."""
 
     keys: Keys
+    troubles: Troubles
     _lane = ""
     _under_limit: HeldClaim | None = None
     _drain = ""
@@ -75,12 +79,23 @@ class BookkeepingMixin(BaseWorker):
 
     def _label_of(self, job: Job | None) -> str:
         """What the policy that this process knows calls `job`; empty when it does not say."""
+        found = self._rule_for("label", job)
+        return found.label if found is not None else ""
+
+    def _work_of(self, job: Job) -> tuple[str, int]:
+        """What that policy calls `job` and the milliseconds that it may wait; ("", 0) unless it says both."""
+        label, rule = self._label_of(job), self._rule_for("tolerance", job)
+        if not label or rule is None or rule.tolerance is None:
+            return "", 0
+        return label, rule.tolerance // SHORTEST
+
+    def _rule_for(self, saying: str, job: Job | None) -> Rule | None:
         policy = policy_copy(self.connection).known[1]
         if job is None or not any(rule.label for rule in policy.rules):
-            return ""
+            return None
         queue = lane_of(job.origin).queue
-        found = policy.rule_for("label", queue=queue, function=function_of(job), meta=texts_of(job))
-        return found[1].label if found is not None else ""
+        found = policy.rule_for(saying, queue=queue, function=function_of(job), meta=texts_of(job))
+        return found[1] if found is not None else None
 
     def _note_held(self, held: HeldClaim | None) -> None:
         """Note the claim with which the next job starts, for its end."""
@@ -138,9 +153,11 @@ class SkewMixin(BookkeepingMixin):
                 super().clean_registries()
             finally:
                 self._exc_handlers = handlers
+            self.troubles.end("clock", "Worker %s: this machine's clock is right again", self.name)
             return
         self.last_cleaned_at = now()  # type: ignore[assignment]  # RQ gives it no type
-        self.log.warning(
+        self.troubles.meet(
+            "clock",
             "Worker %s: this machine's clock is %.0f s ahead of the server's; other workers look for abandoned jobs",
             self.name,
             -self._behind,

@@ -21,7 +21,7 @@ from shedder.engine.jobs import function_of, texts_of
 from shedder.lanes import PRIORITIES
 from shedder.policy.applied import policy_copy
 from shedder.policy.model import Policy
-from shedder.queues.claims import Claimed, NothingClaimed, bells, check_diverts, claim_job, poller_keys
+from shedder.queues.claims import Claimed, NothingClaimed, bells, check_diverts, claim_from, claim_job, poller_keys
 from shedder.rq.lease import HoldingMixin
 from shedder.store.codec import is_held
 
@@ -133,20 +133,32 @@ class Fetch:
         RQ's worker would end, and so would every one that is started in its place.
         """
         worker = self._worker
-        command = claim_job(
-            worker.keys, self._names, worker=worker.name, is_staying=not self._is_burst, policy=self._policy_number
-        )
         try:
-            return worker.store.execute(command)
+            answer = claim_from(self._ask_from)
         except exceptions.ResponseError as error:
             if self._is_burst or "WRONGTYPE" not in str(error):
                 raise
-            worker.log.error("Worker %s takes no job: a key is of another type than it should be; "  # noqa: TRY400
-                             "`shedder doctor` names it", worker.name)  # fmt: skip
+            worker.troubles.meet("claim", "Worker %s takes no job: a key is of another type than it should be; "
+                                 "`shedder doctor` names it", worker.name)  # fmt: skip
             if worker.is_silent_for(IDLE_HEARTBEAT_SECONDS):
                 worker.heartbeat()
             time.sleep(SLICE_SECONDS)
             return NothingClaimed(is_again=True)
+        worker.troubles.end("claim", "Worker %s takes jobs again", worker.name)
+        return answer
+
+    def _ask_from(self, first: int) -> Claimed | NothingClaimed:
+        """What the server says of the lanes from `first` on, as far as one claim goes."""
+        worker = self._worker
+        command = claim_job(
+            worker.keys,
+            self._names,
+            worker=worker.name,
+            is_staying=not self._is_burst,
+            policy=self._policy_number,
+            first=first,
+        )
+        return worker.store.execute(command)
 
     def _sort(self, number: int | None, policy: Policy) -> None:
         """Look at the lanes in the order that `policy` says, strictly by priority."""

@@ -125,6 +125,7 @@ class PerformingMixin(HoldingMixin):
             timestamp=utcformat(job.started_at or now()),
             registry=job.started_job_registry.key,
             execution=execution.id if execution else "",
+            work=self._work_of(job),
             **options,
         )
 

@@ -19,7 +19,7 @@ import rq.defaults
 import rq.job
 from redis import Redis, exceptions
 
-from shedder.log_context import ids_of
+from shedder.log_context import Troubles, ids_of
 from shedder.queues.claims import CLAIMS_PER_STEP, HeldClaim, hand_over_polling, list_claims, release_claim, renew_claim
 from shedder.queues.maintenance import Upkeep
 from shedder.queues.outcomes import UNREADABLE
@@ -125,6 +125,7 @@ class LeaseRenewer:
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self.is_claiming = False
+        self._troubles = Troubles(logger)
 
     def hold(self, held: HeldClaim | None) -> None:
         """Keep this claim alive from now on, or none."""
@@ -171,4 +172,6 @@ class LeaseRenewer:
         except (exceptions.RedisError, OSError) as error:
             connection.disconnect()
             ids = ids_of(lane=held.lane, job=held.job_id)
-            logger.warning("the claim of job %s was not renewed: %s", held.job_id, error, extra=ids)
+            self._troubles.meet("claims", "the claim of job %s was not renewed: %s", held.job_id, error, extra=ids)
+        else:
+            self._troubles.end("claims", "claims are renewed again")

@@ -66,13 +66,18 @@ def is_passing(error: BaseException) -> bool:
 class RetryPolicy:
     """How long a client tries again: for ever, unless it was told to come to an end.
 
+    Args:
+        pool: The connections of the client.
+        sleep: Lets so many seconds pass.
+
     Attributes:
         failures: How often Redis has failed it; what failed may have been carried out.
     """
 
-    def __init__(self, pool: ConnectionPool) -> None:
+    def __init__(self, pool: ConnectionPool, *, sleep: Callable[[float], object] = time.sleep) -> None:
         self.failures = 0
         self._pool = pool
+        self._sleep = sleep
         self._end = math.inf
         self._is_tried = False
         self._parent = 0
@@ -122,7 +127,7 @@ class RetryPolicy:
         if isinstance(error, exceptions.ReadOnlyError):
             # a server that was demoted answers so for ever: its name may lead to the new one now
             self._pool.disconnect(inuse_connections=False)
-        time.sleep(seconds)
+        self._sleep(seconds)
 
     def rest(self) -> None:
         """Say that what failed has succeeded."""

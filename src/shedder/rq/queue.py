@@ -16,7 +16,7 @@ from rq.serializers import DefaultSerializer
 from shedder.engine.jobs import function_of, texts_of
 from shedder.engine.names import check_job_class, check_queue, rq_keys
 from shedder.errors import ShedderError
-from shedder.lanes import DEFAULT_PRIORITY, Lane, lane_of, parse_priority
+from shedder.lanes import DEFAULT_PRIORITY, Lane, check_name, lane_of, parse_priority, why_refused
 from shedder.policy.applied import async_policy_copy, policy_in_force
 from shedder.queues.enqueue import enqueue_job, push_job, ring_on, save_on
 from shedder.store.store import AsyncStore, Pipeline, Store, check_async_client, check_client
@@ -105,7 +105,11 @@ class QueueMixin(RQQueue):
         """A job of this queue; one that waits for others gets its lane now.
 
         When they are done RQ puts it where it came from, through its own class of queues.
+
+        Raises:
+            InvalidInput: this queue's name could be meant for another.
         """
+        check_name(self.name)
         job = self._plainly_created(*args, **options)
         if job.get_status(refresh=False) in _NOT_QUEUED_PLAINLY:
             job.origin = self._lane_by_policy(job).name
@@ -125,7 +129,12 @@ class QueueMixin(RQQueue):
     def enqueue_job(
         self, job: Job, pipeline: Pipeline | None = None, at_front: bool = False, unique: bool = False
     ) -> Job:
-        """Enqueue a job, in one round trip where RQ needs two."""
+        """Enqueue a job, in one round trip where RQ needs two.
+
+        Raises:
+            InvalidInput: this queue's name could be meant for another.
+        """
+        check_name(self.name)
         check_job_class(type(job))
         lane = self._lane_by_policy(job)
         if lane is not self:
@@ -265,7 +274,12 @@ class QueueMixin(RQQueue):
 
     @property
     def _is_lane_settled(self) -> bool:
-        return self._is_lane_chosen or self.priority != DEFAULT_PRIORITY or not self._is_async
+        return (
+            self._is_lane_chosen
+            or self.priority != DEFAULT_PRIORITY
+            or not self._is_async
+            or why_refused(self.name) != ""
+        )
 
     def _lane_by_policy(self, job: Job) -> Self:
         if self._is_lane_settled:

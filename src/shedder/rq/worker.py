@@ -9,15 +9,21 @@ out.
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+import math
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
 
 import rq.job
 import rq.worker
+from redis.exceptions import ConnectionError  # noqa: A004 - redis-py's, not Python's
 
 from shedder import __version__
 from shedder.engine.names import check_worker, rq_keys
 from shedder.lanes import serving_order
-from shedder.log_context import bind
+from shedder.log_context import Troubles, bind
 from shedder.queues.maintenance import Upkeep
 from shedder.rq.bookkeeping import SkewMixin
 from shedder.rq.fetch import Fetch
@@ -26,6 +32,7 @@ from shedder.rq.lease import LeaseRenewer
 from shedder.rq.outages import patient
 from shedder.store.clients import look_up_driver_once
 from shedder.store.store import Store, check_client, load_script
+from shedder.units import format_duration
 
 if TYPE_CHECKING:
     import redis
@@ -36,6 +43,12 @@ LAST_PATIENCE_SECONDS = 5.0
 
 SILENCE_SECONDS = 30
 """A connection that is silent for this long is given up; none of ours waits for a third of it."""
+
+COMMANDS_RETRY_SECONDS = 2.0
+"""RQ's wait before a worker subscribes to its commands again."""
+
+SAME_OUTAGE_SECONDS = 120.0
+"""A failure to listen for commands that comes so soon after another is of the same outage."""
 
 SCRIPTS_OF_A_JOB = ("claim_job", "start_job", "release_claim", "end_drained")
 
@@ -51,11 +64,14 @@ class WorkerMixin(PerformingMixin, SkewMixin):
     restarts, is busy, full or read-only. It loses no job, whatever kills it.
     """
 
+    _commands_lost_at = -math.inf
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         check_worker(self)
         self.keys = rq_keys()
         self.store = Store(self.connection, self.keys)
+        self.troubles = Troubles(self.log)
         self.queues = self._lanes_of(self.queues)
         self._ordered_queues = self.queues[:]
         self._renewer = LeaseRenewer(self.connection, self.keys)
@@ -131,10 +147,32 @@ class WorkerMixin(PerformingMixin, SkewMixin):
     def _is_busy(self) -> bool:
         return bool(self.get_state() == rq.worker.WorkerStatus.BUSY)
 
+    def register_birth(self) -> None:
+        """RQ's record of a worker; a name that is taken is never taken over.
+
+        Raises:
+            ValueError: a worker of this name is on record, alive or killed lately; says until when.
+        """
+        seconds: Any = self.connection.ttl(self.key)
+        if seconds > 0 and not self.connection.hexists(self.key, "death"):
+            raise ValueError(
+                f"There exists an active worker named {self.name!r} already. If it was killed, its record ends within "
+                f"{format_duration(seconds)}; `shedder worker --name-prefix {self.name}` gives each start its own name."
+            )
+        super().register_birth()
+
     def subscribe(self) -> None:
         """Subscribe to this worker's channel, also when Redis goes away at this moment."""
         # a subscription is no command, which the client would send again
         self._patience.run(super().subscribe)
+
+    def _pubsub_exception_handler(self, exc: Exception, pubsub: Any, pubsub_thread: Any) -> None:
+        # RQ's writes a line every two seconds for as long as Redis is away
+        before, self._commands_lost_at = self._commands_lost_at, time.monotonic()
+        if isinstance(exc, ConnectionError) and self._commands_lost_at - before < SAME_OUTAGE_SECONDS:
+            time.sleep(COMMANDS_RETRY_SECONDS)
+        else:
+            super()._pubsub_exception_handler(exc, pubsub, pubsub_thread)
 
     def bootstrap(self, *args: Any, **kwargs: Any) -> None:
         """RQ's start of a worker, and that of the thread that keeps claims alive."""
@@ -166,9 +204,48 @@ class FreshProcessMixin(WorkerMixin):
     """`WorkerMixin` for a class of workers whose jobs run in processes that are no forks."""
 
     def fork_work_horse(self, job: rq.job.Job, queue: rq.Queue) -> None:
-        """Start the fresh process, which learns its claim from the environment."""
+        """Start the fresh process, which learns its claim, and how it introduces itself, from the environment."""
         tell_fresh_process(self._held)
-        super().fork_work_horse(job, queue)  # type: ignore[misc]  # of the class beside it
+        with _told_by_environment(self.connection.connection_pool.connection_kwargs):
+            super().fork_work_horse(job, queue)  # type: ignore[misc]  # of the class beside it
+
+
+@contextmanager
+def _told_by_environment(settings: dict[str, Any]) -> Iterator[None]:
+    """Let RQ write the passwords of `settings` into the command line of a process as names of variables.
+
+    RQ starts the process with the text of the program that it runs, with the settings of the
+    connection in it. Everybody on the machine may read a command line (`ps`), nobody but the user
+    an environment.
+    """
+    hidden = {name: settings[name] for name in _SECRETS if type(settings.get(name)) is str}
+    for name, secret in hidden.items():
+        os.environ[_VARIABLE + name] = secret
+        settings[name] = _FromEnvironment(secret, name)
+    try:
+        yield
+    finally:
+        settings.update(hidden)
+        for name in hidden:
+            os.environ.pop(_VARIABLE + name, None)
+
+
+_SECRETS = ("username", "password", "ssl_password")
+_VARIABLE = "_SHEDDER_REDIS_"
+
+
+class _FromEnvironment(str):
+    """A text that is written into a program as the variable from which it is read there."""
+
+    _name: str
+
+    def __new__(cls, value: str, name: str) -> Self:
+        found = super().__new__(cls, value)
+        found._name = name
+        return found
+
+    def __repr__(self) -> str:
+        return f"os.environ.pop({_VARIABLE + self._name!r})"
 
 
 class SpawnWorker(FreshProcessMixin, rq.worker.SpawnWorker):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from shedder.errors import InvalidInput, LimitExceeded
 from shedder.events import Cause, Event
 from shedder.later import later
+from shedder.log_context import Troubles
 from shedder.settings import setting
 from shedder.settings.setting import Setting, SettingsChanged
 from shedder.settings.watch import Declarations, SettingsSnapshot, SettingsWatch, replaced_by
@@ -85,6 +86,7 @@ class Limits(Declarations[LimitDeclaration]):
         self._local = LocalWindows()
         self._rules: dict[str, _Rule] = {}
         self._absence = Absence()
+        self._uncounted, self._disobeyed = Troubles(logger), Troubles(logger)
         super().__init__(watch, keys.limit_declarations)
 
     def declare(
@@ -208,9 +210,10 @@ class Limits(Declarations[LimitDeclaration]):
                 if error.is_outage:
                     self._absence.note_away(error)
                 else:
-                    logger.warning("the limit %s cannot be counted: %s", name, error)
+                    self._uncounted.meet(name, "the limit %s cannot be counted: %s", name, error)
             else:
                 self._absence.note_back()
+                self._uncounted.end(name, "the limit %s is counted again", name)
                 return is_within or rule.is_shadow
         return rule.is_shadow or self._decide_alone(rule, name, key, cost)
 
@@ -246,8 +249,9 @@ class Limits(Declarations[LimitDeclaration]):
         try:
             rate = Rate.parse(str(standing.body.get("rate")))
         except InvalidInput as error:
-            logger.warning("the setting of the limit %s is not obeyed: %s", name, error)
+            self._disobeyed.meet(name, "the setting of the limit %s is not obeyed: %s", name, error)
             return None
+        self._disobeyed.end(name)
         return _Rule(item_of(rate), without_redis, is_shadow=bool(standing.body.get("shadow")))
 
     def _told(self, declaration: LimitDeclaration) -> dict[str, Any]:

@@ -24,7 +24,8 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 import redis
 import redis.exceptions
 
-from shedder.errors import RecordUnreadable
+from shedder.errors import RecordUnreadable, RedisUnreachable, ShedderError
+from shedder.log_context import Troubles
 from shedder.settings.setting import Setting, declare_settings, in_force, setting_from
 from shedder.store.clients import own_client
 from shedder.store.codec import text_of
@@ -92,7 +93,7 @@ class SettingsWatch:
         self.is_awake = False
         self._version: bytes | None = None
         self._server_ahead = time.time() - time.monotonic()
-        self._is_served = True
+        self._troubles, self._unreadable = Troubles(logger), Troubles(logger)
         self._starting = threading.Lock()
         self._loaded = threading.Event()
         self._ended = threading.Event()
@@ -168,25 +169,16 @@ class SettingsWatch:
         self._ended = threading.Event()
 
     def _watch(self, ended: threading.Event) -> None:
-        pubsub: Any = None
-        retry = SHORTEST_RETRY_SECONDS
+        look = _Look(self)
         while not ended.is_set():
             try:
-                is_new = pubsub is None
-                if is_new:
-                    pubsub = self._subscribed()
-                self._refresh(is_new=is_new)
-                retry = SHORTEST_RETRY_SECONDS
-                pubsub.get_message(timeout=POLL_SECONDS)
+                look.do()
             except Exception as error:  # noqa: BLE001 - without this thread nobody learns anything
-                _close(pubsub)
-                pubsub = None
                 if ended.is_set():
-                    return
+                    break
                 self._note_away(error)
-                ended.wait(retry * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
-                retry = min(2 * retry, LONGEST_RETRY_SECONDS)
-        _close(pubsub)
+                ended.wait(look.fail())
+        look.close()
 
     def _subscribed(self) -> Any:
         pubsub = self._client.pubsub(ignore_subscribe_messages=True)
@@ -204,8 +196,21 @@ class SettingsWatch:
         self._drop_expired()
         self._note_back()
         self._loaded.set()
+        self._do_chores(is_new=is_new)
+
+    def _do_chores(self, *, is_new: bool) -> None:
+        refused = ""
         for chore in self._chores:
-            chore(self._store, is_new)
+            try:
+                chore(self._store, is_new)
+            except RedisUnreachable:
+                raise
+            except ShedderError as error:  # a server that refuses writes can still be read, and followed
+                refused = str(error)
+        if refused:
+            self._troubles.meet("chores", "what is declared here is not told to operators: %s", refused)
+        else:
+            self._troubles.end("chores", "what is declared here is told to operators again")
 
     def _ask_news(self, ask: Any) -> None:
         ask.get(self._keys.settings_version)
@@ -215,7 +220,7 @@ class SettingsWatch:
     def _load(self, version: bytes | None) -> None:
         keys = self._keys
         flags, limits = self._store.read(lambda ask: (ask.hgetall(keys.flags), ask.hgetall(keys.limits)))
-        self.known = SettingsSnapshot(_readable(flags), _readable(limits), is_loaded=True)
+        self.known = SettingsSnapshot(self._readable(flags), self._readable(limits), is_loaded=True)
         self._version = version
         self._tell()
 
@@ -231,18 +236,55 @@ class SettingsWatch:
             listener(self.known)
 
     def _note_away(self, error: Exception) -> None:
-        # once for each change of state, not once for each attempt
-        if self._is_served:
-            logger.warning("settings of flags and limits are not confirmed any more: %s", error)
-        self._is_served = False
+        self._troubles.meet("Redis", "settings of flags and limits are not confirmed any more: %s", error)
         self._drop_expired()
         self._tell()
 
     def _note_back(self) -> None:
-        if not self._is_served:
-            logger.warning("settings of flags and limits are confirmed again")
-            self._is_served = True
+        if self._troubles.end("Redis", "settings of flags and limits are confirmed again"):
             self._tell()
+
+    def _readable(self, records: Mapping[bytes, bytes]) -> dict[str, Setting]:
+        settings = {}
+        for name, text in records.items():
+            try:
+                settings[text_of(name)] = setting_from(text_of(name), text)
+            except RecordUnreadable as error:
+                self._unreadable.meet(f"{error} {text!r}", "%s; it is not obeyed", error)
+        return settings
+
+
+class _Look:
+    """One look after the other at the settings, with the subscription that ends the wait between two."""
+
+    def __init__(self, watch: SettingsWatch) -> None:
+        self._watch = watch
+        self._pubsub: Any = None
+        self._retry = SHORTEST_RETRY_SECONDS
+
+    def do(self) -> None:
+        """Look, and wait for a message until the next look is due; whatever is raised needs `fail`."""
+        is_new = self._pubsub is None
+        if is_new:
+            self._pubsub = self._watch._subscribed()  # noqa: SLF001 - a part of it
+        self._watch._refresh(is_new=is_new)  # noqa: SLF001
+        self._retry = SHORTEST_RETRY_SECONDS
+        self._pubsub.get_message(timeout=POLL_SECONDS)
+
+    def fail(self) -> float:
+        """Subscribe anew at the next look; in how many seconds that is."""
+        self.close()
+        retry, self._retry = self._retry, min(2 * self._retry, LONGEST_RETRY_SECONDS)
+        return retry * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+
+    def close(self) -> None:
+        """End the subscription."""
+        pubsub, self._pubsub = self._pubsub, None
+        if pubsub is not None:
+            try:
+                pubsub.close()
+            except (redis.exceptions.RedisError, OSError):
+                logger.debug("a subscription did not close in order")
 
 
 D = TypeVar("D")
@@ -305,21 +347,3 @@ def _is_in_event_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _close(pubsub: Any) -> None:
-    if pubsub is not None:
-        try:
-            pubsub.close()
-        except (redis.exceptions.RedisError, OSError):
-            logger.debug("a subscription did not close in order")
-
-
-def _readable(records: Mapping[bytes, bytes]) -> dict[str, Setting]:
-    settings = {}
-    for name, text in records.items():
-        try:
-            settings[text_of(name)] = setting_from(text_of(name), text)
-        except RecordUnreadable as error:
-            logger.warning("%s; it is not obeyed", error)
-    return settings

@@ -24,8 +24,9 @@ from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 
 from shedder.errors import ShedderError
+from shedder.log_context import Troubles
 from shedder.settings.setting import AWAY_SECONDS, LimitUnavailable
-from shedder.store.clients import Deadline, deadline_client
+from shedder.store.clients import Deadline, deadline_client, keep_after_fork
 from shedder.store.keys import Keys
 from shedder.store.store import Command, Store
 from shedder.units import Rate
@@ -152,6 +153,7 @@ class _Windows(RedisStorage):
         self._keys = keys
         self._store = Store(client, keys)
         super().__init__("redis://", connection_pool=client.connection_pool, wrap_exceptions=True)
+        keep_after_fork(self.storage)
 
     @property
     def base_exceptions(self) -> tuple[type[Exception], ...]:
@@ -191,10 +193,7 @@ class Absence:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._until = 0.0
-        # The one entry goes from list to list. Of threads that find the same thing at once one
-        # takes it and writes the log; a lock could be held by a thread that a fork leaves behind.
-        self._here: list[bool] = [True]
-        self._away: list[bool] = []
+        self._troubles = Troubles(logger)
 
     def may_ask(self) -> bool:
         """Whether this hit asks Redis."""
@@ -209,19 +208,10 @@ class Absence:
     def note_away(self, error: Exception) -> None:
         """Redis did not answer in time."""
         self._until = self._clock() + AWAY_SECONDS
-        if _moved(self._here, self._away):
-            logger.warning("limits are decided without Redis, as each declares: %s", error)
+        self._troubles.meet("Redis", "limits are decided without Redis, as each declares: %s", error)
 
     def note_back(self) -> None:
         """Redis answered."""
-        if self._away and _moved(self._away, self._here):
+        if self._until:
             self._until = 0.0
-            logger.warning("limits are decided with Redis again")
-
-
-def _moved(source: list[bool], target: list[bool]) -> bool:
-    try:
-        target.append(source.pop())
-    except IndexError:
-        return False
-    return True
+            self._troubles.end("Redis", "limits are decided with Redis again")

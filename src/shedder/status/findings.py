@@ -11,15 +11,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from shedder.lanes import PRIORITIES, Lane, lane_of
+from shedder.lanes import PRIORITIES, Lane, lane_of, target_of, why_refused
 from shedder.policy.lateness import Late, lateness_sentence
 from shedder.policy.model import FAILS_AT
 from shedder.queues.controls import Divert, HaltedDrain
 from shedder.queues.outcomes import LATELY, RATE_SECONDS, Outcomes, is_failing
+from shedder.status.overdue import BEHIND, GONE, JOBS_AT_ONCE
 from shedder.status.readings import LaneStatus, Status
 from shedder.store.keys import flag_of_order
 from shedder.units import format_duration
-from shedder.wording import counted, named, pace
+from shedder.wording import counted, moment, named, pace
 
 OLD = timedelta(hours=24)
 """A control that has stood for longer may have been forgotten."""
@@ -32,6 +33,12 @@ PACE = "200/second"
 
 FAILS, HALTED = "fails", "drain halted"
 """The rules on how jobs end."""
+
+NO_WORKER = "no worker"
+"""The rule on jobs that could start, and that nobody starts."""
+
+OVERDUE = "overdue"
+"""The rule on jobs that are due and that no scheduler puts into their lane."""
 
 FINE, WARNING, PROBLEM = "fine", "warning", "problem"
 
@@ -64,7 +71,7 @@ class CheckProblem:
     """One thing that is wrong.
 
     Attributes:
-        kind: The rule: `late`, `may be late`, `fails`, `drain halted`, `old control`, `no worker`,
+        kind: The rule: `late`, `may be late`, `fails`, `drain halted`, `overdue`, `old control`, `no worker`,
             `records`, `memory`, `eviction`, `policy`.
         target: The lane, flag, limit or label of the policy; `server` for what concerns all.
         text: One sentence.
@@ -141,7 +148,7 @@ def check_status(status: Status, *, older_than: timedelta = OLD) -> CheckResult:
 MAY_BE_LATE = "may be late"
 """The rule that found work of which it is not known whether it is late."""
 
-_CHECKED = {"late": 0, FAILS: 0, HALTED: 0, MAY_BE_LATE: 2, "old control": 3}
+_CHECKED = {"late": 0, FAILS: 0, HALTED: 0, OVERDUE: 0, MAY_BE_LATE: 2, "old control": 3}
 """Late work and work that fails are told first, and what may only be forgotten last."""
 
 
@@ -171,6 +178,7 @@ def server_findings(status: Status, older_than: timedelta = OLD) -> tuple[Findin
     """What the rules find on the server, the policy, flags and limits, as far as status tells."""
     return (
         *suspension(is_suspended=status.is_suspended),
+        *refused_names(status.refused),
         memory(status.memory_used),
         eviction(status.eviction, share=status.memory_used),
         *_policy(status.policy_error),
@@ -179,7 +187,7 @@ def server_findings(status: Status, older_than: timedelta = OLD) -> tuple[Findin
 
 
 def work_findings(status: Status) -> Iterator[Finding]:
-    """What the rules find on work in several lanes: what has a label, and what one command drains."""
+    """What the rules find on work in several lanes: what has a label, what one command drains, what is overdue."""
     for each in status.labels:
         if is_failing(each.outcomes, status.fails_at):
             says = f"{fails_sentence(each.label, each.outcomes)}. Run {_typed(_TRIAGE)} for what to do."
@@ -187,12 +195,16 @@ def work_findings(status: Status) -> Iterator[Finding]:
                 FAILS, PROBLEM, says, subjects=(each.label,), command=_TRIAGE, numbers=_numbers(each.outcomes)
             )
     yield from _halts(status)
+    yield from overdue_findings(status)
 
 
 def status_warnings(status: Status) -> tuple[str, ...]:
     """The sentences of a status about several lanes or the server; how that is set up is left to `doctor`."""
     found = (*work_findings(status), *server_findings(status))
-    return tuple(each.says for each in found if each.level == PROBLEM or each.check == "suspend")
+    return tuple(each.says for each in found if each.level == PROBLEM or each.check in _ALWAYS_TOLD)
+
+
+_ALWAYS_TOLD = ("suspend", "names")
 
 
 def by_trouble(lanes: Sequence[LaneStatus]) -> tuple[LaneStatus, ...]:
@@ -222,6 +234,15 @@ def suspension(*, is_suspended: bool) -> Iterator[Finding]:
     """RQ's own suspend."""
     if is_suspended:
         yield Finding("suspend", WARNING, "RQ's own suspend is on, so no worker takes a job: end it with `rq resume`.")
+
+
+def refused_names(names: Sequence[str]) -> Iterator[Finding]:
+    """RQ queues whose names could be meant for others."""
+    if not names:
+        return
+    queues = "An RQ queue is" if len(names) == 1 else f"{len(names):,} RQ queues are"
+    says = f"{queues} neither served nor controlled, no `--all` included; {why_refused(names[0])}."
+    yield Finding("names", WARNING, says, subjects=tuple(names), numbers={"queues": len(names)})
 
 
 def memory(share: float | None) -> Finding:
@@ -279,8 +300,10 @@ def _workers(lane: LaneStatus) -> Iterator[Finding]:
         # a stock worker that was started for the queue does not know its other lanes
         whom = lane.queue if lane.lane == lane.queue else f"{lane.queue}, or a stock one for it"
         says = f"{lane.lane} has {counted(jobs, 'job')} and no worker: start one that serves {whom}."
+        if not lane.waiting:
+            says += " They are in a backlog, so RQ's list is empty, and an autoscaler that looks at it starts none."
         command = _command("worker", lane.queue, is_lane=False)
-        yield Finding("no worker", PROBLEM, says, subjects=(lane.lane,), command=command, numbers={"jobs": jobs})
+        yield Finding(NO_WORKER, PROBLEM, says, subjects=(lane.lane,), command=command, numbers={"jobs": jobs})
     if (lane.pause is not None or lane.diverts) and lane.stock_workers:
         number = lane.stock_workers
         who = "1 stock worker serves" if number == 1 else f"{number} stock workers serve"
@@ -410,6 +433,42 @@ def _halt(halted: HaltedDrain, diverts: Sequence[Divert], at: datetime) -> Findi
     return Finding(HALTED, PROBLEM, says, subjects=lanes, command=command, numbers=numbers)
 
 
+# rules about jobs that are due
+
+
+def overdue_findings(status: Status) -> Iterator[Finding]:
+    """The jobs that are due and not in their lane, once for each thing that their scheduler can be."""
+    together: dict[str, list[LaneStatus]] = {}
+    for lane in status.lanes:
+        if lane.overdue is not None:
+            together.setdefault(lane.overdue.scheduler, []).append(lane)
+    for scheduler, lanes in together.items():
+        yield _overdue(scheduler, lanes, status.at)
+
+
+def _overdue(scheduler: str, lanes: Sequence[LaneStatus], at: datetime) -> Finding:
+    known = [lane.overdue for lane in lanes if lane.overdue is not None]
+    jobs, since = sum(each.jobs for each in known), min(each.since for each in known)
+    queues = list(dict.fromkeys(lane.queue for lane in lanes))
+    command = () if scheduler == BEHIND else _words("worker", queues, "--with-scheduler")
+    which = "it" if len(lanes) == 1 else "them"
+    silent, ends = max(each.silent_seconds for each in known), max(each.lock_seconds for each in known)
+    why = {
+        GONE: f"the scheduler of {which} has shown no sign of life for {silent:.0f} s: in {ends:.0f} s, when RQ's "
+              f"lock of it has ended and no earlier, start a worker with one, {_typed(command)}",
+        BEHIND: f"the scheduler of {which} is behind: it takes {JOBS_AT_ONCE:,} of a queue a second. Look "
+                "at its log if they do not become fewer",
+    }.get(scheduler, f"no scheduler runs for {which}: start a worker with one, {_typed(command)}")  # fmt: skip
+    says = (
+        f"{counted(jobs, 'job')} of {_listed(lanes)} {'is' if jobs == 1 else 'are'} overdue since "
+        f"{moment(since, at)}, and {why}."
+    )
+    numbers = {"jobs": jobs, "seconds": max((at - since).total_seconds(), 0.0)}
+    return Finding(
+        OVERDUE, PROBLEM, says, subjects=tuple(lane.lane for lane in lanes), command=command, numbers=numbers
+    )
+
+
 # what the rules cannot tell
 
 
@@ -498,7 +557,7 @@ def _forgotten(
 
 def _command(verb: str, target: str, *options: str, is_lane: bool = True) -> tuple[str, ...]:
     """The words of a command for this lane alone, or for the flag, limit or queue `target`."""
-    return _words(verb, (_alone(target) if is_lane else target,), *options)
+    return _words(verb, (target_of(target) if is_lane else target,), *options)
 
 
 def _words(verb: str, targets: Sequence[str], *options: str) -> tuple[str, ...]:
@@ -507,17 +566,11 @@ def _words(verb: str, targets: Sequence[str], *options: str) -> tuple[str, ...]:
     return (*verb.split(), *targets, *options)
 
 
-def _alone(lane: str) -> str:
-    """The target that stands for `lane` only: `mail` would stand for all lanes of the queue."""
-    found = lane_of(lane)
-    return f"{found.queue}.{found.priority}"
-
-
 def _targets(lanes: Sequence[str]) -> tuple[str, ...]:
     """The targets of a command for these lanes: the queue where all of its lanes are among them."""
     queues = dict.fromkeys(lane_of(lane).queue for lane in lanes)
     whole = [queue for queue in queues if all(Lane(queue, each).name in lanes for each in PRIORITIES)]
-    return (*whole, *(_alone(lane) for lane in lanes if lane_of(lane).queue not in whole))
+    return (*whole, *(target_of(lane) for lane in lanes if lane_of(lane).queue not in whole))
 
 
 def _typed(words: Sequence[str]) -> str:

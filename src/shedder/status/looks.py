@@ -1,21 +1,23 @@
 """A look at the jobs of lanes that are older than tolerances: where these begin, then some of them.
 
-The first step finds, in each list, how many jobs are older than each tolerance, the second reads jobs that
-are evenly spread over those. Each script holds the server for at most 2 ms, however long the lists are.
+The first step finds, in each list, how many jobs are older than each tolerance. The second reads them one and
+all, as far as `WORK` lasts, the lists with the fewest first; of the others it reads jobs that are evenly spread.
+Each script holds the server for at most 2 ms, however long the lists are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
-from shedder.engine.jobs import function_from_field, function_name, meta_texts, time_of
-from shedder.policy.lateness import Looked, Part, WaitingJob
+from shedder.engine.jobs import function_name, meta_texts, time_of
+from shedder.policy.lateness import Looked, Part, WaitingJob, divided
 from shedder.queues.controls import StoredDivert
 from shedder.selection import Selection
-from shedder.store.codec import ms_from_time, time_from_ms
+from shedder.store.codec import ms_from_time, text_of, time_from_ms
 from shedder.store.keys import Keys
 from shedder.store.store import Command, Store
 
@@ -26,18 +28,27 @@ SLACK_MS = 1000
 """By so much a job may be older than one before it where no more is seen: clocks of producers differ."""
 
 LOOKS = 120
-"""Jobs that are looked at, evenly spread over those between two tolerances."""
+"""Jobs that are looked at, at least, evenly spread over those between two tolerances."""
 
-FEW = 2_000
-"""So many old jobs, of all lists together, are looked at one and all."""
+WORK = 5_000
+"""What it may cost to look at lists one and all, in jobs of our producers that stand side by side: about 1 µs each."""
 
-JOBS_A_STEP = 100
-"""Jobs that one step looks at, at most."""
+WORK_SPREAD = 3_000
+"""What all looks may cost in all before more than `LOOKS` are spread over those that are not looked at one and all."""
+
+WORK_A_STEP = 400
+"""What one step may cost."""
+
+DATA_COST, META_COST = 1.0, 0.5
+"""What it costs besides to read the data, or the meta, of a job."""
+
+PLACE_COST, NODES_COST = 1.0, 1 / 20_000
+"""What it costs to find a place in a list: once, and for each job between it and the nearer end."""
 
 NEWEST = 40
 """The jobs before each border that are looked at besides, one by one: what has just become late."""
 
-BYTES_READ = 1_000_000
+BYTES_READ = 2_000_000
 """Bytes of data and meta that one step reads, at most; jobs whose kind is told by more are not judged."""
 
 ListKeys = tuple[str, ...]
@@ -53,12 +64,14 @@ class Borders:
         oldest: When the oldest that was looked at was enqueued; None when there is none.
         disorder: By how much a job was older than one before it.
         counts: By tolerance, the shortest first, the jobs before its border.
+        unnoted: Share of its jobs whose function stands in their data only, 0 to 1, by those looked at.
     """
 
     total: int
     oldest: datetime | None
     disorder: timedelta
     counts: Mapping[timedelta, int]
+    unnoted: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +81,18 @@ class Ring:
     Attributes:
         size: How many they are.
         age: They have waited for about so long at most; None for the oldest.
-        ranges: What is looked at: index and number of jobs of each range.
+        steps: What is looked at, in steps that each hold the server for a short time: index and number of
+            jobs of each range.
     """
 
     size: int
     age: timedelta | None
-    ranges: tuple[tuple[int, int], ...]
+    steps: tuple[tuple[tuple[int, int], ...], ...]
 
     @property
     def looked_at(self) -> int:
         """How many of its jobs are looked at."""
-        return sum(count for _, count in self.ranges)
+        return sum(count for ranges in self.steps for _, count in ranges)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +102,7 @@ class ToLookAt:
     Attributes:
         lists: Its own lists, and those of each backlog.
         selections: Which jobs can be in these; None for all.
-        tolerances: By which its jobs are divided, the shortest first.
+        tolerances: How long its jobs may wait, the shortest first.
         is_told_by_jobs: What a job may wait depends on its function or meta.
         with_meta: Its meta is needed too.
     """
@@ -98,6 +112,11 @@ class ToLookAt:
     tolerances: tuple[timedelta, ...]
     is_told_by_jobs: bool
     with_meta: bool = False
+
+    @property
+    def dividing(self) -> tuple[timedelta, ...]:
+        """Those of the tolerances by which its jobs are divided."""
+        return divided(self.tolerances)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,61 +157,126 @@ def find_borders(
 
 def borders_from(reply: Sequence[int], tolerances: Sequence[timedelta]) -> Borders:
     """Reads the reply to `find_borders`."""
-    total, oldest_ms, disorder_ms, *counts = reply
+    total, oldest_ms, disorder_ms, unnoted, *counts = reply
     oldest = time_from_ms(oldest_ms) if oldest_ms else None
-    return Borders(total, oldest, timedelta(milliseconds=disorder_ms), dict(zip(tolerances, counts, strict=True)))
+    disorder, by_tolerance = timedelta(milliseconds=disorder_ms), dict(zip(tolerances, counts, strict=True))
+    return Borders(total, oldest, disorder, by_tolerance, unnoted / 100)
 
 
 def look_at_jobs(
-    keys: Keys, lists: Sequence[str], ranges: Sequence[tuple[int, int]], *, with_meta: bool
-) -> Command[list[Any]]:
-    """What the jobs of `ranges` (index and number of jobs of each) say of themselves, a row each."""
-    numbers = [number for pair in ranges for number in pair]
-    return Command("look_at_jobs", tuple(lists), (keys.engine.jobs, int(with_meta), BYTES_READ, *numbers), list)
+    keys: Keys, lists: Sequence[str], ranges: Sequence[tuple[int, int]], *, with_meta: bool,
+    tolerances: Sequence[timedelta] = (), at: datetime,
+) -> Command[list[Any]]:  # fmt: skip
+    """What the jobs of `ranges` (index and number of jobs of each) say of themselves.
 
-
-def steps_of(rings: Sequence[Ring]) -> list[list[tuple[int, int]]]:
-    """What is looked at in `rings`, in steps that each hold the server for a short time."""
-    steps: list[list[tuple[int, int]]] = []
-    left = 0
-    for first, count in (each for ring in rings for each in ring.ranges):
-        for start in range(first, first + count, JOBS_A_STEP):
-            jobs = min(JOBS_A_STEP, first + count - start)
-            if jobs > left:
-                steps.append([])
-                left = JOBS_A_STEP
-            steps[-1].append((start, jobs))
-            left -= jobs
-    return steps
-
-
-def rings_of(borders: Borders, *, lists: int = 1) -> tuple[Ring, ...]:
-    """The jobs older than the shortest tolerance, by age, the oldest first, and which of them to look at.
-
-    `lists` is the number of lists that have old jobs: the more there are, the fewer are looked at one and all.
+    There is a row for each, or for all that are alike: on the same side of each of `tolerances` at the time `at`.
     """
-    stretches: list[tuple[int, int, timedelta | None]] = []
-    first, older = 0, None
+    moments = [ms_from_time(at - tolerance) for tolerance in tolerances]
+    numbers = [number for pair in ranges for number in pair]
+    return Command(
+        "look_at_jobs", tuple(lists),
+        (keys.engine.jobs, int(with_meta), BYTES_READ, len(moments), *moments, *numbers), list,
+    )  # fmt: skip
+
+
+# which jobs are looked at
+
+
+def rings_of(found: Sequence[Borders], *, with_meta: bool) -> list[tuple[Ring, ...]]:
+    """Of each list, the jobs older than the shortest tolerance, by age, the oldest first, and which to look at."""
+    own = [_stretches(borders, with_meta=with_meta) for borders in found]
+    spread = [each for stretches in own for each in stretches]
+    spent = sum(each.least_cost for each in spread)
+    # it is known who waits longer than a tolerance where all are looked at that are as old: the oldest come first
+    for each in sorted(spread, key=lambda it: it.cost_with_older):
+        more = each.whole_cost - each.least_cost
+        if each.cost_with_older <= WORK and spent + more <= WORK:
+            spent += more
+            spread.remove(each)
+    share = max(WORK_SPREAD - spent, 0) / max(len(spread), 1)
+    return [tuple(ring for each in stretches for ring in _rings(each, share if each in spread else None))
+            for stretches in own]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Stretch:
+    """Jobs of one of the lists between two borders, and what it costs to look at them."""
+
+    first: int
+    end: int
+    age: timedelta | None
+    total: int
+    job_cost: float
+    cost_of_older: float
+
+    @property
+    def size(self) -> int:
+        return self.end - self.first
+
+    @property
+    def whole_cost(self) -> float:
+        return PLACE_COST + self.size * self.job_cost
+
+    @property
+    def cost_with_older(self) -> float:
+        return self.cost_of_older + self.whole_cost
+
+    @property
+    def look_cost(self) -> float:
+        """That of a job which is looked at alone, on average."""
+        return sum(self.cost_of(self.first + self.size * part // 4, 1) for part in (1, 3)) / 2
+
+    @property
+    def least_cost(self) -> float:
+        return min(self.whole_cost, LOOKS * self.look_cost + NEWEST * self.job_cost)
+
+    def cost_of(self, index: int, count: int) -> float:
+        return PLACE_COST + NODES_COST * min(index, self.total - index) + count * self.job_cost
+
+
+def _stretches(borders: Borders, *, with_meta: bool) -> list[_Stretch]:
+    job_cost = 1 + DATA_COST * borders.unnoted + META_COST * with_meta
+    found: list[_Stretch] = []
+    first, older, cost = 0, None, 0.0
     for tolerance, end in [*borders.counts.items()][::-1]:
         if end > first:
-            stretches.append((first, end, older))
+            found.append(_Stretch(first, end, older, borders.total, job_cost, cost))
+            cost = found[-1].cost_with_older
         first, older = max(first, end), tolerance
-    few = FEW // lists
-    few = few if first <= few else few // max(len(stretches), 1)
-    return tuple(ring for first, end, older in stretches for ring in _divided(first, end, older, few))
+    return found
 
 
-def _divided(first: int, end: int, age: timedelta | None, few: int) -> tuple[Ring, ...]:
-    """All of a few jobs; of many the newest, and of the others some, one in each of equal stretches."""
-    if end - first <= max(few, LOOKS + NEWEST):
-        return (Ring(end - first, age, ((first, end - first),)),)
-    stretch = (end - NEWEST - first) / LOOKS
-    # the place in the stretch changes from one to the next, in case that what waits has a rhythm
-    places = (first + int(stretch * (number + number * _GOLDEN % 1)) for number in range(LOOKS))
-    return (
-        Ring(end - NEWEST - first, age, tuple((place, 1) for place in places)),
-        Ring(NEWEST, age, ((end - NEWEST, NEWEST),)),
-    )
+def _rings(stretch: _Stretch, more: float | None) -> tuple[Ring, ...]:
+    """All its jobs; or, with so much `more` work than the least, the newest, and one in each of equal parts."""
+    looks = stretch.size if more is None else LOOKS + int(more / stretch.look_cost)
+    if looks + NEWEST >= stretch.size:
+        return (_ring(stretch, stretch.size, [(stretch.first, stretch.size)]),)
+    size, newest = stretch.size - NEWEST, stretch.end - NEWEST
+    ends = [stretch.first + number * size // looks for number in range(looks + 1)]
+    # the place in the part changes from one to the next, in case that what waits has a rhythm
+    places = [first + int((end - first) * (number * _GOLDEN % 1)) for number, (first, end) in enumerate(pairwise(ends))]
+    return _ring(stretch, size, [(place, 1) for place in places]), _ring(stretch, NEWEST, [(newest, NEWEST)])
+
+
+def _ring(stretch: _Stretch, size: int, ranges: Sequence[tuple[int, int]]) -> Ring:
+    """`size` jobs, of which those of `ranges` are looked at, in steps."""
+    steps: list[list[tuple[int, int]]] = [[]]
+    left = float(WORK_A_STEP)
+    for first, count in _cut(ranges, int(WORK_A_STEP / stretch.job_cost)):
+        cost = stretch.cost_of(first, count)
+        if cost > left and steps[-1]:
+            steps.append([])
+            left = WORK_A_STEP
+        steps[-1].append((first, count))
+        left -= cost
+    return Ring(size, stretch.age, tuple(map(tuple, steps)))
+
+
+def _cut(ranges: Iterable[tuple[int, int]], most: int) -> Iterator[tuple[int, int]]:
+    """The same jobs, in ranges of at most so many."""
+    for first, count in ranges:
+        for start in range(first, first + count, most):
+            yield start, min(most, first + count - start)
 
 
 _GOLDEN = 0.6180339887
@@ -206,23 +290,24 @@ def ask_borders(ask: Any, keys: Keys, lanes: Mapping[str, ToLookAt], at: datetim
     for lane in lanes.values():
         for lists in lane.lists:
             slack = SLACK_MS if lane.is_told_by_jobs else 0
-            Store.add(ask, find_borders(keys, lists, lane.tolerances, at, slack_ms=slack))
+            Store.add(ask, find_borders(keys, lists, lane.dividing, at, slack_ms=slack))
 
 
 def all_borders(replies: Iterator[Any], lanes: Mapping[str, ToLookAt]) -> dict[str, tuple[Borders, ...]]:
     """Takes the replies to `ask_borders`, and no more."""
-    return {
-        name: tuple(borders_from(next(replies), lane.tolerances) for _ in lane.lists) for name, lane in lanes.items()
-    }
+    return {name: tuple(borders_from(next(replies), lane.dividing) for _ in lane.lists) for name, lane in lanes.items()}
 
 
-def ask_jobs(ask: Any, keys: Keys, lanes: Mapping[str, ToLookAt], borders: Mapping[str, tuple[Borders, ...]]) -> None:
+def ask_jobs(
+    ask: Any, keys: Keys, lanes: Mapping[str, ToLookAt], borders: Mapping[str, tuple[Borders, ...]], at: datetime
+) -> None:
     """Ask for what `all_looks` reads."""
     rings = _all_rings(lanes, borders)
     for name, lane in lanes.items():
         for lists, found in zip(lane.lists, rings[name], strict=True):
-            for ranges in steps_of(found):
-                Store.add(ask, look_at_jobs(keys, lists, ranges, with_meta=lane.with_meta))
+            for ranges in (ranges for ring in found for ranges in ring.steps):
+                Store.add(ask, look_at_jobs(keys, lists, ranges, with_meta=lane.with_meta, tolerances=lane.tolerances,
+                                            at=at))  # fmt: skip
 
 
 def all_looks(
@@ -242,7 +327,7 @@ def all_looks(
 def read_looks(store: Store, lanes: Mapping[str, ToLookAt], at: datetime) -> dict[str, LaneLook]:
     """What is seen of `lanes`, in two round trips."""
     borders = all_borders(iter(store.read(lambda ask: ask_borders(ask, store.keys, lanes, at))), lanes)
-    return all_looks(iter(store.read(lambda ask: ask_jobs(ask, store.keys, lanes, borders))), lanes, borders)
+    return all_looks(iter(store.read(lambda ask: ask_jobs(ask, store.keys, lanes, borders, at))), lanes, borders)
 
 
 def to_look_at(
@@ -260,28 +345,27 @@ def _all_rings(
     lanes: Mapping[str, ToLookAt], borders: Mapping[str, tuple[Borders, ...]]
 ) -> dict[str, tuple[tuple[Ring, ...], ...]]:
     """By lane, what is looked at of its own lists and of each backlog."""
-    told = {name: borders[name] if lane.is_told_by_jobs else () for name, lane in lanes.items()}
-    busy = sum(any(each.counts.values()) for found in told.values() for each in found)
-    return {
-        name: tuple(rings_of(each, lists=busy) if lane.is_told_by_jobs and busy else () for each in borders[name])
-        for name, lane in lanes.items()
-    }
+    told = [name for name, lane in lanes.items() if lane.is_told_by_jobs]
+    with_meta = any(lanes[name].with_meta for name in told)
+    rings = iter(rings_of([each for name in told for each in borders[name]], with_meta=with_meta))
+    found = {name: tuple(next(rings) for _ in borders[name]) for name in told}
+    return {name: found.get(name, tuple(() for _ in borders[name])) for name in lanes}
 
 
 def _looked(replies: Iterator[Any], borders: Borders, rings: Sequence[Ring]) -> Looked:
     if not rings:
         return Looked((), borders.oldest, borders.disorder)
-    rows = {row[0]: _job(*row[1:]) for _ in steps_of(rings) for row in next(replies)}
     parts = tuple(
-        Part(ring.size, ring.looked_at, tuple(rows[index] for first, count in ring.ranges
-                                              for index in range(first, first + count) if index in rows), ring.age)
+        Part(ring.size, ring.looked_at, tuple(job_in_row(row) for _ in ring.steps for row in next(replies)), ring.age)
         for ring in rings
-    )  # fmt: skip
-    times = [job.enqueued for job in rows.values() if job.enqueued is not None]
+    )
+    times = [job.enqueued for part in parts for job in part.jobs if job.enqueued is not None]
     oldest = min([*times, *([borders.oldest] if borders.oldest else [])], default=None)
     return Looked(parts, oldest, borders.disorder)
 
 
-def _job(enqueued_at: bytes, note: bytes, created_at: bytes, data: bytes, meta: bytes) -> WaitingJob:
-    noted = function_from_field(note, created_at)
-    return WaitingJob(time_of(enqueued_at), noted or function_name(data), meta_texts(meta), is_ours=bool(noted))
+def job_in_row(row: Sequence[Any]) -> WaitingJob:
+    """What one row of `look_at_jobs` says of jobs that are alike."""
+    number, enqueued_at, noted, data, meta = row
+    function = text_of(noted) or function_name(data)
+    return WaitingJob(time_of(enqueued_at), function, meta_texts(meta), is_ours=bool(noted), number=number)

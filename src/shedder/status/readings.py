@@ -18,6 +18,7 @@ from shedder.queues.controls import Divert, Pause, StoredDivert
 from shedder.queues.outcomes import LabelOutcomes, LaneFailures, Outcomes, ask_lane_failures, lane_failures_from
 from shedder.settings.flags import FlagState
 from shedder.settings.limits import LimitState
+from shedder.status.overdue import Overdue
 from shedder.store.codec import count_of, ms_from_time, text_of, time_from_ms
 from shedder.store.keys import Keys
 
@@ -52,6 +53,8 @@ class Status:
         policy_error: Why the policy in force cannot be read; empty when it can.
         labels: How the jobs ended that the policy in force gives a label, in its order.
         fails_at: Work fails where this share of its jobs failed, 0 to 1; 0 for never.
+        refused: RQ queues that shedder neither serves nor controls, since their names could be
+            meant for others.
     """
 
     at: datetime
@@ -65,6 +68,7 @@ class Status:
     policy_error: str = ""
     labels: tuple[LabelOutcomes, ...] = ()
     fails_at: float = FAILS_AT
+    refused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,7 @@ class LaneStatus:
         unreadable: Why its pause or its diverts cannot be read, a sentence each.
         outcomes: How its jobs ended lately.
         sampled: When a worker of ours last kept its numbers; None when none did.
+        overdue: Jobs that are due and that no scheduler of RQ puts into it; None without any.
     """
 
     lane: str
@@ -120,6 +125,7 @@ class LaneStatus:
     unreadable: tuple[str, ...] = ()
     outcomes: Outcomes = field(default_factory=Outcomes)
     sampled: datetime | None = None
+    overdue: Overdue | None = None
 
 
 @dataclass(frozen=True, slots=True)

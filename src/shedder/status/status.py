@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from shedder.engine import workers
 from shedder.engine.jobs import time_of
 from shedder.errors import RecordUnreadable
-from shedder.lanes import DEFAULT_PRIORITY, PRIORITIES, Lane, lane_of
+from shedder.lanes import DEFAULT_PRIORITY, PRIORITIES, Lane, lane_of, queues_in, why_refused
 from shedder.policy.applied import applied_from
 from shedder.policy.lateness import Late, late_as_whole, late_in, looks_at_jobs, looks_at_meta, tolerances_of
 from shedder.policy.model import Policy
@@ -25,7 +25,7 @@ from shedder.queues.controls import Pause, StoredDivert, diverts_from, pause_fro
 from shedder.queues.outcomes import OutcomesFound, ask_outcomes, outcomes_from
 from shedder.settings.flags import FlagState, ask_flags, flags_from
 from shedder.settings.limits import LimitState, ask_limits, limits_from
-from shedder.status import readings
+from shedder.status import overdue, readings
 from shedder.status.findings import by_trouble, lane_findings, status_warnings
 from shedder.status.looks import Borders, LaneLook, ToLookAt, all_borders, all_looks, ask_borders, ask_jobs, to_look_at
 from shedder.store.codec import text_of, time_from_ms
@@ -47,9 +47,10 @@ def read_status(store: Store, lanes: Sequence[Lane] | None = None, *, policy: Po
     names = [lane.name for lane in chosen]
     controls = {name: _controls(server, name) for name in names}
     looks = _to_look_at(store.keys, server.policy, controls)
-    found, counted, borders, registered = _read_lanes(store, controls, looks, server.at)
+    found, counted, borders, due, registered = _read_lanes(store, controls, looks, server.at)
     uncounted = [lane for lane, each in found.items() if each.failures.tell_more_than(counted.of_lane(lane))]
-    around = _read_around(store, found, workers.registered_from(names, registered), uncounted, looks, borders)
+    known = workers.registered_from(names, registered)
+    around = _read_around(store, found, known, uncounted, looks, borders, due=due, at=server.at)
     statuses = [_lane_status(lane, server, controls[lane.name], found[lane.name], around, counted) for lane in chosen]
     status = readings.Status(
         at=server.at,
@@ -62,6 +63,7 @@ def read_status(store: Store, lanes: Sequence[Lane] | None = None, *, policy: Po
         policy_error=server.policy_error,
         labels=_labels(server, found.values(), counted),
         fails_at=server.policy.defaults.share_that_fails,
+        refused=tuple(sorted(name for name in _names(store.keys, server) if why_refused(name))),
     )
     return replace(status, warnings=status_warnings(status))
 
@@ -98,7 +100,7 @@ class _Controls:
 
 @dataclass(frozen=True, slots=True)
 class _Around:
-    """What is around the lanes: jobs in workers' hands, workers, when jobs were enqueued, old jobs.
+    """What is around the lanes: jobs in workers' hands, workers, when jobs were enqueued, old jobs, overdue ones.
 
     Of the lanes where jobs failed that nobody counted, it has the exception of most of them.
     """
@@ -108,6 +110,7 @@ class _Around:
     enqueued: Mapping[str, datetime | None]
     looks: Mapping[str, LaneLook]
     exceptions: Mapping[str, str]
+    overdue: Mapping[str, overdue.Overdue]
 
     def oldest(self, lists: Iterable[readings.Lists], borders: Iterable[Borders] = ()) -> datetime | None:
         times = [self.enqueued[job] for each in lists for job in each.heads]
@@ -151,10 +154,13 @@ def _read_server(store: Store) -> _Server:
     )
 
 
+def _names(keys: Keys, server: _Server) -> set[str]:
+    return {*workers.queue_names(keys, server.queues), *server.pauses, *server.diverts}
+
+
 def _known_lanes(keys: Keys, server: _Server) -> list[Lane]:
-    names = {*workers.queue_names(keys, server.queues), *server.pauses, *server.diverts}
-    queues = sorted({lane_of(name).queue for name in names})
-    return [Lane(queue, priority) for queue in queues for priority in PRIORITIES]
+    names = _names(keys, server)
+    return [Lane(queue, priority) for queue in queues_in(names) for priority in PRIORITIES]
 
 
 def _controls(server: _Server, lane: str) -> _Controls:
@@ -189,34 +195,43 @@ def _to_look_at(keys: Keys, policy: Policy, controls: Mapping[str, _Controls]) -
 
 def _read_lanes(
     store: Store, controls: Mapping[str, _Controls], looks: Mapping[str, ToLookAt], at: datetime
-) -> tuple[dict[str, readings.LaneReading], OutcomesFound, dict[str, tuple[Borders, ...]], list[Any]]:
-    """What each lane's lists say, how jobs ended, where old jobs begin, and the replies to `ask_registered`."""
+) -> tuple[
+    dict[str, readings.LaneReading], OutcomesFound, dict[str, tuple[Borders, ...]], dict[str, datetime], list[Any]
+]:
+    """What each lane's lists say, how jobs ended, where old jobs begin, which lanes have overdue ones since when.
+
+    Last the replies to `ask_registered`.
+    """
 
     def ask_all(ask: Pipeline) -> None:
         for lane, each in controls.items():
             readings.ask_lane(ask, store.keys, lane, each.orders, at=at)
         ask_outcomes(ask, store.keys, at)
         ask_borders(ask, store.keys, looks, at)
+        overdue.ask_first_due(ask, list(controls), at)
         workers.ask_registered(ask, list(controls))
 
     replies = iter(store.read(ask_all))
     found = {lane: readings.reading_from(replies, len(each.orders)) for lane, each in controls.items()}
-    return found, outcomes_from(replies, at), all_borders(replies, looks), list(replies)
+    ends, borders = outcomes_from(replies, at), all_borders(replies, looks)
+    return found, ends, borders, overdue.first_due_from(list(controls), replies), list(replies)
 
 
 def _read_around(
     store: Store, found: Mapping[str, readings.LaneReading], registered: workers.Registered, uncounted: Sequence[str],
-    looks: Mapping[str, ToLookAt], borders: Mapping[str, tuple[Borders, ...]],
+    looks: Mapping[str, ToLookAt], borders: Mapping[str, tuple[Borders, ...]], *, due: dict[str, datetime],
+    at: datetime,
 ) -> _Around:  # fmt: skip
     claims = store.run(list_claims(store.keys, starting=0))
     heads = [job for each in found.values() for lists in each.lists for job in lists.heads]
     failed = [(lane, job) for lane in uncounted for job in found[lane].failures.last]
 
     def ask_all(ask: Pipeline) -> None:
-        ask_jobs(ask, store.keys, looks, borders)
+        ask_jobs(ask, store.keys, looks, borders, at)
         for job in heads:
             ask.hget(store.keys.engine.jobs + job, "enqueued_at")
         outcomes.ask_exceptions(ask, (job for _, job in failed))
+        overdue.ask_overdue(ask, due, at)
         workers.ask_workers(ask, registered)
 
     replies = iter(store.read(ask_all))
@@ -225,7 +240,8 @@ def _read_around(
     named = [(lane, outcomes.exception_of(next(replies))) for lane, _ in failed]
     found_in = {lane: outcomes.most_frequent(each for of, each in named if of == lane) for lane in uncounted}
     exceptions = {lane: exception for lane, exception in found_in.items() if exception}
-    return _Around(claims, workers.workers_from(registered, list(replies)), enqueued, seen, exceptions)
+    late = overdue.overdue_from(due, replies)
+    return _Around(claims, workers.workers_from(registered, list(replies)), enqueued, seen, exceptions, late)
 
 
 def _labels(
@@ -294,6 +310,7 @@ def _lane_status(
         sampled=readings.sampled_at(found),
         unreadable=tuple(map(str, controls.unreadable)),
         outcomes=_outcomes(lane.name, found, counted, around),
+        overdue=around.overdue.get(lane.name),
     )
     told = lane_findings(status, at=at, fails_at=server.policy.defaults.share_that_fails)
     return replace(status, warnings=tuple(each.says for each in told))
@@ -311,7 +328,7 @@ def _late(server: _Server, lane: Lane, around: _Around) -> tuple[Late, ...]:
 
 def _is_worth(lane: readings.LaneStatus) -> bool:
     """Whether a lane is shown that nobody asked for by name."""
-    has_jobs = lane.waiting or lane.backlog or lane.running or lane.claimed or lane.stale
+    has_jobs = lane.waiting or lane.backlog or lane.running or lane.claimed or lane.stale or lane.overdue
     has_failed = lane.outcomes.failed_in_hour or lane.outcomes.failed_kept
     has_controls = lane.pause or lane.diverts or lane.warnings
     is_queue = lane.priority == DEFAULT_PRIORITY

@@ -1,10 +1,12 @@
-"""Clients beside the application's: for the background, with a deadline, cheap to connect."""
+"""Clients beside the application's, for the background and with a deadline; what a fork does to clients."""
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from redis import ConnectionPool, Redis, backoff, retry, sentinel
@@ -77,7 +79,9 @@ def _client(connection: Redis, kind: type[Any], patience: float) -> Redis:
         )
     else:
         own = ConnectionPool(connection_class=kind, **settings)
-    return Redis.from_pool(own)  # whose close() closes the pool, too
+    client = Redis.from_pool(own)  # whose close() closes the pool, too
+    keep_after_fork(client)
+    return client
 
 
 def _hasty(kind: type[Any], haste: Deadline) -> type[Any]:
@@ -123,3 +127,41 @@ def look_up_driver_once(pool: ConnectionPool) -> None:
     except ImportError:  # an older redis-py looks it up once, when it is imported
         return
     settings["driver_info"] = DriverInfo()
+
+
+_KEPT: weakref.WeakSet[Any] = weakref.WeakSet()
+
+_LOCKS = {type(make()): make for make in (threading.Lock, threading.RLock)}
+
+
+def keep_after_fork(client: Redis) -> None:
+    """See to it that `client` answers in each fork of this process.
+
+    redis-py throws away the connections of the parent there, and takes a lock of the pool to do so.
+    A thread of the parent may have held it, or that of the pool's dispatcher of events, in the moment
+    of the fork, and nobody ever frees the copy. So the child gets locks of its own. Nothing else
+    of the client is changed, and nothing at all in the parent.
+    """
+    _KEPT.add(client)
+
+
+def _free_locks_in_child() -> None:
+    for client in list(_KEPT):
+        for holder in _holders(client):
+            for name, value in list(vars(holder).items()):
+                if type(value) in _LOCKS:
+                    setattr(holder, name, _LOCKS[type(value)]())
+
+
+def _holders(client: Any) -> Iterator[Any]:
+    """What may hold locks: a client, its pool, the parts of both, and clients of Sentinels."""
+    pool = client.connection_pool
+    yield from (client, pool)
+    for part in (*vars(client).values(), *vars(pool).values()):
+        if type(part).__module__.startswith("redis.") and hasattr(part, "__dict__"):
+            yield part
+    for each in getattr(getattr(pool, "sentinel_manager", None), "sentinels", ()):
+        yield from _holders(each)
+
+
+os.register_at_fork(after_in_child=_free_locks_in_child)

@@ -93,12 +93,12 @@ def in_rows(flat: Sequence[T], width: int) -> Iterator[tuple[T, ...]]:
     return zip(*(flat[first::width] for first in range(width)), strict=True)
 
 
-def versioned_record(record: object) -> dict[str, Any]:
-    """The fields of `record`, which is of the version that is read; raises ValueError otherwise."""
+def versioned_record(record: object, *, newest: int = RECORD_VERSION) -> dict[str, Any]:
+    """The fields of `record`, which is of a version up to `newest`; raises ValueError otherwise."""
     fields = of_kind(dict, record)
     version = number_field(fields, "v")
-    if version != RECORD_VERSION:
-        raise ValueError(f"it is of version {version:g}; this shedder reads {RECORD_VERSION}")
+    if not RECORD_VERSION <= version <= newest:
+        raise ValueError(f"it is of version {version:g}; this shedder reads {newest}")
     return fields
 
 

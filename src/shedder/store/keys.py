@@ -28,10 +28,10 @@ _ORDER_AND_LANE = re.compile(f"(?:{FLAG_ORDER}.*/)?[^:]*:(.*)")
 
 _KINDS = {
     "hash": "pauses diverts starting drain limit-bucket operation meters deliveries policy flags "
-    "flag-declarations limits limit-declarations limit-hits mitigations outcomes",
+    "flag-declarations limits limit-declarations limit-hits mitigations outcomes event-counts",
     "list": "kept parked backlog stale unseen skipped failures series samples bell relief limit-window",
     "stream": "events incident-events",
-    "string": "mark drain-ends at-work watch-lease sampled lookout incident settings-version",
+    "string": "mark drain-ends at-work watch-lease sampled sweep lookout incident settings-version",
     "set": "open-incidents",
     "zset": "claims running incidents outcome-samples",
 }
@@ -140,8 +140,14 @@ class Keys:
     events = _Key("events")
     """Stream: the journal."""
 
+    event_counts = _Key("event-counts")
+    """Hash: how many events of each verb were written, by people and by shedder itself."""
+
     sampled = _Key("sampled")
     """String: exists while the last upkeep (and the sample of all lanes) is fresh."""
+
+    sweep = _Key("sweep")
+    """String: where the search for what is left of deleted queues goes on, or that it rests."""
 
     policy = _Key("policy")
     """Hash: the number of the policy in force, and the last policies by their numbers."""
@@ -289,11 +295,15 @@ class Keys:
 
 
 def split_backlog(keys: Keys, key: str, lanes: Iterable[str] = ()) -> tuple[str, str]:
-    """The order and the lane that the `key` of a part of a backlog names; both may hold `:`.
+    """The order and the lane that the `key` of a part of a backlog names.
 
-    The longest fitting of `lanes` is taken; where none fits, the key alone must tell.
+    Both may hold `:`, but only the order that is set for a flag. Of that one the longest fitting of
+    `lanes` is taken; where none fits, the key alone must tell.
     """
     name = key.removeprefix(keys.backlogs).rpartition(":")[0]
+    if not name.startswith(FLAG_ORDER):
+        order, _, lane = name.partition(":")
+        return order, lane
     lane = max((each for each in lanes if name.endswith(f":{each}")), key=len, default="")
     if not lane and (found := _ORDER_AND_LANE.fullmatch(name)):
         lane = found[1]

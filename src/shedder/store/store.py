@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, Self, TypeVar
 from uuid import uuid4
 
 import redis.asyncio
@@ -30,6 +30,7 @@ from shedder.errors import (
     ShedderError,
     WrongClusterNode,
 )
+from shedder.store.clients import keep_after_fork
 from shedder.store.keys import Keys, kind_of
 
 T = TypeVar("T")
@@ -115,6 +116,7 @@ class Store:
 
     def __init__(self, connection: Redis, keys: Keys) -> None:
         check_client(connection)
+        keep_after_fork(connection)
         self.connection = connection
         self.keys = keys
 
@@ -217,6 +219,75 @@ class Store:
             if _is_too_old(error):
                 raise ServerTooOld(_version(self.connection)) from error
             raise
+
+
+FEW_CONNECTIONS = 3
+"""A pool of fewer has none to spare beside the one with which its user goes on."""
+
+
+class Ahead:
+    """Commands on a connection of their own, whose replies are read later: the server works meanwhile.
+
+    Only for what may be sent again: what looks, and steps of an operation.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._sent: tuple[Command[Any], ...] = ()
+        self._connection: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._connection is not None:
+            if self._sent:  # a reply that nobody reads would be the answer to the next question
+                self._connection.disconnect()
+            self._store.connection.connection_pool.release(self._connection)
+
+    def send(self, *commands: Command[Any]) -> None:
+        """Send `commands`, and do not wait."""
+        self._sent = commands
+        pool = self._store.connection.connection_pool
+        if pool.max_connections < FEW_CONNECTIONS:
+            return
+        try:
+            if self._connection is None:
+                self._connection = pool.get_connection()
+            packed = self._connection.pack_commands([_evalsha(each) for each in commands])
+            self._connection.send_packed_command(packed)
+        except (exceptions.RedisError, OSError):
+            self._give_up()
+
+    def receive(self) -> list[Any]:
+        """The parsed replies to what was sent; what was not answered is sent again.
+
+        Raises:
+            ShedderError: as `Store.run`.
+        """
+        replies = [self._reply() for _ in self._sent]
+        commands, self._sent = self._sent, ()
+        return [
+            self._store.run(command) if isinstance(reply, Exception) else command.parse(reply)
+            for command, reply in zip(commands, replies, strict=True)
+        ]
+
+    def _reply(self) -> Any:
+        if self._connection is None:
+            return ConnectionError()
+        try:
+            return self._connection.read_response()
+        except exceptions.ResponseError as error:
+            return error
+        except (exceptions.RedisError, OSError) as error:
+            self._give_up()
+            return error
+
+    def _give_up(self) -> None:
+        if self._connection is not None:
+            self._connection.disconnect()
+            self._store.connection.connection_pool.release(self._connection)
+            self._connection = None
 
 
 class AsyncStore:

@@ -227,7 +227,7 @@ _HEADLINES = {
 def _state(work: MeasuredWorkload) -> str:
     states = {
         "failing": work.is_failing,
-        "delayed": work.is_late,
+        "delayed": work.is_late or work.is_overdue,
         "on hold": work.held or work.is_paused,
         "some failed": work.has_failed,
         "not known": not work.is_well,

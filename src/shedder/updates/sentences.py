@@ -54,6 +54,7 @@ def expected_end(work: MeasuredWorkload, at: datetime) -> datetime | None:
 def _failing(work: MeasuredWorkload, at: datetime) -> str:
     """That what starts fails; no trend, since what fails is not done."""
     waits = [*_delayed(work, at), *_on_hold(work)] if work.is_late or work.held else []
+    waits += _overdue(work, at)
     return f"{work.noun} fail: {', '.join([*_failures(work, at), *waits])}"
 
 
@@ -83,7 +84,7 @@ def _have_failed(work: MeasuredWorkload, at: datetime) -> list[str]:
 
 
 def _late(work: MeasuredWorkload, at: datetime) -> str:
-    facts = [*_delayed(work, at), *_trend(work, at), *_have_failed(work, at)]
+    facts = [*_delayed(work, at), *_trend(work, at), *_overdue(work, at), *_have_failed(work, at)]
     return f"{work.noun}: {', '.join(facts)}"
 
 
@@ -132,16 +133,24 @@ def _on_hold(work: MeasuredWorkload) -> list[str]:
 
 def _held(work: MeasuredWorkload, at: datetime) -> str:
     failed = _have_failed(work, at)
-    late = ["whether any is late is not known"] if work.doubt else [] if failed else ["none late yet"]
-    return f"{work.noun}: {', '.join([*_on_hold(work), *late, *failed])}"
+    late = ["whether any is late is not known"] if work.doubt else [] if failed or work.overdue else ["none late yet"]
+    return f"{work.noun}: {', '.join([*_on_hold(work), *late, *_overdue(work, at), *failed])}"
 
 
 def _doubtful(work: MeasuredWorkload, at: datetime) -> str:
-    """Work that is paused, of which some failed, or of which it is not known whether it fails or is late."""
+    """Work that is paused or overdue, of which some failed, or of which it is not known whether it fails or is late."""
     waits = f" whose oldest job has waited {spoken(at - work.doubt.oldest)}" if work.doubt else ""
     late = [f"whether any is late is not known, because they share a queue{waits}"] if work.doubt else [_age(work)]
     paused = ["paused"] if work.is_paused else []
-    return f"{work.noun}: {', '.join([*paused, *_have_failed(work, at), *late])}"
+    return f"{work.noun}: {', '.join([*paused, *_overdue(work, at), *_have_failed(work, at), *late])}"
+
+
+def _overdue(work: MeasuredWorkload, at: datetime) -> list[str]:
+    """How many were to start by now and have not: planned ones, retries, repeats."""
+    if work.overdue_since is None:
+        return []
+    whose = "" if work.is_overdue else ", some of them perhaps of other work"
+    return [f"{counted(work.overdue, 'job')} overdue since {moment(work.overdue_since, at)}{whose}"]
 
 
 def _unaffected(works: Sequence[MeasuredWorkload]) -> Iterator[str]:

@@ -7,6 +7,7 @@ numbers are estimates, and say so. Whether it is late is judged as in a status (
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -16,12 +17,11 @@ from shedder.api.shedder import Shedder
 from shedder.engine.jobs import function_name
 from shedder.events import EVERY_JOB, Event
 from shedder.incident.records import Incident
-from shedder.lanes import lane_of
+from shedder.lanes import PRIORITIES, Lane, lane_of
 from shedder.policy.lateness import (
     Looked,
     Verdict,
     WaitingJob,
-    divided,
     is_expected,
     is_of,
     may_hold,
@@ -72,6 +72,9 @@ class MeasuredWorkload:
         failed: Attempts that failed since `counted_since`, as far as workers of ours counted them.
         counted_since: When the incident began, at most a week ago (server's clock, UTC).
         is_paused: A lane that it is in is paused.
+        overdue: Jobs of its queues that are due, and that no scheduler puts into their lane.
+        overdue_since: When the first of these was due (UTC); None without any.
+        is_overdue: It is known that they are jobs of this kind.
     """
 
     noun: str
@@ -95,6 +98,9 @@ class MeasuredWorkload:
     failed: int = 0
     counted_since: datetime | None = None
     is_paused: bool = False
+    overdue: int = 0
+    overdue_since: datetime | None = None
+    is_overdue: bool = False
 
     @property
     def has_failed(self) -> bool:
@@ -109,8 +115,8 @@ class MeasuredWorkload:
 
     @property
     def is_well(self) -> bool:
-        """Whether it is known that none of it is late, held or has failed."""
-        is_stopped = self.held or self.is_paused
+        """Whether it is known that none of it is late, held, overdue or has failed."""
+        is_stopped = self.held or self.is_paused or self.overdue
         return self.outcomes is not None and self.is_on_time and not is_stopped and not self.has_failed
 
     @property
@@ -196,7 +202,8 @@ def read_situation(
     samples = shed.samples(*lanes, since=status.at - LOOK_BACK) if lanes else {}
     if next_update is None and incident is not None:
         next_update = due_at(incident, policy.incident)
-    works = _measure_all(shed.store, policy, kinds, status, samples)
+    measured = _measure_all(shed.store, policy, kinds, status, samples)
+    works = [_with_overdue(work, kind, status) for work, kind in zip(measured, kinds, strict=True)]
     counts = counts_since(shed.store, _counted_since(incident, status.at), status.at)
     return Situation(
         at=status.at,
@@ -236,7 +243,7 @@ def _look(
             store.keys,
             name,
             diverts_from(name, record),
-            divided(kind.tolerance for kind in own),
+            tuple(sorted({kind.tolerance for kind in own})),
             is_told_by_jobs=any(kind.rule for kind in own),
             with_meta=any(kind.rule.selection.meta for kind in own if kind.rule),
         )
@@ -334,6 +341,18 @@ def _counted_since(incident: Incident | None, at: datetime) -> datetime:
         return hour
     began = min(filter(None, (incident.began_at, incident.detected_at, incident.opened_at)))
     return min(hour, max(began, at - COUNTS_KEPT))
+
+
+def _with_overdue(work: MeasuredWorkload, kind: Workload, status: Status) -> MeasuredWorkload:
+    """`work` with the overdue jobs of its queues; a job that is to start later is in no lane of its kind yet."""
+    queues = {lane_of(lane).queue for lane in kind.lanes}
+    lanes = [lane for lane in status.lanes if lane.queue in queues and lane.overdue]
+    found = [lane.overdue for lane in lanes if lane.overdue]
+    whole = {Lane(lane.queue, priority).name for lane in lanes for priority in PRIORITIES}
+    return replace(
+        work, overdue=sum(each.jobs for each in found), overdue_since=min((each.since for each in found), default=None),
+        is_overdue=bool(found) and kind.rule is None and whole <= set(kind.lanes),
+    )  # fmt: skip
 
 
 def _with_outcomes(
@@ -501,7 +520,7 @@ def _of_lane(
     if lane.pause is not None:
         what = f"{_subject(kinds, lane.queue)} paused"
         yield InForce(what, _role(incident, lane.pause.by), lane.pause.since,
-                      f"shedder resume {lane.queue}", lane.pause.why)  # fmt: skip
+                      shlex.join(["shedder", "resume", lane.queue]), lane.pause.why)  # fmt: skip
     for divert in lane.diverts:
         whose = _subject(kinds, lane.queue, divert.selection)
         if divert.is_limit:
@@ -515,7 +534,9 @@ def _of_lane(
             what = f"{whose} put aside"
         else:
             what = f"{whose} to be put aside as they arrive, none so far"
-        yield InForce(what, _role(incident, divert.by), divert.since, f"shedder drain {lane.queue}", divert.why)
+        yield InForce(
+            what, _role(incident, divert.by), divert.since, shlex.join(["shedder", "drain", lane.queue]), divert.why
+        )
 
 
 def _subject(kinds: tuple[Workload, ...], queue: str, selection: Selection | None = None) -> str:

@@ -22,6 +22,7 @@ from shedder.errors import InvalidInput, RecordUnreadable, ShedderError
 from shedder.events import Tail
 from shedder.incident.records import Incident
 from shedder.incident.timeline import belongs
+from shedder.log_context import Troubles
 from shedder.policy.model import Policy
 from shedder.postmortem.writing import write_whole, writing_into
 from shedder.queues.maintenance import end_silent
@@ -45,7 +46,7 @@ SILENCE_EVERY = timedelta(seconds=15)
 INCIDENTS_LOOKED_AT = 5
 """Resolved ones are looked at for the reminders of their reviews."""
 
-LANES_PER_SAMPLE = 200
+LANES_PER_SAMPLE = 100
 
 
 @dataclass(slots=True)
@@ -100,6 +101,7 @@ class Watcher:
         self._ended_silent_at: datetime | None = None
         self._journal = Tail(shed.store, span=TOO_OLD, wanted=is_told)
         self._last: tuple[Policy, Channels | None] | None = None
+        self._away, self._troubles = Troubles(logger), Troubles(logger)
 
     def watch(self, *, sleep: Callable[[float], object], until: Callable[[], bool] = lambda: False) -> None:
         """Look after incidents until `until` gives true; Redis may come and go meanwhile."""
@@ -145,10 +147,12 @@ class Watcher:
         try:
             report = self.look()
         except ShedderError as error:
-            logger.warning("%s; trying again", error)
+            self._away.meet("Redis", "%s; trying again", error)
             return
+        self._away.end("Redis", "incidents are looked after again")
+        self._troubles.keep(report.troubles)
         for trouble in report.troubles:
-            logger.warning("%s", trouble)
+            self._troubles.meet(trouble, "%s", trouble)
 
     def _chosen(self, report: Report) -> tuple[Policy, Channels | None]:
         """The policy and its channels; the last that could be used while one cannot."""

@@ -4,6 +4,9 @@
 
 local RECORD_VERSION = 1
 
+-- Of an order that takes one of several selections; all others are of the first version, for workers of before.
+local ORDER_VERSION = 2
+
 local function decode(text)
   local ok, value = pcall(cjson.decode, text)
   if ok and type(value) == 'table' then return value end
@@ -12,6 +15,8 @@ end
 
 local function pause_in_force(text, now)
   if not text then return false end
+  -- readable or not, one without an end is in force: read only for its end, as there may be hundreds
+  if not string.find(text, 'until"', 1, true) then return true end
   local pause = decode(text)
   if not pause or type(pause.v) ~= 'number' or pause.v > RECORD_VERSION then return true end
   return not (type(pause['until']) == 'number' and now >= pause['until'])
@@ -44,7 +49,7 @@ local function is_drain(drain)
 end
 
 local function is_order(order)
-  if type(order) ~= 'table' or type(order.v) ~= 'number' or order.v > RECORD_VERSION then return false end
+  if type(order) ~= 'table' or type(order.v) ~= 'number' or order.v > ORDER_VERSION then return false end
   for _, name in ipairs(TEXTS_OF_ORDER) do
     if type(order[name]) ~= 'string' then return false end
   end

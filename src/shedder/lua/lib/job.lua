@@ -18,6 +18,7 @@ end
 local function function_of(note, created_at)
   -- `find`, because a `sub` to compare with would be one more text for each job of a scan
   if not note or not created_at or string.find(note, created_at, 1, true) ~= 1 then return nil end
+  if string.byte(note, #created_at + 1) ~= 32 or #note < #created_at + 2 then return nil end
   return string.sub(note, #created_at + 2)
 end
 

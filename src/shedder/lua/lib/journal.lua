@@ -4,7 +4,17 @@
 
 local JOURNAL_LENGTH = 100000
 
+-- How many events of each verb people and shedder itself have written, since the journal forgets.
+local function count_event(events, head)
+  local done, said = pcall(cjson.decode, head)
+  if not done or type(said) ~= 'table' then return end
+  local key = string.gsub(events, 'events$', 'event-counts')
+  local by = said.by == 'shedder' and 'shedder' or 'person'
+  pcall(redis.call, 'HINCRBY', key, tostring(said.verb) .. ':' .. by, 1)
+end
+
 local function append_event(events, head, before, after)
+  count_event(events, head)
   return redis.call('XADD', events, 'MAXLEN', '~', JOURNAL_LENGTH, '*', 'head', head,
     'before', before, 'after', after)
 end

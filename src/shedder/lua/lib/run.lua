@@ -9,7 +9,7 @@ local function taker_of(orders, now)
   local by_name_only = true
   for _, order in ipairs(orders) do
     local select = type(order.select) == 'table' and order.select or {}
-    if select.meta or select.older_than_ms then by_name_only = false end
+    if not is_by_name_only(select) then by_name_only = false end
   end
   local takers = {}
   return function(name, enqueued_at)

@@ -1,0 +1,113 @@
+"""`shedder metrics`: the metrics for Prometheus, served or printed once."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import click
+
+from shedder.cli.options import verb
+from shedder.cli.run import Refused, Run
+from shedder.errors import RedisUnreachable, ShedderError
+from shedder.later import later
+
+if TYPE_CHECKING:
+    from shedder.cli import connect, logs
+    from shedder.metrics import Collector
+    from shedder.metrics.exporter import rendered, wsgi_app
+else:
+    globals().update(later((
+        ("shedder.cli", "connect logs"),
+        ("shedder.metrics.exporter", "Collector rendered wsgi_app"),
+    )))  # fmt: skip
+
+DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 9727
+
+_EXAMPLES = (
+    "shedder metrics",
+    "shedder metrics --listen 0.0.0.0:9727",
+    "shedder metrics --once > /var/lib/node_exporter/shedder.prom",
+)
+
+
+@verb("metrics", examples=_EXAMPLES)
+@click.option("--listen", metavar="[HOST:]PORT", default=f"{DEFAULT_HOST}:{DEFAULT_PORT}", show_default=True,
+              help="Where to serve /metrics and /health.")  # fmt: skip
+@click.option("--once", is_flag=True, help="Print the metrics and exit.")
+def metrics(run: Run, *, listen: str, once: bool) -> int:
+    """Serve metrics of all queues for Prometheus.
+
+    Works beside stock workers, and tells more where workers are of shedder. While Redis is away it
+    says so in shedder_up, and goes on.
+    """
+    if run.is_json:
+        raise Refused("metrics are text for Prometheus; leave --json out, and see status --json")
+    collector = _collector(run)
+    if once:
+        return _print_once(run, collector)
+    host, port = _address(listen)
+    with _server(host, port, collector) as server:
+        run.screen.remark(f"Metrics of Redis at {run.address} on http://{host}:{server.server_port}/metrics")
+        run.state = "nothing was changed"
+        server.serve_forever()
+    return 0
+
+
+def _collector(run: Run) -> Collector:
+    # not `run.shedder`: an exporter must start, and say so, where Redis does not answer yet
+    server = connect.server_for(url=run.url, config=run.config)
+    run.address, run.secrets = server.address, connect.secrets_of(server.client)
+    logs.send_logs_to_stderr(is_verbose=run.is_verbose, log_format=run.log_format)
+    try:
+        return Collector(server.client)
+    except ImportError as error:
+        raise ShedderError(f"{error}; the metrics need: pip install 'shedder[metrics]'") from error
+
+
+def _print_once(run: Run, collector: Collector) -> int:
+    _, text = rendered(collector)
+    sys.stdout.write(text.decode())
+    if not collector.is_up:
+        raise RedisUnreachable(run.address)
+    return 0
+
+
+def _address(listen: str) -> tuple[str, int]:
+    host, _, port = listen.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:
+        raise click.BadParameter("say HOST:PORT, such as 127.0.0.1:9727", param_hint="--listen")
+    return host.strip("[]") or DEFAULT_HOST, int(port)
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = 30  # a client that says nothing does not hold its thread for ever
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing: a scrape is no event."""
+
+    def address_string(self) -> str:
+        """The client's address, which nobody looks up in the DNS."""
+        return str(self.client_address[0])
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+    request_queue_size = 256
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+def _server(host: str, port: int, collector: Collector) -> WSGIServer:
+    kind = _Server6 if ":" in host else _Server
+    try:
+        return make_server(host, port, wsgi_app(collector), server_class=kind, handler_class=_Handler)
+    except OSError as error:
+        raise ShedderError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}; name another place with --listen"
+        ) from error

@@ -1,0 +1,363 @@
+"""Serves the metrics: a collector for one's own process, WSGI and ASGI apps, a server of its own.
+
+Counters are kept in Redis, where jobs start and end, so that forks and restarts lose nothing and two
+exporters say the same. A reading is good for a second: two hundred scrapes at once cost Redis one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from importlib.metadata import version
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import choose_encoder
+
+from shedder.engine.names import CANCELED, DEFERRED, FAILED, FINISHED, QUEUES, SCHEDULED, STARTED, registry_key, rq_keys
+from shedder.engine.workers import all_workers, queue_names
+from shedder.errors import RecordUnreadable, ShedderError
+from shedder.incident.records import Incident
+from shedder.incident.store import open_incidents
+from shedder.lanes import lane_of, why_refused
+from shedder.metrics.families import COUNTER, FAMILIES, Family, Scraped
+from shedder.policy.applied import applied_from
+from shedder.policy.lateness import Late, tolerances_of
+from shedder.policy.model import Policy
+from shedder.settings.flags import ask_flags, flags_from
+from shedder.settings.limits import ask_limits, limits_from
+from shedder.status.readings import LaneStatus, Status
+from shedder.status.status import read_status
+from shedder.store.clients import Deadline, deadline_client
+from shedder.store.codec import count_of, ms_from_time, text_of
+from shedder.store.store import Store
+
+if TYPE_CHECKING:
+    import redis
+    from prometheus_client import Metric
+    from prometheus_client.registry import Collector as AnyCollector
+
+logger = logging.getLogger("shedder.metrics")
+
+GOOD_FOR_SECONDS = 1.0
+"""A scrape that comes sooner after a reading is answered from it."""
+
+PATIENCE_SECONDS = 1.5
+"""After so long Redis counts as away, so that a scrape says so within two seconds."""
+
+JUDGED_AT_A_TIME = 2
+"""Lanes whose kinds of work a reading tells apart."""
+
+STATES = {"started": STARTED, "finished": FINISHED, "failed": FAILED, "deferred": DEFERRED,
+          "scheduled": SCHEDULED, "canceled": CANCELED}  # fmt: skip
+"""By what a metric calls a state of jobs, the registry in which RQ has them."""
+
+Headers = list[tuple[str, str]]
+
+
+class Collector:
+    """A collector for a registry of `prometheus_client`; each collection is what Redis says now.
+
+    ```python
+    REGISTRY.register(shedder.metrics.Collector(connection))
+    ```
+
+    It raises nothing when Redis is away: `shedder_up` is then 0, and the metrics of Redis are absent.
+
+    Args:
+        connection: The client that the application uses; the collector has connections of its own.
+    """
+
+    def __init__(self, connection: redis.Redis) -> None:
+        self._deadline = Deadline(PATIENCE_SECONDS)
+        self._store = Store(deadline_client(connection, self._deadline, patience=PATIENCE_SECONDS), rq_keys())
+        self._lock = threading.Lock()
+        self._metrics: tuple[Metric, ...] = ()
+        self._read_at = 0.0
+        self._is_up = True
+        self._judge = Judge()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether Redis answered the last reading."""
+        return self._is_up
+
+    def describe(self) -> Iterable[Metric]:
+        """The metrics without values, so that a registry need not ask Redis for them."""
+        return [_empty(each) for each in FAMILIES]
+
+    def collect(self) -> Iterable[Metric]:
+        """The metrics of a reading that is at most a second old."""
+        # a lock that a fork of another thread left held opens for nobody
+        is_ours = self._lock.acquire(timeout=2 * PATIENCE_SECONDS)
+        try:
+            if not self._metrics or time.monotonic() - self._read_at >= GOOD_FOR_SECONDS:
+                self._metrics = tuple(self._collect())
+                self._read_at = time.monotonic()
+            return self._metrics
+        finally:
+            if is_ours:
+                self._lock.release()
+
+    def _collect(self) -> Iterator[Metric]:
+        began = time.perf_counter()
+        try:
+            self._deadline.begin()
+            found = read(self._store, self._judge)
+        except ShedderError as error:
+            self._note(is_up=False, error=error)
+            yield from self._own(began, server="")
+            return
+        self._note(is_up=True)
+        yield from self._own(began, found.server)
+        yield from map(_filled, FAMILIES, (found for _ in FAMILIES))
+
+    def _own(self, began: float, server: str) -> Iterator[Metric]:
+        up = GaugeMetricFamily("shedder_up", "1 when Redis answered, else 0.")
+        up.add_metric([], float(self._is_up))
+        yield up
+        seconds = GaugeMetricFamily("shedder_scrape_duration_seconds", "How long it took to read all this from Redis.")
+        seconds.add_metric([], time.perf_counter() - began)
+        yield seconds
+        labels = {"version": version("shedder"), "rq": version("rq"), "server": server}
+        info = GaugeMetricFamily("shedder_info", "1; what runs here, and the server.", labels=list(labels))
+        info.add_metric(list(labels.values()), 1)
+        yield info
+
+    def _note(self, *, is_up: bool, error: ShedderError | None = None) -> None:
+        """Log a change, and nothing while it stays so."""
+        if is_up != self._is_up:
+            logger.warning("Redis answers again" if is_up else f"no metrics of Redis: {error}")
+        self._is_up = is_up
+
+
+def read(store: Store, judge: Judge) -> Scraped:
+    """All that the metrics need, at a cost that does not depend on how many jobs there are.
+
+    Raises:
+        RedisUnreachable: no answer from the server.
+        ShedderError: any refusal by the server.
+    """
+    keys = store.keys
+
+    def ask_counters(ask: Any) -> None:
+        ask.smembers(QUEUES)
+        for key in (keys.meters, keys.outcomes, keys.event_counts):
+            ask.hgetall(key)
+        ask.hget(keys.policy, "current")
+        ask.info("server")
+        ask_flags(ask, keys)
+        ask_limits(ask, keys)
+
+    status = read_status(store, policy=Policy())
+    queues, counts, outcomes, events, policy, server, *more = store.read(ask_counters)
+    now_ms = ms_from_time(status.at)
+    settings, in_force = iter(more), _policy(policy)
+    return Scraped(
+        status=status,
+        policy=in_force,
+        late=judge.late(store, in_force, status),
+        jobs=_jobs_of(store, [name for name in queue_names(keys, queues) if not why_refused(name)], status),
+        workers=all_workers(store),
+        counts=_numbers(counts),
+        outcomes=_numbers(outcomes),
+        events=_numbers(events),
+        flags=tuple(flags_from(settings, now_ms)),
+        limits=tuple(limits_from(settings, now_ms)),
+        incidents=_incidents(store),
+        server=_server(server),
+    )
+
+
+class Judge:
+    """Knows who is late, lane by lane; a reading looks at some lanes only, so that it stays cheap.
+
+    To tell the kinds of work in one long lane takes the server about two milliseconds. Lanes with jobs
+    older than a tolerance come first, among them those that were looked at longest ago.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Late, ...]] = {}
+
+    def late(self, store: Store, policy: Policy, status: Status) -> dict[str, tuple[Late, ...]]:
+        """By lane, who waits for too long, as far as it was looked at; who may, of the others."""
+        judged = {each.lane: each for each in status.lanes if _has_jobs(each) and tolerances_of(policy, each.queue)}
+        order = {lane: turn for turn, lane in enumerate(self._known)}  # what was looked at last stands last
+        turns = sorted(judged.values(), key=lambda it: (not _is_suspect(it, policy, status.at), order.get(it.lane, -1)))
+        now = [lane_of(each.lane) for each in turns[:JUDGED_AT_A_TIME]]
+        for each in read_status(store, now, policy=policy).lanes if now else ():
+            self._known.pop(each.lane, None)
+            self._known[each.lane] = each.late
+        self._known = {lane: late for lane, late in self._known.items() if lane in judged}
+        unknown = [each for each in judged.values() if each.lane not in self._known]
+        return {**self._known, **{each.lane: _doubt(each, policy, status.at) for each in unknown}}
+
+
+def _has_jobs(lane: LaneStatus) -> bool:
+    return bool(lane.waiting or lane.backlog)
+
+
+def _is_suspect(lane: LaneStatus, policy: Policy, at: datetime) -> bool:
+    """Whether the first job of the lane, or of a backlog, has waited longer than some work of it may."""
+    since = min((each for each in (lane.oldest, lane.oldest_in_backlog) if each is not None), default=at)
+    return at - since > min(tolerances_of(policy, lane.queue))
+
+
+def _doubt(lane: LaneStatus, policy: Policy, at: datetime) -> tuple[Late, ...]:
+    """What is said of a lane with old jobs at which no reading has looked yet."""
+    if not _is_suspect(lane, policy, at):
+        return ()
+    since = min(each for each in (lane.oldest, lane.oldest_in_backlog) if each is not None)
+    return tuple(
+        Late(lane.lane, rule.label, number, rule.tolerance, since, count=0, least=0, is_certain=False)
+        for number, rule in enumerate(policy.rules, start=1)
+        if rule.label and rule.tolerance is not None and rule.is_for_queue(lane.queue)
+    )
+
+
+def _jobs_of(store: Store, names: Sequence[str], status: Status) -> dict[str, dict[str, int]]:
+    """By queue, how many jobs of all its lanes are in each state; a job of a backlog has the status `queued`."""
+
+    def ask_registries(ask: Any) -> None:
+        for name in names:
+            for registry in STATES.values():
+                ask.zcard(registry_key(registry, name))
+
+    replies = iter(store.read(ask_registries)) if names else iter(())
+    found: dict[str, Counter[str]] = {lane_of(name).queue: Counter() for name in names}
+    for name in names:
+        found[lane_of(name).queue].update(dict(zip(STATES, islice(replies, len(STATES)), strict=True)))
+    for lane in status.lanes:
+        if lane.queue in found:
+            found[lane.queue]["queued"] += lane.waiting + lane.backlog
+    return {queue: {state: states[state] for state in ("queued", *STATES)} for queue, states in found.items()}
+
+
+def _policy(text: bytes | None) -> Policy:
+    try:
+        return applied_from(text).policy
+    except RecordUnreadable:  # `status` says so
+        return Policy()
+
+
+def _incidents(store: Store) -> tuple[Incident, ...]:
+    try:
+        return open_incidents(store)
+    except RecordUnreadable as error:
+        logger.debug("incidents: %s", error)
+        return ()
+
+
+def _numbers(found: Mapping[bytes, bytes]) -> dict[str, int]:
+    return {text_of(name): count_of(number) for name, number in found.items()}
+
+
+def _server(info: Mapping[str, Any]) -> str:
+    if "valkey_version" in info:
+        return f"valkey {info['valkey_version']}"
+    return f"redis {info.get('redis_version', 'unknown')}"
+
+
+def _empty(family: Family) -> Metric:
+    kind = CounterMetricFamily if family.kind == COUNTER else GaugeMetricFamily
+    made: Metric = kind(family.name, family.says, labels=family.labels)
+    return made
+
+
+def _filled(family: Family, found: Scraped) -> Metric:
+    made: Any = _empty(family)
+    for labels, value in family.rows(found):
+        made.add_metric(labels, value)
+    return made  # type: ignore[no-any-return]
+
+
+# Serving
+
+
+def rendered(collector: AnyCollector, accept: str = "", encoding: str = "") -> tuple[Headers, bytes]:
+    """The metrics as text, compressed where `encoding` (the request's Accept-Encoding) takes gzip."""
+    encode, kind = choose_encoder(accept)
+    body = encode(collector)
+    headers = [("Content-Type", kind), ("Vary", "Accept-Encoding")]
+    if "gzip" in encoding:
+        body = gzip.compress(body, compresslevel=5)
+        headers.append(("Content-Encoding", "gzip"))
+    return [*headers, ("Content-Length", str(len(body)))], body
+
+
+_TEXT = ("Content-Type", "text/plain; charset=utf-8")
+
+
+def respond(collector: Collector, method: str, path: str, accept: str, encoding: str) -> tuple[int, Headers, bytes]:
+    """Status, headers and body of the answer to a request: `/metrics`, and `/health` for probes."""
+    if method not in ("GET", "HEAD"):
+        return _said(405, "use GET", ("Allow", "GET, HEAD"))
+    if path.rstrip("/") in ("", "/metrics"):
+        return 200, *rendered(collector, accept, encoding)
+    if path.rstrip("/") == "/health":
+        list(collector.collect())
+        return _said(200, "ok") if collector.is_up else _said(503, "Redis does not answer")
+    return _said(404, "there are /metrics and /health")
+
+
+def _said(status: int, text: str, *headers: tuple[str, str]) -> tuple[int, Headers, bytes]:
+    body = f"{text}\n".encode()
+    return status, [_TEXT, ("Content-Length", str(len(body))), *headers], body
+
+
+_PHRASES = {200: "200 OK", 404: "404 Not Found", 405: "405 Method Not Allowed", 503: "503 Service Unavailable"}
+
+
+def wsgi_app(collector: Collector) -> Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]:
+    """A WSGI app that serves the metrics at its root and at `/metrics`."""
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        method = environ.get("REQUEST_METHOD", "GET")
+        status, headers, body = respond(
+            collector, method, environ.get("PATH_INFO", ""), environ.get("HTTP_ACCEPT", ""),
+            environ.get("HTTP_ACCEPT_ENCODING", ""),
+        )  # fmt: skip
+        start_response(_PHRASES[status], headers)
+        return [b"" if method == "HEAD" else body]
+
+    return app
+
+
+Scope = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+def asgi_app(collector: Collector) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    """An ASGI app that serves the same; Redis is read in a thread, and the event loop goes on."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
+            return
+        asked = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope.get("headers", ())}
+        # behind a mount the path still begins with where the app is mounted
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        status, headers, body = await asyncio.to_thread(
+            respond, collector, scope["method"], path, asked.get("accept", ""), asked.get("accept-encoding", "")
+        )
+        raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        await send({"type": "http.response.start", "status": status, "headers": raw})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    return app
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    while True:
+        kind = (await receive())["type"]
+        await send({"type": f"{kind}.complete"})
+        if kind == "lifespan.shutdown":
+            return

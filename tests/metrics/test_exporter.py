@@ -1,0 +1,223 @@
+"""What the metrics say, and that their counters only grow."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+import rq
+from prometheus_client.parser import text_string_to_metric_families
+
+from benchmarks.work import nothing
+from shedder import Selection
+from shedder.metrics import Collector
+from shedder.metrics.exporter import rendered
+from shedder.metrics.families import COUNTER, FAMILIES, SEVERITIES
+from shedder.policy.model import Policy, Rule
+from shedder.queues.samples import sample_lanes
+from shedder.rq import SimpleWorker, Worker
+from shedder.units import Rate
+from tests.features.scene import numbered
+from tests.metrics.scraped import read, scrape, value
+from tests.workers import run_burst
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from tests.features.scene import Scene
+    from tests.metrics.scraped import Scrape
+
+RECEIPTS = Rule(queue="mail", selection=Selection(functions=("benchmarks.*",)), label="receipts",
+                tolerance=timedelta(minutes=5))  # fmt: skip
+
+
+def explode() -> None:
+    raise ValueError
+
+
+@pytest.mark.parametrize("kind", [SimpleWorker, Worker])
+def test_jobs_are_counted_where_they_start_and_end(scene: Scene, kind: type[SimpleWorker | Worker]) -> None:
+    """What a worker, and the forks of one, did stands in counters of lane, outcome and kind of work."""
+    scene.shedder.policies.apply(Policy(rules=(RECEIPTS,)), reason="labels")
+    queue = scene.ours("mail")
+    for _ in range(3):
+        queue.enqueue(nothing)
+    queue.enqueue(explode)
+    run_burst(kind([queue], connection=scene.redis))
+    scene.shedder.store.run(sample_lanes(scene.keys, ["mail"], is_upkeep=False))
+    found = scrape(scene.redis)
+    lane = {"queue": "mail", "lane": "mail"}
+    assert 4 == value(found, "shedder_jobs_enqueued_total", **lane)
+    assert 4 == value(found, "shedder_jobs_started_total", **lane)
+    assert 3 == value(found, "shedder_jobs_ended_total", outcome="well", **lane)
+    assert 1 == value(found, "shedder_jobs_ended_total", outcome="failed", **lane)
+    assert 3 == value(found, "shedder_work_started_total", work="receipts")
+    assert 3 == value(found, "shedder_work_in_tolerance_total", work="receipts")
+    assert 3 == value(found, "shedder_work_ended_total", work="receipts", outcome="well")
+    assert 3 == value(found, "rq_jobs", queue="mail", status="finished")
+    assert 1 == value(found, "rq_jobs", queue="mail", status="failed")
+
+
+def test_late_work_starts_out_of_tolerance(scene: Scene) -> None:
+    """A job that waited for longer than the policy tolerates is started, and not in tolerance."""
+    scene.shedder.policies.apply(Policy(rules=(RECEIPTS,)), reason="labels")
+    late, _ = (scene.ours("mail").enqueue(nothing) for _ in "12")
+    scene.redis.hset(late.key, "enqueued_at", "2026-01-01T00:00:00.000000Z")
+    found = scrape(scene.redis)
+    assert 1 == value(found, "shedder_work_late_jobs", work="receipts")
+    run_burst(SimpleWorker([scene.ours("mail")], connection=scene.redis))
+    found = scrape(scene.redis)
+    assert 2 == value(found, "shedder_work_started_total", work="receipts")
+    assert 1 == value(found, "shedder_work_in_tolerance_total", work="receipts")
+    assert 0 == value(found, "shedder_work_late_jobs", work="receipts")
+
+
+def test_a_server_with_stock_rq_alone_tells_what_there_is(redis: Redis) -> None:
+    """Lanes, their oldest job, registries and workers are told where nothing of ours has run."""
+    queue = rq.Queue("reports", connection=redis)
+    queue.enqueue(nothing)
+    queue.enqueue_in(timedelta(hours=1), nothing)
+    worker = rq.Worker([queue], connection=redis)
+    worker.register_birth()
+    found = scrape(redis)
+    worker.register_death()
+    assert 1 == value(found, "shedder_up")
+    assert 1 == value(found, "rq_jobs", queue="reports", status="queued")
+    assert 1 == value(found, "rq_jobs", queue="reports", status="scheduled")
+    assert 1 == value(found, "rq_workers_serving", queue="reports")
+    assert 1 == value(found, "shedder_lane_waiting_jobs", queue="reports", lane="reports")
+    assert 0 < (value(found, "shedder_lane_oldest_age_seconds", queue="reports", lane="reports") or 0) < 600
+    assert value(found, "shedder_jobs_started_total", queue="reports", lane="reports") is None
+
+
+def test_controls_and_what_they_hold_are_told(scene: Scene) -> None:
+    """A pause with an end, a divert, a drain with its rate and what is left, a flag, a limit, an incident."""
+    shed = scene.shedder
+    scene.fill("mail", *numbered("a", 5))
+    scene.fill("bulk", *numbered("b", 5))
+    shed.divert("mail", reason="flood")
+    shed.pause("bulk", reason="database", expires_in=timedelta(hours=1))
+    shed.drain("mail", rate=Rate.parse("1/minute"), reason="slowly")
+    shed.degrade_flag("avatars", reason="r", force=True)
+    shed.set_limit("search", Rate.parse("30/minute"), reason="r", force=True)
+    shed.incidents.open("late", severity=2)
+    found = scrape(scene.redis)
+    mail = {"queue": "mail", "lane": "mail"}
+    assert (1, 0) == (value(found, "shedder_diverted", **mail), value(found, "shedder_paused", **mail))
+    assert 5 == value(found, "shedder_lane_backlog_jobs", **mail) == value(found, "shedder_drain_left_jobs", **mail)
+    assert 5 == value(found, "rq_jobs", queue="mail", status="queued")
+    assert value(found, "shedder_drain_rate_limit", **mail) == pytest.approx(1 / 60)
+    assert 1 == value(found, "shedder_paused", queue="bulk", lane="bulk")
+    since = value(found, "shedder_control_since_timestamp_seconds", kind="pause", queue="bulk") or 0
+    assert value(found, "shedder_control_until_timestamp_seconds", kind="pause", queue="bulk") == pytest.approx(
+        since + 3600
+    )
+    assert value(found, "shedder_control_until_timestamp_seconds", kind="divert", queue="mail") is None
+    assert 1 == value(found, "shedder_flag_degraded_ratio", flag="avatars")
+    assert 0.5 == value(found, "shedder_limit_rate", limit="search")
+    assert [0, 1, 0, 0, 0] == [value(found, "shedder_incident_open", severity=each) for each in SEVERITIES]
+    assert (value(found, "shedder_incident_next_update_timestamp_seconds") or 0) > since
+    assert 1 == value(found, "shedder_events_total", verb="pause", actor="person")
+
+
+def test_counters_only_grow(scene: Scene) -> None:
+    """No counter falls through pause, divert, drain, undo, deleted jobs, doctor, or its upkeep."""
+    shed, redis = scene.shedder, scene.redis
+    counters = {each.name for each in FAMILIES if each.kind == COUNTER}
+    before: Scrape = {}
+
+    def look() -> None:
+        nonlocal before
+        shed.store.run(sample_lanes(scene.keys, ["mail", "mail.low"], is_upkeep=False))
+        found = {key: number for key, number in scrape(redis).items() if key[0] in counters}
+        assert [] == [key for key, number in before.items() if found.get(key, 0) < number]
+        before = found
+
+    jobs = scene.fill("mail", *numbered("a", 20))
+    look()
+    event = shed.divert("mail", reason="r").event
+    look()
+    shed.undo(event, reason="r")
+    look()
+    scene.run_all("mail")
+    look()
+    scene.fill("mail", *numbered("c", 10))
+    look()
+    shed.divert("mail", reason="r")
+    shed.drain("mail", rate=Rate.parse("1000/s"), reason="r")
+    scene.run_all("mail")
+    look()
+    assert value(before, "shedder_drained_jobs_total", queue="mail", lane="mail") == 10
+    scene.fill("mail", *numbered("d", 10))
+    look()
+    for job in numbered("d", 10):
+        scene.job(job).delete()
+    look()
+    scene.fill("mail", *numbered("e", 10))
+    look()
+    assert value(before, "shedder_jobs_enqueued_total", queue="mail", lane="mail") == len(jobs) + 30
+    shed.repair(shed.check_up(), reason="r")
+    look()
+
+
+def test_jobs_that_a_worker_holds_are_no_new_arrivals(scene: Scene) -> None:
+    """A job that is claimed while the upkeep counts, and goes back or starts, has arrived once."""
+    scene.fill("mail", "a", "b")
+    for token in (scene.take("mail"), scene.take("mail")):
+        scene.shedder.store.run(sample_lanes(scene.keys, ["mail"], is_upkeep=False))
+        scene.hands.release(token)
+        scene.shedder.store.run(sample_lanes(scene.keys, ["mail"], is_upkeep=False))
+    scene.run_all("mail")
+    scene.shedder.store.run(sample_lanes(scene.keys, ["mail"], is_upkeep=False))
+    assert 2 == value(scrape(scene.redis), "shedder_jobs_enqueued_total", queue="mail", lane="mail")
+
+
+def test_no_label_tells_of_a_job_a_worker_a_person_or_a_tenant(scene: Scene) -> None:
+    """Names of jobs, functions, tenants, people and workers, reasons and keys of limits are in no series."""
+    shed = scene.shedder
+    scene.fill("mail", "secret-job", function="secret.function", tenant="secret-tenant")
+    worker = scene.add_stock_worker("mail")
+    shed.set_limit(
+        "search", Rate.parse("5/m"), key="secret-key", reason="secret-reason", by="secret@person", force=True
+    )
+    shed.divert("mail", selection=Selection(functions=("secret.*",)), reason="secret-reason", by="secret@person")
+    shed.incidents.open("secret-title", severity=1)
+    text = "\n".join(str(key) for key in scrape(scene.redis))
+    worker.register_death()
+    assert "secret" not in text
+    assert worker.name not in text
+
+
+def test_a_queue_that_is_gone_loses_its_series(redis: Redis) -> None:
+    """After RQ's own `delete` of a queue no series names it."""
+    queue = rq.Queue("for-a-day", connection=redis)
+    queue.enqueue(nothing)
+    assert any("for-a-day" in str(key) for key in scrape(redis))
+    queue.delete()
+    assert not any("for-a-day" in str(key) for key in scrape(redis))
+
+
+def test_a_kind_of_work_that_may_be_late_is_not_told_to_be_in_time(scene: Scene) -> None:
+    """Where jobs are old and unknown, the metrics say that the work may be late."""
+    scene.shedder.policies.apply(
+        Policy(rules=(Rule(queue="mail", selection=Selection(functions=("app.receipts.*",)), label="receipts",
+                           tolerance=timedelta(minutes=5)),)), reason="labels",
+    )  # fmt: skip
+    scene.fill("mail", *numbered("x", 3), how="stock")
+    for job in numbered("x", 3):
+        scene.redis.hset(scene.keys.engine.jobs + job, "enqueued_at", "2026-01-01T00:00:00.000000Z")
+        scene.redis.hset(scene.keys.engine.jobs + job, "data", b"\x00")
+    found = scrape(scene.redis)
+    late = value(found, "shedder_work_late_jobs", work="receipts")
+    assert late or value(found, "shedder_work_may_be_late", work="receipts")
+
+
+def test_the_text_is_what_prometheus_reads(scene: Scene) -> None:
+    """Each family stands there once, with its help and its type, and names that Prometheus takes."""
+    scene.fill('odd "name"\\', "a")
+    text = rendered(Collector(scene.redis))[1].decode()
+    names = [family.name for family in text_string_to_metric_families(text)]
+    assert len(names) == len(set(names)) == len(FAMILIES) + 3
+    assert 1 == value(read(text), "shedder_lane_waiting_jobs", queue='odd "name"\\', lane='odd "name"\\')
+    assert text.count("# HELP") == len(names)

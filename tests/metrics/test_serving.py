@@ -1,0 +1,213 @@
+"""How the metrics are served: by a process, by WSGI and ASGI apps, at what cost, and without Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from benchmarks.gauges import sent_by_us
+from shedder.metrics import Collector, asgi_app, exporter, wsgi_app
+from shedder.metrics.exporter import rendered
+from tests.cli.programs import environment, run_program
+from tests.metrics.scraped import read, value
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from redis import Redis
+
+    from shedder.embedded import EmbeddedServer
+    from tests.conftest import ServerFactory
+    from tests.features.scene import Scene
+
+
+class Exporter:
+    """`shedder metrics` in a process of its own, on a port that the system gave."""
+
+    def __init__(self, server: EmbeddedServer) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "shedder", "metrics", "--listen", "127.0.0.1:0", "-u", server.url],
+            env=environment(), stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert self.process.stderr is not None
+        self.said = self.process.stderr.readline()
+        self.url = self.said.split(" on ")[1].strip().removesuffix("/metrics")
+
+    def get(self, path: str = "/metrics", **headers: str) -> tuple[int, bytes, dict[str, str]]:
+        request = urllib.request.Request(self.url + path, headers=headers)
+        try:
+            with urllib.request.urlopen(request) as reply:
+                return reply.status, reply.read(), {name.lower(): text for name, text in reply.headers.items()}
+        except urllib.error.HTTPError as error:
+            return error.code, error.read(), dict(error.headers)
+
+    def up(self) -> float | None:
+        return value(read(self.get()[1].decode()), "shedder_up")
+
+    def end(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        return code
+
+
+@pytest.fixture
+def exporter_process(server: EmbeddedServer, redis: Redis) -> Iterator[Exporter]:
+    """The exporter before the shared server, which is empty."""
+    started = Exporter(server)
+    yield started
+    started.end()
+
+
+def test_the_verb_serves_metrics_and_health(exporter_process: Exporter, scene: Scene) -> None:
+    """One line says where; /metrics answers with text, compressed on request, /health with ok, others with 404."""
+    scene.fill("mail", "a")
+    status, body, headers = exporter_process.get()
+    assert (200, 1) == (status, value(read(body.decode()), "shedder_lane_waiting_jobs", queue="mail", lane="mail"))
+    assert headers["content-type"].startswith("text/plain; version=0.0.4")
+    _, packed, headers = exporter_process.get(**{"Accept-Encoding": "gzip"})
+    assert ("gzip", 1) == (headers["content-encoding"], value(read(gzip.decompress(packed).decode()), "shedder_up"))
+    assert (200, b"ok\n") == exporter_process.get("/health")[:2]
+    assert 404 == exporter_process.get("/jobs")[0]
+    assert exporter_process.said.startswith("Metrics of Redis at ")
+
+
+def test_an_exporter_outlives_redis(server_factory: ServerFactory) -> None:
+    """While Redis is away the exporter says so and lives on; when Redis is back, so are the metrics."""
+    server = server_factory()
+    started = Exporter(server)
+    try:
+        assert 1 == started.up()
+        server.kill()
+        wait_until(lambda: started.up() == 0, what="shedder_up 0")
+        assert 503 == started.get("/health")[0]
+        server.restart()
+        wait_until(lambda: started.up() == 1, what="shedder_up 1")
+    finally:
+        started.end()
+
+
+def test_a_server_that_hangs_costs_one_patience(
+    server_factory: ServerFactory,
+) -> None:
+    """Of a server that answers nothing a scrape asks one thing, gives up, and says that it is away."""
+    server = server_factory()
+    collector = Collector(server.client())
+    server.freeze()
+    try:
+        with sent_by_us() as sent:
+            list(collector.collect())
+    finally:
+        server.thaw()
+    assert not collector.is_up
+    assert sent.round_trips <= 1
+
+
+def test_two_hundred_scrapes_at_once_are_one_reading(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many scrape at once, Redis is read once."""
+    readings = []
+    real = exporter.read
+
+    def counted(*args: Any) -> Any:
+        readings.append(1)
+        return real(*args)
+
+    monkeypatch.setattr(exporter, "read", counted)
+    monkeypatch.setattr(exporter, "GOOD_FOR_SECONDS", 3600.0)
+    collector = Collector(redis)
+    threads = [threading.Thread(target=lambda: rendered(collector)) for _ in range(200)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert [1] == readings
+
+
+def test_a_scrape_costs_the_same_at_every_length(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands of a scrape do not depend on how many jobs wait."""
+    monkeypatch.setattr(exporter, "GOOD_FOR_SECONDS", 0.0)
+    scene.fill("mail", "first")
+    collector = Collector(scene.redis)
+    rendered(collector)
+    with sent_by_us() as one:
+        rendered(collector)
+    scene.redis.lpush(scene.keys.engine.lists + "mail", *["first"] * 3000)
+    with sent_by_us() as many:
+        rendered(collector)
+    assert one.commands == many.commands
+
+
+def test_an_asgi_app_serves_them_where_it_is_mounted(scene: Scene) -> None:
+    """Mounted in Starlette it answers under its path, gzip and health included, and takes no other method."""
+    scene.fill("mail", "a")
+    app = Starlette()
+    app.mount("/shedder", asgi_app(Collector(scene.redis)))
+
+    async def ask() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://host/shedder") as client:
+            methods = (("GET", "/metrics"), ("GET", "/health"), ("POST", "/metrics"), ("HEAD", "/metrics"))
+            return [await client.request(method, path) for method, path in methods]
+
+    metrics, health, posted, head = asyncio.run(ask())
+    assert 1 == value(read(metrics.text), "shedder_lane_waiting_jobs", queue="mail", lane="mail")
+    assert ("ok\n", 405, b"") == (health.text, posted.status_code, head.content)
+
+
+def test_a_wsgi_app_serves_them(scene: Scene) -> None:
+    """Called as a WSGI server calls it, it answers with the metrics."""
+    scene.fill("mail", "a")
+    with httpx.Client(transport=httpx.WSGITransport(app=wsgi_app(Collector(scene.redis)))) as client:
+        found = read(client.get("http://host/metrics").text)
+    assert 1 == value(found, "shedder_lane_waiting_jobs", queue="mail", lane="mail")
+
+
+def test_once_prints_the_metrics(server: EmbeddedServer, redis: Redis) -> None:
+    """`--once` prints the text and exits with 0."""
+    done = run_program("metrics", "--once", "-u", server.url, env=environment())
+    assert (0, "") == (done.code, done.err)
+    assert 1 == value(read(done.out), "shedder_up")
+
+
+def test_once_without_redis_says_so_twice(tmp_path: Path) -> None:
+    """Without Redis `--once` prints shedder_up 0 for a textfile collector, and exits with 4 and a line."""
+    done = run_program("metrics", "--once", "-u", f"unix://{tmp_path}/none", env=environment())
+    assert 4 == done.code
+    assert 0 == value(read(done.out), "shedder_up")
+    assert "cannot be reached" in done.err.splitlines()[-1]
+
+
+def test_a_port_that_is_taken_is_refused_in_a_line(server: EmbeddedServer) -> None:
+    """Where something else listens, the verb says so and what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run_program("metrics", "--listen", str(port), "-u", server.url, env=environment())
+    assert 1 == done.code
+    assert "name another place with --listen" in done.err
+    assert 2 == run_program("metrics", "--listen", "nowhere", "-u", server.url, env=environment()).code
+
+
+def test_two_exporters_agree(scene: Scene) -> None:
+    """Counters stand in Redis: a second exporter, started later, says what the first one says."""
+    scene.fill("mail", "a", "b")
+    scene.run_all("mail")
+    one, other = (read(rendered(Collector(scene.redis))[1].decode()) for _ in "12")
+    differing = {key[0] for key in one if one[key] != other.get(key)}
+    # what grows with the time between the two is the age of jobs
+    assert differing <= {"shedder_scrape_duration_seconds"}
+    assert one.keys() == other.keys()
