@@ -202,7 +202,10 @@ def test_what_is_kept_is_bounded(redis: Redis, mail: Queue, work: Callable[..., 
         sample(redis)
         move_back(redis, 2)
     kept = [redis.zcard(key) for key in KEYS.outcome_samples]
-    assert [OUTCOMES_KEPT[0], 12, 2, 1] == kept
+    assert OUTCOMES_KEPT[0] == kept[0]
+    # two minutes, and those that the machine has let pass
+    bounds = zip((12, 2, 1), kept[1:], OUTCOMES_KEPT[1:], strict=True)
+    assert all(least <= found <= most for least, found, most in bounds)
 
 
 @pytest.mark.parametrize(
