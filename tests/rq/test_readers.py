@@ -156,8 +156,10 @@ def is_taken(redis: Redis, identifier: str, selection: Selection, serializer: An
 
 
 def looks(redis: Redis, count: int) -> list[WaitingJob]:
-    rows = Store(redis, KEYS).run(look_at_jobs(KEYS, (LIST,), ((0, count),), with_meta=True))
-    return [job_in_row(row) for row in rows]
+    """The jobs of the list one by one, since those that are alike are told together."""
+    at = datetime.now(UTC)
+    asked = (look_at_jobs(KEYS, (LIST,), ((index, 1),), with_meta=True, at=at) for index in range(count))
+    return [job_in_row(row) for command in asked for row in Store(redis, KEYS).run(command)]
 
 
 def backlog(redis: Redis, order: str) -> set[str]:

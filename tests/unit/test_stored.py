@@ -129,7 +129,7 @@ def test_a_damaged_or_newer_pause_is_refused(text: bytes) -> None:
         *DAMAGED[:5],
         as_json(ORDER),
         b"[5]",
-        *(orders_as_json(v=version) for version in (0, 2, "1", None)),
+        *(orders_as_json(v=version) for version in (0, 3, "1", None)),
         orders_as_json(id=5),
         orders_as_json(front=None),
         orders_as_json(selection={}),
