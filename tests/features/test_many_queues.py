@@ -143,3 +143,25 @@ def test_a_worker_of_many_lanes_samples_a_portion_of_them(scene: Scene, monkeypa
     assert Upkeep(scene.shedder.store, [lane.name for lane in scene.lanes(*QUEUES)]).do()
     series = [lane.name for lane in scene.lanes(*QUEUES) if scene.redis.exists(scene.keys.series(lane.name))]
     assert ["tenant-0"] == series
+
+
+@pytest.mark.parametrize("ended", ["tenant-1", "tenant-4", "tenant-0 tenant-1 tenant-2"])
+@pytest.mark.parametrize("verb", ["pause", "divert", "limit start"])
+def test_what_has_ended_since_is_passed_over(scene: Scene, verb: str, ended: str) -> None:
+    """An undo says nothing of the parts of an operation, or lanes in them, on which nothing stands any more."""
+    event = order(scene, verb)
+    end = {"pause": scene.shedder.resume, "divert": scene.shedder.drain_at_once, "limit start": scene.shedder.lift_limit}
+    end[verb](*ended.split(), reason="r")
+    scene.shedder.undo(event, reason="r")
+    assert 10 == claimable(scene)
+    assert not scene.redis.hlen(scene.keys.pauses) + scene.redis.hlen(scene.keys.diverts)
+
+
+def test_of_a_drain_the_parts_that_ended_by_themselves_are_diverted_again(scene: Scene) -> None:
+    """The backlogs that it has emptied, and the one at which it still is."""
+    scene.shedder.divert(*QUEUES, reason="r")
+    event = scene.shedder.drain(*QUEUES, rate=Rate(1000.0), reason="r").event
+    assert 8 == len(scene.run_all(*QUEUES[:4]))
+    scene.shedder.undo(event, reason="r")
+    assert 0 == claimable(scene)
+    assert 20 == scene.redis.hlen(scene.keys.diverts)
