@@ -121,14 +121,14 @@ def test_a_divert_of_a_whole_queue_costs_the_same_at_every_length(
 
 
 @pytest.mark.parametrize("jobs", [1, 2000])
-def test_an_undo_of_it_costs_the_same_at_every_length(redis: Redis, shedder: Shedder, price: Price, jobs: int) -> None:
-    """The backlog gets its old name back, lane by lane."""
+def test_an_undo_of_it_costs_no_more_with_its_length(redis: Redis, shedder: Shedder, price: Price, jobs: int) -> None:
+    """The backlogs of four lanes get their old names back, in one round trip; a lane that got jobs is folded."""
     _know_the_scripts(redis, shedder)
     fill(redis, Load(jobs))
     event = shedder.divert(QUEUE, reason="test").event
 
     trips, sent, _ = price.of(lambda: shedder.undo(event, reason="test"))
-    assert (14, 25) == (trips, sent)
+    assert ({1: 8, 2000: 10}[jobs], 22) == (trips, sent)
 
 
 @pytest.mark.parametrize("jobs", [1, 2000])
@@ -137,7 +137,7 @@ def test_status_costs_the_same_at_every_length(redis: Redis, shedder: Shedder, p
     _know_the_scripts(redis, shedder)
     fill(redis, Load(jobs))
 
-    assert (4, 104, 104) == price.of(shedder.status)
+    assert (4, 108, 108) == price.of(shedder.status)
 
 
 def test_a_divert_by_function_takes_a_step_for_each_window(redis: Redis, shedder: Shedder, price: Price) -> None:
@@ -163,8 +163,9 @@ def test_a_merge_by_age_takes_a_step_for_each_window(redis: Redis, shedder: Shed
         return price.of(lambda: shedder.undo(event, reason="test"))[0]
 
     _know_the_scripts(redis, shedder)
-    # one more where the shares of the windows, which follow the jobs' times, are rounded up
-    assert back(windows=22) - back(windows=2) in (16, 17)
+    # one more where the shares of the windows, which follow the jobs' times, are rounded up, and one where the
+    # shorter backlog went with others
+    assert back(windows=22) - back(windows=2) in (16, 17, 18)
 
 
 def test_pause_and_resume(redis: Redis, shedder: Shedder, price: Price) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.gauges import watched
+from benchmarks.gauges import sent_by_us, watched
 from shedder import PauseReceipt, Shedder
 from shedder.errors import CannotUndo, RecordUnreadable
 from shedder.queues.maintenance import Upkeep
@@ -165,3 +165,19 @@ def test_of_a_drain_the_parts_that_ended_by_themselves_are_diverted_again(scene:
     scene.shedder.undo(event, reason="r")
     assert 0 == claimable(scene)
     assert 20 == scene.redis.hlen(scene.keys.diverts)
+
+
+@pytest.mark.parametrize("end", ["undo", "lift"])
+def test_the_end_of_a_limit_on_many_lanes_takes_a_round_trip_for_several_of_them(redis: Redis, end: str) -> None:
+    """Not two for each, where no job waits under it."""
+    shedder = Shedder(redis, by="oncall@desk")
+    lists = shedder.keys.engine.lists
+    redis.sadd(shedder.keys.engine.queues, *(f"{lists}tenant-{number}" for number in range(50)))
+    event = shedder.limit_starts(*shedder.queues(), rate=Rate(1.0), reason="r").event
+    with sent_by_us() as sent:
+        if end == "undo":
+            shedder.undo(event, reason="r")
+        else:
+            shedder.lift_limit(*shedder.queues(), reason="r")
+    assert sent.round_trips <= 200 / 3  # an undo goes by the event of each portion
+    assert not redis.exists(shedder.keys.diverts)
