@@ -504,7 +504,7 @@ class Shedder:
     def triage(self, policy: shedder.Policy) -> shedder.Triage:
         """The checklist of an incident, with the next commands for the queues as they are."""
         maintenance.end_silent(self.store)
-        incident = self.incidents.current()
+        incident = self.incidents.current_if_readable()
         if incident is not None:
             incident = self.incidents.measure_effects(incident.id)
             events = self.incidents.timeline(incident.id)

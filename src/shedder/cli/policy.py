@@ -11,7 +11,7 @@ import click
 
 from shedder.cli import asking, options, output
 from shedder.cli.run import Refused, Run
-from shedder.errors import PolicyInvalid
+from shedder.errors import PolicyInvalid, RecordUnreadable
 from shedder.policy.document import document_of
 from shedder.policy.explain import ExplainedJob, differences, shown, written_policy
 from shedder.policy.file import find_policy_file, policy_file_near, read_policy
@@ -160,11 +160,18 @@ def policy_for(run: Run, file: str | None, *, or_near: bool = False, is_needed: 
     Raises:
         InvalidInput: it is needed and there is none, or it cannot be read.
         PolicyInvalid: it has problems.
-        RecordUnreadable: the one in force is damaged or of a newer shedder.
+        RecordUnreadable: the one in force is damaged or of a newer shedder. A view, which takes a file
+            that is near and needs none, warns and goes on without a policy.
     """
     if file is not None:
         return read_policy(Path(file))
-    applied = run.shedder.policies.applied()
+    try:
+        applied = run.shedder.policies.applied()
+    except RecordUnreadable as error:
+        if is_needed or not or_near:
+            raise
+        run.screen.warn(f"{error}; this is told without a policy")
+        return Policy()
     if applied.number or not or_near:
         return applied.policy
     path = find_policy_file(Path.cwd()) if is_needed else policy_file_near(Path.cwd())
