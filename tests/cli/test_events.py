@@ -73,6 +73,11 @@ def test_following_shows_what_comes_across_a_restart(server_factory, program):
     [
         (["pause", "mail"], "resume", "mail is resumed: 8 jobs wait and may start."),
         (["divert", "mail.low"], "restore", "5 jobs of mail.low are back in place"),
+        (
+            ["limit", "starts", "mail.low", "--rate", "1/h"],
+            "restore",
+            "The limit on starts of mail.low is lifted: 5 jobs",
+        ),
     ],
 )
 def test_undo_shows_the_receipt_of_what_it_did(words, kind, said, invoke, mail):

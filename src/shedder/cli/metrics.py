@@ -48,7 +48,7 @@ def metrics(run: Run, *, listen: str, once: bool) -> int:
         raise Refused("metrics are text for Prometheus; leave --json out, and see status --json")
     collector = _collector(run)
     if once:
-        return _print_once(run, collector)
+        return _print_once(collector)
     host, port = _address(listen)
     with _server(host, port, collector) as server:
         run.screen.remark(f"Metrics of Redis at {run.address} on http://{host}:{server.server_port}/metrics")
@@ -68,7 +68,7 @@ def _collector(run: Run) -> Collector:
         raise ShedderError(f"{error}; the metrics need: pip install 'shedder[metrics]'") from error
 
 
-def _print_once(run: Run, collector: Collector) -> int:
+def _print_once(collector: Collector) -> int:
     _, text = rendered(collector)
     sys.stdout.write(text.decode())
     if collector.trouble is not None:

@@ -36,19 +36,20 @@ def undo(run: Run, *, request: Request, event_id: str | None, is_sure: bool) -> 
     What somebody has changed since stays as it is. A change of somebody else needs its id.
     """
     asking.check_reason(request)
-    receipt = _undone(run, request, event_id) if event_id is not None else _last_undone(run, request, is_sure=is_sure)
+    done = _undone(run, request, event_id) if event_id is not None else _last_undone(run, request, is_sure=is_sure)
     run.state = "it is undone"
-    kind, view = _kind_and_view(receipt)
+    verb, receipt = done
+    kind, view = _kind_and_view(verb, receipt)
     run.tell("undo/1", {"kind": kind, "receipt": receipt}, view(receipt, server=run.server_option))
     return 0
 
 
-def _undone(run: Run, request: Request, event_id: str) -> Receipt:
+def _undone(run: Run, request: Request, event_id: str) -> tuple[str, Receipt]:
     event = run.shedder.event_to_undo(event_id)
     return _taken_back(run, asking.settle_reason(request, output.escaped(f"undo '{event.verb}'")), event)
 
 
-def _last_undone(run: Run, request: Request, *, is_sure: bool) -> Receipt:
+def _last_undone(run: Run, request: Request, *, is_sure: bool) -> tuple[str, Receipt]:
     """The undo of the person's last change that can be undone still; of each that cannot it is said.
 
     Raises:
@@ -56,7 +57,7 @@ def _last_undone(run: Run, request: Request, *, is_sure: bool) -> Receipt:
         CannotUndo: somebody built upon it, and nobody can be asked about the one before it.
     """
 
-    def take_back(event: Event) -> Receipt:
+    def take_back(event: Event) -> tuple[str, Receipt]:
         _confirm(run, event, is_sure=is_sure)
         return _taken_back(run, asking.settle_reason(request, output.escaped(f"undo '{event.verb}'")), event)
 
@@ -78,16 +79,19 @@ def _confirm(run: Run, event: Event, *, is_sure: bool) -> None:
     asking.confirm(f"Undo your last change? That {verb_of(event).undo}.", is_sure=False)
 
 
-def _taken_back(run: Run, request: Request, event: Event) -> Receipt:
+def _taken_back(run: Run, request: Request, event: Event) -> tuple[str, Receipt]:
+    """The verb that was undone, and the receipt."""
     named = event.details.get("names")
     names = tuple(map(str, named)) if isinstance(named, list) else ()
     asking.warn_of_recent_changes(run, request, targets=event.lanes, names=names)
     run.unsure("whether it is undone", "events")
-    return run.shedder.undo(event.id, **request.cause)
+    return event.verb, run.shedder.undo(event.id, **request.cause)
 
 
-def _kind_and_view(receipt: Receipt) -> tuple[str, Callable[..., output.Parts]]:
+def _kind_and_view(verb: str, receipt: Receipt) -> tuple[str, Callable[..., output.Parts]]:
     """Which verb has such a receipt, and how that shows it."""
+    if isinstance(receipt, shedder.RestoreReceipt) and verb == "limit start":
+        return "restore", starts.lift_receipt
     if isinstance(receipt, shedder.DivertReceipt) and receipt.replaced:
         return "limit starts", starts.starts_receipt
     return _KINDS[type(receipt)]
