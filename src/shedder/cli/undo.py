@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import chain
+from collections.abc import Callable
 
 import click
 
@@ -12,7 +11,7 @@ from shedder.cli import asking, divert, drain, incident_view, output, pause, pol
 from shedder.cli.events import event_line
 from shedder.cli.options import Request, cause_options, force_option, verb
 from shedder.cli.run import NOTHING_CHANGED, Run
-from shedder.errors import CannotUndo
+from shedder.errors import CannotUndo, NothingToUndo
 from shedder.events import Event, verb_of
 from shedder.queues.undo import Undone
 
@@ -53,26 +52,22 @@ def _last_undone(run: Run, request: Request, *, is_sure: bool) -> Receipt:
     """The undo of the person's last change that can be undone still; of each that cannot it is said.
 
     Raises:
-        CannotUndo: there is none; or the last one cannot be undone, and nobody can be asked about
-            the one before it.
+        NothingToUndo: there is none.
+        CannotUndo: somebody built upon it, and nobody can be asked about the one before it.
     """
-    first = run.shedder.event_to_undo(by=request.by)
-    for event in chain([first], _before(run, request, first)):
+
+    def take_back(event: Event) -> Receipt:
         _confirm(run, event, is_sure=is_sure)
-        settled = asking.settle_reason(request, output.escaped(f"undo '{event.verb}'"))
-        try:
-            return _taken_back(run, settled, event)
-        except CannotUndo as error:
-            run.state = NOTHING_CHANGED
-            if is_sure or not asking.is_asking_possible():
-                raise _with_next(error, next(_before(run, request, event), None)) from error
+        return _taken_back(run, asking.settle_reason(request, output.escaped(f"undo '{event.verb}'")), event)
+
+    def goes_on(error: CannotUndo) -> bool:
+        run.state = NOTHING_CHANGED
+        is_asked = asking.is_asking_possible() and not is_sure
+        if is_asked or isinstance(error, NothingToUndo):
             run.screen.warn(f"your change {error}")
-    raise CannotUndo("(last)", reason="no change of yours can be undone any more", try_instead="shedder status")
+        return is_asked or isinstance(error, NothingToUndo)
 
-
-def _before(run: Run, request: Request, event: Event) -> Iterator[Event]:
-    changes = run.shedder.changes_to_undo(by=request.by)
-    return (each for each in changes if each.position < event.position)
+    return run.shedder.undo_last(take_back, goes_on=goes_on, by=request.by)
 
 
 def _confirm(run: Run, event: Event, *, is_sure: bool) -> None:
@@ -81,14 +76,6 @@ def _confirm(run: Run, event: Event, *, is_sure: bool) -> None:
         return
     run.screen.remark(event_line(event, is_plain=True).plain)
     asking.confirm(f"Undo your last change? That {verb_of(event).undo}.", is_sure=False)
-
-
-def _with_next(error: CannotUndo, before: Event | None) -> CannotUndo:
-    """`error` of a person's last change, with the command that undoes the one before it."""
-    if before is None:
-        return error
-    reason = f"{error.reason}; it is your last change, and the one before it is '{before.verb}': {before.why}"
-    return CannotUndo(error.event_id, reason=reason, try_instead=f"shedder undo {before.id}")
 
 
 def _taken_back(run: Run, request: Request, event: Event) -> Receipt:

@@ -20,6 +20,7 @@ from uuid import uuid4
 from shedder.errors import ConditionNotMet, InvalidInput, NothingMatched, ShedderError
 from shedder.events import Cause, event_head
 from shedder.incident.records import NOW, Incident, IncidentReceipt
+from shedder.store.arguments import checks_arguments
 from shedder.store.codec import ms_from_time, of_kind, read_with_time, reading_record, text_of, time_from_ms
 from shedder.store.keys import Keys
 from shedder.store.store import Command, Store
@@ -65,6 +66,7 @@ class EventDraft:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
+@checks_arguments
 class IncidentStore:
     """The records of the incidents on one Redis.
 

@@ -88,18 +88,20 @@ def restore_backlogs(
     cause: Cause,
     *,
     undoes: str = "",
+    undid: str = "",
     set_by: Mapping[str, str] | None = None,
     on_progress: Progress | None = None,
 ) -> RestoreReceipt:
     """Put `backlogs` back where their jobs were.
 
-    With `set_by`, of each lane only an order that is as the event of that id has set it.
+    An undo says which event it `undoes`, and `undid` is that event's verb. With `set_by`, of each
+    lane only an order that is as the event of that id has set it.
     """
     operation = Operation(on_progress, sum(jobs for _, _, jobs in backlogs))
     events, lanes = [], []
     for lane, order, _ in backlogs:
         known = set_by[lane] if set_by else ""
-        event, restored = restore_one(store, lane, order, cause, operation, undoes=undoes, set_by=known)
+        event, restored = restore_one(store, lane, order, cause, operation, undoes=undoes, undid=undid, set_by=known)
         if event:
             events.append(event)
             lanes.append(RestoredLane(lane, order, restored))
@@ -108,7 +110,7 @@ def restore_backlogs(
 
 def restore_one(
     store: Store, lane: str, order: str, cause: Cause, operation: Operation | None = None, *,
-    undoes: str = "", set_by: str = "",
+    undoes: str = "", undid: str = "", set_by: str = "",
 ) -> tuple[str, int]:  # fmt: skip
     """Put one backlog back, in bounded steps; its event (empty: no such order) and the jobs."""
     operation = operation or Operation()
@@ -116,7 +118,17 @@ def restore_one(
     while state in ("more", "fold"):
         step, name = operation.next_step(), operation.id
         done = store.run(
-            restore_lane(store.keys, lane, order, cause, operation=name, step=step, undoes=undoes, set_by=set_by)
+            restore_lane(
+                store.keys,
+                lane,
+                order,
+                cause,
+                operation=name,
+                step=step,
+                undoes=undoes,
+                undid=undid,
+                set_by=set_by,
+            )
         )
         state = done.state
         restored += done.restored
@@ -127,13 +139,22 @@ def restore_one(
 
 
 def restore_lane(
-    keys: Keys, lane: str, order: str, cause: Cause, *, operation: str, step: int, undoes: str = "", set_by: str = ""
+    keys: Keys,
+    lane: str,
+    order: str,
+    cause: Cause,
+    *,
+    operation: str,
+    step: int,
+    undoes: str = "",
+    undid: str = "",
+    set_by: str = "",
 ) -> Command[RestoreStep]:
     """One step of putting the backlog of `order` back into `lane`.
 
     With `set_by`, only while the order is as the event of this id has set it.
     """
-    head = head_of_step("restore", cause, lane, order, undoes)
+    head = head_of_step("restore", cause, lane, order, undoes, undid)
     return Command(
         "restore_lane",
         (keys.pauses, keys.diverts, keys.events, keys.operation(operation), *keys.lane(lane), keys.lane_lease(lane)),

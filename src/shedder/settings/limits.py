@@ -18,6 +18,7 @@ from shedder.log_context import Troubles
 from shedder.settings import setting
 from shedder.settings.setting import Setting, SettingsChanged
 from shedder.settings.watch import Declarations, SettingsSnapshot, SettingsWatch, replaced_by
+from shedder.store.arguments import checked
 from shedder.store.codec import count_of, read_with_time, text_of
 from shedder.store.keys import Keys
 from shedder.store.store import Store
@@ -89,6 +90,7 @@ class Limits(Declarations[LimitDeclaration]):
         self._uncounted, self._disobeyed = Troubles(logger), Troubles(logger)
         super().__init__(watch, keys.limit_declarations)
 
+    @checked
     def declare(
         self,
         name: str,
@@ -146,6 +148,7 @@ class Limits(Declarations[LimitDeclaration]):
         self.require(name, key, cost)
         yield
 
+    @checked
     def limited(self, name: str, *, key: Callable[P, str] | None = None) -> Callable[[Callable[P, T]], Callable[P, T]]:
         """Let a function or a coroutine function run only within a limit.
 
@@ -332,11 +335,12 @@ def undo_limit(store: Store, event: Event, cause: Cause) -> LimitReceipt:
     """Set a limit as it was before `event`.
 
     Raises:
-        CannotUndo: it was changed since, or what stood before would have ended by now.
+        CannotUndo: it was changed since.
+        NothingToUndo: nothing stands, and what stood before would have ended by now.
     """
     body = next(filter(None, (setting.body_before(event, name) for name in event.after)), {})
-    verb = "limit set" if body else "limit clear"
-    done = store.run(setting.set_back_settings(store.keys, store.keys.limits, event, cause, verb=verb, **body))
+    verbs = ("limit set", "limit clear")
+    done = store.run(setting.set_back_settings(store.keys, store.keys.limits, event, cause, verbs=verbs, **body))
     return _receipt(store, done)
 
 
