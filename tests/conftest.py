@@ -76,6 +76,7 @@ TOGETHER = frozenset({
     "tests/faults/test_server_clock.py",
     "tests/faults/test_topologies.py",
     "tests/hosts/test_django_rq.py",
+    "tests/model/test_undo.py",
     "tests/packaging/test_build.py",
     "tests/unit/test_postmortem.py",
 })  # fmt: skip

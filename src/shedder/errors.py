@@ -55,7 +55,8 @@ class EventNotFound(InvalidInput):
     """No event with this id is in the journal."""
 
     def __init__(self, event_id: str) -> None:
-        says = f"the journal has no event {event_id}; use an id that it lists"
+        named = event_id or "without an id"
+        says = f"the journal has no event {named}; use an id that it lists"
         super().__init__(name="event", value=event_id, accepted="an id that the journal lists", says=says)
         self.event_id = event_id
 

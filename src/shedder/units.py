@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -125,7 +126,7 @@ class Rate:
         per: in how many seconds, a number above 0.
 
     Raises:
-        InvalidInput: the pace is not within 1e-9 to 1e9 per second.
+        InvalidInput: the pace is not within 1e-9 to 1e9 per second, or of no numbers.
     """
 
     amount: float
@@ -133,6 +134,9 @@ class Rate:
 
     def __post_init__(self) -> None:
         # Written so that NaN, which compares as false with everything, is refused too.
+        for value in (self.amount, self.per):
+            if isinstance(value, bool) or not isinstance(value, int | float) or value > sys.float_info.max:
+                raise InvalidInput(name="rate", value=value, accepted="a number of things, and a number of seconds")
         if not (self.amount > 0 and self.per > 0 and self._is_in_range()):
             raise InvalidInput(name="rate", value=f"{self.amount:g} in {self.per:g} s", accepted=_accepted_rate())
 

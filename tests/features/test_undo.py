@@ -259,10 +259,12 @@ def test_undoing_a_setting_over_one_that_would_be_over_clears_it(scene: Scene, k
 
 
 def test_an_event_that_is_not_there_is_refused(scene: Scene) -> None:
-    """An id that the journal does not have, and what is no id at all."""
-    for identifier in ("1-1", "yesterday"):
+    """An id that the journal does not have, what is no id at all, and an empty one, as of an unset variable."""
+    scene.shedder.pause("mail", reason="r")
+    for identifier in ("1-1", "yesterday", "", " "):
         with pytest.raises(EventNotFound):
             scene.shedder.undo(identifier, reason="r")
+    assert ["pause"] == scene.verbs()
 
 
 def test_what_has_no_way_back_is_refused(scene: Scene) -> None:

@@ -458,7 +458,7 @@ class Shedder:
             CannotUndo: somebody has changed it since, or it has no way back; the error says what to do.
             NothingToUndo: it has ended; without an id, no change of `by` stands any more.
         """
-        if event_id:
+        if event_id is not None:
             return self._undone(self.event_to_undo(event_id), reason, by)
         return self.undo_last(lambda event: self._undone(event, reason, by), by=by)
 
@@ -477,7 +477,7 @@ class Shedder:
             CannotUndo: there is no way back from it.
             NothingToUndo: without an id, `by` has changed nothing.
         """
-        if event_id:
+        if event_id is not None:
             return undo.event_to_undo(self.store, event_id)
         return last_own_change(self.store, self._cause("", by).by)
 
@@ -504,7 +504,7 @@ class Shedder:
     def triage(self, policy: shedder.Policy) -> shedder.Triage:
         """The checklist of an incident, with the next commands for the queues as they are."""
         maintenance.end_silent(self.store)
-        incident = self.incidents.current()
+        incident = self.incidents.current_if_readable()
         if incident is not None:
             incident = self.incidents.measure_effects(incident.id)
             events = self.incidents.timeline(incident.id)

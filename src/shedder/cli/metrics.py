@@ -12,7 +12,7 @@ import click
 
 from shedder.cli.options import verb
 from shedder.cli.run import Refused, Run
-from shedder.errors import RedisUnreachable, ShedderError
+from shedder.errors import ShedderError
 from shedder.later import later
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ def _collector(run: Run) -> Collector:
 def _print_once(run: Run, collector: Collector) -> int:
     _, text = rendered(collector)
     sys.stdout.write(text.decode())
-    if not collector.is_up:
-        raise RedisUnreachable(run.address)
+    if collector.trouble is not None:
+        raise collector.trouble
     return 0
 
 

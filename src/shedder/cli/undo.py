@@ -36,7 +36,7 @@ def undo(run: Run, *, request: Request, event_id: str | None, is_sure: bool) -> 
     What somebody has changed since stays as it is. A change of somebody else needs its id.
     """
     asking.check_reason(request)
-    receipt = _undone(run, request, event_id) if event_id else _last_undone(run, request, is_sure=is_sure)
+    receipt = _undone(run, request, event_id) if event_id is not None else _last_undone(run, request, is_sure=is_sure)
     run.state = "it is undone"
     kind, view = _kind_and_view(receipt)
     run.tell("undo/1", {"kind": kind, "receipt": receipt}, view(receipt, server=run.server_option))

@@ -73,6 +73,9 @@ class Collector:
 
     Args:
         connection: The client that the application uses; the collector has connections of its own.
+
+    Attributes:
+        trouble: Why the last reading failed; None when it did not.
     """
 
     def __init__(self, connection: redis.Redis) -> None:
@@ -81,13 +84,13 @@ class Collector:
         self._lock = threading.Lock()
         self._metrics: tuple[Metric, ...] = ()
         self._read_at = 0.0
-        self._is_up = True
+        self.trouble: ShedderError | None = None
         self._judge = Judge()
 
     @property
     def is_up(self) -> bool:
         """Whether Redis answered the last reading."""
-        return self._is_up
+        return self.trouble is None
 
     def describe(self) -> Iterable[Metric]:
         """The metrics without values, so that a registry need not ask Redis for them."""
@@ -112,16 +115,16 @@ class Collector:
             self._deadline.begin()
             found = read(self._store, self._judge)
         except ShedderError as error:
-            self._note(is_up=False, error=error)
+            self._note(error)
             yield from self._own(began, server="")
             return
-        self._note(is_up=True)
+        self._note(None)
         yield from self._own(began, found.server)
         yield from map(_filled, FAMILIES, (found for _ in FAMILIES))
 
     def _own(self, began: float, server: str) -> Iterator[Metric]:
         up = GaugeMetricFamily("shedder_up", "1 when Redis answered, else 0.")
-        up.add_metric([], float(self._is_up))
+        up.add_metric([], float(self.is_up))
         yield up
         seconds = GaugeMetricFamily("shedder_scrape_duration_seconds", "How long it took to read all this from Redis.")
         seconds.add_metric([], time.perf_counter() - began)
@@ -131,11 +134,11 @@ class Collector:
         info.add_metric(list(labels.values()), 1)
         yield info
 
-    def _note(self, *, is_up: bool, error: ShedderError | None = None) -> None:
+    def _note(self, trouble: ShedderError | None) -> None:
         """Log a change, and nothing while it stays so."""
-        if is_up != self._is_up:
-            logger.warning("Redis answers again" if is_up else f"no metrics of Redis: {error}")
-        self._is_up = is_up
+        if (trouble is None) != self.is_up:
+            logger.warning(f"no metrics of Redis: {trouble}" if trouble else "Redis answers again")
+        self.trouble = trouble
 
 
 def read(store: Store, judge: Judge) -> Scraped:

@@ -19,6 +19,7 @@ from typing import Any
 
 from shedder.engine.names import STARTED, registry_key
 from shedder.errors import ShedderError
+from shedder.queues import outcomes
 from shedder.queues.outcomes import OUTCOMES_KEPT, Counts, ask_counts, counts_between
 from shedder.store.keys import OUTCOME_STEPS, SAMPLE_STEPS, Keys
 from shedder.store.store import Command, Store
@@ -207,7 +208,8 @@ def sample_lanes(keys: Keys, lanes: Sequence[str], *, is_upkeep: bool = True) ->
     )
     return Command(
         "sample_lanes",
-        (keys.sampled, keys.meters, keys.diverts, keys.outcomes, keys.claims, *keys.outcome_samples, *lane_keys),
+        (keys.sampled, keys.meters, keys.diverts, keys.outcomes, keys.claims, keys.outcome_draft,
+         *keys.outcome_samples, *lane_keys),
         (
             int(INTERVAL_SECONDS * 1000) if is_upkeep else 0,
             SERIES_KEPT,
@@ -215,10 +217,11 @@ def sample_lanes(keys: Keys, lanes: Sequence[str], *, is_upkeep: bool = True) ->
             steps,
             int(EXPIRY.total_seconds()),
             moments,
+            outcomes.COUNTS_PER_SAMPLE,
             *lanes,
         ),
         bool,
-    )
+    )  # fmt: skip
 
 
 _FORMAT = struct.Struct(">8I")

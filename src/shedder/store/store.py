@@ -195,18 +195,35 @@ class Store:
             ShedderError: any refusal by the server.
         """
         try:
-            with self.connection.pipeline(transaction=False) as pipeline:
-                ask(pipeline)
-                asked = list(pipeline.command_stack)
-                found = []
-                for part in _in_parts(asked):
-                    pipeline.command_stack = part
-                    found += pipeline.execute(raise_on_error=False)
-                replies = [self._again(*each) for each in zip(asked, found, strict=True)]
-                pipeline.raise_first_error(asked, replies)
-                return replies
+            return self._answers(ask)
         except exceptions.RedisError as error:
             raise_translated(error, self.connection)
+
+    def run_all(self, commands: Sequence[Command[T]]) -> list[T]:
+        """The parsed replies of `commands`, a few of which go in each round trip.
+
+        All of them are sent, also when the server refuses one.
+
+        Raises:
+            ShedderError: as `run`, of the first that was refused.
+        """
+        try:
+            replies = self._answers(lambda ask: [self.add(ask, command) for command in commands])
+        except exceptions.RedisError as error:
+            raise_translated(error, self.connection, keys=tuple(key for each in commands for key in each.keys))
+        return [command.parse(reply) for command, reply in zip(commands, replies, strict=True)]
+
+    def _answers(self, ask: Callable[[Any], Any]) -> list[Any]:
+        with self.connection.pipeline(transaction=False) as pipeline:
+            ask(pipeline)
+            asked = list(pipeline.command_stack)
+            found = []
+            for part in _in_parts(asked):
+                pipeline.command_stack = part
+                found += pipeline.execute(raise_on_error=False)
+            replies = [self._again(*each) for each in zip(asked, found, strict=True)]
+            pipeline.raise_first_error(asked, replies)
+            return replies
 
     @staticmethod
     def add(pipeline: Any, command: Command[Any]) -> None:
