@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import rq
 from prometheus_client.parser import text_string_to_metric_families
+from rq import RateLimit
 
 from benchmarks.work import nothing
 from shedder import Selection
@@ -15,11 +16,13 @@ from shedder.metrics import Collector
 from shedder.metrics.exporter import rendered
 from shedder.metrics.families import COUNTER, FAMILIES, SEVERITIES
 from shedder.policy.model import Policy, Rule
+from shedder.queues import samples
 from shedder.queues.samples import sample_lanes
 from shedder.rq import SimpleWorker, Worker
 from shedder.units import Rate
 from tests.features.scene import numbered
 from tests.metrics.scraped import read, scrape, value
+from tests.waiting import wait_until
 from tests.workers import run_burst
 
 if TYPE_CHECKING:
@@ -28,8 +31,9 @@ if TYPE_CHECKING:
     from tests.features.scene import Scene
     from tests.metrics.scraped import Scrape
 
+TOLERANCE = timedelta(minutes=5)
 RECEIPTS = Rule(queue="mail", selection=Selection(functions=("benchmarks.*",)), label="receipts",
-                tolerance=timedelta(minutes=5))  # fmt: skip
+                tolerance=TOLERANCE)  # fmt: skip
 
 
 def explode() -> None:
@@ -71,6 +75,17 @@ def test_late_work_starts_out_of_tolerance(scene: Scene) -> None:
     assert 2 == value(found, "shedder_work_started_total", work="receipts")
     assert 1 == value(found, "shedder_work_in_tolerance_total", work="receipts")
     assert 0 == value(found, "shedder_work_late_jobs", work="receipts")
+
+
+def test_rules_of_one_label_are_late_together(scene: Scene) -> None:
+    """Where two rules of a queue give one label, the late jobs of both count."""
+    rules = (Rule(queue="mail", selection=Selection(functions=(function,)), label="receipts", tolerance=TOLERANCE)
+             for function in ("app.bill", "app.refund"))  # fmt: skip
+    scene.shedder.policies.apply(Policy(rules=tuple(rules)), reason="labels")
+    jobs = scene.fill("mail", *numbered("a", 3), function="app.bill") + scene.fill("mail", "r", function="app.refund")
+    for job in jobs:
+        scene.redis.hset(scene.keys.engine.jobs + job, "enqueued_at", "2026-01-01T00:00:00.000000Z")
+    assert 4 == value(scrape(scene.redis), "shedder_work_late_jobs", work="receipts")
 
 
 def test_a_server_with_stock_rq_alone_tells_what_there_is(redis: Redis) -> None:
@@ -146,7 +161,12 @@ def test_counters_only_grow(scene: Scene) -> None:
     look()
     shed.divert("mail", reason="r")
     shed.drain("mail", rate=Rate.parse("1000/s"), reason="r")
-    scene.run_all("mail")
+    wait_until(lambda: scene.run_one("mail"), what="a drained job")
+    look()
+    shed.stop_drain("mail", reason="r")
+    look()
+    shed.drain("mail", rate=Rate.parse("1000/s"), reason="r")
+    wait_until(lambda: not scene.run_all("mail") and not scene.backlog("mail"), what="the rest of the backlog")
     look()
     assert value(before, "shedder_drained_jobs_total", queue="mail", lane="mail") == 10
     scene.fill("mail", *numbered("d", 10))
@@ -171,6 +191,74 @@ def test_jobs_that_a_worker_holds_are_no_new_arrivals(scene: Scene) -> None:
     scene.run_all("mail")
     scene.shedder.store.run(sample_lanes(scene.keys, ["mail"], is_upkeep=False))
     assert 2 == value(scrape(scene.redis), "shedder_jobs_enqueued_total", queue="mail", lane="mail")
+
+
+def arrived_in(scene: Scene, lane: str) -> float | None:
+    """What is told of arrivals once the upkeep has counted."""
+    scene.shedder.store.run(sample_lanes(scene.keys, [lane], is_upkeep=False))
+    return value(scrape(scene.redis), "shedder_jobs_enqueued_total", queue=lane, lane=lane)
+
+
+@pytest.mark.parametrize("held", ["", "mail", "bulk"])
+def test_what_arrives_after_jobs_were_deleted_counts(scene: Scene, held: str) -> None:
+    """Whether or not workers hold other jobs, of this lane or of another, new jobs stand for no deleted ones."""
+    jobs = scene.fill("mail", *numbered("a", 10))
+    scene.fill("bulk", *numbered("x", 3))
+    assert 10 == arrived_in(scene, "mail")
+    for _ in range(3 if held else 0):
+        scene.take(held)
+    for job in jobs[4:7]:
+        scene.job(job).delete()
+    assert 10 == arrived_in(scene, "mail")
+    scene.fill("mail", *numbered("b", 3))
+    assert 13 == arrived_in(scene, "mail")
+
+
+def test_what_arrives_in_a_lane_that_was_emptied_counts(scene: Scene) -> None:
+    """Also where no job has ever started, deleted jobs make room for no uncounted ones."""
+    for job in scene.fill("mail", *numbered("a", 10)):
+        assert arrived_in(scene, "mail")
+        scene.job(job).delete()
+    assert 10 == arrived_in(scene, "mail")
+    scene.fill("mail", *numbered("b", 5))
+    assert 15 == arrived_in(scene, "mail")
+
+
+def test_what_is_scheduled_arrives_when_it_is_due_and_what_is_replayed_arrives_again(scene: Scene) -> None:
+    """A scheduled job has not arrived yet; a job that was set aside as stale has, and does so again with its replay."""
+    scene.shedder.policies.apply(Policy(stale_after=timedelta(days=1)), reason="stale")
+    scene.stock("mail").enqueue_in(timedelta(hours=1), nothing)
+    old, _ = scene.fill("mail", "old", "new")
+    scene.redis.hset(scene.keys.engine.jobs + old, "enqueued_at", "2026-01-01T00:00:00.000000Z")
+    assert 2 == arrived_in(scene, "mail")
+    scene.shedder.divert("mail", reason="r")
+    scene.shedder.drain("mail", rate=Rate.parse("1000/s"), reason="r")
+    wait_until(lambda: scene.run_one("mail"), what="the job that is not stale")
+    assert 2 == arrived_in(scene, "mail")
+    scene.shedder.replay_stale("mail", reason="r")
+    assert 3 == arrived_in(scene, "mail")
+
+
+def test_what_waits_for_the_rate_limit_of_rq_arrives_when_it_gets_its_slot(scene: Scene) -> None:
+    """A job that RQ itself holds back arrives once, when RQ pushes it."""
+    queue = scene.ours("mail")
+    for _ in range(3):
+        queue.enqueue(nothing, rate_limit=RateLimit("one", concurrency=1))
+    assert 1 == arrived_in(scene, "mail")
+    run_burst(SimpleWorker([queue], connection=scene.redis))
+    assert 3 == arrived_in(scene, "mail")
+
+
+def test_claims_that_no_sample_looks_at_count_nothing_as_gone(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where workers hold more jobs than a sample looks at, those that go back are no new arrivals."""
+    monkeypatch.setattr(samples, "MOST_CLAIMS", 1)
+    scene.fill("mail", *numbered("a", 5))
+    assert 5 == arrived_in(scene, "mail")
+    held = [scene.take("mail") for _ in range(3)]
+    assert 5 == arrived_in(scene, "mail")
+    for token in held:
+        scene.hands.release(token)
+    assert 5 == arrived_in(scene, "mail")
 
 
 def test_no_label_tells_of_a_job_a_worker_a_person_or_a_tenant(scene: Scene) -> None:

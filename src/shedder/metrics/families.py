@@ -182,8 +182,9 @@ def _judged(policy: Policy) -> list[str]:
 
 def _late(found: Scraped) -> Rows:
     late = Counter(dict.fromkeys(_judged(found.policy), 0))
-    for lane in found.late.values():
-        late.update({each.noun: each.count for each in lane if each.is_certain and each.noun in late})
+    for each in (each for lane in found.late.values() for each in lane):
+        if each.is_certain and each.noun in late:
+            late[each.noun] += each.count
     return (((work,), number) for work, number in late.items())
 
 
@@ -342,8 +343,10 @@ FAMILIES = (
            "waited; 0 when none waits.", _of_lanes(_oldest)),
     Family("shedder_lane_backlog_oldest_age_seconds", GAUGE, _LANE, "The same of its backlogs, where there are any.",
            _of_lanes(_oldest_in_backlog)),
-    Family("shedder_jobs_enqueued_total", COUNTER, _LANE, "Jobs that arrived in a lane, by any producer, retries "
-           "among them; told once a second by workers of shedder, and only as far as they start the lane's jobs.",
+    Family("shedder_jobs_enqueued_total", COUNTER, _LANE, "Jobs that arrived in a lane, by any producer; those "
+           "that come back count again: retried, requeued, replayed. Scheduled jobs, and those that RQ's own rate limit "
+           "holds back, arrive when they are due. Told once a second by workers of shedder, and only as far as they "
+           "start the lane's jobs: one that was deleted, or taken by a stock worker, within that second is left out.",
            _counted("arrived")),
     Family("shedder_jobs_started_total", COUNTER, _LANE, "Jobs of a lane that workers of shedder started.",
            _counted("started")),

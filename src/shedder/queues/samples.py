@@ -38,6 +38,9 @@ SERIES_KEPT = 90
 LANES_PER_SAMPLE = 100
 """Lanes of one sample: 2 to 3 ms of the server where jobs wait in all of them."""
 
+MOST_CLAIMS = 1_000
+"""Claims that a sample looks at; of jobs behind these it is not told whether they have left their lane."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -215,6 +218,7 @@ def sample_lanes(keys: Keys, lanes: Sequence[str], *, is_upkeep: bool = True) ->
             steps,
             int(EXPIRY.total_seconds()),
             moments,
+            MOST_CLAIMS,
             *lanes,
         ),
         bool,
