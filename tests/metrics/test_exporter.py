@@ -261,6 +261,35 @@ def test_claims_that_no_sample_looks_at_count_nothing_as_gone(scene: Scene, monk
     assert 5 == arrived_in(scene, "mail")
 
 
+def test_a_drain_of_which_nothing_was_released_yet_is_told_with_a_zero(scene: Scene) -> None:
+    """So that a drain that never begins is slower than its rate, and not unknown."""
+    scene.fill("mail", "a")
+    scene.shedder.divert("mail", reason="r")
+    scene.shedder.drain("mail", rate=Rate.parse("5/s"), reason="r")
+    assert 0 == value(scrape(scene.redis), "shedder_drained_jobs_total", queue="mail", lane="mail")
+
+
+def test_what_cannot_be_read_is_no_calm(scene: Scene) -> None:
+    """Of a control, an incident or a policy that is unreadable nothing is told, but that it is, and all the rest."""
+    scene.fill("mail", "a")
+    scene.shedder.pause("bulk", reason="r")
+    scene.shedder.policies.apply(Policy(rules=(RECEIPTS,)), reason="labels")
+    scene.shedder.incidents.open("late", severity=2)
+    found = scrape(scene.redis)
+    assert 0 == value(found, "shedder_unreadable_records")
+    keys, incident = scene.keys, scene.shedder.incidents.list()[0].id
+    scene.redis.hset(keys.diverts, "mail", b"\xff{")
+    scene.redis.hset(keys.policy, "current", b"\xff{")
+    scene.redis.set(keys.incident(incident), b"\xff{")
+    found = scrape(scene.redis)
+    mail = {"queue": "mail", "lane": "mail"}
+    assert 3 == value(found, "shedder_unreadable_records")
+    assert (1, 1) == (value(found, "shedder_up"), value(found, "shedder_lane_waiting_jobs", **mail))
+    assert 1 == value(found, "shedder_paused", queue="bulk", lane="bulk")
+    assert value(found, "shedder_diverted", **mail) is value(found, "shedder_paused", **mail) is None
+    assert value(found, "shedder_incident_open", severity="2") is None
+
+
 def test_no_label_tells_of_a_job_a_worker_a_person_or_a_tenant(scene: Scene) -> None:
     """Names of jobs, functions, tenants, people and workers, reasons and keys of limits are in no series."""
     shed = scene.shedder

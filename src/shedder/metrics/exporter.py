@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
+import os
+import re
 import threading
 import time
 from collections import Counter
@@ -78,33 +80,40 @@ class Collector:
     def __init__(self, connection: redis.Redis) -> None:
         self._deadline = Deadline(PATIENCE_SECONDS)
         self._store = Store(deadline_client(connection, self._deadline, patience=PATIENCE_SECONDS), rq_keys())
-        self._lock = threading.Lock()
+        self._lock, self._process = threading.Lock(), os.getpid()
         self._metrics: tuple[Metric, ...] = ()
         self._read_at = 0.0
-        self._is_up = True
+        self._trouble: ShedderError | None = None
         self._judge = Judge()
 
     @property
     def is_up(self) -> bool:
         """Whether Redis answered the last reading."""
-        return self._is_up
+        return self._trouble is None
+
+    @property
+    def trouble(self) -> ShedderError | None:
+        """Why the last reading failed; None when it did not."""
+        return self._trouble
+
+    @property
+    def lock(self) -> threading.Lock:
+        """What lets one thread of this process read; a child may have been forked while another held it."""
+        if self._process != os.getpid():
+            self._lock, self._process = threading.Lock(), os.getpid()
+        return self._lock
 
     def describe(self) -> Iterable[Metric]:
-        """The metrics without values, so that a registry need not ask Redis for them."""
-        return [_empty(each) for each in FAMILIES]
+        """The metrics without what Redis says, so that a registry need not ask it."""
+        return [*self._own(time.perf_counter(), server=""), *map(_empty, FAMILIES)]
 
     def collect(self) -> Iterable[Metric]:
         """The metrics of a reading that is at most a second old."""
-        # a lock that a fork of another thread left held opens for nobody
-        is_ours = self._lock.acquire(timeout=2 * PATIENCE_SECONDS)
-        try:
+        with self.lock:
             if not self._metrics or time.monotonic() - self._read_at >= GOOD_FOR_SECONDS:
                 self._metrics = tuple(self._collect())
                 self._read_at = time.monotonic()
             return self._metrics
-        finally:
-            if is_ours:
-                self._lock.release()
 
     def _collect(self) -> Iterator[Metric]:
         began = time.perf_counter()
@@ -112,16 +121,16 @@ class Collector:
             self._deadline.begin()
             found = read(self._store, self._judge)
         except ShedderError as error:
-            self._note(is_up=False, error=error)
+            self._note(error)
             yield from self._own(began, server="")
             return
-        self._note(is_up=True)
+        self._note(None)
         yield from self._own(began, found.server)
         yield from map(_filled, FAMILIES, (found for _ in FAMILIES))
 
     def _own(self, began: float, server: str) -> Iterator[Metric]:
         up = GaugeMetricFamily("shedder_up", "1 when Redis answered, else 0.")
-        up.add_metric([], float(self._is_up))
+        up.add_metric([], float(self.is_up))
         yield up
         seconds = GaugeMetricFamily("shedder_scrape_duration_seconds", "How long it took to read all this from Redis.")
         seconds.add_metric([], time.perf_counter() - began)
@@ -131,11 +140,15 @@ class Collector:
         info.add_metric(list(labels.values()), 1)
         yield info
 
-    def _note(self, *, is_up: bool, error: ShedderError | None = None) -> None:
+    def _note(self, trouble: ShedderError | None) -> None:
         """Log a change, and nothing while it stays so."""
-        if is_up != self._is_up:
-            logger.warning("Redis answers again" if is_up else f"no metrics of Redis: {error}")
-        self._is_up = is_up
+        if trouble is not None and self._trouble is None:
+            # by its kind a wrong password is told from a server that is away; its text may hold a URL
+            kind = f" ({type(trouble.__cause__).__name__})" if trouble.__cause__ else ""
+            logger.warning("no metrics of Redis: %s%s", trouble, kind)
+        if trouble is None and self._trouble is not None:
+            logger.warning("Redis answers again")
+        self._trouble = trouble
 
 
 def read(store: Store, judge: Judge) -> Scraped:
@@ -247,12 +260,12 @@ def _policy(text: bytes | None) -> Policy:
         return Policy()
 
 
-def _incidents(store: Store) -> tuple[Incident, ...]:
+def _incidents(store: Store) -> tuple[Incident, ...] | None:
     try:
         return open_incidents(store)
     except RecordUnreadable as error:
         logger.debug("incidents: %s", error)
-        return ()
+        return None
 
 
 def _numbers(found: Mapping[bytes, bytes]) -> dict[str, int]:
@@ -281,12 +294,16 @@ def _filled(family: Family, found: Scraped) -> Metric:
 # Serving
 
 
+_GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))")
+"""In a request's Accept-Encoding: gzip is taken, and not refused by a weight of zero."""
+
+
 def rendered(collector: AnyCollector, accept: str = "", encoding: str = "") -> tuple[Headers, bytes]:
     """The metrics as text, compressed where `encoding` (the request's Accept-Encoding) takes gzip."""
     encode, kind = choose_encoder(accept)
     body = encode(collector)
     headers = [("Content-Type", kind), ("Vary", "Accept-Encoding")]
-    if "gzip" in encoding:
+    if _GZIP.search(encoding):
         body = gzip.compress(body, compresslevel=5)
         headers.append(("Content-Encoding", "gzip"))
     return [*headers, ("Content-Length", str(len(body)))], body
