@@ -306,6 +306,29 @@ def test_no_label_tells_of_a_job_a_worker_a_person_or_a_tenant(scene: Scene) -> 
     assert worker.name not in text
 
 
+def test_the_number_of_series_is_bounded_by_lanes(scene: Scene) -> None:
+    """Ten times the jobs, functions, tenants, failures, workers, events and keys of limits add no series."""
+
+    def grow(times: int) -> int:
+        for number in range(times):
+            scene.fill("mail", f"{times}-{number}", function=f"app.f{number}", tenant=f"tenant-{number}")
+            scene.stock("mail").enqueue(explode)
+            workers.append(scene.add_stock_worker("mail"))
+            key = f"key-{number}"
+            scene.shedder.set_limit("search", Rate.parse("5/m"), key=key, reason="r", force=True)
+        run_burst(SimpleWorker([scene.ours("mail")], connection=scene.redis), max_jobs=times)
+        scene.shedder.pause("mail", reason="r")
+        scene.shedder.resume("mail", reason="r")
+        return len(scrape(scene.redis))
+
+    workers: list[rq.Worker] = []
+    scene.shedder.set_limit("search", Rate.parse("5/m"), reason="r", force=True)
+    grow(2)
+    assert grow(2) == grow(20)
+    for worker in workers:
+        worker.register_death()
+
+
 def test_a_queue_that_is_gone_loses_its_series(redis: Redis) -> None:
     """After RQ's own `delete` of a queue no series names it."""
     queue = rq.Queue("for-a-day", connection=redis)

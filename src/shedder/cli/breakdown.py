@@ -72,9 +72,7 @@ def _cross_table(found: Breakdown, now: datetime) -> output.Parts:
     cells = {group.values: group for group in found.groups}
     is_wide = sum(len(column) + 2 for column in columns) > HEADINGS_WIDTH
     headings = ascii_uppercase[: len(columns)] if is_wide else columns
-    made = output.table(
-        " / ".join(found.by), *(f">{each}" for each in headings), ">jobs", ">share", ">oldest", ">in/s"
-    )
+    made = output.table(" / ".join(found.by), *(f">{each}" for each in headings), ">jobs", ">share", ">oldest", ">in/s")
     for name in rows:
         groups = [cells.get((name, column)) for column in columns]
         there = [group for group in groups if group is not None]
