@@ -12,7 +12,7 @@ from rq import RateLimit
 
 from benchmarks.work import nothing
 from shedder import Selection
-from shedder.metrics import Collector
+from shedder.metrics import Collector, exporter
 from shedder.metrics.exporter import rendered
 from shedder.metrics.families import COUNTER, FAMILIES, SEVERITIES
 from shedder.policy.model import Policy, Rule
@@ -267,6 +267,40 @@ def test_a_drain_of_which_nothing_was_released_yet_is_told_with_a_zero(scene: Sc
     scene.shedder.divert("mail", reason="r")
     scene.shedder.drain("mail", rate=Rate.parse("5/s"), reason="r")
     assert 0 == value(scrape(scene.redis), "shedder_drained_jobs_total", queue="mail", lane="mail")
+
+
+def let_be_late(scene: Scene, *queues: str) -> None:
+    """Each queue has a kind of work of its own name that shares the lane, and a late job of it."""
+    rules = (Rule(queue=queue, selection=Selection(functions=("app.*",)), label=queue, tolerance=TOLERANCE)
+             for queue in queues)  # fmt: skip
+    scene.shedder.policies.apply(Policy(rules=tuple(rules)), reason="labels")
+    for queue in queues:
+        scene.fill(queue, f"{queue}-old", f"{queue}-new")
+        scene.redis.hset(scene.keys.engine.jobs + f"{queue}-old", "enqueued_at", "2026-01-01T00:00:00.000000Z")
+
+
+def test_late_work_that_was_done_is_soon_not_late_any_more(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lanes that stay late do not keep a reading from looking again at one that is not late any more."""
+    monkeypatch.setattr(exporter, "JUDGED_AT_A_TIME", 1)
+    monkeypatch.setattr(exporter, "GOOD_FOR_SECONDS", 0.0)
+    let_be_late(scene, "bulk", "mail", "news")
+    collector = Collector(scene.redis)
+    for _ in range(3):
+        found = read(rendered(collector)[1].decode())
+    assert [1, 1, 1] == [value(found, "shedder_work_late_jobs", work=each) for each in ("bulk", "mail", "news")]
+    assert "mail-old" == scene.run_one("mail")
+    for _ in range(3):
+        found = read(rendered(collector)[1].decode())
+    assert [1, 0, 1] == [value(found, "shedder_work_late_jobs", work=each) for each in ("bulk", "mail", "news")]
+
+
+def test_one_reading_alone_looks_at_all_lanes(scene: Scene) -> None:
+    """A collector of which there is one reading only, as of `--once`, leaves no lane for the next."""
+    queues = [f"queue-{number}" for number in range(5)]
+    let_be_late(scene, *queues)
+    found = read(rendered(Collector(scene.redis, is_alone=True))[1].decode())
+    assert [1] * 5 == [value(found, "shedder_work_late_jobs", work=each) for each in queues]
+    assert [0] * 5 == [value(found, "shedder_work_may_be_late", work=each) for each in queues]
 
 
 def test_what_cannot_be_read_is_no_calm(scene: Scene) -> None:

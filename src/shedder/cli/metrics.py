@@ -50,7 +50,7 @@ def metrics(run: Run, *, listen: str, once: bool) -> int:
         raise Refused("metrics are text for Prometheus; leave --json out, and see status --json")
     # not `run.shedder`: an exporter must start, and say so, where Redis does not answer yet
     source = connect.server_for(url=run.url, config=run.config)
-    collector = _collector(run, source)
+    collector = _collector(run, source, is_alone=once)
     if once:
         return _print_once(source, collector)
     host, port = _address(listen)
@@ -64,11 +64,11 @@ def metrics(run: Run, *, listen: str, once: bool) -> int:
     return 0
 
 
-def _collector(run: Run, server: connect.Server) -> Collector:
+def _collector(run: Run, server: connect.Server, *, is_alone: bool) -> Collector:
     run.address, run.secrets = server.address, connect.secrets_of(server.client)
     logs.send_logs_to_stderr(is_verbose=run.is_verbose, log_format=run.log_format)
     try:
-        return Collector(server.client)
+        return Collector(server.client, is_alone=is_alone)
     except ImportError as error:
         raise ShedderError(f"{error}; the metrics need: pip install 'shedder[metrics]'") from error
 

@@ -75,16 +75,18 @@ class Collector:
 
     Args:
         connection: The client that the application uses; the collector has connections of its own.
+        is_alone: There is one reading only, which looks at all lanes where the kinds of work have to be
+            told apart; else each looks at a few of them.
     """
 
-    def __init__(self, connection: redis.Redis) -> None:
+    def __init__(self, connection: redis.Redis, *, is_alone: bool = False) -> None:
         self._deadline = Deadline(PATIENCE_SECONDS)
         self._store = Store(deadline_client(connection, self._deadline, patience=PATIENCE_SECONDS), rq_keys())
         self._lock, self._process = threading.Lock(), os.getpid()
         self._metrics: tuple[Metric, ...] = ()
         self._read_at = 0.0
         self._trouble: ShedderError | None = None
-        self._judge = Judge()
+        self._judge = Judge(self._deadline.begin if is_alone else None)
 
     @property
     def is_up(self) -> bool:
@@ -193,24 +195,40 @@ class Judge:
     """Knows who is late, lane by lane; a reading looks at some lanes only, so that it stays cheap.
 
     To tell the kinds of work in one long lane takes the server about two milliseconds. Lanes with jobs
-    older than a tolerance come first, among them those that were looked at longest ago.
+    older than a tolerance, and those of which it is known that they had some, come first, among them
+    those that were looked at longest ago.
+
+    Args:
+        begin_look: Looks at all lanes in one reading, and calls this before each few of them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, begin_look: Callable[[], None] | None = None) -> None:
         self._known: dict[str, tuple[Late, ...]] = {}
+        self._begin_look = begin_look
 
     def late(self, store: Store, policy: Policy, status: Status) -> dict[str, tuple[Late, ...]]:
         """By lane, who waits for too long, as far as it was looked at; who may, of the others."""
         judged = {each.lane: each for each in status.lanes if _has_jobs(each) and tolerances_of(policy, each.queue)}
         order = {lane: turn for turn, lane in enumerate(self._known)}  # what was looked at last stands last
-        turns = sorted(judged.values(), key=lambda it: (not _is_suspect(it, policy, status.at), order.get(it.lane, -1)))
-        now = [lane_of(each.lane) for each in turns[:JUDGED_AT_A_TIME]]
-        for each in read_status(store, now, policy=policy).lanes if now else ():
-            self._known.pop(each.lane, None)
-            self._known[each.lane] = each.late
+
+        def turn_of(lane: LaneStatus) -> tuple[bool, int]:
+            is_urgent = _is_suspect(lane, policy, status.at) or bool(self._known.get(lane.lane))
+            return not is_urgent, order.get(lane.lane, -1)
+
+        turns = sorted(judged.values(), key=turn_of)
+        most = len(turns) if self._begin_look is not None else JUDGED_AT_A_TIME
+        for first in range(0, min(most, len(turns)), JUDGED_AT_A_TIME):
+            self._look(store, policy, turns[first : first + JUDGED_AT_A_TIME])
         self._known = {lane: late for lane, late in self._known.items() if lane in judged}
         unknown = [each for each in judged.values() if each.lane not in self._known]
         return {**self._known, **{each.lane: _doubt(each, policy, status.at) for each in unknown}}
+
+    def _look(self, store: Store, policy: Policy, lanes: Sequence[LaneStatus]) -> None:
+        if self._begin_look is not None:
+            self._begin_look()
+        for each in read_status(store, [lane_of(each.lane) for each in lanes], policy=policy).lanes:
+            self._known.pop(each.lane, None)
+            self._known[each.lane] = each.late
 
 
 def _has_jobs(lane: LaneStatus) -> bool:
