@@ -32,7 +32,7 @@ DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 9727
 _EXAMPLES = (
     "shedder metrics",
     "shedder metrics --listen 0.0.0.0:9727",
-    "shedder metrics --once > shedder.prom.new; mv shedder.prom.new shedder.prom",
+    "shedder metrics --once > metrics.prom.new; mv metrics.prom.new metrics.prom",
 )
 
 

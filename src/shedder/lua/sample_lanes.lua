@@ -128,13 +128,13 @@ end
 
 -- by lane, how many of its jobs are in workers' hands; then how many claims were not looked at
 local function jobs_in_hand()
-  local held = {}
-  for _, member in ipairs(redis.call('ZRANGE', claims, 0, most_claims - 1)) do
+  local held, members = {}, redis.call('ZRANGE', claims, 0, most_claims - 1)
+  for _, member in ipairs(members) do
     local is_readable, claim = pcall(unpack_claim, member)
     local name = is_readable and claim.lane.name
     if name then held[name] = (held[name] or 0) + 1 end
   end
-  return held, math.max(redis.call('ZCARD', claims) - most_claims, 0)
+  return held, #members < most_claims and 0 or redis.call('ZCARD', claims) - most_claims
 end
 
 local held, unseen = jobs_in_hand()

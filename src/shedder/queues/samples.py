@@ -38,8 +38,8 @@ SERIES_KEPT = 90
 LANES_PER_SAMPLE = 100
 """Lanes of one sample: 2 to 3 ms of the server where jobs wait in all of them."""
 
-MOST_CLAIMS = 1_000
-"""Claims that a sample looks at; of jobs behind these it is not told whether they have left their lane."""
+MOST_CLAIMS = 500
+"""Claims that a sample looks at, about 1 ms of the server; of jobs behind these it is not told whether they have left their lane."""
 
 
 @dataclass(frozen=True, slots=True)
