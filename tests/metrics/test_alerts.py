@@ -164,6 +164,13 @@ def test_each_metric_that_is_named_exists(path: Path) -> None:
     assert set() == named - known
 
 
+@pytest.mark.parametrize("path", [RULES, DASHBOARD], ids=lambda path: path.name)
+def test_a_rate_needs_no_scrape_more_often_than_once_a_minute(path: Path) -> None:
+    """No window is too short for two scrapes at Prometheus' own interval: such a rate would be empty."""
+    minutes = [int(window) for window in re.findall(r"\[(\d+)m\]", path.read_text())]
+    assert [] == [window for window in minutes if window < 2]
+
+
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
 def test_a_rule_says_what_it_means_and_what_to_type(rule: dict[str, Any]) -> None:
     """Each has a summary, what it means, and a command whose verb exists."""

@@ -39,7 +39,7 @@ LANES_PER_SAMPLE = 100
 """Lanes of one sample: 2 to 3 ms of the server where jobs wait in all of them."""
 
 MOST_CLAIMS = 500
-"""Claims that a sample looks at, about 1 ms of the server; of jobs behind these it is not told whether they have left their lane."""
+"""Claims that a sample looks at: 1 ms of the server. Of jobs behind these it is not told whether they are gone."""
 
 
 @dataclass(frozen=True, slots=True)
