@@ -134,7 +134,8 @@ class Rate:
 
     def __post_init__(self) -> None:
         # Written so that NaN, which compares as false with everything, is refused too.
-        for value in (self.amount, self.per):
+        given: tuple[object, ...] = (self.amount, self.per)
+        for value in given:
             if isinstance(value, bool) or not isinstance(value, int | float) or value > sys.float_info.max:
                 raise InvalidInput(name="rate", value=value, accepted="a number of things, and a number of seconds")
         if not (self.amount > 0 and self.per > 0 and self._is_in_range()):

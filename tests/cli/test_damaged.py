@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 KEYS = rq_keys()
 VIEWS = (
-    "status", "check", "triage", "plan", "doctor", "flag list", "limit list", "incident list", "metrics --once", "events",
+    "status", "check", "triage", "plan", "doctor", "flag list", "limit list", "incident list", "metrics --once",
+    "events",
 )  # fmt: skip
 JUNK = ("[", "null", "7", '{"v": 99}', '[{"v": 1}]', b"\xff")
 KINDS = {
