@@ -356,8 +356,10 @@ def _draining(event: Event) -> str:
 
 
 def _retried(event: Event) -> str:
-    told = (str(event.details.get(name, "")) for name in ("selection", "rate"))
-    return ", ".join(filter(None, told))
+    told = [str(event.details.get(name, "")) for name in ("selection", "rate")]
+    # told together with its drain, which knows of all steps
+    is_whole = any(isinstance(lane, Mapping) and "rate" in lane for lane in event.after.values())
+    return ", ".join(filter(None, [*told, _in_backlog(event) if is_whole else ""]))
 
 
 def _stopped(event: Event) -> str:

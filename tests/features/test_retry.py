@@ -20,8 +20,11 @@ from shedder.queues import retry as retrying
 from shedder.queues.drain import end_drained
 from shedder.queues.retry import retry_jobs
 from shedder.selection import Selection
+from shedder.status.findings import HALTED, check_status
 from shedder.store.store import new_id
 from shedder.units import Rate
+from shedder.updates.commands import commands_of
+from shedder.updates.situation import read_situation
 from tests.features.failures import fail, fail_job, failed, let_have_failed
 from tests.features.scene import Scene, numbered
 
@@ -365,3 +368,61 @@ def test_criteria_that_make_no_sense_are_refused(criteria: dict[str, object], ma
     """Before anything is asked of Redis."""
     with pytest.raises(InvalidInput, match=match):
         FailedSelection(**criteria)  # type: ignore[arg-type]
+
+
+CHARGES = Rule(selection=Selection(functions=("app.charge.*",)), retry=False)
+
+
+def test_what_the_policy_does_not_let_come_back_is_left_out(scene: Scene) -> None:
+    """It is counted and named; only force takes it along."""
+    fail(scene, "mail", "charge", function="app.charge.card")
+    fail(scene, "mail", "letter")
+    scene.shedder.policies.apply(Policy((CHARGES,)), reason="r")
+    for said in (scene.shedder.preview_retry("mail"), retry(scene, rate=SLOW)):
+        assert (1, {"policy": 1}, ("charge policy",)) == (said.jobs, said.skipped, said.skipped_names)
+    assert (["charge"], ["letter"]) == (failed(scene), scene.backlog("mail"))
+    assert 1 == retry(scene, rate=SLOW, force=True).jobs
+
+
+def test_workers_of_before_read_a_rule_that_refuses_retries_as_they_did(scene: Scene) -> None:
+    """Its jobs keep their priority with them: they leave out a rule with a key that they do not know."""
+    rule = Rule(selection=Selection(functions=("app.charge.*",)), priority="high", label="charges", retry=False)
+    scene.shedder.policies.apply(Policy((rule,)), reason="r")
+    stored = b" ".join(scene.redis.hvals(scene.keys.policy))
+    assert b'retry\\": ' not in stored
+    assert rule == scene.shedder.policies.applied().policy.rules[0]
+
+
+def test_status_and_check_tell_of_a_retry_that_halted(scene: Scene) -> None:
+    """It is called what it is, and how it goes on is told."""
+    fail(scene, "mail", *numbered("mail", 30))
+    receipt = retry(scene, rate=Rate(5.0))
+    [*map(scene.shedder.store.run, [end_drained(scene.keys, "mail", receipt.order, "f")] * 20)]
+    [problem] = [each for each in check_status(scene.shedder.status()).problems if each.kind == HALTED]
+    assert "The retry of mail halted " in problem.text
+    assert "30 jobs wait in the backlog, in order. Run `shedder drain mail.normal --rate 5/second`" in problem.text
+
+
+def test_an_uninstall_puts_what_has_not_started_back_among_the_failed(scene: Scene) -> None:
+    """RQ alone would start it all at once."""
+    fail(scene, "mail", "a", "b")
+    scene.fill("mail", "waits")
+    retry(scene, rate=SLOW)
+    scene.shedder.uninstall(reason="bye")
+    assert (["a", "b"], ["waits"]) == (failed(scene), scene.listed("mail"))
+
+
+def test_an_update_and_the_main_channel_tell_of_a_retry_as_one_thing(scene: Scene) -> None:
+    """How far it is, with what failed again; its drain is no second message."""
+    fail(scene, "mail", *numbered("mail", 4))
+    receipt = retry(scene, rate=FAST)
+    scene.run_one("mail")
+    scene.shedder.store.run(end_drained(scene.keys, "mail", receipt.order, "f"))
+    [measure] = read_situation(scene.shedder, Policy(), None).measures
+    said = "failed jobs of mail are brought back at up to 1000000000/second"
+    assert f"{said}: 1 of 4 have started, and 1 of them failed again" == measure.what
+    [told] = commands_of(scene.shedder.events())
+    assert (
+        "let failed jobs of mail come back (every failed job, 1000000000/second, 4 jobs in the backlog)"
+        == told.sentence
+    )

@@ -251,6 +251,7 @@ class Shedder:
         *targets: str,
         selection: shedder.FailedSelection | None = None,
         first: int | None = None,
+        force: bool = False,
         on_progress: Progress | None = None,
     ) -> shedder.RetryPreview:
         """What `retry` would bring back, and what cannot come back; changes nothing.
@@ -260,7 +261,9 @@ class Shedder:
         """
         lanes, policy = self._lanes(targets), self.policies.applied().policy
         chosen = selection or failed.FailedSelection()
-        return retry.preview_retry(self.store, lanes, chosen, policy, first=first, on_progress=on_progress)
+        return retry.preview_retry(
+            self.store, lanes, chosen, policy, first=first, is_forced=force, on_progress=on_progress
+        )
 
     def retry(
         self,
@@ -271,13 +274,15 @@ class Shedder:
         first: int | None = None,
         reason: str,
         by: str | None = None,
+        force: bool = False,
         on_progress: Progress | None = None,
     ) -> shedder.RetryReceipt:
         """Bring failed jobs of `targets` back: into the backlog of their lane, and from there at a pace.
 
         The lane is the one that the policy in force names. `rate` (for each lane) and `halt_at` are
         as in `drain`. With `first` only as many come back, those that failed first; each lane has
-        its share. Jobs that somebody brings back, deletes or cancels meanwhile are skipped.
+        its share. Jobs that somebody brings back, deletes or cancels meanwhile are skipped, and so
+        are those of which the policy says `retry = false`, unless `force` takes them along.
 
         Raises:
             InvalidInput: there is no rate, neither here nor in the policy, `halt_at` is no share, or
@@ -287,7 +292,7 @@ class Shedder:
         rate, halt_at = drain.pace_of(policy.defaults, rate, halt_at)
         receipt = retry.retry(
             self.store, lanes, selection or failed.FailedSelection(), self._change(reason, by), policy,
-            rate=rate, halt_at=halt_at, first=first, on_progress=on_progress,
+            rate=rate, halt_at=halt_at, first=first, is_forced=force, on_progress=on_progress,
         )  # fmt: skip
         return self._sampled(tuple(lane.lane for lane in receipt.lanes), receipt)
 

@@ -16,8 +16,9 @@ from shedder.cli.drain import drain_end, drain_halted, drain_receipt, watch_drai
 from shedder.cli.options import (
     Request,
     Wait,
-    change_options,
+    change_options_with,
     defaults_in_force,
+    force_option,
     maybe_duration_option,
     verb,
 )
@@ -46,7 +47,7 @@ STEP_SECONDS = 0.2
 
 
 @verb("retry", examples=_EXAMPLES)
-@change_options
+@change_options_with(force_option("Also bring back what the policy does not let come back"))
 @click.option("--function", "functions", multiple=True, metavar="GLOB", shell_complete=complete_failed_functions,
               help="Only functions such as 'app.mail.*'; repeatable.")  # fmt: skip
 @click.option("--exception", "exceptions", multiple=True, metavar="GLOB", shell_complete=complete_exceptions,
@@ -145,7 +146,7 @@ def _order(
     with scan_bar(run.screen, f"bringing failed jobs of {names} back") as on_progress:
         receipt = run.shedder.retry(
             *request.names, selection=selection, rate=pace, halt_at=halt_at, first=first,
-            on_progress=on_progress, **request.cause,
+            force=request.is_forced, on_progress=on_progress, **request.cause,
         )  # fmt: skip
     stop = output.command("retry", *request.names, options=["--stop"], server=run.server_option)
     run.state = f"the order stands: {counted(receipt.jobs, 'failed job')} come back at {pace}; to stop it: {stop}"
@@ -350,7 +351,11 @@ def _lost(found: RetryPreview | RetryReceipt) -> output.Parts:
     return parts
 
 
-_CAUSES = {"gone": "whose data has expired", "taken": "taken by somebody else"}
+_CAUSES = {
+    "gone": "whose data has expired",
+    "policy": "of which the policy says retry = false (--force takes them along)",
+    "taken": "taken by somebody else",
+}
 
 
 def _errors(found: RetryPreview | RetryReceipt) -> output.Parts:

@@ -20,7 +20,7 @@ from shedder.engine.names import FAILED, registry_key
 from shedder.errors import InvalidInput
 from shedder.events import Cause, event_head, head_of_step
 from shedder.lanes import DEFAULT_PRIORITY, Lane, lane_of
-from shedder.policy.model import Policy
+from shedder.policy.model import Policy, Rule
 from shedder.queues.controls import in_one, standing_on
 from shedder.queues.drain import DrainReceipt, drain
 from shedder.queues.failed import (
@@ -60,6 +60,9 @@ OTHERS = "(others)"
 
 MOST_FIRST = 1_000
 """As many jobs can come back as the first ones, whose ends are waited for."""
+
+REFUSED = "policy"
+"""The cause of a job that the policy in force does not let come back."""
 
 GONE = "gone"
 """The cause of a job whose data has expired or was deleted."""
@@ -109,7 +112,8 @@ class RetryPreview:
         groups: What would come back, by function and exception, most first; what is behind the first
             twenty is one group.
         skipped: Jobs that cannot come back, by cause: `gone` (their data has expired, whatever they
-            were), or a status that is not `failed`.
+            were), a status that is not `failed`, or `policy` (they were asked for, and a rule says
+            `retry = false`).
         skipped_names: The first of them, `<id> <cause>` each.
         came_back: Of those that would come back, how many shedder has brought back before.
         errors: When nothing would come back, the most common exceptions, and of how many jobs.
@@ -143,8 +147,8 @@ class RetryReceipt:
         failed: Failed jobs that were looked at.
         lanes: The lanes into whose backlogs jobs were moved, and how many.
         groups: What was moved, by function and exception, as in a preview.
-        skipped: Jobs that were not moved, by cause: `gone`, a status that is not `failed`, `taken`
-            (somebody else brought it back meanwhile) or `unreadable`.
+        skipped: Jobs that were not moved, by cause: `gone`, a status that is not `failed`, `policy`,
+            `taken` (somebody else brought it back meanwhile) or `unreadable`.
         skipped_names: The first of them, `<id> <cause>` each.
         came_back: Of those moved, how many shedder had brought back before.
         errors: When nothing was chosen, the most common exceptions, and of how many jobs.
@@ -259,10 +263,11 @@ def preview_retry(
     policy: Policy,
     *,
     first: int | None = None,
+    is_forced: bool = False,
     on_progress: Progress | None = None,
 ) -> RetryPreview:
     """What a retry of `selection` would bring back; with `first` only as many, the oldest failures."""
-    found = _Found(store, selection, policy)
+    found = _Found(store, selection, policy, is_forced)
     for chosen in found.windows(lanes, first, on_progress):
         found.count(chosen)
     return RetryPreview(at=server_time(store), **found.told())
@@ -278,16 +283,19 @@ def retry(
     rate: Rate,
     halt_at: float,
     first: int | None = None,
+    is_forced: bool = False,
     on_progress: Progress | None = None,
 ) -> RetryReceipt:
     """Move what `selection` takes to backlogs, then let them drain at `rate` each, as `drain` does.
+
+    What the policy does not let come back is left out, unless it `is_forced`.
 
     A retry that dies on the way leaves a backlog that stands: what it moved waits there, and a drain
     brings it back. The jobs that failed last are moved first, so that the backlog is in the order of
     failure at each moment.
     """
     cause = replace(cause, operation=cause.operation or new_id())
-    found = _Found(store, selection, policy)
+    found = _Found(store, selection, policy, is_forced)
     move = _Move(store, cause, found, rate)
     for chosen in found.windows(lanes, first, on_progress):
         move.jobs(chosen)
@@ -340,7 +348,7 @@ def stop_retry(store: Store, lanes: Sequence[Lane], cause: Cause) -> DrainReceip
     return in_one([drain(store, several, None, cause, order=order) for order, several in found.items()])
 
 
-def take_back(store: Store, lane: str, order: str, cause: Cause, *, undoes: str) -> RetryTakenBack | None:
+def take_back(store: Store, lane: str, order: str, cause: Cause, *, undoes: str = "") -> RetryTakenBack | None:
     """Put what has not started of a retry among the failed jobs again; None when all of it has started."""
     operation, failed, lost = Operation(), 0, 0
     while True:
@@ -408,6 +416,7 @@ class _Found:
     store: Store
     selection: FailedSelection
     policy: Policy
+    is_forced: bool = False
     failed: int = 0
     groups: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     lanes: Counter[str] = field(default_factory=Counter)
@@ -477,26 +486,38 @@ class _Found:
     ) -> Iterator[list[Chosen]]:
         needs_meta = bool(self.selection.selection.fields) or _asks_for_meta(self.policy)
         for window in failed_windows(self.store, lane, operation, oldest_first=oldest_first, with_meta=needs_meta):
-            yield [Chosen(lane, self._target(lane, job), job) for job in window.jobs if self._takes(job, now)]
+            yield [Chosen(lane, self._target(lane, job), job) for job in window.jobs if self._takes(lane, job, now)]
 
-    def _takes(self, job: FailedJob, now: datetime) -> bool:
+    def _takes(self, lane: str, job: FailedJob, now: datetime) -> bool:
         if not job.is_failed:
             self.skip(job.job_id, GONE if job.is_gone else job.status)
             return False
         self.errors[job.exception] += 1
-        return self.selection.takes(job, now)
+        if not self.selection.takes(job, now):
+            return False
+        found = None if self.is_forced else self._rule("retry", lane, job)
+        if found is not None and found.retry is False:
+            self.skip(job.job_id, REFUSED)
+            return False
+        return True
 
     def _target(self, lane: str, job: FailedJob) -> str:
         """The lane that the policy names; one that it says nothing of stays in its own."""
-        queue, meta = lane_of(lane).queue, meta_texts(job.meta) or {}
-        found = self.policy.rule_for("priority", queue=queue, function=job.function or None, meta=meta)
-        if found is None or found[1].selection.is_whole:
+        found = self._rule("priority", lane, job)
+        if found is None or found.selection.is_whole:
             return lane
-        return Lane(queue, found[1].priority or DEFAULT_PRIORITY).name
+        return Lane(lane_of(lane).queue, found.priority or DEFAULT_PRIORITY).name
+
+    def _rule(self, saying: str, lane: str, job: FailedJob) -> Rule | None:
+        if not self.policy.rules:
+            return None
+        queue, meta = lane_of(lane).queue, meta_texts(job.meta) or {}
+        found = self.policy.rule_for(saying, queue=queue, function=job.function or None, meta=meta)
+        return found[1] if found else None
 
 
 def _asks_for_meta(policy: Policy) -> bool:
-    return any(rule.selection.fields for rule in policy.rules if rule.says("priority"))
+    return any(rule.selection.fields for rule in policy.rules if rule.says("priority") or rule.says("retry"))
 
 
 def _group(function: str, exception: str, jobs: float, oldest: float, newest: float) -> FailedGroup:
