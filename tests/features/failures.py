@@ -11,9 +11,20 @@ from rq.job import JobStatus
 from rq.registry import FailedJobRegistry
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
+    from redis import Redis
     from rq.job import Job
 
+    from shedder.store.keys import Keys
     from tests.features.scene import Scene
+
+    class Where(Protocol):
+        """One Redis, and its keys: a `Scene` or a stage of faults."""
+
+        redis: Redis
+        keys: Keys
+
 
 YEAR = 31_536_000
 
@@ -39,11 +50,11 @@ def fail(
     return list(jobs)
 
 
-def fail_job(scene: Scene, job: Job, line: str = "app.errors.Down: no answer") -> None:
+def fail_job(where: Where, job: Job, line: str = "app.errors.Down: no answer") -> None:
     """Let a job that waits fail, as `handle_job_failure` of RQ's workers does it."""
-    scene.redis.lrem(scene.keys.engine.lists + job.origin, 0, job.id)
+    where.redis.lrem(where.keys.engine.lists + job.origin, 0, job.id)
     job.set_status(JobStatus.FAILED)
-    with scene.redis.pipeline() as pipe:
+    with where.redis.pipeline() as pipe:
         job._handle_failure(report(line), pipe)
         pipe.execute()
 
