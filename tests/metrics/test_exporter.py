@@ -20,6 +20,7 @@ from shedder.queues import samples
 from shedder.queues.samples import sample_lanes
 from shedder.rq import SimpleWorker, Worker
 from shedder.units import Rate
+from tests.features.failures import fail
 from tests.features.scene import numbered
 from tests.metrics.scraped import read, scrape, value
 from tests.waiting import wait_until
@@ -395,3 +396,16 @@ def test_the_text_is_what_prometheus_reads(scene: Scene) -> None:
     assert len(names) == len(set(names)) == len(FAMILIES) + 3
     assert 1 == value(read(text), "shedder_lane_waiting_jobs", queue='odd "name"\\', lane='odd "name"\\')
     assert text.count("# HELP") == len(names)
+
+
+def test_a_retry_is_told_apart_from_a_divert(scene: Scene) -> None:
+    """What is left of it, what failed again, and since when it stands; it is no divert."""
+    fail(scene, "mail", "a", "b")
+    scene.shedder.retry("mail", rate=Rate(1.0, 3600.0), reason="r")
+    found = scrape(scene.redis)
+    lane = {"queue": "mail", "lane": "mail"}
+    assert (2, 0, 0) == tuple(
+        value(found, name, **lane)
+        for name in ("shedder_retry_left_jobs", "shedder_retry_failed_jobs", "shedder_diverted")
+    )
+    assert value(found, "shedder_control_since_timestamp_seconds", kind="retry", queue="mail") > 0

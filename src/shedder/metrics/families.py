@@ -224,7 +224,7 @@ def _controls(found: Scraped) -> Iterator[_Control]:
         if lane.pause is not None:
             yield _Control("pause", lane.queue, lane.pause.since, lane.pause.until)
         for each in lane.diverts:
-            kind = "limit" if each.is_limit else "divert"
+            kind = "limit" if each.is_limit else "retry" if each.is_retry else "divert"
             yield _Control(kind, lane.queue, each.since, each.until)
             if each.drain is not None and not each.is_limit:
                 yield _Control("drain", lane.queue, each.drain.since, None)
@@ -258,7 +258,17 @@ def _is_paused(lane: LaneStatus, _: Scraped) -> float | None:
 
 
 def _is_diverted(lane: LaneStatus, _: Scraped) -> float | None:
-    return _or_zero(float(any(not each.is_limit for each in lane.diverts)), lane)
+    return _or_zero(float(any(not each.is_limit and not each.is_retry for each in lane.diverts)), lane)
+
+
+def _retry_left(lane: LaneStatus, _: Scraped) -> float | None:
+    retries = [each.backlog for each in lane.diverts if each.is_retry]
+    return sum(retries) if retries else None
+
+
+def _retry_failed(lane: LaneStatus, _: Scraped) -> float | None:
+    retries = [each.drain.failed for each in lane.diverts if each.is_retry and each.drain]
+    return sum(retries) if retries else None
 
 
 def _backlog(lane: LaneStatus, _: Scraped) -> float | None:
@@ -383,7 +393,7 @@ FAMILIES = (
     Family("shedder_diverted", GAUGE, _LANE, "1 where a divert stands on a lane; 0 where none stands on the "
            "queue's own.", _of_lanes(_is_diverted)),
     Family("shedder_control_since_timestamp_seconds", GAUGE, ("kind", "queue"), "Since when a queue has a pause, a "
-           "divert, a drain or a limit on starts; the earliest of its lanes.", _since),
+           "divert, a retry, a drain or a limit on starts; the earliest of its lanes.", _since),
     Family("shedder_control_until_timestamp_seconds", GAUGE, ("kind", "queue"), "When the last of them ends; none "
            "where one stands until somebody ends it.", _until),
     Family("shedder_drain_rate_limit", GAUGE, _LANE, "At most so many jobs a second leave the backlogs of a lane; "
@@ -392,6 +402,10 @@ FAMILIES = (
            _drains(_drain_left)),
     Family("shedder_drain_halted", GAUGE, _LANE, "1 where a drain was halted because too many of its jobs failed.",
            _of_lanes(_is_halted)),
+    Family("shedder_retry_left_jobs", GAUGE, _LANE, "Failed jobs that come back to a lane and have not started; while "
+           "a retry stands on it.", _of_lanes(_retry_left)),
+    Family("shedder_retry_failed_jobs", GAUGE, _LANE, "Jobs that a retry under way has brought back, and that failed "
+           "again.", _of_lanes(_retry_failed)),
     Family("shedder_drained_jobs_total", COUNTER, _LANE, "Jobs of a lane that drains have released.",
            _of_lanes(_drained)),
     Family("shedder_limit_rate", GAUGE, ("limit",), "The rate of a limit that is on, a second; not of single keys.",
