@@ -46,6 +46,12 @@ _NUMBERS = {
         "`backlog`, `diverted_since`",
         "of this drain alone: `released`, `failed` (so far), `skipped` (by cause), `names` (the first hundred)",
     ),
+    "retry": (
+        "`selection` and `rate` in words",
+        "by lane: `failed`, the jobs in RQ's registry of failed jobs",
+        "by lane: `backlog`, the jobs of the first step; the `drain` of the same `operation` has all",
+    ),
+    "retry undone": ("", "by lane: `backlog`", "by lane: `backlog`, `failed`"),
     "limit start": (
         "`rate`, `most`, `duration_ms`, `selection`",
         "as for `divert`, and `limit` (what it said, by whom, since when) where it was changed",

@@ -112,8 +112,8 @@ class Event:
 
     @property
     def can_undo(self) -> bool:
-        """Whether `undo` knows a way back."""
-        return self.verb in VERBS and bool(VERBS[self.verb].undo)
+        """Whether `undo` knows a way back; the drain of a retry goes back with the retry."""
+        return self.verb in VERBS and bool(VERBS[self.verb].undo) and not self.details.get("retry")
 
 
 def is_shared_account(name: str) -> bool:
@@ -355,6 +355,13 @@ def _draining(event: Event) -> str:
     return f"{f'{rate}, ' if rate else ''}{_in_backlog(event)}"
 
 
+def _retried(event: Event) -> str:
+    told = [str(event.details.get(name, "")) for name in ("selection", "rate")]
+    # told together with its drain, which knows of all steps
+    is_whole = any(isinstance(lane, Mapping) and "rate" in lane for lane in event.after.values())
+    return ", ".join(filter(None, [*told, _in_backlog(event) if is_whole else ""]))
+
+
 def _stopped(event: Event) -> str:
     lanes = [lane for lane in event.after.values() if isinstance(lane, Mapping) and "released" in lane]
     return f"{_released(*lanes)}, {_in_backlog(event)}" if lanes else _in_backlog(event)
@@ -444,6 +451,12 @@ _ROWS = (
         instead="drain again, when its jobs succeed", numbers=_halted, has_effect=True, is_told=True, is_system=True),
     Verb("drained", "A backlog is empty, and its divert has ended.",
         "ended the drain of {lanes}, because the backlog is empty", numbers=_drained, is_told=True, is_system=True),
+    _decision("retry", "The first failed jobs were moved to the backlog of a lane; its drain tells of how many.",
+        "let failed jobs of {lanes} come back", undo="puts what has not started back among the failed jobs",
+        numbers=_retried),
+    _decision("retry undone", "What had not started of a retry is among the failed jobs again.",
+        "put jobs of {lanes} back among the failed ones", instead="retry again",
+        numbers=_jobs("failed as before", "failed", after=1)),
     _decision("limit start", "A limit on starts was set, or changed.", "limited what starts of {lanes}",
         undo="sets the limit that was, or lifts the first one; what waited is in the lanes again", numbers=_starts),
     _decision("uninstall",

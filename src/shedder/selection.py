@@ -291,6 +291,23 @@ def _one_of(answers: list[bool | None]) -> bool | None:
     return None if None in answers else False
 
 
+def check_globs(name: str, globs: tuple[str, ...], accepted: str) -> None:
+    """Refuse globs of another kind than on functions that are too many, too long, or not well-formed.
+
+    Raises:
+        InvalidInput: one is; `name` is what the error calls it.
+    """
+    _check_count(name, globs, MAX_FUNCTIONS)
+    for glob in globs:
+        _check_text(name, glob, glob, accepted)
+        _compiled(glob)
+
+
+def is_taken_by(glob: str, text: str) -> bool:
+    """Whether a glob, by the rules of those on functions, takes `text`."""
+    return _compiled(glob).matches(text.encode("utf-8", "surrogatepass"))
+
+
 def is_literal(function: str) -> bool:
     """Whether a glob that is the name `function` matches just that name, and is accepted."""
     return all(part.isidentifier() for part in function.split(".")) and len(function.encode()) <= MAX_TEXT
@@ -345,10 +362,7 @@ def _alternatives(record: Mapping[str, Any]) -> tuple[Selection, ...]:
 
 
 def _check_functions(functions: tuple[str, ...]) -> None:
-    _check_count("function", functions, MAX_FUNCTIONS)
-    for glob in functions:
-        _check_text("function", glob, glob, "a glob on the function's name, such as app.mail.*")
-        _compiled(glob)
+    check_globs("function", functions, "a glob on the function's name, such as app.mail.*")
 
 
 def _check_meta(meta: tuple[tuple[str, str], ...]) -> None:

@@ -45,6 +45,8 @@ CHANGES: tuple[tuple[str, ...], ...] = (
     ("drain", "mail", "--rate", "5/s", "--detach", *WHY),
     ("drain", "mail", "--stop", *WHY),
     ("drain", "mail", "--at-once", "--yes", *WHY),
+    ("retry", "mail", "--rate", "5/s", "--detach", *WHY),
+    ("retry", "mail", "--stop", *WHY),
     ("flag", "degrade", "avatars", "--force", *WHY),
     ("flag", "restore", "avatars", "--force", *WHY),
     ("limit", "set", "reports", "5/m", "--force", *WHY),

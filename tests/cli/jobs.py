@@ -31,3 +31,9 @@ def charge_card(_order: int = 0) -> None:
 
 def break_down() -> None:
     raise LookupError("the database is down")
+
+
+def need(path: str) -> None:
+    """Fail until there is a file at `path`."""
+    if not Path(path).exists():
+        raise ConnectionError("no database at 10.0.0.7")

@@ -31,6 +31,7 @@ from shedder.queues.drain import DrainProgress, DrainReceipt
 from shedder.queues.pause import PauseReceipt, ResumeReceipt
 from shedder.queues.preview import DivertPreview
 from shedder.queues.restore import RestoreReceipt
+from shedder.queues.retry import RetryEnds, RetryPreview, RetryReceipt, RetryTakenBack
 from shedder.queues.shed import ShedStep
 from shedder.queues.stale import ReplayReceipt, StaleLane
 from shedder.response.mitigation import MitigationReceipt
@@ -93,6 +94,7 @@ def _controls() -> dict[str, Schema]:
         LimitReceipt,
         IncidentReceipt,
         PolicyReceipt,
+        RetryTakenBack,
     )
     return {
         "pause": of_record("pause/1", PauseReceipt, still_running={
@@ -102,10 +104,14 @@ def _controls() -> dict[str, Schema]:
         "divert-preview": of_record("divert-preview/1", DivertPreview),
         "drain": of_record("drain/1", DrainReceipt, progress={
             **progress, "description": "How far it was at the end of --wait; null without it."}),
+        "retry-preview": of_record("retry-preview/1", RetryPreview),
+        "retry": of_record("retry/1", RetryReceipt, progress={
+            **progress, "description": "How far its drain was at the end of --wait or --first; null without it."},
+            ends={**nullable(of(RetryEnds)), "description": "With --first, how its jobs ended; null without it."}),
         "restore": of_record("restore/1", RestoreReceipt),
         "undo": finished("undo/1", "What was done to undo an event.", {
             "kind": {"enum": ["pause", "resume", "restore", "limit starts", "drain", "flag",
-                              "limit", "incident", "policy"],
+                              "limit", "incident", "policy", "retry"],
                      "description": "Which kind of receipt it is."},
             "receipt": {"oneOf": [of(each) for each in receipts]}}),
     }  # fmt: skip

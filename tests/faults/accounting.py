@@ -99,6 +99,8 @@ def _wrong_place(snapshot: Snapshot, job: str, *, may_vanish: bool, has_stock: b
     homes = snapshot.registries.get(job, frozenset())
     if len(where) > 1:
         yield Wrong("doubled", f"{job} ({status}) is in {' and '.join(where)}")
+    elif "failed" in homes and any(":shedder:backlog:" in each for each in where):
+        yield Wrong("doubled", f"{job} ({status}) has failed, and is in {where[0]}")
     elif where and status == "started" and "started" in homes:
         yield Wrong("doubled", f"{job} runs, and is in {where[0]}")
     elif status is None and not where and not may_vanish:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from shedder.errors import ShedderError
 from shedder.policy.model import Policy
 from shedder.units import Rate
+from tests.faults import faults_retry
 from tests.faults.accounting import Wrong
+from tests.faults.faults_retry import fail_one, retry
 from tests.faults.producers import produce
 from tests.faults.schedule import Fault
 from tests.faults.states import mend
@@ -39,6 +41,9 @@ ORDERS: dict[str, Callable[[Shedder], object]] = {
     "upkeep": finish_begun,
     "replay": lambda o: o.replay_stale("mail", reason="x"),
     "repair": mend,
+    "retry": retry,
+    "stop retry": lambda o: o.stop_retry("mail", reason="x"),
+    "fail": fail_one,
 }
 _ALL = tuple(ORDERS)
 
@@ -204,5 +209,7 @@ def faults() -> list[Fault]:
             ("repair and anything", AtOnce(("repair",), _ALL, policy=AT_ONCE_OLD)),
             ("limit and limit", AtOnce(("limit",), ("limit", "lift"))),
             ("two limits at the same moment", limits_at_the_same_moment),
+            ("retry and undo", AtOnce(("fail", "fail", "retry", "undo"), ("fail", "retry", "undo", "stop retry"))),
+            ("retry and anything", AtOnce(("fail", "fail", "retry", "undo"), _ALL)),
         )
-    ]
+    ] + faults_retry.faults()

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from unittest import mock
 
+from rq.job import Job
 from rq.worker import Worker as RQWorker
 
-from shedder import Shedder
+from shedder import FailedSelection, Shedder
 from shedder.engine.names import rq_keys
 from shedder.lanes import lanes_of_targets
 from shedder.queues.maintenance import Upkeep
@@ -24,6 +25,7 @@ from shedder.units import Rate
 from tests.faults.accounting import Wrong, out_of_order
 from tests.faults.producers import fill
 from tests.faults.states import backlog_of_old, mend, set_aside, torn
+from tests.features.failures import fail_job
 
 if TYPE_CHECKING:
     from tests.faults.snapshot import Snapshot
@@ -76,6 +78,22 @@ def _some_diverted(stage: Stage) -> None:
 def _draining(stage: Stage) -> None:
     _diverted(stage)
     stage.operator().drain("mail", rate=Rate(1.0), reason="before")
+
+
+PLANTED = "app.errors.Planted: no answer"
+
+
+def failed_jobs(stage: Stage) -> None:
+    """Jobs of three lanes, most of which have failed."""
+    fill_lanes(stage)
+    for lane in ("mail", "mail.low"):
+        for job in stage.redis.lrange(stage.keys.engine.lists + lane, 1, -1):
+            fail_job(stage, Job.fetch(job.decode(), connection=stage.redis), PLANTED)
+
+
+def _retried(stage: Stage) -> None:
+    failed_jobs(stage)
+    stage.operator().retry("mail", rate=Rate(1.0), reason="before")
 
 
 def _with_stock_worker(stage: Stage) -> None:
@@ -143,6 +161,10 @@ VERBS: tuple[Verb, ...] = (
     Verb("undo divert", _some_diverted, lambda o: o.undo(None, reason="x")),
     Verb("undo pause", _parked, lambda o: o.undo(None, reason="x")),
     Verb("undo drain", _draining, lambda o: o.undo(None, reason="x")),
+    Verb("retry", failed_jobs, lambda o: o.retry("mail", rate=Rate(1.0), reason="x")),
+    Verb("retry the first", failed_jobs, lambda o: o.retry("mail", rate=Rate(1.0), first=5, reason="x")),
+    Verb("stop retry", _retried, lambda o: o.stop_retry("mail", reason="x")),
+    Verb("undo retry", _retried, lambda o: o.undo(None, reason="x")),
     Verb("limit starts", fill_lanes, lambda o: o.limit_starts("mail", rate=Rate(1.0), reason="x")),
     Verb("upkeep of a scan", _scanning, _upkeep),
     Verb("upkeep of a restore", _restoring, _upkeep),
@@ -167,6 +189,8 @@ def small_steps() -> Iterator[None]:
             ("shedder.queues.divert.UNDECIDED_PER_STEP", 2),
             ("shedder.queues.pause.IDS_PER_STEP", 2),
             ("shedder.queues.stale.STALE_PER_STEP", 2),
+            ("shedder.queues.failed.FAILED_PER_STEP", 4),
+            ("shedder.queues.retry.RETRIED_PER_STEP", 3),
             ("shedder.health.repair.JOBS_PER_STEP", 2),
             ("shedder.health.repair.IDS_PER_STEP", 2),
             ("shedder.health.repair.JOBS_PER_STEP", 2),
@@ -182,6 +206,8 @@ def end_all_controls(stage: Stage) -> None:
     operator.store.connection.delete(operator.keys.policy)
     operator.resume(*LANES, reason="over")
     operator.lift_limit(*LANES, reason="over")
+    chosen = FailedSelection(exceptions=("app.errors.Planted",))
+    operator.retry(*LANES, selection=chosen, rate=Rate(1.0), reason="over")
     operator.drain_at_once(*LANES, reason="over")
     operator.resume(*LANES, reason="over")
     bring_back_old(operator)

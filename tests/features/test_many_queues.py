@@ -150,11 +150,8 @@ def test_a_worker_of_many_lanes_samples_a_portion_of_them(scene: Scene, monkeypa
 def test_what_has_ended_since_is_passed_over(scene: Scene, verb: str, ended: str) -> None:
     """An undo says nothing of the parts of an operation, or lanes in them, on which nothing stands any more."""
     event = order(scene, verb)
-    end = {
-        "pause": scene.shedder.resume,
-        "divert": scene.shedder.drain_at_once,
-        "limit start": scene.shedder.lift_limit,
-    }
+    shed = scene.shedder
+    end = {"pause": shed.resume, "divert": shed.drain_at_once, "limit start": shed.lift_limit}
     end[verb](*ended.split(), reason="r")
     scene.shedder.undo(event, reason="r")
     assert 10 == claimable(scene)

@@ -146,7 +146,7 @@ def test_a_job_is_explained(scene: Scene, how: str) -> None:
     lane = {"ours": "mail.low", "stock": "mail"}[how]
     assert (lane, "mail.low", "app.news.send") == (job.lane, job.lane_by_policy, job.function)
     assert {
-        "priority": ("low", 2), "shed": ("", 0), "label": ("mails", 1), "tolerance": ("10m", 1),
+        "priority": ("low", 2), "shed": ("", 0), "label": ("mails", 1), "tolerance": ("10m", 1), "retry": ("", 0),
     } == {each.saying: (each.value, each.rule) for each in job.decisions}  # fmt: skip
     with pytest.raises(NothingMatched):
         scene.shedder.policies.explain("nobody")

@@ -29,6 +29,7 @@ from tests.planted import (
     bugs_in_drains,
     bugs_in_everyday_paths,
     bugs_in_old_work,
+    bugs_in_retries,
 )
 from tests.planted.bug import MODEL, Bug
 
@@ -39,6 +40,7 @@ BUGS = (
     *bugs_in_diverts.BUGS,
     *bugs_in_drains.BUGS,
     *bugs_in_old_work.BUGS,
+    *bugs_in_retries.BUGS,
 )
 ROOT = Path(__file__).parents[2]
 LONGEST_SECONDS = 900

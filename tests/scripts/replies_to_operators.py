@@ -14,14 +14,17 @@ from shedder.policy.model import Policy
 from shedder.queues.controls import LimitTerms
 from shedder.queues.divert import divert_lanes, scan_lane, set_back_orders
 from shedder.queues.drain import order_drain, release_backlog
+from shedder.queues.failed import read_failed
 from shedder.queues.pause import pause_before, pause_lanes, pause_set_by, resume_lanes, set_back_pauses
 from shedder.queues.restore import restore_lane
+from shedder.queues.retry import put_back_failed, retry_jobs
 from shedder.queues.stale import replay
 from shedder.queues.stale import set_aside as set_stale_aside
 from shedder.queues.windows import preview_lane
 from shedder.selection import Selection
 from shedder.store.store import Command
 from shedder.units import Rate
+from tests.features.failures import fail
 from tests.features.scene import Scene
 from tests.scripts.replies import FAST, MAIL, SLOW, WHO, changed, parked, raw
 
@@ -258,3 +261,34 @@ def replayed(scene: Scene) -> list[Any]:
     reply = changed(scene, replay_command(scene), "replay")
     assert [1, 1, 0] == reply
     return ["", "", *reply]
+
+
+def failures_read(scene: Scene) -> list[Any]:
+    fail(scene, "mail", "a", "b", line="ValueError: x")
+    reply: list[Any] = raw(scene, read_failed(scene.keys, "mail", 2))
+    assert (2, 33, "b", "failed") == (reply[0], len(reply), reply[1], reply[3])
+    return reply
+
+
+def retry_command(scene: Scene, *jobs: str) -> Command[Any]:
+    return retry_jobs(
+        scene.keys, "mail", "mail", jobs, WHO, order="x", selection="all", rate="1/second", operation="o", step=1
+    )
+
+
+def retried(scene: Scene) -> list[Any]:
+    fail(scene, "mail", "a")
+    rest = changed(scene, retry_command(scene, "a", "never"), "retry")
+    assert [1, 1, "never", "gone"] == rest
+    return ["", "", *rest]
+
+
+def put_back(scene: Scene, steps: int) -> list[Any]:
+    fail(scene, "mail", "a", "b", "c")
+    raw(scene, retry_command(scene, "c", "b", "a"))
+    scene.job("a").delete()
+    reply: list[Any] = []
+    with mock.patch("shedder.queues.retry.RETRIED_PER_STEP", 2):
+        for step in range(steps):
+            reply = raw(scene, put_back_failed(scene.keys, "mail", "x", WHO, "p", step))
+    return reply

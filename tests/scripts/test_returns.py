@@ -169,6 +169,17 @@ OUTCOMES: dict[str, list[Outcome]] = {
         ("{event", lambda it: orders.replayed(it)[2], 1),
         ("or '' when there was nothing", lambda it: raw(it, orders.replay_command(it)), ""),
     ],
+    "read_failed": [("{jobs in the registry", orders.failures_read, 2)],
+    "retry_jobs": [
+        ("{event of the order", lambda it: orders.retried(it)[2], 1),
+        ("or '' when there is none", lambda it: raw(it, orders.retry_command(it, "a")), ""),
+        ("id, cause", lambda it: orders.retried(it)[5], "gone"),
+    ],
+    "put_back_failed": [
+        ("'more'", lambda it: orders.put_back(it, 1), "more"),
+        ("'done'", lambda it: orders.put_back(it, 2), "done"),
+        ("'ended'", lambda it: orders.put_back(it, 3), "ended"),
+    ],
     "apply_policy": [
         ("'applied'", lambda it: settings.policy_applied(it, (Policy(), 0)), "applied"),
         ("'same'", lambda it: settings.policy_applied(it, (Policy(), 0), (Policy(), None)), "same"),

@@ -24,6 +24,8 @@ from shedder import (
     DrainReceipt,
     Event,
     ExplainedJob,
+    FailedGroup,
+    FailedSelection,
     Finding,
     FlagReceipt,
     FlagState,
@@ -46,6 +48,9 @@ from shedder import (
     ReplayReceipt,
     RestoreReceipt,
     ResumeReceipt,
+    RetryEnds,
+    RetryPreview,
+    RetryReceipt,
     RoleHeld,
     Rule,
     RunningJob,
@@ -93,6 +98,13 @@ def lanes(shed: shedder.Shedder) -> None:
     assert_type(receipt, DrainReceipt)
     assert_type(shed.drain_progress(receipt), tuple[DrainProgress, ...])
     assert_type(shed.drain_at_once("mail", reason="why"), RestoreReceipt)
+    chosen = FailedSelection(exceptions=("*Timeout*",))
+    assert_type(shed.preview_retry("mail", selection=chosen), RetryPreview)
+    retried = shed.retry("mail", selection=chosen, rate=Rate(5), reason="why")
+    assert_type(retried, RetryReceipt)
+    assert_type(shed.retry_ends(retried), RetryEnds)
+    assert_type(shed.failed_lately("mail"), tuple[FailedGroup, ...])
+    assert_type(shed.stop_retry("mail", reason="why"), DrainReceipt)
     assert_type(shed.limit_starts("mail", most=2, reason="why"), DivertReceipt)
     assert_type(shed.lift_limit("mail", reason="why"), RestoreReceipt)
     status = shed.status("mail")

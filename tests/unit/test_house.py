@@ -31,7 +31,7 @@ NAMES_OF_SEVERAL = frozenset({
     # a subclass for a host has the name of its base
     "Queue", "Worker",
     # a verb of the command line has the name of what it calls
-    "audit", "divert", "drain", "pause", "replay", "resume", "shed", "undo", "uninstall",
+    "audit", "divert", "drain", "pause", "replay", "resume", "retry", "shed", "undo", "uninstall",
 })  # fmt: skip
 
 PATH = re.compile(r"`([\w.*-]+/[\w./*-]*|[\w*]+\.py)`")

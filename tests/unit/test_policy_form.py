@@ -116,7 +116,7 @@ def test_ten_errors_are_ten_sentences(tmp_path: Path) -> None:
             "version = 1\n[[rules]]\nqueue = 'q'\nshed = 1\nqueu = 'q'",
             (
                 "rules[1].queu: use queue, if that was meant; known here are queue, function, "
-                "meta, priority, shed, label, tolerance"
+                "meta, priority, shed, label, tolerance, retry"
             ),
         ),
         (

@@ -201,6 +201,29 @@ def test_a_drain_that_halted_goes_on_only_when_its_jobs_succeed() -> None:
     )
 
 
+def test_what_failed_can_come_back_once_jobs_succeed_again() -> None:
+    """How many, and mostly with what; not while it still fails, nor while it comes back already."""
+    many = {"exception": "sqlalchemy.exc.OperationalError", "failed_in_hour": 4211, "failed_kept": 4211}
+    full = seen(lane("mail", 0, **ended(50, 0, **many)))
+    assert "none fails now, but 4,211 jobs failed in the last hour, mostly OperationalError" == (
+        step(full, "success").finding
+    )
+    assert ["retry mail.normal --exception OperationalError --since 1h --dry-run -r receipts are late"] == (
+        lines(full, "success")
+    )
+    comes = Divert("mail", "o", "b", "r", NOW, Selection(), backlog=9, is_retry=True)
+    for each in (lane("mail", 0, diverts=(comes,), **ended(50, 0, **many)), lane("mail", 0, **ended(50, 1, **many))):
+        assert () == step(seen(each), "success").commands
+
+
+def test_a_retry_that_halted_is_called_so() -> None:
+    """It goes on as a drain does."""
+    halted = HaltedDrain("9-1", NOW, 25, 50, 0.5, Rate(50.0), "b", "r")
+    divert = Divert("mail", "o", "b", "r", NOW, Selection(), backlog=2, halted=halted, is_retry=True)
+    full = seen(lane("mail", 0, backlog=2, diverts=(divert,)))
+    assert step(full, "success").finding.startswith("the retry of mail has halted: 25 of its last 50 jobs failed")
+
+
 def test_success_is_fine_only_where_it_is_known() -> None:
     """None has ended, too few have, or all are known to end well."""
     assert ("open", "not known: no job has ended in the last 5m") == _succeeds(lane("mail", 9))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from shedder.engine.names import rq_keys
 from shedder.engine.workers import lanes_meant, queues_of, workers_of
-from shedder.errors import CannotUndo, ConditionNotMet, InvalidInput, NothingToUndo
+from shedder.errors import CannotUndo, ConditionNotMet, NothingToUndo
 from shedder.events import Cause, Event, find_event, follow, read_events, verb_of
 from shedder.lanes import Lane, queues_in, why_refused
 from shedder.later import later
@@ -36,10 +36,12 @@ if TYPE_CHECKING:
         breakdown,
         divert,
         drain,
+        failed,
         maintenance,
         pause,
         preview,
         restore,
+        retry,
         samples,
         skip,
         stale,
@@ -59,7 +61,8 @@ else:
         ("shedder.health", "audit doctor repair uninstall"),
         ("shedder.incident.incidents", "Incidents"),
         ("shedder.incident.timeline", "attributed changes_by_others last_own_change own_changes undo_last"),
-        ("shedder.queues", "breakdown divert drain maintenance pause preview restore samples skip stale starts undo"),
+        ("shedder.queues", "breakdown divert drain failed maintenance pause preview restore retry samples"),
+        ("shedder.queues", "skip stale starts undo"),
         ("shedder.response", "triage"),
         ("shedder.response.mitigation", "run_mitigation"),
         ("shedder.settings", "flags limits watch windows"),
@@ -218,13 +221,7 @@ class Shedder:
         Raises:
             InvalidInput: there is no rate, neither here nor in the policy, or `halt_at` is no share.
         """
-        defaults = self.policies.applied().policy.defaults
-        rate, halt_at = rate or defaults.drain_rate, defaults.share_that_halts if halt_at is None else halt_at
-        if rate is None:
-            accepted = "a rate such as 200/second, here or as drain_rate in the policy"
-            raise InvalidInput(name="rate", value=None, accepted=accepted)
-        if not 0 <= halt_at <= 1:
-            raise InvalidInput(name="halt_at", value=halt_at, accepted="a share from 0 (never) to 1")
+        rate, halt_at = drain.pace_of(self.policies.applied().policy.defaults, rate, halt_at)
         lanes, cause = self._lanes(targets), self._change(reason, by)
         return self._sampled(targets, drain.drain(self.store, lanes, rate, cause, stays=stays, halt_at=halt_at))
 
@@ -248,6 +245,70 @@ class Shedder:
         if receipt.rate is not None:
             backlogs = [(lane.lane, lane.order, receipt.rate.per_second) for lane in receipt.lanes]
             drain.release_for_stock_workers(self.store, backlogs)
+
+    # Failed jobs
+
+    def preview_retry(
+        self,
+        *targets: str,
+        selection: shedder.FailedSelection | None = None,
+        first: int | None = None,
+        force: bool = False,
+        on_progress: Progress | None = None,
+    ) -> shedder.RetryPreview:
+        """What `retry` would bring back, and what cannot come back; changes nothing.
+
+        Raises:
+            InvalidInput: `first` is not from 1 to 1,000.
+        """
+        lanes, policy = self._lanes(targets), self.policies.applied().policy
+        chosen = selection or failed.FailedSelection()
+        return retry.preview_retry(
+            self.store, lanes, chosen, policy, first=first, is_forced=force, on_progress=on_progress
+        )
+
+    def retry(
+        self,
+        *targets: str,
+        selection: shedder.FailedSelection | None = None,
+        rate: shedder.Rate | None = None,
+        halt_at: float | None = None,
+        first: int | None = None,
+        reason: str,
+        by: str | None = None,
+        force: bool = False,
+        on_progress: Progress | None = None,
+    ) -> shedder.RetryReceipt:
+        """Bring failed jobs of `targets` back: into the backlog of their lane, and from there at a pace.
+
+        The lane is the one that the policy in force names. `rate` (for each lane) and `halt_at` are
+        as in `drain`. With `first` only as many come back, those that failed first; each lane has
+        its share. Jobs that somebody brings back, deletes or cancels meanwhile are skipped, and so
+        are those of which the policy says `retry = false`, unless `force` takes them along.
+
+        Raises:
+            InvalidInput: there is no rate, neither here nor in the policy, `halt_at` is no share, or
+                `first` is not from 1 to 1,000.
+        """
+        lanes, policy = self._lanes(targets), self.policies.applied().policy
+        rate, halt_at = drain.pace_of(policy.defaults, rate, halt_at)
+        receipt = retry.retry(
+            self.store, lanes, selection or failed.FailedSelection(), self._change(reason, by), policy,
+            rate=rate, halt_at=halt_at, first=first, is_forced=force, on_progress=on_progress,
+        )  # fmt: skip
+        return self._sampled(tuple(lane.lane for lane in receipt.lanes), receipt)
+
+    def retry_ends(self, receipt: shedder.RetryReceipt) -> shedder.RetryEnds:
+        """How the first jobs of a retry, those that `ids` of its receipt names, have ended so far."""
+        return retry.ends_of(self.store, receipt.ids)
+
+    def failed_lately(self, *targets: str) -> tuple[shedder.FailedGroup, ...]:
+        """The last failed jobs of `targets`, or of all queues, by function and exception; 200 of a lane at most."""
+        return retry.failed_lately(self.store, self.lanes(targets or self.queues()))
+
+    def stop_retry(self, *targets: str, reason: str, by: str | None = None) -> shedder.DrainReceipt:
+        """Stop the retries on `targets`; what has not started stays in their backlogs."""
+        return self._sampled(targets, retry.stop_retry(self.store, self._lanes(targets), self._change(reason, by)))
 
     # Limits on starts
 

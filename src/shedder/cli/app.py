@@ -35,6 +35,7 @@ VERBS = (
     ("divert", "shedder.cli.divert", "Move jobs to the backlog."),
     ("shed", "shedder.cli.shed", "Divert what the policy allows."),
     ("drain", "shedder.cli.drain", "Release a backlog at a limited rate."),
+    ("retry", "shedder.cli.retry", "Bring failed jobs back at a limited rate."),
     ("flag", "shedder.cli.settings", "Degrade and restore features."),
     ("limit", "shedder.cli.settings", "Change rate limits while everything runs."),
     ("policy", "shedder.cli.policy", "Declare which work matters."),

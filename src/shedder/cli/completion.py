@@ -54,6 +54,19 @@ def complete_shares(_context: click.Context, _parameter: Any, incomplete: str) -
 
 
 @_completion
+def complete_failed_functions(shedder: Shedder, _incomplete: str) -> Iterable[str]:
+    """The functions of the last failed jobs."""
+    return sorted({each.function for each in shedder.failed_lately()})
+
+
+@_completion
+def complete_exceptions(shedder: Shedder, _incomplete: str) -> Iterable[str]:
+    """The exceptions of the last failed jobs, with their modules and without."""
+    names = {each.exception for each in shedder.failed_lately()}
+    return sorted(names | {name.rpartition(".")[2] for name in names})
+
+
+@_completion
 def complete_flags(shedder: Shedder, _incomplete: str) -> Iterable[str]:
     """The flags that are declared or set."""
     return sorted(flag.name for flag in shedder.flag_states())

@@ -243,7 +243,7 @@ def _control(lane: LaneStatus) -> output.Text:
     words = ["paused"] if lane.pause else []
     words += [_limited(divert) for divert in lane.diverts if divert.is_limit]
     diverts = [divert for divert in lane.diverts if not divert.is_limit]
-    words += ["diverted"] if diverts else []
+    words += ["retry" if divert.is_retry else "diverted" for divert in diverts]
     words += [f"draining {pace(divert.drain.rate.per_second)}" for divert in diverts if divert.drain]
     words += ["drain halted" for divert in diverts if divert.halted]
     return output.Text(", ".join(dict.fromkeys(words)), style="bold yellow" if words else "")
@@ -294,9 +294,10 @@ def _lines_of(diverts: Sequence[Divert], now: datetime) -> Iterable[str]:
             f"[{output.escaped(first.selection.describe())}; {backlog} under the limit]"
         )
         return
+    said = "" if first.is_retry else f"{output.escaped(first.selection.describe())}; "
     yield (
-        f"{names} diverted {output.why_and_who(first, now)} "
-        f"[{output.escaped(first.selection.describe())}; {backlog} in the backlog{_under_way(diverts)}]"
+        f"{f'failed jobs of {names} come back' if first.is_retry else f'{names} diverted'} "
+        f"{output.why_and_who(first, now)} [{said}{backlog} in the backlog{_under_way(diverts)}]"
     )
     draining = [divert.drain for divert in diverts if divert.drain]
     if draining:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import click
 
 import shedder
-from shedder.cli import asking, divert, drain, incident_view, output, pause, policy, settings, starts
+from shedder.cli import asking, divert, drain, incident_view, output, pause, policy, retry, settings, starts
 from shedder.cli.events import event_line
 from shedder.cli.options import Request, cause_options, force_option, verb
 from shedder.cli.run import NOTHING_CHANGED, Run
@@ -111,4 +111,5 @@ _KINDS: dict[type, tuple[str, Callable[..., output.Parts]]] = {
     shedder.PolicyReceipt: ("policy", policy.policy_receipt),
     shedder.RestoreReceipt: ("restore", drain.restore_receipt),
     shedder.ResumeReceipt: ("resume", pause.resume_receipt),
+    shedder.RetryTakenBack: ("retry", retry.taken_back_receipt),
 }

@@ -20,6 +20,7 @@ from shedder.lanes import DEFAULT_PRIORITY, lane_of
 from shedder.queues.controls import Backlog, StoredDivert, with_lengths
 from shedder.queues.pause import IDS_PER_STEP, fold, resume
 from shedder.queues.restore import RestoredLane, restore_one
+from shedder.queues.retry import take_back
 from shedder.settings.flags import list_flags
 from shedder.settings.limits import list_limits
 from shedder.store.codec import server_time, text_of
@@ -87,7 +88,7 @@ class UninstallReceipt:
         is_preview: Nothing was changed.
         workers: Workers of shedder that RQ still has on record.
         resumed: Lanes whose pause has ended.
-        restored: Backlogs that are back in their lanes.
+        restored: Backlogs that are back in their lanes; those of a retry are among the failed jobs.
         claims: Jobs that were in the hands of workers and had not started.
         found: Jobs that stood in lists which no control knew.
         flags: Flags whose degradation has ended.
@@ -195,7 +196,12 @@ class _Uninstall:
         self._return_claims(is_first=is_first)
         self._end_pauses()
         for lane, order, _ in self._backlogs():
-            event, jobs = restore_one(self.store, lane, order, self.cause)
+            retried = take_back(self.store, lane, order, self.cause)
+            event, jobs = (
+                (retried.event, retried.lanes[0].failed)
+                if retried
+                else restore_one(self.store, lane, order, self.cause)
+            )
             if event:
                 self.restored.append(RestoredLane(lane, order, jobs))
         self._return_lists()

@@ -23,6 +23,7 @@
 --   expiry      seconds after which the samples of a lane go that has written none
 --   moments     JSON: as steps, for the outcomes
 --   counts      fields of the counters of all lanes and labels to read for a moment, about, at most
+--   most_claims claims to look at, at most
 --   then for each lane: its name
 -- RETURNS
 --   1 when a sample was taken, else 0
@@ -32,12 +33,13 @@
 -- include lib/lease.lua
 -- include lib/lane.lua
 -- include lib/count.lua
+-- include lib/token.lua
 local sampled, meters, diverts, outcomes, claims, draft = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local interval, keep, job_prefix = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local steps, expiry = cjson.decode(ARGV[4]), tonumber(ARGV[5])
-local moments, most_counts = cjson.decode(ARGV[6]), tonumber(ARGV[7])
+local moments, most_counts, most_claims = cjson.decode(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local moment_keys = {unpack(KEYS, 7, 6 + #moments)}
-local lanes = lanes_from(KEYS, 7 + #moments, ARGV, 8, 6 + #steps)
+local lanes = lanes_from(KEYS, 7 + #moments, ARGV, 9, 6 + #steps)
 
 if interval > 0 then
   if is_held(sampled) then return 0 end
@@ -183,16 +185,27 @@ local function write_outcomes()
   end
 end
 
-local in_hand = redis.call('ZCARD', claims)
+-- by lane, how many of its jobs are in workers' hands; then how many claims were not looked at
+local function jobs_in_hand()
+  local held, members = {}, redis.call('ZRANGE', claims, 0, most_claims - 1)
+  for _, member in ipairs(members) do
+    local is_readable, claim = pcall(unpack_claim, member)
+    local name = is_readable and claim.lane.name
+    if name then held[name] = (held[name] or 0) + 1 end
+  end
+  return held, #members < most_claims and 0 or redis.call('ZCARD', claims) - most_claims
+end
+
+local held, unseen = jobs_in_hand()
 
 -- Arrivals are not counted where jobs are pushed, because stock producers push too: what is there
--- now, and what has started since, must have arrived. A job in a worker's hand is in neither for a
--- moment; where more than these are missing, jobs were deleted, and what arrives next is new again.
+-- now, and what has started since, must have arrived. Where some is missing, jobs were deleted or
+-- taken by others, and what arrives next is new again.
 local function count_arrived(name, present, known)
   if present > known then
     count(meters, name .. ':arrived', present - known)
-  elseif present < known - in_hand then
-    count(meters, name .. ':vanished', known - in_hand - present)
+  elseif present < known - unseen then
+    count(meters, name .. ':vanished', known - unseen - present)
   end
 end
 
@@ -202,9 +215,9 @@ for _, lane in ipairs(lanes) do
   local started, ended = tonumber(counts[1]) or 0, tonumber(counts[2]) or 0
   local waiting, running = waiting_in(lane), redis.call('ZCARD', lane.more[2])
   local backlog, fronts = backlog_of(read_orders(diverts, lane.name))
+  local known = (tonumber(counts[3]) or 0) - (tonumber(counts[4]) or 0)
+  count_arrived(lane.name, waiting + backlog + started + (held[lane.name] or 0), known)
   if waiting + backlog + started + running > 0 then
-    local known = (tonumber(counts[3]) or 0) - (tonumber(counts[4]) or 0)
-    count_arrived(lane.name, waiting + backlog + started, known)
     redis.call('RPUSH', lane.more[1], cjson.encode({now, waiting, backlog, started, ended}))
     redis.call('LTRIM', lane.more[1], -keep, -1)
     write_samples({unpack(lane.more, 3)}, function()

@@ -196,10 +196,13 @@ def policy_command(
 def _for_older_readers(document: dict[str, Any]) -> dict[str, Any]:
     # Workers of the version before know the key by its older name, and leave out a rule with a key
     # that they do not know: its jobs would lose their priority during a rolling upgrade.
-    rules = [
-        {"noun" if key == "label" else key: value for key, value in rule.items()} for rule in document.get("rules", ())
-    ]
-    return {**document, "rules": rules} if rules else document
+    given = document.get("rules", ())
+    rules = [{_OLD_NAMES.get(key, key): value for key, value in rule.items() if key != "retry"} for rule in given]
+    retries = [[index, rule["retry"]] for index, rule in enumerate(given) if "retry" in rule]
+    return {**document, **({"rules": rules} if rules else {}), **({"retries": retries} if retries else {})}
+
+
+_OLD_NAMES = {"label": "noun"}
 
 
 class PolicyCopy:

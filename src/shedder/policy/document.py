@@ -41,8 +41,13 @@ def policy_from(document: Document) -> model.Policy:
         InvalidInput, KeyError, TypeError, ValueError: it was not checked, or is damaged.
     """
     flags, mitigations = document.get("flags", {}), document.get("mitigations", {})
+    retries = dict(document.get("retries", ()))
     return model.Policy(
-        rules=tuple(_rule(each) for each in document.get("rules", ()) if {*each} <= {*RULE.keys}),
+        rules=tuple(
+            _rule({**each, "retry": retries[index]} if index in retries else each)
+            for index, each in enumerate(document.get("rules", ()))
+            if {*each} <= {*RULE.keys}
+        ),
         defaults=model.Defaults(**_read(DEFAULTS, document.get("defaults"))),
         stale_after=_read(STALE, document.get("stale")).get("after"),
         notices={name: each["notices"] for name, each in flags.items() if "notices" in each},
@@ -122,8 +127,9 @@ def _read(table: KeyTable, document: Document | None) -> dict[str, Any]:
 def _written(table: KeyTable, record: object = None, **others: Any) -> dict[str, Any]:
     """What `record` says with the keys of `table`; `others` is what it keeps in another form."""
     values = {name: others.get(name, getattr(record, name, None)) for name in table.keys}
-    return {name: table.keys[name].kind.write(value) for name, value in values.items()
-            if value not in (None, "", (), {}) and value is not False}  # fmt: skip
+    said = {name: value for name, value in values.items() if value not in (None, "", (), {})}
+    return {name: table.keys[name].kind.write(value) for name, value in said.items()
+            if value or table.keys[name].default is not False}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,6 +369,7 @@ RULE = KeyTable(
         "shed": Key(SHED_NUMBER, "They may be shed; smaller numbers go first."),
         "label": Key(TEXT, "What the business calls them, in the plural."),
         "tolerance": Key(DURATION, "They are late when they wait longer."),
+        "retry": Key(TRUTH, "With `false` they are not brought back by `retry` when they have failed."),
         "noun": Key(TEXT, "The older name of `label`.", is_old=True),
     },
 )

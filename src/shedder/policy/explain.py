@@ -20,7 +20,7 @@ class Decision:
     """What a policy says of one thing for a job.
 
     Attributes:
-        saying: Of what: `priority`, `shed`, `label` or `tolerance`.
+        saying: Of what: `priority`, `shed`, `label`, `tolerance` or `retry`.
         value: What holds, as text; empty when no rule says anything.
         rule: Number of the rule that decided, from 1; 0 for none.
         matched: What that rule matches; empty for none.
@@ -82,6 +82,7 @@ def _decision(saying: str, found: tuple[int, Rule] | None) -> Decision:
     number, rule = found
     value = getattr(rule, saying)
     text = format_duration(value, exact=True) if saying == "tolerance" else str(value)
+    text = text.lower() if saying == "retry" else text
     return Decision(saying, text, number, rule.describe())
 
 

@@ -18,7 +18,7 @@ from shedder.units import Rate
 POLICY_VERSION = 1
 """The version of the policy's form that is read and written here."""
 
-SAYINGS = ("priority", "shed", "label", "tolerance")
+SAYINGS = ("priority", "shed", "label", "tolerance", "retry")
 """What a rule can say; the first rule that matches a job and says it, decides it."""
 
 
@@ -37,6 +37,7 @@ class Rule:
         shed: They may be shed, those with smaller numbers first; None when nothing is said.
         label: What the business calls them, such as `receipt e-mails`; empty when nothing is said.
         tolerance: They are late when they wait longer; None when nothing is said.
+        retry: Whether a person may bring them back when they have failed; None when nothing is said.
     """
 
     queue: str = "*"
@@ -45,6 +46,7 @@ class Rule:
     shed: int | None = None
     label: str = ""
     tolerance: timedelta | None = None
+    retry: bool | None = None
 
     def is_for_queue(self, queue: str) -> bool:
         """Whether the rule can match jobs of `queue`."""

@@ -62,6 +62,7 @@ class Divert:
         most: As a limit, how many of its jobs may run at once; None without such a bound.
         until: As a limit, when it expires; None when it stands until an operator ends it.
         halted: Its drain was halted, since too many of the jobs failed; None when it was not.
+        is_retry: It holds failed jobs that come back, and takes none that wait or arrive.
     """
 
     lane: str
@@ -78,6 +79,7 @@ class Divert:
     most: int | None = None
     until: datetime | None = None
     halted: HaltedDrain | None = None
+    is_retry: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,6 +408,7 @@ def _order(lane: str, record: dict[str, Any]) -> StoredDivert:
             most=int(codec.number_field(drain, "most")) if "most" in drain else None,
             until=codec.time_field(record, "until"),
             halted=_halted_from(record.get("halted")),
+            is_retry=record.get("retry") is True,
         ),
         event=codec.text_field(record, "event"),
         **{part: codec.of_kind(str, record[part]) for part in _KEYS_OF_ORDER},

@@ -13,9 +13,10 @@ from datetime import datetime
 from typing import Any
 
 from shedder.engine.workers import WorkerSeen, workers_of
+from shedder.errors import InvalidInput
 from shedder.events import Cause, event_head
 from shedder.lanes import Lane
-from shedder.policy.model import HALT_AT
+from shedder.policy.model import HALT_AT, Defaults
 from shedder.queues.controls import (
     Drain,
     HaltedDrain,
@@ -135,8 +136,9 @@ def drain(
     *,
     stays: bool = False,
     halt_at: float = HALT_AT,
+    order: str = "",
 ) -> DrainReceipt:
-    """Drain the backlogs of `lanes` at `rate` each, or stop when it is None.
+    """Drain the backlogs of `lanes` at `rate` each, or stop when it is None; with `order` only those of that order.
 
     It halts when the share `halt_at` of its last 50 jobs failed, of the last 20 at least; 0 for never.
     """
@@ -144,9 +146,28 @@ def drain(
     if len(steps) > 1:
         standing_on(store, [lane.name for lane in lanes])  # a record that nobody can read is met before the first step
     receipt = in_one(
-        [store.run(order_drain(store.keys, part, rate, why, stays=stays, halt_at=halt_at)) for part, why in steps]
+        [
+            store.run(order_drain(store.keys, part, rate, why, stays=stays, halt_at=halt_at, order=order))
+            for part, why in steps
+        ]
     )
     return replace(receipt, workers=workers_of(store, [lane.name for lane in lanes]))
+
+
+def pace_of(defaults: Defaults, rate: Rate | None, halt_at: float | None) -> tuple[Rate, float]:
+    """The rate of a drain, and the share at which it halts, as said, else as the policy has them.
+
+    Raises:
+        InvalidInput: there is no rate, or `halt_at` is no share.
+    """
+    rate = rate or defaults.drain_rate
+    halt_at = defaults.share_that_halts if halt_at is None else halt_at
+    if rate is None:
+        accepted = "a rate such as 200/second, here or as drain_rate in the policy"
+        raise InvalidInput(name="rate", value=None, accepted=accepted)
+    if not 0 <= halt_at <= 1:
+        raise InvalidInput(name="halt_at", value=halt_at, accepted="a share from 0 (never) to 1")
+    return rate, halt_at
 
 
 def drain_progress(store: Store, backlogs: Sequence[tuple[str, str]]) -> tuple[DrainProgress, ...]:
@@ -212,17 +233,18 @@ def order_drain(
     operation: str = "",
     stays: bool = False,
     halt_at: float = HALT_AT,
+    order: str = "",
 ) -> Command[DrainReceipt]:
-    """Drain the backlogs of `lanes` at `rate` each, or stop when `rate` is None; halt as `drain` says."""
+    """Drain the backlogs of `lanes`, or of their `order`, as `drain` says."""
     names = tuple(lane.name for lane in lanes)
     verb = "drain stopped" if rate is None else "drain"
-    head = event_head(verb, cause, names, rate=rate and str(rate))
+    head = event_head(verb, cause, names, order=order, rate=rate and str(rate), retry=bool(order) or None)
     per_ms = rate.per_second / 1000 if rate else 0
     return Command(
         "order_drain",
         (keys.diverts, keys.events, keys.operation(operation or new_id()), *keys.lanes(lanes)),
-        ("drain", head, "", repr(float(per_ms)), burst_of(rate) if rate else 0, int(stays),
-         halt_at,         cause.by, cause.why, *names),
+        ("drain", head, order, repr(float(per_ms)), burst_of(rate) if rate else 0, int(stays),
+         halt_at, cause.by, cause.why, *names),
         lambda reply: _drain_ordered(reply, rate, halt_at),
     )  # fmt: skip
 

@@ -201,14 +201,19 @@ _EXCEPTION = re.compile(r"^([A-Za-z_][\w.]*)(?::|$)")
 
 def exception_in(report: str) -> str:
     """The class of the exception in what RQ keeps of a failure; never its message, which may be personal."""
+    return report_of_failure(report)[0]
+
+
+def report_of_failure(report: str) -> tuple[str, str]:
+    """The class of the exception in what RQ keeps of a failure, and the line with it; empty without one."""
     if not report:
-        return NO_EXCEPTION
+        return NO_EXCEPTION, ""
     if report.startswith("Work-horse terminated"):
-        return KILLED
+        return KILLED, report.splitlines()[0]
     if "due to AbandonedJobError" in report:
-        return ABANDONED
-    named = (_EXCEPTION.match(line) for line in reversed(report.splitlines()))
-    return next((found[1] for found in named if found), NO_EXCEPTION)
+        return ABANDONED, report.splitlines()[0]
+    named = ((_EXCEPTION.match(line), line) for line in reversed(report.splitlines()))
+    return next(((found[1], line) for found, line in named if found), (NO_EXCEPTION, ""))
 
 
 # reading

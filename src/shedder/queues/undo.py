@@ -16,6 +16,7 @@ from shedder.queues.divert import DivertReceipt
 from shedder.queues.drain import DrainReceipt
 from shedder.queues.pause import PauseReceipt, PausesSetBack, ResumeReceipt, pause_before, pause_set_by, set_back
 from shedder.queues.restore import RestoreReceipt, restore_backlogs
+from shedder.queues.retry import RetryTakenBack, take_back
 from shedder.queues.skip import put_back
 from shedder.queues.starts import changed_since, divert_before, drain_before, is_as_set_by, set_by
 from shedder.settings.flags import FlagReceipt, undo_flags
@@ -25,7 +26,7 @@ from shedder.store.store import Store, new_id
 
 Undone = (
     PauseReceipt | ResumeReceipt | RestoreReceipt | DivertReceipt | DrainReceipt
-    | FlagReceipt | LimitReceipt | PolicyReceipt
+    | FlagReceipt | LimitReceipt | PolicyReceipt | RetryTakenBack
 )  # fmt: skip
 
 
@@ -100,6 +101,8 @@ def _undone(store: Store, event: Event, cause: Cause) -> Undone:
         return _pauses_before(store, event, cause)
     if event.verb in ("divert", "limit start"):
         return _divert_before(store, event, cause)
+    if event.verb == "retry":
+        return _retry_before(store, event, cause)
     if event.verb == "policy apply":
         return undo_policy(store, event, cause)
     if event.verb.startswith("flag "):
@@ -114,6 +117,10 @@ def _no_way_back(store: Store, event: Event) -> CannotUndo:
     if event.verb == "drain halted":
         reason += ", and what its drain released has started; when its jobs succeed, drain again"
         try_instead = _drain_again(store, event)
+    elif event.details.get("retry"):
+        retries = [each.id for each in events_of_operation(store, event) if each.can_undo]
+        reason += ", which is a part of a retry"
+        try_instead = f"shedder undo {retries[0]}" if retries else try_instead
     return CannotUndo(event.id, reason=reason, try_instead=try_instead)
 
 
@@ -168,6 +175,15 @@ def _divert_before(store: Store, event: Event, cause: Cause) -> RestoreReceipt |
         reason = "this divert has ended, its backlog is empty"
         raise NothingToUndo(event.id, reason=reason, try_instead="shedder status")
     return receipt
+
+
+def _retry_before(store: Store, event: Event, cause: Cause) -> RetryTakenBack:
+    done = [take_back(store, lane, event.order, cause, undoes=event.id) for lane in event.lanes]
+    for receipt in done:
+        if receipt is not None:
+            return receipt
+    reason = "all that this retry brought back has started, or was taken back"
+    raise CannotUndo(event.id, reason=reason, try_instead="shedder status")
 
 
 def _stood_before(event: Event, lane: str) -> bool:

@@ -25,7 +25,7 @@ JOBS_PER_LOOK = 125
 LATELY = timedelta(minutes=1)
 """A job that was enqueued within it came lately."""
 
-_LONG = b"?"
+LONG = b"?"
 """Stands for a meta that is long; no meta that can be read."""
 
 AS_IS = "surrogateescape"
@@ -111,14 +111,15 @@ def judge(job: Undecided, selection: Selection) -> bool | None:
 
 def with_long_meta(store: Store, jobs: Sequence[Undecided]) -> list[Undecided]:
     """`jobs`, with the metas that a script does not hand over because they are long; one at a time."""
-    return [job._replace(meta=_long_meta(store, job.job_id)) if job.meta == _LONG else job for job in jobs]
+    return [job._replace(meta=long_meta(store, job.job_id)) if job.meta == LONG else job for job in jobs]
 
 
-def _long_meta(store: Store, job_id: str) -> bytes:
+def long_meta(store: Store, job_id: str) -> bytes:
+    """The meta of a job that a script does not hand over; `?` where nobody reads one that long."""
     key = store.keys.engine.jobs.encode() + job_id.encode("utf-8", AS_IS)
     size = store.read(lambda ask: ask.hstrlen(key, "meta"))[0]
     found: bytes | None = store.read(lambda ask: ask.hget(key, "meta"))[0] if size <= MAX_META_BYTES else None
-    return found or _LONG
+    return found or LONG
 
 
 def preview_lane(

@@ -16,6 +16,7 @@ from shedder.lanes import DEFAULT_PRIORITY, lane_of, target_of
 from shedder.policy.lateness import Late, lateness_sentence
 from shedder.policy.model import Policy
 from shedder.queues.controls import Divert
+from shedder.queues.outcomes import FEWEST_ENDED
 from shedder.response.failing import FailingWork, failing_work, how_jobs_end
 from shedder.response.mitigation import BEGAN, NO_END_YET, began_at, without_ended
 from shedder.settings.flags import FlagState
@@ -194,11 +195,37 @@ def _success(seen: Seen) -> TriageStep:
     commands = _stops(seen, failing)
     if not failing and not halted:
         found = how_jobs_end(seen.status, seen.policy)
+        if failed := [lane for lane in seen.status.lanes if _has_failed(lane)]:
+            return _failed_work(seen, failed)
         state = "fine" if found.is_known else "open"
         return TriageStep("success", _SUCCEEDS, _STOP, state=state, finding=found.sentence)
     return TriageStep(
         "success", _SUCCEEDS, _STOP, state="open" if commands else "done", finding="; ".join(said),
         done=seen.done("drain stopped"), commands=_first(commands or _goings_on(seen, halted)),
+    )  # fmt: skip
+
+
+def _has_failed(lane: LaneStatus) -> bool:
+    """Whether much of it failed in the last hour, what ends now ends well, and nothing of it comes back yet."""
+    found = lane.outcomes
+    is_much = min(found.failed_in_hour, found.failed_kept) >= FEWEST_ENDED
+    return is_much and not found.failing and not any(each.is_retry for each in lane.diverts)
+
+
+def _failed_work(seen: Seen, lanes: Sequence[LaneStatus]) -> TriageStep:
+    """What can come back, now that jobs succeed again."""
+    most = max(lanes, key=lambda lane: lane.outcomes.failed_in_hour)
+    mostly = [lane.outcomes.exception.rpartition(".")[2] for lane in lanes if lane.outcomes.exception]
+    jobs = min(sum(lane.outcomes.failed_in_hour for lane in lanes), sum(lane.outcomes.failed_kept for lane in lanes))
+    why = f", mostly {named(list(dict.fromkeys(mostly)))}" if mostly else ""
+    exception = most.outcomes.exception.rpartition(".")[2]
+    words = ["--exception", exception] if exception.isidentifier() else []
+    targets = list(dict.fromkeys(target_of(lane.lane) for lane in lanes))
+    return TriageStep(
+        "success", _SUCCEEDS, _STOP, state="open",
+        finding=f"none fails now, but {counted(jobs, 'job')} failed in the last hour{why}",
+        done=seen.done("retry"),
+        commands=(seen.command("what failed can come back", "retry", *targets, *words, "--since", "1h", "--dry-run"),),
     )  # fmt: skip
 
 
@@ -229,7 +256,8 @@ def _halt_sentence(divert: Divert) -> str:
     found = divert.halted
     if found is None:
         return ""
-    return (f"the drain of {divert.lane} has halted: {found.failed} of its last {found.ended} jobs failed, "
+    what = "retry" if divert.is_retry else "drain"
+    return (f"the {what} of {divert.lane} has halted: {found.failed} of its last {found.ended} jobs failed, "
             f"{counted(divert.backlog, 'job')} stay in the backlog")  # fmt: skip
 
 

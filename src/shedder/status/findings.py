@@ -423,8 +423,9 @@ def _halts(status: Status) -> Iterator[Finding]:
 def _halt(halted: HaltedDrain, diverts: Sequence[Divert], at: datetime) -> Finding:
     lanes, jobs = tuple(each.lane for each in diverts), sum(each.backlog for each in diverts)
     command = _words("drain", _targets(lanes), "--rate", str(halted.rate))
+    what, ago = "retry" if diverts[0].is_retry else "drain", format_duration((at - halted.since).total_seconds() // 1)
     says = (
-        f"The drain of {named(lanes)} halted {format_duration((at - halted.since).total_seconds() // 1)} ago, because "
+        f"The {what} of {named(lanes)} halted {ago} ago, because "
         f"{halted.failed} of its last {halted.ended} jobs failed; {counted(jobs, 'job')} "
         f"{'waits' if jobs == 1 else 'wait'} in the backlog, in order. Run {_typed(command)} to go on when the cause "
         "is gone."
@@ -525,7 +526,8 @@ def _state_of(divert: Divert) -> tuple[str, tuple[str, ...]]:
         return "limited", _command("limit lift", divert.lane)
     if flag:  # after a drain the next job would set it again
         return "diverted", _command("flag restore", flag, is_lane=False)
-    return "diverted", _command("drain", divert.lane, "--rate", PACE)
+    state = "a lane with failed jobs that are to come back" if divert.is_retry else "diverted"
+    return state, _command("drain", divert.lane, "--rate", PACE)
 
 
 def _flag_of(divert: Divert) -> str:

@@ -92,8 +92,8 @@ def _key(event: Event) -> str:
 
 
 def _verb(event: Event) -> tuple[Any, ...]:
-    """What was done and at what rate; a scan is that of its divert."""
-    verb = "divert" if verb_of(event).is_detail else event.verb
+    """What was done and at what rate; a scan is that of its divert, and the drain of a retry that of the retry."""
+    verb = "retry" if event.details.get("retry") else "divert" if verb_of(event).is_detail else event.verb
     return verb, *(event.details.get(name) for name in ("rate", "most"))
 
 

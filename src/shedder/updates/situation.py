@@ -30,7 +30,7 @@ from shedder.policy.lateness import (
 )
 from shedder.policy.model import FAILS_AT, Policy
 from shedder.policy.workload import Workload, kinds_of
-from shedder.queues.controls import diverts_from
+from shedder.queues.controls import Divert, diverts_from
 from shedder.queues.outcomes import COUNTS_KEPT, Counts, Outcomes, counts_since, has_recovered, in_all
 from shedder.queues.samples import Sample
 from shedder.selection import Selection
@@ -522,11 +522,11 @@ def _of_lane(
         yield InForce(what, _role(incident, lane.pause.by), lane.pause.since,
                       shlex.join(["shedder", "resume", lane.queue]), lane.pause.why)  # fmt: skip
     for divert in lane.diverts:
-        whose = _subject(kinds, lane.queue, divert.selection)
+        whose = _whose_failed(kinds, lane.queue) if divert.is_retry else _subject(kinds, lane.queue, divert.selection)
         if divert.is_limit:
             what = f"{whose} started at a limit"
         elif divert.drain is not None:
-            what = f"{whose} brought back at up to {divert.drain.rate}"
+            what = f"{whose} brought back at up to {divert.drain.rate}{_so_far(divert) if divert.is_retry else ''}"
         elif divert.halted is not None:
             ended = f"{divert.halted.failed} of the last {divert.halted.ended} that were let go failed"
             what = f"{whose} put aside and no longer brought back, because {ended}"
@@ -537,6 +537,19 @@ def _of_lane(
         yield InForce(
             what, _role(incident, divert.by), divert.since, shlex.join(["shedder", "drain", lane.queue]), divert.why
         )
+
+
+def _whose_failed(kinds: tuple[Workload, ...], queue: str) -> str:
+    """Whose failed jobs come back, such as `failed receipts are`."""
+    subject = _subject(kinds, queue)
+    return f"failed jobs of {queue} are" if subject.startswith("all jobs of") else f"failed {subject}"
+
+
+def _so_far(divert: Divert) -> str:
+    """How far a retry is in one lane."""
+    released, failed = (divert.drain.released, divert.drain.failed) if divert.drain else (0, 0)
+    again = f", and {failed:,} of them failed again" if failed else ""
+    return f": {released:,} of {released + divert.backlog:,} have started{again}"
 
 
 def _subject(kinds: tuple[Workload, ...], queue: str, selection: Selection | None = None) -> str:

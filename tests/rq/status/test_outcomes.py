@@ -315,10 +315,8 @@ def test_a_moment_that_nobody_went_on_with_is_begun_anew(redis: Redis, monkeypat
     """Its first lanes would be of long ago."""
     monkeypatch.setattr("shedder.queues.outcomes.COUNTS_PER_SAMPLE", 100)
     redis.hset(KEYS.meters, mapping={f"tenant-{number}:ended": 5 for number in range(700)})
-    for text in (
-        {"began": 1, "part": "labels", "cursor": 0, "lanes": '"mail":[1,1]'},
-        {"began": 10**10, "cursor": "x"},
-    ):
+    drafts = ({"began": 1, "part": "labels", "cursor": 0, "lanes": '"mail":[1,1]'}, {"began": 10**10, "cursor": "x"})
+    for text in drafts:
         redis.delete(KEYS.sampled, *KEYS.outcome_samples)
         redis.hset(KEYS.outcome_draft, mapping=text)
         Store(redis, KEYS).run(sample_lanes(KEYS, ["tenant-1"]))
