@@ -139,7 +139,7 @@ local function read_draft()
   if not began or math.abs(now_seconds - began) > 60 or not string.match(found[3] or '', '^%d+$') then
     return {began = now_seconds, part = 'lanes', cursor = '0', lanes = '', labels = ''}
   end
-  return {began = began, part = found[2], cursor = found[3], lanes = found[4] or '', labels = found[5] or ''}
+  return {is_kept = true, began = began, part = found[2], cursor = found[3], lanes = found[4] or '', labels = found[5] or ''}
 end
 
 -- true when all is in it
@@ -176,7 +176,7 @@ local function write_outcomes()
   if not is_moment_due(1) then return end
   local moment = read_draft()
   if go_on_with(moment) then
-    redis.call('DEL', draft)
+    if moment.is_kept then redis.call('DEL', draft) end
     if moment.lanes ~= '' then keep_moment(moment) end
   else
     redis.call('HSET', draft, 'began', moment.began, 'part', moment.part, 'cursor', moment.cursor,
