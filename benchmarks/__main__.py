@@ -36,6 +36,7 @@ QUESTIONS = {
     16: "q16_flags",
     17: "q17_propagation",
     18: "q18_many_queues",
+    19: "q19_retry",
 }
 
 FAILED = "(the rest of the question)"

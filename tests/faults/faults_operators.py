@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from shedder.errors import ShedderError
-from shedder.store.store import Store
+from shedder.store.store import Ahead, Store
 from tests.faults.load import Load
 from tests.faults.schedule import Fault
 from tests.faults.states import mend
@@ -56,6 +56,7 @@ def counted_commands(number: int, then: Callable[[], object], *, also_reads: boo
     with (
         mock.patch.object(Store, "execute", counted(Store.execute)),
         mock.patch.object(Store, "read", counted(Store.read) if also_reads else Store.read),
+        mock.patch.object(Ahead, "send", counted(Ahead.send)),
     ):
         yield
 

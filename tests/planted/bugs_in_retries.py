@@ -9,8 +9,8 @@ STATUS = "  if found[1] ~= 'failed' then return found[1] or 'gone' end\n"
 
 BUGS = (
     Bug("a retry moves what somebody has brought back", MOVE, STATUS, "", (RETRY,)),
-    Bug("a retried job stays among the failed", MOVE, "  redis.call('ZREM', failed, id)\n", "", (RETRY,)),
-    Bug("a retried job expires while it waits", MOVE, "  expire_as(id, tonumber(found[6]))\n", "", (RETRY,)),
+    Bug("a retried job stays among the failed", MOVE, "  redis.call('ZREM', failed, unpack(moved))\n", "", (RETRY,)),
+    Bug("a retried job expires while it waits", MOVE, "  expire_as(id, tonumber(found[6]), expires)\n", "", (RETRY,)),
     Bug(
         "a retried job loses the time of its first enqueue",
         MOVE,

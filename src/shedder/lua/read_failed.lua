@@ -9,55 +9,70 @@
 --   limit    jobs to look at, at most
 --   order    'newest' or 'oldest': the direction in which jobs are looked at
 --   job_prefix, results_prefix   RQ's key prefixes
---   bytes    of results and metas in all after which the step ends
+--   bytes    of reports and metas in all after which the step ends
 --   meta     1 when the metas are asked for
+--   results  1 when it is asked for how many results RQ keeps of each job
 -- RETURNS
---   {jobs in the registry, then for each job: id, until when RQ keeps it (as text), status, bytes of its data (0 when it has expired), field `shedder`, created_at, enqueued_at, ended_at, origin, times that shedder brought it back, retries of its own, results kept, id of the last result, its exc_string, exc_info of the hash, meta ('?' when it is long)}
+--   {jobs in the registry, {reports: exc_string of a result, each once}, then for each job: id, status, created_at ('' when its data has expired), field `shedder`, enqueued_at, ended_at, origin, times that shedder brought it back, retries of its own, exc_info of the hash, results kept, id of the last result, number of its report (0 for none), meta ('?' when it is long)}
 -- include lib/payload.lua
 local failed, first, limit, order = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
-local job_prefix, results_prefix, bytes, needs_meta = ARGV[4], ARGV[5], tonumber(ARGV[6]), ARGV[7] == '1'
+local job_prefix, results_prefix, bytes = ARGV[4], ARGV[5], tonumber(ARGV[6])
+local needs_meta, needs_results = ARGV[7] == '1', ARGV[8] == '1'
 
 local LONGEST_REPORT = 262144
+local FIELDS = {'status', 'created_at', 'shedder', 'enqueued_at', 'ended_at', 'origin', 'shedder_retries',
+  'number_of_retries', 'exc_info'}
 
-local function report_of(results)
+-- After an outage most reports are alike: each is sent once, and read once by the caller.
+local reports, known, read = {}, {}, 0
+
+local function number_of(report)
+  if #report > LONGEST_REPORT then return 0 end
+  if not known[report] then
+    reports[#reports + 1] = report
+    known[report], read = #reports, read + #report
+  end
+  return known[report]
+end
+
+local function last_result(results)
   local found = redis.pcall('XREVRANGE', results, '+', '-', 'COUNT', 1)
-  if found.err or not found[1] then return '', '' end
+  if found.err or not found[1] then return '', 0 end
   local fields = found[1][2]
   for index = 1, #fields, 2 do
-    if fields[index] == 'exc_string' then
-      return found[1][1], #fields[index + 1] <= LONGEST_REPORT and fields[index + 1] or ''
-    end
+    if fields[index] == 'exc_string' then return found[1][1], number_of(fields[index + 1]) end
   end
-  return found[1][1], ''
+  return found[1][1], 0
 end
 
-local function texts(found)
-  for index = 1, 9 do found[index] = found[index] or '' end
-  return found
+local function results_kept(results)
+  local kept = needs_results and redis.pcall('XLEN', results)
+  return type(kept) == 'number' and kept or 0
 end
 
-local function size_of(key)
-  local size = redis.pcall('HSTRLEN', key, 'data')
-  return type(size) == 'number' and size or 0
+local function meta_of(key)
+  if not needs_meta then return '' end
+  local done, _, meta, size = pcall(read_payload, key, false, true)
+  read = read + (done and size or 0)
+  return done and meta or ''
 end
 
-local from, to, step = first, first + limit - 1, 2
-if order == 'newest' then from, to, step = math.max(0, first - limit), first - 1, -2 end
-local jobs = to >= from and redis.call('ZRANGE', failed, from, to, 'WITHSCORES') or {}
-local result, read = {redis.call('ZCARD', failed)}, 0
-for index = step > 0 and 1 or #jobs - 1, step > 0 and #jobs - 1 or 1, step do
+local from, to, step = first, first + limit - 1, 1
+if order == 'newest' then from, to, step = math.max(0, first - limit), first - 1, -1 end
+local jobs = to >= from and redis.call('ZRANGE', failed, from, to) or {}
+local result, size = {redis.call('ZCARD', failed), reports}, 2
+for index = step > 0 and 1 or #jobs, step > 0 and #jobs or 1, step do
   if read > bytes then break end
-  local id, key, results = jobs[index], job_prefix .. jobs[index], results_prefix .. jobs[index]
-  local found = redis.pcall('HMGET', key, 'status', 'shedder', 'created_at', 'enqueued_at', 'ended_at', 'origin',
-    'shedder_retries', 'number_of_retries', 'exc_info')
-  found = texts(found.err and {} or found)
-  local result_id, report = report_of(results)
-  local kept = redis.pcall('XLEN', results)
-  local _, meta, long = read_payload(key, false, needs_meta and size_of(key) > 0)
-  read = read + #report + #found[9] + long
-  for _, value in ipairs({id, jobs[index + 1], found[1], size_of(key), found[2], found[3], found[4], found[5],
-    found[6], found[7], found[8], type(kept) == 'number' and kept or 0, result_id, report, found[9], meta}) do
-    result[#result + 1] = value
-  end
+  local id = jobs[index]
+  local key, results = job_prefix .. id, results_prefix .. id
+  local found = redis.pcall('HMGET', key, unpack(FIELDS))
+  if found.err then found = {} end
+  result[size + 1] = id
+  for field = 1, 9 do result[size + 1 + field] = found[field] or '' end
+  read = read + #result[size + 10]
+  result[size + 11] = results_kept(results)
+  result[size + 12], result[size + 13] = last_result(results)
+  result[size + 14] = found[2] and meta_of(key) or ''
+  size = size + 14
 end
 return result

@@ -53,7 +53,8 @@ order = order or {
 check_order_types(order)
 local result, moved = {order.event or '', now, 0, 0}, {}
 
-local function expire_as(id, ttl)
+local function expire_as(id, ttl, expires)
+  if expires <= 0 and not (ttl and ttl > 0) then return end
   for _, key in ipairs({job_prefix .. id, job_prefix .. id .. ':dependents', job_prefix .. ':' .. id .. ':dependencies'}) do
     if ttl and ttl > 0 then redis.call('EXPIRE', key, ttl) else redis.call('PERSIST', key) end
   end
@@ -65,32 +66,36 @@ local function keep_report(job, report, kept)
   if report then redis.call('HDEL', job, 'exc_info') elseif kept then redis.call('HDEL', job, 'shedder_exc_info') end
 end
 
--- why a job cannot be brought back, or nil once it is moved
-local function move(id)
-  local job, score = job_prefix .. id, redis.call('ZSCORE', failed, id)
+-- why a job cannot be brought back, or nil once its hash says that it waits
+local function reset(id, score)
+  local job = job_prefix .. id
   local found = redis.call('HMGET', job, 'status', 'origin', 'started_at', 'ended_at', 'exc_info', 'ttl',
-    'shedder_retries', 'shedder_exc_info')
-  if redis.call('HEXISTS', job, 'data') == 0 then return 'gone' end
+    'shedder_retries', 'shedder_exc_info', 'created_at')
+  if not found[9] then return 'gone' end
   if found[1] ~= 'failed' then return found[1] or 'gone' end
   if not score then return 'taken' end
+  local expires = redis.call('PEXPIRETIME', job)
   local was = cjson.encode({order = identifier, score = score, source = source, origin = found[2] or source,
-    started = found[3] or '', ended = found[4] or '', expires = redis.call('PEXPIRETIME', job)})
+    started = found[3] or '', ended = found[4] or '', expires = expires})
   redis.call('HSET', job, 'status', 'queued', 'origin', lane.name, 'started_at', '', 'ended_at', '',
     'shedder_failed', was, 'shedder_retries', (tonumber(found[7]) or 0) + 1)
-  keep_report(job, found[5], found[8])
-  expire_as(id, tonumber(found[6]))
-  redis.call('ZREM', failed, id)
-  redis.call('LPUSH', order.rest, id)
+  if found[5] or found[8] then keep_report(job, found[5], found[8]) end
+  expire_as(id, tonumber(found[6]), expires)
   moved[#moved + 1] = id
 end
 
-for _, id in ipairs(jobs) do
-  local done, cause = pcall(move, id)
+local scores = #jobs > 0 and redis.call('ZMSCORE', failed, unpack(jobs)) or {}
+for index, id in ipairs(jobs) do
+  local done, cause = pcall(reset, id, scores[index])
   if not done then cause = 'unreadable' end
   if cause then
     result[#result + 1] = id
     result[#result + 1] = cause
   end
+end
+if #moved > 0 then
+  redis.call('ZREM', failed, unpack(moved))
+  redis.call('LPUSH', order.rest, unpack(moved))
 end
 if #moved > 0 and is_new then
   redis.call('SADD', queues, lane.list)

@@ -37,7 +37,7 @@ from shedder.queues.windows import AS_IS, selection_json
 from shedder.selection import Selection
 from shedder.store.codec import in_rows, server_time, text_of, time_from_ms
 from shedder.store.keys import Keys
-from shedder.store.store import Command, Operation, Progress, Store, new_id
+from shedder.store.store import Ahead, Command, Operation, Progress, Store, new_id
 from shedder.units import Rate
 
 RETRIED_PER_STEP = 100
@@ -296,9 +296,11 @@ def retry(
     """
     cause = replace(cause, operation=cause.operation or new_id())
     found = _Found(store, selection, policy, is_forced)
-    move = _Move(store, cause, found, rate)
-    for chosen in found.windows(lanes, first, on_progress):
-        move.jobs(chosen)
+    with Ahead(store) as ahead:
+        move = _Move(store, cause, found, rate, ahead)
+        for chosen in found.windows(lanes, first, on_progress):
+            move.jobs(chosen)
+        move.settle()
     order, moved = move.operation.id, [lane_of(name) for name in sorted(found.lanes)]
     drained = drain(store, moved, rate, cause, halt_at=halt_at, order=order) if moved else None
     ids = tuple(move.ids) if first is not None else ()
@@ -485,7 +487,11 @@ class _Found:
         self, lane: str, now: datetime, operation: Operation, *, oldest_first: bool = False
     ) -> Iterator[list[Chosen]]:
         needs_meta = bool(self.selection.selection.fields) or _asks_for_meta(self.policy)
-        for window in failed_windows(self.store, lane, operation, oldest_first=oldest_first, with_meta=needs_meta):
+        windows = failed_windows(
+            self.store, lane, operation, oldest_first=oldest_first, with_meta=needs_meta,
+            with_results=self.selection.attempts_below is not None,
+        )  # fmt: skip
+        for window in windows:
             yield [Chosen(lane, self._target(lane, job), job) for job in window.jobs if self._takes(lane, job, now)]
 
     def _takes(self, lane: str, job: FailedJob, now: datetime) -> bool:
@@ -527,12 +533,14 @@ def _group(function: str, exception: str, jobs: float, oldest: float, newest: fl
 
 @dataclass(slots=True)
 class _Move:
-    """The steps by which chosen jobs go to backlogs."""
+    """The steps by which chosen jobs go to backlogs; the server is at one while the next jobs are judged here."""
 
     store: Store
     cause: Cause
     found: _Found
     rate: Rate
+    ahead: Ahead
+    sent: Sequence[Chosen] = ()
     event: str = ""
     ids: list[str] = field(default_factory=list)
     operation: Operation = field(default_factory=Operation)
@@ -547,13 +555,21 @@ class _Move:
                 self._step(target, several[first : first + RETRIED_PER_STEP])
 
     def _step(self, target: str, chosen: Sequence[Chosen]) -> None:
-        done = self.store.run(
-            retry_jobs(
-                self.store.keys, chosen[0].source, target, [each.job.job_id for each in chosen], self.cause,
-                order=self.operation.id, selection=self.found.selection.describe(), rate=str(self.rate),
-                operation=self.operation.id, step=self.operation.next_step(),
-            )
+        self.settle()
+        step = retry_jobs(
+            self.store.keys, chosen[0].source, target, [each.job.job_id for each in chosen], self.cause,
+            order=self.operation.id, selection=self.found.selection.describe(), rate=str(self.rate),
+            operation=self.operation.id, step=self.operation.next_step(),
         )  # fmt: skip
+        self.ahead.send(step)
+        self.sent = chosen
+
+    def settle(self) -> None:
+        """Wait for the step that was sent, and count what it did."""
+        if not self.sent:
+            return
+        [done] = self.ahead.receive()
+        chosen, self.sent = self.sent, ()
         self.event = self.event or done.event
         for job, cause in done.skipped.items():
             self.found.skip(job, cause)

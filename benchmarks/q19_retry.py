@@ -1,0 +1,180 @@
+"""How long it takes to bring failed jobs back, chosen by their error, beside `rq requeue --all`."""
+
+from __future__ import annotations
+
+import base64
+import time
+import zlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from rq.exceptions import InvalidJobOperation, NoSuchJobError
+from rq.registry import FailedJobRegistry
+
+from benchmarks.gauges import slow_log, watched
+from benchmarks.ground import Ground
+from benchmarks.load import QUEUE, Load, fill
+from benchmarks.progress import say
+from benchmarks.rows import Row, Verdict, count, per_second, seconds
+from benchmarks.samples import exponent, median
+from benchmarks.settings import Settings
+from shedder import FailedSelection, Rate, RetryReceipt, Shedder
+
+if TYPE_CHECKING:
+    import redis
+
+QUESTION = 19
+JOBS = 344_202
+"""As many failed jobs as rq#1963 reports."""
+
+PACE_GOAL, HOLD_GOAL, EXPONENT_GOAL = 50_000, 0.005, 1.1
+CHOSEN = FailedSelection(exceptions=("OperationalError",))
+LINES = (
+    *["sqlalchemy.exc.OperationalError: (psycopg2.OperationalError) connection refused"] * 6,
+    *["redis.exceptions.TimeoutError: Timeout reading from socket"] * 2,
+    *["ValueError: no such order"] * 2,
+)
+"""What ten jobs in a row failed with."""
+
+EXPIRED = 100
+"""Of as many jobs the data of one has expired."""
+
+REQUEUED = 3_000
+"""So many jobs are requeued by RQ; the time of all is extrapolated."""
+
+_FAIL = """
+local list, failed, job_prefix, results_prefix = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
+local first, count, expired = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+for index = first, first + count - 1 do
+  local id = redis.call('LPOP', list)
+  if not id then break end
+  redis.call('HSET', job_prefix .. id, 'status', 'failed', 'ended_at', '2026-11-25T02:11:00.000000Z')
+  redis.call('ZADD', failed, 1800000000 + math.floor(index / 1000), id)
+  local report = ARGV[6 + index % (#ARGV - 5)]
+  redis.call('XADD', results_prefix .. id, (1790000000000 + index) .. '-0', 'type', '2', 'exc_string', report)
+  if index % expired == expired - 1 then redis.call('DEL', job_prefix .. id) end
+end
+"""
+
+
+def run(settings: Settings) -> Iterator[Row]:
+    """The move of 60 %, what holds the server meanwhile, its growth, and RQ's loop."""
+    jobs = settings.size(short=50_000, full=JOBS)
+    with Ground(latency_ms=settings.latency_ms) as ground:
+        yield from _move(ground, jobs, settings)
+        yield _growth(ground, jobs, settings)
+        yield _preview(ground, jobs)
+
+
+def fill_failed(connection: redis.Redis, jobs: int) -> None:
+    """Let `jobs` have failed, of ten in a row six with one error; of one in a hundred the data has expired."""
+    fill(connection, Load(jobs))
+    frame = '  File "/srv/app/mail.py", line 81, in send\n    session.execute(query)\n'
+    texts = [f"Traceback (most recent call last):\n{frame * 8}{line}\n" for line in LINES]
+    reports = [base64.b64encode(zlib.compress(text.encode())) for text in texts]
+    script: Any = connection.register_script(_FAIL)
+    for first in range(0, jobs, 1000):
+        args = ["rq:job:", "rq:results:", first, min(1000, jobs - first), EXPIRED, *reports]
+        script(keys=[f"rq:queue:{QUEUE}", f"rq:failed:{QUEUE}"], args=args)
+
+
+def _move(ground: Ground, jobs: int, settings: Settings) -> Iterator[Row]:
+    paces, holds, above, server = [], [], 0, []
+    for _ in range(settings.times(short=3, full=3)):
+        fill_failed(ground.near, jobs)
+        with slow_log(ground.near) as held, watched(ground.near, ground.server.pid) as served:
+            receipt, took = _retry(ground)
+        assert receipt.jobs == _chosen(jobs)
+        paces.append(receipt.jobs / took)
+        holds.append(held.longest)
+        above += held.above_5_ms
+        server.append(served.cpu)
+        say(f"retry of {receipt.jobs:,} of {jobs:,}: {took:.2f} s, longest hold {held.longest * 1000:.1f} ms")
+    loop = _requeue(ground, jobs)
+    ours = jobs * 0.6 / median(paces)
+    yield Row(
+        QUESTION,
+        f"retry of {count(_chosen(jobs))} of {count(jobs)} failed jobs, chosen by their exception",
+        f"{per_second(median(paces))} ({per_second(min(paces))} to {per_second(max(paces))}), {seconds(ours)}; "
+        f"server {seconds(median(server))}",
+        f"{per_second(1 / loop)}, {seconds(loop * jobs)} for all of them (RQ's loop of `rq requeue --all`, "
+        f"extrapolated from {count(REQUEUED)})",
+        f"{median(paces) * loop:.1f}x",
+        goal=f"at least {count(PACE_GOAL)} jobs/s",
+        verdict=Verdict.of(median(paces) >= PACE_GOAL),
+        note="RQ's command stops at the first job whose data has expired; here the loop passes over it",
+        values={"jobs": jobs, "per_second": paces, "requeued_per_second": 1 / loop},
+    )
+    yield Row(
+        QUESTION,
+        "longest command meanwhile, by the slow log",
+        f"{seconds(median(holds))} ({seconds(min(holds))} to {seconds(max(holds))}); {above} above 5 ms",
+        goal="at most 5 ms",
+        verdict=Verdict.of(median(holds) <= HOLD_GOAL),
+        values={"longest_s": holds, "above_5_ms": above},
+    )
+
+
+def _growth(ground: Ground, jobs: int, settings: Settings) -> Row:
+    sizes = [jobs // 16, jobs // 4, jobs]
+    times = []
+    for size in sizes:
+        tries = []
+        for _ in range(settings.times(short=2, full=3)):
+            fill_failed(ground.near, size)
+            tries.append(_retry(ground)[1])
+        times.append(min(tries))
+    found = exponent(sizes, times)
+    return Row(
+        QUESTION,
+        f"growth of the time, {count(sizes[0])} to {count(sizes[-1])} failed jobs",
+        f"exponent {found:.2f}",
+        goal=f"at most {EXPONENT_GOAL:g}",
+        verdict=Verdict.of(found <= EXPONENT_GOAL),
+        values={"jobs": sizes, "seconds": times},
+    )
+
+
+def _preview(ground: Ground, jobs: int) -> Row:
+    fill_failed(ground.near, jobs)
+    with ground.client() as client:
+        shedder = Shedder(client, by="bench")
+        began = time.perf_counter()
+        preview = shedder.preview_retry(QUEUE, selection=CHOSEN)
+        took = time.perf_counter() - began
+    assert preview.jobs == _chosen(jobs)
+    return Row(
+        QUESTION,
+        f"retry --dry-run over {count(jobs)} failed jobs",
+        f"{seconds(took)}, {per_second(jobs / took)}",
+        values={"jobs": jobs, "seconds": took},
+    )
+
+
+def _retry(ground: Ground) -> tuple[RetryReceipt, float]:
+    with ground.client() as client:
+        shedder = Shedder(client, by="bench")
+        shedder.status(QUEUE)  # the connection stands, as for the other side
+        began = time.perf_counter()
+        receipt = shedder.retry(QUEUE, selection=CHOSEN, rate=Rate(1.0, 3600.0), reason="bench")
+        return receipt, time.perf_counter() - began
+
+
+def _chosen(jobs: int) -> int:
+    """The jobs with the error that is asked for, and whose data has not expired."""
+    return sum(index % 10 < 6 and index % EXPIRED != EXPIRED - 1 for index in range(jobs))
+
+
+def _requeue(ground: Ground, jobs: int) -> float:
+    """Seconds that RQ's loop takes for a job: what `rq requeue --all` does, but for the end at an expired job."""
+    fill_failed(ground.near, jobs)
+    with ground.client() as client:
+        registry = FailedJobRegistry(QUEUE, connection=client)
+        ids = registry.get_job_ids(cleanup=False)[:REQUEUED]
+        began = time.perf_counter()
+        for job in ids:
+            try:
+                registry.requeue(job)
+            except (InvalidJobOperation, NoSuchJobError):
+                continue
+        return (time.perf_counter() - began) / len(ids)
