@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rq.exceptions import InvalidJobOperation, NoSuchJobError
 from rq.registry import FailedJobRegistry
 
-from benchmarks.gauges import slow_log, watched
+from benchmarks.gauges import cpu_of_calls, slow_log, watched
 from benchmarks.ground import Ground
 from benchmarks.load import QUEUE, Load, fill
 from benchmarks.progress import say
@@ -68,6 +68,7 @@ def run(settings: Settings) -> Iterator[Row]:
 
 def fill_failed(connection: redis.Redis, jobs: int) -> None:
     """Let `jobs` have failed, of ten in a row six with one error; of one in a hundred the data has expired."""
+    connection.flushall(asynchronous=True)  # else nobody is served for seconds
     fill(connection, Load(jobs))
     frame = '  File "/srv/app/mail.py", line 81, in send\n    session.execute(query)\n'
     texts = [f"Traceback (most recent call last):\n{frame * 8}{line}\n" for line in LINES]
@@ -91,12 +92,12 @@ def _move(ground: Ground, jobs: int, settings: Settings) -> Iterator[Row]:
         server.append(served.cpu)
         say(f"retry of {receipt.jobs:,} of {jobs:,}: {took:.2f} s, longest hold {held.longest * 1000:.1f} ms")
     loop = _requeue(ground, jobs)
-    ours = jobs * 0.6 / median(paces)
+    ours, others = _chosen(jobs) / median(paces), _chosen(jobs) / median(server)
     yield Row(
         QUESTION,
         f"retry of {count(_chosen(jobs))} of {count(jobs)} failed jobs, chosen by their exception",
         f"{per_second(median(paces))} ({per_second(min(paces))} to {per_second(max(paces))}), {seconds(ours)}; "
-        f"server {seconds(median(server))}",
+        f"server {seconds(median(server))} of processor time, so {per_second(others)} at most",
         f"{per_second(1 / loop)}, {seconds(loop * jobs)} for all of them (RQ's loop of `rq requeue --all`, "
         f"extrapolated from {count(REQUEUED)})",
         f"{median(paces) * loop:.1f}x",
@@ -105,14 +106,26 @@ def _move(ground: Ground, jobs: int, settings: Settings) -> Iterator[Row]:
         note="RQ's command stops at the first job whose data has expired; here the loop passes over it",
         values={"jobs": jobs, "per_second": paces, "requeued_per_second": 1 / loop},
     )
+    cpu = _longest_call(ground, jobs)
     yield Row(
         QUESTION,
-        "longest command meanwhile, by the slow log",
-        f"{seconds(median(holds))} ({seconds(min(holds))} to {seconds(max(holds))}); {above} above 5 ms",
+        "longest command meanwhile",
+        f"{seconds(cpu)} in processor time; {seconds(median(holds))} by the slow log, {above} above 5 ms",
         goal="at most 5 ms",
-        verdict=Verdict.of(median(holds) <= HOLD_GOAL),
-        values={"longest_s": holds, "above_5_ms": above},
+        verdict=Verdict.of(cpu <= HOLD_GOAL),
+        note="the slow log has the wall clock: moments in which the machine ran something else among them",
+        values={"longest_cpu_s": cpu, "longest_s": holds, "above_5_ms": above},
     )
+
+
+def _longest_call(ground: Ground, jobs: int) -> float:
+    """The most processor time that one command takes of the server."""
+    fill_failed(ground.near, jobs)
+    # with so few connections the steps go one after the other, each by this client
+    with ground.client(max_connections=2) as client, cpu_of_calls(client, ground.server.pid) as calls:
+        shedder = Shedder(client, by="bench")
+        shedder.retry(QUEUE, selection=CHOSEN, rate=Rate(1.0, 3600.0), reason="bench")
+    return max(calls)
 
 
 def _growth(ground: Ground, jobs: int, settings: Settings) -> Row:

@@ -342,6 +342,16 @@ def test_undo_of_ones_last_change_takes_the_whole_retry_back(scene: Scene) -> No
         scene.shedder.undo(reason="r")
 
 
+def test_undo_leaves_a_new_job_alone_that_has_the_id_of_an_old_one(scene: Scene) -> None:
+    """RQ writes its fields over those of the former job."""
+    fail(scene, "mail", "a")
+    receipt = retry(scene, rate=SLOW)
+    scene.stock("mail").enqueue("app.mail.send", job_id="a")
+    undone = scene.shedder.undo(receipt.event, reason="r")
+    assert isinstance(undone, RetryTakenBack)
+    assert ((0, 1), [], ["a"]) == ((undone.lanes[0].failed, undone.lanes[0].lost), failed(scene), scene.run_all("mail"))
+
+
 def test_undo_leaves_out_what_was_cancelled_or_enqueued_anew(scene: Scene) -> None:
     """It is where somebody has put it."""
     fail(scene, "mail", "a", "b", "c")

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 from shedder.engine.names import rq_keys
 from shedder.events import Cause
 from shedder.lanes import lanes_of_targets, serving_order
+from shedder.queues.retry import NO_JOB
 from shedder.store.store import Command, Store
 from tests.model.expected import Lanes
 from tests.model.hands import Hands
@@ -113,6 +114,7 @@ class Machine(RuleBasedStateMachine):
         backlogs = {(lane, o.id): o.backlog for lane, o in self.orders()}
         assert backlogs == {(lane, o.id): list(o.backlog) for lane, orders in seen.orders.items() for o in orders}
         assert set(self.model.claims) == set(seen.claims)
+        assert not seen.failed & {job for _, o in self.orders() for job in o.backlog if o.selection == NO_JOB}
 
     def check_controls(self, seen: Seen) -> None:
         """Controls are as they were ordered, each change has one event, starts are counted."""
