@@ -51,11 +51,11 @@ demo: $(STAMP) ## an incident on a private server, step by step (ARGS: options o
 
 .PHONY: test
 test: $(STAMP) ## all tests but those that are long by nature (ARGS: what pytest takes; WORKERS: processes)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope $(ARGS)
 
 .PHONY: test-all
 test-all: $(STAMP) ## the long ones too, as before a release (ARGS, WORKERS)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "long or not long" $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope -m "long or not long" $(ARGS)
 
 .PHONY: test-hostile
 test-hostile: $(STAMP) ## all tests on a busy machine, one that stands still, ... (ARGS: conditions, -- what pytest takes)
@@ -64,7 +64,7 @@ test-hostile: $(STAMP) ## all tests on a busy machine, one that stands still, ..
 # What needs other packages than we depend on (hosts, docs, the bench) is left to `make test`.
 .PHONY: test-oldest
 test-oldest: $(OLDEST) ## tests with the oldest versions of what we depend on (ARGS, WORKERS)
-	@$(OLD_BIN)/python -m pytest -n $(WORKERS) --dist worksteal -p no:cacheprovider \
+	@$(OLD_BIN)/python -m pytest -n $(WORKERS) --dist loadscope -p no:cacheprovider \
 	    $(or $(ARGS),tests/unit tests/scripts tests/cli tests/rq tests/features)
 
 .PHONY: package

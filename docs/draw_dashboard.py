@@ -153,7 +153,7 @@ def _draw_number(panel: Panel, axes: Any, values: list[float]) -> None:
 
 def _asked(query: str) -> str:
     """The query as Grafana sends it with all servers and queues, over windows that fit a short incident."""
-    return re.sub(r"\[(1|5)m\]", "[15s]", query.replace("$server", ".*").replace("$queue", ".*"))
+    return re.sub(r"\[(5m|\$__rate_interval)\]", "[15s]", query.replace("$server", ".*").replace("$queue", ".*"))
 
 
 def _legend(template: str, labels: dict[str, str]) -> str:

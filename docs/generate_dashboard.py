@@ -11,6 +11,8 @@ PAGE = Path(__file__).parent / "dashboards" / "shedder.json"
 
 WHERE = 'instance=~"$server",queue=~"$queue"'
 SERVER = 'instance=~"$server"'
+LATELY = "$__rate_interval"
+"""By Grafana, long enough for four scrapes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ ROWS: tuple[tuple[str, int, tuple[Panel, ...]], ...] = (
               says="Jobs that wait longer than the policy tolerates."),
         Panel("May be late", "stat", {"": f"sum(shedder_work_may_be_late{{{SERVER}}})"}, width=4, bad_above=1,
               says="Kinds of work of which nobody knows."),
-        Panel("Failing", "stat", {"": f'sum(rate(shedder_jobs_ended_total{{outcome="failed",{WHERE}}}[1m]))'},
+        Panel("Failing", "stat", {"": f'sum(rate(shedder_jobs_ended_total{{outcome="failed",{WHERE}}}[{LATELY}]))'},
               unit="reqps", width=4, bad_above=1, says="Jobs that fail, a second."),
         Panel("Paused lanes", "stat", {"": f"sum(shedder_paused{{{WHERE}}})"}, width=3),
         Panel("Open incidents", "stat", {"": f"sum(shedder_incident_open{{{SERVER}}})"}, width=3, bad_above=1),
@@ -61,9 +63,9 @@ ROWS: tuple[tuple[str, int, tuple[Panel, ...]], ...] = (
     )),
     ("In and out", 9, (
         Panel("Jobs in and out a second", "timeseries", {
-            "{{queue}} in": f"sum by (queue) (rate(shedder_jobs_enqueued_total{{{WHERE}}}[1m]))",
-            "{{queue}} out": f'sum by (queue) (rate(shedder_jobs_ended_total{{outcome="well",{WHERE}}}[1m]))',
-            "{{queue}} fails": f'sum by (queue) (rate(shedder_jobs_ended_total{{outcome="failed",{WHERE}}}[1m]))',
+            "{{queue}} in": f"sum by (queue) (rate(shedder_jobs_enqueued_total{{{WHERE}}}[{LATELY}]))",
+            "{{queue}} out": f'sum by (queue) (rate(shedder_jobs_ended_total{{outcome="well",{WHERE}}}[{LATELY}]))',
+            "{{queue}} fails": f'sum by (queue) (rate(shedder_jobs_ended_total{{outcome="failed",{WHERE}}}[{LATELY}]))',
         }, unit="reqps"),
         Panel("Started in time", "timeseries", {
             "{{work}}": f"sum by (work) (rate(shedder_work_in_tolerance_total{{{SERVER}}}[5m])) "
@@ -77,13 +79,13 @@ ROWS: tuple[tuple[str, int, tuple[Panel, ...]], ...] = (
         }),
         Panel("Drains", "timeseries", {
             "{{lane}} left": f"shedder_drain_left_jobs{{{WHERE}}}",
-            "{{lane}} released a second": f"rate(shedder_drained_jobs_total{{{WHERE}}}[1m])",
+            "{{lane}} released a second": f"rate(shedder_drained_jobs_total{{{WHERE}}}[{LATELY}])",
             "{{lane}} at most": f"shedder_drain_rate_limit{{{WHERE}}}",
         }),
     )),
     ("Limits, flags, workers", 8, (
         Panel("Refused by limits a second", "timeseries",
-              {"{{limit}} {{mode}}": f"sum by (limit, mode) (rate(shedder_limit_refused_total{{{SERVER}}}[1m]))"},
+              {"{{limit}} {{mode}}": f"sum by (limit, mode) (rate(shedder_limit_refused_total{{{SERVER}}}[{LATELY}]))"},
               unit="reqps", width=8),
         Panel("Degraded features", "timeseries", {"{{flag}}": f"shedder_flag_degraded_ratio{{{SERVER}}} > 0"},
               unit="percentunit", width=8),
@@ -114,7 +116,7 @@ def dashboard() -> dict[str, Any]:
         ]},
         "annotations": {"list": [{
             "name": "Changes", "datasource": SOURCE, "enable": True, "iconColor": "orange",
-            "expr": f'sum by (verb) (increase(shedder_events_total{{actor="person",{SERVER}}}[1m])) > 0',
+            "expr": f'sum by (verb) (increase(shedder_events_total{{actor="person",{SERVER}}}[2m])) > 0',
             "titleFormat": "{{verb}}", "step": "60s",
         }]},
         "panels": _panels(),

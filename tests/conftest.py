@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from contextlib import ExitStack
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 from hypothesis import HealthCheck, settings
 from rq.worker import BaseWorker
+from xdist.scheduler import LoadScopeScheduling
 
 from shedder.embedded import EmbeddedServer
 from tests.cluster import shared_server
@@ -37,6 +39,14 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 @pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """A benchmark that a test runs in its own process turns the logs off, and they are on again for the next."""
+    before = logging.root.manager.disable
+    yield
+    logging.disable(before)
+
+
+@pytest.fixture(autouse=True)
 def signals_as_before() -> Iterator[None]:
     """What a worker that worked in the test's own process did to signals ends with the test."""
     numbers = (signal.SIGINT, signal.SIGTERM)
@@ -57,6 +67,34 @@ def _unsubscribe_at_once(worker: BaseWorker) -> None:
 
 
 BaseWorker.unsubscribe = _unsubscribe_at_once  # type: ignore[method-assign]
+
+
+TOGETHER = frozenset({
+    "tests/cli/test_incident_races.py",
+    "tests/demo/test_demo_run.py",
+    "tests/docs/test_examples.py",
+    "tests/faults/test_server_clock.py",
+    "tests/faults/test_topologies.py",
+    "tests/hosts/test_django_rq.py",
+    "tests/model/test_undo.py",
+    "tests/packaging/test_build.py",
+    "tests/unit/test_postmortem.py",
+})  # fmt: skip
+"""Files that set up something for all of their tests, which one process therefore runs."""
+
+
+class _ByTest(LoadScopeScheduling):
+    """Gives each test to the process that is free; the files of `TOGETHER` as a whole, and first."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if file in TOGETHER else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    """What `--dist loadscope` means here."""
+    return _ByTest(config, log) if config.getoption("dist") == "loadscope" else None
 
 
 class ServerFactory(Protocol):

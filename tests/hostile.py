@@ -30,7 +30,7 @@ from uuid import uuid4
 
 ROOT = Path(__file__).parents[1]
 LOGS = ROOT / "build" / "hostile"
-TESTS = ("-n", "4", "--dist", "worksteal", "-q")
+TESTS = ("-n", "4", "--dist", "loadscope", "-q")
 MARK = "HOSTILE_RUN"
 """A variable of the environment that says which run a process belongs to."""
 

@@ -12,6 +12,10 @@ FLOORS = {"redis": (7, 0), "valkey": (7, 2)}
 """The oldest versions that know script flags, as numbers."""
 
 
+LONGEST_SHOWN = 300
+"""Characters that a message shows of a value."""
+
+
 class ShedderError(Exception):
     """shedder could not do what it was asked to do; the message says why.
 
@@ -35,17 +39,24 @@ class InvalidInput(ShedderError):
     exit_code = 2
 
     def __init__(self, *, name: str, value: object, accepted: str, says: str = "") -> None:
-        super().__init__(says or f"{name}: {value!r} is not accepted; use {accepted}")
+        super().__init__(says or f"{name}: {_shown(value)} is not accepted; use {accepted}")
         self.name = name
         self.value = value
         self.accepted = accepted
+
+
+def _shown(value: object) -> str:
+    """A value in a sentence: on one line, and no megabytes of it."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 class EventNotFound(InvalidInput):
     """No event with this id is in the journal."""
 
     def __init__(self, event_id: str) -> None:
-        says = f"the journal has no event {event_id}; use an id that it lists"
+        named = event_id or "without an id"
+        says = f"the journal has no event {named}; use an id that it lists"
         super().__init__(name="event", value=event_id, accepted="an id that the journal lists", says=says)
         self.event_id = event_id
 
@@ -150,6 +161,10 @@ class CannotUndo(ShedderError):
         self.event_id = event_id
         self.reason = reason
         self.try_instead = try_instead
+
+
+class NothingToUndo(CannotUndo):
+    """Nothing of what this event changed stands any more; `undo` without an id goes on to the one before."""
 
 
 class RedisUnreachable(ShedderError):

@@ -142,10 +142,10 @@ def event_head(
 
 
 @lru_cache(maxsize=64)
-def head_of_step(verb: str, cause: Cause, lane: str, order: str, undoes: str = "") -> str:
+def head_of_step(verb: str, cause: Cause, lane: str, order: str, undoes: str = "", undid: str = "") -> str:
     """The head of the event that a step of a scan or a restore may write."""
     # the same for thousands of steps, and as much work as the rest of the command
-    return event_head(verb, cause, (lane,), order=order, undoes=undoes)
+    return event_head(verb, cause, (lane,), order=order, undoes=undoes, undid=undid or None)
 
 
 def head_of(event: Event) -> dict[str, Any]:
@@ -443,7 +443,7 @@ _ROWS = (
         "finished putting aside jobs of {lanes}", instead="undo its `divert`", numbers=_in_backlog, is_detail=True,
         is_system=True),
     _decision("drain", "A drain was ordered, or its rate changed.", "let the backlog of {lanes} start again",
-        undo="sets the rate that was, or stops", numbers=_draining),
+        undo="sets the rate that was, or stops; what it ended is diverted again", numbers=_draining),
     _decision("drain stopped", "A drain was stopped.", "stopped the drain of {lanes}", instead="give the drain again",
         numbers=_stopped),
     Verb("drain halted", "Too many of the last jobs that a drain released failed; the backlog stays in order.",

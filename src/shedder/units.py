@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -125,7 +126,7 @@ class Rate:
         per: in how many seconds, a number above 0.
 
     Raises:
-        InvalidInput: the pace is not within 1e-9 to 1e9 per second.
+        InvalidInput: the pace is not within 1e-9 to 1e9 per second, or of no numbers.
     """
 
     amount: float
@@ -133,6 +134,10 @@ class Rate:
 
     def __post_init__(self) -> None:
         # Written so that NaN, which compares as false with everything, is refused too.
+        given: tuple[object, ...] = (self.amount, self.per)
+        for value in given:
+            if isinstance(value, bool) or not isinstance(value, int | float) or value > sys.float_info.max:
+                raise InvalidInput(name="rate", value=value, accepted="a number of things, and a number of seconds")
         if not (self.amount > 0 and self.per > 0 and self._is_in_range()):
             raise InvalidInput(name="rate", value=f"{self.amount:g} in {self.per:g} s", accepted=_accepted_rate())
 
@@ -208,15 +213,15 @@ ACCEPTED = "a time such as 02:11 or 2026-11-25T02:11 (UTC), or how long ago, suc
 ACCEPTED_LATER = "a day such as 2026-12-09, or how long from now, such as 2w"
 
 
-def parse_past(text: str, *, now: datetime, name: str) -> datetime:
+def parse_past(text: str, *, now: datetime, name: str, near: datetime | None = None) -> datetime:
     """A moment that has been; `name` is what an error calls it.
 
-    After midnight `23:50` is that of the day before.
+    After midnight `23:50` is that of the day before; with `near` a time of day is the nearest to that moment.
 
     Raises:
         InvalidInput: it is something else, or in the future.
     """
-    found = _clock(text, now) or _iso(text)
+    found = _clock(text, now, near) or _iso(text)
     if found is None:
         try:
             found = now - parse_duration(text, name=name)
@@ -247,12 +252,14 @@ def parse_future(text: str, *, now: datetime, name: str) -> datetime:
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?")
 
 
-def _clock(text: str, now: datetime) -> datetime | None:
+def _clock(text: str, now: datetime, near: datetime | None) -> datetime | None:
     found = _CLOCK.fullmatch(text.strip())
     if found is None:
         return None
     hour, minute, second = (int(part) for part in found.groups(default="0"))
-    today = now.replace(hour=hour, minute=minute, second=second, microsecond=0)
+    today = (near or now).replace(hour=hour, minute=minute, second=second, microsecond=0)
+    if near is not None:
+        return min((today + days * ONE_DAY for days in (-1, 0, 1)), key=lambda each: abs(each - near))
     return today - ONE_DAY if today - now > ONE_DAY / 2 else today
 
 

@@ -19,7 +19,7 @@ from shedder.cli import main
 from shedder.rq import Queue
 from tests.cli import jobs
 from tests.cli.programs import Outcome, end, environment, run_program, started
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     import subprocess
@@ -54,7 +54,8 @@ run = ["{python}", "-c", "import sys, time; open(sys.argv[1], 'w'); time.sleep(6
 @pytest.fixture
 def env(server: EmbeddedServer, redis: Redis) -> dict[str, str]:
     """The environment of a program that talks to the shared server."""
-    return environment(SHEDDER_REDIS_URL=server.url)
+    patience = f"socket_connect_timeout={PATIENCE_SECONDS}&socket_timeout={PATIENCE_SECONDS}"
+    return environment(SHEDDER_REDIS_URL=f"{server.url}?{patience}")
 
 
 @pytest.fixture

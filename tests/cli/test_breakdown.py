@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shlex
+from datetime import UTC, datetime
 
 import pytest
 
+from shedder import Shedder
+from shedder.cli.breakdown import breakdown_view
 from shedder.cli.completion import complete_by
 from shedder.rq import Queue
 from tests.cli import jobs
+from tests.cli.test_receipts import shown
 
 
 @pytest.fixture
@@ -48,6 +52,17 @@ def test_a_cross_table(invoke, tenants):
     assert ["normal", "3", "-", "1", "4", "80.0", "%"] in [row[:7] for row in rows]
     assert ["low", "-", "1", "-", "1", "20.0", "%"] in [row[:7] for row in rows]
     assert "put most aside  shedder divert mail.normal --meta tenant=acme --dry-run" in done.lines
+
+
+def test_a_cross_table_of_long_names_fits_a_terminal(redis):
+    """Where the names of the columns are too long, letters stand for them, and the rows keep their names."""
+    for function in ("app.receipts.send", "app.newsletters.send", "app.exports.write"):
+        Queue("mail", connection=redis).enqueue(function, meta={"tenant": "acme"})
+    parts = breakdown_view(Shedder(redis).breakdown("mail", by=("meta.tenant", "function")), now=datetime.now(UTC))
+    lines = shown(parts).splitlines()
+    assert any(line.startswith("acme ") for line in lines)
+    assert "C  app.receipts.send" in [line.strip() for line in lines]
+    assert max(map(len, lines[:6])) <= 80
 
 
 def test_what_no_divert_can_choose_is_not_proposed(invoke, redis):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from shedder.cli.connect import greet, server_for
+from shedder.cli.connect import GREETING_SECONDS, connect, greet, server_for
 from shedder.errors import InvalidInput, RedisUnreachable, ShedderError
 from tests.cli.programs import run_program
 from tests.cluster import without_cluster
+from tests.waiting import wait_until
 
 DEAD = "redis://operator:hunter2@127.0.0.1:1/0?password=hunter3"
 REPORTED_WITHIN = 3.0
@@ -47,6 +51,27 @@ def no_settings(monkeypatch):
     names = ("SHEDDER_REDIS_URL", "RQ_REDIS_URL", "RQ_CONFIG", "REDIS_URL", "REDIS_HOST", "REDIS_PORT")
     for name in names:
         monkeypatch.delenv(name, raising=False)
+
+
+def test_a_url_gives_a_server_more_time(env, server):
+    """One that stands still for longer than the usual greeting is waited for when the URL says so."""
+    thaw = threading.Timer(GREETING_SECONDS + 0.5, os.kill, (server.pid, signal.SIGCONT))
+    url = f"{server.url}?socket_connect_timeout=600&socket_timeout=600"
+    os.kill(server.pid, signal.SIGSTOP)
+    thaw.start()
+    try:
+        connect(server_for(url=url, config=None))
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+        thaw.join()
+
+
+def test_a_call_in_a_process_that_goes_on_leaves_no_connection(invoke, redis):
+    """Whoever calls the program again and again, as these tests do, keeps no socket of it."""
+    before = len(redis.client_list())
+    for _ in range(3):
+        assert 0 == invoke("status").code
+    wait_until(lambda: before == len(redis.client_list()), what="the end of its connections")
 
 
 def test_a_dead_server_is_reported_in_time(env):

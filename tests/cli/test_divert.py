@@ -9,11 +9,13 @@ import pytest
 from rq.defaults import RQ_KEY_PREFIX
 
 from shedder import Selection, Shedder
+from shedder.cli.progress import Failing
 from shedder.policy.model import Policy, Rule
 from shedder.queues.divert import scan_lane
-from shedder.rq import Queue
+from shedder.rq import Queue, SimpleWorker
 from tests.cli import jobs
 from tests.cli.programs import Terminal
+from tests.workers import run_burst
 
 NEWSLETTERS = "*.send_newsletter"
 
@@ -233,3 +235,13 @@ def test_a_long_scan_shows_its_progress_on_a_terminal(env, redis):
         assert 0 == terminal.end()
         assert re.search(r"diverting mail: [\d,]+ of 2,000", terminal.text)
         assert "2,000 jobs of mail went to the backlog" in terminal.text
+
+
+def test_the_bar_tells_what_fails_meanwhile(redis):
+    """Behind the numbers of a long divert stands what fails in its lanes, and nothing where nothing does."""
+    shed = Shedder(redis)
+    for _ in range(10):
+        Queue("cards", connection=redis).enqueue(jobs.charge_card)
+    run_burst(SimpleWorker(["cards"], connection=redis))
+    assert re.fullmatch(r", \S+/s fail: ConnectionError", Failing(shed, ["cards"]).said())
+    assert "" == Failing(shed, ["mail"]).said()

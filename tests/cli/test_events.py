@@ -73,6 +73,11 @@ def test_following_shows_what_comes_across_a_restart(server_factory, program):
     [
         (["pause", "mail"], "resume", "mail is resumed: 8 jobs wait and may start."),
         (["divert", "mail.low"], "restore", "5 jobs of mail.low are back in place"),
+        (
+            ["limit", "starts", "mail.low", "--rate", "1/h"],
+            "restore",
+            "The limit on starts of mail.low is lifted: 5 jobs",
+        ),
     ],
 )
 def test_undo_shows_the_receipt_of_what_it_did(words, kind, said, invoke, mail):
@@ -129,15 +134,16 @@ def test_undo_leaves_the_changes_of_others_alone(invoke, mail, redis):
     assert 0 == invoke("undo", theirs, "-r", "x").code
 
 
-def test_a_change_that_cannot_be_undone_any_more_is_named_with_the_one_before(invoke, mail, env):
-    """Nobody is left at it: without a terminal the command comes, at one the next change is offered."""
+def test_undo_goes_on_to_the_change_before_one_of_which_nothing_stands(invoke, mail, env):
+    """Nobody is left at it: without a terminal it is said, at one the next change is offered."""
     first = invoke("pause", "mail", "-r", "database", "--json").json["event"]
     invoke("divert", "mail.low", "-r", "only receipts")
     invoke("drain", "mail.low", "--at-once", "-r", "over")
-    done = invoke("undo", "-r", "x")
-    assert 3 == done.code
-    assert "its backlog is empty; it is your last change" in done.err
-    assert f"the one before it is 'pause': database; try shedder undo {first}" in done.err
+    done = invoke("undo", "-r", "x", "--json")
+    assert 0 == done.code
+    assert "cannot be undone: this divert has ended, its backlog is empty" in done.err
+    assert first == invoke("events", "--json").json["events"][-1]["undoes"]
+    assert 0 == invoke("undo", done.json["receipt"]["event"], "-r", "it was right").code
     with Terminal("undo", "-r", "x", env=env) as terminal:
         terminal.wait_for("divert mail.low")
         terminal.type("y\n")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from shedder import Shedder
 from shedder.cli.incident_view import effect_texts
 from shedder.incident.records import Effect, Reading, Yardstick
 from tests.cli.conftest import OPEN, all_keys
@@ -121,3 +123,12 @@ def test_an_effect_says_that_it_made_jobs_fail():
     before, after = Reading(9, 0, 7.0, 1.0, 5.0, 0.0), Reading(9, 0, 3.0, 1.0, 0.0, 50.0)
     (text,) = effect_texts(Effect("1-1", "drain", 300.0, {"mail": before}, {"mail": after}))
     assert re.search(r"out 5(\.0)?/s to 0(\.0)?/s, failing 0(\.0)?/s to 50(\.0)?/s$", text), text
+
+
+def test_a_time_of_day_in_a_correction_is_of_the_day_of_the_incident(invoke, redis):
+    """In the review the next day, `23:50` is in the night of the incident."""
+    opened = (datetime.now(UTC) - timedelta(hours=30)).replace(second=0, microsecond=0)
+    Shedder(redis).incidents.open("late", severity=2, times={"began": opened - timedelta(hours=1), "opened": opened})
+    noticed = opened - timedelta(minutes=5)
+    done = invoke("incident", "correct", "--detected", f"{noticed:%H:%M}", "--json")
+    assert noticed == datetime.fromisoformat(done.json["incident"]["detected_at"])

@@ -25,9 +25,10 @@ run = ["echo", "back to", "{release}"]
 """
 
 
-@pytest.mark.slow
-def test_a_complete_incident_in_processes_of_their_own(program, invoke, mail, tmp_path):
-    """From open to closed by the real clock, as people type it; the record has it all."""
+@pytest.mark.parametrize("how", ["invoke_in", pytest.param("program", marks=pytest.mark.long)])
+def test_a_complete_incident(how, request, invoke, mail, tmp_path):
+    """From open to closed by the real clock, as people type it; in processes of their own too."""
+    program = request.getfixturevalue(how)
     (tmp_path / "shedder.toml").write_text(POLICY)
 
     def run(line: str, *, code: int = 0):

@@ -10,13 +10,14 @@ from rq.defaults import RQ_KEY_PREFIX
 from shedder import Shedder
 from tests.faults.proxy import DROP_REPLY
 from tests.features.changes import check, prepare, proxy_to
+from tests.features.conftest import with_patient_limits
 from tests.waiting import wait_until
 
 
 @pytest.fixture
 def app(redis):
     """An application that has declared its limits."""
-    shedder = Shedder(redis)
+    shedder = with_patient_limits(Shedder(redis), redis)
     shedder.limits.declare("reports", default="100/minute", description="nightly PDFs")
     shedder.limits.declare("search")
     shedder.limits.hit("search")

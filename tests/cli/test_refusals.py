@@ -30,6 +30,7 @@ BAD = {
     "stay without rate": (["drain", "mail", "--at-once", "--stay", *WHY], "--stay goes with"),
     "detach and wait": (["drain", "mail", "--rate", "1/s", "--detach", "--wait", *WHY], "exclude"),
     "bad event": (["undo", "yesterday", *WHY], "the journal has no event yesterday"),
+    "no event": (["undo", "", *WHY], "the journal has no event without an id"),
     "no such event": (["undo", "1-1", *WHY], "use an id that it lists: shedder events"),
     "bad position": (["events", "--after", "now"], "the journal has no event now"),
     "bad number": (["events", "-n", "0"], "0 is not in the range"),

@@ -1,11 +1,8 @@
 from __future__ import annotations
 
-import re
 import signal
-from pathlib import Path
 
 import pytest
-import redis
 
 from tests.demo.stagehand import Demo
 
@@ -54,21 +51,6 @@ def test_sigkill_leaves_nothing_behind() -> None:
         demo.process.kill()
         demo.wait()
 
-        demo.assert_nothing_is_left()
-
-
-def test_keep_leaves_the_server_up_until_ctrl_c(tmp_path: Path) -> None:
-    """With --keep the server and its workers can be played with, and Ctrl-C is the good end."""
-    with Demo("--jobs", "600", "--keep", "--out", str(tmp_path)) as demo:
-        demo.wait_for("shedder events --follow")  # the whole story comes first
-        found = re.search(r"export SHEDDER_REDIS_URL=(\S+)", demo.stdout)
-        assert found
-        with redis.Redis.from_url(found[1]) as client:
-            assert client.ping()
-            assert 4 == client.scard("rq:workers")
-        demo.press_ctrl_c()
-
-        assert 0 == demo.wait()
         demo.assert_nothing_is_left()
 
 

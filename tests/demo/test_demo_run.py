@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
+import redis
 
 from tests.demo.stagehand import Demo
+from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,16 +30,40 @@ ELSEWHERE = {
 }
 
 
+@dataclass
+class KeptDemo:
+    """A demo that has run to its end.
+
+    Attributes:
+        workers: How many workers there were when its story was told, before Ctrl-C.
+    """
+
+    run: Demo
+    workers: int = 0
+
+
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """A small demo that has run to its end, with its summary as JSON.
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeptDemo]:
+    """A small demo, with its summary as JSON, whose server is looked at before Ctrl-C ends it.
 
     What the environment says about another Redis must not matter to any part of it.
     """
     out = str(tmp_path_factory.mktemp("out"))
-    with Demo("--jobs", str(JOBS), "--json", "--out", out, **ELSEWHERE) as run:
+    with Demo("--jobs", str(JOBS), "--json", "--keep", "--out", out, **ELSEWHERE) as run:
+        found = KeptDemo(run)
+        run.wait_for("shedder events --follow")  # the whole story comes first
+        if url := re.search(r"export SHEDDER_REDIS_URL=(\S+)", run.stderr):
+            with redis.Redis.from_url(url[1], socket_timeout=PATIENCE_SECONDS) as client:
+                found.workers = client.scard(f"{ELSEWHERE['RQ_KEY_PREFIX']}:workers")
+            run.press_ctrl_c()
         run.wait()
-        yield run
+        yield found
+
+
+@pytest.fixture(scope="module")
+def demo(kept: KeptDemo) -> Demo:
+    """The program, which has ended."""
+    return kept.run
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +76,11 @@ def summary(demo: Demo) -> dict[str, Any]:
 def test_ends_well(demo: Demo) -> None:
     """A demo in which every job is accounted for exits with 0, whatever Redis others use."""
     assert 0 == demo.process.returncode, demo.stderr
+
+
+def test_keep_leaves_the_server_up_until_ctrl_c(kept: KeptDemo) -> None:
+    """With --keep the server and its workers can be played with, and Ctrl-C is the good end."""
+    assert (4, 0) == (kept.workers, kept.run.process.returncode)
 
 
 def test_summary_has_its_published_shape(summary: dict[str, Any]) -> None:

@@ -27,10 +27,12 @@ CLI = (DOCS / "reference" / "cli.md").read_text(encoding="utf-8")
 EVENTS = (DOCS / "reference" / "events.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["scripts", "cli", "events", "policy"])
+@pytest.mark.parametrize(
+    "name", ["scripts_page", "cli_page", "events_page", "policy_page", "metrics_page", "dashboard"]
+)
 def test_generated_pages_are_up_to_date(name: str) -> None:
     """What is generated is as `make docs` would make it now."""
-    generator = runpy.run_path(str(DOCS / f"generate_{name}_page.py"))
+    generator = runpy.run_path(str(DOCS / f"generate_{name}.py"))
     assert generator["page"]() == generator["PAGE"].read_text(encoding="utf-8")
 
 

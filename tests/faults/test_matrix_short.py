@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from shedder.embedded import EmbeddedServer
 
 SEED = os.environ.get("FAULTS_SEED", "short")
-SIZE = 4
+SIZE = 2
 
 
 class _Matrix:

@@ -10,7 +10,7 @@ import pytest
 from shedder import Shedder
 from shedder.settings.limits import Limits
 from shedder.settings.windows import SharedWindows
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from redis import Redis
 
 
-PATIENT_SECONDS = 10.0
-"""A busy machine may let 85 ms pass at any moment; most tests are not about that."""
+def with_patient_limits(shedder: Shedder, client: Redis) -> Shedder:
+    """`shedder`, whose limits wait for Redis: a machine may let 85 ms pass at any moment."""
+    windows = SharedWindows(client, shedder.keys, patience=PATIENCE_SECONDS)
+    vars(shedder)["limits"] = Limits(shedder._watch, windows, shedder.keys)
+    return shedder
 
 
 @pytest.fixture
@@ -33,8 +36,7 @@ def connect() -> Iterator[Callable[..., Shedder]]:
         def make(client: Redis, *, in_haste: bool = False) -> Shedder:
             shedder = Shedder(client, by="oncall@ops")
             if not in_haste:
-                windows = SharedWindows(client, shedder.keys, patience=PATIENT_SECONDS)
-                vars(shedder)["limits"] = Limits(shedder._watch, windows, shedder.keys)
+                with_patient_limits(shedder, client)
             opened.callback(shedder.close)
             return shedder
 

@@ -107,7 +107,7 @@ def test_undo_after_close_is_refused(shedder: Shedder, incidents: Incidents) -> 
     resolved = incidents.resolve()
     incidents.review(PARTS)
     incidents.close()
-    with pytest.raises(ConditionNotMet, match="closed for good"):
+    with pytest.raises(CannotUndo, match="closed for good"):
         shedder.undo(resolved.event, reason="x")
 
 

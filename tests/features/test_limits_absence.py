@@ -162,7 +162,7 @@ def test_a_window_of_another_type_is_no_outage(app, operator, caplog):
     assert said == [each.getMessage().partition(":")[0] for each in caplog.records]
 
 
-@pytest.mark.parametrize("cost", [0.5, 2.5, float("nan"), "2", None, 0, -1, 10_001])
+@pytest.mark.parametrize("cost", [0.5, 2.5, float("nan"), "2", None, 0, -1, 10_001, True])
 def test_a_cost_that_cannot_be_counted_opens_no_limit(app, cost):
     """It is refused before the server is asked, and what follows is counted."""
     app.limits.declare("reports", default="1/hour", without_redis="open")
@@ -171,9 +171,25 @@ def test_a_cost_that_cannot_be_counted_opens_no_limit(app, cost):
     assert (True, False) == (app.limits.hit("reports"), app.limits.hit("reports"))
 
 
-def test_a_key_that_is_too_long_is_refused(app):
-    """Ten megabytes are no name of somebody, and no outage."""
+@pytest.mark.parametrize(
+    ("key", "accepted"),
+    [("x" * 10_000_000, "at most 10,000 characters"), (5, "text"), (b"acme", "text"), ("acme\ud800", "text")],
+    ids=["ten megabytes", "number", "bytes", "half a character"],
+)
+def test_a_key_that_cannot_be_counted_opens_no_limit(app, key, accepted):
+    """It is no name of somebody, and no outage."""
     app.limits.declare("reports", default="1/hour", without_redis="open")
-    with pytest.raises(InvalidInput, match="at most 10,000 characters"):
-        app.limits.hit("reports", key="x" * 10_000_000)
+    with pytest.raises(InvalidInput, match=accepted):
+        app.limits.hit("reports", key=key)
     assert (True, False) == (app.limits.hit("reports"), app.limits.hit("reports"))
+
+
+def test_what_the_client_refuses_to_send_is_no_outage(app, monkeypatch):
+    """Of the hit that it was only this limit is open, and the next one is counted."""
+    app.limits.declare("reports", default="1/hour", without_redis="open")
+    app.limits.declare("exports", default="1/hour", without_redis="closed")
+    with monkeypatch.context() as patch:
+        patch.setattr("shedder.settings.windows._FORGOTTEN_PER_HIT", None)
+        assert (True, False) == (app.limits.hit("reports"), app.limits.hit("exports"))
+    assert (True, False) == (app.limits.hit("reports"), app.limits.hit("reports"))
+    assert app.limits.hit("exports")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.gauges import watched
+from benchmarks.gauges import sent_by_us, watched
 from shedder import PauseReceipt, Shedder
 from shedder.errors import CannotUndo, RecordUnreadable
 from shedder.queues.maintenance import Upkeep
@@ -143,3 +143,42 @@ def test_a_worker_of_many_lanes_samples_a_portion_of_them(scene: Scene, monkeypa
     assert Upkeep(scene.shedder.store, [lane.name for lane in scene.lanes(*QUEUES)]).do()
     series = [lane.name for lane in scene.lanes(*QUEUES) if scene.redis.exists(scene.keys.series(lane.name))]
     assert ["tenant-0"] == series
+
+
+@pytest.mark.parametrize("ended", ["tenant-1", "tenant-4", "tenant-0 tenant-1 tenant-2"])
+@pytest.mark.parametrize("verb", ["pause", "divert", "limit start"])
+def test_what_has_ended_since_is_passed_over(scene: Scene, verb: str, ended: str) -> None:
+    """An undo says nothing of the parts of an operation, or lanes in them, on which nothing stands any more."""
+    event = order(scene, verb)
+    shed = scene.shedder
+    end = {"pause": shed.resume, "divert": shed.drain_at_once, "limit start": shed.lift_limit}
+    end[verb](*ended.split(), reason="r")
+    scene.shedder.undo(event, reason="r")
+    assert 10 == claimable(scene)
+    assert not scene.redis.hlen(scene.keys.pauses) + scene.redis.hlen(scene.keys.diverts)
+
+
+def test_of_a_drain_the_parts_that_ended_by_themselves_are_diverted_again(scene: Scene) -> None:
+    """The backlogs that it has emptied, and the one at which it still is."""
+    scene.shedder.divert(*QUEUES, reason="r")
+    event = scene.shedder.drain(*QUEUES, rate=Rate(1000.0), reason="r").event
+    assert 8 == len(scene.run_all(*QUEUES[:4]))
+    scene.shedder.undo(event, reason="r")
+    assert 0 == claimable(scene)
+    assert 20 == scene.redis.hlen(scene.keys.diverts)
+
+
+@pytest.mark.parametrize("end", ["undo", "lift"])
+def test_the_end_of_a_limit_on_many_lanes_takes_a_round_trip_for_several_of_them(redis: Redis, end: str) -> None:
+    """Not two for each, where no job waits under it."""
+    shedder = Shedder(redis, by="oncall@desk")
+    lists = shedder.keys.engine.lists
+    redis.sadd(shedder.keys.engine.queues, *(f"{lists}tenant-{number}" for number in range(50)))
+    event = shedder.limit_starts(*shedder.queues(), rate=Rate(1.0), reason="r").event
+    with sent_by_us() as sent:
+        if end == "undo":
+            shedder.undo(event, reason="r")
+        else:
+            shedder.lift_limit(*shedder.queues(), reason="r")
+    assert sent.round_trips <= 200 / 3  # an undo goes by the event of each portion
+    assert not redis.exists(shedder.keys.diverts)

@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from shedder import Shedder
-from shedder.errors import CannotUndo, EventNotFound, RecordUnreadable
+from shedder.errors import CannotUndo, EventNotFound, NothingToUndo, RecordUnreadable
+from shedder.incident.records import ReviewPart
+from shedder.policy.model import Policy
 from shedder.queues.drain import DrainReceipt, end_drained
 from shedder.queues.pause import PauseReceipt, ResumeReceipt
 from shedder.queues.restore import RestoreReceipt
@@ -172,20 +174,97 @@ def test_a_drain_after_a_halt_is_undone_as_any_other(scene: Scene) -> None:
 def test_without_an_id_the_last_change_is_undone_and_then_the_one_before(scene: Scene) -> None:
     """What was undone, and what undid it, are not candidates again."""
     scene.fill("mail", "a")
-    scene.shedder.divert("mail", reason="r")
+    diverted = scene.shedder.divert("mail", reason="r")
     scene.shedder.pause("mail", reason="r")
     assert isinstance(scene.shedder.undo(reason="r"), ResumeReceipt)
+    assert diverted.event == scene.shedder.event_to_undo().id
     assert isinstance(scene.shedder.undo(reason="r"), RestoreReceipt)
     with pytest.raises(CannotUndo, match="nothing to undo"):
         scene.shedder.undo(reason="r")
     assert ["a"] == scene.run_all("mail")
 
 
+def test_without_an_id_undo_goes_on_past_a_change_of_which_nothing_stands(scene: Scene) -> None:
+    """A pause that somebody resumed, one that expired, a flag that somebody restored, a divert that is drained."""
+    kept = scene.shedder.pause("mail.low", reason="kept", by="ana@desk")
+    scene.shedder.pause("mail.normal", reason="r", by="ana@desk")
+    scene.shedder.resume("mail.normal", reason="r", by="bob@desk")
+    scene.shedder.degrade_flag("hints", reason="r", by="ana@desk", force=True)
+    scene.shedder.restore_flag("hints", reason="r", by="bob@desk")
+    scene.shedder.divert("mail.high", reason="r", by="ana@desk")
+    scene.shedder.drain_at_once("mail.high", reason="r", by="bob@desk")
+    scene.shedder.pause("mail.critical", reason="r", by="ana@desk", expires_in=timedelta(milliseconds=1))
+    scene.let_pass(2)
+    undone = scene.shedder.undo(reason="r", by="ana@desk")
+    assert isinstance(undone, ResumeReceipt)
+    assert kept.event == scene.shedder.event(undone.event).undoes
+    with pytest.raises(NothingToUndo, match=r"no change of yours stands any more"):
+        scene.shedder.undo(reason="r", by="ana@desk")
+
+
+def test_without_an_id_undo_stops_at_a_change_that_somebody_built_upon(scene: Scene) -> None:
+    """What is before it is not undone behind their back; the refusal names it."""
+    first = scene.shedder.pause("mail.low", reason="first", by="ana@desk")
+    scene.shedder.limit_starts("mail.normal", most=1, reason="r", by="ana@desk")
+    scene.shedder.limit_starts("mail.normal", most=9, reason="r", by="bob@desk")
+    with pytest.raises(CannotUndo, match=f"bob@desk has changed.*the one before it is 'pause': first; .*{first.event}"):
+        scene.shedder.undo(reason="r", by="ana@desk")
+
+
+def test_without_an_id_undo_goes_on_past_an_incident_that_is_closed(scene: Scene) -> None:
+    """Nothing of its record can change any more."""
+    paused = scene.shedder.pause("mail.low", reason="kept", by="ana@desk")
+    opened = scene.shedder.incidents.open("late", severity=3, by="ana@desk").incident
+    scene.shedder.incidents.resolve(by="ana@desk")
+    scene.shedder.incidents.review(dict.fromkeys(ReviewPart, "As it should be."), by="ana@desk")
+    scene.shedder.incidents.close(incident=opened.id, by="ana@desk")
+    undone = scene.shedder.undo(reason="r", by="ana@desk")
+    assert isinstance(undone, ResumeReceipt)
+    assert paused.event == scene.shedder.event(undone.event).undoes
+
+
+def test_what_an_undo_took_back_and_was_brought_back_is_a_change_again(scene: Scene) -> None:
+    """An undo that was undone itself has undone nothing."""
+    paused = scene.shedder.pause("mail", reason="r")
+    undone = scene.shedder.undo(reason="r")
+    assert isinstance(undone, ResumeReceipt)
+    scene.shedder.undo(undone.event, reason="it was right")
+    assert paused.event == scene.shedder.event_to_undo().id
+    assert isinstance(scene.shedder.undo(reason="r"), ResumeReceipt)
+
+
+def test_two_policies_are_undone_one_after_the_other(scene: Scene) -> None:
+    """What the first undo brought back is known as what it was, under its new number."""
+    for hours in (1, 2):
+        scene.shedder.policies.apply(Policy(stale_after=timedelta(hours=hours)), reason="r")
+    scene.shedder.undo(reason="r")
+    assert timedelta(hours=1) == scene.shedder.policies.applied().policy.stale_after
+    scene.shedder.undo(reason="r")
+    assert Policy() == scene.shedder.policies.applied().policy
+
+
+@pytest.mark.parametrize("kind", ["flag", "limit"])
+def test_undoing_a_setting_over_one_that_would_be_over_clears_it(scene: Scene, kind: str) -> None:
+    """What stood before would have ended by now, so that nothing stands, and the event says so."""
+    if kind == "flag":
+        scene.shedder.degrade_flag("x", percent=50, reason="r", expires_in=timedelta(milliseconds=60), force=True)
+        event = scene.shedder.degrade_flag("x", percent=100, reason="r").event
+    else:
+        scene.shedder.set_limit("x", SLOW, reason="r", expires_in=timedelta(milliseconds=60), force=True)
+        event = scene.shedder.set_limit("x", FAST, reason="r").event
+    scene.let_pass(61)
+    scene.shedder.undo(event, reason="r")
+    assert {} == {**scene.redis.hgetall(scene.keys.flags), **scene.redis.hgetall(scene.keys.limits)}
+    assert {"flag": "flag restore", "limit": "limit clear"}[kind] == scene.verbs()[-1]
+
+
 def test_an_event_that_is_not_there_is_refused(scene: Scene) -> None:
-    """An id that the journal does not have, and what is no id at all."""
-    for identifier in ("1-1", "yesterday"):
+    """An id that the journal does not have, what is no id at all, and an empty one, as of an unset variable."""
+    scene.shedder.pause("mail", reason="r")
+    for identifier in ("1-1", "yesterday", "", " "):
         with pytest.raises(EventNotFound):
             scene.shedder.undo(identifier, reason="r")
+    assert ["pause"] == scene.verbs()
 
 
 def test_what_has_no_way_back_is_refused(scene: Scene) -> None:
@@ -201,15 +280,15 @@ def test_what_has_no_way_back_is_refused(scene: Scene) -> None:
 
 
 def test_what_has_ended_cannot_be_undone(scene: Scene) -> None:
-    """A pause that was resumed, a divert and a drain whose backlog is empty."""
+    """A pause that was resumed, and a divert whose backlog is empty."""
     paused = scene.shedder.pause("mail", reason="r")
     scene.shedder.resume("mail", reason="r")
     scene.fill("mail", "a")
     diverted = scene.shedder.divert("mail", reason="r")
-    drain = scene.shedder.drain("mail", rate=FAST, reason="r")
+    scene.shedder.drain("mail", rate=FAST, reason="r")
     scene.run_all("mail")
     before = scene.verbs()
-    for event in (paused.event, diverted.event, drain.event):
+    for event in (paused.event, diverted.event):
         with pytest.raises(CannotUndo):
             scene.shedder.undo(event, reason="r")
     assert before == scene.verbs()
@@ -344,6 +423,52 @@ def test_undoing_a_drain_of_nothing_diverts_again(scene: Scene) -> None:
     scene.shedder.undo(drain.event, reason="too early")
     scene.fill("mail", "a")
     assert ([], ["a"]) == (scene.run_all("mail"), scene.backlog("mail"))
+
+
+def test_undoing_a_drain_that_is_over_diverts_the_whole_queue_again(scene: Scene) -> None:
+    """Where its backlog was empty at once, and where it ran empty later; what waits is held, too."""
+    scene.fill("mail", "a")
+    scene.shedder.divert("mail", reason="r", by="ana@desk")
+    stood = _orders(scene)
+    drain = scene.shedder.drain("mail", rate=FAST, reason="r")
+    assert ["a"] == scene.run_all("mail")
+    assert {} == _orders(scene)
+    scene.fill("mail.low", "b")
+    undone = scene.shedder.undo(drain.event, reason="too early")
+    scene.fill("mail.high", "c")
+    scene.fill("mail", "d")
+    assert stood == _orders(scene)
+    assert isinstance(undone, DrainReceipt)
+    assert ({"mail", "mail.low"}, None) == ({"mail", "mail.low"} & {each.lane for each in undone.lanes}, undone.rate)
+    assert [] == scene.run_all("mail")
+    assert (["b"], ["c"], ["d"]) == tuple(map(scene.backlog, ("mail.low", "mail.high", "mail")))
+
+
+def test_undoing_a_drain_that_is_over_leaves_what_somebody_put_back_since(scene: Scene) -> None:
+    """`drain --at-once` of somebody else ended that lane's divert; the others stand again."""
+    scene.fill("mail", "a")
+    scene.shedder.divert("mail", reason="r", by="ana@desk")
+    drain = scene.shedder.drain("mail", rate=SLOW, reason="r")
+    scene.shedder.drain_at_once("mail.normal", reason="r", by="bob@desk")
+    scene.shedder.undo(drain.event, reason="too early")
+    assert {"mail.critical", "mail.high", "mail.low"} == {*_orders(scene)}
+
+
+def test_undoing_a_change_of_rate_does_not_divert_again(scene: Scene) -> None:
+    """The drain before it would have come to its end as well."""
+    scene.fill("mail", "a")
+    scene.shedder.divert("mail.normal", reason="r", by="ana@desk")
+    scene.shedder.drain("mail.normal", rate=SLOW, reason="r")
+    faster = scene.shedder.drain("mail.normal", rate=FAST, reason="r")
+    scene.run_all("mail")
+    with pytest.raises(CannotUndo, match="has ended"):
+        scene.shedder.undo(faster.event, reason="r")
+
+
+def _orders(scene: Scene) -> dict[str, list[dict[str, object]]]:
+    """By lane the diverts that stand, without their drains."""
+    standing = scene.redis.hgetall(scene.keys.diverts)
+    return {lane.decode(): [{**each, "drain": None} for each in json.loads(text)] for lane, text in standing.items()}
 
 
 def test_undoing_a_drain_refuses_where_a_divert_was_set_since(scene: Scene) -> None:

@@ -212,7 +212,7 @@ def test_each_command_on_a_queue_is_one_message(desk: Desk, scene: Scene) -> Non
     texts = [each for each in desk.sink.texts("main") if "opened the incident" not in each]
     assert [each.partition(": ")[2] for each in texts] == [
         "put aside jobs of mail (1 job to the backlog, function app.report.*), because only receipts (undone since)",
-        "undid an earlier change: put the backlog of mail back (1 job back in place), because wrong function",
+        "undid an earlier divert: put the backlog of mail back (1 job back in place), because wrong function",
         "put aside jobs of mail (3 jobs to the backlog, every job), because database",
         "let the backlog of mail start again (1000000/second, 3 jobs in the backlog), because it is back",
         "ended the drain of mail and mail.low, because the backlog is empty (3 jobs released)",

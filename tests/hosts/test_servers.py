@@ -61,7 +61,7 @@ def test_a_url_with_tls_serves_all_three_roles(tls: tuple[int, str], tmp_path: P
     """Producer, worker and operator over TLS; without the authority's certificate nobody talks."""
     port, cert = tls
     url = f"rediss://127.0.0.1:{port}/0"
-    trusted = f"{url}?ssl_ca_certs={cert}"
+    trusted = f"{url}?ssl_ca_certs={cert}&socket_connect_timeout={PATIENCE_SECONDS}"
     marks = str(tmp_path / "marks")
     with redis_py.Redis.from_url(trusted) as client:
         Queue("mail", connection=client).enqueue(mark, marks, "tls")
@@ -80,7 +80,7 @@ def test_each_call_over_tls_reaches_the_server(tls: tuple[int, str]) -> None:
     port, cert = tls
     for _ in range(12):
         server = server_for(url=f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={cert}", config=None)
-        greet(server)
+        greet(server, seconds=PATIENCE_SECONDS)
         server.client.close()
 
 

@@ -65,9 +65,15 @@ FIRES: dict[str, tuple[int, list[tuple[str, str]], list[list[tuple[str, str]]]]]
          [('rq_jobs{queue="mail",status="failed"}', "9x20"), ('rq_workers_serving{queue="mail"}', "0x20")]],
     ),
     "ShedderBacklogStands": (
-        90, [('shedder_lane_backlog_jobs{queue="mail",lane="mail"}', "9x200")],
+        90,
+        [('shedder_lane_backlog_jobs{queue="mail",lane="mail"}', "9x200"),
+         ('shedder_diverted{queue="mail",lane="mail"}', "1x200")],
         [[('shedder_lane_backlog_jobs{queue="mail",lane="mail"}', "9x200"),
+          ('shedder_diverted{queue="mail",lane="mail"}', "1x200"),
           ('shedder_drain_rate_limit{queue="mail",lane="mail"}', "5x200")],
+         # a limit on starts brings its backlog back by itself
+         [('shedder_lane_backlog_jobs{queue="mail",lane="mail"}', "9x200"),
+          ('shedder_diverted{queue="mail",lane="mail"}', "0x200")],
          [('shedder_lane_backlog_jobs{queue="mail",lane="mail"}', "0x200")]],
     ),
     "ShedderControlForgotten": (
@@ -91,6 +97,10 @@ FIRES: dict[str, tuple[int, list[tuple[str, str]], list[list[tuple[str, str]]]]]
           ('shedder_drain_left_jobs{queue="mail",lane="mail"}', "0x40")]],
     ),
     "ShedderDrainHalted": (5, [('shedder_drain_halted{queue="mail",lane="mail"}', "1x10")], [[UP]]),
+    "ShedderRecordUnreadable": (
+        5, [("shedder_unreadable_records", "1x10")],
+        [[("shedder_unreadable_records", "0x10")]],
+    ),
     "ShedderUpdateOverdue": (
         30, [("shedder_incident_next_update_timestamp_seconds", "600x40")],
         [[("shedder_incident_next_update_timestamp_seconds", "99999x40")]],
@@ -152,6 +162,13 @@ def test_each_metric_that_is_named_exists(path: Path) -> None:
     known = {"shedder_up", "shedder_scrape_duration_seconds", "shedder_info", *(each.name for each in FAMILIES)}
     assert named
     assert set() == named - known
+
+
+@pytest.mark.parametrize("path", [RULES, DASHBOARD], ids=lambda path: path.name)
+def test_a_rate_needs_no_scrape_more_often_than_once_a_minute(path: Path) -> None:
+    """No window is too short for two scrapes at Prometheus' own interval: such a rate would be empty."""
+    minutes = [int(window) for window in re.findall(r"\[(\d+)m\]", path.read_text())]
+    assert [] == [window for window in minutes if window < 2]
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])

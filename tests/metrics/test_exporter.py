@@ -8,19 +8,22 @@ from typing import TYPE_CHECKING
 import pytest
 import rq
 from prometheus_client.parser import text_string_to_metric_families
+from rq import RateLimit
 
 from benchmarks.work import nothing
 from shedder import Selection
-from shedder.metrics import Collector
+from shedder.metrics import Collector, exporter
 from shedder.metrics.exporter import rendered
 from shedder.metrics.families import COUNTER, FAMILIES, SEVERITIES
 from shedder.policy.model import Policy, Rule
+from shedder.queues import samples
 from shedder.queues.samples import sample_lanes
 from shedder.rq import SimpleWorker, Worker
 from shedder.units import Rate
 from tests.features.failures import fail
 from tests.features.scene import numbered
 from tests.metrics.scraped import read, scrape, value
+from tests.waiting import wait_until
 from tests.workers import run_burst
 
 if TYPE_CHECKING:
@@ -29,8 +32,9 @@ if TYPE_CHECKING:
     from tests.features.scene import Scene
     from tests.metrics.scraped import Scrape
 
+TOLERANCE = timedelta(minutes=5)
 RECEIPTS = Rule(queue="mail", selection=Selection(functions=("benchmarks.*",)), label="receipts",
-                tolerance=timedelta(minutes=5))  # fmt: skip
+                tolerance=TOLERANCE)  # fmt: skip
 
 
 def explode() -> None:
@@ -72,6 +76,17 @@ def test_late_work_starts_out_of_tolerance(scene: Scene) -> None:
     assert 2 == value(found, "shedder_work_started_total", work="receipts")
     assert 1 == value(found, "shedder_work_in_tolerance_total", work="receipts")
     assert 0 == value(found, "shedder_work_late_jobs", work="receipts")
+
+
+def test_rules_of_one_label_are_late_together(scene: Scene) -> None:
+    """Where two rules of a queue give one label, the late jobs of both count."""
+    rules = (Rule(queue="mail", selection=Selection(functions=(function,)), label="receipts", tolerance=TOLERANCE)
+             for function in ("app.bill", "app.refund"))  # fmt: skip
+    scene.shedder.policies.apply(Policy(rules=tuple(rules)), reason="labels")
+    jobs = scene.fill("mail", *numbered("a", 3), function="app.bill") + scene.fill("mail", "r", function="app.refund")
+    for job in jobs:
+        scene.redis.hset(scene.keys.engine.jobs + job, "enqueued_at", "2026-01-01T00:00:00.000000Z")
+    assert 4 == value(scrape(scene.redis), "shedder_work_late_jobs", work="receipts")
 
 
 def test_a_server_with_stock_rq_alone_tells_what_there_is(redis: Redis) -> None:
@@ -147,7 +162,12 @@ def test_counters_only_grow(scene: Scene) -> None:
     look()
     shed.divert("mail", reason="r")
     shed.drain("mail", rate=Rate.parse("1000/s"), reason="r")
-    scene.run_all("mail")
+    wait_until(lambda: scene.run_one("mail"), what="a drained job")
+    look()
+    shed.stop_drain("mail", reason="r")
+    look()
+    shed.drain("mail", rate=Rate.parse("1000/s"), reason="r")
+    wait_until(lambda: not scene.run_all("mail") and not scene.backlog("mail"), what="the rest of the backlog")
     look()
     assert value(before, "shedder_drained_jobs_total", queue="mail", lane="mail") == 10
     scene.fill("mail", *numbered("d", 10))
@@ -174,6 +194,137 @@ def test_jobs_that_a_worker_holds_are_no_new_arrivals(scene: Scene) -> None:
     assert 2 == value(scrape(scene.redis), "shedder_jobs_enqueued_total", queue="mail", lane="mail")
 
 
+def arrived_in(scene: Scene, lane: str) -> float | None:
+    """What is told of arrivals once the upkeep has counted."""
+    scene.shedder.store.run(sample_lanes(scene.keys, [lane], is_upkeep=False))
+    return value(scrape(scene.redis), "shedder_jobs_enqueued_total", queue=lane, lane=lane)
+
+
+@pytest.mark.parametrize("held", ["", "mail", "bulk"])
+def test_what_arrives_after_jobs_were_deleted_counts(scene: Scene, held: str) -> None:
+    """Whether or not workers hold other jobs, of this lane or of another, new jobs stand for no deleted ones."""
+    jobs = scene.fill("mail", *numbered("a", 10))
+    scene.fill("bulk", *numbered("x", 3))
+    assert 10 == arrived_in(scene, "mail")
+    for _ in range(3 if held else 0):
+        scene.take(held)
+    for job in jobs[4:7]:
+        scene.job(job).delete()
+    assert 10 == arrived_in(scene, "mail")
+    scene.fill("mail", *numbered("b", 3))
+    assert 13 == arrived_in(scene, "mail")
+
+
+def test_what_arrives_in_a_lane_that_was_emptied_counts(scene: Scene) -> None:
+    """Also where no job has ever started, deleted jobs make room for no uncounted ones."""
+    for job in scene.fill("mail", *numbered("a", 10)):
+        assert arrived_in(scene, "mail")
+        scene.job(job).delete()
+    assert 10 == arrived_in(scene, "mail")
+    scene.fill("mail", *numbered("b", 5))
+    assert 15 == arrived_in(scene, "mail")
+
+
+def test_what_is_scheduled_arrives_when_it_is_due_and_what_is_replayed_arrives_again(scene: Scene) -> None:
+    """A scheduled job has not arrived yet; a job that was set aside as stale has, and does so again with its replay."""
+    scene.shedder.policies.apply(Policy(stale_after=timedelta(days=1)), reason="stale")
+    scene.stock("mail").enqueue_in(timedelta(hours=1), nothing)
+    old, _ = scene.fill("mail", "old", "new")
+    scene.redis.hset(scene.keys.engine.jobs + old, "enqueued_at", "2026-01-01T00:00:00.000000Z")
+    assert 2 == arrived_in(scene, "mail")
+    scene.shedder.divert("mail", reason="r")
+    scene.shedder.drain("mail", rate=Rate.parse("1000/s"), reason="r")
+    wait_until(lambda: scene.run_one("mail"), what="the job that is not stale")
+    assert 2 == arrived_in(scene, "mail")
+    scene.shedder.replay_stale("mail", reason="r")
+    assert 3 == arrived_in(scene, "mail")
+
+
+def test_what_waits_for_the_rate_limit_of_rq_arrives_when_it_gets_its_slot(scene: Scene) -> None:
+    """A job that RQ itself holds back arrives once, when RQ pushes it."""
+    queue = scene.ours("mail")
+    for _ in range(3):
+        queue.enqueue(nothing, rate_limit=RateLimit("one", concurrency=1))
+    assert 1 == arrived_in(scene, "mail")
+    run_burst(SimpleWorker([queue], connection=scene.redis))
+    assert 3 == arrived_in(scene, "mail")
+
+
+def test_claims_that_no_sample_looks_at_count_nothing_as_gone(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where workers hold more jobs than a sample looks at, those that go back are no new arrivals."""
+    monkeypatch.setattr(samples, "MOST_CLAIMS", 1)
+    scene.fill("mail", *numbered("a", 5))
+    assert 5 == arrived_in(scene, "mail")
+    held = [scene.take("mail") for _ in range(3)]
+    assert 5 == arrived_in(scene, "mail")
+    for token in held:
+        scene.hands.release(token)
+    assert 5 == arrived_in(scene, "mail")
+
+
+def test_a_drain_of_which_nothing_was_released_yet_is_told_with_a_zero(scene: Scene) -> None:
+    """So that a drain that never begins is slower than its rate, and not unknown."""
+    scene.fill("mail", "a")
+    scene.shedder.divert("mail", reason="r")
+    scene.shedder.drain("mail", rate=Rate.parse("5/s"), reason="r")
+    assert 0 == value(scrape(scene.redis), "shedder_drained_jobs_total", queue="mail", lane="mail")
+
+
+def let_be_late(scene: Scene, *queues: str) -> None:
+    """Each queue has a kind of work of its own name that shares the lane, and a late job of it."""
+    rules = (Rule(queue=queue, selection=Selection(functions=("app.*",)), label=queue, tolerance=TOLERANCE)
+             for queue in queues)  # fmt: skip
+    scene.shedder.policies.apply(Policy(rules=tuple(rules)), reason="labels")
+    for queue in queues:
+        scene.fill(queue, f"{queue}-old", f"{queue}-new")
+        scene.redis.hset(scene.keys.engine.jobs + f"{queue}-old", "enqueued_at", "2026-01-01T00:00:00.000000Z")
+
+
+def test_late_work_that_was_done_is_soon_not_late_any_more(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lanes that stay late do not keep a reading from looking again at one that is not late any more."""
+    monkeypatch.setattr(exporter, "JUDGED_AT_A_TIME", 1)
+    monkeypatch.setattr(exporter, "GOOD_FOR_SECONDS", 0.0)
+    let_be_late(scene, "bulk", "mail", "news")
+    collector = Collector(scene.redis)
+    for _ in range(3):
+        found = read(rendered(collector)[1].decode())
+    assert [1, 1, 1] == [value(found, "shedder_work_late_jobs", work=each) for each in ("bulk", "mail", "news")]
+    assert "mail-old" == scene.run_one("mail")
+    for _ in range(3):
+        found = read(rendered(collector)[1].decode())
+    assert [1, 0, 1] == [value(found, "shedder_work_late_jobs", work=each) for each in ("bulk", "mail", "news")]
+
+
+def test_one_reading_alone_looks_at_all_lanes(scene: Scene) -> None:
+    """A collector of which there is one reading only, as of `--once`, leaves no lane for the next."""
+    queues = [f"queue-{number}" for number in range(5)]
+    let_be_late(scene, *queues)
+    found = read(rendered(Collector(scene.redis, is_alone=True))[1].decode())
+    assert [1] * 5 == [value(found, "shedder_work_late_jobs", work=each) for each in queues]
+    assert [0] * 5 == [value(found, "shedder_work_may_be_late", work=each) for each in queues]
+
+
+def test_what_cannot_be_read_is_no_calm(scene: Scene) -> None:
+    """Of a control, an incident or a policy that is unreadable nothing is told, but that it is, and all the rest."""
+    scene.fill("mail", "a")
+    scene.shedder.pause("bulk", reason="r")
+    scene.shedder.policies.apply(Policy(rules=(RECEIPTS,)), reason="labels")
+    scene.shedder.incidents.open("late", severity=2)
+    found = scrape(scene.redis)
+    assert 0 == value(found, "shedder_unreadable_records")
+    keys, incident = scene.keys, scene.shedder.incidents.list()[0].id
+    scene.redis.hset(keys.diverts, "mail", b"\xff{")
+    scene.redis.hset(keys.policy, "current", b"\xff{")
+    scene.redis.set(keys.incident(incident), b"\xff{")
+    found = scrape(scene.redis)
+    mail = {"queue": "mail", "lane": "mail"}
+    assert 3 == value(found, "shedder_unreadable_records")
+    assert (1, 1) == (value(found, "shedder_up"), value(found, "shedder_lane_waiting_jobs", **mail))
+    assert 1 == value(found, "shedder_paused", queue="bulk", lane="bulk")
+    assert value(found, "shedder_diverted", **mail) is value(found, "shedder_paused", **mail) is None
+    assert value(found, "shedder_incident_open", severity="2") is None
+
+
 def test_no_label_tells_of_a_job_a_worker_a_person_or_a_tenant(scene: Scene) -> None:
     """Names of jobs, functions, tenants, people and workers, reasons and keys of limits are in no series."""
     shed = scene.shedder
@@ -188,6 +339,29 @@ def test_no_label_tells_of_a_job_a_worker_a_person_or_a_tenant(scene: Scene) -> 
     worker.register_death()
     assert "secret" not in text
     assert worker.name not in text
+
+
+def test_the_number_of_series_is_bounded_by_lanes(scene: Scene) -> None:
+    """Ten times the jobs, functions, tenants, failures, workers, events and keys of limits add no series."""
+
+    def grow(times: int) -> int:
+        for number in range(times):
+            scene.fill("mail", f"{times}-{number}", function=f"app.f{number}", tenant=f"tenant-{number}")
+            scene.stock("mail").enqueue(explode)
+            workers.append(scene.add_stock_worker("mail"))
+            key = f"key-{number}"
+            scene.shedder.set_limit("search", Rate.parse("5/m"), key=key, reason="r", force=True)
+        run_burst(SimpleWorker([scene.ours("mail")], connection=scene.redis), max_jobs=times)
+        scene.shedder.pause("mail", reason="r")
+        scene.shedder.resume("mail", reason="r")
+        return len(scrape(scene.redis))
+
+    workers: list[rq.Worker] = []
+    scene.shedder.set_limit("search", Rate.parse("5/m"), reason="r", force=True)
+    grow(2)
+    assert grow(2) == grow(20)
+    for worker in workers:
+        worker.register_death()
 
 
 def test_a_queue_that_is_gone_loses_its_series(redis: Redis) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import multiprocessing
+import re
 import signal
 import socket
 import subprocess
@@ -11,16 +13,22 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from redis import ConnectionPool, Redis
 from starlette.applications import Starlette
 
 from benchmarks.gauges import sent_by_us
+from shedder import Selection
 from shedder.metrics import Collector, asgi_app, exporter, wsgi_app
 from shedder.metrics.exporter import rendered
+from shedder.policy.model import Policy, Rule
 from tests.cli.programs import environment, run_program
+from tests.docs.pages import DOCS
+from tests.features.scene import Scene
 from tests.metrics.scraped import read, value
 from tests.waiting import wait_until
 
@@ -28,19 +36,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from redis import Redis
-
     from shedder.embedded import EmbeddedServer
     from tests.conftest import ServerFactory
-    from tests.features.scene import Scene
 
 
 class Exporter:
     """`shedder metrics` in a process of its own, on a port that the system gave."""
 
-    def __init__(self, server: EmbeddedServer) -> None:
+    def __init__(self, server: EmbeddedServer, listen: str = "127.0.0.1:0") -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "shedder", "metrics", "--listen", "127.0.0.1:0", "-u", server.url],
+            [sys.executable, "-m", "shedder", "metrics", "--listen", listen, "-u", server.url],
             env=environment(), stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert self.process.stderr is not None
@@ -64,6 +69,14 @@ class Exporter:
         assert self.process.stderr is not None
         self.process.stderr.close()
         return code
+
+
+def _has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
 
 
 @pytest.fixture
@@ -200,6 +213,94 @@ def test_a_port_that_is_taken_is_refused_in_a_line(server: EmbeddedServer) -> No
     assert 1 == done.code
     assert "name another place with --listen" in done.err
     assert 2 == run_program("metrics", "--listen", "nowhere", "-u", server.url, env=environment()).code
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_an_exporter_ends_when_it_is_told_to(exporter_process: Exporter, number: signal.Signals, code: int) -> None:
+    """SIGTERM is its ordinary end, also as the first process of a container; neither leaves a traceback."""
+    exporter_process.get()
+    exporter_process.process.send_signal(number)
+    _, err = exporter_process.process.communicate()
+    assert code == exporter_process.process.returncode
+    assert "Traceback" not in err
+
+
+def test_once_tells_why_redis_refuses(server_factory: ServerFactory) -> None:
+    """A wrong password, and an account that may not ask, are said and not taken for a server that is away."""
+    server = server_factory()
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "watcher", "on", ">right", "~*", "+@read")
+    address = server.url.removeprefix("unix://")
+    for password, said in (("wrong", "refuses the user or the password"), ("right", "no permissions to run")):
+        done = run_program("metrics", "--once", "-u", f"unix://watcher:{password}@{address}", env=environment())
+        assert 0 != done.code
+        assert said in done.err.splitlines()[-1]
+        assert "cannot be reached" not in done.err.splitlines()[-1]
+
+
+def test_an_account_that_may_only_read_is_enough(server_factory: ServerFactory) -> None:
+    """A scrape writes nothing: the account that the docs name, which may not, gets everything."""
+    scene = Scene(server_factory().client())
+    rule = Rule(
+        queue="mail", selection=Selection(functions=("app.bill",)), label="bills", tolerance=timedelta(minutes=1)
+    )
+    scene.shedder.policies.apply(Policy(rules=(rule,)), reason="labels")
+    scene.redis.hset(scene.keys.engine.jobs + scene.fill("mail", "a", "b", function="app.bill")[0],
+                     "enqueued_at", "2026-01-01T00:00:00.000000Z")  # fmt: skip
+    scene.fill("bulk", "c")
+    scene.shedder.divert("bulk", reason="r")
+    scene.shedder.incidents.open("late", severity=2)
+    page = (DOCS / "how-to" / "watch-it.md").read_text()
+    account = re.search(r"ACL SETUSER (.*)", page)
+    assert account is not None
+    scene.redis.execute_command("ACL", "SETUSER", *account[1].split())
+    pool = scene.redis.connection_pool
+    settings = {**pool.connection_kwargs, "username": account[1].split()[0], "password": "secret"}
+    with Redis(connection_pool=ConnectionPool(pool.connection_class, **settings)) as client:
+        found = read(rendered(Collector(client))[1].decode())
+    assert [] == scene.redis.execute_command("ACL", "LOG")
+    assert 1 == value(found, "shedder_up") == value(found, "shedder_work_late_jobs", work="bills")
+    assert 1 == value(found, "shedder_lane_backlog_jobs", queue="bulk", lane="bulk")
+
+
+def test_a_fork_while_another_thread_reads_waits_for_nobody(redis: Redis) -> None:
+    """A child that was forked from a process in the middle of a reading reads at once, as workers of gunicorn do."""
+    collector = Collector(redis)
+    with collector.lock:
+        reader = multiprocessing.get_context("fork").Process(target=_read_in_child, args=(collector,))
+        reader.start()
+        reader.join()
+    assert 0 == reader.exitcode
+
+
+def _read_in_child(collector: Collector) -> None:
+    sys.exit(0 if collector.lock.acquire(blocking=False) and collector.is_up else 1)
+
+
+def test_a_registry_knows_all_names(redis: Redis) -> None:
+    """`describe` names what `collect` tells, so that a request for `name[]=shedder_up` is answered."""
+    collector = Collector(redis)
+    assert [each.name for each in collector.describe()] == [each.name for each in collector.collect()]
+
+
+@pytest.mark.parametrize(
+    ("accepts", "is_packed"), [("gzip, deflate", True), ("gzip;q=0, identity", False), ("br", False)]
+)
+def test_gzip_is_sent_to_those_that_take_it(redis: Redis, accepts: str, is_packed: bool) -> None:
+    """A client that refuses gzip, by its name and a weight of zero, gets plain text."""
+    headers, _ = rendered(Collector(redis), encoding=accepts)
+    assert is_packed == (("Content-Encoding", "gzip") in headers)
+
+
+@pytest.mark.skipif(not _has_ipv6(), reason="no ::1 on this machine")
+def test_an_address_of_ipv6_is_told_as_a_url_has_it(server: EmbeddedServer) -> None:
+    """The line that says where names an address that a browser takes."""
+    started = Exporter(server, "[::1]:0")
+    try:
+        assert started.url.startswith("http://[::1]:")
+        assert 200 == started.get()[0]
+    finally:
+        started.end()
 
 
 def test_two_exporters_agree(scene: Scene) -> None:

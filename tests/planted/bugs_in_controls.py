@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from tests.planted.bug import AT_ONCE, DIVERT, DRAIN, MANY_QUEUES, MEMORY, NAMES, OPERATORS, PARKED, PAUSE, UNDO, Bug
+from tests.planted.bug import (
+    ABSENCE,
+    AT_ONCE,
+    DAMAGED_VIEWS,
+    DIVERT,
+    DRAIN,
+    MANY_QUEUES,
+    MEMORY,
+    NAMES,
+    OPERATORS,
+    OUTCOMES,
+    PARKED,
+    PAUSE,
+    UNDO,
+    Bug,
+)
 
 RECALL = "local replayed = recall(operation, step)"
 
@@ -106,7 +121,28 @@ BUGS = (
         "local unreadable = nil",
         (DIVERT,),
     ),
-    Bug("what was undone is undone again", "queues/undo.py", " and event.id not in undone", "", (UNDO,)),
+    Bug("what was undone is undone again", "queues/undo.py", "if event.id in undone:", "if False:", (UNDO,)),
+    Bug(
+        "an argument of a wrong type is stored",
+        "store/arguments.py",
+        "if not any(is_of_kind(value) for is_of_kind, _ in tests):",
+        "if False:",
+        ("tests/features/test_arguments.py",),
+    ),
+    Bug(
+        "undo without an id stops for ever at a change that has ended",
+        "api/shedder.py",
+        "= lambda error: isinstance(error, NothingToUndo)",
+        "= lambda error: False",
+        (UNDO,),
+    ),
+    Bug(
+        "undo of a drain leaves the diverts ended that ran empty",
+        "lua/set_back_orders.lua",
+        "item.ended or not order and ended_later(item) or nil",
+        "item.ended",
+        (UNDO,),
+    ),
     Bug(
         "undo ends all diverts of a lane",
         "queues/undo.py",
@@ -158,5 +194,47 @@ BUGS = (
         "cause = replace(cause, operation=cause.operation or new_id())",
         "cause = replace(cause, operation=cause.operation)",
         (MANY_QUEUES,),
+    ),
+    Bug(
+        "an undo is refused for parts of an operation of which nothing stands",
+        "queues/undo.py",
+        "kept = [each for each in refused if not isinstance(each, NothingToUndo)]",
+        "kept = refused",
+        (MANY_QUEUES,),
+    ),
+    Bug(
+        "an event id that is empty undoes the last change",
+        "api/shedder.py",
+        "if event_id is not None:\n            return self._undone(",
+        "if event_id:\n            return self._undone(",
+        (UNDO,),
+    ),
+    Bug(
+        "what a client refuses to send counts as an outage",
+        "settings/windows.py",
+        "if isinstance(cause, redis.exceptions.DataError):",
+        "if False:",
+        (ABSENCE,),
+    ),
+    Bug(
+        "a damaged incident stops the list of all",
+        "incident/store.py",
+        'logger.warning("an incident is left out: %s", error)\n        return None',
+        "raise",
+        (DAMAGED_VIEWS,),
+    ),
+    Bug(
+        "a moment of the counts has only what its last sample read",
+        "lua/sample_lanes.lua",
+        "moment[moment.part] = before .. (before ~= '' and text ~= '' and ',' or '') .. text",
+        "moment[moment.part] = text",
+        (OUTCOMES,),
+    ),
+    Bug(
+        "a moment of the counts that was begun long ago is gone on with",
+        "lua/sample_lanes.lua",
+        "math.abs(now_seconds - began) > 60 or",
+        "",
+        (OUTCOMES,),
     ),
 )

@@ -57,6 +57,10 @@ def settings_kept(scene: Scene, state: str) -> list[Any]:
     event, *_ = set_by(scene, "a", '{"n":2}', 0)
     if state == "changed":
         set_by(scene, "a", '{"n":3}', 0)
+    elif state == "ended":
+        set_by(scene, "a", "", 0)
+    elif state == "over":
+        event, *_ = set_by(scene, "a", "", 0)
     seen = scene.shedder.event(event)
     reply = _set_back(scene, replace(seen, before={"a": {"v": 1, "until": 1}}))
     assert [state, "a"] == reply
@@ -64,7 +68,9 @@ def settings_kept(scene: Scene, state: str) -> list[Any]:
 
 
 def _set_back(scene: Scene, event: Event) -> list[Any]:
-    command = set_back_settings(scene.keys, f"{RQ_KEY_PREFIX}:shedder:x", event, WHO, verb="flag degrade")
+    command = set_back_settings(
+        scene.keys, f"{RQ_KEY_PREFIX}:shedder:x", event, WHO, verbs=("flag degrade", "flag restore")
+    )
     reply: list[Any] = raw(scene, command)
     return reply
 

@@ -119,6 +119,7 @@ OUTCOMES: dict[str, list[Outcome]] = {
     "set_back_settings": [
         ("'done'", settings.settings_set_back, "done"),
         ("'changed'", lambda it: settings.settings_kept(it, "changed"), "changed"),
+        ("'ended'", lambda it: settings.settings_kept(it, "ended"), "ended"),
         ("'over'", lambda it: settings.settings_kept(it, "over"), "over"),
     ],
     "order_drain": [

@@ -15,6 +15,7 @@ from shedder.errors import (
     InvalidInput,
     LimitExceeded,
     NothingMatched,
+    NothingToUndo,
     PolicyChanged,
     PolicyInvalid,
     PolicyProblem,
@@ -74,6 +75,11 @@ EXAMPLES: list[tuple[ShedderError, int, str]] = [
         CannotUndo("17-0", reason="the backlog was drained", try_instead="a new divert"),
         3,
         "event 17-0 cannot be undone: the backlog was drained; try a new divert",
+    ),
+    (
+        NothingToUndo("17-0", reason="the pause has ended", try_instead="shedder status"),
+        3,
+        "event 17-0 cannot be undone: the pause has ended; try shedder status",
     ),
     (RedisUnreachable("db.internal:6379"), 4, "Redis at db.internal:6379 cannot be reached"),
     (

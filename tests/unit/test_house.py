@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import TOGETHER
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "shedder"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -121,6 +123,13 @@ def test_no_function_is_long() -> None:
     sizes = {f"{short(path)}: {each.name}": lines_of(each) for path in FILES
              for each in functions_of(path)}  # fmt: skip
     assert {} == {name: size for name, size in sizes.items() if size > LONGEST_BODY}
+
+
+def test_files_that_set_up_something_for_all_of_their_tests_are_run_by_one_process() -> None:
+    """Or several processes would each set it up: build the package, play the demo, start a cluster."""
+    shared = re.compile(r'^@pytest\.fixture\(scope="module"\)', re.MULTILINE)
+    found = {path for path in (ROOT / "tests").rglob("test_*.py") if shared.search(path.read_text(encoding="utf-8"))}
+    assert {str(path.relative_to(ROOT)) for path in found} == TOGETHER
 
 
 def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:

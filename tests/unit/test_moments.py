@@ -30,6 +30,18 @@ def test_a_time_is_the_last_that_was_so_called(text: str, now: datetime, expecte
     assert datetime.fromisoformat(f"{expected}+00:00") == parse_past(text, now=now, name="x")
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("23:50", "2026-11-24T23:50:00"), ("00:20", "2026-11-25T00:20:00"), ("12:15", "2026-11-25T12:15:00"),
+     ("2026-11-23T01:00", "2026-11-23T01:00:00")],
+)  # fmt: skip
+def test_a_time_of_another_day_is_that_of_the_incident(text: str, expected: str) -> None:
+    """A correction in the review, two days later, means the night of the incident."""
+    later = datetime(2026, 11, 27, 10, 0, tzinfo=UTC)
+    found = parse_past(text, now=later, name="x", near=AFTER_MIDNIGHT)
+    assert datetime.fromisoformat(f"{expected}+00:00") == found
+
+
 @pytest.mark.parametrize(("text", "now"), [("00:31", AFTER_MIDNIGHT), ("12:29", AFTER_MIDNIGHT), ("23:59", EVENING)])
 def test_a_time_a_little_ahead_is_refused(text: str, now: datetime) -> None:
     """Nobody means yesterday by what is to come within hours."""

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -89,7 +89,7 @@ def test_slow_work_is_seen_beside_fast_work(monkeypatch: pytest.MonkeyPatch) -> 
     assert place > 0.05
 
 
-@pytest.mark.slow
+@settings(max_examples=15)  # each draws a picture
 @given(st.lists(st.floats(-10, 200), max_size=40))
 def test_letters_never_collide(minutes: list[float]) -> None:
     """Wherever and however often somebody acted, the letters stand apart, in order, and none is left out."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -85,10 +87,11 @@ def test_an_absurd_pace_is_refused(text: str) -> None:
     [
         *((0, 1), (-1, 1), (1, 0), (1, -1), (-1, -1), (1e10, 1), (1e-10, 1)),
         *((math.nan, 1), (1, math.nan), (math.inf, 1), (1, math.inf), (math.inf, math.inf)),
+        *(("5/s", 1), (None, 1), (True, 1), (1, "minute"), (1, timedelta(minutes=1)), (10**400, 1)),
     ],
 )
-def test_no_record_holds_a_rate_that_is_not_positive_and_finite(amount: float, per: float) -> None:
-    """A Rate made without parsing is checked too."""
+def test_no_record_holds_a_rate_that_is_not_positive_and_finite(amount: Any, per: Any) -> None:
+    """A Rate made without parsing is checked too, its types among it."""
     with pytest.raises(InvalidInput):
         Rate(amount, per=per)
 

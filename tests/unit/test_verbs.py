@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -122,5 +123,17 @@ def test_what_was_taken_back_is_told_as_taken_back(verb: str) -> None:
 
 def test_an_undo_of_a_pause_is_told_as_an_undo() -> None:
     """A timeline says that the lanes go on, and that somebody undid something."""
-    (moment,) = timeline_of(INCIDENT, [replace(an_event("resume"), undoes="1-1")])
-    assert moment.what.startswith("undid an earlier change: resumed mail")
+    undo = replace(an_event("resume"), undoes="1-1")
+    told = [*timeline_of(INCIDENT, [undo]), *timeline_of(INCIDENT, [replace(undo, details={"undid": "pause"})])]
+    assert told[0].what.startswith("undid an earlier change: resumed mail")
+    assert told[1].what.startswith("undid an earlier pause: resumed mail")
+
+
+def test_a_restore_of_several_lanes_is_one_line() -> None:
+    """Its events are one for each backlog; the lanes and the numbers are those of all."""
+    restore = replace(an_event("restore"), lanes=("mail",), before={"mail": {"backlog": 2}}, undoes="1-1")
+    other = replace(restore, id="9-9", lanes=("mail.low",), before={"mail.low": {"backlog": 3}})
+    later = replace(restore, id="9-10", at=restore.at + timedelta(minutes=1))
+    first, second = timeline_of(INCIDENT, [restore, other, later])
+    assert ((other.id,), ()) == (first.also, second.also)
+    assert all(lane in first.what for lane in ("mail", "mail.low"))

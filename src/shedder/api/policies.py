@@ -18,6 +18,7 @@ from shedder.later import later
 from shedder.policy.applied import AppliedPolicy, PolicyReceipt, applied_policy, apply_policy, forget_policy
 from shedder.policy.model import Policy
 from shedder.selection import MAX_TEXT
+from shedder.store.arguments import checks_arguments
 from shedder.store.codec import text_of
 from shedder.store.store import Store
 from shedder.wording import named
@@ -35,6 +36,7 @@ else:
     )))  # fmt: skip
 
 
+@checks_arguments
 class Policies:
     """The policy in force, and what follows from it; `Shedder.policies`.
 

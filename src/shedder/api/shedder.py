@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from shedder.engine.names import rq_keys
 from shedder.engine.workers import lanes_meant, queues_of, workers_of
-from shedder.errors import ConditionNotMet
+from shedder.errors import CannotUndo, ConditionNotMet, NothingToUndo
 from shedder.events import Cause, Event, find_event, follow, read_events, verb_of
 from shedder.lanes import Lane, queues_in, why_refused
 from shedder.later import later
 from shedder.queues import claims, controls
 from shedder.selection import Selection
+from shedder.store.arguments import checks_arguments
 from shedder.store.codec import server_time
 from shedder.store.keys import Keys
 from shedder.store.store import Progress, Store
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from shedder.api.policies import Policies
     from shedder.health import audit, doctor, repair, uninstall
     from shedder.incident.incidents import Incidents
-    from shedder.incident.timeline import attributed, changes_by_others, last_own_change, own_changes
+    from shedder.incident.timeline import attributed, changes_by_others, last_own_change, own_changes, undo_last
     from shedder.queues import (
         breakdown,
         divert,
@@ -59,7 +60,7 @@ else:
         ("shedder.api.policies", "Policies"),
         ("shedder.health", "audit doctor repair uninstall"),
         ("shedder.incident.incidents", "Incidents"),
-        ("shedder.incident.timeline", "attributed changes_by_others last_own_change own_changes"),
+        ("shedder.incident.timeline", "attributed changes_by_others last_own_change own_changes undo_last"),
         ("shedder.queues", "breakdown divert drain failed maintenance pause preview restore retry samples"),
         ("shedder.queues", "skip stale starts undo"),
         ("shedder.response", "triage"),
@@ -99,6 +100,7 @@ MOST_EVENTS = 5000
 __all__ = ["Shedder"]
 
 
+@checks_arguments
 class Shedder:
     """Load shedding for the RQ queues on one Redis.
 
@@ -510,13 +512,18 @@ class Shedder:
     def undo(
         self, event_id: str | None = None, *, reason: str, by: str | None = None
     ) -> Undone | shedder.IncidentReceipt:
-        """Take back what an event did; without an id the last change of `by` that has a way back.
+        """Take back what an event did; without an id the last change of `by` of which something stands.
 
         Raises:
             EventNotFound: there is none with this id.
-            CannotUndo: it was undone, has ended, or has no way back; the error says what to do.
+            CannotUndo: somebody has changed it since, or it has no way back; the error says what to do.
+            NothingToUndo: it has ended; without an id, no change of `by` stands any more.
         """
-        event = self.event_to_undo(event_id, by=by)
+        if event_id is not None:
+            return self._undone(self.event_to_undo(event_id), reason, by)
+        return self.undo_last(lambda event: self._undone(event, reason, by), by=by)
+
+    def _undone(self, event: Event, reason: str, by: str | None) -> Undone | shedder.IncidentReceipt:
         if verb_of(event).is_of_incident:
             return self.incidents.undo(event, reason=reason, by=by)
         receipt = undo.undo(self.store, event, self._change(reason, by))
@@ -524,15 +531,30 @@ class Shedder:
         return receipt
 
     def event_to_undo(self, event_id: str | None = None, *, by: str | None = None) -> Event:
-        """The event that `undo` would take back.
+        """The event that `undo` takes back, or without an id tries first.
 
         Raises:
             EventNotFound: there is none with this id.
-            CannotUndo: there is no way back from it, or `by` has nothing to undo.
+            CannotUndo: there is no way back from it.
+            NothingToUndo: without an id, `by` has changed nothing.
         """
-        if event_id:
+        if event_id is not None:
             return undo.event_to_undo(self.store, event_id)
         return last_own_change(self.store, self._cause("", by).by)
+
+    def undo_last(
+        self, take_back: Callable[[Event], T], *, by: str | None = None,
+        goes_on: Callable[[CannotUndo], bool] = lambda error: isinstance(error, NothingToUndo),
+    ) -> T:  # fmt: skip
+        """What `take_back` gives for the last change of `by` that it can take back.
+
+        `goes_on` says of each refusal whether the change before it is tried.
+
+        Raises:
+            CannotUndo: one was refused; the error names the change before it.
+            NothingToUndo: no change of `by` stands any more.
+        """
+        return undo_last(self.store, self._cause("", by).by, take_back, goes_on=goes_on)
 
     def changes_to_undo(self, *, by: str | None = None) -> Iterator[Event]:
         """The changes of `by` that have a way back and were not undone since, the last one first."""
@@ -543,7 +565,7 @@ class Shedder:
     def triage(self, policy: shedder.Policy) -> shedder.Triage:
         """The checklist of an incident, with the next commands for the queues as they are."""
         maintenance.end_silent(self.store)
-        incident = self.incidents.current()
+        incident = self.incidents.current_if_readable()
         if incident is not None:
             incident = self.incidents.measure_effects(incident.id)
             events = self.incidents.timeline(incident.id)

@@ -98,6 +98,9 @@ class Program(VerbGroup):
             run.is_json = run.is_json or "--json" in words
             run.is_debug = run.is_debug or "--debug" in words
             return _report(error, run)
+        finally:
+            with contextlib.suppress(Exception):
+                run.close()
         return code if isinstance(code, int) else 0
 
 

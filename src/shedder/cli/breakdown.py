@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
 from shedder.cli import output
@@ -16,6 +17,9 @@ from shedder.wording import counted, jobs_do
 
 if TYPE_CHECKING:
     from shedder import Breakdown, BreakdownGroup
+
+HEADINGS_WIDTH = 36
+"""Longer headings of a cross table are letters, and named below it: else a terminal has no room for its rows."""
 
 
 def tell_breakdown(run: Run, names: Sequence[str], by: Sequence[str], sample: int | None) -> None:
@@ -32,14 +36,14 @@ def breakdown_view(found: Breakdown, *, now: datetime, server: str = "") -> outp
     names = output.listed(output.names_of(found.lanes))
     aside = f", and {jobs_do(found.backlog, 'are in backlogs', 'is in a backlog')}" if found.backlog else ""
     wait = jobs_do(found.waiting, "wait", "waits") if found.waiting else "no job waits"
-    table = _cross_table if len(found.by) > 1 else _table
+    told = _cross_table(found, now) if len(found.by) > 1 else [_table(found, now)]
     parts: output.Parts = [
         output.headline(f"In {names} {wait}{aside}."),
         *([output.plain(_sureness(found))] if found.is_sample else []),
     ]
     if not found.groups:
         return parts
-    return [*parts, output.blank(), table(found, now), *output.commands_part(*_next_command(found, server))]
+    return [*parts, output.blank(), *told, *output.commands_part(*_next_command(found, server))]
 
 
 def _sureness(found: Breakdown) -> str:
@@ -62,13 +66,13 @@ def _row(made: output.Table, name: str, group: BreakdownGroup, now: datetime) ->
     output.row(made, name, *numbers, output.age(group.oldest, now), output.per_second(group.in_per_second))
 
 
-def _cross_table(found: Breakdown, now: datetime) -> output.Table:
+def _cross_table(found: Breakdown, now: datetime) -> output.Parts:
     """Jobs, those in backlogs too, by the first along the rows, by the second along the columns."""
     rows, columns = _largest(found, 0), _largest(found, 1)
     cells = {group.values: group for group in found.groups}
-    made = output.table(
-        " / ".join(found.by), *(f">{column}" for column in columns), ">jobs", ">share", ">oldest", ">in/s"
-    )
+    is_wide = sum(len(column) + 2 for column in columns) > HEADINGS_WIDTH
+    headings = ascii_uppercase[: len(columns)] if is_wide else columns
+    made = output.table(" / ".join(found.by), *(f">{each}" for each in headings), ">jobs", ">share", ">oldest", ">in/s")
     for name in rows:
         groups = [cells.get((name, column)) for column in columns]
         there = [group for group in groups if group is not None]
@@ -79,7 +83,8 @@ def _cross_table(found: Breakdown, now: datetime) -> output.Table:
             output.age(min((group.oldest for group in there if group.oldest), default=None), now),
             output.per_second(sum(group.in_per_second for group in there)),
         )  # fmt: skip
-    return made
+    letters = [output.plain(f"{letter}  {column}") for letter, column in zip(headings, columns, strict=True)]
+    return [made, output.blank(), *letters] if is_wide else [made]
 
 
 def _largest(found: Breakdown, axis: int) -> list[str]:

@@ -76,8 +76,16 @@ def server_for(*, url: str | None, config: str | None) -> Server:
     return _from_settings(known, source="the environment")
 
 
-def connect(server: Server, *, seconds: float = GREETING_SECONDS) -> Shedder:
-    """`Shedder` on a server that has answered within `seconds`; raises as `greet` does."""
+def connect(server: Server, *, seconds: float | None = None) -> Shedder:
+    """`Shedder` on a server that has answered within `seconds`; raises as `greet` does.
+
+    Args:
+        server: which one.
+        seconds: usually `GREETING_SECONDS`, or what the URL or the settings module give a connection, if that is more.
+    """
+    if seconds is None:
+        asked = server.client.connection_pool.connection_kwargs.get("socket_connect_timeout") or 0.0
+        seconds = max(GREETING_SECONDS, asked)
     greet(server, seconds=seconds)
     return Shedder(server.client)
 

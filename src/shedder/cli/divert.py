@@ -12,7 +12,7 @@ import click
 
 from shedder.cli import asking, output
 from shedder.cli.options import Request, change_options_with, force_option, verb
-from shedder.cli.progress import scan_bar
+from shedder.cli.progress import Failing, scan_bar
 from shedder.cli.run import Refused, Run
 from shedder.errors import InvalidInput, ShedderError
 from shedder.lanes import DEFAULT_PRIORITY, lane_of_target, lanes_of_target, parse_priority
@@ -97,7 +97,8 @@ def _lane(name: str, priority: str) -> str:
 
 
 def _divert(run: Run, targets: Sequence[str], selection: Selection, **cause: Any) -> DivertReceipt:
-    with scan_bar(run.screen, f"diverting {output.listed(targets)}") as show:
+    failing = Failing(run.shedder, targets)
+    with scan_bar(run.screen, f"diverting {output.listed(targets)}", note=failing.said) as show:
 
         def note(looked_at: int, of: int) -> None:
             run.state = _half_way(targets, looked_at, of)

@@ -102,8 +102,11 @@ def reopen(run: Run, *, request: Request, incident: str | None, also: bool) -> i
 def correct(
     run: Run, *, request: Request, title: str | None, severity: int | None, incident: str | None, **times: str | None
 ) -> int:
-    """Correct the record; the event keeps the earlier values."""
-    given = _moments(run, times)
+    """Correct the record; the event keeps the earlier values.
+
+    A time such as 23:50 is the one nearest to when the incident was opened.
+    """
+    given = _moments(run, times, of=incident or run.shedder.incidents.latest_id())
     receipt = changing(run).correct(title=title, severity=severity, times=given, incident=incident, **request.cause)
     return finish(run, receipt, f"Incident {receipt.incident.id} is corrected.")
 
@@ -222,13 +225,14 @@ def _offer_command(run: Run, request: Request, incident: str) -> None:
     run.screen.remark(f"{held.commander} is commander now")
 
 
-def _moments(run: Run, given: dict[str, str | None]) -> dict[str, datetime]:
-    """The times that were given, by name."""
+def _moments(run: Run, given: dict[str, str | None], *, of: str = "") -> dict[str, datetime]:
+    """The times that were given, by name; a time of day is the nearest to the opening of the incident `of`."""
     texts = {name: text for name in _TIMES if (text := given.get(name)) is not None}
     if not texts:
         return {}
     now = run.shedder.incidents.now()
-    return {name: parse_past(text, now=now, name=f"--{name}") for name, text in texts.items()}
+    near = run.shedder.incidents.read(of).opened_at if of else None
+    return {name: parse_past(text, now=now, name=f"--{name}", near=near) for name, text in texts.items()}
 
 
 def _read(file: str) -> Any:

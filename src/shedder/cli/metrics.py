@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
-from socketserver import ThreadingMixIn
+from socketserver import TCPServer, ThreadingMixIn
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -12,7 +14,7 @@ import click
 
 from shedder.cli.options import verb
 from shedder.cli.run import Refused, Run
-from shedder.errors import RedisUnreachable, ShedderError
+from shedder.errors import ShedderError
 from shedder.later import later
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 9727
 _EXAMPLES = (
     "shedder metrics",
     "shedder metrics --listen 0.0.0.0:9727",
-    "shedder metrics --once > /var/lib/node_exporter/shedder.prom",
+    "shedder metrics --once > metrics.prom.new; mv metrics.prom.new metrics.prom",
 )
 
 
@@ -42,37 +44,41 @@ def metrics(run: Run, *, listen: str, once: bool) -> int:
     """Serve metrics of all queues for Prometheus.
 
     Works beside stock workers, and tells more where workers are of shedder. While Redis is away it
-    says so in shedder_up, and goes on.
+    says so in shedder_up, and goes on. SIGTERM ends it.
     """
     if run.is_json:
         raise Refused("metrics are text for Prometheus; leave --json out, and see status --json")
-    collector = _collector(run)
+    # not `run.shedder`: an exporter must start, and say so, where Redis does not answer yet
+    source = connect.server_for(url=run.url, config=run.config)
+    collector = _collector(run, source, is_alone=once)
     if once:
-        return _print_once(run, collector)
+        return _print_once(source, collector)
     host, port = _address(listen)
     with _server(host, port, collector) as server:
-        run.screen.remark(f"Metrics of Redis at {run.address} on http://{host}:{server.server_port}/metrics")
+        # the first process of a container ends by no signal for which it has no handler
+        signal.signal(signal.SIGTERM, lambda *_: Thread(target=server.shutdown, daemon=True).start())
+        shown = f"[{host}]" if ":" in host else host
+        run.screen.remark(f"Metrics of Redis at {run.address} on http://{shown}:{server.server_port}/metrics")
         run.state = "nothing was changed"
         server.serve_forever()
     return 0
 
 
-def _collector(run: Run) -> Collector:
-    # not `run.shedder`: an exporter must start, and say so, where Redis does not answer yet
-    server = connect.server_for(url=run.url, config=run.config)
+def _collector(run: Run, server: connect.Server, *, is_alone: bool) -> Collector:
     run.address, run.secrets = server.address, connect.secrets_of(server.client)
     logs.send_logs_to_stderr(is_verbose=run.is_verbose, log_format=run.log_format)
     try:
-        return Collector(server.client)
+        return Collector(server.client, is_alone=is_alone)
     except ImportError as error:
         raise ShedderError(f"{error}; the metrics need: pip install 'shedder[metrics]'") from error
 
 
-def _print_once(run: Run, collector: Collector) -> int:
+def _print_once(server: connect.Server, collector: Collector) -> int:
     _, text = rendered(collector)
     sys.stdout.write(text.decode())
-    if not collector.is_up:
-        raise RedisUnreachable(run.address)
+    if collector.trouble is not None:
+        connect.greet(server)  # tells a wrong password from a server that is away
+        raise collector.trouble
     return 0
 
 
@@ -97,6 +103,13 @@ class _Handler(WSGIRequestHandler):
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     request_queue_size = 256
+
+    def server_bind(self) -> None:
+        """Bind the address; the standard library would look up its name in the DNS first."""
+        TCPServer.server_bind(self)
+        host, self.server_port = self.server_address[:2]
+        self.server_name = str(host)
+        self.setup_environ()
 
 
 class _Server6(_Server):

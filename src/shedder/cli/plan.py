@@ -59,7 +59,7 @@ def plan(
         (*names, *pauses, *diverts, *(each.rpartition("=")[0] for each in limits))
     )  # refuses what could be meant for another queue
     _check_known(names, run.shedder.queues())
-    outlook = _outlook(run, policy_for(run, policy_file, or_near=True), names)
+    outlook = _outlook(run, policy_for(run, policy_file, or_near=True, is_view=True), names)
     _check_lanes(asked, [lane.lane for lane in outlook.lanes])
     usual = planning.options_for(outlook.lanes, more_workers=more)
     considered = [usual[0], *asked, usual[-1]] if asked else usual

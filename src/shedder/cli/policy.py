@@ -11,7 +11,7 @@ import click
 
 from shedder.cli import asking, options, output
 from shedder.cli.run import Refused, Run
-from shedder.errors import PolicyInvalid
+from shedder.errors import PolicyInvalid, RecordUnreadable
 from shedder.policy.document import document_of
 from shedder.policy.explain import ExplainedJob, differences, shown, written_policy
 from shedder.policy.file import find_policy_file, policy_file_near, read_policy
@@ -152,19 +152,28 @@ policy_option = _policy_option("Use this policy file, not the policy in force.")
 near_policy_option = _policy_option("Use this policy file, not the policy in force or a nearby shedder.toml.")
 
 
-def policy_for(run: Run, file: str | None, *, or_near: bool = False, is_needed: bool = False) -> Policy:
+def policy_for(
+    run: Run, file: str | None, *, or_near: bool = False, is_needed: bool = False, is_view: bool = False
+) -> Policy:
     """The policy in `file`; else the one in force; an empty one when there is none.
 
-    While none was applied, `or_near` takes the file here or in a folder above.
+    While none was applied, `or_near` takes the file here or in a folder above. A view of the queues goes on
+    without one that cannot be read, and says so.
 
     Raises:
         InvalidInput: it is needed and there is none, or it cannot be read.
         PolicyInvalid: it has problems.
-        RecordUnreadable: the one in force is damaged or of a newer shedder.
+        RecordUnreadable: the one in force is damaged or of a newer shedder, and this is no view.
     """
     if file is not None:
         return read_policy(Path(file))
-    applied = run.shedder.policies.applied()
+    try:
+        applied = run.shedder.policies.applied()
+    except RecordUnreadable as error:
+        if not is_view:
+            raise
+        run.screen.warn(f"{error}; this is told without a policy")
+        return Policy()
     if applied.number or not or_near:
         return applied.policy
     path = find_policy_file(Path.cwd()) if is_needed else policy_file_near(Path.cwd())

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
 from shedder.cli.output import Screen, Text, age, as_rich, escaped, listed, number, per_second
 from shedder.later import later
+from shedder.queues.outcomes import in_all
 from shedder.units import format_duration
 from shedder.wording import counted
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.progress import BarColumn, Progress, TextColumn
 
-    from shedder import DrainProgress, RunningJob
+    from shedder import DrainProgress, RunningJob, Shedder
 
 else:
     globals().update(later((("rich.live", "Live"), ("rich.progress", "BarColumn Progress TextColumn"))))
@@ -26,11 +27,14 @@ else:
 
 JOBS_NAMED = 2
 PACE_SECONDS = 10.0
+FAILING_SECONDS = 2.0
 
 
 @contextlib.contextmanager
-def scan_bar(screen: Screen, what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar for `on_progress` of a long scan; None when nobody looks."""
+def scan_bar(
+    screen: Screen, what: str, *, note: Callable[[], str] = str
+) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar for `on_progress` of a long scan, with `note` behind the numbers; None when nobody looks."""
     if not screen.shows_progress:
         yield None
         return
@@ -39,10 +43,32 @@ def scan_bar(screen: Screen, what: str) -> Iterator[Callable[[int, int], None] |
         task = bars.add_task("", total=None, said=escaped(what))
 
         def show(looked_at: int, of: int) -> None:
-            said = f"{escaped(what)}: {number(looked_at)} of {number(of)}"
+            said = f"{escaped(what)}: {number(looked_at)} of {number(of)}{note()}"
             bars.update(task, completed=looked_at, total=of, said=said)
 
         yield show
+
+
+class Failing:
+    """What fails in lanes meanwhile, for the bar of something else; asked for every two seconds."""
+
+    def __init__(self, shed: Shedder, targets: Sequence[str]) -> None:
+        self._shed, self._targets = shed, targets
+        self._asked_at = float("-inf")
+        self._known = ""
+
+    def said(self) -> str:
+        """`, 48/s fail: OperationalError`; empty when nothing does."""
+        if time.monotonic() - self._asked_at >= FAILING_SECONDS:
+            found = in_all([lane.outcomes for lane in self._shed.status(*self._targets).lanes])
+            self._known = f", {_fails(found.failing, found.exception)}" if found.failing else ""
+            self._asked_at = time.monotonic()
+        return self._known
+
+
+def _fails(pace: float | None, exception: str) -> str:
+    name = escaped(exception.rpartition(".")[2])
+    return f"{per_second(pace)}/s fail{f': {name}' if name else ''}"
 
 
 @contextlib.contextmanager
@@ -123,8 +149,7 @@ def drain_line(pace: float | None, *, left: int, rate: float, failing: float | N
     """`49/s of 50/s, 48/s fail: OperationalError, 31,000 left, ends in 2m 48s`."""
     parts = [f"{per_second(pace)}/s of {per_second(rate)}/s"]
     if failing:
-        name = escaped(exception.rpartition(".")[2])
-        parts.append(f"{per_second(failing)}/s fail{f': {name}' if name else ''}")
+        parts.append(_fails(failing, exception))
     parts.append(f"{number(left)} left")
     if pace:
         parts.append(f"ends in {format_duration(left / pace // 1)}")

@@ -41,6 +41,7 @@ class Run:
         address: Where Redis is, without credentials; empty before the first contact.
         state: What holds if the program ends now, for the line that says so.
         reminders: Lines for standard error, once what was asked for is done.
+        ends: What to call when the call is over.
         secrets: The passwords for Redis and its sentinels, which no output holds.
     """
 
@@ -53,6 +54,7 @@ class Run:
     address: str = ""
     state: str = NOTHING_CHANGED
     reminders: list[str] = field(default_factory=list)
+    ends: list[Callable[[], None]] = field(default_factory=list)
     secrets: frozenset[str] = frozenset()
 
     @cached_property
@@ -81,6 +83,7 @@ class Run:
             self.screen.warn("--config is not used, because the environment names a URL")
         server = connect.server_for(url=self.url, config=self.config)
         self.address, self.secrets = server.address, connect.secrets_of(server.client)
+        self.ends.append(server.client.close)
         logs.send_logs_to_stderr(is_verbose=self.is_verbose, log_format=self.log_format)
         return connect.connect(server)
 
@@ -99,6 +102,11 @@ class Run:
     def emit(self, schema: str, record: Any, *, is_line: bool = False, **more: Any) -> None:
         """Print `record` and `more` as one JSON object; with `is_line` one line of many."""
         self.screen.emit(output.document(schema, record, **more), is_line=is_line)
+
+    def close(self) -> None:
+        """Leave the server: whoever calls the program in a process that goes on keeps no connection."""
+        while self.ends:
+            self.ends.pop()()
 
     def remind(self) -> None:
         """Say what a person should think of, once all is done."""

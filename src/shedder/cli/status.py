@@ -51,8 +51,7 @@ SHORTEST_SECONDS = 0.1
 
 _EXAMPLES = (
     "shedder status",
-    "shedder status mail reports --watch 5s",
-    "shedder status --all-lanes",
+    "shedder status --all-lanes --watch 5s",
     "shedder status mail --by function",
     "shedder status mail --by function --by meta.tenant --sample 5000",
 )

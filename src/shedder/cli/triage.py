@@ -34,7 +34,7 @@ def triage(run: Run, *, is_all: bool, policy_file: str | None) -> int:
     Each question shows what was done, its effect, and the command to type next, given the current
     state of the queues. Questions with nothing left to do take one line.
     """
-    found = run.shedder.triage(policy_for(run, policy_file, or_near=True))
+    found = run.shedder.triage(policy_for(run, policy_file, or_near=True, is_view=True))
     run.tell("triage/1", found, partial(triage_parts, is_all=is_all))
     return 0
 

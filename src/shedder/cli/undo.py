@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import chain
+from collections.abc import Callable
 
 import click
 
@@ -12,7 +11,7 @@ from shedder.cli import asking, divert, drain, incident_view, output, pause, pol
 from shedder.cli.events import event_line
 from shedder.cli.options import Request, cause_options, force_option, verb
 from shedder.cli.run import NOTHING_CHANGED, Run
-from shedder.errors import CannotUndo
+from shedder.errors import CannotUndo, NothingToUndo
 from shedder.events import Event, verb_of
 from shedder.queues.undo import Undone
 
@@ -37,42 +36,39 @@ def undo(run: Run, *, request: Request, event_id: str | None, is_sure: bool) -> 
     What somebody has changed since stays as it is. A change of somebody else needs its id.
     """
     asking.check_reason(request)
-    receipt = _undone(run, request, event_id) if event_id else _last_undone(run, request, is_sure=is_sure)
+    done = _undone(run, request, event_id) if event_id is not None else _last_undone(run, request, is_sure=is_sure)
     run.state = "it is undone"
-    kind, view = _kind_and_view(receipt)
+    verb, receipt = done
+    kind, view = _kind_and_view(verb, receipt)
     run.tell("undo/1", {"kind": kind, "receipt": receipt}, view(receipt, server=run.server_option))
     return 0
 
 
-def _undone(run: Run, request: Request, event_id: str) -> Receipt:
+def _undone(run: Run, request: Request, event_id: str) -> tuple[str, Receipt]:
     event = run.shedder.event_to_undo(event_id)
     return _taken_back(run, asking.settle_reason(request, output.escaped(f"undo '{event.verb}'")), event)
 
 
-def _last_undone(run: Run, request: Request, *, is_sure: bool) -> Receipt:
+def _last_undone(run: Run, request: Request, *, is_sure: bool) -> tuple[str, Receipt]:
     """The undo of the person's last change that can be undone still; of each that cannot it is said.
 
     Raises:
-        CannotUndo: there is none; or the last one cannot be undone, and nobody can be asked about
-            the one before it.
+        NothingToUndo: there is none.
+        CannotUndo: somebody built upon it, and nobody can be asked about the one before it.
     """
-    first = run.shedder.event_to_undo(by=request.by)
-    for event in chain([first], _before(run, request, first)):
+
+    def take_back(event: Event) -> tuple[str, Receipt]:
         _confirm(run, event, is_sure=is_sure)
-        settled = asking.settle_reason(request, output.escaped(f"undo '{event.verb}'"))
-        try:
-            return _taken_back(run, settled, event)
-        except CannotUndo as error:
-            run.state = NOTHING_CHANGED
-            if is_sure or not asking.is_asking_possible():
-                raise _with_next(error, next(_before(run, request, event), None)) from error
+        return _taken_back(run, asking.settle_reason(request, output.escaped(f"undo '{event.verb}'")), event)
+
+    def goes_on(error: CannotUndo) -> bool:
+        run.state = NOTHING_CHANGED
+        is_asked = asking.is_asking_possible() and not is_sure
+        if is_asked or isinstance(error, NothingToUndo):
             run.screen.warn(f"your change {error}")
-    raise CannotUndo("(last)", reason="no change of yours can be undone any more", try_instead="shedder status")
+        return is_asked or isinstance(error, NothingToUndo)
 
-
-def _before(run: Run, request: Request, event: Event) -> Iterator[Event]:
-    changes = run.shedder.changes_to_undo(by=request.by)
-    return (each for each in changes if each.position < event.position)
+    return run.shedder.undo_last(take_back, goes_on=goes_on, by=request.by)
 
 
 def _confirm(run: Run, event: Event, *, is_sure: bool) -> None:
@@ -83,24 +79,19 @@ def _confirm(run: Run, event: Event, *, is_sure: bool) -> None:
     asking.confirm(f"Undo your last change? That {verb_of(event).undo}.", is_sure=False)
 
 
-def _with_next(error: CannotUndo, before: Event | None) -> CannotUndo:
-    """`error` of a person's last change, with the command that undoes the one before it."""
-    if before is None:
-        return error
-    reason = f"{error.reason}; it is your last change, and the one before it is '{before.verb}': {before.why}"
-    return CannotUndo(error.event_id, reason=reason, try_instead=f"shedder undo {before.id}")
-
-
-def _taken_back(run: Run, request: Request, event: Event) -> Receipt:
+def _taken_back(run: Run, request: Request, event: Event) -> tuple[str, Receipt]:
+    """The verb that was undone, and the receipt."""
     named = event.details.get("names")
     names = tuple(map(str, named)) if isinstance(named, list) else ()
     asking.warn_of_recent_changes(run, request, targets=event.lanes, names=names)
     run.unsure("whether it is undone", "events")
-    return run.shedder.undo(event.id, **request.cause)
+    return event.verb, run.shedder.undo(event.id, **request.cause)
 
 
-def _kind_and_view(receipt: Receipt) -> tuple[str, Callable[..., output.Parts]]:
+def _kind_and_view(verb: str, receipt: Receipt) -> tuple[str, Callable[..., output.Parts]]:
     """Which verb has such a receipt, and how that shows it."""
+    if isinstance(receipt, shedder.RestoreReceipt) and verb == "limit start":
+        return "restore", starts.lift_receipt
     if isinstance(receipt, shedder.DivertReceipt) and receipt.replaced:
         return "limit starts", starts.starts_receipt
     return _KINDS[type(receipt)]

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from shedder.errors import CannotUndo, ConditionNotMet, InvalidInput, RecordUnreadable, ShedderError
+from shedder.errors import CannotUndo, ConditionNotMet, InvalidInput, NothingToUndo, RecordUnreadable, ShedderError
 from shedder.events import UNREADABLE, Event, head_of, position_of
 from shedder.incident import lifecycle
 from shedder.incident.effects import WINDOW, changes_of, effects_of, with_yardsticks
@@ -24,6 +24,7 @@ from shedder.policy.applied import applied_policy
 from shedder.policy.model import Policy
 from shedder.queues.maintenance import end_silent
 from shedder.queues.samples import NO_SAMPLE, Sample, read_samples, sample_after
+from shedder.store.arguments import checks_arguments
 from shedder.store.codec import server_time
 from shedder.store.store import Command, Store
 
@@ -41,6 +42,7 @@ _ID = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9]{1,6}")
 _EVENT_ID = re.compile(r"[0-9]{1,15}-[0-9]{1,15}")
 
 
+@checks_arguments
 class Incidents(IncidentStore):
     """The incidents on one Redis.
 
@@ -262,9 +264,11 @@ def _reverted(incident: Incident, event: Event) -> Incident:
 
     Raises:
         CannotUndo: one of them is not as the event left it.
-        ConditionNotMet: the incident is closed.
+        NothingToUndo: the incident is closed, so that its record stays.
     """
-    lifecycle.check_not_closed(incident)
+    if incident.closed_at is not None:
+        reason, look = f"{incident.id} is closed for good", f"shedder incident show {incident.id}"
+        raise NothingToUndo(event.id, reason=reason, try_instead=look)
     record = incident_record(incident)
     for name in {**event.before, **event.after}:
         _revert(record, name, event)

@@ -15,6 +15,7 @@ from shedder.incident.blame import INSTEAD, warnings_of
 from shedder.incident.lifecycle import check_not_closed, checked_text
 from shedder.incident.records import NOW, Action, ActionType, Incident, IncidentReceipt, Note, ReviewPart
 from shedder.incident.store import IncidentStore
+from shedder.store.arguments import checks_arguments
 
 LONGEST_NOTE = 2000
 LONGEST_PART = 8000
@@ -25,6 +26,7 @@ MOST_NOTES = 1000
 MOST_ACTIONS = 200
 
 
+@checks_arguments
 class Actions:
     """What is to be done so that the next time is better.
 

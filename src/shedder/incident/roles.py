@@ -15,12 +15,14 @@ from shedder.events import is_shared_account
 from shedder.incident.lifecycle import check_not_closed, checked_text
 from shedder.incident.records import NOW, Incident, IncidentReceipt, Role, RoleHeld, RolePast, is_same_person
 from shedder.incident.store import IncidentStore
+from shedder.store.arguments import checks_arguments
 
 LONGEST_NAME = 100
 LONGEST_TASK = 100
 MOST_ROLES = 50
 
 
+@checks_arguments
 class Roles:
     """The roles of an incident, and their holders.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from datetime import datetime
@@ -17,12 +18,15 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 from uuid import uuid4
 
-from shedder.errors import ConditionNotMet, InvalidInput, NothingMatched, ShedderError
+from shedder.errors import ConditionNotMet, InvalidInput, NothingMatched, RecordUnreadable, ShedderError
 from shedder.events import Cause, event_head
 from shedder.incident.records import NOW, Incident, IncidentReceipt
+from shedder.store.arguments import checks_arguments
 from shedder.store.codec import ms_from_time, of_kind, read_with_time, reading_record, text_of, time_from_ms
 from shedder.store.keys import Keys
 from shedder.store.store import Command, Store
+
+logger = logging.getLogger("shedder.incident")
 
 RECORD_VERSION = 1
 
@@ -65,6 +69,7 @@ class EventDraft:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
+@checks_arguments
 class IncidentStore:
     """The records of the incidents on one Redis.
 
@@ -79,14 +84,23 @@ class IncidentStore:
         """The incident that is open, the worst and then the latest of several; None without one."""
         return next(iter(self.open_ones()), None)
 
+    def current_if_readable(self) -> Incident | None:
+        """As `current`; None also when one that is open cannot be read, which is logged."""
+        try:
+            return self.current()
+        except RecordUnreadable as error:
+            logger.warning("this is told without the incident: %s", error)
+            return None
+
     def open_ones(self) -> tuple[Incident, ...]:
         """The incidents that are not resolved: the worst first, of those the latest first."""
         return open_incidents(self.store)
 
     def list(self, *, limit: int = 20) -> tuple[Incident, ...]:
-        """The last `limit` incidents, the latest first."""
+        """The last `limit` incidents, the latest first; one that cannot be read is left out, and logged."""
         found = self.store.read(lambda ask: ask.zrevrange(self.store.keys.incidents, 0, max(limit, 1) - 1))[0]
-        return _incidents(self.store, [text_of(each) for each in found])
+        texts = _texts(self.store, [text_of(each) for each in found])
+        return tuple(incident for name, text in texts.items() if (incident := _readable(text, name)) is not None)
 
     def read(self, incident: str | None = None) -> Incident:
         """One incident.
@@ -203,7 +217,7 @@ def open_incidents(store: Store) -> tuple[Incident, ...]:
         RecordUnreadable: one is damaged or of a newer shedder.
     """
     found = store.read(lambda ask: ask.srandmember(store.keys.open_incidents, MOST_OPEN))[0]
-    incidents = _incidents(store, sorted(map(text_of, found)))
+    incidents = [incident_from(text, name=each) for each, text in _texts(store, sorted(map(text_of, found))).items()]
     return tuple(sorted(incidents, key=lambda each: (each.severity, -each.opened_at.timestamp())))
 
 
@@ -247,11 +261,18 @@ def _receipt(reply: list[Any]) -> IncidentReceipt | None:
     return IncidentReceipt(event, time_from_ms(int(at)), incident_from(rest[1]))
 
 
-def _incidents(store: Store, ids: Sequence[str]) -> tuple[Incident, ...]:
-    if not ids:
-        return ()
-    texts = store.read(lambda ask: [ask.get(store.keys.incident(each)) for each in ids])
-    return tuple(incident_from(text, name=each) for each, text in zip(ids, texts, strict=True) if text is not None)
+def _texts(store: Store, ids: Sequence[str]) -> dict[str, bytes]:
+    """The stored records of `ids`, as far as they are there."""
+    texts = store.read(lambda ask: [ask.get(store.keys.incident(each)) for each in ids]) if ids else []
+    return {each: text for each, text in zip(ids, texts, strict=True) if text is not None}
+
+
+def _readable(text: bytes, name: str) -> Incident | None:
+    try:
+        return incident_from(text, name=name)
+    except RecordUnreadable as error:
+        logger.warning("an incident is left out: %s", error)
+        return None
 
 
 def incident_record(incident: Incident) -> Record:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import islice
+from typing import TypeVar
 
-from shedder.errors import CannotUndo, RedisUnreachable, ShedderError
+from shedder.errors import CannotUndo, NothingToUndo, RedisUnreachable, ShedderError
 from shedder.events import (
     SYSTEM,
     Cause,
@@ -23,6 +25,8 @@ from shedder.incident.store import open_incidents
 from shedder.queues.undo import changes_to_undo
 from shedder.store.store import Store
 
+T = TypeVar("T")
+
 logger = logging.getLogger("shedder.incident")
 
 MOST_EVENTS = 20_000
@@ -31,6 +35,9 @@ RECENT = timedelta(minutes=2)
 """Somebody whose change of a queue is no older than this may still be at work on it."""
 
 MOST_ATTRIBUTED = 1000
+
+MOST_TRIED = 100
+"""Changes of a person of which nothing stands any more, until `undo` without an id gives up."""
 
 
 def events_of(store: Store, incident: Incident) -> tuple[Event, ...]:
@@ -124,18 +131,50 @@ def last_own_change(store: Store, by: str) -> Event:
     """The first of `own_changes`.
 
     Raises:
-        CannotUndo: there is none; the error names the last change of all.
+        NothingToUndo: there is none; the error names the last change of all.
     """
     if event := next(own_changes(store, by), None):
         return event
     last = next(changes_to_undo(store), None)
     if last is None:
-        raise CannotUndo("(last)", reason="there is nothing to undo", try_instead="shedder events")
+        raise NothingToUndo("(last)", reason="there is nothing to undo", try_instead="shedder events")
     is_nobody = is_shared_account(by)
     whose = f"several people use {by}, so your changes are not known" if is_nobody else f"{by} has no change to undo"
     how = f"shedder undo {last.id}" + (", or --by with your name" if is_nobody else "")
     reason = f"{whose}; the last change is '{last.verb}' by {last.by}: {last.why}"
-    raise CannotUndo("(last)", reason=reason, try_instead=how)
+    raise NothingToUndo("(last)", reason=reason, try_instead=how)
+
+
+def undo_last(store: Store, by: str, take_back: Callable[[Event], T], *, goes_on: Callable[[CannotUndo], bool]) -> T:
+    """What `take_back` gives for the last of `own_changes` that it can take back.
+
+    `goes_on` says of each refusal whether the change before that one is tried.
+
+    Raises:
+        NothingToUndo: there is none, or of the last `MOST_TRIED` of them nothing stands.
+        CannotUndo: one was refused; the error names the change before it.
+    """
+    last_own_change(store, by)
+    for event in islice(own_changes(store, by), MOST_TRIED):
+        try:
+            return take_back(event)
+        except CannotUndo as error:
+            if not goes_on(error):
+                raise _with_next(error, _own_before(store, by, event)) from error
+    reason = "no change of yours stands any more"
+    raise NothingToUndo("(last)", reason=reason, try_instead="shedder undo with the id of an older one")
+
+
+def _own_before(store: Store, by: str, event: Event) -> Event | None:
+    return next((each for each in own_changes(store, by) if each.position < event.position), None)
+
+
+def _with_next(error: CannotUndo, before: Event | None) -> CannotUndo:
+    """`error` of a person's last change, with the command that undoes the one before it."""
+    if before is None:
+        return error
+    reason = f"{error.reason}; it is your last change, and the one before it is '{before.verb}': {before.why}"
+    return CannotUndo(error.event_id, reason=reason, try_instead=f"shedder undo {before.id}")
 
 
 def _first_at(incident: Incident) -> datetime:

@@ -12,6 +12,7 @@
 --   based_on     number of the policy that the caller has seen, '' to apply it all the same
 --   stale_after  ms after which a job of a backlog is set aside, 0 for never
 --   kept         how many policies are kept for an undo
+--   restores     number of the policy that an undo brings back, '' when it is none
 -- RETURNS
 --   {'applied', event, ms of the server's clock, number, record that was in force or ''}
 --   {'same', '', ms, number, record}      it is in force already
@@ -21,7 +22,7 @@
 -- include lib/operation.lua
 local policy, events, operation = KEYS[1], KEYS[2], KEYS[3]
 local step, head, by, why, document, based_on = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local stale_after, kept = tonumber(ARGV[7]), tonumber(ARGV[8])
+local stale_after, kept, restores = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 
 local replayed = recall(operation, step)
 if replayed then return replayed end
@@ -29,7 +30,18 @@ local now = now_ms()
 redis.call('XLEN', events)
 local number = tonumber(redis.call('HGET', policy, 'number')) or 0
 local current = redis.call('HGET', policy, tostring(number)) or ''
-if based_on ~= '' and tonumber(based_on) ~= number then
+
+-- A policy that an undo brought back has a number of its own, and is the one of its first number still.
+local function first_number(of)
+  local ok, record = pcall(cjson.decode, redis.call('HGET', policy, tostring(of)) or '')
+  return ok and type(record) == 'table' and record.restores or of
+end
+
+local function is_based_on(seen)
+  return seen == number or restores and first_number(seen) == first_number(number)
+end
+
+if based_on ~= '' and not is_based_on(tonumber(based_on)) then
   return remember(operation, step, {'refused', '', now, number, current})
 end
 local readable, record = pcall(cjson.decode, current)
@@ -38,7 +50,8 @@ if readable and type(record) == 'table' and record.document == document then
 end
 
 local next_number = number + 1
-local applied = {v = 1, number = next_number, by = by, why = why, since = now, document = document}
+local applied = {v = 1, number = next_number, by = by, why = why, since = now, document = document,
+  restores = restores and first_number(restores)}
 local text = cjson.encode(applied)
 redis.call('HSET', policy, 'number', next_number, next_number, text, 'current', text)
 if stale_after > 0 then

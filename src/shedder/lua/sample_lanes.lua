@@ -8,10 +8,11 @@
 -- writes none: a gap means that nothing happened.
 --
 -- How many jobs have ended and failed is kept likewise, for all lanes and labels at once: JSON, the
--- server's time in seconds, then by lane and by label {ended, failed} since the beginning.
+-- server's time in seconds, then by lane and by label {ended, failed} since the beginning. Where more is
+-- counted than one call may read, several calls write one such moment, whose time is half-way.
 --
 -- KEYS
---   sampled, meters, diverts, outcomes, claims   see docs/reference/keys.md
+--   sampled, meters, diverts, outcomes, claims, outcome_draft   see docs/reference/keys.md
 --   then for each step of the outcomes: a sorted set of moments
 --   then for each lane: list, kept, parked, bell, series, executions, and a list for each step
 -- ARGV
@@ -21,6 +22,8 @@
 --   steps       JSON: [seconds between two samples, how many are kept], the finest step first
 --   expiry      seconds after which the samples of a lane go that has written none
 --   moments     JSON: as steps, for the outcomes
+--   counts      fields of the counters of all lanes and labels to read for a moment, about, at most
+--   most_claims claims to look at, at most
 --   then for each lane: its name
 -- RETURNS
 --   1 when a sample was taken, else 0
@@ -30,12 +33,13 @@
 -- include lib/lease.lua
 -- include lib/lane.lua
 -- include lib/count.lua
-local sampled, meters, diverts, outcomes, claims = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+-- include lib/token.lua
+local sampled, meters, diverts, outcomes, claims, draft = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local interval, keep, job_prefix = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local steps, expiry = cjson.decode(ARGV[4]), tonumber(ARGV[5])
-local moments = cjson.decode(ARGV[6])
-local moment_keys = {unpack(KEYS, 6, 5 + #moments)}
-local lanes = lanes_from(KEYS, 6 + #moments, ARGV, 7, 6 + #steps)
+local moments, most_counts, most_claims = cjson.decode(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local moment_keys = {unpack(KEYS, 7, 6 + #moments)}
+local lanes = lanes_from(KEYS, 7 + #moments, ARGV, 9, 6 + #steps)
 
 if interval > 0 then
   if is_held(sampled) then return 0 end
@@ -89,51 +93,119 @@ local function write_samples(lists, sample_of, is_empty)
   end
 end
 
-local function fields_of(key)
-  local flat, fields = redis.call('HGETALL', key), {}
-  for index = 1, #flat, 2 do fields[flat[index]] = tonumber(flat[index + 1]) or 0 end
-  return fields
+-- whether no moment was kept for so long; a time ahead is of a clock that was set back since
+local function is_moment_due(index)
+  local seconds = moments[index][1]
+  return redis.call('ZCOUNT', moment_keys[index], '(' .. now_seconds - seconds, '(' .. now_seconds + seconds) == 0
 end
 
--- {ended, failed} by what `prefix` and `suffix` leave of the names of the fields
-local function ends_in(fields, failed, prefix, suffix)
-  local found = {}
-  for name, ended in pairs(fields) do
-    local what = string.match(name, '^' .. prefix .. '(.*):ended$')
-    if what then found[what] = {ended, failed[suffix .. what .. ':failed'] or 0} end
+-- a count that somebody has damaged by hand is none
+local function count_in(text)
+  local number = tonumber(text or 0)
+  return number and number >= 0 and number < 2 ^ 53 and number or 0
+end
+
+local function values_of(key, names)
+  local values = {}
+  for first = 1, #names, 1000 do
+    local some = redis.call('HMGET', key, unpack(names, first, math.min(first + 999, #names)))
+    for index = 1, #some do values[first + index - 1] = count_in(some[index]) end
   end
-  return found
+  return values
+end
+
+-- Of the counters of `part` those from `cursor` on, as JSON without its braces; and where to go on.
+local function counts_from(part, cursor)
+  local is_lanes = part == 'lanes'
+  local source, prefix = is_lanes and meters or outcomes, is_lanes and '' or 'label:'
+  local page = redis.call('HSCAN', source, cursor, 'MATCH', prefix .. '*:ended', 'COUNT', most_counts)
+  local names, failed, written = {}, {}, {}
+  for index = 1, #page[2], 2 do
+    names[#names + 1] = string.sub(page[2][index], #prefix + 1, -7)
+    failed[#failed + 1] = (is_lanes and 'lane:' or prefix) .. names[#names] .. ':failed'
+  end
+  local fails = values_of(outcomes, failed)
+  for index, name in ipairs(names) do
+    local ended = count_in(page[2][2 * index])
+    written[index] = string.format('%s:[%.0f,%.0f]', cjson.encode(name), ended, fails[index])
+  end
+  return table.concat(written, ','), page[1]
+end
+
+-- The moment that is being written, begun anew when its calls stopped long ago.
+local function read_draft()
+  local found = redis.call('HMGET', draft, 'began', 'part', 'cursor', 'lanes', 'labels')
+  local began = tonumber(found[1])
+  if not began or math.abs(now_seconds - began) > 60 or not string.match(found[3] or '', '^%d+$') then
+    return {began = now_seconds, part = 'lanes', cursor = '0', lanes = '', labels = ''}
+  end
+  return {is_kept = true, began = began, part = found[2], cursor = found[3], lanes = found[4] or '', labels = found[5] or ''}
+end
+
+-- true when all is in it
+local function go_on_with(moment)
+  local left = most_counts
+  repeat
+    left = left - math.min(redis.call('HLEN', moment.part == 'lanes' and meters or outcomes), most_counts)
+    if left < 0 then return false end
+    local text, cursor = counts_from(moment.part, moment.cursor)
+    local before = moment[moment.part]
+    moment[moment.part] = before .. (before ~= '' and text ~= '' and ',' or '') .. text
+    moment.cursor = cursor
+    if cursor == '0' then moment.part = moment.part == 'lanes' and 'labels' or 'done' end
+  until moment.part == 'done'
+  return true
 end
 
 local function tail(text) return text and string.match(text, ',.*') end
 
-local function write_outcomes()
-  local counted = fields_of(outcomes)
-  local lanes_now = ends_in(fields_of(meters), counted, '', 'lane:')
-  local labels_now = ends_in(counted, counted, 'label:', 'label:')
-  if not next(lanes_now) then return end
-  local text = cjson.encode({now_seconds, lanes_now, labels_now})
+local function keep_moment(moment)
+  local seconds = math.floor((moment.began + now_seconds) / 2)
+  local text = '[' .. seconds .. ',{' .. moment.lanes .. '},{' .. moment.labels .. '}]'
   for index, step in ipairs(moments) do
+    if not is_moment_due(index) then return end
     local key = moment_keys[index]
-    local last = redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')
-    if last[2] and math.abs(now_seconds - last[2]) < step[1] then return end
-    if tail(last[1]) ~= tail(text) then
-      redis.call('ZADD', key, now_seconds, text)
+    if tail(redis.call('ZRANGE', key, -1, -1)[1]) ~= tail(text) then
+      redis.call('ZADD', key, seconds, text)
       redis.call('ZREMRANGEBYRANK', key, 0, -1 - step[2])
     end
   end
 end
 
-local in_hand = redis.call('ZCARD', claims)
+local function write_outcomes()
+  if not is_moment_due(1) then return end
+  local moment = read_draft()
+  if go_on_with(moment) then
+    if moment.is_kept then redis.call('DEL', draft) end
+    if moment.lanes ~= '' then keep_moment(moment) end
+  else
+    redis.call('HSET', draft, 'began', moment.began, 'part', moment.part, 'cursor', moment.cursor,
+      'lanes', moment.lanes, 'labels', moment.labels)
+    redis.call('EXPIRE', draft, 60)
+  end
+end
+
+-- by lane, how many of its jobs are in workers' hands; then how many claims were not looked at
+local function jobs_in_hand()
+  local held, members = {}, redis.call('ZRANGE', claims, 0, most_claims - 1)
+  for _, member in ipairs(members) do
+    local is_readable, claim = pcall(unpack_claim, member)
+    local name = is_readable and claim.lane.name
+    if name then held[name] = (held[name] or 0) + 1 end
+  end
+  return held, #members < most_claims and 0 or redis.call('ZCARD', claims) - most_claims
+end
+
+local held, unseen = jobs_in_hand()
 
 -- Arrivals are not counted where jobs are pushed, because stock producers push too: what is there
--- now, and what has started since, must have arrived. A job in a worker's hand is in neither for a
--- moment; where more than these are missing, jobs were deleted, and what arrives next is new again.
+-- now, and what has started since, must have arrived. Where some is missing, jobs were deleted or
+-- taken by others, and what arrives next is new again.
 local function count_arrived(name, present, known)
   if present > known then
     count(meters, name .. ':arrived', present - known)
-  elseif present < known - in_hand then
-    count(meters, name .. ':vanished', known - in_hand - present)
+  elseif present < known - unseen then
+    count(meters, name .. ':vanished', known - unseen - present)
   end
 end
 
@@ -143,9 +215,9 @@ for _, lane in ipairs(lanes) do
   local started, ended = tonumber(counts[1]) or 0, tonumber(counts[2]) or 0
   local waiting, running = waiting_in(lane), redis.call('ZCARD', lane.more[2])
   local backlog, fronts = backlog_of(read_orders(diverts, lane.name))
+  local known = (tonumber(counts[3]) or 0) - (tonumber(counts[4]) or 0)
+  count_arrived(lane.name, waiting + backlog + started + (held[lane.name] or 0), known)
   if waiting + backlog + started + running > 0 then
-    local known = (tonumber(counts[3]) or 0) - (tonumber(counts[4]) or 0)
-    count_arrived(lane.name, waiting + backlog + started, known)
     redis.call('RPUSH', lane.more[1], cjson.encode({now, waiting, backlog, started, ended}))
     redis.call('LTRIM', lane.more[1], -keep, -1)
     write_samples({unpack(lane.more, 3)}, function()

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Undo a change of diverts, drains or limits on starts, unless one was changed since.
 --
--- Each order says again what it said before; a divert that a drain ended at once stands again.
+-- Each order says again what it said before; a divert that a drain has ended stands again.
 --
 -- KEYS
 --   diverts, events, operation   see docs/reference/keys.md
@@ -9,7 +9,7 @@
 -- ARGV
 --   step  of the operation
 --   head  JSON: what the event says
---   then for each lane: its name, JSON by the order's id of what must stand there now (`is`: event, since, drain's event) and what stood before (`was`: event, drain, for a limit by, why, since, until; `ended`: an order that the drain has ended)
+--   then for each lane: its name, JSON by the order's id of what must stand there now (`is`: event, since, drain's event) and what stood before (`was`: event, drain, for a limit by, why, since, until; `ended`: an order that the drain has ended at once; `bucket`: where one that ended later is kept)
 -- RETURNS
 --   {'done', event, ms of the server's clock, then for each order: lane, order, jobs in its backlog, jobs waiting in the lane, rate until now (jobs per ms, as text), JSON of the limit that was changed or ''}
 --   {'changed', lane, who has changed it since or ''}
@@ -58,6 +58,16 @@ local function same_selection(orders, ended)
   return nil
 end
 
+-- A divert that a drain let run empty, if that was its last drain; not one that had drained before, and so would
+-- have ended as well.
+local function ended_later(item)
+  local text = item.bucket and redis.pcall('HGET', item.bucket, 'ended')
+  local order = type(text) == 'string' and decode(text)
+  local drain = item.was.drain
+  if not order or not is_order(order) or drain_event(order) ~= item.is.drain then return nil end
+  return not (drain and not drain.stay) and order or nil
+end
+
 local function is_over(item)
   return item.was['until'] and now >= item.was['until']
 end
@@ -65,11 +75,12 @@ end
 -- what is to be done with one order: 'set', 'revive' or 'skip'; or why nothing is: 'changed', 'over'
 local function look(orders, id, item)
   local order = find_order(orders, id)
+  item.ended = item.ended or not order and ended_later(item) or nil
   if item.ended then
     local other = order or same_selection(orders, item.ended)
     return other and 'changed' or 'revive', other
   end
-  if not order or order.restoring then return 'skip' end
+  if not order or order.restoring or order['until'] and now >= order['until'] then return 'skip' end
   if not is_expected(order, item.is) then return 'changed', order end
   return is_over(item) and 'over' or 'set', order
 end
@@ -86,6 +97,7 @@ local function revive(orders, item)
   table.insert(orders, in_order_of_age(orders, order), order)
   redis.call('PERSIST', order.bucket)
   redis.call('PERSIST', order.skipped)
+  redis.call('HDEL', order.bucket, 'ended')
   return order
 end
 
@@ -112,7 +124,7 @@ local function set_back(order, item)
   if item.is.event then order.event = was.event end
 end
 
-local todo, standing, gone = {}, {}, false
+local todo, standing = {}, {}
 for _, lane in ipairs(lanes) do
   standing[lane.name] = read_orders(diverts, lane.name) or {}
   for id, item in pairs(items[lane.name]) do
@@ -121,17 +133,14 @@ for _, lane in ipairs(lanes) do
       local who = other and (other.drain and other.drain.by or other.by) or ''
       return remember(operation, step, {state, lane.name, who})
     end
-    if state == 'skip' then gone = true else todo[#todo + 1] = {lane, id, item, state} end
+    if state ~= 'skip' then todo[#todo + 1] = {lane, id, item, state} end
   end
 end
-local stands = false
 for _, each in ipairs(todo) do
   local lane, id, item, state = unpack(each)
-  stands = stands or state == 'set'
   check_order_types(state == 'set' and find_order(standing[lane.name], id) or item.ended)
 end
--- where some of a drain came to its end by itself, and all the rest with it, it is done
-if #todo == 0 or (gone and not stands) then return remember(operation, step, {'ended', '', ''}) end
+if #todo == 0 then return remember(operation, step, {'ended', '', ''}) end
 
 local before, after, result = {}, {}, {'done', '', math.floor(now)}
 

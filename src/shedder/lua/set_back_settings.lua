@@ -7,20 +7,22 @@
 --   events, operation  see docs/reference/keys.md
 -- ARGV
 --   step      of the operation
---   head      JSON: what the event says
+--   head      JSON: what the event says when a setting stands again
+--   cleared   JSON: what it says when none does
 --   channel   where the change is told
 --   then for each setting: its name, JSON of what must stand there now or '' for nothing, record that stood before or ''
 -- RETURNS
 --   {'done', event, ms of the server's clock, then for each name: setting that ended or ''}
---   {'changed', name}   somebody has changed it since, or it has ended
---   {'over', name}      what stood before would have ended by now
+--   {'changed', name}   somebody has changed it since
+--   {'ended', name}     it was taken back, or has ended, since
+--   {'over', name}      nothing stands, and what stood before would have ended by now
 -- include lib/clock.lua
 -- include lib/journal.lua
 -- include lib/operation.lua
 -- include lib/controls.lua
 local settings, version, events, operation = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local step, head, channel = ARGV[1], ARGV[2], ARGV[3]
-local ways = {unpack(ARGV, 4)}
+local step, head, cleared, channel = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local ways = {unpack(ARGV, 5)}
 
 local replayed = recall(operation, step)
 if replayed then return replayed end
@@ -48,23 +50,25 @@ local function is_expected(text, expected)
   return true
 end
 
+local over, stays = nil, true
 for index = 1, #ways, 3 do
   local name, expected, wanted = ways[index], ways[index + 1], ways[index + 2]
   if not is_expected(standing(name), expected) then
-    return remember(operation, step, {'changed', name})
+    return remember(operation, step, {standing(name) and 'changed' or 'ended', name})
   end
-  if wanted ~= '' and not pause_in_force(wanted, now) then
-    return remember(operation, step, {'over', name})
-  end
+  -- what would have ended by now is not written again: then nothing stands, as without the change
+  if wanted ~= '' and not pause_in_force(wanted, now) then ways[index + 2], over = '', name end
+  stays = stays and not standing(name) and ways[index + 2] == ''
 end
+if over and stays then return remember(operation, step, {'over', over}) end
 
-local before, after, result = {}, {}, {'done', '', now}
+local before, after, result, is_set = {}, {}, {'done', '', now}, false
 for index = 1, #ways, 3 do
   local name, wanted = ways[index], ways[index + 2]
   local text = standing(name)
   if wanted ~= '' then
     redis.call('HSET', settings, name, wanted)
-    after[name] = decode(wanted)
+    after[name], is_set = decode(wanted), true
   else
     redis.call('HDEL', settings, name)
     after[name] = {cleared = true}
@@ -74,6 +78,6 @@ for index = 1, #ways, 3 do
 end
 -- one that is no number begins anew, where it never was
 if not pcall(redis.call, 'INCR', version) then redis.call('SET', version, now) end
-result[2] = write_event(events, head, before, after)
+result[2] = write_event(events, is_set and head or cleared, before, after)
 redis.call('PUBLISH', channel, result[2])
 return remember(operation, step, result)

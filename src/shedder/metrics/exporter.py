@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
+import os
+import re
 import threading
 import time
 from collections import Counter
@@ -73,38 +75,47 @@ class Collector:
 
     Args:
         connection: The client that the application uses; the collector has connections of its own.
+        is_alone: There is one reading only, which looks at all lanes where the kinds of work have to be
+            told apart; else each looks at a few of them.
     """
 
-    def __init__(self, connection: redis.Redis) -> None:
+    def __init__(self, connection: redis.Redis, *, is_alone: bool = False) -> None:
         self._deadline = Deadline(PATIENCE_SECONDS)
         self._store = Store(deadline_client(connection, self._deadline, patience=PATIENCE_SECONDS), rq_keys())
-        self._lock = threading.Lock()
+        self._lock, self._process = threading.Lock(), os.getpid()
         self._metrics: tuple[Metric, ...] = ()
         self._read_at = 0.0
-        self._is_up = True
-        self._judge = Judge()
+        self._trouble: ShedderError | None = None
+        self._judge = Judge(self._deadline.begin if is_alone else None)
 
     @property
     def is_up(self) -> bool:
         """Whether Redis answered the last reading."""
-        return self._is_up
+        return self._trouble is None
+
+    @property
+    def trouble(self) -> ShedderError | None:
+        """Why the last reading failed; None when it did not."""
+        return self._trouble
+
+    @property
+    def lock(self) -> threading.Lock:
+        """What lets one thread of this process read; a child may have been forked while another held it."""
+        if self._process != os.getpid():
+            self._lock, self._process = threading.Lock(), os.getpid()
+        return self._lock
 
     def describe(self) -> Iterable[Metric]:
-        """The metrics without values, so that a registry need not ask Redis for them."""
-        return [_empty(each) for each in FAMILIES]
+        """The metrics without what Redis says, so that a registry need not ask it."""
+        return [*self._own(time.perf_counter(), server=""), *map(_empty, FAMILIES)]
 
     def collect(self) -> Iterable[Metric]:
         """The metrics of a reading that is at most a second old."""
-        # a lock that a fork of another thread left held opens for nobody
-        is_ours = self._lock.acquire(timeout=2 * PATIENCE_SECONDS)
-        try:
+        with self.lock:
             if not self._metrics or time.monotonic() - self._read_at >= GOOD_FOR_SECONDS:
                 self._metrics = tuple(self._collect())
                 self._read_at = time.monotonic()
             return self._metrics
-        finally:
-            if is_ours:
-                self._lock.release()
 
     def _collect(self) -> Iterator[Metric]:
         began = time.perf_counter()
@@ -112,16 +123,16 @@ class Collector:
             self._deadline.begin()
             found = read(self._store, self._judge)
         except ShedderError as error:
-            self._note(is_up=False, error=error)
+            self._note(error)
             yield from self._own(began, server="")
             return
-        self._note(is_up=True)
+        self._note(None)
         yield from self._own(began, found.server)
         yield from map(_filled, FAMILIES, (found for _ in FAMILIES))
 
     def _own(self, began: float, server: str) -> Iterator[Metric]:
         up = GaugeMetricFamily("shedder_up", "1 when Redis answered, else 0.")
-        up.add_metric([], float(self._is_up))
+        up.add_metric([], float(self.is_up))
         yield up
         seconds = GaugeMetricFamily("shedder_scrape_duration_seconds", "How long it took to read all this from Redis.")
         seconds.add_metric([], time.perf_counter() - began)
@@ -131,11 +142,15 @@ class Collector:
         info.add_metric(list(labels.values()), 1)
         yield info
 
-    def _note(self, *, is_up: bool, error: ShedderError | None = None) -> None:
+    def _note(self, trouble: ShedderError | None) -> None:
         """Log a change, and nothing while it stays so."""
-        if is_up != self._is_up:
-            logger.warning("Redis answers again" if is_up else f"no metrics of Redis: {error}")
-        self._is_up = is_up
+        if trouble is not None and self._trouble is None:
+            # by its kind a wrong password is told from a server that is away; its text may hold a URL
+            kind = f" ({type(trouble.__cause__).__name__})" if trouble.__cause__ else ""
+            logger.warning("no metrics of Redis: %s%s", trouble, kind)
+        if trouble is None and self._trouble is not None:
+            logger.warning("Redis answers again")
+        self._trouble = trouble
 
 
 def read(store: Store, judge: Judge) -> Scraped:
@@ -180,24 +195,40 @@ class Judge:
     """Knows who is late, lane by lane; a reading looks at some lanes only, so that it stays cheap.
 
     To tell the kinds of work in one long lane takes the server about two milliseconds. Lanes with jobs
-    older than a tolerance come first, among them those that were looked at longest ago.
+    older than a tolerance, and those of which it is known that they had some, come first, among them
+    those that were looked at longest ago.
+
+    Args:
+        begin_look: Looks at all lanes in one reading, and calls this before each few of them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, begin_look: Callable[[], None] | None = None) -> None:
         self._known: dict[str, tuple[Late, ...]] = {}
+        self._begin_look = begin_look
 
     def late(self, store: Store, policy: Policy, status: Status) -> dict[str, tuple[Late, ...]]:
         """By lane, who waits for too long, as far as it was looked at; who may, of the others."""
         judged = {each.lane: each for each in status.lanes if _has_jobs(each) and tolerances_of(policy, each.queue)}
         order = {lane: turn for turn, lane in enumerate(self._known)}  # what was looked at last stands last
-        turns = sorted(judged.values(), key=lambda it: (not _is_suspect(it, policy, status.at), order.get(it.lane, -1)))
-        now = [lane_of(each.lane) for each in turns[:JUDGED_AT_A_TIME]]
-        for each in read_status(store, now, policy=policy).lanes if now else ():
-            self._known.pop(each.lane, None)
-            self._known[each.lane] = each.late
+
+        def turn_of(lane: LaneStatus) -> tuple[bool, int]:
+            is_urgent = _is_suspect(lane, policy, status.at) or bool(self._known.get(lane.lane))
+            return not is_urgent, order.get(lane.lane, -1)
+
+        turns = sorted(judged.values(), key=turn_of)
+        most = len(turns) if self._begin_look is not None else JUDGED_AT_A_TIME
+        for first in range(0, min(most, len(turns)), JUDGED_AT_A_TIME):
+            self._look(store, policy, turns[first : first + JUDGED_AT_A_TIME])
         self._known = {lane: late for lane, late in self._known.items() if lane in judged}
         unknown = [each for each in judged.values() if each.lane not in self._known]
         return {**self._known, **{each.lane: _doubt(each, policy, status.at) for each in unknown}}
+
+    def _look(self, store: Store, policy: Policy, lanes: Sequence[LaneStatus]) -> None:
+        if self._begin_look is not None:
+            self._begin_look()
+        for each in read_status(store, [lane_of(each.lane) for each in lanes], policy=policy).lanes:
+            self._known.pop(each.lane, None)
+            self._known[each.lane] = each.late
 
 
 def _has_jobs(lane: LaneStatus) -> bool:
@@ -247,12 +278,12 @@ def _policy(text: bytes | None) -> Policy:
         return Policy()
 
 
-def _incidents(store: Store) -> tuple[Incident, ...]:
+def _incidents(store: Store) -> tuple[Incident, ...] | None:
     try:
         return open_incidents(store)
     except RecordUnreadable as error:
         logger.debug("incidents: %s", error)
-        return ()
+        return None
 
 
 def _numbers(found: Mapping[bytes, bytes]) -> dict[str, int]:
@@ -281,12 +312,16 @@ def _filled(family: Family, found: Scraped) -> Metric:
 # Serving
 
 
+_GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))")
+"""In a request's Accept-Encoding: gzip is taken, and not refused by a weight of zero."""
+
+
 def rendered(collector: AnyCollector, accept: str = "", encoding: str = "") -> tuple[Headers, bytes]:
     """The metrics as text, compressed where `encoding` (the request's Accept-Encoding) takes gzip."""
     encode, kind = choose_encoder(accept)
     body = encode(collector)
     headers = [("Content-Type", kind), ("Vary", "Accept-Encoding")]
-    if "gzip" in encoding:
+    if _GZIP.search(encoding):
         body = gzip.compress(body, compresslevel=5)
         headers.append(("Content-Encoding", "gzip"))
     return [*headers, ("Content-Length", str(len(body)))], body

@@ -46,7 +46,7 @@ class Scraped:
         events: Counters of events, by verb and by who: `pause:person`.
         flags: All flags.
         limits: All limits.
-        incidents: The incidents that are not resolved.
+        incidents: The incidents that are not resolved; None when one of them cannot be read.
         server: What serves, such as `valkey 9.1.0`.
     """
 
@@ -60,7 +60,7 @@ class Scraped:
     events: Mapping[str, int] = field(default_factory=dict)
     flags: Sequence[FlagState] = ()
     limits: Sequence[LimitState] = ()
-    incidents: Sequence[Incident] = ()
+    incidents: Sequence[Incident] | None = ()
     server: str = ""
 
     @property
@@ -182,8 +182,9 @@ def _judged(policy: Policy) -> list[str]:
 
 def _late(found: Scraped) -> Rows:
     late = Counter(dict.fromkeys(_judged(found.policy), 0))
-    for lane in found.late.values():
-        late.update({each.noun: each.count for each in lane if each.is_certain and each.noun in late})
+    for each in (each for lane in found.late.values() for each in lane):
+        if each.is_certain and each.noun in late:
+            late[each.noun] += each.count
     return (((work,), number) for work, number in late.items())
 
 
@@ -247,8 +248,9 @@ def _until(found: Scraped) -> Rows:
 
 
 def _or_zero(number: float, lane: LaneStatus) -> float | None:
-    """`number`; 0 is told only of the lane that every queue has, since most lanes are in no trouble."""
-    return number if number or lane.priority == DEFAULT_PRIORITY else None
+    """`number`; 0 is told only of the lane that every queue has, and only where all of its records can be read."""
+    is_known = lane.priority == DEFAULT_PRIORITY and not lane.unreadable
+    return number if number or is_known else None
 
 
 def _is_paused(lane: LaneStatus, _: Scraped) -> float | None:
@@ -280,6 +282,12 @@ def _drains(value: Callable[[LaneStatus], float]) -> Callable[[Scraped], Rows]:
                 yield (lane.queue, lane.lane), value(lane)
 
     return rows
+
+
+def _drained(lane: LaneStatus, found: Scraped) -> float | None:
+    # 0 at first, else a drain of which nothing is ever released would have no rate to be slower than its own
+    is_drained = any(each.drain and not each.is_limit for each in lane.diverts)
+    return found.counts.get(f"{lane.lane}:drained", 0 if is_drained else None)
 
 
 def _drain_rate(lane: LaneStatus) -> float:
@@ -314,13 +322,15 @@ def _flags(found: Scraped) -> Rows:
 
 def _open_incidents(found: Scraped) -> Rows:
     severities = Counter(dict.fromkeys(SEVERITIES, 0))
+    if found.incidents is None:
+        return ()
     severities.update(str(each.severity) for each in found.incidents)
     return (((severity,), number) for severity, number in severities.items())
 
 
 def _next_update(found: Scraped) -> Rows:
     rules = found.policy.incident
-    due = [it.next_update_at or it.opened_at + rules.update_every_for(it.severity) for it in found.incidents]
+    due = [it.next_update_at or it.opened_at + rules.update_every_for(it.severity) for it in found.incidents or ()]
     return [((), min(due).timestamp())] if due else []
 
 
@@ -328,6 +338,11 @@ def _events(found: Scraped) -> Rows:
     for name, number in found.events.items():
         verb, _, actor = name.rpartition(":")
         yield (verb, actor), number
+
+
+def _unreadable(found: Scraped) -> Rows:
+    controls = sum(len(lane.unreadable) for lane in found.status.lanes)
+    yield (), controls + bool(found.status.policy_error) + (found.incidents is None)
 
 
 def _memory(found: Scraped) -> Rows:
@@ -352,8 +367,10 @@ FAMILIES = (
            "waited; 0 when none waits.", _of_lanes(_oldest)),
     Family("shedder_lane_backlog_oldest_age_seconds", GAUGE, _LANE, "The same of its backlogs, where there are any.",
            _of_lanes(_oldest_in_backlog)),
-    Family("shedder_jobs_enqueued_total", COUNTER, _LANE, "Jobs that arrived in a lane, by any producer, retries "
-           "among them; told once a second by workers of shedder, and only as far as they start the lane's jobs.",
+    Family("shedder_jobs_enqueued_total", COUNTER, _LANE, "Jobs that arrived in a lane, by any producer; those "
+           "that come back count again: retried, requeued, replayed. Scheduled jobs, and those that RQ's own rate "
+           "limit holds back, arrive when they are due. Told once a second by workers of shedder, and only as far as "
+           "they start the lane's jobs: one that was deleted, or taken by a stock worker, within that second is not.",
            _counted("arrived")),
     Family("shedder_jobs_started_total", COUNTER, _LANE, "Jobs of a lane that workers of shedder started.",
            _counted("started")),
@@ -390,7 +407,7 @@ FAMILIES = (
     Family("shedder_retry_failed_jobs", GAUGE, _LANE, "Jobs that a retry under way has brought back, and that failed "
            "again.", _of_lanes(_retry_failed)),
     Family("shedder_drained_jobs_total", COUNTER, _LANE, "Jobs of a lane that drains have released.",
-           _counted("drained")),
+           _of_lanes(_drained)),
     Family("shedder_limit_rate", GAUGE, ("limit",), "The rate of a limit that is on, a second; not of single keys.",
            _limit_rates),
     Family("shedder_limit_refused_total", COUNTER, ("limit", "mode"), "Hits that a limit refused, or in shadow would "
@@ -401,6 +418,8 @@ FAMILIES = (
            "due; none when none is.", _next_update),
     Family("shedder_events_total", COUNTER, ("verb", "actor"), "Events of the journal, by people and by shedder "
            "itself.", _events),
+    Family("shedder_unreadable_records", GAUGE, (), "Records of pauses, diverts, the policy and open incidents that "
+           "are damaged, or of a newer shedder; of what they say nothing is told.", _unreadable),
     Family("shedder_memory_used_ratio", GAUGE, (), "Share of the server's memory limit in use; none without a limit.",
            _memory),
 )  # fmt: skip

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from shedder.engine.names import rq_keys
-from shedder.errors import CannotUndo, PolicyChanged, RecordUnreadable, ShedderError
+from shedder.errors import CannotUndo, NothingToUndo, PolicyChanged, RecordUnreadable, ShedderError
 from shedder.events import Cause, Event, event_head
 from shedder.later import later
 from shedder.log_context import Troubles
@@ -100,18 +100,25 @@ def applied_policy(store: Store, number: int | None = None) -> AppliedPolicy:
 
 
 def apply_policy(
-    store: Store, policy: Policy, cause: Cause, *, based_on: int | None, undoes: str = ""
+    store: Store, policy: Policy, cause: Cause, *, based_on: int | None, undoes: str = "", restores: int | None = None
 ) -> PolicyReceipt:
-    """Put `policy` into force in every process within a second.
+    """Put `policy` into force in every process within a second; an undo `restores` the one of that number.
 
     Raises:
         PolicyChanged: another one is in force than the number `based_on`; None for any.
     """
     current = _readable_or_none(store)
     changes = differences(document_of(current.policy), document_of(policy))
-    head = event_head("policy apply", cause, (), undoes=undoes, changes=list(changes[:MOST_DIFFERENCES]))
+    head = event_head(
+        "policy apply",
+        cause,
+        (),
+        undoes=undoes,
+        undid="policy apply" if undoes else None,
+        changes=list(changes[:MOST_DIFFERENCES]),
+    )
     state, event, at, number, before = store.run(
-        policy_command(store.keys, policy, head, cause, operation=new_id(), based_on=based_on)
+        policy_command(store.keys, policy, head, cause, operation=new_id(), based_on=based_on, restores=restores)
     )
     if state == "refused":
         winner = applied_from(before)
@@ -126,6 +133,7 @@ def undo_policy(store: Store, event: Event, cause: Cause) -> PolicyReceipt:
 
     Raises:
         CannotUndo: another one was applied since, or the one before is not kept any more.
+        NothingToUndo: the one before says the same.
     """
     before, after = int(event.before.get("number", 0)), int(event.after.get("number", 0))
     earlier = applied_policy(store, before)
@@ -133,10 +141,14 @@ def undo_policy(store: Store, event: Event, cause: Cause) -> PolicyReceipt:
         reason = f"policy {before} is not kept any more"
         raise CannotUndo(event.id, reason=reason, try_instead="shedder policy apply")
     try:
-        return apply_policy(store, earlier.policy, cause, based_on=after, undoes=event.id)
+        receipt = apply_policy(store, earlier.policy, cause, based_on=after, undoes=event.id, restores=before)
     except PolicyChanged as changed:
         reason = f"{changed.by} has applied policy {changed.number} since"
         raise CannotUndo(event.id, reason=reason, try_instead="shedder policy show") from changed
+    if not receipt.event:
+        reason = "the policy before it says the same"
+        raise NothingToUndo(event.id, reason=reason, try_instead="shedder policy show")
+    return receipt
 
 
 def applied_from(text: bytes | str | None) -> AppliedPolicy:
@@ -159,15 +171,24 @@ def applied_from(text: bytes | str | None) -> AppliedPolicy:
 
 
 def policy_command(
-    keys: Keys, policy: Policy, head: str, cause: Cause, *, operation: str, based_on: int | None
+    keys: Keys,
+    policy: Policy,
+    head: str,
+    cause: Cause,
+    *,
+    operation: str,
+    based_on: int | None,
+    restores: int | None = None,
 ) -> Command[tuple[str, str, int, int, Any]]:
     """Put `policy` into force, if the number `based_on` is; `head` is what its event says."""
     stale_ms = int(policy.stale_after.total_seconds() * 1000) if policy.stale_after else 0
     document = json.dumps(_for_older_readers(document_of(policy)), sort_keys=True)
+    seen, brought_back = ("" if number is None else number for number in (based_on, restores))
+    numbers = (seen, stale_ms, POLICIES_KEPT, brought_back)
     return Command(
         "apply_policy",
         (keys.policy, keys.events, keys.operation(operation)),
-        ("apply", head, cause.by, cause.why, document, "" if based_on is None else based_on, stale_ms, POLICIES_KEPT),
+        ("apply", head, cause.by, cause.why, document, *numbers),
         lambda reply: (text_of(reply[0]), text_of(reply[1]), int(reply[2]), int(reply[3]), reply[4]),
     )
 

@@ -85,6 +85,7 @@ class Moment:
         event: Id of its event in the log.
         mark: The letter under which plots show it; empty when they do not.
         is_deed: It changed queues, limits or flags, or was run outside.
+        also: Ids of the other events that it tells of: a restore writes one for each backlog.
     """
 
     at: datetime
@@ -93,6 +94,7 @@ class Moment:
     event: str
     mark: str = ""
     is_deed: bool = False
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

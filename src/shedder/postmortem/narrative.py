@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import count
 from string import ascii_uppercase
 from typing import Any
 
-from shedder.events import SYSTEM, Event, verb_of
+from shedder.events import SYSTEM, VERBS, Event, verb_of
 from shedder.incident.records import Effect, Incident, Reading, RoleHeld, RolePast, is_same_person
 from shedder.incident.timeline import people_of
 from shedder.lanes import PRIORITIES, lane_of
@@ -19,7 +20,9 @@ from shedder.wording import jobs_do, moment, named, spoken
 
 NOBODY = "somebody without a role"
 SOMEBODY = "somebody"
-UNDID = "undid an earlier change: "
+
+TOGETHER = timedelta(seconds=5)
+"""Events of one restore, one for each backlog, follow one another within this time."""
 
 
 def timeline_of(incident: Incident, events: Sequence[Event]) -> tuple[Moment, ...]:
@@ -27,14 +30,14 @@ def timeline_of(incident: Incident, events: Sequence[Event]) -> tuple[Moment, ..
     marks = _marks()
     found = []
     undone = undone_at(events)
-    for event in without_ended(events):
+    for event, also in _with_those_of_one_restore(without_ended(events)):
         verb = verb_of(event)
         if not verb.is_detail:
             taken_back = f", undone at {moment(undone[event.id], event.at)}" if event.id in undone else ""
             what = f"{event_sentence(event)}{_numbers(event)}{taken_back}"
             is_deed = verb.is_decision or verb.has_effect
             mark = next(marks) if is_deed else ""
-            found.append(Moment(event.at, _actor(incident, event), what, event.id, mark, is_deed))
+            found.append(Moment(event.at, _actor(incident, event), what, event.id, mark, is_deed, also))
     return tuple(found)
 
 
@@ -45,7 +48,9 @@ def interventions_of(
     reasons = {event.id: event.why for event in events}
     measured = {effect.event: effect for effect in effects}
     return tuple(
-        _intervention(each, reasons[each.event], measured.get(each.event)) for each in timeline if each.is_deed
+        _intervention(each, reasons[each.event], [measured[it] for it in (each.event, *each.also) if it in measured])
+        for each in timeline
+        if each.is_deed
     )
 
 
@@ -59,7 +64,14 @@ def event_sentence(event: Event) -> str:
     verb = verb_of(event)
     if not event.undoes:
         return _filled_in(verb.sentence, event)
-    return _filled_in(verb.undone, event) if verb.undone else f"{UNDID}{_filled_in(verb.sentence, event)}"
+    return _filled_in(verb.undone, event) if verb.undone else f"{undid(event)}{_filled_in(verb.sentence, event)}"
+
+
+def undid(event: Event) -> str:
+    """What stands before the sentence of an undo, such as `undid an earlier pause: `; nothing for another event."""
+    verb = event.details.get("undid")
+    known = verb if isinstance(verb, str) and verb in VERBS else "change"
+    return f"undid an earlier {known}: " if event.undoes and not verb_of(event).undone else ""
 
 
 def _filled_in(sentence: str, event: Event) -> str:
@@ -173,13 +185,37 @@ def _outcome(event: Event) -> str:
     return f"{outcome}{failed}{took or ''}"
 
 
-def _intervention(deed: Moment, why: str, effect: Effect | None) -> Intervention:
-    if effect is None:
+def _intervention(deed: Moment, why: str, effects: Sequence[Effect]) -> Intervention:
+    if not effects:
         return Intervention(deed, why)
     lanes = (_lane_effect(lane, effect.before[lane], after)
-             for lane, after in effect.after.items() if lane in effect.before)  # fmt: skip
+             for effect in effects for lane, after in effect.after.items() if lane in effect.before)  # fmt: skip
     known = tuple(each for each in lanes if each.depth_before or each.depth_after)
-    return Intervention(deed, why, timedelta(seconds=effect.after_seconds), known)
+    return Intervention(deed, why, timedelta(seconds=effects[0].after_seconds), known)
+
+
+def _with_those_of_one_restore(events: Iterable[Event]) -> Iterator[tuple[Event, tuple[str, ...]]]:
+    """Each event with the ids of those that are told with it: a restore of several backlogs is one."""
+    told: list[Event] = []
+    for event in events:
+        if told and not _is_of_one_restore(told[-1], event):
+            yield _as_one(told), tuple(each.id for each in told[1:])
+            told = []
+        told.append(event)
+    if told:
+        yield _as_one(told), tuple(each.id for each in told[1:])
+
+
+def _is_of_one_restore(one: Event, other: Event) -> bool:
+    of_one, of_other = ((each.verb, each.undoes, each.by, each.why) for each in (one, other))
+    return one.verb == "restore" and of_one == of_other and other.at - one.at <= TOGETHER
+
+
+def _as_one(events: Sequence[Event]) -> Event:
+    lanes = tuple(dict.fromkeys(lane for event in events for lane in event.lanes))
+    before = {f"{lane} {number}" if number else lane: said
+              for number, event in enumerate(events) for lane, said in event.before.items()}  # fmt: skip
+    return events[0] if len(events) == 1 else replace(events[0], lanes=lanes, before=before)
 
 
 def _lane_effect(lane: str, before: Reading, after: Reading) -> LaneEffect:

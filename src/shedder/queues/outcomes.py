@@ -41,6 +41,9 @@ LATELY = timedelta(minutes=5)
 OUTCOMES_KEPT = (45, 40, 1500, 1008)
 """How many moments are kept of each of `OUTCOME_STEPS`: 90 s, 6 min, 25 h, a week."""
 
+COUNTS_PER_SAMPLE = 4000
+"""Counters of lanes and labels that one sample reads for such a moment: of a thousand lanes, 2 ms of the server."""
+
 COUNTS_KEPT = timedelta(days=7)
 """For so long the moments of the longest step reach back, and longer where nothing was counted."""
 FEWEST_ENDED = 20
@@ -322,8 +325,14 @@ def outcomes_from(replies: Iterator[Any], at: datetime) -> OutcomesFound:
     """Takes the replies to `ask_outcomes`, and no more."""
     meters, outcomes = next(replies), next(replies)
     now = Counts(at, *_counts_of(meters, outcomes))
-    before = {seconds: _counts_at(next(replies), at - timedelta(seconds=seconds)) for seconds in WINDOWS}
+    spacing = _spacing(len(meters) + len(outcomes))
+    before = {seconds: _counts_at(next(replies), at - timedelta(seconds=seconds), spacing) for seconds in WINDOWS}
     return OutcomesFound(now, before)
+
+
+def _spacing(counters: int) -> timedelta:
+    """How far apart moments are while much happens: with more counters a moment takes more samples, one a second."""
+    return timedelta(seconds=max(OUTCOME_STEPS[0], -(-counters // COUNTS_PER_SAMPLE)))
 
 
 def _counts_of(
@@ -339,14 +348,14 @@ def _counts_of(
     return lanes, labels
 
 
-def _counts_at(found: Sequence[bytes], then: datetime) -> Counts:
+def _counts_at(found: Sequence[bytes], then: datetime, spacing: timedelta) -> Counts:
     """The counts as they stood `then`, as of the last change before; nothing before the first."""
     counts = counts_from(found[0]) if found else None
     if counts is None:
         return Counts(then, {}, {})
     # While much happens a moment is written every few seconds, and one of a bit before is taken for
     # what it is. After a time in which nothing happened, all that is new happened since `then`.
-    is_near = then - counts.at <= timedelta(seconds=2 * OUTCOME_STEPS[0])
+    is_near = then - counts.at <= 2 * spacing
     return Counts(counts.at if is_near else then, counts.lanes, counts.labels)
 
 

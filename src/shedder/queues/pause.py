@@ -189,9 +189,9 @@ def resume(store: Store, lanes: Sequence[Lane], cause: Cause) -> ResumeReceipt:
     return in_one(receipts)
 
 
-def set_back(store: Store, ways: Mapping[str, tuple[str, str]], cause: Cause, *, undoes: str) -> PausesSetBack:
+def set_back(store: Store, ways: Mapping[str, tuple[str, str]], cause: Cause, *, undoes: Event) -> PausesSetBack:
     """Put the pauses of lanes back as they were; those that are paused again are parked again."""
-    done = store.run(set_back_pauses(store.keys, ways, cause, undoes=undoes))
+    done = store.run(set_back_pauses(store.keys, ways, cause, undoes=undoes.id, undid=undoes.verb))
     for lane in done.unfolded:
         fold(store, lane)
     if isinstance(done.receipt, PauseReceipt):
@@ -251,7 +251,7 @@ def resume_lanes(
 
 
 def set_back_pauses(
-    keys: Keys, ways: Mapping[str, tuple[str, str]], cause: Cause, *, undoes: str, operation: str = ""
+    keys: Keys, ways: Mapping[str, tuple[str, str]], cause: Cause, *, undoes: str, undid: str = "", operation: str = ""
 ) -> Command[PausesSetBack]:
     """Put the pauses of lanes back; `ways` has by lane what stands now and what stood before.
 
@@ -261,7 +261,7 @@ def set_back_pauses(
     return Command(
         "set_back_pauses",
         _keys(keys, operation, ways),
-        ("set back", event_head("", cause, (), undoes=undoes), *said),
+        ("set back", event_head("", cause, (), undoes=undoes, undid=undid or None), *said),
         lambda reply: _pauses_set_back(reply, ways),
     )
 

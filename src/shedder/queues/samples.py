@@ -19,6 +19,7 @@ from typing import Any
 
 from shedder.engine.names import STARTED, registry_key
 from shedder.errors import ShedderError
+from shedder.queues import outcomes
 from shedder.queues.outcomes import OUTCOMES_KEPT, Counts, ask_counts, counts_between
 from shedder.store.keys import OUTCOME_STEPS, SAMPLE_STEPS, Keys
 from shedder.store.store import Command, Store
@@ -37,6 +38,9 @@ SERIES_KEPT = 90
 
 LANES_PER_SAMPLE = 100
 """Lanes of one sample: 2 to 3 ms of the server where jobs wait in all of them."""
+
+MOST_CLAIMS = 500
+"""Claims that a sample looks at: 1 ms of the server. Of jobs behind these it is not told whether they are gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +211,8 @@ def sample_lanes(keys: Keys, lanes: Sequence[str], *, is_upkeep: bool = True) ->
     )
     return Command(
         "sample_lanes",
-        (keys.sampled, keys.meters, keys.diverts, keys.outcomes, keys.claims, *keys.outcome_samples, *lane_keys),
+        (keys.sampled, keys.meters, keys.diverts, keys.outcomes, keys.claims, keys.outcome_draft,
+         *keys.outcome_samples, *lane_keys),
         (
             int(INTERVAL_SECONDS * 1000) if is_upkeep else 0,
             SERIES_KEPT,
@@ -215,10 +220,12 @@ def sample_lanes(keys: Keys, lanes: Sequence[str], *, is_upkeep: bool = True) ->
             steps,
             int(EXPIRY.total_seconds()),
             moments,
+            outcomes.COUNTS_PER_SAMPLE,
+            MOST_CLAIMS,
             *lanes,
         ),
         bool,
-    )
+    )  # fmt: skip
 
 
 _FORMAT = struct.Struct(">8I")

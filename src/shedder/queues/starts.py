@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from shedder.engine.workers import workers_of
-from shedder.errors import CannotUndo
+from shedder.errors import CannotUndo, NothingToUndo
 from shedder.events import Cause, Event, event_head
 from shedder.queues.controls import LimitTerms, Standing, StoredDivert, backlogs_of, rate_or_none, standing_on
 from shedder.queues.divert import DivertedLane, DivertReceipt, OrdersSetBack, set_back_orders
@@ -18,6 +18,7 @@ from shedder.queues.drain import DrainingLane, DrainReceipt
 from shedder.queues.restore import RestoreReceipt, restore_backlogs
 from shedder.selection import Selection
 from shedder.store.codec import given_fields, mapping_field, ms_from_time
+from shedder.store.keys import Keys
 from shedder.store.store import Store
 from shedder.units import Rate, burst_of
 
@@ -44,7 +45,7 @@ def divert_before(store: Store, event: Event, cause: Cause, standing: Standing) 
     selection = _selection_of(ways, standing)
     terms = _common_terms(ways)
     head = event_head(
-        event.verb, cause, tuple(ways), undoes=event.id, selection=selection.describe(),
+        event.verb, cause, tuple(ways), undoes=event.id, undid=event.verb, selection=selection.describe(),
         order=next(iter(ways[next(iter(ways))])), **terms.describe(),
     )  # fmt: skip
     done = _carry_out(store, event, ways, head)
@@ -64,10 +65,10 @@ def drain_before(store: Store, event: Event, cause: Cause) -> DrainReceipt:
     Raises:
         CannotUndo: a drain was changed since, or all of them have ended.
     """
-    ways = {lane: _way_of_drains(event, lane) for lane in event.lanes if lane in event.before}
+    ways = {lane: _way_of_drains(store.keys, event, lane) for lane in event.lanes if lane in event.before}
     rate = _fastest(ways)
     verb = "drain" if rate else "drain stopped"
-    head = event_head(verb, cause, tuple(ways), undoes=event.id, rate=rate and str(rate))
+    head = event_head(verb, cause, tuple(ways), undoes=event.id, undid=event.verb, rate=rate and str(rate))
     _check_not_halted(store, event)
     return _drain_receipt(store, _carry_out(store, event, ways, head), rate, halt_at=_halt_at(ways))
 
@@ -101,7 +102,7 @@ def _check_not_halted(store: Store, event: Event) -> None:
                 f"{halted.failed} of its last {halted.ended} jobs failed; nothing drains, and what is left "
                 "is in the backlog"
             )
-            raise CannotUndo(event.id, reason=reason, try_instead="shedder status")
+            raise NothingToUndo(event.id, reason=reason, try_instead="shedder status")
 
 
 def _carry_out(store: Store, event: Event, ways: Ways, head: str) -> OrdersSetBack:
@@ -114,7 +115,7 @@ def _carry_out(store: Store, event: Event, ways: Ways, head: str) -> OrdersSetBa
     if done.state == "ended":
         what = "drain" if event.verb.startswith("drain") else "divert"
         reason = f"this {what} has ended, its backlog is empty"
-        raise CannotUndo(event.id, reason=reason, try_instead="shedder status")
+        raise NothingToUndo(event.id, reason=reason, try_instead="shedder status")
     return done
 
 
@@ -154,7 +155,7 @@ def _burst(jobs_per_ms: float) -> float:
     return burst_of(rate) if rate else 0.0
 
 
-def _way_of_drains(event: Event, lane: str) -> dict[str, Any]:
+def _way_of_drains(keys: Keys, event: Event, lane: str) -> dict[str, Any]:
     before, stamps = event.before[lane], mapping_field(event.after.get(lane, {}), "drains")
     if "drains" not in before:
         raise _unknown(event, lane, "shedder drain")
@@ -166,6 +167,7 @@ def _way_of_drains(event: Event, lane: str) -> dict[str, Any]:
         order: {
             "is": {"drain": stamps.get(order, event.id)},
             "was": {"drain": drain} if drain else {},
+            "bucket": keys.drain(order, lane),
             **({"ended": ended[order]} if order in ended else {}),
         }
         for order, drain in before["drains"].items()

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from shedder.errors import CannotUndo
+from shedder.errors import CannotUndo, NothingToUndo
 from shedder.events import Cause, Event, events_back, events_of_operation, find_event
 from shedder.lanes import target_of
 from shedder.policy.applied import PolicyReceipt, undo_policy
@@ -47,7 +47,9 @@ def changes_to_undo(store: Store) -> Iterator[Event]:
     """The changes that have a way back and were not undone since, the last one first."""
     undone: set[str] = set()
     for event in events_back(store):
-        if event.can_undo and not event.undoes and event.id not in undone:
+        if event.id in undone:
+            continue
+        if event.can_undo and not event.undoes:
             yield event
         undone.add(event.undoes)
 
@@ -69,11 +71,12 @@ def undo(store: Store, event: Event, cause: Cause) -> Undone:
             done.append(_undone(store, part, cause))
         except CannotUndo as error:
             refused.append(error)
+    kept = [each for each in refused if not isinstance(each, NothingToUndo)]
     if not done:
-        raise refused[0]
-    if refused:
-        reason = f"{len(done)} of its {len(parts)} parts were taken back, and of another {refused[0].reason}"
-        raise CannotUndo(event.id, reason=reason, try_instead=refused[0].try_instead)
+        raise (kept or refused)[0]
+    if kept:
+        reason = f"{len(done)} of its {len(parts)} parts were taken back, and of another {kept[0].reason}"
+        raise CannotUndo(event.id, reason=reason, try_instead=kept[0].try_instead)
     return _in_one(done)
 
 
@@ -130,7 +133,7 @@ def _drain_again(store: Store, event: Event) -> str:
 
 def _pauses_before(store: Store, event: Event, cause: Cause) -> PauseReceipt | ResumeReceipt:
     ways = {lane: _way_of_pause(event, lane) for lane in event.lanes if lane in event.after}
-    done = set_back(store, ways, cause, undoes=event.id)
+    done = set_back(store, ways, cause, undoes=event)
     if done.receipt is None:
         raise _pauses_stay(event, done)
     return done.receipt
@@ -146,15 +149,14 @@ def _way_of_pause(event: Event, lane: str) -> tuple[str, str]:
 
 def _pauses_stay(event: Event, done: PausesSetBack) -> CannotUndo:
     if done.state == "over":
-        reason, try_instead = "the pause would have ended by now", "shedder pause"
-    elif done.state == "same":
-        reason, try_instead = "all of it is as it was before", "shedder status"
-    elif done.standing is None:
+        return NothingToUndo(event.id, reason="the pause would have ended by now", try_instead="shedder pause")
+    if done.state == "same":
+        return NothingToUndo(event.id, reason="all of it is as it was before", try_instead="shedder status")
+    if done.standing is None:
         reason = f"{done.changed} was resumed, or its pause has ended, since"
-        try_instead = "shedder status"
-    else:
-        reason = f"{done.standing.by} has paused {done.changed} again since"
-        try_instead = f"shedder undo {done.newer}".strip() if done.newer else "shedder status"
+        return NothingToUndo(event.id, reason=reason, try_instead="shedder status")
+    reason = f"{done.standing.by} has paused {done.changed} again since"
+    try_instead = f"shedder undo {done.newer}".strip() if done.newer else "shedder status"
     return CannotUndo(event.id, reason=reason, try_instead=try_instead)
 
 
@@ -166,12 +168,12 @@ def _divert_before(store: Store, event: Event, cause: Cause) -> RestoreReceipt |
     if changed and not backlogs:
         return changed
     set_by_lane = {lane: set_by(event, lane) for lane, _, _ in backlogs}
-    receipt = restore_backlogs(store, backlogs, cause, undoes=event.id, set_by=set_by_lane)
+    receipt = restore_backlogs(store, backlogs, cause, undoes=event.id, undid=event.verb, set_by=set_by_lane)
     if changed:
         return replace(receipt, events=(changed.event, *receipt.events))
     if not receipt.events:
         reason = "this divert has ended, its backlog is empty"
-        raise CannotUndo(event.id, reason=reason, try_instead="shedder status")
+        raise NothingToUndo(event.id, reason=reason, try_instead="shedder status")
     return receipt
 
 

@@ -17,6 +17,7 @@ from shedder.events import Cause, Event
 from shedder.settings import setting
 from shedder.settings.setting import Setting, SettingsChanged
 from shedder.settings.watch import Declarations, SettingsSnapshot, SettingsWatch, replaced_by
+from shedder.store.arguments import checked
 from shedder.store.codec import read_with_time
 from shedder.store.keys import Keys
 from shedder.store.store import Store
@@ -83,6 +84,7 @@ class Flags(Declarations[FlagDeclaration]):
         self._degraded: dict[str, float] = {}
         super().__init__(watch, keys.flag_declarations)
 
+    @checked
     def declare(
         self,
         name: str,
@@ -153,6 +155,7 @@ class Flags(Declarations[FlagDeclaration]):
         """How long ago Redis confirmed the flags; infinite when it never has."""
         return self._watch.age_seconds
 
+    @checked
     def degradable(self, name: str, *, fallback: object = None) -> Callable[[Callable[P, T]], Callable[P, T]]:
         """Give a function or a coroutine function a way out while its feature is degraded.
 
@@ -282,10 +285,13 @@ def undo_flags(store: Store, event: Event, cause: Cause) -> FlagReceipt:
     """Set flags as they were before `event`.
 
     Raises:
-        CannotUndo: one was changed since, or what stood before would have ended by now.
+        CannotUndo: one was changed since.
+        NothingToUndo: nothing stands, and what stood before would have ended by now.
     """
-    verb = "flag degrade" if any(event.before.get(name) for name in event.after) else "flag restore"
-    return _receipt(store, store.run(setting.set_back_settings(store.keys, store.keys.flags, event, cause, verb=verb)))
+    verbs = ("flag degrade", "flag restore")
+    return _receipt(
+        store, store.run(setting.set_back_settings(store.keys, store.keys.flags, event, cause, verbs=verbs))
+    )
 
 
 def _chosen(

@@ -18,6 +18,7 @@ from shedder.log_context import Troubles
 from shedder.settings import setting
 from shedder.settings.setting import Setting, SettingsChanged
 from shedder.settings.watch import Declarations, SettingsSnapshot, SettingsWatch, replaced_by
+from shedder.store.arguments import checked
 from shedder.store.codec import count_of, read_with_time, text_of
 from shedder.store.keys import Keys
 from shedder.store.store import Store
@@ -89,6 +90,7 @@ class Limits(Declarations[LimitDeclaration]):
         self._uncounted, self._disobeyed = Troubles(logger), Troubles(logger)
         super().__init__(watch, keys.limit_declarations)
 
+    @checked
     def declare(
         self,
         name: str,
@@ -119,7 +121,7 @@ class Limits(Declarations[LimitDeclaration]):
         All or nothing: more than is left counts nothing.
 
         Raises:
-            InvalidInput: `cost` is no whole number from 1 to 10,000, or `key` is longer than
+            InvalidInput: `cost` is no whole number from 1 to 10,000, or `key` is no text of at most
                 10,000 characters (and the limit is on).
         """
         if not self._watch.is_awake:
@@ -146,6 +148,7 @@ class Limits(Declarations[LimitDeclaration]):
         self.require(name, key, cost)
         yield
 
+    @checked
     def limited(self, name: str, *, key: Callable[P, str] | None = None) -> Callable[[Callable[P, T]], Callable[P, T]]:
         """Let a function or a coroutine function run only within a limit.
 
@@ -196,13 +199,7 @@ class Limits(Declarations[LimitDeclaration]):
         return (self._rules.get(f"{name} {key}") if key else None) or self._rules.get(name)
 
     def _decide(self, rule: _Rule, name: str, key: str, cost: int) -> bool:
-        # what the server would refuse is not to be taken for an outage, which opens every limit
-        given: object = cost
-        if not isinstance(given, int) or not 1 <= given <= LARGEST_COST:
-            raise InvalidInput(name="cost", value=cost, accepted=f"a whole number, 1 to {LARGEST_COST}")
-        if key and len(key) > LONGEST_HIT_KEY:
-            accepted = f"at most {LONGEST_HIT_KEY:,} characters"
-            raise InvalidInput(name="key", value=f"{key[:20]}...", accepted=accepted)
+        _check_hit(key, cost)
         if self._absence.may_ask():
             try:
                 is_within = self._shared.hit(name, key, rule.item, cost)
@@ -261,6 +258,23 @@ class Limits(Declarations[LimitDeclaration]):
             "description": declaration.description,
             "owner": declaration.owner,
         }
+
+
+def _check_hit(key: object, cost: object) -> None:
+    """What the server or its client would refuse is not to be taken for an outage, which opens every limit."""
+    if not isinstance(cost, int) or isinstance(cost, bool) or not 1 <= cost <= LARGEST_COST:
+        raise InvalidInput(name="cost", value=cost, accepted=f"a whole number, 1 to {LARGEST_COST}")
+    if not key:
+        return
+    if isinstance(key, str) and len(key) > LONGEST_HIT_KEY:
+        raise InvalidInput(name="key", value=f"{key[:20]}...", accepted=f"at most {LONGEST_HIT_KEY:,} characters")
+    if not isinstance(key, str) or not _is_whole(key):
+        raise InvalidInput(name="key", value=key, accepted="text")
+
+
+def _is_whole(text: str) -> bool:
+    """Whether `text` has no half of a character of UTF-16, which Redis does not take."""
+    return text.isascii() or text.encode("utf-8", "replace").decode() == text
 
 
 LONGEST_KEY = 500
@@ -332,11 +346,12 @@ def undo_limit(store: Store, event: Event, cause: Cause) -> LimitReceipt:
     """Set a limit as it was before `event`.
 
     Raises:
-        CannotUndo: it was changed since, or what stood before would have ended by now.
+        CannotUndo: it was changed since.
+        NothingToUndo: nothing stands, and what stood before would have ended by now.
     """
     body = next(filter(None, (setting.body_before(event, name) for name in event.after)), {})
-    verb = "limit set" if body else "limit clear"
-    done = store.run(setting.set_back_settings(store.keys, store.keys.limits, event, cause, verb=verb, **body))
+    verbs = ("limit set", "limit clear")
+    done = store.run(setting.set_back_settings(store.keys, store.keys.limits, event, cause, verbs=verbs, **body))
     return _receipt(store, done)
 
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from shedder.errors import CannotUndo, InvalidInput, NothingMatched, RecordUnreadable
+from shedder.errors import CannotUndo, InvalidInput, NothingMatched, NothingToUndo, RecordUnreadable
 from shedder.events import Cause, Event, event_head
 from shedder.store.codec import NO_TIME, ms_from_time, reading_record, text_of, time_from_ms, versioned_record
 from shedder.store.keys import Keys
@@ -185,16 +185,22 @@ def declared_from(records: Mapping[bytes, bytes]) -> dict[str, Mapping[str, Any]
 
 
 def set_back_settings(
-    keys: Keys, settings: str, event: Event, cause: Cause, *, verb: str, **details: Any
+    keys: Keys, settings: str, event: Event, cause: Cause, *, verbs: tuple[str, str], **details: Any
 ) -> Command[SettingsChanged]:
     """Write the settings again that `event` replaced, unless one was changed since.
 
-    The command's reply raises `CannotUndo` when one was, or when one would have ended by now.
+    `verbs` are that of its event when a setting stands again, which says the `details`, and that
+    when none does. The command's reply raises `CannotUndo` when one was changed, and
+    `NothingToUndo` when nothing stands, before and after.
     """
     names = tuple(event.after)
-    head = event_head(verb, cause, (), undoes=event.id, names=list(names), **details)
+    is_set, is_cleared = verbs
+    heads = (
+        event_head(is_set, cause, (), undoes=event.id, undid=event.verb, names=list(names), **details),
+        event_head(is_cleared, cause, (), undoes=event.id, undid=event.verb, names=list(names)),
+    )
     said = [part for name in names for part in (name, _set_by(event, name), _record(event, name))]
-    arguments = ("set back", head, keys.settings_channel, *said)
+    arguments = ("set back", *heads, keys.settings_channel, *said)
     return Command("set_back_settings", _keys(keys, settings), arguments, lambda reply: _set_back(reply, event))
 
 
@@ -219,12 +225,14 @@ def _set_back(reply: list[Any], event: Event) -> SettingsChanged:
     state, *rest = reply
     if text_of(state) in _REFUSALS:
         reason, try_instead = _REFUSALS[text_of(state)]
-        raise CannotUndo(event.id, reason=reason.format(text_of(rest[0])), try_instead=try_instead)
+        error = CannotUndo if text_of(state) == "changed" else NothingToUndo
+        raise error(event.id, reason=reason.format(text_of(rest[0])), try_instead=try_instead)
     return _changed(rest, tuple(event.after))
 
 
 _REFUSALS = {
-    "changed": ("{} was changed, or has ended, since", "shedder events"),
+    "changed": ("{} was changed since", "shedder events"),
+    "ended": ("the setting of {} was taken back, or has ended, since", "shedder status"),
     "over": ("what stood before on {} would have ended by now", "shedder status"),
 }
 """Why settings are not set back, and the command to try instead, by what the script replies."""

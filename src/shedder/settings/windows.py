@@ -117,6 +117,8 @@ class SharedWindows:
 
 def _is_outage(error: Exception) -> bool:
     cause = error.__cause__ or error
+    if isinstance(cause, redis.exceptions.DataError):  # the client did not even send it
+        return False
     return not (isinstance(cause, redis.exceptions.ResponseError) and _OWN_FAULT.search(str(cause)))
 
 

@@ -7,6 +7,7 @@ Each script holds the server for at most 2 ms, however long the lists are.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -47,6 +48,9 @@ PLACE_COST, NODES_COST = 1.0, 1 / 20_000
 
 NEWEST = 40
 """The jobs before each border that are looked at besides, one by one: what has just become late."""
+
+MANY = 8
+"""With more lists, and more tolerances of each, `LOOKS` and `NEWEST` become fewer, so that the work stays the same."""
 
 BYTES_READ = 2_000_000
 """Bytes of data and meta that one step reads, at most; jobs whose kind is told by more are not judged."""
@@ -184,7 +188,8 @@ def look_at_jobs(
 
 def rings_of(found: Sequence[Borders], *, with_meta: bool) -> list[tuple[Ring, ...]]:
     """Of each list, the jobs older than the shortest tolerance, by age, the oldest first, and which to look at."""
-    own = [_stretches(borders, with_meta=with_meta) for borders in found]
+    scale = min(MANY / max(sum(count > 0 for borders in found for count in borders.counts.values()), 1), 1.0)
+    own = [_stretches(borders, with_meta=with_meta, scale=scale) for borders in found]
     spread = [each for stretches in own for each in stretches]
     spent = sum(each.least_cost for each in spread)
     # it is known who waits longer than a tolerance where all are looked at that are as old: the oldest come first
@@ -208,6 +213,8 @@ class _Stretch:
     total: int
     job_cost: float
     cost_of_older: float
+    looks: int
+    newest: int
 
     @property
     def size(self) -> int:
@@ -228,19 +235,20 @@ class _Stretch:
 
     @property
     def least_cost(self) -> float:
-        return min(self.whole_cost, LOOKS * self.look_cost + NEWEST * self.job_cost)
+        return min(self.whole_cost, self.looks * self.look_cost + self.newest * self.job_cost)
 
     def cost_of(self, index: int, count: int) -> float:
         return PLACE_COST + NODES_COST * min(index, self.total - index) + count * self.job_cost
 
 
-def _stretches(borders: Borders, *, with_meta: bool) -> list[_Stretch]:
+def _stretches(borders: Borders, *, with_meta: bool, scale: float) -> list[_Stretch]:
     job_cost = 1 + DATA_COST * borders.unnoted + META_COST * with_meta
+    least = math.ceil(LOOKS * scale), math.ceil(NEWEST * scale)
     found: list[_Stretch] = []
     first, older, cost = 0, None, 0.0
     for tolerance, end in [*borders.counts.items()][::-1]:
         if end > first:
-            found.append(_Stretch(first, end, older, borders.total, job_cost, cost))
+            found.append(_Stretch(first, end, older, borders.total, job_cost, cost, *least))
             cost = found[-1].cost_with_older
         first, older = max(first, end), tolerance
     return found
@@ -248,14 +256,16 @@ def _stretches(borders: Borders, *, with_meta: bool) -> list[_Stretch]:
 
 def _rings(stretch: _Stretch, more: float | None) -> tuple[Ring, ...]:
     """All its jobs; or, with so much `more` work than the least, the newest, and one in each of equal parts."""
-    looks = stretch.size if more is None else LOOKS + int(more / stretch.look_cost)
-    if looks + NEWEST >= stretch.size:
+    looks = stretch.size if more is None else stretch.looks + int(more / stretch.look_cost)
+    if looks + stretch.newest >= stretch.size:
         return (_ring(stretch, stretch.size, [(stretch.first, stretch.size)]),)
-    size, newest = stretch.size - NEWEST, stretch.end - NEWEST
+    size, newest = stretch.size - stretch.newest, stretch.end - stretch.newest
     ends = [stretch.first + number * size // looks for number in range(looks + 1)]
     # the place in the part changes from one to the next, in case that what waits has a rhythm
     places = [first + int((end - first) * (number * _GOLDEN % 1)) for number, (first, end) in enumerate(pairwise(ends))]
-    return _ring(stretch, size, [(place, 1) for place in places]), _ring(stretch, NEWEST, [(newest, NEWEST)])
+    return _ring(stretch, size, [(place, 1) for place in places]), _ring(
+        stretch, stretch.newest, [(newest, stretch.newest)]
+    )
 
 
 def _ring(stretch: _Stretch, size: int, ranges: Sequence[tuple[int, int]]) -> Ring:

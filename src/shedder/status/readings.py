@@ -244,7 +244,7 @@ def sampled_at(found: LaneReading) -> datetime | None:
     """When the numbers of a lane were last kept; None when that is not known."""
     try:
         return time_from_ms(int(json.loads(found.samples[-1])[0]))
-    except (IndexError, OverflowError, RecursionError, TypeError, ValueError):
+    except (LookupError, OverflowError, RecursionError, TypeError, ValueError):
         return None
 
 

@@ -28,7 +28,7 @@ _ORDER_AND_LANE = re.compile(f"(?:{FLAG_ORDER}.*/)?[^:]*:(.*)")
 
 _KINDS = {
     "hash": "pauses diverts starting drain limit-bucket operation meters deliveries policy flags "
-    "flag-declarations limits limit-declarations limit-hits mitigations outcomes event-counts",
+    "flag-declarations limits limit-declarations limit-hits mitigations outcomes outcome-draft event-counts",
     "list": "kept parked backlog stale unseen skipped failures series samples bell relief limit-window",
     "stream": "events incident-events",
     "string": "mark drain-ends at-work watch-lease sampled sweep lookout incident settings-version",
@@ -253,6 +253,11 @@ class Keys:
     def outcome_samples(self) -> tuple[str, ...]:
         """Sorted sets: what the counts of ended and failed jobs were, for each of `OUTCOME_STEPS`."""
         return tuple(self._key("outcome-samples", str(step)) for step in OUTCOME_STEPS)
+
+    @property
+    def outcome_draft(self) -> str:
+        """Hash: the next of these moments, where it takes several calls to write it."""
+        return self._key("outcome-draft")
 
     def failures(self, lane: str) -> str:
         """List: the last failures of a lane, newest first: when, function, exception, label."""

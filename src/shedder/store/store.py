@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -46,6 +46,9 @@ Argument = str | bytes | int | float
 
 Progress = Callable[[int, int], None]
 """Is told how many jobs were looked at, and how many there are."""
+
+SCRIPTS_AT_ONCE = 8
+"""Scripts that one round trip carries at most; each of those that come in numbers takes about a millisecond."""
 
 Pipeline = client.Pipeline
 """What a question is put on: plain commands that are sent together."""
@@ -183,21 +186,44 @@ class Store:
     def read(self, ask: Callable[[Any], Any]) -> list[Any]:
         """The replies to what `ask` puts on a pipeline, in one round trip; scripts it puts there with `add`.
 
+        Of many scripts a few go in each round trip: a server carries out what came together before it
+        serves anybody else.
+
         Raises:
             RedisUnreachable: no answer from the server.
             ServerBusy: it runs a script of somebody else, and serves nobody.
             ShedderError: any refusal by the server.
         """
         try:
-            with self.connection.pipeline(transaction=False) as pipeline:
-                ask(pipeline)
-                asked = list(pipeline.command_stack)
-                found = pipeline.execute(raise_on_error=False)
-                replies = [self._again(*each) for each in zip(asked, found, strict=True)]
-                pipeline.raise_first_error(asked, replies)
-                return replies
+            return self._answers(ask)
         except exceptions.RedisError as error:
             raise_translated(error, self.connection)
+
+    def run_all(self, commands: Sequence[Command[T]]) -> list[T]:
+        """The parsed replies of `commands`, a few of which go in each round trip.
+
+        All of them are sent, also when the server refuses one.
+
+        Raises:
+            ShedderError: as `run`, of the first that was refused.
+        """
+        try:
+            replies = self._answers(lambda ask: [self.add(ask, command) for command in commands])
+        except exceptions.RedisError as error:
+            raise_translated(error, self.connection, keys=tuple(key for each in commands for key in each.keys))
+        return [command.parse(reply) for command, reply in zip(commands, replies, strict=True)]
+
+    def _answers(self, ask: Callable[[Any], Any]) -> list[Any]:
+        with self.connection.pipeline(transaction=False) as pipeline:
+            ask(pipeline)
+            asked = list(pipeline.command_stack)
+            found = []
+            for part in _in_parts(asked):
+                pipeline.command_stack = part
+                found += pipeline.execute(raise_on_error=False)
+            replies = [self._again(*each) for each in zip(asked, found, strict=True)]
+            pipeline.raise_first_error(asked, replies)
+            return replies
 
     @staticmethod
     def add(pipeline: Any, command: Command[Any]) -> None:
@@ -288,6 +314,20 @@ class Ahead:
             self._connection.disconnect()
             self._store.connection.connection_pool.release(self._connection)
             self._connection = None
+
+
+def _in_parts(asked: list[Any]) -> Iterator[list[Any]]:
+    """The commands in their order, with at most `SCRIPTS_AT_ONCE` scripts in each part."""
+    part: list[Any] = []
+    scripts = 0
+    for each in asked:
+        is_script = each[0][0] == "EVALSHA"
+        if is_script and scripts == SCRIPTS_AT_ONCE:
+            yield part
+            part, scripts = [], 0
+        part.append(each)
+        scripts += is_script
+    yield part
 
 
 class AsyncStore:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shedder.events import Event, verb_of
-from shedder.postmortem.narrative import UNDID, event_sentence
+from shedder.postmortem.narrative import event_sentence, undid
 from shedder.response.mitigation import ENDED
 from shedder.wording import named
 
@@ -44,8 +44,8 @@ class Told:
         """What was done, and the numbers, to stand behind who did it."""
         parts = [_merged(each) for each in _by(self.events, lambda each: _verb(each)[0])]
         said = [event_sentence(each) for each in parts]
-        is_undo = said[0].startswith(UNDID)
-        told = f"{UNDID if is_undo else ''}{named([each.removeprefix(UNDID) for each in said])}"
+        is_undo = undid(parts[0])
+        told = f"{is_undo}{named([each.removeprefix(is_undo) for each in said])}"
         facts = "; ".join(dict.fromkeys(filter(None, map(_facts, _by(self.events, _order)))))
         return f"{told} ({facts})" if facts else told
 

@@ -78,10 +78,12 @@ end
 
 local DRAIN_RECORD_TTL_MS = 604800000
 
+-- The record of a divert stays with its numbers, because the undo of the drain that ended it writes it again.
 local function remove_order(diverts, lane, orders, order)
   local _, index = find_order(orders, order.id)
   table.remove(orders, index)
   write_orders(diverts, lane, orders)
+  redis.call('HSET', order.bucket, 'ended', cjson.encode(order))
   redis.call('PEXPIRE', order.bucket, DRAIN_RECORD_TTL_MS)
   redis.call('PEXPIRE', order.skipped, DRAIN_RECORD_TTL_MS)
 end
