@@ -50,11 +50,11 @@ local status = fields[1]
 
 local FORMER_EXECUTIONS = 100
 
--- From these two it is told which share of the work starts in time.
+-- From the two counts it is told which share of the work starts in time.
 local function count_label()
-  count(outcomes, 'label:' .. label .. ':started', 1)
   local since = iso_to_ms(fields[3])
-  if since and now - since <= tolerance then count(outcomes, 'label:' .. label .. ':in_tolerance', 1) end
+  local is_in_time = since and now - since <= tolerance
+  count(outcomes, 'label:' .. label .. (is_in_time and ':in_tolerance' or ':out_of_tolerance'), 1)
 end
 
 -- RQ fails or repeats a started job when any of its executions expires. Those of workers that died

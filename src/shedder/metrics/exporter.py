@@ -54,8 +54,11 @@ GOOD_FOR_SECONDS = 1.0
 PATIENCE_SECONDS = 1.5
 """After so long Redis counts as away, so that a scrape says so within two seconds."""
 
-JUDGED_AT_A_TIME = 2
-"""Lanes whose kinds of work a reading tells apart."""
+JUDGED_AT_A_TIME = 8
+"""Lanes whose kinds of work a reading tells apart, at most."""
+
+JOBS_AT_A_TIME = 5_000
+"""With so many jobs in them fewer lanes are enough for a reading; one lane always is looked at."""
 
 STATES = {"started": STARTED, "finished": FINISHED, "failed": FAILED, "deferred": DEFERRED,
           "scheduled": SCHEDULED, "canceled": CANCELED}  # fmt: skip
@@ -194,7 +197,7 @@ def read(store: Store, judge: Judge) -> Scraped:
 class Judge:
     """Knows who is late, lane by lane; a reading looks at some lanes only, so that it stays cheap.
 
-    To tell the kinds of work in one long lane takes the server about two milliseconds. Lanes with jobs
+    To tell the kinds of work in one long lane takes the server some milliseconds. Lanes with jobs
     older than a tolerance, and those of which it is known that they had some, come first, among them
     those that were looked at longest ago.
 
@@ -216,9 +219,9 @@ class Judge:
             return not is_urgent, order.get(lane.lane, -1)
 
         turns = sorted(judged.values(), key=turn_of)
-        most = len(turns) if self._begin_look is not None else JUDGED_AT_A_TIME
-        for first in range(0, min(most, len(turns)), JUDGED_AT_A_TIME):
-            self._look(store, policy, turns[first : first + JUDGED_AT_A_TIME])
+        portions = _portions(turns)
+        for lanes in portions if self._begin_look is not None else islice(portions, 1):
+            self._look(store, policy, lanes)
         self._known = {lane: late for lane, late in self._known.items() if lane in judged}
         unknown = [each for each in judged.values() if each.lane not in self._known]
         return {**self._known, **{each.lane: _doubt(each, policy, status.at) for each in unknown}}
@@ -229,6 +232,20 @@ class Judge:
         for each in read_status(store, [lane_of(each.lane) for each in lanes], policy=policy).lanes:
             self._known.pop(each.lane, None)
             self._known[each.lane] = each.late
+
+
+def _portions(lanes: Sequence[LaneStatus]) -> Iterator[Sequence[LaneStatus]]:
+    """The lanes, in their order, a few at a time: what one reading looks at."""
+    several: list[LaneStatus] = []
+    jobs = 0
+    for each in lanes:
+        if several and (jobs + each.waiting + each.backlog > JOBS_AT_A_TIME or len(several) == JUDGED_AT_A_TIME):
+            yield several
+            several, jobs = [], 0
+        several.append(each)
+        jobs += each.waiting + each.backlog
+    if several:
+        yield several
 
 
 def _has_jobs(lane: LaneStatus) -> bool:

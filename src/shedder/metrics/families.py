@@ -24,6 +24,9 @@ from shedder.status.readings import LaneStatus, Status
 GAUGE, COUNTER = "gauge", "counter"
 
 SEVERITIES = ("1", "2", "3", "4", "5")
+IN_TIME, TOO_LATE = "in_tolerance", "out_of_tolerance"
+"""What the counters of a label are called that say how its jobs started."""
+
 ALWAYS_TOLD = ("queued", "started", "failed")
 """The states of jobs that are told of each queue also where there is none."""
 
@@ -157,11 +160,12 @@ def _labels(policy: Policy) -> list[str]:
     return list(dict.fromkeys(rule.label for rule in policy.rules if rule.label))
 
 
-def _counted_of_work(suffix: str) -> Callable[[Scraped], Rows]:
+def _started_of_work(*where: str) -> Callable[[Scraped], Rows]:
     def rows(found: Scraped) -> Rows:
         for label in _labels(found.policy):
-            if f"label:{label}:started" in found.outcomes:
-                yield (label,), found.outcomes.get(f"label:{label}:{suffix}", 0)
+            names = {name: f"label:{label}:{name}" for name in (IN_TIME, TOO_LATE)}
+            if any(name in found.outcomes for name in names.values()):
+                yield (label,), sum(found.outcomes.get(names[name], 0) for name in where)
 
     return rows
 
@@ -377,9 +381,9 @@ FAMILIES = (
     Family("shedder_jobs_ended_total", COUNTER, (*_LANE, "outcome"), "Jobs of a lane that workers of shedder ended, "
            "well or failed; each failed attempt counts.", _ended),
     Family("shedder_work_started_total", COUNTER, ("work",), "Jobs of a kind of work that workers of shedder "
-           "started; of work with a label and a tolerance in the policy.", _counted_of_work("started")),
+           "started; of work with a label and a tolerance in the policy.", _started_of_work(IN_TIME, TOO_LATE)),
     Family("shedder_work_in_tolerance_total", COUNTER, ("work",), "Those of them that had waited no longer than "
-           "the policy tolerates: the service level is the ratio of the two.", _counted_of_work("in_tolerance")),
+           "the policy tolerates: the service level is the ratio of the two.", _started_of_work(IN_TIME)),
     Family("shedder_work_ended_total", COUNTER, ("work", "outcome"), "Jobs of a kind of work that workers of shedder "
            "ended, well or failed.", _ended_of_work),
     Family("shedder_work_late_jobs", GAUGE, ("work",), "Jobs of a kind of work that wait longer than the policy "
