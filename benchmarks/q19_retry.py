@@ -6,6 +6,7 @@ import base64
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rq.exceptions import InvalidJobOperation, NoSuchJobError
@@ -60,15 +61,21 @@ end
 def run(settings: Settings) -> Iterator[Row]:
     """The move of 60 %, what holds the server meanwhile, its growth, and RQ's loop."""
     jobs = settings.size(short=50_000, full=JOBS)
+    yield from _move(jobs, settings)
+    yield _growth(jobs, settings)
+    yield _preview(jobs, settings)
+
+
+@contextmanager
+def failed_jobs(jobs: int, settings: Settings) -> Iterator[Ground]:
+    """A server of its own with `jobs` failed jobs: to throw away those of before would hold it for seconds."""
     with Ground(latency_ms=settings.latency_ms) as ground:
-        yield from _move(ground, jobs, settings)
-        yield _growth(ground, jobs, settings)
-        yield _preview(ground, jobs)
+        fill_failed(ground.near, jobs)
+        yield ground
 
 
 def fill_failed(connection: redis.Redis, jobs: int) -> None:
     """Let `jobs` have failed, of ten in a row six with one error; of one in a hundred the data has expired."""
-    connection.flushall(asynchronous=True)  # else nobody is served for seconds
     fill(connection, Load(jobs))
     frame = '  File "/srv/app/mail.py", line 81, in send\n    session.execute(query)\n'
     texts = [f"Traceback (most recent call last):\n{frame * 8}{line}\n" for line in LINES]
@@ -79,11 +86,14 @@ def fill_failed(connection: redis.Redis, jobs: int) -> None:
         script(keys=[f"rq:queue:{QUEUE}", f"rq:failed:{QUEUE}"], args=args)
 
 
-def _move(ground: Ground, jobs: int, settings: Settings) -> Iterator[Row]:
+def _move(jobs: int, settings: Settings) -> Iterator[Row]:
     paces, holds, above, server = [], [], 0, []
     for _ in range(settings.times(short=3, full=3)):
-        fill_failed(ground.near, jobs)
-        with slow_log(ground.near) as held, watched(ground.near, ground.server.pid) as served:
+        with (
+            failed_jobs(jobs, settings) as ground,
+            slow_log(ground.near) as held,
+            watched(ground.near, ground.server.pid) as served,
+        ):
             receipt, took = _retry(ground)
         assert receipt.jobs == _chosen(jobs)
         paces.append(receipt.jobs / took)
@@ -91,7 +101,7 @@ def _move(ground: Ground, jobs: int, settings: Settings) -> Iterator[Row]:
         above += held.above_5_ms
         server.append(served.cpu)
         say(f"retry of {receipt.jobs:,} of {jobs:,}: {took:.2f} s, longest hold {held.longest * 1000:.1f} ms")
-    loop = _requeue(ground, jobs)
+    loop = _requeue(jobs, settings)
     ours, others = _chosen(jobs) / median(paces), _chosen(jobs) / median(server)
     yield Row(
         QUESTION,
@@ -106,7 +116,7 @@ def _move(ground: Ground, jobs: int, settings: Settings) -> Iterator[Row]:
         note="RQ's command stops at the first job whose data has expired; here the loop passes over it",
         values={"jobs": jobs, "per_second": paces, "requeued_per_second": 1 / loop},
     )
-    cpu = _longest_call(ground, jobs)
+    cpu = _longest_call(jobs, settings)
     yield Row(
         QUESTION,
         "longest command meanwhile",
@@ -118,24 +128,27 @@ def _move(ground: Ground, jobs: int, settings: Settings) -> Iterator[Row]:
     )
 
 
-def _longest_call(ground: Ground, jobs: int) -> float:
+def _longest_call(jobs: int, settings: Settings) -> float:
     """The most processor time that one command takes of the server."""
-    fill_failed(ground.near, jobs)
     # with so few connections the steps go one after the other, each by this client
-    with ground.client(max_connections=2) as client, cpu_of_calls(client, ground.server.pid) as calls:
+    with (
+        failed_jobs(jobs, settings) as ground,
+        ground.client(max_connections=2) as client,
+        cpu_of_calls(client, ground.server.pid) as calls,
+    ):
         shedder = Shedder(client, by="bench")
         shedder.retry(QUEUE, selection=CHOSEN, rate=Rate(1.0, 3600.0), reason="bench")
     return max(calls)
 
 
-def _growth(ground: Ground, jobs: int, settings: Settings) -> Row:
+def _growth(jobs: int, settings: Settings) -> Row:
     sizes = [jobs // 16, jobs // 4, jobs]
     times = []
     for size in sizes:
         tries = []
         for _ in range(settings.times(short=2, full=3)):
-            fill_failed(ground.near, size)
-            tries.append(_retry(ground)[1])
+            with failed_jobs(size, settings) as ground:
+                tries.append(_retry(ground)[1])
         times.append(min(tries))
     found = exponent(sizes, times)
     return Row(
@@ -148,9 +161,8 @@ def _growth(ground: Ground, jobs: int, settings: Settings) -> Row:
     )
 
 
-def _preview(ground: Ground, jobs: int) -> Row:
-    fill_failed(ground.near, jobs)
-    with ground.client() as client:
+def _preview(jobs: int, settings: Settings) -> Row:
+    with failed_jobs(jobs, settings) as ground, ground.client() as client:
         shedder = Shedder(client, by="bench")
         began = time.perf_counter()
         preview = shedder.preview_retry(QUEUE, selection=CHOSEN)
@@ -178,10 +190,9 @@ def _chosen(jobs: int) -> int:
     return sum(index % 10 < 6 and index % EXPIRED != EXPIRED - 1 for index in range(jobs))
 
 
-def _requeue(ground: Ground, jobs: int) -> float:
+def _requeue(jobs: int, settings: Settings) -> float:
     """Seconds that RQ's loop takes for a job: what `rq requeue --all` does, but for the end at an expired job."""
-    fill_failed(ground.near, jobs)
-    with ground.client() as client:
+    with failed_jobs(jobs, settings) as ground, ground.client() as client:
         registry = FailedJobRegistry(QUEUE, connection=client)
         ids = registry.get_job_ids(cleanup=False)[:REQUEUED]
         began = time.perf_counter()

@@ -436,3 +436,19 @@ def test_an_update_and_the_main_channel_tell_of_a_retry_as_one_thing(scene: Scen
         "let failed jobs of mail come back (every failed job, 1000000000/second, 4 jobs in the backlog)"
         == told.sentence
     )
+
+
+def test_stock_workers_get_a_few_at_a_time(scene: Scene) -> None:
+    """What is released and not started is bounded; an undo puts the rest back."""
+    scene.add_stock_worker("mail")
+    fail(scene, "mail", *numbered("mail", 9))
+    receipt = retry(scene, rate=Rate(1.0, 0.001))
+    assert receipt.drain is not None
+    scene.shedder.store.connection.hset(scene.keys.drain(receipt.order, "mail"), "tokens", "1")
+    scene.shedder.release_for_stock_workers(receipt.drain)
+    released = scene.listed("mail")
+    assert released
+    undone = scene.shedder.undo(receipt.event, reason="r")
+    assert isinstance(undone, RetryTakenBack)
+    assert 9 == len(released) + undone.lanes[0].failed
+    assert set(released).isdisjoint(failed(scene))
