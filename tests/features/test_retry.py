@@ -442,12 +442,12 @@ def test_stock_workers_get_a_few_at_a_time(scene: Scene) -> None:
     """What is released and not started is bounded; an undo puts the rest back."""
     scene.add_stock_worker("mail")
     fail(scene, "mail", *numbered("mail", 9))
-    receipt = retry(scene, rate=Rate(1.0, 0.001))
+    receipt = retry(scene, rate=SLOW)
     assert receipt.drain is not None
     scene.shedder.store.connection.hset(scene.keys.drain(receipt.order, "mail"), "tokens", "1")
     scene.shedder.release_for_stock_workers(receipt.drain)
     released = scene.listed("mail")
-    assert released
+    assert ["mail-1"] == released
     undone = scene.shedder.undo(receipt.event, reason="r")
     assert isinstance(undone, RetryTakenBack)
     assert 9 == len(released) + undone.lanes[0].failed
