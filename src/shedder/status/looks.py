@@ -31,13 +31,13 @@ SLACK_MS = 1000
 LOOKS = 120
 """Jobs that are looked at, at least, evenly spread over those between two tolerances."""
 
-WORK = 5_000
+WORK = 4_000
 """What it may cost to look at lists one and all, in jobs of our producers that stand side by side: about 1 µs each."""
 
-WORK_SPREAD = 3_000
+WORK_SPREAD = 2_400
 """What all looks may cost in all before more than `LOOKS` are spread over those that are not looked at one and all."""
 
-WORK_A_STEP = 400
+WORK_A_STEP = 350
 """What one step may cost."""
 
 DATA_COST, META_COST = 1.0, 0.5

@@ -88,13 +88,13 @@ def test_jobs_whose_data_tell_nothing_may_be_anything(redis: Redis, operator: Sh
 
 
 def test_thousands_of_old_jobs_of_another_kind_leave_no_doubt(redis: Redis, operator: Shedder) -> None:
-    """Up to 5,000 old jobs are looked at one and all, and one receipt among them is found."""
-    jobs = [Person("newsletters", ago(minutes=6)) for _ in range(4_950)]
+    """Up to 4,000 old jobs are looked at one and all, and one receipt among them is found."""
+    jobs = [Person("newsletters", ago(minutes=6)) for _ in range(3_950)]
     put(redis, operator.keys, jobs)
     assert {} == late_of(operator)
     redis.flushall()
     operator.policies.apply(POLICY, reason="setup")
-    put(redis, operator.keys, [*jobs[:4_444], Person("receipts", ago(minutes=6)), *jobs[4_444:]])
+    put(redis, operator.keys, [*jobs[:3_333], Person("receipts", ago(minutes=6)), *jobs[3_333:]])
     late = late_of(operator)["receipts"]
     assert (1, 0, True) == (late.count, late.error, late.is_certain)
 
