@@ -6,12 +6,13 @@ import base64
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rq.exceptions import InvalidJobOperation, NoSuchJobError
 from rq.registry import FailedJobRegistry
 
-from benchmarks.gauges import slow_log, watched
+from benchmarks.gauges import cpu_of_calls, slow_log, watched
 from benchmarks.ground import Ground
 from benchmarks.load import QUEUE, Load, fill
 from benchmarks.progress import say
@@ -60,10 +61,17 @@ end
 def run(settings: Settings) -> Iterator[Row]:
     """The move of 60 %, what holds the server meanwhile, its growth, and RQ's loop."""
     jobs = settings.size(short=50_000, full=JOBS)
+    yield from _move(jobs, settings)
+    yield _growth(jobs, settings)
+    yield _preview(jobs, settings)
+
+
+@contextmanager
+def failed_jobs(jobs: int, settings: Settings) -> Iterator[Ground]:
+    """A server of its own with `jobs` failed jobs: to throw away those of before would hold it for seconds."""
     with Ground(latency_ms=settings.latency_ms) as ground:
-        yield from _move(ground, jobs, settings)
-        yield _growth(ground, jobs, settings)
-        yield _preview(ground, jobs)
+        fill_failed(ground.near, jobs)
+        yield ground
 
 
 def fill_failed(connection: redis.Redis, jobs: int) -> None:
@@ -78,11 +86,14 @@ def fill_failed(connection: redis.Redis, jobs: int) -> None:
         script(keys=[f"rq:queue:{QUEUE}", f"rq:failed:{QUEUE}"], args=args)
 
 
-def _move(ground: Ground, jobs: int, settings: Settings) -> Iterator[Row]:
+def _move(jobs: int, settings: Settings) -> Iterator[Row]:
     paces, holds, above, server = [], [], 0, []
     for _ in range(settings.times(short=3, full=3)):
-        fill_failed(ground.near, jobs)
-        with slow_log(ground.near) as held, watched(ground.near, ground.server.pid) as served:
+        with (
+            failed_jobs(jobs, settings) as ground,
+            slow_log(ground.near) as held,
+            watched(ground.near, ground.server.pid) as served,
+        ):
             receipt, took = _retry(ground)
         assert receipt.jobs == _chosen(jobs)
         paces.append(receipt.jobs / took)
@@ -90,13 +101,13 @@ def _move(ground: Ground, jobs: int, settings: Settings) -> Iterator[Row]:
         above += held.above_5_ms
         server.append(served.cpu)
         say(f"retry of {receipt.jobs:,} of {jobs:,}: {took:.2f} s, longest hold {held.longest * 1000:.1f} ms")
-    loop = _requeue(ground, jobs)
-    ours = jobs * 0.6 / median(paces)
+    loop = _requeue(jobs, settings)
+    ours, others = _chosen(jobs) / median(paces), _chosen(jobs) / median(server)
     yield Row(
         QUESTION,
         f"retry of {count(_chosen(jobs))} of {count(jobs)} failed jobs, chosen by their exception",
         f"{per_second(median(paces))} ({per_second(min(paces))} to {per_second(max(paces))}), {seconds(ours)}; "
-        f"server {seconds(median(server))}",
+        f"server {seconds(median(server))} of processor time, so {per_second(others)} at most",
         f"{per_second(1 / loop)}, {seconds(loop * jobs)} for all of them (RQ's loop of `rq requeue --all`, "
         f"extrapolated from {count(REQUEUED)})",
         f"{median(paces) * loop:.1f}x",
@@ -105,24 +116,39 @@ def _move(ground: Ground, jobs: int, settings: Settings) -> Iterator[Row]:
         note="RQ's command stops at the first job whose data has expired; here the loop passes over it",
         values={"jobs": jobs, "per_second": paces, "requeued_per_second": 1 / loop},
     )
+    cpu = _longest_call(jobs, settings)
     yield Row(
         QUESTION,
-        "longest command meanwhile, by the slow log",
-        f"{seconds(median(holds))} ({seconds(min(holds))} to {seconds(max(holds))}); {above} above 5 ms",
+        "longest command meanwhile",
+        f"{seconds(cpu)} in processor time; {seconds(median(holds))} by the slow log, {above} above 5 ms",
         goal="at most 5 ms",
-        verdict=Verdict.of(median(holds) <= HOLD_GOAL),
-        values={"longest_s": holds, "above_5_ms": above},
+        verdict=Verdict.of(cpu <= HOLD_GOAL),
+        note="the slow log has the wall clock: moments in which the machine ran something else among them",
+        values={"longest_cpu_s": cpu, "longest_s": holds, "above_5_ms": above},
     )
 
 
-def _growth(ground: Ground, jobs: int, settings: Settings) -> Row:
+def _longest_call(jobs: int, settings: Settings) -> float:
+    """The most processor time that one command takes of the server."""
+    # with so few connections the steps go one after the other, each by this client
+    with (
+        failed_jobs(jobs, settings) as ground,
+        ground.client(max_connections=2) as client,
+        cpu_of_calls(client, ground.server.pid) as calls,
+    ):
+        shedder = Shedder(client, by="bench")
+        shedder.retry(QUEUE, selection=CHOSEN, rate=Rate(1.0, 3600.0), reason="bench")
+    return max(calls)
+
+
+def _growth(jobs: int, settings: Settings) -> Row:
     sizes = [jobs // 16, jobs // 4, jobs]
     times = []
     for size in sizes:
         tries = []
         for _ in range(settings.times(short=2, full=3)):
-            fill_failed(ground.near, size)
-            tries.append(_retry(ground)[1])
+            with failed_jobs(size, settings) as ground:
+                tries.append(_retry(ground)[1])
         times.append(min(tries))
     found = exponent(sizes, times)
     return Row(
@@ -135,9 +161,8 @@ def _growth(ground: Ground, jobs: int, settings: Settings) -> Row:
     )
 
 
-def _preview(ground: Ground, jobs: int) -> Row:
-    fill_failed(ground.near, jobs)
-    with ground.client() as client:
+def _preview(jobs: int, settings: Settings) -> Row:
+    with failed_jobs(jobs, settings) as ground, ground.client() as client:
         shedder = Shedder(client, by="bench")
         began = time.perf_counter()
         preview = shedder.preview_retry(QUEUE, selection=CHOSEN)
@@ -165,10 +190,9 @@ def _chosen(jobs: int) -> int:
     return sum(index % 10 < 6 and index % EXPIRED != EXPIRED - 1 for index in range(jobs))
 
 
-def _requeue(ground: Ground, jobs: int) -> float:
+def _requeue(jobs: int, settings: Settings) -> float:
     """Seconds that RQ's loop takes for a job: what `rq requeue --all` does, but for the end at an expired job."""
-    fill_failed(ground.near, jobs)
-    with ground.client() as client:
+    with failed_jobs(jobs, settings) as ground, ground.client() as client:
         registry = FailedJobRegistry(QUEUE, connection=client)
         ids = registry.get_job_ids(cleanup=False)[:REQUEUED]
         began = time.perf_counter()

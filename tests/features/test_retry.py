@@ -342,6 +342,16 @@ def test_undo_of_ones_last_change_takes_the_whole_retry_back(scene: Scene) -> No
         scene.shedder.undo(reason="r")
 
 
+def test_undo_leaves_a_new_job_alone_that_has_the_id_of_an_old_one(scene: Scene) -> None:
+    """RQ writes its fields over those of the former job."""
+    fail(scene, "mail", "a")
+    receipt = retry(scene, rate=SLOW)
+    scene.stock("mail").enqueue("app.mail.send", job_id="a")
+    undone = scene.shedder.undo(receipt.event, reason="r")
+    assert isinstance(undone, RetryTakenBack)
+    assert ((0, 1), [], ["a"]) == ((undone.lanes[0].failed, undone.lanes[0].lost), failed(scene), scene.run_all("mail"))
+
+
 def test_undo_leaves_out_what_was_cancelled_or_enqueued_anew(scene: Scene) -> None:
     """It is where somebody has put it."""
     fail(scene, "mail", "a", "b", "c")
@@ -426,3 +436,19 @@ def test_an_update_and_the_main_channel_tell_of_a_retry_as_one_thing(scene: Scen
         "let failed jobs of mail come back (every failed job, 1000000000/second, 4 jobs in the backlog)"
         == told.sentence
     )
+
+
+def test_stock_workers_get_a_few_at_a_time(scene: Scene) -> None:
+    """What is released and not started is bounded; an undo puts the rest back."""
+    scene.add_stock_worker("mail")
+    fail(scene, "mail", *numbered("mail", 9))
+    receipt = retry(scene, rate=SLOW)
+    assert receipt.drain is not None
+    scene.shedder.store.connection.hset(scene.keys.drain(receipt.order, "mail"), "tokens", "1")
+    scene.shedder.release_for_stock_workers(receipt.drain)
+    released = scene.listed("mail")
+    assert ["mail-1"] == released
+    undone = scene.shedder.undo(receipt.event, reason="r")
+    assert isinstance(undone, RetryTakenBack)
+    assert 9 == len(released) + undone.lanes[0].failed
+    assert set(released).isdisjoint(failed(scene))

@@ -97,7 +97,7 @@ class DivertSteps(Machine):
         with mock.patch("shedder.queues.divert.JOBS_PER_STEP", at_a_time):
             command = scan_lane(self.keys, lane, order.id, CAUSE, operation=operation, step=step, judged=judged)
         done = self.send(command, operation=operation, again=again)
-        self.expect_scanned(lane, order, dict(judged), at_a_time, done)
+        self.expect_scanned(lane, order, dict(judged), len(judged) + at_a_time, done)
         judged = [(job.job_id, judge(job, order.selection)) for job in done.undecided]
         self.scans[key] = (operation, step + 1, judged)
 

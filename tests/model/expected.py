@@ -24,6 +24,7 @@ class Lanes:
         self.meters: Counter[str] = Counter()
         self.events: list[tuple[str, tuple[str, ...]]] = []
         self.stale: dict[str, list[str]] = {name: [] for name in names}
+        self.failed: dict[str, list[str]] = {name: [] for name in names}
         self.sets_aside = False
         self.tick = 0
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from shedder.engine.names import FAILED, registry_key
 from shedder.lanes import lane_of
 from shedder.store.codec import text_of
 from tests.model.things import Parts
@@ -44,6 +45,7 @@ class Seen:
         meters: Counters of starts and drops that are not zero.
         events: Verb and lanes of every event, oldest first.
         lists: Names of all lists of shedder.
+        failed: The jobs in RQ's registries of failed jobs.
     """
 
     parts: dict[str, Parts]
@@ -54,6 +56,7 @@ class Seen:
     meters: dict[str, int]
     events: tuple[tuple[str, tuple[str, ...]], ...]
     lists: frozenset[str]
+    failed: frozenset[str]
 
 
 def look(redis: Redis, keys: Keys, lanes: tuple[str, ...]) -> Seen:
@@ -69,7 +72,10 @@ def look(redis: Redis, keys: Keys, lanes: tuple[str, ...]) -> Seen:
         pipeline.hgetall(keys.meters)
         pipeline.xrange(keys.events)
         pipeline.scan(0, match=f"{keys.root}*", count=MANY_KEYS, _type="list")
-        *lists, diverts, pauses, claims, meters, events, scanned = pipeline.execute()
+        for lane in lanes:
+            pipeline.zrange(registry_key(FAILED, lane), 0, -1)
+        replies = pipeline.execute()
+    *lists, diverts, pauses, claims, meters, events, scanned = replies[: -len(lanes)]
     return Seen(
         parts={
             lane: Parts(*(_texts(each) for each in lists[4 * index : 4 * index + 3]))
@@ -82,6 +88,7 @@ def look(redis: Redis, keys: Keys, lanes: tuple[str, ...]) -> Seen:
         meters=_counters(meters),
         events=tuple(_event(fields) for _, fields in events),
         lists=frozenset(text_of(name) for name in scanned[1]),
+        failed=frozenset(text_of(job) for jobs in replies[-len(lanes) :] for job in jobs),
     )
 
 

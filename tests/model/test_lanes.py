@@ -13,6 +13,7 @@ from tests.model.drain_steps import DrainSteps
 from tests.model.job_steps import JobSteps
 from tests.model.machine import steps_run
 from tests.model.pause_steps import PauseSteps
+from tests.model.retry_steps import RetrySteps
 from tests.model.stale_steps import StaleSteps
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 IS_LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 
 
-class LaneSteps(JobSteps, PauseSteps, DivertSteps, DrainSteps, StaleSteps):
+class LaneSteps(JobSteps, PauseSteps, DivertSteps, DrainSteps, StaleSteps, RetrySteps):
     """Everything that can happen to the lanes."""
 
 

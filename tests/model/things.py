@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from shedder.selection import Selection
 
-NOT_WAITING = frozenset({"finished", "canceled"})
+NOT_WAITING = frozenset({"finished", "canceled", "failed"})
+
+
+AGES = timedelta(days=1)
+"""No job of the model is so old."""
 
 
 @dataclass(slots=True)
@@ -22,6 +27,7 @@ class Work:
         status: RQ's status of it, `gone` when its hash is.
         is_old: It was enqueued long ago.
         executions: Processes that run it, or died while they did.
+        retry: The order of the retry that has brought it back last.
     """
 
     id: str
@@ -32,6 +38,7 @@ class Work:
     status: str = "queued"
     is_old: bool = False
     executions: int = 0
+    retry: str = ""
 
     @property
     def obstacle(self) -> str:
@@ -108,7 +115,7 @@ def verdict(work: Work, selection: Selection, *, knows_function: bool, knows_met
     """1 taken, 0 not, -1 when it depends on what is not known."""
     answers = []
     if selection.older_than is not None:
-        answers.append(int(work.is_old))
+        answers.append(int(work.is_old and selection.older_than < AGES))
     if selection.functions:
         matches = any(_is_under(work.function, glob) for glob in selection.functions)
         answers.append(int(matches) if knows_function else -1)

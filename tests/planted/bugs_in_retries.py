@@ -61,7 +61,7 @@ BUGS = (
     Bug(
         "an undone retry fails what was cancelled or enqueued anew",
         BACK,
-        "if found[1] ~= 'queued' or not was or was.order ~= identifier then",
+        "if found[1] ~= 'queued' or not is_same then",
         "if not was then",
         (RETRY,),
     ),

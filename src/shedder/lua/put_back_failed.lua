@@ -59,9 +59,11 @@ end
 -- whether it is among the failed again; of a job that somebody deleted, cancelled or enqueued anew nothing is to do
 local function put_back(id)
   local job = job_prefix .. id
-  local found = redis.call('HMGET', job, 'status', 'shedder_failed', 'shedder_exc_info', 'shedder_retries')
+  local found = redis.call('HMGET', job, 'status', 'shedder_failed', 'shedder_exc_info', 'shedder_retries', 'created_at')
   local was = found[2] and decode(found[2])
-  if found[1] ~= 'queued' or not was or was.order ~= identifier then return false end
+  -- another job may have been enqueued under the id, into the fields of this one
+  local is_same = was and was.order == identifier and was.created == found[5]
+  if found[1] ~= 'queued' or not is_same then return false end
   redis.call('ZADD', failed_prefix .. was.source, score_of(was), id)
   redis.call('HSET', job, 'status', 'failed', 'origin', was.origin, 'started_at', was.started, 'ended_at', was.ended,
     'shedder_retries', math.max(0, (tonumber(found[4]) or 1) - 1))

@@ -76,7 +76,7 @@ local function reset(id, score)
   if not score then return 'taken' end
   local expires = redis.call('PEXPIRETIME', job)
   local was = cjson.encode({order = identifier, score = score, source = source, origin = found[2] or source,
-    started = found[3] or '', ended = found[4] or '', expires = expires})
+    started = found[3] or '', ended = found[4] or '', expires = expires, created = found[9]})
   redis.call('HSET', job, 'status', 'queued', 'origin', lane.name, 'started_at', '', 'ended_at', '',
     'shedder_failed', was, 'shedder_retries', (tonumber(found[7]) or 0) + 1)
   if found[5] or found[8] then keep_report(job, found[5], found[8]) end

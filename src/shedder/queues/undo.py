@@ -183,7 +183,7 @@ def _retry_before(store: Store, event: Event, cause: Cause) -> RetryTakenBack:
         if receipt is not None:
             return receipt
     reason = "all that this retry brought back has started, or was taken back"
-    raise CannotUndo(event.id, reason=reason, try_instead="shedder status")
+    raise NothingToUndo(event.id, reason=reason, try_instead="shedder status")
 
 
 def _stood_before(event: Event, lane: str) -> bool:
