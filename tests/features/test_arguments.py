@@ -47,7 +47,7 @@ HOT = frozenset({
 OF_OTHERS = frozenset({
     "follow_events", "wait_until_idle",  # they wait
     "mitigate",  # it runs a program
-    "release_for_stock_workers", "drain_progress", "repair",  # they get what another method gave
+    "release_for_stock_workers", "drain_progress", "repair", "retry_ends",  # they get what another method gave
     "close", "on_change", "refresh", "uninstall",
     "change", "change_latest", "create",  # by which the others write
 })  # fmt: skip

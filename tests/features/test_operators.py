@@ -112,8 +112,11 @@ class LosesReplies:
         reply = self._send(*args, **options)
         if args[0] not in ("EVALSHA", "EVAL"):
             return reply
-        assert reply == self._send(*args, **options)
-        return reply
+        again = self._send(*args, **options)
+        # asked again, a step of a scan leaves out the jobs that it could not decide: the next one tells them
+        is_scan = isinstance(again, list) and again[:1] == [b"more"]
+        assert again == (reply[: len(again)] if is_scan else reply)
+        return again
 
 
 @pytest.mark.parametrize(
