@@ -35,6 +35,6 @@ def changes(shedder: Shedder, end: Any) -> list[Any]:
 def test_an_end_that_is_no_duration_is_refused_before_anything_is_stored(scene: Scene, end: Any) -> None:
     """Zero and negative durations made a pause, a limit or a flag that stood for ever."""
     for change in changes(scene.shedder, end):
-        with pytest.raises(InvalidInput, match="10 years|a timedelta"):
+        with pytest.raises(InvalidInput, match=r"10 years|a timedelta"):
             change()
     assert [] == list(scene.redis.scan_iter("*:shedder:events"))
