@@ -149,6 +149,8 @@ def _mend(stage: Stage, gone: set[str]) -> None:
         doctor.repair(checkup, reason="a key was changed by hand")
         stage.check_now()
         end_all_controls(stage)
+        # what stood beside an order that was at work could not be joined before it was over
+        doctor.repair(doctor.check_up(), reason="and again when nothing is at work")
         stage.redis.delete(stage.keys.starting)
         _release_claims(stage)
         stage.outcome.jobs += len(stage.book.sure)

@@ -7,9 +7,11 @@ workers and producers go on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from functools import partial
+from itertools import count, groupby
+from typing import Any
 
 from shedder.engine.names import intermediate_key
 from shedder.errors import RecordUnreadable
@@ -125,8 +127,18 @@ class _Repairs:
             met = met_anywhere(self._walker(), set(lost), origins=origins)
         except RecordUnreadable:
             return 0
-        still = sorted((job for each, job in lost.items() if each not in met), key=_by_lane)
+        elsewhere = {*met, *self._in_orphans(set(lost))}
+        still = sorted((job for each, job in lost.items() if each not in elsewhere), key=_by_lane)
         return sum(self._return(lane, list(some)) for lane, some in groupby(still, lambda job: job.lane))
+
+    def _in_orphans(self, jobs: set[str]) -> Iterator[str]:
+        """Those of `jobs` in a backlog without a record that could not be joined yet: an order is at work beside it."""
+        for key in orphaned_backlogs(self.store):
+            for first in count(0, WINDOW):
+                ids = self.store.read(partial(_ask_window, key=key, first=first))[0]
+                yield from jobs.intersection(map(text_of, ids))
+                if len(ids) < WINDOW:
+                    break
 
     def _return(self, lane: str, jobs: Sequence[LostJob]) -> int:
         windows = range(0, len(jobs), JOBS_PER_STEP)
@@ -156,6 +168,10 @@ class _Repairs:
 
     def _walker(self) -> Walker:
         return Walker(self.store, all_lanes(self.store), WINDOW)
+
+
+def _ask_window(ask: Any, *, key: str, first: int) -> None:
+    ask.lrange(key, first, first + WINDOW - 1)
 
 
 def _by_claim_to_stay(places: Sequence[Place], origin: str) -> list[Place]:
