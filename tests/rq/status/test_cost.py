@@ -7,6 +7,7 @@ import time
 import zlib
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from rq.defaults import RQ_KEY_PREFIX
 
 from shedder.engine.names import FAILED, RESULTS, registry_key, rq_keys
@@ -16,7 +17,18 @@ from tests.rq.given import divert, enqueue, pause
 from tests.rq.status.told import lane, serve, status
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from redis import Redis
+
+    from tests.conftest import ServerFactory
+
+
+@pytest.fixture
+def redis(server_factory: ServerFactory) -> Iterator[Redis]:
+    """A client of a server of its own, of which nothing else asks anything while commands are counted."""
+    with server_factory().client() as client:
+        yield client
 
 
 def fill(redis: Redis, count: int) -> None:
