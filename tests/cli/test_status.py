@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 
 import pytest
 
@@ -135,7 +136,8 @@ def test_watching_as_json_is_an_object_a_line(env, mail):
         watch.kill()
         watch.stdout.read()
         watch.stderr.read()
-    assert lines[0]["at"] < lines[1]["at"]
+    first, second = (datetime.fromisoformat(line["at"]) for line in lines)
+    assert first < second
 
 
 def test_fifty_queues_fit_a_terminal(invoke, redis):
