@@ -249,6 +249,7 @@ def _update(asked: Asked) -> Planned:
         receipt = posting.post_update(shedder, found.id, draft, text=text, by=asked.by)
         sent_to, failed = channels.send_update(shedder.store, asked.policy.incident, receipt, who=shedder.by)
         where = f"sent to {counted(len(sent_to), 'place')}" if sent_to else "sent nowhere"
+        where = f"sent to {counted(len(sent_to), 'place')}" if sent_to else "sent nowhere"
         said = [f"Update {receipt.incident.updates[-1].number} of {found.id} is recorded, {where}."]
         said += [f"The channel {each} did not take it; `shedder incident watch` tries again." for each in failed]
         return Result(tuple(said), receipt, receipt.event)
@@ -260,6 +261,11 @@ def _update(asked: Asked) -> Planned:
         options=("--audience", audience, *(["--edit"] if own and own != draft.text else [])),
         extra={"text": text},
     )  # fmt: skip
+
+
+def _newest_role(incident: Incident) -> str:
+    newest = max(incident.roles, key=lambda held: held.since)
+    return f"{newest.person} is {role_text(newest.role, newest.task)} now."
 
 
 _ROLES = tuple((each.value, each.value) for each in Role)
@@ -380,8 +386,3 @@ INCIDENT_ACTS = (
         _planner("close", _close, lambda it: f"Incident {it.id} is closed."), reason="the review is done",
     ),
 )  # fmt: skip
-
-
-def _newest_role(incident: Incident) -> str:
-    newest = max(incident.roles, key=lambda held: held.since)
-    return f"{newest.person} is {role_text(newest.role, newest.task)} now."

@@ -150,8 +150,8 @@ def _would_divert(preview: DivertPreview, targets: Sequence[str]) -> list[str]:
     waiting = sum(lane.waiting for lane in preview.lanes)
     said = [
         (
-            f"{jobs_do(preview.taken, 'go', 'goes')} to the backlog, of {waiting:,} that wait in {shown(targets)}, and so "
-            f"does what still arrives: {preview.selection.describe()}. None is deleted."
+            f"{jobs_do(preview.taken, 'go', 'goes')} to the backlog, of {waiting:,} that wait in {shown(targets)}, "
+            f"and so does what still arrives: {preview.selection.describe()}. None is deleted."
         )
     ]
     said += [f"{jobs:,} of {name}" for name, jobs in preview.functions[:FUNCTIONS_SHOWN]]
