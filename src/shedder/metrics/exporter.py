@@ -57,7 +57,7 @@ PATIENCE_SECONDS = 1.5
 JUDGED_AT_A_TIME = 8
 """Lanes whose kinds of work a reading tells apart, at most."""
 
-MOST_WORK, LEAST_WORK, WORK_OF_LANE = 4_000, 1_200, 14
+MOST_WORK, LEAST_WORK, WORK_OF_LANE = 4_000, 800, 16
 """What the looks of one reading may cost: less by so much for each lane that is read besides; see `status.looks`."""
 
 JOBS_AT_A_TIME = 5_000

@@ -128,7 +128,7 @@ def _of_lanes(value: Callable[[LaneStatus, Scraped], float | None]) -> Callable[
 
 
 def _age(since: datetime | None, at: datetime) -> float:
-    return round(max((at - since).total_seconds(), 0.0), 2) if since else 0.0
+    return round(max((at - since).total_seconds(), 0.0), 3) if since else 0.0
 
 
 def _is_told(lane: LaneStatus) -> bool:
