@@ -166,6 +166,21 @@ def test_a_scrape_costs_the_same_at_every_length(scene: Scene, monkeypatch: pyte
     assert one.commands == many.commands
 
 
+def test_a_lane_adds_few_commands_to_a_scrape(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lane with a job is asked for 15 things: what a scrape does not tell it does not read."""
+    monkeypatch.setattr(exporter, "GOOD_FOR_SECONDS", 0.0)
+    collector = Collector(scene.redis)
+    scene.fill("mail", "first")
+    rendered(collector)
+    with sent_by_us() as one:
+        rendered(collector)
+    for lane in ("bulk.critical", "bulk.high", "bulk", "bulk.low"):
+        scene.fill(lane, lane.replace(".", "-"))
+    with sent_by_us() as two:
+        rendered(collector)
+    assert 4 * 15 == two.total - one.total
+
+
 def test_an_asgi_app_serves_them_where_it_is_mounted(scene: Scene) -> None:
     """Mounted in Starlette it answers under its path, gzip and health included, and takes no other method."""
     scene.fill("mail", "a")
