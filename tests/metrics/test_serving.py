@@ -214,7 +214,7 @@ def test_an_asgi_app_refuses_websockets(redis: Redis) -> None:
 
 
 def test_two_hundred_busy_lanes_are_a_hundred_kilobytes(scene: Scene) -> None:
-    """The text of 50 queues of 4 lanes in which jobs wait, run and are counted, with a tolerance for each."""
+    """The text of 50 queues of 4 lanes in which jobs wait and are counted, with a tolerance for each."""
     queues = [f"queue-{number:02}" for number in range(50)]
     rules = (Rule(queue=queue, selection=Selection(functions=("app.*",)), label=f"work of {queue}",
                   tolerance=timedelta(minutes=5)) for queue in queues)  # fmt: skip
