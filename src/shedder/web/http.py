@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
+
+if TYPE_CHECKING:
+    from shedder.web.access import Visitor
+    from shedder.web.app import Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,7 @@ class Request:
         client: The address from which the request came.
         is_secure: It came over TLS.
         user: The person whom the host application has logged in; None when it says nobody.
+        is_live: Only the parts of the page are wanted that move.
     """
 
     method: str
@@ -34,6 +40,7 @@ class Request:
     client: str = ""
     is_secure: bool = False
     user: str | None = None
+    is_live: bool = False
 
     def asked(self, name: str, default: str = "") -> str:
         """The first value of a name behind the question mark."""
@@ -56,11 +63,33 @@ class Response:
         status: The status of HTTP.
         body: The bytes of the page.
         headers: Names and values, beside those that every answer has.
+        parts: The HTML of each part that moves, by name; only where the request `is_live`.
     """
 
     status: int = 200
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
+    parts: Mapping[str, str] = field(default_factory=dict)
+
+
+View = Callable[["Site", Request, "Visitor"], Response]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which view answers.
+
+    Attributes:
+        method: `GET` (which answers HEAD too) or `POST`.
+        pattern: A regular expression of the whole path; its named groups are in `Request.query`.
+        view: What answers.
+        is_open: Answers whoever asks, also without a login.
+    """
+
+    method: str
+    pattern: str
+    view: View
+    is_open: bool = False
 
 
 def redirect(to: str) -> Response:
