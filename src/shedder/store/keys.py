@@ -31,7 +31,7 @@ _KINDS = {
     "flag-declarations limits limit-declarations limit-hits mitigations outcomes outcome-draft event-counts",
     "list": "kept parked backlog stale unseen skipped failures series samples bell relief limit-window",
     "stream": "events incident-events",
-    "string": "mark drain-ends at-work watch-lease sampled sweep lookout incident settings-version",
+    "string": "mark drain-ends at-work watch-lease sampled sweep lookout incident settings-version web-secret",
     "set": "open-incidents",
     "zset": "claims running incidents outcome-samples",
 }
@@ -192,6 +192,9 @@ class Keys:
 
     watch_lease = _Key("watch-lease")
     """String: the watcher that leads; expires when it does not say that it lives."""
+
+    web_secret = _Key("web-secret")
+    """String: signs what is confirmed on pages; the same for all processes that show them."""
 
     def deliveries(self, incident: str) -> str:
         """Hash: message of an incident -> whether it was sent."""

@@ -5,6 +5,7 @@ The same pages run alone (`shedder web`) and inside another application, ASGI, F
 
 from __future__ import annotations
 
-from shedder.web.app import Site, SiteSettings
+from shedder.web.access import SiteSettings
+from shedder.web.app import Site
 
 __all__ = ["Site", "SiteSettings"]

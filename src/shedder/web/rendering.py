@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2.runtime import Context
 
 from shedder.web.http import Request, Response
 
 if TYPE_CHECKING:
-    from shedder.web.app import Site, Visitor
+    from shedder.web.access import Visitor
+    from shedder.web.app import Site
 
 ENVIRONMENT = Environment(
     loader=PackageLoader("shedder.web"),
@@ -19,10 +22,41 @@ ENVIRONMENT = Environment(
     lstrip_blocks=True,
 )
 
+BASE = "base.html"
+
+LIVE = "live_"
+"""The names of the blocks that move begin so; a page sends them again when they have changed."""
+
 
 def render(
     site: Site, request: Request, visitor: Visitor, template: str, *, status: int = 200, **shown: Any
 ) -> Response:
     """The page that `template` makes of `shown`, with what stands on every page."""
-    text = ENVIRONMENT.get_template(template).render(site=site, request=request, visitor=visitor, **shown)
-    return Response(status, text.encode(), (("Content-Type", "text/html; charset=utf-8"),))
+    page = ENVIRONMENT.get_template(template)
+    context = page.new_context({"site": site, "request": request, "visitor": visitor, **shown})
+    parts: dict[str, str] = {}
+    if request.is_live:
+        _record_live_parts(page, context, parts)
+    text = "".join(page.root_render_func(context))
+    if request.is_live:
+        return Response(status, parts=parts)
+    return Response(status, text.encode("utf-8", "replace"), (("Content-Type", "text/html; charset=utf-8"),))
+
+
+Block = Callable[[Context], Iterator[str]]
+
+
+def _record_live_parts(page: Template, context: Context, parts: dict[str, str]) -> None:
+    """Let each block that moves write into `parts` what it renders."""
+    for name, block in {**ENVIRONMENT.get_template(BASE).blocks, **page.blocks}.items():
+        if name.startswith(LIVE):
+            context.blocks[name] = [_recorded(name, block, parts), *context.blocks.get(name, [])[1:]]
+
+
+def _recorded(name: str, block: Block, parts: dict[str, str]) -> Block:
+    def render_and_record(context: Context) -> Iterator[str]:
+        text = "".join(block(context))
+        parts[name.removeprefix(LIVE)] = text
+        yield text
+
+    return render_and_record
