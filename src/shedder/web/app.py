@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from shedder.api.shedder import Shedder
 from shedder.store.store import address_of
+from shedder.web import pages
 from shedder.web.access import SiteSettings, Visitor, visitor_of
 from shedder.web.http import Refusal, Request, Response, Route, View
 from shedder.web.rendering import render
@@ -96,4 +97,4 @@ class Site:
 @cache
 def routes() -> tuple[Route, ...]:
     """All pages."""
-    return ()
+    return (*pages.routes_of_pages(),)

@@ -145,10 +145,11 @@ def depth_curves(samples: Sequence[Sample], window: Window) -> tuple[Curve, ...]
     """Jobs that waited, and those in backlogs."""
     known = _held_on(samples, window.until)
     breaks = _breaks(known, window)
-    kinds = (("waiting", lambda each: each.waiting), ("backlog", lambda each: each.backlog))
-    return tuple(
-        curve(name, name, [(each.at, float(value(each))) for each in known], window, breaks=breaks)
-        for name, value in kinds
+    waiting = [(each.at, float(each.waiting)) for each in known]
+    aside = [(each.at, float(each.backlog)) for each in known]
+    return (
+        curve("waiting", "waiting", waiting, window, breaks=breaks),
+        curve("backlog", "backlog", aside, window, breaks=breaks),
     )
 
 

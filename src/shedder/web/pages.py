@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
-
-from markupsafe import Markup
 
 from shedder.api.shedder import Shedder
 from shedder.errors import InvalidInput, RecordUnreadable, RedisUnreachable
@@ -26,11 +24,13 @@ from shedder.status.readings import LaneStatus
 from shedder.web.board import Board, because_of, board_of, lane_row, late_sentence, plan_sentence
 from shedder.web.charts import ChartMark, Window, age_curve, chart, depth_curves, rate_curves
 from shedder.web.flows import JournalLine, drains_of, journal_of, sampled_lanes
-from shedder.web.http import Refusal, Request, Response
+from shedder.web.http import Refusal, Request, Response, Route
 from shedder.web.rendering import render
 from shedder.web.stream import Reading
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
+
     from shedder.web.access import Visitor
     from shedder.web.app import Site
 
@@ -57,6 +57,19 @@ BREAKDOWN_SAMPLE = 2_000
 """Jobs that a breakdown looks at."""
 
 MOST_RUNNING = 50
+
+
+def routes_of_pages() -> tuple[Route, ...]:
+    """The pages that show."""
+    return (
+        Route("GET", "/", show_lanes),
+        Route("GET", "/lane/(?P<name>.+)", show_lane),
+        Route("GET", "/drains", show_drains),
+        Route("GET", "/journal", show_journal),
+        Route("GET", "/settings", show_settings),
+        Route("GET", "/work", show_work),
+        Route("GET", "/breakdown/(?P<name>.+)", show_breakdown),
+    )
 
 
 def show_lanes(site: Site, request: Request, visitor: Visitor) -> Response:
@@ -255,7 +268,7 @@ def _history(site: Site, reading: Reading, lane: str, span: str) -> tuple[Sequen
         return reading.samples.get(lane, ()), reading.events
 
 
-def _in_hand(site: Site, request: Request, lane: LaneStatus) -> dict[str, object]:
+def _in_hand(site: Site, request: Request, lane: LaneStatus) -> dict[str, Any]:
     """What runs and who serves; what moves does without."""
     if request.is_live:
         return {"running": (), "workers": (), "more_running": 0}

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from jinja2 import Environment
 from markupsafe import Markup
 
 from shedder.web.board import IncidentBar, bar_of
@@ -14,6 +13,8 @@ from shedder.web.charts import meter, spark
 from shedder.wording import counted, drives_terminals, moment, named, pace, spoken
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
+
     from shedder.web.access import Visitor
     from shedder.web.app import Site
 
@@ -23,7 +24,7 @@ LONGEST = 400
 COLOURS = frozenset({"red", "amber", "green", "blue", "purple", "grey"})
 """The colours that the name of an environment can have."""
 
-UNKNOWN = "–"
+UNKNOWN = "\u2013"
 """What stands for a number that is not known."""
 
 
