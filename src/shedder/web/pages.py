@@ -59,19 +59,6 @@ BREAKDOWN_SAMPLE = 2_000
 MOST_RUNNING = 50
 
 
-def routes_of_pages() -> tuple[Route, ...]:
-    """The pages that show."""
-    return (
-        Route("GET", "/", show_lanes),
-        Route("GET", "/lane/(?P<name>.+)", show_lane),
-        Route("GET", "/drains", show_drains),
-        Route("GET", "/journal", show_journal),
-        Route("GET", "/settings", show_settings),
-        Route("GET", "/work", show_work),
-        Route("GET", "/breakdown/(?P<name>.+)", show_breakdown),
-    )
-
-
 def show_lanes(site: Site, request: Request, visitor: Visitor) -> Response:
     """The verdict, and all lanes, those in trouble first."""
     reading = site.read()
@@ -320,3 +307,15 @@ def _plan_of_board(site: Site, reading: Reading, board: Board) -> tuple[str, str
         return "", ""
     heaviest = max(others, key=lambda row: row.waiting)
     return plan_sentence(_outlook(site, reading), f"divert {heaviest.target}", [heaviest.name]), heaviest.target
+
+
+ROUTES = (
+    Route("GET", "/", show_lanes),
+    Route("GET", "/lane/(?P<name>.+)", show_lane),
+    Route("GET", "/drains", show_drains),
+    Route("GET", "/journal", show_journal),
+    Route("GET", "/settings", show_settings),
+    Route("GET", "/work", show_work),
+    Route("GET", "/breakdown/(?P<name>.+)", show_breakdown),
+)
+"""The pages that show."""
