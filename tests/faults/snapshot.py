@@ -7,7 +7,7 @@ list there is, so that it also sees a list which no record names any more.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rq.defaults import RQ_KEY_PREFIX
@@ -43,7 +43,7 @@ repeat
     elseif kind == 'zset' then
       content = redis.call('ZRANGE', key, 0, -1)
     elseif kind == 'hash' and string.find(key, ARGV[1] .. ':job:', 1, true) == 1 then
-      kind, content = 'job', redis.call('HMGET', key, 'status', 'created_at')
+      kind, content = 'job', redis.call('HMGET', key, 'status', 'created_at', 'description')
     elseif kind == 'hash' then
       content = redis.call('HKEYS', key)
     end
@@ -81,6 +81,7 @@ class Snapshot:
         lists: The jobs in each list, in reading order.
         keys: How long each key still lives, in milliseconds; -1 for ever.
         unseen: Ids that were set aside because there was no job under them: in no place.
+        calls: What RQ says that each job calls.
     """
 
     places: Mapping[str, tuple[str, ...]]
@@ -89,6 +90,7 @@ class Snapshot:
     lists: Mapping[str, tuple[str, ...]]
     keys: Mapping[str, int]
     unseen: frozenset[str] = frozenset()
+    calls: Mapping[str, str] = field(default_factory=dict)
 
     def waiting(self) -> int:
         """How many entries wait or are claimed."""
@@ -106,7 +108,7 @@ def take_snapshot(redis: Redis, prefix: str = RQ_KEY_PREFIX) -> Snapshot:
     found: Any = redis.eval(_READ_ALL, 0, prefix)
     places: dict[str, list[str]] = defaultdict(list)
     registries: dict[str, set[str]] = defaultdict(set)
-    status, lists, keys = {}, {}, {}
+    status, calls, lists, keys = {}, {}, {}, {}
     unseen: set[str] = set()
     rows = {text_of(key): (text_of(kind), lives, content) for kind, key, lives, content in found}
     for key, (kind, lives, content) in rows.items():
@@ -114,7 +116,8 @@ def take_snapshot(redis: Redis, prefix: str = RQ_KEY_PREFIX) -> Snapshot:
         if kind == "job":
             # a hash that has no creation is what a late heartbeat left, and no job
             if content[1] is not None:
-                status[key.removeprefix(f"{prefix}:job:")] = text_of(content[0] or b"")
+                job = key.removeprefix(f"{prefix}:job:")
+                status[job], calls[job] = text_of(content[0] or b""), text_of(content[2] or b"")
         elif _UNSEEN in key:
             unseen.update(map(text_of, content))
         elif kind in ("list", "claims") and not any(each in key for each in _NO_JOBS):
@@ -131,6 +134,7 @@ def take_snapshot(redis: Redis, prefix: str = RQ_KEY_PREFIX) -> Snapshot:
         lists=lists,
         keys=keys,
         unseen=frozenset(unseen),
+        calls=calls,
     )
 
 

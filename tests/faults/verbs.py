@@ -241,7 +241,9 @@ def wrong_lists(seen: Snapshot, *, in_hand: int = 0) -> list[Wrong]:
     for lane in (each.name for each in lanes_of_targets(LANES)):
         listed, kept, parked, _ = keys.lane(lane)
         ids = [job for key in (kept, parked, listed) for job in seen.lists.get(key, ())]
-        wrong += out_of_order(ids, in_hand=in_hand)
+        strangers = [job for job in ids if not job.rpartition("-")[2].isdecimal()]
+        wrong += [Wrong("other", f"{job} is of no producer here: {seen.calls.get(job)}") for job in strangers]
+        wrong += out_of_order([job for job in ids if job not in strangers], in_hand=in_hand)
     return wrong
 
 
