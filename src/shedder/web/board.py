@@ -19,7 +19,7 @@ from shedder.queues.controls import Divert, Pause
 from shedder.queues.outcomes import is_failing
 from shedder.queues.samples import Sample
 from shedder.response.plan import FAILS as WORK_FAILS
-from shedder.response.plan import HELD, SLOW, UNKNOWN, Forecast, LaneLoad, Option, Outlook, forecast
+from shedder.response.plan import HELD, SLOW, UNKNOWN, Option, Outlook, forecast
 from shedder.status.findings import FAILS, CheckProblem, CheckResult, check_status
 from shedder.status.readings import LaneStatus, Status
 from shedder.status.verdict import UNKNOWN as NOT_KNOWN
@@ -46,6 +46,7 @@ class BoardVerdict:
         sentence: What is so, in the words of the business.
         because: Why, as far as it is known; empty where it is not.
         lane: The lane that it is about; empty where it is about none.
+        is_failing: It is about work that fails.
         others: What else is wrong, the worst first.
         more: How many problems are left out.
         unknown: What is not known, a sentence each.
@@ -56,10 +57,16 @@ class BoardVerdict:
     sentence: str
     because: str = ""
     lane: str = ""
+    is_failing: bool = False
     others: tuple[CheckProblem, ...] = ()
     more: int = 0
     unknown: tuple[str, ...] = ()
     looked_at: str = ""
+
+    @property
+    def target(self) -> str:
+        """The lane, as a command names it."""
+        return target_of(self.lane) if self.lane else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +294,7 @@ def verdict_of(status: Status, policy: Policy) -> BoardVerdict:
     others = [each for each in found.problems if each != first]
     return BoardVerdict(
         level_of(found), sentence, because,
-        lane=first.target if first.target in lanes else "",
+        lane=first.target if first.target in lanes else "", is_failing=first.kind == FAILS,
         others=tuple(others[:MOST_PROBLEMS]), more=max(len(others) - MOST_PROBLEMS, 0),
         unknown=found.unknown, looked_at=looked_at,
     )  # fmt: skip
@@ -421,7 +428,8 @@ def _is_loud(row: LaneRow) -> bool:
 
 def _is_shown(lane: LaneStatus) -> bool:
     numbers = (lane.waiting, lane.backlog, lane.running, lane.claimed, lane.outcomes.failed_lately)
-    return any(numbers) or lane.priority == DEFAULT_PRIORITY or bool(lane.warnings)
+    stands = lane.priority == DEFAULT_PRIORITY and (lane.pause or lane.diverts)
+    return bool(any(numbers) or stands or lane.warnings)
 
 
 _RANKS = {TROUBLE: 0, HELD_BACK: 1, WORKS: 2, QUIET: 3}
@@ -473,42 +481,43 @@ def bar_of(incident: Incident | None, policy: Policy, at: datetime) -> IncidentB
 
 
 _NEVER = {
-    HELD: "never, as it is held back",
-    WORK_FAILS: "never, as it fails",
-    SLOW: "never, as more arrives than is done",
-    UNKNOWN: "not known, as no pace is",
+    HELD: "never: it is held back",
+    WORK_FAILS: "never: it fails",
+    SLOW: "never: more arrives than is done",
+    UNKNOWN: "not known: no job has ended lately",
 }
 
 
-def plan_sentence(outlook: Outlook, what: str, lanes: Iterable[str], *, verb: str = "") -> str:
-    """`If you divert it: urgent work is well at 14:32, the rest is done at 15:10. If you do nothing: ...`.
+@dataclass(frozen=True, slots=True)
+class PlanRow:
+    """What an option would bring.
 
-    Empty where nothing waits, so that there is nothing to tell.
+    Attributes:
+        option: What would be done, such as `divert mail.low`.
+        urgent: When urgent work is well; empty where none is urgent.
+        done: When what is open is done.
+        left: Jobs that are held back by then.
     """
-    if not any(_has_work(each) for each in outlook.lanes):
-        return ""
-    closed = Option(what, closed=frozenset(lanes))
-    told = [
-        f"If you {verb or what}: {_outcome(_forecast(outlook, closed), outlook)}.",
-        f"If you do nothing: {_outcome(_forecast(outlook, Option('do nothing')), outlook)}.",
-    ]
-    return " ".join(told)
+
+    option: str
+    urgent: str
+    done: str
+    left: int
 
 
-def _has_work(load: LaneLoad) -> bool:
-    return load.has_work
+def plan_rows(outlook: Outlook, options: Iterable[tuple[str, Iterable[str]]]) -> tuple[PlanRow, ...]:
+    """What it brings to hold back the lanes of each option, and to do nothing; nothing where nothing waits."""
+    if not any(each.has_work for each in outlook.lanes):
+        return ()
+    chosen = [Option(what, closed=frozenset(lanes)) for what, lanes in options]
+    return tuple(_plan_row(outlook, each) for each in (*chosen, Option("do nothing")))
 
 
-def _forecast(outlook: Outlook, option: Option) -> Forecast:
-    return forecast(outlook.lanes, option, pace=outlook.pace, workers=outlook.workers)
-
-
-def _outcome(found: Forecast, outlook: Outlook) -> str:
-    urgent = any(each.is_urgent for each in outlook.lanes)
-    told = [f"urgent work is well {_when(found.urgent_in, found.urgent_never, outlook.at)}"] if urgent else []
-    told.append(f"what is open is done {_when(found.gone_in, found.gone_never, outlook.at)}")
-    aside = [f"{found.left:,.0f} {'is' if round(found.left) == 1 else 'are'} left aside"] if found.left >= 1 else []
-    return ", ".join([*told, *aside])
+def _plan_row(outlook: Outlook, option: Option) -> PlanRow:
+    found = forecast(outlook.lanes, option, pace=outlook.pace, workers=outlook.workers)
+    is_urgent = any(each.is_urgent for each in outlook.lanes)
+    urgent = _when(found.urgent_in, found.urgent_never, outlook.at) if is_urgent else ""
+    return PlanRow(option.name, urgent, _when(found.gone_in, found.gone_never, outlook.at), round(found.left))
 
 
 def _when(seconds: float | None, never: str, at: datetime) -> str:

@@ -7,7 +7,7 @@ Redis for does not depend on how many jobs there are, and a breakdown looks at a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -15,13 +15,14 @@ from weakref import WeakKeyDictionary
 from shedder.api.shedder import Shedder
 from shedder.errors import InvalidInput, RecordUnreadable, RedisUnreachable
 from shedder.events import Event
-from shedder.lanes import PRIORITIES, Lane, lane_of, target_of, why_refused
+from shedder.lanes import PRIORITIES, Lane, lane_of, lanes_of_target, target_of, why_refused
 from shedder.policy.applied import AppliedPolicy
+from shedder.policy.lateness import lateness_sentence
 from shedder.postmortem.narrative import event_sentence
 from shedder.queues.samples import Sample, read_samples
 from shedder.response.plan import Outlook, read_outlook
 from shedder.status.readings import LaneStatus
-from shedder.web.board import Board, because_of, board_of, lane_row, late_sentence, plan_sentence
+from shedder.web.board import Board, PlanRow, because_of, board_of, lane_row, late_sentence, plan_rows
 from shedder.web.charts import ChartMark, Window, age_curve, chart, depth_curves, rate_curves
 from shedder.web.flows import JournalLine, drains_of, journal_of, sampled_lanes
 from shedder.web.http import Refusal, Request, Response, Route
@@ -125,14 +126,16 @@ def show_lane(site: Site, request: Request, visitor: Visitor) -> Response:
     reading = site.read()
     lane = _known(reading, request.asked("name"))
     row = lane_row(lane, reading.status, reading.policy, reading.samples.get(lane.lane, ()))
+    told = {lateness_sentence(each, reading.at) for each in lane.late if each.is_certain}
+    row = replace(row, warnings=tuple(each for each in row.warnings if each not in told))
     span = request.asked("span") if request.asked("span") in SPANS else "10m"
-    names = [each.lane for each in reading.status.lanes if each.queue == lane.queue]
+    siblings = [each for each in reading.status.lanes if each.queue == lane.queue]
     return render(
         site, request, visitor, "lane.html", page="lane", reading=reading, lane=lane, row=row, span=span, spans=SPANS,
-        siblings=[each for each in reading.status.lanes if each.queue == lane.queue],
+        siblings=siblings,
         late=[(late_sentence(each, reading.at), because_of(lane, reading.at)) for each in lane.late if each.is_certain],
         drawn=_drawn(site, reading, lane, span, row.tolerance),
-        plans=_plans(site, reading, lane, names),
+        plan=_plan_of_lane(site, reading, lane, siblings),
         **_in_hand(site, request, lane),
     )  # fmt: skip
 
@@ -287,26 +290,30 @@ def _outlook(site: Site, reading: Reading) -> Outlook:
     return known[1]
 
 
-def _plans(site: Site, reading: Reading, lane: LaneStatus, names: Sequence[str]) -> dict[str, str]:
-    """What would be if the lane were held back, beside what is if nothing is done; by verb."""
+def _plan_of_lane(
+    site: Site, reading: Reading, lane: LaneStatus, siblings: Sequence[LaneStatus]
+) -> tuple[PlanRow, ...]:
+    """What would be if the lane, or its queue, were held back, beside what is if nothing is done."""
     if not (lane.waiting or lane.backlog) or not reading.is_known:
-        return {}
-    whole = [Lane(lane.queue, each).name for each in PRIORITIES] if len(names) > 1 else [lane.lane]
-    what = lane.queue if len(names) > 1 else target_of(lane.lane)
-    outlook = _outlook(site, reading)
+        return ()
     if lane.pause is not None or lane.diverts:
-        return {"nothing": plan_sentence(outlook, "nothing", ())}
-    return {"hold": plan_sentence(outlook, f"divert {what}", whole)}
+        return plan_rows(_outlook(site, reading), ())
+    others = [each for each in siblings if each.waiting and each.lane != lane.lane]
+    whole = [(f"hold back all of {lane.queue}", [Lane(lane.queue, each).name for each in PRIORITIES])]
+    return plan_rows(
+        _outlook(site, reading), [(f"hold back {target_of(lane.lane)}", [lane.lane]), *(whole if others else [])]
+    )
 
 
-def _plan_of_board(site: Site, reading: Reading, board: Board) -> tuple[str, str]:
-    """The plan's sentence and the queue that it is about, where jobs are late; else empty."""
+def _plan_of_board(site: Site, reading: Reading, board: Board) -> tuple[tuple[PlanRow, ...], str]:
+    """The plan and the lane to divert, where jobs are late and other work could make way; else nothing."""
     late = next((row for row in board.lanes if row.is_late and not row.controls), None)
-    others = [row for row in board.lanes if row.waiting and not row.controls]
+    others = [row for row in (*board.lanes, *board.quiet) if row.waiting and not row.controls and not row.is_late]
     if late is None or not others:
-        return "", ""
+        return (), ""
     heaviest = max(others, key=lambda row: row.waiting)
-    return plan_sentence(_outlook(site, reading), f"divert {heaviest.target}", [heaviest.name]), heaviest.target
+    lanes = [lane.name for lane in lanes_of_target(heaviest.target)]
+    return plan_rows(_outlook(site, reading), [(f"divert {heaviest.target}", lanes)]), heaviest.target
 
 
 ROUTES = (

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
+from shedder.policy.model import WEB_COLOURS
 from shedder.web.board import IncidentBar, bar_of
 from shedder.web.charts import meter, spark
 from shedder.wording import counted, drives_terminals, moment, named, pace, spoken
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
     from shedder.web.app import Site
 
 LONGEST = 400
-"""Characters of one value; a name can be a megabyte, and a page must stay one."""
+"""Characters of a name or a reason; a name can be a megabyte, and a page must stay one."""
 
-COLOURS = frozenset({"red", "amber", "green", "blue", "purple", "grey"})
-"""The colours that the name of an environment can have."""
+LONGEST_PROSE = 1_200
+"""Characters of a sentence with names in it."""
+
+LONGEST_VALUE = 8_000
+"""Characters of anything else, such as an address that names a hundred lanes."""
 
 UNKNOWN = "\u2013"
 """What stands for a number that is not known."""
@@ -33,7 +37,7 @@ def install(environment: Environment) -> None:
     environment.finalize = written
     environment.filters.update(
         age=age, ago=ago, amount=amount, clock=clock, counted=counted, data=data, join_names=named, moment=moment,
-        pace=pace_or_unknown, path=path_of, percent=percent,
+        pace=pace_or_unknown, path=path_of, percent=percent, prose=prose,
     )  # fmt: skip
     environment.globals.update(bar_for=bar_for, colour_class=colour_class, meter=meter, spark=spark)
 
@@ -42,12 +46,12 @@ def written(value: object) -> object:
     """What a page shows of a value: text is bounded, and what cannot be seen is spelled out."""
     if value is None:
         return ""
-    return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return plain(value, longest=LONGEST_VALUE) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def plain(text: str) -> str:
+def plain(text: str, *, longest: int = LONGEST) -> str:
     r"""`text` with what could turn or hide other text spelled out, such as `\u202e`; cut where it is long."""
-    cut = text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters)"
+    cut = text if len(text) <= longest else f"{text[:longest]}… ({len(text):,} characters)"
     if cut.isascii() and cut.isprintable():
         return cut
     return "".join(_spelled(each) if drives_terminals(each) else each for each in cut)
@@ -62,6 +66,13 @@ def _spelled(character: str) -> str:
 def data(text: object) -> Markup:
     """What a person or a job called something: apart from the text around it, whichever way it is written."""
     return Markup("<bdi>{}</bdi>").format(plain(str(text)))
+
+
+def prose(text: object) -> Markup:
+    """A sentence with names in it: like `data`, and what stands in backticks is shown as what one types."""
+    parts = plain(str(text), longest=LONGEST_PROSE).split("`")
+    told = (Markup("<code>{}</code>").format(each) if number % 2 else escape(each) for number, each in enumerate(parts))
+    return Markup("<bdi>{}</bdi>").format(Markup("").join(told))
 
 
 def amount(number: float | None) -> str:
@@ -101,7 +112,7 @@ def path_of(name: str) -> str:
 
 def colour_class(colour: str) -> str:
     """The class of the environment's colour; a plain one for a colour that there is not."""
-    return f"env-{colour}" if colour in COLOURS else "env-plain"
+    return f"env-{colour}" if colour in WEB_COLOURS else "env-plain"
 
 
 def bar_for(site: Site, visitor: Visitor) -> IncidentBar | None:
