@@ -28,6 +28,7 @@ from shedder.web.flows import JournalLine, drains_of, journal_of, sampled_lanes
 from shedder.web.http import Refusal, Request, Response, Route
 from shedder.web.rendering import render
 from shedder.web.stream import Reading
+from shedder.web.words import plain
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -232,7 +233,7 @@ def _drawn(site: Site, reading: Reading, lane: LaneStatus, span: str, tolerance:
     samples, events = _history(site, reading, lane.lane, span)
     own = [each for each in events if lane.lane in each.lanes and each.at >= window.since][-MOST_MARKS:]
     told = tuple((str(number), each, event_sentence(each)) for number, each in enumerate(own, start=1))
-    marks = [ChartMark(each.at, sign, f"{each.by} {what}") for sign, each, what in told]
+    marks = [ChartMark(each.at, sign, plain(f"{each.by} {what}")) for sign, each, what in told]
     limit = tolerance.total_seconds() if tolerance else None
     drawn = []
     for title, curves, unit, line in (
@@ -299,9 +300,9 @@ def _plan_of_lane(
     if lane.pause is not None or lane.diverts:
         return plan_rows(_outlook(site, reading), ())
     others = [each for each in siblings if each.waiting and each.lane != lane.lane]
-    whole = [(f"hold back all of {lane.queue}", [Lane(lane.queue, each).name for each in PRIORITIES])]
+    whole = [(f"pause or divert all of {lane.queue}", [Lane(lane.queue, each).name for each in PRIORITIES])]
     return plan_rows(
-        _outlook(site, reading), [(f"hold back {target_of(lane.lane)}", [lane.lane]), *(whole if others else [])]
+        _outlook(site, reading), [(f"pause or divert {target_of(lane.lane)}", [lane.lane]), *(whole if others else [])]
     )
 
 
