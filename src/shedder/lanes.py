@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -126,6 +126,19 @@ def lanes_of_targets(targets: Iterable[str]) -> tuple[Lane, ...]:
     return tuple(dict.fromkeys(lane for target in targets for lane in lanes_of_target(target)))
 
 
+def names_of(lanes: Iterable[str]) -> tuple[str, ...]:
+    """How a person calls `lanes`: as each is called, a queue where all its lanes are among them."""
+    return tuple(_named_of(lanes, normal=lambda queue: queue))
+
+
+def targets_of(lanes: Iterable[str]) -> tuple[str, ...]:
+    """The shortest targets of a command that mean just `lanes`, such as `mail.normal` for that lane.
+
+    `names_of` is for sentences.
+    """
+    return tuple(_named_of(lanes, normal=target_of))
+
+
 def parse_priority(value: str) -> str:
     """`value` when it is a priority.
 
@@ -179,3 +192,14 @@ def _shown(name: str) -> str:
 
 
 _LONGEST_SHOWN = 40
+
+
+def _named_of(lanes: Iterable[str], *, normal: Callable[[str], str]) -> Iterator[str]:
+    found: dict[str, list[Lane]] = {}
+    for lane in map(lane_of, lanes):
+        found.setdefault(lane.queue, []).append(lane)
+    for queue, own in found.items():
+        if {lane.priority for lane in own} == set(PRIORITIES):
+            yield queue
+        else:
+            yield from (normal(lane.name) if lane.name == queue else lane.name for lane in own)

@@ -22,8 +22,8 @@ from shedder.incident.records import Incident
 from shedder.incident.timeline import people_of
 from shedder.policy.model import Policy
 from shedder.postmortem import build, writing
-from shedder.updates import messages, posting
-from shedder.updates.channels import Channels, channel_urls, deliver
+from shedder.updates import posting
+from shedder.updates.channels import Channels, channel_urls, send_update
 from shedder.updates.watcher import Report, Watcher
 from shedder.wording import counted
 
@@ -137,15 +137,10 @@ def _written_by_hand(text: str) -> str:
 def _post(run: Run, policy: Policy, incident: Incident, draft: posting.Draft, text: str, *, by: str | None) -> int:
     """Record the update and send it; 1 when a channel did not take it."""
     shed = run.shedder
-    channels = Channels(channel_urls(policy.incident.channels))
     receipt = posting.post_update(shed, incident.id, draft, text=text, by=by)
     run.state = "the update is recorded"
-    name = f"update-{receipt.incident.updates[-1].number}"
-    due = messages.messages_of(receipt.incident, (), policy.incident, receipt.at)
-    own = [each for each in due if each.name == name and each.channel in channels.names]
-    failed = deliver(shed.store, incident.id, own, channels.send, who=shed.by)
-    sent_to = [place for each in own if each not in failed for place in channels.places(each.channel)]
-    return _told(run, receipt.incident, draft, sent_to, [each.channel for each in failed])
+    sent_to, failed = send_update(shed.store, policy.incident, receipt, who=shed.by)
+    return _told(run, receipt.incident, draft, sent_to, failed)
 
 
 def _told(run: Run, incident: Incident, draft: posting.Draft, sent_to: list[str], failed: list[str]) -> int:

@@ -11,14 +11,15 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
 from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Any, TextIO, get_type_hints
 
-from shedder.lanes import PRIORITIES, Lane, lane_of, target_of
+from shedder.lanes import names_of as names_of  # noqa: PLC0414 - sentences of all verbs name lanes
+from shedder.lanes import targets_of as targets_of  # noqa: PLC0414
 from shedder.later import later
 from shedder.selection import Selection
 from shedder.units import Rate, format_duration
@@ -424,30 +425,6 @@ def listed(names: Sequence[str], *, most: int = 3, others: str = "more") -> str:
     if len(names) > most:
         shown.append(f"{number(len(names) - most)} {others}")
     return named(shown)
-
-
-def names_of(lanes: Iterable[str]) -> tuple[str, ...]:
-    """How a person calls `lanes`: as each is called, a queue where all its lanes are among them."""
-    return tuple(_named_of(lanes, normal=lambda queue: queue))
-
-
-def targets_of(lanes: Iterable[str]) -> tuple[str, ...]:
-    """The shortest targets of a command that mean just `lanes`, such as `mail.normal` for that lane.
-
-    `names_of` is for sentences.
-    """
-    return tuple(_named_of(lanes, normal=target_of))
-
-
-def _named_of(lanes: Iterable[str], *, normal: Callable[[str], str]) -> Iterator[str]:
-    found: dict[str, list[Lane]] = {}
-    for lane in map(lane_of, lanes):
-        found.setdefault(lane.queue, []).append(lane)
-    for queue, own in found.items():
-        if {lane.priority for lane in own} == set(PRIORITIES):
-            yield queue
-        else:
-            yield from (normal(lane.name) if lane.name == queue else lane.name for lane in own)
 
 
 def is_are(names: Sequence[str]) -> str:

@@ -31,7 +31,8 @@ _KINDS = {
     "flag-declarations limits limit-declarations limit-hits mitigations outcomes outcome-draft event-counts",
     "list": "kept parked backlog stale unseen skipped failures series samples bell relief limit-window",
     "stream": "events incident-events",
-    "string": "mark drain-ends at-work watch-lease sampled sweep lookout incident settings-version web-secret",
+    "string": "mark drain-ends at-work watch-lease sampled sweep lookout incident settings-version web-secret "
+    "web-token",
     "set": "open-incidents",
     "zset": "claims running incidents outcome-samples",
 }
@@ -211,6 +212,10 @@ class Keys:
     def mark(self, identifier: str) -> str:
         """String: a transaction that pushes was carried out; expires after two minutes."""
         return self._key("mark", identifier)
+
+    def web_token(self, identifier: str) -> str:
+        """String: a confirmed preview of the control room was carried out; expires with its token."""
+        return self._key("web-token", identifier)
 
     def kept(self, lane: str) -> str:
         """List: the front of a lane while a scan or a restore goes through it."""

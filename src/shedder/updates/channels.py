@@ -21,9 +21,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shedder.errors import InvalidInput, ShedderError
+from shedder.incident.records import IncidentReceipt
+from shedder.policy.model import IncidentPolicy
 from shedder.store.keys import Keys
 from shedder.store.store import Command, Store
-from shedder.updates.messages import Message
+from shedder.updates.messages import Message, messages_of
 
 logger = logging.getLogger("shedder.channels")
 
@@ -207,6 +209,19 @@ def deliver(
         return ()
     with ThreadPoolExecutor(len(by_channel), thread_name_prefix="shedder-deliver") as pool:
         return tuple(each for failed in pool.map(deliver_to, by_channel) for each in failed)
+
+
+def send_update(
+    store: Store, policy: IncidentPolicy, receipt: IncidentReceipt, *, who: str
+) -> tuple[list[str], list[str]]:
+    """Send the last update of an incident now: the places that took it, the channels that did not."""
+    channels, incident = Channels(channel_urls(policy.channels)), receipt.incident
+    name = f"update-{incident.updates[-1].number}"
+    due = messages_of(incident, (), policy, receipt.at)
+    own = [each for each in due if each.name == name and each.channel in channels.names]
+    failed = deliver(store, incident.id, own, channels.send, who=who)
+    sent_to = [place for each in own if each not in failed for place in channels.places(each.channel)]
+    return sent_to, [each.channel for each in failed]
 
 
 def _arrives(store: Store, incident: str, message: Message, send: Send, who: str, within: Round) -> bool:
