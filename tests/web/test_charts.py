@@ -10,7 +10,7 @@ from shedder.queues.samples import Sample
 from shedder.web.charts import (
     MOST_POINTS,
     ChartMark,
-    Window,
+    ChartWindow,
     age_curve,
     chart,
     curve,
@@ -23,8 +23,8 @@ from shedder.web.charts import (
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
-def window(**length: float) -> Window:
-    return Window(NOON - timedelta(**length), NOON)
+def window(**length: float) -> ChartWindow:
+    return ChartWindow(NOON - timedelta(**length), NOON)
 
 
 def sample(seconds_ago: float, waiting: int = 5, started: int = 0, ended: int = 0) -> Sample:

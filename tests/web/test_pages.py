@@ -16,7 +16,7 @@ from shedder.errors import RedisUnreachable
 from shedder.web.access import SiteSettings
 from shedder.web.app import Site
 from shedder.web.http import Request
-from shedder.web.words import LONGEST, plain, prose
+from shedder.web.words import LONGEST, plain_text, prose
 from tests.features.scene import Scene
 
 if TYPE_CHECKING:
@@ -213,10 +213,10 @@ def test_hostile_words_do_no_harm_on_any_page(scene: Scene, name: str) -> None:
 
 def test_names_are_bounded_and_spelled_out() -> None:
     """What cannot be seen is shown as its number; a long name says how long it is."""
-    assert "abc\\u202egnp.exe\\u2066" == plain(BIDI)
-    assert "half \\ud800 of it" == plain(HALF)
-    assert plain(MEGABYTE).endswith("(1,000,000 characters)")
-    assert len(plain(MEGABYTE)) < LONGEST + 40
+    assert "abc\\u202egnp.exe\\u2066" == plain_text(BIDI)
+    assert "half \\ud800 of it" == plain_text(HALF)
+    assert plain_text(MEGABYTE).endswith("(1,000,000 characters)")
+    assert len(plain_text(MEGABYTE)) < LONGEST + 40
 
 
 def test_a_command_in_a_sentence_is_shown_as_what_one_types() -> None:

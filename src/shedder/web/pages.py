@@ -23,12 +23,12 @@ from shedder.queues.samples import Sample, read_samples
 from shedder.response.plan import Outlook, read_outlook
 from shedder.status.readings import LaneStatus
 from shedder.web.board import Board, PlanRow, because_of, board_of, lane_row, late_sentence, plan_rows
-from shedder.web.charts import ChartMark, Window, age_curve, chart, depth_curves, rate_curves
+from shedder.web.charts import ChartMark, ChartWindow, age_curve, chart, depth_curves, rate_curves
 from shedder.web.flows import JournalLine, drains_of, journal_of, sampled_lanes
 from shedder.web.http import Refusal, Request, Response, Route
 from shedder.web.rendering import render
 from shedder.web.stream import Reading
-from shedder.web.words import plain
+from shedder.web.words import plain_text
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -229,11 +229,11 @@ class DrawnLane:
 
 
 def _drawn(site: Site, reading: Reading, lane: LaneStatus, span: str, tolerance: timedelta | None) -> DrawnLane:
-    window = Window(reading.at - SPANS[span], reading.at)
+    window = ChartWindow(reading.at - SPANS[span], reading.at)
     samples, events = _history(site, reading, lane.lane, span)
     own = [each for each in events if lane.lane in each.lanes and each.at >= window.since][-MOST_MARKS:]
     told = tuple((str(number), each, event_sentence(each)) for number, each in enumerate(own, start=1))
-    marks = [ChartMark(each.at, sign, plain(f"{each.by} {what}")) for sign, each, what in told]
+    marks = [ChartMark(each.at, sign, plain_text(f"{each.by} {what}")) for sign, each, what in told]
     limit = tolerance.total_seconds() if tolerance else None
     drawn = []
     for title, curves, unit, line in (
