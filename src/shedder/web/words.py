@@ -36,7 +36,8 @@ def install(environment: Environment) -> None:
     """Give the templates what they write values with."""
     environment.finalize = written
     environment.filters.update(
-        age=age_text, ago=ago, amount=amount, clock=clock_text, counted=counted, data=data, join_names=named, moment=moment,
+        age=age_text, ago=ago, amount=amount, clock=clock_text, counted=counted, data=data, join_names=named,
+        moment=moment,
         pace=pace_or_unknown, path=path_of, percent=percent, prose=prose,
     )  # fmt: skip
     environment.globals.update(bar_for=bar_for, colour_class=colour_class, meter=meter, spark=spark)
