@@ -296,7 +296,7 @@ INCIDENT_ACTS = (
         _ALSO,
     ),
     _incident_act(
-        "incident-note", "Note a finding", "Notes are kept apart from decisions.",
+        "note", "Note a finding", "Notes are kept apart from decisions.",
         _planner("note", _note, lambda it: f"Note {len(it.notes)} is kept.", words=("text",),
                  options={"task": "--task"}),
         Field("text", "What was found", "line", is_needed=True), _TASK, reason=None,

@@ -497,7 +497,7 @@ QUEUE_ACTS = (
     Act("shed", "Shed by policy", "Divert what the policy in force allows to be shed.", _shed),
     Act("drain", "Drain", "The backlog starts again, oldest first, at a rate; said again, it changes the rate.",
         _drain, (*TARGETS, _RATE, _HALT, Field("stay", "Keep the divert when the backlog is empty", "check"))),
-    Act("drain-stop", "Stop the drain", "The backlog stays, in order.", _drain_stop, TARGETS),
+    Act("stop-drain", "Stop the drain", "The backlog stays, in order.", _drain_stop, TARGETS),
     Act("drain-at-once", "Drain at once", "The whole backlog goes back now, at no pace.", _drain_at_once, TARGETS),
     Act("retry", "Retry failed jobs", "Failed jobs come back, counted first, at a rate.", _retry, (
         *TARGETS, *SELECTION,
@@ -510,12 +510,12 @@ QUEUE_ACTS = (
         Field("first", "Only the first", hint="a number of jobs, to try it"),
         Field("force", "Also what the policy does not let come back", "check"),
     )),
-    Act("retry-stop", "Stop the retry", "What has not started stays in the backlog.", _retry_stop, TARGETS),
+    Act("stop-retry", "Stop the retry", "What has not started stays in the backlog.", _retry_stop, TARGETS),
     Act("limit-starts", "Limit starts", "Jobs start at a rate, or so many at once.", _limit_starts, (
         *TARGETS, Field("rate", "Rate", hint="such as 20/second"), Field("most", "At once", hint="a number of jobs"),
         SELECTION[0], FOR,
     )),
-    Act("limit-lift", "Lift the limit on starts", "What waits under it may start.", _limit_lift, TARGETS),
+    Act("lift-limit", "Lift the limit on starts", "What waits under it may start.", _limit_lift, TARGETS),
     Act("stale-replay", "Replay stale work", "What was set aside goes into its lanes, behind what waits.",
         _stale_replay, TARGETS),
 )  # fmt: skip

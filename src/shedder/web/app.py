@@ -96,4 +96,6 @@ class Site:
 @cache
 def routes() -> tuple[Route, ...]:
     """All pages."""
-    return ()
+    from shedder.web import acting
+
+    return acting.ROUTES
