@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -91,14 +92,15 @@ def set_aside(scene: Scene) -> None:
     then = utcformat(datetime.now(UTC) - timedelta(days=2))
     for job in numbered("old", 3):
         scene.redis.hset(f"{RQ_KEY_PREFIX}:job:{job}", "enqueued_at", then)
-    scene.shedder.divert("mail", reason="database at 99 %")
+    receipt = scene.shedder.divert("mail.normal", reason="database at 99 %")
     scene.shedder.policies.apply(Policy(stale_after=timedelta(days=1)), reason="old is stale")
-    set_aside_all(scene.shedder.store, scene.lanes("mail"), Policy(stale_after=timedelta(days=1)))
+    set_aside_all(scene.shedder.store, "mail", receipt.lanes[0].order)
 
 
 def declared(scene: Scene) -> None:
-    scene.shedder.flags.declare("search.hints", group="non-critical", description="no hints")
-    scene.shedder.limits.declare("reports", default="500/minute")
+    said = {"v": 1, "group": "non-critical", "description": "no hints", "owner": "search", "default": True}
+    scene.redis.hset(scene.keys.flag_declarations, "search.hints", json.dumps(said))
+    scene.redis.hset(scene.keys.limit_declarations, "reports", json.dumps({"v": 1, "default": "500/minute"}))
 
 
 def degraded(scene: Scene) -> None:
@@ -140,7 +142,7 @@ def resolved(scene: Scene) -> Incidents:
 
 def reviewed(scene: Scene) -> None:
     incidents = resolved(scene)
-    incidents.review({each: "the pause took 20 s" for each in ("well", "badly", "luck", "factors")})
+    incidents.review(dict.fromkeys(("well", "badly", "luck", "factors"), "the pause took 20 s"))
 
 
 def with_action(scene: Scene) -> None:
@@ -191,26 +193,56 @@ EVERY_ACT: Mapping[str, Case] = {
 }
 """By name of the act."""
 
+
+def paused_twice(scene: Scene) -> None:
+    paused(scene)
+    scene.shedder.pause("mail", reason="longer")
+
+
+def resumed(scene: Scene) -> None:
+    paused(scene)
+    scene.shedder.resume("mail", reason="fine")
+
+
+def draining_faster(scene: Scene) -> None:
+    draining(scene)
+    scene.shedder.drain("mail", rate=RATE, reason="more")
+
+
+def limited_twice(scene: Scene) -> None:
+    limited(scene)
+    scene.shedder.limit_starts("mail", rate=RATE, reason="more")
+
+
+def restored(scene: Scene) -> None:
+    degraded(scene)
+    scene.shedder.restore_flag("search.hints", reason="fine")
+
+
+def limit_was_cleared(scene: Scene) -> None:
+    limit_was_set(scene)
+    scene.shedder.clear_limit("reports", reason="fine")
+
+
+def policy_applied(scene: Scene) -> None:
+    scene.shedder.policies.apply(Policy(defaults=Defaults(drain_rate=RATE)), reason="rate")
+
+
 UNDONE: Mapping[str, Before] = {
     "pause": paused,
-    "pause over a pause": lambda scene: (paused(scene), scene.shedder.pause("mail", reason="longer")),
-    "resume": lambda scene: (paused(scene), scene.shedder.resume("mail", reason="fine")),
+    "pause over a pause": paused_twice,
+    "resume": resumed,
     "divert": diverted,
     "drain": draining,
-    "drain at another rate": lambda scene: (draining(scene), scene.shedder.drain("mail", rate=RATE, reason="more")),
+    "drain at another rate": draining_faster,
     "limit start": limited,
-    "limit start over a limit": lambda scene: (
-        limited(scene),
-        scene.shedder.limit_starts("mail", rate=RATE, reason="m"),
-    ),
+    "limit start over a limit": limited_twice,
     "retry": retried,
     "flag degrade": degraded,
-    "flag restore": lambda scene: (degraded(scene), scene.shedder.restore_flag("search.hints", reason="fine")),
+    "flag restore": restored,
     "limit set": limit_was_set,
-    "limit clear": lambda scene: (limit_was_set(scene), scene.shedder.clear_limit("reports", reason="fine")),
-    "policy apply": lambda scene: scene.shedder.policies.apply(
-        Policy(defaults=Defaults(drain_rate=RATE)), reason="rate"
-    ),
+    "limit clear": limit_was_cleared,
+    "policy apply": policy_applied,
     "incident resolve": resolved,
     "role take": with_operations,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from shedder.embedded import EmbeddedServer
 
 WHY = "database at 99 %"
+HALF_AN_HOUR = timedelta(minutes=30)
 
 
 @pytest.fixture
@@ -169,7 +171,8 @@ def test_a_change_meanwhile_is_shown_first(scene: Scene, acting: Acting, name: s
     assert before == dump(scene.redis)
     again = drift.value.preview
     assert again.token != seen.token
-    assert acting.confirm(again, reason=WHY).lines
+    if name != "undo":  # which stays refused, since somebody has built upon it
+        assert acting.confirm(again, reason=WHY).lines
 
 
 def test_jobs_that_come_and_go_are_no_drift(scene: Scene, acting: Acting) -> None:
@@ -192,20 +195,14 @@ def test_changes_by_others_are_shown(scene: Scene, acting: Acting) -> None:
 def test_a_policy_says_what_nobody_types(scene: Scene, acting: Acting) -> None:
     """Without an end and a rate those of the policy hold, as on the command line."""
     diverted(scene)
-    defaults = Defaults(drain_rate=Rate.parse("7/second"), pause_for=paused_for())
+    defaults = Defaults(drain_rate=Rate.parse("7/second"), pause_for=HALF_AN_HOUR)
     scene.shedder.policies.apply(Policy(defaults=defaults), reason="defaults")
     done = acting.do("drain", target="mail")
     assert "7/second" in done.sentences[0]
     assert "--rate" not in done.command
     receipt = acting.do("pause", target="mail").record
-    assert paused_for() == receipt.until - receipt.at
+    assert HALF_AN_HOUR == receipt.until - receipt.at
     assert acting.do("pause", target="mail", for_="ever").record.until is None
-
-
-def paused_for() -> Any:
-    from datetime import timedelta
-
-    return timedelta(minutes=30)
 
 
 def test_without_any_rate_nothing_drains(scene: Scene, acting: Acting) -> None:
@@ -244,9 +241,10 @@ def test_the_way_back_stands_in_the_receipt(scene: Scene, acting: Acting) -> Non
 def test_what_is_needed_twice_is_refused(scene: Scene, acting: Acting) -> None:
     """Queues beside all queues are a contradiction, and no queue is nothing."""
     jobs(scene)
-    for said in ({}, {"target": "mail", "all": "yes"}):
-        with pytest.raises(InvalidInput):
-            acting.preview("pause", **said)
+    with pytest.raises(InvalidInput, match="say which queue"):
+        acting.preview("pause")
+    with pytest.raises(InvalidInput, match="choose one of the two"):
+        acting.preview("pause", target="mail", all="yes")
 
 
 def test_many_things_at_once(scene: Scene, acting: Acting) -> None:

@@ -223,7 +223,7 @@ def checked_reason(act: Act, reason: str) -> str:
     Raises:
         NoReason: there is none where a person must say why.
     """
-    said = _one_line(reason)
+    said = _one_line(reason) if act.has_reason else ""
     if act.needs_reason and said in ("", REASON_BLANK):
         raise NoReason
     return said or act.reason or ""
@@ -250,13 +250,14 @@ def _preview(
 ) -> Preview:
     others = desk.shedder.changes_by_others(*planned.lanes, names=planned.names, by=visitor.name)
     now = desk.shedder.incidents.now()
+    said_why = reason or act.reason or "" if act.has_reason else ""
     return Preview(
         act=act,
         said=said,
         sentences=tuple(planned.look()),
         outlook=tuple(planned.outlook()),
-        lines=lines_of(_drafts(desk.shedder, visitor, planned.entries, reason or act.reason or "")),
-        command=planned.command(reason or (REASON_BLANK if act.needs_reason else "")),
+        lines=lines_of(_drafts(desk.shedder, visitor, planned.entries, said_why)),
+        command=planned.command(said_why or (REASON_BLANK if act.needs_reason else "")),
         others=tuple(_told(each, now) for each in others),
         token=_sealed(desk.secret, act, said, visitor, planned.state, now),
         reason=reason,
@@ -268,9 +269,9 @@ def _drafts(shedder: Shedder, visitor: Visitor, entries: Iterable[Entry], reason
     cause = attributed(shedder.store, Cause(by=visitor.name, why=reason))
     return [
         Event(
-            "", datetime.now(UTC), each.verb, cause.by, each.why or reason, each.lanes,
+            "", datetime.now(UTC), each.verb, cause.by, reason or each.why, each.lanes,
             details={"names": list(each.names), "mitigation": "".join(each.names)},
-            role=cause.role if each.role is None else each.role, undoes="",
+            role=cause.role if each.role is None else each.role, undoes="-" if each.is_undo else "",
         )
         for each in entries
     ]  # fmt: skip
@@ -293,7 +294,7 @@ def _done(desk: Desk, act: Act, visitor: Visitor, planned: Planned, result: Resu
     events: list[Event] = []
     with suppress(ShedderError):  # it is done, and the receipt must be seen
         events = [each for each in desk.shedder.events(limit=EVENTS_OF_ACT, after=before)
-                  if each.by == visitor.name and each.verb in verbs and not each.details.get("retry")]  # fmt: skip
+                  if each.by == visitor.name and each.verb in verbs]  # fmt: skip
     event = next((each for each in events if each.id == result.event), None)
     can_undo = event is not None and event.can_undo
     return Done(

@@ -215,8 +215,9 @@ def _undoing(event: Event, names: tuple[str, ...]) -> list[Entry]:
         was = [lane for lane in event.lanes if mapping_field(event.before, lane).get("diverted") is True]
         return _either(event, event.verb, was, "restore")
     if event.verb == "drain":
-        was = [lane for lane in event.lanes if mapping_field(event.before, lane).get("rate")]
-        return [Entry("drain" if was else "drain stopped", event.lanes)]
+        before = {lane: mapping_field(event.before, lane) for lane in event.lanes if lane in event.before}
+        has_drained = any(drain for each in before.values() for drain in mapping_field(each, "drains").values())
+        return [Entry("drain" if has_drained else "drain stopped", tuple(before))]
     if event.verb == "retry":
         return [Entry("retry undone", event.lanes)]
     if event.verb == "policy apply":
