@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -270,8 +269,10 @@ def test_an_unknown_act_is_no_page(acting: Acting) -> None:
     assert [404, 404] == [acting.get("/act/format").status, acting.post("/act/format").status]
 
 
-FORBIDDEN = re.compile(r"\b(?:set|setex|setnx|hset|hdel|delete|unlink|lpush|rpush|lpop|rpop|zadd|zrem|xadd|sadd|srem|incr|"
-                       r"expire|rename|eval|evalsha|execute_command|publish|flushall|flushdb)\b")  # fmt: skip
+WRITES = frozenset({
+    "set", "setex", "setnx", "hset", "hdel", "delete", "unlink", "lpush", "rpush", "lpop", "rpop", "zadd", "zrem",
+    "xadd", "sadd", "srem", "incr", "expire", "rename", "eval", "evalsha", "execute_command", "publish", "flushdb",
+})  # fmt: skip
 KNOWN = {("actions.py", "use_token"), ("app.py", "set")}
 """The mark of a token that was used, and the secret that signs tokens."""
 
@@ -286,6 +287,6 @@ def test_the_pages_have_no_second_way_to_change_anything() -> None:
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             if name == "Command":
                 found.add((file.name, ast.literal_eval(node.args[0])))
-            if isinstance(node.func, ast.Attribute) and FORBIDDEN.fullmatch(name):
+            if isinstance(node.func, ast.Attribute) and name in WRITES:
                 found.add((file.name, name))
     assert KNOWN == found

@@ -69,7 +69,7 @@ def show_preview(site: Site, request: Request, visitor: Visitor) -> Response:
     return render(site, request, visitor, "act_preview.html", preview=found, trouble="")
 
 
-def carry_out(site: Site, request: Request, visitor: Visitor) -> Response:
+def show_receipt(site: Site, request: Request, visitor: Visitor) -> Response:
     """`POST /act/NAME/confirm`: does it once, and shows the receipt."""
     token, reason = request.said("token"), request.said("reason")
     desk = desk_of(site)
@@ -183,5 +183,5 @@ _NAME = r"(?P<act>[a-z-]{1,40})"
 ROUTES = (
     Route("GET", f"/act/{_NAME}", show_form),
     Route("POST", f"/act/{_NAME}", show_preview),
-    Route("POST", f"/act/{_NAME}/confirm", carry_out),
+    Route("POST", f"/act/{_NAME}/confirm", show_receipt),
 )

@@ -376,7 +376,7 @@ def shown(names: Sequence[str], most: int = NAMES_SHOWN) -> str:
     return named([*names[:most], *rest])
 
 
-def clock(at: datetime) -> str:
+def utc_text(at: datetime) -> str:
     """`2026-11-25 02:33:10 UTC`."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
@@ -403,7 +403,7 @@ def lines_of(events: Iterable[Event]) -> tuple[str, ...]:
     return tuple(sorted(line_of(several) for several in found.values()))
 
 
-def forecasts(asked: Asked, option: planning.Option) -> tuple[str, ...]:
+def if_and_if_not(asked: Asked, option: planning.Option) -> tuple[str, ...]:
     """When work is well again if this is done, and if nothing is."""
     status = asked.status
     lanes = [lane.lane for lane in status.lanes]

@@ -24,8 +24,8 @@ from shedder.web.acts import (
     Planned,
     Result,
     Targets,
-    clock,
-    forecasts,
+    utc_text,
+    if_and_if_not,
     selection_of,
     shown,
     standing_of,
@@ -65,7 +65,7 @@ def _pause(asked: Asked) -> Planned:
     return Planned(
         "pause", (Entry("pause", to.lanes),), {**to.state, "until": str(expires_in)}, look, carry_out,
         words=to.words, options=(*to.options, *asked.options(**{"for": "--for"})), lanes=to.lanes,
-        outlook=lambda: forecasts(asked, Option("this", closed=frozenset(to.lanes))),
+        outlook=lambda: if_and_if_not(asked, Option("this", closed=frozenset(to.lanes))),
     )  # fmt: skip
 
 
@@ -114,9 +114,9 @@ def _divert(asked: Asked) -> Planned:
 
     def outlook() -> Sequence[str]:
         if selection.is_whole:
-            return forecasts(asked, Option("this", closed=frozenset(lanes)))
+            return if_and_if_not(asked, Option("this", closed=frozenset(lanes)))
         taken = {lane.lane: lane.taken / lane.waiting for lane in looked().lanes if lane.waiting}
-        return forecasts(asked, Option("this", taken=taken))
+        return if_and_if_not(asked, Option("this", taken=taken))
 
     return Planned(
         "divert", (Entry("divert", lanes),), to.state,
@@ -243,7 +243,7 @@ def _drain_outlook(asked: Asked, to: Targets, rate: Rate) -> tuple[str, ...]:
     end = asked.status.at + timedelta(seconds=longest / rate.per_second)
     drains = any(each.drain for lane in to.found for each in lane.diverts)
     nothing = "it goes on as it drains now" if drains else "the backlog stays"
-    return f"If you do this: the backlog is empty at {clock(end)} at the earliest.", f"If you do nothing: {nothing}."
+    return f"If you do this: the backlog is empty at {utc_text(end)} at the earliest.", f"If you do nothing: {nothing}."
 
 
 def _failing(asked: Asked, to: Targets) -> list[str]:
@@ -332,6 +332,7 @@ def _retry(asked: Asked) -> Planned:
         raise InvalidInput(name="rate", value="", accepted="", says="say at which rate, such as 50/second")
     selection, forced = _failed_selection(asked), asked.is_on("force")
     preview = asked.shedder.preview_retry(*to.names, selection=selection, first=first, force=forced)
+    lanes = tuple(lane.lane for lane in preview.lanes if lane.jobs)
 
     def carry_out(why: str) -> Result:
         receipt = asked.shedder.retry(
@@ -343,7 +344,7 @@ def _retry(asked: Asked) -> Planned:
         return Result((f"{jobs_do(jobs, 'come', 'comes')} back, at {rate} a lane.",), receipt, receipt.event)
 
     return Planned(
-        "retry", (Entry("retry", tuple(lane.lane for lane in preview.lanes if lane.jobs)),),
+        "retry", (Entry("retry", lanes),) if lanes else (),
         {**to.state, "rate": str(rate)}, lambda: _would_retry(preview, rate), carry_out,
         words=to.words,
         options=(
@@ -419,7 +420,7 @@ def _limit_starts(asked: Asked) -> Planned:
         words=to.words,
         options=(*to.options, *asked.options(rate="--rate", most="--at-once", function="--function"),
                  *asked.options(**{"for": "--for"})),
-        lanes=to.lanes, outlook=lambda: forecasts(asked, Option("this", limits=limits)) if limits else (),
+        lanes=to.lanes, outlook=lambda: if_and_if_not(asked, Option("this", limits=limits)) if limits else (),
     )  # fmt: skip
 
 
@@ -455,8 +456,8 @@ def _stale_replay(asked: Asked) -> Planned:
         return Result((said,), receipt, is_done=bool(receipt.lanes))
 
     return Planned(
-        "stale replay", (Entry("replay", tuple(each.lane for each in stale)),), to.state, look, carry_out,
-        words=to.words, options=to.options, lanes=to.lanes,
+        "stale replay", (Entry("replay", tuple(each.lane for each in stale)),) if stale else (), to.state, look,
+        carry_out, words=to.words, options=to.options, lanes=to.lanes,
     )  # fmt: skip
 
 
@@ -471,11 +472,11 @@ def _are(names: Sequence[str]) -> str:
 def _until(asked: Asked, expires_in: timedelta | None) -> str:
     if expires_in is None:
         return ", until somebody ends that"
-    return f", until {clock(asked.status.at + expires_in)}"
+    return f", until {utc_text(asked.status.at + expires_in)}"
 
 
 def _end(until: Any) -> tuple[str, ...]:
-    return () if until is None else (f"It ends by itself at {clock(until)}.",)
+    return () if until is None else (f"It ends by itself at {utc_text(until)}.",)
 
 
 def _standing_pauses(lanes: Iterable[LaneStatus], what: str) -> list[str]:
