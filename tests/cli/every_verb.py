@@ -86,6 +86,7 @@ WITHOUT_REDIS = {
     ("worker",),  # RQ's command line, and patient
     ("demo",),
     ("completion",),
+    ("web",),  # the same: tests/web
     ("metrics",),  # says that Redis is away, and lives on: tests/metrics
 }
 

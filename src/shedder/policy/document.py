@@ -29,6 +29,7 @@ LONGEST_INTERVAL = timedelta(minutes=30)
 
 LONGEST_PERSON = 100
 LONGEST_SHOWN = 60
+LONGEST_TITLE = 40
 
 
 def policy_from(document: Document) -> model.Policy:
@@ -55,6 +56,7 @@ def policy_from(document: Document) -> model.Policy:
             name: model.Mitigation(name=name, **_read(_MITIGATION, each)) for name, each in mitigations.items()
         },
         incident=_incident(document.get("incident")),
+        web=model.WebPolicy(**_read(_WEB, document.get("web"))),
     )
 
 
@@ -69,6 +71,7 @@ def document_of(policy: model.Policy) -> dict[str, Any]:
         "flags": {name: {"notices": text} for name, text in policy.notices.items()},
         "mitigations": {name: _written(_MITIGATION, each) for name, each in policy.mitigations.items()},
         "incident": _written(_INCIDENT, policy.incident, update_every=_every(policy.incident)),
+        "web": _written(_WEB, policy.web),
     }
     return {"version": model.POLICY_VERSION, **{name: each for name, each in tables.items() if each}}
 
@@ -298,6 +301,11 @@ def _channel(value: Any) -> None:
 _CHANNEL = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|[a-z][a-z0-9+.-]*://\S+")
 
 
+def _short_text(value: Any) -> None:
+    if len(_text(value)) > LONGEST_TITLE or not value.isprintable():
+        raise InvalidInput(name="", value=value, accepted=f"a text of at most {LONGEST_TITLE} characters")
+
+
 def _person(value: Any) -> None:
     if len(_text(value)) > LONGEST_PERSON or not value.isprintable() or " " in value:
         accepted = f"a name without spaces, of at most {LONGEST_PERSON} characters: ana@desk"
@@ -318,6 +326,8 @@ VERSION = Kind(int, bounds={"ge": 1, "le": 1})
 SHED_NUMBER = Kind(int, bounds={"ge": 1, "le": 1000})
 PRIORITY = Kind(_OneOf[PRIORITIES], parse_priority)
 MITIGATION_KIND = Kind(_OneOf[model.MITIGATION_KINDS])
+COLOUR = Kind(_OneOf[model.WEB_COLOURS])
+SHORT_TEXT = Kind(Annotated[str, Checked(_short_text, **_A_TEXT, maxLength=LONGEST_TITLE)])
 GLOB = Kind(Annotated[str, Checked(_glob, **_A_TEXT, maxLength=200)])
 GLOBS = Kind(
     Annotated[Any, Checked(_globs, anyOf=[_A_TEXT, {"type": "array", "items": _A_TEXT, "minItems": 1}])],
@@ -423,6 +433,15 @@ _INCIDENT = KeyTable(
     },
 )
 
+_WEB = KeyTable(
+    "WebForm",
+    "What stands in sight on every page of the control room.",
+    {
+        "name": Key(SHORT_TEXT, "What is run here, such as `production`."),
+        "colour": Key(COLOUR, "The colour of its name."),
+    },
+)
+
 _POLICY = KeyTable(
     "PolicyForm",
     "Which work matters, which may wait, and what customers notice.",
@@ -434,6 +453,7 @@ _POLICY = KeyTable(
         "flags": Key(TABLES_BY_NAME, "By flag.", dict, _FLAG),
         "mitigations": Key(TABLES_BY_NAME, "By name.", dict, _MITIGATION),
         "incident": Key(ONE_TABLE, default=dict, table=_INCIDENT),
+        "web": Key(ONE_TABLE, default=dict, table=_WEB),
     },
 )
 

@@ -168,6 +168,22 @@ class IncidentPolicy:
         return self.update_every_by_severity.get(severity, self.update_every)
 
 
+WEB_COLOURS = ("red", "orange", "yellow", "green", "blue", "violet", "grey")
+
+
+@dataclass(frozen=True, slots=True)
+class WebPolicy:
+    """What stands in sight on every page of the control room.
+
+    Attributes:
+        name: What is run here, such as `production`; empty when nothing is said.
+        colour: The colour of its name, one of `WEB_COLOURS`; empty when nothing is said.
+    """
+
+    name: str = ""
+    colour: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """A policy as a whole; one without anything is what holds when none was applied.
@@ -179,6 +195,7 @@ class Policy:
         notices: What the customer notices when a flag is degraded, by flag.
         mitigations: Declared measures outside the queues, by name.
         incident: How the team tells others of an incident.
+        web: What stands in sight on every page of the control room.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -187,6 +204,7 @@ class Policy:
     notices: Mapping[str, str] = field(default_factory=dict)
     mitigations: Mapping[str, Mitigation] = field(default_factory=dict)
     incident: IncidentPolicy = field(default_factory=IncidentPolicy)
+    web: WebPolicy = field(default_factory=WebPolicy)
 
     def rule_for(
         self, saying: str, *, queue: str, function: str | None = None,

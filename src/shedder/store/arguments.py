@@ -24,7 +24,7 @@ LONGEST_TEXT = 65_536
 """Characters of one argument; the journal is read whole pages at once."""
 
 _MADE_BY_CALLERS = frozenset({
-    "Rate", "Selection", "Policy", "Rule", "Defaults", "Mitigation", "IncidentPolicy",
+    "Rate", "Selection", "Policy", "Rule", "Defaults", "Mitigation", "IncidentPolicy", "WebPolicy",
 })  # fmt: skip
 """Records whose fields are checked, too."""
 

@@ -7,5 +7,6 @@ from __future__ import annotations
 
 from shedder.web.access import SiteSettings
 from shedder.web.app import Site
+from shedder.web.hosts import asgi, blueprint, urls
 
-__all__ = ["Site", "SiteSettings"]
+__all__ = ["Site", "SiteSettings", "asgi", "blueprint", "urls"]

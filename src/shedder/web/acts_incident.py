@@ -14,7 +14,7 @@ from shedder.incident.roles import role_text
 from shedder.incident.store import Decide, EventDraft, changes_between, incident_record
 from shedder.units import parse_future
 from shedder.updates import channels, posting
-from shedder.web.acts import Act, Asked, Entry, Field, Planned, Result, utc_text, shown
+from shedder.web.acts import Act, Asked, Entry, Field, Planned, Result, shown, utc_text
 from shedder.wording import counted
 
 if TYPE_CHECKING:

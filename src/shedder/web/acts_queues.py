@@ -24,11 +24,11 @@ from shedder.web.acts import (
     Planned,
     Result,
     Targets,
-    utc_text,
     if_and_if_not,
     selection_of,
     shown,
     standing_of,
+    utc_text,
 )
 from shedder.wording import counted, jobs_do
 

@@ -16,7 +16,7 @@ from shedder.settings.flags import chosen_flags
 from shedder.settings.setting import check_known
 from shedder.store.codec import mapping_field
 from shedder.units import Rate, format_duration
-from shedder.web.acts import FOR, Act, Asked, Entry, Field, Planned, Result, utc_text, line_of, shown, standing_of
+from shedder.web.acts import FOR, Act, Asked, Entry, Field, Planned, Result, line_of, shown, standing_of, utc_text
 from shedder.web.acts_incident import Rehearsal, entry_of, rehearsed_result
 from shedder.wording import jobs_do
 

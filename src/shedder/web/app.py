@@ -2,25 +2,57 @@
 
 from __future__ import annotations
 
+import gzip
+import logging
 import re
 import secrets
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING
+from hashlib import sha256
+from importlib.resources import files
+from mimetypes import guess_type
+from typing import TYPE_CHECKING, Any
 
 from shedder.api.shedder import Shedder
-from shedder.store.store import address_of
-from shedder.web.access import SiteSettings, Visitor, visitor_of
-from shedder.web.http import Refusal, Request, Response, Route, View
+from shedder.errors import ShedderError
+from shedder.store.codec import text_of
+from shedder.store.store import Store, address_of
+from shedder.web import acting, login, stream
+from shedder.web.access import STRANGER, SiteSettings, Visitor, check_origin, visitor_of
+from shedder.web.http import Refusal, Request, Response, Route, View, redirect
 from shedder.web.rendering import render
-from shedder.web.stream import Reading, Readings
 
 if TYPE_CHECKING:
     import redis
 
+    from shedder.web.stream import Reading
+
 __all__ = ["Route", "Site", "SiteSettings", "View", "Visitor", "routes"]
 
-SECRET_BYTES = 32
+logger = logging.getLogger("shedder.web")
+
+CONTENT_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+
+HEADERS = (
+    ("Content-Security-Policy", CONTENT_POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    # with `no-referrer` a browser would send the Origin `null` with our own forms
+    ("Referrer-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
+"""What every answer says to a browser."""
+
+NOT_KEPT = ("Cache-Control", "no-store")
+
+WORTH_COMPRESSING = 1000
+
+_STATUS = {2: 400, 3: 409, 4: 503}
+"""The status of HTTP for the exit code that an error earns on a command line; 500 for others."""
 
 
 class Site:
@@ -34,7 +66,9 @@ class Site:
     def __init__(self, connection: redis.Redis, settings: SiteSettings | None = None) -> None:
         self.shedder = Shedder(connection)
         self.settings = settings or SiteSettings()
-        self._readings = Readings(connection)
+        self.failed_logins = login.FailedLogins()
+        self.moving_pages = stream.MovingPages()
+        self._readings = stream.Readings(connection)
         self._secret = self.settings.secret
 
     def read(self) -> Reading:
@@ -44,12 +78,12 @@ class Site:
     @property
     def title(self) -> str:
         """What is run here, such as `production`; empty when nobody said."""
-        return self.settings.name
+        return self.settings.name or self.read().policy.web.name
 
     @property
     def colour(self) -> str:
         """The colour of its name; empty when nobody said."""
-        return self.settings.colour
+        return self.settings.colour or self.read().policy.web.colour
 
     @property
     def address(self) -> str:
@@ -64,38 +98,145 @@ class Site:
             ShedderError: Redis does not answer, or refuses.
         """
         if not self._secret:
-            key = self.shedder.keys.web_secret
-
-            def ask_secret(ask: redis.client.Pipeline) -> None:
-                ask.set(key, secrets.token_bytes(SECRET_BYTES), nx=True)
-                ask.get(key)
-
-            self._secret = self.shedder.store.read(ask_secret)[1]
+            self._secret = shared_secret(self.shedder.store)
         return self._secret
 
     def handle(self, request: Request) -> Response:
         """The answer to a request; may wait for Redis."""
-        visitor = visitor_of(self, request)
-        try:
-            route, request = self.find(request)
-            return route.view(self, request, visitor)
-        except Refusal as refusal:
-            return render(self, request, visitor, "refused.html", status=refusal.status, refusal=refusal)
+        return _finished(request, self._answer(request))
+
+    def refuse(self, request: Request, refusal: Refusal, visitor: Visitor = STRANGER) -> Response:
+        """The page that says why a request is refused, and nothing else to a stranger."""
+        return _finished(request, self._refused(request, refusal, visitor))
+
+    def _refused(self, request: Request, refusal: Refusal, visitor: Visitor) -> Response:
+        template = "refused.html" if visitor.may_look else "stranger.html"
+        return render(self, request, visitor, template, status=refusal.status, refusal=refusal)
 
     def find(self, request: Request) -> tuple[Route, Request]:
-        """The route of a request, and the request with what its path names."""
+        """The route of a request, and the request with what its path names.
+
+        Raises:
+            Refusal: there is none.
+        """
         method = "GET" if request.method == "HEAD" else request.method
+        others = False
         for route in routes():
-            found = re.fullmatch(route.pattern, request.path) if route.method == method else None
-            if found:
+            found = re.fullmatch(route.pattern, request.path)
+            if found and route.method == method:
                 named = {name: (value,) for name, value in found.groupdict().items() if value is not None}
                 return route, replace(request, query={**request.query, **named})
+            others = others or found is not None
+        if others:
+            raise Refusal(405, f"This page does not take {method}.", "Go back to the lanes.")
         raise Refusal(404, "There is no such page.", "Go back to the lanes.")
+
+    def admit(self, request: Request, route: Route) -> Visitor:
+        """Who asks, if they may look.
+
+        Raises:
+            Refusal: they may not, or another page has sent the request.
+        """
+        if route.method == "POST":
+            check_origin(request)
+        if route.is_open:
+            return STRANGER
+        visitor = visitor_of(self, request)
+        if not visitor.may_look:
+            raise Refusal(401, "Log in to see this page.", self._how_to_log_in())
+        return visitor
+
+    def _how_to_log_in(self) -> str:
+        if self.settings.tokens:
+            return "Say who you are, and the token that whoever runs these pages gave you."
+        return "Log in at the application or the proxy through which you come here, then load this page again."
+
+    def _answer(self, request: Request) -> Response:
+        try:
+            route, found = self.find(request)
+            return route.view(self, found, self.admit(found, route))
+        except Refusal as refusal:
+            if refusal.status == 401 and self._can_log_in(request):
+                return redirect(request.url("/login", next=login.page_of(request)))
+            return self._refused(request, refusal, self._visitor(request))
+        except ShedderError as error:
+            status = _STATUS.get(error.exit_code, 500)
+            return self._refused(request, Refusal(status, f"{error}.", "Load this page again."), self._visitor(request))
+        except Exception:
+            logger.exception("a page failed")
+            return self._refused(request, Refusal(500, "This page failed; the log says where."), STRANGER)
+
+    def _visitor(self, request: Request) -> Visitor:
+        try:
+            return visitor_of(self, request)
+        except Refusal:
+            return STRANGER
+
+    def _can_log_in(self, request: Request) -> bool:
+        return bool(self.settings.tokens) and request.method in ("GET", "HEAD") and request.path != stream.LIVE_PATH
+
+
+def shared_secret(store: Store) -> bytes:
+    """A secret that is kept in Redis, so that all processes have the same; the first one makes it.
+
+    Raises:
+        ShedderError: Redis does not answer, or refuses.
+    """
+
+    def ask_secret(ask: Any) -> None:
+        ask.set(store.keys.web_secret, secrets.token_hex(), nx=True)
+        ask.get(store.keys.web_secret)
+
+    return text_of(store.read(ask_secret)[1]).encode()
 
 
 @cache
 def routes() -> tuple[Route, ...]:
     """All pages."""
-    from shedder.web import acting
+    return (
+        Route("GET", f"{STATIC}(?P<file>[\\w.-]+)", static_file, is_open=True),
+        *login.ROUTES,
+        *stream.ROUTES,
+        *acting.ROUTES,
+    )
 
-    return acting.ROUTES
+
+STATIC = "/static/"
+
+
+def static_file(_site: Site, request: Request, _visitor: Visitor) -> Response:
+    """A file that pages use: styles, the script, pictures."""
+    found = _static_files().get(request.asked("file"))
+    if found is None:
+        raise Refusal(404, "There is no such file.")
+    tag = next(value for name, value in found.headers if name == "ETag")
+    is_known = tag in request.headers.get("if-none-match", "")
+    return replace(found, status=304, body=b"") if is_known else found
+
+
+@cache
+def _static_files() -> dict[str, Response]:
+    folder = files("shedder.web") / "static"
+    return {each.name: _static(each.name, each.read_bytes()) for each in folder.iterdir() if each.is_file()}
+
+
+def _static(name: str, body: bytes) -> Response:
+    kind = guess_type(name)[0] or "application/octet-stream"
+    charset = "; charset=utf-8" if kind.startswith("text/") else ""
+    tag = f'"{sha256(body).hexdigest()[:20]}"'
+    # asked for again each time, so that a page and its script are of one version
+    kept = (("Content-Type", kind + charset), ("ETag", tag), ("Cache-Control", "no-cache"))
+    return Response(200, body, kept)
+
+
+def _finished(request: Request, response: Response) -> Response:
+    """The answer with what every answer has, compressed where the browser takes it."""
+    said = {name for name, _ in response.headers}
+    more = [each for each in (*HEADERS, NOT_KEPT) if each[0] not in said]
+    body = response.body
+    if len(body) >= WORTH_COMPRESSING and "gzip" in request.headers.get("accept-encoding", ""):
+        body = gzip.compress(body, 5, mtime=0)
+        more += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
+    if response.status != 304:
+        more.append(("Content-Length", str(len(body))))
+    return replace(response, body=b"" if request.method == "HEAD" else body, headers=(*response.headers, *more))

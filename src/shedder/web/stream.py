@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 from shedder.engine.names import rq_keys
 from shedder.errors import RecordUnreadable, ShedderError
@@ -22,9 +25,13 @@ from shedder.status.readings import Status
 from shedder.status.status import read_status
 from shedder.store.clients import Deadline, deadline_client
 from shedder.store.store import Store
+from shedder.web.http import Refusal, Request, Response, Route
 
 if TYPE_CHECKING:
     import redis
+
+    from shedder.web.access import Visitor
+    from shedder.web.app import Site
 
 GOOD_FOR_SECONDS = 1.0
 """A page that asks sooner after a reading is answered from it."""
@@ -34,6 +41,9 @@ PATIENCE_SECONDS = 1.5
 
 SAMPLED = timedelta(minutes=10)
 EVENTS_READ = 50
+
+PAGES_KEPT = 500
+MOST_FIELDS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,3 +143,83 @@ def _incident(store: Store) -> Incident | None:
         return next(iter(open_incidents(store)), None)
     except RecordUnreadable:
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Moving:
+    """What of a page moves, as it is now.
+
+    Attributes:
+        reading: What it was made of.
+        parts: The HTML of each part, by name.
+    """
+
+    reading: Reading
+    parts: Mapping[str, str]
+
+    def message(self, sent: Mapping[str, str]) -> str:
+        """JSON for the page: the parts that are not as they were `sent`, and whether all is fresh."""
+        changed = {name: text for name, text in self.parts.items() if sent.get(name) != text}
+        reading = self.reading
+        at, since = _iso(reading.at) if reading.is_known else "", _iso(reading.since) if reading.since else ""
+        return json.dumps({"at": at, "trouble": reading.trouble, "since": since, "parts": changed})
+
+
+@dataclass(slots=True)
+class _Kept:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    moving: Moving | None = None
+
+
+class MovingPages:
+    """What of each open page moves, rendered once for each reading, however many have it open."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[object, _Kept] = OrderedDict()
+
+    def get(self, key: object, reading: Reading, render: Callable[[], Mapping[str, str]]) -> Moving:
+        """What moves of the page `key`, of `reading`; it is made by `render` where it is not known."""
+        with self._lock:
+            kept = self._kept.setdefault(key, _Kept())
+            self._kept.move_to_end(key)
+            if len(self._kept) > PAGES_KEPT:
+                self._kept.popitem(last=False)
+        with kept.lock:
+            if kept.moving is None or kept.moving.reading.number != reading.number:
+                kept.moving = Moving(reading, render())
+            return kept.moving
+
+
+def moving(site: Site, request: Request, visitor: Visitor) -> Moving:
+    """What moves of the page that a request to `/live` names, as it is now.
+
+    Raises:
+        Refusal: there is no such page, or nothing of it moves.
+    """
+    page = request.asked("page").removeprefix(request.base) or "/"
+    path, _, query = page.partition("?")
+    try:
+        asked = parse_qs(query, keep_blank_values=True, max_num_fields=MOST_FIELDS)
+    except ValueError:
+        raise Refusal(400, "The address of the page has too many fields.") from None
+    route, wanted = site.find(replace(request, method="GET", path=path, query=asked, is_live=True))
+    if route.is_open or route in ROUTES:
+        raise Refusal(404, "Nothing of this page moves.")
+    key = (request.base, page, visitor)
+    return site.moving_pages.get(key, site.read(), lambda: route.view(site, wanted, visitor).parts)
+
+
+def poll(site: Site, request: Request, visitor: Visitor) -> Response:
+    """All parts of a page that move, once: for hosts and networks that let no stream pass."""
+    said = moving(site, request, visitor).message({})
+    return Response(200, said.encode("utf-8", "replace"), (("Content-Type", "application/json"),))
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+LIVE_PATH = "/live"
+
+ROUTES = (Route("GET", LIVE_PATH, poll),)
