@@ -41,13 +41,13 @@ class Acting:
 
     def preview(self, act: str, visitor: Visitor = ANA, *, reason: str = "", **said: Any) -> actions.Preview:
         """The preview of an act; a value may be a text or several."""
-        return actions.preview(self.desk, actions.ACTS[act], fields(said), visitor, reason=reason)
+        return actions.preview_act(self.desk, actions.ACTS[act], fields(said), visitor, reason=reason)
 
     def confirm(
         self, seen: actions.Preview, visitor: Visitor = ANA, *, reason: str = "database at 99 %"
     ) -> actions.Done:
         """Confirm what was seen."""
-        return actions.confirm(self.desk, seen.token, reason=reason, visitor=visitor)
+        return actions.confirm_act(self.desk, seen.token, reason=reason, visitor=visitor)
 
     def do(self, act: str, visitor: Visitor = ANA, *, reason: str = "database at 99 %", **said: Any) -> actions.Done:
         """Preview and confirm."""

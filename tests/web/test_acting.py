@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from shedder.embedded import EmbeddedServer
+    from tests.conftest import ServerFactory
 
 WHY = "database at 99 %"
 HOSTILE = (
@@ -262,6 +263,30 @@ def test_it_works_when_redis_is_full(scene: Scene, acting: Acting) -> None:
         scene.redis.config_set("maxmemory", 0)
     assert 200 == answer.status, text_of_page(answer)
     assert ["pause"] == scene.verbs()
+
+
+def test_without_redis_everything_typed_is_kept(server_factory: ServerFactory) -> None:
+    """While Redis is away a form comes back with one sentence, before a preview and before a confirm."""
+    own = server_factory()
+    acting = Acting(own.client())
+    token = token_in(acting.post("/act/pause", target="mail"))
+    own.stop()
+    for page in (
+        acting.post("/act/pause", target="mail", reason=WHY),
+        acting.post("/act/pause/confirm", token=token, reason=WHY),
+    ):
+        assert 503 == page.status
+        assert 'value="mail"' in page.body.decode()
+        assert f'value="{WHY}"' in page.body.decode()
+        assert 1 == page.body.decode().count('role="alert"')
+
+
+def test_changes_of_another_lane_are_not_shown(scene: Scene, acting: Acting) -> None:
+    """Of the lanes that are meant, and no others."""
+    jobs(scene)
+    scene.shedder.pause("mail.low", reason="nightly export", by="bob@desk")
+    assert () == acting.preview("pause", target="mail.normal").others
+    assert acting.preview("pause", target="mail.low").others
 
 
 def test_an_unknown_act_is_no_page(acting: Acting) -> None:

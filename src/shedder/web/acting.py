@@ -63,7 +63,7 @@ def show_preview(site: Site, request: Request, visitor: Visitor) -> Response:
     """`POST /act/NAME`: what it would do; changes nothing."""
     act, reason = _act(request), request.said("reason")
     try:
-        found = actions.preview(desk_of(site), act, request.form, visitor, reason=reason)
+        found = actions.preview_act(desk_of(site), act, request.form, visitor, reason=reason)
     except ShedderError as error:
         return _form(site, request, visitor, act, request.form, reason=reason, error=error)
     return render(site, request, visitor, "act_preview.html", preview=found, trouble="")
@@ -77,11 +77,11 @@ def show_receipt(site: Site, request: Request, visitor: Visitor) -> Response:
     if act != _act(request):
         raise Refusal(409, "This form cannot be confirmed: it is of another act.", "Begin again.")
     try:
-        done = actions.confirm(desk, token, reason=reason, visitor=visitor)
+        done = actions.confirm_act(desk, token, reason=reason, visitor=visitor)
     except actions.Drifted as drift:
         return _preview_again(site, request, visitor, drift.preview, drift)
     except actions.NoReason as error:
-        found = actions.preview(desk, act, said, visitor, reason=reason)
+        found = actions.preview_act(desk, act, said, visitor, reason=reason)
         return _preview_again(site, request, visitor, found, error)
     except actions.Expired as error:
         return _form(site, request, visitor, act, said, reason=reason, error=error)

@@ -14,7 +14,7 @@ from shedder.incident.roles import role_text
 from shedder.incident.store import Decide, EventDraft, changes_between, incident_record
 from shedder.units import parse_future
 from shedder.updates import channels, posting
-from shedder.web.acts import Act, Asked, Entry, Field, Planned, Result, shown, utc_text
+from shedder.web.acts import Act, Asked, Entry, Field, Planned, Result, some_of, utc_text
 from shedder.wording import counted
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _would_change(rehearsal: Rehearsal) -> list[str]:
     before, after = changes_between(record, incident_record(draft.after))
     names = [name for name in {**before, **after} if name != "revision"]
     which = f"incident {draft.after.id}" if draft.before else "a new incident"
-    return [(f"It changes {shown([name.removesuffix('_at').replace('_', ' ') for name in names])} of {which}, "
+    return [(f"It changes {some_of([name.removesuffix('_at').replace('_', ' ') for name in names])} of {which}, "
             f"{draft.after.title}, severity {draft.after.severity}.")]  # fmt: skip
 
 

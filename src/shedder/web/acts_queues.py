@@ -26,7 +26,7 @@ from shedder.web.acts import (
     Targets,
     if_and_if_not,
     selection_of,
-    shown,
+    some_of,
     standing_of,
     utc_text,
 )
@@ -48,7 +48,7 @@ def _pause(asked: Asked) -> Planned:
         waiting, running = _sum(to.found, "waiting"), _sum(to.found, "running")
         return [
             (
-                f"No job of {shown(to.names)} starts any more{_until(asked, expires_in)}. "
+                f"No job of {some_of(to.names)} starts any more{_until(asked, expires_in)}. "
                 f"{jobs_do(waiting, 'wait', 'waits')} and stay; {jobs_do(running, 'run', 'runs')} and end as usual."
             ),
             *_standing_pauses(to.found, "This takes the place of the pause"),
@@ -77,8 +77,9 @@ def _resume(asked: Asked) -> Planned:
         if not paused:
             return [f"{_are(to.names)} not paused: there is nothing to resume."]
         names = names_of(lane.lane for lane in paused)
+        waiting = jobs_do(_sum(paused, "waiting"), "wait", "waits")
         return [
-            f"Jobs of {shown(names)} start again, in their order: {jobs_do(_sum(paused, 'waiting'), 'wait', 'waits')}.",
+            f"Jobs of {some_of(names)} start again, in their order: {waiting}.",
             *_standing_pauses(paused, "This ends the pause"),
         ]
 
@@ -150,7 +151,7 @@ def _would_divert(preview: DivertPreview, targets: Sequence[str]) -> list[str]:
     waiting = sum(lane.waiting for lane in preview.lanes)
     said = [
         (
-            f"{jobs_do(preview.taken, 'go', 'goes')} to the backlog, of {waiting:,} that wait in {shown(targets)}, "
+            f"{jobs_do(preview.taken, 'go', 'goes')} to the backlog, of {waiting:,} that wait in {some_of(targets)}, "
             f"and so does what still arrives: {preview.selection.describe()}. None is deleted."
         )
     ]
@@ -161,7 +162,7 @@ def _would_divert(preview: DivertPreview, targets: Sequence[str]) -> list[str]:
         )
     if not preview.taken and preview.others:
         others = [f"{jobs:,} of {name}" for name, jobs in preview.others[:FUNCTIONS_SHOWN]]
-        said.append(f"What waits there instead: {shown(others)}.")
+        said.append(f"What waits there instead: {some_of(others)}.")
     return said
 
 
@@ -182,7 +183,7 @@ def _shed(asked: Asked) -> Planned:
 
     def look() -> Sequence[str]:
         lines = [f"{step.noun or step.matches}: {counted(step.preview.taken if step.preview else 0, 'job')} "
-                 f"of {shown(step.queues)}" for step in steps]  # fmt: skip
+                 f"of {some_of(step.queues)}" for step in steps]  # fmt: skip
         total = sum(step.preview.taken for step in steps if step.preview)
         return [f"{jobs_do(total, 'go', 'goes')} to the backlog, by the rules of the policy in force.", *lines]
 
@@ -228,8 +229,8 @@ def _would_drain(to: Targets, rate: Rate) -> list[str]:
     backlog = _sum(to.found, "backlog")
     lanes = _with_backlog(to)
     if not lanes:
-        return [f"No divert is in force on {shown(to.names)}: there is nothing to drain."]
-    said = [(f"{jobs_do(backlog, 'leave', 'leaves')} the backlog of {shown(names_of(lanes))}, "
+        return [f"No divert is in force on {some_of(to.names)}: there is nothing to drain."]
+    said = [(f"{jobs_do(backlog, 'leave', 'leaves')} the backlog of {some_of(names_of(lanes))}, "
             f"oldest first, each lane at {rate} at most.")]  # fmt: skip
     running = [each.drain for lane in to.found for each in lane.diverts if each.drain and not each.is_limit]
     said += dict.fromkeys(f"It drains at {each.rate} now, by {each.by}: {each.why}." for each in running)
@@ -261,13 +262,13 @@ def _fails(lane: LaneStatus) -> str:
 
 def _draining(receipt: DrainReceipt, names: Sequence[str]) -> Result:
     if not receipt.lanes:
-        return Result((f"No divert is in force on {shown(names)}: nothing was changed.",), receipt, is_done=False)
+        return Result((f"No divert is in force on {some_of(names)}: nothing was changed.",), receipt, is_done=False)
     lanes = names_of(lane.lane for lane in receipt.lanes)
     jobs = jobs_do(receipt.backlog, "are", "is")
     if receipt.rate is None:
-        return Result((f"The drain of {shown(lanes)} has stopped: {jobs} in the backlog.",), receipt, receipt.event)
+        return Result((f"The drain of {some_of(lanes)} has stopped: {jobs} in the backlog.",), receipt, receipt.event)
     halts = f"It halts when {format_share(receipt.halt_at)} of its last 50 jobs failed." if receipt.halt_at else ""
-    said = f"{shown(lanes)} drains at {receipt.rate}: {jobs} in the backlog."
+    said = f"{some_of(lanes)} drains at {receipt.rate}: {jobs} in the backlog."
     return Result((said, *([halts] if halts else [])), receipt, receipt.event)
 
 
@@ -282,9 +283,9 @@ def _drain_stop(asked: Asked) -> Planned:
 
     def look() -> Sequence[str]:
         if not lanes:
-            return [f"Nothing drains on {shown(to.names)}: there is nothing to stop."]
+            return [f"Nothing drains on {some_of(to.names)}: there is nothing to stop."]
         left = jobs_do(_sum(to.found, "backlog"), "stay", "stays")
-        return [f"The drain of {shown(names_of(lanes))} stops: {left} in the backlog, in order."]
+        return [f"The drain of {some_of(names_of(lanes))} stops: {left} in the backlog, in order."]
 
     def carry_out(why: str) -> Result:
         return _draining(asked.shedder.stop_drain(*to.names, reason=why, by=asked.by), to.names)
@@ -302,9 +303,9 @@ def _drain_at_once(asked: Asked) -> Planned:
 
     def look() -> Sequence[str]:
         if not lanes:
-            return [f"No divert is in force on {shown(to.names)}: there is nothing to put back."]
+            return [f"No divert is in force on {some_of(to.names)}: there is nothing to put back."]
         back = jobs_do(_sum(to.found, "backlog"), "go", "goes")
-        return [f"{back} back into {shown(names_of(lanes))} at once, at no pace; the divert ends.", *failing]
+        return [f"{back} back into {some_of(names_of(lanes))} at once, at no pace; the divert ends.", *failing]
 
     def carry_out(why: str) -> Result:
         return _restored(asked.shedder.drain_at_once(*to.names, reason=why, by=asked.by), to.names)
@@ -317,9 +318,9 @@ def _drain_at_once(asked: Asked) -> Planned:
 
 def _restored(receipt: RestoreReceipt, names: Sequence[str]) -> Result:
     if not receipt.lanes:
-        return Result((f"No such control stands on {shown(names)}: nothing was changed.",), receipt, is_done=False)
+        return Result((f"No such control stands on {some_of(names)}: nothing was changed.",), receipt, is_done=False)
     lanes = names_of(lane.lane for lane in receipt.lanes)
-    said = f"{jobs_do(receipt.restored, 'are', 'is')} back in {shown(lanes)}."
+    said = f"{jobs_do(receipt.restored, 'are', 'is')} back in {some_of(lanes)}."
     return Result((said,), receipt, receipt.events[-1] if receipt.events else "")
 
 
@@ -381,8 +382,8 @@ def _retry_stop(asked: Asked) -> Planned:
     lanes = tuple(lane.lane for lane in to.found if any(each.is_retry for each in lane.diverts))
 
     def look() -> Sequence[str]:
-        return [f"The retry of {shown(names_of(lanes))} stops; what has not started stays in the backlog."
-                if lanes else f"No retry is under way on {shown(to.names)}: there is nothing to stop."]  # fmt: skip
+        return [f"The retry of {some_of(names_of(lanes))} stops; what has not started stays in the backlog."
+                if lanes else f"No retry is under way on {some_of(to.names)}: there is nothing to stop."]  # fmt: skip
 
     def carry_out(why: str) -> Result:
         return _draining(asked.shedder.stop_retry(*to.names, reason=why, by=asked.by), to.names)
@@ -403,8 +404,8 @@ def _limit_starts(asked: Asked) -> Planned:
 
     def look() -> Sequence[str]:
         return [
-            (f"Jobs of {shown(to.names)} start at {terms} at most{_until(asked, expires_in)}: {selection.describe()}. "
-            f"{jobs_do(_sum(to.found, 'waiting'), 'wait', 'waits')} now."),
+            (f"Jobs of {some_of(to.names)} start at {terms} at most{_until(asked, expires_in)}: "
+            f"{selection.describe()}. {jobs_do(_sum(to.found, 'waiting'), 'wait', 'waits')} now."),
             *to.stock(), *to.unknown("it is limited all the same"),
         ]  # fmt: skip
 
@@ -429,8 +430,8 @@ def _limit_lift(asked: Asked) -> Planned:
     lanes = tuple(lane.lane for lane in to.found if any(each.is_limit for each in lane.diverts))
 
     def look() -> Sequence[str]:
-        return [f"The limit on starts of {shown(names_of(lanes))} ends; what waits under it may start."
-                if lanes else f"No limit on starts stands on {shown(to.names)}."]  # fmt: skip
+        return [f"The limit on starts of {some_of(names_of(lanes))} ends; what waits under it may start."
+                if lanes else f"No limit on starts stands on {some_of(to.names)}."]  # fmt: skip
 
     def carry_out(why: str) -> Result:
         return _restored(asked.shedder.lift_limit(*to.names, reason=why, by=asked.by), to.names)
@@ -447,8 +448,8 @@ def _stale_replay(asked: Asked) -> Planned:
 
     def look() -> Sequence[str]:
         jobs = jobs_do(sum(each.jobs for each in stale), "go", "goes")
-        return [f"{jobs} back into {shown(names_of(each.lane for each in stale))}, behind what waits."
-                if stale else f"No job of {shown(to.names)} was set aside."]  # fmt: skip
+        return [f"{jobs} back into {some_of(names_of(each.lane for each in stale))}, behind what waits."
+                if stale else f"No job of {some_of(to.names)} was set aside."]  # fmt: skip
 
     def carry_out(why: str) -> Result:
         receipt = asked.shedder.replay_stale(*to.names, reason=why, by=asked.by)
@@ -466,7 +467,7 @@ def _sum(lanes: Iterable[LaneStatus], name: str) -> int:
 
 
 def _are(names: Sequence[str]) -> str:
-    return f"{shown(names)} {'is' if len(names) == 1 else 'are'}"
+    return f"{some_of(names)} {'is' if len(names) == 1 else 'are'}"
 
 
 def _until(asked: Asked, expires_in: timedelta | None) -> str:

@@ -16,7 +16,19 @@ from shedder.settings.flags import chosen_flags
 from shedder.settings.setting import check_known
 from shedder.store.codec import mapping_field
 from shedder.units import Rate, format_duration
-from shedder.web.acts import FOR, Act, Asked, Entry, Field, Planned, Result, line_of, shown, standing_of, utc_text
+from shedder.web.acts import (
+    FOR,
+    Act,
+    Asked,
+    Entry,
+    Field,
+    Planned,
+    Result,
+    journal_line,
+    some_of,
+    standing_of,
+    utc_text,
+)
 from shedder.web.acts_incident import Rehearsal, entry_of, rehearsed_result
 from shedder.wording import jobs_do
 
@@ -49,7 +61,7 @@ def _flag_degrade(asked: Asked) -> Planned:
 
     return Planned(
         "flag degrade", (Entry("flag degrade", names=names),), _flags_state(asked, names),
-        lambda: [f"{shown(names)}: {share:g} % of users get the degraded feature, {until}.", *_told(asked, names)],
+        lambda: [f"{some_of(names)}: {share:g} % of users get the degraded feature, {until}.", *_told(asked, names)],
         carry_out, words=asked.several("name"), names=names,
         options=(*asked.options(group="--group", percent="--percent", **{"for": "--for"}),
                  *asked.switches(force="--force")),
@@ -65,8 +77,8 @@ def _flag_restore(asked: Asked) -> Planned:
 
     return Planned(
         "flag restore", (Entry("flag restore", names=names),), _flags_state(asked, names),
-        lambda: [(f"{shown(names)} {'is' if len(names) == 1 else 'are'} restored for every user, and jobs that waited "
-                 "for that go back at once."), *_told(asked, names)],
+        lambda: [(f"{some_of(names)} {'is' if len(names) == 1 else 'are'} restored for every user, and jobs that "
+                 "waited for that go back at once."), *_told(asked, names)],
         carry_out, words=asked.several("name"), names=names, options=asked.options(group="--group"),
     )  # fmt: skip
 
@@ -103,9 +115,9 @@ def _told(asked: Asked, names: Sequence[str]) -> list[str]:
 def _flags_set(receipt: FlagReceipt, what: str) -> Result:
     names = [each.name for each in receipt.flags]
     if not receipt.event:
-        return Result((f"{shown(names)}: it was so before; nothing was changed.",), receipt, is_done=False)
+        return Result((f"{some_of(names)}: it was so before; nothing was changed.",), receipt, is_done=False)
     back = [f"{jobs_do(receipt.restored, 'are', 'is')} back that waited for it."] if receipt.restored else []
-    return Result((f"{shown(names)} {'is' if len(names) == 1 else 'are'} {what}.", *back), receipt, receipt.event)
+    return Result((f"{some_of(names)} {'is' if len(names) == 1 else 'are'} {what}.", *back), receipt, receipt.event)
 
 
 def _limit_set(asked: Asked) -> Planned:
@@ -183,7 +195,7 @@ def _undo(asked: Asked) -> Planned:
 
 
 def _undo_told(event: Event) -> list[str]:
-    return [f"It {verb_of(event).undo}.", f"What is undone: {line_of([event])}, at {utc_text(event.at)}."]
+    return [f"It {verb_of(event).undo}.", f"What is undone: {journal_line([event])}, at {utc_text(event.at)}."]
 
 
 def _undo_of_change(asked: Asked, event: Event) -> Planned:
