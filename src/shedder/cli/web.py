@@ -36,8 +36,8 @@ GRACE_SECONDS = 2
 
 _EXAMPLES = (
     "shedder web",
-    "shedder web --allow-actions --token-file /etc/shedder/web-token",
-    "shedder web --listen 9728 --allow-actions --behind-proxy X-Forwarded-User --trusted 127.0.0.1",
+    "shedder web --allow-actions --token-file web-token",
+    "shedder web --allow-actions --behind-proxy X-User --trusted 127.0.0.1",
 )
 
 

@@ -33,6 +33,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 METHODS = ("GET", "HEAD", "POST")
+EVERY_METHOD = (*METHODS, "DELETE", "OPTIONS", "PATCH", "PUT")
 
 MOST_BODY = 64 * 1024
 MOST_FIELDS = 200
@@ -92,8 +93,8 @@ def blueprint(connection: redis.Redis, *, user: Callable[[Any], str | None] | No
     site = _site(connection, user, decided)
     pages = Blueprint("shedder", __name__)
 
-    @pages.route("/", methods=METHODS, provide_automatic_options=False)
-    @pages.route("/<path:path>", methods=METHODS, provide_automatic_options=False)
+    @pages.route("/", methods=EVERY_METHOD, provide_automatic_options=False)
+    @pages.route("/<path:path>", methods=EVERY_METHOD, provide_automatic_options=False)
     def page(path: str = "") -> FlaskResponse:
         place = request.script_root + request.path
         asked = Request(
@@ -108,7 +109,7 @@ def blueprint(connection: redis.Redis, *, user: Callable[[Any], str | None] | No
             user=user(request) if user else None,
         )
         answer = _answer_with_form(site, asked, lambda: request.form.to_dict(flat=False))
-        return FlaskResponse(answer.body, answer.status, list(answer.headers))
+        return FlaskResponse([answer.body], answer.status, list(answer.headers))
 
     return pages
 
