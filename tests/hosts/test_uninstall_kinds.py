@@ -83,6 +83,7 @@ def what_lives_for_seconds(scene: Scene) -> None:
     redis.set(keys.poller("mail"), "somebody")
     redis.rpush(keys.bell("mail"), "ring")
     redis.hset(keys.starting, "claim", "1")
+    redis.set(keys.web_token("1"), "call")
 
 
 def kind_of(scene: Scene, key: str) -> str:
