@@ -6,25 +6,25 @@ import gzip
 from dataclasses import replace
 from typing import Any
 
-from shedder.web.app import Site
-from shedder.web.http import Request, Response
+from shedder.web.app import ControlRoom
+from shedder.web.http import Response, WebRequest
 
 OURS = {"sec-fetch-site": "same-origin", "host": "localhost"}
 TOKEN = "a token of the tests, long enough"
 
 
-def get(site: Site, path: str, *, headers: dict[str, str] | None = None, **more: Any) -> Response:
-    return site.handle(Request("GET", path, headers={"host": "localhost"} | (headers or {}), **more))
+def get(site: ControlRoom, path: str, *, headers: dict[str, str] | None = None, **more: Any) -> Response:
+    return site.handle(WebRequest("GET", path, headers={"host": "localhost"} | (headers or {}), **more))
 
 
 def post(
-    site: Site, path: str, form: dict[str, str], *, headers: dict[str, str] | None = None, **more: Any
+    site: ControlRoom, path: str, form: dict[str, str], *, headers: dict[str, str] | None = None, **more: Any
 ) -> Response:
     said = {name: (value,) for name, value in form.items()}
-    return site.handle(Request("POST", path, form=said, headers=OURS if headers is None else headers, **more))
+    return site.handle(WebRequest("POST", path, form=said, headers=OURS if headers is None else headers, **more))
 
 
-def log_in(site: Site, *, token: str = TOKEN, name: str = "ana@desk", **more: Any) -> Response:
+def log_in(site: ControlRoom, *, token: str = TOKEN, name: str = "ana@desk", **more: Any) -> Response:
     return post(site, "/login", {"name": name, "token": token, "next": "/journal?n=5"}, **more)
 
 

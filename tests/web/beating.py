@@ -12,10 +12,10 @@ from jinja2 import ChoiceLoader, DictLoader
 from werkzeug.serving import make_server
 
 from shedder.web import app
-from shedder.web.access import Visitor
-from shedder.web.app import Site
-from shedder.web.http import Request, Response, Route
-from shedder.web.rendering import ENVIRONMENT, render
+from shedder.web.app import ControlRoom
+from shedder.web.http import Response, Route, WebRequest
+from shedder.web.rendering import ENVIRONMENT, render_page
+from shedder.web.site import Visitor
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ def add_beat(monkeypatch: pytest.MonkeyPatch) -> type[Beats]:
     class Own(Beats):
         pass
 
-    def beat(site: Site, request: Request, visitor: Visitor) -> Response:
+    def beat(site: ControlRoom, request: WebRequest, visitor: Visitor) -> Response:
         Own.count += 1
-        return render(site, request, visitor, "beat.html", number=site.read().number)
+        return render_page(site, request, visitor, "beat.html", number=site.read().number)
 
     every = (*app.routes(), Route("GET", "/beat", beat), Route("POST", "/beat", beat))
     monkeypatch.setattr(app, "routes", lambda: every)

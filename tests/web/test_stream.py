@@ -14,10 +14,11 @@ import pytest
 
 import shedder.web
 from shedder import Policy
-from shedder.web.app import Site
+from shedder.web.app import ControlRoom
 from shedder.web.hosts import AsgiApp
-from shedder.web.http import Request
-from shedder.web.stream import Moving, Reading, moving
+from shedder.web.http import WebRequest
+from shedder.web.reading import SharedReading
+from shedder.web.stream import Moving, moving
 from tests.features.scene import numbered
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.web.asking import get, text
@@ -54,7 +55,7 @@ def test_a_reading_has_what_pages_show(scene: Scene) -> None:
     scene.shedder.pause("mail", reason="full")
     scene.shedder.incidents.open("late", severity=3)
     scene.shedder.incidents.open("very late", severity=1, also=True)
-    found = Site(scene.redis).read()
+    found = ControlRoom(scene.redis).read()
     assert {"mail": 3} == {each.lane: each.waiting for each in found.status.lanes if each.waiting}
     assert found.events == scene.shedder.events()
     assert "very late" == (found.incident and found.incident.title)
@@ -64,7 +65,7 @@ def test_a_reading_has_what_pages_show(scene: Scene) -> None:
 def test_a_reading_is_good_for_a_second(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many ask within a second, Redis is asked once; then again."""
     redis.config_resetstat()
-    site, now = Site(redis), [100.0]
+    site, now = ControlRoom(redis), [100.0]
     monkeypatch.setattr("shedder.web.stream.time.monotonic", lambda: now[0])
     threads = [threading.Thread(target=site.read) for _ in range(20)]
     for each in threads:
@@ -99,9 +100,9 @@ def test_a_reading_costs_the_same_for_any_number_of_jobs(scene: Scene) -> None:
 
 
 def cost_of_reading(redis: Redis) -> int:
-    Site(redis).read()  # connects
+    ControlRoom(redis).read()  # connects
     redis.config_resetstat()
-    site = Site(redis)
+    site = ControlRoom(redis)
     site.read()
     return commands(redis)
 
@@ -165,7 +166,7 @@ def test_a_stream_ends_with_the_login(redis: Redis, beats: type[Beats]) -> None:
     """Who is not logged in any more hears nothing more."""
     people = {"ana@desk"}
     settings = shedder.web.SiteSettings(behind_proxy="X-User", trusted=("127.0.0.1",))
-    application = AsgiApp(Site(redis, settings))
+    application = AsgiApp(ControlRoom(redis, settings))
     admit = application.site.admit
 
     def admits(*args: Any) -> Any:
@@ -191,19 +192,19 @@ def test_parts_are_told_once() -> None:
     assert {"b": "2"} == json.loads(now.message({"a": "1", "b": "1"}))["parts"]
 
 
-def _reading() -> Reading:
+def _reading() -> SharedReading:
     from datetime import UTC, datetime
 
     from shedder.status.readings import Status
 
     at = datetime(2026, 11, 29, 14, 32, 10, tzinfo=UTC)
-    return Reading(at, Status(at, ()))
+    return SharedReading(at, Status(at, ()))
 
 
 def test_visitors_do_not_get_the_parts_of_others(redis: Redis, beats: type[Beats]) -> None:
     """What was made for one visitor is not shown to another."""
-    site = Site(redis, shedder.web.SiteSettings(is_hosted=True))
-    request = Request("GET", "/live", query={"page": ("/beat",)})
+    site = ControlRoom(redis, shedder.web.SiteSettings(is_hosted=True))
+    request = WebRequest("GET", "/live", query={"page": ("/beat",)})
     for name in ("ana@desk", "bob@desk", "ana@desk"):
         moving(site, request, shedder.web.app.Visitor(name))
     assert 2 <= beats.count <= 3
@@ -213,7 +214,7 @@ def test_redis_that_goes_away_and_comes_back(server_factory: ServerFactory, beat
     """While Redis is away the pages stand with what was read last, and say since when; then they go on."""
     server = server_factory()
     with server.client() as client:
-        site = Site(client)
+        site = ControlRoom(client)
         before = site.read()
         server.kill()
         wait_until(lambda: site.read().trouble, interval=0.1, what="trouble")
@@ -236,7 +237,7 @@ def test_redis_that_was_never_there(server_factory: ServerFactory, beats: type[B
     server = server_factory()
     with server.client() as client:
         server.kill()
-        site = Site(client)
+        site = ControlRoom(client)
         found = site.read()
         assert (False, (), True) == (found.is_known, found.status.lanes, bool(found.trouble))
         told = json.loads(text(get(site, "/live", query={"page": ("/beat",), "once": ("1",)})))

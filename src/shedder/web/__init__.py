@@ -5,8 +5,8 @@ The same pages run alone (`shedder web`) and inside another application, ASGI, F
 
 from __future__ import annotations
 
-from shedder.web.access import SiteSettings
-from shedder.web.app import Site
+from shedder.web.app import ControlRoom
 from shedder.web.hosts import asgi, blueprint, urls
+from shedder.web.site import SiteSettings
 
-__all__ = ["Site", "SiteSettings", "asgi", "blueprint", "urls"]
+__all__ = ["ControlRoom", "SiteSettings", "asgi", "blueprint", "urls"]

@@ -32,7 +32,7 @@ from shedder.web.acts_settings import SETTING_ACTS
 from shedder.wording import REASON_BLANK
 
 if TYPE_CHECKING:
-    from shedder.web.app import Visitor
+    from shedder.web.site import Visitor
 
 ACTS: Mapping[str, Act] = {each.name: each for each in (*QUEUE_ACTS, *SETTING_ACTS, *INCIDENT_ACTS)}
 """By name all acts, in the order in which an incident needs them."""

@@ -16,8 +16,7 @@ from shedder.wording import counted, drives_terminals, moment, named, pace, spok
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-    from shedder.web.access import Visitor
-    from shedder.web.app import Site
+    from shedder.web.site import Site, Visitor
 
 LONGEST = 400
 """Characters of a name or a reason; a name can be a megabyte, and a page must stay one."""
