@@ -138,6 +138,15 @@ def test_the_update_can_be_written_in_an_editor(program: Any, redis: Redis, desk
     assert ["All is well."] == updates(redis)
 
 
+def test_a_text_stands_in_place_of_the_generated_one(program: Any, redis: Redis, desk: Path) -> None:
+    """The whole text may be given, on one line; a text beside it, or none, is refused."""
+    program("incident", "update", "--text", "All is\nwell.", cwd=desk)
+    assert ["All is well."] == updates(redis)
+    for words in (("--text", "a", "--say", "b"), ("--text", " ")):
+        assert 1 == len(program("incident", "update", *words, cwd=desk, code=2).err.splitlines())
+    assert ["All is well."] == updates(redis)
+
+
 def test_one_round_of_the_watcher(program: Any, desk: Path) -> None:
     """From cron: it leads, posts what is due, and gives the lead up."""
     for _ in range(2):

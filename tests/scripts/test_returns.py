@@ -18,6 +18,7 @@ from shedder.queues.samples import sample_lanes
 from shedder.store.store import script_names
 from shedder.updates.watcher import hold_lease
 from shedder.web.actions import use_token
+from shedder.web.site import keep_secret
 from tests.features.scene import Scene
 from tests.scripts import replies
 from tests.scripts import replies_on_incidents as incidents
@@ -237,6 +238,9 @@ OUTCOMES: dict[str, list[Outcome]] = {
     "hold_lease": [
         ("1 when the caller leads now", lambda it: raw(it, hold_lease(it.keys, "a")), 1),
         ("else 0", lambda it: [raw(it, hold_lease(it.keys, who)) for who in "ab"][1], 0),
+    ],
+    "keep_secret": [
+        ("the secret that is kept", lambda it: [raw(it, keep_secret(it.keys, made)) for made in "ab"][1], "a"),
     ],
     "use_token": [
         ("1 when this call has used it", lambda it: [raw(it, use_token(it.keys, "t", "a")) for _ in "ab"][1], 1),

@@ -223,8 +223,10 @@ def test_an_incident_act_is_refused_in_the_preview(scene: Scene, acting: Acting)
 
 
 def test_an_edited_update_is_posted_as_it_was_written(scene: Scene, acting: Acting) -> None:
-    """The text that a person made of the draft is what the record holds."""
+    """The text that a person made of the draft is what the record holds, and what the command line says."""
     opened(scene)
+    command = acting.preview("incident-update", text="The database is well.\nReceipts follow.").command
+    assert "--text 'The database is well. Receipts follow.'" in command
     acting.do("incident-update", text="The database is well.\nReceipts follow.")
     assert "The database is well. Receipts follow." == scene.shedder.incidents.read().updates[-1].text
 

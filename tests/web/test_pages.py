@@ -255,5 +255,5 @@ def test_pages_say_since_when_they_are_not_fresh(scene: Scene, monkeypatch: pyte
     assert f"as of {at}" in text
 
 
-def _is_away(_store: object) -> None:
+def _is_away(*_: object) -> None:
     raise RedisUnreachable("redis.internal:6379")

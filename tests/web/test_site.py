@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from shedder.engine.names import rq_keys
 from shedder.web import app
 from shedder.web.app import ControlRoom, routes
 from shedder.web.http import Response, Route, WebRequest
@@ -142,6 +143,16 @@ def test_all_processes_sign_alike(redis: Redis) -> None:
     assert 64 == len(first.secret)
     assert b"own" * 16 == ControlRoom(redis, SiteSettings(secret=b"own" * 16)).secret
     assert first.secret == redis.get(first.shedder.keys.web_secret)
+
+
+def test_people_can_act_while_redis_is_full(redis: Redis) -> None:
+    """The secret that signs what is confirmed is made also when Redis takes nothing else."""
+    redis.config_set("maxmemory", "1")
+    try:
+        assert 64 == len(ControlRoom(redis).secret)
+    finally:
+        redis.config_set("maxmemory", "0")
+    assert ControlRoom(redis).secret == redis.get(rq_keys().web_secret)
 
 
 def test_the_name_is_in_sight(scene: Scene) -> None:

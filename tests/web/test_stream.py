@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import json
+import struct
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
 import shedder.web
+from benchmarks.gauges import sent_by_us
 from shedder import Policy
+from shedder.engine.names import rq_keys
+from shedder.queues.samples import SAMPLES_KEPT, Sample, read_samples
+from shedder.store.store import Store
 from shedder.web.app import ControlRoom
 from shedder.web.hosts import AsgiApp
 from shedder.web.http import WebRequest
-from shedder.web.reading import SharedReading
+from shedder.web.reading import SAMPLED, SeenSamples, SharedReading, read_all
 from shedder.web.stream import Moving, moving
 from tests.features.scene import numbered
 from tests.waiting import PATIENCE_SECONDS, wait_until
@@ -76,7 +83,102 @@ def test_a_reading_is_good_for_a_second(redis: Redis, monkeypatch: pytest.Monkey
     now[0] += 0.99
     assert 1 == site.read().number
     now[0] += 0.01
-    assert (2, 2) == (site.read().number, readings(redis))
+    assert 1 == site.read().number
+    wait_until(lambda: 2 == site.read().number, what="the new reading")
+    assert 2 == readings(redis)
+
+
+def test_a_reading_that_is_not_much_older_answers_at_once(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one thread reads anew, nobody waits; a reading that is older is waited for."""
+    site, now, may_read = ControlRoom(redis), [100.0], threading.Event()
+    monkeypatch.setattr("shedder.web.reading.time.monotonic", lambda: now[0])
+    site.read()
+    with monkeypatch.context() as patch:
+        patch.setattr("shedder.web.reading.read_all", lambda *given: may_read.wait() and read_all(*given))
+        now[0] += 2.99
+        assert [1] * 20 == [site.read().number for _ in range(20)]
+        assert 1 == sum(each.name == "shedder-web-reading" for each in threading.enumerate())
+        may_read.set()
+        wait_until(lambda: 2 == site.read().number, what="the new reading")
+    now[0] += 3.0
+    assert 3 == site.read().number
+
+
+def test_what_was_read_before_a_change_is_not_shown_after_it(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change on the pages lets the next page wait for a reading that was begun after it."""
+    scene.fill("mail", "a")
+    site, is_reading, may_read = ControlRoom(scene.redis), threading.Event(), threading.Event()
+    now = [100.0]
+    monkeypatch.setattr("shedder.web.reading.time.monotonic", lambda: now[0])
+    site.read()
+
+    def read_slowly(*given: Any) -> SharedReading:
+        found = read_all(*given)
+        is_reading.set()
+        may_read.wait()
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shedder.web.reading.read_all", read_slowly)
+        now[0] += 1.0
+        site.read()
+        is_reading.wait()
+    scene.shedder.pause("mail", reason="full")
+    may_read.set()
+    site.forget_reading()
+    assert ["full"] == [each.pause.why for each in site.read().status.lanes if each.pause and each.lane == "mail"]
+
+
+def test_samples_are_kept_between_readings(redis: Redis) -> None:
+    """Later readings fetch only new samples, and have what all samples of ten minutes would tell."""
+    store, lanes, seen = Store(redis, rq_keys()), ["mail", "mail.low", "web"], SeenSamples()
+    began, fetched = datetime(2026, 11, 29, 12, tzinfo=UTC), []
+    for second in range(0, 1300, 2):
+        at = began + timedelta(seconds=second)
+        put_sample(redis, store, "mail", at, waiting=second)
+        if second % 200 == 0:
+            put_sample(redis, store, "mail.low", at, waiting=0)
+        if second % 50 == 0:
+            with sent_by_us() as sent:
+                found = seen.read(store, lanes, at)
+            fetched.append(sent.commands["lrange"])
+            want = read_samples(store, lanes, since=at - SAMPLED, now=at)
+            since = at - SAMPLED + timedelta(seconds=5)
+            assert uncounted(want, since) == uncounted(found, since)
+            lately = [each for each in found["mail"] if each.at > since]
+            assert [each.waiting for each in lately] == [each.failed for each in lately]
+            assert second == found["mail"][-1].waiting
+    assert {len(lanes)} == {*fetched}
+
+
+def uncounted(found: Mapping[str, Sequence[Sample]], since: datetime) -> dict[str, list[Sample]]:
+    """Samples without what had failed: the older of these counts, and of the samples, are kept less finely."""
+    return {
+        lane: [replace(each, failed=0) for each in samples if each.at > since] for lane, samples in found.items()
+    }
+
+
+def put_sample(redis: Redis, store: Store, lane: str, at: datetime, *, waiting: int) -> None:
+    """Write a sample as workers do, with what had failed by then."""
+    second, keys = int(at.timestamp()), store.keys
+    redis.rpush(keys.samples(lane)[0], struct.pack(">8I", second, waiting, 0, 1, 5, 0, 2 * waiting, 2 * waiting))
+    redis.ltrim(keys.samples(lane)[0], -SAMPLES_KEPT[0], -1)
+    if waiting:
+        redis.zadd(keys.outcome_samples[0], {json.dumps([second, {lane: [2 * waiting, waiting]}, {}]): second})
+
+
+def test_samples_are_read_anew_where_the_clock_went_back(redis: Redis) -> None:
+    """Samples of a time that is yet to come are shown no more, and those of a new lane are all read."""
+    store, seen, at = Store(redis, rq_keys()), SeenSamples(), datetime(2026, 11, 29, 12, tzinfo=UTC)
+    put_sample(redis, store, "mail", at + timedelta(hours=1), waiting=1)
+    assert 1 == len(seen.read(store, ["mail"], at + timedelta(hours=1))["mail"])
+    redis.delete(store.keys.samples("mail")[0])
+    for second in range(0, 100, 2):
+        put_sample(redis, store, "mail", at + timedelta(seconds=second), waiting=2)
+        put_sample(redis, store, "web", at + timedelta(seconds=second), waiting=3)
+    now = at + timedelta(seconds=100)
+    assert {2} == {each.waiting for each in seen.read(store, ["mail"], now)["mail"]}
+    assert [50, 50] == [len(each) for each in seen.read(store, ["mail", "web"], now).values()]
 
 
 def readings(redis: Redis) -> int:

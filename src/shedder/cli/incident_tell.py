@@ -15,7 +15,7 @@ from shedder.cli import output
 from shedder.cli.incident_view import open_incident_option, uncertain
 from shedder.cli.options import Request, person_option, verb
 from shedder.cli.policy import near_policy_option, policy_for, policy_option
-from shedder.cli.run import Run
+from shedder.cli.run import Refused, Run
 from shedder.errors import InvalidInput
 from shedder.incident import blame
 from shedder.incident.records import Incident
@@ -30,6 +30,7 @@ from shedder.wording import counted
 _UPDATE = (
     "shedder incident update --preview",
     'shedder incident update --say "The database is well again."',
+    'shedder incident update --text "All receipts are out. This was the last update."',
     "shedder incident update --audience team",
 )
 _WATCH = ("shedder incident watch", "shedder incident watch --once --json")
@@ -38,6 +39,7 @@ _POSTMORTEM = ("shedder incident postmortem --out review", "shedder incident pos
 
 @verb("update", examples=_UPDATE, short="Post an update.")
 @click.option("--say", metavar="TEXT", help="A text to put before the generated part.")
+@click.option("--text", "whole", metavar="TEXT", help="The whole text, in place of the generated one.")
 @click.option("--audience", type=click.Choice(["stakeholders", "team"]), default="stakeholders",
               show_default=True, help="Who it is for.")  # fmt: skip
 @click.option("--preview", is_flag=True, help="Only show what would be posted.")
@@ -46,19 +48,21 @@ _POSTMORTEM = ("shedder incident postmortem --out review", "shedder incident pos
 @open_incident_option
 @person_option
 def update(
-    run: Run, *, request: Request, say: str | None, audience: str, preview: bool, edit: bool, policy_file: str | None,
-    incident: str | None,
+    run: Run, *, request: Request, say: str | None, whole: str | None, audience: str, preview: bool, edit: bool,
+    policy_file: str | None, incident: str | None,
 ) -> int:  # fmt: skip
     """Post an update in the policy's words, even when there is no progress.
 
     The text is generated from the state of the queues. It is recorded and then sent to the
     policy's channels; `incident watch` retries a channel that fails.
     """
+    if say is not None and whole is not None:
+        raise Refused("--say goes before the generated text, which --text replaces; leave one of them out")
     shed = run.shedder
     policy = policy_for(run, policy_file)
     found = shed.incidents.read(incident)
     draft = posting.draft_update(shed, policy, found, audience=audience, now=shed.incidents.now())
-    text = posting.joined(say, draft.text)
+    text = posting.joined(say, draft.text) if whole is None else _one_line(whole)
     if preview:
         told = _document(found, len(found.updates) + 1, text, draft, is_posted=False, sent_to=(), failed=())
         run.tell("incident-update/1", told, [output.plain(text)])
@@ -131,7 +135,18 @@ def _written_by_hand(text: str) -> str:
     if edited is None or not edited.strip():
         says = "the editor saved no text, so no update was posted; write one and save it"
         raise InvalidInput(name="update", value="", accepted="a text", says=says)
-    return " ".join(edited.split())
+    return _one_line(edited)
+
+
+def _one_line(text: str) -> str:
+    """The words of a text.
+
+    Raises:
+        Refused: there are none.
+    """
+    if not text.strip():
+        raise Refused("--text is empty, so no update was posted; say what is to be posted")
+    return " ".join(text.split())
 
 
 def _post(run: Run, policy: Policy, incident: Incident, draft: posting.Draft, text: str, *, by: str | None) -> int:

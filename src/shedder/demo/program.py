@@ -12,6 +12,7 @@ import click
 from shedder.cli.options import verb
 from shedder.cli.run import Run
 from shedder.demo.fleet import WORKERS
+from shedder.demo.room import check_that_pages_can_be_made, control_room
 from shedder.demo.stage import Stage
 from shedder.demo.story import Ending, tell_story
 from shedder.demo.terminal import Teller
@@ -32,24 +33,29 @@ _TO_TRY = (
     'shedder drain mail --at-once -r "all of it back"',
     "shedder events --follow",
 )
-_EXAMPLES = ("shedder demo", "shedder demo --jobs 20000")
+_EXAMPLES = ("shedder demo", "shedder demo --jobs 20000", "shedder demo --web --keep")
 
 
 @verb("demo", examples=_EXAMPLES, short="Play an incident on a private server.")
 @click.option("--jobs", type=click.IntRange(LEAST_JOBS, MOST_JOBS), default=USUAL_JOBS, show_default=True,
               help="How many jobs clog the queue.")  # fmt: skip
 @click.option("--keep", is_flag=True, help="Leave the private server up until Ctrl-C.")
+@click.option("--web", is_flag=True, help="Have the control room open on it, where you may act too.")
 @click.option("--out", metavar="DIR", default="", help="Where the post-mortem is kept.")
-def demo(run: Run, *, jobs: int, keep: bool, out: str) -> int:
+def demo(run: Run, *, jobs: int, keep: bool, web: bool, out: str) -> int:
     """Play an incident: a clogged queue, what an operator does about it, and the post-mortem.
 
     Starts a Redis or Valkey of its own; touches no other.
     """
     teller = Teller(run.screen)
+    if web:
+        check_that_pages_can_be_made()
     with ShutdownSignals() as asked:
         try:
             with ExitStack() as ends:
                 stage = _set_up(ends, teller, asked, jobs=jobs)
+                if web:
+                    ends.enter_context(control_room(stage))
                 ending = tell_story(stage, out=out)
                 if run.is_json:
                     run.emit("demo/1", _summary(stage, ending))

@@ -130,10 +130,11 @@ def read_samples(
 
 def with_failed(samples: Sequence[Sample], lane: str, counts: Sequence[Counts]) -> tuple[Sample, ...]:
     """The `samples` of `lane` with the failed jobs that `counts`, oldest first, say for their times."""
-    times = [each.at for each in counts]
+    times, failed = [each.at for each in counts], [each.of_lanes([lane])[1] for each in counts]
     places = (bisect_right(times, each.at) - 1 for each in samples)
+    # most lanes have no failed job, and a copy of each sample would take longer than to read it
     return tuple(
-        replace(each, failed=counts[place].of_lanes([lane])[1]) if place >= 0 else each
+        each if place < 0 or failed[place] == each.failed else replace(each, failed=failed[place])
         for each, place in zip(samples, places, strict=True)
     )
 

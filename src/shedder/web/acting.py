@@ -92,6 +92,7 @@ def show_receipt(site: Site, request: WebRequest, visitor: Visitor) -> Response:
         raise Refusal(503, _sentence(error), "Look at the journal before you do it again.") from error
     except ShedderError as error:
         return _form(site, request, visitor, act, said, reason=reason, error=error)
+    site.forget_reading()
     return render_page(site, request, visitor, "act_receipt.html", done=done)
 
 

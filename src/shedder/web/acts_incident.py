@@ -263,7 +263,7 @@ def _update(asked: Asked) -> Planned:
     return Planned(
         "incident update", (Entry("incident update", why=text, role=role),),
         {"record": [found.id, found.revision]}, look, carry_out,
-        options=("--audience", audience, *(["--edit"] if own and own != draft.text else [])),
+        options=("--audience", audience, *(["--text", own] if own and own != draft.text else [])),
         extra={"text": text},
     )  # fmt: skip
 

@@ -14,7 +14,7 @@ from shedder.incident.records import Incident
 from shedder.lanes import DEFAULT_PRIORITY, target_of
 from shedder.policy.lateness import Late, about, lateness_sentence
 from shedder.policy.model import Policy
-from shedder.policy.workload import kinds_of
+from shedder.policy.workload import Workload, kinds_of
 from shedder.queues.controls import Divert, Pause
 from shedder.queues.outcomes import is_failing
 from shedder.queues.samples import Sample
@@ -215,7 +215,11 @@ class IncidentBar:
 
 def board_of(status: Status, policy: Policy, samples: Mapping[str, Sequence[Sample]] | None = None) -> Board:
     """All lanes of `status`, with the `samples` of the last ten minutes."""
-    rows = {lane.lane: lane_row(lane, status, policy, (samples or {}).get(lane.lane, ())) for lane in status.lanes}
+    kinds = {queue: kinds_with_tolerance(policy, queue) for queue in dict.fromkeys(each.queue for each in status.lanes)}
+    rows = {
+        lane.lane: _row(lane, status, _shortest(lane.lane, kinds[lane.queue]), (samples or {}).get(lane.lane, ()))
+        for lane in status.lanes
+    }
     queues: dict[str, list[LaneStatus]] = {}
     for lane in status.lanes:
         queues.setdefault(lane.queue, []).append(lane)
@@ -241,6 +245,10 @@ def board_of(status: Status, policy: Policy, samples: Mapping[str, Sequence[Samp
 
 def lane_row(lane: LaneStatus, status: Status, policy: Policy, samples: Sequence[Sample] = ()) -> LaneRow:
     """One lane of `status`."""
+    return _row(lane, status, tolerance_of(lane.lane, lane.queue, policy), samples)
+
+
+def _row(lane: LaneStatus, status: Status, tolerance: timedelta | None, samples: Sequence[Sample]) -> LaneRow:
     controls = tuple(controls_of(lane))
     oldest = min(filter(None, (lane.oldest, lane.oldest_in_backlog)), default=None)
     return LaneRow(
@@ -254,7 +262,7 @@ def lane_row(lane: LaneStatus, status: Status, policy: Policy, samples: Sequence
         completions=lane.completions,
         failing=lane.outcomes.failing,
         oldest=None if oldest is None else max(status.at - oldest, timedelta()),
-        tolerance=tolerance_of(lane.lane, lane.queue, policy),
+        tolerance=tolerance,
         is_late=any(each.is_certain for each in lane.late),
         may_be_late=any(not each.is_certain for each in lane.late),
         controls=controls,
@@ -267,9 +275,16 @@ def lane_row(lane: LaneStatus, status: Status, policy: Policy, samples: Sequence
 
 def tolerance_of(lane: str, queue: str, policy: Policy) -> timedelta | None:
     """How long that work of `lane` may wait that may wait least; None where the policy says nothing of it."""
-    kinds = kinds_of(policy, [queue]) if policy.rules else ()
-    found = [kind.tolerance for kind in kinds if lane in kind.lanes and policy_names(policy, queue)]
-    return min(found, default=None)
+    return _shortest(lane, kinds_with_tolerance(policy, queue))
+
+
+def kinds_with_tolerance(policy: Policy, queue: str) -> Sequence[Workload]:
+    """The kinds of work of `queue`; none where the policy gives none of them a tolerance."""
+    return kinds_of(policy, [queue]) if policy_names(policy, queue) else ()
+
+
+def _shortest(lane: str, kinds: Iterable[Workload]) -> timedelta | None:
+    return min((kind.tolerance for kind in kinds if lane in kind.lanes), default=None)
 
 
 def policy_names(policy: Policy, queue: str) -> bool:

@@ -87,8 +87,11 @@ def spark(samples: Sequence[Sample], until: datetime, *, span: timedelta = timed
         return Markup("")
     top = max(depth.highest, 1.0)
     said = f"{counted(round(depth.last or 0), 'job')} now, at most {depth.highest:,.0f} in ten minutes"
-    shapes = Markup("").join(Markup('<path class="area" d="{}"/><path class="line" d="{}"/>').format(
-        _area(part, window, top), _line(part, window, top)) for part in depth.parts)  # fmt: skip
+    lines = [_line(part, window, top) for part in depth.parts]
+    shapes = Markup("").join(
+        Markup('<path class="area" d="{}"/><path class="line" d="{}"/>').format(_area(part, line, window), line)
+        for part, line in zip(depth.parts, lines, strict=True)
+    )
     return Markup(
         '<svg class="spark" role="img" aria-label="{}" viewBox="0 0 1000 100" preserveAspectRatio="none">{}</svg>'
     ).format(said, shapes)
@@ -199,8 +202,9 @@ def _thinned(points: Sequence[Point], window: ChartWindow, most: int) -> list[Po
     if len(points) <= most:
         return list(points)
     steps: dict[int, Point] = {}
+    width = (window.until - window.since) / (most - 2)
     for point in points:
-        number = int(window.place(point[0]) * (most - 2))
+        number = (point[0] - window.since) // width
         if number not in steps or point[1] >= steps[number][1]:
             steps[number] = point
     found = list(steps.values())
@@ -217,9 +221,9 @@ def _line(points: Sequence[Point], window: ChartWindow, top: float) -> str:
     return f"M{'L'.join(places)}" if len(places) > 1 else f"M{places[0]}h2"
 
 
-def _area(points: Sequence[Point], window: ChartWindow, top: float) -> str:
-    places = _places(points, window, top)
-    return f"{_line(points, window, top)}V100H{places[0][0]:.0f}Z"
+def _area(points: Sequence[Point], line: str, window: ChartWindow) -> str:
+    """What is below the `line` of the points."""
+    return f"{line}V100H{WIDTH * window.place(points[0][0]):.0f}Z"
 
 
 def _mark(mark: ChartMark, window: ChartWindow) -> Markup:

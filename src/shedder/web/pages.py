@@ -6,6 +6,7 @@ Redis for does not depend on how many jobs there are, and a breakdown looks at a
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -58,6 +59,9 @@ BREAKDOWN_SAMPLE = 2_000
 """Jobs that a breakdown looks at."""
 
 MOST_RUNNING = 50
+
+MOVES_WITHIN = timedelta(seconds=70)
+"""The plan asks of the samples how lanes moved within a minute, and a step of theirs before it."""
 
 
 def show_lanes(site: Site, request: WebRequest, visitor: Visitor) -> Response:
@@ -285,9 +289,16 @@ def _outlook(site: Site, reading: SharedReading) -> Outlook:
     if known is None or known[0] != reading.number:
         busy = {lane.lane for lane in reading.status.lanes if lane.waiting or lane.backlog or lane.running}
         samples = {lane: each for lane, each in reading.samples.items() if lane in busy}
-        known = reading.number, read_outlook(reading.status, samples, reading.policy)
-        _OUTLOOKS[site] = known
+        known = _OUTLOOKS[site] = reading.number, _outlook_of(reading, samples)
     return known[1]
+
+
+def _outlook_of(reading: SharedReading, samples: Mapping[str, Sequence[Sample]]) -> Outlook:
+    """What the samples of the last minute tell; those of all ten only where nothing moves now: they take longer."""
+    since = reading.at - MOVES_WITHIN
+    lately = {lane: each[bisect_left(each, since, key=lambda sample: sample.at) :] for lane, each in samples.items()}
+    found = read_outlook(reading.status, lately, reading.policy)
+    return found if found.is_pace_now else read_outlook(reading.status, samples, reading.policy)
 
 
 def _plan_of_lane(

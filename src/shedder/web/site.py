@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from shedder.api.shedder import Shedder
 from shedder.errors import InvalidInput
-from shedder.store.codec import text_of
-from shedder.store.store import Store, address_of
+from shedder.store.keys import Keys
+from shedder.store.store import Command, Store, address_of
 from shedder.web.http import Refusal, Route, WebRequest
 from shedder.web.reading import Readings, SharedReading
 
@@ -165,8 +165,12 @@ class Site:
         return found
 
     def read(self) -> SharedReading:
-        """What all pages show, at most a second old; raises nothing when Redis is away."""
+        """What all pages show, at most some seconds old; raises nothing when Redis is away."""
         return self._readings.read()
+
+    def forget_reading(self) -> None:
+        """Let the next page show what is from now on: somebody has changed something."""
+        self._readings.forget()
 
     @property
     def title(self) -> str:
@@ -220,8 +224,9 @@ def shared_secret(store: Store) -> bytes:
         ShedderError: Redis does not answer, or refuses.
     """
 
-    def ask_secret(ask: Any) -> None:
-        ask.set(store.keys.web_secret, secrets.token_hex(), nx=True)
-        ask.get(store.keys.web_secret)
+    return store.run(keep_secret(store.keys, secrets.token_hex()))
 
-    return text_of(store.read(ask_secret)[1]).encode()
+
+def keep_secret(keys: Keys, made: str) -> Command[bytes]:
+    """Keep the secret that was `made`, unless there is one; also when Redis is full, as people act then."""
+    return Command("keep_secret", (keys.web_secret,), (made,), bytes)
