@@ -37,6 +37,7 @@ QUESTIONS = {
     17: "q17_propagation",
     18: "q18_many_queues",
     19: "q19_retry",
+    20: "q20_control_room",
 }
 
 FAILED = "(the rest of the question)"

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import struct
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import httpx
 
 from benchmarks.work import nothing
 from shedder import Selection, Shedder
@@ -13,13 +21,18 @@ from shedder.engine.jobs import function_field
 from shedder.lanes import PRIORITIES, Lane
 from shedder.policy.model import Policy, Rule
 from shedder.queues.samples import SAMPLES_KEPT
+from shedder.rq import SimpleWorker
 from shedder.store.keys import SAMPLE_STEPS
+from shedder.web.app import ControlRoom
+from shedder.web.hosts import AsgiApp
+from shedder.web.site import SiteSettings
 
 if TYPE_CHECKING:
     import redis
 
 QUEUES = tuple(f"queue-{number:02}" for number in range(50))
 LANES = tuple(Lane(queue, priority).name for queue in QUEUES for priority in PRIORITIES)
+WORKERS = 30
 PAUSED, DIVERTED, LATE = QUEUES[0], QUEUES[1], QUEUES[2]
 STEPS_OF_ALL = 2
 """The steps of samples that all lanes have; the first lane has all of them."""
@@ -43,6 +56,8 @@ def furnish(client: redis.Redis, jobs: int) -> Shedder:
     shedder.pause(PAUSED, reason="the database is at 99 %")
     shedder.divert(DIVERTED, reason="the database is at 99 %")
     shedder.incidents.open("receipts are late", severity=2)
+    for _ in range(WORKERS):
+        SimpleWorker(list(QUEUES), connection=client, worker_ttl=3600).register_birth()
     return shedder
 
 
@@ -79,3 +94,72 @@ def _samples(number: int, now: int, step: int, kept: int) -> Iterator[bytes]:
         depth = 1000 + (place * (number + 7)) % 100
         done = 1_000_000_000 - place * step * (1 + number % 5)
         yield _FORMAT.pack(now - place * step, depth, 0, number % 3, 120, 0, done, done)
+
+
+# the pages in a process of their own
+
+
+@contextmanager
+def opened(url: str) -> Iterator[tuple[httpx.Client, int]]:
+    """A browser at the control room of the Redis at `url`, and the process that serves it meanwhile."""
+    words = [sys.executable, "-m", "benchmarks.room", url]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        try:
+            with httpx.Client(base_url=process.stdout.readline().strip(), timeout=120) as browser:
+                yield browser, process.pid
+        finally:
+            process.terminate()
+
+
+def longest_hold(browser: httpx.Client) -> float:
+    """For how many seconds the event loop of the pages was held at most since this was asked last."""
+    return float(browser.get(HOLD_PATH).text)
+
+
+HOLD_PATH = "/longest-hold"
+_GLANCE_SECONDS = 0.005
+
+
+class Watching:
+    """An ASGI app, and how long its event loop is held.
+
+    Args:
+        app: The app.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app, self._longest = app, 0.0
+        self._watch: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self._watch = self._watch or asyncio.create_task(self._look())
+        if scope.get("path") != HOLD_PATH:
+            await self._app(scope, receive, send)
+            return
+        body, self._longest = str(self._longest).encode(), 0.0
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _look(self) -> None:
+        while True:
+            began = time.perf_counter()
+            await asyncio.sleep(_GLANCE_SECONDS)
+            self._longest = max(self._longest, time.perf_counter() - began - _GLANCE_SECONDS)
+
+
+def serve(url: str) -> None:
+    """Serve the pages as `shedder web` does, to an operator, and print where."""
+    import redis
+    import uvicorn
+
+    room = ControlRoom(redis.Redis.from_url(url), SiteSettings(allow_actions=True, is_hosted=True))
+    app = Watching(AsgiApp(room, user=lambda _request: "ana@desk"))
+    with socket.create_server(("127.0.0.1", 0), backlog=256) as bound:
+        print(f"http://127.0.0.1:{bound.getsockname()[1]}", flush=True)
+        settings = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")
+        uvicorn.Server(settings).run(sockets=[bound])
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])

@@ -153,9 +153,7 @@ def test_samples_are_kept_between_readings(redis: Redis) -> None:
 
 def uncounted(found: Mapping[str, Sequence[Sample]], since: datetime) -> dict[str, list[Sample]]:
     """Samples without what had failed: the older of these counts, and of the samples, are kept less finely."""
-    return {
-        lane: [replace(each, failed=0) for each in samples if each.at > since] for lane, samples in found.items()
-    }
+    return {lane: [replace(each, failed=0) for each in samples if each.at > since] for lane, samples in found.items()}
 
 
 def put_sample(redis: Redis, store: Store, lane: str, at: datetime, *, waiting: int) -> None:

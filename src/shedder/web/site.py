@@ -223,7 +223,6 @@ def shared_secret(store: Store) -> bytes:
     Raises:
         ShedderError: Redis does not answer, or refuses.
     """
-
     return store.run(keep_secret(store.keys, secrets.token_hex()))
 
 

@@ -1,0 +1,185 @@
+"""What the control room costs: its first byte, its size, its commands, a hundred open pages, its event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import httpx
+
+from benchmarks.gauges import cpu_seconds, watched
+from benchmarks.ground import Ground
+from benchmarks.room import LANES, LATE, QUEUES, furnish, longest_hold, opened
+from benchmarks.rows import Row, Verdict, count, per_second, seconds
+from benchmarks.samples import median, quantile
+from benchmarks.settings import Settings
+from benchmarks.step_sizes import served_first
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+QUESTION = 20
+FIRST_BYTE_GOAL = 0.1
+SIZE_GOAL = 50_000
+HOLD_GOAL = 0.05
+PAGES = 100
+VIEWS = ("/", f"/lane/{LATE}", f"/lane/{QUEUES[0]}?span=14d", "/drains", "/journal", "/settings", "/work",
+         f"/breakdown/{LATE}?by=function")  # fmt: skip
+SHARED, RENEWED, OLD = 0.0, 1.2, 4.0
+"""Seconds since the last reading: it answers; it answers and is renewed beside; it is read anew."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What asking for a page several times has shown.
+
+    Attributes:
+        first_bytes: Seconds until the first byte, each time.
+        size: Bytes of the page as it is sent, compressed.
+        commands: Commands on the server, those inside scripts among them, the least of all times.
+        cpu: Processor seconds of the pages' process, the least of all times.
+    """
+
+    first_bytes: list[float] = field(default_factory=list)
+    size: int = 0
+    commands: int = 0
+    cpu: float = 0.0
+
+
+def run(settings: Settings) -> Iterator[Row]:
+    """Each view from a shared reading, the first one after a while, and a hundred open pages."""
+    times, jobs = settings.times(short=9, full=30), settings.size(short=200_000, full=200_000)
+    with Ground(latency_ms=settings.latency_ms) as ground:
+        furnish(ground.near, jobs)
+        what = f"{count(jobs)} jobs in {len(LANES)} lanes"
+        with opened(ground.url) as (browser, pages), served_first(ground.server.pid, pages):
+            first, _ = _ask(browser, "/")
+            for path in VIEWS:
+                yield _view(ground, browser, pages, path, times=times, what=what)
+            yield _age(browser, times, what, RENEWED, "the last reading is 1.2 s old")
+            yield _age(browser, times, what, OLD, "nobody has looked for 4 s")
+            yield Row(QUESTION, f"first byte of / in a new process; {what}", seconds(first), values={"first": first})
+            yield from _open_pages(ground, browser, pages, settings.pick(short=10, full=60))
+
+
+def _ask(browser: httpx.Client, path: str) -> tuple[float, int]:
+    """Seconds until the first byte of a page came, and the bytes that were sent."""
+    began = time.perf_counter()
+    with browser.stream("GET", path, headers={"accept-encoding": "gzip"}) as answer:
+        body = answer.iter_raw()
+        size = len(next(body))
+        took = time.perf_counter() - began
+        size += sum(map(len, body))
+    assert answer.status_code == 200, (path, answer.status_code)
+    return took, size
+
+
+def _seen(browser: httpx.Client, path: str, times: int, *, age: float) -> Seen:
+    found = Seen()
+    for _ in range(times):
+        time.sleep(age)
+        took, found.size = _ask(browser, path)
+        found.first_bytes.append(took)
+    return found
+
+
+def _view(ground: Ground, browser: httpx.Client, pages: int, path: str, *, times: int, what: str) -> Row:
+    _ask(browser, path)
+    found, commands, cpu = Seen(), [], []
+    for _ in range(times):
+        before = cpu_seconds(pages)
+        with watched(ground.near, ground.server.pid) as served:
+            took, found.size = _ask(browser, path)
+        cpu.append(cpu_seconds(pages) - before)
+        found.first_bytes.append(took)
+        commands.append(served.total)
+    # a reading that was renewed meanwhile is not of the view
+    found.commands, found.cpu = min(commands), min(cpu)
+    return Row(
+        QUESTION,
+        f"{path} from a shared reading; {what}",
+        f"first byte {_times(found.first_bytes)} ({seconds(found.cpu)} of the processor); {found.size / 1000:.1f} kB; "
+        f"{count(found.commands)} commands",
+        goal=f"{seconds(FIRST_BYTE_GOAL)}, {SIZE_GOAL // 1000} kB",
+        verdict=Verdict.of(median(found.first_bytes) <= FIRST_BYTE_GOAL and found.size <= SIZE_GOAL),
+        note="compressed; the commands are those of the view beside the shared reading",
+        values={"first_bytes": found.first_bytes, "size": found.size, "commands": found.commands, "cpu": found.cpu},
+    )
+
+
+def _age(browser: httpx.Client, times: int, what: str, age: float, said: str) -> Row:
+    found = _seen(browser, "/", times, age=age)
+    return Row(
+        QUESTION,
+        f"/ when {said}; {what}",
+        f"first byte {_times(found.first_bytes)}",
+        goal=seconds(FIRST_BYTE_GOAL),
+        verdict=Verdict.of(median(found.first_bytes) <= FIRST_BYTE_GOAL),
+        values={"first_bytes": found.first_bytes},
+    )
+
+
+def _times(found: Sequence[float]) -> str:
+    return f"{seconds(median(found))}, p90 {seconds(quantile(found, 0.9))}"
+
+
+def _open_pages(ground: Ground, browser: httpx.Client, pid: int, span: int) -> Iterator[Row]:
+    cost: dict[int, tuple[float, float]] = {}
+    cpu = []
+    for pages in (1, PAGES):
+        before = cpu_seconds(pid)
+        cost[pages] = asyncio.run(_cost_of(ground.near, ground.server.pid, browser, pages, span))
+        cpu.append((cpu_seconds(pid) - before) / span)
+    (one, _), (many, hold) = cost[1], cost[PAGES]
+    yield Row(
+        QUESTION,
+        f"{PAGES} open pages of all lanes for {span} s",
+        f"{per_second(many)} commands, {100 * cpu[1]:.0f} % of a core for the pages",
+        f"one open page: {per_second(one)}, {100 * cpu[0]:.0f} %",
+        ratio=f"{many / one:.2f}",
+        goal="as many as one page",
+        verdict=Verdict.of(many <= 1.1 * one),
+        values={"one": one, "many": many},
+    )
+    yield Row(
+        QUESTION,
+        f"longest hold of the event loop with {PAGES} open pages",
+        seconds(hold),
+        f"one open page: {seconds(cost[1][1])}",
+        goal=seconds(HOLD_GOAL),
+        verdict=Verdict.of(hold <= HOLD_GOAL),
+        note="moments in which the machine ran something else among them",
+        values={"one": cost[1][1], "many": hold},
+    )
+
+
+async def _cost_of(near: Redis, pid: int, browser: httpx.Client, pages: int, span: int) -> tuple[float, float]:
+    """Commands a second while so many pages are open, and the longest hold of the event loop."""
+    limits = httpx.Limits(max_connections=pages)
+    async with httpx.AsyncClient(base_url=browser.base_url, limits=limits, timeout=120) as client:
+        heard = asyncio.Semaphore(0)
+        open_pages = [asyncio.create_task(_listen(client, heard)) for _ in range(pages)]
+        for _ in open_pages:
+            await heard.acquire()
+        await asyncio.to_thread(longest_hold, browser)
+        with watched(near, pid) as served:
+            began = time.monotonic()
+            await asyncio.sleep(span)
+            took = time.monotonic() - began
+        hold = await asyncio.to_thread(longest_hold, browser)
+        for each in open_pages:
+            each.cancel()
+        await asyncio.gather(*open_pages, return_exceptions=True)
+    return served.total / took, hold
+
+
+async def _listen(client: httpx.AsyncClient, heard: asyncio.Semaphore) -> None:
+    async with client.stream("GET", "/live", params={"page": "/"}) as answer:
+        is_first = True
+        async for _ in answer.aiter_raw():
+            if is_first:
+                heard.release()
+                is_first = False
