@@ -82,18 +82,30 @@ def _enqueue(client: redis.Redis, shedder: Shedder, numbers: range, now: datetim
 
 
 def _sample(client: redis.Redis, shedder: Shedder, now: datetime) -> None:
+    end = int(now.timestamp())
     for number, lane in enumerate(LANES):
         steps = zip(shedder.keys.samples(lane), SAMPLE_STEPS, SAMPLES_KEPT, strict=True)
         for key, step, kept in list(steps)[: STEPS_OF_ALL if number else None]:
-            client.rpush(key, *_samples(number, int(now.timestamp()), step, kept))
+            client.rpush(key, *_samples(number, range(end - kept * step, end, step)))
 
 
-def _samples(number: int, now: int, step: int, kept: int) -> Iterator[bytes]:
+def sample_on(client: redis.Redis, shedder: Shedder) -> None:
+    """Write the samples that workers would have taken since the last one."""
+    step, now = SAMPLE_STEPS[0], int(datetime.now(UTC).timestamp())
+    last: Any = client.lrange(shedder.keys.samples(LANES[0])[0], -1, -1)
+    moments = range(int.from_bytes(last[0][:4], "big") + step, now + 1, step)
+    with client.pipeline(transaction=False) as ask:
+        for number, lane in enumerate(LANES if moments else ()):
+            ask.rpush(shedder.keys.samples(lane)[0], *_samples(number, moments))
+            ask.ltrim(shedder.keys.samples(lane)[0], -SAMPLES_KEPT[0], -1)
+        ask.execute()
+
+
+def _samples(number: int, moments: range) -> Iterator[bytes]:
     """Samples of a lane that goes up and down: depth, age, started and ended jobs."""
-    for place in range(kept, 0, -1):
-        depth = 1000 + (place * (number + 7)) % 100
-        done = 1_000_000_000 - place * step * (1 + number % 5)
-        yield _FORMAT.pack(now - place * step, depth, 0, number % 3, 120, 0, done, done)
+    for at in moments:
+        depth, done = 1000 + (at * (number + 7)) % 100, at % 100_000_000 * (1 + number % 5)
+        yield _FORMAT.pack(at, depth, 0, number % 3, 120, 0, done, done)
 
 
 # the pages in a process of their own
@@ -156,6 +168,7 @@ def serve(url: str) -> None:
     room = ControlRoom(redis.Redis.from_url(url), SiteSettings(allow_actions=True, is_hosted=True))
     app = Watching(AsgiApp(room, user=lambda _request: "ana@desk"))
     with socket.create_server(("127.0.0.1", 0), backlog=256) as bound:
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         print(f"http://127.0.0.1:{bound.getsockname()[1]}", flush=True)
         settings = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")
         uvicorn.Server(settings).run(sockets=[bound])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from shedder.cli.web import _socket
 from tests.cli.programs import environment, run_program
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.web.asking import TOKEN
@@ -147,3 +149,11 @@ def test_a_port_that_is_taken_is_said(server: EmbeddedServer, redis: Redis) -> N
         done = run_program("web", "-u", server.url, "--listen", port, env=environment())
     assert 1 == done.code
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in done.err
+
+
+def test_a_page_does_not_wait_for_an_acknowledgement() -> None:
+    """Connections send what there is at once: head and body of a page are two packets."""
+    with _socket("127.0.0.1", 0) as bound, socket.create_connection(bound.getsockname()):
+        accepted, _ = bound.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

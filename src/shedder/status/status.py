@@ -213,15 +213,16 @@ def _orders(lane: str, record: bytes | None) -> tuple[tuple[StoredDivert, ...], 
 
 def _to_look_at(keys: Keys, policy: Policy, orders: Mapping[str, Sequence[StoredDivert]]) -> dict[str, ToLookAt]:
     """The lanes of which the policy says how long a job may wait."""
-    found = {}
-    for name, each in orders.items():
-        queue = lane_of(name).queue
-        if tolerances := tolerances_of(policy, queue):
-            found[name] = to_look_at(
-                keys, name, each, tolerances,
-                is_told_by_jobs=looks_at_jobs(policy, queue), with_meta=looks_at_meta(policy),
-            )  # fmt: skip
-    return found
+    queues = {name: lane_of(name).queue for name in orders}
+    # a policy may have a hundred rules, and each queue four lanes
+    told = {queue: (tolerances_of(policy, queue), looks_at_jobs(policy, queue)) for queue in {*queues.values()}}
+    with_meta = looks_at_meta(policy)
+    return {
+        name: to_look_at(keys, name, each, tolerances, is_told_by_jobs=is_told_by_jobs, with_meta=with_meta)
+        for name, each in orders.items()
+        for tolerances, is_told_by_jobs in [told[queues[name]]]
+        if tolerances
+    }
 
 
 def _read_lanes(
@@ -282,7 +283,7 @@ def _read_around(
 def _labels(
     server: _Server, found: Iterable[readings.LaneReading], counted: OutcomesFound
 ) -> tuple[outcomes.LabelOutcomes, ...]:
-    lanes = [each.failures for each in found]
+    lanes = [each.failures for each in found if each.failures.noted]
     noted = [each for lane in lanes for each in lane.noted]
     exceptions = {
         label: outcomes.most_frequent(exception for _, named, exception in noted if named == label)

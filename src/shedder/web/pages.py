@@ -6,12 +6,12 @@ Redis for does not depend on how many jobs there are, and a breakdown looks at a
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from shedder.api.shedder import Shedder
 from shedder.errors import InvalidInput, RecordUnreadable, RedisUnreachable
@@ -23,6 +23,7 @@ from shedder.postmortem.narrative import event_sentence
 from shedder.queues.samples import Sample, read_samples
 from shedder.response.plan import Outlook, read_outlook
 from shedder.status.readings import LaneStatus
+from shedder.store.keys import SAMPLE_STEPS
 from shedder.web.board import Board, PlanRow, because_of, board_of, lane_row, late_sentence, plan_rows
 from shedder.web.charts import ChartMark, ChartWindow, age_curve, chart, depth_curves, rate_curves
 from shedder.web.flows import JournalLine, drains_of, journal_of, sampled_lanes
@@ -60,8 +61,15 @@ BREAKDOWN_SAMPLE = 2_000
 
 MOST_RUNNING = 50
 
+PLAN_GOOD_FOR = timedelta(seconds=5)
+
 MOVES_WITHIN = timedelta(seconds=70)
 """The plan asks of the samples how lanes moved within a minute, and a step of theirs before it."""
+
+MOVES_SAMPLES = MOVES_WITHIN // timedelta(seconds=SAMPLE_STEPS[0])
+
+SELDOM = 5
+"""Of older samples the plan asks how fast workers were at best: one of five is enough, as for the hour before."""
 
 
 def show_lanes(site: Site, request: WebRequest, visitor: Visitor) -> Response:
@@ -280,25 +288,40 @@ def _in_hand(site: Site, request: WebRequest, lane: LaneStatus) -> dict[str, Any
 
 # the plan
 
-_OUTLOOKS: WeakKeyDictionary[Site, tuple[int, Outlook]] = WeakKeyDictionary()
+
+class KeptPlans:
+    """What the plan says, which is good for some seconds, unless somebody pauses or diverts something meanwhile."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._at: datetime | None = None
+        self._held: frozenset[str] = frozenset()
+        self._outlook: Outlook | None = None
+        self._rows: dict[str, tuple[PlanRow, ...]] = {}
+
+    def rows(self, reading: SharedReading, options: Sequence[tuple[str, Sequence[str]]]) -> tuple[PlanRow, ...]:
+        """What would be if each of `options` were done, and if nothing were."""
+        name, held = repr(options), frozenset(each.lane for each in reading.status.lanes if each.pause or each.diverts)
+        with self._lock:
+            is_good = self._at is not None and abs(reading.at - self._at) < PLAN_GOOD_FOR and held == self._held
+            if self._outlook is None or not is_good:
+                self._at, self._held, self._rows, self._outlook = reading.at, held, {}, _outlook_of(reading)
+            if name not in self._rows:
+                self._rows[name] = plan_rows(self._outlook, options)
+            return self._rows[name]
 
 
-def _outlook(site: Site, reading: SharedReading) -> Outlook:
-    """What the plan begins with; made once for each reading."""
-    known = _OUTLOOKS.get(site)
-    if known is None or known[0] != reading.number:
-        busy = {lane.lane for lane in reading.status.lanes if lane.waiting or lane.backlog or lane.running}
-        samples = {lane: each for lane, each in reading.samples.items() if lane in busy}
-        known = _OUTLOOKS[site] = reading.number, _outlook_of(reading, samples)
-    return known[1]
-
-
-def _outlook_of(reading: SharedReading, samples: Mapping[str, Sequence[Sample]]) -> Outlook:
-    """What the samples of the last minute tell; those of all ten only where nothing moves now: they take longer."""
+def _outlook_of(reading: SharedReading) -> Outlook:
+    """What the samples of the last minute tell; where nothing moves now, some of all ten: all would take long."""
+    busy = {lane.lane for lane in reading.status.lanes if lane.waiting or lane.backlog or lane.running}
+    samples = {lane: each for lane, each in reading.samples.items() if lane in busy}
     since = reading.at - MOVES_WITHIN
     lately = {lane: each[bisect_left(each, since, key=lambda sample: sample.at) :] for lane, each in samples.items()}
     found = read_outlook(reading.status, lately, reading.policy)
-    return found if found.is_pace_now else read_outlook(reading.status, samples, reading.policy)
+    if found.is_pace_now:
+        return found
+    seldom = {lane: (*each[:-MOVES_SAMPLES:SELDOM], *each[-MOVES_SAMPLES:]) for lane, each in samples.items()}
+    return read_outlook(reading.status, seldom, reading.policy)
 
 
 def _plan_of_lane(
@@ -308,11 +331,11 @@ def _plan_of_lane(
     if not (lane.waiting or lane.backlog) or not reading.is_known:
         return ()
     if lane.pause is not None or lane.diverts:
-        return plan_rows(_outlook(site, reading), ())
+        return site.part(KeptPlans).rows(reading, ())
     others = [each for each in siblings if each.waiting and each.lane != lane.lane]
     whole = [(f"pause or divert all of {lane.queue}", [Lane(lane.queue, each).name for each in PRIORITIES])]
-    return plan_rows(
-        _outlook(site, reading), [(f"pause or divert {target_of(lane.lane)}", [lane.lane]), *(whole if others else [])]
+    return site.part(KeptPlans).rows(
+        reading, [(f"pause or divert {target_of(lane.lane)}", [lane.lane]), *(whole if others else [])]
     )
 
 
@@ -324,7 +347,7 @@ def _plan_of_board(site: Site, reading: SharedReading, board: Board) -> tuple[tu
         return (), ""
     heaviest = max(others, key=lambda row: row.waiting)
     lanes = [lane.name for lane in lanes_of_target(heaviest.target)]
-    return plan_rows(_outlook(site, reading), [(f"divert {heaviest.target}", lanes)]), heaviest.target
+    return site.part(KeptPlans).rows(reading, [(f"divert {heaviest.target}", lanes)]), heaviest.target
 
 
 ROUTES = (
