@@ -163,10 +163,10 @@ def _socket(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         bound = socket.create_server((host, port), family=family, backlog=256)
-        # asyncio does this for sockets that it makes itself; else a page waits 40 ms for the other side's ACK
-        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return bound
     except OSError as error:
         raise ShedderError(
             f"cannot listen on {host}:{port}: {error.strerror or error}; name another place with --listen"
         ) from error
+    # asyncio does this for sockets that it makes itself; else a page waits 40 ms for the other side's ACK
+    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return bound
