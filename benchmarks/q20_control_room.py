@@ -65,7 +65,7 @@ def run(settings: Settings) -> Iterator[Row]:
             for age, said in ((RENEWED, "the last reading is 1.2 s old"), (OLD, "nobody has looked for 4 s")):
                 found = _seen(ground, shedder, browser, times, age=age)
                 yield _age(found, f"/ when {said}; {what}")
-            yield Row(QUESTION, f"first byte of / in a new process; {what}", seconds(first), values={"first": first})
+            yield Row(QUESTION, f"first byte of / after the start; {what}", seconds(first), values={"first": first})
             yield from _open_pages(ground, browser, pages, settings.pick(short=10, full=60))
 
 

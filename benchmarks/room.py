@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import struct
 import subprocess
@@ -166,6 +167,8 @@ def serve(url: str) -> None:
     import uvicorn
 
     room = ControlRoom(redis.Redis.from_url(url), SiteSettings(allow_actions=True, is_hosted=True))
+    room.read()
+    gc.freeze()
     app = Watching(AsgiApp(room, user=lambda _request: "ana@desk"))
     with socket.create_server(("127.0.0.1", 0), backlog=256) as bound:
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import os
 import socket
@@ -88,6 +89,7 @@ def _serve(run: Run, site: ControlRoom, host: str, port: int) -> int:
         if trouble := site.read().trouble:
             run.screen.warn(f"{trouble.rstrip('.')}; the pages say so until it answers")
         run.state = "what was confirmed on the pages stands"
+        gc.freeze()  # what stays would be looked at again and again, and each time hold all pages
         server = _server(AsgiApp(site))
         server.run(sockets=[bound])
     if server.is_interrupted:
