@@ -25,12 +25,11 @@ from shedder.queues.controls import in_one, standing_on
 from shedder.queues.drain import DrainReceipt, drain
 from shedder.queues.failed import (
     UNKNOWN_FUNCTION,
+    Facts,
     FailedJob,
     FailedSelection,
     failed_in_all,
     failed_windows,
-    read_failed,
-    with_functions,
 )
 from shedder.queues.outcomes import ask_exceptions, exception_of
 from shedder.queues.windows import AS_IS, selection_json
@@ -45,6 +44,9 @@ RETRIED_PER_STEP = 100
 
 NO_JOB = Selection(older_than=timedelta(days=36_159, milliseconds=7))
 """What the order of a retry takes of what waits or arrives: no job is 99 years old."""
+
+LOOKED_AT_LATELY = 200
+"""The last failures of a lane that tell what fails."""
 
 GROUPS_SHOWN = 20
 """Functions by exceptions that a preview and a receipt tell apart; the rest are one."""
@@ -327,11 +329,11 @@ _ENDS: Mapping[str, str] = {
 
 
 def failed_lately(store: Store, lanes: Sequence[Lane]) -> tuple[FailedGroup, ...]:
-    """The last failures of `lanes`, by function and exception; it looks at 200 of a lane at most."""
+    """The last failures of `lanes`, by function and exception."""
     found = _Found(store, FailedSelection(), Policy())
-    for lane, jobs in failed_in_all(store, [lane.name for lane in lanes]).items():
-        window = store.run(read_failed(store.keys, lane, jobs))
-        found.count(Chosen(lane, lane, job) for job in with_functions(store, window.jobs) if job.is_failed)
+    for lane in failed_in_all(store, [lane.name for lane in lanes]):
+        last = islice(chain.from_iterable(failed_windows(store, lane, Operation())), LOOKED_AT_LATELY)
+        found.count(Chosen(lane, lane, job) for job in last if job.is_failed)
     groups: tuple[FailedGroup, ...] = found.told()["groups"]
     return groups
 
@@ -486,13 +488,13 @@ class _Found:
     def _of_lane(
         self, lane: str, now: datetime, operation: Operation, *, oldest_first: bool = False
     ) -> Iterator[list[Chosen]]:
-        needs_meta = bool(self.selection.selection.fields) or _asks_for_meta(self.policy)
-        windows = failed_windows(
-            self.store, lane, operation, oldest_first=oldest_first, with_meta=needs_meta,
-            with_results=self.selection.attempts_below is not None,
+        chosen = self.selection
+        facts = Facts(
+            meta=bool(chosen.selection.fields) or _asks_for_meta(self.policy),
+            attempts=chosen.attempts_below is not None, age=chosen.selection.older_than is not None,
         )  # fmt: skip
-        for window in windows:
-            yield [Chosen(lane, self._target(lane, job), job) for job in window.jobs if self._takes(lane, job, now)]
+        for window in failed_windows(self.store, lane, operation, facts=facts, oldest_first=oldest_first):
+            yield [Chosen(lane, self._target(lane, job), job) for job in window if self._takes(lane, job, now)]
 
     def _takes(self, lane: str, job: FailedJob, now: datetime) -> bool:
         if not job.is_failed:
