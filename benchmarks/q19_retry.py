@@ -49,7 +49,8 @@ local first, count, expired = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARG
 for index = first, first + count - 1 do
   local id = redis.call('LPOP', list)
   if not id then break end
-  redis.call('HSET', job_prefix .. id, 'status', 'failed', 'started_at', '2026-11-25T02:10:59.000000Z', 'ended_at', '2026-11-25T02:11:00.000000Z')
+  redis.call('HSET', job_prefix .. id, 'status', 'failed', 'started_at', '2026-11-25T02:10:59.000000Z',
+    'ended_at', '2026-11-25T02:11:00.000000Z')
   redis.call('EXPIRE', job_prefix .. id, 31536000)
   redis.call('ZADD', failed, redis.call('TIME')[1] + 31536000, id)
   local report = ARGV[6 + index % (#ARGV - 5)]

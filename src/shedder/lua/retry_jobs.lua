@@ -89,8 +89,9 @@ local function reset(id, score)
   if not score then return 'taken' end
   local was = cjson.encode({order = identifier, score = score, source = source, origin = found[2] or source,
     started = found[3] or '', ended = found[4] or '', expires = let_wait(id, score, found[6]), created = found[9]})
-  redis.call('HSET', job, 'status', 'queued', 'origin', lane.name, 'started_at', '', 'ended_at', '',
-    'shedder_failed', was, 'shedder_retries', (tonumber(found[7]) or 0) + 1)
+  redis.call('HSET', job, 'status', 'queued', 'started_at', '', 'ended_at', '', 'shedder_failed', was,
+    'shedder_retries', (tonumber(found[7]) or 0) + 1)
+  if found[2] ~= lane.name then redis.call('HSET', job, 'origin', lane.name) end
   if found[5] or found[8] then keep_report(job, found[5], found[8]) end
   moved[#moved + 1] = id
 end

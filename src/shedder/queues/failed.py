@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import zlib
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,7 +19,6 @@ from shedder.engine.jobs import (
     LONGEST_DATA,
     NOTE_FIELD,
     JobState,
-    function_from_field,
     functions_of,
     meta_fields,
     time_of,
@@ -38,6 +38,9 @@ FAILED_PER_STEP = 200
 FIRST_STEP = 25
 """Failed jobs that the first step reads; as long as reports are short, each next one has twice as many."""
 
+STEPS_AHEAD = 3
+"""Steps that are asked for at once, so that the server has work while answers are judged."""
+
 IDS_PER_STEP = 2_000
 """Ids of failed jobs that are read at once: 0.3 ms of the server."""
 
@@ -54,6 +57,10 @@ UNKNOWN_FUNCTION = "(unknown function)"
 """The function of a job whose serialized data cannot be read here."""
 
 MOST_ATTEMPTS = 1_000_000
+
+_FAILED = JobState.FAILED.value
+_FAILED_AS_BYTES = _FAILED.encode()
+"""Looked at for each job, and a member of an enumeration takes long to look at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +171,7 @@ class FailedJob(NamedTuple):
     @property
     def is_failed(self) -> bool:
         """Whether it can be brought back: its hash is there and says that it failed."""
-        return not self.is_gone and self.status == JobState.FAILED
+        return self.status == _FAILED and not self.is_gone
 
 
 class Facts(NamedTuple):
@@ -187,21 +194,23 @@ def failed_windows(
     those to come. The server reads the next window while the caller is at one.
     """
     ids, size = _Ids(store, lane, oldest_first=oldest_first), min(FIRST_STEP, FAILED_PER_STEP)
-    questions = _questions(store.keys, facts)
+    questions, coming = _questions(store.keys, facts), deque[list[bytes]]()
+
+    def ask_ahead() -> None:
+        while len(coming) < STEPS_AHEAD and (window := ids.next(size)):
+            ahead.ask(questions, window)
+            coming.append(window)
+
     with Ahead(store) as ahead:
-        ahead.ask(questions, coming := ids.next(size))
-        while window := coming:
-            rows = [*in_rows(ahead.answers(), len(questions))]
-            size = _next_size(size, rows)
-            ahead.ask(questions, coming := ids.next(size))
-            yield _jobs(store, window, rows, facts)
+        ask_ahead()
+        while coming:
+            window, replies = coming.popleft(), ahead.answers()
+            reports = [*map(_report_in, replies[1 :: len(questions)])]
+            is_much = sum(map(len, reports)) > BYTES_PER_STEP
+            size = max(1, size // 8) if is_much else min(2 * size, FAILED_PER_STEP)
+            ask_ahead()
+            yield _jobs(store, window, reports, [*in_rows(replies, len(questions))], facts)
             operation.count(len(window))
-
-
-def _next_size(size: int, rows: Sequence[Sequence[Any]]) -> int:
-    """How many jobs are asked for next: as many as ever, and few where reports are long."""
-    length = sum(len(_report_in(results)) for _, results, *_ in rows)
-    return max(1, size // 8) if length > BYTES_PER_STEP else min(2 * size, FAILED_PER_STEP)
 
 
 @dataclass(slots=True)
@@ -249,9 +258,11 @@ def failed_in_all(store: Store, lanes: Sequence[str]) -> dict[str, int]:
     return {lane: jobs for lane, jobs in zip(lanes, found, strict=True) if jobs}
 
 
-def _jobs(store: Store, ids: Sequence[bytes], rows: Sequence[Sequence[Any]], facts: Facts) -> list[FailedJob]:
+def _jobs(
+    store: Store, ids: Sequence[bytes], reports: Sequence[bytes], rows: Sequence[Sequence[Any]], facts: Facts
+) -> list[FailedJob]:
     """The jobs, from the replies to `_questions`, and to what else must be asked of some of them."""
-    jobs = [_job(job, *row[:2]) for job, row in zip(ids, rows, strict=True)]
+    jobs = [_job(job, row[0], row[1], report) for job, report, row in zip(ids, reports, rows, strict=True)]
     if facts != NO_FACTS:
         jobs = [_with_facts(job, row, facts) for job, row in zip(jobs, rows, strict=True)]
     if facts.meta:
@@ -261,33 +272,34 @@ def _jobs(store: Store, ids: Sequence[bytes], rows: Sequence[Sequence[Any]], fac
     return with_functions(store, jobs)
 
 
-def _job(job: bytes, hashed: Sequence[bytes | None] | None, results: Sequence[Any] | None) -> FailedJob:
+def _job(job: bytes, hashed: Sequence[bytes | None] | None, results: Sequence[Any] | None, report: bytes) -> FailedJob:
     status, created_at, note, came_back = hashed[:4] if hashed else (None,) * 4
+    exception, error = read_report(report)
     return FailedJob(
         job.decode("utf-8", AS_IS),
-        JobState.FAILED.value if status == _FAILED else text_of(status or b""),
+        _FAILED if status == _FAILED_AS_BYTES else text_of(status or b""),
         not created_at,
-        _function_in(note, created_at),
-        *read_report(_report_in(results)),
+        _function_in(note, created_at) if note and created_at else "",
+        exception,
+        error,
         float(results[0][0].partition(b"-")[0]) if results else 0.0,
         count_of(came_back) if came_back else 0,
     )
 
 
-_FAILED = JobState.FAILED.encode()
-
-
-def _function_in(note: bytes | None, created_at: bytes | None) -> str:
-    return function_from_field(note, created_at) or "" if note else ""
+def _function_in(note: bytes, created_at: bytes) -> str:
+    since, _, name = note.partition(b" ")
+    return text_of(name) if since == created_at else ""
 
 
 def _report_in(results: Sequence[Any] | None) -> bytes:
     """The report in the last result of a job; empty without one, and for one that is very long."""
-    if not results:
+    try:
+        fields = results[0][1] if results else []
+        report: bytes = fields[fields.index(b"exc_string") + 1]
+    except (IndexError, ValueError):
         return b""
-    fields = results[0][1]
-    found = dict(zip(fields[::2], fields[1::2], strict=True)).get(b"exc_string", b"")
-    return found if len(found) <= LONGEST_REPORT else b""
+    return report if len(report) <= LONGEST_REPORT else b""
 
 
 def _with_facts(job: FailedJob, row: Sequence[Any], facts: Facts) -> FailedJob:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -332,7 +332,7 @@ class Ahead:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._sent: tuple[Command[Any], ...] = ()
-        self._asked: tuple[Sequence[Question], Sequence[bytes]] = ((), ())
+        self._asked: deque[tuple[Sequence[Question], Sequence[bytes]]] = deque()
         self._connection: Any = None
 
     def __enter__(self) -> Self:
@@ -340,7 +340,7 @@ class Ahead:
 
     def __exit__(self, *_: object) -> None:
         if self._connection is not None:
-            if self._sent or self._asked[1]:  # a reply that nobody reads would be the answer to the next question
+            if self._sent or self._asked:  # a reply that nobody reads would be the answer to the next question
                 self._connection.disconnect()
             self._store.connection.connection_pool.release(self._connection)
 
@@ -351,18 +351,18 @@ class Ahead:
 
     def ask(self, questions: Sequence[Question], names: Sequence[bytes]) -> None:
         """Ask `questions` of each of `names`, and do not wait."""
-        self._asked = questions, names
+        self._asked.append((questions, names))
         self._put(lambda _: [_packed(questions, names)])
 
     def answers(self) -> list[Any]:
-        """The replies to what was asked, as the server gave them: for each name one to each question.
+        """The replies to what was asked first, as the server gave them: for each name one to each question.
 
         None for what is of another type.
 
         Raises:
             ShedderError: as `Store.run`.
         """
-        (questions, names), self._asked = self._asked, ((), ())
+        questions, names = self._asked.popleft()
         if self._connection is not None:
             try:
                 return _answers(self._connection, len(questions) * len(names))
