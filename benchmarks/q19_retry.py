@@ -19,6 +19,7 @@ from benchmarks.progress import say
 from benchmarks.rows import Row, Verdict, count, per_second, seconds
 from benchmarks.samples import exponent, median
 from benchmarks.settings import Settings
+from benchmarks.step_sizes import served_first
 from shedder import FailedSelection, Rate, RetryReceipt, Shedder
 
 if TYPE_CHECKING:
@@ -89,14 +90,17 @@ def fill_failed(connection: redis.Redis, jobs: int) -> None:
 
 
 def _move(jobs: int, settings: Settings) -> Iterator[Row]:
-    paces, holds, above, server = [], [], 0, []
+    paces, holds, above, server, operator = [], [], 0, [], []
     for _ in range(settings.times(short=3, full=3)):
         with (
             failed_jobs(jobs, settings) as ground,
+            served_first(ground.server.pid),
             slow_log(ground.near) as held,
             watched(ground.near, ground.server.pid) as served,
         ):
+            before = time.process_time()
             receipt, took = _retry(ground)
+            operator.append(time.process_time() - before)
         assert receipt.jobs == _chosen(jobs)
         paces.append(receipt.jobs / took)
         holds.append(held.longest)
@@ -104,20 +108,23 @@ def _move(jobs: int, settings: Settings) -> Iterator[Row]:
         server.append(served.cpu)
         say(f"retry of {receipt.jobs:,} of {jobs:,}: {took:.2f} s, longest hold {held.longest * 1000:.1f} ms")
     loop = _requeue(jobs, settings)
-    ours, others = _chosen(jobs) / median(paces), _chosen(jobs) / median(server)
+    chosen = _chosen(jobs)
+    ours, costs = chosen / median(paces), (median(server) / chosen, median(operator) / chosen)
     yield Row(
         QUESTION,
-        f"retry of {count(_chosen(jobs))} of {count(jobs)} failed jobs, chosen by their exception",
+        f"retry of {count(chosen)} of {count(jobs)} failed jobs, chosen by their exception",
         f"{per_second(median(paces))} ({per_second(min(paces))} to {per_second(max(paces))}), {seconds(ours)}; "
-        f"server {seconds(median(server))} of processor time, so {per_second(others)} at most",
+        f"processor time a moved job: server {seconds(costs[0])}, operator {seconds(costs[1])}",
         f"{per_second(1 / loop)}, {seconds(loop * jobs)} for all of them (RQ's loop of `rq requeue --all`, "
         f"extrapolated from {count(REQUEUED)})",
         f"{median(paces) * loop:.1f}x",
         goal=f"at least {count(PACE_GOAL)} jobs/s",
         verdict=Verdict.of(median(paces) >= PACE_GOAL),
-        note="RQ's command stops at the first job whose data has expired; here the loop passes over it",
-        values={"jobs": jobs, "per_second": paces, "requeued_per_second": 1 / loop},
-    )
+        note="RQ's command stops at the first job whose data has expired; here the loop passes over it. "
+        "What a moved job costs has that of reading those that stay in it",
+        values={"jobs": jobs, "per_second": paces, "requeued_per_second": 1 / loop, "server_s": server,
+                "operator_s": operator},
+    )  # fmt: skip
     cpu = _longest_call(jobs, settings)
     yield Row(
         QUESTION,
@@ -135,6 +142,7 @@ def _longest_call(jobs: int, settings: Settings) -> float:
     # with so few connections the steps go one after the other, each by this client
     with (
         failed_jobs(jobs, settings) as ground,
+        served_first(ground.server.pid),
         ground.client(max_connections=2) as client,
         cpu_of_calls(client, ground.server.pid) as calls,
     ):
@@ -149,7 +157,7 @@ def _growth(jobs: int, settings: Settings) -> Row:
     for size in sizes:
         tries = []
         for _ in range(settings.times(short=2, full=3)):
-            with failed_jobs(size, settings) as ground:
+            with failed_jobs(size, settings) as ground, served_first(ground.server.pid):
                 tries.append(_retry(ground)[1])
         times.append(min(tries))
     found = exponent(sizes, times)
@@ -164,7 +172,7 @@ def _growth(jobs: int, settings: Settings) -> Row:
 
 
 def _preview(jobs: int, settings: Settings) -> Row:
-    with failed_jobs(jobs, settings) as ground, ground.client() as client:
+    with failed_jobs(jobs, settings) as ground, served_first(ground.server.pid), ground.client() as client:
         shedder = Shedder(client, by="bench")
         began = time.perf_counter()
         preview = shedder.preview_retry(QUEUE, selection=CHOSEN)
@@ -194,7 +202,7 @@ def _chosen(jobs: int) -> int:
 
 def _requeue(jobs: int, settings: Settings) -> float:
     """Seconds that RQ's loop takes for a job: what `rq requeue --all` does, but for the end at an expired job."""
-    with failed_jobs(jobs, settings) as ground, ground.client() as client:
+    with failed_jobs(jobs, settings) as ground, served_first(ground.server.pid), ground.client() as client:
         registry = FailedJobRegistry(QUEUE, connection=client)
         ids = registry.get_job_ids(cleanup=False)[:REQUEUED]
         began = time.perf_counter()
