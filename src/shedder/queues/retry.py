@@ -39,7 +39,7 @@ from shedder.store.keys import Keys
 from shedder.store.store import Ahead, Command, Operation, Progress, Store, new_id
 from shedder.units import Rate
 
-RETRIED_PER_STEP = 150
+RETRIED_PER_STEP = 125
 """Failed jobs that one step moves: about 2 ms of the server."""
 
 NO_JOB = Selection(older_than=timedelta(days=36_159, milliseconds=7))
