@@ -275,6 +275,22 @@ def test_long_reports_are_read_in_small_steps(scene: Scene, monkeypatch: pytest.
     assert (20, [16, 18, 20]) == (preview.jobs, seen)
 
 
+def test_no_job_is_seen_twice_while_somebody_takes_older_ones_away(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `rq requeue --all` does, from the other end of the registry."""
+    for name, value in {"FAILED_PER_STEP": 2, "IDS_PER_STEP": 4, "STEPS_AHEAD": 1}.items():
+        monkeypatch.setattr(reading, name, value)
+    jobs = fail(scene, "mail", *numbered("mail", 12))
+    for number, job in enumerate(jobs):
+        let_have_failed(scene, job, 1_790_000_000_000 + number * 5000)
+    taken = iter(jobs)
+    preview = scene.shedder.preview_retry(
+        "mail", on_progress=lambda looked_at, _of: looked_at <= 4 and scene.job(next(taken)).requeue()
+    )
+    assert (10, {}) == (preview.jobs, preview.skipped)
+
+
 @pytest.mark.parametrize("pool", [1, 100])
 def test_a_connection_that_is_lost_while_failed_jobs_are_read_costs_none(
     scene: Scene, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch, pool: int

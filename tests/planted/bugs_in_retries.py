@@ -26,6 +26,13 @@ BUGS = (
         (RETRY,),
     ),
     Bug(
+        "a reader of failed jobs sees some twice",
+        "queues/failed.py",
+        "map(bytes, found) if each not in self.last]",
+        "map(bytes, found)]",
+        (RETRY,),
+    ),
+    Bug(
         "a reader of failed jobs passes over pieces of the registry",
         "queues/failed.py",
         "        self.place = last + 1 if self.oldest_first else first\n",

@@ -175,7 +175,13 @@ class FailedJob(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What is asked of failed jobs beside what is always read: each costs the server a bit for each job."""
+    """What is asked of failed jobs beside what is always read; each takes some time of the server for each job.
+
+    Attributes:
+        meta: Their metas.
+        attempts: How often they were tried.
+        age: When they were enqueued.
+    """
 
     meta: bool = False
     attempts: bool = False
@@ -221,11 +227,13 @@ class _Ids:
     lane: str
     oldest_first: bool
     place: int | None = None
+    is_over: bool = False
     read: list[bytes] = field(default_factory=list)
+    last: frozenset[bytes] = frozenset()
 
     def next(self, count: int) -> list[bytes]:
         """The next ids, `count` at most; none at the end."""
-        if len(self.read) < count:
+        while len(self.read) < count and not self.is_over:
             self.read += self._piece()
         found, self.read = self.read[:count], self.read[count:]
         return found
@@ -238,7 +246,11 @@ class _Ids:
         last = first + IDS_PER_STEP - 1 if self.oldest_first else self.place - 1
         found = self.store.read(lambda ask: ask.zrange(key, first, last))[0] if last >= first else []
         self.place = last + 1 if self.oldest_first else first
-        return [*map(bytes, found if self.oldest_first else reversed(found))]
+        self.is_over = not found or not self.place
+        # where somebody else takes older ones away meanwhile, younger ones are seen in their places again
+        new = [each for each in map(bytes, found) if each not in self.last]
+        self.last = frozenset(map(bytes, found))
+        return new if self.oldest_first else new[::-1]
 
 
 def _questions(keys: Keys, facts: Facts) -> tuple[Question, ...]:
