@@ -280,7 +280,7 @@ def put_back(scene: Scene, steps: int) -> list[Any]:
     raw(scene, retry_command(scene, "c", "b", "a"))
     scene.job("a").delete()
     reply: list[Any] = []
-    with mock.patch("shedder.queues.retry.RETRIED_PER_STEP", 2):
+    with mock.patch("shedder.queues.retry.TAKEN_BACK_PER_STEP", 2):
         for step in range(steps):
             reply = raw(scene, put_back_failed(scene.keys, "mail", "x", WHO, "p", step))
     return reply
