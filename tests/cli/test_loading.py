@@ -43,7 +43,7 @@ def is_loading(client: Redis) -> bool:
 
 @pytest.mark.slow
 def test_commands_name_the_cause_and_workers_wait(server_factory: ServerFactory, invoke: Run, tmp_path: Path) -> None:
-    """It need not be started, only waited for; workers, one that is started meanwhile too, take jobs when it is over."""
+    """It need not be started, only waited for; workers, one that is started now too, take jobs when it is over."""
     server, marks, log = server_factory(config=SLOWLY), str(tmp_path / "marks"), str(tmp_path / "late")
     with server.client() as client, Yard(server, tmp_path) as yard, contextlib.ExitStack() as ends:
         client.mset({f"filler:{number}": "x" * 1100 for number in range(KEYS)})
