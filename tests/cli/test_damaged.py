@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 KEYS = rq_keys()
 VIEWS = (
-    "status", "status --by function", "check", "triage", "plan", "doctor", "audit", "flag list", "limit list", "incident list",
-    "metrics --once",
+    "status", "status --by function", "check", "triage", "plan", "doctor", "audit", "flag list", "limit list",
+    "incident list", "metrics --once",
     "events",
 )  # fmt: skip
 JUNK = ("[", "null", "7", '{"v": 99}', '[{"v": 1}]', b"\xff")

@@ -120,6 +120,18 @@ def test_a_drain_that_was_halted_is_told_as_such(redis: Redis, shed: Shedder) ->
     assert "card charges are put aside and no longer brought back, because 20 of the last 20 that were let go" in text
 
 
+def test_an_update_says_how_far_a_retry_is(redis: Redis, shed: Shedder) -> None:
+    """How many of those that failed have started after all, and how many of these failed again."""
+    fill(redis, "pay", failing=3, well=0)
+    work(redis, "pay")
+    shed.retry("pay", rate=Rate(1000), reason="it is well again")
+    text = compose(read_situation(shed, CHARGES, None), audience=STAKEHOLDERS)
+    assert "failed card charges are brought back at up to 1000/second: 0 of 3 have started (" in text
+    SimpleWorker(["pay"], connection=redis).work(burst=True, max_jobs=2)
+    text = compose(read_situation(shed, CHARGES, None), audience=STAKEHOLDERS)
+    assert "2 of 3 have started, and 2 of them failed again (" in text
+
+
 def test_the_page_says_what_fails(redis: Redis, shed: Shedder, tmp_path: Path) -> None:
     """In its headline, in its line, and for programs."""
     fill(redis, "pay", failing=4, well=0)
