@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import logging
 import re
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import click
 
-from shedder.cli.connect import Server, greet, secrets_of, server_for, url_for
+from shedder.cli.connect import Server, greet, is_loading, secrets_of, server_for, url_for
 from shedder.cli.logs import send_last_words_to_stderr, send_logs_to_stderr
 from shedder.cli.options import HELP_SETTINGS, VerbCommand, log_format_option
 from shedder.cli.run import Refused, Run
 from shedder.errors import RedisUnreachable
+from shedder.later import later
+
+if TYPE_CHECKING:
+    from shedder.rq.outages import patient
+else:
+    globals().update(later((("shedder.rq.outages", "patient"),)))
 
 CLASSES = {"fork": "shedder.rq.Worker", "simple": "shedder.rq.SimpleWorker", "spawn": "shedder.rq.SpawnWorker"}
 QUEUE_CLASS = "shedder.rq.Queue"
@@ -81,14 +88,10 @@ def _server(run: Run) -> list[str]:
 
 def _wait_until_loaded(server: Server) -> None:
     """Return when the server has answered; one that loads its data, as after a restart, is waited for."""
-    from redis.exceptions import BusyLoadingError
-
-    from shedder.rq.outages import patient
-
     try:
         greet(server)
     except RedisUnreachable as error:
-        if not isinstance(error.__cause__, BusyLoadingError):
+        if not is_loading(error):
             raise
         patient(server.client).ping()
 
