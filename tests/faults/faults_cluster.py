@@ -21,7 +21,14 @@ from rq.defaults import RQ_KEY_PREFIX
 
 from tests.cluster import Cluster
 from tests.faults.accounting import Wrong
-from tests.faults.faults_retry import at_the_same_moment, bring_all_back, check_retries, fail_and_retry, requeued
+from tests.faults.faults_retry import (
+    at_the_same_moment,
+    bring_all_back,
+    check_retries,
+    fail_and_retry,
+    requeued,
+    wait_for_retry,
+)
 from tests.faults.load import Load, command
 from tests.faults.schedule import Fault
 from tests.faults.stage import Outcome, Stage
@@ -83,6 +90,8 @@ def _node_dies(stage: Stage, operator: str) -> None:
     others = [node for node in cluster.nodes if node is not stage.server]
     load = Load(stage, orders=_OPERATORS[operator])
     load.wait_for_progress()
+    if operator == "retries":
+        wait_for_retry(stage)
     for _ in range(max(1, stage.size // 4)):
         load.note_fault()
         node = stage.dice.choice(others)

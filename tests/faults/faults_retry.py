@@ -83,14 +83,22 @@ def bring_all_back(stage: Stage) -> None:
     operator.drain_at_once(*LANES, reason="over")
 
 
+def wait_for_retry(stage: Stage) -> None:
+    """Return when some jobs have come back."""
+    wait_until(lambda: _retries(stage), what="a retry")
+
+
+def _retries(stage: Stage) -> int:
+    return sum(each.verb == "retry" for each in stage.operator().events(limit=100_000))
+
+
 def check_retries(stage: Stage) -> None:
-    """Jobs have come back, and none is left among the failed."""
-    operator = stage.operator()
-    retries = sum(each.verb == "retry" for each in operator.events(limit=100_000))
-    left = operator.preview_retry(*LANES, selection=_FAILED_ONES).jobs
-    stage.outcome.notes.append(f"{retries} retries")
-    if left or not retries:
-        stage.outcome.wrong.append(Wrong("other", f"{left} failed jobs are left after {retries} retries"))
+    """None of the jobs that failed is still among the failed."""
+    found = stage.operator().preview_retry(*LANES, selection=_FAILED_ONES)
+    stage.outcome.notes.append(f"{_retries(stage)} retries")
+    if found.jobs or found.skipped:
+        what = f"{found.jobs} failed jobs are left, and {dict(found.skipped)} in the registry"
+        stage.outcome.wrong.append(Wrong("other", what))
 
 
 def at_the_same_moment(stage: Stage, second: Callable[[Stage], None]) -> None:

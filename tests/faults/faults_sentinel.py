@@ -16,7 +16,7 @@ from shedder.errors import ShedderError
 from tests.faults.accounting import Wrong
 from tests.faults.faults_network import signature
 from tests.faults.faults_operators import counted_commands
-from tests.faults.faults_retry import bring_all_back, check_retries, fail_and_retry
+from tests.faults.faults_retry import bring_all_back, check_retries, fail_and_retry, wait_for_retry
 from tests.faults.load import Load, command
 from tests.faults.producers import fill
 from tests.faults.schedule import Fault
@@ -43,6 +43,8 @@ def under_load(stage: Stage, orders: Callable[[Stage, Any, Random], object] = co
     stage.play_on(watched)
     load = Load(stage, orders=orders)
     load.wait_for_progress()
+    if orders is fail_and_retry:
+        wait_for_retry(stage)
     gone = 0
     for _ in range(max(1, stage.size // 7)):
         watched.wait_until_replicated()
