@@ -178,12 +178,13 @@ class Terminal:
         return bool(piece)
 
 
-def started(words: Sequence[str], *, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """A program of another module that goes on in the background."""
-    return subprocess.Popen(
-        [sys.executable, "-m", *words], env=dict(env), stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+def started(words: Sequence[str], *, env: Mapping[str, str], log: str = os.devnull) -> subprocess.Popen[bytes]:
+    """A program of another module that goes on in the background, and writes what it says to `log`."""
+    with Path(log).open("ab") as said:
+        return subprocess.Popen(
+            [sys.executable, "-m", *words], env=dict(env), stdin=subprocess.DEVNULL,
+            stdout=said, stderr=said, start_new_session=True,
+        )  # fmt: skip
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

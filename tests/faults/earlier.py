@@ -56,6 +56,7 @@ class Earlier:
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
 
     def shedder(self, *words: str) -> subprocess.CompletedProcess[str]:
@@ -90,6 +91,16 @@ def before_last_change(*paths: str) -> str:
         return _git("rev-parse", "HEAD").strip()
     last = _git("rev-list", "-n", "1", "HEAD", "--", *paths).strip()
     return _git("rev-parse", "--verify", "--quiet", f"{last}~1^{{commit}}").strip()
+
+
+def before_first(path: str) -> str:
+    """The commit before the first one that had `path`.
+
+    Raises:
+        NoHistoryError: there is none here.
+    """
+    first = _git("rev-list", "HEAD", "--", path).split()[-1]
+    return _git("rev-parse", "--verify", "--quiet", f"{first}~1^{{commit}}").strip()
 
 
 def export(commit: str, folder: Path) -> Earlier:

@@ -17,9 +17,10 @@ from redis import Redis
 import shedder
 from shedder import Shedder
 from shedder.errors import ShedderError
-from shedder.rq import Worker
+from shedder.rq import Queue, Worker
 from shedder.selection import Selection
 from shedder.units import Rate
+from tests import jobs
 from tests.faults.producers import produce
 
 LANES = ("mail", "mail.low", "reports")
@@ -27,7 +28,7 @@ SOME = Selection(functions=("tests.jobs.decorated",))
 
 
 def main(role: str, folder: str, url: str, *more: str) -> None:
-    """Be a worker, a producer or an operator until somebody ends this process."""
+    """Be a worker, a producer or an operator until somebody ends this process; or enqueue jobs that fail."""
     assert Path(shedder.__file__).is_relative_to(folder), shedder.__file__
     client = Redis.from_url(url)
     if role == "worker":
@@ -37,6 +38,10 @@ def main(role: str, folder: str, url: str, *more: str) -> None:
         ways = ("enqueue", "many", "unique", "other", "pipeline")
         dice = Random(1)
         produce(client, LANES, name="e", ledger=ledger, marks=marks, dice=dice, ways=ways, pause=0.05)
+    elif role == "failing":
+        marks, times, *keys = more
+        for key in keys:
+            Queue("mail", connection=client).enqueue(jobs.fail, marks, key, int(times), job_id=key)
     else:
         _command(Shedder(client, by="earlier"))
 
