@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from rq.worker import BaseWorker
 
-from shedder.cli import main as command_line
 from shedder.policy.model import Policy, Rule
 from shedder.selection import Selection
 from tests.faults.accounting import Wrong
@@ -23,6 +22,7 @@ from tests.faults.load import Load
 from tests.faults.schedule import Fault
 from tests.faults.stage import with_usual_leases
 from tests.faults.verbs import bring_back_old
+from tests.forked import run_module
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,7 +95,7 @@ class BesideEarlier:
 
     def _order(self, stage: Stage, company: Company | None, words: Sequence[str]) -> None:
         words = ("--url", stage.server.url, *words)
-        code, said = company.order(*words) if company else _ordered(stage, words)
+        code, said = company.order(*words) if company else _ordered(words)
         stage.outcome.injected += 1
         if code not in FINE:
             who = "the earlier one's" if company else "today's"
@@ -119,17 +119,10 @@ class BesideEarlier:
         stage.outcome.injected += 1
 
 
-def _ordered(stage: Stage, words: Sequence[str]) -> tuple[int, str]:
-    """What today's command line does, by a fork of this process, which has imported everything."""
-
-    def run() -> None:
-        try:
-            command_line(args=words)
-        except SystemExit as end:
-            os._exit(int(end.code or 0))
-
-    process = stage.start(run)
-    return process.wait(), process.said()
+def _ordered(words: Sequence[str]) -> tuple[int, str]:
+    """What today's command line does."""
+    code, out, err = run_module("shedder", *words, env=os.environ)
+    return code, (out + err).decode()
 
 
 def faults() -> list[Fault]:
