@@ -111,8 +111,8 @@ def run_module(
     cwd: Path | None = None,
     stdin: Any = subprocess.DEVNULL,
     is_fresh: bool = False,
-) -> tuple[int, bytes, bytes]:
-    """Run `python -m WORDS` to its end; its exit code, its output, its errors.
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m WORDS` to its end.
 
     It is a fork, unless it is to be a fresh Python, or has to be for its environment.
     """
@@ -131,7 +131,7 @@ def run_module(
             process.kill()
         out.seek(0)
         err.seek(0)
-        return code, out.read(), err.read()
+        return subprocess.CompletedProcess(words, code, out.read().decode(), err.read().decode())
 
 
 def is_the_same(env: Mapping[str, str]) -> bool:

@@ -75,8 +75,8 @@ def environment(**more: str) -> dict[str, str]:
 def run_program(*words: str | bytes, env: Mapping[str, str], **more: Any) -> Outcome:
     """Run `shedder` to its end, without a terminal; more as of `run_module`."""
     began = time.monotonic()
-    code, out, err = run_module("shedder", *words, env=env, **more)
-    return Outcome(code, out.decode(), err.decode(), time.monotonic() - began)
+    done = run_module("shedder", *words, env=env, **more)
+    return Outcome(done.returncode, done.stdout, done.stderr, time.monotonic() - began)
 
 
 class Terminal:

@@ -64,7 +64,7 @@ channels = {{ main = ["SINK"] }}
 posts_by_itself = true
 """
 NEWSLETTERS = 1200
-LOOK_EVERY = 0.1
+LOOK_EVERY = 0.25
 """Seconds between two looks, each of which costs what a command costs."""
 
 LABELS = {"charge": "card charges", "receipt": "receipts", "newsletter": "newsletters"}

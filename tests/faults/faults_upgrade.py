@@ -121,8 +121,8 @@ class BesideEarlier:
 
 def _ordered(words: Sequence[str]) -> tuple[int, str]:
     """What today's command line does."""
-    code, out, err = run_module("shedder", *words, env=os.environ)
-    return code, (out + err).decode()
+    done = run_module("shedder", *words, env=os.environ)
+    return done.returncode, done.stdout + done.stderr
 
 
 def faults() -> list[Fault]:

@@ -32,9 +32,9 @@ def rq(env: dict[str, str], tmp_path: Path) -> Callable[..., str]:
     """Runs `rq` to its end in the test's folder; what it printed."""
 
     def run(*words: str, code: int = 0) -> str:
-        found, out, err = run_module("rq.cli", *words, env=env, cwd=tmp_path)
-        assert code == found, err[-3000:]
-        return (out + err).decode()
+        done = run_module("rq.cli", *words, env=env, cwd=tmp_path)
+        assert code == done.returncode, done.stderr[-3000:]
+        return done.stdout + done.stderr
 
     return run
 
