@@ -26,6 +26,7 @@ from shedder.errors import ShedderError
 from shedder.rq import Worker
 from shedder.selection import Selection
 from tests.faults.producers import produce
+from tests.lifeline import end_with_parent
 
 try:
     from shedder.units import Rate
@@ -52,6 +53,7 @@ def _company(url: str, ledger: str, marks: str, log: str) -> None:
     It runs the command line with the words of each line (JSON) on standard input, and tells the exit
     code and what was printed.
     """
+    end_with_parent()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     company = [
         *(_forked(lambda name=name: _work(url, name), log) for name in WORKERS),
@@ -107,6 +109,7 @@ def _forked(action: Callable[[], object], log: str) -> int:
         return pid
     status = 1
     try:
+        end_with_parent()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _speak_into(log)
         action()
