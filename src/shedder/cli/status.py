@@ -19,8 +19,9 @@ from shedder.lanes import DEFAULT_PRIORITY
 from shedder.later import later
 from shedder.queues.outcomes import LATELY, in_all, is_failing
 from shedder.status.findings import FULL, OLD, check_status, kept_failed, most_often
+from shedder.status.verdict import ended_sentence, good_sentence, level_of
 from shedder.units import format_duration
-from shedder.wording import counted, named, pace
+from shedder.wording import counted, pace
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -381,32 +382,10 @@ def check(run: Run, *, names: tuple[str, ...], older_than: timedelta | None) -> 
 def line_of(found: CheckResult) -> str:
     """The line, with numbers behind a bar for who draws them."""
     texts = [problem.text.rstrip(".") for problem in found.problems]
-    said = "; ".join(texts) or f"{counted(found.lanes, 'lane')}, {_good(found)}, {_ended(found)}"
+    said = "; ".join(texts) or f"{counted(found.lanes, 'lane')}, {good_sentence(found)}, {ended_sentence(found)}"
     unknown = "".join(f"; not known: {each}" for each in found.unknown)
     late = sum(problem.kind == "late" for problem in found.problems)
     numbers = f"waiting={found.waiting} backlog={found.backlog} late={late} failed={found.failed}"
     # a bar begins the numbers, so none may stand in a name
     words = f"{said}{unknown}".replace("|", "/")
-    return output.one_line(f"SHEDDER {_level(found)} - {words} | {numbers}")
-
-
-def _level(found: CheckResult) -> str:
-    if found.is_good:
-        return "UNKNOWN" if found.is_blind else "OK"
-    return "WARNING" if found.is_doubtful else "CRITICAL"
-
-
-def _ended(found: CheckResult) -> str:
-    lately = format_duration(LATELY)
-    if not found.ended:
-        return f"no job ended in {lately}"
-    return f"{found.failed:,} of {counted(found.ended, 'job')} failed in {lately}"
-
-
-def _good(found: CheckResult) -> str:
-    """What is known to be well, and of which queues it is not known how long their jobs may wait."""
-    if not found.unjudged:
-        return "nothing is late or forgotten"
-    first, more = found.unjudged[:3], len(found.unjudged) - 3
-    names = named([*first, f"{more} more"] if more > 0 else first)
-    return f"nothing with a tolerance is late or forgotten; no policy says how long jobs of {names} may wait"
+    return output.one_line(f"SHEDDER {level_of(found)} - {words} | {numbers}")

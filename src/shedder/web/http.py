@@ -52,7 +52,7 @@ class Request:
 
     def url(self, path: str, **query: str | Sequence[str]) -> str:
         """The address of another page of the site, for a link."""
-        return f"{self.base}{path}{'?' + urlencode(query, doseq=True) if query else ''}"
+        return f"{self.base}{path}{'?' + urlencode(query, doseq=True, errors='replace') if query else ''}"
 
 
 @dataclass(frozen=True, slots=True)

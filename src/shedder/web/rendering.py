@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from jinja2.runtime import Context
 
 from shedder.web.http import Request, Response
+from shedder.web.words import install
 
 if TYPE_CHECKING:
     from shedder.web.access import Visitor
@@ -21,6 +22,7 @@ ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+install(ENVIRONMENT)
 
 BASE = "base.html"
 

@@ -1,0 +1,328 @@
+"""The views that show: the verdict and the lanes, one lane, drains, work, the journal, settings, a breakdown.
+
+They change nothing. What moves they take from the reading that all pages share; what else they ask
+Redis for does not depend on how many jobs there are, and a breakdown looks at a sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from shedder.api.shedder import Shedder
+from shedder.errors import InvalidInput, RecordUnreadable, RedisUnreachable
+from shedder.events import Event
+from shedder.lanes import PRIORITIES, Lane, lane_of, lanes_of_target, target_of, why_refused
+from shedder.policy.applied import AppliedPolicy
+from shedder.policy.lateness import lateness_sentence
+from shedder.postmortem.narrative import event_sentence
+from shedder.queues.samples import Sample, read_samples
+from shedder.response.plan import Outlook, read_outlook
+from shedder.status.readings import LaneStatus
+from shedder.web.board import Board, PlanRow, because_of, board_of, lane_row, late_sentence, plan_rows
+from shedder.web.charts import ChartMark, Window, age_curve, chart, depth_curves, rate_curves
+from shedder.web.flows import JournalLine, drains_of, journal_of, sampled_lanes
+from shedder.web.http import Refusal, Request, Response, Route
+from shedder.web.rendering import render
+from shedder.web.stream import Reading
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+    from shedder.web.access import Visitor
+    from shedder.web.app import Site
+
+SPANS = {
+    "10m": timedelta(minutes=10), "1h": timedelta(hours=1), "3d": timedelta(days=3), "14d": timedelta(days=14),
+}  # fmt: skip
+"""The times that the charts of a lane show."""
+
+SHOWN_LATELY = 6
+"""Lines of the journal below the lanes."""
+
+EVENTS_FOR_MARKS = 200
+MOST_MARKS = 20
+
+JOURNAL_SIZES = (50, 200, 500)
+
+EFFECTS_OF = timedelta(hours=6)
+"""The effects of older changes are left to the review of their incident: their samples are many."""
+
+EFFECT_LANES = 20
+"""Of at most so many lanes samples are read for the journal."""
+
+BREAKDOWN_SAMPLE = 2_000
+"""Jobs that a breakdown looks at."""
+
+MOST_RUNNING = 50
+
+
+def show_lanes(site: Site, request: Request, visitor: Visitor) -> Response:
+    """The verdict, and all lanes, those in trouble first."""
+    reading = site.read()
+    board = board_of(reading.status, reading.policy, reading.samples)
+    lately = journal_of(reading.events, reading.samples, reading.incident, reading.at)[:SHOWN_LATELY]
+    return render(
+        site, request, visitor, "lanes.html", page="lanes", reading=reading, board=board, lately=lately,
+        plan=_plan_of_board(site, reading, board),
+    )  # fmt: skip
+
+
+def show_drains(site: Site, request: Request, visitor: Visitor) -> Response:
+    """What is in backlogs, what comes back from them and when that will be over."""
+    reading = site.read()
+    rows = drains_of(reading.status, reading.samples)
+    return render(
+        site, request, visitor, "drains.html", page="drains", reading=reading,
+        drains=[row for row in rows if not row.is_limit], limits=[row for row in rows if row.is_limit],
+    )  # fmt: skip
+
+
+def show_journal(site: Site, request: Request, visitor: Visitor) -> Response:
+    """What was done, the newest first, with its effect and its way back."""
+    reading = site.read()
+    limit = _one_of(request.asked("limit"), JOURNAL_SIZES)
+    wanted = request.asked("lane")
+    events = site.shedder.events(limit=limit) if reading.is_known else ()
+    samples = _samples_for(site, events, reading.at)
+    lines = journal_of(events, samples, reading.incident, reading.at)
+    shown = [line for line in lines if not wanted or _concerns(line, wanted)]
+    return render(
+        site, request, visitor, "journal.html", page="journal", reading=reading, lines=shown, wanted=wanted,
+        limit=limit, sizes=JOURNAL_SIZES, looked_at=len(lines),
+    )  # fmt: skip
+
+
+def show_settings(site: Site, request: Request, visitor: Visitor) -> Response:
+    """Flags, limits, and the policy in force."""
+    reading = site.read()
+    return render(
+        site, request, visitor, "settings.html", page="settings", reading=reading,
+        flags=site.shedder.flag_states(), limits=site.shedder.limit_states(), applied=_applied(site.shedder),
+    )  # fmt: skip
+
+
+def show_work(site: Site, request: Request, visitor: Visitor) -> Response:
+    """Failed work by lane, on request by error too; and what was set aside because it is old."""
+    reading = site.read()
+    failed = sorted(
+        (lane for lane in reading.status.lanes if lane.outcomes.failed_in_hour or lane.outcomes.failed_kept),
+        key=lambda lane: -lane.outcomes.failed_lately,
+    )
+    labels = [each for each in reading.status.labels if each.outcomes.failed_in_hour]
+    of = request.asked("of")
+    groups = site.shedder.failed_lately(_known(reading, of).queue) if of else None
+    return render(
+        site, request, visitor, "work.html", page="work", reading=reading, failed=failed, labels=labels, of=of,
+        groups=groups, stale=[each for each in site.shedder.stale() if each.jobs],
+    )  # fmt: skip
+
+
+def show_lane(site: Site, request: Request, visitor: Visitor) -> Response:
+    """One lane: charts, what stands on it, what runs in it and who serves it."""
+    reading = site.read()
+    lane = _known(reading, request.asked("name"))
+    row = lane_row(lane, reading.status, reading.policy, reading.samples.get(lane.lane, ()))
+    told = {lateness_sentence(each, reading.at) for each in lane.late if each.is_certain}
+    row = replace(row, warnings=tuple(each for each in row.warnings if each not in told))
+    span = request.asked("span") if request.asked("span") in SPANS else "10m"
+    siblings = [each for each in reading.status.lanes if each.queue == lane.queue]
+    return render(
+        site, request, visitor, "lane.html", page="lane", reading=reading, lane=lane, row=row, span=span, spans=SPANS,
+        siblings=siblings,
+        late=[(late_sentence(each, reading.at), because_of(lane, reading.at)) for each in lane.late if each.is_certain],
+        drawn=_drawn(site, reading, lane, span, row.tolerance),
+        plan=_plan_of_lane(site, reading, lane, siblings),
+        **_in_hand(site, request, lane),
+    )  # fmt: skip
+
+
+def show_breakdown(site: Site, request: Request, visitor: Visitor) -> Response:
+    """What is in a queue, by function, priority or a field of the meta, told from a sample."""
+    reading = site.read()
+    lane = _known(reading, request.asked("name"))
+    by = [each for each in request.query.get("by", ()) if each][:2]
+    field = request.asked("meta").strip()
+    found, refused = None, ""
+    if by or field:
+        try:
+            wanted = [f"meta.{field}" if each == "meta" else each for each in by]
+            found = site.shedder.breakdown(lane.queue, by=wanted, sample=BREAKDOWN_SAMPLE)
+        except InvalidInput as error:
+            refused = str(error)
+    return render(
+        site, request, visitor, "breakdown.html", page="lane", reading=reading, lane=lane, found=found, by=by,
+        field=field, refused=refused, sample=BREAKDOWN_SAMPLE,
+    )  # fmt: skip
+
+
+# what views share
+
+
+def _known(reading: Reading, name: str) -> LaneStatus:
+    """The lane called so; a queue is its normal lane.
+
+    Raises:
+        Refusal: there is none.
+    """
+    if not reading.is_known:
+        raise Refusal(503, "Redis has not answered yet, so nothing is known of this lane.", reading.trouble)
+    wanted = name if why_refused(name) else _lane_name(name)
+    for lane in reading.status.lanes:
+        if lane.lane == wanted:
+            return lane
+    raise Refusal(404, "No queue or lane is called so, or it is empty and nobody serves it.", f"Asked for: {name}")
+
+
+def _lane_name(name: str) -> str:
+    if name.endswith(".normal"):
+        name = name.removesuffix(".normal")
+    return lane_of(name).name
+
+
+def _one_of(text: str, sizes: Sequence[int]) -> int:
+    return next((size for size in sizes if str(size) == text), sizes[0])
+
+
+def _applied(shedder: Shedder) -> AppliedPolicy | None:
+    try:
+        return shedder.policies.applied()
+    except RecordUnreadable:
+        return None
+
+
+def _concerns(line: JournalLine, wanted: str) -> bool:
+    return wanted in line.lanes or wanted in line.targets or any(lane_of(each).queue == wanted for each in line.lanes)
+
+
+def _samples_for(site: Site, events: Sequence[Event], at: datetime) -> Mapping[str, tuple[Sample, ...]]:
+    young = [each for each in events if each.at >= at - EFFECTS_OF]
+    lanes = sampled_lanes(young, most=EFFECT_LANES)
+    if not lanes:
+        return {}
+    since = max(young[0].at - timedelta(minutes=2), at - EFFECTS_OF)
+    return read_samples(site.shedder.store, lanes, since=since, now=at)
+
+
+# one lane
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnLane:
+    """The charts of a lane.
+
+    Attributes:
+        charts: Title, look of each curve and the picture.
+        marks: What was done meanwhile: sign, when, who, what.
+        is_partial: Older marks are left out.
+        has_samples: Anything was drawn.
+    """
+
+    charts: tuple[tuple[str, tuple[tuple[str, str], ...], Markup], ...]
+    marks: tuple[tuple[str, Event, str], ...]
+    is_partial: bool
+    has_samples: bool
+
+
+def _drawn(site: Site, reading: Reading, lane: LaneStatus, span: str, tolerance: timedelta | None) -> DrawnLane:
+    window = Window(reading.at - SPANS[span], reading.at)
+    samples, events = _history(site, reading, lane.lane, span)
+    own = [each for each in events if lane.lane in each.lanes and each.at >= window.since][-MOST_MARKS:]
+    told = tuple((str(number), each, event_sentence(each)) for number, each in enumerate(own, start=1))
+    marks = [ChartMark(each.at, sign, f"{each.by} {what}") for sign, each, what in told]
+    limit = tolerance.total_seconds() if tolerance else None
+    drawn = []
+    for title, curves, unit, line in (
+        ("Jobs that have not started", depth_curves(samples, window), "", None),
+        ("In and out", rate_curves(samples, window), "/s", None),
+        ("How long the oldest has waited", (age_curve(samples, window),), "seconds", limit),
+    ):
+        legend = tuple((each.name, each.look) for each in curves)
+        drawn.append((title, legend, chart(title, curves, window, unit=unit, marks=marks, limit=line)))
+    is_partial = len(events) >= EVENTS_FOR_MARKS and events[0].at > window.since
+    return DrawnLane(tuple(drawn), told, is_partial, bool(samples))
+
+
+def _history(site: Site, reading: Reading, lane: str, span: str) -> tuple[Sequence[Sample], Sequence[Event]]:
+    """The samples and the events of a time; those of ten minutes are in the reading."""
+    if span == "10m" or reading.trouble:
+        return reading.samples.get(lane, ()), reading.events
+    try:
+        since = reading.at - SPANS[span]
+        samples = read_samples(site.shedder.store, [lane], since=since, now=reading.at).get(lane, ())
+        return samples, site.shedder.events(limit=EVENTS_FOR_MARKS)
+    except RedisUnreachable:
+        return reading.samples.get(lane, ()), reading.events
+
+
+def _in_hand(site: Site, request: Request, lane: LaneStatus) -> dict[str, Any]:
+    """What runs and who serves; what moves does without."""
+    if request.is_live:
+        return {"running": (), "workers": (), "more_running": 0}
+    try:
+        running = site.shedder.running(target_of(lane.lane))
+        workers = site.shedder.workers(target_of(lane.lane))
+    except RedisUnreachable:
+        return {"running": (), "workers": (), "more_running": 0}
+    return {
+        "running": running[:MOST_RUNNING],
+        "more_running": max(len(running) - MOST_RUNNING, 0),
+        "workers": sorted(workers, key=lambda each: (not each.is_stock, each.name))[:MOST_RUNNING],
+    }
+
+
+# the plan
+
+_OUTLOOKS: WeakKeyDictionary[Site, tuple[int, Outlook]] = WeakKeyDictionary()
+
+
+def _outlook(site: Site, reading: Reading) -> Outlook:
+    """What the plan begins with; made once for each reading."""
+    known = _OUTLOOKS.get(site)
+    if known is None or known[0] != reading.number:
+        busy = {lane.lane for lane in reading.status.lanes if lane.waiting or lane.backlog or lane.running}
+        samples = {lane: each for lane, each in reading.samples.items() if lane in busy}
+        known = reading.number, read_outlook(reading.status, samples, reading.policy)
+        _OUTLOOKS[site] = known
+    return known[1]
+
+
+def _plan_of_lane(
+    site: Site, reading: Reading, lane: LaneStatus, siblings: Sequence[LaneStatus]
+) -> tuple[PlanRow, ...]:
+    """What would be if the lane, or its queue, were held back, beside what is if nothing is done."""
+    if not (lane.waiting or lane.backlog) or not reading.is_known:
+        return ()
+    if lane.pause is not None or lane.diverts:
+        return plan_rows(_outlook(site, reading), ())
+    others = [each for each in siblings if each.waiting and each.lane != lane.lane]
+    whole = [(f"hold back all of {lane.queue}", [Lane(lane.queue, each).name for each in PRIORITIES])]
+    return plan_rows(
+        _outlook(site, reading), [(f"hold back {target_of(lane.lane)}", [lane.lane]), *(whole if others else [])]
+    )
+
+
+def _plan_of_board(site: Site, reading: Reading, board: Board) -> tuple[tuple[PlanRow, ...], str]:
+    """The plan and the lane to divert, where jobs are late and other work could make way; else nothing."""
+    late = next((row for row in board.lanes if row.is_late and not row.controls), None)
+    others = [row for row in (*board.lanes, *board.quiet) if row.waiting and not row.controls and not row.is_late]
+    if late is None or not others:
+        return (), ""
+    heaviest = max(others, key=lambda row: row.waiting)
+    lanes = [lane.name for lane in lanes_of_target(heaviest.target)]
+    return plan_rows(_outlook(site, reading), [(f"divert {heaviest.target}", lanes)]), heaviest.target
+
+
+ROUTES = (
+    Route("GET", "/", show_lanes),
+    Route("GET", "/lane/(?P<name>.+)", show_lane),
+    Route("GET", "/drains", show_drains),
+    Route("GET", "/journal", show_journal),
+    Route("GET", "/settings", show_settings),
+    Route("GET", "/work", show_work),
+    Route("GET", "/breakdown/(?P<name>.+)", show_breakdown),
+)
+"""The pages that show."""
