@@ -11,12 +11,13 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from shedder.api.shedder import Shedder
-from shedder.errors import InvalidInput, ShedderError
+from shedder.errors import InvalidInput, RedisUnreachable, ShedderError
 from shedder.events import Cause, Event, verb_of
 from shedder.incident.timeline import attributed
 from shedder.lanes import names_of
@@ -121,6 +122,26 @@ class Spent(NotConfirmed):
     """The token was used already: what was sent twice acted once."""
 
 
+class Expired(NotConfirmed):
+    """The token is too old."""
+
+
+class NoReason(InvalidInput):
+    """A person must say why, and has not."""
+
+    def __init__(self) -> None:
+        super().__init__(name="reason", value="", accepted="", says="say why: the journal keeps it")
+
+
+class Unsure(ShedderError):
+    """Redis went away while it was done: nobody here knows whether it was."""
+
+    exit_code = 4
+
+    def __init__(self, error: ShedderError) -> None:
+        super().__init__(f"it is not known whether it was done: {error}")
+
+
 class Drifted(ShedderError):
     """What stands has changed since the preview; nothing was done.
 
@@ -163,8 +184,8 @@ def preview(desk: Desk, act: Act, given: Mapping[str, Sequence[str]], visitor: V
     Raises:
         ShedderError: it cannot be done so; the message says why.
     """
+    _refuse_viewers(desk, act, visitor)
     said = said_in(act, given)
-    desk.allow(visitor, act.name, ())
     planned = act.plan(Asked(desk.shedder, said, visitor.name))
     desk.allow(visitor, act.name, planned.lanes)
     return _preview(desk, act, said, visitor, planned, _one_line(reason))
@@ -176,19 +197,23 @@ def confirm(desk: Desk, token: str, *, reason: str, visitor: Visitor) -> Done:
     Raises:
         NotConfirmed: the token is damaged, too old, of somebody else, or was used.
         Drifted: what stands has changed since.
-        InvalidInput: there is no reason.
+        NoReason: there is no reason; the token is good still.
+        Unsure: Redis went away meanwhile.
         ShedderError: it cannot be done; the message says why.
     """
     act, said, state, identifier = _opened(desk, token, visitor)
     why = checked_reason(act, reason)
-    desk.allow(visitor, act.name, ())
+    _refuse_viewers(desk, act, visitor)
     _use(desk, identifier)
     planned = act.plan(Asked(desk.shedder, said, visitor.name))
     desk.allow(visitor, act.name, planned.lanes)
     if state != _number_of(planned.state):
         raise Drifted(_preview(desk, act, said, visitor, planned, why))
     before = _newest(desk.shedder)
-    result = planned.carry_out(why)
+    try:
+        result = planned.carry_out(why)
+    except RedisUnreachable as error:
+        raise Unsure(error) from error
     return _done(desk, act, visitor, planned, result, why, before)
 
 
@@ -196,11 +221,11 @@ def checked_reason(act: Act, reason: str) -> str:
     """The reason of an act, in one line.
 
     Raises:
-        InvalidInput: there is none where a person must say why.
+        NoReason: there is none where a person must say why.
     """
-    said = _one_line(reason)
+    said = _one_line(reason) if act.has_reason else ""
     if act.needs_reason and said in ("", REASON_BLANK):
-        raise InvalidInput(name="reason", value=said, accepted="", says="say why: the journal keeps it")
+        raise NoReason
     return said or act.reason or ""
 
 
@@ -214,18 +239,25 @@ def act_of_token(token: str, secret: bytes) -> tuple[Act, dict[str, tuple[str, .
     return ACTS[payload["act"]], {name: tuple(values) for name, values in payload["said"].items()}
 
 
+def _refuse_viewers(desk: Desk, act: Act, visitor: Visitor) -> None:
+    # before anything is read; which lanes it is about is known later
+    if not (visitor.name and visitor.may_act):
+        desk.allow(visitor, act.name, ())
+
+
 def _preview(
     desk: Desk, act: Act, said: Mapping[str, tuple[str, ...]], visitor: Visitor, planned: Planned, reason: str
 ) -> Preview:
     others = desk.shedder.changes_by_others(*planned.lanes, names=planned.names, by=visitor.name)
     now = desk.shedder.incidents.now()
+    said_why = reason or act.reason or "" if act.has_reason else ""
     return Preview(
         act=act,
         said=said,
         sentences=tuple(planned.look()),
         outlook=tuple(planned.outlook()),
-        lines=lines_of(_drafts(desk.shedder, visitor, planned.entries, reason or act.reason or "")),
-        command=planned.command(reason or (REASON_BLANK if act.needs_reason else "")),
+        lines=lines_of(_drafts(desk.shedder, visitor, planned.entries, said_why)),
+        command=planned.command(said_why or (REASON_BLANK if act.needs_reason else "")),
         others=tuple(_told(each, now) for each in others),
         token=_sealed(desk.secret, act, said, visitor, planned.state, now),
         reason=reason,
@@ -237,9 +269,9 @@ def _drafts(shedder: Shedder, visitor: Visitor, entries: Iterable[Entry], reason
     cause = attributed(shedder.store, Cause(by=visitor.name, why=reason))
     return [
         Event(
-            "", datetime.now(UTC), each.verb, cause.by, each.why or reason, each.lanes,
+            "", datetime.now(UTC), each.verb, cause.by, reason or each.why, each.lanes,
             details={"names": list(each.names), "mitigation": "".join(each.names)},
-            role=cause.role if each.role is None else each.role, undoes="",
+            role=cause.role if each.role is None else each.role, undoes="-" if each.is_undo else "",
         )
         for each in entries
     ]  # fmt: skip
@@ -259,8 +291,10 @@ def _newest(shedder: Shedder) -> str:
 
 def _done(desk: Desk, act: Act, visitor: Visitor, planned: Planned, result: Result, why: str, before: str) -> Done:
     verbs = {each.verb for each in planned.entries}
-    events = [each for each in desk.shedder.events(limit=EVENTS_OF_ACT, after=before)
-              if each.by == visitor.name and each.verb in verbs and not each.details.get("retry")]  # fmt: skip
+    events: list[Event] = []
+    with suppress(ShedderError):  # it is done, and the receipt must be seen
+        events = [each for each in desk.shedder.events(limit=EVENTS_OF_ACT, after=before)
+                  if each.by == visitor.name and each.verb in verbs]  # fmt: skip
     event = next((each for each in events if each.id == result.event), None)
     can_undo = event is not None and event.can_undo
     return Done(
@@ -321,7 +355,7 @@ def _opened(desk: Desk, token: str, visitor: Visitor) -> tuple[Act, dict[str, tu
         raise NotConfirmed("this form cannot be confirmed: somebody else has filled it in; begin again")
     if desk.shedder.incidents.now() - time_from_ms(payload["at"]) > GOOD_FOR:
         minutes = format_duration(GOOD_FOR)
-        raise NotConfirmed(f"this form cannot be confirmed: it is older than {minutes}; look again")
+        raise Expired(f"this form cannot be confirmed: it is older than {minutes}; look again")
     return act, said, payload["state"], payload["id"]
 
 

@@ -87,8 +87,9 @@ class Entry:
         verb: Of the event.
         lanes: The lanes concerned.
         names: Flags, limits, or a mitigation, where it is about no lanes.
-        why: What it says in place of the reason that a person gives; empty where it says that.
+        why: What it says where a person gives no reason.
         role: The role of the actor, where it is another one than before the act; None where it is not.
+        is_undo: It says what it undoes.
     """
 
     verb: str
@@ -96,6 +97,7 @@ class Entry:
     names: tuple[str, ...] = ()
     why: str = ""
     role: str | None = None
+    is_undo: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,8 +88,8 @@ def entry_of(rehearsal: Rehearsal, by: str) -> tuple[Entry, dict[str, Any]]:
         return Entry("note"), {"incidents": open_ones}
     before = draft.before
     state = {"incidents": open_ones, "record": [before.id, before.revision] if before else []}
-    verb = f"undo {draft.event.verb}" if draft.event.undoes else draft.event.verb
-    return Entry(verb, why=draft.event.cause.why, role=draft.after.role_of(by)), state
+    why, role = draft.event.cause.why, draft.after.role_of(by)
+    return Entry(draft.event.verb, why=why, role=role, is_undo=bool(draft.event.undoes)), state
 
 
 def rehearsed_result(receipt: IncidentReceipt, said: str) -> Result:
@@ -296,7 +296,7 @@ INCIDENT_ACTS = (
         _ALSO,
     ),
     _incident_act(
-        "incident-note", "Note a finding", "Notes are kept apart from decisions.",
+        "note", "Note a finding", "Notes are kept apart from decisions.",
         _planner("note", _note, lambda it: f"Note {len(it.notes)} is kept.", words=("text",),
                  options={"task": "--task"}),
         Field("text", "What was found", "line", is_needed=True), _TASK, reason=None,

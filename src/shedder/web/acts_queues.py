@@ -71,9 +71,9 @@ def _pause(asked: Asked) -> Planned:
 
 def _resume(asked: Asked) -> Planned:
     to = Targets(asked)
+    paused = [lane for lane in to.found if lane.pause]
 
     def look() -> Sequence[str]:
-        paused = [lane for lane in to.found if lane.pause]
         if not paused:
             return [f"{_are(to.names)} not paused: there is nothing to resume."]
         names = names_of(lane.lane for lane in paused)
@@ -91,7 +91,7 @@ def _resume(asked: Asked) -> Planned:
         return Result((f"{_are(ended)} resumed: {jobs_do(waiting, 'wait', 'waits')}.",), receipt, receipt.event)
 
     return Planned(
-        "resume", (Entry("resume", to.lanes),), to.state, look, carry_out,
+        "resume", (Entry("resume", to.lanes),) if paused else (), to.state, look, carry_out,
         words=to.words, options=to.options, lanes=to.lanes,
     )  # fmt: skip
 
@@ -213,7 +213,7 @@ def _drain(asked: Asked) -> Planned:
         return _draining(receipt, to.names)
 
     return Planned(
-        "drain", (Entry("drain", _with_backlog(to)),), {**to.state, "rate": str(rate)},
+        "drain", (Entry("drain", to.lanes),) if _with_backlog(to) else (), {**to.state, "rate": str(rate)},
         lambda: [*_would_drain(to, rate), *failing], carry_out,
         words=to.words,
         options=(
@@ -290,7 +290,7 @@ def _drain_stop(asked: Asked) -> Planned:
         return _draining(asked.shedder.stop_drain(*to.names, reason=why, by=asked.by), to.names)
 
     return Planned(
-        "drain", (Entry("drain stopped", _with_backlog(to)),), to.state, look, carry_out,
+        "drain", (Entry("drain stopped", to.lanes),) if lanes else (), to.state, look, carry_out,
         words=to.words, options=(*to.options, "--stop"), lanes=to.lanes,
     )  # fmt: skip
 
@@ -310,7 +310,7 @@ def _drain_at_once(asked: Asked) -> Planned:
         return _restored(asked.shedder.drain_at_once(*to.names, reason=why, by=asked.by), to.names)
 
     return Planned(
-        "drain", (Entry("restore", lanes),), to.state, look, carry_out,
+        "drain", (Entry("restore", lanes),) if lanes else (), to.state, look, carry_out,
         words=to.words, options=(*to.options, "--at-once", *(["--force"] if failing else [])), lanes=to.lanes,
     )  # fmt: skip
 
@@ -387,7 +387,7 @@ def _retry_stop(asked: Asked) -> Planned:
         return _draining(asked.shedder.stop_retry(*to.names, reason=why, by=asked.by), to.names)
 
     return Planned(
-        "retry", (Entry("drain stopped", lanes),), to.state, look, carry_out,
+        "retry", (Entry("drain stopped", lanes),) if lanes else (), to.state, look, carry_out,
         words=to.words, options=(*to.options, "--stop"), lanes=to.lanes,
     )  # fmt: skip
 
@@ -435,7 +435,7 @@ def _limit_lift(asked: Asked) -> Planned:
         return _restored(asked.shedder.lift_limit(*to.names, reason=why, by=asked.by), to.names)
 
     return Planned(
-        "limit lift", (Entry("restore", lanes),), to.state, look, carry_out,
+        "limit lift", (Entry("restore", lanes),) if lanes else (), to.state, look, carry_out,
         words=to.words, options=to.options, lanes=to.lanes,
     )  # fmt: skip
 
@@ -497,7 +497,7 @@ QUEUE_ACTS = (
     Act("shed", "Shed by policy", "Divert what the policy in force allows to be shed.", _shed),
     Act("drain", "Drain", "The backlog starts again, oldest first, at a rate; said again, it changes the rate.",
         _drain, (*TARGETS, _RATE, _HALT, Field("stay", "Keep the divert when the backlog is empty", "check"))),
-    Act("drain-stop", "Stop the drain", "The backlog stays, in order.", _drain_stop, TARGETS),
+    Act("stop-drain", "Stop the drain", "The backlog stays, in order.", _drain_stop, TARGETS),
     Act("drain-at-once", "Drain at once", "The whole backlog goes back now, at no pace.", _drain_at_once, TARGETS),
     Act("retry", "Retry failed jobs", "Failed jobs come back, counted first, at a rate.", _retry, (
         *TARGETS, *SELECTION,
@@ -510,12 +510,12 @@ QUEUE_ACTS = (
         Field("first", "Only the first", hint="a number of jobs, to try it"),
         Field("force", "Also what the policy does not let come back", "check"),
     )),
-    Act("retry-stop", "Stop the retry", "What has not started stays in the backlog.", _retry_stop, TARGETS),
+    Act("stop-retry", "Stop the retry", "What has not started stays in the backlog.", _retry_stop, TARGETS),
     Act("limit-starts", "Limit starts", "Jobs start at a rate, or so many at once.", _limit_starts, (
         *TARGETS, Field("rate", "Rate", hint="such as 20/second"), Field("most", "At once", hint="a number of jobs"),
         SELECTION[0], FOR,
     )),
-    Act("limit-lift", "Lift the limit on starts", "What waits under it may start.", _limit_lift, TARGETS),
+    Act("lift-limit", "Lift the limit on starts", "What waits under it may start.", _limit_lift, TARGETS),
     Act("stale-replay", "Replay stale work", "What was set aside goes into its lanes, behind what waits.",
         _stale_replay, TARGETS),
 )  # fmt: skip

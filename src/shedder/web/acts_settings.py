@@ -40,7 +40,7 @@ def _flag_degrade(asked: Asked) -> Planned:
 
     def carry_out(why: str) -> Result:
         receipt = asked.shedder.degrade_flag(
-            *asked.several("flag"), group=group, percent=share, expires_in=expires_in, force=forced, reason=why,
+            *asked.several("name"), group=group, percent=share, expires_in=expires_in, force=forced, reason=why,
             by=asked.by,
         )  # fmt: skip
         return _flags_set(receipt, "degraded")
@@ -48,7 +48,7 @@ def _flag_degrade(asked: Asked) -> Planned:
     return Planned(
         "flag degrade", (Entry("flag degrade", names=names),), _flags_state(asked, names),
         lambda: [f"{shown(names)}: {share:g} % of users get the degraded feature, {until}.", *_told(asked, names)],
-        carry_out, words=asked.several("flag"), names=names,
+        carry_out, words=asked.several("name"), names=names,
         options=(*asked.options(group="--group", percent="--percent", **{"for": "--for"}),
                  *asked.switches(force="--force")),
     )  # fmt: skip
@@ -58,19 +58,19 @@ def _flag_restore(asked: Asked) -> Planned:
     names, group = _flags_asked(asked)
 
     def carry_out(why: str) -> Result:
-        receipt = asked.shedder.restore_flag(*asked.several("flag"), group=group, reason=why, by=asked.by)
+        receipt = asked.shedder.restore_flag(*asked.several("name"), group=group, reason=why, by=asked.by)
         return _flags_set(receipt, "restored")
 
     return Planned(
         "flag restore", (Entry("flag restore", names=names),), _flags_state(asked, names),
         lambda: [(f"{shown(names)} {'is' if len(names) == 1 else 'are'} restored for every user, and jobs that waited "
                  "for that go back at once."), *_told(asked, names)],
-        carry_out, words=asked.several("flag"), names=names, options=asked.options(group="--group"),
+        carry_out, words=asked.several("name"), names=names, options=asked.options(group="--group"),
     )  # fmt: skip
 
 
 def _flags_asked(asked: Asked) -> tuple[tuple[str, ...], str]:
-    names, group = asked.several("flag"), asked.text("group")
+    names, group = asked.several("name"), asked.text("group")
     if not names and not group:
         raise InvalidInput(name="flag", value="", accepted="", says="say which flag, or which group of flags")
     states = asked.shedder.flag_states()
@@ -109,7 +109,7 @@ def _flags_set(receipt: FlagReceipt, what: str) -> Result:
 
 
 def _limit_set(asked: Asked) -> Planned:
-    name, key, rate = asked.text("limit"), asked.text("key"), Rate.parse(asked.text("rate"), name="rate")
+    name, key, rate = asked.text("name"), asked.text("key"), Rate.parse(asked.text("rate"), name="rate")
     target, expires_in = f"{name} {key}".strip(), asked.expiry("limit")
     shadow, forced = asked.is_on("shadow"), asked.is_on("force")
     what = "counts what is over" if shadow else "refuses what is over"
@@ -130,7 +130,7 @@ def _limit_set(asked: Asked) -> Planned:
 
 
 def _limit_clear(asked: Asked) -> Planned:
-    name, key = asked.text("limit"), asked.text("key")
+    name, key = asked.text("name"), asked.text("key")
     target = f"{name} {key}".strip()
 
     def carry_out(why: str) -> Result:
@@ -215,8 +215,9 @@ def _undoing(event: Event, names: tuple[str, ...]) -> list[Entry]:
         was = [lane for lane in event.lanes if mapping_field(event.before, lane).get("diverted") is True]
         return _either(event, event.verb, was, "restore")
     if event.verb == "drain":
-        was = [lane for lane in event.lanes if mapping_field(event.before, lane).get("rate")]
-        return [Entry("drain" if was else "drain stopped", event.lanes)]
+        before = {lane: mapping_field(event.before, lane) for lane in event.lanes if lane in event.before}
+        has_drained = any(drain for each in before.values() for drain in mapping_field(each, "drains").values())
+        return [Entry("drain" if has_drained else "drain stopped", tuple(before))]
     if event.verb == "retry":
         return [Entry("retry undone", event.lanes)]
     if event.verb == "policy apply":
@@ -302,17 +303,17 @@ def _values(lines: Sequence[str]) -> Mapping[str, str]:
     return found
 
 
-_FLAGS = Field("flag", "Flags", "lines", "one a line")
+_FLAGS = Field("name", "Flags", "lines", "one a line")
 _GROUP = Field("group", "All of the group", hint="such as non-critical")
-_LIMIT = Field("limit", "Limit", is_needed=True)
+_LIMIT = Field("name", "Limit", is_needed=True)
 _KEY = Field("key", "Only for the key", hint="such as tenant=acme")
 
 SETTING_ACTS = (
-    Act("flag-degrade", "Degrade flags", "Features are degraded in every process within a second.", _flag_degrade, (
+    Act("degrade", "Degrade flags", "Features are degraded in every process within a second.", _flag_degrade, (
         _FLAGS, _GROUP, Field("percent", "Percent of users", hint="all if empty"), FOR,
         Field("force", "Also a flag that no process has declared", "check"),
     )),
-    Act("flag-restore", "Restore flags", "Features are as the code has them.", _flag_restore, (_FLAGS, _GROUP)),
+    Act("restore", "Restore flags", "Features are as the code has them.", _flag_restore, (_FLAGS, _GROUP)),
     Act("limit-set", "Set a limit", "A limit in code holds at another rate within a second.", _limit_set, (
         _LIMIT, Field("rate", "Rate", hint="such as 100/minute", is_needed=True), _KEY, FOR,
         Field("shadow", "Only count what it would refuse", "check"),

@@ -17,7 +17,7 @@ from shedder.api.shedder import Shedder
 from shedder.errors import ShedderError
 from shedder.store.codec import text_of
 from shedder.store.store import Store, address_of
-from shedder.web import login, pages, stream
+from shedder.web import acting, login, pages, stream
 from shedder.web.access import STRANGER, SiteSettings, Visitor, check_origin, visitor_of
 from shedder.web.http import Refusal, Request, Response, Route, View, redirect
 from shedder.web.rendering import render
@@ -194,7 +194,7 @@ def shared_secret(store: Store) -> bytes:
 def routes() -> tuple[Route, ...]:
     """All pages."""
     return (Route("GET", f"{STATIC}(?P<file>[\\w.-]+)", static_file, is_open=True), *login.ROUTES, *stream.ROUTES,
-            *pages.ROUTES)  # fmt: skip
+            *pages.ROUTES, *acting.ROUTES)  # fmt: skip
 
 
 STATIC = "/static/"
