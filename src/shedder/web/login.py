@@ -17,13 +17,16 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
+from shedder.later import later
 from shedder.web.http import Refusal, Request, Response, Route
-from shedder.web.rendering import render
 from shedder.wording import drives_terminals
 
 if TYPE_CHECKING:
     from shedder.web.access import Visitor
     from shedder.web.app import Site
+    from shedder.web.rendering import render
+else:  # a visitor is known without jinja2
+    globals().update(later((("shedder.web.rendering", "render"),)))
 
 COOKIE = "shedder_session"
 SESSION_SECONDS = 12 * 3600
