@@ -37,6 +37,7 @@ RECEIPTS, NEWSLETTERS = "benchmarks.work.nothing", "time.sleep"
 TOLERANCE = timedelta(seconds=10)
 DIVERT_AT, PAUSE_AT, RESUME_AT, DRAIN_AT, END_AT = 45, 70, 80, 95, 180
 FLOOD = 2_000
+STEP_SECONDS = 1
 
 
 def main() -> None:
@@ -125,7 +126,7 @@ def _draw_panel(prometheus: Prometheus, panel: Panel, axes: Any, began: float, e
     found = [
         (_legend(legend, labels), [(float(at) - began, float(number)) for at, number in values])
         for legend, query in panel.queries.items()
-        for labels, values in prometheus.series(_asked(query), began, ended, 1)
+        for labels, values in prometheus.series(_asked(query), began, ended, STEP_SECONDS)
     ]
     if panel.kind == "stat":
         _draw_number(panel, axes, [values[-1][1] for _, values in found])
@@ -135,7 +136,7 @@ def _draw_panel(prometheus: Prometheus, panel: Panel, axes: Any, began: float, e
             stands = [at for at, value in points if value]
             axes.barh(number, 1, left=stands, color="tab:orange", label=legend)
         else:
-            axes.plot(*zip(*points, strict=True), label=legend, linewidth=1.2)
+            axes.plot(*zip(*_with_gaps(points), strict=True), label=legend, linewidth=1.2)
     if panel.kind == "state-timeline":
         axes.set_yticks(range(len(found)), [legend for legend, _ in found])
     elif found:
@@ -144,11 +145,22 @@ def _draw_panel(prometheus: Prometheus, panel: Panel, axes: Any, began: float, e
     axes.set_xlim(0, ended - began)
 
 
+def _with_gaps(points: list[tuple[float, float]]) -> Iterator[tuple[float, float]]:
+    """The points, with one that is not drawn between two that are not neighbours, as Grafana has it."""
+    last = points[0][0]
+    for at, value in points:
+        if at - last > 1.5 * STEP_SECONDS:
+            yield last + STEP_SECONDS, float("nan")
+        yield at, value
+        last = at
+
+
 def _draw_number(panel: Panel, axes: Any, values: list[float]) -> None:
     axes.axis("off")
     said = f"{values[-1]:,.3g}" if values else "no data"
     is_bad = bool(values) and panel.bad_above is not None and values[-1] >= panel.bad_above
-    axes.text(0, 0.3, said, fontsize=20, color="tab:red" if is_bad else "tab:green", transform=axes.transAxes)
+    color = "tab:red" if is_bad else "tab:green" if values else "tab:gray"
+    axes.text(0, 0.3, said, fontsize=20, color=color, transform=axes.transAxes)
 
 
 def _asked(query: str) -> str:

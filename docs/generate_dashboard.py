@@ -40,16 +40,19 @@ class Panel:
 
 ROWS: tuple[tuple[str, int, tuple[Panel, ...]], ...] = (
     ("How it is", 4, (
-        Panel("Late jobs", "stat", {"": f"sum(shedder_work_late_jobs{{{SERVER}}})"}, width=4, bad_above=1,
+        Panel("Late jobs", "stat", {"": f"sum(shedder_work_late_jobs{{{SERVER}}})"}, width=3, bad_above=1,
               says="Jobs that wait longer than the policy tolerates."),
-        Panel("May be late", "stat", {"": f"sum(shedder_work_may_be_late{{{SERVER}}})"}, width=4, bad_above=1,
+        Panel("May be late", "stat", {"": f"sum(shedder_work_may_be_late{{{SERVER}}})"}, width=3, bad_above=1,
               says="Kinds of work of which nobody knows."),
-        Panel("Failing", "stat", {"": f'sum(rate(shedder_jobs_ended_total{{outcome="failed",{WHERE}}}[{LATELY}]))'},
-              unit="reqps", width=4, bad_above=1, says="Jobs that fail, a second."),
+        Panel("Failing", "stat",
+              {"": f'sum(rate(shedder_jobs_ended_total{{outcome="failed",{WHERE}}}[{LATELY}])) or vector(0)'},
+              unit="reqps", width=3, bad_above=1, says="Jobs that fail, a second."),
         Panel("Paused lanes", "stat", {"": f"sum(shedder_paused{{{WHERE}}})"}, width=3),
         Panel("Open incidents", "stat", {"": f"sum(shedder_incident_open{{{SERVER}}})"}, width=3, bad_above=1),
         Panel("Memory", "stat", {"": f"max(shedder_memory_used_ratio{{{SERVER}}})"}, unit="percentunit", width=3,
               bad_above=0.9, says="Share of the server's memory limit."),
+        Panel("Unreadable", "stat", {"": f"sum(shedder_unreadable_records{{{SERVER}}})"}, width=3, bad_above=1,
+              says="Records that are damaged, or of a newer shedder: of these the other panels know nothing."),
         Panel("Redis", "stat", {"": f"min(shedder_up{{{SERVER}}})"}, width=3, says="1: it answers."),
     )),
     ("Age and depth", 9, (

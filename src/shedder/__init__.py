@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from shedder.policy.applied import AppliedPolicy, PolicyReceipt
     from shedder.policy.explain import Decision, ExplainedJob
     from shedder.policy.lateness import Late
-    from shedder.policy.model import Defaults, IncidentPolicy, Mitigation, Policy, Rule
+    from shedder.policy.model import Defaults, IncidentPolicy, Mitigation, Policy, Rule, WebPolicy
     from shedder.queues.breakdown import Breakdown, BreakdownGroup
     from shedder.queues.claims import RunningJob
     from shedder.queues.controls import Divert, Drain, HaltedDrain, Pause, StartsLimit
@@ -156,6 +156,7 @@ __all__ = [
     "TriageStep",
     "UninstallReceipt",
     "Update",
+    "WebPolicy",
     "WorkerSeen",
     "Yardstick",
     "__version__",
@@ -177,7 +178,7 @@ _HOMES = {
     "shedder.lanes": "Lane",
     "shedder.policy.applied": "AppliedPolicy PolicyReceipt",
     "shedder.policy.explain": "Decision ExplainedJob",
-    "shedder.policy.model": "Defaults IncidentPolicy Mitigation Policy Rule",
+    "shedder.policy.model": "Defaults IncidentPolicy Mitigation Policy Rule WebPolicy",
     "shedder.policy.lateness": "Late",
     "shedder.queues.breakdown": "Breakdown BreakdownGroup",
     "shedder.queues.claims": "RunningJob",

@@ -67,6 +67,7 @@ _REGISTRIES = {
 _FLEETING = (
     ":events", ":meters", ":bell:", ":series:", ":samples:", ":settings-version", ":sampled", ":sweep", _UNSEEN,
     ":outcomes", ":event-counts", ":outcome-samples:", ":outcome-draft", ":failures:", ":drain-ends:", ":mark:",
+    ":web-secret",
 )  # fmt: skip
 
 

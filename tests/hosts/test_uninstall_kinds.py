@@ -69,6 +69,7 @@ def what_lives_for_seconds(scene: Scene) -> None:
     redis.set(keys.drain_ends("1-0"), "wf")
     redis.set(keys.mark("1"), 1)
     redis.set(keys.sweep, "keys 0")
+    redis.set(keys.web_secret, "secret")
     redis.hset(keys.outcome_draft, "began", "1")
     count_failed(redis, keys, "mail", "label", at_ms=1, function="f", exception="ValueError")
     scene.fill("torn", "k-1", "p-1", "s-1", "u-1")
@@ -82,6 +83,7 @@ def what_lives_for_seconds(scene: Scene) -> None:
     redis.set(keys.poller("mail"), "somebody")
     redis.rpush(keys.bell("mail"), "ring")
     redis.hset(keys.starting, "claim", "1")
+    redis.set(keys.web_token("1"), "call")
 
 
 def kind_of(scene: Scene, key: str) -> str:

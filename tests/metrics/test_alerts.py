@@ -45,7 +45,13 @@ FIRES: dict[str, tuple[int, list[tuple[str, str]], list[list[tuple[str, str]]]]]
           ('shedder_work_in_tolerance_total{work="receipts"}', "0+59x150")],
          # a bad minute that is over an hour ago, and one that has just begun
          [('shedder_work_started_total{work="receipts"}', "0+60x150"),
-          ('shedder_work_in_tolerance_total{work="receipts"}', "0+60x118 7080+0x32")]],
+          ('shedder_work_in_tolerance_total{work="receipts"}', "0+60x118 7080+0x32")],
+         # one job in the hour, and it was late
+         [('shedder_work_started_total{work="receipts"}', "0x117 1x30"),
+          ('shedder_work_in_tolerance_total{work="receipts"}', "0x148")],
+         # few jobs, nine of them late
+         [('shedder_work_started_total{work="receipts"}', "0x109 0+1x9 9x30"),
+          ('shedder_work_in_tolerance_total{work="receipts"}', "0x148")]],
     ),
     "ShedderWorkFails": (
         10,

@@ -295,6 +295,36 @@ def test_late_work_that_was_done_is_soon_not_late_any_more(scene: Scene, monkeyp
     assert [1, 0, 1] == [value(found, "shedder_work_late_jobs", work=each) for each in ("bulk", "mail", "news")]
 
 
+def test_counters_of_a_lane_that_has_become_empty_stay(scene: Scene) -> None:
+    """A lane without jobs and workers keeps its counters; of what it holds a zero is told of the queue's own only."""
+    scene.fill("mail.low", "a", "b")
+    scene.run_all("mail.low")
+    found, low = scrape(scene.redis), {"queue": "mail", "lane": "mail.low"}
+    assert 2 == value(found, "shedder_jobs_started_total", **low)
+    assert value(found, "shedder_lane_waiting_jobs", **low) is value(found, "shedder_lane_running_jobs", **low) is None
+    assert 0 == value(found, "shedder_lane_waiting_jobs", queue="mail", lane="mail")
+
+
+def jobs_read(scene: Scene) -> int:
+    """How many jobs' hashes the server has read in all."""
+    calls: int = scene.redis.info("commandstats")["cmdstat_hmget"]["calls"]
+    return calls
+
+
+def test_a_reading_of_many_lanes_looks_at_fewer_jobs(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The more lanes are read, the fewer jobs are looked at, and what is late is told to be late still."""
+    let_be_late(scene, "mail")
+    scene.redis.lpush(scene.keys.engine.lists + "mail", *["mail-old"] * 2_999)
+    before = jobs_read(scene)
+    assert 3_000 == value(scrape(scene.redis), "shedder_work_late_jobs", work="mail")
+    between = jobs_read(scene)
+    assert between - before > 3_000
+    monkeypatch.setattr(exporter, "WORK_OF_LANE", 1_000)
+    found = scrape(scene.redis)
+    assert jobs_read(scene) - between < 1_000
+    assert value(found, "shedder_work_late_jobs", work="mail") == pytest.approx(3_000, rel=0.1)
+
+
 def test_one_reading_alone_looks_at_all_lanes(scene: Scene) -> None:
     """A collector of which there is one reading only, as of `--once`, leaves no lane for the next."""
     queues = [f"queue-{number}" for number in range(5)]

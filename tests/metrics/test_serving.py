@@ -23,6 +23,7 @@ from starlette.applications import Starlette
 
 from benchmarks.gauges import sent_by_us
 from shedder import Selection
+from shedder.lanes import PRIORITIES, Lane
 from shedder.metrics import Collector, asgi_app, exporter, wsgi_app
 from shedder.metrics.exporter import rendered
 from shedder.policy.model import Policy, Rule
@@ -165,6 +166,21 @@ def test_a_scrape_costs_the_same_at_every_length(scene: Scene, monkeypatch: pyte
     assert one.commands == many.commands
 
 
+def test_a_lane_adds_few_commands_to_a_scrape(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lane with a job is asked for 15 things: what a scrape does not tell it does not read."""
+    monkeypatch.setattr(exporter, "GOOD_FOR_SECONDS", 0.0)
+    collector = Collector(scene.redis)
+    scene.fill("mail", "first")
+    rendered(collector)
+    with sent_by_us() as one:
+        rendered(collector)
+    for lane in ("bulk.critical", "bulk.high", "bulk", "bulk.low"):
+        scene.fill(lane, lane.replace(".", "-"))
+    with sent_by_us() as two:
+        rendered(collector)
+    assert 4 * 15 == two.total - one.total
+
+
 def test_an_asgi_app_serves_them_where_it_is_mounted(scene: Scene) -> None:
     """Mounted in Starlette it answers under its path, gzip and health included, and takes no other method."""
     scene.fill("mail", "a")
@@ -180,6 +196,40 @@ def test_an_asgi_app_serves_them_where_it_is_mounted(scene: Scene) -> None:
     metrics, health, posted, head = asyncio.run(ask())
     assert 1 == value(read(metrics.text), "shedder_lane_waiting_jobs", queue="mail", lane="mail")
     assert ("ok\n", 405, b"") == (health.text, posted.status_code, head.content)
+
+
+def test_an_asgi_app_refuses_websockets(redis: Redis) -> None:
+    """A connection by WebSocket is closed before it is accepted, which servers answer with 403."""
+    app, sent = Starlette(), []
+    app.mount("/shedder", asgi_app(Collector(redis)))
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(app({"type": "websocket", "path": "/shedder/metrics", "headers": []}, receive, send))
+    assert [("websocket.close", 1000)] == [(each["type"], each["code"]) for each in sent]
+
+
+def test_two_hundred_busy_lanes_are_a_hundred_kilobytes(scene: Scene) -> None:
+    """The text of 50 queues of 4 lanes in which jobs wait and are counted, with a tolerance for each."""
+    queues = [f"queue-{number:02}" for number in range(50)]
+    rules = (Rule(queue=queue, selection=Selection(functions=("app.*",)), label=f"work of {queue}",
+                  tolerance=timedelta(minutes=5)) for queue in queues)  # fmt: skip
+    scene.shedder.policies.apply(Policy(rules=tuple(rules)), reason="labels")
+    (job,) = scene.fill("first", "a")
+    lanes = [Lane(queue, priority).name for queue in queues for priority in PRIORITIES]
+    with scene.redis.pipeline(transaction=False) as ask:
+        for lane in lanes:
+            ask.sadd(scene.keys.engine.queues, scene.keys.engine.lists + lane)
+            ask.rpush(scene.keys.engine.lists + lane, *[job] * 50)
+            ask.hset(scene.keys.meters, mapping={f"{lane}:{name}": 10 for name in ("started", "ended", "arrived")})
+        ask.execute()
+    body = rendered(Collector(scene.redis))[1]
+    assert 200 == body.count(b"50.0\n") == body.count(b"\nshedder_jobs_started_total{")
+    assert len(body) <= 100_000
 
 
 def test_a_wsgi_app_serves_them(scene: Scene) -> None:

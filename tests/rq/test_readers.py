@@ -210,6 +210,12 @@ def test_readers_agree_on_the_hard_ones(redis: Redis, selection: Selection, has_
     agree(redis, HARD, DefaultSerializer, selection, has_waited=has_waited)
 
 
+@pytest.mark.parametrize("job", HARD, ids=range(len(HARD)))
+def test_readers_agree_on_a_hard_one_alone(redis: Redis, job: Written) -> None:
+    """Nor is one before which no other makes the scan ask."""
+    agree(redis, [job], DefaultSerializer, Selection(("app.*",)), has_waited=True)
+
+
 def test_a_job_of_no_known_function_meets_no_glob(redis: Redis) -> None:
     """Its data are noise, so a divert of every function leaves it, and RQ fails it."""
     job = rq.Queue("mail", connection=redis).enqueue("app.mail.send")

@@ -17,6 +17,7 @@ from shedder.queues.pause import fold_lane, park_lane
 from shedder.queues.samples import sample_lanes
 from shedder.store.store import script_names
 from shedder.updates.watcher import hold_lease
+from shedder.web.actions import use_token
 from tests.features.scene import Scene
 from tests.scripts import replies
 from tests.scripts import replies_on_incidents as incidents
@@ -236,6 +237,10 @@ OUTCOMES: dict[str, list[Outcome]] = {
     "hold_lease": [
         ("1 when the caller leads now", lambda it: raw(it, hold_lease(it.keys, "a")), 1),
         ("else 0", lambda it: [raw(it, hold_lease(it.keys, who)) for who in "ab"][1], 0),
+    ],
+    "use_token": [
+        ("1 when this call has used it", lambda it: [raw(it, use_token(it.keys, "t", "a")) for _ in "ab"][1], 1),
+        ("else 0", lambda it: [raw(it, use_token(it.keys, "t", call)) for call in "ab"][1], 0),
     ],
     "note_delivery": [
         ("{1 when it is the caller's now", lambda it: incidents.delivery(it, "take"), 1),

@@ -61,6 +61,7 @@ from shedder import (
     Status,
     Triage,
     UninstallReceipt,
+    WebPolicy,
     WorkerSeen,
 )
 from shedder.django import with_lanes
@@ -196,6 +197,7 @@ def policies(shed: shedder.Shedder) -> None:
     assert_type(policy.rules, tuple[Rule, ...])
     assert_type(policy.defaults, Defaults)
     assert_type(policy.incident, IncidentPolicy)
+    assert_type(policy.web, WebPolicy)
     assert_type(shed.policies.applied(), AppliedPolicy)
     assert_type(shed.policies.apply(policy, reason="why", based_on=3), PolicyReceipt)
     assert_type(shed.policies.explain("id"), ExplainedJob)

@@ -8,9 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shedder.web import actions
-from shedder.web.access import SiteSettings, Visitor, allow
-from shedder.web.app import Site
-from shedder.web.http import Request
+from shedder.web.access import allow
+from shedder.web.app import ControlRoom
+from shedder.web.http import WebRequest
+from shedder.web.site import SiteSettings, Visitor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,19 +36,19 @@ class Acting:
 
     def __init__(self, redis: Redis, **settings: Any) -> None:
         self.redis = redis
-        self.site = Site(redis, SiteSettings(allow_actions=True, is_hosted=True, **settings))
+        self.site = ControlRoom(redis, SiteSettings(allow_actions=True, is_hosted=True, **settings))
         self.shedder = self.site.shedder
         self.desk = actions.Desk(self.shedder, self.site.secret, partial(allow, self.site))
 
     def preview(self, act: str, visitor: Visitor = ANA, *, reason: str = "", **said: Any) -> actions.Preview:
         """The preview of an act; a value may be a text or several."""
-        return actions.preview(self.desk, actions.ACTS[act], fields(said), visitor, reason=reason)
+        return actions.preview_act(self.desk, actions.ACTS[act], fields(said), visitor, reason=reason)
 
     def confirm(
         self, seen: actions.Preview, visitor: Visitor = ANA, *, reason: str = "database at 99 %"
     ) -> actions.Done:
         """Confirm what was seen."""
-        return actions.confirm(self.desk, seen.token, reason=reason, visitor=visitor)
+        return actions.confirm_act(self.desk, seen.token, reason=reason, visitor=visitor)
 
     def do(self, act: str, visitor: Visitor = ANA, *, reason: str = "database at 99 %", **said: Any) -> actions.Done:
         """Preview and confirm."""
@@ -55,11 +56,11 @@ class Acting:
 
     def get(self, path: str, user: str = "ana@desk", **query: Any) -> Response:
         """A page."""
-        return self.site.handle(Request("GET", path, query=fields(query), user=user, headers=SAME_ORIGIN))
+        return self.site.handle(WebRequest("GET", path, query=fields(query), user=user, headers=SAME_ORIGIN))
 
     def post(self, path: str, user: str = "ana@desk", **form: Any) -> Response:
         """A form that is sent."""
-        return self.site.handle(Request("POST", path, form=fields(form), user=user, headers=SAME_ORIGIN))
+        return self.site.handle(WebRequest("POST", path, form=fields(form), user=user, headers=SAME_ORIGIN))
 
 
 def fields(said: Mapping[str, Any]) -> dict[str, Sequence[str]]:

@@ -137,9 +137,10 @@ def _written_by_hand(text: str) -> str:
 def _post(run: Run, policy: Policy, incident: Incident, draft: posting.Draft, text: str, *, by: str | None) -> int:
     """Record the update and send it; 1 when a channel did not take it."""
     shed = run.shedder
+    channels = Channels(channel_urls(policy.incident.channels))
     receipt = posting.post_update(shed, incident.id, draft, text=text, by=by)
     run.state = "the update is recorded"
-    sent_to, failed = send_update(shed.store, policy.incident, receipt, who=shed.by)
+    sent_to, failed = send_update(shed.store, policy.incident, channels, receipt, who=shed.by)
     return _told(run, receipt.incident, draft, sent_to, failed)
 
 

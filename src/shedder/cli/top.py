@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,10 @@ from shedder.errors import ShedderError
 from shedder.later import later
 
 if TYPE_CHECKING:
+    from shedder.cli import logs
     from shedder.cli.top_screens import Top
 else:
-    globals().update(later((("shedder.cli.top_screens", "Top"),)))
+    globals().update(later((("shedder.cli", "logs"), ("shedder.cli.top_screens", "Top"))))
 
 _EXAMPLES = ("shedder top", "SHEDDER_BY=ana@desk shedder top", "NO_COLOR=1 shedder top -u redis://localhost:6379/0")
 
@@ -37,6 +39,8 @@ def top(run: Run, *, request: Request) -> int:
         screen = Top(shedder, by=request.by or shedder.by, address=run.address, server=run.server_option)
     except ImportError as error:
         raise ShedderError(f"{error}; the screen needs: pip install 'shedder[top]'") from error
+    for name in logs.LOGGERS:  # a log record would stand across the screen
+        logging.getLogger(name).handlers[:] = [logging.NullHandler()]
     run.state = "what was confirmed stands"
     screen.run()
     if screen.failure is not None:

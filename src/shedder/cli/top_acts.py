@@ -21,8 +21,8 @@ from shedder.web import actions
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
-    from shedder.web.access import Visitor
     from shedder.web.acts import Act, Field
+    from shedder.web.site import Visitor
 
 REASON = "reason"
 
@@ -55,11 +55,11 @@ class Clerk:
 
     def preview(self, act: Act, said: Mapping[str, Sequence[str]], reason: str) -> actions.Preview:
         """What it would do."""
-        return actions.preview(self.desk, act, said, self.visitor, reason=reason)
+        return actions.preview_act(self.desk, act, said, self.visitor, reason=reason)
 
     def confirm(self, token: str, reason: str) -> actions.Done:
         """Do it, once."""
-        return actions.confirm(self.desk, token, reason=reason, visitor=self.visitor)
+        return actions.confirm_act(self.desk, token, reason=reason, visitor=self.visitor)
 
     def command(self, text: str) -> str:
         """The command line, for the server that is meant."""
@@ -184,13 +184,13 @@ class ActScreen(Screen[str]):
         """From the preview to what was filled in, else to where one came from."""
         if self.stage == PREVIEW and not self.is_busy:
             self._to_form()
-        elif not (self.is_busy and self.stage == PREVIEW):  # a receipt must be seen
-            self.dismiss(None)
+        elif self.stage != PREVIEW:  # while it is done one waits: a receipt must be seen
+            self._leave(None)
 
     def action_close(self) -> None:
         """Enter on a receipt."""
         if self.stage == RECEIPT:
-            self.dismiss(None)
+            self._leave(None)
 
     def action_confirm(self) -> None:
         """Do what the preview shows."""
@@ -201,7 +201,11 @@ class ActScreen(Screen[str]):
     def action_undo(self) -> None:
         """From the receipt to the preview of its undo."""
         if self.stage == RECEIPT and self.done is not None and self.done.undo:
-            self.dismiss(self.done.event)
+            self._leave(self.done.event)
+
+    def _leave(self, undo: str | None) -> None:
+        if self.is_current:  # a key that was pressed twice closes one screen
+            self.dismiss(undo)
 
     def action_copy(self) -> None:
         """Give the command line to the terminal's clipboard."""

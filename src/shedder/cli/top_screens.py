@@ -29,11 +29,11 @@ from shedder.cli import top_views as views
 from shedder.cli.top_acts import ActScreen, Clerk
 from shedder.errors import ShedderError
 from shedder.lanes import lanes_of_target
-from shedder.web.access import Visitor
 from shedder.web.actions import ACTS, Desk
 from shedder.web.board import LaneRow, bar_of, lane_row
 from shedder.web.flows import DrainRow, JournalLine, drains_of, journal_of
-from shedder.web.stream import GOOD_FOR_SECONDS, Reading, Readings
+from shedder.web.reading import GOOD_FOR_SECONDS, Readings, SharedReading
+from shedder.web.site import Visitor
 from shedder.wording import counted
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 LANES, DRAINS, JOURNAL, LANE = "lanes", "drains", "journal", "lane"
 VIEWS = (LANES, DRAINS, JOURNAL)
 
-COLUMNS, LINES = 80, 24
-"""Of a terminal that shows all there is to see."""
+FEW_LINES = 20
+"""In a terminal of fewer lines the table comes first, and what is known of its chosen row is left out."""
 
 KEYS = "p pause  r resume  d divert  g drain  s stop  u undo  a acts  ? help  q quit"
 
@@ -59,14 +59,15 @@ f            show the quiet queues without jobs too, or fold them
 p            pause: no job starts until it is resumed; jobs stay in place
 r            resume
 d            divert: jobs go to the backlog, none is deleted
-g            drain: the backlog starts again at a rate; said again, it changes the rate
+g            drain the backlog at a rate, or change that rate
 s            stop the drain or retry; lift the limit on starts
-u            undo: in the journal what is chosen, elsewhere the newest change of the lane
+u            undo: the chosen line of the journal, or the lane's newest change
 a            all acts: flags, limits, failed and stale work, the incident
 
-Each act shows what it would do, asks why, and is done when y says so. Escape goes back.
+An act shows what it would do, asks why, and is done when y says so.
 !  in trouble    =  held back by somebody's decision    -  not known
 in, out and fail are jobs a second, lately; times are UTC.
+
 q, Ctrl-C    quit; what was confirmed stands
 Any key closes this."""
 
@@ -80,7 +81,7 @@ class Fresh(Message):
         hand: Of the lane that is shown alone; None while none is.
     """
 
-    reading: Reading
+    reading: SharedReading
     hand: views.InHand | None
 
 
@@ -146,7 +147,7 @@ class Room(Screen[None]):
         super().__init__()
         self.address, self.by, self.open_act = address, by, open_act
         self.view, self.lane, self.is_unfolded = LANES, "", False
-        self.reading: Reading | None = None
+        self.reading: SharedReading | None = None
         self.hand: views.InHand | None = None
         self.lanes: dict[str, LaneRow] = {}
         self.drains: dict[str, DrainRow] = {}
@@ -186,7 +187,7 @@ class Room(Screen[None]):
     def show(self) -> None:
         """Show the last reading again, as it is looked at now."""
         reading = self.reading
-        if reading is None or not self.is_mounted:
+        if reading is None or not self.query("#keys"):  # it ends
             return
         width = self.size.width
         board = views.board_in(reading)
@@ -205,7 +206,7 @@ class Room(Screen[None]):
         reading, width = self.reading, self.size.width
         return views.place_line(reading, address=self.address, by=self.by, width=width) if reading else Text()
 
-    def _fill(self, reading: Reading, board: Board, width: int) -> None:
+    def _fill(self, reading: SharedReading, board: Board, width: int) -> None:
         rows = views.rows_in(board, is_unfolded=self.is_unfolded)
         self.lanes = {row.name: row for row in rows}
         columns = views.lane_columns(board, width, names=[row.name for row in rows])
@@ -250,7 +251,7 @@ class Room(Screen[None]):
             detail = views.journal_detail(line, reading.at) if line else Text("The journal is empty.")
         self._tell("detail", detail)
 
-    def _show_lane(self, reading: Reading) -> None:
+    def _show_lane(self, reading: SharedReading) -> None:
         wanted = lanes_of_target(self.lane)
         names = {lane.name for lane in wanted}
         queue = wanted[0].queue
@@ -266,7 +267,8 @@ class Room(Screen[None]):
 
     def _tell(self, name: str, text: Text) -> None:
         found = self.query_one(f"#{name}", Static)
-        found.display = bool(text.plain)
+        is_left_out = self.size.height < FEW_LINES and name in ("numbers", "detail")
+        found.display = bool(text.plain) and not is_left_out
         found.update(text)
 
     def _rows(self, name: str) -> Rows:
@@ -398,8 +400,9 @@ class Help(Screen[None]):
             yield Static(HELP, markup=False)
 
     def on_key(self) -> None:
-        """Any key closes it."""
-        self.dismiss(None)
+        """Any key closes it, once."""
+        if self.is_current:
+            self.dismiss(None)
 
 
 class AllActs(Screen[str]):
@@ -420,11 +423,13 @@ class AllActs(Screen[str]):
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """That one."""
-        self.dismiss(event.option.id)
+        if self.is_current:
+            self.dismiss(event.option.id)
 
     def action_leave(self) -> None:
         """None of them."""
-        self.dismiss(None)
+        if self.is_current:
+            self.dismiss(None)
 
 
 class Top(App[None]):
@@ -453,7 +458,7 @@ class Top(App[None]):
     #verdict { max-height: 4; }
     #detail { max-height: 7; border-top: solid ansi_default; }
     ContentSwitcher, ContentSwitcher > VerticalScroll, .body { height: 1fr; }
-    DataTable { height: 1fr; scrollbar-size-vertical: 1; }
+    DataTable { height: 1fr; scrollbar-size-vertical: 1; overflow-x: hidden; }
     DataTable > .datatable--header { background: ansi_default; color: ansi_default; text-style: underline; }
     DataTable > .datatable--cursor, DataTable:focus > .datatable--cursor {
         background: ansi_default; color: ansi_default; text-style: reverse; }
@@ -506,7 +511,7 @@ class Top(App[None]):
             self._woken.wait(GOOD_FOR_SECONDS)
             self._woken.clear()
 
-    def _in_hand(self, reading: Reading) -> views.InHand | None:
+    def _in_hand(self, reading: SharedReading) -> views.InHand | None:
         room = self.room
         target = room.lane if room.view == LANE else ""
         # this client is patient; the readings say that Redis is away, and are not

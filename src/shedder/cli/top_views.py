@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from shedder.web.actions import Done, Preview
     from shedder.web.board import Board, BoardVerdict, ControlLine, IncidentBar, LaneRow
     from shedder.web.flows import DrainRow, JournalLine
-    from shedder.web.stream import Reading
+    from shedder.web.reading import SharedReading
 
 UNKNOWN = "-"
 """What stands for a number that is not known."""
@@ -113,7 +113,7 @@ def joined(lines: Iterable[Text]) -> Text:
 # above all views
 
 
-def place_line(reading: Reading, *, address: str, by: str, width: int) -> Text:
+def place_line(reading: SharedReading, *, address: str, by: str, width: int) -> Text:
     """What is run here, on which server, who looks, and when it was read."""
     line = Text(no_wrap=True)
     web = reading.policy.web
@@ -127,7 +127,7 @@ def place_line(reading: Reading, *, address: str, by: str, width: int) -> Text:
     return line.append(f" {at}")
 
 
-def fresh_line(reading: Reading, now: datetime) -> Text:
+def fresh_line(reading: SharedReading, now: datetime) -> Text:
     """That Redis does not answer, since when, and of when the rest is; empty while it answers."""
     if not reading.trouble:
         return Text()
@@ -330,11 +330,11 @@ def _hand_lines(hand: InHand | None, now: datetime) -> Iterator[Text]:
 
 def drain_columns(width: int) -> tuple[Column, ...]:
     """The columns of the table of backlogs."""
-    numbers = (Column("rate", 11, is_number=True), Column("done", 9, is_number=True), Column("left", 9, is_number=True),
-               Column("fail", 7, is_number=True))  # fmt: skip
-    rest = width - 2 - 16 - sum(each.width for each in numbers)
+    numbers = (Column("rate", 9, is_number=True), Column("done", 8, is_number=True), Column("left", 8, is_number=True),
+               Column("fail", 6, is_number=True))  # fmt: skip
+    rest = width - 2 - 14 - sum(each.width for each in numbers)
     what = max(min(rest * 2 // 5, 30), 10)
-    return (Column("", 2), Column("lanes", what), Column("state", 16), *numbers, Column(" end", max(rest - what, 6)))
+    return (Column("", 2), Column("lanes", what), Column("state", 14), *numbers, Column(" end", max(rest - what, 6)))
 
 
 def drain_cells(row: DrainRow, columns: Sequence[Column]) -> list[Text]:
@@ -422,6 +422,6 @@ def receipt_text(done: Done, *, command: str) -> Text:
     return joined([*lines, Text(), *told, *back, Text(f"The same: {data(command)}", DIM)])
 
 
-def board_in(reading: Reading) -> Board:
+def board_in(reading: SharedReading) -> Board:
     """The lanes of a reading."""
     return board_of(reading.status, reading.policy, reading.samples)

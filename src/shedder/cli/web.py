@@ -19,14 +19,14 @@ from shedder.policy.model import WEB_COLOURS
 
 if TYPE_CHECKING:
     from shedder.cli import connect, logs
-    from shedder.web.access import SiteSettings
-    from shedder.web.app import Site
+    from shedder.web.app import ControlRoom
     from shedder.web.hosts import AsgiApp
+    from shedder.web.site import SiteSettings
 else:
     globals().update(later((
         ("shedder.cli", "connect logs"),
         ("shedder.web.access", "SiteSettings"),
-        ("shedder.web.app", "Site"),
+        ("shedder.web.app", "ControlRoom"),
         ("shedder.web.hosts", "AsgiApp"),
     )))  # fmt: skip
 
@@ -36,8 +36,8 @@ GRACE_SECONDS = 2
 
 _EXAMPLES = (
     "shedder web",
-    "shedder web --allow-actions --token-file /etc/shedder/web-token",
-    "shedder web --listen 9728 --allow-actions --behind-proxy X-Forwarded-User --trusted 127.0.0.1",
+    "shedder web --allow-actions --token-file web-token",
+    "shedder web --allow-actions --behind-proxy X-User --trusted 127.0.0.1",
 )
 
 
@@ -75,13 +75,13 @@ def web(run: Run, *, listen: str, token_file: str | None, colour: str | None, **
         import uvicorn  # noqa: F401
 
         settings = SiteSettings(tokens=tokens, colour=colour or "", address=source.address, **decided)
-        site = Site(source.client, settings)
+        site = ControlRoom(source.client, settings)
     except ImportError as error:
         raise ShedderError(f"{error}; the pages need: pip install 'shedder[web]'") from error
     return _serve(run, site, host, port)
 
 
-def _serve(run: Run, site: Site, host: str, port: int) -> int:
+def _serve(run: Run, site: ControlRoom, host: str, port: int) -> int:
     with _socket(host, port) as bound:
         shown = f"[{host}]" if ":" in host else host
         run.screen.remark(f"Control room of Redis at {run.address} on http://{shown}:{bound.getsockname()[1]}/")

@@ -28,7 +28,7 @@ from shedder.engine.workers import all_workers, queue_names
 from shedder.errors import RecordUnreadable, ShedderError
 from shedder.incident.records import Incident
 from shedder.incident.store import open_incidents
-from shedder.lanes import lane_of, why_refused
+from shedder.lanes import PRIORITIES, lane_of, why_refused
 from shedder.metrics.families import COUNTER, FAMILIES, Family, Scraped
 from shedder.policy.applied import applied_from
 from shedder.policy.lateness import Late, tolerances_of
@@ -36,7 +36,7 @@ from shedder.policy.model import Policy
 from shedder.settings.flags import ask_flags, flags_from
 from shedder.settings.limits import ask_limits, limits_from
 from shedder.status.readings import LaneStatus, Status
-from shedder.status.status import read_status
+from shedder.status.status import read_late, read_status
 from shedder.store.clients import Deadline, deadline_client
 from shedder.store.codec import count_of, ms_from_time, text_of
 from shedder.store.store import Store
@@ -56,6 +56,9 @@ PATIENCE_SECONDS = 1.5
 
 JUDGED_AT_A_TIME = 8
 """Lanes whose kinds of work a reading tells apart, at most."""
+
+MOST_WORK, LEAST_WORK, WORK_OF_LANE = 4_000, 800, 16
+"""What the looks of one reading may cost: less by so much for each lane that is read besides; see `status.looks`."""
 
 JOBS_AT_A_TIME = 5_000
 """With so many jobs in them fewer lanes are enough for a reading; one lane always is looked at."""
@@ -174,7 +177,7 @@ def read(store: Store, judge: Judge) -> Scraped:
         ask_flags(ask, keys)
         ask_limits(ask, keys)
 
-    status = read_status(store, policy=Policy())
+    status = read_status(store, policy=Policy(), is_brief=True)
     queues, counts, outcomes, events, policy, server, *more = store.read(ask_counters)
     now_ms = ms_from_time(status.at)
     settings, in_force = iter(more), _policy(policy)
@@ -221,17 +224,25 @@ class Judge:
         turns = sorted(judged.values(), key=turn_of)
         portions = _portions(turns)
         for lanes in portions if self._begin_look is not None else islice(portions, 1):
-            self._look(store, policy, lanes)
+            self._look(store, policy, lanes, status)
         self._known = {lane: late for lane, late in self._known.items() if lane in judged}
         unknown = [each for each in judged.values() if each.lane not in self._known]
         return {**self._known, **{each.lane: _doubt(each, policy, status.at) for each in unknown}}
 
-    def _look(self, store: Store, policy: Policy, lanes: Sequence[LaneStatus]) -> None:
+    def _look(self, store: Store, policy: Policy, lanes: Sequence[LaneStatus], status: Status) -> None:
         if self._begin_look is not None:
             self._begin_look()
-        for each in read_status(store, [lane_of(each.lane) for each in lanes], policy=policy).lanes:
-            self._known.pop(each.lane, None)
-            self._known[each.lane] = each.late
+        names = [each.lane for each in lanes]
+        work = MOST_WORK if self._begin_look is not None else _work_beside(status)
+        for lane, late in read_late(store, names, policy=policy, at=status.at, work=work).items():
+            self._known.pop(lane, None)
+            self._known[lane] = late
+
+
+def _work_beside(status: Status) -> int:
+    """What looks may cost in the reading that found `status`, so that a reading of many lanes is no dearer."""
+    lanes = len(PRIORITIES) * len({each.queue for each in status.lanes})
+    return max(MOST_WORK - WORK_OF_LANE * lanes, LEAST_WORK)
 
 
 def _portions(lanes: Sequence[LaneStatus]) -> Iterator[Sequence[LaneStatus]]:
@@ -393,6 +404,10 @@ def asgi_app(collector: Collector) -> Callable[[Scope, Receive, Send], Awaitable
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await _live(receive, send)
+            return
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1000})  # before it is accepted: the server answers with 403
             return
         asked = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope.get("headers", ())}
         # behind a mount the path still begins with where the app is mounted

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from shedder.engine.workers import WorkerSeen
 from shedder.incident.records import Incident
-from shedder.lanes import DEFAULT_PRIORITY, lane_of
+from shedder.lanes import DEFAULT_PRIORITY, PRIORITIES, Lane, lane_of
 from shedder.policy.lateness import Late
 from shedder.policy.model import Policy
 from shedder.policy.workload import kinds_of
@@ -27,7 +27,7 @@ SEVERITIES = ("1", "2", "3", "4", "5")
 IN_TIME, TOO_LATE = "in_tolerance", "out_of_tolerance"
 """What the counters of a label are called that say how its jobs started."""
 
-ALWAYS_TOLD = ("queued", "started", "failed")
+ALWAYS_TOLD = ("queued", "failed")
 """The states of jobs that are told of each queue also where there is none."""
 
 Rows = Iterable[tuple[tuple[str, ...], float]]
@@ -128,29 +128,60 @@ def _of_lanes(value: Callable[[LaneStatus, Scraped], float | None]) -> Callable[
 
 
 def _age(since: datetime | None, at: datetime) -> float:
-    return max((at - since).total_seconds(), 0.0) if since else 0.0
+    return round(max((at - since).total_seconds(), 0.0), 3) if since else 0.0
 
 
-def _oldest(lane: LaneStatus, found: Scraped) -> float:
-    return _age(lane.oldest, found.at)
+def _is_told(lane: LaneStatus) -> bool:
+    """Whether a lane is told of at all: of an empty one a zero would carry nothing, but for the queue's own."""
+    return bool(lane.waiting) or lane.priority == DEFAULT_PRIORITY
+
+
+def _waiting(lane: LaneStatus, _: Scraped) -> float | None:
+    return lane.waiting if _is_told(lane) else None
+
+
+def _running(lane: LaneStatus, _: Scraped) -> float | None:
+    return lane.running or None
+
+
+def _backlog(lane: LaneStatus, _: Scraped) -> float | None:
+    return lane.backlog or None
+
+
+def _oldest(lane: LaneStatus, found: Scraped) -> float | None:
+    return _age(lane.oldest, found.at) if _is_told(lane) else None
 
 
 def _oldest_in_backlog(lane: LaneStatus, found: Scraped) -> float | None:
     return _age(lane.oldest_in_backlog, found.at) if lane.backlog else None
 
 
+def _counters(found: Scraped) -> Iterator[Lane]:
+    """All lanes that may have counters: of all queues, so that none vanishes while a lane is empty."""
+    queues = dict.fromkeys([*(each.queue for each in found.status.lanes), *found.jobs])
+    return (Lane(queue, priority) for queue in queues for priority in PRIORITIES)
+
+
 def _counted(suffix: str) -> Callable[[Scraped], Rows]:
     """The counters of lanes that workers of ours keep; a lane where they counted nothing has none."""
-    return _of_lanes(lambda lane, found: found.counts.get(f"{lane.lane}:{suffix}"))
+
+    def rows(found: Scraped) -> Rows:
+        for lane in _counters(found):
+            number = found.counts.get(f"{lane.name}:{suffix}")
+            if number is not None:
+                yield (lane.queue, lane.name), number
+
+    return rows
 
 
 def _ended(found: Scraped) -> Rows:
-    for each in found.status.lanes:
-        ended = found.counts.get(f"{each.lane}:ended")
-        failed = found.outcomes.get(f"lane:{each.lane}:failed", 0)
+    for lane in _counters(found):
+        ended = found.counts.get(f"{lane.name}:ended")
+        failed = found.outcomes.get(f"lane:{lane.name}:failed", 0)
         if ended is not None or failed:
-            yield (each.queue, each.lane, "well"), max((ended or 0) - failed, 0)
-            yield (each.queue, each.lane, "failed"), failed
+            yield (lane.queue, lane.name, "well"), max((ended or 0) - failed, 0)
+            if failed:
+                yield (lane.queue, lane.name, "failed"), failed
 
 
 # work
@@ -275,10 +306,6 @@ def _retry_failed(lane: LaneStatus, _: Scraped) -> float | None:
     return sum(retries) if retries else None
 
 
-def _backlog(lane: LaneStatus, _: Scraped) -> float | None:
-    return _or_zero(lane.backlog, lane)
-
-
 def _drains(value: Callable[[LaneStatus], float]) -> Callable[[Scraped], Rows]:
     def rows(found: Scraped) -> Rows:
         for lane in found.status.lanes:
@@ -358,17 +385,17 @@ _LANE = ("queue", "lane")
 
 FAMILIES = (
     Family("rq_jobs", GAUGE, ("queue", "status"), "Jobs of a queue, of all its lanes together, in each state of RQ; "
-           "those in a backlog are queued. A state without jobs is told for queued, started and failed.", _jobs),
+           "those in a backlog are queued. A state without jobs is told for queued and failed.", _jobs),
     Family("rq_workers", GAUGE, ("state",), "Live workers in each state, ours and stock ones.", _workers),
     Family("rq_workers_serving", GAUGE, ("queue",), "Live workers that serve a queue, or a lane of it.", _serving),
-    Family("shedder_lane_waiting_jobs", GAUGE, _LANE, "Jobs that wait in a lane.",
-           _of_lanes(lambda lane, _: lane.waiting)),
-    Family("shedder_lane_backlog_jobs", GAUGE, _LANE, "Jobs in the backlogs of a lane; a lane other than the "
-           "queue's own is told while it has some.", _of_lanes(_backlog)),
-    Family("shedder_lane_running_jobs", GAUGE, _LANE, "Jobs of a lane that run.",
-           _of_lanes(lambda lane, _: lane.running)),
+    Family("shedder_lane_waiting_jobs", GAUGE, _LANE, "Jobs that wait in a lane; 0 is told of a queue's own lane only.",
+           _of_lanes(_waiting)),
+    Family("shedder_lane_backlog_jobs", GAUGE, _LANE, "Jobs in the backlogs of a lane, while there are any.",
+           _of_lanes(_backlog)),
+    Family("shedder_lane_running_jobs", GAUGE, _LANE, "Jobs of a lane that run, while there are any.",
+           _of_lanes(_running)),
     Family("shedder_lane_oldest_age_seconds", GAUGE, _LANE, "For how long the oldest job that waits in a lane has "
-           "waited; 0 when none waits.", _of_lanes(_oldest)),
+           "waited; 0 when none waits, told of a queue's own lane only.", _of_lanes(_oldest)),
     Family("shedder_lane_backlog_oldest_age_seconds", GAUGE, _LANE, "The same of its backlogs, where there are any.",
            _of_lanes(_oldest_in_backlog)),
     Family("shedder_jobs_enqueued_total", COUNTER, _LANE, "Jobs that arrived in a lane, by any producer; those "
@@ -379,7 +406,7 @@ FAMILIES = (
     Family("shedder_jobs_started_total", COUNTER, _LANE, "Jobs of a lane that workers of shedder started.",
            _counted("started")),
     Family("shedder_jobs_ended_total", COUNTER, (*_LANE, "outcome"), "Jobs of a lane that workers of shedder ended, "
-           "well or failed; each failed attempt counts.", _ended),
+           "well or failed; each failed attempt counts. Those that failed are told from the first on.", _ended),
     Family("shedder_work_started_total", COUNTER, ("work",), "Jobs of a kind of work that workers of shedder "
            "started; of work with a label and a tolerance in the policy.", _started_of_work(IN_TIME, TOO_LATE)),
     Family("shedder_work_in_tolerance_total", COUNTER, ("work",), "Those of them that had waited no longer than "

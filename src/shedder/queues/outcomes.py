@@ -330,6 +330,11 @@ def outcomes_from(replies: Iterator[Any], at: datetime) -> OutcomesFound:
     return OutcomesFound(now, before)
 
 
+def nothing_counted(at: datetime) -> OutcomesFound:
+    """What `outcomes_from` says where nobody has counted anything."""
+    return OutcomesFound(Counts(at), {seconds: Counts(at - timedelta(seconds=seconds)) for seconds in WINDOWS})
+
+
 def _spacing(counters: int) -> timedelta:
     """How far apart moments are while much happens: with more counters a moment takes more samples, one a second."""
     return timedelta(seconds=max(OUTCOME_STEPS[0], -(-counters // COUNTS_PER_SAMPLE)))
@@ -459,10 +464,10 @@ class LaneFailures:
         stock: How the jobs ended by RQ's registries alone.
     """
 
-    noted: tuple[tuple[float, str, str], ...]
-    kept: int
-    last: tuple[str, ...]
-    stock: Outcomes
+    noted: tuple[tuple[float, str, str], ...] = ()
+    kept: int = 0
+    last: tuple[str, ...] = ()
+    stock: Outcomes = field(default_factory=Outcomes)
 
     def tell_more_than(self, counted: Outcomes) -> bool:
         """Whether jobs failed that nobody counted: those of stock workers, which may have ended.

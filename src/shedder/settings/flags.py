@@ -260,7 +260,7 @@ def degrade_flags(
     """
     if not 0 < percent <= 100:
         raise InvalidInput(name="percent", value=percent, accepted="a number above 0, up to 100")
-    chosen = _chosen(list_flags(store), names, group, is_forced=is_forced)
+    chosen = chosen_flags(list_flags(store), names, group, is_forced=is_forced)
     done = setting.change_settings(
         store, store.keys.flags, chosen, {"percent": percent}, cause, verb="flag degrade",
         expires_in=expires_in, group=group or None, percent=percent,
@@ -274,29 +274,22 @@ def restore_flags(store: Store, names: Sequence[str], cause: Cause, *, group: st
     Raises:
         NothingMatched: a flag or the group is not known.
     """
-    chosen = _chosen(list_flags(store), names, group)
+    chosen = chosen_flags(list_flags(store), names, group)
     done = setting.change_settings(
         store, store.keys.flags, chosen, None, cause, verb="flag restore", group=group or None
     )
     return _receipt(store, done)
 
 
-def undo_flags(store: Store, event: Event, cause: Cause) -> FlagReceipt:
-    """Set flags as they were before `event`.
-
-    Raises:
-        CannotUndo: one was changed since.
-        NothingToUndo: nothing stands, and what stood before would have ended by now.
-    """
-    verbs = ("flag degrade", "flag restore")
-    return _receipt(
-        store, store.run(setting.set_back_settings(store.keys, store.keys.flags, event, cause, verbs=verbs))
-    )
-
-
-def _chosen(
+def chosen_flags(
     flags: Sequence[FlagState], names: Sequence[str], group: str, *, is_forced: bool | None = None
 ) -> tuple[str, ...]:
+    """The flags that are named, and all of a group; `is_forced` is None where nothing can be forced.
+
+    Raises:
+        NothingMatched: a flag or the group is not known.
+        ConditionNotMet: none is meant, or too many are.
+    """
     known = {flag.name for flag in flags}
     for name in names:
         setting.checked_name(name, of="flag")
@@ -312,6 +305,19 @@ def _chosen(
     if len(chosen) > MOST_NAMES:
         raise ConditionNotMet(f"{len(chosen)} flags are too many at once", try_instead=f"name at most {MOST_NAMES}")
     return chosen
+
+
+def undo_flags(store: Store, event: Event, cause: Cause) -> FlagReceipt:
+    """Set flags as they were before `event`.
+
+    Raises:
+        CannotUndo: one was changed since.
+        NothingToUndo: nothing stands, and what stood before would have ended by now.
+    """
+    verbs = ("flag degrade", "flag restore")
+    return _receipt(
+        store, store.run(setting.set_back_settings(store.keys, store.keys.flags, event, cause, verbs=verbs))
+    )
 
 
 def _receipt(store: Store, done: SettingsChanged) -> FlagReceipt:

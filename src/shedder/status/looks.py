@@ -34,8 +34,8 @@ LOOKS = 120
 WORK = 4_000
 """What it may cost to look at lists one and all, in jobs of our producers that stand side by side: about 1 µs each."""
 
-WORK_SPREAD = 2_400
-"""What all looks may cost in all before more than `LOOKS` are spread over those that are not looked at one and all."""
+SPREAD = 0.6
+"""The share of the work up to which more than `LOOKS` are spread over lists that are not looked at one and all."""
 
 WORK_A_STEP = 350
 """What one step may cost."""
@@ -186,8 +186,12 @@ def look_at_jobs(
 # which jobs are looked at
 
 
-def rings_of(found: Sequence[Borders], *, with_meta: bool) -> list[tuple[Ring, ...]]:
-    """Of each list, the jobs older than the shortest tolerance, by age, the oldest first, and which to look at."""
+def rings_of(found: Sequence[Borders], *, with_meta: bool, work: float | None = None) -> list[tuple[Ring, ...]]:
+    """Of each list, the jobs older than the shortest tolerance, by age, the oldest first, and which to look at.
+
+    It may cost `work`, `WORK` when that is None; each list gets its few looks however little that is.
+    """
+    work = WORK if work is None else work
     scale = min(MANY / max(sum(count > 0 for borders in found for count in borders.counts.values()), 1), 1.0)
     own = [_stretches(borders, with_meta=with_meta, scale=scale) for borders in found]
     spread = [each for stretches in own for each in stretches]
@@ -195,10 +199,10 @@ def rings_of(found: Sequence[Borders], *, with_meta: bool) -> list[tuple[Ring, .
     # it is known who waits longer than a tolerance where all are looked at that are as old: the oldest come first
     for each in sorted(spread, key=lambda it: it.cost_with_older):
         more = each.whole_cost - each.least_cost
-        if each.cost_with_older <= WORK and spent + more <= WORK:
+        if each.cost_with_older <= work and spent + more <= work:
             spent += more
             spread.remove(each)
-    share = max(WORK_SPREAD - spent, 0) / max(len(spread), 1)
+    share = max(SPREAD * work - spent, 0) / max(len(spread), 1)
     return [tuple(ring for each in stretches for ring in _rings(each, share if each in spread else None))
             for stretches in own]  # fmt: skip
 
@@ -309,10 +313,11 @@ def all_borders(replies: Iterator[Any], lanes: Mapping[str, ToLookAt]) -> dict[s
 
 
 def ask_jobs(
-    ask: Any, keys: Keys, lanes: Mapping[str, ToLookAt], borders: Mapping[str, tuple[Borders, ...]], at: datetime
-) -> None:
-    """Ask for what `all_looks` reads."""
-    rings = _all_rings(lanes, borders)
+    ask: Any, keys: Keys, lanes: Mapping[str, ToLookAt], borders: Mapping[str, tuple[Borders, ...]], at: datetime,
+    *, work: float | None = None,
+) -> None:  # fmt: skip
+    """Ask for what `all_looks` reads, at the cost of `work`."""
+    rings = _all_rings(lanes, borders, work)
     for name, lane in lanes.items():
         for lists, found in zip(lane.lists, rings[name], strict=True):
             for ranges in (ranges for ring in found for ranges in ring.steps):
@@ -321,10 +326,11 @@ def ask_jobs(
 
 
 def all_looks(
-    replies: Iterator[Any], lanes: Mapping[str, ToLookAt], borders: Mapping[str, tuple[Borders, ...]]
-) -> dict[str, LaneLook]:
-    """Takes the replies to `ask_jobs`, and no more."""
-    rings = _all_rings(lanes, borders)
+    replies: Iterator[Any], lanes: Mapping[str, ToLookAt], borders: Mapping[str, tuple[Borders, ...]],
+    *, work: float | None = None,
+) -> dict[str, LaneLook]:  # fmt: skip
+    """Takes the replies to `ask_jobs` with the same `work`, and no more."""
+    rings = _all_rings(lanes, borders, work)
     return {
         name: LaneLook(borders[name], tuple(
             replace(_looked(replies, found, parts), selection=selection)
@@ -334,10 +340,13 @@ def all_looks(
     }  # fmt: skip
 
 
-def read_looks(store: Store, lanes: Mapping[str, ToLookAt], at: datetime) -> dict[str, LaneLook]:
-    """What is seen of `lanes`, in two round trips."""
+def read_looks(
+    store: Store, lanes: Mapping[str, ToLookAt], at: datetime, *, work: float | None = None
+) -> dict[str, LaneLook]:
+    """What is seen of `lanes` in looks that may cost `work`, in two round trips."""
     borders = all_borders(iter(store.read(lambda ask: ask_borders(ask, store.keys, lanes, at))), lanes)
-    return all_looks(iter(store.read(lambda ask: ask_jobs(ask, store.keys, lanes, borders, at))), lanes, borders)
+    replies = store.read(lambda ask: ask_jobs(ask, store.keys, lanes, borders, at, work=work))
+    return all_looks(iter(replies), lanes, borders, work=work)
 
 
 def to_look_at(
@@ -352,12 +361,12 @@ def to_look_at(
 
 
 def _all_rings(
-    lanes: Mapping[str, ToLookAt], borders: Mapping[str, tuple[Borders, ...]]
+    lanes: Mapping[str, ToLookAt], borders: Mapping[str, tuple[Borders, ...]], work: float | None
 ) -> dict[str, tuple[tuple[Ring, ...], ...]]:
     """By lane, what is looked at of its own lists and of each backlog."""
     told = [name for name, lane in lanes.items() if lane.is_told_by_jobs]
     with_meta = any(lanes[name].with_meta for name in told)
-    rings = iter(rings_of([each for name in told for each in borders[name]], with_meta=with_meta))
+    rings = iter(rings_of([each for name in told for each in borders[name]], with_meta=with_meta, work=work))
     found = {name: tuple(next(rings) for _ in borders[name]) for name in told}
     return {name: found.get(name, tuple(() for _ in borders[name])) for name in lanes}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -154,21 +154,21 @@ class LaneReading:
         waiting: The lists that the lane is read from: kept, parked, RQ's own.
         executions: Executions that RQ has of its jobs.
         executing: Ids of the first jobs that have one.
+        backlogs: For each order its lists, and the hash with the counts of its drain.
         meters: Jobs that workers of ours have started and ended.
         samples: The last samples of these numbers, oldest first, JSON each.
         stale: Jobs that were set aside because they are old.
-        backlogs: For each order its lists, and the hash with the counts of its drain.
         failures: What is kept of its jobs that failed.
     """
 
     waiting: Lists
     executions: int
     executing: frozenset[str]
-    meters: tuple[int, int]
-    samples: Sequence[bytes]
-    stale: int
     backlogs: tuple[tuple[Lists, Mapping[bytes, bytes]], ...]
-    failures: LaneFailures
+    meters: tuple[int, int] = (0, 0)
+    samples: Sequence[bytes] = ()
+    stale: int = 0
+    failures: LaneFailures = field(default_factory=LaneFailures)
 
     @property
     def parked(self) -> int:
@@ -186,37 +186,41 @@ class LaneReading:
         return (self.waiting, *(lists for lists, _ in self.backlogs))
 
 
-def ask_lane(ask: Pipeline, keys: Keys, lane: str, orders: Sequence[StoredDivert], *, at: datetime) -> None:
-    """Ask for what `reading_from` reads; `at` is the server's time."""
+def ask_lane(
+    ask: Pipeline, keys: Keys, lane: str, orders: Sequence[StoredDivert], *, at: datetime, is_brief: bool = False
+) -> None:
+    """Ask for what `reading_from` reads; `at` is the server's time.
+
+    With `is_brief`, only for what the lane holds now: not for counts, samples, stale and failed jobs.
+    """
     listed, kept, parked, _ = keys.lane(lane)
     executions = registry_key(STARTED, lane)
     _ask_lists(ask, (kept, parked, listed))
     ask.zcard(executions)
     ask.zrange(executions, 0, JOBS_PER_LANE - 1)
-    ask.hmget(keys.meters, f"{lane}:started", f"{lane}:ended")
-    ask.lrange(keys.series(lane), -SAMPLES_READ, -1)
-    ask.llen(keys.stale(lane))
-    ask_lane_failures(ask, keys, lane, at)
     for order in orders:
         _ask_lists(ask, order.backlog_keys)
         ask.hgetall(order.bucket)
+    if not is_brief:
+        ask.hmget(keys.meters, f"{lane}:started", f"{lane}:ended")
+        ask.lrange(keys.series(lane), -SAMPLES_READ, -1)
+        ask.llen(keys.stale(lane))
+        ask_lane_failures(ask, keys, lane, at)
 
 
-def reading_from(replies: Iterator[Any], orders: int) -> LaneReading:
+def reading_from(replies: Iterator[Any], orders: int, *, is_brief: bool = False) -> LaneReading:
     """Takes the replies to `ask_lane` for a lane with `orders` orders, and no more."""
     waiting = _lists(replies)
-    executions, executing, meters, samples, stale = islice(replies, 5)
-    failures = lane_failures_from(replies)
-    return LaneReading(
-        failures=failures,
-        waiting=waiting,
-        executions=executions,
-        executing=frozenset(map(job_of, executing)),
-        meters=(count_of(meters[0]), count_of(meters[1])),
-        samples=samples,
-        stale=stale,
-        backlogs=tuple((_lists(replies), next(replies)) for _ in range(orders)),
-    )
+    executions, executing = islice(replies, 2)
+    backlogs = tuple((_lists(replies), next(replies)) for _ in range(orders))
+    found = LaneReading(waiting, executions, frozenset(map(job_of, executing)), backlogs)
+    if is_brief:
+        return found
+    (started, ended), samples, stale = islice(replies, 3)
+    return replace(
+        found, meters=(count_of(started), count_of(ended)), samples=samples, stale=stale,
+        failures=lane_failures_from(replies),
+    )  # fmt: skip
 
 
 def rates_of(at: datetime, found: LaneReading) -> tuple[float | None, float | None]:

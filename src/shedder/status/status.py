@@ -22,12 +22,22 @@ from shedder.policy.model import Policy
 from shedder.queues import outcomes
 from shedder.queues.claims import ClaimSeen, list_claims
 from shedder.queues.controls import Pause, StoredDivert, diverts_from, pause_from
-from shedder.queues.outcomes import OutcomesFound, ask_outcomes, outcomes_from
+from shedder.queues.outcomes import OutcomesFound, ask_outcomes, nothing_counted, outcomes_from
 from shedder.settings.flags import FlagState, ask_flags, flags_from
 from shedder.settings.limits import LimitState, ask_limits, limits_from
 from shedder.status import overdue, readings
 from shedder.status.findings import by_trouble, lane_findings, status_warnings
-from shedder.status.looks import Borders, LaneLook, ToLookAt, all_borders, all_looks, ask_borders, ask_jobs, to_look_at
+from shedder.status.looks import (
+    Borders,
+    LaneLook,
+    ToLookAt,
+    all_borders,
+    all_looks,
+    ask_borders,
+    ask_jobs,
+    read_looks,
+    to_look_at,
+)
 from shedder.store.codec import text_of, time_from_ms
 from shedder.store.keys import Keys
 from shedder.store.store import Store
@@ -36,21 +46,26 @@ if TYPE_CHECKING:
     from redis.client import Pipeline
 
 
-def read_status(store: Store, lanes: Sequence[Lane] | None = None, *, policy: Policy | None = None) -> readings.Status:
+def read_status(
+    store: Store, lanes: Sequence[Lane] | None = None, *, policy: Policy | None = None, is_brief: bool = False
+) -> readings.Status:
     """How `lanes` are, or all lanes that have jobs, workers or controls, and all queues.
 
-    By `policy`, else the policy in force, it is judged what is late.
+    By `policy`, else the policy in force, it is judged what is late. With `is_brief`, it says only which jobs lanes
+    hold, how old they are, and what stands on the lanes: nothing of past, failed, stale and overdue jobs, of workers,
+    and no warnings.
     """
     server = _read_server(store)
     server = server if policy is None else replace(server, policy=policy)
     chosen = _known_lanes(store.keys, server) if lanes is None else list(dict.fromkeys(lanes))
     names = [lane.name for lane in chosen]
     controls = {name: _controls(server, name) for name in names}
-    looks = _to_look_at(store.keys, server.policy, controls)
-    found, counted, borders, due, registered = _read_lanes(store, controls, looks, server.at)
+    looks = _to_look_at(store.keys, server.policy, {name: each.orders for name, each in controls.items()})
+    found, counted, borders, due, registered = _read_lanes(store, controls, looks, server.at, is_brief=is_brief)
     uncounted = [lane for lane, each in found.items() if each.failures.tell_more_than(counted.of_lane(lane))]
-    known = workers.registered_from(names, registered)
+    known = workers.registered_from(() if is_brief else names, registered)
     around = _read_around(store, found, known, uncounted, looks, borders, due=due, at=server.at)
+    around = replace(around, is_brief=is_brief)
     statuses = [_lane_status(lane, server, controls[lane.name], found[lane.name], around, counted) for lane in chosen]
     status = readings.Status(
         at=server.at,
@@ -65,7 +80,17 @@ def read_status(store: Store, lanes: Sequence[Lane] | None = None, *, policy: Po
         fails_at=server.policy.defaults.share_that_fails,
         refused=tuple(sorted(name for name in _names(store.keys, server) if why_refused(name))),
     )
-    return replace(status, warnings=status_warnings(status))
+    return status if is_brief else replace(status, warnings=status_warnings(status))
+
+
+def read_late(
+    store: Store, lanes: Sequence[str], *, policy: Policy, at: datetime, work: float | None = None
+) -> dict[str, tuple[Late, ...]]:
+    """By lane, who is late by `policy` at the server's time `at`, or may be, in looks that may cost `work`."""
+    records = store.read(lambda ask: [ask.hget(store.keys.diverts, lane) for lane in lanes])
+    orders = {lane: _orders(lane, record)[0] for lane, record in zip(lanes, records, strict=True)}
+    seen = read_looks(store, _to_look_at(store.keys, policy, orders), at, work=work)
+    return {lane: _late(policy, lane_of(lane), seen.get(lane), at) for lane in lanes}
 
 
 def memory_share(memory: Mapping[str, Any]) -> float | None:
@@ -102,7 +127,8 @@ class _Controls:
 class _Around:
     """What is around the lanes: jobs in workers' hands, workers, when jobs were enqueued, old jobs, overdue ones.
 
-    Of the lanes where jobs failed that nobody counted, it has the exception of most of them.
+    Of the lanes where jobs failed that nobody counted, it has the exception of most of them. Where it `is_brief`,
+    workers and overdue jobs were not asked for.
     """
 
     claims: Sequence[ClaimSeen]
@@ -111,6 +137,7 @@ class _Around:
     looks: Mapping[str, LaneLook]
     exceptions: Mapping[str, str]
     overdue: Mapping[str, overdue.Overdue]
+    is_brief: bool = False
 
     def oldest(self, lists: Iterable[readings.Lists], borders: Iterable[Borders] = ()) -> datetime | None:
         times = [self.enqueued[job] for each in lists for job in each.heads]
@@ -165,36 +192,40 @@ def _known_lanes(keys: Keys, server: _Server) -> list[Lane]:
 
 def _controls(server: _Server, lane: str) -> _Controls:
     pause: Pause | None = None
-    orders: tuple[StoredDivert, ...] = ()
-    unreadable = []
+    unreadable: tuple[RecordUnreadable, ...] = ()
     try:
         pause = pause_from(lane, server.pauses.get(lane))
     except RecordUnreadable as error:
-        unreadable.append(error)
-    try:
-        orders = diverts_from(lane, server.diverts.get(lane))
-    except RecordUnreadable as error:
-        unreadable.append(error)
+        unreadable = (error,)
+    orders, more = _orders(lane, server.diverts.get(lane))
     if pause is not None and not pause.holds_at(server.at):
         pause = None
-    return _Controls(pause, orders, tuple(unreadable))
+    return _Controls(pause, orders, (*unreadable, *more))
 
 
-def _to_look_at(keys: Keys, policy: Policy, controls: Mapping[str, _Controls]) -> dict[str, ToLookAt]:
+def _orders(lane: str, record: bytes | None) -> tuple[tuple[StoredDivert, ...], tuple[RecordUnreadable, ...]]:
+    """The orders of a lane; none, and why, where its record cannot be read."""
+    try:
+        return diverts_from(lane, record), ()
+    except RecordUnreadable as error:
+        return (), (error,)
+
+
+def _to_look_at(keys: Keys, policy: Policy, orders: Mapping[str, Sequence[StoredDivert]]) -> dict[str, ToLookAt]:
     """The lanes of which the policy says how long a job may wait."""
     found = {}
-    for name, each in controls.items():
+    for name, each in orders.items():
         queue = lane_of(name).queue
         if tolerances := tolerances_of(policy, queue):
             found[name] = to_look_at(
-                keys, name, each.orders, tolerances,
+                keys, name, each, tolerances,
                 is_told_by_jobs=looks_at_jobs(policy, queue), with_meta=looks_at_meta(policy),
             )  # fmt: skip
     return found
 
 
 def _read_lanes(
-    store: Store, controls: Mapping[str, _Controls], looks: Mapping[str, ToLookAt], at: datetime
+    store: Store, controls: Mapping[str, _Controls], looks: Mapping[str, ToLookAt], at: datetime, *, is_brief: bool
 ) -> tuple[
     dict[str, readings.LaneReading], OutcomesFound, dict[str, tuple[Borders, ...]], dict[str, datetime], list[Any]
 ]:
@@ -202,19 +233,23 @@ def _read_lanes(
 
     Last the replies to `ask_registered`.
     """
+    names = [] if is_brief else list(controls)
 
     def ask_all(ask: Pipeline) -> None:
         for lane, each in controls.items():
-            readings.ask_lane(ask, store.keys, lane, each.orders, at=at)
-        ask_outcomes(ask, store.keys, at)
+            readings.ask_lane(ask, store.keys, lane, each.orders, at=at, is_brief=is_brief)
         ask_borders(ask, store.keys, looks, at)
-        overdue.ask_first_due(ask, list(controls), at)
-        workers.ask_registered(ask, list(controls))
+        if names:
+            ask_outcomes(ask, store.keys, at)
+            overdue.ask_first_due(ask, names, at)
+            workers.ask_registered(ask, names)
 
     replies = iter(store.read(ask_all))
-    found = {lane: readings.reading_from(replies, len(each.orders)) for lane, each in controls.items()}
-    ends, borders = outcomes_from(replies, at), all_borders(replies, looks)
-    return found, ends, borders, overdue.first_due_from(list(controls), replies), list(replies)
+    found = {lane: readings.reading_from(replies, len(each.orders), is_brief=is_brief)
+             for lane, each in controls.items()}  # fmt: skip
+    borders = all_borders(replies, looks)
+    ends = outcomes_from(replies, at) if names else nothing_counted(at)
+    return found, ends, borders, overdue.first_due_from(names, replies), list(replies)
 
 
 def _read_around(
@@ -293,7 +328,7 @@ def _lane_status(
         running=max(found.executions - len(found.executing.intersection(claimed)), 0),
         claimed=len(claimed),
         stale=found.stale,
-        late=_late(server, lane, around),
+        late=_late(server.policy, lane, around.looks.get(lane.name), at),
         is_judged=lane.name in around.looks,
         oldest=around.oldest([found.waiting], [own] if own else []),
         oldest_in_backlog=around.oldest(found.lists[1:], aside),
@@ -312,18 +347,19 @@ def _lane_status(
         outcomes=_outcomes(lane.name, found, counted, around),
         overdue=around.overdue.get(lane.name),
     )
+    if around.is_brief:
+        return status
     told = lane_findings(status, at=at, fails_at=server.policy.defaults.share_that_fails)
     return replace(status, warnings=tuple(each.says for each in told))
 
 
-def _late(server: _Server, lane: Lane, around: _Around) -> tuple[Late, ...]:
-    seen = around.looks.get(lane.name)
+def _late(policy: Policy, lane: Lane, seen: LaneLook | None, at: datetime) -> tuple[Late, ...]:
     if seen is None:
         return ()
-    if looks_at_jobs(server.policy, lane.queue):
-        return late_in(server.policy, lane.name, seen.looked, server.at)
-    count = seen.older(tolerances_of(server.policy, lane.queue)[0])
-    return late_as_whole(server.policy, lane.name, count=count, oldest=seen.oldest, at=server.at)
+    if looks_at_jobs(policy, lane.queue):
+        return late_in(policy, lane.name, seen.looked, at)
+    count = seen.older(tolerances_of(policy, lane.queue)[0])
+    return late_as_whole(policy, lane.name, count=count, oldest=seen.oldest, at=at)
 
 
 def _is_worth(lane: readings.LaneStatus) -> bool:

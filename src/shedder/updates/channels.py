@@ -212,10 +212,10 @@ def deliver(
 
 
 def send_update(
-    store: Store, policy: IncidentPolicy, receipt: IncidentReceipt, *, who: str
+    store: Store, policy: IncidentPolicy, channels: Channels, receipt: IncidentReceipt, *, who: str
 ) -> tuple[list[str], list[str]]:
     """Send the last update of an incident now: the places that took it, the channels that did not."""
-    channels, incident = Channels(channel_urls(policy.channels)), receipt.incident
+    incident = receipt.incident
     name = f"update-{incident.updates[-1].number}"
     due = messages_of(incident, (), policy, receipt.at)
     own = [each for each in due if each.name == name and each.channel in channels.names]

@@ -10,15 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from shedder.web.access import SiteSettings
-    from shedder.web.app import Site
+    from shedder.web.app import ControlRoom
     from shedder.web.hosts import asgi, blueprint, urls
+    from shedder.web.site import SiteSettings
 
 _HOMES = {
-    "SiteSettings": "access", "Site": "app", "asgi": "hosts", "blueprint": "hosts", "urls": "hosts",
+    "ControlRoom": "app", "SiteSettings": "site", "asgi": "hosts", "blueprint": "hosts", "urls": "hosts",
 }  # fmt: skip
 
-__all__ = ["Site", "SiteSettings", "asgi", "blueprint", "urls"]
+__all__ = ["ControlRoom", "SiteSettings", "asgi", "blueprint", "urls"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,137 +1,15 @@
-"""Who may: what whoever runs the pages has decided, who asks, and what they may do."""
+"""Who may: who asks, by which login, and what they may do."""
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from shedder.errors import InvalidInput
-from shedder.web.http import Refusal, Request
+from shedder.web.http import Refusal, WebRequest
 from shedder.web.login import session_in, why_no_name
-
-if TYPE_CHECKING:
-    from shedder.web.app import Site
-
-May = Callable[[str, str, str], bool]
-"""Whether a user may do what a verb says to a lane, which is empty where a verb has none."""
-
-OPERATOR, VIEWER = "operator", "viewer"
-ROLES = (OPERATOR, VIEWER)
-
-SHORTEST_TOKEN = 16
+from shedder.web.site import OPERATOR, STRANGER, VIEWER, Site, SiteSettings, Visitor
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
-
-
-def anybody(_user: str, _verb: str, _lane: str) -> bool:
-    """Everybody who is an operator may do everything."""
-    return True
-
-
-@dataclass(frozen=True, slots=True)
-class SiteSettings:
-    """What whoever runs the pages has decided.
-
-    Attributes:
-        allow_actions: The pages may change something; else they only show.
-        tokens: By token, the role of those who log in with it, `operator` or `viewer`.
-        behind_proxy: The header in which a trusted proxy names who is logged in; empty for none.
-        trusted: Addresses and networks from which that header is believed.
-        is_hosted: The application around the pages says who is logged in (`Request.user`).
-        operators: The names of those who may act; empty for all who are logged in.
-        may: Decides further: `may(user, verb, lane)`.
-        secret: Signs what is confirmed; empty for one that is kept in Redis.
-        name: What is run here, such as `production`; empty for what the policy says.
-        colour: The colour of its name; empty for what the policy says.
-        address: Where Redis is, as a person should read it; empty for what the client says.
-
-    Raises:
-        InvalidInput: they contradict one another, or leave open who may act.
-    """
-
-    allow_actions: bool = False
-    tokens: dict[str, str] = field(default_factory=dict, repr=False)
-    behind_proxy: str = ""
-    trusted: tuple[str, ...] = ()
-    is_hosted: bool = False
-    operators: tuple[str, ...] = ()
-    may: May = anybody
-    secret: bytes = field(default=b"", repr=False)
-    name: str = ""
-    colour: str = ""
-    address: str = ""
-
-    def __post_init__(self) -> None:
-        for wrong in _contradictions(self):
-            raise InvalidInput(name="settings of the pages", value="", accepted="others", says=wrong)
-
-    @property
-    def has_login(self) -> bool:
-        """Whether it is known who asks."""
-        return bool(self.tokens or self.behind_proxy or self.is_hosted)
-
-    def trusts(self, client: str) -> bool:
-        """Whether a request from the address `client` comes from a trusted proxy."""
-        try:
-            address = ipaddress.ip_address(client)
-        except ValueError:
-            return False
-        return any(address in ipaddress.ip_network(each, strict=False) for each in self.trusted)
-
-
-def _contradictions(settings: SiteSettings) -> list[str]:
-    found = {
-        "the pages act for a person only: give them a login (a token, a proxy or the application's user)":
-            settings.allow_actions and not settings.has_login,
-        f"a token has at least {SHORTEST_TOKEN} characters; "
-        "make one with: python -c 'import secrets; print(secrets.token_urlsafe())'":
-            any(len(each) < SHORTEST_TOKEN for each in settings.tokens),
-        f"the role of a token is {' or '.join(ROLES)}": not {*settings.tokens.values()} <= {*ROLES},
-        "say from which addresses the proxy's header is believed (trusted)":
-            bool(settings.behind_proxy) and not settings.trusted,
-        "trusted is for a proxy; say in which header it names who is logged in":
-            bool(settings.trusted) and not settings.behind_proxy,
-        "trusted takes addresses and networks, such as 127.0.0.1 or 10.0.0.0/8":
-            not all(map(_is_network, settings.trusted)),
-    }  # fmt: skip
-    return [says for says, is_so in found.items() if is_so]
-
-
-def _is_network(text: str) -> bool:
-    try:
-        ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        return False
-    return True
-
-
-@dataclass(frozen=True, slots=True)
-class Visitor:
-    """Who asks.
-
-    Attributes:
-        name: The actor in the journal; empty when nobody is logged in.
-        may_act: May change something at all.
-        may: Whether a user may do what a verb says to a lane.
-        may_look: May see the pages.
-    """
-
-    name: str = ""
-    may_act: bool = False
-    may: May = anybody
-    may_look: bool = True
-
-    @property
-    def role(self) -> str:
-        """`operator` or `viewer`."""
-        return OPERATOR if self.may_act else VIEWER
-
-
-STRANGER = Visitor(may_look=False)
-"""Somebody who has to log in first, and sees nothing before."""
 
 
 def allow(site: Site, visitor: Visitor, verb: str, lanes: Sequence[str] = ()) -> None:
@@ -154,7 +32,7 @@ def allow(site: Site, visitor: Visitor, verb: str, lanes: Sequence[str] = ()) ->
             raise Refusal(403, f"{visitor.name} may not do this: {what}.", "Ask whoever gives permissions here.")
 
 
-def visitor_of(site: Site, request: Request) -> Visitor:
+def visitor_of(site: Site, request: WebRequest) -> Visitor:
     """Who asks; `STRANGER` where nobody is logged in who has to be.
 
     Raises:
@@ -192,7 +70,7 @@ def _single(name: str) -> str:
     return name.strip()
 
 
-def _check_host(request: Request) -> None:
+def _check_host(request: WebRequest) -> None:
     """Without a login, pages of other names must not read ours: a name can be made to lead to 127.0.0.1."""
     host = request.headers.get("host", "localhost").lower()
     if _without_port(host) not in LOOPBACK_NAMES:
@@ -204,7 +82,7 @@ def _without_port(host: str) -> str:
     return name if colon and port.isdecimal() else host
 
 
-def check_origin(request: Request) -> None:
+def check_origin(request: WebRequest) -> None:
     """Return if a request that changes something was sent by one of our own pages.
 
     Raises:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from shedder.errors import RedisUnreachable, ShedderError
 from shedder.updates import posting
 from shedder.web import actions
-from shedder.web.access import Visitor, allow
+from shedder.web.access import allow
 from shedder.web.acts import Act, Field
-from shedder.web.http import Refusal, Request, Response, Route
-from shedder.web.rendering import render
+from shedder.web.http import Refusal, Response, Route, WebRequest
+from shedder.web.rendering import render_page
+from shedder.web.site import Visitor
 
 if TYPE_CHECKING:
-    from shedder.web.app import Site
+    from shedder.web.site import Site
 
 MOST_SUGGESTED = 200
 BLANK_ROWS = 1
@@ -53,23 +54,23 @@ def desk_of(site: Site) -> actions.Desk:
     return actions.Desk(site.shedder, site.secret, partial(allow, site))
 
 
-def show_form(site: Site, request: Request, visitor: Visitor) -> Response:
+def show_form(site: Site, request: WebRequest, visitor: Visitor) -> Response:
     """`GET /act/NAME`: the form, with what the link says filled in."""
     act = _act(request)
     return _form(site, request, visitor, act, request.query, reason=request.asked("reason"))
 
 
-def show_preview(site: Site, request: Request, visitor: Visitor) -> Response:
+def show_preview(site: Site, request: WebRequest, visitor: Visitor) -> Response:
     """`POST /act/NAME`: what it would do; changes nothing."""
     act, reason = _act(request), request.said("reason")
     try:
-        found = actions.preview(desk_of(site), act, request.form, visitor, reason=reason)
+        found = actions.preview_act(desk_of(site), act, request.form, visitor, reason=reason)
     except ShedderError as error:
         return _form(site, request, visitor, act, request.form, reason=reason, error=error)
-    return render(site, request, visitor, "act_preview.html", preview=found, trouble="")
+    return render_page(site, request, visitor, "act_preview.html", preview=found, trouble="")
 
 
-def carry_out(site: Site, request: Request, visitor: Visitor) -> Response:
+def show_receipt(site: Site, request: WebRequest, visitor: Visitor) -> Response:
     """`POST /act/NAME/confirm`: does it once, and shows the receipt."""
     token, reason = request.said("token"), request.said("reason")
     desk = desk_of(site)
@@ -77,11 +78,11 @@ def carry_out(site: Site, request: Request, visitor: Visitor) -> Response:
     if act != _act(request):
         raise Refusal(409, "This form cannot be confirmed: it is of another act.", "Begin again.")
     try:
-        done = actions.confirm(desk, token, reason=reason, visitor=visitor)
+        done = actions.confirm_act(desk, token, reason=reason, visitor=visitor)
     except actions.Drifted as drift:
         return _preview_again(site, request, visitor, drift.preview, drift)
     except actions.NoReason as error:
-        found = actions.preview(desk, act, said, visitor, reason=reason)
+        found = actions.preview_act(desk, act, said, visitor, reason=reason)
         return _preview_again(site, request, visitor, found, error)
     except actions.Expired as error:
         return _form(site, request, visitor, act, said, reason=reason, error=error)
@@ -91,10 +92,10 @@ def carry_out(site: Site, request: Request, visitor: Visitor) -> Response:
         raise Refusal(503, _sentence(error), "Look at the journal before you do it again.") from error
     except ShedderError as error:
         return _form(site, request, visitor, act, said, reason=reason, error=error)
-    return render(site, request, visitor, "act_receipt.html", done=done)
+    return render_page(site, request, visitor, "act_receipt.html", done=done)
 
 
-def _act(request: Request) -> Act:
+def _act(request: WebRequest) -> Act:
     found = actions.act_called(request.asked("act"))
     if found is None:
         raise Refusal(404, "There is no such act.", "Go back to the lanes.")
@@ -109,18 +110,18 @@ def _said_in(token: str, desk: actions.Desk) -> tuple[Act, dict[str, tuple[str, 
 
 
 def _preview_again(
-    site: Site, request: Request, visitor: Visitor, found: actions.Preview, error: ShedderError
+    site: Site, request: WebRequest, visitor: Visitor, found: actions.Preview, error: ShedderError
 ) -> Response:
     status, trouble = _status_of(error), _sentence(error)
-    return render(site, request, visitor, "act_preview.html", status=status, preview=found, trouble=trouble)
+    return render_page(site, request, visitor, "act_preview.html", status=status, preview=found, trouble=trouble)
 
 
 def _form(
-    site: Site, request: Request, visitor: Visitor, act: Act, given: Mapping[str, Sequence[str]], *, reason: str = "",
-    error: ShedderError | None = None,
+    site: Site, request: WebRequest, visitor: Visitor, act: Act, given: Mapping[str, Sequence[str]], *,
+    reason: str = "", error: ShedderError | None = None,
 ) -> Response:  # fmt: skip
     rows = [FormRow(each, tuple(given.get(each.name, ())), _suggested(site, act, each)) for each in act.fields]
-    return render(
+    return render_page(
         site, request, visitor, "act_form.html", status=200 if error is None else _status_of(error), act=act,
         rows=tuple(map(partial(_with_draft, site, act), rows)), reason=reason,
         trouble="" if error is None else _sentence(error),
@@ -183,5 +184,5 @@ _NAME = r"(?P<act>[a-z-]{1,40})"
 ROUTES = (
     Route("GET", f"/act/{_NAME}", show_form),
     Route("POST", f"/act/{_NAME}", show_preview),
-    Route("POST", f"/act/{_NAME}/confirm", carry_out),
+    Route("POST", f"/act/{_NAME}/confirm", show_receipt),
 )

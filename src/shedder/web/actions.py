@@ -20,19 +20,19 @@ from shedder.api.shedder import Shedder
 from shedder.errors import InvalidInput, RedisUnreachable, ShedderError
 from shedder.events import Cause, Event, verb_of
 from shedder.incident.timeline import attributed
-from shedder.lanes import names_of
+from shedder.lanes import names_of, targets_of
 from shedder.store.codec import ms_from_time, time_from_ms
 from shedder.store.keys import Keys
 from shedder.store.store import Command, new_id
 from shedder.units import format_duration
-from shedder.web.acts import Act, Asked, Entry, Planned, Result, lines_of, shown
+from shedder.web.acts import Act, Asked, Entry, Planned, Result, lines_of, some_of
 from shedder.web.acts_incident import INCIDENT_ACTS
 from shedder.web.acts_queues import QUEUE_ACTS
 from shedder.web.acts_settings import SETTING_ACTS
 from shedder.wording import REASON_BLANK
 
 if TYPE_CHECKING:
-    from shedder.web.app import Visitor
+    from shedder.web.site import Visitor
 
 ACTS: Mapping[str, Act] = {each.name: each for each in (*QUEUE_ACTS, *SETTING_ACTS, *INCIDENT_ACTS)}
 """By name all acts, in the order in which an incident needs them."""
@@ -178,7 +178,9 @@ def said_in(act: Act, given: Mapping[str, Sequence[str]]) -> dict[str, tuple[str
     return {name: values for name, values in found.items() if values}
 
 
-def preview(desk: Desk, act: Act, given: Mapping[str, Sequence[str]], visitor: Visitor, *, reason: str = "") -> Preview:
+def preview_act(
+    desk: Desk, act: Act, given: Mapping[str, Sequence[str]], visitor: Visitor, *, reason: str = ""
+) -> Preview:
     """What `act` would do as it was filled in; changes nothing.
 
     Raises:
@@ -191,7 +193,7 @@ def preview(desk: Desk, act: Act, given: Mapping[str, Sequence[str]], visitor: V
     return _preview(desk, act, said, visitor, planned, _one_line(reason))
 
 
-def confirm(desk: Desk, token: str, *, reason: str, visitor: Visitor) -> Done:
+def confirm_act(desk: Desk, token: str, *, reason: str, visitor: Visitor) -> Done:
     """Do what the preview of `token` showed, once.
 
     Raises:
@@ -230,7 +232,7 @@ def checked_reason(act: Act, reason: str) -> str:
 
 
 def act_of_token(token: str, secret: bytes) -> tuple[Act, dict[str, tuple[str, ...]]]:
-    """The act that a token is for, and what was said; for a form that is shown again.
+    """The act that a token is for, and what was said; for a form that is some_of again.
 
     Raises:
         NotConfirmed: it is damaged.
@@ -248,7 +250,7 @@ def _refuse_viewers(desk: Desk, act: Act, visitor: Visitor) -> None:
 def _preview(
     desk: Desk, act: Act, said: Mapping[str, tuple[str, ...]], visitor: Visitor, planned: Planned, reason: str
 ) -> Preview:
-    others = desk.shedder.changes_by_others(*planned.lanes, names=planned.names, by=visitor.name)
+    others = desk.shedder.changes_by_others(*targets_of(planned.lanes), names=planned.names, by=visitor.name)
     now = desk.shedder.incidents.now()
     said_why = reason or act.reason or "" if act.has_reason else ""
     return Preview(
@@ -281,7 +283,7 @@ def _told(event: Event, now: datetime) -> str:
     names = event.details.get("names")
     what = names_of(event.lanes) or (tuple(map(str, names)) if isinstance(names, list) else ())
     role = f" ({event.role})" if event.role else ""
-    return f"{event.by}{role} did '{event.verb} {shown(what)}' {format_duration(now - event.at)} ago: {event.why}"
+    return f"{event.by}{role} did '{event.verb} {some_of(what)}' {format_duration(now - event.at)} ago: {event.why}"
 
 
 def _newest(shedder: Shedder) -> str:

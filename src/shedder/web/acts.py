@@ -323,7 +323,7 @@ class Targets:
     def stock(self) -> list[str]:
         """A sentence that some workers do not obey, if there are such."""
         lanes = [lane.lane for lane in self.found if lane.stock_workers]
-        said = f"Stock workers serve {shown(names_of(lanes))}: they run what reaches the queue past shedder."
+        said = f"Stock workers serve {some_of(names_of(lanes))}: they run what reaches the queue past shedder."
         return [said] if lanes else []
 
 
@@ -366,22 +366,22 @@ def _divert(it: Any) -> Any:
 
 def _unknown(queue: str, known: Sequence[str], note: str) -> str:
     near = next(iter(get_close_matches(queue, known, n=1)), "")
-    hint = f"did you mean {near}?" if near else f"there is {shown(known) or 'no queue yet'}"
+    hint = f"did you mean {near}?" if near else f"there is {some_of(known) or 'no queue yet'}"
     return f"No queue is called {queue} ({hint}); {note}."
 
 
-def shown(names: Sequence[str], most: int = NAMES_SHOWN) -> str:
+def some_of(names: Sequence[str], most: int = NAMES_SHOWN) -> str:
     """`a`, `a and b`, `a, b and 4 more`."""
     rest = [f"{len(names) - most:,} more"] if len(names) > most else []
     return named([*names[:most], *rest])
 
 
-def clock(at: datetime) -> str:
+def utc_text(at: datetime) -> str:
     """`2026-11-25 02:33:10 UTC`."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def line_of(events: Sequence[Event]) -> str:
+def journal_line(events: Sequence[Event]) -> str:
     """What the journal says of one verb: what, where, who and why, without time and numbers."""
     first = events[0]
     lanes = dict.fromkeys(lane for each in events for lane in each.lanes)
@@ -400,10 +400,10 @@ def lines_of(events: Iterable[Event]) -> tuple[str, ...]:
     found: dict[str, list[Event]] = {}
     for each in events:
         found.setdefault(each.verb, []).append(each)
-    return tuple(sorted(line_of(several) for several in found.values()))
+    return tuple(sorted(journal_line(several) for several in found.values()))
 
 
-def forecasts(asked: Asked, option: planning.Option) -> tuple[str, ...]:
+def if_and_if_not(asked: Asked, option: planning.Option) -> tuple[str, ...]:
     """When work is well again if this is done, and if nothing is."""
     status = asked.status
     lanes = [lane.lane for lane in status.lanes]

@@ -14,7 +14,7 @@ from shedder.incident.roles import role_text
 from shedder.incident.store import Decide, EventDraft, changes_between, incident_record
 from shedder.units import parse_future
 from shedder.updates import channels, posting
-from shedder.web.acts import Act, Asked, Entry, Field, Planned, Result, clock, shown
+from shedder.web.acts import Act, Asked, Entry, Field, Planned, Result, some_of, utc_text
 from shedder.wording import counted
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class Rehearsed:
     """A change of a record that was decided and not written.
 
     Attributes:
@@ -48,7 +48,7 @@ class Rehearsal(Incidents):
             return shedder.policies.applied().policy.incident.people
 
         super().__init__(shedder.store, shedder.incidents.cause, shedder.queues, people)
-        self.draft: Draft | None = None
+        self.draft: Rehearsed | None = None
 
     def change(
         self, decide: Decide, *, verb: str, reason: str, incident: str | None = None, by: str | None = None,
@@ -59,7 +59,7 @@ class Rehearsal(Incidents):
         after = decide(before, now)
         if after != before:
             event = EventDraft(verb, self.cause(reason, by), undoes, is_alone, details)
-            self.draft = Draft(event, before, after)
+            self.draft = Rehearsed(event, before, after)
         if is_alone:
             self._check_alone()
         return IncidentReceipt("", now, after)
@@ -68,7 +68,7 @@ class Rehearsal(Incidents):
         """What would be opened."""
         if draft.is_alone:
             self._check_alone()
-        self.draft = Draft(draft, None, incident)
+        self.draft = Rehearsed(draft, None, incident)
         return IncidentReceipt("", self.now(), incident)
 
     def _check_alone(self) -> None:
@@ -135,7 +135,7 @@ def _would_change(rehearsal: Rehearsal) -> list[str]:
     before, after = changes_between(record, incident_record(draft.after))
     names = [name for name in {**before, **after} if name != "revision"]
     which = f"incident {draft.after.id}" if draft.before else "a new incident"
-    return [(f"It changes {shown([name.removesuffix('_at').replace('_', ' ') for name in names])} of {which}, "
+    return [(f"It changes {some_of([name.removesuffix('_at').replace('_', ' ') for name in names])} of {which}, "
             f"{draft.after.title}, severity {draft.after.severity}.")]  # fmt: skip
 
 
@@ -236,18 +236,23 @@ def _update(asked: Asked) -> Planned:
     shedder = asked.shedder
     found = shedder.incidents.read()
     audience = asked.text("audience") or "stakeholders"
+    sending = channels.Channels(channels.channel_urls(asked.policy.incident.channels))
     draft = posting.draft_update(shedder, asked.policy, found, audience=audience, now=shedder.incidents.now())
     own = " ".join(asked.text("text").split())
     text = posting.joined(None, own or draft.text)
 
     def look() -> list[str]:
-        urls = channels.channel_urls(asked.policy.incident.channels)
-        where = f"It is sent to {counted(len(urls), 'channel')} of the policy." if urls else "It is sent nowhere else."
-        return [f"This is posted for {audience}: {text}", where, f"The next one is due at {clock(draft.next_update)}."]
+        to = counted(len(sending.names), "channel")
+        where = f"It is sent to {to} of the policy." if sending.names else "It is sent nowhere else."
+        return [
+            f"This is posted for {audience}: {text}",
+            where,
+            f"The next one is due at {utc_text(draft.next_update)}.",
+        ]
 
     def carry_out(_why: str) -> Result:
         receipt = posting.post_update(shedder, found.id, draft, text=text, by=asked.by)
-        sent_to, failed = channels.send_update(shedder.store, asked.policy.incident, receipt, who=shedder.by)
+        sent_to, failed = channels.send_update(shedder.store, asked.policy.incident, sending, receipt, who=shedder.by)
         where = f"sent to {counted(len(sent_to), 'place')}" if sent_to else "sent nowhere"
         where = f"sent to {counted(len(sent_to), 'place')}" if sent_to else "sent nowhere"
         said = [f"Update {receipt.incident.updates[-1].number} of {found.id} is recorded, {where}."]

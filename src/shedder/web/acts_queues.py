@@ -24,11 +24,11 @@ from shedder.web.acts import (
     Planned,
     Result,
     Targets,
-    clock,
-    forecasts,
+    if_and_if_not,
     selection_of,
-    shown,
+    some_of,
     standing_of,
+    utc_text,
 )
 from shedder.wording import counted, jobs_do
 
@@ -48,7 +48,7 @@ def _pause(asked: Asked) -> Planned:
         waiting, running = _sum(to.found, "waiting"), _sum(to.found, "running")
         return [
             (
-                f"No job of {shown(to.names)} starts any more{_until(asked, expires_in)}. "
+                f"No job of {some_of(to.names)} starts any more{_until(asked, expires_in)}. "
                 f"{jobs_do(waiting, 'wait', 'waits')} and stay; {jobs_do(running, 'run', 'runs')} and end as usual."
             ),
             *_standing_pauses(to.found, "This takes the place of the pause"),
@@ -65,7 +65,7 @@ def _pause(asked: Asked) -> Planned:
     return Planned(
         "pause", (Entry("pause", to.lanes),), {**to.state, "until": str(expires_in)}, look, carry_out,
         words=to.words, options=(*to.options, *asked.options(**{"for": "--for"})), lanes=to.lanes,
-        outlook=lambda: forecasts(asked, Option("this", closed=frozenset(to.lanes))),
+        outlook=lambda: if_and_if_not(asked, Option("this", closed=frozenset(to.lanes))),
     )  # fmt: skip
 
 
@@ -77,8 +77,9 @@ def _resume(asked: Asked) -> Planned:
         if not paused:
             return [f"{_are(to.names)} not paused: there is nothing to resume."]
         names = names_of(lane.lane for lane in paused)
+        waiting = jobs_do(_sum(paused, "waiting"), "wait", "waits")
         return [
-            f"Jobs of {shown(names)} start again, in their order: {jobs_do(_sum(paused, 'waiting'), 'wait', 'waits')}.",
+            f"Jobs of {some_of(names)} start again, in their order: {waiting}.",
             *_standing_pauses(paused, "This ends the pause"),
         ]
 
@@ -114,9 +115,9 @@ def _divert(asked: Asked) -> Planned:
 
     def outlook() -> Sequence[str]:
         if selection.is_whole:
-            return forecasts(asked, Option("this", closed=frozenset(lanes)))
+            return if_and_if_not(asked, Option("this", closed=frozenset(lanes)))
         taken = {lane.lane: lane.taken / lane.waiting for lane in looked().lanes if lane.waiting}
-        return forecasts(asked, Option("this", taken=taken))
+        return if_and_if_not(asked, Option("this", taken=taken))
 
     return Planned(
         "divert", (Entry("divert", lanes),), to.state,
@@ -150,7 +151,7 @@ def _would_divert(preview: DivertPreview, targets: Sequence[str]) -> list[str]:
     waiting = sum(lane.waiting for lane in preview.lanes)
     said = [
         (
-            f"{jobs_do(preview.taken, 'go', 'goes')} to the backlog, of {waiting:,} that wait in {shown(targets)}, "
+            f"{jobs_do(preview.taken, 'go', 'goes')} to the backlog, of {waiting:,} that wait in {some_of(targets)}, "
             f"and so does what still arrives: {preview.selection.describe()}. None is deleted."
         )
     ]
@@ -161,7 +162,7 @@ def _would_divert(preview: DivertPreview, targets: Sequence[str]) -> list[str]:
         )
     if not preview.taken and preview.others:
         others = [f"{jobs:,} of {name}" for name, jobs in preview.others[:FUNCTIONS_SHOWN]]
-        said.append(f"What waits there instead: {shown(others)}.")
+        said.append(f"What waits there instead: {some_of(others)}.")
     return said
 
 
@@ -182,7 +183,7 @@ def _shed(asked: Asked) -> Planned:
 
     def look() -> Sequence[str]:
         lines = [f"{step.noun or step.matches}: {counted(step.preview.taken if step.preview else 0, 'job')} "
-                 f"of {shown(step.queues)}" for step in steps]  # fmt: skip
+                 f"of {some_of(step.queues)}" for step in steps]  # fmt: skip
         total = sum(step.preview.taken for step in steps if step.preview)
         return [f"{jobs_do(total, 'go', 'goes')} to the backlog, by the rules of the policy in force.", *lines]
 
@@ -228,8 +229,8 @@ def _would_drain(to: Targets, rate: Rate) -> list[str]:
     backlog = _sum(to.found, "backlog")
     lanes = _with_backlog(to)
     if not lanes:
-        return [f"No divert is in force on {shown(to.names)}: there is nothing to drain."]
-    said = [(f"{jobs_do(backlog, 'leave', 'leaves')} the backlog of {shown(names_of(lanes))}, "
+        return [f"No divert is in force on {some_of(to.names)}: there is nothing to drain."]
+    said = [(f"{jobs_do(backlog, 'leave', 'leaves')} the backlog of {some_of(names_of(lanes))}, "
             f"oldest first, each lane at {rate} at most.")]  # fmt: skip
     running = [each.drain for lane in to.found for each in lane.diverts if each.drain and not each.is_limit]
     said += dict.fromkeys(f"It drains at {each.rate} now, by {each.by}: {each.why}." for each in running)
@@ -243,7 +244,7 @@ def _drain_outlook(asked: Asked, to: Targets, rate: Rate) -> tuple[str, ...]:
     end = asked.status.at + timedelta(seconds=longest / rate.per_second)
     drains = any(each.drain for lane in to.found for each in lane.diverts)
     nothing = "it goes on as it drains now" if drains else "the backlog stays"
-    return f"If you do this: the backlog is empty at {clock(end)} at the earliest.", f"If you do nothing: {nothing}."
+    return f"If you do this: the backlog is empty at {utc_text(end)} at the earliest.", f"If you do nothing: {nothing}."
 
 
 def _failing(asked: Asked, to: Targets) -> list[str]:
@@ -261,13 +262,13 @@ def _fails(lane: LaneStatus) -> str:
 
 def _draining(receipt: DrainReceipt, names: Sequence[str]) -> Result:
     if not receipt.lanes:
-        return Result((f"No divert is in force on {shown(names)}: nothing was changed.",), receipt, is_done=False)
+        return Result((f"No divert is in force on {some_of(names)}: nothing was changed.",), receipt, is_done=False)
     lanes = names_of(lane.lane for lane in receipt.lanes)
     jobs = jobs_do(receipt.backlog, "are", "is")
     if receipt.rate is None:
-        return Result((f"The drain of {shown(lanes)} has stopped: {jobs} in the backlog.",), receipt, receipt.event)
+        return Result((f"The drain of {some_of(lanes)} has stopped: {jobs} in the backlog.",), receipt, receipt.event)
     halts = f"It halts when {format_share(receipt.halt_at)} of its last 50 jobs failed." if receipt.halt_at else ""
-    said = f"{shown(lanes)} drains at {receipt.rate}: {jobs} in the backlog."
+    said = f"{some_of(lanes)} drains at {receipt.rate}: {jobs} in the backlog."
     return Result((said, *([halts] if halts else [])), receipt, receipt.event)
 
 
@@ -282,9 +283,9 @@ def _drain_stop(asked: Asked) -> Planned:
 
     def look() -> Sequence[str]:
         if not lanes:
-            return [f"Nothing drains on {shown(to.names)}: there is nothing to stop."]
+            return [f"Nothing drains on {some_of(to.names)}: there is nothing to stop."]
         left = jobs_do(_sum(to.found, "backlog"), "stay", "stays")
-        return [f"The drain of {shown(names_of(lanes))} stops: {left} in the backlog, in order."]
+        return [f"The drain of {some_of(names_of(lanes))} stops: {left} in the backlog, in order."]
 
     def carry_out(why: str) -> Result:
         return _draining(asked.shedder.stop_drain(*to.names, reason=why, by=asked.by), to.names)
@@ -302,9 +303,9 @@ def _drain_at_once(asked: Asked) -> Planned:
 
     def look() -> Sequence[str]:
         if not lanes:
-            return [f"No divert is in force on {shown(to.names)}: there is nothing to put back."]
+            return [f"No divert is in force on {some_of(to.names)}: there is nothing to put back."]
         back = jobs_do(_sum(to.found, "backlog"), "go", "goes")
-        return [f"{back} back into {shown(names_of(lanes))} at once, at no pace; the divert ends.", *failing]
+        return [f"{back} back into {some_of(names_of(lanes))} at once, at no pace; the divert ends.", *failing]
 
     def carry_out(why: str) -> Result:
         return _restored(asked.shedder.drain_at_once(*to.names, reason=why, by=asked.by), to.names)
@@ -317,9 +318,9 @@ def _drain_at_once(asked: Asked) -> Planned:
 
 def _restored(receipt: RestoreReceipt, names: Sequence[str]) -> Result:
     if not receipt.lanes:
-        return Result((f"No such control stands on {shown(names)}: nothing was changed.",), receipt, is_done=False)
+        return Result((f"No such control stands on {some_of(names)}: nothing was changed.",), receipt, is_done=False)
     lanes = names_of(lane.lane for lane in receipt.lanes)
-    said = f"{jobs_do(receipt.restored, 'are', 'is')} back in {shown(lanes)}."
+    said = f"{jobs_do(receipt.restored, 'are', 'is')} back in {some_of(lanes)}."
     return Result((said,), receipt, receipt.events[-1] if receipt.events else "")
 
 
@@ -332,6 +333,7 @@ def _retry(asked: Asked) -> Planned:
         raise InvalidInput(name="rate", value="", accepted="", says="say at which rate, such as 50/second")
     selection, forced = _failed_selection(asked), asked.is_on("force")
     preview = asked.shedder.preview_retry(*to.names, selection=selection, first=first, force=forced)
+    lanes = tuple(lane.lane for lane in preview.lanes if lane.jobs)
 
     def carry_out(why: str) -> Result:
         receipt = asked.shedder.retry(
@@ -343,7 +345,7 @@ def _retry(asked: Asked) -> Planned:
         return Result((f"{jobs_do(jobs, 'come', 'comes')} back, at {rate} a lane.",), receipt, receipt.event)
 
     return Planned(
-        "retry", (Entry("retry", tuple(lane.lane for lane in preview.lanes if lane.jobs)),),
+        "retry", (Entry("retry", lanes),) if lanes else (),
         {**to.state, "rate": str(rate)}, lambda: _would_retry(preview, rate), carry_out,
         words=to.words,
         options=(
@@ -380,8 +382,8 @@ def _retry_stop(asked: Asked) -> Planned:
     lanes = tuple(lane.lane for lane in to.found if any(each.is_retry for each in lane.diverts))
 
     def look() -> Sequence[str]:
-        return [f"The retry of {shown(names_of(lanes))} stops; what has not started stays in the backlog."
-                if lanes else f"No retry is under way on {shown(to.names)}: there is nothing to stop."]  # fmt: skip
+        return [f"The retry of {some_of(names_of(lanes))} stops; what has not started stays in the backlog."
+                if lanes else f"No retry is under way on {some_of(to.names)}: there is nothing to stop."]  # fmt: skip
 
     def carry_out(why: str) -> Result:
         return _draining(asked.shedder.stop_retry(*to.names, reason=why, by=asked.by), to.names)
@@ -402,8 +404,8 @@ def _limit_starts(asked: Asked) -> Planned:
 
     def look() -> Sequence[str]:
         return [
-            (f"Jobs of {shown(to.names)} start at {terms} at most{_until(asked, expires_in)}: {selection.describe()}. "
-            f"{jobs_do(_sum(to.found, 'waiting'), 'wait', 'waits')} now."),
+            (f"Jobs of {some_of(to.names)} start at {terms} at most{_until(asked, expires_in)}: "
+            f"{selection.describe()}. {jobs_do(_sum(to.found, 'waiting'), 'wait', 'waits')} now."),
             *to.stock(), *to.unknown("it is limited all the same"),
         ]  # fmt: skip
 
@@ -419,7 +421,7 @@ def _limit_starts(asked: Asked) -> Planned:
         words=to.words,
         options=(*to.options, *asked.options(rate="--rate", most="--at-once", function="--function"),
                  *asked.options(**{"for": "--for"})),
-        lanes=to.lanes, outlook=lambda: forecasts(asked, Option("this", limits=limits)) if limits else (),
+        lanes=to.lanes, outlook=lambda: if_and_if_not(asked, Option("this", limits=limits)) if limits else (),
     )  # fmt: skip
 
 
@@ -428,8 +430,8 @@ def _limit_lift(asked: Asked) -> Planned:
     lanes = tuple(lane.lane for lane in to.found if any(each.is_limit for each in lane.diverts))
 
     def look() -> Sequence[str]:
-        return [f"The limit on starts of {shown(names_of(lanes))} ends; what waits under it may start."
-                if lanes else f"No limit on starts stands on {shown(to.names)}."]  # fmt: skip
+        return [f"The limit on starts of {some_of(names_of(lanes))} ends; what waits under it may start."
+                if lanes else f"No limit on starts stands on {some_of(to.names)}."]  # fmt: skip
 
     def carry_out(why: str) -> Result:
         return _restored(asked.shedder.lift_limit(*to.names, reason=why, by=asked.by), to.names)
@@ -446,8 +448,8 @@ def _stale_replay(asked: Asked) -> Planned:
 
     def look() -> Sequence[str]:
         jobs = jobs_do(sum(each.jobs for each in stale), "go", "goes")
-        return [f"{jobs} back into {shown(names_of(each.lane for each in stale))}, behind what waits."
-                if stale else f"No job of {shown(to.names)} was set aside."]  # fmt: skip
+        return [f"{jobs} back into {some_of(names_of(each.lane for each in stale))}, behind what waits."
+                if stale else f"No job of {some_of(to.names)} was set aside."]  # fmt: skip
 
     def carry_out(why: str) -> Result:
         receipt = asked.shedder.replay_stale(*to.names, reason=why, by=asked.by)
@@ -455,8 +457,8 @@ def _stale_replay(asked: Asked) -> Planned:
         return Result((said,), receipt, is_done=bool(receipt.lanes))
 
     return Planned(
-        "stale replay", (Entry("replay", tuple(each.lane for each in stale)),), to.state, look, carry_out,
-        words=to.words, options=to.options, lanes=to.lanes,
+        "stale replay", (Entry("replay", tuple(each.lane for each in stale)),) if stale else (), to.state, look,
+        carry_out, words=to.words, options=to.options, lanes=to.lanes,
     )  # fmt: skip
 
 
@@ -465,17 +467,17 @@ def _sum(lanes: Iterable[LaneStatus], name: str) -> int:
 
 
 def _are(names: Sequence[str]) -> str:
-    return f"{shown(names)} {'is' if len(names) == 1 else 'are'}"
+    return f"{some_of(names)} {'is' if len(names) == 1 else 'are'}"
 
 
 def _until(asked: Asked, expires_in: timedelta | None) -> str:
     if expires_in is None:
         return ", until somebody ends that"
-    return f", until {clock(asked.status.at + expires_in)}"
+    return f", until {utc_text(asked.status.at + expires_in)}"
 
 
 def _end(until: Any) -> tuple[str, ...]:
-    return () if until is None else (f"It ends by itself at {clock(until)}.",)
+    return () if until is None else (f"It ends by itself at {utc_text(until)}.",)
 
 
 def _standing_pauses(lanes: Iterable[LaneStatus], what: str) -> list[str]:

@@ -12,9 +12,23 @@ from shedder.errors import InvalidInput, NothingToUndo, ShedderError
 from shedder.events import Event, verb_of
 from shedder.queues.pause import pause_before
 from shedder.response.runner import filled, find_mitigation, mask_for
+from shedder.settings.flags import chosen_flags
+from shedder.settings.setting import check_known
 from shedder.store.codec import mapping_field
 from shedder.units import Rate, format_duration
-from shedder.web.acts import FOR, Act, Asked, Entry, Field, Planned, Result, clock, line_of, shown, standing_of
+from shedder.web.acts import (
+    FOR,
+    Act,
+    Asked,
+    Entry,
+    Field,
+    Planned,
+    Result,
+    journal_line,
+    some_of,
+    standing_of,
+    utc_text,
+)
 from shedder.web.acts_incident import Rehearsal, entry_of, rehearsed_result
 from shedder.wording import jobs_do
 
@@ -29,7 +43,7 @@ WAITS_SECONDS = 10.0
 
 
 def _flag_degrade(asked: Asked) -> Planned:
-    names, group = _flags_asked(asked)
+    names, group = _flags_asked(asked, is_forced=asked.is_on("force"))
     percent = asked.number("percent", float)
     expires_in = _time_left(asked, names) if percent is not None and not asked.text("for") else None
     expires_in = expires_in or asked.expiry("flag")
@@ -47,7 +61,7 @@ def _flag_degrade(asked: Asked) -> Planned:
 
     return Planned(
         "flag degrade", (Entry("flag degrade", names=names),), _flags_state(asked, names),
-        lambda: [f"{shown(names)}: {share:g} % of users get the degraded feature, {until}.", *_told(asked, names)],
+        lambda: [f"{some_of(names)}: {share:g} % of users get the degraded feature, {until}.", *_told(asked, names)],
         carry_out, words=asked.several("name"), names=names,
         options=(*asked.options(group="--group", percent="--percent", **{"for": "--for"}),
                  *asked.switches(force="--force")),
@@ -63,19 +77,17 @@ def _flag_restore(asked: Asked) -> Planned:
 
     return Planned(
         "flag restore", (Entry("flag restore", names=names),), _flags_state(asked, names),
-        lambda: [(f"{shown(names)} {'is' if len(names) == 1 else 'are'} restored for every user, and jobs that waited "
-                 "for that go back at once."), *_told(asked, names)],
+        lambda: [(f"{some_of(names)} {'is' if len(names) == 1 else 'are'} restored for every user, and jobs that "
+                 "waited for that go back at once."), *_told(asked, names)],
         carry_out, words=asked.several("name"), names=names, options=asked.options(group="--group"),
     )  # fmt: skip
 
 
-def _flags_asked(asked: Asked) -> tuple[tuple[str, ...], str]:
+def _flags_asked(asked: Asked, *, is_forced: bool | None = None) -> tuple[tuple[str, ...], str]:
     names, group = asked.several("name"), asked.text("group")
     if not names and not group:
         raise InvalidInput(name="flag", value="", accepted="", says="say which flag, or which group of flags")
-    states = asked.shedder.flag_states()
-    of_group = tuple(each.name for each in states if group and each.group == group)
-    return tuple(dict.fromkeys((*names, *of_group))), group
+    return chosen_flags(asked.shedder.flag_states(), names, group, is_forced=is_forced), group
 
 
 def _time_left(asked: Asked, names: Sequence[str]) -> timedelta | None:
@@ -103,15 +115,17 @@ def _told(asked: Asked, names: Sequence[str]) -> list[str]:
 def _flags_set(receipt: FlagReceipt, what: str) -> Result:
     names = [each.name for each in receipt.flags]
     if not receipt.event:
-        return Result((f"{shown(names)}: it was so before; nothing was changed.",), receipt, is_done=False)
+        return Result((f"{some_of(names)}: it was so before; nothing was changed.",), receipt, is_done=False)
     back = [f"{jobs_do(receipt.restored, 'are', 'is')} back that waited for it."] if receipt.restored else []
-    return Result((f"{shown(names)} {'is' if len(names) == 1 else 'are'} {what}.", *back), receipt, receipt.event)
+    return Result((f"{some_of(names)} {'is' if len(names) == 1 else 'are'} {what}.", *back), receipt, receipt.event)
 
 
 def _limit_set(asked: Asked) -> Planned:
     name, key, rate = asked.text("name"), asked.text("key"), Rate.parse(asked.text("rate"), name="rate")
     target, expires_in = f"{name} {key}".strip(), asked.expiry("limit")
     shadow, forced = asked.is_on("shadow"), asked.is_on("force")
+    if not forced:
+        check_known(name, {each.name for each in asked.shedder.limit_states()}, of="limit", can_force=True)
     what = "counts what is over" if shadow else "refuses what is over"
     until = "until somebody clears it" if expires_in is None else f"for {format_duration(expires_in)}"
 
@@ -132,6 +146,7 @@ def _limit_set(asked: Asked) -> Planned:
 def _limit_clear(asked: Asked) -> Planned:
     name, key = asked.text("name"), asked.text("key")
     target = f"{name} {key}".strip()
+    check_known(name, {each.name for each in asked.shedder.limit_states()}, of="limit")
 
     def carry_out(why: str) -> Result:
         receipt = asked.shedder.clear_limit(name, key=key, reason=why, by=asked.by)
@@ -180,7 +195,7 @@ def _undo(asked: Asked) -> Planned:
 
 
 def _undo_told(event: Event) -> list[str]:
-    return [f"It {verb_of(event).undo}.", f"What is undone: {line_of([event])}, at {clock(event.at)}."]
+    return [f"It {verb_of(event).undo}.", f"What is undone: {journal_line([event])}, at {utc_text(event.at)}."]
 
 
 def _undo_of_change(asked: Asked, event: Event) -> Planned:

@@ -1,33 +1,21 @@
-"""`Site`: finds the view of a request, lets in who may, and answers."""
+"""`ControlRoom`: finds the view of a request, lets in who may, and answers."""
 
 from __future__ import annotations
 
 import gzip
 import logging
-import re
-import secrets
 from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from mimetypes import guess_type
-from typing import TYPE_CHECKING, Any
 
-from shedder.api.shedder import Shedder
 from shedder.errors import ShedderError
-from shedder.store.codec import text_of
-from shedder.store.store import Store, address_of
 from shedder.web import acting, login, pages, stream
-from shedder.web.access import STRANGER, SiteSettings, Visitor, check_origin, visitor_of
-from shedder.web.http import Refusal, Request, Response, Route, View, redirect
-from shedder.web.rendering import render
-
-if TYPE_CHECKING:
-    import redis
-
-    from shedder.web.stream import Reading
-
-__all__ = ["Route", "Site", "SiteSettings", "View", "Visitor", "routes"]
+from shedder.web.access import check_origin, visitor_of
+from shedder.web.http import Refusal, Response, Route, WebRequest, redirect
+from shedder.web.rendering import render_page
+from shedder.web.site import STRANGER, Site, Visitor
 
 logger = logging.getLogger("shedder.web")
 
@@ -55,83 +43,27 @@ _STATUS = {2: 400, 3: 409, 4: 503}
 """The status of HTTP for the exit code that an error earns on a command line; 500 for others."""
 
 
-class Site:
-    """The pages of one Redis.
-
-    Args:
-        connection: The client that the application uses; it stays as it is.
-        settings: What is shown and allowed.
-    """
-
-    def __init__(self, connection: redis.Redis, settings: SiteSettings | None = None) -> None:
-        self.shedder = Shedder(connection)
-        self.settings = settings or SiteSettings()
-        self.failed_logins = login.FailedLogins()
-        self.moving_pages = stream.MovingPages()
-        self._readings = stream.Readings(connection)
-        self._secret = self.settings.secret
-
-    def read(self) -> Reading:
-        """What all pages show, at most a second old; raises nothing when Redis is away."""
-        return self._readings.read()
+class ControlRoom(Site):
+    """The pages of one Redis, and how they answer."""
 
     @property
-    def title(self) -> str:
-        """What is run here, such as `production`; empty when nobody said."""
-        return self.settings.name or self.read().policy.web.name
+    def routes(self) -> tuple[Route, ...]:
+        """Which view answers what."""
+        return routes()
 
-    @property
-    def colour(self) -> str:
-        """The colour of its name; empty when nobody said."""
-        return self.settings.colour or self.read().policy.web.colour
-
-    @property
-    def address(self) -> str:
-        """Where Redis is, without user or password."""
-        return self.settings.address or address_of(self.shedder.store.connection)
-
-    @property
-    def secret(self) -> bytes:
-        """Signs what is confirmed; the same in all processes.
-
-        Raises:
-            ShedderError: Redis does not answer, or refuses.
-        """
-        if not self._secret:
-            self._secret = shared_secret(self.shedder.store)
-        return self._secret
-
-    def handle(self, request: Request) -> Response:
+    def handle(self, request: WebRequest) -> Response:
         """The answer to a request; may wait for Redis."""
         return _finished(request, self._answer(request))
 
-    def refuse(self, request: Request, refusal: Refusal, visitor: Visitor = STRANGER) -> Response:
+    def refuse(self, request: WebRequest, refusal: Refusal, visitor: Visitor = STRANGER) -> Response:
         """The page that says why a request is refused, and nothing else to a stranger."""
         return _finished(request, self._refused(request, refusal, visitor))
 
-    def _refused(self, request: Request, refusal: Refusal, visitor: Visitor) -> Response:
+    def _refused(self, request: WebRequest, refusal: Refusal, visitor: Visitor) -> Response:
         template = "refused.html" if visitor.may_look else "stranger.html"
-        return render(self, request, visitor, template, status=refusal.status, refusal=refusal)
+        return render_page(self, request, visitor, template, status=refusal.status, refusal=refusal)
 
-    def find(self, request: Request) -> tuple[Route, Request]:
-        """The route of a request, and the request with what its path names.
-
-        Raises:
-            Refusal: there is none.
-        """
-        method = "GET" if request.method == "HEAD" else request.method
-        others = False
-        for route in routes():
-            found = re.fullmatch(route.pattern, request.path)
-            if found and route.method == method:
-                named = {name: (value,) for name, value in found.groupdict().items() if value is not None}
-                return route, replace(request, query={**request.query, **named})
-            others = others or found is not None
-        if others:
-            raise Refusal(405, f"This page does not take {method}.", "Go back to the lanes.")
-        raise Refusal(404, "There is no such page.", "Go back to the lanes.")
-
-    def admit(self, request: Request, route: Route) -> Visitor:
+    def admit(self, request: WebRequest, route: Route) -> Visitor:
         """Who asks, if they may look.
 
         Raises:
@@ -151,7 +83,7 @@ class Site:
             return "Say who you are, and the token that whoever runs these pages gave you."
         return "Log in at the application or the proxy through which you come here, then load this page again."
 
-    def _answer(self, request: Request) -> Response:
+    def _answer(self, request: WebRequest) -> Response:
         try:
             route, found = self.find(request)
             return route.view(self, found, self.admit(found, route))
@@ -166,41 +98,32 @@ class Site:
             logger.exception("a page failed")
             return self._refused(request, Refusal(500, "This page failed; the log says where."), STRANGER)
 
-    def _visitor(self, request: Request) -> Visitor:
+    def _visitor(self, request: WebRequest) -> Visitor:
         try:
             return visitor_of(self, request)
         except Refusal:
             return STRANGER
 
-    def _can_log_in(self, request: Request) -> bool:
+    def _can_log_in(self, request: WebRequest) -> bool:
         return bool(self.settings.tokens) and request.method in ("GET", "HEAD") and request.path != stream.LIVE_PATH
-
-
-def shared_secret(store: Store) -> bytes:
-    """A secret that is kept in Redis, so that all processes have the same; the first one makes it.
-
-    Raises:
-        ShedderError: Redis does not answer, or refuses.
-    """
-
-    def ask_secret(ask: Any) -> None:
-        ask.set(store.keys.web_secret, secrets.token_hex(), nx=True)
-        ask.get(store.keys.web_secret)
-
-    return text_of(store.read(ask_secret)[1]).encode()
 
 
 @cache
 def routes() -> tuple[Route, ...]:
     """All pages."""
-    return (Route("GET", f"{STATIC}(?P<file>[\\w.-]+)", static_file, is_open=True), *login.ROUTES, *stream.ROUTES,
-            *pages.ROUTES, *acting.ROUTES)  # fmt: skip
+    return (
+        Route("GET", f"{STATIC}(?P<file>[\\w.-]+)", static_file, is_open=True),
+        *login.ROUTES,
+        *stream.ROUTES,
+        *pages.ROUTES,
+        *acting.ROUTES,
+    )
 
 
 STATIC = "/static/"
 
 
-def static_file(_site: Site, request: Request, _visitor: Visitor) -> Response:
+def static_file(_site: Site, request: WebRequest, _visitor: Visitor) -> Response:
     """A file that pages use: styles, the script, pictures."""
     found = _static_files().get(request.asked("file"))
     if found is None:
@@ -225,7 +148,7 @@ def _static(name: str, body: bytes) -> Response:
     return Response(200, body, kept)
 
 
-def _finished(request: Request, response: Response) -> Response:
+def _finished(request: WebRequest, response: Response) -> Response:
     """The answer with what every answer has, compressed where the browser takes it."""
     said = {name for name, _ in response.headers}
     more = [each for each in (*HEADERS, NOT_KEPT) if each[0] not in said]

@@ -68,7 +68,7 @@ class ChartMark:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class ChartWindow:
     """The time that a chart shows."""
 
     since: datetime
@@ -81,7 +81,7 @@ class Window:
 
 def spark(samples: Sequence[Sample], until: datetime, *, span: timedelta = timedelta(minutes=10)) -> Markup:
     """Jobs that wait and those in backlogs over ten minutes; empty without samples."""
-    window = Window(until - span, until)
+    window = ChartWindow(until - span, until)
     depth = curve("", "depth", [(each.at, float(each.depth)) for each in _held_on(samples, until)], window, most=60)
     if not depth.parts:
         return Markup("")
@@ -95,7 +95,7 @@ def spark(samples: Sequence[Sample], until: datetime, *, span: timedelta = timed
 
 
 def chart(
-    title: str, curves: Sequence[Curve], window: Window, *, unit: str = "", marks: Sequence[ChartMark] = (),
+    title: str, curves: Sequence[Curve], window: ChartWindow, *, unit: str = "", marks: Sequence[ChartMark] = (),
     limit: float | None = None,
 ) -> Markup:  # fmt: skip
     """`curves` over a time; `limit` is a line that they should not cross."""
@@ -127,7 +127,7 @@ def chart(
 
 
 def curve(
-    name: str, look: str, points: Sequence[Point], window: Window, *, most: int = MOST_POINTS,
+    name: str, look: str, points: Sequence[Point], window: ChartWindow, *, most: int = MOST_POINTS,
     breaks: Iterable[tuple[datetime, datetime]] = (),
 ) -> Curve:  # fmt: skip
     """The `points` of a time, at most `most` of them, in parts without the times `breaks`."""
@@ -141,7 +141,7 @@ def curve(
     return Curve(name, look, tuple(tuple(_thinned(part, window, most)) for part in parts if part))
 
 
-def depth_curves(samples: Sequence[Sample], window: Window) -> tuple[Curve, ...]:
+def depth_curves(samples: Sequence[Sample], window: ChartWindow) -> tuple[Curve, ...]:
     """Jobs that waited, and those in backlogs."""
     known = _held_on(samples, window.until)
     breaks = _breaks(known, window)
@@ -153,14 +153,14 @@ def depth_curves(samples: Sequence[Sample], window: Window) -> tuple[Curve, ...]
     )
 
 
-def age_curve(samples: Sequence[Sample], window: Window) -> Curve:
+def age_curve(samples: Sequence[Sample], window: ChartWindow) -> Curve:
     """Seconds for which the oldest job had waited."""
     known = _held_on(samples, window.until)
     points = [(each.at, float(each.age)) for each in known]
     return curve("oldest", "oldest", points, window, breaks=_breaks(known, window))
 
 
-def rate_curves(samples: Sequence[Sample], window: Window) -> tuple[Curve, ...]:
+def rate_curves(samples: Sequence[Sample], window: ChartWindow) -> tuple[Curve, ...]:
     """Jobs that came, ended well and failed a second, each the mean of a step."""
     paces = [each for each in paces_of(samples) if window.since <= each.at <= window.until]
     steps: dict[int, list[tuple[datetime, float, tuple[float, float, float]]]] = {}
@@ -189,12 +189,12 @@ def _held_on(samples: Sequence[Sample], until: datetime) -> list[Sample]:
     return known
 
 
-def _breaks(samples: Sequence[Sample], window: Window) -> list[tuple[datetime, datetime]]:
+def _breaks(samples: Sequence[Sample], window: ChartWindow) -> list[tuple[datetime, datetime]]:
     step = max((window.until - window.since) / 100, LONGEST_GAP)
     return [(one.at, other.at) for one, other in pairwise(samples) if one.depth and other.at - one.at > step]
 
 
-def _thinned(points: Sequence[Point], window: Window, most: int) -> list[Point]:
+def _thinned(points: Sequence[Point], window: ChartWindow, most: int) -> list[Point]:
     """The highest point of each step; all where there are few."""
     if len(points) <= most:
         return list(points)
@@ -207,22 +207,22 @@ def _thinned(points: Sequence[Point], window: Window, most: int) -> list[Point]:
     return found if found[-1] == points[-1] else [*found, points[-1]]
 
 
-def _places(points: Sequence[Point], window: Window, top: float) -> list[tuple[float, float]]:
+def _places(points: Sequence[Point], window: ChartWindow, top: float) -> list[tuple[float, float]]:
     return [(WIDTH * window.place(at), HEIGHT * (1 - min(value / top, 1.0))) for at, value in points]
 
 
-def _line(points: Sequence[Point], window: Window, top: float) -> str:
+def _line(points: Sequence[Point], window: ChartWindow, top: float) -> str:
     places = [f"{x:.0f} {y:.1f}" for x, y in _places(points, window, top)]
     # a part of one point would not be seen
     return f"M{'L'.join(places)}" if len(places) > 1 else f"M{places[0]}h2"
 
 
-def _area(points: Sequence[Point], window: Window, top: float) -> str:
+def _area(points: Sequence[Point], window: ChartWindow, top: float) -> str:
     places = _places(points, window, top)
     return f"{_line(points, window, top)}V100H{places[0][0]:.0f}Z"
 
 
-def _mark(mark: ChartMark, window: Window) -> Markup:
+def _mark(mark: ChartMark, window: ChartWindow) -> Markup:
     share = f"{100 * window.place(mark.at):.2f}%"
     return Markup(
         '<g class="mark"><title>{title}</title><line x1="{x}" x2="{x}" y1="12" y2="128"/>'
@@ -254,12 +254,12 @@ def _round_up(value: float) -> float:
         step *= 10
 
 
-def _clock(at: datetime, window: Window) -> str:
+def _clock(at: datetime, window: ChartWindow) -> str:
     is_long = window.until - window.since > timedelta(days=1)
     return at.strftime("%d %b %H:%M" if is_long else "%H:%M:%S" if _is_short(window) else "%H:%M")
 
 
-def _is_short(window: Window) -> bool:
+def _is_short(window: ChartWindow) -> bool:
     return window.until - window.since <= timedelta(minutes=10)
 
 

@@ -6,13 +6,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import pairwise
 from statistics import fmean, stdev
 
 from shedder.events import Event, verb_of
 from shedder.incident.effects import effects_of
 from shedder.incident.records import Effect, Incident, Reading
-from shedder.lanes import PRIORITIES, Lane, lane_of, queues_in, target_of
+from shedder.lanes import targets_of
 from shedder.postmortem.narrative import event_sentence, undone_at
 from shedder.queues.controls import Divert, HaltedDrain
 from shedder.queues.samples import Sample, combined
@@ -121,14 +120,6 @@ class JournalLine:
     is_undo: bool = False
 
 
-def targets_of_lanes(lanes: Iterable[str]) -> tuple[str, ...]:
-    """The shortest names of `lanes`: the queue where all of its lanes are among them."""
-    names = set(lanes)
-    queues = queues_in(names)
-    whole = [queue for queue in queues if all(Lane(queue, each).name in names for each in PRIORITIES)]
-    return (*whole, *(target_of(lane) for lane in sorted(names) if lane_of(lane).queue not in whole))
-
-
 # drains
 
 
@@ -162,7 +153,7 @@ def _drain_row(
         state=HALTED if halted else DRAINING if drains else STANDS,
         is_retry=first.is_retry,
         is_limit=first.is_limit,
-        targets=targets_of_lanes(lane.lane for lane, _ in pairs),
+        targets=targets_of(lane.lane for lane, _ in pairs),
         words="failed jobs that come back" if first.is_retry else first.selection.describe(),
         by=ordered.by, why=ordered.why, since=ordered.since,
         rate=str(drains[0].rate) if drains else str(halted.rate) if halted else "",
@@ -248,7 +239,7 @@ def _none_open(at: datetime) -> Incident:
 
 def _line(event: Event, effect: str, *, is_undone: bool) -> JournalLine:
     names = event.details.get("names")
-    targets = targets_of_lanes(event.lanes)
+    targets = targets_of(event.lanes)
     return JournalLine(
         event.id, event.at, event.verb, event.by, event.role, event_sentence(event), event.why,
         numbers=verb_of(event).numbers(event), effect=effect,
@@ -283,8 +274,3 @@ def sampled_lanes(events: Sequence[Event], *, most: int) -> tuple[str, ...]:
     """The lanes of which samples are needed to tell the effects of `events`, the newest first."""
     lanes = dict.fromkeys(lane for each in reversed(events) if verb_of(each).has_effect for lane in each.lanes)
     return tuple(lanes)[:most]
-
-
-def gaps(samples: Sequence[Sample], longest: timedelta) -> tuple[tuple[datetime, datetime], ...]:
-    """The times in which jobs waited and no sample was taken for longer than `longest`."""
-    return tuple((one.at, other.at) for one, other in pairwise(samples) if one.depth and other.at - one.at > longest)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qs
 
 from shedder.errors import InvalidInput
-from shedder.web.access import SiteSettings
-from shedder.web.app import HEADERS, NOT_KEPT, Site
-from shedder.web.http import Refusal, Request, Response
+from shedder.web.app import HEADERS, NOT_KEPT, ControlRoom
+from shedder.web.http import Refusal, Response, WebRequest
+from shedder.web.site import SiteSettings
 from shedder.web.stream import LIVE_PATH, moving
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from flask import Blueprint
     from starlette.requests import Request as AsgiRequest
 
-    from shedder.web.stream import Reading
+    from shedder.web.reading import SharedReading
 
 T = TypeVar("T")
 
@@ -33,6 +33,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 METHODS = ("GET", "HEAD", "POST")
+EVERY_METHOD = (*METHODS, "DELETE", "OPTIONS", "PATCH", "PUT")
 
 MOST_BODY = 64 * 1024
 MOST_FIELDS = 200
@@ -92,11 +93,11 @@ def blueprint(connection: redis.Redis, *, user: Callable[[Any], str | None] | No
     site = _site(connection, user, decided)
     pages = Blueprint("shedder", __name__)
 
-    @pages.route("/", methods=METHODS, provide_automatic_options=False)
-    @pages.route("/<path:path>", methods=METHODS, provide_automatic_options=False)
+    @pages.route("/", methods=EVERY_METHOD, provide_automatic_options=False)
+    @pages.route("/<path:path>", methods=EVERY_METHOD, provide_automatic_options=False)
     def page(path: str = "") -> FlaskResponse:
         place = request.script_root + request.path
-        asked = Request(
+        asked = WebRequest(
             method=request.method,
             path=f"/{path}",
             base=place.removesuffix(f"/{path}"),
@@ -108,7 +109,7 @@ def blueprint(connection: redis.Redis, *, user: Callable[[Any], str | None] | No
             user=user(request) if user else None,
         )
         answer = _answer_with_form(site, asked, lambda: request.form.to_dict(flat=False))
-        return FlaskResponse(answer.body, answer.status, list(answer.headers))
+        return FlaskResponse([answer.body], answer.status, list(answer.headers))
 
     return pages
 
@@ -140,7 +141,7 @@ def urls(
     site = _site(connection, user, decided)
 
     def page(request: Any, path: str) -> Any:
-        asked = Request(
+        asked = WebRequest(
             method=request.method,
             path=f"/{path}",
             base=request.path.removesuffix(f"/{path}"),
@@ -161,15 +162,17 @@ def urls(
     return [re_path(r"^(?P<path>.*)$", csrf_exempt(page), name="page")], "shedder"
 
 
-def _site(connection: redis.Redis, user: object, decided: Mapping[str, Any]) -> Site:
+def _site(connection: redis.Redis, user: object, decided: Mapping[str, Any]) -> ControlRoom:
     settings = SiteSettings(**{"is_hosted": user is not None, **decided})
     if not settings.has_login:
         says = "say who may see the pages: user=, tokens=, or behind_proxy= and trusted="
         raise InvalidInput(name="user", value=None, accepted="a function", says=says)
-    return Site(connection, settings)
+    return ControlRoom(connection, settings)
 
 
-def _answer_with_form(site: Site, request: Request, form: Callable[[], Mapping[str, Sequence[str]]]) -> Response:
+def _answer_with_form(
+    site: ControlRoom, request: WebRequest, form: Callable[[], Mapping[str, Sequence[str]]]
+) -> Response:
     """The answer of a host that reads and parses forms itself."""
     if request.method not in METHODS:
         return site.refuse(request, Refusal(405, f"No page takes {request.method}."))
@@ -214,12 +217,12 @@ class AsgiApp:
         user: From a request of Starlette to the name of who is logged in.
     """
 
-    def __init__(self, site: Site, user: Callable[[Any], str | None] | None = None) -> None:
+    def __init__(self, site: ControlRoom, user: Callable[[Any], str | None] | None = None) -> None:
         self.site = site
         self._user = user
         self._threads = ThreadPoolExecutor(THREADS, "shedder-web")
         self._stream_threads = ThreadPoolExecutor(STREAM_THREADS, "shedder-web-stream")
-        self._reading: asyncio.Future[Reading] | None = None
+        self._reading: asyncio.Future[SharedReading] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -244,7 +247,7 @@ class AsgiApp:
         await send({"type": "http.response.start", "status": answer.status, "headers": raw})
         await send({"type": "http.response.body", "body": answer.body})
 
-    async def _answer(self, asked: AsgiRequest, request: Request) -> Response:
+    async def _answer(self, asked: AsgiRequest, request: WebRequest) -> Response:
         if request.method not in METHODS:
             return self.site.refuse(request, Refusal(405, f"No page takes {request.method}."))
         try:
@@ -253,7 +256,7 @@ class AsgiApp:
             return self.site.refuse(request, refusal)
         return await _in_thread(self._threads, self.site.handle, replace(request, form=form))
 
-    def _may_stream(self, request: Request) -> bool:
+    def _may_stream(self, request: WebRequest) -> bool:
         try:
             route, request = self.site.find(request)
             moving(self.site, request, self.site.admit(request, route))
@@ -261,13 +264,13 @@ class AsgiApp:
             return False
         return True
 
-    def _stream(self, request: Request) -> Any:
+    def _stream(self, request: WebRequest) -> Any:
         from sse_starlette import EventSourceResponse
 
         headers = dict((*HEADERS, NOT_KEPT))
         return EventSourceResponse(self._messages(request), headers=headers, send_timeout=30)
 
-    async def _messages(self, request: Request) -> AsyncIterator[dict[str, Any]]:
+    async def _messages(self, request: WebRequest) -> AsyncIterator[dict[str, Any]]:
         sent: Mapping[str, str] = {}
         for _ in range(STREAM_TICKS):
             await self._read()
@@ -278,12 +281,12 @@ class AsgiApp:
             yield {"data": text}
             await asyncio.sleep(TICK_SECONDS)
 
-    def _message(self, request: Request, sent: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
+    def _message(self, request: WebRequest, sent: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
         route, request = self.site.find(request)
         now = moving(self.site, request, self.site.admit(request, route))
         return now.message(sent), {**sent, **now.parts}
 
-    async def _read(self) -> Reading:
+    async def _read(self) -> SharedReading:
         """One thread reads for all who wait on this loop."""
         loop, reading = asyncio.get_running_loop(), self._reading
         if reading is None or reading.done() or reading.get_loop() is not loop:
@@ -303,12 +306,12 @@ async def _live(receive: Receive, send: Send) -> None:
             return
 
 
-def _request_of(asked: AsgiRequest, user: str | None) -> Request:
+def _request_of(asked: AsgiRequest, user: str | None) -> WebRequest:
     base = asked.scope.get("root_path", "").rstrip("/")
     path = asked.scope["path"]
     # some hosts leave where the app is mounted in the path, and some do not
     below = path.removeprefix(base) if path.startswith(f"{base}/") or path == base else path
-    return Request(
+    return WebRequest(
         method=asked.method,
         path=below or "/",
         base=base,

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any
 from urllib.parse import urlencode
-
-if TYPE_CHECKING:
-    from shedder.web.access import Visitor
-    from shedder.web.app import Site
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class WebRequest:
     """What a browser asks.
 
     Attributes:
@@ -72,7 +68,7 @@ class Response:
     parts: Mapping[str, str] = field(default_factory=dict)
 
 
-View = Callable[["Site", Request, "Visitor"], Response]
+View = Callable[[Any, WebRequest, Any], Response]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +77,7 @@ class Route:
 
     Attributes:
         method: `GET` (which answers HEAD too) or `POST`.
-        pattern: A regular expression of the whole path; its named groups are in `Request.query`.
+        pattern: A regular expression of the whole path; its named groups are in `WebRequest.query`.
         view: What answers.
         is_open: Answers whoever asks, also without a login.
     """

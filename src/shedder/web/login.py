@@ -17,16 +17,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
-from shedder.later import later
-from shedder.web.http import Refusal, Request, Response, Route
+from shedder.web.http import Refusal, Response, Route, WebRequest
+from shedder.web.rendering import render_page
 from shedder.wording import drives_terminals
 
 if TYPE_CHECKING:
-    from shedder.web.access import Visitor
-    from shedder.web.app import Site
-    from shedder.web.rendering import render
-else:  # a visitor is known without jinja2
-    globals().update(later((("shedder.web.rendering", "render"),)))
+    from shedder.web.site import Site, Visitor
 
 COOKIE = "shedder_session"
 SESSION_SECONDS = 12 * 3600
@@ -54,7 +50,7 @@ class Session:
     ends: float
 
 
-def session_in(tokens: Mapping[str, str], request: Request) -> Session | None:
+def session_in(tokens: Mapping[str, str], request: WebRequest) -> Session | None:
     """The session that a cookie of the request proves; None without one, or when it has ended."""
     text, _, signature = request.cookies.get(COOKIE, "").partition(".")
     if not hmac.compare_digest(_signature(tokens, text).encode(), signature.encode("utf-8", "replace")):
@@ -63,14 +59,14 @@ def session_in(tokens: Mapping[str, str], request: Request) -> Session | None:
     return Session(name, role, ends) if time.time() < ends else None
 
 
-def session_cookie(tokens: Mapping[str, str], session: Session, request: Request) -> tuple[str, str]:
+def session_cookie(tokens: Mapping[str, str], session: Session, request: WebRequest) -> tuple[str, str]:
     """The header that gives a browser its session."""
     said = json.dumps([session.name, session.role, session.ends])
     text = base64.urlsafe_b64encode(said.encode()).decode()
     return _cookie(request, f"{text}.{_signature(tokens, text)}", SESSION_SECONDS)
 
 
-def _cookie(request: Request, value: str, seconds: int) -> tuple[str, str]:
+def _cookie(request: WebRequest, value: str, seconds: int) -> tuple[str, str]:
     secure = "; Secure" if request.is_secure else ""
     path = request.base or "/"
     return "Set-Cookie", f"{COOKIE}={value}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
@@ -124,16 +120,16 @@ def _network_of(address: str) -> str:
     return str(ipaddress.ip_network(f"{address}/64", strict=False)) if found.version == 6 else address
 
 
-def show_login(site: Site, request: Request, visitor: Visitor) -> Response:
+def show_login(site: Site, request: WebRequest, visitor: Visitor) -> Response:
     """The form of the login."""
     _check_tokens(site)
-    return render(site, request, visitor, "login.html", problem="", target=_target(request.asked("next")))
+    return render_page(site, request, visitor, "login.html", problem="", target=_target(request.asked("next")))
 
 
-def log_in(site: Site, request: Request, visitor: Visitor) -> Response:
+def log_in(site: Site, request: WebRequest, visitor: Visitor) -> Response:
     """A session for whoever has a token, and the page that was asked for."""
     _check_tokens(site)
-    left = site.failed_logins.seconds_left(request.client)
+    left = site.part(FailedLogins).seconds_left(request.client)
     if left:
         raise Refusal(429, "Too many wrong tokens came from this address.", f"Wait {left / 60:.0f} min, then log in.")
     target, name = _target(request.said("next")), request.said("name").strip()
@@ -142,16 +138,16 @@ def log_in(site: Site, request: Request, visitor: Visitor) -> Response:
     if role:
         problem = f"The name {why}." if (why := why_no_name(name)) else ""
     else:
-        site.failed_logins.note(request.client)
+        site.part(FailedLogins).note(request.client)
     if problem:
-        return render(site, request, visitor, "login.html", status=403, problem=problem, target=target)
+        return render_page(site, request, visitor, "login.html", status=403, problem=problem, target=target)
     session = Session(name, role, time.time() + SESSION_SECONDS)
     return Response(
         303, headers=(("Location", request.base + target), session_cookie(site.settings.tokens, session, request))
     )
 
 
-def log_out(_site: Site, request: Request, _visitor: Visitor) -> Response:
+def log_out(_site: Site, request: WebRequest, _visitor: Visitor) -> Response:
     """The browser forgets its session."""
     return Response(303, headers=(("Location", request.url("/login")), _cookie(request, "", 0)))
 
@@ -167,7 +163,7 @@ def _role_of(tokens: Mapping[str, str], said: str) -> str:
     return found[0] if found else ""
 
 
-def page_of(request: Request) -> str:
+def page_of(request: WebRequest) -> str:
     """The page that a request asks for, with what stands behind its question mark."""
     return request.path + (f"?{urlencode(request.query, doseq=True)}" if request.query else "")
 

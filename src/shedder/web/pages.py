@@ -23,17 +23,17 @@ from shedder.queues.samples import Sample, read_samples
 from shedder.response.plan import Outlook, read_outlook
 from shedder.status.readings import LaneStatus
 from shedder.web.board import Board, PlanRow, because_of, board_of, lane_row, late_sentence, plan_rows
-from shedder.web.charts import ChartMark, Window, age_curve, chart, depth_curves, rate_curves
+from shedder.web.charts import ChartMark, ChartWindow, age_curve, chart, depth_curves, rate_curves
 from shedder.web.flows import JournalLine, drains_of, journal_of, sampled_lanes
-from shedder.web.http import Refusal, Request, Response, Route
-from shedder.web.rendering import render
-from shedder.web.stream import Reading
+from shedder.web.http import Refusal, Response, Route, WebRequest
+from shedder.web.reading import SharedReading
+from shedder.web.rendering import render_page
+from shedder.web.words import plain_text
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from shedder.web.access import Visitor
-    from shedder.web.app import Site
+    from shedder.web.site import Site, Visitor
 
 SPANS = {
     "10m": timedelta(minutes=10), "1h": timedelta(hours=1), "3d": timedelta(days=3), "14d": timedelta(days=14),
@@ -60,28 +60,28 @@ BREAKDOWN_SAMPLE = 2_000
 MOST_RUNNING = 50
 
 
-def show_lanes(site: Site, request: Request, visitor: Visitor) -> Response:
+def show_lanes(site: Site, request: WebRequest, visitor: Visitor) -> Response:
     """The verdict, and all lanes, those in trouble first."""
     reading = site.read()
     board = board_of(reading.status, reading.policy, reading.samples)
     lately = journal_of(reading.events, reading.samples, reading.incident, reading.at)[:SHOWN_LATELY]
-    return render(
+    return render_page(
         site, request, visitor, "lanes.html", page="lanes", reading=reading, board=board, lately=lately,
         plan=_plan_of_board(site, reading, board),
     )  # fmt: skip
 
 
-def show_drains(site: Site, request: Request, visitor: Visitor) -> Response:
+def show_drains(site: Site, request: WebRequest, visitor: Visitor) -> Response:
     """What is in backlogs, what comes back from them and when that will be over."""
     reading = site.read()
     rows = drains_of(reading.status, reading.samples)
-    return render(
+    return render_page(
         site, request, visitor, "drains.html", page="drains", reading=reading,
         drains=[row for row in rows if not row.is_limit], limits=[row for row in rows if row.is_limit],
     )  # fmt: skip
 
 
-def show_journal(site: Site, request: Request, visitor: Visitor) -> Response:
+def show_journal(site: Site, request: WebRequest, visitor: Visitor) -> Response:
     """What was done, the newest first, with its effect and its way back."""
     reading = site.read()
     limit = _one_of(request.asked("limit"), JOURNAL_SIZES)
@@ -90,22 +90,22 @@ def show_journal(site: Site, request: Request, visitor: Visitor) -> Response:
     samples = _samples_for(site, events, reading.at)
     lines = journal_of(events, samples, reading.incident, reading.at)
     shown = [line for line in lines if not wanted or _concerns(line, wanted)]
-    return render(
+    return render_page(
         site, request, visitor, "journal.html", page="journal", reading=reading, lines=shown, wanted=wanted,
         limit=limit, sizes=JOURNAL_SIZES, looked_at=len(lines),
     )  # fmt: skip
 
 
-def show_settings(site: Site, request: Request, visitor: Visitor) -> Response:
+def show_settings(site: Site, request: WebRequest, visitor: Visitor) -> Response:
     """Flags, limits, and the policy in force."""
     reading = site.read()
-    return render(
+    return render_page(
         site, request, visitor, "settings.html", page="settings", reading=reading,
         flags=site.shedder.flag_states(), limits=site.shedder.limit_states(), applied=_applied(site.shedder),
     )  # fmt: skip
 
 
-def show_work(site: Site, request: Request, visitor: Visitor) -> Response:
+def show_work(site: Site, request: WebRequest, visitor: Visitor) -> Response:
     """Failed work by lane, on request by error too; and what was set aside because it is old."""
     reading = site.read()
     failed = sorted(
@@ -115,13 +115,13 @@ def show_work(site: Site, request: Request, visitor: Visitor) -> Response:
     labels = [each for each in reading.status.labels if each.outcomes.failed_in_hour]
     of = request.asked("of")
     groups = site.shedder.failed_lately(_known(reading, of).queue) if of else None
-    return render(
+    return render_page(
         site, request, visitor, "work.html", page="work", reading=reading, failed=failed, labels=labels, of=of,
         groups=groups, stale=[each for each in site.shedder.stale() if each.jobs],
     )  # fmt: skip
 
 
-def show_lane(site: Site, request: Request, visitor: Visitor) -> Response:
+def show_lane(site: Site, request: WebRequest, visitor: Visitor) -> Response:
     """One lane: charts, what stands on it, what runs in it and who serves it."""
     reading = site.read()
     lane = _known(reading, request.asked("name"))
@@ -130,7 +130,7 @@ def show_lane(site: Site, request: Request, visitor: Visitor) -> Response:
     row = replace(row, warnings=tuple(each for each in row.warnings if each not in told))
     span = request.asked("span") if request.asked("span") in SPANS else "10m"
     siblings = [each for each in reading.status.lanes if each.queue == lane.queue]
-    return render(
+    return render_page(
         site, request, visitor, "lane.html", page="lane", reading=reading, lane=lane, row=row, span=span, spans=SPANS,
         siblings=siblings,
         late=[(late_sentence(each, reading.at), because_of(lane, reading.at)) for each in lane.late if each.is_certain],
@@ -140,7 +140,7 @@ def show_lane(site: Site, request: Request, visitor: Visitor) -> Response:
     )  # fmt: skip
 
 
-def show_breakdown(site: Site, request: Request, visitor: Visitor) -> Response:
+def show_breakdown(site: Site, request: WebRequest, visitor: Visitor) -> Response:
     """What is in a queue, by function, priority or a field of the meta, told from a sample."""
     reading = site.read()
     lane = _known(reading, request.asked("name"))
@@ -153,7 +153,7 @@ def show_breakdown(site: Site, request: Request, visitor: Visitor) -> Response:
             found = site.shedder.breakdown(lane.queue, by=wanted, sample=BREAKDOWN_SAMPLE)
         except InvalidInput as error:
             refused = str(error)
-    return render(
+    return render_page(
         site, request, visitor, "breakdown.html", page="lane", reading=reading, lane=lane, found=found, by=by,
         field=field, refused=refused, sample=BREAKDOWN_SAMPLE,
     )  # fmt: skip
@@ -162,7 +162,7 @@ def show_breakdown(site: Site, request: Request, visitor: Visitor) -> Response:
 # what views share
 
 
-def _known(reading: Reading, name: str) -> LaneStatus:
+def _known(reading: SharedReading, name: str) -> LaneStatus:
     """The lane called so; a queue is its normal lane.
 
     Raises:
@@ -227,12 +227,12 @@ class DrawnLane:
     has_samples: bool
 
 
-def _drawn(site: Site, reading: Reading, lane: LaneStatus, span: str, tolerance: timedelta | None) -> DrawnLane:
-    window = Window(reading.at - SPANS[span], reading.at)
+def _drawn(site: Site, reading: SharedReading, lane: LaneStatus, span: str, tolerance: timedelta | None) -> DrawnLane:
+    window = ChartWindow(reading.at - SPANS[span], reading.at)
     samples, events = _history(site, reading, lane.lane, span)
     own = [each for each in events if lane.lane in each.lanes and each.at >= window.since][-MOST_MARKS:]
     told = tuple((str(number), each, event_sentence(each)) for number, each in enumerate(own, start=1))
-    marks = [ChartMark(each.at, sign, f"{each.by} {what}") for sign, each, what in told]
+    marks = [ChartMark(each.at, sign, plain_text(f"{each.by} {what}")) for sign, each, what in told]
     limit = tolerance.total_seconds() if tolerance else None
     drawn = []
     for title, curves, unit, line in (
@@ -246,7 +246,7 @@ def _drawn(site: Site, reading: Reading, lane: LaneStatus, span: str, tolerance:
     return DrawnLane(tuple(drawn), told, is_partial, bool(samples))
 
 
-def _history(site: Site, reading: Reading, lane: str, span: str) -> tuple[Sequence[Sample], Sequence[Event]]:
+def _history(site: Site, reading: SharedReading, lane: str, span: str) -> tuple[Sequence[Sample], Sequence[Event]]:
     """The samples and the events of a time; those of ten minutes are in the reading."""
     if span == "10m" or reading.trouble:
         return reading.samples.get(lane, ()), reading.events
@@ -258,7 +258,7 @@ def _history(site: Site, reading: Reading, lane: str, span: str) -> tuple[Sequen
         return reading.samples.get(lane, ()), reading.events
 
 
-def _in_hand(site: Site, request: Request, lane: LaneStatus) -> dict[str, Any]:
+def _in_hand(site: Site, request: WebRequest, lane: LaneStatus) -> dict[str, Any]:
     """What runs and who serves; what moves does without."""
     if request.is_live:
         return {"running": (), "workers": (), "more_running": 0}
@@ -279,7 +279,7 @@ def _in_hand(site: Site, request: Request, lane: LaneStatus) -> dict[str, Any]:
 _OUTLOOKS: WeakKeyDictionary[Site, tuple[int, Outlook]] = WeakKeyDictionary()
 
 
-def _outlook(site: Site, reading: Reading) -> Outlook:
+def _outlook(site: Site, reading: SharedReading) -> Outlook:
     """What the plan begins with; made once for each reading."""
     known = _OUTLOOKS.get(site)
     if known is None or known[0] != reading.number:
@@ -291,7 +291,7 @@ def _outlook(site: Site, reading: Reading) -> Outlook:
 
 
 def _plan_of_lane(
-    site: Site, reading: Reading, lane: LaneStatus, siblings: Sequence[LaneStatus]
+    site: Site, reading: SharedReading, lane: LaneStatus, siblings: Sequence[LaneStatus]
 ) -> tuple[PlanRow, ...]:
     """What would be if the lane, or its queue, were held back, beside what is if nothing is done."""
     if not (lane.waiting or lane.backlog) or not reading.is_known:
@@ -299,13 +299,13 @@ def _plan_of_lane(
     if lane.pause is not None or lane.diverts:
         return plan_rows(_outlook(site, reading), ())
     others = [each for each in siblings if each.waiting and each.lane != lane.lane]
-    whole = [(f"hold back all of {lane.queue}", [Lane(lane.queue, each).name for each in PRIORITIES])]
+    whole = [(f"pause or divert all of {lane.queue}", [Lane(lane.queue, each).name for each in PRIORITIES])]
     return plan_rows(
-        _outlook(site, reading), [(f"hold back {target_of(lane.lane)}", [lane.lane]), *(whole if others else [])]
+        _outlook(site, reading), [(f"pause or divert {target_of(lane.lane)}", [lane.lane]), *(whole if others else [])]
     )
 
 
-def _plan_of_board(site: Site, reading: Reading, board: Board) -> tuple[tuple[PlanRow, ...], str]:
+def _plan_of_board(site: Site, reading: SharedReading, board: Board) -> tuple[tuple[PlanRow, ...], str]:
     """The plan and the lane to divert, where jobs are late and other work could make way; else nothing."""
     late = next((row for row in board.lanes if row.is_late and not row.controls), None)
     others = [row for row in (*board.lanes, *board.quiet) if row.waiting and not row.controls and not row.is_late]

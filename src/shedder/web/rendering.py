@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from jinja2.runtime import Context
 
-from shedder.web.http import Request, Response
+from shedder.web.http import Response, WebRequest
 from shedder.web.words import install
 
 if TYPE_CHECKING:
-    from shedder.web.access import Visitor
-    from shedder.web.app import Site
+    from shedder.web.site import Site, Visitor
 
 ENVIRONMENT = Environment(
     loader=PackageLoader("shedder.web"),
@@ -30,8 +29,8 @@ LIVE = "live_"
 """The names of the blocks that move begin so; a page sends them again when they have changed."""
 
 
-def render(
-    site: Site, request: Request, visitor: Visitor, template: str, *, status: int = 200, **shown: Any
+def render_page(
+    site: Site, request: WebRequest, visitor: Visitor, template: str, *, status: int = 200, **shown: Any
 ) -> Response:
     """The page that `template` makes of `shown`, with what stands on every page."""
     page = ENVIRONMENT.get_template(template)

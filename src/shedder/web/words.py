@@ -16,8 +16,7 @@ from shedder.wording import counted, drives_terminals, moment, named, pace, spok
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-    from shedder.web.access import Visitor
-    from shedder.web.app import Site
+    from shedder.web.site import Site, Visitor
 
 LONGEST = 400
 """Characters of a name or a reason; a name can be a megabyte, and a page must stay one."""
@@ -36,7 +35,8 @@ def install(environment: Environment) -> None:
     """Give the templates what they write values with."""
     environment.finalize = written
     environment.filters.update(
-        age=age, ago=ago, amount=amount, clock=clock, counted=counted, data=data, join_names=named, moment=moment,
+        age=age_text, ago=ago, amount=amount, clock=clock_text, counted=counted, data=data, join_names=named,
+        moment=moment,
         pace=pace_or_unknown, path=path_of, percent=percent, prose=prose,
     )  # fmt: skip
     environment.globals.update(bar_for=bar_for, colour_class=colour_class, meter=meter, spark=spark)
@@ -46,10 +46,12 @@ def written(value: object) -> object:
     """What a page shows of a value: text is bounded, and what cannot be seen is spelled out."""
     if value is None:
         return ""
-    return plain(value, longest=LONGEST_VALUE) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return (
+        plain_text(value, longest=LONGEST_VALUE) if isinstance(value, str) and not isinstance(value, Markup) else value
+    )
 
 
-def plain(text: str, *, longest: int = LONGEST) -> str:
+def plain_text(text: str, *, longest: int = LONGEST) -> str:
     r"""`text` with what could turn or hide other text spelled out, such as `\u202e`; cut where it is long."""
     cut = text if len(text) <= longest else f"{text[:longest]}… ({len(text):,} characters)"
     if cut.isascii() and cut.isprintable():
@@ -65,12 +67,12 @@ def _spelled(character: str) -> str:
 
 def data(text: object) -> Markup:
     """What a person or a job called something: apart from the text around it, whichever way it is written."""
-    return Markup("<bdi>{}</bdi>").format(plain(str(text)))
+    return Markup("<bdi>{}</bdi>").format(plain_text(str(text)))
 
 
 def prose(text: object) -> Markup:
     """A sentence with names in it: like `data`, and what stands in backticks is shown as what one types."""
-    parts = plain(str(text), longest=LONGEST_PROSE).split("`")
+    parts = plain_text(str(text), longest=LONGEST_PROSE).split("`")
     told = (Markup("<code>{}</code>").format(each) if number % 2 else escape(each) for number, each in enumerate(parts))
     return Markup("<bdi>{}</bdi>").format(Markup("").join(told))
 
@@ -85,7 +87,7 @@ def pace_or_unknown(per_second: float | None) -> str:
     return UNKNOWN if per_second is None else pace(per_second)
 
 
-def age(length: timedelta | None) -> str:
+def age_text(length: timedelta | None) -> str:
     """`9 min`; a dash where there is none."""
     return UNKNOWN if length is None else spoken(length)
 
@@ -95,7 +97,7 @@ def ago(when: datetime | None, now: datetime) -> str:
     return UNKNOWN if when is None else spoken(max(now - when, timedelta()))
 
 
-def clock(when: datetime | None) -> str:
+def clock_text(when: datetime | None) -> str:
     """`14:32:10`, UTC."""
     return UNKNOWN if when is None else when.astimezone(UTC).strftime("%H:%M:%S")
 

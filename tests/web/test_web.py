@@ -1,0 +1,149 @@
+"""`shedder web`: refused where it would be open, alive without Redis, ended at once."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from tests.cli.programs import environment, run_program
+from tests.waiting import PATIENCE_SECONDS, wait_until
+from tests.web.asking import TOKEN
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from redis import Redis
+
+    from shedder.embedded import EmbeddedServer
+    from tests.conftest import ServerFactory
+
+
+@contextmanager
+def running(server: EmbeddedServer, *words: str, **env: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The URL of a `shedder web`, and its process."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "shedder", "web", "-u", server.url, "--listen", "0", *words],
+        env=environment(**env), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        assert "Control room of Redis at" in line
+        yield line.rpartition(" on ")[2].strip().rstrip("/"), process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--listen", "0.0.0.0:0"], "0.0.0.0 can be reached by others; give it a login: --token-file FILE"),
+        (["--listen", "[::]:0"], ":: can be reached by others"),
+        (["--listen", "shop.example:0"], "shop.example can be reached by others"),
+        (["--allow-actions"], "--allow-actions acts for people whose names are known; give it a login"),
+        (["--behind-proxy", "X-User"], "say from which addresses the proxy's header is believed"),
+        (["--token-file", "/nowhere"], "--token-file /nowhere cannot be read"),
+        (["--listen", "x"], "say HOST:PORT"),
+        (["--json"], "pages are for people"),
+    ],
+)
+def test_what_would_be_open_is_refused(server: EmbeddedServer, words: list[str], says: str) -> None:
+    """Without a login nothing but this machine is served, and nothing acts; one line says what to do."""
+    done = run_program("web", "-u", server.url, *words, env=environment())
+    assert 2 == done.code
+    assert says in done.err
+    assert 1 == len(done.err.splitlines())
+
+
+def test_a_token_that_is_too_short_is_not_printed(server: EmbeddedServer, tmp_path: Path) -> None:
+    """A token that can be guessed is refused, and neither it nor another one is printed."""
+    file = tmp_path / "token"
+    file.write_text("viewer tiny-secret\n")
+    done = run_program("web", "-u", server.url, "--token-file", str(file), env=environment())
+    assert (2, True, False) == (done.code, "at least 16 characters" in done.err, "tiny" in done.err)
+
+
+def test_it_serves_and_ends_at_once(server: EmbeddedServer, redis: Redis) -> None:
+    """It serves this machine without a login, and SIGTERM ends it with an open stream."""
+    with running(server) as (url, process):
+        assert 404 == httpx.get(f"{url}/nothing", timeout=PATIENCE_SECONDS).status_code
+        assert 403 == httpx.get(f"{url}/live", headers={"host": "evil.example"}, timeout=PATIENCE_SECONDS).status_code
+        process.send_signal(signal.SIGTERM)
+        assert (0, "") == (process.wait(PATIENCE_SECONDS), process.stderr and process.stderr.read())
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_open_pages_do_not_hold_it(server: EmbeddedServer, redis: Redis, number: int, code: int) -> None:
+    """With open streams a signal ends it, and the streams with it."""
+    with running(server) as (url, process):
+        if 200 != httpx.get(f"{url}/live?page=/&once=1", timeout=PATIENCE_SECONDS).status_code:
+            pytest.skip("there is no page yet")
+        heard: list[Any] = []
+
+        def listen() -> None:
+            with httpx.stream("GET", f"{url}/live?page=/", timeout=PATIENCE_SECONDS) as answer:
+                heard.extend(answer.iter_lines())
+
+        threads = [threading.Thread(target=_quietly, args=(listen,)) for _ in range(5)]
+        for each in threads:
+            each.start()
+        process.send_signal(number)
+        assert code == process.wait(PATIENCE_SECONDS)
+        for each in threads:
+            each.join()
+
+
+def _quietly(listen: Any) -> None:
+    with suppress(httpx.HTTPError):
+        listen()
+
+
+def test_a_login_from_file_or_environment(server: EmbeddedServer, redis: Redis, tmp_path: Path) -> None:
+    """With a token in a file or the environment one logs in, and no output has it."""
+    file = tmp_path / "token"
+    file.write_text(f"operator {TOKEN.replace(' ', '-')}\n\nviewer another-token-of-the-tests\n")
+    for words, env in ((["--token-file", str(file)], {}), ([], {"SHEDDER_WEB_TOKEN": TOKEN.replace(" ", "-")})):
+        with running(server, *words, "--allow-actions", **env) as (url, process):
+            assert 401 == httpx.get(f"{url}/live", timeout=PATIENCE_SECONDS).status_code
+            form = {"name": "ana@desk", "token": TOKEN.replace(" ", "-"), "next": "/"}
+            answer = httpx.post(f"{url}/login", data=form, headers={"origin": url}, timeout=PATIENCE_SECONDS)
+            assert (303, "/") == (answer.status_code, answer.headers["location"])
+            assert "uvicorn" not in str(answer.headers)
+            process.send_signal(signal.SIGTERM)
+            assert TOKEN.replace(" ", "-") not in "".join(process.communicate(timeout=PATIENCE_SECONDS))
+
+
+def test_a_client_cannot_say_that_it_is_the_proxy(server: EmbeddedServer, redis: Redis) -> None:
+    """What a request says of where it comes from is not believed."""
+    words = ("--behind-proxy", "X-User", "--trusted", "10.0.0.1")
+    with running(server, *words) as (url, _):
+        headers = {"x-user": "mallory", "x-forwarded-for": "10.0.0.1"}
+        assert 403 == httpx.get(f"{url}/live", headers=headers, timeout=PATIENCE_SECONDS).status_code
+
+
+def test_it_starts_without_redis(server_factory: ServerFactory) -> None:
+    """While Redis is away it starts, says so, and serves."""
+    server = server_factory()
+    server.kill()
+    with running(server) as (url, process):
+        assert process.stderr is not None
+        assert "cannot be reached; the pages say so until it answers" in process.stderr.readline()
+        wait_until(lambda: httpx.get(f"{url}/static/page.css", timeout=PATIENCE_SECONDS).status_code == 200)
+
+
+def test_a_port_that_is_taken_is_said(server: EmbeddedServer, redis: Redis) -> None:
+    """A port on which somebody else listens is named in one line."""
+    with running(server) as (url, _):
+        port = url.rpartition(":")[2]
+        done = run_program("web", "-u", server.url, "--listen", port, env=environment())
+    assert 1 == done.code
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in done.err
