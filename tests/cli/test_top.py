@@ -228,7 +228,7 @@ def test_each_screen_fits_each_terminal(stage: Scene, size: tuple[int, int]) -> 
 
     async def story(player: Player) -> None:
         await player.see("mail.low")
-        for keys, last in ((("1",), "q quit"), (("2",), "q quit"), (("3",), "q quit"), (("1", "enter"), "q quit"),
+        for keys, last in ((("1",), "p pause"), (("2",), "p pause"), (("3",), "p pause"), (("1", "enter"), "p pause"),
                            (("escape", "p"), "Enter shows"), (("escape", "d"), "Enter shows"),
                            (("escape", "a"), "Enter chooses")):  # fmt: skip
             await player.press(*keys)

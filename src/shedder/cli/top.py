@@ -28,7 +28,7 @@ def top(run: Run, *, request: Request) -> int:
     Lanes in trouble come first. Keys pause, resume, divert, drain and undo what is chosen: each shows
     what it would do, asks why, and acts only when it is confirmed. ? lists the keys, q quits.
 
-    While Redis is away it says so, since when, and goes on. It needs a terminal of 80 by 24 or more.
+    While Redis is away it says so, since when, and goes on. It is made for 80 by 24 and more.
     """
     if run.is_json:
         raise Refused("top is for people; leave --json out, and see status --json --watch")

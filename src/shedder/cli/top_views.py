@@ -45,6 +45,9 @@ COLOURS = {"orange": "yellow", "violet": "magenta", "grey": "white"}
 SPARKS = "▁▂▃▄▅▆▇█"
 
 MOST_RUNNING = 8
+NARROW = 76
+"""In fewer columns than a table of lanes should have, it does without how many jobs arrive."""
+
 WIDE = 104
 """From so many columns on a lane has its last ten minutes in the table."""
 
@@ -181,15 +184,15 @@ def incident_line(bar: IncidentBar, now: datetime) -> Text:
 def lane_columns(board: Board, width: int, *, names: Iterable[str]) -> tuple[Column, ...]:
     """The columns of the table of lanes in `width` columns."""
     fails = [Column("fail", 7, is_number=True)] if board.failing else []
+    arrives = [Column("in", 7, is_number=True)] if width >= NARROW else []
     numbers = [
         Column("waiting", 8, is_number=True), Column("backlog", 8, is_number=True), Column("run", 6, is_number=True),
-        Column("in", 7, is_number=True), Column("out", 7, is_number=True), *fails,
-        Column("oldest", 10, is_number=True),
+        *arrives, Column("out", 7, is_number=True), *fails, Column("oldest", 10, is_number=True),
     ]  # fmt: skip
     sparks = [Column("ten minutes", SPARK_COLUMNS + 1)] if width >= WIDE else []
     rest = width - 2 - sum(each.width for each in (*numbers, *sparks))
     longest = max((len(name) for name in names), default=4) + 1
-    lane = max(min(longest, rest - 11 if width < WIDE else rest - 26), 8)
+    lane = max(min(longest, rest - (26 if width >= WIDE else 11 if width >= NARROW else 8)), 8)
     return (Column("", 2), Column("lane", lane), *numbers, *sparks, Column("how", max(rest - lane, 4)))
 
 
@@ -212,8 +215,8 @@ def how(row: LaneRow) -> str:
     """How a lane is, in words: `late, paused`."""
     words = ["late"] if row.is_late else ["may be late"] if row.may_be_late else []
     words += ["fails"] if row.state == TROUBLE and row.failing else []
-    words += ["no worker"] if _waits_for_nobody(row) else []
     words += dict.fromkeys(each.words for each in row.controls)
+    words += ["no worker"] if _waits_for_nobody(row) else []
     return ", ".join(words or (["see below"] if row.state == TROUBLE else []))
 
 
