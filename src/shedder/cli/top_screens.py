@@ -228,7 +228,7 @@ class Room(Screen[None]):
             style = "bold reverse" if name == self.view else ""
             line.append(f" {number} {titles[name]} {counts[name]} ", style).append(" ")
         if self.view == LANE:
-            line.append(f" {views.data(self.lane)} ", "bold reverse").append("  Escape goes back")
+            line.append(f" {views.tamed(self.lane)} ", "bold reverse").append("  Escape goes back")
         elif folded:
             line.append(f" {counted(folded, 'quiet queue')} without jobs folded: f")
         self._tell("views", line)

@@ -78,12 +78,12 @@ class Column:
         return found
 
 
-def data(text: str) -> str:
+def tamed(text: str) -> str:
     """What a person or a job called something, in one line and without power over the terminal."""
     return output.one_line(text)
 
 
-def amount(number: float) -> str:
+def figure(number: float) -> str:
     """`41,200`, and `2.05M` where that would be too long."""
     return f"{number:,.0f}" if number < 1_000_000 else f"{number / 1_000_000:.2f}M"
 
@@ -93,12 +93,12 @@ def rate(per_second: float | None) -> str:
     return UNKNOWN if per_second is None else pace(per_second)
 
 
-def age(length: timedelta | None) -> str:
+def age_or_dash(length: timedelta | None) -> str:
     """`9 min`; a dash where there is none."""
     return UNKNOWN if length is None else spoken(length)
 
 
-def clock(when: datetime) -> str:
+def to_the_second(when: datetime) -> str:
     """`14:32:10`, UTC."""
     return when.astimezone(UTC).strftime("%H:%M:%S")
 
@@ -108,7 +108,7 @@ def since(when: datetime, now: datetime) -> str:
     return f"since {moment(when, now)} ({spoken(max(now - when, timedelta()))})"
 
 
-def joined(lines: Iterable[Text]) -> Text:
+def as_lines(lines: Iterable[Text]) -> Text:
     """The lines below one another."""
     return Text("\n").join(lines)
 
@@ -122,10 +122,10 @@ def place_line(reading: SharedReading, *, address: str, by: str, width: int) -> 
     web = reading.policy.web
     if web.name:
         colour = COLOURS.get(web.colour, web.colour)
-        line.append(f" {data(web.name)} ", f"bold reverse {colour}".strip())
+        line.append(f" {tamed(web.name)} ", f"bold reverse {colour}".strip())
         line.append(" ")
-    line.append(f"Redis at {data(address)}, by {data(by)}", DIM)
-    at = f"{clock(reading.at)} UTC" if reading.is_known else ""
+    line.append(f"Redis at {tamed(address)}, by {tamed(by)}", DIM)
+    at = f"{to_the_second(reading.at)} UTC" if reading.is_known else ""
     line.truncate(max(width - len(at) - 1, 0), overflow="ellipsis", pad=True)
     return line.append(f" {at}")
 
@@ -135,30 +135,32 @@ def fresh_line(reading: SharedReading, now: datetime) -> Text:
     if not reading.trouble:
         return Text()
     when = reading.since or now
-    known = f" What stands below is of {clock(reading.at)} UTC." if reading.is_known else " Nothing is known yet."
-    said = f"NOT FRESH since {clock(when)} UTC ({spoken(max(now - when, timedelta()))}): {data(reading.trouble)}{known}"
-    return Text(said, BAD)
+    known = (
+        f" What stands below is of {to_the_second(reading.at)} UTC." if reading.is_known else " Nothing is known yet."
+    )
+    said = f"NOT FRESH since {to_the_second(when)} UTC ({spoken(max(now - when, timedelta()))})"
+    return Text(f"{said}: {tamed(reading.trouble)}{known}", BAD)
 
 
 def verdict_text(verdict: BoardVerdict) -> Text:
     """How it is, why, and what else is wrong."""
     word, style = LEVELS[verdict.level]
-    line = Text.assemble((word, style), "  ", (f"{data(verdict.sentence)}.", STRONG))
+    line = Text.assemble((word, style), "  ", (f"{tamed(verdict.sentence)}.", STRONG))
     if verdict.because:
-        line.append(f" {data(verdict.because).rstrip('.')}.")
+        line.append(f" {tamed(verdict.because).rstrip('.')}.")
     others = len(verdict.others) + verdict.more
     if others:
-        first = data(verdict.others[0].text).partition(". ")[0].partition("; ")[0].rstrip(".")
+        first = tamed(verdict.others[0].text).partition(". ")[0].partition("; ")[0].rstrip(".")
         line.append(f" Also: {first}{f'; and {others - 1} more' if others > 1 else ''}.", DIM)
     for each in verdict.unknown:
-        line.append(f" Not known: {data(each)}.", DIM)
+        line.append(f" Not known: {tamed(each)}.", DIM)
     return line
 
 
 def looked_text(board: Board) -> Text:
     """All lanes in numbers, and what the verdict was told from."""
     numbers = (
-        f"{amount(board.waiting)} waiting, {amount(board.backlog)} in backlogs, {amount(board.running)} running, "
+        f"{figure(board.waiting)} waiting, {figure(board.backlog)} in backlogs, {figure(board.running)} running, "
         f"out {rate(board.completions)}, fail {rate(board.failing)}"
     )
     memory = "" if board.memory_used is None else f", memory {board.memory_used:.0%}"
@@ -168,10 +170,10 @@ def looked_text(board: Board) -> Text:
 def incident_line(bar: IncidentBar, now: datetime) -> Text:
     """The open incident in a line."""
     line = Text.assemble(
-        (f"INCIDENT {data(bar.id)}", BAD), f" severity {bar.severity}, {bar.state} {since(bar.since, now)}: ",
-        data(bar.title), no_wrap=True, overflow="ellipsis",
+        (f"INCIDENT {tamed(bar.id)}", BAD), f" severity {bar.severity}, {bar.state} {since(bar.since, now)}: ",
+        tamed(bar.title), no_wrap=True, overflow="ellipsis",
     )  # fmt: skip
-    line.append(f"; {f'commander {data(bar.commander)}' if bar.commander else 'no commander'}")
+    line.append(f"; {f'commander {tamed(bar.commander)}' if bar.commander else 'no commander'}")
     if bar.left is not None:
         due = f"update overdue by {spoken(-bar.left)}" if bar.is_overdue else f"next update in {spoken(bar.left)}"
         line.append(f"; {due}", BAD if bar.is_overdue else "")
@@ -201,11 +203,11 @@ def lane_cells(row: LaneRow, columns: Sequence[Column]) -> list[Text]:
     mark, style = MARKS.get(row.state, ("", ""))
     values: dict[str, str | Text] = {
         "": Text(mark, style),
-        "lane": Text(data(row.name), DIM if row.state == QUIET else ""),
-        "waiting": amount(row.waiting), "backlog": amount(row.backlog), "run": amount(row.running),
+        "lane": Text(tamed(row.name), DIM if row.state == QUIET else ""),
+        "waiting": figure(row.waiting), "backlog": figure(row.backlog), "run": figure(row.running),
         "in": rate(row.arrivals), "out": rate(row.completions), "fail": rate(row.failing),
-        "oldest": Text(age(row.oldest), BAD if row.is_late else ""),
-        "ten minutes": spark([each.waiting + each.backlog for each in row.samples], SPARK_COLUMNS),
+        "oldest": Text(age_or_dash(row.oldest), BAD if row.is_late else ""),
+        "ten minutes": spark_line([each.waiting + each.backlog for each in row.samples], SPARK_COLUMNS),
         "how": Text(how(row), style),
     }  # fmt: skip
     return [each.cell(values[each.title]) for each in columns]
@@ -236,22 +238,22 @@ def lane_detail(row: LaneRow, now: datetime) -> Text:
     tolerated = f"; tolerated: {spoken(row.tolerance)}" if row.tolerance else ""
     workers = named([*([counted(row.workers, "worker")] if row.workers else []),
                      *([counted(row.stock_workers, "stock worker")] if row.stock_workers else [])])  # fmt: skip
-    head = Text.assemble((data(row.name), STRONG), f": {workers or 'no worker'}{tolerated}")
+    head = Text.assemble((tamed(row.name), STRONG), f": {workers or 'no worker'}{tolerated}")
     lines = [head, *(control_text(each, now) for each in row.controls)]
-    return joined([*lines, *(Text(f"! {data(each)}", BAD) for each in row.warnings)])
+    return as_lines([*lines, *(Text(f"! {tamed(each)}", BAD) for each in row.warnings)])
 
 
 def control_text(control: ControlLine, now: datetime) -> Text:
     """A decision that stands: who, since when, until when, why."""
     until = f", until {moment(control.until, now)}" if control.until else ""
-    detail = f" [{data(control.detail)}]" if control.detail else ""
+    detail = f" [{tamed(control.detail)}]" if control.detail else ""
     return Text.assemble(
         ("= ", STANDS), (control.words, STANDS),
-        f" by {data(control.by)} {since(control.since, now)}{until}: {data(control.why)}{detail}",
+        f" by {tamed(control.by)} {since(control.since, now)}{until}: {tamed(control.why)}{detail}",
     )  # fmt: skip
 
 
-def spark(values: Sequence[float], columns: int) -> str:
+def spark_line(values: Sequence[float], columns: int) -> str:
     """The values as a line of at most `columns` bars; the highest fills its bar."""
     step = max(-(-len(values) // columns), 1)
     shown = [max(values[at : at + step]) for at in range(0, len(values), step)]
@@ -278,19 +280,19 @@ def lane_text(row: LaneRow, siblings: Sequence[LaneRow], hand: InHand | None, no
     """One lane: numbers, the last ten minutes, what stands on it, what runs, who serves it."""
     mark, style = MARKS.get(row.state, ("", ""))
     lines = [
-        Text.assemble((f"{mark} {data(row.target)}".strip(), style or STRONG), f"  {how(row)}"),
-        Text(f"waiting {amount(row.waiting)}, backlog {amount(row.backlog)}, running {amount(row.running)}; "
+        Text.assemble((f"{mark} {tamed(row.target)}".strip(), style or STRONG), f"  {how(row)}"),
+        Text(f"waiting {figure(row.waiting)}, backlog {figure(row.backlog)}, running {figure(row.running)}; "
              f"in {rate(row.arrivals)}, out {rate(row.completions)}, fail {rate(row.failing)}"),
-        Text(f"oldest {age(row.oldest)}, tolerated {age(row.tolerance)}", BAD if row.is_late else ""),
-        *(Text(f"! {data(each)}", BAD) for each in row.warnings),
+        Text(f"oldest {age_or_dash(row.oldest)}, tolerated {age_or_dash(row.tolerance)}", BAD if row.is_late else ""),
+        *(Text(f"! {tamed(each)}", BAD) for each in row.warnings),
         *(control_text(each, now) for each in row.controls),
         Text(),
         *_curves(row.samples, width),
     ]  # fmt: skip
-    others = [f"{data(each.target)} {amount(each.waiting)} waiting, {amount(each.backlog)} in the backlog"
+    others = [f"{tamed(each.target)} {figure(each.waiting)} waiting, {figure(each.backlog)} in the backlog"
               for each in siblings if each.name != row.name and (each.waiting or each.backlog)]  # fmt: skip
     lines += [Text(f"Other lanes of the queue: {'; '.join(others)}")] if others else []
-    return joined([*lines, Text(), *_hand_lines(hand, now)])
+    return as_lines([*lines, Text(), *_hand_lines(hand, now)])
 
 
 def _curves(samples: Sequence[Sample], width: int) -> Iterator[Text]:
@@ -300,7 +302,7 @@ def _curves(samples: Sequence[Sample], width: int) -> Iterator[Text]:
     room = max(width - 44, 10)
     depth = [float(each.waiting + each.backlog) for each in samples]
     paces = paces_of(samples)
-    yield _curve("not started", depth, room, amount)
+    yield _curve("not started", depth, room, figure)
     yield _curve("started", [each.starts for each in paces], room, pace)
     yield _curve("oldest", [float(each.oldest) for each in samples], room, lambda it: spoken(timedelta(seconds=it)))
 
@@ -308,7 +310,7 @@ def _curves(samples: Sequence[Sample], width: int) -> Iterator[Text]:
 def _curve(name: str, values: Sequence[float], room: int, told: Callable[[float], str]) -> Text:
     if not values:
         return Text(f"{name:<12}{UNKNOWN}")
-    bars = spark(values, room)
+    bars = spark_line(values, room)
     return Text(f"{name:<12}{bars}  now {told(values[-1])}, most {told(max(values))}")
 
 
@@ -320,7 +322,7 @@ def _hand_lines(hand: InHand | None, now: datetime) -> Iterator[Text]:
     for job in hand.running[:MOST_RUNNING]:
         long = f" for {spoken(max(now - job.since, timedelta()))}" if job.since else ""
         unsure = "" if job.is_certain else " (not certain: not heard of since)"
-        yield Text(f"  {data(job.function) or 'unreadable'} {data(job.job_id)}{long}, {data(job.worker)}{unsure}")
+        yield Text(f"  {tamed(job.function) or 'unreadable'} {tamed(job.job_id)}{long}, {tamed(job.worker)}{unsure}")
     if len(hand.running) > MOST_RUNNING:
         yield Text(f"  and {len(hand.running) - MOST_RUNNING:,} more", DIM)
     stock = sum(each.is_stock for each in hand.workers)
@@ -348,28 +350,28 @@ def drain_cells(row: DrainRow, columns: Sequence[Column]) -> list[Text]:
     state = idle if row.state == "stands" else row.state
     what = "limit" if row.is_limit else f"retry {state}" if row.is_retry else state
     values: dict[str, str | Text] = {
-        "": Text(*mark), "lanes": data(", ".join(row.targets)), "state": Text(what, mark[1]),
-        "rate": row.rate.replace("/second", "/s") or UNKNOWN, "done": amount(row.released), "left": amount(row.left),
-        "fail": amount(row.failed), " end": f" {data(row.bounds if row.is_limit else row.end)}",
+        "": Text(*mark), "lanes": tamed(", ".join(row.targets)), "state": Text(what, mark[1]),
+        "rate": row.rate.replace("/second", "/s") or UNKNOWN, "done": figure(row.released), "left": figure(row.left),
+        "fail": figure(row.failed), " end": f" {tamed(row.bounds if row.is_limit else row.end)}",
     }  # fmt: skip
     return [each.cell(values[each.title]) for each in columns]
 
 
 def drain_detail(row: DrainRow, now: datetime) -> Text:
     """What a person should know of the backlogs that are chosen."""
-    whole = f"{data(', '.join(row.targets))}: {data(row.words)}"
-    lines = [Text.assemble((whole, STRONG), f", by {data(row.by)} {since(row.since, now)}: {data(row.why)}")]
+    whole = f"{tamed(', '.join(row.targets))}: {tamed(row.words)}"
+    lines = [Text.assemble((whole, STRONG), f", by {tamed(row.by)} {since(row.since, now)}: {tamed(row.why)}")]
     if row.state == "draining" and not row.is_limit:
         bar = "█" * round(row.share_done * 20)
-        lines.append(Text(f"{bar:░<20} {row.share_done:.0%} done, end: {data(row.end)}"))
+        lines.append(Text(f"{bar:░<20} {row.share_done:.0%} done, end: {tamed(row.end)}"))
     if row.skipped:
-        lines.append(Text(f"skipped: {', '.join(f'{jobs:,} {data(cause)}' for cause, jobs in row.skipped.items())}"))
+        lines.append(Text(f"skipped: {', '.join(f'{jobs:,} {tamed(cause)}' for cause, jobs in row.skipped.items())}"))
     if row.halted is not None:
         failed = f"{row.halted.failed} of its last {counted(row.halted.ended, 'job')} failed"
         lines.append(Text(f"! halted {since(row.halted.since, now)}: {failed}; what is left waits in order", BAD))
     if not row.is_served:
         lines.append(Text("! no worker serves it", BAD))
-    return joined(lines)
+    return as_lines(lines)
 
 
 # the journal
@@ -387,19 +389,24 @@ def journal_cells(line: JournalLine, columns: Sequence[Column]) -> list[Text]:
     what = f"{'undo ' if line.is_undo else ''}{line.verb} {', '.join(line.targets)}"
     style = DIM if line.is_undone else ""
     undone = " (undone)" if line.is_undone else ""
-    values = {"UTC": clock(line.at), "who": data(line.by), "what": f"{data(what)}{undone}", "why": data(line.why)}
+    values = {
+        "UTC": to_the_second(line.at),
+        "who": tamed(line.by),
+        "what": f"{tamed(what)}{undone}",
+        "why": tamed(line.why),
+    }
     return [each.cell(Text(values[each.title], style)) for each in columns]
 
 
 def journal_detail(line: JournalLine, now: datetime) -> Text:
     """What a person should know of the event that is chosen."""
     role = f" ({line.role})" if line.role else ""
-    when = f"{moment(line.at, now)}, {age(now - line.at)} ago"
-    head = f"{data(line.by)}{role} {data(line.what)}, {when}: {data(line.why)}"
+    when = f"{moment(line.at, now)}, {age_or_dash(now - line.at)} ago"
+    head = f"{tamed(line.by)}{role} {tamed(line.what)}, {when}: {tamed(line.why)}"
     lines = [Text(head, STRONG)]
-    lines += [Text(data(each)) for each in (line.numbers, line.effect) if each]
+    lines += [Text(tamed(each)) for each in (line.numbers, line.effect) if each]
     way = "u undoes it" if line.can_undo else "it was undone" if line.is_undone else "there is no way back"
-    return joined([*lines, Text(f"{line.id}: {way}", DIM)])
+    return as_lines([*lines, Text(f"{line.id}: {way}", DIM)])
 
 
 # acts
@@ -407,22 +414,22 @@ def journal_detail(line: JournalLine, now: datetime) -> Text:
 
 def preview_text(seen: Preview, *, reason: str, command: str) -> Text:
     """What an act would do, what comes of it, who else was there, and what the journal will get."""
-    lines = [Text(f"! {data(each)}", BAD) for each in seen.others]
-    lines += [Text(data(each), STRONG if number == 0 else "") for number, each in enumerate(seen.sentences)]
-    lines += [Text(data(each)) for each in seen.outlook]
-    lines += [Text(f"{name}: {data(text)}") for name, text in seen.extra.items() if text]
+    lines = [Text(f"! {tamed(each)}", BAD) for each in seen.others]
+    lines += [Text(tamed(each), STRONG if number == 0 else "") for number, each in enumerate(seen.sentences)]
+    lines += [Text(tamed(each)) for each in seen.outlook]
+    lines += [Text(f"{name}: {tamed(text)}") for name, text in seen.extra.items() if text]
     journal = seen.lines or ("nothing",)
-    told = [Text(f"The journal gets: {data(each)}") for each in journal]
-    said = [Text(f"Reason: {data(reason)}")] if reason and not seen.lines else []
-    return joined([*lines, Text(), *told, *said, Text(f"The same: {data(command)}", DIM)])
+    told = [Text(f"The journal gets: {tamed(each)}") for each in journal]
+    said = [Text(f"Reason: {tamed(reason)}")] if reason and not seen.lines else []
+    return as_lines([*lines, Text(), *told, *said, Text(f"The same: {tamed(command)}", DIM)])
 
 
 def receipt_text(done: Done, *, command: str) -> Text:
     """What an act did, and the way back."""
-    lines = [Text(data(each), STRONG if number == 0 else "") for number, each in enumerate(done.sentences)]
-    told = [Text(f"The journal has: {data(each)}") for each in done.lines]
-    back = [Text(f"To take it back: u here, or {data(done.undo)}; {data(done.undo_does)}")] if done.undo else []
-    return joined([*lines, Text(), *told, *back, Text(f"The same: {data(command)}", DIM)])
+    lines = [Text(tamed(each), STRONG if number == 0 else "") for number, each in enumerate(done.sentences)]
+    told = [Text(f"The journal has: {tamed(each)}") for each in done.lines]
+    back = [Text(f"To take it back: u here, or {tamed(done.undo)}; {tamed(done.undo_does)}")] if done.undo else []
+    return as_lines([*lines, Text(), *told, *back, Text(f"The same: {tamed(command)}", DIM)])
 
 
 def board_in(reading: SharedReading) -> Board:

@@ -7,6 +7,7 @@ without the extra.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,7 +25,5 @@ __all__ = ["ControlRoom", "SiteSettings", "asgi", "blueprint", "urls"]
 def __getattr__(name: str) -> Any:
     # `shedder top` loads what it shares with the pages, and neither starlette nor jinja2 may be there
     if name in _HOMES:
-        from importlib import import_module
-
         return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
