@@ -175,11 +175,18 @@ class Terminal:
         return bool(piece)
 
 
-def started(words: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None, log: str = os.devnull) -> Forked:
+def started(
+    words: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None, log: str = os.devnull
+) -> Forked | subprocess.Popen[bytes]:
     """A program of another module that goes on in the background, and writes what it says to `log`."""
     with Path(os.devnull).open("r+b") as nothing, Path(log).open("ab") as said:
-        files = (nothing.fileno(), said.fileno(), said.fileno())
-        return Forked(words, env=env, cwd=cwd, files=files, is_alone=True)
+        if is_the_same(env):
+            files = (nothing.fileno(), said.fileno(), said.fileno())
+            return Forked(words, env=env, cwd=cwd, files=files, is_alone=True)
+        return subprocess.Popen(
+            [sys.executable, "-m", *words], env=dict(env), cwd=cwd, stdin=nothing, stdout=said, stderr=said,
+            start_new_session=True,
+        )  # fmt: skip
 
 
 def end(process: Forked | subprocess.Popen[bytes]) -> None:
