@@ -168,7 +168,7 @@ def test_a_page_costs_the_same_at_every_length(redis: Redis, address: str) -> No
 def test_a_hundred_pages_cost_what_one_costs(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """What moves is of one reading, and one reading is good for all that ask meanwhile."""
     fill(redis, Load(10))
-    monkeypatch.setattr("shedder.web.stream.GOOD_FOR_SECONDS", 3600.0)
+    monkeypatch.setattr("shedder.web.reading.GOOD_FOR_SECONDS", 3600.0)
     site = ControlRoom(redis, OPERATOR)
     for address in ("/", "/drains", "/lane/mail"):
         get(site, address, is_live=True)
@@ -246,10 +246,10 @@ def test_what_moves_is_in_parts_that_the_page_names(scene: Scene) -> None:
 def test_pages_say_since_when_they_are_not_fresh(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was read last is shown, with its time, and the verdict is as of then."""
     scene.fill("mail", "a")
-    monkeypatch.setattr("shedder.web.stream.GOOD_FOR_SECONDS", 0.0)
+    monkeypatch.setattr("shedder.web.reading.GOOD_FOR_SECONDS", 0.0)
     site = ControlRoom(scene.redis, OPERATOR)
     at = site.read().at.strftime("%H:%M:%S")
-    monkeypatch.setattr("shedder.web.stream.read_all", _is_away)
+    monkeypatch.setattr("shedder.web.reading.read_all", _is_away)
     text = get(site, "/")
     assert f"Not fresh: last answer {at} UTC" in text
     assert f"as of {at}" in text
