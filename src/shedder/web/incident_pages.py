@@ -34,6 +34,9 @@ logger = logging.getLogger("shedder.web")
 EVENTS_OF_INCIDENT = 200
 """The last so many events stand in the timeline, and tell the checklist what was done."""
 
+LINES_SHOWN = 12
+"""Lines of the timeline that stand open; the others are folded."""
+
 EARLIER_SHOWN = 5
 """Incidents that are over, which the page shows while none is open."""
 
@@ -58,7 +61,8 @@ def show_incident(site: Site, request: WebRequest, visitor: Visitor) -> Response
     return render_page(
         site, request, visitor, "incident.html", **shown, incident=incident,
         bar=bar_of(incident, reading.policy, reading.at), seats=seats_of(incident, visitor.name),
-        timeline=timeline_of(incident, found.events, found.samples, reading.at), most=EVENTS_OF_INCIDENT,
+        timeline=timeline_of(incident, found.events, found.samples, reading.at), lately=LINES_SHOWN,
+        most=EVENTS_OF_INCIDENT,
         draft="" if request.is_live or not visitor.may_act else _draft(site, reading, incident),
     )  # fmt: skip
 
