@@ -250,7 +250,7 @@ def _said_by(words: Iterable[str], positions: Sequence[str], *, is_mitigation: b
 # the timeline
 
 
-def timeline_of(
+def told_timeline(
     incident: Incident, events: Sequence[Event], samples: Mapping[str, Sequence[Sample]], at: datetime
 ) -> tuple[JournalLine, ...]:
     """What happened in the incident, the newest first: each command as one line, and what was found."""
