@@ -113,6 +113,7 @@ def test_a_command_over_several_lanes_is_one_line_of_the_timeline(scene: Scene) 
     scene.shedder.undo(event, reason="wrong queue", by="ben@desk")
     scene.shedder.incidents.note("The database is slow", by="ana@desk")
     text = get(site, "/incident")
+    assert "(20 jobs back in place)" in text
     assert (1, 1) == (text.count("wrong queue"), text.count("<q><bdi>The database is slow</bdi></q>"))
 
 
