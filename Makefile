@@ -49,6 +49,9 @@ help: ## show this list
 demo: $(STAMP) ## an incident on a private server, step by step (ARGS: options of `shedder demo`)
 	@$(BIN)/shedder demo $(ARGS)
 
+# What is compiled once is read by each process that a test starts, also where nothing is to be written.
+test test-all: export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: test
 test: $(STAMP) ## all tests but those that are long by nature (ARGS: what pytest takes; WORKERS: processes)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope $(ARGS)

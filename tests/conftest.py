@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 # Tests act as a person, whatever account runs them: several people may use that one.
 os.environ["SHEDDER_BY"] = "oncall@desk"
 
-# Who starts the tests in the background of a shell hands down a Ctrl-C that is ignored, and so
-# would every program that a test starts and interrupts.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# Who starts the tests in the background of a shell, or with nohup, hands down a Ctrl-C or an end of
+# the terminal that is ignored, and so would every program that a test starts and interrupts.
+for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _usual)
 
 # A shared machine can be slow at any moment; that is not what a property test is about.
 _PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -14,6 +14,8 @@ PATIENCE_SECONDS = 600.0
 Only a test that fails waits so long. pytest's `faulthandler_timeout` shows before where it waits.
 """
 
+_LONGEST_PAUSE_SECONDS = 0.25
+
 
 def wait_until(
     predicate: Callable[[], object],
@@ -27,17 +29,19 @@ def wait_until(
     Args:
         predicate: called again and again; what it raises goes to the caller.
         timeout: seconds after which to give up.
-        interval: seconds between two calls.
+        interval: seconds between two calls; after one that took long, twice as long as it took.
         what: what is awaited, for the message.
 
     Raises:
         AssertionError: it did not become true in time.
     """
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
+    deadline = began + timeout
     while not predicate():
-        if time.monotonic() > deadline:
+        if (ended := time.monotonic()) > deadline:
             raise AssertionError(f"waited {timeout:g} s in vain for {what}")
-        time.sleep(interval)
+        time.sleep(max(interval, min(2 * (ended - began), _LONGEST_PAUSE_SECONDS)))
+        began = time.monotonic()
 
 
 def is_quick(action: Callable[[], object], *, seconds: float, attempts: int = 5) -> bool:

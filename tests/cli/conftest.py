@@ -22,12 +22,12 @@ from tests.cli.programs import Outcome, end, environment, run_program, started
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
-    import subprocess
     from pathlib import Path
 
     from redis import Redis
 
     from shedder.embedded import EmbeddedServer
+    from tests.forked import Forked
 
 Run = Callable[..., Outcome]
 
@@ -111,11 +111,11 @@ def mail(redis: Redis) -> Queue:
 
 
 @pytest.fixture
-def background(env: dict[str, str]) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+def background(env: dict[str, str]) -> Iterator[Callable[..., Forked]]:
     """Starts programs that end with the test."""
     with ExitStack() as processes:
 
-        def start(*words: str) -> subprocess.Popen[bytes]:
+        def start(*words: str) -> Forked:
             process = started(words, env=env)
             processes.callback(end, process)
             return process

@@ -24,6 +24,7 @@ from typing import Any, Self
 
 import jsonschema
 
+from tests.forked import OUR_PATH, Forked, is_the_same, run_module
 from tests.waiting import PATIENCE_SECONDS
 
 TRIES = 5
@@ -68,24 +69,14 @@ def valid(found: Any) -> Any:
 def environment(**more: str) -> dict[str, str]:
     """The environment of a program: that of the tests without settings for RQ and shedder."""
     kept = {name: value for name, value in os.environ.items() if not _SETTINGS.match(name)}
-    path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
-    return {**kept, "SHEDDER_BY": "oncall@desk", "PYTHONPATH": path, "TERM": "xterm-256color", **more}
+    return {**kept, "SHEDDER_BY": "oncall@desk", "PYTHONPATH": OUR_PATH, "TERM": "xterm-256color", **more}
 
 
-def run_program(*words: str | bytes, env: Mapping[str, str], cwd: Path | None = None, stdin: Any = None) -> Outcome:
-    """Run `shedder` to its end, without a terminal."""
+def run_program(*words: str | bytes, env: Mapping[str, str], **more: Any) -> Outcome:
+    """Run `shedder` to its end, without a terminal; more as of `run_module`."""
     began = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-m", "shedder", *words],
-        env=dict(env),
-        cwd=cwd,
-        stdin=subprocess.DEVNULL if stdin is None else stdin,
-        capture_output=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
-    seconds = time.monotonic() - began
-    return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode(), seconds)
+    done = run_module("shedder", *words, env=env, **more)
+    return Outcome(done.returncode, done.stdout, done.stderr, time.monotonic() - began)
 
 
 class Terminal:
@@ -97,10 +88,16 @@ class Terminal:
         self._master, inner = pty.openpty()
         fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
         self._raw = b""
-        self.process = subprocess.Popen(
-            [*(program or (sys.executable, "-m", module)), *words],
-            env=dict(env), stdin=inner, stdout=inner, stderr=inner, start_new_session=True,
-        )  # fmt: skip
+        self.process: Forked | subprocess.Popen[bytes]
+        if program or not is_the_same(env):
+            self.process = subprocess.Popen(
+                [*(program or (sys.executable, "-m", module)), *words],
+                env=dict(env), stdin=inner, stdout=inner, stderr=inner, start_new_session=True,
+            )  # fmt: skip
+        else:
+            self.process = Forked(
+                (module, *words), env=env, files=(inner, inner, inner), not_for_it=(self._master, inner), is_alone=True
+            )
         os.close(inner)
 
     def __enter__(self) -> Self:
@@ -178,15 +175,21 @@ class Terminal:
         return bool(piece)
 
 
-def started(words: Sequence[str], *, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """A program of another module that goes on in the background."""
-    return subprocess.Popen(
-        [sys.executable, "-m", *words], env=dict(env), stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+def started(
+    words: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None, log: str = os.devnull
+) -> Forked | subprocess.Popen[bytes]:
+    """A program of another module that goes on in the background, and writes what it says to `log`."""
+    with Path(os.devnull).open("r+b") as nothing, Path(log).open("ab") as said:
+        if is_the_same(env):
+            files = (nothing.fileno(), said.fileno(), said.fileno())
+            return Forked(words, env=env, cwd=cwd, files=files, is_alone=True)
+        return subprocess.Popen(
+            [sys.executable, "-m", *words], env=dict(env), cwd=cwd, stdin=nothing, stdout=said, stderr=said,
+            start_new_session=True,
+        )  # fmt: skip
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
+def end(process: Forked | subprocess.Popen[bytes]) -> None:
     """End a program that goes on in the background, and its children, which are in its group.
 
     They may be there when it has ended itself: the scheduler of a worker that was killed is.

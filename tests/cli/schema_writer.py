@@ -226,7 +226,8 @@ def _demo() -> Schema:
     wait = nullable(object_of(seconds=SECONDS, is_over=FLAG))
     waits = object_of(step=TEXT, lane=TEXT, sent=COUNT, started=COUNT, p50=wait, p99=wait, longest=wait)
     command = object_of(command=TEXT, exit_code={"type": "integer"}, seconds=SECONDS, output=TEXT)
-    counts = dict.fromkeys(("sent", "run", "running", "claimed", "waiting", "backlog", "failed"), COUNT)
+    places = ("run", "running", "claimed", "waiting", "backlog", "failed")
+    counts = dict.fromkeys(("sent", *places, "came_back"), COUNT)
     ids = dict.fromkeys(("missing", "twice", "run_again", "strangers"), array(TEXT))
     return finished("demo/1", "What the demo measured and counted.", {
         "jobs": COUNT, "server": TEXT, "url": TEXT, "workers": COUNT, "seconds": SECONDS,

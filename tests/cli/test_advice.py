@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import subprocess
-import sys
 
 import pytest
 from rq.defaults import RQ_KEY_PREFIX
@@ -20,6 +18,7 @@ from shedder.queues.divert import divert_lanes
 from shedder.queues.pause import park_lane
 from shedder.status.findings import lanes_findings, server_findings
 from tests.cli.conftest import fill, start_worker
+from tests.forked import run_module
 from tests.waiting import wait_until
 
 KEYS = rq_keys()
@@ -200,7 +199,7 @@ def test_rqs_suspend_ends_as_proposed(env, operator, redis):
     (found,) = findings(operator, "suspend")
     assert "`rq resume`" in found.says
     url = env["SHEDDER_REDIS_URL"]
-    subprocess.run([sys.executable, "-m", "rq.cli", "resume", "-u", url], check=True, env=env)
+    assert 0 == run_module("rq.cli", "resume", "-u", url, env=env).returncode
     assert [] == findings(operator, "suspend")
 
 

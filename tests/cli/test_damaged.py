@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 KEYS = rq_keys()
 VIEWS = (
-    "status", "check", "triage", "plan", "doctor", "flag list", "limit list", "incident list", "metrics --once",
+    "status", "status --by function", "check", "triage", "plan", "doctor", "audit", "flag list", "limit list",
+    "incident list", "metrics --once",
     "events",
 )  # fmt: skip
 JUNK = ("[", "null", "7", '{"v": 99}', '[{"v": 1}]', b"\xff")
@@ -96,6 +97,23 @@ def test_what_is_left_out_is_named(invoke: Run, redis: Redis, incident: str) -> 
     assert second in listed.out
     assert f"an incident is left out: the record of the incident {incident} cannot be read" in listed.err
     assert "told without the incident" in invoke("triage").err
+
+
+def test_a_divert_that_cannot_be_read_hides_no_job(invoke: Run, redis: Redis) -> None:
+    """`audit` finds the jobs of its backlog, `status --by` goes on without them; both name it, and exit with 3."""
+    shedder = Shedder(redis, by="ana@desk")
+    for queue in ("mail", "reports"):
+        Queue(queue, connection=redis).enqueue(jobs.send_receipt)
+        shedder.divert(queue, reason="r")
+    redis.hset(KEYS.diverts, "mail", "[")
+    said = "the record of the diverts of mail cannot be read"
+    found = {words: invoke(*words.split()) for words in ("audit", "status --by function")}
+    assert {3} == {done.code for done in found.values()}
+    assert all(said in done.out for done in found.values()), found
+    report = shedder.audit()
+    assert (2, (), False) == (report.places["backlog"], report.nowhere, report.is_clean)
+    assert "In mail and reports no job waits, and 1 job is in a backlog." in found["status --by function"].out
+    assert 3 == invoke("audit", "--json").code
 
 
 def test_metrics_say_what_they_could_not_read(invoke: Run, redis: Redis) -> None:

@@ -8,9 +8,11 @@ import sys
 import pytest
 
 from shedder.cli import main
-from tests.cli.programs import environment
+from tests.cli.programs import Terminal, environment, run_program
+from tests.forked import Forked
 
 VERBS = sorted(main.commands)
+CALLS = (("events",), ("status", "-u", "nonsense"), ("resume", "nowhere", "-r", "x"))
 
 _IMPORTED = """
 import sys
@@ -87,3 +89,21 @@ def test_a_group_without_a_verb_shows_its_help(group, invoke):
 def test_json_is_offered_by_every_verb_but_the_worker(invoke):
     """Every verb that has an answer gives it as JSON on demand."""
     assert ["worker"] == [verb for verb in VERBS if "--json" not in invoke(verb, "--help").out]
+
+
+@pytest.mark.parametrize("words", CALLS)
+def test_a_fork_is_what_a_fresh_program_is(env, words, tmp_path):
+    """What most tests of the command line start says the same, and ends the same, as a Python of its own."""
+    fork, fresh = (run_program(*words, env=env, cwd=tmp_path, is_fresh=each) for each in (False, True))
+    assert (fresh.code, fresh.out, fresh.err) == (fork.code, fork.out, fork.err)
+
+
+def test_a_fork_is_interrupted_as_a_fresh_program_is(env, mail):
+    """Ctrl-C ends both with 130, and only what needs a Python of its own has one."""
+    codes = {}
+    for more in ({}, {"PYTHONPATH": f"{env['PYTHONPATH']}:/nowhere"}):
+        with Terminal("status", "--watch", "100ms", env={**env, **more}) as terminal:
+            terminal.wait_for("mail")
+            terminal.interrupt()
+            codes[isinstance(terminal.process, Forked)] = terminal.end()
+    assert {True: 130, False: 130} == codes

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ import pytest
 
 from shedder import Shedder
 from shedder.incident.records import Role
+from tests.cli.programs import end, started
 from tests.cli.racing import RACE
 from tests.waiting import PATIENCE_SECONDS
 
@@ -40,15 +40,14 @@ class Done:
 def racers(server: EmbeddedServer) -> Iterator[list[str]]:
     """Two processes that have imported all and wait for a line, so that both start at once."""
     names = ["left", "right"]
-    processes = [subprocess.Popen([sys.executable, "-m", "tests.cli.racing", server.url, name]) for name in names]
+    processes = [started(("tests.cli.racing", server.url, name), env=os.environ) for name in names]
     try:
         with server.client(socket_timeout=None) as client:
             run(client, names, ["incident list", "incident list"])
             yield names
     finally:
         for each in processes:
-            each.kill()
-            each.wait(PATIENCE_SECONDS)
+            end(each)
 
 
 def run(redis: Redis, racers: list[str], lines: list[str]) -> list[Done]:

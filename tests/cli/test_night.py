@@ -64,7 +64,7 @@ channels = {{ main = ["SINK"] }}
 posts_by_itself = true
 """
 NEWSLETTERS = 1200
-LOOK_EVERY = 0.1
+LOOK_EVERY = 0.25
 """Seconds between two looks, each of which costs what a command costs."""
 
 LABELS = {"charge": "card charges", "receipt": "receipts", "newsletter": "newsletters"}
@@ -147,7 +147,7 @@ class Night:
         """The jobs in lanes, and those in backlogs: kind and age in seconds of each."""
         lanes = [key for name in ("mail", "pay") for lane in ("", ".critical", ".high", ".low")
                  for key in KEYS.lane(name + lane)[:3]]  # fmt: skip
-        backlogs = [key for key in self.redis.scan_iter(f"{KEYS.backlogs}*")
+        backlogs = [key for key in self.redis.scan_iter(f"{KEYS.backlogs}*", count=10_000)
                     if key.decode().rpartition(":")[2] in BACKLOG_PARTS]  # fmt: skip
         for keys in (lanes, backlogs):
             ids = [job.decode() for key in keys for job in self.redis.lrange(key, 0, -1)]
@@ -329,7 +329,8 @@ def test_the_whole_night(night: Night, yard: Yard, background: Callable[..., Any
     failed = night.ended("charge", "failed"), night.ended("newsletter", "failed")
     for count in failed:
         assert re.search(rf"\b{count}\b.*fail|fail.*\b{count}\b", text), f"{count} in\n{text}"
-    night.said += [("the post-mortem", "postmortem", each, night.truth()) for each in sentences(text)]
+    truth = night.truth()
+    night.said += [("the post-mortem", "postmortem", each, truth) for each in sentences(text)]
     (night.folder / "said.json").write_text(json.dumps([[*said[:3], vars(said[3])] for said in night.said], indent=1))
     assert [] == night.false_sentences()
 

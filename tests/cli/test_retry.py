@@ -47,6 +47,16 @@ def test_a_dry_run_tells_what_would_come_back_and_the_next_command(invoke, faile
     assert 4 == failed.failed_job_registry.count
 
 
+def test_the_timeline_of_an_incident_has_one_line_for_a_retry(invoke, failed):
+    """With all jobs that come back, and the way back."""
+    invoke("incident", "open", "mails fail", "-s", "2")
+    invoke("retry", "mail", "--exception", "Connection*", "--rate", "1/hour", "-r", "database is back")
+    lines = [line for line in invoke("incident", "timeline").lines if "mail by" in line]
+    assert 1 == len(lines), lines
+    assert "retry mail by" in lines[0]
+    assert "1/hour, 3 jobs in the backlog" in invoke("incident", "timeline").out.replace("\n  ", " ")
+
+
 def test_when_nothing_matches_the_most_common_errors_are_shown(invoke, failed):
     """They are what people choose from; it exits with 3."""
     done = invoke("retry", "mail", "--exception", "Nope", "--dry-run")

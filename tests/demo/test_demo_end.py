@@ -13,8 +13,9 @@ pytestmark = pytest.mark.slow
     ("jobs", "moment"),
     [
         ("400000", "A campaign starts"),
+        ("600", "$ shedder policy"),
         ("600", "Clogged"),
-        ("600", "$ shedder pause"),
+        pytest.param("600", "$ shedder pause", marks=pytest.mark.long),
         pytest.param("2000", "Jobs that started", marks=pytest.mark.long),
         pytest.param("2000", "$ shedder divert", marks=pytest.mark.long),
         pytest.param("2000", "Is every job accounted for?", marks=pytest.mark.long),
@@ -34,10 +35,13 @@ def test_ctrl_c_leaves_nothing_behind(jobs: str, moment: str) -> None:
         demo.assert_nothing_is_left()
 
 
-def test_sigterm_leaves_nothing_behind() -> None:
+@pytest.mark.parametrize(
+    ("jobs", "moment"), [("400000", "A campaign starts"), pytest.param("600", "Clogged", marks=pytest.mark.long)]
+)
+def test_sigterm_leaves_nothing_behind(jobs: str, moment: str) -> None:
     """A polite kill ends the demo as Ctrl-C does, and its exit code names the signal."""
-    with Demo("--jobs", "600") as demo:
-        demo.wait_for("Clogged")
+    with Demo("--jobs", jobs) as demo:
+        demo.wait_for(moment)
         demo.process.send_signal(signal.SIGTERM)
 
         assert 128 + signal.SIGTERM == demo.wait()

@@ -3,19 +3,26 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shedder.cli.output import Screen
 from shedder.demo.fleet import WaitTime, percentile, waits_of
-from shedder.demo.jobs import KINDS, RunLog, planned_id, planned_kind
+from shedder.demo.jobs import (
+    FAILING_SHARE,
+    KINDS,
+    LOG_VARIABLE,
+    OperationalError,
+    RunLog,
+    Runs,
+    planned_id,
+    planned_kind,
+    send_newsletter,
+)
 from shedder.demo.story import PLACES, balance
 from shedder.demo.terminal import Teller, folded_command, spoken_wait
-
-if TYPE_CHECKING:
-    import pytest
 
 waits = st.lists(st.builds(WaitTime, st.floats(0, 1000), st.booleans()), min_size=1)
 ids = st.lists(st.sampled_from([planned_id(number) for number in range(30)]), unique=True)
@@ -23,6 +30,14 @@ ids = st.lists(st.sampled_from([planned_id(number) for number in range(30)]), un
 
 def _places(**found: list[str]) -> dict[str, list[str]]:
     return {place: [] for place in PLACES} | found
+
+
+def _runs(*lines: str) -> Runs:
+    """What jobs wrote: `<id>` for a start, `<id> failed` for a failure."""
+    runs = Runs()
+    for line in lines:
+        runs.take(line if " " in line else f"{line} 1")
+    return runs
 
 
 @given(waits, st.sampled_from([50.0, 99.0, 100.0]), st.lists(st.floats(0, 1000), min_size=100))
@@ -60,20 +75,21 @@ def test_jobs_in_one_place_each_balance(data: st.DataObject) -> None:
     names = ("run", *PLACES)
     where = {job: data.draw(st.sampled_from(names[:-1])) for job in sent}
     places = {name: [job for job in sent if where[job] == name] for name in PLACES}
-    accounts = balance(
-        sent, started={job: 1 for job in sent if where[job] in ("run", "running")}, again=[], places=places
-    )
+    has_failed = {job for job in sent if data.draw(st.booleans())}
+    begun = {job for job in sent if where[job] in ("run", "running")}
+    runs = _runs(*(each for job in has_failed for each in (job, f"{job} failed")), *begun)
+    accounts = balance(sent, runs=runs, places=places)
 
     counts = (accounts.run, accounts.running, accounts.claimed, accounts.waiting, accounts.backlog)
     assert accounts.is_complete
-    assert len(sent) == sum(counts)
+    assert (len(sent), len(begun & has_failed)) == (sum(counts), accounts.came_back)
 
 
 @given(ids.filter(bool))
 def test_a_lost_job_is_missing(sent: list[str]) -> None:
     """A job that is in no place and has not run is named."""
     lost, *rest = sent
-    accounts = balance(sent, started={}, again=[], places=_places(backlog=rest))
+    accounts = balance(sent, runs=_runs(), places=_places(backlog=rest))
 
     assert (lost,) == accounts.missing
     assert not accounts.is_complete
@@ -82,7 +98,7 @@ def test_a_lost_job_is_missing(sent: list[str]) -> None:
 @given(ids.filter(bool), st.sampled_from(["waiting", "backlog", "claimed"]))
 def test_a_job_that_ran_and_still_waits_is_in_two_places(sent: list[str], place: str) -> None:
     """A job that has run must not be found where jobs wait."""
-    accounts = balance(sent, started=dict.fromkeys(sent, 1), again=[], places=_places(**{place: [sent[0]]}))
+    accounts = balance(sent, runs=_runs(*sent), places=_places(**{place: [sent[0]]}))
 
     assert (sent[0],) == accounts.twice
     assert not accounts.is_complete
@@ -90,17 +106,26 @@ def test_a_job_that_ran_and_still_waits_is_in_two_places(sent: list[str], place:
 
 def test_a_job_that_ran_twice_is_told() -> None:
     """A second start of the same job spoils the accounts."""
-    accounts = balance(["charge-000001"], started={"charge-000001": 1}, again=["charge-000001"],
-                       places=_places())  # fmt: skip
+    accounts = balance(["charge-000001"], runs=_runs("charge-000001", "charge-000001"), places=_places())
 
     assert ("charge-000001",) == accounts.run_again
     assert not accounts.is_complete
 
 
+def test_a_failed_job_is_in_one_place_and_has_to_come_back() -> None:
+    """A job that has failed counts as failed and not as run, and spoils the accounts; in no place it is missing."""
+    runs = _runs("receipt-000001", "receipt-000001 failed")
+    left, lost = (balance(["receipt-000001"], runs=runs, places=_places(failed=found)) for found in
+                  (["receipt-000001"], []))  # fmt: skip
+
+    assert (0, 1, (), False) == (left.run, left.failed, left.wrong, left.is_complete)
+    assert (("receipt-000001",), False) == (lost.missing, lost.is_complete)
+
+
 def test_a_claimed_job_is_not_running() -> None:
     """A job in a worker's hands is registered as running by RQ before it starts; it counts once."""
     places = _places(claimed=["charge-000001"], running=["charge-000001"])
-    accounts = balance(["charge-000001"], started={}, again=[], places=places)
+    accounts = balance(["charge-000001"], runs=_runs(), places=places)
 
     assert (1, 0, True) == (accounts.claimed, accounts.running, accounts.is_complete)
 
@@ -126,6 +151,24 @@ def test_the_run_log_takes_whole_lines_only(tmp_path: Path) -> None:
     assert {"charge-000001": 17, "charge-000002": 18} == log.starts
     assert ["charge-000001"] == log.again
     assert 1 == log.started_after(17)
+
+
+def test_mails_fail_while_the_database_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One in five fails, is noted as failed, and as come back when it has begun once more."""
+    log = RunLog(tmp_path / "log")
+    monkeypatch.setenv(LOG_VARIABLE, str(log.path))
+    log.fill_database()
+    with pytest.raises(OperationalError):
+        send_newsletter(FAILING_SHARE)
+    send_newsletter(FAILING_SHARE + 1)
+    log.refresh()
+    first, other = f"newsletter-{FAILING_SHARE:06d}", f"newsletter-{FAILING_SHARE + 1:06d}"
+    assert ({first, other}, {first}) == (set(log.starts), log.failed)
+    log.free_database()
+    send_newsletter(FAILING_SHARE)
+    log.refresh()
+
+    assert (set(), {first}, []) == (log.failed, log.came_back, log.again)
 
 
 @given(st.lists(st.text(min_size=1, max_size=30), max_size=8), st.integers(40, 80))

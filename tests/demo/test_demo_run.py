@@ -107,6 +107,17 @@ def test_work_is_shed(summary: dict[str, Any]) -> None:
     assert summary["accounts"]["backlog"] > 0
 
 
+def test_what_failed_comes_back(summary: dict[str, Any]) -> None:
+    """The dry run, the canary and the rest speak of the same failed mails, and all of them run in the end."""
+    preview, canary, rest = (each["output"] for each in summary["commands"] if " retry " in each["command"])
+    failed, ahead = (int(re.match(pattern, said)[1].replace(",", "")) for pattern, said in  # type: ignore[index]
+                     ((r"([\d,]+) of ", preview), (r"([\d,]+) of ", canary)))  # fmt: skip
+
+    assert (failed, 0) == (summary["accounts"]["came_back"], summary["accounts"]["failed"])
+    assert f"{ahead} of {ahead} done." in canary
+    assert rest.startswith(f"{failed - ahead} of {failed - ahead} failed jobs come back")
+
+
 def test_nothing_starts_while_paused(summary: dict[str, Any]) -> None:
     """No job began after `shedder pause` had returned."""
     assert 0 == summary["started_while_paused"]
@@ -120,8 +131,8 @@ def test_uses_the_products_own_commands(summary: dict[str, Any]) -> None:
 
     assert [
         "policy apply", "incident open", "incident take", "incident assign", "pause", "divert",
-        "divert", "incident update", "resume", "status", "drain", "drain", "audit",
-        "incident update", "incident resolve", "events", "incident postmortem",
+        "divert", "incident update", "resume", "status", "retry", "retry", "retry", "drain", "drain",
+        "audit", "incident update", "incident resolve", "events", "incident postmortem",
     ] == verbs  # fmt: skip
     assert all(each["exit_code"] == 0 and each["output"] for each in summary["commands"])
 
@@ -147,7 +158,7 @@ def test_leaves_a_postmortem_with_its_plots(summary: dict[str, Any]) -> None:
     """A folder stays, with the page, the plots, and what was posted to the demo's own channel."""
     folder = Path(summary["postmortem"])
     want = {"postmortem.html", "postmortem.md", "postmortem.json", "depth.png", "oldest.png",
-            "rates.png"}  # fmt: skip
+            "rates.png", "failing.png"}  # fmt: skip
     assert want == {each.name for each in folder.iterdir()}
     found = json.loads((folder / "postmortem.json").read_text())
     assert 2 == len(found["updates"])

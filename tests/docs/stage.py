@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import re
 import shlex
@@ -11,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from rq.utils import utcformat
 
 from shedder import Shedder
-from shedder.cli import main
 from shedder.rq import Queue
+from tests.forked import Forked
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
@@ -47,7 +45,7 @@ class Stage:
         self.folder = folder
         self.redis: Redis = server.client()
         self.shedder = Shedder(self.redis)
-        self._workers: list[subprocess.Popen[bytes]] = []
+        self._workers: list[Forked] = []
         self._programs = folder / "programs"
         shutil.copytree(APPLICATION, folder, dirs_exist_ok=True)
         self._write_programs()
@@ -70,8 +68,7 @@ class Stage:
         if command.endswith("&"):
             self._workers.append(self._begun(command.removesuffix("&")))
             return 0, ""
-        is_plain = command.startswith("shedder ") and not _NEEDS_SHELL.search(command)
-        code, printed = self._forked(command) if is_plain else self._in_shell(command)
+        code, printed = self._forked(command) if _words_of(command) else self._in_shell(command)
         return code, self._as_in_pages(printed)
 
     def enqueue(
@@ -147,23 +144,21 @@ class Stage:
     def _forked(self, command: str) -> tuple[int, str]:
         """What `_in_shell` does, by a fork of this process, which has imported everything."""
         printed = self.folder / "printed"
-        words = shlex.split(command)[1:]
-        fork = multiprocessing.get_context("fork")
-        process = fork.Process(target=_be_shedder, args=(words, self.environment, printed))
-        process.start()
-        process.join(PATIENCE_SECONDS)
-        if process.is_alive():
+        printed.unlink(missing_ok=True)
+        process = self._started(command, printed)
+        try:
+            return process.wait(), printed.read_text(encoding="utf-8")
+        finally:
             process.kill()
-            process.join()
-            raise AssertionError(f"$ {command}\nhas not ended; it printed:\n{printed.read_text()}")
-        return process.exitcode or 0, printed.read_text(encoding="utf-8")
 
-    def _begun(self, command: str) -> subprocess.Popen[bytes]:
-        with (self.folder / "workers.log").open("ab") as log:
-            return subprocess.Popen(
-                ["/bin/sh", "-c", f"exec {command}"], cwd=self.folder, env=self.environment,
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+    def _begun(self, command: str) -> Forked:
+        return self._started(command, self.folder / "workers.log", is_alone=True)
+
+    def _started(self, command: str, log: Path, *, is_alone: bool = False) -> Forked:
+        with log.open("ab") as said, Path(os.devnull).open("rb") as nothing:
+            files = (nothing.fileno(), said.fileno(), said.fileno())
+            words = _words_of(command)
+            return Forked(words, env=self.environment, cwd=self.folder, files=files, is_alone=is_alone)
 
     def _write_programs(self) -> None:
         # `shedder` of this very source, wherever it is installed
@@ -178,13 +173,12 @@ class Stage:
 
 
 _NEEDS_SHELL = re.compile(r"[|<>$;&]")
+_MODULES = {"shedder": "shedder", "rq": "rq.cli"}
 
 
-def _be_shedder(words: list[str], environment: dict[str, str], printed: Path) -> None:
-    """In a fork: become `shedder` with these words, as if a shell had started it."""
-    warnings.simplefilter("ignore")
-    os.environ.clear()
-    os.environ.update(environment)
-    with printed.open("w", encoding="utf-8") as file, Path(os.devnull).open(encoding="utf-8") as no:
-        sys.stdin, sys.stdout, sys.stderr = no, file, file
-        main(args=words)
+def _words_of(command: str) -> list[str]:
+    """A module and its arguments, if the command is one of ours or of RQ's and needs no shell."""
+    program, *words = command.split(" ", 1)
+    if program not in _MODULES or _NEEDS_SHELL.search(command):
+        return []
+    return [_MODULES[program], *shlex.split(" ".join(words))]

@@ -27,6 +27,15 @@ CLI = (DOCS / "reference" / "cli.md").read_text(encoding="utf-8")
 EVENTS = (DOCS / "reference" / "events.md").read_text(encoding="utf-8")
 
 
+RUNBOOKS = ("command-an-incident", "drain-after-an-outage", "operations-in-an-incident", "the-queue-is-clogged")
+
+
+@pytest.mark.parametrize("name", RUNBOOKS)
+def test_each_runbook_has_its_step_for_what_failed(name: str) -> None:
+    """Who follows it comes to the page that brings failed jobs back."""
+    assert "](bring-failed-jobs-back.md)" in (DOCS / "how-to" / f"{name}.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     "name", ["scripts_page", "cli_page", "events_page", "policy_page", "metrics_page", "dashboard"]
 )

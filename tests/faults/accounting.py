@@ -11,14 +11,19 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tests.faults.snapshot import CLAIM, Snapshot
 from tests.jobs import Mark, marks_in, whole_lines
+
+if TYPE_CHECKING:
+    from tests.faults.snapshot import Snapshot
 
 ENDED = frozenset({"finished", "failed", "canceled", "stopped"})
 
 RUNS_TWICE = "_retry"
 """In the id of a job that raises at its first run and is retried."""
+
+CLAIM = "claim"
 
 _HOMES = {
     "started": {"started"},

@@ -6,16 +6,20 @@ package or in a clone without history, there is no earlier one, and the trial sa
 
 from __future__ import annotations
 
+import json
 import os
+import select
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from tests.waiting import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,11 +60,61 @@ class Earlier:
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
 
     def shedder(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Its command line."""
         return shedder(*words, environment=self.environment())
+
+    @contextmanager
+    def at_work(self, *words: str, log: Path) -> Iterator[Company]:
+        """A time in which workers, a producer and an operator of it are at work; then they are asked to end."""
+        with log.open("ab") as said:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tests.faults.earlier_program", "company", str(self.folder), *words, str(log)],
+                env=self.environment(),
+                cwd=log.parent,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                text=True,
+            )
+        with process:
+            try:
+                yield Company(process, log)
+                process.terminate()
+                process.wait(PATIENCE_SECONDS)
+            finally:
+                process.kill()
+
+
+@dataclass(frozen=True, slots=True)
+class Company:
+    """Processes of an earlier shedder."""
+
+    process: subprocess.Popen[str]
+    log: Path
+
+    def order(self, *words: str) -> tuple[int, str]:
+        """What the earlier command line does: its exit code, and what it printed."""
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(json.dumps(words) + "\n")
+        self.process.stdin.flush()
+        answer = select.poll()
+        answer.register(self.process.stdout, select.POLLIN)
+        told = self.process.stdout.readline() if answer.poll(PATIENCE_SECONDS * 1000) else ""
+        code, said = json.loads(told) if told else self._fail("an answer")
+        return code, said
+
+    def wait_until(self, predicate: Callable[[], object], *, what: str) -> None:
+        """Return when `predicate` gives something true, as long as the company is at work."""
+        wait_until(lambda: predicate() or (self.process.poll() is not None and self._fail(what)), what=what)
+
+    def _fail(self, what: str) -> NoReturn:
+        said = self.log.read_text(encoding="utf-8", errors="replace")[-1500:]
+        raise RuntimeError(f"no {what} from the earlier one, which said: {said}")
 
 
 def shedder(*words: str, environment: dict[str, str] | None = None) -> Any:
@@ -90,6 +144,16 @@ def before_last_change(*paths: str) -> str:
         return _git("rev-parse", "HEAD").strip()
     last = _git("rev-list", "-n", "1", "HEAD", "--", *paths).strip()
     return _git("rev-parse", "--verify", "--quiet", f"{last}~1^{{commit}}").strip()
+
+
+def before_first(path: str) -> str:
+    """The commit before the first one that had `path`.
+
+    Raises:
+        NoHistoryError: there is none here.
+    """
+    first = _git("rev-list", "HEAD", "--", path).split()[-1]
+    return _git("rev-parse", "--verify", "--quiet", f"{first}~1^{{commit}}").strip()
 
 
 def export(commit: str, folder: Path) -> Earlier:

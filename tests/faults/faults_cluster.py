@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -20,7 +21,15 @@ from rq.defaults import RQ_KEY_PREFIX
 
 from tests.cluster import Cluster
 from tests.faults.accounting import Wrong
-from tests.faults.load import Load
+from tests.faults.faults_retry import (
+    at_the_same_moment,
+    bring_all_back,
+    check_retries,
+    fail_and_retry,
+    requeued,
+    wait_for_retry,
+)
+from tests.faults.load import Load, command
 from tests.faults.schedule import Fault
 from tests.faults.stage import Outcome, Stage
 from tests.servers import PatientServer
@@ -51,10 +60,24 @@ def suite(stage: Stage) -> None:
         stage.outcome.wrong.append(Wrong("other", done.stdout[-3000:] + done.stderr[-1000:]))
 
 
-def node_dies(stage: Stage) -> None:
-    """Another node dies and comes back: nobody is served meanwhile, and all go on afterwards."""
+@dataclass(frozen=True, slots=True)
+class NodeDies:
+    """Another node dies and comes back: nobody is served meanwhile, and all go on afterwards.
+
+    Attributes:
+        operator: What one does meanwhile: a name in `_OPERATORS`.
+    """
+
+    operator: str
+
+    def __call__(self, stage: Stage) -> None:
+        """Play it."""
+        _play_apart(stage, self.operator)
+
+
+def _play_apart(stage: Stage, trial: str) -> None:
     seed, size = stage.dice.random(), stage.size
-    done = _run("tests.faults.faults_cluster", str(seed), str(size), str(stage.folder))
+    done = _run("tests.faults.faults_cluster", trial, str(seed), str(size), str(stage.folder))
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
     told = json.loads(done.stdout.splitlines()[-1])
@@ -62,12 +85,13 @@ def node_dies(stage: Stage) -> None:
     stage.outcome = Outcome(**told)
 
 
-def _node_dies(stage: Stage) -> None:
-    cluster: Cluster = stage.keep(Cluster(appendonly=True))
-    stage.play_on(cluster.owner_of(RQ_KEY_PREFIX))
+def _node_dies(stage: Stage, operator: str) -> None:
+    cluster = _on_cluster(stage)
     others = [node for node in cluster.nodes if node is not stage.server]
-    load = Load(stage)
+    load = Load(stage, orders=_OPERATORS[operator])
     load.wait_for_progress()
+    if operator == "retries":
+        wait_for_retry(stage)
     for _ in range(max(1, stage.size // 4)):
         load.note_fault()
         node = stage.dice.choice(others)
@@ -77,7 +101,25 @@ def _node_dies(stage: Stage) -> None:
         node.restart()
         cluster.wait_until_ok()
         load.wait_for_progress()
-    load.finish()
+    if operator == "retries":
+        load.finish(also=lambda: bring_all_back(stage))
+        check_retries(stage)
+    else:
+        load.finish()
+
+
+def _on_cluster(stage: Stage) -> Cluster:
+    cluster: Cluster = stage.keep(Cluster(appendonly=True))
+    stage.play_on(cluster.owner_of(RQ_KEY_PREFIX))
+    return cluster
+
+
+_OPERATORS = {"pauses, diverts, drains": command, "retries": fail_and_retry}
+
+
+def retry_and_requeue(stage: Stage) -> None:
+    """A retry and `rq requeue` at the same moment, on the node that has RQ's keys."""
+    _play_apart(stage, "at once")
 
 
 def _run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -94,14 +136,18 @@ def _run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def main(seed: str, size: str, folder: str) -> None:
+def main(trial: str, seed: str, size: str, folder: str) -> None:
     """Play a trial in this process, whose prefix is the cluster's; print its outcome."""
     from dataclasses import asdict
 
     with PatientServer() as unused:
         stage = Stage(unused, Path(folder), dice=Random(seed), size=int(size))
         with stage:
-            _node_dies(stage)
+            if trial in _OPERATORS:
+                _node_dies(stage, trial)
+            else:
+                _on_cluster(stage)
+                at_the_same_moment(stage, requeued)
     print(json.dumps(asdict(stage.outcome)))
 
 
@@ -109,7 +155,9 @@ def faults() -> Sequence[Fault]:
     """The rows of this family."""
     return [
         Fault("cluster of three: the tests of all features", "cluster", suite),
-        Fault("cluster of three: another node is killed", "cluster", node_dies),
+        Fault("cluster of three: another node is killed", "cluster", NodeDies("pauses, diverts, drains")),
+        Fault("cluster of three: retry while another node is killed", "cluster", NodeDies("retries")),
+        Fault("cluster of three: retry and rq requeue at once", "cluster", retry_and_requeue, is_short=False),
     ]
 
 

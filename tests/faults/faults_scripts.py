@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
-import sys
+import os
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -22,7 +21,8 @@ from tests.faults.faults_records import acts
 from tests.faults.load import Load
 from tests.faults.schedule import Fault
 from tests.faults.verbs import VERBS, Verb, end_all_controls, fill_lanes, small_steps, wrong_lists, wrong_when_idle
-from tests.waiting import PATIENCE_SECONDS, wait_until
+from tests.forked import run_module
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -195,9 +195,7 @@ def _busy_at_the_command_line(stage: Stage) -> None:
     busy = Busy(stage)
     busy.begin()
     order = ("pause", "mail", "-r", "x")
-    command = [sys.executable, "-m", "shedder", "--url", stage.server.url, *order]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          timeout=PATIENCE_SECONDS, check=False)  # fmt: skip
+    done = run_module("shedder", "--url", stage.server.url, *order, env=os.environ)
     busy.end()
     lines = done.stderr.strip().replace("\n  ", " ").splitlines()  # as where COLUMNS is set
     if done.returncode != 4 or len(lines) != 1 or SAID not in lines[0]:

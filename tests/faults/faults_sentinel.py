@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shedder.errors import ShedderError
 from tests.faults.accounting import Wrong
 from tests.faults.faults_network import signature
 from tests.faults.faults_operators import counted_commands
-from tests.faults.load import Load
+from tests.faults.faults_retry import bring_all_back, check_retries, fail_and_retry, wait_for_retry
+from tests.faults.load import Load, command
 from tests.faults.producers import fill
 from tests.faults.schedule import Fault
 from tests.faults.states import mend
@@ -23,19 +25,26 @@ from tests.faults.verbs import ALL_VERBS, Verb, end_all_controls, small_steps, w
 from tests.sentinel import Watched
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from random import Random
+
     from tests.faults.snapshot import Snapshot
     from tests.faults.stage import Stage
+
+_RETRIES = tuple(verb for verb in ALL_VERBS if "retry" in verb.name)
 
 LATE_JOBS = 5
 """Enqueued, and acknowledged, when the replica hears nothing any more."""
 
 
-def under_load(stage: Stage) -> None:
+def under_load(stage: Stage, orders: Callable[[Stage, Any, Random], object] = command) -> None:
     """Workers, producers and an operator go on with the new master."""
     watched: Watched = stage.keep(Watched())
     stage.play_on(watched)
-    load = Load(stage)
+    load = Load(stage, orders=orders)
     load.wait_for_progress()
+    if orders is fail_and_retry:
+        wait_for_retry(stage)
     gone = 0
     for _ in range(max(1, stage.size // 7)):
         watched.wait_until_replicated()
@@ -43,16 +52,30 @@ def under_load(stage: Stage) -> None:
         _fail_over(stage, watched)
         load.wait_for_progress()
         gone += _write_off(stage)
-    load.finish(also=lambda: _write_off(stage))
+    load.finish(also=partial(_settle, stage, has_failed=orders is fail_and_retry))
     _repair(stage)
+    if orders is fail_and_retry:
+        check_retries(stage)
     what = f"{gone} of {len(stage.book.sure)} acknowledged jobs went with a master"
     stage.outcome.notes.append(what)
     _compare_audit(stage)
 
 
+def _settle(stage: Stage, *, has_failed: bool) -> None:
+    if has_failed:
+        bring_all_back(stage)
+    _write_off(stage)
+
+
 @dataclass(frozen=True, slots=True)
 class InOrders:
-    """The replica hears nothing from some command of an order on; then the master dies."""
+    """The replica hears nothing from some command of an order on; then the master dies.
+
+    Attributes:
+        verbs: The orders, of which chance chooses.
+    """
+
+    verbs: Sequence[Verb] = ALL_VERBS
 
     def __call__(self, stage: Stage) -> None:
         """Play it."""
@@ -62,7 +85,7 @@ class InOrders:
         rounds = max(2, stage.size // 3)
         with small_steps():
             for _ in range(rounds):
-                undone += self._play(stage, watched, stage.dice.choice(ALL_VERBS))
+                undone += self._play(stage, watched, stage.dice.choice(self.verbs))
         stage.outcome.notes.append(f"{undone} of {rounds} acknowledged orders were undone, whole")
 
     def _play(self, stage: Stage, watched: Watched, verb: Verb) -> bool:
@@ -166,4 +189,6 @@ def faults() -> list[Fault]:
     return [
         Fault("sentinel: fail-over under load", "sentinel", under_load),
         Fault("sentinel: fail-over in orders", "sentinel", InOrders()),
+        Fault("sentinel: fail-over under load, with retry", "sentinel", partial(under_load, orders=fail_and_retry)),
+        Fault("sentinel: fail-over in retry and its undo", "sentinel", InOrders(_RETRIES), is_short=False),
     ]

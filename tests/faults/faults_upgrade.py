@@ -6,29 +6,29 @@ on.
 
 from __future__ import annotations
 
-import signal
-import subprocess
-from contextlib import ExitStack, contextmanager
+import os
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from rq.worker import BaseWorker
+
 from shedder.policy.model import Policy, Rule
 from shedder.selection import Selection
 from tests.faults.accounting import Wrong
-from tests.faults.earlier import STORED, Earlier, NoHistoryError, before_last_change, export, shedder
+from tests.faults.earlier import STORED, Company, NoHistoryError, before_last_change, export
+from tests.faults.earlier_program import WORKERS
 from tests.faults.load import Load
 from tests.faults.schedule import Fault
 from tests.faults.stage import with_usual_leases
 from tests.faults.verbs import bring_back_old
-from tests.waiting import PATIENCE_SECONDS
+from tests.forked import run_module
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from tests.faults.stage import Stage
 
-_PROGRAM = "tests.faults.earlier_program"
 _SOME = ("--function", "tests.jobs.decorated")
 _BY = ("--by", "oncall@desk")
 
@@ -74,35 +74,32 @@ class BesideEarlier:
         stage.outcome.notes.append(f"beside {earlier.commit}")
         if self.policy is not None:
             stage.operator().policies.apply(self.policy, reason="before the upgrade")
-        with with_usual_leases(), self._at_work(stage, earlier):
+        files = stage.server.url, str(stage.ledger_path), stage.marks_path
+        with with_usual_leases(), earlier.at_work(*files, log=stage.folder / "earlier.log") as company:
+            self._wait_for_jobs(stage, company)
             load = Load(stage)
             load.wait_for_progress()
             for number, (first, second) in enumerate(PAIRS if stage.size >= 10 else PAIRS[1:3]):
                 is_theirs = bool(number % 2)
-                self._order(stage, earlier if is_theirs else None, first)
-                self._order(stage, None if is_theirs else earlier, second)
+                self._order(stage, company if is_theirs else None, first)
+                self._order(stage, None if is_theirs else company, second)
             self._check_now(stage)
         self._end_policy(stage)
         load.finish(also=lambda: bring_back_old(stage.operator()))
 
-    @contextmanager
-    def _at_work(self, stage: Stage, earlier: Earlier) -> Iterator[None]:
-        """A time in which processes of the earlier one are at work; then they are asked to end."""
-        common = str(earlier.folder), stage.server.url
-        files = str(stage.ledger_path), stage.marks_path
-        with ExitStack() as stack:
-            for role, more in (("worker", ()), ("worker", ()), ("producer", files), ("order", ())):
-                process = earlier.run(_PROGRAM, role, *common, *more, log=stage.folder / f"earlier-{role}.log")
-                stack.callback(_end, process)
-            yield
+    def _wait_for_jobs(self, stage: Stage, company: Company) -> None:
+        """Return when each worker of the earlier one has run a job, of which its producer has enqueued the first."""
+        for name in WORKERS:
+            key = f"{BaseWorker.redis_worker_namespace_prefix}{name}"
+            company.wait_until(lambda key=key: stage.redis.hget(key, "successful_job_count"), what=f"a job of {name}")
 
-    def _order(self, stage: Stage, earlier: Earlier | None, words: Sequence[str]) -> None:
+    def _order(self, stage: Stage, company: Company | None, words: Sequence[str]) -> None:
         words = ("--url", stage.server.url, *words)
-        done = earlier.shedder(*words) if earlier else shedder(*words)
+        code, said = company.order(*words) if company else _ordered(words)
         stage.outcome.injected += 1
-        if done.returncode not in FINE:
-            who = earlier.commit if earlier else "today's"
-            wrong = f"{who} {' '.join(words[2:])}: exit {done.returncode}, {done.stderr[-300:]}"
+        if code not in FINE:
+            who = "the earlier one's" if company else "today's"
+            wrong = f"{who} {' '.join(words[2:])}: exit {code}, {said[-300:]}"
             stage.outcome.wrong.append(Wrong("other", wrong))
 
     def _end_policy(self, stage: Stage) -> None:
@@ -122,13 +119,10 @@ class BesideEarlier:
         stage.outcome.injected += 1
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(PATIENCE_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+def _ordered(words: Sequence[str]) -> tuple[int, str]:
+    """What today's command line does."""
+    done = run_module("shedder", *words, env=os.environ)
+    return done.returncode, done.stdout + done.stderr
 
 
 def faults() -> list[Fault]:

@@ -45,7 +45,9 @@ class Load:
         stage: Where.
         workers_at, producer_at, operator_at: Where each role finds the server; at the server itself
             when not given.
-        has_operator: Whether an operator pauses, diverts and drains all the while.
+        has_operator: Whether an operator is at work all the while.
+        orders: What an operator does for ever, in a process of its own; pauses, diverts and drains
+            when not given.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Load:
         operator_at: Any = None,
         has_operator: bool = True,
         ways: Sequence[str] = WAYS,
+        orders: Callable[[Stage, Any, Random], object] | None = None,
     ) -> None:
         self.stage = stage
         self.faults: list[float] = []
@@ -82,7 +85,7 @@ class Load:
         self._operator: Child | None = None
         if has_operator and not stage.is_stock:
             target = (operator_at or stage.server).client()
-            self._operator = stage.start(partial(command, stage, target, Random(seed + 1)))
+            self._operator = stage.start(partial(orders or command, stage, target, Random(seed + 1)))
 
     def _start(self, kind: Any) -> WorkerProcess:
         return self.stage.start_worker(QUEUES, kind, at=self._workers_at)

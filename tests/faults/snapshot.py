@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 from rq.defaults import RQ_KEY_PREFIX
 
 from shedder.store.codec import text_of
+from tests.faults.accounting import CLAIM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from redis import Redis
-
-CLAIM = "claim"
 
 _READ_ALL = """
 local found, cursor = {}, '0'

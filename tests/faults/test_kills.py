@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from tests.workers import Yard
 
-TRIALS = int(os.environ.get("SHEDDER_TRIALS", "10"))
+TRIALS = int(os.environ.get("SHEDDER_TRIALS", "4"))
+MANY_TRIALS = 5 * TRIALS
 MOST_STOCK_TRIALS = 100
 KEYS = rq_keys()
 
@@ -33,6 +34,7 @@ def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("trials", [TRIALS, pytest.param(MANY_TRIALS, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("worker_class", "names", "and_children"),
     [
@@ -41,12 +43,18 @@ def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_nothing_is_lost_or_doubled(
-    redis: Redis, yard: Yard, marks: str, worker_class: type[BaseWorker], names: tuple[str, ...], and_children: bool
+    redis: Redis,
+    yard: Yard,
+    marks: str,
+    worker_class: type[BaseWorker],
+    names: tuple[str, ...],
+    and_children: bool,
+    trials: int,
 ) -> None:
     """No job of a worker that is killed at a random instant is lost, or runs twice by us."""
     queues: list[StockQueue] = [Queue(name, connection=redis).low for name in names]
     kills = Kills(redis, yard, marks, worker_class, queues, and_children)
-    account = kill_many(kills, TRIALS)
+    account = kill_many(kills, trials)
     print(describe(f"{worker_class.__name__} on {len(names)} queues", account))
     assert ((), ()) == (account.lost, account.doubled)
     assert 0 == redis.zcard(KEYS.claims)

@@ -118,7 +118,7 @@ def test_the_parent_keeps_its_locks(redis):
 
 
 def test_forks_amid_hits_all_answer(redis):
-    """Two hundred children of a process whose threads hit, ask and enqueue all the time."""
-    words = [sys.executable, "-m", "tests.features.forks", redis.connection_pool.connection_kwargs["path"], "200"]
+    """A hundred children of a process whose threads hit, ask and enqueue all the time."""
+    words = [sys.executable, "-m", "tests.features.forks", redis.connection_pool.connection_kwargs["path"], "100"]
     done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT, timeout=600)
-    assert "200" == done.stdout.strip()
+    assert "100" == done.stdout.strip()

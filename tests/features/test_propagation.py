@@ -126,7 +126,7 @@ def test_a_fork_keeps_what_is_known_and_learns_what_comes(app, operator, tmp_pat
         thread.start()
     wait_until(lambda: app._watch.is_awake)
     try:
-        for number in range(10):
+        for number in range(4):
             operator.degrade_flag(f"flag-{number}", reason="test", force=True)
             child = os.fork()
             if not child:

@@ -13,7 +13,7 @@ from rq.exceptions import InvalidJobOperation
 from rq.job import Job, JobStatus
 
 from shedder import FailedSelection, RetryReceipt, RetryTakenBack, Shedder
-from shedder.errors import CannotUndo, InvalidInput
+from shedder.errors import CannotUndo, InvalidInput, ShedderError
 from shedder.policy.model import Defaults, Policy, Rule
 from shedder.queues import failed as reading
 from shedder.queues import retry as retrying
@@ -30,6 +30,8 @@ from tests.features.scene import Scene, numbered
 
 if TYPE_CHECKING:
     from redis import Redis
+
+    from shedder.embedded import EmbeddedServer
 
 FAST = Rate(1e9)
 SLOW = Rate(1.0, 3600.0)
@@ -176,6 +178,18 @@ def test_a_job_keeps_what_is_its_own_and_loses_what_a_requeue_resets(scene: Scen
     assert 1 == len(after.results())
 
 
+def test_a_job_that_rq_keeps_for_long_is_kept_as_long_while_it_waits(scene: Scene) -> None:
+    """Nothing of its time is changed, by the retry or by its undo; it runs as others do."""
+    fail(scene, "mail", "a")
+    before = scene.redis.expiretime(Job.key_for("a"))
+    receipt = retry(scene, rate=SLOW)
+    waits = scene.redis.expiretime(Job.key_for("a"))
+    scene.shedder.undo(receipt.event, reason="r")
+    assert before == waits == scene.redis.expiretime(Job.key_for("a")) > 0
+    retry(scene)
+    assert (["a"], -1) == (scene.run_all("mail"), scene.redis.expiretime(Job.key_for("a")))
+
+
 def test_a_job_comes_into_the_lane_that_the_policy_names(scene: Scene) -> None:
     """As it would if it were enqueued now; what no rule names stays in its lane."""
     fail(scene, "mail", "a", function="app.news.send")
@@ -239,6 +253,7 @@ def test_what_rq_requeues_meanwhile_is_not_moved_again(scene: Scene) -> None:
 def test_a_registry_longer_than_a_step_is_moved_whole(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """In steps of a few jobs, in order, with one event for its order."""
     monkeypatch.setattr(reading, "FAILED_PER_STEP", 4)
+    monkeypatch.setattr(reading, "IDS_PER_STEP", 5)
     monkeypatch.setattr(retrying, "RETRIED_PER_STEP", 3)
     jobs = fail(scene, "mail", *numbered("mail", 11))
     for number, job in enumerate(jobs):
@@ -247,6 +262,77 @@ def test_a_registry_longer_than_a_step_is_moved_whole(scene: Scene, monkeypatch:
     receipt = retry(scene, rate=SLOW, on_progress=lambda looked_at, _of: seen.append(looked_at))
     assert (jobs, [4, 8, 11], ["retry", "drain"]) == (scene.backlog("mail"), seen, scene.verbs())
     assert receipt.event == scene.shedder.events()[0].id
+
+
+def test_long_reports_are_read_in_small_steps(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is too much in one step makes the next ones small."""
+    monkeypatch.setattr(reading, "FAILED_PER_STEP", 16)
+    monkeypatch.setattr(reading, "BYTES_PER_STEP", 700)
+    monkeypatch.setattr(reading, "STEPS_AHEAD", 1)
+    fail(scene, "mail", *numbered("mail", 20))
+    seen: list[int] = []
+    preview = scene.shedder.preview_retry("mail", on_progress=lambda looked_at, _of: seen.append(looked_at))
+    assert (20, [16, 18, 20]) == (preview.jobs, seen)
+
+
+def test_no_job_is_seen_twice_while_somebody_takes_older_ones_away(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `rq requeue --all` does, from the other end of the registry."""
+    for name, value in {"FAILED_PER_STEP": 2, "IDS_PER_STEP": 4, "STEPS_AHEAD": 1}.items():
+        monkeypatch.setattr(reading, name, value)
+    jobs = fail(scene, "mail", *numbered("mail", 12))
+    for number, job in enumerate(jobs):
+        let_have_failed(scene, job, 1_790_000_000_000 + number * 5000)
+    taken = iter(jobs)
+    preview = scene.shedder.preview_retry(
+        "mail", on_progress=lambda looked_at, _of: looked_at <= 4 and scene.job(next(taken)).requeue()
+    )
+    assert (10, {}) == (preview.jobs, preview.skipped)
+
+
+@pytest.mark.parametrize("pool", [1, 100])
+def test_a_connection_that_is_lost_while_failed_jobs_are_read_costs_none(
+    scene: Scene, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch, pool: int
+) -> None:
+    """It is asked again, and each job comes back once; a client with one connection reads nothing ahead."""
+    monkeypatch.setattr(reading, "FAILED_PER_STEP", 3)
+    monkeypatch.setattr(retrying, "RETRIED_PER_STEP", 2)
+    jobs = fail(scene, "mail", *numbered("mail", 11))
+    for number, job in enumerate(jobs):
+        let_have_failed(scene, job, 1_790_000_000_000 + number * 5000)
+    with server.client(max_connections=pool) as client:
+        receipt = Shedder(client, by="tester").retry(
+            "mail", rate=SLOW, reason="r", on_progress=lambda *_: scene.redis.client_kill_filter(skipme=True)
+        )
+    assert (11, {}, jobs) == (receipt.jobs, receipt.skipped, scene.backlog("mail"))
+
+
+def test_what_is_of_another_type_than_rq_made_it_comes_not_back_or_is_not_read(scene: Scene) -> None:
+    """A job whose hash was replaced is gone; where its results were, its report is not known."""
+    fail(scene, "mail", "a", "b", "c")
+    for key in (Job.key_for("a"), f"{RQ_KEY_PREFIX}:results:b"):
+        scene.redis.delete(key)
+        scene.redis.set(key, "x")
+    preview = scene.shedder.preview_retry("mail")
+    assert ({"gone": 1}, {"shedder could not read it": 1, "app.errors.Down": 1}) == (
+        preview.skipped, {each.exception: each.jobs for each in preview.groups})  # fmt: skip
+
+
+@pytest.mark.parametrize("pool", [1, 100])
+def test_a_refusal_while_failed_jobs_are_read_is_told_as_by_any_command(
+    scene: Scene, server: EmbeddedServer, pool: int
+) -> None:
+    """It is none of redis-py's errors, and the connections are good for the next question."""
+    fail(scene, "mail", "a")
+    scene.redis.execute_command("ACL", "SETUSER", "reader", "on", ">secret", "~*", "+@all", "-xrevrange")
+    try:
+        with server.client(max_connections=pool, username="reader", password="secret") as client:
+            with pytest.raises(ShedderError, match="xrevrange"):
+                Shedder(client, by="tester").preview_retry("mail")
+            assert b"this" == client.echo("this")
+    finally:
+        scene.redis.acl_deluser("reader")
 
 
 def test_what_failed_again_is_counted_when_it_comes_back_once_more(scene: Scene) -> None:

@@ -12,9 +12,10 @@ from shedder.policy.model import Policy, Rule
 from shedder.rq import Queue, SimpleWorker
 from shedder.selection import Selection
 from shedder.units import Rate
-from shedder.updates.posting import write_page
+from shedder.updates.posting import draft_update, write_page
 from shedder.updates.sentences import compose
 from shedder.updates.situation import STAKEHOLDERS, MeasuredWorkload, read_situation
+from tests.jobs import fail
 from tests.rq.documented.functions import add, break_down
 from tests.workers import run_burst
 
@@ -118,6 +119,37 @@ def test_a_drain_that_was_halted_is_told_as_such(redis: Redis, shed: Shedder) ->
     work(redis, "pay")
     text = compose(read_situation(shed, CHARGES, None), audience=STAKEHOLDERS)
     assert "card charges are put aside and no longer brought back, because 20 of the last 20 that were let go" in text
+
+
+def test_an_update_says_how_far_a_retry_is(redis: Redis, shed: Shedder) -> None:
+    """How many of those that failed have started after all, and how many of these failed again."""
+    fill(redis, "pay", failing=3, well=0)
+    work(redis, "pay")
+    shed.retry("pay", rate=Rate(1000), reason="it is well again")
+    text = compose(read_situation(shed, CHARGES, None), audience=STAKEHOLDERS)
+    assert "failed card charges are brought back at up to 1000/second: 0 of 3 have started (" in text
+    SimpleWorker(["pay"], connection=redis).work(burst=True, max_jobs=2)
+    text = compose(read_situation(shed, CHARGES, None), audience=STAKEHOLDERS)
+    assert "2 of 3 have started, and 2 of them failed again (" in text
+
+
+def test_an_update_says_what_has_started_after_all(redis: Redis, shed: Shedder, tmp_path: Path) -> None:
+    """Of the retries of its incident, by kind of work, when their backlogs are empty."""
+    shed.policies.apply(CHARGES, reason="r")
+    incident = shed.incidents.open("charges fail", severity=2).incident
+    for number in range(3):
+        Queue("pay", connection=redis).enqueue(fail, str(tmp_path / "marks"), str(number), 1)
+    work(redis, "pay")
+    shed.retry("pay", rate=Rate(1000), first=1, reason="a canary")
+    shed.retry("pay", rate=Rate(1000), reason="it is well again")
+    assert "tarted after all" not in drafted(shed, incident.id)
+    work(redis, "pay")
+    assert "Started after all: 3 failed card charges." in drafted(shed, incident.id)
+
+
+def drafted(shed: Shedder, incident: str) -> str:
+    found = shed.incidents.read(incident)
+    return draft_update(shed, CHARGES, found, audience=STAKEHOLDERS, now=shed.incidents.now()).text
 
 
 def test_the_page_says_what_fails(redis: Redis, shed: Shedder, tmp_path: Path) -> None:

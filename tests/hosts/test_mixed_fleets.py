@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import rq
 
-from shedder import Selection, Shedder
+from shedder import Rate, Selection, Shedder
+from shedder.engine.names import FAILED, registry_key
 from shedder.rq import Queue, SimpleWorker
-from tests.cli.programs import end, environment, started
-from tests.jobs import ended, hold, mark
-from tests.waiting import wait_until
+from tests.cli.programs import end, environment
+from tests.cli.programs import started as begin
+from tests.faults.earlier import Earlier, NoHistoryError, before_first, export
+from tests.jobs import ended, hold, mark, started
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workers import Yard
 
 if TYPE_CHECKING:
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from shedder.embedded import EmbeddedServer
+
+_EARLIER = "tests.faults.earlier_program"
+FAILED_OF_MAIL = registry_key(FAILED, "mail")
 
 STOCK, OURS = rq.SimpleWorker, SimpleWorker
 
@@ -138,6 +145,97 @@ def test_a_lane_that_only_a_stock_fleet_could_serve_is_warned_of(
 
 
 @pytest.fixture
+def earlier(tmp_path: Path) -> Earlier:
+    """The shedder of before failed jobs could come back."""
+    try:
+        return export(before_first("src/shedder/queues/retry.py"), tmp_path)
+    except NoHistoryError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def older(server: EmbeddedServer, tmp_path: Path, earlier: Earlier) -> Iterator[Callable[..., Any]]:
+    """Starts processes of the earlier shedder, which end with the test."""
+    running: list[Any] = []
+
+    def start(role: str, *more: str) -> Any:
+        words = (_EARLIER, role, str(earlier.folder), server.url, *more)
+        running.append(earlier.run(*words, log=tmp_path / f"earlier-{len(running)}.log"))
+        return running[-1]
+
+    yield start
+    for process in running:
+        end(process)
+
+
+def _let_fail(redis: Redis, older: Callable[..., Any], marks: str, *keys: str, times: int) -> None:
+    """The earlier producer enqueues jobs, which fail at the earlier worker."""
+    before = redis.zcard(FAILED_OF_MAIL)
+    assert 0 == older("failing", marks, str(times), *keys).wait(PATIENCE_SECONDS)
+    wait_until(lambda: redis.zcard(FAILED_OF_MAIL) == before + len(keys), what="the failures")
+
+
+def test_what_failed_comes_back_through_an_older_fleet(
+    redis: Redis, operator: Shedder, older: Callable[..., Any], marks: str
+) -> None:
+    """Producers and workers of before there was a retry: each job comes back once, and all are told of."""
+    keys = [f"job-{number}" for number in range(20)]
+    older("worker")
+    _let_fail(redis, older, marks, *keys, times=1)
+    receipt = operator.retry("mail", rate=Rate(1000.0), first=20, reason="it is back")
+    wait_until(lambda: operator.retry_ends(receipt).is_over, what="the jobs")
+    assert (20, 0) == (operator.retry_ends(receipt).well, redis.zcard(FAILED_OF_MAIL))
+    assert dict.fromkeys(keys, 2) == Counter(started(marks))
+    assert operator.audit().is_clean
+
+
+def test_a_retry_halts_and_is_taken_back_in_an_older_fleet(
+    redis: Redis, operator: Shedder, older: Callable[..., Any], marks: str
+) -> None:
+    """Workers of before there was a retry count how its jobs end; what has not started goes back."""
+    keys = [f"job-{number}" for number in range(40)]
+    older("worker")
+    _let_fail(redis, older, marks, *keys, times=1_000_000)
+    receipt = operator.retry("mail", rate=Rate(1000.0), reason="is it back?")
+    wait_until(lambda: _orders(operator)[0].halted, what="the halt")
+    wait_until(lambda: not operator.status("mail").lanes[0].running, what="the last job")
+    again, left = redis.zcard(FAILED_OF_MAIL), _orders(operator)[0].backlog
+    assert 40 == again + left
+    assert 20 <= again
+    operator.undo(receipt.event, reason="it is not")
+    assert (40, ()) == (redis.zcard(FAILED_OF_MAIL), _orders(operator))
+    assert 40 + again == len(started(marks))
+
+
+def test_an_older_operator_says_what_it_cannot_do_to_a_retry(
+    redis: Redis, server: EmbeddedServer, operator: Shedder, earlier: Earlier, older: Callable[..., Any], marks: str
+) -> None:
+    """It has no retry and no way back from one, says so and changes nothing; it brings the backlog back at once."""
+    worker = older("worker")
+    _let_fail(redis, older, marks, "a", "b", "c", times=1)
+    end(worker)
+    receipt = operator.retry("mail", rate=Rate(0.01), reason="slowly")
+
+    def order(*words: str) -> tuple[int, str]:
+        done = earlier.shedder("--url", server.url, *words)
+        return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+    code, said = order("undo", receipt.event, "-r", "not yet", "--yes")
+    assert (3, True) == (code, "there is no way back from 'retry'" in said), said
+    code, said = order("retry", "mail", "--dry-run")
+    assert (2, True) == (code, "No such command 'retry'" in said), said
+    assert 3 == _orders(operator)[0].backlog
+    assert 0 == order("drain", "mail", "--at-once", "-r", "all", "--yes")[0]
+    older("worker")
+    wait_until(lambda: Counter(started(marks)) == {"a": 2, "b": 2, "c": 2}, what="the jobs")
+
+
+def _orders(operator: Shedder) -> Any:
+    (normal,) = [lane for lane in operator.status("mail").lanes if lane.lane == "mail"]
+    return normal.diverts
+
+
+@pytest.fixture
 def begun(server: EmbeddedServer) -> Iterator[Callable[..., Any]]:
     """Starts programs of Python, which end with the test."""
     running: list[Any] = []
@@ -145,7 +243,7 @@ def begun(server: EmbeddedServer) -> Iterator[Callable[..., Any]]:
     def start(*words: str, classes: bool = False) -> Any:
         named = {"RQ_WORKER_CLASS": "shedder.rq.Worker", "RQ_QUEUE_CLASS": "shedder.rq.Queue"}
         env = environment(RQ_REDIS_URL=server.url, **(named if classes else {}))
-        running.append(started(words, env=env))
+        running.append(begin(words, env=env))
         return running[-1]
 
     yield start

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,8 +11,8 @@ from shedder.engine.names import rq_keys
 from shedder.errors import InvalidInput
 from shedder.rq import Queue, SimpleWorker, SpawnWorker, Worker
 from tests.cli.programs import environment
+from tests.forked import run_module
 from tests.hosts import prefixed
-from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -26,10 +25,7 @@ LIST = f"{KEYS.engine.lists}mail"
 
 
 def run(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", *words],
-        env=environment(**env), capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
-    )  # fmt: skip
+    return run_module(*words, env=environment(**env))
 
 
 def enqueue_prefixed(server: EmbeddedServer) -> None:

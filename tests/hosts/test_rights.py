@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +15,8 @@ from shedder import Rate, Selection, Shedder
 from shedder.rq import Queue
 from tests.cli.programs import environment
 from tests.docs.pages import DOCS
+from tests.forked import run_module
 from tests.jobs import ended
-from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,10 +52,7 @@ def test_each_role_does_its_work(connect: Connect, server: EmbeddedServer, redis
     produce(mail, marks)
     operate(operator)
     url = server.url.replace("unix://", "unix://worker:SECRET@")
-    done = subprocess.run(
-        [sys.executable, "-m", "shedder", "worker", "mail", "--burst", "--with-scheduler",
-         "-u", url], env=environment(), capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
-    )  # fmt: skip
+    done = run_module("shedder", "worker", "mail", "--burst", "--with-scheduler", "-u", url, env=environment())
     assert 0 == done.returncode, done.stderr
     assert "NoPermission" not in done.stderr
     assert {"plain", "low", "many", "unique", "after", "callback", "again"} == set(ended(marks))

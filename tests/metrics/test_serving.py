@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import gzip
 import multiprocessing
+import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import urllib.error
 import urllib.request
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -30,12 +31,12 @@ from shedder.policy.model import Policy, Rule
 from tests.cli.programs import environment, run_program
 from tests.docs.pages import DOCS
 from tests.features.scene import Scene
+from tests.forked import Forked
 from tests.metrics.scraped import read, value
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from shedder.embedded import EmbeddedServer
     from tests.conftest import ServerFactory
@@ -45,12 +46,13 @@ class Exporter:
     """`shedder metrics` in a process of its own, on a port that the system gave."""
 
     def __init__(self, server: EmbeddedServer, listen: str = "127.0.0.1:0") -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "shedder", "metrics", "--listen", listen, "-u", server.url],
-            env=environment(), stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert self.process.stderr is not None
-        self.said = self.process.stderr.readline()
+        reader, writer = os.pipe()
+        words = ("shedder", "metrics", "--listen", listen, "-u", server.url)
+        with os.fdopen(writer, "wb") as said, Path(os.devnull).open("r+b") as nothing:
+            files = (nothing.fileno(), nothing.fileno(), said.fileno())
+            self.process = Forked(words, env=environment(), files=files, not_for_it=(reader,))
+        self.stderr = os.fdopen(reader)
+        self.said = self.stderr.readline()
         self.url = self.said.split(" on ")[1].strip().removesuffix("/metrics")
 
     def get(self, path: str = "/metrics", **headers: str) -> tuple[int, bytes, dict[str, str]]:
@@ -67,8 +69,7 @@ class Exporter:
     def end(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait()
-        assert self.process.stderr is not None
-        self.process.stderr.close()
+        self.stderr.close()
         return code
 
 
@@ -270,9 +271,8 @@ def test_an_exporter_ends_when_it_is_told_to(exporter_process: Exporter, number:
     """SIGTERM is its ordinary end, also as the first process of a container; neither leaves a traceback."""
     exporter_process.get()
     exporter_process.process.send_signal(number)
-    _, err = exporter_process.process.communicate()
-    assert code == exporter_process.process.returncode
-    assert "Traceback" not in err
+    assert code == exporter_process.process.wait()
+    assert "Traceback" not in exporter_process.stderr.read()
 
 
 def test_once_tells_why_redis_refuses(server_factory: ServerFactory) -> None:

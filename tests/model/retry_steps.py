@@ -114,7 +114,7 @@ class RetrySteps(Machine):
         if order.is_restoring:
             return
         operation = new_id()
-        with mock.patch("shedder.queues.retry.RETRIED_PER_STEP", at_a_time):
+        with mock.patch("shedder.queues.retry.TAKEN_BACK_PER_STEP", at_a_time):
             command = put_back_failed(self.keys, lane, order.id, CAUSE, operation, 1)
         done = self.send(command, operation=operation, again=again)
         taken = [order.backlog.pop() for _ in range(min(at_a_time, len(order.backlog)))]

@@ -10,12 +10,40 @@ STATUS = "  if found[1] ~= 'failed' then return found[1] or 'gone' end\n"
 BUGS = (
     Bug("a retry moves what somebody has brought back", MOVE, STATUS, "", (RETRY,)),
     Bug("a retried job stays among the failed", MOVE, "  redis.call('ZREM', failed, unpack(moved))\n", "", (RETRY,)),
-    Bug("a retried job expires while it waits", MOVE, "  expire_as(id, tonumber(found[6]), expires)\n", "", (RETRY,)),
+    Bug("a retried job expires while it waits", MOVE, "  expire_as(id, own, expires)\n", "", (RETRY,)),
+    Bug(
+        "a retried job of another lane stays in its own",
+        MOVE,
+        "  if found[2] ~= lane.name then redis.call('HSET', job, 'origin', lane.name) end\n",
+        "",
+        (RETRY,),
+    ),
+    Bug(
+        "the rest of a retry stays among the failed",
+        FLOW,
+        "        move.rest()\n",
+        "        move.settle()\n",
+        (RETRY,),
+    ),
+    Bug(
+        "a reader of failed jobs sees some twice",
+        "queues/failed.py",
+        "map(bytes, found) if each not in self.last]",
+        "map(bytes, found)]",
+        (RETRY,),
+    ),
+    Bug(
+        "a reader of failed jobs passes over pieces of the registry",
+        "queues/failed.py",
+        "        self.place = last + 1 if self.oldest_first else first\n",
+        "        self.place = last + 1 if self.oldest_first else 0\n",
+        (RETRY,),
+    ),
     Bug(
         "a retried job loses the time of its first enqueue",
         MOVE,
-        "'status', 'queued', 'origin'",
-        "'status', 'queued', 'enqueued_at', ms_to_iso(now), 'origin'",
+        "'status', 'queued', 'started_at'",
+        "'status', 'queued', 'enqueued_at', ms_to_iso(now), 'started_at'",
         (RETRY,),
     ),
     Bug(

@@ -14,7 +14,6 @@ from shedder.policy.model import Policy
 from shedder.queues.controls import LimitTerms
 from shedder.queues.divert import divert_lanes, scan_lane, set_back_orders
 from shedder.queues.drain import order_drain, release_backlog
-from shedder.queues.failed import read_failed
 from shedder.queues.pause import pause_before, pause_lanes, pause_set_by, resume_lanes, set_back_pauses
 from shedder.queues.restore import restore_lane
 from shedder.queues.retry import put_back_failed, retry_jobs
@@ -263,13 +262,6 @@ def replayed(scene: Scene) -> list[Any]:
     return ["", "", *reply]
 
 
-def failures_read(scene: Scene) -> list[Any]:
-    fail(scene, "mail", "a", "b", line="ValueError: x")
-    reply: list[Any] = raw(scene, read_failed(scene.keys, "mail", 2))
-    assert (2, 30, 1, "b", "failed") == (reply[0], len(reply), len(reply[1]), reply[2], reply[3])
-    return reply
-
-
 def retry_command(scene: Scene, *jobs: str) -> Command[Any]:
     return retry_jobs(
         scene.keys, "mail", "mail", jobs, WHO, order="x", selection="all", rate="1/second", operation="o", step=1
@@ -288,7 +280,7 @@ def put_back(scene: Scene, steps: int) -> list[Any]:
     raw(scene, retry_command(scene, "c", "b", "a"))
     scene.job("a").delete()
     reply: list[Any] = []
-    with mock.patch("shedder.queues.retry.RETRIED_PER_STEP", 2):
+    with mock.patch("shedder.queues.retry.TAKEN_BACK_PER_STEP", 2):
         for step in range(steps):
             reply = raw(scene, put_back_failed(scene.keys, "mail", "x", WHO, "p", step))
     return reply

@@ -171,7 +171,6 @@ OUTCOMES: dict[str, list[Outcome]] = {
         ("{event", lambda it: orders.replayed(it)[2], 1),
         ("or '' when there was nothing", lambda it: raw(it, orders.replay_command(it)), ""),
     ],
-    "read_failed": [("{jobs in the registry", orders.failures_read, 2)],
     "retry_jobs": [
         ("{event of the order", lambda it: orders.retried(it)[2], 1),
         ("or '' when there is none", lambda it: raw(it, orders.retry_command(it, "a")), ""),

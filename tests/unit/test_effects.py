@@ -33,6 +33,15 @@ PAUSE = event("pause", "mail")
 FILLING = {"mail": [sample(each, 100 + each) for each in range(-60, 600, 2)]}
 
 
+def test_the_effect_of_a_retry_is_told_once() -> None:
+    """From the retry on, though its drain is ordered a moment later."""
+    retry = replace(event("retry", "mail"), order="o")
+    drain = replace(event("drain", "mail", seconds=0.1, name="1-2"), order="o", details={"retry": True})
+    assert [retry.id] == [each.event for each in effects_of(INCIDENT, (retry, drain), FILLING, LATER)]
+    other = replace(drain, details={})
+    assert [other.id] == [each.event for each in effects_of(INCIDENT, (retry, other), FILLING, LATER)]
+
+
 # how a lane was at a moment
 
 

@@ -89,17 +89,17 @@ def test_slow_work_is_seen_beside_fast_work(monkeypatch: pytest.MonkeyPatch) -> 
     assert place > 0.05
 
 
-@settings(max_examples=15)  # each draws a picture
+@settings(max_examples=15)  # each lays out a picture
 @given(st.lists(st.floats(-10, 200), max_size=40))
 def test_letters_never_collide(minutes: list[float]) -> None:
     """Wherever and however often somebody acted, the letters stand apart, in order, and none is left out."""
     marks = list(zip(LETTERS, map(at, sorted(minutes)), strict=False))
     figure = plots._new_figure()
-    canvas = FigureCanvasAgg(figure)
+    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.plot([at(0), at(120)], [0, 200_000], label="mails")  # type: ignore[list-item]
     plots._dress(axes, "Jobs that wait", marks)
-    canvas.draw()
+    figure.draw_without_rendering()
     boxes = [each.get_window_extent() for each in axes.texts]
     assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
     ends = [each.get_text().split("-") for each in axes.texts]

@@ -178,6 +178,19 @@ def test_deeds_have_letters_and_measured_effects() -> None:
     assert all(f"{spoken(kind.tolerance)} tolerated" in text for text in texts.values())
 
 
+def test_a_retry_is_one_deed_with_its_drain() -> None:
+    """Its drain knows how many jobs come back, and has no letter of its own; of its stop there is a line."""
+    retry = Event("1-60", at(45), "retry", "bob@desk", "it is back", ("mail",), order="o",
+                  after={"mail": {"backlog": 100}}, details={"rate": "50/second"})  # fmt: skip
+    drain = replace(retry, id="1-61", verb="drain", after={"mail": {"backlog": 4211, "rate": 0.05}},
+                    details={"rate": "50/second", "retry": True})  # fmt: skip
+    stop = replace(drain, id="1-62", verb="drain stopped", at=at(46), details={"retry": True})
+    found = postmortem_of(material(events=(*EVENTS[:5], retry, drain, stop)))
+    assert ["let failed jobs of mail come back (4,211 jobs, at 50/second)", "stopped the drain of mail"] == [
+        moment.what for moment in found.timeline if moment.event in ("1-60", "1-61", "1-62")
+    ]
+
+
 def test_what_people_write_is_all_that_is_missing() -> None:
     """Everything but the four written parts and the actions is filled without typing."""
     found = postmortem_of(material())

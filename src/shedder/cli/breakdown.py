@@ -22,13 +22,14 @@ HEADINGS_WIDTH = 36
 """Longer headings of a cross table are letters, and named below it: else a terminal has no room for its rows."""
 
 
-def tell_breakdown(run: Run, names: Sequence[str], by: Sequence[str], sample: int | None) -> None:
-    """Look at what the queues called `names`, or all, hold, and tell it."""
+def tell_breakdown(run: Run, names: Sequence[str], by: Sequence[str], sample: int | None) -> int:
+    """Look at what the queues called `names`, or all, hold, and tell it; 3 when a backlog is not known."""
     run.state = "nothing was changed by looking"
     said = output.listed(names) if names else "all queues"
     with scan_bar(run.screen, f"looking at {said}") as on_progress:
         found = run.shedder.breakdown(*names, by=by, sample=sample, on_progress=on_progress)
     run.tell("breakdown/1", found, breakdown_view(found, now=datetime.now(UTC), server=run.server_option))
+    return 3 if found.unreadable else 0
 
 
 def breakdown_view(found: Breakdown, *, now: datetime, server: str = "") -> output.Parts:
@@ -39,6 +40,10 @@ def breakdown_view(found: Breakdown, *, now: datetime, server: str = "") -> outp
     told = _cross_table(found, now) if len(found.by) > 1 else [_table(found, now)]
     parts: output.Parts = [
         output.headline(f"In {names} {wait}{aside}."),
+        *(
+            output.headline(f"{output.escaped(said)}; its backlog is not in this.", style="bold red")
+            for said in found.unreadable
+        ),
         *([output.plain(_sureness(found))] if found.is_sample else []),
     ]
     if not found.groups:

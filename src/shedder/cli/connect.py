@@ -115,6 +115,11 @@ def greet(server: Server, *, seconds: float = GREETING_SECONDS) -> None:
         _raise_refusal(answers[0], server.address)
 
 
+def is_loading(error: RedisUnreachable) -> bool:
+    """Whether `greet` raised `error` because the server still loads its data."""
+    return isinstance(error.__cause__, redis.exceptions.BusyLoadingError)
+
+
 def _ping(client: redis.Redis, answers: list[BaseException | None]) -> None:
     try:
         client.ping()

@@ -131,7 +131,8 @@ _AUDIT_EXAMPLES = ("shedder audit", "shedder audit --json")
 def audit(run: Run) -> int:
     """Check that every job is in exactly one place; changes nothing.
 
-    Exits with 3 when a job is in no place or in two. While jobs move, repeat a failed check.
+    Exits with 3 when a job is in no place or in two, or when the record of a divert cannot be read.
+    While jobs move, repeat a failed check.
     """
     connected = run.shedder
     with scan_bar(run.screen, "auditing") as on_progress:
@@ -152,6 +153,10 @@ def audit_view(report: AuditReport, **_: str) -> output.Parts:
     places: output.Parts = [output.blank(), made] if any(report.places.values()) else []
     return [
         _audit_verdict(report),
+        *(
+            output.headline(f"{output.escaped(said)}; no job of its backlog starts.", style="bold red")
+            for said in report.unreadable
+        ),
         *places,
         *_ids("in no place", report.nowhere),
         *_ids("in two places", [f"{job} ({', '.join(places)})" for job, places in report.twice]),
@@ -160,7 +165,7 @@ def audit_view(report: AuditReport, **_: str) -> output.Parts:
 
 
 def _audit_verdict(report: AuditReport) -> output.Text:
-    if report.is_clean:
+    if not report.nowhere and not report.twice:
         if report.jobs == 1:
             return output.headline("The only job is in exactly one place.", style="bold green")
         return output.headline(f"All {counted(report.jobs, 'job')} are in exactly one place each.", style="bold green")

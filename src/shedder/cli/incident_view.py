@@ -13,7 +13,7 @@ from shedder.cli import output
 from shedder.cli.events import event_line
 from shedder.cli.options import Body
 from shedder.cli.run import Run
-from shedder.events import Event, verb_of
+from shedder.events import Event, verb_of, with_own_drains
 from shedder.incident.records import Action, Effect, Incident, IncidentReceipt, Reading, Role
 from shedder.incident.review import missing_of
 from shedder.policy.model import FAILS_AT
@@ -85,7 +85,7 @@ def timeline_lines(incident: Incident, events: Sequence[Event], *, has_notes: bo
     effects = {each.event: each for each in incident.effects}
     undone = {event.undoes for event in events if event.undoes}
     lines: list[output.Text] = []
-    for event in events:
+    for event in with_own_drains(events):
         if verb_of(event).is_detail or (event.verb == "note" and not has_notes):
             continue
         lines.append(event_line(event, is_plain=True, is_undone=event.id in undone))

@@ -76,7 +76,8 @@ def status(
     well counts as out; one that failed does not, and is told in a line with its exception.
 
     With --by it looks at each job that waits or is in a backlog, in small steps that block nobody;
-    in/s is then of the jobs that came in the last minute and have not started.
+    in/s is then of the jobs that came in the last minute and have not started. It exits with 3 when
+    the record of a divert cannot be read.
     """
     if sample is not None and not by:
         raise Refused("--sample is for --by: say by what, such as --by function")
@@ -85,8 +86,7 @@ def status(
     if names:
         asking.warn_of_unknown(run, names)
     if by:
-        breakdown.tell_breakdown(run, names, by, sample)
-        return 0
+        return breakdown.tell_breakdown(run, names, by, sample)
     if watch is None:
         found = run.shedder.status(*names)
         run.tell("status/1", found, status_view(found, address=run.address, named=names, all_lanes=all_lanes))

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import logging
 import re
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import click
 
-from shedder.cli.connect import greet, secrets_of, server_for, url_for
+from shedder.cli.connect import Server, greet, is_loading, secrets_of, server_for, url_for
 from shedder.cli.logs import send_last_words_to_stderr, send_logs_to_stderr
 from shedder.cli.options import HELP_SETTINGS, VerbCommand, log_format_option
 from shedder.cli.run import Refused, Run
+from shedder.errors import RedisUnreachable
+from shedder.later import later
+
+if TYPE_CHECKING:
+    from shedder.rq.outages import patient
+else:
+    globals().update(later((("shedder.rq.outages", "patient"),)))
 
 CLASSES = {"fork": "shedder.rq.Worker", "simple": "shedder.rq.SimpleWorker", "spawn": "shedder.rq.SpawnWorker"}
 QUEUE_CLASS = "shedder.rq.Queue"
@@ -48,6 +56,7 @@ def worker(
     if run.is_json:
         raise Refused("a worker prints no JSON; leave --json out")
     named = _named(name_prefix, rq_arguments)
+    send_logs_to_stderr(level=logging.INFO, log_format=run.log_format)
     words = [*_server(run), "--worker-class", CLASSES[kind], "--queue-class", QUEUE_CLASS, *named]
     return _run_rq([*words, *rq_arguments], run.log_format)
 
@@ -69,7 +78,7 @@ def _server(run: Run) -> list[str]:
     """The options of `rq worker` for our server, which has answered once."""
     server = server_for(url=run.url, config=run.config)
     run.address, run.secrets = server.address, secrets_of(server.client)
-    greet(server)
+    _wait_until_loaded(server)
     server.client.close()
     url = url_for(url=run.url)
     # The settings may say more to a worker than where Redis is.
@@ -77,10 +86,19 @@ def _server(run: Run) -> list[str]:
     return [*settings, *(["--url", url] if url else [])]
 
 
+def _wait_until_loaded(server: Server) -> None:
+    """Return when the server has answered; one that loads its data, as after a restart, is waited for."""
+    try:
+        greet(server)
+    except RedisUnreachable as error:
+        if not is_loading(error):
+            raise
+        patient(server.client).ping()
+
+
 def _run_rq(words: list[str], log_format: str) -> int:
     from rq.cli.workers import worker as rq_worker
 
-    send_logs_to_stderr(level=logging.INFO, log_format=log_format)
     send_last_words_to_stderr(log_format=log_format)
     code = rq_worker.main(args=words, prog_name="shedder worker", standalone_mode=False)
     return code if isinstance(code, int) else 0

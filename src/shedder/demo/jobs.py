@@ -1,8 +1,8 @@
 """The demo's jobs: what they do, their mix, their producers, and what they wrote as they began.
 
 A job waits a few milliseconds, as if for a database. Before that it writes its id and the time to a
-file. The file is no part of Redis: what it says about which jobs ran, and how often, is evidence
-that neither RQ nor shedder has touched.
+file, and once more when it fails. The file is no part of Redis: what it says about which jobs ran,
+and how often, is evidence that neither RQ nor shedder has touched.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import random
 import time
 from collections import defaultdict
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,11 +39,24 @@ PRODUCERS = 2
 LOG_VARIABLE = "SHEDDER_DEMO_LOG"
 """Names the file that the jobs write to. Without it they only wait."""
 
+FAILING_SHARE = 5
+"""While the database is full, one in so many mails finds no connection to it."""
+
+_FULL = ".full"
+"""A file beside the log, there while the database is full."""
+
+_FAILED = "failed"
+"""Stands in the log where a job fails, in the place of the time."""
+
 _BATCH = 1000
 
 
 class DemoFailed(ShedderError):
     """The demo could not go on; the message says why."""
+
+
+class OperationalError(Exception):
+    """What the driver of a database raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +101,9 @@ KINDS = (NEWSLETTER, REPORT, RECEIPT, CHARGE, PASSWORD)
 BULK = (NEWSLETTER, REPORT)
 """The work that can wait."""
 
+MAILS = (NEWSLETTER, RECEIPT)
+"""The work that fails while the database is full."""
+
 
 def send_newsletter(number: int) -> None:
     """Work that can wait."""
@@ -115,11 +131,19 @@ def reset_password(number: int) -> None:
 
 
 def _work(kind: JobKind, number: int, *, seconds: float) -> None:
-    if path := os.environ.get(LOG_VARIABLE):
-        with Path(path).open("ab", buffering=0) as file:
-            # One small append is one piece, however many processes write at once.
-            file.write(f"{kind.id(number)} {time.time_ns()}\n".encode())
+    path = os.environ.get(LOG_VARIABLE)
+    if path:
+        _write(path, f"{kind.id(number)} {time.time_ns()}")
     time.sleep(seconds)
+    if path and kind in MAILS and number % FAILING_SHARE == 0 and Path(path + _FULL).exists():
+        _write(path, f"{kind.id(number)} {_FAILED}")
+        raise OperationalError("remaining connection slots are reserved")
+
+
+def _write(path: str, line: str) -> None:
+    with Path(path).open("ab", buffering=0) as file:
+        # One small append is one piece, however many processes write at once.
+        file.write(f"{line}\n".encode())
 
 
 def planned_kind(number: int) -> JobKind:
@@ -180,19 +204,50 @@ def _enqueue(queue: Any, numbers: range) -> None:
         queue.lane(priority).enqueue_many(jobs)
 
 
-class RunLog:
+@dataclass(slots=True)
+class Runs:
+    """What the jobs wrote.
+
+    Attributes:
+        starts: id -> when its function first began, in nanoseconds since the epoch.
+        failed: ids of those that have failed, and have not begun once more.
+        came_back: ids of those that failed, and began once more.
+        again: ids that began once more though they had not failed, one entry for each time.
+    """
+
+    starts: dict[str, int] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
+    came_back: set[str] = field(default_factory=set)
+    again: list[str] = field(default_factory=list)
+
+    def take(self, line: str) -> None:
+        """Take in a line."""
+        job, _, at = line.partition(" ")
+        if at == _FAILED:
+            self.failed.add(job)
+        elif job in self.failed:
+            self.failed.remove(job)
+            self.came_back.add(job)
+        elif job in self.starts:
+            self.again.append(job)
+        else:
+            self.starts[job] = int(at)
+
+    def started_after(self, moment: int) -> int:
+        """How many began after `moment` (nanoseconds since the epoch)."""
+        return sum(at > moment for at in self.starts.values())
+
+
+class RunLog(Runs):
     """Reads the file that the jobs write.
 
     Attributes:
         path: the file.
-        starts: id -> when its function began, in nanoseconds since the epoch.
-        again: ids that began once more, one entry for each time.
     """
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self.path = path
-        self.starts: dict[str, int] = {}
-        self.again: list[str] = []
         self._read = 0
         path.touch(mode=0o600)
 
@@ -204,12 +259,16 @@ class RunLog:
         whole = written[: written.rfind(b"\n") + 1]
         self._read += len(whole)
         for line in whole.decode().splitlines():
-            job, _, at = line.partition(" ")
-            if job in self.starts:
-                self.again.append(job)
-            else:
-                self.starts[job] = int(at)
+            self.take(line)
 
-    def started_after(self, moment: int) -> int:
-        """How many began after `moment` (nanoseconds since the epoch)."""
-        return sum(at > moment for at in self.starts.values())
+    def fill_database(self) -> None:
+        """From now on some mails find no connection to the database."""
+        self._full.touch(mode=0o600)
+
+    def free_database(self) -> None:
+        """From now on all find one."""
+        self._full.unlink(missing_ok=True)
+
+    @property
+    def _full(self) -> Path:
+        return self.path.with_name(self.path.name + _FULL)

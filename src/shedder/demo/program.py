@@ -102,9 +102,9 @@ def _say_how_it_ended(stage: Stage, ending: Ending) -> None:
     teller = stage.teller
     if ending.is_good:
         teller.say(
-            f"""Every one of the {counted(stage.jobs, "job")} is accounted for, and each has started
-            at most once. This took {teller.seconds:.0f} s. The post-mortem stays, with its
-            plots:"""
+            f"""Every one of the {counted(stage.jobs, "job")} is accounted for, and none has started
+            again but those that had failed. This took {teller.seconds:.0f} s. The post-mortem
+            stays, with its plots:"""
         )
         teller.quote(f"{ending.postmortem}/postmortem.html")
         return

@@ -14,7 +14,18 @@ from typing import Any
 
 from shedder.cli.output import number, per_second
 from shedder.demo.fleet import WORKER_COMMAND, WORKERS
-from shedder.demo.jobs import BULK, KINDS, PRODUCERS, QUEUE, TENANTS, DemoFailed, planned_id, planned_kind, producing
+from shedder.demo.jobs import (
+    BULK,
+    KINDS,
+    PRODUCERS,
+    QUEUE,
+    TENANTS,
+    DemoFailed,
+    Runs,
+    planned_id,
+    planned_kind,
+    producing,
+)
 from shedder.demo.stage import Stage
 from shedder.engine.names import rq_keys
 from shedder.store.keys import Keys
@@ -39,6 +50,9 @@ _FULL_LENGTH = 100_000
 _LATEST_SECONDS = 100.0
 """When all steps should be over; from half of it on they become shorter."""
 
+_AHEAD = 10
+"""Failed jobs that come back before the others."""
+
 _LOOK_SECONDS = 10.0
 _REGISTRIES = {"wip": "running", "failed": "failed"}
 PLACES = ("waiting", "backlog", "claimed", "running", "failed")
@@ -58,10 +72,11 @@ class Accounts:
         claimed: jobs in a worker's hands that have not started.
         waiting: jobs that wait in a lane.
         backlog: jobs in a backlog.
-        failed: jobs that have failed; the demo gives none of them a reason to.
+        failed: jobs that are among the failed; in the end there should be none.
+        came_back: of those that have run, or run now, the ones that had failed before.
         missing: ids that are in none of these places.
         twice: ids that are in two of them, or in one of them twice.
-        run_again: ids of jobs that began more than once.
+        run_again: ids of jobs that began more than once, and had not failed.
         strangers: ids that were found and never sent.
     """
 
@@ -72,6 +87,7 @@ class Accounts:
     waiting: int
     backlog: int
     failed: int
+    came_back: int
     missing: tuple[str, ...]
     twice: tuple[str, ...]
     run_again: tuple[str, ...]
@@ -127,6 +143,7 @@ def tell_story(stage: Stage, *, out: str) -> Ending:
     _divert(stage)
     _tell_others(stage)
     _resume(stage)
+    _retry(stage)
     _drain(stage)
     is_audit_clean, accounts = _account(stage)
     _tell_others(stage)
@@ -181,8 +198,10 @@ def _clog(stage: Stage) -> None:
     stage.teller.head("Clogged: who pays by card waits behind the newsletters")
     stage.teller.say(
         """From now on a customer pays every tenth of a second. To the business charge_card is of
-        high priority, but nobody has declared that: it stands in one line with the newsletters."""
+        high priority, but nobody has declared that: it stands in one line with the newsletters.
+        And the database is full: one mail in five finds no connection to it, and fails."""
     )
+    stage.log.fill_database()
     stage.customers.begin("clogged")
     enough = len(stage.log.starts) + stage.jobs // 4
     seen = stage.watch(_long(stage, 8.0), until=lambda: len(stage.log.starts) >= enough)
@@ -191,7 +210,8 @@ def _clog(stage: Stage) -> None:
     turn = format_duration(ahead / max(seen.pace, 0.1) // 1)
     stage.teller.say(
         f"""The workers start {per_second(seen.pace)} jobs a second. Before a charge that comes now
-        stand {counted(ahead, "job")}: its turn comes in about {turn}."""
+        stand {counted(ahead, "job")}: its turn comes in about {turn}.
+        Mails that have failed: {number(len(stage.log.failed))}."""
     )
 
 
@@ -210,6 +230,7 @@ def _pause(stage: Stage) -> int:
     stage.customers.begin("paused")
     seen = stage.watch(_long(stage, 2.0))
     started = stage.log.started_after(stage.returned)
+    stage.log.free_database()
     stage.teller.say(
         f"""Jobs that started in the {format_duration(seen.seconds)} after the command had returned:
         {started}. Nobody works, so everybody waits; but now there is time to think."""
@@ -246,14 +267,35 @@ def _resume(stage: Stage) -> None:
         {format_duration(seen.seconds)} later {left}."""
     )
     stage.customers.begin("diverted")
-    stage.watch(_long(stage, 6.0))
+    stage.watch(_long(stage, 4.0))
     _show_waits(stage)
     stage.run("status")
 
 
+def _retry(stage: Stage) -> None:
+    """Bring the failed mails back: look, send a few ahead, then the others at a pace."""
+    teller, failed = stage.teller, len(stage.log.failed)
+    teller.head("The database is well again: what has failed comes back, and first a look")
+    chosen = ("retry", QUEUE, "--exception", "OperationalError")
+    # few jobs may have failed by now, or none
+    stage.run(*chosen, "--dry-run", may_fail=True)
+    teller.say("A few go ahead, and the command waits until it knows how they have ended:")
+    ahead = str(max(min(_AHEAD, failed), 1))
+    stage.run(*chosen, "--first", ahead, "--rate", "50/second", "-r", "a canary", may_fail=True)
+    teller.say("So the others follow:")
+    pace = max(round(failed / _long(stage, 4.0)), 1)
+    reason = ("-r", "the database is well again")
+    stage.run(*chosen, "--rate", f"{pace}/second", "--detach", *reason, may_fail=True)
+    seen = stage.watch(30.0, until=lambda: not stage.log.failed)
+    teller.say(
+        f"""{format_duration(seen.seconds)} later {number(len(stage.log.came_back))} of
+        {counted(failed, "mail")} that had failed have come back."""
+    )
+
+
 def _drain(stage: Stage) -> None:
     """Bring the backlog back, at a gentle pace and then as fast as the workers can."""
-    stage.teller.head("The database is well again: bring the backlog back, slowly")
+    stage.teller.head("The database copes: bring the backlog back, slowly")
     stage.teller.say(
         """From now on the producer declares the priority, which is one word more:
         queue.high.enqueue(charge_card, ...). So charges stay first, whatever comes back."""
@@ -268,7 +310,7 @@ def _drain_at(stage: Stage, pace: int, step: str, *, reason: str) -> None:
     # few jobs may have drained by now
     stage.run("drain", QUEUE, "--rate", f"{rate}/second", "--detach", "-r", reason, may_fail=True)
     stage.customers.begin(step, priority="high")
-    seen = stage.watch(_long(stage, 5.0))
+    seen = stage.watch(_long(stage, 4.0))
     _show_waits(stage)
     stage.teller.say(
         f"""Newsletters and reports came back at {per_second(seen.bulk_pace)} a second, from two
@@ -283,14 +325,14 @@ def _account(stage: Stage) -> tuple[bool, Accounts]:
     audit = stage.run("audit", may_fail=True)
     stage.teller.say(
         """That was the product's own audit. And here is a count that does not trust it: the ids
-        that the jobs themselves wrote into a file as they began, and those in any list of the
-        server, at one instant while the workers go on."""
+        that the jobs themselves wrote into a file as they began or failed, and those in any list of
+        the server, at one instant while the workers go on."""
     )
     with _standing_still(stage):
         places = _find_jobs(stage)
         stage.log.refresh()
     sent = [*(planned_id(job) for job in range(stage.jobs)), *stage.customers.ids]
-    accounts = balance(sent, started=stage.log.starts, again=stage.log.again, places=places)
+    accounts = balance(sent, runs=stage.log, places=places)
     stage.teller.quote("\n".join(_lines(accounts, stage.jobs)))
     return audit.exit_code == 0, accounts
 
@@ -338,27 +380,26 @@ def _lines(accounts: Accounts, jobs: int) -> list[str]:
         *(f"{number(count):>9}  {name}" for name, count in known.items()),
         f"{'-' * 9}",
         f"{number(sum(known.values())):>9}  of {number(accounts.sent)} sent ({sent})",
+        f"{number(accounts.came_back):>9}  of those that have run had failed before, and came back",
         "",
         ", ".join(f"{name} {count}" for name, count in wrong.items()),
     ]
 
 
-def balance(
-    sent: Iterable[str], *, started: Mapping[str, int], again: Iterable[str], places: Mapping[str, list[str]]
-) -> Accounts:
+def balance(sent: Iterable[str], *, runs: Runs, places: Mapping[str, list[str]]) -> Accounts:
     """Hold the ids that were sent against those that are found.
 
     Args:
         sent: all ids that were enqueued.
-        started: the ids that began, with their times, by what the jobs wrote.
-        again: the ids that began once more.
+        runs: what the jobs wrote.
         places: the ids that were found in Redis, once for each time, by place.
     """
     # Until it has started, and again when it was given back, a job is in RQ's registry of running
     # jobs and in the place that counts.
     elsewhere = [job for place in PLACES if place != "running" for job in places[place]]
     running = set(places["running"]).difference(elsewhere)
-    run = set(started) - running
+    # One that has failed has to be somewhere in Redis, to be failed or to come back.
+    run = set(runs.starts) - runs.failed - running
     known, counts = set(sent), Counter([*elsewhere, *running, *run])
     return Accounts(
         sent=len(known),
@@ -368,9 +409,10 @@ def balance(
         waiting=len(places["waiting"]),
         backlog=len(places["backlog"]),
         failed=len(places["failed"]),
+        came_back=len(runs.came_back),
         missing=tuple(sorted(known - counts.keys())),
         twice=tuple(sorted(job for job, count in counts.items() if count > 1)),
-        run_again=tuple(sorted(again)),
+        run_again=tuple(sorted(runs.again)),
         strangers=tuple(sorted(counts.keys() - known)),
     )
 

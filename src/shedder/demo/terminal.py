@@ -65,7 +65,7 @@ class Teller:
 
     def command(self, line: str) -> None:
         """A command line, as it would be typed."""
-        self.quote(f"$ {folded_command(line, self.quoted_width)}")
+        self.quote(f"$ {folded_command(line, self.quoted_width - len('$ '))}")
 
     def waits(self, steps: Iterable[StepWaits]) -> None:
         """A table of waiting times, a line for each step."""

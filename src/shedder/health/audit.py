@@ -23,8 +23,9 @@ from typing import Any
 
 from shedder.engine import names as engine
 from shedder.engine.jobs import JobState, job_of
+from shedder.errors import RecordUnreadable
 from shedder.queues.claims import list_claims
-from shedder.queues.controls import all_lanes, diverts_from
+from shedder.queues.controls import all_lanes, readable
 from shedder.store.codec import server_time, text_of
 from shedder.store.store import Operation, Progress, Store
 
@@ -51,13 +52,11 @@ STOCK = "stock intermediate"
 def audit(store: Store, *, window: int = WINDOW, on_progress: Progress | None = None) -> AuditReport:
     """Where every job is, and which are in no place, in two, or gone.
 
-    `on_progress` is told how many entries and keys were looked at, and of about how many.
-
-    Raises:
-        RecordUnreadable: a divert cannot be read, so that its backlog is not known.
+    `on_progress` is told how many entries and keys were looked at, and of about how many. Where the
+    record of a divert cannot be read, any list of a backlog that no other record names is its own.
     """
     ledger = _Ledger()
-    walker = Walker(store, all_lanes(store), window)
+    walker = Walker(store, all_lanes(store), window, is_strict=False)
     total = _size(walker) if on_progress else 0
     count = Operation(on_progress, total).count
     for place, ids in walker.with_flow():
@@ -76,6 +75,7 @@ def audit(store: Store, *, window: int = WINDOW, on_progress: Progress | None = 
         nowhere=tuple(sorted(nowhere)),
         twice=tuple(sorted(twice.items())),
         dangling=tuple(sorted(dangling)),
+        unreadable=tuple(sorted(map(str, walker.unreadable()))),
     )
 
 
@@ -92,6 +92,8 @@ class AuditReport:
         nowhere: Ids of jobs that are in no place.
         twice: Ids of jobs that are in two waiting places, with the names of these places.
         dangling: Ids in a waiting place whose job is gone (expired or deleted).
+        unreadable: Why the diverts of a lane cannot be read, a sentence each; what is in its backlogs
+            does not start.
     """
 
     at: datetime
@@ -100,11 +102,12 @@ class AuditReport:
     nowhere: tuple[str, ...] = ()
     twice: tuple[tuple[str, tuple[str, ...]], ...] = ()
     dangling: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
     @property
     def is_clean(self) -> bool:
-        """Whether every job is in exactly one place."""
-        return not self.nowhere and not self.twice
+        """Whether every job is in exactly one place, of which the record can be read."""
+        return not self.nowhere and not self.twice and not self.unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +142,13 @@ class Walker:
         store: Where to read.
         lanes: Names of the lanes.
         window: Items that one command reads at most.
+        is_strict: A record of diverts that cannot be read raises `RecordUnreadable`.
     """
 
     store: Store
     lanes: Sequence[str]
     window: int
+    is_strict: bool = True
 
     def with_flow(self) -> Iterator[Window]:
         """All places, in the order in which jobs pass through them."""
@@ -183,13 +188,32 @@ class Walker:
         return places
 
     def _backlogs(self) -> list[Place]:
-        records = self.store.read(lambda ask: ask.hgetall(self.store.keys.diverts))[0]
-        return [
-            Place(BACKLOG, text_of(lane), key)
-            for lane, record in records.items()
-            for order in diverts_from(text_of(lane), record)
+        orders, unreadable = readable(self._records())
+        if unreadable and self.is_strict:
+            raise unreadable[0]
+        places = [
+            Place(BACKLOG, lane, key)
+            for lane, found in orders.items()
+            for order in found
             for key in reversed(order.backlog_keys)
         ]
+        return places + self._hidden_backlogs({place.key for place in places}) if unreadable else places
+
+    def _hidden_backlogs(self, known: set[str]) -> list[Place]:
+        """The lists of backlogs that no record names that can be read."""
+        prefix = self.store.keys.backlogs
+        found = {key for page in scan_keys(self.store, prefix, kind="LIST") for key in page}
+        # order:lane:part
+        return [Place(BACKLOG, key.removeprefix(prefix).partition(":")[2].rpartition(":")[0], key)
+                for key in sorted(found - known)]  # fmt: skip
+
+    def _records(self) -> dict[str, bytes]:
+        found = self.store.read(lambda ask: ask.hgetall(self.store.keys.diverts))[0]
+        return {text_of(lane): record for lane, record in found.items()}
+
+    def unreadable(self) -> tuple[RecordUnreadable, ...]:
+        """Why some records of diverts cannot be read."""
+        return readable(self._records())[1]
 
     def _stale(self) -> list[Place]:
         return [Place(STALE, lane, self.store.keys.stale(lane)) for lane in self.lanes]

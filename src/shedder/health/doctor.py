@@ -15,7 +15,7 @@ from typing import Any
 from shedder.engine.jobs import NOTE_FIELD, JobState, time_of
 from shedder.engine.names import WORKER, WORKERS
 from shedder.engine.workers import TOLERATED_SECONDS, WorkerSeen, all_workers
-from shedder.errors import FLOORS, SERVER_FLOOR, RecordUnreadable, RedisUnreachable, ShedderError
+from shedder.errors import FLOORS, SERVER_FLOOR, RedisUnreachable, ShedderError
 from shedder.health import leftovers
 from shedder.health.audit import AuditReport, audit, read_each
 from shedder.lanes import why_refused
@@ -220,10 +220,8 @@ def _claim_findings(store: Store) -> Iterator[Finding]:
 
 
 def _audit(store: Store, on_progress: Progress | None) -> AuditReport | None:
-    try:
-        return audit(store, on_progress=on_progress)
-    except RecordUnreadable:
-        return None
+    report = audit(store, on_progress=on_progress)
+    return None if report.unreadable else report
 
 
 def _job_findings(store: Store, report: AuditReport | None) -> Iterator[Finding]:

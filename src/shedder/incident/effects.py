@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from shedder.events import Event, verb_of
+from shedder.events import Event, verb_of, with_own_drains
 from shedder.incident.records import Effect, Incident, Reading, Yardstick
 from shedder.lanes import lane_of
 from shedder.policy.model import Policy
@@ -49,8 +49,8 @@ def effects_of(incident: Incident, events: Sequence[Event], samples: Samples, no
 
 
 def changes_of(events: Iterable[Event]) -> tuple[Event, ...]:
-    """Those of `events` that have an effect."""
-    return tuple(each for each in events if verb_of(each).has_effect)
+    """Those of `events` that have an effect; that of the drain of a retry is the retry's."""
+    return tuple(each for each in with_own_drains(events) if verb_of(each).has_effect)
 
 
 def with_yardsticks(effects: Sequence[Effect], policy: Policy) -> tuple[Effect, ...]:

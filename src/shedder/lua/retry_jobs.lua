@@ -53,11 +53,24 @@ order = order or {
 check_order_types(order)
 local result, moved = {order.event or '', now, 0, 0}, {}
 
+-- RQ keeps a failed job for a year unless it says something else, and ends that when the job starts.
+-- What is kept for so long waits with it; what would be gone sooner does not expire while it waits.
+local LONG_ENOUGH = now / 1000 + 7776000
+
 local function expire_as(id, ttl, expires)
-  if expires <= 0 and not (ttl and ttl > 0) then return end
   for _, key in ipairs({job_prefix .. id, job_prefix .. id .. ':dependents', job_prefix .. ':' .. id .. ':dependencies'}) do
-    if ttl and ttl > 0 then redis.call('EXPIRE', key, ttl) else redis.call('PERSIST', key) end
+    if ttl then redis.call('EXPIRE', key, ttl) elseif expires > 0 then redis.call('PERSIST', key) end
   end
+end
+
+-- until when RQ keeps the job, where that changes
+local function let_wait(id, score, ttl)
+  local own = tonumber(ttl)
+  if own and own <= 0 then own = nil end
+  if tonumber(score) > LONG_ENOUGH and not own then return 0 end
+  local expires = redis.call('PEXPIRETIME', job_prefix .. id)
+  expire_as(id, own, expires)
+  return expires
 end
 
 -- What RQ kept in the hash before it had results; what is left of a retry before goes.
@@ -74,13 +87,12 @@ local function reset(id, score)
   if not found[9] then return 'gone' end
   if found[1] ~= 'failed' then return found[1] or 'gone' end
   if not score then return 'taken' end
-  local expires = redis.call('PEXPIRETIME', job)
   local was = cjson.encode({order = identifier, score = score, source = source, origin = found[2] or source,
-    started = found[3] or '', ended = found[4] or '', expires = expires, created = found[9]})
-  redis.call('HSET', job, 'status', 'queued', 'origin', lane.name, 'started_at', '', 'ended_at', '',
-    'shedder_failed', was, 'shedder_retries', (tonumber(found[7]) or 0) + 1)
+    started = found[3] or '', ended = found[4] or '', expires = let_wait(id, score, found[6]), created = found[9]})
+  redis.call('HSET', job, 'status', 'queued', 'started_at', '', 'ended_at', '', 'shedder_failed', was,
+    'shedder_retries', (tonumber(found[7]) or 0) + 1)
+  if found[2] ~= lane.name then redis.call('HSET', job, 'origin', lane.name) end
   if found[5] or found[8] then keep_report(job, found[5], found[8]) end
-  expire_as(id, tonumber(found[6]), expires)
   moved[#moved + 1] = id
 end
 

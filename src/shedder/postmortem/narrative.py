@@ -10,13 +10,13 @@ from itertools import count
 from string import ascii_uppercase
 from typing import Any
 
-from shedder.events import SYSTEM, VERBS, Event, verb_of
+from shedder.events import SYSTEM, VERBS, Event, verb_of, with_own_drains
 from shedder.incident.records import Effect, Incident, Reading, RoleHeld, RolePast, is_same_person
 from shedder.incident.timeline import people_of
 from shedder.lanes import PRIORITIES, lane_of
 from shedder.postmortem.facts import Intervention, LaneEffect, Moment
 from shedder.response.mitigation import BEGAN, ENDED, NO_END_YET, without_ended
-from shedder.wording import jobs_do, moment, named, spoken
+from shedder.wording import counted, jobs_do, moment, named, spoken
 
 NOBODY = "somebody without a role"
 SOMEBODY = "somebody"
@@ -30,7 +30,7 @@ def timeline_of(incident: Incident, events: Sequence[Event]) -> tuple[Moment, ..
     marks = _marks()
     found = []
     undone = undone_at(events)
-    for event, also in _with_those_of_one_restore(without_ended(events)):
+    for event, also in _with_those_of_one_restore(with_own_drains(without_ended(events))):
         verb = verb_of(event)
         if not verb.is_detail:
             taken_back = f", undone at {moment(undone[event.id], event.at)}" if event.id in undone else ""
@@ -167,6 +167,8 @@ def _numbers(event: Event) -> str:
         if isinstance(each, Mapping) and isinstance(each.get("waiting"), int)
     )
     facts = [jobs_do(waiting, "waited", "waited")] if waiting and verb_of(event).is_decision else []
+    if event.verb == "retry":
+        facts += _brought_back(event)
     rate = event.details.get("rate")
     if isinstance(rate, str):
         facts.append(f"at {rate}")
@@ -192,6 +194,13 @@ def _intervention(deed: Moment, why: str, effects: Sequence[Effect]) -> Interven
              for effect in effects for lane, after in effect.after.items() if lane in effect.before)  # fmt: skip
     known = tuple(each for each in lanes if each.depth_before or each.depth_after)
     return Intervention(deed, why, timedelta(seconds=effects[0].after_seconds), known)
+
+
+def _brought_back(retry: Event) -> Iterator[str]:
+    """How many jobs, where its drain has told."""
+    told = [each for each in retry.after.values() if isinstance(each, Mapping) and "rate" in each]
+    if told:
+        yield counted(sum(int(each.get("backlog", 0)) for each in told), "job")
 
 
 def _with_those_of_one_restore(events: Iterable[Event]) -> Iterator[tuple[Event, tuple[str, ...]]]:

@@ -15,7 +15,7 @@ from math import ceil, sqrt
 from shedder.engine.jobs import meta_fields, time_of
 from shedder.errors import InvalidInput
 from shedder.lanes import Lane
-from shedder.queues.controls import standing_on
+from shedder.queues.controls import readable_on
 from shedder.queues.preview import GONE_FUNCTION, UNKNOWN_FUNCTION
 from shedder.queues.windows import LATELY, PreviewWindow, TakenJobs, Undecided, preview_lane, windows_of, with_long_meta
 from shedder.selection import Selection
@@ -82,6 +82,8 @@ class Breakdown:
         groups: The largest groups, largest first. With two of `by` the cells of a cross table, where
             `(the rest)` stands for all but the largest rows and columns.
         rest: All others together; None when there is none.
+        unreadable: Why the diverts of a lane cannot be read, a sentence each; what is in its backlogs
+            is not told.
     """
 
     by: tuple[str, ...]
@@ -92,6 +94,7 @@ class Breakdown:
     error: float
     groups: tuple[BreakdownGroup, ...]
     rest: BreakdownGroup | None = None
+    unreadable: tuple[str, ...] = ()
 
     @property
     def jobs(self) -> int:
@@ -122,7 +125,7 @@ def break_down(
     """
     _check(by, sample, top)
     tally = _Tally(tuple(by), (server_time(store) - LATELY).strftime(_RQ_TIME))
-    lists = _lists_of(store, lanes)
+    lists, unreadable = _lists_of(store, lanes)
     total = sum(each.length for each in lists)
     looks = total if sample is None else min(sample, total)
     operation, seen = Operation(on_progress, looks), {False: 0, True: 0}
@@ -138,7 +141,7 @@ def break_down(
             seen[each.is_backlog] += window.looked_at
     if looks < total:
         seen = {kind: sum(each.length for each in lists if each.is_backlog is kind) for kind in seen}
-    return _told(tally, lanes, seen[False], seen[True], top)
+    return replace(_told(tally, lanes, seen[False], seen[True], top), unreadable=unreadable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,13 +266,15 @@ def _error(looked_at: int, jobs: int) -> float:
     return _DEVIATIONS * sqrt(0.25 / looked_at * (1 - looked_at / jobs))
 
 
-def _lists_of(store: Store, lanes: Sequence[Lane]) -> list[_List]:
+def _lists_of(store: Store, lanes: Sequence[Lane]) -> tuple[list[_List], tuple[str, ...]]:
+    """The lists of `lanes` and of their backlogs, and why some of these are not known."""
     names = {lane.name: lane.priority for lane in lanes}
     found = [(key, names[name], False) for name in names for key in store.keys.lane(name)[:3]]
-    orders = standing_on(store, list(names))
-    found += [(key, names[lane], True) for lane in names for order in orders[lane] for key in order.backlog_keys]
+    orders, unreadable = readable_on(store, list(names))
+    found += [(key, names[lane], True) for lane in orders for order in orders[lane] for key in order.backlog_keys]
     lengths = store.read(lambda ask: [ask.llen(key) for key, *_ in found])
-    return [_List(*each, length) for each, length in zip(found, lengths, strict=True) if length]
+    lists = [_List(*each, length) for each, length in zip(found, lengths, strict=True) if length]
+    return lists, tuple(map(str, unreadable))
 
 
 def _windows(store: Store, source: _List, looks: int, *, with_meta: bool) -> Iterator[PreviewWindow]:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from shedder.engine.workers import queue_names
-from shedder.errors import InvalidInput
+from shedder.errors import InvalidInput, RecordUnreadable
 from shedder.events import Cause
 from shedder.lanes import PRIORITIES, Lane, queues_in
 from shedder.selection import Selection
@@ -390,6 +390,24 @@ def standing_on(store: Store, lanes: Sequence[str]) -> Standing:
         return {}
     records = store.read(lambda ask: ask.hmget(store.keys.diverts, list(lanes)))[0]
     return {lane: diverts_from(lane, record) for lane, record in zip(lanes, records, strict=True)}
+
+
+def readable_on(store: Store, lanes: Sequence[str]) -> tuple[Standing, tuple[RecordUnreadable, ...]]:
+    """The orders on those of `lanes` whose record can be read, and why the others cannot."""
+    records = store.read(lambda ask: ask.hmget(store.keys.diverts, list(lanes)))[0] if lanes else []
+    return readable(dict(zip(lanes, records, strict=True)))
+
+
+def readable(records: Mapping[str, bytes | None]) -> tuple[Standing, tuple[RecordUnreadable, ...]]:
+    """The orders that `records`, by lane, list, and why some of the records cannot be read."""
+    found: dict[str, Sequence[StoredDivert]] = {}
+    unreadable = []
+    for lane, record in records.items():
+        try:
+            found[lane] = diverts_from(lane, record)
+        except RecordUnreadable as error:
+            unreadable.append(error)
+    return found, tuple(unreadable)
 
 
 def _order(lane: str, record: dict[str, Any]) -> StoredDivert:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import zlib
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,8 +17,8 @@ from typing import Any, NamedTuple
 
 from shedder.engine.jobs import (
     LONGEST_DATA,
+    NOTE_FIELD,
     JobState,
-    function_from_field,
     functions_of,
     meta_fields,
     time_of,
@@ -25,22 +26,41 @@ from shedder.engine.jobs import (
 from shedder.engine.names import FAILED, RESULTS, registry_key
 from shedder.errors import InvalidInput
 from shedder.queues.outcomes import LARGEST_REPORT, STOPPED, UNREADABLE, report_of_failure
-from shedder.queues.windows import AS_IS, LONG, long_meta
+from shedder.queues.windows import AS_IS, long_meta
 from shedder.selection import Selection, check_globs, is_taken_by
 from shedder.store.codec import count_of, in_rows, text_of, time_from_ms
 from shedder.store.keys import Keys
-from shedder.store.store import Ahead, Command, Operation, Store
+from shedder.store.store import Ahead, Operation, Question, Store
 
-FAILED_PER_STEP = 100
-"""Failed jobs that one step reads: 1 to 1.5 ms of the server."""
+FAILED_PER_STEP = 200
+"""Failed jobs that one step reads: with plain commands, between which the server serves others."""
+
+FIRST_STEP = 25
+"""Failed jobs that the first step reads; as long as reports are short, each next one has twice as many."""
+
+STEPS_AHEAD = 3
+"""Steps that are asked for at once, so that the server has work while answers are judged."""
+
+IDS_PER_STEP = 2_000
+"""Ids of failed jobs that are read at once: 0.3 ms of the server."""
 
 BYTES_PER_STEP = 1_000_000
-"""A step ends after so many bytes of reports and metas."""
+"""After a step with more bytes of reports the next one is smaller."""
+
+LONGEST_REPORT = 262_144
+"""A report of more bytes, as RQ has packed it, is not read."""
+
+LONG_META = 4_096
+"""A meta of more bytes is read by itself."""
 
 UNKNOWN_FUNCTION = "(unknown function)"
 """The function of a job whose serialized data cannot be read here."""
 
 MOST_ATTEMPTS = 1_000_000
+
+_FAILED = JobState.FAILED.value
+_FAILED_AS_BYTES = _FAILED.encode()
+"""Looked at for each job, and a member of an enumeration takes long to look at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +145,9 @@ class FailedJob(NamedTuple):
         exception: The class of the exception, with its module.
         error: The last line of the report, from the class on; empty where there is no report.
         failed_ms: When it failed (ms, by the server's clock where RQ keeps its result); 0 when not known.
-        enqueued_at: When it was enqueued, as RQ writes it.
-        origin: The lane that it was in.
-        attempts: How often it has been tried.
         came_back: How often shedder has brought it back.
+        enqueued_at: When it was enqueued, as RQ writes it; empty when not asked for.
+        attempts: How often it has been tried; 1 when not asked for.
         meta: Its serialized meta; empty when not asked for, `?` when it is long.
     """
 
@@ -139,11 +158,10 @@ class FailedJob(NamedTuple):
     exception: str
     error: str
     failed_ms: float
-    enqueued_at: str
-    origin: str
-    attempts: int
     came_back: int
-    meta: bytes
+    enqueued_at: str = ""
+    attempts: int = 1
+    meta: bytes = b""
 
     @property
     def failed_at(self) -> datetime | None:
@@ -153,67 +171,97 @@ class FailedJob(NamedTuple):
     @property
     def is_failed(self) -> bool:
         """Whether it can be brought back: its hash is there and says that it failed."""
-        return not self.is_gone and self.status == JobState.FAILED
+        return self.status == _FAILED and not self.is_gone
 
 
-class FailedWindow(NamedTuple):
-    """Some jobs of a registry, and how many are in it."""
+class Facts(NamedTuple):
+    """What is asked of failed jobs beside what is always read; each takes some time of the server for each job.
 
-    in_all: int
-    jobs: tuple[FailedJob, ...]
+    Attributes:
+        meta: Their metas.
+        attempts: How often they were tried.
+        age: When they were enqueued.
+    """
+
+    meta: bool = False
+    attempts: bool = False
+    age: bool = False
+
+
+NO_FACTS = Facts()
 
 
 def failed_windows(
-    store: Store,
-    lane: str,
-    operation: Operation,
-    *,
-    oldest_first: bool = False,
-    with_meta: bool = False,
-    with_results: bool = False,
-) -> Iterator[FailedWindow]:
+    store: Store, lane: str, operation: Operation, *, facts: Facts = NO_FACTS, oldest_first: bool = False
+) -> Iterator[list[FailedJob]]:
     """The failed jobs that `lane` has now, window by window, the newest first.
 
     From that end on a job that is moved, or one that fails meanwhile, changes the place of none of
     those to come. The server reads the next window while the caller is at one.
     """
+    ids, size = _Ids(store, lane, oldest_first=oldest_first), min(FIRST_STEP, FAILED_PER_STEP)
+    questions, coming = _questions(store.keys, facts), deque[list[bytes]]()
 
-    def look() -> Command[FailedWindow]:
-        return read_failed(
-            store.keys, lane, place, oldest_first=oldest_first, with_meta=with_meta, with_results=with_results
-        )
+    def ask_ahead() -> None:
+        while len(coming) < STEPS_AHEAD and (window := ids.next(size)):
+            ahead.ask(questions, window)
+            coming.append(window)
 
-    place = 0 if oldest_first else failed_in_all(store, [lane]).get(lane, 0)
     with Ahead(store) as ahead:
-        window = store.run(look())
-        while window.jobs:
-            place += len(window.jobs) if oldest_first else -len(window.jobs)
-            ahead.send(look())
-            yield window._replace(jobs=with_functions(store, _with_long_metas(store, window.jobs)))
-            operation.count(len(window.jobs))
-            window = ahead.receive()[0]
+        ask_ahead()
+        while coming:
+            window, replies = coming.popleft(), ahead.answers()
+            reports = [*map(_report_in, replies[1 :: len(questions)])]
+            is_much = sum(map(len, reports)) > BYTES_PER_STEP
+            size = max(1, size // 8) if is_much else min(2 * size, FAILED_PER_STEP)
+            ask_ahead()
+            yield _jobs(store, window, reports, [*in_rows(replies, len(questions))], facts)
+            operation.count(len(window))
 
 
-def read_failed(
-    keys: Keys,
-    lane: str,
-    first: int,
-    *,
-    oldest_first: bool = False,
-    with_meta: bool = False,
-    with_results: bool = False,
-) -> Command[FailedWindow]:
-    """Some failed jobs of `lane`: from the `first` on, the oldest being the 0th, or those before it, newest first."""
-    order = "oldest" if oldest_first else "newest"
-    return Command(
-        "read_failed",
-        (registry_key(FAILED, lane),),
-        (first, FAILED_PER_STEP, order, keys.engine.jobs, RESULTS, BYTES_PER_STEP, int(with_meta), int(with_results)),
-        lambda reply: _window(reply, lane),
-    )
+@dataclass(slots=True)
+class _Ids:
+    """The ids in a registry of failed jobs, read in pieces, and handed out from one end on."""
+
+    store: Store
+    lane: str
+    oldest_first: bool
+    place: int | None = None
+    is_over: bool = False
+    read: list[bytes] = field(default_factory=list)
+    last: frozenset[bytes] = frozenset()
+
+    def next(self, count: int) -> list[bytes]:
+        """The next ids, `count` at most; none at the end."""
+        while len(self.read) < count and not self.is_over:
+            self.read += self._piece()
+        found, self.read = self.read[:count], self.read[count:]
+        return found
+
+    def _piece(self) -> list[bytes]:
+        key = registry_key(FAILED, self.lane)
+        if self.place is None:
+            self.place = 0 if self.oldest_first else failed_in_all(self.store, [self.lane]).get(self.lane, 0)
+        first = self.place if self.oldest_first else max(0, self.place - IDS_PER_STEP)
+        last = first + IDS_PER_STEP - 1 if self.oldest_first else self.place - 1
+        found = self.store.read(lambda ask: ask.zrange(key, first, last))[0] if last >= first else []
+        self.place = last + 1 if self.oldest_first else first
+        self.is_over = not found or not self.place
+        # where somebody else takes older ones away meanwhile, younger ones are seen in their places again
+        new = [each for each in map(bytes, found) if each not in self.last]
+        self.last = frozenset(map(bytes, found))
+        return new if self.oldest_first else new[::-1]
 
 
-_WIDTH = 14
+def _questions(keys: Keys, facts: Facts) -> tuple[Question, ...]:
+    """What is asked of each job, in the order of `_jobs`."""
+    jobs = keys.engine.jobs
+    more = (("enqueued_at",) if facts.age else ()) + (("number_of_retries",) if facts.attempts else ())
+    hashed = Question("HMGET", jobs, ("status", "created_at", NOTE_FIELD, "shedder_retries", *more))
+    asked = [hashed, Question("XREVRANGE", RESULTS, ("+", "-", "COUNT", "1"))]
+    asked += [Question("XLEN", RESULTS)] if facts.attempts else []
+    asked += [Question("HSTRLEN", jobs, ("meta",))] if facts.meta else []
+    return tuple(asked)
 
 
 def failed_in_all(store: Store, lanes: Sequence[str]) -> dict[str, int]:
@@ -222,37 +270,86 @@ def failed_in_all(store: Store, lanes: Sequence[str]) -> dict[str, int]:
     return {lane: jobs for lane, jobs in zip(lanes, found, strict=True) if jobs}
 
 
-def _window(reply: Sequence[Any], lane: str) -> FailedWindow:
-    in_all, reports, *flat = reply
-    read = [read_report(b""), *(read_report(bytes(each)) for each in reports)]
-    return FailedWindow(int(in_all), tuple(_job(row, lane, read) for row in in_rows(flat, _WIDTH)))
+def _jobs(
+    store: Store, ids: Sequence[bytes], reports: Sequence[bytes], rows: Sequence[Sequence[Any]], facts: Facts
+) -> list[FailedJob]:
+    """The jobs, from the replies to `_questions`, and to what else must be asked of some of them."""
+    jobs = [_job(job, row[0], row[1], report) for job, report, row in zip(ids, reports, rows, strict=True)]
+    if facts != NO_FACTS:
+        jobs = [_with_facts(job, row, facts) for job, row in zip(jobs, rows, strict=True)]
+    if facts.meta:
+        jobs = _with_metas(store, jobs, [row[-1] or 0 for row in rows])
+    if any(job.exception == UNREADABLE for job in jobs):
+        jobs = _with_old_reports(store, jobs)
+    return with_functions(store, jobs)
 
 
-def _job(row: Sequence[Any], lane: str, reports: Sequence[tuple[str, str]]) -> FailedJob:
-    (job, status, created_at, note, enqueued_at, ended_at, origin, came_back, retries, old_report,
-     results, result, report, meta) = row  # fmt: skip
-    exception, error = read_report(b"", bytes(old_report)) if old_report and not report else reports[int(report)]
+def _job(job: bytes, hashed: Sequence[bytes | None] | None, results: Sequence[Any] | None, report: bytes) -> FailedJob:
+    status, created_at, note, came_back = hashed[:4] if hashed else (None,) * 4
+    exception, error = read_report(report)
     return FailedJob(
-        job_id=bytes(job).decode("utf-8", AS_IS),
-        status=text_of(status),
-        is_gone=not created_at,
-        function=function_from_field(note, created_at) or "",
-        exception=exception,
-        error=error,
-        failed_ms=_failed_ms(result, ended_at),
-        enqueued_at=text_of(enqueued_at),
-        origin=text_of(origin) or lane,
-        attempts=max(int(results), 1) + count_of(retries),
-        came_back=count_of(came_back),
-        meta=bytes(meta),
+        job.decode("utf-8", AS_IS),
+        _FAILED if status == _FAILED_AS_BYTES else text_of(status or b""),
+        not created_at,
+        _function_in(note, created_at) if note and created_at else "",
+        exception,
+        error,
+        float(results[0][0].partition(b"-")[0]) if results else 0.0,
+        count_of(came_back) if came_back else 0,
     )
 
 
-def _failed_ms(result: bytes, ended_at: bytes) -> float:
-    if result:
-        return float(result.partition(b"-")[0])
-    ended = time_of(ended_at)
-    return ended.timestamp() * 1000 if ended else 0.0
+def _function_in(note: bytes, created_at: bytes) -> str:
+    since, _, name = note.partition(b" ")
+    return text_of(name) if since == created_at else ""
+
+
+def _report_in(results: Sequence[Any] | None) -> bytes:
+    """The report in the last result of a job; empty without one, and for one that is very long."""
+    try:
+        fields = results[0][1] if results else []
+        report: bytes = fields[fields.index(b"exc_string") + 1]
+    except (IndexError, ValueError):
+        return b""
+    return report if len(report) <= LONGEST_REPORT else b""
+
+
+def _with_facts(job: FailedJob, row: Sequence[Any], facts: Facts) -> FailedJob:
+    hashed, _, *rest = row
+    more = [*hashed[4:]] if hashed else [None] * 2
+    return job._replace(
+        enqueued_at=text_of(more[0] or b"") if facts.age else "",
+        attempts=max(rest[0] or 0, 1) + count_of(more[-1]) if facts.attempts else 1,
+    )
+
+
+def _with_metas(store: Store, jobs: Sequence[FailedJob], sizes: Sequence[int]) -> list[FailedJob]:
+    """`jobs` with their metas; those that are long come one at a time."""
+    keys = [store.keys.engine.jobs.encode() + job.job_id.encode("utf-8", AS_IS) for job in jobs]
+    short = [key for key, size in zip(keys, sizes, strict=True) if 0 < size <= LONG_META]
+    found = dict(zip(short, store.read(lambda ask: [ask.hget(key, "meta") for key in short]), strict=True))
+    return [
+        job._replace(meta=long_meta(store, job.job_id) if size > LONG_META else found.get(key) or b"")
+        for job, key, size in zip(jobs, keys, sizes, strict=True)
+    ]
+
+
+def _with_old_reports(store: Store, jobs: Sequence[FailedJob]) -> list[FailedJob]:
+    """`jobs` with what RQ kept in their hashes, where their results have no report."""
+    without = [job.job_id.encode("utf-8", AS_IS) for job in jobs if job.exception == UNREADABLE and not job.is_gone]
+    asked = (Question("HMGET", store.keys.engine.jobs, ("exc_info", "ended_at")),)
+    found = dict(zip(without, in_rows(store.ask(asked, without), 1), strict=True)) if without else {}
+    return [
+        _with_old_report(job, *(found[key][0] or (None, None))) if (key := job.job_id.encode("utf-8", AS_IS)) in found
+        else job for job in jobs
+    ]  # fmt: skip
+
+
+def _with_old_report(job: FailedJob, report: bytes | None, ended_at: bytes | None) -> FailedJob:
+    exception, error = read_report(b"", report) if report else (job.exception, job.error)
+    ended = time_of(ended_at) if not job.failed_ms else None
+    failed_ms = ended.timestamp() * 1000 if ended else job.failed_ms
+    return job._replace(exception=exception, error=error, failed_ms=failed_ms)
 
 
 @lru_cache(maxsize=1024)
@@ -274,17 +371,13 @@ def read_report(result: bytes, old: bytes = b"") -> tuple[str, str]:
     return report_of_failure("" if said.startswith(STOPPED) else said)
 
 
-def _with_long_metas(store: Store, jobs: Sequence[FailedJob]) -> tuple[FailedJob, ...]:
-    return tuple(job._replace(meta=long_meta(store, job.job_id)) if job.meta == LONG else job for job in jobs)
-
-
-def with_functions(store: Store, jobs: Sequence[FailedJob]) -> tuple[FailedJob, ...]:
+def with_functions(store: Store, jobs: list[FailedJob]) -> list[FailedJob]:
     """`jobs` with the functions that their producers did not note."""
     unknown = {job.job_id: None for job in jobs if not job.function and not job.is_gone and job.job_id.isprintable()}
     if not unknown:
-        return tuple(jobs)
+        return jobs
     names: Mapping[str, str] = functions_of(store, unknown, longest=LONGEST_DATA)
-    return tuple(job._replace(function=job.function or names.get(job.job_id, "")) for job in jobs)
+    return [job._replace(function=job.function or names.get(job.job_id, "")) for job in jobs]
 
 
 def _is_one_of(text: str, globs: Sequence[str]) -> bool:

@@ -22,7 +22,14 @@ from shedder.incident.store import Decide
 from shedder.policy.model import Policy
 from shedder.postmortem.writing import environment_for, render, write_whole, writing_into
 from shedder.updates.sentences import compose, expected_end
-from shedder.updates.situation import STAKEHOLDERS, MeasuredWorkload, Situation, read_situation, taken_back
+from shedder.updates.situation import (
+    STAKEHOLDERS,
+    MeasuredWorkload,
+    Situation,
+    brought_back,
+    read_situation,
+    taken_back,
+)
 
 LONGEST_TEXT = 4000
 
@@ -76,6 +83,7 @@ def draft_update(shed: Shedder, policy: Policy, incident: Incident, *, audience:
     events = shed.incidents.timeline(incident.id)
     undone = taken_back(events, policy, since=max(told, default=incident.opened_at))
     situation = replace(read_situation(shed, policy, incident, next_update=now + every), taken_back=undone)
+    situation = replace(situation, brought_back=brought_back(events, policy))
     return Draft(situation, compose(situation, audience=audience), audience, now + every)
 
 

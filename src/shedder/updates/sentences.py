@@ -31,6 +31,7 @@ def compose(situation: Situation, *, audience: str) -> str:
         *(_doubtful(work, situation.at) for work in others if not work.held and not work.is_well),
         *_unaffected(situation.works),
         *_done(situation, audience),
+        *_brought_back(situation),
         *_taken_back(situation),
         *situation.notices,
         *(_numbers(work) for work in situation.works if audience == TEAM),
@@ -174,6 +175,11 @@ def _done(situation: Situation, audience: str) -> Iterator[str]:
         return
     told = [_told(each, situation.at, audience) for each in situation.measures]
     yield f"in force: {'; '.join(told)}"
+
+
+def _brought_back(situation: Situation) -> Iterator[str]:
+    if situation.brought_back:
+        yield f"started after all: {named(situation.brought_back)}"
 
 
 def _taken_back(situation: Situation) -> Iterator[str]:

@@ -8,6 +8,7 @@ numbers are estimates, and say so. Whether it is late is judged as in a status (
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -172,6 +173,8 @@ class Situation:
         title: What the incident is called; empty outside of one.
         began: When it began; None outside of one.
         taken_back: What was undone since the last update, such as `the pause of newsletters`.
+        brought_back: What had failed and was brought back by retries of the incident that are over, such
+            as `337 failed newsletters`.
     """
 
     at: datetime
@@ -182,6 +185,7 @@ class Situation:
     title: str = ""
     began: datetime | None = None
     taken_back: tuple[str, ...] = ()
+    brought_back: tuple[str, ...] = ()
 
 
 LOOK_BACK = timedelta(hours=24)
@@ -257,6 +261,17 @@ def taken_back(events: Iterable[Event], policy: Policy, since: datetime) -> tupl
     found = [_UNDONE[each.verb].format(_nouns(each, policy)) for each in known
              if each.id in undone and each.verb in _UNDONE]  # fmt: skip
     return tuple(dict.fromkeys(found))
+
+
+def brought_back(events: Iterable[Event], policy: Policy) -> tuple[str, ...]:
+    """What had failed and has started after all: how many of what, of the retries whose backlogs are empty."""
+    known = tuple(events)
+    retries = {each.order for each in known if each.verb == "retry"}
+    jobs: Counter[str] = Counter()
+    for each in known:
+        if each.verb == "drained" and each.order in retries:
+            jobs[_nouns(each, policy)] += int(each.after.get("released", 0))
+    return tuple(f"{count:,} failed {nouns}" for nouns, count in jobs.items() if count)
 
 
 _UNDONE = {

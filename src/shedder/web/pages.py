@@ -99,7 +99,7 @@ def show_journal(site: Site, request: WebRequest, visitor: Visitor) -> Response:
     limit = _one_of(request.asked("limit"), JOURNAL_SIZES)
     wanted = request.asked("lane")
     events = site.shedder.events(limit=limit) if reading.is_known else ()
-    samples = _samples_for(site, events, reading.at)
+    samples = samples_for(site, events, reading.at)
     lines = journal_of(events, samples, reading.incident, reading.at)
     shown = [line for line in lines if not wanted or _concerns(line, wanted)]
     return render_page(
@@ -210,7 +210,8 @@ def _concerns(line: JournalLine, wanted: str) -> bool:
     return wanted in line.lanes or wanted in line.targets or any(lane_of(each).queue == wanted for each in line.lanes)
 
 
-def _samples_for(site: Site, events: Sequence[Event], at: datetime) -> Mapping[str, tuple[Sample, ...]]:
+def samples_for(site: Site, events: Sequence[Event], at: datetime) -> Mapping[str, tuple[Sample, ...]]:
+    """The samples that tell the effects of `events`, which come oldest first."""
     young = [each for each in events if each.at >= at - EFFECTS_OF]
     lanes = sampled_lanes(young, most=EFFECT_LANES)
     if not lanes:
@@ -299,16 +300,26 @@ class KeptPlans:
         self._outlook: Outlook | None = None
         self._rows: dict[str, tuple[PlanRow, ...]] = {}
 
+    def outlook(self, reading: SharedReading) -> Outlook:
+        """What the plan begins with."""
+        with self._lock:
+            return self._outlook_now(reading)
+
     def rows(self, reading: SharedReading, options: Sequence[tuple[str, Sequence[str]]]) -> tuple[PlanRow, ...]:
         """What would be if each of `options` were done, and if nothing were."""
-        name, held = repr(options), frozenset(each.lane for each in reading.status.lanes if each.pause or each.diverts)
+        name = repr(options)
         with self._lock:
-            is_good = self._at is not None and abs(reading.at - self._at) < PLAN_GOOD_FOR and held == self._held
-            if self._outlook is None or not is_good:
-                self._at, self._held, self._rows, self._outlook = reading.at, held, {}, _outlook_of(reading)
+            outlook = self._outlook_now(reading)
             if name not in self._rows:
-                self._rows[name] = plan_rows(self._outlook, options)
+                self._rows[name] = plan_rows(outlook, options)
             return self._rows[name]
+
+    def _outlook_now(self, reading: SharedReading) -> Outlook:
+        held = frozenset(each.lane for each in reading.status.lanes if each.pause or each.diverts)
+        is_good = self._at is not None and abs(reading.at - self._at) < PLAN_GOOD_FOR and held == self._held
+        if self._outlook is None or not is_good:
+            self._at, self._held, self._rows, self._outlook = reading.at, held, {}, _outlook_of(reading)
+        return self._outlook
 
 
 def _outlook_of(reading: SharedReading) -> Outlook:
@@ -322,6 +333,11 @@ def _outlook_of(reading: SharedReading) -> Outlook:
         return found
     seldom = {lane: (*each[:-MOVES_SAMPLES:SELDOM], *each[-MOVES_SAMPLES:]) for lane, each in samples.items()}
     return read_outlook(reading.status, seldom, reading.policy)
+
+
+def outlook_of(site: Site, reading: SharedReading) -> Outlook:
+    """What the plan begins with; made once for some seconds."""
+    return site.part(KeptPlans).outlook(reading)
 
 
 def _plan_of_lane(

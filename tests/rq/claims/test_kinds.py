@@ -23,6 +23,7 @@ from shedder.rq import Queue, SimpleWorker, SpawnWorker, Worker, WorkerMixin
 from shedder.store.codec import text_of
 from tests import jobs
 from tests.cluster import without_cluster
+from tests.forked import run_module
 from tests.rq.claims.kinds import ALL_KINDS, FORKS_AND_NOT, status_of, waiting
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workers import Yard, run_burst
@@ -63,15 +64,7 @@ def environment_of_programs() -> dict[str, str]:
 
 def rq_command(server: EmbeddedServer, *words: str) -> subprocess.CompletedProcess[str]:
     """Run `rq`, as a user does."""
-    return subprocess.run(
-        [sys.executable, "-m", "rq.cli", words[0], "--url", server.url, *words[1:]],
-        env=environment_of_programs(),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
+    return run_module("rq.cli", words[0], "--url", server.url, *words[1:], env=environment_of_programs(), cwd=ROOT)
 
 
 @pytest.mark.slow

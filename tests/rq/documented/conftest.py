@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.cli.programs import end, environment
-from tests.waiting import PATIENCE_SECONDS
+from tests.cli.programs import started as begun
+from tests.forked import run_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from shedder.embedded import EmbeddedServer
+    from tests.forked import Forked
 
 CLASSES = {"RQ_WORKER_CLASS": "shedder.rq.Worker", "RQ_QUEUE_CLASS": "shedder.rq.Queue"}
 
@@ -32,10 +32,7 @@ def rq(env: dict[str, str], tmp_path: Path) -> Callable[..., str]:
     """Runs `rq` to its end in the test's folder; what it printed."""
 
     def run(*words: str, code: int = 0) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "rq.cli", *words], env=env, cwd=tmp_path, text=True,
-            capture_output=True, timeout=PATIENCE_SECONDS, check=False,
-        )  # fmt: skip
+        done = run_module("rq.cli", *words, env=env, cwd=tmp_path)
         assert code == done.returncode, done.stderr[-3000:]
         return done.stdout + done.stderr
 
@@ -47,12 +44,8 @@ def started(env: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Any]]
     """Starts `rq`, which goes on until the test ends."""
     with ExitStack() as processes:
 
-        def start(*words: str) -> subprocess.Popen[bytes]:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "rq.cli", *words], env=env, cwd=tmp_path,
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )  # fmt: skip
+        def start(*words: str) -> Forked:
+            process = begun(("rq.cli", *words), env=env, cwd=tmp_path)
             processes.callback(end, process)
             return process
 

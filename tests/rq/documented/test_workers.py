@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,9 +24,10 @@ from rq.worker import HerokuWorker
 
 from shedder.rq import Queue, SimpleWorker, SpawnWorker, Worker, WorkerMixin
 from tests.cli.programs import environment
+from tests.forked import run_module
 from tests.jobs import ended, mark, started
 from tests.rq.documented.functions import LONG, begun, break_down
-from tests.waiting import PATIENCE_SECONDS, wait_until
+from tests.waiting import wait_until
 from tests.workers import run_burst
 
 if TYPE_CHECKING:
@@ -184,9 +183,6 @@ def test_rq_info_requeue_and_empty_see_lanes(server: EmbeddedServer, redis: Redi
 
 
 def _rq(server: EmbeddedServer, *words: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "rq.cli", *words, "--url", server.url], env=environment(),
-        capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
-    )  # fmt: skip
+    done = run_module("rq.cli", *words, "--url", server.url, env=environment())
     assert 0 == done.returncode, done.stderr
     return done.stdout
