@@ -254,7 +254,6 @@ def _update(asked: Asked) -> Planned:
         receipt = posting.post_update(shedder, found.id, draft, text=text, by=asked.by)
         sent_to, failed = channels.send_update(shedder.store, asked.policy.incident, sending, receipt, who=shedder.by)
         where = f"sent to {counted(len(sent_to), 'place')}" if sent_to else "sent nowhere"
-        where = f"sent to {counted(len(sent_to), 'place')}" if sent_to else "sent nowhere"
         said = [f"Update {receipt.incident.updates[-1].number} of {found.id} is recorded, {where}."]
         said += [f"The channel {each} did not take it; `shedder incident watch` tries again." for each in failed]
         return Result(tuple(said), receipt, receipt.event)

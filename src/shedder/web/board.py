@@ -451,8 +451,8 @@ _RANKS = {TROUBLE: 0, HELD_BACK: 1, WORKS: 2, QUIET: 3}
 
 
 def _by_rank(rows: Iterable[LaneRow]) -> list[LaneRow]:
-    """Lanes in trouble first, then those held back; else in the order that they had."""
-    return sorted(rows, key=lambda row: _RANKS[row.state])
+    """Lanes in trouble first, those that are late or fail before others; then those held back; else as they were."""
+    return sorted(rows, key=lambda row: (_RANKS[row.state], not row.is_late, not row.failing))
 
 
 def _as_one(lanes: Sequence[tuple[LaneStatus, LaneRow]]) -> LaneRow:
