@@ -51,7 +51,7 @@
     const shown = document.getElementById("read-at");
     if (shown && lastAt) shown.textContent = lastAt;
     saidByServer = trouble;
-    say(trouble);
+    say(trouble ? `Not fresh since ${clockOf(message.since)} UTC${lastAt ? `: last answer ${lastAt} UTC` : ""}. ${trouble}` : "");
     for (const [name, html] of Object.entries(message.parts || {})) replace(name, html);
   }
 
