@@ -11,7 +11,7 @@ from importlib.resources import files
 from mimetypes import guess_type
 
 from shedder.errors import ShedderError
-from shedder.web import acting, login, pages, stream
+from shedder.web import acting, incident_pages, login, pages, stream
 from shedder.web.access import check_origin, visitor_of
 from shedder.web.http import Refusal, Response, Route, WebRequest, redirect
 from shedder.web.rendering import render_page
@@ -116,6 +116,7 @@ def routes() -> tuple[Route, ...]:
         *login.ROUTES,
         *stream.ROUTES,
         *pages.ROUTES,
+        *incident_pages.ROUTES,
         *acting.ROUTES,
     )
 

@@ -507,10 +507,15 @@ class PlanRow:
 
 def plan_rows(outlook: Outlook, options: Iterable[tuple[str, Iterable[str]]]) -> tuple[PlanRow, ...]:
     """What it brings to hold back the lanes of each option, and to do nothing; nothing where nothing waits."""
+    chosen = [Option(what, closed=frozenset(lanes)) for what, lanes in options]
+    return option_rows(outlook, (*chosen, Option("do nothing")))
+
+
+def option_rows(outlook: Outlook, options: Iterable[Option]) -> tuple[PlanRow, ...]:
+    """What each option would bring; nothing where nothing waits."""
     if not any(each.has_work for each in outlook.lanes):
         return ()
-    chosen = [Option(what, closed=frozenset(lanes)) for what, lanes in options]
-    return tuple(_plan_row(outlook, each) for each in (*chosen, Option("do nothing")))
+    return tuple(_plan_row(outlook, each) for each in options)
 
 
 def _plan_row(outlook: Outlook, option: Option) -> PlanRow:

@@ -87,7 +87,7 @@ def show_journal(site: Site, request: WebRequest, visitor: Visitor) -> Response:
     limit = _one_of(request.asked("limit"), JOURNAL_SIZES)
     wanted = request.asked("lane")
     events = site.shedder.events(limit=limit) if reading.is_known else ()
-    samples = _samples_for(site, events, reading.at)
+    samples = samples_for(site, events, reading.at)
     lines = journal_of(events, samples, reading.incident, reading.at)
     shown = [line for line in lines if not wanted or _concerns(line, wanted)]
     return render_page(
@@ -198,7 +198,8 @@ def _concerns(line: JournalLine, wanted: str) -> bool:
     return wanted in line.lanes or wanted in line.targets or any(lane_of(each).queue == wanted for each in line.lanes)
 
 
-def _samples_for(site: Site, events: Sequence[Event], at: datetime) -> Mapping[str, tuple[Sample, ...]]:
+def samples_for(site: Site, events: Sequence[Event], at: datetime) -> Mapping[str, tuple[Sample, ...]]:
+    """The samples that tell the effects of `events`, which come oldest first."""
     young = [each for each in events if each.at >= at - EFFECTS_OF]
     lanes = sampled_lanes(young, most=EFFECT_LANES)
     if not lanes:
@@ -279,7 +280,7 @@ def _in_hand(site: Site, request: WebRequest, lane: LaneStatus) -> dict[str, Any
 _OUTLOOKS: WeakKeyDictionary[Site, tuple[int, Outlook]] = WeakKeyDictionary()
 
 
-def _outlook(site: Site, reading: SharedReading) -> Outlook:
+def outlook_of(site: Site, reading: SharedReading) -> Outlook:
     """What the plan begins with; made once for each reading."""
     known = _OUTLOOKS.get(site)
     if known is None or known[0] != reading.number:
@@ -297,11 +298,11 @@ def _plan_of_lane(
     if not (lane.waiting or lane.backlog) or not reading.is_known:
         return ()
     if lane.pause is not None or lane.diverts:
-        return plan_rows(_outlook(site, reading), ())
+        return plan_rows(outlook_of(site, reading), ())
     others = [each for each in siblings if each.waiting and each.lane != lane.lane]
     whole = [(f"pause or divert all of {lane.queue}", [Lane(lane.queue, each).name for each in PRIORITIES])]
     return plan_rows(
-        _outlook(site, reading), [(f"pause or divert {target_of(lane.lane)}", [lane.lane]), *(whole if others else [])]
+        outlook_of(site, reading), [(f"pause or divert {target_of(lane.lane)}", [lane.lane]), *(whole if others else [])]
     )
 
 
@@ -313,7 +314,7 @@ def _plan_of_board(site: Site, reading: SharedReading, board: Board) -> tuple[tu
         return (), ""
     heaviest = max(others, key=lambda row: row.waiting)
     lanes = [lane.name for lane in lanes_of_target(heaviest.target)]
-    return plan_rows(_outlook(site, reading), [(f"divert {heaviest.target}", lanes)]), heaviest.target
+    return plan_rows(outlook_of(site, reading), [(f"divert {heaviest.target}", lanes)]), heaviest.target
 
 
 ROUTES = (

@@ -28,6 +28,7 @@
     }
     mark();
     filter();
+    offerCopies(part);
   }
 
   function signOf(element) {
@@ -90,9 +91,39 @@
     setInterval(watch, 1000);
   }
 
+  // command lines
+
+  function offerCopies(within) {
+    for (const line of within.querySelectorAll("[data-copy]:not(.can-copy)")) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "small copy";
+      button.textContent = "Copy";
+      button.addEventListener("click", () => copy(line.querySelector("code"), button));
+      line.classList.add("can-copy");
+      line.append(button);
+    }
+  }
+
+  async function copy(code, button) {
+    let isDone = false;
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+      isDone = true;
+    } catch {
+      // without TLS a browser gives no clipboard; what is selected can be copied all the same
+      getSelection().selectAllChildren(code);
+      isDone = document.execCommand("copy");
+    }
+    button.textContent = isDone ? "Copied" : "Selected";
+    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  }
+
+  offerCopies(document);
+
   // keys
 
-  const goes = { l: "/", d: "/drains", w: "/work", j: "/journal", s: "/settings", i: "/incident" };
+  const goes = { l: "/", d: "/drains", w: "/work", j: "/journal", s: "/settings", i: "/incident", p: "/plan" };
   let isGoing = false;
   let chosen = "";
   let wanted = "";
