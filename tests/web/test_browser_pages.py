@@ -18,7 +18,7 @@ from playwright.sync_api import expect
 from starlette.applications import Starlette
 
 import shedder.web
-from shedder.policy.model import Policy, Rule, WebSettings
+from shedder.policy.model import Policy, Rule, WebPolicy
 from shedder.selection import Selection
 from shedder.units import Rate
 from shedder.web.app import routes
@@ -45,7 +45,7 @@ PAGES = (
 )  # fmt: skip
 """All pages that one can go to."""
 
-COLOURS = {"runOnly": {"type": "tag", "values": ["cat.color"]}, "resultTypes": ["violations"]}
+COLOURS = {"runOnly": ["color-contrast", "link-in-text-block"], "resultTypes": ["violations"]}
 
 SHOWS = "Start them with --allow-actions and a login, or use the command line."
 
@@ -60,7 +60,7 @@ def play(scene: Scene) -> None:
     scene.fill("quiet", "job")
     scene.run_all("quiet")
     scene.run_one("orders")
-    shed.divert("mail", selection=Selection(meta={"tenant": "acme"}), reason="acme floods")
+    shed.divert("mail", selection=Selection(meta=(("tenant", "acme"),)), reason="acme floods")
     shed.pause("orders", reason="database at 99 %", by="bob@desk", expires_in=timedelta(hours=5))
     shed.divert("reports", reason="later")
     shed.drain("reports", rate=Rate.parse("1/minute"), reason="it is fine again")
@@ -70,7 +70,7 @@ def play(scene: Scene) -> None:
 def policy() -> Policy:
     return Policy(
         rules=(Rule(queue="orders", label="orders of customers", tolerance=timedelta(hours=1), shed=1),),
-        web=WebSettings(name="production", colour="red"),
+        web=WebPolicy(name="production", colour="red"),
     )
 
 

@@ -106,7 +106,7 @@
   }
 
   if (document.querySelector("[data-live]:not([data-live='bar'])")) {
-    if (window.EventSource) stream(); else poll();
+    if (window.EventSource && "streams" in document.body.dataset) stream(); else poll();
     setInterval(watch, 1000);
   }
 
