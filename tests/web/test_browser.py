@@ -92,9 +92,7 @@ def test_divert_a_tenant_while_somebody_else_acts(people: People, scene: Scene) 
     people.forgive("status of 409")
 
 
-def test_a_drain_is_watched_to_its_end(
-    people: People, scene: Scene, server: EmbeddedServer, tmp_path: Path
-) -> None:
+def test_a_drain_is_watched_to_its_end(people: People, scene: Scene, server: EmbeddedServer, tmp_path: Path) -> None:
     """A drain that is too slow gets another rate, and the page shows its end without being loaded anew."""
     marks = tmp_path / "marks"
     jobs = [scene.ours("mail").enqueue("tests.jobs.mark_own", str(marks)).id for _ in range(JOBS)]
@@ -146,9 +144,7 @@ def test_two_operators_are_told_of_each_other(people: People, scene: Scene) -> N
     expect(bob.get_by_role("list").filter(has_text="it was the wrong lane")).to_contain_text("ana@desk")
 
 
-def test_redis_goes_away_and_comes_back(
-    people: People, room: tuple[Room, str], server_factory: ServerFactory
-) -> None:
+def test_redis_goes_away_and_comes_back(people: People, room: tuple[Room, str], server_factory: ServerFactory) -> None:
     """An open page says in words since when it is not fresh, keeps what it shows, and goes on by itself."""
     own = server_factory()
     with own.client() as client:

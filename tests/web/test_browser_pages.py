@@ -45,9 +45,9 @@ PAGES = (
 )  # fmt: skip
 """All pages that one can go to."""
 
-COLOURS = {"runOnly": ["color-contrast", "link-in-text-block"], "resultTypes": ["violations"]}
-
-SHOWS = "Start them with --allow-actions and a login, or use the command line."
+ALL = {"resultTypes": ["violations"], "preload": False}
+AXE = Axe().axe_script
+COLOURS = {**ALL, "runOnly": ["color-contrast", "link-in-text-block"]}
 
 
 def play(scene: Scene) -> None:
@@ -74,9 +74,11 @@ def policy() -> Policy:
     )
 
 
-def faults(page: Page, options: dict[str, Any] | None = None) -> list[str]:
+def faults(page: Page, options: dict[str, Any]) -> list[str]:
     """What axe finds that keeps somebody from using a page, or makes it hard."""
-    found = Axe().run(page, options=options or {"resultTypes": ["violations"]}).response["violations"]
+    if page.evaluate("!window.axe"):
+        page.evaluate(AXE)
+    found = page.evaluate("options => axe.run(options)", options)["violations"]
     return [
         f"{each['id']}: {node['html'][:200]} {node['failureSummary']}"
         for each in found
@@ -94,7 +96,7 @@ def faults_everywhere(page: Page) -> list[str]:
             page.emulate_media(color_scheme=scheme)
             is_whole = (size, scheme) in ((DESK, "light"), (PHONE, "dark"))
             where = f"{page.url} {size['width']} {scheme}: "
-            found += [where + each for each in faults(page, None if is_whole else COLOURS)]
+            found += [where + each for each in faults(page, ALL if is_whole else COLOURS)]
         if wide := overhang(page):
             found.append(f"{page.url} {size['width']}: {wide} pixels too wide")
     return found

@@ -61,7 +61,9 @@ class Listener:
 @pytest.mark.parametrize(
     ("pages", "seconds"), [(30, 0), pytest.param(100, 300, marks=pytest.mark.long)], ids=["short", "five minutes"]
 )
-def test_open_pages_miss_nothing(scene: Scene, server: EmbeddedServer, tmp_path: Path, pages: int, seconds: int) -> None:
+def test_open_pages_miss_nothing(
+    scene: Scene, server: EmbeddedServer, tmp_path: Path, pages: int, seconds: int
+) -> None:
     """Each of many open pages shows every change, in order, and the memory of their process does not grow."""
     with Yard(server, tmp_path) as yard, running(server) as (url, process):
         for _ in range(2):
@@ -102,7 +104,9 @@ def _change(scene: Scene, number: int) -> None:
 
 def _wait_for(listeners: list[Listener], number: int) -> None:
     wait_until(
-        lambda: all(each.seen[-1:] == [number] for each in listeners), interval=0.02, what=f"change {number} on all pages"
+        lambda: all(each.seen[-1:] == [number] for each in listeners),
+        interval=0.02,
+        what=f"change {number} on all pages",
     )
 
 

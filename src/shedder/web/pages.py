@@ -302,7 +302,8 @@ def _plan_of_lane(
     others = [each for each in siblings if each.waiting and each.lane != lane.lane]
     whole = [(f"pause or divert all of {lane.queue}", [Lane(lane.queue, each).name for each in PRIORITIES])]
     return plan_rows(
-        outlook_of(site, reading), [(f"pause or divert {target_of(lane.lane)}", [lane.lane]), *(whole if others else [])]
+        outlook_of(site, reading),
+        [(f"pause or divert {target_of(lane.lane)}", [lane.lane]), *(whole if others else [])],
     )
 
 
