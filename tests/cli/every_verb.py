@@ -87,6 +87,7 @@ WITHOUT_REDIS = {
     ("demo",),
     ("completion",),
     ("web",),  # the same: tests/web
+    ("top",),  # needs a terminal: tests/cli/test_top.py
     ("metrics",),  # says that Redis is away, and lives on: tests/metrics
 }
 

@@ -44,6 +44,7 @@ VERBS = (
     ("incident", "shedder.cli.incident", "Keep the record of an incident."),
     ("undo", "shedder.cli.undo", "Undo a change."),
     ("events", "shedder.cli.events", "Show who changed what, when and why."),
+    ("top", "shedder.cli.top", "Show the control room in this terminal."),
     ("web", "shedder.cli.web", "Serve the control room, for a browser."),
     ("metrics", "shedder.cli.metrics", "Serve metrics for Prometheus."),
     ("audit", "shedder.cli.health", "Check that every job is in exactly one place."),

@@ -12,6 +12,7 @@ from shedder.incident.records import Incident, Role, RoleHeld, is_same_person
 from shedder.lanes import names_of
 from shedder.queues.samples import Sample
 from shedder.response.triage import Triage, TriageCommand, TriageDone, TriageStep
+from shedder.updates.commands import Told, commands_of
 from shedder.web.flows import JournalLine, effect_sentence, journal_of
 from shedder.wording import REASON_BLANK, named, spoken
 
@@ -249,13 +250,30 @@ def _said_by(words: Iterable[str], positions: Sequence[str], *, is_mitigation: b
 # the timeline
 
 
-def timeline_of(
+def told_timeline(
     incident: Incident, events: Sequence[Event], samples: Mapping[str, Sequence[Sample]], at: datetime
 ) -> tuple[JournalLine, ...]:
-    """What happened in the incident, the newest first: what was done, and what was found."""
+    """What happened in the incident, the newest first: each command as one line, and what was found."""
     texts = {each.id: text for each in events if (text := _note_of(each))}
-    lines = journal_of([each for each in events if not verb_of(each).is_detail], samples, incident, at)
-    return tuple(replace(line, why=texts[line.id]) if line.id in texts else line for line in lines)
+    found = [each for each in events if not verb_of(each).is_detail]
+    lines = {each.id: each for each in journal_of(found, samples, incident, at)}
+    commands = {each.id: told for told in commands_of(events) for each in told.events if len(told.events) > 1}
+    shown = {_name_in(commands, name): _told(commands.get(name), line, lines) for name, line in lines.items()}
+    return tuple(replace(line, why=texts[line.id]) if line.id in texts else line for line in shown.values())
+
+
+def _name_in(commands: Mapping[str, Told], name: str) -> str:
+    return commands[name].last.id if name in commands else name
+
+
+def _told(command: Told | None, line: JournalLine, lines: Mapping[str, JournalLine]) -> JournalLine:
+    """The line of an event, or the one of the command that wrote it and others."""
+    if command is None:
+        return line
+    parts = [lines[each.id] for each in command.events if each.id in lines]
+    first = next((each for each in parts if each.can_undo), parts[0])
+    effect = next((each.effect for each in parts if each.effect), "")
+    return replace(first, what=command.sentence, numbers="", effect=effect)
 
 
 def _note_of(event: Event) -> str:

@@ -6,7 +6,7 @@ import logging
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shedder.errors import ShedderError
 from shedder.events import Event, read_events
@@ -21,7 +21,7 @@ from shedder.settings.limits import LimitState
 from shedder.updates.posting import draft_update
 from shedder.web.board import LaneRow, bar_of, lane_row, option_rows
 from shedder.web.http import Response, Route, WebRequest
-from shedder.web.incident_board import checklist_rows, seats_of, timeline_of
+from shedder.web.incident_board import checklist_rows, seats_of, told_timeline
 from shedder.web.pages import outlook_of, samples_for
 from shedder.web.reading import SharedReading
 from shedder.web.rendering import render_page
@@ -34,6 +34,9 @@ logger = logging.getLogger("shedder.web")
 EVENTS_OF_INCIDENT = 200
 """The last so many events stand in the timeline, and tell the checklist what was done."""
 
+LINES_SHOWN = 12
+"""Lines of the timeline that stand open; the others are folded."""
+
 EARLIER_SHOWN = 5
 """Incidents that are over, which the page shows while none is open."""
 
@@ -43,7 +46,7 @@ LANES_OFFERED = 40
 MORE_WORKERS = 2
 
 
-def show_incident(site: Site, request: WebRequest, visitor: Visitor) -> Response:
+def show_incident_page(site: Site, request: WebRequest, visitor: Visitor) -> Response:
     """The open incident; without one the form that opens one."""
     reading = site.read()
     incident = reading.incident
@@ -51,14 +54,15 @@ def show_incident(site: Site, request: WebRequest, visitor: Visitor) -> Response
     triage = checklist(
         Seen(reading.status, found.flags, found.limits, reading.policy, found.events, incident)
     )  # fmt: skip
-    shown = {"page": "incident", "reading": reading, "found": found, "rows": checklist_rows(triage)}
+    shown: dict[str, Any] = {"page": "incident", "reading": reading, "found": found, "rows": checklist_rows(triage)}
     if incident is None:
         earlier = () if request.is_live else _earlier(site)
         return render_page(site, request, visitor, "incident_none.html", **shown, earlier=earlier)
     return render_page(
         site, request, visitor, "incident.html", **shown, incident=incident,
         bar=bar_of(incident, reading.policy, reading.at), seats=seats_of(incident, visitor.name),
-        timeline=timeline_of(incident, found.events, found.samples, reading.at), most=EVENTS_OF_INCIDENT,
+        timeline=told_timeline(incident, found.events, found.samples, reading.at), lately=LINES_SHOWN,
+        most=EVENTS_OF_INCIDENT,
         draft="" if request.is_live or not visitor.may_act else _draft(site, reading, incident),
     )  # fmt: skip
 
@@ -178,7 +182,7 @@ def _lanes(targets: list[str]) -> list[str]:
 
 
 ROUTES = (
-    Route("GET", "/incident", show_incident),
+    Route("GET", "/incident", show_incident_page),
     Route("GET", "/plan", show_plan),
 )
 """The page of an incident, and the plan."""
