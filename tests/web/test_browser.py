@@ -144,8 +144,11 @@ def test_two_operators_are_told_of_each_other(people: People, scene: Scene) -> N
     expect(bob.get_by_role("list").filter(has_text="it was the wrong lane")).to_contain_text("ana@desk")
 
 
-def test_redis_goes_away_and_comes_back(people: People, room: tuple[Room, str], server_factory: ServerFactory) -> None:
+def test_redis_goes_away_and_comes_back(
+    people: People, room: tuple[Room, str], server_factory: ServerFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An open page says in words since when it is not fresh, keeps what it shows, and goes on by itself."""
+    monkeypatch.setattr("shedder.web.reading.PATIENCE_SECONDS", 1.5)
     own = server_factory()
     with own.client() as client:
         scene = Scene(client)
