@@ -80,6 +80,8 @@ TOGETHER = frozenset({
     "tests/model/test_undo.py",
     "tests/packaging/test_build.py",
     "tests/unit/test_postmortem.py",
+    "tests/web/test_browser.py",
+    "tests/web/test_browser_pages.py",
 })  # fmt: skip
 """Files that set up something for all of their tests, which one process therefore runs."""
 

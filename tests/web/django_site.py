@@ -1,16 +1,17 @@
-"""Prints as JSON what a project of Django answers that has the pages at `/shedder/`."""
+"""Prints as JSON what a project of Django answers that has the pages at `/shedder/`; with `serve`, serves it."""
 
 from __future__ import annotations
 
 import json
 import sys
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import django
 from django.conf import settings
 
 settings.configure(
     SECRET_KEY="of the tests",
-    ALLOWED_HOSTS=["testserver"],
+    ALLOWED_HOSTS=["testserver", "127.0.0.1"],
     ROOT_URLCONF=__name__,
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
     INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"],
@@ -28,6 +29,7 @@ django.setup()
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
+from django.core.wsgi import get_wsgi_application
 from django.test import Client
 from django.urls import include, path
 from redis import Redis
@@ -63,5 +65,22 @@ def main() -> None:
     print(json.dumps(found))
 
 
+class Silent(WSGIRequestHandler):
+    """A server that writes no log."""
+
+    def log_message(self, *_: object) -> None:
+        """Nothing is written."""
+
+
+def serve() -> None:
+    """Serve in this thread, which has the database, and print the URL and the session of a member of the staff."""
+    call_command("migrate", verbosity=0)
+    staff = Client()
+    staff.force_login(User.objects.create(username="ana@desk", is_staff=True))
+    with make_server("127.0.0.1", 0, get_wsgi_application(), handler_class=Silent) as server:
+        print(f"http://127.0.0.1:{server.server_port} {staff.cookies['sessionid'].value}", flush=True)
+        server.serve_forever()
+
+
 if __name__ == "__main__":
-    main()
+    serve() if sys.argv[2:] == ["serve"] else main()

@@ -227,7 +227,7 @@ def _waits_for_nobody(row: LaneRow) -> bool:
 
 
 def rows_in(board: Board, *, is_unfolded: bool) -> list[LaneRow]:
-    """Trouble first, of that the lane of the verdict, then as the pages have them; quiet queues without jobs only where they are wanted."""
+    """Trouble first, the verdict's lane before others; quiet queues without jobs only where they are wanted."""
     loud = sorted(board.lanes, key=lambda row: (row.state != TROUBLE, row.name != board.verdict.lane))
     return [*loud, *(row for row in board.quiet if is_unfolded or not board.is_folded or row.state == WORKS)]
 

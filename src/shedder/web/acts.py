@@ -418,8 +418,8 @@ def if_and_if_not(asked: Asked, option: planning.Option) -> tuple[str, ...]:
 
 
 _NEVER = {
-    planning.HELD: "what is held stays so", planning.FAILS: "not while it fails",
-    planning.SLOW: "never, more arrives than is done", planning.UNKNOWN: "not known",
+    planning.HELD: "never, as long as it is held back", planning.FAILS: "not while it fails",
+    planning.SLOW: "never, as more arrives than is done", planning.UNKNOWN: "at a time that is not known",
 }  # fmt: skip
 
 
@@ -432,5 +432,5 @@ def _forecast(found: planning.Forecast, it: planning.Outlook) -> str:
 
 def _when(at: datetime, seconds: float | None, why: str) -> str:
     if seconds is None or seconds >= planning.HORIZON_SECONDS:
-        return f"- {_NEVER[why or planning.SLOW]}"
+        return _NEVER[why or planning.SLOW]
     return "now" if seconds < 1 else f"at about {at + timedelta(seconds=seconds):%H:%M} UTC"

@@ -321,6 +321,7 @@ def _request_of(asked: AsgiRequest, user: str | None) -> WebRequest:
         client=asked.client.host if asked.client else "",
         is_secure=asked.url.scheme == "https",
         user=user,
+        streams=True,
     )
 
 

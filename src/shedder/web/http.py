@@ -24,6 +24,7 @@ class WebRequest:
         is_secure: It came over TLS.
         user: The person whom the host application has logged in; None when it says nobody.
         is_live: Only the parts of the page are wanted that move.
+        streams: The host sends what moves as it comes; else pages ask again and again.
     """
 
     method: str
@@ -37,6 +38,7 @@ class WebRequest:
     is_secure: bool = False
     user: str | None = None
     is_live: bool = False
+    streams: bool = False
 
     def asked(self, name: str, default: str = "") -> str:
         """The first value of a name behind the question mark."""

@@ -13,14 +13,22 @@
 
   // what moves
 
+  const held = new Map();
+
   function replace(name, html) {
     const part = document.querySelector(`[data-live="${CSS.escape(name)}"]`);
-    if (!part || part.contains(document.activeElement) && isTyping()) return;
+    if (!part) return;
+    if (part.contains(document.activeElement) && isTyping()) { held.set(name, html); return; }
+    held.delete(name);
     const open = new Map([...part.querySelectorAll("details[id]")].map((each) => [each.id, each.open]));
     const focused = part.contains(document.activeElement) ? signOf(document.activeElement) : "";
+    const typed = new Map(kept(part).filter((each) => each.value !== each.defaultValue).map((each) => [each.dataset.keep, each.value]));
     part.innerHTML = html;
     for (const each of part.querySelectorAll("details[id]")) {
       if (open.has(each.id)) each.open = open.get(each.id);
+    }
+    for (const each of kept(part)) {
+      if (typed.has(each.dataset.keep)) each.value = typed.get(each.dataset.keep);
     }
     if (focused) {
       const again = [...part.querySelectorAll("a[href], button, summary")].find((each) => signOf(each) === focused);
@@ -28,12 +36,23 @@
     }
     mark();
     filter();
-    offerCopies(part);
+  }
+
+  // what was typed and not sent yet
+  function kept(part) {
+    return [...part.querySelectorAll("input[data-keep]")];
   }
 
   function signOf(element) {
-    return `${element.tagName} ${element.getAttribute("href") || element.textContent}`;
+    const beside = element.form && element.form.querySelector("[data-keep]");
+    const sign = element.getAttribute("href") || element.parentElement.id || (beside && beside.dataset.keep);
+    return `${element.tagName} ${sign || element.textContent}`;
   }
+
+  // the server tells a change once: one that came while somebody typed is shown when they have left the box
+  document.addEventListener("focusout", () => setTimeout(() => {
+    for (const [name, html] of [...held]) replace(name, html);
+  }));
 
   function isTyping() {
     return /^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName);
@@ -52,7 +71,7 @@
     const shown = document.getElementById("read-at");
     if (shown && lastAt) shown.textContent = lastAt;
     saidByServer = trouble;
-    say(trouble);
+    say(trouble ? `Not fresh since ${clockOf(message.since)} UTC${lastAt ? `: last answer ${lastAt} UTC` : ""}. ${trouble}` : "");
     for (const [name, html] of Object.entries(message.parts || {})) replace(name, html);
   }
 
@@ -87,7 +106,7 @@
   }
 
   if (document.querySelector("[data-live]:not([data-live='bar'])")) {
-    if (window.EventSource) stream(); else poll();
+    if (window.EventSource && "streams" in document.body.dataset) stream(); else poll();
     setInterval(watch, 1000);
   }
 
