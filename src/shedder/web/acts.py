@@ -418,19 +418,21 @@ def if_and_if_not(asked: Asked, option: planning.Option) -> tuple[str, ...]:
 
 
 _NEVER = {
-    planning.HELD: "never, as long as it is held back", planning.FAILS: "not while it fails",
-    planning.SLOW: "never, as more arrives than is done", planning.UNKNOWN: "at a time that is not known",
+    planning.HELD: "as long as it is held back", planning.FAILS: "while it fails",
+    planning.SLOW: "while more arrives than is done",
 }  # fmt: skip
 
 
 def _forecast(found: planning.Forecast, it: planning.Outlook) -> str:
-    gone = _when(it.at, found.gone_in, found.gone_never)
+    gone = _clause("what is open", "done", it.at, found.gone_in, found.gone_never)
     if not any(lane.is_urgent for lane in it.lanes):
-        return f"what is open is done {gone}"
-    return f"urgent work is on time {_when(it.at, found.urgent_in, found.urgent_never)}, what is open is done {gone}"
+        return gone
+    return f"{_clause('urgent work', 'on time', it.at, found.urgent_in, found.urgent_never)}; {gone}"
 
 
-def _when(at: datetime, seconds: float | None, why: str) -> str:
+def _clause(work: str, well: str, at: datetime, seconds: float | None, why: str) -> str:
+    if why == planning.UNKNOWN:
+        return f"it is not known when {work} is {well}"
     if seconds is None or seconds >= planning.HORIZON_SECONDS:
-        return _NEVER[why or planning.SLOW]
-    return "now" if seconds < 1 else f"at about {at + timedelta(seconds=seconds):%H:%M} UTC"
+        return f"{work} is never {well} {_NEVER[why or planning.SLOW]}"
+    return f"{work} is {well} {'now' if seconds < 1 else f'at about {at + timedelta(seconds=seconds):%H:%M} UTC'}"
