@@ -93,7 +93,7 @@ def faults_everywhere(page: Page) -> list[str]:
     for size in (DESK, PHONE):
         page.set_viewport_size(size)
         for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             is_whole = (size, scheme) in ((DESK, "light"), (PHONE, "dark"))
             where = f"{page.url} {size['width']} {scheme}: "
             found += [where + each for each in faults(page, ALL if is_whole else COLOURS)]
