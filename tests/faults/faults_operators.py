@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -37,18 +38,19 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def counted_commands(number: int, then: Callable[[], object], *, also_reads: bool = True) -> Iterator[None]:
-    """A time in which `then` is called after so many commands were carried out.
+    """A time in which `then` is called after so many commands of this thread were carried out.
 
     Without reads, those are counted which may change something.
     """
-    done = 0
+    done, here = 0, threading.get_ident()
 
     def counted(method: Callable[..., Any]) -> Callable[..., Any]:
         def call(self: Store, *args: Any) -> Any:
             nonlocal done
-            if done >= number:
-                then()
-            done += 1
+            if threading.get_ident() == here:
+                if done >= number:
+                    then()
+                done += 1
             return method(self, *args)
 
         return call

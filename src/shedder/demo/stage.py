@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -99,6 +100,8 @@ class Stage:
         line = shlex.join(["shedder", *words])
         self.teller.command(line)
         receipt = self._finished(line, words)
+        if receipt.exit_code == -signal.SIGINT:
+            raise KeyboardInterrupt  # Ctrl-C came before the process was in a session of its own
         self.receipts.append(receipt)
         self.teller.quote(receipt.output)
         if receipt.exit_code != 0 and not may_fail:

@@ -213,9 +213,9 @@ class Keys:
         """String: a transaction that pushes was carried out; expires after two minutes."""
         return self._key("mark", identifier)
 
-    def web_token(self, identifier: str) -> str:
+    def web_token(self, preview: str) -> str:
         """String: a confirmed preview of the control room was carried out; expires with its token."""
-        return self._key("web-token", identifier)
+        return self._key("web-token", preview)
 
     def kept(self, lane: str) -> str:
         """List: the front of a lane while a scan or a restore goes through it."""
