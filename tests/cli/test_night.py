@@ -313,9 +313,10 @@ def test_the_whole_night(night: Night, yard: Yard, background: Callable[..., Any
     assert 0 == run("incident", "mitigated", "-r", "receipts go out at once", "--by", "ana@desk").code
     assert 0 == run("incident", "resolve", "-r", "the backlog is empty", "--by", "ana@desk").code
 
-    wait_until(
-        lambda: any("back" in text for text in night.sink.texts("main")), what="the end of the drain in the channel"
-    )
+    def is_told(word: str) -> bool:
+        return any(word in text for text in night.sink.texts("main"))
+
+    wait_until(lambda: is_told("halted"), interval=LOOK_EVERY, what="the halt in the channel")
     night.look("all is over", "status")
     heard = "\n".join(text for _, command, text, _ in night.said if command == "channel")
     assert re.search(r"halted", heard), heard
