@@ -38,7 +38,7 @@ FAILED_PER_STEP = 200
 FIRST_STEP = 25
 """Failed jobs that the first step reads; as long as reports are short, each next one has twice as many."""
 
-STEPS_AHEAD = 3
+STEPS_AHEAD = 4
 """Steps that are asked for at once, so that the server has work while answers are judged."""
 
 IDS_PER_STEP = 2_000
