@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import islice, takewhile
@@ -114,24 +114,6 @@ class Event:
     def can_undo(self) -> bool:
         """Whether `undo` knows a way back; the drain of a retry goes back with the retry."""
         return self.verb in VERBS and bool(VERBS[self.verb].undo) and not self.details.get("retry")
-
-
-def with_own_drains(events: Iterable[Event]) -> tuple[Event, ...]:
-    """`events`, oldest first, in which the drain of a retry is told with the retry, which so knows of all steps."""
-    told: list[Event] = []
-    for event in events:
-        own = [number for number, each in enumerate(told) if _is_drained_by(each, event)]
-        for number in own:
-            retry = told[number]
-            drained = {lane: event.after[lane] for lane in retry.lanes if lane in event.after}
-            told[number] = replace(retry, after={**retry.after, **drained})
-        told += [] if own else [event]
-    return tuple(told)
-
-
-def _is_drained_by(event: Event, drain: Event) -> bool:
-    is_own = drain.verb == "drain" and bool(drain.details.get("retry"))
-    return is_own and event.verb == "retry" and event.order == drain.order
 
 
 def is_shared_account(name: str) -> bool:

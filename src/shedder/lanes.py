@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -148,6 +148,26 @@ def parse_priority(value: str) -> str:
     if value not in PRIORITIES:
         raise InvalidInput(name="priority", value=value, accepted="one of " + ", ".join(PRIORITIES))
     return value
+
+
+def targets_with_priorities(targets: Iterable[str], priorities: Sequence[str]) -> tuple[str, ...]:
+    """Of each queue the lanes of `priorities`; the targets as they are where no priority is said.
+
+    Raises:
+        InvalidInput: a target is a lane of another priority, or there is no such priority.
+    """
+    if not priorities:
+        return tuple(targets)
+    return tuple(dict.fromkeys(_with_priority(each, one) for each in targets for one in priorities))
+
+
+def _with_priority(target: str, priority: str) -> str:
+    lane = lane_of_target(target)
+    is_named = lane.priority != DEFAULT_PRIORITY or target.endswith(f".{DEFAULT_PRIORITY}")
+    if is_named and lane.priority != parse_priority(priority):
+        accepted = f"{lane.priority}, which {target} is, or name the queue {lane.queue}"
+        raise InvalidInput(name="priority", value=priority, accepted=accepted)
+    return f"{lane.queue}.{parse_priority(priority)}"
 
 
 def serving_order(names: Iterable[str]) -> tuple[str, ...]:

@@ -54,6 +54,12 @@ def named(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
+def some_named(names: Sequence[str], most: int = 3) -> str:
+    """`a`, `a and b`, `a, b, c and 4 more`."""
+    rest = [f"{len(names) - most:,} more"] if len(names) > most else []
+    return named([*names[:most], *rest])
+
+
 def drives_terminals(character: str) -> bool:
     """Whether a character is no sign that can be seen, and so could drive a terminal or look like another text."""
     return character not in _JOINERS and unicodedata.category(character) in _DRIVES_TERMINALS

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from shedder.errors import ShedderError
-from shedder.store.store import Ahead, Store
+from shedder.store.ahead import Ahead
+from shedder.store.store import Store
 from tests.faults.load import Load
 from tests.faults.schedule import Fault
 from tests.faults.states import mend

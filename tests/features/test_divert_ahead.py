@@ -13,7 +13,8 @@ from shedder.queues import divert as module
 from shedder.queues.divert import JOBS_PER_STEP
 from shedder.queues.windows import judge
 from shedder.selection import Selection
-from shedder.store.store import Ahead, Command
+from shedder.store.ahead import Ahead, Question
+from shedder.store.store import Command
 from tests.features.scene import Scene, numbered
 
 if TYPE_CHECKING:
@@ -116,6 +117,14 @@ def test_a_reply_that_nobody_read_is_no_answer_to_another_question(scene: Scene)
             interrupted()
         assert scene.redis.ping()
         assert scene.redis.echo("this") == b"this"
+
+
+def test_an_answer_that_is_still_to_come_is_none_to_another_question(scene: Scene) -> None:
+    """Who does not wait for what was asked leaves no connection on which it would come first."""
+    scene.redis.set("own", "reply")
+    with Ahead(scene.shedder.store) as ahead:
+        ahead.ask([Question("BLPOP", "list:", ("1",))], [b"nobody-pushes"])
+    assert b"reply" == scene.shedder.store.connection.get("own")
 
 
 def test_an_error_of_the_server_is_told_as_by_any_command(scene: Scene) -> None:

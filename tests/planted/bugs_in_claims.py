@@ -168,8 +168,8 @@ BUGS = (
     Bug(
         "a script that the server has lost is not sent again",
         "store/store.py",
-        "execute_command(*_evalsha(command))\n        except exceptions.NoScriptError:",
-        "execute_command(*_evalsha(command))\n        except ZeroDivisionError:",
+        "execute_command(*evalsha(command))\n        except exceptions.NoScriptError:",
+        "execute_command(*evalsha(command))\n        except ZeroDivisionError:",
         (OPERATORS,),
     ),
     Bug(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -107,6 +108,18 @@ def test_sessions_that_were_changed_are_none(site: ControlRoom) -> None:
     changed += [value[:at] + chr(ord(value[at]) ^ 1) + value[at + 1 :] for at in range(0, len(value), 7)]
     for each in changed:
         assert STRANGER == visitor(site, cookies={COOKIE: each}), each
+
+
+def test_a_token_of_viewers_signs_no_operator() -> None:
+    """Where only viewers have a token, whoever has it can make a session; one of an operator is none."""
+    tokens, request = {TOKEN: "viewer"}, WebRequest("GET", "/")
+    ends = time.time() + 60
+    made = {
+        role: session_cookie(tokens, Session("ana@desk", role, ends), request)[1].partition(";")[0].split("=", 1)[1]
+        for role in ("viewer", "operator")
+    }
+    seen = {role: session_in(tokens, WebRequest("GET", "/", cookies={COOKIE: made[role]})) for role in made}
+    assert {"viewer": Session("ana@desk", "viewer", ends), "operator": None} == seen
 
 
 def test_a_session_ends(site: ControlRoom) -> None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.gauges import sent_by_us
-from benchmarks.load import Load, fill
 from shedder import Selection
 from shedder.policy.model import Mitigation, Policy, Rule
 from shedder.units import Rate
@@ -25,7 +24,7 @@ from tests.features.policies import apply
 from tests.features.scene import Scene
 from tests.web.acting_scene import Acting, dump, text_of_page
 from tests.web.asking import TOKEN, cookies_of, log_in
-from tests.web.test_pages import BIDI, HALF, HTML, MEGABYTE, MOST_BYTES, OPERATOR, get
+from tests.web.test_pages import BIDI, HALF, HTML, MEGABYTE, MOST_BYTES, OPERATOR, commands_at, get
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -210,16 +209,9 @@ def test_the_plan_of_an_empty_server_says_so(site: ControlRoom) -> None:
 @pytest.mark.parametrize("has_incident", [True, False], ids=["open", "none"])
 def test_they_cost_the_same_at_every_length(redis: Redis, address: str, has_incident: bool) -> None:
     """The commands that they send do not grow with the jobs."""
-    sent = []
     if has_incident:
         ControlRoom(redis, OPERATOR).shedder.incidents.open("Mails late", severity=2)
-    for jobs in (20, 2000):
-        fill(redis, Load(jobs))
-        get(ControlRoom(redis, OPERATOR), address)  # scripts are known afterwards
-        with sent_by_us() as counted:
-            get(ControlRoom(redis, OPERATOR), address)
-        sent.append(counted.total)
-    assert sent[0] == sent[1]
+    assert commands_at(redis, address, jobs=20) == commands_at(redis, address, jobs=2000)
 
 
 def test_a_hundred_of_them_cost_what_one_costs(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

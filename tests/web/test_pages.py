@@ -155,14 +155,27 @@ def test_arguments_of_jobs_are_on_no_page(scene: Scene) -> None:
 @pytest.mark.parametrize("address", ["/", "/lane/mail", "/drains", "/work", "/journal", "/settings"])
 def test_a_page_costs_the_same_at_every_length(redis: Redis, address: str) -> None:
     """The commands that it sends do not grow with the jobs."""
-    sent = []
-    for jobs in (1, 2000):
-        fill(redis, Load(jobs))
-        get(ControlRoom(redis, OPERATOR), address)  # scripts are known afterwards
-        with sent_by_us() as counted:
-            get(ControlRoom(redis, OPERATOR), address)
-        sent.append(counted.total)
-    assert sent[0] == sent[1]
+    assert commands_at(redis, address, jobs=1) == commands_at(redis, address, jobs=2000)
+
+
+def commands_at(redis: Redis, address: str, *, jobs: int) -> int:
+    """What a page sends where so many jobs wait."""
+    fill(redis, Load(jobs))
+    get(ControlRoom(redis, OPERATOR), address)  # scripts are known afterwards
+    with sent_by_us() as counted:
+        get(ControlRoom(redis, OPERATOR), address)
+    return counted.total
+
+
+@pytest.mark.parametrize("address", ["/breakdown/mail?by=function", "/work?of=mail"])
+def test_an_open_page_looks_at_no_jobs_again(redis: Redis, address: str) -> None:
+    """What a person asked for once is not read each second; what moves comes from the shared reading alone."""
+    fill(redis, Load(10))
+    site = ControlRoom(redis, OPERATOR)
+    site.read()
+    with sent_by_us() as counted:
+        get(site, address, is_live=True)
+    assert 0 == counted.total
 
 
 def test_a_hundred_pages_cost_what_one_costs(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:

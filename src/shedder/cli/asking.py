@@ -16,7 +16,7 @@ from shedder.cli.options import Request, several_use
 from shedder.cli.run import Refused, Run
 from shedder.errors import ConditionNotMet, NothingMatched, RecordUnreadable, ShedderError
 from shedder.events import is_shared_account
-from shedder.lanes import lane_of_target, why_refused
+from shedder.lanes import lane_of_target, names_of, why_refused
 from shedder.wording import REASON_BLANK
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ def _ask(run: Run, request: Request, found: tuple[Event, ...], *, is_incident: b
 def _told(run: Run, event: Event) -> str:
     names = event.details.get("names")
     is_named = not event.lanes and isinstance(names, list)
-    what = [str(each) for each in names] if is_named else output.names_of(event.lanes)  # type: ignore[union-attr]
+    what = [str(each) for each in names] if is_named else names_of(event.lanes)  # type: ignore[union-attr]
     ago = output.age(event.at, run.shedder.incidents.now())
     role = f" ({event.role})" if event.role else ""
     return output.escaped(f"{event.by}{role} did '{event.verb} {output.listed(what)}' {ago} ago: {event.why}")

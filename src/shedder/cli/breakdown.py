@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from shedder.cli import output
 from shedder.cli.progress import scan_bar
 from shedder.cli.run import Run
-from shedder.lanes import PRIORITIES, lane_of
+from shedder.lanes import PRIORITIES, lane_of, names_of, targets_of
 from shedder.queues.breakdown import REST
 from shedder.selection import is_literal, is_meta
 from shedder.wording import counted, jobs_do
@@ -34,7 +34,7 @@ def tell_breakdown(run: Run, names: Sequence[str], by: Sequence[str], sample: in
 
 def breakdown_view(found: Breakdown, *, now: datetime, server: str = "") -> output.Parts:
     """The jobs in groups, how sure that is, and what to type next."""
-    names = output.listed(output.names_of(found.lanes))
+    names = output.listed(names_of(found.lanes))
     aside = f", and {jobs_do(found.backlog, 'are in backlogs', 'is in a backlog')}" if found.backlog else ""
     wait = jobs_do(found.waiting, "wait", "waits") if found.waiting else "no job waits"
     told = _cross_table(found, now) if len(found.by) > 1 else [_table(found, now)]
@@ -126,7 +126,7 @@ def _selected(found: Breakdown, group: BreakdownGroup) -> tuple[tuple[str, ...],
             options += ["--meta", f"{field}={value}"]
         else:
             return None
-    return output.targets_of(lanes), options
+    return targets_of(lanes), options
 
 
 def _percent(share: float) -> str:

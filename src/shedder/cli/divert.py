@@ -14,8 +14,8 @@ from shedder.cli import asking, output
 from shedder.cli.options import Request, change_options_with, force_option, verb
 from shedder.cli.progress import Failing, scan_bar
 from shedder.cli.run import Refused, Run
-from shedder.errors import InvalidInput, ShedderError
-from shedder.lanes import DEFAULT_PRIORITY, lane_of_target, lanes_of_target, parse_priority
+from shedder.errors import ShedderError
+from shedder.lanes import lanes_of_target, names_of, parse_priority, targets_of, targets_with_priorities
 from shedder.selection import Selection, is_literal
 from shedder.units import format_duration
 from shedder.wording import counted, jobs_do
@@ -52,7 +52,7 @@ def divert(
     selection = Selection.parse(**criteria)
     for priority in priorities:
         parse_priority(priority)
-    _lanes_of(request.names, priorities)  # refuses a contradiction before anything is touched
+    targets_with_priorities(request.names, priorities)  # refuses a contradiction before anything is touched
     if request.is_all and not request.names and not priorities and selection.is_whole:
         _tell_of_shed(run, is_refused=not dry_run and not request.is_forced
                       and (is_sure or not asking.is_asking_possible()))  # fmt: skip
@@ -62,7 +62,7 @@ def divert(
     if request.is_all:
         question = f"Divert {selection.describe()} of ALL queues ({output.listed(request.names)})?"
         asking.confirm(question, is_sure=is_sure)
-    targets = _lanes_of(request.names, priorities)
+    targets = targets_with_priorities(request.names, priorities)
     run.unsure(f"whether {output.is_are(targets)} diverted", "status", *targets)
     receipt = _divert(run, targets, selection, **request.cause)
     run.state = f"{output.is_are(targets)} diverted"
@@ -79,21 +79,6 @@ def _tell_of_shed(run: Run, *, is_refused: bool) -> None:
     if is_refused:
         raise Refused(f"{changed}; --force diverts every job")
     run.screen.warn(changed)
-
-
-def _lanes_of(names: Sequence[str], priorities: Sequence[str]) -> tuple[str, ...]:
-    if not priorities:
-        return tuple(names)
-    return tuple(dict.fromkeys(_lane(name, each) for name in names for each in priorities))
-
-
-def _lane(name: str, priority: str) -> str:
-    lane = lane_of_target(name)
-    is_named = lane.priority != DEFAULT_PRIORITY or name.endswith(f".{DEFAULT_PRIORITY}")
-    if is_named and lane.priority != priority:
-        accepted = f"{lane.priority}, which {name} is, or name the queue {lane.queue}"
-        raise InvalidInput(name="--priority", value=priority, accepted=accepted)
-    return f"{lane.queue}.{priority}"
 
 
 def _divert(run: Run, targets: Sequence[str], selection: Selection, **cause: Any) -> DivertReceipt:
@@ -115,7 +100,7 @@ def _half_way(targets: Sequence[str], looked_at: int, of: int) -> str:
 
 
 def _preview(run: Run, request: Request, priorities: Sequence[str], selection: Selection) -> int:
-    targets = _lanes_of(asking.settle_targets(run, request, "divert").names, priorities)
+    targets = targets_with_priorities(asking.settle_targets(run, request, "divert").names, priorities)
     preview = _look(run, targets, selection)
     purpose, chosen = _next_step(preview, targets)
     follow = output.command("divert", *targets, options=_words(chosen), server=run.server_option)
@@ -172,9 +157,9 @@ def divert_receipt(receipt: DivertReceipt, *, preview: DivertPreview | None = No
     """The receipt of a divert; `preview` says what waits there when nothing was moved."""
     lanes = [lane.lane for lane in receipt.lanes]
     moved = [(lane.lane, lane.moved, lane.waiting) for lane in receipt.lanes]
-    drain = output.command("drain", *output.targets_of(lanes), options=("--rate", "200/second"), server=server)
+    drain = output.command("drain", *targets_of(lanes), options=("--rate", "200/second"), server=server)
     return [
-        output.headline(_diverted(receipt, output.names_of(lanes)), style="bold yellow"),
+        output.headline(_diverted(receipt, names_of(lanes)), style="bold yellow"),
         output.plain(f"What still arrives goes there too: {output.escaped(receipt.selection.describe())}."),
         *output.lane_table(["to backlog", "waiting"], moved),
         *(_others(preview) if preview is not None else []),
@@ -185,7 +170,7 @@ def divert_receipt(receipt: DivertReceipt, *, preview: DivertPreview | None = No
 
 def divert_preview(preview: DivertPreview, *, now: datetime, next_command: tuple[str, str]) -> output.Parts:
     """What a divert would do, and what to type next: what for, and the command."""
-    names = output.listed(output.names_of(lane.lane for lane in preview.lanes))
+    names = output.listed(names_of(lane.lane for lane in preview.lanes))
     if not preview.taken:
         said = f"Nothing that waits in {names} {'is known to match' if preview.undecided else 'matches'}: "
         return [

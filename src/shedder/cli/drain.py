@@ -25,7 +25,7 @@ from shedder.cli.options import (
 from shedder.cli.progress import DrainBar, scan_bar
 from shedder.cli.run import FAILED, Refused, Run
 from shedder.errors import ConditionNotMet, RedisUnreachable, ServerBusy
-from shedder.lanes import queues_in
+from shedder.lanes import names_of, queues_in, targets_of
 from shedder.queues.outcomes import is_failing
 from shedder.units import Rate, format_duration, format_share, parse_share
 from shedder.wording import counted, jobs_do
@@ -149,7 +149,7 @@ def _fails(lane: LaneStatus) -> str:
     found = lane.outcomes
     why = f" ({output.escaped(found.exception)})" if found.exception else ""
     ended = counted(found.ended_lately, "job")
-    name = output.listed(output.names_of([lane.lane]))
+    name = output.listed(names_of([lane.lane]))
     return f"{output.number(found.failed_lately)} of {ended} of {name} that ended in the last 5 minutes failed{why}"
 
 
@@ -210,7 +210,7 @@ def drain_receipt(receipt: DrainReceipt, *, asked: Sequence[str] = (), server: s
     if not receipt.lanes:
         return [output.headline("No divert is in force there: nothing to drain.")]
     return [
-        output.headline(_drains(receipt, output.names_of(lanes)), style="bold"),
+        output.headline(_drains(receipt, names_of(lanes)), style="bold"),
         *_halts(receipt),
         *output.lane_table(["backlog"], [(lane.lane, lane.backlog) for lane in receipt.lanes]),
         *output.workers_part(receipt.workers, stock=_stock_part(receipt)),
@@ -238,7 +238,7 @@ def _stock_part(receipt: DrainReceipt) -> str:
 
 
 def _targets(lanes: Sequence[str], asked: Sequence[str]) -> tuple[str, ...]:
-    both = zip(output.names_of(lanes), output.targets_of(lanes), strict=True)
+    both = zip(names_of(lanes), targets_of(lanes), strict=True)
     return tuple(dict.fromkeys(name if name in asked else target for name, target in both))
 
 
@@ -255,7 +255,7 @@ def _ways_on(receipt: DrainReceipt, targets: Sequence[str], server: str) -> outp
         if lane.rate_before:
             stopped.setdefault(str(lane.rate_before), []).append(lane.lane)
     commands = [
-        ("go on", output.command("drain", *output.targets_of(lanes), options=["--rate", rate], server=server))
+        ("go on", output.command("drain", *targets_of(lanes), options=["--rate", rate], server=server))
         for rate, lanes in stopped.items()
     ]
     return output.commands_part(*commands)
@@ -263,7 +263,7 @@ def _ways_on(receipt: DrainReceipt, targets: Sequence[str], server: str) -> outp
 
 def drain_end(progress: Sequence[DrainProgress], *, took: timedelta) -> output.Parts:
     """What a drain that was watched to its end did."""
-    names = output.names_of(each.lane for each in progress)
+    names = names_of(each.lane for each in progress)
     released = sum(each.released for each in progress)
     left = sum(each.backlog for each in progress)
     said = f"{counted(released, 'job')} released in {format_duration(took)}"
@@ -274,7 +274,7 @@ def drain_end(progress: Sequence[DrainProgress], *, took: timedelta) -> output.P
         said += f", {jobs_do(left, 'stay', 'stays')} in the backlog: the drain was stopped"
     style = "bold yellow" if failed else "bold green"
     parts: output.Parts = [output.headline(f"The backlog of {output.listed(names)}: {said}.", style=style)]
-    standing = output.names_of(each.lane for each in progress if not each.is_done)
+    standing = names_of(each.lane for each in progress if not each.is_done)
     if standing:
         parts.append(output.plain(f"{output.is_are(standing)} still diverted: what arrives there is drained too."))
     return parts + _skipped(progress)
@@ -294,7 +294,7 @@ def drain_halted(progress: Sequence[DrainProgress], *, server: str = "") -> outp
 
 
 def _halted(lanes: Sequence[DrainProgress], halted: HaltedDrain, server: str) -> output.Parts:
-    names = output.targets_of(each.lane for each in lanes)
+    names = targets_of(each.lane for each in lanes)
     worst = max(lanes, key=lambda each: each.failed)
     why = f" ({output.escaped(worst.exception)})" if worst.exception else ""
     said = f"{halted.failed} of the last {counted(halted.ended, 'job')} failed{why}"
@@ -302,7 +302,7 @@ def _halted(lanes: Sequence[DrainProgress], halted: HaltedDrain, server: str) ->
     go_on = output.command("drain", *names, options=["--rate", str(halted.rate)], server=server)
     return [
         output.headline(
-            f"The drain of {output.listed(output.names_of(each.lane for each in lanes))} has halted: {said}.",
+            f"The drain of {output.listed(names_of(each.lane for each in lanes))} has halted: {said}.",
             style="bold red",
         ),
         output.plain(
@@ -315,7 +315,7 @@ def _halted(lanes: Sequence[DrainProgress], halted: HaltedDrain, server: str) ->
 
 def restore_receipt(receipt: RestoreReceipt, **_: str) -> output.Parts:
     """The receipt of a backlog that is back in its lane at once."""
-    names = output.names_of(lane.lane for lane in receipt.lanes)
+    names = names_of(lane.lane for lane in receipt.lanes)
     if not receipt.lanes:
         return [output.headline("No divert is in force there: nothing to bring back.")]
     are = "are" if receipt.restored != 1 else "is"
@@ -420,7 +420,7 @@ class _Standstill:
 
     def _say(self, progress: Sequence[DrainProgress]) -> None:
         served = {lane for worker in self._run.shedder.workers(*self._queues) for lane in worker.lanes}
-        left = output.names_of(each.lane for each in progress if each.backlog and each.lane not in served)
+        left = names_of(each.lane for each in progress if each.backlog and each.lane not in served)
         said = f"no worker serves {output.listed(left)}, so its drain stands" if left else ""
         if said and not self._said and not self._run.screen.shows_progress:
             self._run.screen.warn(f"{said} until one is started")

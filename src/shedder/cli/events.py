@@ -11,6 +11,7 @@ from shedder.cli import options, output
 from shedder.cli.run import Run, trouble
 from shedder.errors import RedisUnreachable
 from shedder.events import Event, verb_of
+from shedder.lanes import names_of
 
 MOST_EVENTS = 100_000
 RETRY_SECONDS = 1.0
@@ -116,5 +117,5 @@ def _targets(event: Event) -> Sequence[str]:
     if event.verb.startswith("mitigate"):
         return [str(event.details.get("mitigation", ""))]
     if event.lanes or not isinstance(names, list):
-        return output.names_of(event.lanes)
+        return names_of(event.lanes)
     return [str(name) for name in names]

@@ -15,7 +15,7 @@ from shedder.cli import asking, output
 from shedder.cli.options import Request, cause_options, verb
 from shedder.cli.progress import scan_bar
 from shedder.cli.run import Refused, Run
-from shedder.lanes import serving_order
+from shedder.lanes import names_of, serving_order
 from shedder.status.findings import FINE, PROBLEM, WARNING
 from shedder.wording import counted, jobs_do
 
@@ -274,8 +274,8 @@ def _ended(receipt: UninstallReceipt) -> output.Parts:
     backlogs = sum(lane.restored for lane in receipt.restored)
     diverted = sorted({lane.lane for lane in receipt.restored})
     rows = (
-        ("pauses", output.names_of(receipt.resumed), ""),
-        ("diverts and limits on starts", output.names_of(diverted), counted(backlogs, "job")),
+        ("pauses", names_of(receipt.resumed), ""),
+        ("diverts and limits on starts", names_of(diverted), counted(backlogs, "job")),
         ("claims that had not started", (), output.number(receipt.claims) if receipt.claims else ""),
         ("lists without an order", (), counted(receipt.found, "job") if receipt.found else ""),
         ("degraded flags", receipt.flags, ""),

@@ -13,9 +13,10 @@ from shedder.cli import output
 from shedder.cli.events import event_line
 from shedder.cli.options import Body
 from shedder.cli.run import Run
-from shedder.events import Event, verb_of, with_own_drains
+from shedder.events import Event, verb_of
 from shedder.incident.records import Action, Effect, Incident, IncidentReceipt, Reading, Role
 from shedder.incident.review import missing_of
+from shedder.incident.timeline import with_own_drains
 from shedder.policy.model import FAILS_AT
 from shedder.response.mitigation import NO_END_YET, began_at
 from shedder.units import format_duration

@@ -12,7 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import click
 
-from shedder.cli.options import verb
+from shedder.cli.options import listen_option, verb
 from shedder.cli.run import Refused, Run
 from shedder.errors import ShedderError
 from shedder.later import later
@@ -27,8 +27,6 @@ else:
         ("shedder.metrics.exporter", "Collector rendered wsgi_app"),
     )))  # fmt: skip
 
-DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 9727
-
 _EXAMPLES = (
     "shedder metrics",
     "shedder metrics --listen 0.0.0.0:9727",
@@ -37,10 +35,9 @@ _EXAMPLES = (
 
 
 @verb("metrics", examples=_EXAMPLES)
-@click.option("--listen", metavar="[HOST:]PORT", default=f"{DEFAULT_HOST}:{DEFAULT_PORT}", show_default=True,
-              help="Where to serve /metrics and /health.")  # fmt: skip
+@listen_option(9727, "/metrics and /health")
 @click.option("--once", is_flag=True, help="Print the metrics and exit.")
-def metrics(run: Run, *, listen: str, once: bool) -> int:
+def metrics(run: Run, *, address: tuple[str, int], once: bool) -> int:
     """Serve metrics of all queues for Prometheus.
 
     Works beside stock workers, and tells more where workers are of shedder. While Redis is away it
@@ -53,7 +50,7 @@ def metrics(run: Run, *, listen: str, once: bool) -> int:
     collector = _collector(run, source, is_alone=once)
     if once:
         return _print_once(source, collector)
-    host, port = _address(listen)
+    host, port = address
     with _server(host, port, collector) as server:
         # the first process of a container ends by no signal for which it has no handler
         signal.signal(signal.SIGTERM, lambda *_: Thread(target=server.shutdown, daemon=True).start())
@@ -80,13 +77,6 @@ def _print_once(server: connect.Server, collector: Collector) -> int:
         connect.greet(server)  # tells a wrong password from a server that is away
         raise collector.trouble
     return 0
-
-
-def _address(listen: str) -> tuple[str, int]:
-    host, _, port = listen.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535:
-        raise click.BadParameter("say HOST:PORT, such as 127.0.0.1:9727", param_hint="--listen")
-    return host.strip("[]") or DEFAULT_HOST, int(port)
 
 
 class _Handler(WSGIRequestHandler):

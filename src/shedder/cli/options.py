@@ -224,6 +224,17 @@ def expiry_option(decorated: Decorated) -> Decorated:
     return click.option("--for", "expires_in", metavar="DURATION", callback=_expiry, help=text)(decorated)
 
 
+LOOPBACK = "127.0.0.1"
+
+
+def listen_option(port: int, what: str) -> Callable[[Decorated], Decorated]:
+    """`--listen`: where `what` is served; the body gets it as `address`, a host and a port."""
+    return click.option(
+        "--listen", "address", metavar="[HOST:]PORT", default=f"{LOOPBACK}:{port}", show_default=True,
+        callback=_host_and_port, help=f"Where to serve {what}.",
+    )  # fmt: skip
+
+
 def number_option(most: int) -> Callable[[Decorated], Decorated]:
     """How many rows are shown; the body gets it as `limit`."""
     number = click.IntRange(1, most)
@@ -269,6 +280,13 @@ def _check_text(name: str, value: str) -> None:
     # Bytes of the command line that are no UTF-8 come as half characters, which Redis cannot store.
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
         raise InvalidInput(name=name, value=value, accepted="text in UTF-8")
+
+
+def _host_and_port(_context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, int]:
+    host, _, port = value.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:
+        raise click.BadParameter(f"say HOST:PORT, such as {parameter.default}", param_hint="--listen")
+    return host.strip("[]") or LOOPBACK, int(port)
 
 
 def _duration(_context: click.Context, parameter: click.Parameter, value: str | None) -> timedelta | None:

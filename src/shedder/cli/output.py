@@ -18,8 +18,6 @@ from functools import cached_property, lru_cache
 from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Any, TextIO, get_type_hints
 
-from shedder.lanes import names_of as names_of  # noqa: PLC0414 - sentences of all verbs name lanes
-from shedder.lanes import targets_of as targets_of  # noqa: PLC0414
 from shedder.later import later
 from shedder.selection import Selection
 from shedder.units import Rate, format_duration

@@ -12,6 +12,7 @@ from shedder.cli.options import Request, Wait, change_options, expiry, expiry_op
 from shedder.cli.progress import live_line, still_running_line
 from shedder.cli.run import Run, trouble
 from shedder.errors import RedisUnreachable
+from shedder.lanes import names_of, targets_of
 from shedder.wording import jobs_do
 
 if TYPE_CHECKING:
@@ -85,9 +86,9 @@ _STOCK = (
 def pause_receipt(receipt: PauseReceipt, *, server: str = "") -> output.Parts:
     """The receipt of a pause; `server` is the option that names the server."""
     lanes = [lane.lane for lane in receipt.lanes]
-    resume = output.command("resume", *output.targets_of(lanes), server=server)
+    resume = output.command("resume", *targets_of(lanes), server=server)
     return [
-        output.headline(_paused(receipt, output.names_of(lanes)), style="bold yellow"),
+        output.headline(_paused(receipt, names_of(lanes)), style="bold yellow"),
         *_replaced([lane.replaced for lane in receipt.lanes if lane.replaced], receipt.at),
         *_restored([lane.restored for lane in receipt.lanes if lane.restored], receipt.at),
         *_not_paused(receipt),
@@ -102,16 +103,16 @@ def resume_receipt(receipt: ResumeReceipt, *, server: str = "") -> output.Parts:
     """The receipt of the end of a pause."""
     ended = [lane for lane in receipt.lanes if lane.ended]
     if not ended:
-        names = output.names_of(lane.lane for lane in receipt.lanes)
+        names = names_of(lane.lane for lane in receipt.lanes)
         return [output.headline(f"{output.is_are(names)} not paused: nothing to resume.")]
     waiting = sum(lane.waiting for lane in receipt.lanes)
-    names = output.names_of(lane.lane for lane in ended)
+    names = names_of(lane.lane for lane in ended)
     start = f"{jobs_do(waiting, 'wait', 'waits')} and may start" if waiting else "no job waits"
     parts: output.Parts = [
         output.headline(f"{output.is_are(names)} resumed: {start}.", style="bold green"),
         *_said("The pause stood", [lane.ended for lane in ended], receipt.at),
     ]
-    others = output.names_of(lane.lane for lane in receipt.lanes if not lane.ended)
+    others = names_of(lane.lane for lane in receipt.lanes if not lane.ended)
     if others:
         parts.append(output.plain(f"{output.listed(others)} {'was' if len(others) == 1 else 'were'} not paused."))
     parts += output.lane_table(["waiting"], [(lane.lane, lane.waiting) for lane in receipt.lanes])
@@ -140,7 +141,7 @@ def _until(pause: Pause, now: datetime) -> str:
 
 
 def _not_paused(receipt: PauseReceipt) -> output.Parts:
-    names = output.names_of(lane.lane for lane in receipt.resumed)
+    names = names_of(lane.lane for lane in receipt.resumed)
     return [output.plain(f"{output.is_are(names)} not paused, as before.")] if names else []
 
 

@@ -25,6 +25,7 @@ from shedder.cli.options import (
 from shedder.cli.progress import live_line, scan_bar
 from shedder.cli.run import FAILED, Refused, Run
 from shedder.errors import RedisUnreachable
+from shedder.lanes import targets_of
 from shedder.queues.failed import FailedSelection
 from shedder.selection import Selection
 from shedder.units import Rate, format_share, parse_past, parse_share
@@ -279,7 +280,7 @@ def retry_receipt(receipt: RetryReceipt, *, asked: Sequence[str] = (), server: s
     if receipt.drain is None or receipt.drain.rate is None:
         said = f"No failed job comes back: {output.escaped(receipt.selection)}."
         return [output.headline(said, style="bold yellow"), *_lost(receipt), *_errors(receipt)]
-    names = asked or output.targets_of(lane.lane for lane in receipt.lanes)
+    names = asked or targets_of(lane.lane for lane in receipt.lanes)
     come = "comes" if receipt.jobs == 1 else "come"
     return [
         output.headline(

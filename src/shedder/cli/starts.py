@@ -11,6 +11,7 @@ from shedder.cli import asking, output
 from shedder.cli.options import Request, change_options, expiry, expiry_option, verb
 from shedder.cli.run import Run
 from shedder.errors import InvalidInput
+from shedder.lanes import names_of, targets_of
 from shedder.selection import Selection
 from shedder.units import Rate
 from shedder.wording import counted
@@ -80,11 +81,11 @@ _STOCK = "Jobs that wait under the limit are out of its reach; what arrives late
 
 def starts_receipt(receipt: DivertReceipt, *, server: str = "") -> output.Parts:
     """The receipt of a limit on starts."""
-    names = output.names_of(lane.lane for lane in receipt.lanes)
+    names = names_of(lane.lane for lane in receipt.lanes)
     moved = [(lane.lane, lane.moved, lane.waiting) for lane in receipt.lanes]
     terms = terms_of(receipt)
     how = f"to {terms}" if terms else "as each of them was before"
-    lift = output.command("limit", "lift", *output.targets_of(lane.lane for lane in receipt.lanes), server=server)
+    lift = output.command("limit", "lift", *targets_of(lane.lane for lane in receipt.lanes), server=server)
     return [
         output.headline(f"{output.is_are(names)} limited {how}.", style="bold yellow"),
         output.plain(f"It holds for {output.escaped(receipt.selection.describe())}, in order of arrival."),
@@ -110,6 +111,6 @@ def lift_receipt(receipt: RestoreReceipt, *, server: str = "") -> output.Parts:
     if not receipt.lanes:
         check = output.command("status", server=server)
         return [output.headline("No limit on starts stands there."), *output.commands_part(("see", check))]
-    names = output.listed(output.names_of(lane.lane for lane in receipt.lanes))
+    names = output.listed(names_of(lane.lane for lane in receipt.lanes))
     start = f"{counted(receipt.restored, 'job')} that waited under it may start"
     return [output.headline(f"The limit on starts of {names} is lifted: {start}.")]

@@ -15,7 +15,7 @@ from shedder.cli.completion import complete_by
 from shedder.cli.options import Wait, duration_option, maybe_duration_option, targets_argument, verb
 from shedder.cli.run import Refused, Run, trouble
 from shedder.errors import RedisUnreachable
-from shedder.lanes import DEFAULT_PRIORITY
+from shedder.lanes import DEFAULT_PRIORITY, names_of
 from shedder.later import later
 from shedder.queues.outcomes import LATELY, in_all, is_failing
 from shedder.status.findings import FULL, OLD, check_status, kept_failed, most_often
@@ -271,7 +271,7 @@ def _pause_lines(status: Status) -> list[str]:
 
 
 def _pause_line(pauses: Sequence[Pause], now: datetime) -> str:
-    names = output.listed(output.names_of(pause.lane for pause in pauses), most=8)
+    names = output.listed(names_of(pause.lane for pause in pauses), most=8)
     first = pauses[0]
     until = output.until(first, now, lead=", ")
     return f"{names} paused {output.since_by(first, now)}{until}: {output.escaped(first.why)}"
@@ -285,7 +285,7 @@ def _divert_lines(status: Status) -> list[str]:
 
 
 def _lines_of(diverts: Sequence[Divert], now: datetime) -> Iterable[str]:
-    names = output.listed(output.names_of(divert.lane for divert in diverts), most=8)
+    names = output.listed(names_of(divert.lane for divert in diverts), most=8)
     first = diverts[0]
     backlog = counted(sum(divert.backlog for divert in diverts), "job")
     if first.is_limit:

@@ -15,6 +15,7 @@ from shedder.cli.incident_view import effect_texts
 from shedder.cli.policy import near_policy_option, policy_for
 from shedder.cli.run import Run
 from shedder.events import VERBS
+from shedder.lanes import names_of
 
 if TYPE_CHECKING:
     from shedder.response.triage import Triage, TriageCommand, TriageDone, TriageStep
@@ -145,7 +146,7 @@ def _done(done: TriageDone, now: datetime) -> output.Text:
 
 def _done_text(done: TriageDone, now: datetime) -> str:
     role = f" ({output.escaped(done.role)})" if done.role else ""
-    what = output.listed(output.names_of(done.what) if VERBS[done.verb].is_of_lanes else done.what, most=4)
+    what = output.listed(names_of(done.what) if VERBS[done.verb].is_of_lanes else done.what, most=4)
     ended = f" ({output.escaped(done.outcome)})" if done.outcome else ""
     return (
         f"{output.escaped(done.verb)} {what} by {output.escaped(done.by)}{role} {output.age(done.at, now)} ago{ended}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shedder.cli.options import verb
+from shedder.cli.options import LOOPBACK, listen_option, verb
 from shedder.cli.run import Refused, Run
 from shedder.errors import ShedderError
 from shedder.later import later
@@ -26,12 +26,11 @@ if TYPE_CHECKING:
 else:
     globals().update(later((
         ("shedder.cli", "connect logs"),
-        ("shedder.web.access", "SiteSettings"),
+        ("shedder.web.site", "SiteSettings"),
         ("shedder.web.app", "ControlRoom"),
         ("shedder.web.hosts", "AsgiApp"),
     )))  # fmt: skip
 
-DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 9728
 TOKEN_VARIABLE = "SHEDDER_WEB_TOKEN"  # noqa: S105 - the name of a variable
 GRACE_SECONDS = 2
 
@@ -43,8 +42,7 @@ _EXAMPLES = (
 
 
 @verb("web", examples=_EXAMPLES)
-@click.option("--listen", metavar="[HOST:]PORT", default=f"{DEFAULT_HOST}:{DEFAULT_PORT}", show_default=True,
-              help="Where to serve the pages.")  # fmt: skip
+@listen_option(9728, "the pages")
 @click.option("--allow-actions", is_flag=True, help="Let people who are logged in pause, divert, undo and so on.")
 @click.option("--token-file", metavar="FILE", help="What to log in with: a line `TOKEN`, or `operator TOKEN` and "
               f"`viewer TOKEN`. {TOKEN_VARIABLE} holds one if absent.")  # fmt: skip
@@ -54,7 +52,7 @@ _EXAMPLES = (
               "is logged in if absent.")  # fmt: skip
 @click.option("--name", default="", help="What is run here, such as production; the policy's if absent.")
 @click.option("--colour", type=click.Choice(WEB_COLOURS), help="The colour of that name; the policy's if absent.")
-def web(run: Run, *, listen: str, token_file: str | None, colour: str | None, **decided: Any) -> int:
+def web(run: Run, *, address: tuple[str, int], token_file: str | None, colour: str | None, **decided: Any) -> int:
     """Serve the control room: pages that say how it is, and on which one acts.
 
     On 127.0.0.1 it shows all to whoever comes, and changes nothing. To act, or to listen elsewhere, it
@@ -63,7 +61,7 @@ def web(run: Run, *, listen: str, token_file: str | None, colour: str | None, **
     """
     if run.is_json:
         raise Refused("pages are for people; leave --json out, and see status --json")
-    host, port = _address(listen)
+    host, port = address
     tokens = _tokens(token_file)
     _check_login(host, is_acting=decided["allow_actions"], has_login=bool(tokens or decided["behind_proxy"]))
     # not `run.shedder`: it must start, and say so, where Redis does not answer yet
@@ -125,7 +123,7 @@ def _check_login(host: str, *, is_acting: bool, has_login: bool) -> None:
     if is_acting and not has_login:
         raise Refused(f"--allow-actions acts for people whose names are known; {login}")
     if not has_login and not _is_loopback(host):
-        raise Refused(f"{host} can be reached by others; {login}; or listen on {DEFAULT_HOST}")
+        raise Refused(f"{host} can be reached by others; {login}; or listen on {LOOPBACK}")
 
 
 def _is_loopback(host: str) -> bool:
@@ -152,13 +150,6 @@ def _tokens(path: str | None) -> dict[str, str]:
     if not found:
         raise Refused(f"--token-file {path} is empty; put a token into it")
     return found
-
-
-def _address(listen: str) -> tuple[str, int]:
-    host, _, port = listen.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535:
-        raise click.BadParameter(f"say HOST:PORT, such as {DEFAULT_HOST}:{DEFAULT_PORT}", param_hint="--listen")
-    return host.strip("[]") or DEFAULT_HOST, int(port)
 
 
 def _socket(host: str, port: int) -> socket.socket:

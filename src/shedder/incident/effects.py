@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from shedder.events import Event, verb_of, with_own_drains
+from shedder.events import Event, verb_of
 from shedder.incident.records import Effect, Incident, Reading, Yardstick
+from shedder.incident.timeline import with_own_drains
 from shedder.lanes import lane_of
 from shedder.policy.model import Policy
 from shedder.policy.workload import kind_in, kinds_of

@@ -186,3 +186,21 @@ def _touches(event: Event, lanes: Collection[str], names: Collection[str]) -> bo
     named = event.details.get("names")
     is_named = isinstance(named, list) and not set(named).isdisjoint(names)
     return is_named or not set(event.lanes).isdisjoint(lanes)
+
+
+def with_own_drains(events: Iterable[Event]) -> tuple[Event, ...]:
+    """`events`, oldest first, in which the drain of a retry is told with the retry, which so knows of all steps."""
+    told: list[Event] = []
+    for event in events:
+        own = [number for number, each in enumerate(told) if _is_drained_by(each, event)]
+        for number in own:
+            retry = told[number]
+            drained = {lane: event.after[lane] for lane in retry.lanes if lane in event.after}
+            told[number] = replace(retry, after={**retry.after, **drained})
+        told += [] if own else [event]
+    return tuple(told)
+
+
+def _is_drained_by(event: Event, drain: Event) -> bool:
+    is_own = drain.verb == "drain" and bool(drain.details.get("retry"))
+    return is_own and event.verb == "retry" and event.order == drain.order

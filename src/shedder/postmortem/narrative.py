@@ -10,13 +10,13 @@ from itertools import count
 from string import ascii_uppercase
 from typing import Any
 
-from shedder.events import SYSTEM, VERBS, Event, verb_of, with_own_drains
+from shedder.events import SYSTEM, VERBS, Event, verb_of
 from shedder.incident.records import Effect, Incident, Reading, RoleHeld, RolePast, is_same_person
-from shedder.incident.timeline import people_of
+from shedder.incident.timeline import people_of, with_own_drains
 from shedder.lanes import PRIORITIES, lane_of
 from shedder.postmortem.facts import Intervention, LaneEffect, Moment
 from shedder.response.mitigation import BEGAN, ENDED, NO_END_YET, without_ended
-from shedder.wording import counted, jobs_do, moment, named, spoken
+from shedder.wording import counted, jobs_do, moment, some_named, spoken
 
 NOBODY = "somebody without a role"
 SOMEBODY = "somebody"
@@ -244,5 +244,4 @@ def _lane_effect(lane: str, before: Reading, after: Reading) -> LaneEffect:
 
 
 def _listed(names: Iterable[str], *, most: int = 4) -> str:
-    found = list(names)
-    return named(found[:most] + ([f"{len(found) - most} more"] if len(found) > most else []))
+    return some_named(list(names), most)

@@ -37,9 +37,10 @@ from shedder.queues.windows import (
     with_long_meta,
 )  # fmt: skip
 from shedder.selection import Selection
+from shedder.store.ahead import Ahead
 from shedder.store.codec import NO_TIME, in_rows, text_of, time_from_ms
 from shedder.store.keys import Keys
-from shedder.store.store import Ahead, Command, Operation, Progress, Store, new_id
+from shedder.store.store import Command, Operation, Progress, Store, new_id
 from shedder.units import Rate
 
 JOBS_PER_STEP = 100

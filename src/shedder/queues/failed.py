@@ -28,9 +28,10 @@ from shedder.errors import InvalidInput
 from shedder.queues.outcomes import LARGEST_REPORT, STOPPED, UNREADABLE, report_of_failure
 from shedder.queues.windows import AS_IS, long_meta
 from shedder.selection import Selection, check_globs, is_taken_by
+from shedder.store.ahead import Ahead, Question, ask_each
 from shedder.store.codec import count_of, in_rows, text_of, time_from_ms
 from shedder.store.keys import Keys
-from shedder.store.store import Ahead, Operation, Question, Store
+from shedder.store.store import Operation, Store
 
 FAILED_PER_STEP = 200
 """Failed jobs that one step reads: with plain commands, between which the server serves others."""
@@ -338,7 +339,7 @@ def _with_old_reports(store: Store, jobs: Sequence[FailedJob]) -> list[FailedJob
     """`jobs` with what RQ kept in their hashes, where their results have no report."""
     without = [job.job_id.encode("utf-8", AS_IS) for job in jobs if job.exception == UNREADABLE and not job.is_gone]
     asked = (Question("HMGET", store.keys.engine.jobs, ("exc_info", "ended_at")),)
-    found = dict(zip(without, in_rows(store.ask(asked, without), 1), strict=True)) if without else {}
+    found = dict(zip(without, in_rows(ask_each(store, asked, without), 1), strict=True)) if without else {}
     return [
         _with_old_report(job, *(found[key][0] or (None, None))) if (key := job.job_id.encode("utf-8", AS_IS)) in found
         else job for job in jobs

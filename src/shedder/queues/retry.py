@@ -34,9 +34,10 @@ from shedder.queues.failed import (
 from shedder.queues.outcomes import ask_exceptions, exception_of
 from shedder.queues.windows import AS_IS, selection_json
 from shedder.selection import Selection
+from shedder.store.ahead import Ahead
 from shedder.store.codec import in_rows, server_time, text_of, time_from_ms
 from shedder.store.keys import Keys
-from shedder.store.store import Ahead, Command, Operation, Progress, Store, new_id
+from shedder.store.store import Command, Operation, Progress, Store, new_id
 from shedder.units import Rate
 
 RETRIED_PER_STEP = 160
@@ -262,15 +263,9 @@ class TakeBackStep(NamedTuple):
 
 
 def preview_retry(
-    store: Store,
-    lanes: Sequence[Lane],
-    selection: FailedSelection,
-    policy: Policy,
-    *,
-    first: int | None = None,
-    is_forced: bool = False,
-    on_progress: Progress | None = None,
-) -> RetryPreview:
+    store: Store, lanes: Sequence[Lane], selection: FailedSelection, policy: Policy, *, first: int | None = None,
+    is_forced: bool = False, on_progress: Progress | None = None,
+) -> RetryPreview:  # fmt: skip
     """What a retry of `selection` would bring back; with `first` only as many, the oldest failures."""
     found = _Found(store, selection, policy, is_forced)
     for chosen in found.windows(lanes, first, on_progress):
@@ -568,9 +563,9 @@ class _Move:
         self.settle()
 
     def _step(self, target: str) -> None:
-        if not (chosen := self.waiting[target].copy()):
+        chosen, self.waiting[target] = self.waiting[target], []
+        if not chosen:
             return
-        self.waiting[target].clear()
         self.settle()
         step = retry_jobs(
             self.store.keys, chosen[0].source, target, [each.job.job_id for each in chosen], self.cause,

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 
 from shedder.engine.jobs import MAX_META_BYTES, function_name, meta_fields
 from shedder.selection import Selection
+from shedder.store.ahead import Ahead
 from shedder.store.codec import in_rows, text_of, time_from_ms
 from shedder.store.keys import Keys
-from shedder.store.store import Ahead, Command, Store
+from shedder.store.store import Command, Store
 
 JOBS_PER_LOOK = 125
 """Jobs that one window of a dry run looks at: it moves none, and holds the server as long."""

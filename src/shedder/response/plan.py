@@ -43,6 +43,7 @@ LEAST_SHARE = 0.1
 """To put a function aside helps little where fewer of the waiting jobs are its."""
 
 HELD, FAILS, SLOW, UNKNOWN = "held", "fails", "slow", "unknown"
+WHY_NEVER = {HELD: "it is held back", FAILS: "it fails", SLOW: "more arrives than is done"}
 """Why something never comes: paused or put aside; it fails; more arrives than is done; no pace is known."""
 
 _MINUTE = timedelta(minutes=1)

@@ -20,7 +20,7 @@ from shedder.status.overdue import BEHIND, GONE, JOBS_AT_ONCE
 from shedder.status.readings import LaneStatus, Status
 from shedder.store.keys import flag_of_order
 from shedder.units import format_duration
-from shedder.wording import counted, moment, named, pace
+from shedder.wording import counted, moment, named, pace, some_named
 
 OLD = timedelta(hours=24)
 """A control that has stood for longer may have been forgotten."""
@@ -501,8 +501,7 @@ def _runs_unseen(lane: LaneStatus, at: datetime) -> bool:
 
 
 def _listed(lanes: Sequence[LaneStatus]) -> str:
-    names = [lane.lane for lane in lanes]
-    return named([*names[:3], f"{len(names) - 3} more"] if len(names) > 3 else names)
+    return some_named([lane.lane for lane in lanes])
 
 
 # rules about controls that may have been forgotten

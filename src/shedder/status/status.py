@@ -21,7 +21,7 @@ from shedder.policy.lateness import Late, late_as_whole, late_in, looks_at_jobs,
 from shedder.policy.model import Policy
 from shedder.queues import outcomes
 from shedder.queues.claims import ClaimSeen, list_claims
-from shedder.queues.controls import Pause, StoredDivert, diverts_from, pause_from
+from shedder.queues.controls import Pause, StoredDivert, pause_from, readable, readable_on
 from shedder.queues.outcomes import OutcomesFound, ask_outcomes, nothing_counted, outcomes_from
 from shedder.settings.flags import FlagState, ask_flags, flags_from
 from shedder.settings.limits import LimitState, ask_limits, limits_from
@@ -87,9 +87,10 @@ def read_late(
     store: Store, lanes: Sequence[str], *, policy: Policy, at: datetime, work: float | None = None
 ) -> dict[str, tuple[Late, ...]]:
     """By lane, who is late by `policy` at the server's time `at`, or may be, in looks that may cost `work`."""
-    records = store.read(lambda ask: [ask.hget(store.keys.diverts, lane) for lane in lanes])
-    orders = {lane: _orders(lane, record)[0] for lane, record in zip(lanes, records, strict=True)}
-    seen = read_looks(store, _to_look_at(store.keys, policy, orders), at, work=work)
+    orders, _ = readable_on(store, lanes)
+    seen = read_looks(
+        store, _to_look_at(store.keys, policy, {lane: orders.get(lane, ()) for lane in lanes}), at, work=work
+    )
     return {lane: _late(policy, lane_of(lane), seen.get(lane), at) for lane in lanes}
 
 
@@ -197,18 +198,10 @@ def _controls(server: _Server, lane: str) -> _Controls:
         pause = pause_from(lane, server.pauses.get(lane))
     except RecordUnreadable as error:
         unreadable = (error,)
-    orders, more = _orders(lane, server.diverts.get(lane))
+    orders, more = readable({lane: server.diverts.get(lane)})
     if pause is not None and not pause.holds_at(server.at):
         pause = None
-    return _Controls(pause, orders, (*unreadable, *more))
-
-
-def _orders(lane: str, record: bytes | None) -> tuple[tuple[StoredDivert, ...], tuple[RecordUnreadable, ...]]:
-    """The orders of a lane; none, and why, where its record cannot be read."""
-    try:
-        return diverts_from(lane, record), ()
-    except RecordUnreadable as error:
-        return (), (error,)
+    return _Controls(pause, tuple(orders.get(lane, ())), (*unreadable, *more))
 
 
 def _to_look_at(keys: Keys, policy: Policy, orders: Mapping[str, Sequence[StoredDivert]]) -> dict[str, ToLookAt]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from shedder.queues.outcomes import LATELY
 from shedder.status.findings import CheckResult
 from shedder.units import format_duration
-from shedder.wording import counted, named
+from shedder.wording import counted, some_named
 
 OK, WARNING_LEVEL, CRITICAL, UNKNOWN = "OK", "WARNING", "CRITICAL", "UNKNOWN"
 
@@ -29,6 +29,5 @@ def good_sentence(found: CheckResult) -> str:
     """What is known to be well, and of which queues it is not known how long their jobs may wait."""
     if not found.unjudged:
         return "nothing is late or forgotten"
-    first, more = found.unjudged[:3], len(found.unjudged) - 3
-    names = named([*first, f"{more} more"] if more > 0 else first)
+    names = some_named(found.unjudged)
     return f"nothing with a tolerance is late or forgotten; no policy says how long jobs of {names} may wait"

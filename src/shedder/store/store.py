@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import Any, Generic, NamedTuple, NoReturn, Self, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 from uuid import uuid4
 
 import redis.asyncio
@@ -142,14 +142,14 @@ class Store:
     def execute(self, command: Command[T]) -> T:
         """The parsed reply of `command`, where a host expects redis-py's own errors."""
         try:
-            reply = self.connection.execute_command(*_evalsha(command))
+            reply = self.connection.execute_command(*evalsha(command))
         except exceptions.NoScriptError:
             reply = self._load_and_run(command)
         return command.parse(reply)
 
     def execute_last(self, pipeline: Pipeline, command: Command[T]) -> T:
         """The parsed reply of `command`, sent as the last one of `pipeline` in one round trip."""
-        pipeline.execute_command(*_evalsha(command))
+        pipeline.execute_command(*evalsha(command))
         try:
             reply = pipeline.execute()[-1]
         except exceptions.NoScriptError:
@@ -169,9 +169,9 @@ class Store:
         try:
             with self.connection.pipeline(transaction=False) as pipeline:
                 if along is not None:  # its text, since nobody would send it again to a server that has lost it
-                    pipeline.execute_command("EVAL", load_script(along.script).text, *_evalsha(along)[2:])
+                    pipeline.execute_command("EVAL", load_script(along.script).text, *evalsha(along)[2:])
                 ask(pipeline)
-                pipeline.execute_command(*_evalsha(command))
+                pipeline.execute_command(*evalsha(command))
                 first = 0 if along is None else 1
                 asked = list(pipeline.command_stack)[first:]
                 *replies, reply = pipeline.execute(raise_on_error=False)[first:]
@@ -213,31 +213,6 @@ class Store:
             raise_translated(error, self.connection, keys=tuple(key for each in commands for key in each.keys))
         return [command.parse(reply) for command, reply in zip(commands, replies, strict=True)]
 
-    def ask(self, questions: Sequence[Question], names: Sequence[bytes]) -> list[Any]:
-        """The replies to `questions` about each of `names`, as `Ahead.answers` gives them, in one round trip.
-
-        Raises:
-            ShedderError: as `run`.
-        """
-        pool = self.connection.connection_pool
-
-        def once() -> list[Any]:
-            connection.send_packed_command([_packed(questions, names)])
-            return _answers(connection, len(questions) * len(names))
-
-        try:
-            connection = pool.get_connection()
-            try:
-                found: list[Any] = connection.retry.call_with_retry(once, lambda _: connection.disconnect())
-            except BaseException:
-                connection.disconnect()  # what was not read would be the answer to the next question
-                raise
-            finally:
-                pool.release(connection)
-        except exceptions.RedisError as error:
-            raise_translated(error, self.connection)
-        return found
-
     def _answers(self, ask: Callable[[Any], Any]) -> list[Any]:
         with self.connection.pipeline(transaction=False) as pipeline:
             ask(pipeline)
@@ -253,7 +228,7 @@ class Store:
     @staticmethod
     def add(pipeline: Any, command: Command[Any]) -> None:
         """Put the script of `command` on a pipeline that `read` sends; the reply comes as the server gave it."""
-        pipeline.execute_command(*_evalsha(command))
+        pipeline.execute_command(*evalsha(command))
 
     def _again(self, asked: Any, reply: Any) -> Any:
         """The reply to a script that the server did not know, else `reply`."""
@@ -263,153 +238,13 @@ class Store:
         return self.connection.execute_command("EVAL", _TEXTS[sha], *arguments)
 
     def _load_and_run(self, command: Command[Any]) -> Any:
-        _, _, *arguments = _evalsha(command)
+        _, _, *arguments = evalsha(command)
         try:
             return self.connection.execute_command("EVAL", load_script(command.script).text, *arguments)
         except exceptions.ResponseError as error:
             if _is_too_old(error):
                 raise ServerTooOld(_version(self.connection)) from error
             raise
-
-
-class Question(NamedTuple):
-    """A plain command that is asked of many keys, and changes none.
-
-    Attributes:
-        command: Its name.
-        prefix: What stands before the name of each key.
-        rest: The arguments behind the key.
-    """
-
-    command: str
-    prefix: str
-    rest: tuple[str, ...] = ()
-
-
-def _packed(questions: Sequence[Question], names: Sequence[bytes]) -> bytes:
-    """All `questions` of each of `names`, as the server reads them.
-
-    A client's own way takes five times as long, which is most of what it costs to ask.
-    """
-    made = []
-    for each in questions:
-        head = b"*%d\r\n%b" % (2 + len(each.rest), _bulk(each.command.encode()))
-        made.append((head, each.prefix.encode(), b"".join(_bulk(word.encode()) for word in each.rest)))
-    return b"".join([
-        b"%b$%d\r\n%b%b\r\n%b" % (head, len(prefix) + len(name), prefix, name, tail)
-        for name in names for head, prefix, tail in made
-    ])  # fmt: skip
-
-
-def _bulk(word: bytes) -> bytes:
-    return b"$%d\r\n%b\r\n" % (len(word), word)
-
-
-def _answers(connection: Any, count: int) -> list[Any]:
-    """The next `count` replies; None for one about a key that is of another type."""
-    read = connection.read_response
-    found: list[Any] = []
-    while len(found) < count:
-        try:
-            found.append(read(disable_decoding=True))
-        except exceptions.ResponseError as error:
-            if "WRONGTYPE" not in str(error):
-                raise
-            found.append(None)
-    return found
-
-
-FEW_CONNECTIONS = 3
-"""A pool of fewer has none to spare beside the one with which its user goes on."""
-
-
-class Ahead:
-    """Commands on a connection of their own, whose replies are read later: the server works meanwhile.
-
-    Only for what may be sent again: what looks, and steps of an operation.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._sent: tuple[Command[Any], ...] = ()
-        self._asked: deque[tuple[Sequence[Question], Sequence[bytes]]] = deque()
-        self._connection: Any = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._connection is not None:
-            if self._sent or self._asked:  # a reply that nobody reads would be the answer to the next question
-                self._connection.disconnect()
-            self._store.connection.connection_pool.release(self._connection)
-
-    def send(self, *commands: Command[Any]) -> None:
-        """Send `commands`, and do not wait."""
-        self._sent = commands
-        self._put(lambda connection: connection.pack_commands([_evalsha(each) for each in commands]))
-
-    def ask(self, questions: Sequence[Question], names: Sequence[bytes]) -> None:
-        """Ask `questions` of each of `names`, and do not wait."""
-        self._asked.append((questions, names))
-        self._put(lambda _: [_packed(questions, names)])
-
-    def answers(self) -> list[Any]:
-        """The replies to what was asked first, as the server gave them: for each name one to each question.
-
-        None for what is of another type.
-
-        Raises:
-            ShedderError: as `Store.run`.
-        """
-        questions, names = self._asked.popleft()
-        if self._connection is not None:
-            try:
-                return _answers(self._connection, len(questions) * len(names))
-            except (exceptions.RedisError, OSError):
-                self._give_up()
-        return self._store.ask(questions, names)
-
-    def _put(self, pack: Callable[[Any], Any]) -> None:
-        pool = self._store.connection.connection_pool
-        if pool.max_connections < FEW_CONNECTIONS:
-            return
-        try:
-            if self._connection is None:
-                self._connection = pool.get_connection()
-            self._connection.send_packed_command(pack(self._connection))
-        except (exceptions.RedisError, OSError):
-            self._give_up()
-
-    def receive(self) -> list[Any]:
-        """The parsed replies to what was sent; what was not answered is sent again.
-
-        Raises:
-            ShedderError: as `Store.run`.
-        """
-        replies = [self._reply() for _ in self._sent]
-        commands, self._sent = self._sent, ()
-        return [
-            self._store.run(command) if isinstance(reply, Exception) else command.parse(reply)
-            for command, reply in zip(commands, replies, strict=True)
-        ]
-
-    def _reply(self) -> Any:
-        if self._connection is None:
-            return ConnectionError()
-        try:
-            return self._connection.read_response()
-        except exceptions.ResponseError as error:
-            return error
-        except (exceptions.RedisError, OSError) as error:
-            self._give_up()
-            return error
-
-    def _give_up(self) -> None:
-        if self._connection is not None:
-            self._connection.disconnect()
-            self._store.connection.connection_pool.release(self._connection)
-            self._connection = None
 
 
 def _in_parts(asked: list[Any]) -> Iterator[list[Any]]:
@@ -444,11 +279,11 @@ class AsyncStore:
 
     async def execute(self, command: Command[T]) -> T:
         """The parsed reply of `command`, where a host expects redis-py's own errors."""
-        evalsha = _evalsha(command)
+        words = evalsha(command)
         try:
-            reply = await self.connection.execute_command(*evalsha)
+            reply = await self.connection.execute_command(*words)
         except exceptions.NoScriptError:
-            reply = await self._load_and_run(command.script, evalsha[2:])
+            reply = await self._load_and_run(command.script, words[2:])
         return command.parse(reply)
 
     async def field(self, key: str, name: str) -> bytes | str | None:
@@ -506,7 +341,8 @@ def _kind_of_client(connection: object) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _evalsha(command: Command[Any]) -> tuple[Any, ...]:
+def evalsha(command: Command[Any]) -> tuple[Any, ...]:
+    """The words of `command`, for a server that knows its script."""
     keys = command.keys
     return ("EVALSHA", load_script(command.script).sha, *in_text((len(keys), *keys, *command.args)))
 

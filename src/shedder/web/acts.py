@@ -17,7 +17,7 @@ from shedder.policy.model import Defaults, Policy
 from shedder.response import plan as planning
 from shedder.selection import Selection
 from shedder.units import parse_duration, parse_past
-from shedder.wording import named
+from shedder.wording import named, some_named
 
 if TYPE_CHECKING:
     from shedder.api.shedder import Shedder
@@ -370,10 +370,9 @@ def _unknown(queue: str, known: Sequence[str], note: str) -> str:
     return f"No queue is called {queue} ({hint}); {note}."
 
 
-def some_of(names: Sequence[str], most: int = NAMES_SHOWN) -> str:
-    """`a`, `a and b`, `a, b and 4 more`."""
-    rest = [f"{len(names) - most:,} more"] if len(names) > most else []
-    return named([*names[:most], *rest])
+def some_of(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    return some_named(names, NAMES_SHOWN)
 
 
 def utc_text(at: datetime) -> str:
@@ -417,12 +416,6 @@ def if_and_if_not(asked: Asked, option: planning.Option) -> tuple[str, ...]:
     return tuple(f"{what}: {_forecast(each, it)}." for what, each in zip(whats, found, strict=True))
 
 
-_NEVER = {
-    planning.HELD: "as long as it is held back", planning.FAILS: "while it fails",
-    planning.SLOW: "while more arrives than is done",
-}  # fmt: skip
-
-
 def _forecast(found: planning.Forecast, it: planning.Outlook) -> str:
     gone = _clause("what is open", "done", it.at, found.gone_in, found.gone_never)
     if not any(lane.is_urgent for lane in it.lanes):
@@ -434,5 +427,5 @@ def _clause(work: str, well: str, at: datetime, seconds: float | None, why: str)
     if why == planning.UNKNOWN:
         return f"it is not known when {work} is {well}"
     if seconds is None or seconds >= planning.HORIZON_SECONDS:
-        return f"{work} is never {well} {_NEVER[why or planning.SLOW]}"
+        return f"{work} is never {well}, because {planning.WHY_NEVER[why or planning.SLOW]}"
     return f"{work} is {well} {'now' if seconds < 1 else f'at about {at + timedelta(seconds=seconds):%H:%M} UTC'}"

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from shedder.errors import ConditionNotMet, InvalidInput
-from shedder.lanes import DEFAULT_PRIORITY, PRIORITIES, lane_of_target, names_of, parse_priority
+from shedder.lanes import PRIORITIES, names_of, targets_with_priorities
 from shedder.queues.failed import FailedSelection
 from shedder.queues.outcomes import is_failing
 from shedder.response.plan import Option
@@ -99,7 +99,7 @@ def _resume(asked: Asked) -> Planned:
 
 def _divert(asked: Asked) -> Planned:
     to, selection, priorities = Targets(asked), selection_of(asked), asked.several("priority")
-    targets = _lanes_asked(to.names, priorities)
+    targets = targets_with_priorities(to.names, priorities)
     lanes = tuple(lane.name for lane in asked.shedder.lanes(targets))
     # before 0.2 `divert --all` did what `shed` does, so that the command line asks for more there
     forced = to.is_all and not priorities and selection.is_whole and bool(asked.policy.in_shed_order())
@@ -129,22 +129,6 @@ def _divert(asked: Asked) -> Planned:
         ),
         lanes=lanes, outlook=outlook,
     )  # fmt: skip
-
-
-def _lanes_asked(names: Sequence[str], priorities: Sequence[str]) -> tuple[str, ...]:
-    """The targets of a divert: those lanes of each queue that the priorities name."""
-    if not priorities:
-        return tuple(names)
-    return tuple(dict.fromkeys(_lane_asked(name, parse_priority(each)) for name in names for each in priorities))
-
-
-def _lane_asked(name: str, priority: str) -> str:
-    lane = lane_of_target(name)
-    is_named = lane.priority != DEFAULT_PRIORITY or name.endswith(f".{DEFAULT_PRIORITY}")
-    if is_named and lane.priority != priority:
-        accepted = f"{lane.priority}, which {name} is, or name the queue {lane.queue}"
-        raise InvalidInput(name="priority", value=priority, accepted=accepted)
-    return f"{lane.queue}.{priority}"
 
 
 def _would_divert(preview: DivertPreview, targets: Sequence[str]) -> list[str]:

@@ -18,14 +18,13 @@ from shedder.policy.workload import Workload, kinds_of
 from shedder.queues.controls import Divert, Pause
 from shedder.queues.outcomes import is_failing
 from shedder.queues.samples import Sample
-from shedder.response.plan import FAILS as WORK_FAILS
-from shedder.response.plan import HELD, SLOW, UNKNOWN, Option, Outlook, forecast
+from shedder.response.plan import SLOW, UNKNOWN, WHY_NEVER, Option, Outlook, forecast
 from shedder.status.findings import FAILS, CheckProblem, CheckResult, check_status
 from shedder.status.readings import LaneStatus, Status
 from shedder.status.verdict import UNKNOWN as NOT_KNOWN
 from shedder.status.verdict import ended_sentence, good_sentence, level_of
 from shedder.updates.messages import due_at
-from shedder.wording import counted, moment, named, pace, spoken
+from shedder.wording import counted, moment, pace, some_named, spoken
 
 MOST_PROBLEMS = 6
 """Problems that stand below the verdict; how many more there are is said."""
@@ -367,19 +366,15 @@ def _standing(status: Status) -> str:
     paused = list(dict.fromkeys(lane.queue for lane in status.lanes if lane.pause))
     aside = list(dict.fromkeys(lane.queue for lane in status.lanes
                                if any(not each.is_limit and not each.is_retry for each in lane.diverts)))  # fmt: skip
-    told = [f"{_some(names)} {'is' if len(names) == 1 else 'are'} {state}"
+    told = [f"{some_named(names)} {'is' if len(names) == 1 else 'are'} {state}"
             for names, state in ((paused, "paused"), (aside, "diverted")) if names]  # fmt: skip
     return f"By decision: {' and '.join(told)}" if told else ""
-
-
-def _some(names: Sequence[str]) -> str:
-    return named([*names[:3], f"{len(names) - 3} more"] if len(names) > 4 else names)
 
 
 def _looked_at(found: CheckResult, status: Status, policy: Policy) -> str:
     queues = {lane.queue for lane in status.lanes}
     nouns = list(dict.fromkeys(each.label for each in policy.rules if each.label and each.tolerance))
-    by = f"the tolerances of {_some(nouns)}" if nouns else "no policy that says how long work may wait"
+    by = f"the tolerances of {some_named(nouns)}" if nouns else "no policy that says how long work may wait"
     return (
         f"Looked at {counted(found.lanes, 'lane')} of {counted(len(queues), 'queue')} by {by}: "
         f"{counted(found.waiting, 'job')} waiting, {found.backlog:,} in backlogs, {ended_sentence(found)}."
@@ -495,12 +490,7 @@ def bar_of(incident: Incident | None, policy: Policy, at: datetime) -> IncidentB
     )  # fmt: skip
 
 
-_NEVER = {
-    HELD: "never: it is held back",
-    WORK_FAILS: "never: it fails",
-    SLOW: "never: more arrives than is done",
-    UNKNOWN: "not known: no job has ended lately",
-}
+_NOT_KNOWN_WHEN = "not known: no job has ended lately"
 
 
 @dataclass(frozen=True, slots=True)
@@ -542,5 +532,5 @@ def _plan_row(outlook: Outlook, option: Option) -> PlanRow:
 
 def _when(seconds: float | None, never: str, at: datetime) -> str:
     if seconds is None:
-        return _NEVER.get(never, _NEVER[SLOW])
+        return _NOT_KNOWN_WHEN if never == UNKNOWN else f"never: {WHY_NEVER[never or SLOW]}"
     return "now" if seconds < 1 else f"about {moment(at + timedelta(seconds=seconds), at)}"

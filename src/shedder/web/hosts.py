@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qs
 
 from shedder.errors import InvalidInput
+from shedder.later import later
 from shedder.web.app import HEADERS, NOT_KEPT, ControlRoom
 from shedder.web.http import Refusal, Response, WebRequest
 from shedder.web.site import SiteSettings
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
     import redis
     from flask import Blueprint
     from starlette.requests import Request as AsgiRequest
+    from starlette.routing import Router
 
     from shedder.web.reading import SharedReading
+else:
+    globals().update(later((("starlette.routing", "Router"),)))
 
 T = TypeVar("T")
 
@@ -226,12 +230,10 @@ class AsgiApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if scope["type"] == "lifespan":
-            await _live(receive, send)
-        elif scope["type"] == "http":
+        if scope["type"] == "http":
             await self._http(scope, receive, send)
         else:
-            await send({"type": "websocket.close"})
+            await Router()(scope, receive, send)  # there is nothing to begin or to end, and no WebSocket
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         from starlette.requests import Request as AsgiRequest
@@ -296,14 +298,6 @@ class AsgiApp:
 
 async def _in_thread(threads: ThreadPoolExecutor, function: Callable[..., T], *args: Any) -> T:
     return await asyncio.get_running_loop().run_in_executor(threads, partial(function, *args))
-
-
-async def _live(receive: Receive, send: Send) -> None:
-    while True:
-        kind = (await receive())["type"]
-        await send({"type": f"{kind}.complete"})
-        if kind == "lifespan.shutdown":
-            return
 
 
 def _request_of(asked: AsgiRequest, user: str | None) -> WebRequest:

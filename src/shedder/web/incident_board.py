@@ -14,7 +14,7 @@ from shedder.queues.samples import Sample
 from shedder.response.triage import Triage, TriageCommand, TriageDone, TriageStep
 from shedder.updates.commands import Told, commands_of
 from shedder.web.flows import JournalLine, effect_sentence, journal_of
-from shedder.wording import REASON_BLANK, named, spoken
+from shedder.wording import REASON_BLANK, some_named, spoken
 
 DONE_SHOWN = 3
 """Of each question so many of the last things are shown that were done about it."""
@@ -173,7 +173,7 @@ def _row(number: int, step: TriageStep, at: datetime) -> ChecklistRow:
 def done_sentence(done: TriageDone, at: datetime) -> str:
     """`pause mail by ana@desk (operations) 4 min ago`, with its end and its effect where they are known."""
     names = names_of(done.what) if VERBS[done.verb].is_of_lanes else done.what
-    what = named([*names[:NAMES_SHOWN], *([f"{len(names) - NAMES_SHOWN} more"] if len(names) > NAMES_SHOWN else [])])
+    what = some_named(names, NAMES_SHOWN)
     role = f" ({done.role})" if done.role else ""
     ended = f", {done.outcome}" if done.outcome else ""
     effect = f"; {effect_sentence(done.effect)}" if done.effect else ""

@@ -125,11 +125,11 @@ def show_work(site: Site, request: WebRequest, visitor: Visitor) -> Response:
         key=lambda lane: -lane.outcomes.failed_lately,
     )
     labels = [each for each in reading.status.labels if each.outcomes.failed_in_hour]
-    of = request.asked("of")
-    groups = site.shedder.failed_lately(_known(reading, of).queue) if of else None
+    of, is_live = request.asked("of"), request.is_live  # what moves are the numbers of lanes
+    groups = site.shedder.failed_lately(_known(reading, of).queue) if of and not is_live else None
     return render_page(
         site, request, visitor, "work.html", page="work", reading=reading, failed=failed, labels=labels, of=of,
-        groups=groups, stale=[each for each in site.shedder.stale() if each.jobs],
+        groups=groups, stale=() if is_live else [each for each in site.shedder.stale() if each.jobs],
     )  # fmt: skip
 
 
@@ -159,7 +159,7 @@ def show_breakdown(site: Site, request: WebRequest, visitor: Visitor) -> Respons
     by = [each for each in request.query.get("by", ()) if each][:2]
     field = request.asked("meta").strip()
     found, refused = None, ""
-    if by or field:
+    if (by or field) and not request.is_live:  # nothing of it moves
         try:
             wanted = [f"meta.{field}" if each == "meta" else each for each in by]
             found = site.shedder.breakdown(lane.queue, by=wanted, sample=BREAKDOWN_SAMPLE)
