@@ -21,13 +21,12 @@ from shedder.cli.output import (
     command,
     escaped,
     listed,
-    names_of,
     one_line,
     per_second,
     row,
     table,
-    targets_of,
 )
+from shedder.lanes import names_of, targets_of
 from shedder.wording import counted, jobs_do
 
 NOW = datetime(2026, 11, 23, 2, 49, tzinfo=UTC)
