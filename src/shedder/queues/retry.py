@@ -560,27 +560,31 @@ class _Move:
         """Move those that are left, and wait for it."""
         for target in self.waiting:
             self._step(target)
-        self.settle()
+        self._count(self._done())
 
     def _step(self, target: str) -> None:
         chosen, self.waiting[target] = self.waiting[target], []
         if not chosen:
             return
-        self.settle()
         step = retry_jobs(
             self.store.keys, chosen[0].source, target, [each.job.job_id for each in chosen], self.cause,
             order=self.operation.id, selection=self.found.selection.describe(), rate=str(self.rate),
             operation=self.operation.id, step=self.operation.next_step(),
         )  # fmt: skip
+        before = self._done()
         self.ahead.send(step)
         self.sent = chosen
+        self._count(before)  # while the server is at the next ones
 
-    def settle(self) -> None:
-        """Wait for the step that was sent, and count what it did."""
-        if not self.sent:
+    def _done(self) -> tuple[Sequence[Chosen], RetryStep | None]:
+        """The jobs that were sent last, and what became of them, once the server says so."""
+        sent, self.sent = self.sent, ()
+        return sent, self.ahead.receive()[0] if sent else None
+
+    def _count(self, step: tuple[Sequence[Chosen], RetryStep | None]) -> None:
+        chosen, done = step
+        if done is None:
             return
-        [done] = self.ahead.receive()
-        chosen, self.sent = self.sent, ()
         self.event = self.event or done.event
         for job, cause in done.skipped.items():
             self.found.skip(job, cause)
