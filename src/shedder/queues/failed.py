@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import zlib
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -118,11 +118,18 @@ class FailedSelection:
         """Whether it takes `job`; one of which a criterion asks for what cannot be known is not taken."""
         return (
             (self.attempts_below is None or job.attempts < self.attempts_below)
-            and (self.since is None or (job.failed_at is not None and job.failed_at >= self.since))
-            and (self.until is None or (job.failed_at is not None and job.failed_at < self.until))
-            and (not self.exceptions or _is_one_of(job.exception, self.exceptions))
-            and (not self.errors or _is_one_of(job.error, self.errors))
+            and self.takes_report(job.report)
             and (self.selection.is_whole or bool(self._decide(job, now)))
+        )
+
+    def takes_report(self, report: FailureReport) -> bool:
+        """Whether it may take the job of this report: all that it asks of reports holds."""
+        failed_at = report.failed_at if self.since or self.until else None
+        return (
+            (self.since is None or (failed_at is not None and failed_at >= self.since))
+            and (self.until is None or (failed_at is not None and failed_at < self.until))
+            and (not self.exceptions or _is_one_of(report.exception, self.exceptions))
+            and (not self.errors or _is_one_of(report.error, self.errors))
         )
 
     def _decide(self, job: FailedJob, now: datetime) -> bool | None:
@@ -135,17 +142,34 @@ class FailedSelection:
         )
 
 
+class FailureReport(NamedTuple):
+    """What RQ keeps of a failure.
+
+    Attributes:
+        exception: The class of the exception, with its module.
+        error: The last line, from the class on; empty where there is no report.
+        failed_ms: When it failed (ms, by the server's clock where RQ keeps its result); 0 when not known.
+    """
+
+    exception: str
+    error: str
+    failed_ms: float
+
+    @property
+    def failed_at(self) -> datetime | None:
+        """When it failed (UTC)."""
+        return time_from_ms(self.failed_ms) if self.failed_ms else None
+
+
 class FailedJob(NamedTuple):
     """A job of RQ's registry of failed jobs.
 
     Attributes:
         job_id: Its id; bytes that are no text stand in it as half characters.
+        report: How it failed.
         status: Its status; empty when its hash has expired.
         is_gone: Its data has expired, so that it cannot come back.
         function: Its function; empty when it cannot be known.
-        exception: The class of the exception, with its module.
-        error: The last line of the report, from the class on; empty where there is no report.
-        failed_ms: When it failed (ms, by the server's clock where RQ keeps its result); 0 when not known.
         came_back: How often shedder has brought it back.
         enqueued_at: When it was enqueued, as RQ writes it; empty when not asked for.
         attempts: How often it has been tried; 1 when not asked for.
@@ -153,21 +177,14 @@ class FailedJob(NamedTuple):
     """
 
     job_id: str
+    report: FailureReport
     status: str
     is_gone: bool
     function: str
-    exception: str
-    error: str
-    failed_ms: float
     came_back: int
     enqueued_at: str = ""
     attempts: int = 1
     meta: bytes = b""
-
-    @property
-    def failed_at(self) -> datetime | None:
-        """When it failed (UTC)."""
-        return time_from_ms(self.failed_ms) if self.failed_ms else None
 
     @property
     def is_failed(self) -> bool:
@@ -193,31 +210,52 @@ NO_FACTS = Facts()
 
 
 def failed_windows(
-    store: Store, lane: str, operation: Operation, *, facts: Facts = NO_FACTS, oldest_first: bool = False
-) -> Iterator[list[FailedJob]]:
-    """The failed jobs that `lane` has now, window by window, the newest first.
+    store: Store, lane: str, operation: Operation, *, wants: Callable[[FailureReport], bool] = lambda _: True,
+    facts: Facts = NO_FACTS, oldest_first: bool = False,
+) -> Iterator[list[FailedJob]]:  # fmt: skip
+    """The failed jobs that `lane` has now, window by window, the newest first; those whose report the caller `wants`.
 
     From that end on a job that is moved, or one that fails meanwhile, changes the place of none of
-    those to come. The server reads the next window while the caller is at one.
+    those to come. The server reads the next windows while the caller is at one; of a job that is not
+    wanted it reads the report alone.
     """
     ids, size = _Ids(store, lane, oldest_first=oldest_first), min(FIRST_STEP, FAILED_PER_STEP)
-    questions, coming = _questions(store.keys, facts), deque[list[bytes]]()
+    coming, questions = deque[_Window](), _questions(store.keys, facts)
 
     def ask_ahead() -> None:
-        while len(coming) < STEPS_AHEAD and (window := ids.next(size)):
-            ahead.ask(questions, window)
-            coming.append(window)
+        while sum(each.wanted is None for each in coming) < STEPS_AHEAD and (some := ids.next(size)):
+            ahead.ask((_LAST_RESULT,), some)
+            coming.append(_Window(some))
 
     with Ahead(store) as ahead:
         ask_ahead()
         while coming:
             window, replies = coming.popleft(), ahead.answers()
-            reports = [*map(_report_in, replies[1 :: len(questions)])]
-            is_much = sum(map(len, reports)) > BYTES_PER_STEP
+            if window.wanted is not None:
+                yield _jobs(store, window.wanted, in_rows(replies, len(questions)), facts)
+                operation.count(window.looked_at)
+                continue
+            packed = [*map(_report_in, replies)]
+            is_much = sum(map(len, packed)) > BYTES_PER_STEP
             size = max(1, size // 8) if is_much else min(2 * size, FAILED_PER_STEP)
+            reports = _reports(store, window.ids, replies, packed)
+            window.wanted = [pair for pair in zip(window.ids, reports, strict=True) if wants(pair[1])]
+            ahead.ask(questions, [job for job, _ in window.wanted])
+            coming.append(window)
             ask_ahead()
-            yield _jobs(store, window, reports, [*in_rows(replies, len(questions))], facts)
-            operation.count(len(window))
+
+
+@dataclass(slots=True)
+class _Window:
+    """Some failed jobs, and those of them that are wanted, once that is known."""
+
+    ids: Sequence[bytes]
+    wanted: list[tuple[bytes, FailureReport]] | None = None
+
+    @property
+    def looked_at(self) -> int:
+        """How many they are."""
+        return len(self.ids)
 
 
 @dataclass(slots=True)
@@ -254,12 +292,14 @@ class _Ids:
         return new if self.oldest_first else new[::-1]
 
 
+_LAST_RESULT = Question("XREVRANGE", RESULTS, ("+", "-", "COUNT", "1"))
+
+
 def _questions(keys: Keys, facts: Facts) -> tuple[Question, ...]:
-    """What is asked of each job, in the order of `_jobs`."""
+    """What is asked of each job beside its last result, in the order of `_jobs`."""
     jobs = keys.engine.jobs
     more = (("enqueued_at",) if facts.age else ()) + (("number_of_retries",) if facts.attempts else ())
-    hashed = Question("HMGET", jobs, ("status", "created_at", NOTE_FIELD, "shedder_retries", *more))
-    asked = [hashed, Question("XREVRANGE", RESULTS, ("+", "-", "COUNT", "1"))]
+    asked = [Question("HMGET", jobs, ("status", "created_at", NOTE_FIELD, "shedder_retries", *more))]
     asked += [Question("XLEN", RESULTS)] if facts.attempts else []
     asked += [Question("HSTRLEN", jobs, ("meta",))] if facts.meta else []
     return tuple(asked)
@@ -271,31 +311,46 @@ def failed_in_all(store: Store, lanes: Sequence[str]) -> dict[str, int]:
     return {lane: jobs for lane, jobs in zip(lanes, found, strict=True) if jobs}
 
 
+def _reports(
+    store: Store, ids: Sequence[bytes], results: Sequence[Any], packed: Sequence[bytes]
+) -> list[FailureReport]:
+    """How each failed: as its last result says, else as RQ kept it before it had results."""
+    reports = [
+        FailureReport(*read_report(each), float(result[0][0].partition(b"-")[0]) if result else 0.0)
+        for result, each in zip(results, packed, strict=True)
+    ]
+    without = [job for job, report in zip(ids, reports, strict=True) if report.exception == UNREADABLE]
+    if not without:
+        return reports
+    asked = (Question("HMGET", store.keys.engine.jobs, ("exc_info", "ended_at")),)
+    found = dict(zip(without, in_rows(ask_each(store, asked, without), 1), strict=True))
+    return [
+        _old_report(report, *(found[job][0] or (None, None))) if job in found else report
+        for job, report in zip(ids, reports, strict=True)
+    ]
+
+
 def _jobs(
-    store: Store, ids: Sequence[bytes], reports: Sequence[bytes], rows: Sequence[Sequence[Any]], facts: Facts
+    store: Store, wanted: Sequence[tuple[bytes, FailureReport]], rows: Iterable[Sequence[Any]], facts: Facts
 ) -> list[FailedJob]:
     """The jobs, from the replies to `_questions`, and to what else must be asked of some of them."""
-    jobs = [_job(job, row[0], row[1], report) for job, report, row in zip(ids, reports, rows, strict=True)]
+    rows = [*rows]
+    jobs = [_job(job, report, row[0]) for (job, report), row in zip(wanted, rows, strict=True)]
     if facts != NO_FACTS:
         jobs = [_with_facts(job, row, facts) for job, row in zip(jobs, rows, strict=True)]
     if facts.meta:
         jobs = _with_metas(store, jobs, [row[-1] or 0 for row in rows])
-    if any(job.exception == UNREADABLE for job in jobs):
-        jobs = _with_old_reports(store, jobs)
     return with_functions(store, jobs)
 
 
-def _job(job: bytes, hashed: Sequence[bytes | None] | None, results: Sequence[Any] | None, report: bytes) -> FailedJob:
+def _job(job: bytes, report: FailureReport, hashed: Sequence[bytes | None] | None) -> FailedJob:
     status, created_at, note, came_back = hashed[:4] if hashed else (None,) * 4
-    exception, error = read_report(report)
     return FailedJob(
         job.decode("utf-8", AS_IS),
+        report,
         _FAILED if status == _FAILED_AS_BYTES else text_of(status or b""),
         not created_at,
         _function_in(note, created_at) if note and created_at else "",
-        exception,
-        error,
-        float(results[0][0].partition(b"-")[0]) if results else 0.0,
         count_of(came_back) if came_back else 0,
     )
 
@@ -316,7 +371,7 @@ def _report_in(results: Sequence[Any] | None) -> bytes:
 
 
 def _with_facts(job: FailedJob, row: Sequence[Any], facts: Facts) -> FailedJob:
-    hashed, _, *rest = row
+    hashed, *rest = row
     more = [*hashed[4:]] if hashed else [None] * 2
     return job._replace(
         enqueued_at=text_of(more[0] or b"") if facts.age else "",
@@ -335,22 +390,10 @@ def _with_metas(store: Store, jobs: Sequence[FailedJob], sizes: Sequence[int]) -
     ]
 
 
-def _with_old_reports(store: Store, jobs: Sequence[FailedJob]) -> list[FailedJob]:
-    """`jobs` with what RQ kept in their hashes, where their results have no report."""
-    without = [job.job_id.encode("utf-8", AS_IS) for job in jobs if job.exception == UNREADABLE and not job.is_gone]
-    asked = (Question("HMGET", store.keys.engine.jobs, ("exc_info", "ended_at")),)
-    found = dict(zip(without, in_rows(ask_each(store, asked, without), 1), strict=True)) if without else {}
-    return [
-        _with_old_report(job, *(found[key][0] or (None, None))) if (key := job.job_id.encode("utf-8", AS_IS)) in found
-        else job for job in jobs
-    ]  # fmt: skip
-
-
-def _with_old_report(job: FailedJob, report: bytes | None, ended_at: bytes | None) -> FailedJob:
-    exception, error = read_report(b"", report) if report else (job.exception, job.error)
-    ended = time_of(ended_at) if not job.failed_ms else None
-    failed_ms = ended.timestamp() * 1000 if ended else job.failed_ms
-    return job._replace(exception=exception, error=error, failed_ms=failed_ms)
+def _old_report(report: FailureReport, old: bytes | None, ended_at: bytes | None) -> FailureReport:
+    exception, error = read_report(b"", old) if old else (report.exception, report.error)
+    ended = time_of(ended_at) if not report.failed_ms else None
+    return FailureReport(exception, error, ended.timestamp() * 1000 if ended else report.failed_ms)
 
 
 @lru_cache(maxsize=1024)

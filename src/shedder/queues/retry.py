@@ -28,10 +28,11 @@ from shedder.queues.failed import (
     Facts,
     FailedJob,
     FailedSelection,
+    FailureReport,
     failed_in_all,
     failed_windows,
 )
-from shedder.queues.outcomes import ask_exceptions, exception_of
+from shedder.queues.outcomes import UNREADABLE, ask_exceptions, exception_of
 from shedder.queues.windows import AS_IS, selection_json
 from shedder.selection import Selection
 from shedder.store.ahead import Ahead
@@ -117,9 +118,9 @@ class RetryPreview:
         lanes: The lanes into which jobs would come, and how many.
         groups: What would come back, by function and exception, most first; what is behind the first
             twenty is one group.
-        skipped: Jobs that cannot come back, by cause: `gone` (their data has expired, whatever they
-            were), a status that is not `failed`, or `policy` (they were asked for, and a rule says
-            `retry = false`).
+        skipped: Jobs that cannot come back, by cause: `gone` (their data has expired; but for those
+            of which a report is left that was not asked for), a status that is not `failed`, or
+            `policy` (they were asked for, and a rule says `retry = false`).
         skipped_names: The first of them, `<id> <cause>` each.
         came_back: Of those that would come back, how many shedder has brought back before.
         errors: When nothing would come back, the most common exceptions, and of how many jobs.
@@ -454,10 +455,11 @@ class _Found:
         for _, target, job in chosen:
             self.lanes[target] += 1
             self.came_back += job.came_back > 0
-            group = self.groups.setdefault((job.function or UNKNOWN_FUNCTION, job.exception), [0, inf, 0])
+            report = job.report
+            group = self.groups.setdefault((job.function or UNKNOWN_FUNCTION, report.exception), [0, inf, 0])
             group[0] += 1
-            if job.failed_ms:
-                group[1:] = min(group[1], job.failed_ms), max(group[2], job.failed_ms)
+            if report.failed_ms:
+                group[1:] = min(group[1], report.failed_ms), max(group[2], report.failed_ms)
 
     def skip(self, job: str, cause: str) -> None:
         """Count one that cannot come back."""
@@ -491,14 +493,22 @@ class _Found:
             meta=bool(chosen.selection.fields) or _asks_for_meta(self.policy),
             attempts=chosen.attempts_below is not None, age=chosen.selection.older_than is not None,
         )  # fmt: skip
-        for window in failed_windows(self.store, lane, operation, facts=facts, oldest_first=oldest_first):
+        windows = failed_windows(self.store, lane, operation, wants=self._wants, facts=facts, oldest_first=oldest_first)
+        for window in windows:
             yield [Chosen(lane, self._target(lane, job), job) for job in window if self._takes(lane, job, now)]
+
+    def _wants(self, report: FailureReport) -> bool:
+        if report.exception == UNREADABLE:  # it may have expired with its job, which is then told as gone
+            return True
+        self.errors[report.exception] += 1
+        return self.selection.takes_report(report)
 
     def _takes(self, lane: str, job: FailedJob, now: datetime) -> bool:
         if not job.is_failed:
             self.skip(job.job_id, GONE if job.is_gone else job.status)
             return False
-        self.errors[job.exception] += 1
+        if job.report.exception == UNREADABLE:
+            self.errors[UNREADABLE] += 1
         if not self.selection.takes(job, now):
             return False
         found = None if self.is_forced else self._rule("retry", lane, job)
