@@ -15,6 +15,7 @@ from shedder import Rate, Selection
 from shedder.errors import RedisUnreachable
 from shedder.web.app import ControlRoom
 from shedder.web.http import WebRequest
+from shedder.web.pages import STALE_LOOKED_AT
 from shedder.web.site import SiteSettings
 from shedder.web.words import LONGEST, plain_text, prose
 from tests.features.scene import Scene
@@ -27,6 +28,9 @@ OPERATOR = SiteSettings(allow_actions=True, is_hosted=True)
 PATHS = ("/", "/lane/mail", "/drains", "/work", "/work?of=mail", "/journal", "/settings", "/breakdown/mail?by=function")
 
 MOST_BYTES = 50_000
+
+WORK_LOOKS = 4 * STALE_LOOKED_AT
+"""What the page of work asks about so many lanes at most: whether it is a queue, how much, what, how old."""
 
 MEGABYTE = "m" * 1_000_000
 BIDI = "abc\u202egnp.exe\u2066"
@@ -156,6 +160,29 @@ def test_arguments_of_jobs_are_on_no_page(scene: Scene) -> None:
 def test_a_page_costs_the_same_at_every_length(redis: Redis, address: str) -> None:
     """The commands that it sends do not grow with the jobs."""
     assert commands_at(redis, address, jobs=1) == commands_at(redis, address, jobs=2000)
+
+
+def test_a_page_costs_the_same_with_many_queues(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a page sends besides the reading that all share does not grow with the lanes, nor with those set aside."""
+    monkeypatch.setattr("shedder.web.reading.GOOD_FOR_SECONDS", 3600.0)
+    scene.fill("mail", "job")
+    few = commands_beside(scene)
+    for number in range(50):
+        scene.redis.sadd("rq:queues", f"rq:queue:queue-{number}")
+        scene.redis.rpush(scene.keys.stale(f"queue-{number}"), "old")
+    many = commands_beside(scene)
+    assert few | {"/work": few["/work"] + WORK_LOOKS} == many
+
+
+def commands_beside(scene: Scene) -> dict[str, int]:
+    """What each page sends once the reading that all share was taken."""
+    site, sent = ControlRoom(scene.redis, OPERATOR), {}
+    for address in ("/", "/lane/mail", "/drains", "/work", "/journal", "/settings", "/incident", "/plan"):
+        get(site, address)  # scripts and the reading are known afterwards
+        with sent_by_us() as counted:
+            get(site, address)
+        sent[address] = counted.total
+    return sent
 
 
 def commands_at(redis: Redis, address: str, *, jobs: int) -> int:

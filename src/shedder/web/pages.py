@@ -61,6 +61,9 @@ BREAKDOWN_SAMPLE = 2_000
 
 MOST_RUNNING = 50
 
+STALE_LOOKED_AT = 20
+"""Of the lanes of which most was set aside it is told how old that is."""
+
 PLAN_GOOD_FOR = timedelta(seconds=5)
 
 MOVES_WITHIN = timedelta(seconds=70)
@@ -127,9 +130,10 @@ def show_work(site: Site, request: WebRequest, visitor: Visitor) -> Response:
     labels = [each for each in reading.status.labels if each.outcomes.failed_in_hour]
     of, is_live = request.asked("of"), request.is_live  # what moves are the numbers of lanes
     groups = site.shedder.failed_lately(_known(reading, of).queue) if of and not is_live else None
+    stale = sorted((lane for lane in reading.status.lanes if lane.stale), key=lambda lane: -lane.stale)
     return render_page(
         site, request, visitor, "work.html", page="work", reading=reading, failed=failed, labels=labels, of=of,
-        groups=groups, stale=() if is_live else [each for each in site.shedder.stale() if each.jobs],
+        groups=groups, stale=stale, oldest={} if is_live else _oldest_stale(site, stale[:STALE_LOOKED_AT]),
     )  # fmt: skip
 
 
@@ -193,6 +197,12 @@ def _lane_name(name: str) -> str:
     if name.endswith(".normal"):
         name = name.removesuffix(".normal")
     return lane_of(name).name
+
+
+def _oldest_stale(site: Site, lanes: Sequence[LaneStatus]) -> dict[str, datetime | None]:
+    """By lane when the first job that was set aside of it was enqueued."""
+    found = site.shedder.stale(*(target_of(lane.lane) for lane in lanes)) if lanes else ()
+    return {each.lane: each.oldest for each in found}
 
 
 def _one_of(text: str, sizes: Sequence[int]) -> int:
