@@ -140,6 +140,23 @@ def test_an_event_has_its_way_back_until_it_is_undone(scene: Scene) -> None:
     assert "undone since" in after
 
 
+def test_what_is_done_first_is_at_hand(scene: Scene) -> None:
+    """The pause of the lane in trouble, of any once it is paused; and the way back, of one's own change if there is."""
+    scene.fill("mail", "a")
+    event = scene.shedder.divert("reports", reason="room", by="ana@desk").event
+    before = at_hand(scene)
+    last = scene.shedder.pause("mail", reason="database", by="bob@desk").event
+    assert ["/act/pause?target=mail.normal", f"/act/undo?event={event}"] == before
+    assert ["/act/pause", f"/act/undo?event={event}"] == at_hand(scene)
+    assert ["/act/pause", f"/act/undo?event={last}"] == at_hand(scene, user="cho@desk")
+
+
+def at_hand(scene: Scene, *, user: str = "ana@desk") -> list[str]:
+    """Where the buttons lead that are at hand on the first page."""
+    text = get(ControlRoom(scene.redis, OPERATOR), "/", user=user)
+    return re.findall(r'href="([^"]+)"', text[text.index("at-hand") :].partition("</p>")[0])
+
+
 def test_a_breakdown_is_made_on_request_alone(scene: Scene) -> None:
     """A share for each function; the page without a question looks at no job."""
     scene.fill("mail", "a", "b", function="app.mail.send")

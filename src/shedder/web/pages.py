@@ -79,11 +79,23 @@ def show_lanes(site: Site, request: WebRequest, visitor: Visitor) -> Response:
     """The verdict, and all lanes, those in trouble first."""
     reading = site.read()
     board = board_of(reading.status, reading.policy, reading.samples)
-    lately = journal_of(reading.events, reading.samples, reading.incident, reading.at)[:SHOWN_LATELY]
+    lines = journal_of(reading.events, reading.samples, reading.incident, reading.at)
     return render_page(
-        site, request, visitor, "lanes.html", page="lanes", reading=reading, board=board, lately=lately,
-        plan=_plan_of_board(site, reading, board),
+        site, request, visitor, "lanes.html", page="lanes", reading=reading, board=board, lately=lines[:SHOWN_LATELY],
+        plan=_plan_of_board(site, reading, board), to_pause=_to_pause(board), to_undo=_to_undo(lines, visitor),
     )  # fmt: skip
+
+
+def _to_pause(board: Board) -> str:
+    """The lane of the verdict, as a command names it; empty where it is about none, or it is paused."""
+    row = next((each for each in board.lanes if each.name == board.verdict.lane), None)
+    return row.target if row is not None and not row.is_paused else ""
+
+
+def _to_undo(lines: Sequence[JournalLine], visitor: Visitor) -> JournalLine | None:
+    """The visitor's last change that can be taken back; without one anybody's."""
+    found = [each for each in lines if each.can_undo]
+    return next((each for each in found if each.by == visitor.name), next(iter(found), None))
 
 
 def show_drains(site: Site, request: WebRequest, visitor: Visitor) -> Response:
