@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -20,10 +20,12 @@ from shedder.lanes import PRIORITIES, Lane, lane_of, lanes_of_target, target_of,
 from shedder.policy.applied import AppliedPolicy
 from shedder.policy.lateness import lateness_sentence
 from shedder.postmortem.narrative import event_sentence
+from shedder.queues.preview import FunctionMix, look_at_functions
 from shedder.queues.samples import Sample, read_samples
-from shedder.response.plan import Outlook, read_outlook
+from shedder.response.plan import Outlook, lanes_to_look_at, read_outlook
 from shedder.status.readings import LaneStatus
 from shedder.store.keys import SAMPLE_STEPS
+from shedder.store.store import Store
 from shedder.web.board import Board, PlanRow, because_of, board_of, lane_row, late_sentence, plan_rows
 from shedder.web.charts import ChartMark, ChartWindow, age_curve, chart, depth_curves, rate_curves
 from shedder.web.flows import JournalLine, drains_of, journal_of, sampled_lanes
@@ -320,12 +322,26 @@ class KeptPlans:
         self._at: datetime | None = None
         self._held: frozenset[str] = frozenset()
         self._outlook: Outlook | None = None
+        self._looks: Mapping[str, FunctionMix] = {}
         self._rows: dict[str, tuple[PlanRow, ...]] = {}
 
-    def outlook(self, reading: SharedReading) -> Outlook:
-        """What the plan begins with."""
+    def outlook(self, reading: SharedReading, lanes: Collection[str] = ()) -> Outlook:
+        """What the plan begins with; with `lanes`, the plan of these alone, which is not kept."""
+        if lanes:
+            status = replace(reading.status, lanes=tuple(each for each in reading.status.lanes if each.lane in lanes))
+            return _outlook_of(replace(reading, status=status), self._looks)
         with self._lock:
             return self._outlook_now(reading)
+
+    def look(self, store: Store, reading: SharedReading) -> None:
+        """Look at some of the jobs that wait, for the option to put a function of them aside.
+
+        Raises:
+            ShedderError: Redis does not answer, or refuses.
+        """
+        looks = look_at_functions(store, lanes_to_look_at(reading.status))
+        with self._lock:
+            self._looks, self._outlook = looks, None
 
     def rows(self, reading: SharedReading, options: Sequence[tuple[str, Sequence[str]]]) -> tuple[PlanRow, ...]:
         """What would be if each of `options` were done, and if nothing were."""
@@ -340,26 +356,21 @@ class KeptPlans:
         held = frozenset(each.lane for each in reading.status.lanes if each.pause or each.diverts)
         is_good = self._at is not None and abs(reading.at - self._at) < PLAN_GOOD_FOR and held == self._held
         if self._outlook is None or not is_good:
-            self._at, self._held, self._rows, self._outlook = reading.at, held, {}, _outlook_of(reading)
+            self._at, self._held, self._rows, self._outlook = reading.at, held, {}, _outlook_of(reading, self._looks)
         return self._outlook
 
 
-def _outlook_of(reading: SharedReading) -> Outlook:
+def _outlook_of(reading: SharedReading, looks: Mapping[str, FunctionMix]) -> Outlook:
     """What the samples of the last minute tell; where nothing moves now, some of all ten: all would take long."""
     busy = {lane.lane for lane in reading.status.lanes if lane.waiting or lane.backlog or lane.running}
     samples = {lane: each for lane, each in reading.samples.items() if lane in busy}
     since = reading.at - MOVES_WITHIN
     lately = {lane: each[bisect_left(each, since, key=lambda sample: sample.at) :] for lane, each in samples.items()}
-    found = read_outlook(reading.status, lately, reading.policy)
+    found = read_outlook(reading.status, lately, reading.policy, looks)
     if found.is_pace_now:
         return found
     seldom = {lane: (*each[:-MOVES_SAMPLES:SELDOM], *each[-MOVES_SAMPLES:]) for lane, each in samples.items()}
-    return read_outlook(reading.status, seldom, reading.policy)
-
-
-def outlook_of(site: Site, reading: SharedReading) -> Outlook:
-    """What the plan begins with; made once for some seconds."""
-    return site.part(KeptPlans).outlook(reading)
+    return read_outlook(reading.status, seldom, reading.policy, looks)
 
 
 def _plan_of_lane(
