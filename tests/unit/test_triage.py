@@ -9,6 +9,7 @@ from typing import Any
 from shedder.events import Event
 from shedder.incident.records import Effect, Incident, Reading
 from shedder.lanes import lane_of
+from shedder.policy.lateness import Late
 from shedder.policy.model import Mitigation, Policy, Rule
 from shedder.queues.controls import Divert, Drain, HaltedDrain, Pause
 from shedder.queues.outcomes import LabelOutcomes, Outcomes
@@ -123,6 +124,26 @@ def test_high_priority_that_is_held_is_to_go_on() -> None:
     some = Divert("mail", "o", "b", "r", NOW, SHED.selection)
     shed = (lane("mail", 30, pause=PAUSE), lane("mail.low", diverts=(some,)))
     assert ["resume mail.normal -r receipts are late"] == lines(seen(*shed), "protect")
+
+
+def test_a_resume_does_not_tell_that_all_work_is_back() -> None:
+    """It is done once nothing is late, nor held back by a pause or a divert; a drain brings it back."""
+    events = (event("resume", "mail"),)
+    rules = Policy(rules=(Rule(queue="mail", tolerance=timedelta(minutes=1)),))
+    late = Late("mail", "mails", 1, timedelta(minutes=1), OLD, 12)
+    held = Divert("mail", "o", "b", "r", NOW, Selection(), backlog=5)
+    back = replace(held, drain=Drain(Rate(1.0), "b", "r", NOW))
+    states = {
+        name: step(seen(each, events=events, policy=rules), "protect").state
+        for name, each in {
+            "late": lane("mail", 12, late=(late,)),
+            "paused": lane("mail", 12, pause=PAUSE),
+            "diverted": lane("mail", diverts=(held,)),
+            "drained": lane("mail", diverts=(back,)),
+            "well": lane("mail", 12),
+        }.items()
+    }
+    assert {"late": "open", "paused": "fine", "diverted": "fine", "drained": "done", "well": "done"} == states
 
 
 def test_high_priority_is_late_by_its_tolerance() -> None:

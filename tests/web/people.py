@@ -16,7 +16,7 @@ import shedder.web
 from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request
     from redis import Redis
 
     from shedder.web.hosts import AsgiApp
@@ -152,6 +152,26 @@ def thumbs(page: Page, selector: str) -> list[float]:
         "all => all.filter(e => e.checkVisibility()).map(e => e.getBoundingClientRect().height)"
     )
     return found
+
+
+def out_of_sight(page: Page, *wanted: Locator) -> list[str]:
+    """Those that lie, wholly or in part, outside of the screen, or under something that stands on it."""
+    found: list[str] = []
+    for each in wanted:
+        # a part that is replaced meanwhile is asked for anew
+        while (is_in_sight := each.evaluate(IS_IN_SIGHT)) is None:
+            pass
+        found += [] if is_in_sight else [str(each)]
+    return found
+
+
+IS_IN_SIGHT = """each => {
+  if (!each.isConnected) return null;
+  const box = each.getBoundingClientRect();
+  const isInside = box.top >= 0 && box.left >= 0 && box.bottom <= innerHeight && box.right <= innerWidth;
+  const points = [[box.left + 4, box.top + 4], [box.right - 4, box.bottom - 4]];
+  return isInside && points.every(([x, y]) => each.contains(document.elementFromPoint(x, y)));
+}"""
 
 
 def overhang(page: Page) -> int:

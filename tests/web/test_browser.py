@@ -12,7 +12,7 @@ from shedder.rq import SimpleWorker
 from tests.features.scene import Scene, numbered
 from tests.jobs import ended
 from tests.waiting import wait_until
-from tests.web.people import THUMB, People, act_on, confirm, needs_chromium, overhang, thumbs
+from tests.web.people import THUMB, People, act_on, confirm, needs_chromium, out_of_sight, overhang, thumbs
 from tests.workers import Yard
 
 if TYPE_CHECKING:
@@ -51,21 +51,47 @@ def is_same_page(page: Page) -> bool:
 
 
 def test_pause_and_undo_from_a_phone(people: People, scene: Scene) -> None:
-    """With one thumb a lane is paused for a reason and, from the receipt, the pause is undone."""
+    """With one thumb a lane is paused for a reason and, from the receipt, the pause is undone; without scrolling."""
     scene.fill("mail", *numbered("job", 3))
+    for name in numbered("other", 6):  # so that the verdict is long
+        scene.fill(name, f"of-{name}")
+    scene.shedder.pause("orders", reason="database at 99 %", by="bob@desk")
+    scene.shedder.resume("orders", reason="it is fine again", by="bob@desk")
+    scene.shedder.incidents.open("Mails are late, and all customers call about it", severity=2)
     page = people.open(is_phone=True)
-    lane(page, "mail").get_by_role("link", name="Pause").tap()
+    at_hand = page.locator(".at-hand")
+    pause, undo = (at_hand.get_by_role("link", name=name) for name in ("Pause mail", "Undo"))
+    note = page.get_by_role("form", name="Note")
+    verdict = page.locator(".verdict .sentence")
+    assert ([], []) == (out_of_sight(page, verdict, pause, undo, note.get_by_role("button")), too_small(page))
+    assert [THUMB + 1] == thumbs(page, ".incident")
+    pause.tap()
+    assert [] == out_of_sight(page, page.get_by_role("button", name="Show what it would do"))
     page.get_by_label("Why").fill("database at 99 %")
     page.get_by_role("button", name="Show what it would do").tap()
     expect(would(page)).to_contain_text("3 jobs wait and stay")
     assert ({}, 0, []) == (paused(scene), overhang(page), too_small(page))
-    page.locator("form.confirm button").tap()
+    confirming, leaving = page.locator("form.confirm button"), page.get_by_role("link", name="Leave it")
+    assert ([], []) == (out_of_sight(page, confirming, leaving), hidden_when_focused(page))
+    confirming.tap()
     expect(page.get_by_role("heading", level=1)).to_contain_text("mail.normal is paused")
     assert ({"mail": "ana@desk"}, 0, []) == (paused(scene), overhang(page), too_small(page))
+    assert [] == out_of_sight(page, page.get_by_role("link", name="Undo"))
     assert "database at 99 %" == scene.shedder.events()[-1].why
     page.get_by_role("link", name="Undo").tap()
     act_on(page, reason="the wrong lane")
     assert {} == paused(scene)
+
+
+def hidden_when_focused(page: Page) -> list[str]:
+    """What the keyboard comes to, forth and back, and what stands at the foot of the screen then hides."""
+    found = []
+    for key in ("Tab", "Shift+Tab"):
+        for _ in range(page.locator("a[href], button, input:not([type=hidden])").count()):
+            page.keyboard.press(key)
+            if page.evaluate("document.activeElement !== document.body"):
+                found += out_of_sight(page, page.locator(":focus"))
+    return found
 
 
 def too_small(page: Page) -> list[float]:

@@ -40,8 +40,8 @@ pytestmark = needs_chromium
 
 PAGES = (
     "/", "/lane/mail", "/lane/orders?span=1h", "/drains", "/journal", "/settings", "/work", "/work?of=orders",
-    "/breakdown/mail?by=function", "/incident", "/plan", "/act/divert?target=mail", "/act/incident-update",
-    "/nothing",
+    "/breakdown/mail?by=function", "/incident", "/plan?pause=orders.normal&explain=yes", "/act/divert?target=mail",
+    "/act/incident-update", "/nothing",
 )  # fmt: skip
 """All pages that one can go to."""
 

@@ -7,11 +7,14 @@ import re
 import shlex
 from datetime import timedelta
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
 
 import pytest
+from click.testing import CliRunner
 
 from benchmarks.gauges import sent_by_us
 from shedder import Selection
+from shedder.cli import main
 from shedder.policy.model import Mitigation, Policy, Rule
 from shedder.units import Rate
 from shedder.web.acting import desk_of
@@ -21,7 +24,7 @@ from shedder.web.http import WebRequest
 from shedder.web.incident_board import ActLink, act_of_command, seats_of
 from shedder.web.site import SiteSettings, Visitor
 from tests.features.policies import apply
-from tests.features.scene import Scene
+from tests.features.scene import Scene, numbered
 from tests.web.acting_scene import Acting, dump, text_of_page
 from tests.web.asking import TOKEN, cookies_of, log_in
 from tests.web.test_pages import BIDI, HALF, HTML, MEGABYTE, MOST_BYTES, OPERATOR, commands_at, get
@@ -29,7 +32,9 @@ from tests.web.test_pages import BIDI, HALF, HTML, MEGABYTE, MOST_BYTES, OPERATO
 if TYPE_CHECKING:
     from redis import Redis
 
-ADDRESSES = ("/incident", "/plan", "/plan?lane=mail.normal")
+    from shedder.embedded import EmbeddedServer
+
+ADDRESSES = ("/incident", "/plan", "/plan?divert=mail.normal", "/plan?explain=yes&limit=mail=5/second&of=mail")
 
 
 @pytest.fixture
@@ -189,17 +194,50 @@ def test_the_plan_tells_what_diverts_would_bring_beside_doing_nothing(scene: Sce
     """For the lanes that were chosen, with the acts and the command lines; a lane that there is not is named."""
     scene.fill("mail", "a", "b")
     scene.fill("reports", "r")
-    text = get(ControlRoom(scene.redis, OPERATOR), "/plan?lane=reports.normal")
-    wanted = ("divert reports.normal", "do nothing", "/act/divert?target=reports.normal", 'name="lane"',
-              'value="reports.normal" checked', "shedder plan --divert reports.normal")  # fmt: skip
+    text = get(ControlRoom(scene.redis, OPERATOR), "/plan?divert=reports.normal")
+    wanted = ("divert reports.normal", "do nothing", "/act/divert?target=reports", 'name="pause"',
+              'aria-label="divert reports.normal" checked', "shedder plan --divert reports.normal")  # fmt: skip
     assert [] == [each for each in wanted if each not in text]
-    assert "<bdi>nonsense</bdi>" in get(ControlRoom(scene.redis, OPERATOR), "/plan?lane=nonsense")
+    assert "<bdi>divert nonsense</bdi>" in get(ControlRoom(scene.redis, OPERATOR), "/plan?divert=nonsense")
+
+
+def test_the_plan_knows_what_the_command_line_knows(scene: Scene, server: EmbeddedServer) -> None:
+    """Pauses, diverts, limits, workers, some queues alone, and the arithmetic; what an act does has its button."""
+    scene.fill("mail", *numbered("job", 20))
+    scene.fill("mail.low", "low")
+    scene.fill("reports", "r")
+    asked = parse_qs("pause=mail.low&divert=mail&limit=mail%3D5/second&more=4&explain=yes&of=mail")
+    site = ControlRoom(scene.redis, OPERATOR)
+    text = site.handle(WebRequest("GET", "/plan", query=asked, user="ana@desk")).body.decode()
+    line = "plan mail --pause mail.low --divert mail --limit mail=5/second --more 4 --explain"
+    assert f"<code>shedder {line}</code>" in text
+    done = CliRunner().invoke(main, ["-u", server.url, *line.split()])
+    options = ("do nothing", "pause mail.low", "divert mail", "limit mail to 5/second", "4 more workers")
+    assert [] == [each for each in options if f"\n{each}  " not in done.output]
+    rows = (*options, "do all of these")
+    assert [] == [each for each in rows if f'<th scope="row"><bdi>{each}</bdi></th>' not in text]
+    acts = ("pause?target=mail.low", "divert?target=mail", "limit-starts?target=mail&amp;rate=5%2Fsecond")
+    assert [] == [each for each in acts if f'href="/act/{each}"' not in text]
+    assert (True, False) == ("mail: 20 wait, 0/s start" in text, "reports: 1 wait" in text)
+
+
+def test_the_plan_looks_at_jobs_when_it_is_asked_to(redis: Redis) -> None:
+    """At as many of a long queue as of a longer one; then the function that fills a lane is an option."""
+    assert commands_at(redis, "/plan?look=yes", jobs=1000) == commands_at(redis, "/plan?look=yes", jobs=2000)
+    asked, idle = (get(ControlRoom(redis, OPERATOR), each) for each in ("/plan?look=yes", "/plan"))
+    assert (True, False) == ("function=benchmarks" in asked, "function=benchmarks" in idle)
+
+
+@pytest.mark.parametrize("query", ["limit=mail", "limit=mail=fast", "more=0", "more=many"])
+def test_what_cannot_be_planned_is_said(site: ControlRoom, query: str) -> None:
+    """In one sentence, beside the form."""
+    assert 'role="alert"' in get(site, f"/plan?{query}")
 
 
 def test_the_plan_of_an_empty_server_says_so(site: ControlRoom) -> None:
     """There is nothing to choose."""
     text = get(site, "/plan")
-    assert ("nothing to plan" in text, 'name="lane"' in text) == (True, False)
+    assert ("nothing to plan" in text, 'name="divert"' in text) == (True, False)
 
 
 # all of them
@@ -252,7 +290,12 @@ def test_hostile_words_do_no_harm_on_them(scene: Scene, name: str) -> None:
     shedder.pause("mail", reason=told, by=told[:200])
     shedder.set_limit("limit", Rate.parse("5/second"), reason=told, force=True)
     site = ControlRoom(scene.redis, OPERATOR)
-    for address in (*ADDRESSES, f"/plan?lane={name[:20_000]}"):
+    for address in (
+        *ADDRESSES,
+        f"/plan?divert={name[:20_000]}",
+        f"/plan?limit={name[:20_000]}",
+        f"/plan?of={name[:20_000]}",
+    ):
         text = get(site, address)
         assert [] == [each for each in ("<script>alert", "<img", "\u202e", "\u2066", "\ud800") if each in text]
         assert len(gzip.compress(text.encode())) <= MOST_BYTES

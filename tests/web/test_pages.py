@@ -15,6 +15,7 @@ from shedder import Rate, Selection
 from shedder.errors import RedisUnreachable
 from shedder.web.app import ControlRoom
 from shedder.web.http import WebRequest
+from shedder.web.pages import STALE_LOOKED_AT
 from shedder.web.site import SiteSettings
 from shedder.web.words import LONGEST, plain_text, prose
 from tests.features.scene import Scene
@@ -27,6 +28,9 @@ OPERATOR = SiteSettings(allow_actions=True, is_hosted=True)
 PATHS = ("/", "/lane/mail", "/drains", "/work", "/work?of=mail", "/journal", "/settings", "/breakdown/mail?by=function")
 
 MOST_BYTES = 50_000
+
+WORK_LOOKS = 4 * STALE_LOOKED_AT
+"""What the page of work asks about so many lanes at most: whether it is a queue, how much, what, how old."""
 
 MEGABYTE = "m" * 1_000_000
 BIDI = "abc\u202egnp.exe\u2066"
@@ -136,6 +140,23 @@ def test_an_event_has_its_way_back_until_it_is_undone(scene: Scene) -> None:
     assert "undone since" in after
 
 
+def test_what_is_done_first_is_at_hand(scene: Scene) -> None:
+    """The pause of the lane in trouble, of any once it is paused; and the way back, of one's own change if there is."""
+    scene.fill("mail", "a")
+    event = scene.shedder.divert("reports", reason="room", by="ana@desk").event
+    before = at_hand(scene)
+    last = scene.shedder.pause("mail", reason="database", by="bob@desk").event
+    assert ["/act/pause?target=mail.normal", f"/act/undo?event={event}"] == before
+    assert ["/act/pause", f"/act/undo?event={event}"] == at_hand(scene)
+    assert ["/act/pause", f"/act/undo?event={last}"] == at_hand(scene, user="cho@desk")
+
+
+def at_hand(scene: Scene, *, user: str = "ana@desk") -> list[str]:
+    """Where the buttons lead that are at hand on the first page."""
+    text = get(ControlRoom(scene.redis, OPERATOR), "/", user=user)
+    return re.findall(r'href="([^"]+)"', text[text.index("at-hand") :].partition("</p>")[0])
+
+
 def test_a_breakdown_is_made_on_request_alone(scene: Scene) -> None:
     """A share for each function; the page without a question looks at no job."""
     scene.fill("mail", "a", "b", function="app.mail.send")
@@ -156,6 +177,29 @@ def test_arguments_of_jobs_are_on_no_page(scene: Scene) -> None:
 def test_a_page_costs_the_same_at_every_length(redis: Redis, address: str) -> None:
     """The commands that it sends do not grow with the jobs."""
     assert commands_at(redis, address, jobs=1) == commands_at(redis, address, jobs=2000)
+
+
+def test_a_page_costs_the_same_with_many_queues(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a page sends besides the reading that all share does not grow with the lanes, nor with those set aside."""
+    monkeypatch.setattr("shedder.web.reading.GOOD_FOR_SECONDS", 3600.0)
+    scene.fill("mail", "job")
+    few = commands_beside(scene)
+    for number in range(50):
+        scene.redis.sadd("rq:queues", f"rq:queue:queue-{number}")
+        scene.redis.rpush(scene.keys.stale(f"queue-{number}"), "old")
+    many = commands_beside(scene)
+    assert few | {"/work": few["/work"] + WORK_LOOKS} == many
+
+
+def commands_beside(scene: Scene) -> dict[str, int]:
+    """What each page sends once the reading that all share was taken."""
+    site, sent = ControlRoom(scene.redis, OPERATOR), {}
+    for address in ("/", "/lane/mail", "/drains", "/work", "/journal", "/settings", "/incident", "/plan"):
+        get(site, address)  # scripts and the reading are known afterwards
+        with sent_by_us() as counted:
+            get(site, address)
+        sent[address] = counted.total
+    return sent
 
 
 def commands_at(redis: Redis, address: str, *, jobs: int) -> int:

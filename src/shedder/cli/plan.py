@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import click
 
 from shedder.cli import options, output
 from shedder.cli.policy import near_policy_option, policy_for
 from shedder.cli.run import Run
-from shedder.errors import InvalidInput, NothingMatched
+from shedder.errors import NothingMatched
 from shedder.lanes import lanes_of_target
 from shedder.policy.lateness import lateness_sentence
 from shedder.policy.model import Policy
 from shedder.queues import preview
 from shedder.response import plan as planning
-from shedder.units import Rate, format_duration
+from shedder.units import format_duration
 from shedder.wording import counted, jobs_do
 
 _EXAMPLES = (
@@ -23,9 +23,6 @@ _EXAMPLES = (
     "shedder plan mail --pause mail.low --limit mail=50/second --more 4",
     "shedder plan --explain",
 )
-
-LANES_LOOKED_AT = 10
-"""The fullest lanes, of which it is told by which functions they are filled."""
 
 _NEVER = {
     planning.HELD: "stays so", planning.FAILS: "not while it fails", planning.SLOW: "never",
@@ -39,8 +36,8 @@ _NEVER = {
 @click.option("--divert", "diverts", multiple=True, metavar="LANE", help="What if its jobs were put aside?")
 @click.option("--limit", "limits", multiple=True, metavar="LANE=RATE",
               help="What if its jobs started at this rate at most?")  # fmt: skip
-@click.option("--more", type=click.IntRange(1, 10_000), metavar="WORKERS", default=2, show_default=True,
-              help="What if there were more workers?")  # fmt: skip
+@click.option("--more", type=click.IntRange(1, 10_000), metavar="WORKERS", default=planning.MORE_WORKERS,
+              show_default=True, help="What if there were more workers?")  # fmt: skip
 @click.option("--explain", is_flag=True, help="Show the arithmetic.")
 @near_policy_option
 def plan(
@@ -54,13 +51,13 @@ def plan(
     The forecast is a model built on measurements; docs/explanation/the-plan.md explains it and how
     far off it can be.
     """
-    asked = [*_asked(pauses, diverts, limits)]
+    asked = planning.options_asked(pauses, diverts, limits)
     run.shedder.lanes(
         (*names, *pauses, *diverts, *(each.rpartition("=")[0] for each in limits))
     )  # refuses what could be meant for another queue
     _check_known(names, run.shedder.queues())
     outlook = _outlook(run, policy_for(run, policy_file, or_near=True, is_view=True), names)
-    _check_lanes(asked, [lane.lane for lane in outlook.lanes])
+    _check_lanes(asked, outlook.lanes)
     usual = planning.options_for(outlook.lanes, more_workers=more)
     considered = [usual[0], *asked, usual[-1]] if asked else usual
     found = [
@@ -75,25 +72,8 @@ def _outlook(run: Run, policy: Policy, targets: Sequence[str]) -> planning.Outlo
     status = run.shedder.status(*targets, policy=policy)
     lanes = [lane.lane for lane in status.lanes]
     samples = run.shedder.samples(*lanes, since=status.at - planning.PACE_LOOK_BACK) if lanes else {}
-    fullest = sorted(status.lanes, key=lambda lane: -lane.waiting)[:LANES_LOOKED_AT]
-    looks = preview.look_at_functions(run.shedder.store, [lane.lane for lane in fullest if lane.waiting])
+    looks = preview.look_at_functions(run.shedder.store, planning.lanes_to_look_at(status))
     return planning.read_outlook(status, samples, policy, looks)
-
-
-def _asked(pauses: tuple[str, ...], diverts: tuple[str, ...], limits: tuple[str, ...]) -> Iterator[planning.Option]:
-    for what, names in (("pause", pauses), ("divert", diverts)):
-        for name in names:
-            yield planning.Option(f"{what} {name}", closed=_lanes(name))
-    for text in limits:
-        name, is_there, rate = text.rpartition("=")
-        if not is_there:
-            raise InvalidInput(name="--limit", value=text, accepted="LANE=RATE: mail=50/second")
-        pace = Rate.parse(rate).per_second
-        yield planning.Option(f"limit {name} to {rate}", limits=dict.fromkeys(_lanes(name), pace))
-
-
-def _lanes(name: str) -> frozenset[str]:
-    return frozenset(lane.name for lane in lanes_of_target(name))
 
 
 def _check_known(names: Sequence[str], queues: Sequence[str]) -> None:
@@ -102,10 +82,11 @@ def _check_known(names: Sequence[str], queues: Sequence[str]) -> None:
             raise NothingMatched(f"queue {name}", found=tuple(queues))
 
 
-def _check_lanes(asked: Sequence[planning.Option], lanes: Sequence[str]) -> None:
+def _check_lanes(asked: Sequence[planning.Option], lanes: Sequence[planning.LaneLoad]) -> None:
     for each in asked:
-        if not {*each.closed, *each.limits}.intersection(lanes):
-            raise NothingMatched(f"lane in the plan that `{each.name}` would change", found=tuple(lanes))
+        if not each.concerns(lanes):
+            known = tuple(lane.lane for lane in lanes)
+            raise NothingMatched(f"lane in the plan that `{each.name}` would change", found=known)
 
 
 def _parts(

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from shedder.lanes import PRIORITIES, lane_of
+from shedder.errors import InvalidInput
+from shedder.lanes import PRIORITIES, lane_of, lanes_of_target
 from shedder.policy.lateness import Late
 from shedder.policy.model import Policy
 from shedder.policy.workload import TOLERANCE, Workload, kinds_of
@@ -24,6 +25,7 @@ from shedder.queues.preview import FunctionMix
 from shedder.queues.samples import Pace, Sample, paces_of
 from shedder.response.failing import FailingWork, failing_work
 from shedder.status.readings import LaneStatus, Status
+from shedder.units import Rate
 
 HORIZON_SECONDS = 30 * 24 * 3600.0
 """What takes longer is never over."""
@@ -38,6 +40,12 @@ LATELY = timedelta(seconds=15)
 
 ENOUGH_ENDED = 100
 """With so many jobs that ended in this time they tell the pace better than those of a minute."""
+
+LANES_LOOKED_AT = 10
+"""The fullest lanes, of which it is told by which functions they are filled."""
+
+MORE_WORKERS = 2
+"""What if so many more workers were there, where nobody says how many."""
 
 LEAST_SHARE = 0.1
 """To put a function aside helps little where fewer of the waiting jobs are its."""
@@ -113,6 +121,10 @@ class Option:
     stopped: frozenset[str] = frozenset()
     command: tuple[str, ...] = ()
 
+    def concerns(self, lanes: Iterable[LaneLoad]) -> bool:
+        """Whether it would change any of `lanes`."""
+        return not {*self.closed, *self.limits}.isdisjoint(each.lane for each in lanes)
+
 
 @dataclass(frozen=True, slots=True)
 class Phase:
@@ -177,7 +189,30 @@ def forecast(lanes: Sequence[LaneLoad], option: Option, *, pace: float, workers:
     )  # fmt: skip
 
 
-def options_for(lanes: Sequence[LaneLoad], *, more_workers: int = 2) -> tuple[Option, ...]:
+def options_asked(pauses: Iterable[str], diverts: Iterable[str], limits: Iterable[str]) -> tuple[Option, ...]:
+    """What if these lanes were paused, their jobs put aside, or limited, `LANE=RATE`; an option for each.
+
+    Raises:
+        InvalidInput: a lane or a rate cannot be read.
+    """
+    closed = [Option(f"{what} {name}", closed=frozenset(_lanes(name)))
+              for what, names in (("pause", pauses), ("divert", diverts)) for name in names]  # fmt: skip
+    return (*closed, *map(_limited, limits))
+
+
+def _limited(text: str) -> Option:
+    name, is_there, rate = text.rpartition("=")
+    if not is_there:
+        raise InvalidInput(name="limit", value=text, accepted="LANE=RATE: mail=50/second")
+    pace = Rate.parse(rate).per_second
+    return Option(f"limit {name} to {rate}", limits=dict.fromkeys(_lanes(name), pace))
+
+
+def _lanes(target: str) -> list[str]:
+    return [lane.name for lane in lanes_of_target(target)]
+
+
+def options_for(lanes: Sequence[LaneLoad], *, more_workers: int = MORE_WORKERS) -> tuple[Option, ...]:
     """The options that there are: nothing, and each kind of intervention that could help.
 
     What fails stops; what fills a lane and may wait, and lanes that are not urgent, make way.
@@ -249,6 +284,12 @@ class Outlook:
     failing_pace: float = 0.0
     unmeasured: tuple[str, ...] = ()
     late: tuple[Late, ...] = ()
+
+
+def lanes_to_look_at(status: Status) -> list[str]:
+    """The lanes of which it should be told by which functions they are filled."""
+    fullest = sorted(status.lanes, key=lambda lane: -lane.waiting)[:LANES_LOOKED_AT]
+    return [lane.lane for lane in fullest if lane.waiting]
 
 
 def read_outlook(

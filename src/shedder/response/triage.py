@@ -176,7 +176,7 @@ def checklist(seen: Seen) -> Triage:
         _protect_unless_failing(seen),
     )  # fmt: skip
     incident = seen.incident.id if seen.incident else ""
-    return Triage(seen.status.at, incident, tuple(_stated(each) for each in steps))
+    return Triage(seen.status.at, incident, tuple(_stated(seen, each) for each in steps))
 
 
 def _release(seen: Seen) -> TriageStep:
@@ -373,9 +373,14 @@ def _protect(seen: Seen) -> TriageStep:
     )  # fmt: skip
 
 
-def _stated(step: TriageStep) -> TriageStep:
-    """`done` where something was done and nothing is left to be typed."""
+def _stated(seen: Seen, step: TriageStep) -> TriageStep:
+    """`done` where something was done and nothing is left to be typed.
+
+    One resume does not bring all work back: that is done once nothing is late, nor held back by a control.
+    """
     helped = any(not each.is_failed for each in step.done)
+    if step.name == "protect" and (step.state == "open" or any(map(_holds_back, seen.status.lanes))):
+        return step
     if helped and (not step.commands or step.name in ("release", "scale", "limits")):
         return replace(step, state="done")
     return step
@@ -460,6 +465,12 @@ def _is_held(seen: Seen, lane: LaneStatus) -> bool:
     queue = [each for each in seen.status.lanes if each.queue == lane.queue]
     has_diverted = any(not each.is_limit for other in queue for each in other.diverts)
     return is_first or (has_diverted and _priority(seen, lane) == DEFAULT_PRIORITY)
+
+
+def _holds_back(lane: LaneStatus) -> bool:
+    """Whether jobs of the lane do not start because somebody has decided so."""
+    stand = (each for each in lane.diverts if not (each.drain or each.is_limit or each.is_restoring))
+    return bool(lane.pause and lane.waiting) or any(each.backlog for each in stand)
 
 
 def _is_late(seen: Seen, lane: LaneStatus) -> bool:

@@ -18,7 +18,7 @@ from shedder.policy.workload import Workload, kinds_of
 from shedder.queues.controls import Divert, Pause
 from shedder.queues.outcomes import is_failing
 from shedder.queues.samples import Sample
-from shedder.response.plan import SLOW, UNKNOWN, WHY_NEVER, Option, Outlook, forecast
+from shedder.response.plan import HORIZON_SECONDS, SLOW, UNKNOWN, WHY_NEVER, Option, Outlook, Phase, forecast
 from shedder.status.findings import FAILS, CheckProblem, CheckResult, check_status
 from shedder.status.readings import LaneStatus, Status
 from shedder.status.verdict import UNKNOWN as NOT_KNOWN
@@ -31,6 +31,9 @@ MOST_PROBLEMS = 6
 
 FEW_QUEUES = 9
 """So many quiet queues are not folded."""
+
+PHASES_SHOWN, PHASE_LANES = 12, 6
+"""Of the arithmetic of the plan so many phases are told, and so many lanes of each."""
 
 TROUBLE, HELD_BACK, WORKS, QUIET = "trouble", "held", "works", "quiet"
 """How a lane is: something is wrong; somebody holds it back; it has jobs; it has none."""
@@ -502,12 +505,14 @@ class PlanRow:
         urgent: When urgent work is well; empty where none is urgent.
         done: When what is open is done.
         left: Jobs that are held back by then.
+        phases: The arithmetic, a sentence each; empty where nobody asked for it.
     """
 
     option: str
     urgent: str
     done: str
     left: int
+    phases: tuple[str, ...] = ()
 
 
 def plan_rows(outlook: Outlook, options: Iterable[tuple[str, Iterable[str]]]) -> tuple[PlanRow, ...]:
@@ -516,18 +521,32 @@ def plan_rows(outlook: Outlook, options: Iterable[tuple[str, Iterable[str]]]) ->
     return option_rows(outlook, (*chosen, Option("do nothing")))
 
 
-def option_rows(outlook: Outlook, options: Iterable[Option]) -> tuple[PlanRow, ...]:
+def option_rows(
+    outlook: Outlook, options: Iterable[Option], *, is_explained: bool = False
+) -> tuple[PlanRow, ...]:  # fmt: skip
     """What each option would bring; nothing where nothing waits."""
     if not any(each.has_work for each in outlook.lanes):
         return ()
-    return tuple(_plan_row(outlook, each) for each in options)
+    return tuple(_plan_row(outlook, each, is_explained=is_explained) for each in options)
 
 
-def _plan_row(outlook: Outlook, option: Option) -> PlanRow:
+def _plan_row(outlook: Outlook, option: Option, *, is_explained: bool) -> PlanRow:
     found = forecast(outlook.lanes, option, pace=outlook.pace, workers=outlook.workers)
     is_urgent = any(each.is_urgent for each in outlook.lanes)
     urgent = _when(found.urgent_in, found.urgent_never, outlook.at) if is_urgent else ""
-    return PlanRow(option.name, urgent, _when(found.gone_in, found.gone_never, outlook.at), round(found.left))
+    done = _when(found.gone_in, found.gone_never, outlook.at)
+    phases = tuple(map(_phase_sentence, found.phases[:PHASES_SHOWN])) if is_explained else ()
+    return PlanRow(option.name, urgent, done, round(found.left), phases)
+
+
+def _phase_sentence(phase: Phase) -> str:
+    """`from 0 s for 5 min: mail: 20 wait, 3/s start`."""
+    lanes = [f"{lane}: {round(phase.depths[lane]):,} wait, {pace(served)} start"
+             for lane, served in phase.served.items() if phase.depths[lane] or served]  # fmt: skip
+    lasts = "ever" if phase.seconds >= HORIZON_SECONDS else spoken(timedelta(seconds=phase.seconds))
+    said = "; ".join(lanes[:PHASE_LANES]) or "nothing waits"
+    more = f"; and {len(lanes) - PHASE_LANES} more lanes" if len(lanes) > PHASE_LANES else ""
+    return f"from {spoken(timedelta(seconds=phase.since))} for {lasts}: {said}{more}"
 
 
 def _when(seconds: float | None, never: str, at: datetime) -> str:

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from shedder.errors import ShedderError
+from shedder.errors import InvalidInput, ShedderError
 from shedder.events import Event, read_events
 from shedder.incident.records import Incident
 from shedder.incident.timeline import belongs
-from shedder.lanes import lanes_of_target
+from shedder.lanes import lanes_of_target, targets_of
 from shedder.queues.samples import Sample
-from shedder.response.plan import Option, options_for
+from shedder.response.plan import MORE_WORKERS, Option, options_asked, options_for
 from shedder.response.triage import Seen, checklist
 from shedder.settings.flags import FlagState
 from shedder.settings.limits import LimitState
 from shedder.updates.posting import draft_update
 from shedder.web.board import LaneRow, bar_of, lane_row, option_rows
 from shedder.web.http import Response, Route, WebRequest
-from shedder.web.incident_board import checklist_rows, seats_of, told_timeline
-from shedder.web.pages import outlook_of, samples_for
+from shedder.web.incident_board import ActLink, act_of_command, checklist_rows, seats_of, told_timeline
+from shedder.web.pages import KeptPlans, samples_for
 from shedder.web.reading import SharedReading
 from shedder.web.rendering import render_page
 
@@ -43,7 +43,9 @@ EARLIER_SHOWN = 5
 LANES_OFFERED = 40
 """Lanes that the plan offers, the fullest first."""
 
-MORE_WORKERS = 2
+MOST_WORKERS = 10_000
+MOST_ASKED = 40
+"""Of each thing that the plan is asked about so many are taken."""
 
 
 def show_incident_page(site: Site, request: WebRequest, visitor: Visitor) -> Response:
@@ -68,22 +70,24 @@ def show_incident_page(site: Site, request: WebRequest, visitor: Visitor) -> Res
 
 
 def show_plan(site: Site, request: WebRequest, visitor: Visitor) -> Response:
-    """When it is over if the lanes that are chosen make way, and if they do not."""
-    reading = site.read()
-    rows = _offered(reading)
-    known = {row.target for row in rows}
-    asked = list(dict.fromkeys(each for each in request.query.get("lane", ()) if each))
-    chosen = [each for each in asked if each in known]
-    outlook = outlook_of(site, reading)
-    usual = options_for(outlook.lanes, more_workers=MORE_WORKERS)
-    own = [Option(f"divert {' '.join(chosen)}", closed=frozenset(_lanes(chosen)))] if chosen else []
+    """When it is over with what is asked about, if nothing is done, and with what else there is."""
+    reading, asked = site.read(), _asked(request)
+    plans = site.part(KeptPlans)
+    if asked.is_looking and not request.is_live and not reading.trouble:
+        plans.look(site.shedder.store, reading)
+    known = {lane.lane for lane in reading.status.lanes}
+    outlook = plans.outlook(reading, known.intersection(_lanes(asked.names)))
+    own = [each for each in asked.options if each.concerns(outlook.lanes)]
+    usual = options_for(outlook.lanes, more_workers=asked.more)
+    first = [*_together(own), *own, usual[0]]
+    others = [each for each in usual[1:] if each.name not in {one.name for one in own}]
     return render_page(
-        site, request, visitor, "plan.html", page="plan", reading=reading, rows=rows, chosen=chosen,
-        unknown=[each for each in asked if each not in known],
-        plan=option_rows(outlook, (*own, usual[0])),
-        others=option_rows(outlook, [each for each in usual[1:] if each.name not in {one.name for one in own}]),
-        outlook=outlook, command=shlex.join(["shedder", "divert", *chosen, "-r", "REASON"]) if chosen else "",
-        check=shlex.join(["shedder", "plan", *(word for each in chosen for word in ("--divert", each))]),
+        site, request, visitor, "plan.html", page="plan", reading=reading, rows=_offered(reading), asked=asked,
+        unknown=[*(each for each in asked.names if known.isdisjoint(_lanes([each]))),
+                 *(each.name for each in asked.options if each not in own)],
+        plan=option_rows(outlook, first, is_explained=asked.is_explained),
+        others=option_rows(outlook, others, is_explained=asked.is_explained),
+        links=list(filter(None, map(_act_of, (*own, *others)))), outlook=outlook,
     )  # fmt: skip
 
 
@@ -177,8 +181,92 @@ def _offered(reading: SharedReading) -> tuple[LaneRow, ...]:
     return tuple(sorted(found, key=lambda row: -row.waiting)[:LANES_OFFERED])
 
 
-def _lanes(targets: list[str]) -> list[str]:
+def _lanes(targets: Iterable[str]) -> list[str]:
     return [lane.name for target in targets for lane in lanes_of_target(target)]
+
+
+# what the plan is asked
+
+
+@dataclass(frozen=True, slots=True)
+class PlanAsked:
+    """What somebody wants to know of the plan, as `shedder plan` takes it.
+
+    Attributes:
+        names: The queues and lanes that it is about; empty for all.
+        pauses: Lanes that would be paused.
+        diverts: Lanes whose jobs would be put aside.
+        limits: Lanes whose starts would be limited, `LANE=RATE` each.
+        more: Workers that would be added.
+        is_explained: The arithmetic is shown.
+        is_looking: Some of the jobs that wait are looked at.
+        options: What follows from these.
+        refused: Why it cannot be planned; empty where it can.
+    """
+
+    names: tuple[str, ...] = ()
+    pauses: tuple[str, ...] = ()
+    diverts: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    more: int = MORE_WORKERS
+    is_explained: bool = False
+    is_looking: bool = False
+    options: tuple[Option, ...] = ()
+    refused: str = ""
+
+    @property
+    def command(self) -> str:
+        """The command line that asks the same."""
+        named = (("--pause", self.pauses), ("--divert", self.diverts), ("--limit", self.limits))
+        words = [*self.names, *(word for option, values in named for each in values for word in (option, each))]
+        more = ["--more", str(self.more)] if self.more != MORE_WORKERS else []
+        return shlex.join(["shedder", "plan", *words, *more, *(["--explain"] if self.is_explained else [])])
+
+
+def _asked(request: WebRequest) -> PlanAsked:
+    pauses, diverts, limits, names = (_said(request, name) for name in ("pause", "divert", "limit", "of"))
+    try:
+        _lanes(names)
+        return PlanAsked(
+            names, pauses, diverts, limits, _number(request.asked("more")), bool(request.asked("explain")),
+            bool(request.asked("look")), options_asked(pauses, diverts, limits),
+        )  # fmt: skip
+    except InvalidInput as error:
+        return PlanAsked(refused=str(error))
+
+
+def _said(request: WebRequest, name: str) -> tuple[str, ...]:
+    found = (each.strip() for each in request.query.get(name, ()))
+    return tuple(dict.fromkeys(each for each in found if each))[:MOST_ASKED]
+
+
+def _number(text: str) -> int:
+    if not text:
+        return MORE_WORKERS
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= MOST_WORKERS):
+        raise InvalidInput(name="more workers", value=text, accepted=f"a number up to {MOST_WORKERS:,}")
+    return int(text)
+
+
+def _together(own: Sequence[Option]) -> list[Option]:
+    """All that is asked about at once, if that is several things."""
+    closed = frozenset(lane for each in own for lane in each.closed)
+    limits = {lane: pace for each in own for lane, pace in each.limits.items()}
+    return [Option("do all of these", closed=closed, limits=limits)] if len(own) > 1 else []
+
+
+def _act_of(option: Option) -> ActLink | None:
+    """The act that does it; None where none does."""
+    verb, label = option.name.partition(" ")[0], f"{option.name[:1].upper()}{option.name[1:]} …"
+    if option.command:
+        found = act_of_command(option.command)
+        return None if found is None else replace(found, label=label)
+    if option.limits:
+        rate = f"{min(option.limits.values()):g}/second"
+        return ActLink("limit-starts", label, {"target": targets_of(option.limits), "rate": (rate,)})
+    if option.stopped:
+        return ActLink("stop-drain", label, {"target": targets_of(option.stopped)})
+    return ActLink(verb, label, {"target": targets_of(sorted(option.closed))}) if option.closed else None
 
 
 ROUTES = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -20,10 +20,12 @@ from shedder.lanes import PRIORITIES, Lane, lane_of, lanes_of_target, target_of,
 from shedder.policy.applied import AppliedPolicy
 from shedder.policy.lateness import lateness_sentence
 from shedder.postmortem.narrative import event_sentence
+from shedder.queues.preview import FunctionMix, look_at_functions
 from shedder.queues.samples import Sample, read_samples
-from shedder.response.plan import Outlook, read_outlook
+from shedder.response.plan import Outlook, lanes_to_look_at, read_outlook
 from shedder.status.readings import LaneStatus
 from shedder.store.keys import SAMPLE_STEPS
+from shedder.store.store import Store
 from shedder.web.board import Board, PlanRow, because_of, board_of, lane_row, late_sentence, plan_rows
 from shedder.web.charts import ChartMark, ChartWindow, age_curve, chart, depth_curves, rate_curves
 from shedder.web.flows import JournalLine, drains_of, journal_of, sampled_lanes
@@ -61,6 +63,9 @@ BREAKDOWN_SAMPLE = 2_000
 
 MOST_RUNNING = 50
 
+STALE_LOOKED_AT = 20
+"""Of the lanes of which most was set aside it is told how old that is."""
+
 PLAN_GOOD_FOR = timedelta(seconds=5)
 
 MOVES_WITHIN = timedelta(seconds=70)
@@ -76,11 +81,23 @@ def show_lanes(site: Site, request: WebRequest, visitor: Visitor) -> Response:
     """The verdict, and all lanes, those in trouble first."""
     reading = site.read()
     board = board_of(reading.status, reading.policy, reading.samples)
-    lately = journal_of(reading.events, reading.samples, reading.incident, reading.at)[:SHOWN_LATELY]
+    lines = journal_of(reading.events, reading.samples, reading.incident, reading.at)
     return render_page(
-        site, request, visitor, "lanes.html", page="lanes", reading=reading, board=board, lately=lately,
-        plan=_plan_of_board(site, reading, board),
+        site, request, visitor, "lanes.html", page="lanes", reading=reading, board=board, lately=lines[:SHOWN_LATELY],
+        plan=_plan_of_board(site, reading, board), to_pause=_to_pause(board), to_undo=_to_undo(lines, visitor),
     )  # fmt: skip
+
+
+def _to_pause(board: Board) -> str:
+    """The lane of the verdict, as a command names it; empty where it is about none, or it is paused."""
+    row = next((each for each in board.lanes if each.name == board.verdict.lane), None)
+    return row.target if row is not None and not row.is_paused else ""
+
+
+def _to_undo(lines: Sequence[JournalLine], visitor: Visitor) -> JournalLine | None:
+    """The visitor's last change that can be taken back; without one anybody's."""
+    found = [each for each in lines if each.can_undo]
+    return next((each for each in found if each.by == visitor.name), next(iter(found), None))
 
 
 def show_drains(site: Site, request: WebRequest, visitor: Visitor) -> Response:
@@ -127,9 +144,10 @@ def show_work(site: Site, request: WebRequest, visitor: Visitor) -> Response:
     labels = [each for each in reading.status.labels if each.outcomes.failed_in_hour]
     of, is_live = request.asked("of"), request.is_live  # what moves are the numbers of lanes
     groups = site.shedder.failed_lately(_known(reading, of).queue) if of and not is_live else None
+    stale = sorted((lane for lane in reading.status.lanes if lane.stale), key=lambda lane: -lane.stale)
     return render_page(
         site, request, visitor, "work.html", page="work", reading=reading, failed=failed, labels=labels, of=of,
-        groups=groups, stale=() if is_live else [each for each in site.shedder.stale() if each.jobs],
+        groups=groups, stale=stale, oldest={} if is_live else _oldest_stale(site, stale[:STALE_LOOKED_AT]),
     )  # fmt: skip
 
 
@@ -193,6 +211,12 @@ def _lane_name(name: str) -> str:
     if name.endswith(".normal"):
         name = name.removesuffix(".normal")
     return lane_of(name).name
+
+
+def _oldest_stale(site: Site, lanes: Sequence[LaneStatus]) -> dict[str, datetime | None]:
+    """By lane when the first job that was set aside of it was enqueued."""
+    found = site.shedder.stale(*(target_of(lane.lane) for lane in lanes)) if lanes else ()
+    return {each.lane: each.oldest for each in found}
 
 
 def _one_of(text: str, sizes: Sequence[int]) -> int:
@@ -298,12 +322,26 @@ class KeptPlans:
         self._at: datetime | None = None
         self._held: frozenset[str] = frozenset()
         self._outlook: Outlook | None = None
+        self._looks: Mapping[str, FunctionMix] = {}
         self._rows: dict[str, tuple[PlanRow, ...]] = {}
 
-    def outlook(self, reading: SharedReading) -> Outlook:
-        """What the plan begins with."""
+    def outlook(self, reading: SharedReading, lanes: Collection[str] = ()) -> Outlook:
+        """What the plan begins with; with `lanes`, the plan of these alone, which is not kept."""
+        if lanes:
+            status = replace(reading.status, lanes=tuple(each for each in reading.status.lanes if each.lane in lanes))
+            return _outlook_of(replace(reading, status=status), self._looks)
         with self._lock:
             return self._outlook_now(reading)
+
+    def look(self, store: Store, reading: SharedReading) -> None:
+        """Look at some of the jobs that wait, for the option to put a function of them aside.
+
+        Raises:
+            ShedderError: Redis does not answer, or refuses.
+        """
+        looks = look_at_functions(store, lanes_to_look_at(reading.status))
+        with self._lock:
+            self._looks, self._outlook = looks, None
 
     def rows(self, reading: SharedReading, options: Sequence[tuple[str, Sequence[str]]]) -> tuple[PlanRow, ...]:
         """What would be if each of `options` were done, and if nothing were."""
@@ -318,26 +356,21 @@ class KeptPlans:
         held = frozenset(each.lane for each in reading.status.lanes if each.pause or each.diverts)
         is_good = self._at is not None and abs(reading.at - self._at) < PLAN_GOOD_FOR and held == self._held
         if self._outlook is None or not is_good:
-            self._at, self._held, self._rows, self._outlook = reading.at, held, {}, _outlook_of(reading)
+            self._at, self._held, self._rows, self._outlook = reading.at, held, {}, _outlook_of(reading, self._looks)
         return self._outlook
 
 
-def _outlook_of(reading: SharedReading) -> Outlook:
+def _outlook_of(reading: SharedReading, looks: Mapping[str, FunctionMix]) -> Outlook:
     """What the samples of the last minute tell; where nothing moves now, some of all ten: all would take long."""
     busy = {lane.lane for lane in reading.status.lanes if lane.waiting or lane.backlog or lane.running}
     samples = {lane: each for lane, each in reading.samples.items() if lane in busy}
     since = reading.at - MOVES_WITHIN
     lately = {lane: each[bisect_left(each, since, key=lambda sample: sample.at) :] for lane, each in samples.items()}
-    found = read_outlook(reading.status, lately, reading.policy)
+    found = read_outlook(reading.status, lately, reading.policy, looks)
     if found.is_pace_now:
         return found
     seldom = {lane: (*each[:-MOVES_SAMPLES:SELDOM], *each[-MOVES_SAMPLES:]) for lane, each in samples.items()}
-    return read_outlook(reading.status, seldom, reading.policy)
-
-
-def outlook_of(site: Site, reading: SharedReading) -> Outlook:
-    """What the plan begins with; made once for some seconds."""
-    return site.part(KeptPlans).outlook(reading)
+    return read_outlook(reading.status, seldom, reading.policy, looks)
 
 
 def _plan_of_lane(

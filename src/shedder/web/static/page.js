@@ -196,7 +196,7 @@
   }
 
   function press(act) {
-    const within = document.querySelector("tbody.lane.chosen") || document.querySelector(".doing, .verdict .do");
+    const within = document.querySelector("tbody.lane.chosen") || document.querySelector(".doing, .verdict-part");
     const link = within && within.querySelector(`a[href*="/act/${act}"]`);
     if (link) link.click();
   }
