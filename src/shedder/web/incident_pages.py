@@ -183,6 +183,6 @@ def _lanes(targets: list[str]) -> list[str]:
 
 ROUTES = (
     Route("GET", "/incident", show_incident_page),
-    Route("GET", "/plan", show_plan),
+    Route("GET", "/plan", show_plan, is_alike=True),
 )
 """The page of an incident, and the plan."""
