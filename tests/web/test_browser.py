@@ -257,7 +257,7 @@ def test_the_tab_says_where_trouble_is(people: People, scene: Scene) -> None:
     page = people.open()
     expect(page).to_have_title(re.compile(r"^\? Lanes · "))
     scene.fill("mail", "job")
-    expect(page).to_have_title(re.compile(r"^! Lanes · "))
+    expect(page).to_have_title(re.compile(r"^!! Lanes · "))
 
 
 def test_what_is_folded_stays_so(people: People, scene: Scene) -> None:
