@@ -198,7 +198,7 @@ def test_few_of_the_older_samples_are_kept(redis: Redis) -> None:
 
 
 def most_kept(span: timedelta) -> int:
-    """Of a time: all samples of the last seventy seconds or a step more, one of ten seconds before, and its beginning."""
+    """Samples of a time: all of the last seventy seconds or a step more, of each ten seconds before one, the first."""
     fine = FINE_FOR + timedelta(seconds=THINNED_TO)
     return int(fine.total_seconds() / 2 + (span - fine).total_seconds() / THINNED_TO) + 2
 
