@@ -175,7 +175,8 @@ def serve(url: str) -> None:
     import uvicorn
 
     room = ControlRoom(redis.Redis.from_url(url), SiteSettings(allow_actions=True, is_hosted=True))
-    room.read()
+    while room.read().trouble:  # a busy machine may take longer for the first reading than the pages wait
+        time.sleep(_GLANCE_SECONDS)
     hold_seldom()
     app = Watching(AsgiApp(room, user=lambda _request: "ana@desk"))
     with socket.create_server(("127.0.0.1", 0), backlog=256) as bound:
