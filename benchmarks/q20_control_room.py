@@ -40,15 +40,33 @@ class Seen:
 
     Attributes:
         first_bytes: Seconds until the first byte, each time.
+        wholes: Seconds until the last one, each time.
         size: Bytes of the page as it is sent, compressed.
         commands: Commands on the server, those inside scripts among them, the least of all times.
         cpu: Processor seconds of the pages' process, the least of all times.
     """
 
     first_bytes: list[float] = field(default_factory=list)
+    wholes: list[float] = field(default_factory=list)
     size: int = 0
     commands: int = 0
     cpu: float = 0.0
+
+    def ask(self, browser: httpx.Client, path: str) -> None:
+        """Ask for a page once."""
+        first, whole, self.size = _ask(browser, path)
+        self.first_bytes.append(first)
+        self.wholes.append(whole)
+
+    @property
+    def times(self) -> str:
+        """When the first and the last byte came."""
+        return f"first byte {_times(self.first_bytes)}; the whole {_times(self.wholes)}"
+
+    @property
+    def values(self) -> dict[str, list[float]]:
+        """What was measured."""
+        return {"first_bytes": self.first_bytes, "wholes": self.wholes}
 
 
 def run(settings: Settings) -> Iterator[Row]:
@@ -58,36 +76,41 @@ def run(settings: Settings) -> Iterator[Row]:
         shedder = furnish(ground.near, jobs)
         what = f"{count(jobs)} jobs in {len(LANES)} lanes"
         with opened(ground.url) as (browser, pages), served_first(ground.server.pid, pages):
-            first, _ = _ask(browser, "/")
+            first, whole, _ = _ask(browser, "/")
             for path in VIEWS:
                 sample_on(ground.near, shedder)
                 yield _view(ground, browser, pages, path, times=times, what=what)
             for age, said in ((RENEWED, "the last reading is 1.2 s old"), (OLD, "nobody has looked for 4 s")):
-                found = _seen(ground, shedder, browser, times, age=age)
-                yield _age(found, f"/ when {said}; {what}")
-            yield Row(QUESTION, f"first byte of / after the start; {what}", seconds(first), values={"first": first})
+                for path in ("/", f"/lane/{LATE}"):
+                    yield _age(_seen(ground, shedder, browser, times, path, age=age), f"{path} when {said}; {what}")
+            yield Row(
+                QUESTION,
+                f"/ after the start; {what}",
+                f"first byte {seconds(first)}; the whole {seconds(whole)}",
+                values={"first": first, "whole": whole},
+            )
             yield from _open_pages(ground, browser, pages, settings.pick(short=10, full=60))
 
 
-def _ask(browser: httpx.Client, path: str) -> tuple[float, int]:
-    """Seconds until the first byte of a page came, and the bytes that were sent."""
+def _ask(browser: httpx.Client, path: str) -> tuple[float, float, int]:
+    """Seconds until the first and until the last byte of a page came, and the bytes that were sent."""
     began = time.perf_counter()
     with browser.stream("GET", path, headers={"accept-encoding": "gzip"}) as answer:
         body = answer.iter_raw()
         size = len(next(body))
-        took = time.perf_counter() - began
+        first = time.perf_counter() - began
         size += sum(map(len, body))
+        whole = time.perf_counter() - began
     assert answer.status_code == 200, (path, answer.status_code)
-    return took, size
+    return first, whole, size
 
 
-def _seen(ground: Ground, shedder: Shedder, browser: httpx.Client, times: int, *, age: float) -> Seen:
+def _seen(ground: Ground, shedder: Shedder, browser: httpx.Client, times: int, path: str, *, age: float) -> Seen:
     found = Seen()
     for _ in range(times):
         sample_on(ground.near, shedder)
         time.sleep(age)
-        took, found.size = _ask(browser, "/")
-        found.first_bytes.append(took)
+        found.ask(browser, path)
     return found
 
 
@@ -97,21 +120,20 @@ def _view(ground: Ground, browser: httpx.Client, pages: int, path: str, *, times
     for _ in range(times):
         before = cpu_seconds(pages)
         with watched(ground.near, ground.server.pid) as served:
-            took, found.size = _ask(browser, path)
+            found.ask(browser, path)
         cpu.append(cpu_seconds(pages) - before)
-        found.first_bytes.append(took)
         commands.append(served.total)
     # a reading that was renewed meanwhile is not of the view
     found.commands, found.cpu = min(commands), min(cpu)
     return Row(
         QUESTION,
         f"{path} from a shared reading; {what}",
-        f"first byte {_times(found.first_bytes)} ({seconds(found.cpu)} of the processor); {found.size / 1000:.1f} kB; "
+        f"{found.times} ({seconds(found.cpu)} of the processor); {found.size / 1000:.1f} kB; "
         f"{count(found.commands)} commands",
         goal=f"{seconds(FIRST_BYTE_GOAL)}, {SIZE_GOAL // 1000} kB",
         verdict=Verdict.of(median(found.first_bytes) <= FIRST_BYTE_GOAL and found.size <= SIZE_GOAL),
         note="compressed; the commands are those of the view beside the shared reading",
-        values={"first_bytes": found.first_bytes, "size": found.size, "commands": found.commands, "cpu": found.cpu},
+        values={**found.values, "size": found.size, "commands": found.commands, "cpu": found.cpu},
     )
 
 
@@ -119,10 +141,10 @@ def _age(found: Seen, case: str) -> Row:
     return Row(
         QUESTION,
         case,
-        f"first byte {_times(found.first_bytes)}",
+        found.times,
         goal=seconds(FIRST_BYTE_GOAL),
         verdict=Verdict.of(median(found.first_bytes) <= FIRST_BYTE_GOAL),
-        values={"first_bytes": found.first_bytes},
+        values=found.values,
     )
 
 
@@ -135,13 +157,13 @@ def _open_pages(ground: Ground, browser: httpx.Client, pid: int, span: int) -> I
     with watched(ground.near, ground.server.pid) as served:
         _ask(browser, "/")
     reading = served.total
-    cost: dict[int, tuple[float, float]] = {}
+    cost: dict[int, tuple[float, tuple[float, float]]] = {}
     cpu = []
     for pages in (1, PAGES):
         before = cpu_seconds(pid)
         cost[pages] = asyncio.run(_cost_of(ground.near, ground.server.pid, browser, pages, span))
         cpu.append((cpu_seconds(pid) - before) / span)
-    (one, _), (many, hold) = cost[1], cost[PAGES]
+    (one, alone), (many, (hold, own)) = cost[1], cost[PAGES]
     yield Row(
         QUESTION,
         f"{PAGES} open pages of all lanes for {span} s",
@@ -150,23 +172,26 @@ def _open_pages(ground: Ground, browser: httpx.Client, pid: int, span: int) -> I
         ratio=f"{many / one:.2f}",
         goal="one reading a second",
         verdict=Verdict.of(many <= 1.1 * reading),
-        note=f"a reading has {count(reading)} commands, those inside of scripts among them",
+        note=f"a reading has {count(reading)} commands, those inside of scripts among them; one page alone asks for it "
+        "every other second",
         values={"one": one, "many": many, "reading": reading},
     )
     yield Row(
         QUESTION,
         f"longest hold of the event loop with {PAGES} open pages",
-        seconds(hold),
-        f"one open page: {seconds(cost[1][1])}",
+        f"{seconds(hold)}; {seconds(own)} of the processor",
+        f"one open page: {seconds(alone[0])}; {seconds(alone[1])}",
         goal=seconds(HOLD_GOAL),
         verdict=Verdict.of(hold <= HOLD_GOAL),
         note="moments in which the machine ran something else among them",
-        values={"one": cost[1][1], "many": hold},
+        values={"one": alone, "many": [hold, own]},
     )
 
 
-async def _cost_of(near: Redis, pid: int, browser: httpx.Client, pages: int, span: int) -> tuple[float, float]:
-    """Commands a second while so many pages are open, and the longest hold of the event loop."""
+async def _cost_of(
+    near: Redis, pid: int, browser: httpx.Client, pages: int, span: int
+) -> tuple[float, tuple[float, float]]:
+    """Commands a second while so many pages are open, and the longest holds of the event loop."""
     limits = httpx.Limits(max_connections=pages)
     async with httpx.AsyncClient(base_url=browser.base_url, limits=limits, timeout=120) as client:
         heard = asyncio.Semaphore(0)

@@ -278,6 +278,14 @@ def test_a_page_is_live(people: People, scene: Scene, way: str) -> None:
     people.forgive("ERR_FAILED")
 
 
+def test_the_tab_says_where_trouble_is(people: People, scene: Scene) -> None:
+    """In a row of tabs the sign of the verdict stands before the name, and changes with it."""
+    page = people.open()
+    expect(page).to_have_title(re.compile(r"^\? Lanes · "))
+    scene.fill("mail", "job")
+    expect(page).to_have_title(re.compile(r"^!! Lanes · "))
+
+
 def test_what_is_folded_stays_so(people: People, scene: Scene) -> None:
     """A part that is replaced keeps what was folded, and the focus."""
     scene.fill("mail", "job")

@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from starlette.applications import Starlette
 
 import shedder.web
 from shedder.errors import InvalidInput
+from shedder.web.http import WebRequest
+from shedder.web.reading import read_all
 from tests.cli.programs import environment
 from tests.waiting import PATIENCE_SECONDS
 from tests.web.beating import add_beat, uvicorn_of, werkzeug_of
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from shedder.embedded import EmbeddedServer
+    from tests.features.scene import Scene
 
 HERE = Path(__file__).parent
 
@@ -124,6 +128,43 @@ def test_head_has_no_body(host: httpx.Client) -> None:
     answer = host.head("/beat", headers=ANA)
     assert (200, b"") == (answer.status_code, answer.content)
     assert 0 < int(answer.headers["content-length"])
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+@pytest.mark.parametrize("path", ["/", "/drains", "/lane/mail"])
+def test_the_head_of_a_page_waits_for_nothing(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, path: str, encoding: str
+) -> None:
+    """A host that streams sends where one is before Redis has answered, and then the same page as all others."""
+    scene.shedder.pause("mail", reason="full")
+    pages, may_read = shedder.web.asgi(scene.redis, user=named, name="production", **ACTS), threading.Event()
+    pages.site.read()
+    pages.site.forget_reading()
+    monkeypatch.setattr(
+        "shedder.web.reading.read_all", lambda *given: may_read.wait(PATIENCE_SECONDS) and read_all(*given)
+    )
+    headers = {**ANA, "accept-encoding": encoding}
+    with (
+        uvicorn_of(pages) as url,
+        httpx.stream("GET", url + path, headers=headers, timeout=PATIENCE_SECONDS) as answer,
+    ):
+        assert (200, "DENY") == (answer.status_code, answer.headers["x-frame-options"])
+        texts = answer.iter_text()
+        head = next(each for each in texts if each)
+        assert ["production", "ana@desk"] == [each for each in ("production", "ana@desk", "<main") if each in head]
+        may_read.set()
+        whole = head + "".join(texts)
+    asked = WebRequest("GET", path, headers={"host": "x"}, user="ana@desk", streams=True)
+    assert pages.site.handle(asked).body.decode() == whole
+
+
+def test_the_status_of_a_page_is_waited_for(scene: Scene) -> None:
+    """What may be refused is answered as a whole: a lane that nobody knows, and all to strangers."""
+    pages = shedder.web.asgi(scene.redis, user=named, **ACTS)
+    pages.site.read()
+    with uvicorn_of(pages) as url:
+        for path, headers, status in (("/lane/nowhere", ANA, 404), ("/", {}, 401), ("/lane/mail", {}, 401)):
+            assert status == httpx.get(url + path, headers=headers, timeout=PATIENCE_SECONDS).status_code
 
 
 def test_parts_that_move_are_polled(host: httpx.Client) -> None:

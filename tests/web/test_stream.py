@@ -7,9 +7,11 @@ import json
 import struct
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -21,11 +23,13 @@ from shedder import Policy
 from shedder.engine.names import rq_keys
 from shedder.queues.samples import SAMPLES_KEPT, Sample, read_samples
 from shedder.store.store import Store
+from shedder.web import app
 from shedder.web.app import ControlRoom
-from shedder.web.hosts import AsgiApp
-from shedder.web.http import WebRequest
-from shedder.web.reading import SAMPLED, SeenSamples, SharedReading, read_all
-from shedder.web.stream import Moving, moving
+from shedder.web.hosts import AsgiApp, moments, until_next
+from shedder.web.http import Route, WebRequest
+from shedder.web.reading import FINE_FOR, SAMPLED, THINNED_TO, SeenSamples, SharedReading, read_all
+from shedder.web.site import SiteSettings, Visitor
+from shedder.web.stream import SOMEBODY, Moving, moving
 from tests.features.scene import numbered
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.web.asking import get, text
@@ -130,7 +134,7 @@ def test_what_was_read_before_a_change_is_not_shown_after_it(scene: Scene, monke
 
 
 def test_samples_are_kept_between_readings(redis: Redis) -> None:
-    """Later readings fetch only new samples, and have what all samples of ten minutes would tell."""
+    """Later readings fetch only new samples, and have what all samples of the last minute would tell."""
     store, lanes, seen = Store(redis, rq_keys()), ["mail", "mail.low", "web"], SeenSamples()
     began, fetched = datetime(2026, 11, 29, 12, tzinfo=UTC), []
     for second in range(0, 1300, 2):
@@ -143,9 +147,8 @@ def test_samples_are_kept_between_readings(redis: Redis) -> None:
                 found = seen.read(store, lanes, at)
             fetched.append(sent.commands["lrange"])
             want = read_samples(store, lanes, since=at - SAMPLED, now=at)
-            since = at - SAMPLED + timedelta(seconds=5)
-            assert uncounted(want, since) == uncounted(found, since)
-            lately = [each for each in found["mail"] if each.at > since]
+            assert uncounted(want, at - FINE_FOR) == uncounted(found, at - FINE_FOR)
+            lately = [each for each in found["mail"] if each.at > at - SAMPLED + timedelta(seconds=5)]
             assert [each.waiting for each in lately] == [each.failed for each in lately]
             assert second == found["mail"][-1].waiting
     assert {len(lanes)} == {*fetched}
@@ -171,12 +174,33 @@ def test_samples_are_read_anew_where_the_clock_went_back(redis: Redis) -> None:
     put_sample(redis, store, "mail", at + timedelta(hours=1), waiting=1)
     assert 1 == len(seen.read(store, ["mail"], at + timedelta(hours=1))["mail"])
     redis.delete(store.keys.samples("mail")[0])
-    for second in range(0, 100, 2):
+    for second in range(0, 60, 2):
         put_sample(redis, store, "mail", at + timedelta(seconds=second), waiting=2)
         put_sample(redis, store, "web", at + timedelta(seconds=second), waiting=3)
-    now = at + timedelta(seconds=100)
+    now = at + timedelta(seconds=60)
     assert {2} == {each.waiting for each in seen.read(store, ["mail"], now)["mail"]}
-    assert [50, 50] == [len(each) for each in seen.read(store, ["mail", "web"], now).values()]
+    assert [30, 30] == [len(each) for each in seen.read(store, ["mail", "web"], now).values()]
+
+
+def test_few_of_the_older_samples_are_kept(redis: Redis) -> None:
+    """Of samples older than a minute one of ten seconds is kept, that with most jobs; so each peak is shown."""
+    store, seen, began = Store(redis, rq_keys()), SeenSamples(), datetime(2026, 11, 29, 12, tzinfo=UTC)
+    for second in range(0, 1300, 2):
+        at = began + timedelta(seconds=second)
+        put_sample(redis, store, "mail", at, waiting=1000 if second in (302, 308, 698) else second % 10)
+        if second % 6 == 0:
+            found = seen.read(store, ["mail"], at)["mail"]
+            assert most_kept(SAMPLED) >= len(found)
+            young = [each.at for each in found if each.at > at - FINE_FOR]
+            assert [at - timedelta(seconds=each) for each in range(min(second, 68), -1, -2)] == young
+        if second == 798:
+            assert [302, 698] == [(each.at - began).total_seconds() for each in found if each.waiting == 1000]
+
+
+def most_kept(span: timedelta) -> int:
+    """Samples of a time: all of the last seventy seconds or a step more, of each ten seconds before one, the first."""
+    fine = FINE_FOR + timedelta(seconds=THINNED_TO)
+    return int(fine.total_seconds() / 2 + (span - fine).total_seconds() / THINNED_TO) + 2
 
 
 def readings(redis: Redis) -> int:
@@ -285,11 +309,31 @@ def test_a_stream_ends_with_the_login(redis: Redis, beats: type[Beats]) -> None:
 
 
 def test_parts_are_told_once() -> None:
-    """A message has only the parts that are not as they were sent before."""
-    site_reading = _reading()
-    now = Moving(site_reading, {"a": "1", "b": "2"})
-    assert {"a": "1", "b": "2"} == json.loads(now.message({}))["parts"]
-    assert {"b": "2"} == json.loads(now.message({"a": "1", "b": "1"}))["parts"]
+    """A message has only the parts that are not as the page shows them."""
+    shown, now = Moving(_reading(), {"a": "1", "b": "1"}), Moving(_reading(), {"a": "1", "b": "2"})
+    assert {"a": "1", "b": "2"} == json.loads(now.message(None))["parts"]
+    assert {"b": "2"} == json.loads(now.message(shown))["parts"]
+
+
+def test_a_message_is_made_once_for_all_that_show_the_same() -> None:
+    """What a hundred open pages are sent is one piece of memory, made once."""
+    shown, other, now = (Moving(_reading(), {"a": each}) for each in "123")
+    assert 1 == len({id(now.message(shown)) for _ in range(PAGES)})
+    assert now.message(shown) == now.message(other)
+    assert now.message(shown) is not now.message(other)
+
+
+def test_open_pages_are_told_in_turn() -> None:
+    """However many pages are open, in no twentieth of a second is more than their share of them told."""
+    for pages in (20, PAGES, 1000):
+        told = Counter(int(each * 20) for each in islice(moments(), pages))
+        assert pages / 20 + 2 >= max(told.values())
+
+
+@pytest.mark.parametrize(("now", "seconds"), [(7.0, 0.25), (7.2, 0.05), (7.25, 1.0), (7.5, 0.75)])
+def test_a_page_is_told_at_its_moment(now: float, seconds: float) -> None:
+    """A page waits for its moment of the next tick, however long it took to tell it."""
+    assert seconds == pytest.approx(until_next(0.25, now))
 
 
 def _reading() -> SharedReading:
@@ -308,6 +352,52 @@ def test_visitors_do_not_get_the_parts_of_others(redis: Redis, beats: type[Beats
     for name in ("ana@desk", "bob@desk", "ana@desk"):
         moving(site, request, shedder.web.app.Visitor(name))
     assert 2 <= beats.count <= 3
+
+
+def test_people_who_may_do_the_same_share_what_moves(scene: Scene) -> None:
+    """What moves is made once for all operators and once for all viewers, and names none of them."""
+    scene.fill("mail", "a")
+    scene.shedder.pause("mail", reason="full")
+    site = ControlRoom(scene.redis, SiteSettings(is_hosted=True))
+    request, reading = WebRequest("GET", "/live", query={"page": ("/journal",)}), site.read()
+    site.read = lambda: reading  # type: ignore[method-assign]
+    people = [Visitor(name, may_act=may_act) for may_act in (True, False) for name in ("ana@desk", "bob@desk", "")]
+    made = [moving(site, request, each) for each in people]
+    assert [0, 0, 2, 3, 3, 5] == [[id(each) for each in made].index(id(one)) for one in made]
+    assert [False] * len(made) == [SOMEBODY in "".join(each.parts.values()) for each in made]
+
+
+def test_an_operator_goes_on_seeing_the_undo_of_what_he_did(scene: Scene) -> None:
+    """What moves of the first page is each operator's own: his last change, where he has made one."""
+    for name, queue in (("ana@desk", "mail"), ("bob@desk", "news")):
+        scene.fill(queue, queue)
+        scene.shedder.pause(queue, reason="full", by=name)
+    site = ControlRoom(scene.redis, SiteSettings(is_hosted=True, allow_actions=True))
+    request = WebRequest("GET", "/live", query={"page": ("/",)})
+    undone_by = {name: "".join(moving(site, request, Visitor(name, may_act=True)).parts.values())
+                 for name in ("ana@desk", "bob@desk")}  # fmt: skip
+    [bobs, anas] = scene.shedder.events()
+    for name, event in (("ana@desk", anas), ("bob@desk", bobs)):
+        assert f"event={event.id}" in undone_by[name]
+        assert "by you" in undone_by[name]
+
+
+ALIKE = [each for each in app.routes() if each.is_alike]
+
+
+@pytest.mark.parametrize("route", ALIKE, ids=[each.pattern for each in ALIKE])
+def test_what_moves_does_not_depend_on_who_asks(scene: Scene, route: Route) -> None:
+    """A page that is shared would show each person the same."""
+    scene.fill("mail", "a")
+    scene.shedder.pause("mail", reason="full", by="ana@desk")
+    scene.shedder.incidents.open("late", severity=1)
+    site = ControlRoom(scene.redis, SiteSettings(is_hosted=True, allow_actions=True))
+    request, reading = WebRequest("GET", "/", query={"name": ("mail",)}, is_live=True), site.read()
+    site.read = lambda: reading  # type: ignore[method-assign]
+    may_act = not route.is_own_to_act
+    ana, somebody = (route.view(site, request, Visitor(name, may_act=may_act)).parts for name in ("ana@desk", SOMEBODY))
+    assert ana
+    assert ana == somebody
 
 
 def test_redis_that_goes_away_and_comes_back(server_factory: ServerFactory, beats: type[Beats]) -> None:

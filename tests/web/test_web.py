@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 import subprocess
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from shedder.cli.web import _socket
+from shedder.cli.run import Run
+from shedder.cli.web import GARBAGE_LOOKED_FOR_AT, TURN_SECONDS, _serve, _socket
+from shedder.web.app import ControlRoom
 from tests.cli.programs import environment, run_program
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.web.asking import TOKEN
@@ -64,6 +67,33 @@ def test_what_would_be_open_is_refused(server: EmbeddedServer, words: list[str],
     assert 2 == done.code
     assert says in done.err
     assert 1 == len(done.err.splitlines())
+
+
+@pytest.fixture
+def _as_it_was() -> Iterator[None]:
+    """Python as other tests need it."""
+    before, turn = gc.get_threshold(), sys.getswitchinterval()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*before)
+    sys.setswitchinterval(turn)
+
+
+@pytest.mark.usefixtures("_as_it_was")
+def test_nothing_holds_all_pages_for_long(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the first page, what stays is out of the way of the garbage, and threads take short turns."""
+    seen: list[bool] = []
+
+    class Server:
+        is_interrupted = False
+
+        def run(self, *, sockets: list[socket.socket]) -> None:
+            seen.append(bool(sockets and gc.get_freeze_count() and gc.get_threshold()[0] == GARBAGE_LOOKED_FOR_AT))
+            seen.append(sys.getswitchinterval() == pytest.approx(TURN_SECONDS))
+
+    monkeypatch.setattr("shedder.cli.web._server", lambda _app: Server())
+    assert 0 == _serve(Run(), ControlRoom(redis), "127.0.0.1", 0)
+    assert [True, True] == seen
 
 
 def test_a_token_that_is_too_short_is_not_printed(server: EmbeddedServer, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import gc
 import ipaddress
 import os
 import socket
+import sys
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,11 @@ else:
 
 TOKEN_VARIABLE = "SHEDDER_WEB_TOKEN"  # noqa: S105 - the name of a variable
 GRACE_SECONDS = 2
+
+GARBAGE_LOOKED_FOR_AT = 50_000
+"""New objects, as for all commands."""
+
+TURN_SECONDS = 0.001
 
 _EXAMPLES = (
     "shedder web",
@@ -87,12 +93,23 @@ def _serve(run: Run, site: ControlRoom, host: str, port: int) -> int:
         if trouble := site.read().trouble:
             run.screen.warn(f"{trouble.rstrip('.')}; the pages say so until it answers")
         run.state = "what was confirmed on the pages stands"
-        gc.freeze()  # what stays would be looked at again and again, and each time hold all pages
+        hold_seldom()
         server = _server(AsgiApp(site))
         server.run(sockets=[bound])
     if server.is_interrupted:
         raise KeyboardInterrupt
     return 0
+
+
+def hold_seldom() -> None:
+    """Have Python hold the event loop of this process seldom, and for short.
+
+    What stays would be looked through for garbage again and again. And while threads read and render,
+    the loop gets its turn by default only after 5 ms, again for each page that it sends.
+    """
+    gc.freeze()
+    gc.set_threshold(GARBAGE_LOOKED_FOR_AT)
+    sys.setswitchinterval(TURN_SECONDS)
 
 
 def _server(app: Any) -> Any:

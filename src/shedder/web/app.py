@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import logging
+import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from hashlib import sha256
@@ -14,7 +16,7 @@ from shedder.errors import ShedderError
 from shedder.web import acting, incident_pages, login, pages, stream
 from shedder.web.access import check_origin, visitor_of
 from shedder.web.http import Refusal, Response, Route, WebRequest, redirect
-from shedder.web.rendering import render_page
+from shedder.web.rendering import HEAD_ENDS, HTML, render_page
 from shedder.web.site import STRANGER, Site, Visitor
 
 logger = logging.getLogger("shedder.web")
@@ -38,6 +40,8 @@ HEADERS = (
 NOT_KEPT = ("Cache-Control", "no-store")
 
 WORTH_COMPRESSING = 1000
+COMPRESSED_BY, GZIP = 5, 31
+PACKED = (("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
 
 _STATUS = {2: 400, 3: 409, 4: 503}
 """The status of HTTP for the exit code that an error earns on a command line; 500 for others."""
@@ -54,6 +58,34 @@ class ControlRoom(Site):
     def handle(self, request: WebRequest) -> Response:
         """The answer to a request; may wait for Redis."""
         return _finished(request, self._answer(request))
+
+    def begin(self, request: WebRequest) -> tuple[Response, Callable[[], bytes]] | None:
+        """The head of a page, and what waits for Redis and gives the rest of it; None where the whole is waited for.
+
+        So one sees at once where one is, and the browser loads what the page needs meanwhile.
+        """
+        head = self._head(request)
+        if head is None:
+            return None
+        packer = zlib.compressobj(COMPRESSED_BY, wbits=GZIP) if _takes_gzip(request) else None
+
+        def packed(text: bytes, flush: int) -> bytes:
+            return packer.compress(text) + packer.flush(flush) if packer else text
+
+        def rest() -> bytes:
+            return packed(self._answer(request).body.partition(HEAD_ENDS.encode())[2], zlib.Z_FINISH)
+
+        headers = (*HTML, *HEADERS, NOT_KEPT, *(PACKED if packer else ()))
+        return Response(200, packed(head.encode("utf-8", "replace"), zlib.Z_SYNC_FLUSH), headers), rest
+
+    def _head(self, request: WebRequest) -> str | None:
+        if request.method != "GET" or self.last_reading is None:
+            return None
+        try:
+            route, found = self.find(request)
+            return route.head(self, found, self.admit(found, route)) if route.head else None
+        except (Refusal, ShedderError):  # the answer says why
+            return None
 
     def refuse(self, request: WebRequest, refusal: Refusal, visitor: Visitor = STRANGER) -> Response:
         """The page that says why a request is refused, and nothing else to a stranger."""
@@ -149,14 +181,18 @@ def _static(name: str, body: bytes) -> Response:
     return Response(200, body, kept)
 
 
+def _takes_gzip(request: WebRequest) -> bool:
+    return "gzip" in request.headers.get("accept-encoding", "")
+
+
 def _finished(request: WebRequest, response: Response) -> Response:
     """The answer with what every answer has, compressed where the browser takes it."""
     said = {name for name, _ in response.headers}
     more = [each for each in (*HEADERS, NOT_KEPT) if each[0] not in said]
     body = response.body
-    if len(body) >= WORTH_COMPRESSING and "gzip" in request.headers.get("accept-encoding", ""):
-        body = gzip.compress(body, 5, mtime=0)
-        more += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
+    if len(body) >= WORTH_COMPRESSING and _takes_gzip(request):
+        body = gzip.compress(body, COMPRESSED_BY, mtime=0)
+        more += PACKED
     if response.status != 304:
         more.append(("Content-Length", str(len(body))))
     return replace(response, body=b"" if request.method == "HEAD" else body, headers=(*response.headers, *more))

@@ -6,10 +6,11 @@ The host says who is logged in. A body is read only where it is short, and a for
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qs
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from starlette.routing import Router
 
     from shedder.web.reading import SharedReading
+    from shedder.web.stream import Moving
 else:
     globals().update(later((("starlette.routing", "Router"),)))
 
@@ -51,6 +53,8 @@ STREAM_THREADS = 4
 
 TICK_SECONDS = 1.0
 """How often an open page is told how it is."""
+
+GOLDEN_RATIO = 0.618034
 
 STREAM_TICKS = 900
 """After so many a page has to ask again, so that the host can say anew who is logged in."""
@@ -227,6 +231,7 @@ class AsgiApp:
         self._threads = ThreadPoolExecutor(THREADS, "shedder-web")
         self._stream_threads = ThreadPoolExecutor(STREAM_THREADS, "shedder-web-stream")
         self._reading: asyncio.Future[SharedReading] | None = None
+        self._moments = moments()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -244,10 +249,12 @@ class AsgiApp:
         if is_stream and await _in_thread(self._threads, self._may_stream, request):
             await self._stream(request)(scope, receive, send)
             return
-        answer = await self._answer(asked, request)
-        raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
-        await send({"type": "http.response.start", "status": answer.status, "headers": raw})
-        await send({"type": "http.response.body", "body": answer.body})
+        if begun := await _in_thread(self._threads, self.site.begin, request):
+            head, rest = begun
+            await _send(send, head, is_all=False)
+            await send({"type": "http.response.body", "body": await _in_thread(self._threads, rest)})
+            return
+        await _send(send, await self._answer(asked, request))
 
     async def _answer(self, asked: AsgiRequest, request: WebRequest) -> Response:
         if request.method not in METHODS:
@@ -272,21 +279,23 @@ class AsgiApp:
         headers = dict((*HEADERS, NOT_KEPT))
         return EventSourceResponse(self._messages(request), headers=headers, send_timeout=30)
 
-    async def _messages(self, request: WebRequest) -> AsyncIterator[dict[str, Any]]:
-        sent: Mapping[str, str] = {}
+    async def _messages(self, request: WebRequest) -> AsyncIterator[bytes]:
+        moment, clock = next(self._moments), asyncio.get_running_loop().time
+        shown: Moving | None = None
         for _ in range(STREAM_TICKS):
             await self._read()
             try:
-                text, sent = await _in_thread(self._stream_threads, self._message, request, sent)
+                message, shown = await _in_thread(self._stream_threads, self._message, request, shown)
             except Refusal:  # who asked is not logged in any more
                 return
-            yield {"data": text}
-            await asyncio.sleep(TICK_SECONDS)
+            yield message
+            await asyncio.sleep(until_next(moment, clock()))
 
-    def _message(self, request: WebRequest, sent: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
+    def _message(self, request: WebRequest, shown: Moving | None) -> tuple[bytes, Moving]:
+        """What a stream sends: made here, as the event loop would take as long for each page."""
         route, request = self.site.find(request)
         now = moving(self.site, request, self.site.admit(request, route))
-        return now.message(sent), {**sent, **now.parts}
+        return b"data: " + now.message(shown) + b"\r\n\r\n", now
 
     async def _read(self) -> SharedReading:
         """One thread reads for all who wait on this loop."""
@@ -294,6 +303,25 @@ class AsgiApp:
         if reading is None or reading.done() or reading.get_loop() is not loop:
             reading = self._reading = loop.run_in_executor(self._stream_threads, self.site.read)
         return await asyncio.shield(reading)
+
+
+def moments() -> Iterator[float]:
+    """For each open page the moment of a tick at which it is told: any number of them are spread evenly.
+
+    Pages that are told at once would hold the event loop for as long as all of them take.
+    """
+    return (TICK_SECONDS * number * GOLDEN_RATIO % TICK_SECONDS for number in count())
+
+
+def until_next(moment: float, now: float) -> float:
+    """Seconds from `now` until a tick is at its `moment` again."""
+    return TICK_SECONDS - (now - moment) % TICK_SECONDS
+
+
+async def _send(send: Send, answer: Response, *, is_all: bool = True) -> None:
+    raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
+    await send({"type": "http.response.start", "status": answer.status, "headers": raw})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": not is_all})
 
 
 async def _in_thread(threads: ThreadPoolExecutor, function: Callable[..., T], *args: Any) -> T:

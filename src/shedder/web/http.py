@@ -82,12 +82,18 @@ class Route:
         pattern: A regular expression of the whole path; its named groups are in `WebRequest.query`.
         view: What answers.
         is_open: Answers whoever asks, also without a login.
+        is_alike: What moves is the same for all who may do the same: the view is not told there who asks.
+        is_own_to_act: But for those who may act, who see there what they did themselves.
+        head: The head of the page, of what was read before; None for a page whose status has to be waited for.
     """
 
     method: str
     pattern: str
     view: View
     is_open: bool = False
+    is_alike: bool = False
+    is_own_to_act: bool = False
+    head: Callable[[Any, WebRequest, Any], str] | None = None
 
 
 def redirect(to: str) -> Response:

@@ -271,6 +271,6 @@ def _act_of(option: Option) -> ActLink | None:
 
 ROUTES = (
     Route("GET", "/incident", show_incident_page),
-    Route("GET", "/plan", show_plan),
+    Route("GET", "/plan", show_plan, is_alike=True),
 )
 """The page of an incident, and the plan."""

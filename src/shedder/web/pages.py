@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shedder.api.shedder import Shedder
@@ -24,14 +25,13 @@ from shedder.queues.preview import FunctionMix, look_at_functions
 from shedder.queues.samples import Sample, read_samples
 from shedder.response.plan import Outlook, lanes_to_look_at, read_outlook
 from shedder.status.readings import LaneStatus
-from shedder.store.keys import SAMPLE_STEPS
 from shedder.store.store import Store
 from shedder.web.board import Board, PlanRow, because_of, board_of, lane_row, late_sentence, plan_rows
 from shedder.web.charts import ChartMark, ChartWindow, age_curve, chart, depth_curves, rate_curves
 from shedder.web.flows import JournalLine, drains_of, journal_of, sampled_lanes
 from shedder.web.http import Refusal, Response, Route, WebRequest
-from shedder.web.reading import SharedReading
-from shedder.web.rendering import render_page
+from shedder.web.reading import FINE_FOR, SharedReading
+from shedder.web.rendering import render_head, render_page
 from shedder.web.words import plain_text
 
 if TYPE_CHECKING:
@@ -67,14 +67,6 @@ STALE_LOOKED_AT = 20
 """Of the lanes of which most was set aside it is told how old that is."""
 
 PLAN_GOOD_FOR = timedelta(seconds=5)
-
-MOVES_WITHIN = timedelta(seconds=70)
-"""The plan asks of the samples how lanes moved within a minute, and a step of theirs before it."""
-
-MOVES_SAMPLES = MOVES_WITHIN // timedelta(seconds=SAMPLE_STEPS[0])
-
-SELDOM = 5
-"""Of older samples the plan asks how fast workers were at best: one of five is enough, as for the hour before."""
 
 
 def show_lanes(site: Site, request: WebRequest, visitor: Visitor) -> Response:
@@ -168,6 +160,16 @@ def show_lane(site: Site, request: WebRequest, visitor: Visitor) -> Response:
         plan=_plan_of_lane(site, reading, lane, siblings),
         **_in_hand(site, request, lane),
     )  # fmt: skip
+
+
+def head_of_lane(site: Site, request: WebRequest, visitor: Visitor) -> str:
+    """The head of the page of a lane.
+
+    Raises:
+        Refusal: it was not there when Redis was read last, so that there may be no such page.
+    """
+    lane = _known(site.last_reading or site.read(), request.asked("name"))
+    return render_head(site, request, visitor, template="lane.html", page="lane", lane=lane)
 
 
 def show_breakdown(site: Site, request: WebRequest, visitor: Visitor) -> Response:
@@ -361,16 +363,13 @@ class KeptPlans:
 
 
 def _outlook_of(reading: SharedReading, looks: Mapping[str, FunctionMix]) -> Outlook:
-    """What the samples of the last minute tell; where nothing moves now, some of all ten: all would take long."""
+    """What the samples of the last minute tell; where nothing moves now, those of all ten: all would take long."""
     busy = {lane.lane for lane in reading.status.lanes if lane.waiting or lane.backlog or lane.running}
     samples = {lane: each for lane, each in reading.samples.items() if lane in busy}
-    since = reading.at - MOVES_WITHIN
+    since = reading.at - FINE_FOR
     lately = {lane: each[bisect_left(each, since, key=lambda sample: sample.at) :] for lane, each in samples.items()}
     found = read_outlook(reading.status, lately, reading.policy, looks)
-    if found.is_pace_now:
-        return found
-    seldom = {lane: (*each[:-MOVES_SAMPLES:SELDOM], *each[-MOVES_SAMPLES:]) for lane, each in samples.items()}
-    return read_outlook(reading.status, seldom, reading.policy, looks)
+    return found if found.is_pace_now else read_outlook(reading.status, samples, reading.policy, looks)
 
 
 def _plan_of_lane(
@@ -400,12 +399,21 @@ def _plan_of_board(site: Site, reading: SharedReading, board: Board) -> tuple[tu
 
 
 ROUTES = (
-    Route("GET", "/", show_lanes),
-    Route("GET", "/lane/(?P<name>.+)", show_lane),
-    Route("GET", "/drains", show_drains),
-    Route("GET", "/journal", show_journal),
-    Route("GET", "/settings", show_settings),
-    Route("GET", "/work", show_work),
-    Route("GET", "/breakdown/(?P<name>.+)", show_breakdown),
+    Route(
+        "GET",
+        "/",
+        show_lanes,
+        is_alike=True,
+        is_own_to_act=True,
+        head=partial(render_head, template="lanes.html", page="lanes"),
+    ),
+    Route("GET", "/lane/(?P<name>.+)", show_lane, is_alike=True, head=head_of_lane),
+    Route(
+        "GET", "/drains", show_drains, is_alike=True, head=partial(render_head, template="drains.html", page="drains")
+    ),
+    Route("GET", "/journal", show_journal, is_alike=True),
+    Route("GET", "/settings", show_settings, is_alike=True),
+    Route("GET", "/work", show_work, is_alike=True),
+    Route("GET", "/breakdown/(?P<name>.+)", show_breakdown, is_alike=True),
 )
 """The pages that show."""

@@ -23,7 +23,12 @@ ENVIRONMENT = Environment(
 )
 install(ENVIRONMENT)
 
+HTML = (("Content-Type", "text/html; charset=utf-8"),)
+
 BASE = "base.html"
+
+HEAD_ENDS = "</header>"
+"""Up to here a page says only where one is; the names in it are escaped, so that none of them says this."""
 
 LIVE = "live_"
 """The names of the blocks that move begin so; a page sends them again when they have changed."""
@@ -41,7 +46,19 @@ def render_page(
     text = "".join(page.root_render_func(context))
     if request.is_live:
         return Response(status, parts=parts)
-    return Response(status, text.encode("utf-8", "replace"), (("Content-Type", "text/html; charset=utf-8"),))
+    return Response(status, text.encode("utf-8", "replace"), HTML)
+
+
+def render_head(site: Site, request: WebRequest, visitor: Visitor, template: str, **shown: Any) -> str:
+    """The page that `template` makes, up to its head, which needs nothing that is read."""
+    page = ENVIRONMENT.get_template(template)
+    context = page.new_context({"site": site, "request": request, "visitor": visitor, **shown})
+    pieces: list[str] = []
+    for piece in page.root_render_func(context):
+        pieces.append(piece)
+        if HEAD_ENDS in piece:
+            break
+    return "".join(pieces).partition(HEAD_ENDS)[0] + HEAD_ENDS
 
 
 Block = Callable[[Context], Iterator[str]]

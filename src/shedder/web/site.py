@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from shedder.api.shedder import Shedder
 from shedder.errors import InvalidInput
+from shedder.policy.model import WebPolicy
 from shedder.store.keys import Keys
 from shedder.store.store import Command, Store, address_of
 from shedder.web.http import Refusal, Route, WebRequest
@@ -168,6 +169,12 @@ class Site:
         """What all pages show, at most some seconds old; raises nothing when Redis is away."""
         return self._readings.read()
 
+    @property
+    def last_reading(self) -> SharedReading | None:
+        """What was read last, however old; None where Redis has never answered."""
+        last = self._readings.last
+        return last if last and last.is_known else None
+
     def forget_reading(self) -> None:
         """Let the next page show what is from now on: somebody has changed something."""
         self._readings.forget()
@@ -175,12 +182,17 @@ class Site:
     @property
     def title(self) -> str:
         """What is run here, such as `production`; empty when nobody said."""
-        return self.settings.name or self.read().policy.web.name
+        return self.settings.name or self._web.name
 
     @property
     def colour(self) -> str:
         """The colour of its name; empty when nobody said."""
-        return self.settings.colour or self.read().policy.web.colour
+        return self.settings.colour or self._web.colour
+
+    @property
+    def _web(self) -> WebPolicy:
+        """As the last reading says, however old: nobody waits for Redis to be told where they are."""
+        return (self.last_reading or self.read()).policy.web
 
     @property
     def address(self) -> str:

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import count
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from shedder.web.site import Site, Visitor
 
 PAGES_KEPT = 500
+
+SOMEBODY = "somebody"
+"""Stands for all who are logged in where a page does not depend on who they are."""
+
 MOST_FIELDS = 50
 
 
@@ -28,17 +33,29 @@ class Moving:
     Attributes:
         reading: What it was made of.
         parts: The HTML of each part, by name.
+        number: No other has the same.
     """
 
     reading: SharedReading
     parts: Mapping[str, str]
+    number: int = field(default_factory=count(1).__next__)
+    _messages: dict[int, bytes] = field(default_factory=dict)
 
-    def message(self, sent: Mapping[str, str]) -> str:
-        """JSON for the page: the parts that are not as they were `sent`, and whether all is fresh."""
+    def message(self, last: Moving | None) -> bytes:
+        """JSON for a page that shows `last`: the parts that are not as in it, and whether all is fresh.
+
+        It is made once for all pages that show the same.
+        """
+        shown = last.number if last else 0
+        if shown not in self._messages:
+            self._messages[shown] = self._message(last.parts if last else {})
+        return self._messages[shown]
+
+    def _message(self, sent: Mapping[str, str]) -> bytes:
         changed = {name: text for name, text in self.parts.items() if sent.get(name) != text}
         reading = self.reading
         at, since = _iso(reading.at) if reading.is_known else "", _iso(reading.since) if reading.since else ""
-        return json.dumps({"at": at, "trouble": reading.trouble, "since": since, "parts": changed})
+        return json.dumps({"at": at, "trouble": reading.trouble, "since": since, "parts": changed}).encode()
 
 
 @dataclass(slots=True)
@@ -82,14 +99,17 @@ def moving(site: Site, request: WebRequest, visitor: Visitor) -> Moving:
     route, wanted = site.find(replace(request, method="GET", path=path, query=asked, is_live=True))
     if route.is_open or route in ROUTES:
         raise Refusal(404, "Nothing of this page moves.")
+    is_alike = route.is_alike and not (route.is_own_to_act and visitor.may_act)
+    if is_alike and visitor.name:
+        visitor = replace(visitor, name=SOMEBODY)
     key = (request.base, page, visitor)
     return site.part(MovingPages).get(key, site.read(), lambda: route.view(site, wanted, visitor).parts)
 
 
 def poll(site: Site, request: WebRequest, visitor: Visitor) -> Response:
     """All parts of a page that move, once: for hosts and networks that let no stream pass."""
-    said = moving(site, request, visitor).message({})
-    return Response(200, said.encode("utf-8", "replace"), (("Content-Type", "application/json"),))
+    said = moving(site, request, visitor).message(None)
+    return Response(200, said, (("Content-Type", "application/json"),))
 
 
 def _iso(moment: datetime) -> str:

@@ -7,6 +7,7 @@
   const fresh = document.getElementById("fresh");
   const STALE_MS = 5000;
   const POLL_MS = 3000;
+  const title = document.title;
   let heardAt = Date.now();
   let lastAt = (document.getElementById("read-at") || {}).textContent || "";
   let saidByServer = fresh ? fresh.textContent.trim() : "";
@@ -36,6 +37,13 @@
     }
     mark();
     filter();
+    sign();
+  }
+
+  // in a row of tabs, where the trouble is
+  function sign() {
+    const verdict = document.querySelector("[data-sign]");
+    if (verdict) document.title = verdict.dataset.sign + title;
   }
 
   // what was typed and not sent yet
@@ -105,6 +113,7 @@
     setTimeout(poll, document.hidden ? 5 * POLL_MS : POLL_MS);
   }
 
+  sign();
   if (document.querySelector("[data-live]:not([data-live='bar'])")) {
     if (window.EventSource && "streams" in document.body.dataset) stream(); else poll();
     setInterval(watch, 1000);
