@@ -80,6 +80,7 @@ TOGETHER = frozenset({
     "tests/hosts/test_django_rq.py",
     "tests/model/test_undo.py",
     "tests/packaging/test_build.py",
+    "tests/unit/test_house.py",
     "tests/unit/test_postmortem.py",
     "tests/web/test_browser.py",
     "tests/web/test_browser_pages.py",
@@ -106,7 +107,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 class _ByTest(LoadScopeScheduling):
-    """Gives each test to the process that is free; the files of `TOGETHER` as a whole, and first; then the slow ones."""
+    """Gives each test to the process that is free: first the files of `TOGETHER` as a whole, then what is slow."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
