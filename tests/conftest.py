@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -19,7 +20,7 @@ from tests.features.scene import Scene
 from tests.servers import PatientServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from redis import Redis
 
@@ -79,6 +80,7 @@ TOGETHER = frozenset({
     "tests/hosts/test_django_rq.py",
     "tests/model/test_undo.py",
     "tests/packaging/test_build.py",
+    "tests/unit/test_house.py",
     "tests/unit/test_postmortem.py",
     "tests/web/test_browser.py",
     "tests/web/test_browser_pages.py",
@@ -86,8 +88,26 @@ TOGETHER = frozenset({
 """Files that set up something for all of their tests, which one process therefore runs."""
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Modules and tests, which stay, are not looked through for garbage: not now, nor in any test or fork of one."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Several processes begin with what is slow, so that none is left with it at the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 class _ByTest(LoadScopeScheduling):
-    """Gives each test to the process that is free; the files of `TOGETHER` as a whole, and first."""
+    """Gives each test to the process that is free: first the files of `TOGETHER` as a whole, then what is slow."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]

@@ -6,7 +6,7 @@ import contextlib
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from redis.sentinel import Sentinel
 
 from shedder.embedded import EmbeddedServer, ServerHome, find_server
@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 MASTER_NAME = "jobs"
 DOWN_AFTER_MS = 2000
 """A master that is silent for so long is down; a slow one on a busy machine is not."""
+
+_AT_ONCE = {"repl-diskless-sync-delay": "0"}
+"""A master waits for more replicas to come, five seconds otherwise."""
+
+_OFTEN = ("info-period", "500", "ask-period", "100", "publish-period", "100")
+_AS_USUAL = ("publish-period", "2000")
+"""Milliseconds between two looks of a sentinel, and between two greetings: how soon it knows, not what it tolerates.
+
+Four greetings after a replica follows somebody else, sentinels mend that.
+"""
 
 SENTINELS = 3
 NOBODY = 1
@@ -51,8 +61,8 @@ class Watched:
         first, second, *self._ports = free_ports(2 + SENTINELS)
         self.places = [("127.0.0.1", port) for port in self._ports]
         self.servers = [
-            PatientServer(port=first, **options),
-            PatientServer(port=second, config={"replicaof": f"127.0.0.1 {first}"}, **options),
+            PatientServer(port=first, config=_AT_ONCE, **options),
+            PatientServer(port=second, config={**_AT_ONCE, "replicaof": f"127.0.0.1 {first}"}, **options),
         ]
         self._stack = ExitStack()
 
@@ -122,10 +132,9 @@ class Watched:
         wait_until(has_all, timeout=timeout, interval=0.05, what="a replica that is up to date")
 
     def _wait_until_known(self) -> None:
-        self.wait_until_replicated()
+        self._tell(_OFTEN)
         for place in self.places:
-            manager = Sentinel([place], socket_timeout=1.0)
-            sentinel = manager.sentinels[0]
+            sentinel = _only(place)
 
             def knows_all(sentinel: Any = sentinel) -> bool:
                 with contextlib.suppress(RedisError):
@@ -135,6 +144,27 @@ class Watched:
                 return False
 
             wait_until(knows_all, interval=0.05, what="sentinels that know all")
+        self._tell(_AS_USUAL)
+        self.wait_until_replicated()
+
+    def _tell(self, periods: tuple[str, ...]) -> None:
+        for place in self.places:
+            sentinel = _only(place)
+
+            def is_told(sentinel: Any = sentinel) -> bool:
+                try:
+                    sentinel.execute_command("SENTINEL", "DEBUG", *periods)
+                except ResponseError:
+                    return True  # an older server knows no such command
+                except RedisError:
+                    return False
+                return True
+
+            wait_until(is_told, interval=0.05, what="a sentinel that answers")
+
+
+def _only(place: tuple[str, int]) -> Redis:
+    return Sentinel([place], socket_timeout=1.0).sentinels[0]
 
 
 class _Watcher:

@@ -238,6 +238,7 @@ def night(redis: Redis, invoke: Run, tmp_path: Path, sink: Sink) -> Night:
     return night
 
 
+@pytest.mark.slow
 def test_the_whole_night(night: Night, yard: Yard, background: Callable[..., Any]) -> None:
     """Flood, divert, a drain into a dead database that halts, recovery, the end, the post-mortem."""
     run = night.run

@@ -78,7 +78,7 @@ def _work(url: str, name: str | None = None) -> None:
 
 def _produce(url: str, ledger: str, marks: str) -> None:
     ways = ("enqueue", "many", "unique", "other", "pipeline")
-    produce(Redis.from_url(url), LANES, name="e", ledger=ledger, marks=marks, dice=Random(1), ways=ways, pause=0.05)
+    produce(Redis.from_url(url), LANES, name="e", ledger=ledger, marks=marks, dice=Random(1), ways=ways, pause=0.1)
 
 
 def _enqueue_failing(url: str, marks: str, times: str, *keys: str) -> None:

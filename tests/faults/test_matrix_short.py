@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SEED = os.environ.get("FAULTS_SEED", "short")
 SIZE = 2
+SLOW = ("upgrade", "cluster", "sentinel")
+"""Families whose rows start many programs."""
 
 
 class _Matrix:
@@ -37,7 +39,8 @@ def _class_of(family: str) -> type[_Matrix]:
         for fault in all_faults([family])
     ]
     marked = pytest.mark.parametrize("fault", faults)(_Matrix)
-    return type(f"Test{family.title()}", (_Matrix,), {"pytestmark": marked.pytestmark})
+    marks = [*marked.pytestmark, *([pytest.mark.slow] if family in SLOW else [])]
+    return type(f"Test{family.title()}", (_Matrix,), {"pytestmark": marks})
 
 
 for _family in FAMILIES:

@@ -17,6 +17,7 @@ from shedder.queues.restore import RestoreReceipt
 from shedder.selection import Selection
 from shedder.units import Rate
 from tests.features.scene import Scene
+from tests.waiting import wait_until
 
 FAST = Rate(1e9)
 SLOW = Rate(1, 86400.0)
@@ -65,8 +66,15 @@ def test_a_resume_is_undone_by_a_pause(scene: Scene) -> None:
 
 def test_a_resume_cannot_be_undone_when_its_pause_would_be_over(scene: Scene) -> None:
     """There is nothing to go back to."""
-    scene.shedder.pause("mail", reason="r", expires_in=timedelta(milliseconds=50))
+
+    def is_resumed() -> bool:
+        nonlocal resumed
+        scene.shedder.pause("mail", reason="r", expires_in=timedelta(milliseconds=50))
+        resumed = scene.shedder.resume("mail", reason="r")
+        return bool(resumed.event)
+
     resumed = scene.shedder.resume("mail", reason="r")
+    wait_until(is_resumed, what="a resume before the end of the pause")
     scene.let_pass(60)
     with pytest.raises(CannotUndo, match="would have ended by now"):
         scene.shedder.undo(resumed.event, reason="r")
@@ -248,10 +256,10 @@ def test_undoing_a_setting_over_one_that_would_be_over_clears_it(scene: Scene, k
     """What stood before would have ended by now, so that nothing stands, and the event says so."""
     if kind == "flag":
         scene.shedder.degrade_flag("x", percent=50, reason="r", expires_in=timedelta(milliseconds=60), force=True)
-        event = scene.shedder.degrade_flag("x", percent=100, reason="r").event
+        event = scene.shedder.degrade_flag("x", percent=100, reason="r", force=True).event
     else:
         scene.shedder.set_limit("x", SLOW, reason="r", expires_in=timedelta(milliseconds=60), force=True)
-        event = scene.shedder.set_limit("x", FAST, reason="r").event
+        event = scene.shedder.set_limit("x", FAST, reason="r", force=True).event
     scene.let_pass(61)
     scene.shedder.undo(event, reason="r")
     assert {} == {**scene.redis.hgetall(scene.keys.flags), **scene.redis.hgetall(scene.keys.limits)}

@@ -126,6 +126,7 @@ def test_each_rule_has_its_series() -> None:
 
 
 @needs_promtool
+@pytest.mark.slow
 def test_each_rule_fires_when_it_must(tmp_path: Path) -> None:
     """With the one set of series a rule fires, with the others it does not, and neither says anything false."""
     tests = [

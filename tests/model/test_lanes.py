@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
@@ -26,6 +27,7 @@ class LaneSteps(JobSteps, PauseSteps, DivertSteps, DrainSteps, StaleSteps, Retry
     """Everything that can happen to the lanes."""
 
 
+@pytest.mark.slow
 def test_every_job_is_in_one_place_and_in_order(redis: Redis) -> None:
     """Whatever happens in whichever order, lanes, backlogs, claims and journal are as modelled."""
     run_state_machine_as_test(

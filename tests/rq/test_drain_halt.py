@@ -193,9 +193,11 @@ def test_after_the_halt_stock_workers_start_at_most_what_is_in_their_list(
 
 
 def test_the_upkeep_of_another_worker_halts_a_drain_of_stock_workers(
-    scene: Scene, server: EmbeddedServer, yard: Yard
+    scene: Scene, server: EmbeddedServer, yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody stays at a terminal: a worker of ours that serves another queue looks."""
+    for name in ("queues.maintenance.INTERVAL_SECONDS", "queues.samples.INTERVAL_SECONDS", "rq.fetch.POLL_SECONDS"):
+        monkeypatch.setattr(f"shedder.{name}", 0.05)
     receipt = stock_drain(scene, yard, StockSimpleWorker, 1)
     yard.start("reports", worker_class=Worker)
     wait_until(lambda: "drain halted" in scene.verbs(), what="the halt")

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from tests.web.people import People, Room
 
+OFTEN_SECONDS = 0.25
+"""Between two looks at Redis for open pages; else a second."""
+
 
 @pytest.fixture(autouse=True)
 def _redis_is_not_away_because_the_machine_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,10 +47,14 @@ def room() -> Iterator[tuple[Room, str]]:
 
 
 @pytest.fixture
-def people(chromium: Browser, room: tuple[Room, str], redis: Redis) -> Iterator[People]:
+def people(
+    chromium: Browser, room: tuple[Room, str], redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[People]:
     """Whoever looks at a control room of the shared server, on which all may act; their browsers find no fault."""
     from tests.web.people import People
 
+    for name in ("hosts.TICK_SECONDS", "reading.GOOD_FOR_SECONDS"):
+        monkeypatch.setattr(f"shedder.web.{name}", OFTEN_SECONDS)
     shown, url = room
     shown.show(redis)
     visitors = People(chromium, url)

@@ -47,8 +47,8 @@ document.addEventListener("securitypolicyviolation", (event) => {
 @contextmanager
 def chromium_driven() -> Iterator[Browser]:
     """Debian's browser, without a window."""
-    # a browser that root has started cannot build its sandbox
-    args = ["--no-sandbox"] if os.geteuid() == 0 else []
+    # a browser that root has started cannot build its sandbox; without a window nothing is to be drawn by a GPU
+    args = ["--disable-gpu", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=args, timeout=PATIENCE_MS)
         yield browser

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 MOST_GROWTH = 16 * 2**20
 """Bytes: what caches fill and what Python's memory leaves in pieces."""
 
+OFTEN_SECONDS = 0.2
+"""Between two looks of the short form; else a second."""
+
 WARM_UP = 5
 """Events until all that is kept for good has been made."""
 
@@ -58,13 +61,17 @@ class Listener:
         self.seen += sorted(numbers - {*self.seen})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pages", "seconds"), [(30, 0), pytest.param(100, 300, marks=pytest.mark.long)], ids=["short", "five minutes"]
 )
 def test_open_pages_miss_nothing(
-    scene: Scene, server: EmbeddedServer, tmp_path: Path, pages: int, seconds: int
+    scene: Scene, server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pages: int, seconds: int
 ) -> None:
     """Each of many open pages shows every change, in order, and the memory of their process does not grow."""
+    if not seconds:
+        for name in ("hosts.TICK_SECONDS", "reading.GOOD_FOR_SECONDS"):
+            monkeypatch.setattr(f"shedder.web.{name}", OFTEN_SECONDS)
     with Yard(server, tmp_path) as yard, running(server) as (url, process):
         for _ in range(2):
             yard.start("mail", worker_class=SimpleWorker)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 import httpx
 import pytest
@@ -19,33 +20,45 @@ from shedder.cli.run import Run
 from shedder.cli.web import GARBAGE_LOOKED_FOR_AT, TURN_SECONDS, _serve, _socket
 from shedder.web.app import ControlRoom
 from tests.cli.programs import environment, run_program
+from tests.forked import Forked
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.web.asking import TOKEN
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from redis import Redis
 
     from shedder.embedded import EmbeddedServer
     from tests.conftest import ServerFactory
 
 
+class Web(Forked):
+    """A `shedder web`.
+
+    Attributes:
+        said: What it prints and says, as it comes.
+    """
+
+    said: TextIO
+
+
 @contextmanager
-def running(server: EmbeddedServer, *words: str, **env: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def running(server: EmbeddedServer, *words: str, **env: str) -> Iterator[tuple[str, Web]]:
     """The URL of a `shedder web`, and its process."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "shedder", "web", "-u", server.url, "--listen", "0", *words],
-        env=environment(**env), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        assert process.stderr is not None
-        line = process.stderr.readline()
-        assert "Control room of Redis at" in line
-        yield line.rpartition(" on ")[2].strip().rstrip("/"), process
-    finally:
-        process.kill()
-        process.communicate()
+    reads, writes = os.pipe()
+    with os.fdopen(reads, encoding="utf-8") as said, Path(os.devnull).open("rb") as nothing:
+        process = Web(
+            ["shedder", "web", "-u", server.url, "--listen", "0", *words], env=environment(**env),
+            files=(nothing.fileno(), writes, writes), not_for_it=(reads, writes), is_alone=True,
+        )  # fmt: skip
+        os.close(writes)
+        process.said = said
+        try:
+            line = said.readline()
+            assert "Control room of Redis at" in line
+            yield line.rpartition(" on ")[2].strip().rstrip("/"), process
+        finally:
+            process.kill()
+            process.wait()
 
 
 @pytest.mark.parametrize(
@@ -110,7 +123,7 @@ def test_it_serves_and_ends_at_once(server: EmbeddedServer, redis: Redis) -> Non
         assert 404 == httpx.get(f"{url}/nothing", timeout=PATIENCE_SECONDS).status_code
         assert 403 == httpx.get(f"{url}/live", headers={"host": "evil.example"}, timeout=PATIENCE_SECONDS).status_code
         process.send_signal(signal.SIGTERM)
-        assert (0, "") == (process.wait(PATIENCE_SECONDS), process.stderr and process.stderr.read())
+        assert (0, "") == (process.wait(), process.said.read())
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
@@ -129,7 +142,7 @@ def test_open_pages_do_not_hold_it(server: EmbeddedServer, redis: Redis, number:
         for each in threads:
             each.start()
         process.send_signal(number)
-        assert code == process.wait(PATIENCE_SECONDS)
+        assert code == process.wait()
         for each in threads:
             each.join()
 
@@ -151,7 +164,7 @@ def test_a_login_from_file_or_environment(server: EmbeddedServer, redis: Redis, 
             assert (303, "/") == (answer.status_code, answer.headers["location"])
             assert "uvicorn" not in str(answer.headers)
             process.send_signal(signal.SIGTERM)
-            assert TOKEN.replace(" ", "-") not in "".join(process.communicate(timeout=PATIENCE_SECONDS))
+            assert TOKEN.replace(" ", "-") not in process.said.read()
 
 
 def test_a_client_cannot_say_that_it_is_the_proxy(server: EmbeddedServer, redis: Redis) -> None:
@@ -167,8 +180,7 @@ def test_it_starts_without_redis(server_factory: ServerFactory) -> None:
     server = server_factory()
     server.kill()
     with running(server) as (url, process):
-        assert process.stderr is not None
-        assert "cannot be reached; the pages say so until it answers" in process.stderr.readline()
+        assert "cannot be reached; the pages say so until it answers" in process.said.readline()
         wait_until(lambda: httpx.get(f"{url}/static/page.css", timeout=PATIENCE_SECONDS).status_code == 200)
 
 
