@@ -92,7 +92,7 @@ class WrongClock:
 
     def _expect_finished(self, stage: Stage, job: str, what: str) -> None:
         stage.outcome.injected += 1
-        stage.wait_until_done(timeout=60.0)
+        stage.wait_until_done()
         status = stage.snapshot().status.get(job)
         if status != "finished":
             wrong = f"{job} is {status} ({what}, {self.seconds:+g} s)"
@@ -132,7 +132,7 @@ class WrongClock:
         if pause is not None and pause.until != pause.since + PAUSE:
             stage.outcome.wrong.append(Wrong("paused", f"{pause.since} to {pause.until}"))
         stage.start_worker(("reports",), SimpleWorker)
-        if not stage.wait_until_done(timeout=60.0):
+        if not stage.wait_until_done():
             stage.outcome.wrong.append(Wrong("stuck", "its pause did not end"))
 
     def _pause(self, stage: Stage) -> None:

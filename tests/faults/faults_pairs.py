@@ -137,7 +137,7 @@ def _limit_at_once(stage: Stage, rate: float) -> None:
     operator = stage.operator(client)
     operator.status("mail")  # so that both are connected, and know the scripts' place
     client.rpush(READY, rate)
-    client.blpop([GO], timeout=30)
+    client.blpop([GO], timeout=600)
     receipt = operator.limit_starts("mail", rate=Rate(rate), reason="x", by=str(rate))
     client.hset(TOLD, str(rate), " ".join(sorted({each.by for each in receipt.replaced})))
 

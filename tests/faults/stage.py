@@ -30,7 +30,7 @@ from tests.faults.accounting import (
 from tests.faults.actors import Child
 from tests.faults.snapshot import Snapshot, take_snapshot
 from tests.servers import PatientServer
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workers import WorkerProcess
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ class Stage:
             end = time.monotonic()
             self.holds.append(Hold(kind, frozenset(lanes), begin, end, frozenset(running)))
 
-    def wait_until_done(self, *, timeout: float = 30.0, what: str = "all jobs") -> bool:
+    def wait_until_done(self, *, timeout: float = PATIENCE_SECONDS, what: str = "all jobs") -> bool:
         """Whether nothing waits and nothing runs before the time is over."""
         with contextlib.suppress(AssertionError):
             wait_until(self._is_done, timeout=timeout, interval=0.05, what=what)

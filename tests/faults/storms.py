@@ -38,6 +38,7 @@ from tests.faults.actors import (
 )
 from tests.faults.producers import produce
 from tests.faults.stage import LEASE_SECONDS, Stage
+from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,9 +52,8 @@ LANES = ("mail", "mail.low", "reports")
 SEVERAL_WAYS = ("enqueue", "many", "unique", "pipeline", "stock", "retry", "dependent")
 DOOMED_AT_ONCE = 2
 STORM_TIMES, STORM_AT_ONCE = 10, 4
-FINISH_SECONDS = 60.0
-LONGEST_FINISH_SECONDS = 300.0
-"""When something still moves: a fresh process for each job takes seconds on a busy machine."""
+FINISH_SECONDS = PATIENCE_SECONDS
+"""How long nothing may move."""
 
 IDLE_PAUSE_SECONDS = 0.5
 """Between two batches of jobs, so that workers wait for most of the time."""
@@ -195,9 +195,9 @@ class _Play:
 
     def _finish(self, healthy: WorkerProcess) -> None:
         stage = self.stage
-        since = moved = time.monotonic()
+        moved = time.monotonic()
         frozen, before = len(self._notes()), stage.snapshot().status
-        while time.monotonic() < min(moved + FINISH_SECONDS, since + LONGEST_FINISH_SECONDS):
+        while time.monotonic() < moved + FINISH_SECONDS:
             self._thaw()
             if self.storm.action != FREEZE or len(self.thawed) >= frozen:
                 self._end_doomed()
