@@ -72,6 +72,7 @@ BaseWorker.unsubscribe = _unsubscribe_at_once  # type: ignore[method-assign]
 
 
 TOGETHER = frozenset({
+    "tests/benchmarks/test_command_counts.py",
     "tests/cli/test_incident_races.py",
     "tests/demo/test_demo_run.py",
     "tests/docs/test_examples.py",

@@ -17,10 +17,11 @@ from shedder.cli import main
 from shedder.queues.maintenance import Upkeep
 from shedder.rq import Queue, SimpleWorker
 from tests.loops import async_client
+from tests.servers import PatientServer
 from tests.workers import run_burst
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from redis import Redis
 
@@ -60,6 +61,13 @@ def no_upkeep(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy machine more seconds pass in one run than in another, and with each an upkeep."""
     monkeypatch.setattr(Upkeep, "is_late", False)
     monkeypatch.setattr(Upkeep, "do", lambda _upkeep: False)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[EmbeddedServer]:
+    """A server of which nothing else asks anything: what other tests left follows its settings on theirs."""
+    with PatientServer() as own:
+        yield own
 
 
 @pytest.fixture

@@ -37,6 +37,14 @@ WHY = "database at 99 %"
 ACTS_IN_SIGHT = "pause", "resume", "divert", "drain", "stop", "undo", "help", "quit"
 
 
+@pytest.fixture(autouse=True)
+def _looks_often_and_waits_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four looks at Redis in a second; a Redis is not away because the machine is busy."""
+    for name in ("cli.top_screens.GOOD_FOR_SECONDS", "web.reading.GOOD_FOR_SECONDS"):
+        monkeypatch.setattr(f"shedder.{name}", 0.25)
+    monkeypatch.setattr("shedder.web.reading.PATIENCE_SECONDS", PATIENCE_SECONDS)
+
+
 class Player:
     """A person before the screen."""
 
@@ -102,7 +110,8 @@ class Player:
         assert isinstance(screen, ActScreen)
         screen._box(name).focus()
         await self.press("ctrl+a", "ctrl+k")
-        await self.type(text)
+        screen._box(name).insert_text_at_cursor(text)  # as a terminal pastes it
+        await self.pilot.pause()
 
 
 Story = Callable[[Player], Awaitable[Any]]

@@ -156,7 +156,7 @@ def faults() -> Sequence[Fault]:
     return [
         Fault("cluster of three: the tests of all features", "cluster", suite),
         Fault("cluster of three: another node is killed", "cluster", NodeDies("pauses, diverts, drains")),
-        Fault("cluster of three: retry while another node is killed", "cluster", NodeDies("retries")),
+        Fault("cluster of three: retry while another node is killed", "cluster", NodeDies("retries"), is_short=False),
         Fault("cluster of three: retry and rq requeue at once", "cluster", retry_and_requeue, is_short=False),
     ]
 

@@ -38,8 +38,11 @@ def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("worker_class", "names", "and_children"),
     [
-        *product([Worker], [("mail",), ("mail", "reports", "sms")], [False, True]),
-        *product([SimpleWorker], [("mail",), ("mail", "reports", "sms")], [False]),
+        pytest.param(kind, names, and_children, marks=() if len(names) > 1 else pytest.mark.long)
+        for kind, names, and_children in (
+            *product([Worker], [("mail",), ("mail", "reports", "sms")], [False, True]),
+            *product([SimpleWorker], [("mail",), ("mail", "reports", "sms")], [False]),
+        )
     ],
 )
 def test_nothing_is_lost_or_doubled(
