@@ -199,7 +199,9 @@ def _forget_logs() -> None:
 
 def _forget_modules() -> None:
     """Modules that tests have written, and imported, are not those of the same name elsewhere."""
-    kept = tuple({sys.prefix, sys.base_prefix, str(ROOT)})
+    # packages may be elsewhere than their Python, by a .pth
+    packages = (path for path in sys.path if Path(path).name in ("site-packages", "dist-packages"))
+    kept = tuple({sys.prefix, sys.base_prefix, str(ROOT), *packages})
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         if file and not file.startswith(kept):
