@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -229,10 +230,10 @@ def test_a_prefix_that_rq_does_not_take_is_told_as_that(program, prefix, words):
 
 def test_a_working_directory_that_was_deleted_is_told(env, redis, tmp_path):
     """Where the program would look there for a file or a module; what needs none goes on."""
-    program = Path(sys.executable).with_name("shedder")
+    program = shlex.quote(str(Path(sys.executable).with_name("shedder")))
 
     def run(words, more):
-        gone = tmp_path / "gone"
+        gone = shlex.quote(str(tmp_path / "gone"))
         script = f"mkdir {gone} && cd {gone} && rmdir {gone} && exec {program} {words}"
         more = {"env": {**env, **more}, "capture_output": True, "text": True, "timeout": 600}
         return subprocess.run(["sh", "-c", script], check=False, **more)

@@ -7,7 +7,9 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
@@ -49,10 +51,18 @@ def chromium_driven() -> Iterator[Browser]:
     """Debian's browser, without a window."""
     # a browser that root has started cannot build its sandbox; without a window nothing is to be drawn by a GPU
     args = ["--disable-gpu", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=args, timeout=PATIENCE_MS)
-        yield browser
-        browser.close()
+    # it has a socket in its temporary folder, whose path must be short
+    with TemporaryDirectory(prefix="browser-", dir="/tmp") as folder:
+        with mock.patch.dict(os.environ, {"TMPDIR": folder}):
+            driver = sync_playwright().start()
+        try:
+            browser = driver.chromium.launch(
+                executable_path=CHROMIUM, args=args, timeout=PATIENCE_MS, env={**os.environ, "TMPDIR": folder}
+            )
+            yield browser
+            browser.close()
+        finally:
+            driver.stop()
 
 
 class People:
