@@ -23,6 +23,9 @@ MASTER_NAME = "jobs"
 DOWN_AFTER_MS = 2000
 """A master that is silent for so long is down; a slow one on a busy machine is not."""
 
+_TOLERATED = 10
+"""Times of that which a replica may have been without its master before sentinels saw that it is down."""
+
 _AT_ONCE = {"repl-diskless-sync-delay": "0"}
 """A master waits for more replicas to come, five seconds otherwise."""
 
@@ -113,10 +116,35 @@ class Watched:
             with contextlib.suppress(RedisError):
                 master = self.master
                 with master.client() as client:
-                    return master is not than and client.role()[0] == b"master"
+                    if master is not than and client.role()[0] == b"master":
+                        return True
+            with contextlib.suppress(RedisError):
+                if self._is_stuck():
+                    self._force()
             return False
 
         wait_until(is_promoted, timeout=timeout, interval=0.05, what="a fail-over")
+
+    def _is_stuck(self) -> bool:
+        """Whether sentinels promote nobody ever, because the replica had lost its master long before they saw it down.
+
+        So it is when the machine stood still in between.
+        """
+        sentinel: Any = _only(self.places[0])
+        down_ms = sentinel.sentinel_master(MASTER_NAME).get("s-down-time")
+        [replica] = sentinel.sentinel_slaves(MASTER_NAME)
+        lost_ms = int(replica.get("master-link-down-time", 0))
+        return down_ms is not None and lost_ms > int(down_ms) + _TOLERATED * DOWN_AFTER_MS
+
+    def _force(self) -> None:
+        self._set_down_after(_TOLERATED * DOWN_AFTER_MS * 100)
+        with contextlib.suppress(ResponseError):
+            _only(self.places[0]).execute_command("SENTINEL", "FAILOVER", MASTER_NAME)
+        self._set_down_after(DOWN_AFTER_MS)
+
+    def _set_down_after(self, milliseconds: int) -> None:
+        for place in self.places:
+            _only(place).execute_command("SENTINEL", "SET", MASTER_NAME, "down-after-milliseconds", str(milliseconds))
 
     def wait_until_replicated(self, *, timeout: float = PATIENCE_SECONDS) -> None:
         """Return when the other server follows the master and has all that it has now."""

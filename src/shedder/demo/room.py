@@ -30,7 +30,7 @@ NEEDED = ("jinja2", "sse_starlette", "starlette", "uvicorn")
 
 _WORDS = ("web", "--listen", "127.0.0.1:0", "--allow-actions", "--name", "demo", "--colour", "blue")
 _URL = re.compile(r"http://127\.0\.0\.1:\d+/")
-_START_SECONDS = 120.0
+_START_SECONDS = 600.0
 _END_SECONDS = 10.0
 _GLANCE_SECONDS = 0.05
 

@@ -22,7 +22,7 @@ from shedder.events import is_shared_account
 from shedder.response.runner import ShutdownSignals
 
 _GLANCE_SECONDS = 0.1
-_COMMAND_SECONDS = 60.0
+_COMMAND_SECONDS = 600.0
 _BULK_NAMES = tuple(kind.name for kind in BULK)
 
 

@@ -53,7 +53,7 @@ _LATEST_SECONDS = 100.0
 _AHEAD = 10
 """Failed jobs that come back before the others."""
 
-_LOOK_SECONDS = 10.0
+_LOOK_SECONDS = 600.0
 _REGISTRIES = {"wip": "running", "failed": "failed"}
 PLACES = ("waiting", "backlog", "claimed", "running", "failed")
 """Where an id may stand in Redis: in a lane's list, a backlog, the claims, RQ's registries."""
