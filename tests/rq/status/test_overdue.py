@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rq import Queue as StockQueue
 from rq import Repeat, Retry
+from rq.job import JobStatus
 from rq.registry import ScheduledJobRegistry
 from rq.scheduler import RQScheduler
 from rq.worker import Worker as StockWorker
@@ -83,9 +84,12 @@ def test_jobs_that_no_scheduler_takes(redis: Redis, yard: Yard, kind: type[Worke
 def test_a_retry_and_a_repeat_that_are_due(redis: Redis) -> None:
     """Retries with an interval and repeats stand where planned jobs do."""
     queue = Queue("mail", connection=redis)
-    queue.enqueue(operator.truediv, 1, 0, retry=Retry(max=1, interval=60))
-    queue.enqueue(time.monotonic, repeat=Repeat(times=1, interval=60))
+    planned = [
+        queue.enqueue(operator.truediv, 1, 0, retry=Retry(max=1, interval=60)),
+        queue.enqueue(time.monotonic, repeat=Repeat(times=1, interval=60)),
+    ]
     SimpleWorker(["mail"], connection=redis).work(burst=True)
+    assert [JobStatus.SCHEDULED] * 2 == [job.get_status() for job in planned]
     assert overdue(redis) is None
     make_due(redis)
     found = overdue(redis)
