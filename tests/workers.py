@@ -16,7 +16,7 @@ from uuid import uuid4
 from rq.worker import BaseWorker
 
 from shedder.rq import Worker
-from tests.lifeline import end_with_parent
+from tests.lifeline import end_session, end_with_parent, session_of
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
@@ -92,11 +92,7 @@ class WorkerProcess:
 
     def family(self) -> list[int]:
         """The processes that it and its children have started and that live, orphans too."""
-        return [
-            int(entry.name)
-            for entry in Path("/proc").iterdir()
-            if entry.name.isdigit() and _session_of(entry) == self.pid
-        ]
+        return session_of(self.pid)
 
     def children(self) -> list[int]:
         """The processes that it has started: the one that runs its job, and its scheduler."""
@@ -156,9 +152,7 @@ class Yard:
     def __exit__(self, *error: object) -> None:
         for worker in self._workers:
             worker.kill()
-            for pid in worker.family():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            end_session(worker.pid)
 
 
 def run_burst(worker: BaseWorker, **work: Any) -> bool:
@@ -215,11 +209,3 @@ def _leave_the_test(log: Path) -> None:
         logger.propagate = True
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _session_of(entry: Path) -> int | None:
-    try:
-        state, _, _, session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return None if state == "Z" else int(session)

@@ -25,6 +25,7 @@ from typing import Any, Self
 import jsonschema
 
 from tests.forked import OUR_PATH, Forked, is_the_same, run_module
+from tests.lifeline import end_session
 from tests.waiting import PATIENCE_SECONDS
 
 TRIES = 5
@@ -190,10 +191,11 @@ def started(
 
 
 def end(process: Forked | subprocess.Popen[bytes]) -> None:
-    """End a program that goes on in the background, and its children, which are in its group.
+    """End a program that goes on in the background, and its children, which are in its session.
 
     They may be there when it has ended itself: the scheduler of a worker that was killed is.
     """
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    end_session(process.pid)
