@@ -158,6 +158,15 @@ def test_the_head_of_a_page_waits_for_nothing(
     assert pages.site.handle(asked).body.decode() == whole
 
 
+def test_a_page_that_fails_after_its_head_says_so(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is left with a head and nothing below it, which could be taken for a quiet day."""
+    pages = shedder.web.asgi(scene.redis, user=named, **ACTS)
+    pages.site.read()
+    monkeypatch.setattr("shedder.web.pages.board_of", None)
+    with uvicorn_of(pages) as url:
+        assert "This page failed" in httpx.get(url + "/", headers=ANA, timeout=PATIENCE_SECONDS).text
+
+
 def test_the_status_of_a_page_is_waited_for(scene: Scene) -> None:
     """What may be refused is answered as a whole: a lane that nobody knows, and all to strangers."""
     pages = shedder.web.asgi(scene.redis, user=named, **ACTS)

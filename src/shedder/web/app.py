@@ -73,7 +73,9 @@ class ControlRoom(Site):
             return packer.compress(text) + packer.flush(flush) if packer else text
 
         def rest() -> bytes:
-            return packed(self._answer(request).body.partition(HEAD_ENDS.encode())[2], zlib.Z_FINISH)
+            body = self._answer(request).body
+            # what is said to strangers, as when the page failed, has no head that could be left out
+            return packed(body.partition(HEAD_ENDS.encode())[2] or body, zlib.Z_FINISH)
 
         headers = (*HTML, *HEADERS, NOT_KEPT, *(PACKED if packer else ()))
         return Response(200, packed(head.encode("utf-8", "replace"), zlib.Z_SYNC_FLUSH), headers), rest
