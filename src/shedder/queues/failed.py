@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -232,8 +232,8 @@ def failed_windows(
         while coming:
             window, replies = coming.popleft(), ahead.answers()
             if window.wanted is not None:
-                yield _jobs(store, window.wanted, in_rows(replies, len(questions)), facts)
-                operation.count(window.looked_at)
+                yield _jobs(store, window.wanted, [*in_rows(replies, len(questions))], facts)
+                operation.count(len(window.ids))
                 continue
             packed = [*map(_report_in, replies)]
             is_much = sum(map(len, packed)) > BYTES_PER_STEP
@@ -251,11 +251,6 @@ class _Window:
 
     ids: Sequence[bytes]
     wanted: list[tuple[bytes, FailureReport]] | None = None
-
-    @property
-    def looked_at(self) -> int:
-        """How many they are."""
-        return len(self.ids)
 
 
 @dataclass(slots=True)
@@ -331,10 +326,9 @@ def _reports(
 
 
 def _jobs(
-    store: Store, wanted: Sequence[tuple[bytes, FailureReport]], rows: Iterable[Sequence[Any]], facts: Facts
+    store: Store, wanted: Sequence[tuple[bytes, FailureReport]], rows: Sequence[Sequence[Any]], facts: Facts
 ) -> list[FailedJob]:
     """The jobs, from the replies to `_questions`, and to what else must be asked of some of them."""
-    rows = [*rows]
     jobs = [_job(job, report, row[0]) for (job, report), row in zip(wanted, rows, strict=True)]
     if facts != NO_FACTS:
         jobs = [_with_facts(job, row, facts) for job, row in zip(jobs, rows, strict=True)]

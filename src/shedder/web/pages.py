@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -398,19 +398,14 @@ def _plan_of_board(site: Site, reading: SharedReading, board: Board) -> tuple[tu
     return site.part(KeptPlans).rows(reading, [(f"divert {heaviest.target}", lanes)]), heaviest.target
 
 
+def _head(page: str) -> Callable[[Site, WebRequest, Visitor], str]:
+    return partial(render_head, template=f"{page}.html", page=page)
+
+
 ROUTES = (
-    Route(
-        "GET",
-        "/",
-        show_lanes,
-        is_alike=True,
-        is_own_to_act=True,
-        head=partial(render_head, template="lanes.html", page="lanes"),
-    ),
+    Route("GET", "/", show_lanes, is_alike=True, is_own_to_act=True, head=_head("lanes")),
     Route("GET", "/lane/(?P<name>.+)", show_lane, is_alike=True, head=head_of_lane),
-    Route(
-        "GET", "/drains", show_drains, is_alike=True, head=partial(render_head, template="drains.html", page="drains")
-    ),
+    Route("GET", "/drains", show_drains, is_alike=True, head=_head("drains")),
     Route("GET", "/journal", show_journal, is_alike=True),
     Route("GET", "/settings", show_settings, is_alike=True),
     Route("GET", "/work", show_work, is_alike=True),
