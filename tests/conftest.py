@@ -15,6 +15,7 @@ from rq.worker import BaseWorker
 from xdist.scheduler import LoadScopeScheduling
 
 from shedder.embedded import EmbeddedServer
+from tests import huge_pages
 from tests.cluster import shared_server
 from tests.features.scene import Scene
 from tests.servers import PatientServer
@@ -98,6 +99,7 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+        huge_pages.collapse()
 
 
 @pytest.hookimpl(trylast=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 import threading
 import time
 from contextlib import asynccontextmanager, contextmanager
@@ -20,11 +19,11 @@ if TYPE_CHECKING:
 
     from shedder.embedded import EmbeddedServer
 
-MOST_HELD_SECONDS = 0.100 if sys.flags.dev_mode else 0.020
-"""Python's development mode looks at each step of a loop, which takes several times as long."""
+STILL_SECONDS = 0.5
+"""How long the server stands still: what waits for it in the loop holds the loop as long."""
 
-STILL_SECONDS = 0.2
-"""How long the server stands still: ten times what the loop may be held, or twice."""
+MOST_HELD_SECONDS = STILL_SECONDS / 2
+"""More than any work of ours takes on a slow machine; `benchmarks` measure what it takes."""
 
 ATTEMPTS = 5
 
@@ -98,9 +97,14 @@ async def held_beside(server: EmbeddedServer, work: Callable[[], Coroutine[Any, 
     """Seconds that `work` holds the loop at most, begun while the server stands still for a moment.
 
     A machine may hold a process at any time, but not each time, and what waits for the server waits
-    each time. So the best of several attempts is meant.
+    each time. So the first attempt that is good, or the best of several, is meant.
     """
-    return min([await _held_once(server, work) for _ in range(ATTEMPTS)])
+    held = []
+    for _ in range(ATTEMPTS):
+        held.append(await _held_once(server, work))
+        if held[-1] <= MOST_HELD_SECONDS:
+            break
+    return min(held)
 
 
 async def _held_once(server: EmbeddedServer, work: Callable[[], Coroutine[Any, Any, Any]]) -> float:

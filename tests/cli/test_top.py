@@ -1,4 +1,7 @@
-"""`shedder top`: what its screens show, what its keys do, and how it lives with a Redis that goes away."""
+"""`shedder top`: what its screens show, what its keys do, and how it lives with a Redis that goes away.
+
+Textual is loaded by the first of these tests, so that the processes of all others stay small.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shedder.api.shedder import Shedder
-from shedder.cli.top_acts import ActScreen
-from shedder.cli.top_screens import Room, Top
 from shedder.units import Rate
 from tests.cli.programs import Terminal, environment
 from tests.features.scene import Scene, numbered
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from redis import Redis
     from textual.pilot import Pilot
 
+    from shedder.cli.top_screens import Room, Top
     from shedder.queues.controls import Pause
     from shedder.status.readings import LaneStatus
     from tests.cli.conftest import Run
@@ -43,6 +45,13 @@ def _looks_often_and_waits_long(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("cli.top_screens.GOOD_FOR_SECONDS", "web.reading.GOOD_FOR_SECONDS"):
         monkeypatch.setattr(f"shedder.{name}", 0.25)
     monkeypatch.setattr("shedder.web.reading.PATIENCE_SECONDS", PATIENCE_SECONDS)
+
+
+def is_form(screen: object) -> bool:
+    """Whether it asks for a reason."""
+    from shedder.cli.top_acts import ActScreen
+
+    return isinstance(screen, ActScreen)
 
 
 class Player:
@@ -98,7 +107,7 @@ class Player:
     async def act(self, key: str, *, why: str = WHY, sees: str, done: str) -> None:
         """Open an act by its key, say why, look at the preview, and confirm it."""
         await self.press(key)
-        await self.until(lambda: isinstance(self.app.screen, ActScreen), "the form")
+        await self.until(lambda: is_form(self.app.screen), "the form")
         await self.fill("reason", why)
         await self.press("enter")
         await self.see("what it would do", sees)
@@ -107,7 +116,7 @@ class Player:
 
     async def fill(self, name: str, text: str) -> None:
         screen = self.app.screen
-        assert isinstance(screen, ActScreen)
+        assert is_form(screen)
         screen._box(name).focus()
         await self.press("ctrl+a", "ctrl+k")
         screen._box(name).insert_text_at_cursor(text)  # as a terminal pastes it
@@ -119,6 +128,8 @@ Story = Callable[[Player], Awaitable[Any]]
 
 def play(shedder: Shedder, story: Story, *, size: tuple[int, int] = (80, 24), by: str = "ana@desk") -> None:
     """Have the screen open on a terminal of `size` while `story` goes on."""
+
+    from shedder.cli.top_screens import Top
 
     async def go() -> None:
         app = Top(shedder, by=by, address="redis.example:6379/0", server="-u redis://redis.example:6379/0")
@@ -273,7 +284,7 @@ async def diverts(player: Player) -> None:
 async def drains(player: Player) -> None:
     await player.choose("mail.low")
     await player.press("g")
-    await player.until(lambda: isinstance(player.app.screen, ActScreen), "the form")
+    await player.until(lambda: is_form(player.app.screen), "the form")
     await player.type("20/second")
     await player.press("enter")  # to the reason, which is missing
     await player.type("careful")
@@ -288,7 +299,7 @@ async def drains(player: Player) -> None:
 async def changes_the_rate(player: Player) -> None:
     await drains(player)
     await player.press("2", "g")
-    await player.until(lambda: isinstance(player.app.screen, ActScreen), "the form")
+    await player.until(lambda: is_form(player.app.screen), "the form")
     await player.see("20/second")
     await player.fill("rate", "50/second")
     await player.fill("reason", "it goes well")

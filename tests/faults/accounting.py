@@ -136,7 +136,7 @@ def wrong_at_end(
         status = snapshot.status.get(job)
         if status is None or job in book.vanishing:
             continue
-        if status == "deferred" and has_kills and _is_left_by_rq(snapshot, job):
+        if has_kills and is_left_by_rq(snapshot, job):
             continue
         if status not in ENDED:
             wrong.append(Wrong("stuck", f"{job} is {status}, {snapshot.places.get(job, ())}"))
@@ -149,12 +149,14 @@ def wrong_at_end(
     return wrong + [Wrong("leaked", f"the claim of {job}") for job in claims]
 
 
-def _is_left_by_rq(snapshot: Snapshot, job: str) -> bool:
-    """Whether what `job` waits for has failed.
+def is_left_by_rq(snapshot: Snapshot, job: str) -> bool:
+    """Whether `job` waits for one that has failed.
 
     RQ writes a failure down, and enqueues what waits for the job in a second step: who is killed
     between them leaves it deferred, and nobody comes back to it. Each waits for the one before it.
     """
+    if snapshot.status.get(job) != "deferred":
+        return False
     name, _, number = job.rpartition("-")
     for before in range(int(number) - 1, -1, -1):
         status = snapshot.status.get(f"{name}-{before:0{len(number)}d}")

@@ -105,8 +105,7 @@ class Frozen:
     def __call__(self, stage: Stage) -> None:
         """Play it."""
         with small_steps():
-            start = stage.dice.randrange(3) if stage.size < 10 else 0
-            for number in range(start, MOST_STEPS, 1 if stage.size >= 10 else 3):
+            for number in stage.steps(MOST_STEPS):
                 if not self._play(stage, number):
                     return
 

@@ -97,7 +97,7 @@ class LostReply:
         with small_steps():
             self._prepare(stage)
             expected = self._signature(stage)
-            for number in range(0, MOST_REPLIES, 1 if stage.size >= 10 else 3):
+            for number in stage.steps(MOST_REPLIES):
                 if not self._play(stage, proxy, retry, number, expected):
                     return
 

@@ -77,7 +77,7 @@ class Killed:
     def __call__(self, stage: Stage) -> None:
         """Play it."""
         with small_steps():
-            for number in range(0, MOST_STEPS, 1 if stage.size >= 10 else 3):
+            for number in stage.steps(MOST_STEPS):
                 if not self._play(stage, number):
                     return
 

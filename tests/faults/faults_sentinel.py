@@ -187,7 +187,7 @@ def _say_again(stage: Stage, verb: Verb) -> None:
 def faults() -> list[Fault]:
     """The rows of this family."""
     return [
-        Fault("sentinel: fail-over under load", "sentinel", under_load),
+        Fault("sentinel: fail-over under load", "sentinel", under_load, is_short=False),
         Fault("sentinel: fail-over in orders", "sentinel", InOrders()),
         Fault("sentinel: fail-over under load, with retry", "sentinel", partial(under_load, orders=fail_and_retry)),
         Fault("sentinel: fail-over in retry and its undo", "sentinel", InOrders(_RETRIES), is_short=False),

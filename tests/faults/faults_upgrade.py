@@ -134,7 +134,10 @@ def faults() -> list[Fault]:
         Fault("upgrade: beside the previous source", "upgrade", BesideEarlier(("src",))),
         Fault("upgrade: beside what stored data otherwise", "upgrade", BesideEarlier(STORED), is_short=False),
         Fault(
-            "upgrade: beside one without policies", "upgrade", BesideEarlier(("src/shedder/lua/lib/stale.lua",), POLICY)
+            "upgrade: beside one without policies",
+            "upgrade",
+            BesideEarlier(("src/shedder/lua/lib/stale.lua",), POLICY),
+            is_short=False,
         ),
         Fault(
             "upgrade: the previous source beside a policy", "upgrade", BesideEarlier(("src",), POLICY), is_short=False

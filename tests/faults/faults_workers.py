@@ -76,16 +76,12 @@ _SHORT = {
     (CLAIMED, KILL, "fork"),
     (PREPARED, KILL, "fork"),
     (BEGUN, KILL, "fork"),
-    (GATED, KILL, "fork"),
     (BEGUN, KILL_BOTH, "fork"),
     (RUNNING, ORPHAN, "fork"),
     (CLAIMED, TERM, "fork"),
     (BEGUN, FREEZE, "fork"),
-    (ANY, KILL_BOTH, "fork"),
     (WAITING, KILL, "fork"),
-    (CLAIMED, KILL, "simple"),
     (GATED, KILL, "simple"),
-    (PREPARED, TERM, "simple"),
 }
 
 

@@ -21,6 +21,7 @@ from tests.faults.accounting import (
     Book,
     Hold,
     Wrong,
+    is_left_by_rq,
     marks_of,
     started_in,
     started_twice,
@@ -39,6 +40,12 @@ if TYPE_CHECKING:
 
 LEASE_SECONDS = 1.0
 """Instead of 30 s, so that a run sees many deaths."""
+
+WHOLE_SIZE = 10
+"""Faults of a trial from which on it leaves out nothing."""
+
+SHORT_STRIDE = 5
+"""Of a short trial, from one step of an order to the next."""
 
 
 @dataclass(slots=True)
@@ -183,6 +190,12 @@ class Stage:
         self._numbers[lane] = self._numbers.get(lane, 0) + 1
         return f"{lane.replace('.', '_')}-{self._numbers[lane]:06d}"
 
+    def steps(self, most: int) -> range:
+        """The steps of an order at which something happens: all of them, a few in a short trial."""
+        if self.size >= WHOLE_SIZE:
+            return range(most)
+        return range(self.dice.randrange(2), most, SHORT_STRIDE)
+
     def snapshot(self) -> Snapshot:
         """Everything at this instant."""
         return take_snapshot(self.redis)
@@ -225,7 +238,16 @@ class Stage:
     def _is_done(self) -> bool:
         seen = self.snapshot()
         left = [key for key in seen.left_over() if key in self.is_due]
-        return not seen.waiting() and not left and ENDED.issuperset(seen.status.values())
+        if seen.waiting() or left:
+            return False
+        going_on = [job for job, status in seen.status.items() if status not in ENDED]
+        return not going_on or (all(is_left_by_rq(seen, job) for job in going_on) and self._is_still(seen))
+
+    def _is_still(self, seen: Snapshot) -> bool:
+        """Whether no worker is about to enqueue what waited for a job that has failed, and nothing has moved."""
+        alive = [worker for worker in self._workers if worker.is_alive()]
+        are_idle = all(self.redis.hget(worker.key, "state") == b"idle" for worker in alive)
+        return are_idle and self.snapshot().status == seen.status
 
 
 @contextmanager

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import signal
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
 
 from shedder.engine.names import rq_keys
+from shedder.rq import Worker
 from tests.faults.accounting import Book, wrong_at_end, wrong_places
 from tests.faults.snapshot import Snapshot, take_snapshot
+from tests.faults.stage import Stage
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from redis import Redis
+
+    from shedder.embedded import EmbeddedServer
 
 CHAIN = ("mail_p-000001", "mail_p-000002", "mail_p-000003")
 
@@ -31,6 +38,23 @@ def account(*, first: str, has_kills: bool) -> list[str]:
 def test_what_waits_for_a_failed_job_after_a_kill_is_rqs() -> None:
     """Who is killed between RQ's two steps leaves it deferred, with stock workers too."""
     assert [] == account(first="failed", has_kills=True)
+
+
+def test_what_rq_left_is_waited_for_no_longer(redis: Redis, server: EmbeddedServer, tmp_path: Path) -> None:
+    """A trial is over where all that is left waits for a job that has failed, and no worker is at work."""
+    stage = Stage(server, tmp_path, dice=Random("x"), size=2)
+    for job, status in zip(CHAIN, ("failed", "deferred", "deferred"), strict=True):
+        redis.hset(f"rq:job:{job}", mapping={"status": status, "created_at": "now"})
+    assert stage.wait_until_done()
+    redis.hset(f"rq:job:{CHAIN[0]}", "status", "started")
+    assert not stage.wait_until_done(timeout=0)
+    redis.hset(f"rq:job:{CHAIN[0]}", "status", "failed")
+    with stage:
+        worker = stage.start_worker(("mail",), Worker)
+        wait_until(lambda: redis.hget(worker.key, "state") == b"idle")
+        worker.send(signal.SIGSTOP)
+        redis.hset(worker.key, "state", "busy")
+        assert not stage.wait_until_done(timeout=0)
 
 
 @pytest.mark.parametrize(("first", "has_kills"), [("failed", False), ("canceled", True), ("scheduled", True)])

@@ -17,9 +17,11 @@ from shedder import Policy, Rule, Selection, Shedder
 from shedder.errors import InvalidInput, ShedderError
 from shedder.policy.applied import async_policy_copy
 from shedder.rq import Queue, SimpleWorker
+from shedder.settings import watch
 from tests import jobs
 from tests.loops import MOST_HELD_SECONDS, async_client, held_beside, loop_watched, standing_still
 from tests.rq.contract.sources import parameters
+from tests.waiting import PATIENCE_SECONDS
 from tests.workers import run_burst
 
 if TYPE_CHECKING:
@@ -270,8 +272,9 @@ def test_flags_and_limits_hold_no_loop_from_their_first_question_on(server_facto
     assert MOST_HELD_SECONDS >= min(held)
 
 
-def test_a_loop_that_refreshes_first_knows_what_is_degraded(redis: Redis) -> None:
+def test_a_loop_that_refreshes_first_knows_what_is_degraded(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """`arefresh` when the application starts, and the first request knows."""
+    monkeypatch.setattr(watch, "FIRST_LOAD_SECONDS", PATIENCE_SECONDS)
     with closing(Shedder(redis, by="tester")) as application:
         application.degrade_flag("search.hints", reason="test", force=True)
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from shedder.postmortem import plots
 from shedder.postmortem.facts import WorkOverTime
@@ -89,11 +88,13 @@ def test_slow_work_is_seen_beside_fast_work(monkeypatch: pytest.MonkeyPatch) -> 
     assert place > 0.05
 
 
-@settings(max_examples=15)  # each lays out a picture
+@settings(max_examples=5)  # each lays out a picture
 @given(st.lists(st.floats(-10, 200), max_size=40))
 def test_letters_never_collide(minutes: list[float]) -> None:
     """Wherever and however often somebody acted, the letters stand apart, in order, and none is left out."""
     marks = list(zip(LETTERS, map(at, sorted(minutes)), strict=False))
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     figure = plots._new_figure()
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()

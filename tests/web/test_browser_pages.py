@@ -45,9 +45,8 @@ PAGES = (
 )  # fmt: skip
 """All pages that one can go to."""
 
-ALL = {"resultTypes": ["violations"], "preload": False}
+AXE_OPTIONS = {"resultTypes": ["violations"], "preload": False}
 AXE = Axe().axe_script
-COLOURS = {**ALL, "runOnly": ["color-contrast", "link-in-text-block"]}
 
 
 def play(scene: Scene) -> None:
@@ -74,11 +73,11 @@ def policy() -> Policy:
     )
 
 
-def faults(page: Page, options: dict[str, Any]) -> list[str]:
+def faults(page: Page) -> list[str]:
     """What axe finds that keeps somebody from using a page, or makes it hard."""
     if page.evaluate("!window.axe"):
         page.evaluate(AXE)
-    found = page.evaluate("options => axe.run(options)", options)["violations"]
+    found = page.evaluate("options => axe.run(options)", AXE_OPTIONS)["violations"]
     return [
         f"{each['id']}: {node['html'][:200]} {node['failureSummary']}"
         for each in found
@@ -88,15 +87,12 @@ def faults(page: Page, options: dict[str, Any]) -> list[str]:
 
 
 def faults_everywhere(page: Page) -> list[str]:
-    """What is wrong with a page by day and by night, on a desk and on a phone."""
+    """What is wrong with a page by day on a desk, and by night on a phone."""
     found = []
-    for size in (DESK, PHONE):
+    for size, scheme in ((DESK, "light"), (PHONE, "dark")):
         page.set_viewport_size(size)
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-            is_whole = (size, scheme) in ((DESK, "light"), (PHONE, "dark"))
-            where = f"{page.url} {size['width']} {scheme}: "
-            found += [where + each for each in faults(page, ALL if is_whole else COLOURS)]
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        found += [f"{page.url} {size['width']} {scheme}: {each}" for each in faults(page)]
         if wide := overhang(page):
             found.append(f"{page.url} {size['width']}: {wide} pixels too wide")
     return found

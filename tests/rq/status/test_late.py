@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 STATES = pytest.mark.parametrize("states", [100, pytest.param(400, marks=pytest.mark.long)])
 """Random states that are judged."""
 
-LANES = pytest.mark.parametrize("lanes", [20, pytest.param(50, marks=pytest.mark.long)])
+LANES = pytest.mark.parametrize("lanes", [10, pytest.param(50, marks=pytest.mark.long)])
 """Mixed lanes whose late jobs are counted."""
 
 LITTLE = 300
