@@ -18,6 +18,7 @@ from shedder.embedded import EmbeddedServer
 from tests import huge_pages
 from tests.cluster import shared_server
 from tests.features.scene import Scene
+from tests.forked import know_modules
 from tests.servers import PatientServer
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.freeze()
         gc.enable()
         huge_pages.collapse()
+        know_modules()
 
 
 @pytest.hookimpl(trylast=True)

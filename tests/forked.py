@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import gc
-import importlib
 import io
 import logging
 import os
@@ -20,6 +19,7 @@ import sys
 import time
 import traceback
 import warnings
+from itertools import takewhile
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -35,8 +35,15 @@ OUR_PATH = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
 """What is on the path of this process too."""
 
 _POLL = 0.002
+_last_known: list[str] = []
+"""The name of the last module that no fork forgets."""
 _AT_START = ("PYTHON", "LC_", "LANG", "RQ_KEY_PREFIX")
 """What the names of variables begin with that only a fresh Python reads."""
+
+
+def know_modules() -> None:
+    """Take the modules that are there for what forks keep."""
+    _last_known[:] = [next(reversed(sys.modules))]
 
 
 class Forked:
@@ -202,11 +209,13 @@ def _forget_modules() -> None:
     # packages may be elsewhere than their Python, by a .pth
     packages = (path for path in sys.path if Path(path).name in ("site-packages", "dist-packages"))
     kept = tuple({sys.prefix, sys.base_prefix, str(ROOT), *packages})
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
+    # to look at a module copies the pages that count its references: only later ones are looked at
+    for name in list(takewhile(lambda name: name not in _last_known, reversed(sys.modules))):
+        file = getattr(sys.modules[name], "__file__", None)
         if file and not file.startswith(kept):
             del sys.modules[name]
-    importlib.invalidate_caches()
+    for folder in [path for path in sys.path_importer_cache if not path.startswith(kept)]:
+        del sys.path_importer_cache[folder]
 
 
 def _take(files: tuple[int, int, int], not_for_it: Sequence[int]) -> None:
