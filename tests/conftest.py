@@ -84,6 +84,7 @@ TOGETHER = frozenset({
     "tests/model/test_undo.py",
     "tests/packaging/test_build.py",
     "tests/unit/test_house.py",
+    "tests/unit/test_plots.py",
     "tests/unit/test_postmortem.py",
     "tests/web/test_browser.py",
     "tests/web/test_browser_pages.py",

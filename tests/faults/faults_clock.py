@@ -61,7 +61,7 @@ class WrongClock:
     def __call__(self, stage: Stage) -> None:
         """Play it."""
         kinds = (ShiftedWorker, ShiftedSimpleWorker)
-        for kind in kinds if stage.size >= 10 else kinds[:1]:
+        for kind in kinds[:1] if stage.is_short else kinds:
             self._jobs_of_others(stage, kind)
             self._own_jobs(stage, kind)
         self._pace(stage)

@@ -131,7 +131,7 @@ def _restarted_in_steps(stage: Stage) -> None:
     verbs = [verb for verb in VERBS if verb.name in _IN_STEPS]
     with small_steps():
         for verb in verbs:
-            for number in stage.dice.sample(range(1, 7), 1 if stage.size < 10 else 4):
+            for number in stage.dice.sample(range(1, 7), 1 if stage.is_short else 4):
                 stage.redis.flushall()
                 stage.book.sure.clear()
                 verb.prepare(stage)
@@ -166,7 +166,7 @@ def _frozen_under_load(stage: Stage) -> None:
     for _ in range(max(1, stage.size // 10)):
         load.note_fault()
         server.freeze()
-        time.sleep(10.0 if stage.size >= 10 else 1.5)
+        time.sleep(1.5 if stage.is_short else 10.0)
         server.thaw()
         load.wait_for_progress()
     load.finish()

@@ -80,9 +80,9 @@ class BesideEarlier:
         files = stage.server.url, str(stage.ledger_path), stage.marks_path
         with with_usual_leases(), earlier.at_work(*files, log=stage.folder / "earlier.log") as company:
             self._wait_for_jobs(stage, company)
-            load = Load(stage, pause=0.02 if stage.size >= 10 else SELDOM_SECONDS)
+            load = Load(stage, pause=SELDOM_SECONDS if stage.is_short else None)
             load.wait_for_progress()
-            for number, (first, second) in enumerate(PAIRS if stage.size >= 10 else PAIRS[1:3]):
+            for number, (first, second) in enumerate(PAIRS[1:3] if stage.is_short else PAIRS):
                 is_theirs = bool(number % 2)
                 self._order(stage, company if is_theirs else None, first)
                 self._order(stage, None if is_theirs else company, second)

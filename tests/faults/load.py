@@ -46,7 +46,7 @@ class Load:
         workers_at, producer_at, operator_at: Where each role finds the server; at the server itself
             when not given.
         has_operator: Whether an operator is at work all the while.
-        pause: Seconds between two jobs of the producer.
+        pause: Seconds between two batches of the producer, if not those of the stage.
         orders: What an operator does for ever, in a process of its own; pauses, diverts and drains
             when not given.
     """
@@ -59,7 +59,7 @@ class Load:
         producer_at: Any = None,
         operator_at: Any = None,
         has_operator: bool = True,
-        pause: float = 0.02,
+        pause: float | None = None,
         ways: Sequence[str] = WAYS,
         orders: Callable[[Stage, Any, Random], object] | None = None,
     ) -> None:
@@ -81,7 +81,7 @@ class Load:
                 marks=stage.marks_path,
                 dice=Random(seed),
                 ways=ways,
-                pause=pause,
+                pause=pause or stage.pause_seconds,
             )
         )
         self._operator: Child | None = None

@@ -190,9 +190,19 @@ class Stage:
         self._numbers[lane] = self._numbers.get(lane, 0) + 1
         return f"{lane.replace('.', '_')}-{self._numbers[lane]:06d}"
 
+    @property
+    def is_short(self) -> bool:
+        """Whether it leaves out most of what a long trial does."""
+        return self.size < WHOLE_SIZE
+
+    @property
+    def pause_seconds(self) -> float:
+        """Of a producer, after each few jobs: each job is a fork, and a short trial needs no more than a few."""
+        return 0.06 if self.is_short else 0.02
+
     def steps(self, most: int) -> range:
         """The steps of an order at which something happens: all of them, a few in a short trial."""
-        if self.size >= WHOLE_SIZE:
+        if not self.is_short:
             return range(most)
         return range(self.dice.randrange(2), most, SHORT_STRIDE)
 

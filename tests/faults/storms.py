@@ -144,7 +144,7 @@ class _Play:
             marks=stage.marks_path,
             dice=dice,
             ways=ways,
-            pause=IDLE_PAUSE_SECONDS if storm.step == WAITING else 0.02,
+            pause=IDLE_PAUSE_SECONDS if storm.step == WAITING else stage.pause_seconds,
         )
 
     def _start(self, doom: Doom | None) -> WorkerProcess:
