@@ -128,7 +128,7 @@ def test_no_function_is_long() -> None:
 def test_files_that_set_up_something_for_all_of_their_tests_are_run_by_one_process() -> None:
     """Or several processes would each set it up: build the package, play the demo, parse the source."""
     shared = re.compile(
-        r'^@pytest\.fixture\(scope="module"\)|^pytestmark = needs_chromium|^@cache\ndef tree_of', re.MULTILINE
+        r'^@pytest\.fixture\(scope="module"|^pytestmark = needs_chromium|^@cache\ndef tree_of', re.MULTILINE
     )
     found = {path for path in (ROOT / "tests").rglob("test_*.py") if shared.search(path.read_text(encoding="utf-8"))}
     assert {str(path.relative_to(ROOT)) for path in found} == TOGETHER

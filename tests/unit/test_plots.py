@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -18,6 +20,12 @@ from shedder.queues.samples import Sample
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 LETTERS = [*"ABCDEFGHIJKLMNOPQRSTUVWXYZ", *(f"{letter}2" for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def canvases() -> ModuleType:
+    """What draws, of thirty megabytes: loaded by one process, so that the others stay small."""
+    return importlib.import_module("matplotlib.backends.backend_agg")
 
 
 def at(minutes: float) -> datetime:
@@ -90,13 +98,11 @@ def test_slow_work_is_seen_beside_fast_work(monkeypatch: pytest.MonkeyPatch) -> 
 
 @settings(max_examples=5)  # each lays out a picture
 @given(st.lists(st.floats(-10, 200), max_size=40))
-def test_letters_never_collide(minutes: list[float]) -> None:
+def test_letters_never_collide(canvases: ModuleType, minutes: list[float]) -> None:
     """Wherever and however often somebody acted, the letters stand apart, in order, and none is left out."""
     marks = list(zip(LETTERS, map(at, sorted(minutes)), strict=False))
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     figure = plots._new_figure()
-    FigureCanvasAgg(figure)
+    canvases.FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.plot([at(0), at(120)], [0, 200_000], label="mails")  # type: ignore[list-item]
     plots._dress(axes, "Jobs that wait", marks)
