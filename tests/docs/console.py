@@ -24,6 +24,9 @@ _BLOCK = re.compile(
 # day stands behind its date, and examples are run around midnight too.
 _DATE = r"(?:\d{4}-\d\d-\d\d )?"
 _NUMBER = rf"(?:(?<!\S)-(?!\S)|{_DATE}\d[\d,.:/-]*(?:(?:ms|[smhd%])\b|%)?(?: \d+[smhd]\b)*)"
+_NOT_MEASURED, _NOTHING_MOVES = "pace not known yet", "neither better nor worse"
+"""Where nothing moves, a slow machine has measured that meanwhile."""
+
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
@@ -127,5 +130,5 @@ def _pattern(line: str, *, do_numbers_vary: bool) -> re.Pattern[str]:
 def _escaped(text: str, do_numbers_vary: bool) -> str:
     if not do_numbers_vary:
         return re.escape(text)
-    between = re.split(_NUMBER, text)
-    return _NUMBER.join(re.escape(each) for each in between)
+    words = _NUMBER.join(re.escape(each) for each in re.split(_NUMBER, text))
+    return words.replace(re.escape(_NOT_MEASURED), f"(?:{_NOT_MEASURED}|{_NOTHING_MOVES})")

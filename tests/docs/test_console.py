@@ -90,6 +90,7 @@ def test_what_is_missing_or_in_the_wrong_order_is_told(shown: tuple[str, ...], p
         ("undo 1764000000000-0", "undo 1795425799532-3"),
         ("about 2h 5m", "about 9s"),
         ("mail 12 0.4 -", "mail 0 - 3m"),
+        ("12 wait, pace not known yet", "13 wait, neither better nor worse"),
     ],
 )
 def test_numbers_and_times_vary_where_the_page_says_so(shown: str, printed: str) -> None:
