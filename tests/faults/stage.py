@@ -200,11 +200,11 @@ class Stage:
         """Of a producer, after each few jobs: each job is a fork, and a short trial needs no more than a few."""
         return 0.06 if self.is_short else 0.02
 
-    def steps(self, most: int) -> range:
-        """The steps of an order at which something happens: all of them, a few in a short trial."""
+    def steps(self, most: int) -> Sequence[int]:
+        """The steps of an order at which something happens: all of them, the first and a few in a short trial."""
         if not self.is_short:
             return range(most)
-        return range(self.dice.randrange(2), most, SHORT_STRIDE)
+        return (0, *range(self.dice.randrange(1, 3), most, SHORT_STRIDE))
 
     def snapshot(self) -> Snapshot:
         """Everything at this instant."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from redis import Redis
     from rq.job import Job
 
+    from tests.conftest import ServerFactory
+
 
 def set_started(redis: Redis, job: Job, seconds_left: float) -> None:
     redis.hset(job.key, "status", "started")
@@ -105,8 +107,9 @@ def test_every_job_is_found_in_its_place(redis: Redis, window: int) -> None:
     assert (sum(expected.values()), ((), (), ())) == (report.jobs, (report.nowhere, report.twice, report.dangling))
 
 
-def test_the_audit_only_reads(redis: Redis) -> None:
-    """No command of an audit changes anything, and none reads without a bound."""
+def test_the_audit_only_reads(server_factory: ServerFactory) -> None:
+    """No command of an audit changes anything, and none reads without a bound; nobody else asks this server."""
+    redis = server_factory().client()
     fill_all_places(redis)
     look(redis)
     redis.config_resetstat()
