@@ -240,6 +240,8 @@ def test_a_working_directory_that_was_deleted_is_told(env, redis, tmp_path):
 
     for words, more in (("policy diff", {}), ("status -c settings", {"SHEDDER_REDIS_URL": ""})):
         done = run(words, more)
-        said = "shedder: the working directory was deleted; change to another one (cd)\n"
-        assert (1, said) == (done.returncode, done.stderr)
+        # pip begins a program in a folder with a space in its name with a shell, which says something of its own
+        lines = [line for line in done.stderr.splitlines() if not line.startswith("sh: ")]
+        said = "shedder: the working directory was deleted; change to another one (cd)"
+        assert (1, [said]) == (done.returncode, lines)
     assert 0 == run("status", {}).returncode
