@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import signal
+import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +21,7 @@ from tests.cluster import shared_server
 from tests.features.scene import Scene
 from tests.forked import know_modules
 from tests.servers import PatientServer
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -58,6 +60,19 @@ def signals_as_before() -> Iterator[None]:
     yield
     for number, handler in zip(numbers, handlers, strict=True):
         signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def nobody_follows_settings() -> Iterator[None]:
+    """What a test left open would ask the server of the next tests each second, and be counted there."""
+    before = followers()
+    yield
+    wait_until(lambda: followers() <= before, what="the end of what follows settings: close each `Shedder`")
+
+
+def followers() -> set[threading.Thread]:
+    """The threads that follow settings."""
+    return {thread for thread in threading.enumerate() if thread.name == "shedder-settings"}
 
 
 _UNSUBSCRIBE = BaseWorker.unsubscribe

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from contextlib import closing
 
 import pytest
 from rq.defaults import RQ_KEY_PREFIX
@@ -28,7 +29,8 @@ FUNCTION = "tests.cli.jobs.send_receipt"
 
 @pytest.fixture
 def operator(redis):
-    return Shedder(redis, by="oncall@ops")
+    with closing(Shedder(redis, by="oncall@ops")) as shedder:
+        yield shedder
 
 
 def findings(operator, check):
@@ -234,7 +236,6 @@ def test_what_triage_proposes_can_be_typed(invoke, operator, redis, mail):
     assert {"hints", "avatars"} == {each.name for each in status.flags}
     assert [Rate(5)] == [each.rate for each in status.limits]
     assert not [words for words in proposed(invoke) if words in typed]
-    operator.limits.close()
 
 
 def proposed(invoke):

@@ -60,7 +60,7 @@ def a_whole_incident(scene: Scene) -> None:
     try:
         wait_until(lambda: scene.redis.exists(scene.keys.flag_declarations), what="a declaration")
     finally:
-        shedder.limits.close()
+        shedder.close()
 
 
 def what_lives_for_seconds(scene: Scene) -> None:
