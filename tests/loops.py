@@ -23,7 +23,7 @@ STILL_SECONDS = 0.5
 """How long the server stands still: what waits for it in the loop holds the loop as long."""
 
 MOST_HELD_SECONDS = STILL_SECONDS / 2
-"""More than any work of ours takes on a slow machine; `benchmarks` measure what it takes."""
+"""More than any work of ours takes on a slow machine; `python -m benchmarks.loop_held` measures what it takes."""
 
 ATTEMPTS = 5
 
@@ -101,13 +101,14 @@ async def held_beside(server: EmbeddedServer, work: Callable[[], Coroutine[Any, 
     """
     held = []
     for _ in range(ATTEMPTS):
-        held.append(await _held_once(server, work))
+        held.append(await held_once(server, work))
         if held[-1] <= MOST_HELD_SECONDS:
             break
     return min(held)
 
 
-async def _held_once(server: EmbeddedServer, work: Callable[[], Coroutine[Any, Any, Any]]) -> float:
+async def held_once(server: EmbeddedServer, work: Callable[[], Coroutine[Any, Any, Any]]) -> float:
+    """Seconds that `work` held the loop at most, this time."""
     with standing_still(server):
         async with loop_watched() as held:
             task = asyncio.create_task(work())

@@ -45,6 +45,7 @@ WHOLE = ("tests/features", "tests/rq", "tests/scripts", "tests/model", "tests/cl
 PART = (
     "tests/scripts/test_returns.py",
     "tests/features/test_drain.py",
+    "tests/features/test_pause.py",
 )
 
 

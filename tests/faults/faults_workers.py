@@ -76,6 +76,7 @@ _SHORT = {
     (CLAIMED, KILL, "fork"),
     (PREPARED, KILL, "fork"),
     (BEGUN, KILL, "fork"),
+    (GATED, KILL, "fork"),
     (BEGUN, KILL_BOTH, "fork"),
     (RUNNING, ORPHAN, "fork"),
     (CLAIMED, TERM, "fork"),

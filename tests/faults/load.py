@@ -46,7 +46,7 @@ class Load:
         workers_at, producer_at, operator_at: Where each role finds the server; at the server itself
             when not given.
         has_operator: Whether an operator is at work all the while.
-        pause: Seconds between two batches of the producer, if not those of the stage.
+        pause: Seconds between two batches of the producer; those of the stage when not given.
         orders: What an operator does for ever, in a process of its own; pauses, diverts and drains
             when not given.
     """

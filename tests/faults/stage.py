@@ -197,7 +197,7 @@ class Stage:
 
     @property
     def pause_seconds(self) -> float:
-        """Of a producer, after each few jobs: each job is a fork, and a short trial needs no more than a few."""
+        """How long a producer rests after a batch; a short trial needs few jobs, as each is a fork."""
         return 0.06 if self.is_short else 0.02
 
     def steps(self, most: int) -> Sequence[int]:
