@@ -84,7 +84,7 @@ def test_a_worker_is_killed_right_at_the_halt(scene: Scene, yard: Yard, kind: ty
 
 
 @pytest.mark.parametrize("kind", [Worker, SimpleWorker])
-@pytest.mark.parametrize("count", [1, 8])
+@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.long), 8])
 def test_the_server_restarts_before_and_after_the_halt(
     server_factory: ServerFactory, tmp_path: Path, kind: type[Worker], count: int
 ) -> None:

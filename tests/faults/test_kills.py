@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from itertools import product
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,11 +37,12 @@ def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("worker_class", "names", "and_children"),
     [
-        pytest.param(kind, names, and_children, marks=() if len(names) > 1 else pytest.mark.long)
-        for kind, names, and_children in (
-            *product([Worker], [("mail",), ("mail", "reports", "sms")], [False, True]),
-            *product([SimpleWorker], [("mail",), ("mail", "reports", "sms")], [False]),
-        )
+        (Worker, ("mail", "reports", "sms"), True),
+        (SimpleWorker, ("mail", "reports", "sms"), False),
+        pytest.param(Worker, ("mail", "reports", "sms"), False, marks=pytest.mark.long),
+        pytest.param(Worker, ("mail",), True, marks=pytest.mark.long),
+        pytest.param(Worker, ("mail",), False, marks=pytest.mark.long),
+        pytest.param(SimpleWorker, ("mail",), False, marks=pytest.mark.long),
     ],
 )
 def test_nothing_is_lost_or_doubled(

@@ -35,7 +35,12 @@ MANY_TRIALS = 5 * TRIALS
 @pytest.mark.parametrize("trials", [TRIALS, pytest.param(MANY_TRIALS, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("worker_class", "names", "is_busy"),
-    list(product([Worker, SimpleWorker], [("mail",), ("mail", "reports", "sms")], [False, True])),
+    [
+        pytest.param(kind, names, is_busy, marks=() if len(names) > 1 else pytest.mark.long)
+        for kind, names, is_busy in product(
+            [Worker, SimpleWorker], [("mail",), ("mail", "reports", "sms")], [False, True]
+        )
+    ],
 )
 def test_nothing_starts_after_a_pause(
     redis: Redis,

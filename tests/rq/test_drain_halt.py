@@ -150,7 +150,7 @@ def test_damage_stops_no_job(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("kind", [Worker, SimpleWorker])
-@pytest.mark.parametrize("count", [1, 8])
+@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.long), 8])
 def test_after_the_halt_starts_only_what_workers_held(
     scene: Scene, server: EmbeddedServer, yard: Yard, kind: type[Worker], count: int
 ) -> None:
@@ -177,7 +177,7 @@ def test_after_the_halt_starts_only_what_workers_held(
 
 
 @pytest.mark.parametrize("kind", [StockWorker, StockSimpleWorker])
-@pytest.mark.parametrize("count", [1, 8])
+@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.long), 8])
 def test_after_the_halt_stock_workers_start_at_most_what_is_in_their_list(
     scene: Scene, server: EmbeddedServer, yard: Yard, kind: type[BaseWorker], count: int
 ) -> None:
