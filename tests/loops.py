@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import redis.asyncio
 
+from tests.servers import patient
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
@@ -89,7 +91,7 @@ def standing_still(server: EmbeddedServer) -> Iterator[None]:
 @asynccontextmanager
 async def async_client(server: EmbeddedServer) -> AsyncIterator[redis.asyncio.Redis]:
     """An asyncio client of `server`, for the running loop."""
-    async with redis.asyncio.Redis.from_url(server.url) as client:
+    async with redis.asyncio.Redis.from_url(patient(server.url)) as client:
         yield client
 
 

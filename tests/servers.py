@@ -26,3 +26,9 @@ class PatientServer(EmbeddedServer):
         """A new client; of redis-py's own, any that waits longer than five seconds fails."""
         patience = {"socket_timeout": PATIENCE_SECONDS, "socket_connect_timeout": PATIENCE_SECONDS}
         return super().client(**{**patience, **options})
+
+
+def patient(url: str) -> str:
+    """A URL with which a program waits for an answer as long as a test does, and not the few seconds of its own."""
+    joint = "&" if "?" in url else "?"
+    return f"{url}{joint}socket_connect_timeout={PATIENCE_SECONDS:g}&socket_timeout={PATIENCE_SECONDS:g}"

@@ -17,7 +17,7 @@ from shedder.cli import main
 from shedder.queues.maintenance import Upkeep
 from shedder.rq import Queue, SimpleWorker
 from tests.loops import async_client
-from tests.servers import PatientServer
+from tests.servers import PatientServer, patient
 from tests.workers import run_burst
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def test_a_pause_from_the_command_line(server: EmbeddedServer, redis: Redis, *, 
     if is_incident:
         Shedder(redis, by="test").incidents.open("late", severity=2)
     redis.script_flush()
-    words = ["pause", QUEUE, "-r", "test", "-u", server.url]
+    words = ["pause", QUEUE, "-r", "test", "-u", patient(server.url)]
     with sent_by_us() as sent:
         outcome = CliRunner().invoke(main, words)
     assert 0 == outcome.exit_code, outcome.output

@@ -19,7 +19,8 @@ from shedder.cli import main
 from shedder.rq import Queue
 from tests.cli import jobs
 from tests.cli.programs import Outcome, end, environment, run_program, started
-from tests.waiting import PATIENCE_SECONDS, wait_until
+from tests.servers import patient
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,8 +55,7 @@ run = ["{python}", "-c", "import sys, time; open(sys.argv[1], 'w'); time.sleep(6
 @pytest.fixture
 def env(server: EmbeddedServer, redis: Redis) -> dict[str, str]:
     """The environment of a program that talks to the shared server."""
-    patience = f"socket_connect_timeout={PATIENCE_SECONDS}&socket_timeout={PATIENCE_SECONDS}"
-    return environment(SHEDDER_REDIS_URL=f"{server.url}?{patience}")
+    return environment(SHEDDER_REDIS_URL=patient(server.url))
 
 
 @pytest.fixture

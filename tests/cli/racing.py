@@ -15,6 +15,7 @@ from redis import Redis
 from rq.defaults import RQ_KEY_PREFIX
 
 from shedder.cli import main
+from tests.servers import patient
 from tests.waiting import PATIENCE_SECONDS
 
 MOST_ROUNDS = 1000
@@ -31,7 +32,7 @@ def race(url: str, name: str) -> None:
             if given is None or not given[1]:
                 return
             words = shlex.split(given[1].decode())
-            done = runner.invoke(main, words, env={"SHEDDER_REDIS_URL": url})
+            done = runner.invoke(main, words, env={"SHEDDER_REDIS_URL": patient(url)})
             client.rpush(f"{RACE}:done", json.dumps([name, done.exit_code, done.output]))
 
 

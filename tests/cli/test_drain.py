@@ -11,6 +11,7 @@ from shedder.rq import Queue
 from tests.cli import jobs
 from tests.cli.conftest import fill, start_worker
 from tests.cli.programs import Terminal, environment
+from tests.servers import patient
 from tests.waiting import wait_until
 
 
@@ -164,7 +165,7 @@ def test_a_drain_outlives_a_redis_that_restarts(server_factory, program, mail):
     own = server_factory(appendonly=True)
     client = own.client()
     fill(Queue("mail", connection=client), receipts=2)
-    env = {"SHEDDER_REDIS_URL": own.url}
+    env = {"SHEDDER_REDIS_URL": patient(own.url)}
     program("divert", "mail", "-r", "why", env=env)
     words = ("drain", "mail", "--rate", "1/hour", "-r", "fine")
     with Terminal(*words, env=environment(**env)) as terminal:

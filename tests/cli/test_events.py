@@ -7,6 +7,7 @@ import re
 import pytest
 
 from tests.cli.programs import Terminal, environment
+from tests.servers import patient
 
 
 def test_each_event_is_a_line_with_the_way_back(invoke, mail):
@@ -52,7 +53,7 @@ def test_an_empty_journal_is_no_failure(invoke):
 def test_following_shows_what_comes_across_a_restart(server_factory, program):
     """`--follow` prints events as they come, and goes on when Redis is back."""
     own = server_factory(appendonly=True)
-    env = environment(SHEDDER_REDIS_URL=own.url)
+    env = environment(SHEDDER_REDIS_URL=patient(own.url))
     with Terminal("events", "--follow", "mail", env=env) as terminal:
         program("pause", "reports", "mail", "-r", "first", env=env)
         terminal.wait_for("by", "first")

@@ -11,6 +11,7 @@ from tests.busy import busy, is_busy
 from tests.cli.conftest import fill
 from tests.cli.every_verb import CHANGES, LOOKS, POLICY, WITHOUT_REDIS, names
 from tests.cli.programs import Terminal, environment
+from tests.servers import patient
 from tests.waiting import wait_until
 
 
@@ -88,7 +89,7 @@ def test_a_view_that_goes_on_waits_for_its_end(server_factory):
     own = server_factory()
     with own.client() as client:
         fill(Queue("mail", connection=client), receipts=3)
-    env = environment(SHEDDER_REDIS_URL=own.url)
+    env = environment(SHEDDER_REDIS_URL=patient(own.url))
     with Terminal("status", "--watch", "100ms", env=env) as terminal:
         terminal.wait_for("waiting")
         with busy(own):

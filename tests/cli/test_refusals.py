@@ -6,6 +6,7 @@ import pytest
 
 from tests.cli.conftest import all_keys
 from tests.cli.programs import environment, run_program
+from tests.servers import patient
 
 WHY = ["-r", "why"]
 
@@ -124,7 +125,7 @@ def test_who_stops_reading_gets_no_traceback(server, redis, mail):
     import subprocess
     import sys
 
-    env = environment(SHEDDER_REDIS_URL=server.url)
+    env = environment(SHEDDER_REDIS_URL=patient(server.url))
     run_program("pause", "mail", "-r", "why", env=env)
     shedder = subprocess.Popen([sys.executable, "-m", "shedder", "events"], env=env,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip

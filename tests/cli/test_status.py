@@ -11,6 +11,7 @@ from shedder.rq import Queue, SimpleWorker, Worker
 from tests.cli import jobs
 from tests.cli.conftest import fill
 from tests.cli.programs import Terminal, environment
+from tests.servers import patient
 from tests.workers import run_burst
 
 
@@ -102,7 +103,7 @@ def test_watching_survives_a_restart_of_redis(server_factory):
     client = own.client()
     fill(Queue("mail", connection=client), receipts=3)
     client.close()
-    env = environment(SHEDDER_REDIS_URL=own.url)
+    env = environment(SHEDDER_REDIS_URL=patient(own.url))
     with Terminal("status", "--watch", "100ms", env=env) as terminal:
         terminal.wait_for("Redis at ", "mail")
         own.kill()

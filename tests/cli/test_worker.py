@@ -8,6 +8,7 @@ import pytest
 
 from shedder.rq import Queue, SimpleWorker
 from tests.cli import jobs
+from tests.servers import patient
 
 
 @pytest.mark.parametrize("kind", ["fork", "simple", "spawn"])
@@ -30,7 +31,7 @@ def test_a_worker_obeys_a_pause(program, redis, mail):
 
 def test_a_settings_module_is_read_by_the_worker_too(program, redis, server, tmp_path):
     """With -c the queues of the settings are served."""
-    (tmp_path / "our_settings.py").write_text(f"REDIS_URL = {server.url!r}\nQUEUES = ['from_settings']\n")
+    (tmp_path / "our_settings.py").write_text(f"REDIS_URL = {patient(server.url)!r}\nQUEUES = ['from_settings']\n")
     queue = Queue("from_settings", connection=redis)
     queue.enqueue(jobs.send_receipt)
     done = program("worker", "-c", "our_settings", "--burst", "--class", "simple", cwd=tmp_path,

@@ -20,6 +20,7 @@ from rq.utils import utcformat
 from shedder import Shedder
 from shedder.rq import Queue
 from tests.forked import Forked
+from tests.servers import patient
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Stage:
             "HOME": str(self.folder),
             "LOGNAME": "oncall",
             "PYTHONWARNINGS": "ignore",
-            "RQ_REDIS_URL": self.server.url,
+            "RQ_REDIS_URL": patient(self.server.url),
         }
 
     def execute(self, command: str) -> tuple[int, str]:

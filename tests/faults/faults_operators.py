@@ -32,6 +32,7 @@ from tests.faults.verbs import (
     wrong_lists,
     wrong_when_idle,
 )
+from tests.servers import patient
 
 if TYPE_CHECKING:
     from tests.faults.stage import Stage
@@ -122,7 +123,7 @@ def _kill_commands(stage: Stage) -> None:
         stage.redis.flushall()
         stage.book.sure.clear()
         fill_lanes(stage)
-        command = [sys.executable, "-m", "shedder", "--url", stage.server.url]
+        command = [sys.executable, "-m", "shedder", "--url", patient(stage.server.url)]
         with subprocess.Popen(
             [*command, *stage.dice.choice(orders)],
             stdin=subprocess.DEVNULL,

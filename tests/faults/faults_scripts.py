@@ -23,6 +23,7 @@ from tests.faults.schedule import Fault
 from tests.faults.stage import hurried
 from tests.faults.verbs import VERBS, Verb, end_all_controls, fill_lanes, small_steps, wrong_lists, wrong_when_idle
 from tests.forked import run_module
+from tests.servers import patient
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ def _busy_at_the_command_line(stage: Stage) -> None:
     busy = Busy(stage)
     busy.begin()
     order = ("pause", "mail", "-r", "x")
-    done = run_module("shedder", "--url", stage.server.url, *order, env=os.environ)
+    done = run_module("shedder", "--url", patient(stage.server.url), *order, env=os.environ)
     busy.end()
     lines = done.stderr.strip().replace("\n  ", " ").splitlines()  # as where COLUMNS is set
     if done.returncode != 4 or len(lines) != 1 or SAID not in lines[0]:

@@ -31,6 +31,7 @@ from tests.faults.accounting import Wrong, append_line
 from tests.faults.schedule import Fault
 from tests.faults.states import age, fill_as
 from tests.faults.verbs import finish_begun
+from tests.servers import patient
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workers import run_burst
 
@@ -265,7 +266,7 @@ class Trials:
         return "new" in jobs.started(self._stage.marks_path)
 
     def _type(self, words: Sequence[str]) -> None:
-        line = ["-u", self._stage.server.url, *(self._paths.get(word, word) for word in words)]
+        line = ["-u", patient(self._stage.server.url), *(self._paths.get(word, word) for word in words)]
         done = CliRunner().invoke(main, line)
         # an import may find a damaged file, and `shed` that no policy is in force
         is_usage = "import" in words or "shed" in words

@@ -23,6 +23,7 @@ from tests.faults.schedule import Fault
 from tests.faults.stage import with_usual_leases
 from tests.faults.verbs import bring_back_old
 from tests.forked import run_module
+from tests.servers import patient
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +78,7 @@ class BesideEarlier:
         stage.outcome.notes.append(f"beside {earlier.commit}")
         if self.policy is not None:
             stage.operator().policies.apply(self.policy, reason="before the upgrade")
-        files = stage.server.url, str(stage.ledger_path), stage.marks_path
+        files = patient(stage.server.url), str(stage.ledger_path), stage.marks_path
         with with_usual_leases(), earlier.at_work(*files, log=stage.folder / "earlier.log") as company:
             self._wait_for_jobs(stage, company)
             load = Load(stage, pause=SELDOM_SECONDS if stage.is_short else None)
@@ -97,7 +98,7 @@ class BesideEarlier:
             company.wait_until(lambda key=key: stage.redis.hget(key, "successful_job_count"), what=f"a job of {name}")
 
     def _order(self, stage: Stage, company: Company | None, words: Sequence[str]) -> None:
-        words = ("--url", stage.server.url, *words)
+        words = ("--url", patient(stage.server.url), *words)
         code, said = company.order(*words) if company else _ordered(words)
         stage.outcome.injected += 1
         if code not in FINE:

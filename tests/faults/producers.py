@@ -41,7 +41,7 @@ def put(client: Redis, lane: str, ids: Sequence[str], *, way: str, seconds: floa
     queue = (RQQueue if way.startswith("stock") else Queue)(lane, connection=client)
     if way.endswith("many"):
         prepare = queue.prepare_data
-        queue.enqueue_many([prepare(jobs.mark, (marks, job, seconds), job_id=job, timeout=30) for job in ids])
+        queue.enqueue_many([prepare(jobs.mark, (marks, job, seconds), job_id=job, timeout=1000) for job in ids])
     elif way == "pipeline":
         with client.pipeline() as pipeline:
             for job in ids:

@@ -16,6 +16,7 @@ from tests import jobs
 from tests.cli.programs import Outcome, end, environment, run_program, started
 from tests.cluster import Cluster, free_ports
 from tests.sentinel import MASTER_NAME, Watched
+from tests.servers import patient
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -82,10 +83,10 @@ def test_another_node_of_the_cluster_is_named(cluster: Cluster) -> None:
     owner = cluster.owner_of("{rq}")
     other = next(node for node in cluster.nodes if node is not owner)
     env = environment(RQ_KEY_PREFIX="{rq}")
-    done = run_program("pause", "mail", "-r", "why", "-u", other.url, env=env)
+    done = run_program("pause", "mail", "-r", "why", "-u", patient(other.url), env=env)
     advice = "this node of the cluster does not have RQ's keys; connect to"
     assert (1, True) == (done.code, advice in done.err)
-    assert 0 == run_program("pause", "mail", "-r", "why", "-u", owner.url, env=env).code
+    assert 0 == run_program("pause", "mail", "-r", "why", "-u", patient(owner.url), env=env).code
 
 
 def test_a_prefix_without_a_hash_tag_is_told(cluster: Cluster) -> None:

@@ -14,6 +14,7 @@ from redis import Redis
 
 from shedder import Shedder
 from shedder.rq import Queue
+from tests.servers import patient
 
 THREADS = 2
 
@@ -46,7 +47,7 @@ def forked(app: Shedder, queue: Queue) -> int:
 
 def main() -> None:
     path, children = sys.argv[1], int(sys.argv[2])
-    client = Redis(unix_socket_path=path)
+    client = Redis.from_url(patient(f"unix://{path}"))
     app, queue = Shedder(client), Queue("mail", connection=client)
     app.limits.declare("reports", default="1000000/second")
     sys.setswitchinterval(SWITCH_SECONDS)

@@ -17,23 +17,25 @@ from redis import Redis  # noqa: E402
 from shedder import Rate, Shedder  # noqa: E402
 from shedder.settings.limits import Limits  # noqa: E402
 from shedder.settings.windows import SharedWindows  # noqa: E402
+from tests.servers import patient  # noqa: E402
+from tests.waiting import PATIENCE_SECONDS  # noqa: E402
 
 GREENLETS = 300
 RATE = Rate(100, 60)
 
 
 def main() -> None:
-    shedder = Shedder(Redis(unix_socket_path=sys.argv[1]), by="oncall@ops")
-    windows = SharedWindows(shedder.store.connection, shedder.keys, patience=10.0)
+    shedder = Shedder(Redis.from_url(patient(f"unix://{sys.argv[1]}")), by="oncall@ops")
+    windows = SharedWindows(shedder.store.connection, shedder.keys, patience=PATIENCE_SECONDS)
     vars(shedder)["limits"] = Limits(shedder._watch, windows, shedder.keys)
     shedder.flags.declare("hints")
     shedder.limits.declare("reports", default="1000/minute")
     print("threads", threading.active_count())
     print("flag", shedder.flags.enabled("hints"))
-    operator = Shedder(Redis(unix_socket_path=sys.argv[1]), by="oncall@ops")
+    operator = Shedder(Redis.from_url(patient(f"unix://{sys.argv[1]}")), by="oncall@ops")
     operator.degrade_flag("hints", reason="test", force=True)
     operator.set_limit("reports", RATE, reason="test", force=True)
-    with gevent.Timeout(20):
+    with gevent.Timeout(PATIENCE_SECONDS):
         while shedder.flags.enabled("hints") or "reports" not in shedder._watch.known.limits:
             gevent.sleep(0.001)
     print("flag", shedder.flags.enabled("hints"))

@@ -10,11 +10,12 @@ from redis import Redis
 
 from shedder import Shedder
 from shedder.settings.flags import FLAG_ATTRIBUTE
+from tests.servers import patient
 
 
 @cache
 def shed() -> Shedder:
-    return Shedder(Redis(unix_socket_path=os.environ["TEST_SOCKET"]))
+    return Shedder(Redis.from_url(patient(f"unix://{os.environ['TEST_SOCKET']}")))
 
 
 class _Late:

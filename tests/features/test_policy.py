@@ -85,7 +85,8 @@ def test_of_two_who_apply_at_once_the_second_is_told(scene: Scene) -> None:
 
     def one(number: int) -> None:
         settings = scene.redis.connection_pool.connection_kwargs
-        with redis_py.Redis(unix_socket_path=settings["path"], db=settings.get("db", 0)) as client:
+        place = {"unix_socket_path": settings["path"], "db": settings.get("db", 0)}
+        with redis_py.Redis(**place, socket_timeout=PATIENCE_SECONDS) as client:
             policies = Shedder(client, by=f"desk{number}").policies
             policy = Policy(rules=(Rule(queue=f"q{number}", shed=1),))
             start.wait(PATIENCE_SECONDS)

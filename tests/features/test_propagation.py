@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from rq.defaults import RQ_KEY_PREFIX
 
 from shedder.queues.maintenance import Upkeep
 from shedder.rq import Queue, SimpleWorker
+from shedder.settings.watch import _Look
 from tests.features import skippable
 from tests.features.conftest import declared
 from tests.jobs import whole_lines
@@ -116,6 +118,14 @@ def test_importing_starts_no_thread():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert "1 2" == done.stdout.strip()
+
+
+def test_what_an_application_draws_at_random_is_as_if_nobody_else_drew(app):
+    """The rests between two looks for a Redis that is away are random, and `random` is left to the application."""
+    look = _Look(app._watch)
+    before = random.getstate()
+    rests = {look.fail() for _ in range(3)}
+    assert (3, before) == (len(rests), random.getstate())
 
 
 def test_a_fork_keeps_what_is_known_and_learns_what_comes(app, operator, tmp_path):

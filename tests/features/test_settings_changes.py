@@ -15,6 +15,7 @@ from shedder.errors import CannotUndo, RedisUnreachable
 from tests.faults.faults_operators import counted_commands
 from tests.faults.proxy import DROP_REPLY, TEAR
 from tests.features.changes import check, count_of, prepare, proxy_to, state
+from tests.waiting import PATIENCE_SECONDS
 
 Act = Callable[[Shedder], object]
 
@@ -40,7 +41,9 @@ def proxy(server):
 def test_a_reply_that_is_lost_or_torn_is_one_change(redis, proxy, name, fault):
     """A client that asks again by itself is told what happened the first time."""
     prepare(redis)
-    client = redis_package.Redis(host="127.0.0.1", port=int(proxy.url.rpartition(":")[2]))
+    client = redis_package.Redis(
+        host="127.0.0.1", port=int(proxy.url.rpartition(":")[2]), socket_timeout=PATIENCE_SECONDS
+    )
     client.ping()
     proxy.order(fault, times=1)
     done = ACTS[name](Shedder(client, by="oncall@ops"))
@@ -55,7 +58,7 @@ def test_a_reply_that_is_lost_or_torn_is_one_change(redis, proxy, name, fault):
 def test_a_client_that_does_not_ask_again_is_told_that_it_is_uncertain(redis, proxy, name, fault):
     """The change is there as a whole, with its event, and saying it once more is harmless."""
     prepare(redis)
-    client = proxy.client()
+    client = proxy.client(socket_timeout=PATIENCE_SECONDS)
     client.ping()
     proxy.order(fault, times=1)
     with pytest.raises(RedisUnreachable):

@@ -268,7 +268,7 @@ class Crowd:
             thread.join(PATIENCE_SECONDS)
 
     def _keep_doing(self, step: Callable[[Shedder], object]) -> None:
-        with redis_py.Redis(unix_socket_path=self._path) as client:
+        with redis_py.Redis(unix_socket_path=self._path, socket_timeout=PATIENCE_SECONDS) as client:
             shedder = Shedder(client, by="oncall@ops")
             while not self._ended.is_set():
                 try:

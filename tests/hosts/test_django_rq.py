@@ -15,6 +15,7 @@ from shedder import Shedder
 from shedder.rq import Queue
 from tests.cli.programs import end, environment
 from tests.jobs import whole_lines
+from tests.servers import patient
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def manage(env: dict[str, str]) -> Manage:
 
 
 def shop(database: Path, url: str, marks: Path) -> dict[str, str]:
-    return environment(SHOP_DB=str(database), SHOP_REDIS=url, SHOP_MARKS=str(marks))
+    return environment(SHOP_DB=str(database), SHOP_REDIS=patient(url), SHOP_MARKS=str(marks))
 
 
 def marks(env: dict[str, str]) -> list[str]:

@@ -17,6 +17,7 @@ from tests.cli.programs import end, environment
 from tests.cli.programs import started as begin
 from tests.faults.earlier import Earlier, NoHistoryError, before_first, export
 from tests.jobs import ended, hold, mark, started
+from tests.servers import patient
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workers import Yard
 
@@ -161,7 +162,7 @@ def older(server: EmbeddedServer, tmp_path: Path, earlier: Earlier) -> Iterator[
     running: list[Any] = []
 
     def start(role: str, *more: str) -> Any:
-        words = (_EARLIER, role, str(earlier.folder), server.url, *more)
+        words = (_EARLIER, role, str(earlier.folder), patient(server.url), *more)
         running.append(earlier.run(*words, log=tmp_path / f"earlier-{len(running)}.log"))
         return running[-1]
 
@@ -225,7 +226,7 @@ def test_an_older_operator_says_what_it_cannot_do_to_a_retry(
     receipt = operator.retry("mail", rate=Rate(0.01), reason="slowly")
 
     def order(*words: str) -> tuple[int, str]:
-        done = earlier.shedder("--url", server.url, *words)
+        done = earlier.shedder("--url", patient(server.url), *words)
         return done.returncode, " ".join((done.stdout + done.stderr).split())
 
     code, said = order("undo", receipt.event, "-r", "not yet", "--yes")
@@ -250,7 +251,7 @@ def begun(server: EmbeddedServer) -> Iterator[Callable[..., Any]]:
 
     def start(*words: str, classes: bool = False) -> Any:
         named = {"RQ_WORKER_CLASS": "shedder.rq.Worker", "RQ_QUEUE_CLASS": "shedder.rq.Queue"}
-        env = environment(RQ_REDIS_URL=server.url, **(named if classes else {}))
+        env = environment(RQ_REDIS_URL=patient(server.url), **(named if classes else {}))
         running.append(begin(words, env=env))
         return running[-1]
 

@@ -13,6 +13,7 @@ from shedder.rq import Queue, SimpleWorker, SpawnWorker, Worker
 from tests.cli.programs import environment
 from tests.forked import run_module
 from tests.hosts import prefixed
+from tests.servers import patient
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -33,7 +34,7 @@ def enqueue_prefixed(server: EmbeddedServer) -> None:
     done = run(
         "rq.cli", "enqueue", "--queue", "mail", "--job-id", "j1",
         "--job-class", "tests.hosts.prefixed.PrefixedJob", "operator.neg", ":1",
-        RQ_REDIS_URL=server.url,
+        RQ_REDIS_URL=patient(server.url),
     )  # fmt: skip
     assert 0 == done.returncode, done.stderr
 
@@ -124,7 +125,7 @@ def test_a_command_refuses_before_a_job_is_touched(
     before = sorted(redis.keys())
     done = run(
         *words, "mail", "--burst", "--job-class", "tests.hosts.prefixed.PrefixedJob",
-        RQ_REDIS_URL=server.url,
+        RQ_REDIS_URL=patient(server.url),
     )  # fmt: skip
     assert JOBS in done.stdout + done.stderr
     assert (before, [b"j1"]) == (sorted(redis.keys()), redis.lrange(LIST, 0, -1))
@@ -133,6 +134,6 @@ def test_a_command_refuses_before_a_job_is_touched(
 def test_shedder_worker_says_it_in_one_sentence(server: EmbeddedServer, redis: Redis) -> None:
     """No traceback, and the exit code with which `rq worker` fails."""
     done = run("shedder", "worker", "mail", "--job-class", "tests.hosts.prefixed.PrefixedJob",
-               RQ_REDIS_URL=server.url)  # fmt: skip
+               RQ_REDIS_URL=patient(server.url))  # fmt: skip
     assert (1, True) == (done.returncode, JOBS in done.stderr)
     assert "Traceback" not in done.stderr

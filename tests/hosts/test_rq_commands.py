@@ -11,6 +11,7 @@ from rq.serializers import JSONSerializer
 
 from tests.cli.programs import environment
 from tests.hosts.own import OwnJob, OwnQueue
+from tests.servers import patient
 from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ COMMANDS = [("worker", "mail"), ("worker-pool", "mail", "--num-workers", "1")]
 def rq(server: EmbeddedServer, *words: str, **env: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "rq.cli", *words, "--burst"],
-        env=environment(RQ_REDIS_URL=server.url, **env),
+        env=environment(RQ_REDIS_URL=patient(server.url), **env),
         capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
     )  # fmt: skip
     assert 0 == done.returncode, done.stderr

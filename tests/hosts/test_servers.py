@@ -17,6 +17,7 @@ from shedder.rq import Queue
 from tests.cli.programs import environment, run_program
 from tests.hosts.tls_road import TlsRoad
 from tests.jobs import ended, mark
+from tests.servers import patient
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def test_a_url_with_tls_serves_all_three_roles(tls: tuple[int, str], tmp_path: P
     """Producer, worker and operator over TLS; without the authority's certificate nobody talks."""
     port, cert = tls
     url = f"rediss://127.0.0.1:{port}/0"
-    trusted = f"{url}?ssl_ca_certs={cert}&socket_connect_timeout={PATIENCE_SECONDS}"
+    trusted = patient(f"{url}?ssl_ca_certs={cert}")
     marks = str(tmp_path / "marks")
     with redis_py.Redis.from_url(trusted) as client:
         Queue("mail", connection=client).enqueue(mark, marks, "tls")

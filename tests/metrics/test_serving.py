@@ -33,6 +33,7 @@ from tests.docs.pages import DOCS
 from tests.features.scene import Scene
 from tests.forked import Forked
 from tests.metrics.scraped import read, value
+from tests.servers import patient
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Exporter:
 
     def __init__(self, server: EmbeddedServer, listen: str = "127.0.0.1:0") -> None:
         reader, writer = os.pipe()
-        words = ("shedder", "metrics", "--listen", listen, "-u", server.url)
+        words = ("shedder", "metrics", "--listen", listen, "-u", patient(server.url))
         with os.fdopen(writer, "wb") as said, Path(os.devnull).open("r+b") as nothing:
             files = (nothing.fileno(), nothing.fileno(), said.fileno())
             self.process = Forked(words, env=environment(), files=files, not_for_it=(reader,))
@@ -243,7 +244,7 @@ def test_a_wsgi_app_serves_them(scene: Scene) -> None:
 
 def test_once_prints_the_metrics(server: EmbeddedServer, redis: Redis) -> None:
     """`--once` prints the text and exits with 0."""
-    done = run_program("metrics", "--once", "-u", server.url, env=environment())
+    done = run_program("metrics", "--once", "-u", patient(server.url), env=environment())
     assert (0, "") == (done.code, done.err)
     assert 1 == value(read(done.out), "shedder_up")
 
@@ -260,10 +261,10 @@ def test_a_port_that_is_taken_is_refused_in_a_line(server: EmbeddedServer) -> No
     """Where something else listens, the verb says so and what to do."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = run_program("metrics", "--listen", str(port), "-u", server.url, env=environment())
+        done = run_program("metrics", "--listen", str(port), "-u", patient(server.url), env=environment())
     assert 1 == done.code
     assert "name another place with --listen" in done.err
-    assert 2 == run_program("metrics", "--listen", "nowhere", "-u", server.url, env=environment()).code
+    assert 2 == run_program("metrics", "--listen", "nowhere", "-u", patient(server.url), env=environment()).code
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])

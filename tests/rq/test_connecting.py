@@ -8,6 +8,7 @@ import pytest
 import redis as redis_py
 
 from shedder.rq import SimpleWorker
+from tests.servers import patient
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -25,7 +26,7 @@ def test_the_version_of_redis_py_is_looked_up_once(
     server: EmbeddedServer, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """New connections of a worker on a URL know the driver's version without reading it again."""
-    client = redis_py.Redis.from_url(server.url)
+    client = redis_py.Redis.from_url(patient(server.url))
     SimpleWorker(["mail"], connection=client)
     monkeypatch.setattr("redis.utils.get_lib_version", _not_again)
     connection: Any = client.connection_pool.make_connection()
@@ -38,7 +39,7 @@ def test_the_version_of_redis_py_is_looked_up_once(
 @pytest.mark.parametrize("given", [None, driver_info.DriverInfo(name="ours")])
 def test_what_the_user_said_of_the_driver_stays(server: EmbeddedServer, redis: Redis, given: Any) -> None:
     """A pool that was told what to call itself, or to say nothing, is left as it is."""
-    client = redis_py.Redis.from_url(server.url, driver_info=given)
+    client = redis_py.Redis.from_url(patient(server.url), driver_info=given)
     SimpleWorker(["mail"], connection=client)
     assert given is client.connection_pool.connection_kwargs["driver_info"]
     client.close()

@@ -17,7 +17,7 @@ from shedder.web.acts import lines_of, standing_of
 from shedder.web.http import Refusal
 from tests.cli.programs import environment, run_program
 from tests.features.scene import Scene
-from tests.waiting import PATIENCE_SECONDS
+from tests.servers import patient
 from tests.web.acting_scene import ANA, BOB, VIEWER, Acting, dump
 from tests.web.every_act import EVERY_ACT, UNDONE, diverted, jobs, opened, paused
 
@@ -98,8 +98,7 @@ def test_the_command_line_does_the_same(server: EmbeddedServer, scene: Scene, ac
         command = Acting(other).preview(name, reason=WHY, **EVERY_ACT[name].fields(there)).command
         words = shlex.split(command)
         assert "shedder" == words[0]
-        patience = f"socket_connect_timeout={PATIENCE_SECONDS}&socket_timeout={PATIENCE_SECONDS}"
-        env = environment(SHEDDER_REDIS_URL=f"{server.url}?db=1&{patience}", SHEDDER_BY=ANA.name)
+        env = environment(SHEDDER_REDIS_URL=patient(f"{server.url}?db=1"), SHEDDER_BY=ANA.name)
         ran = run_program(*words[1:], env=env)
         assert (0, "") == (ran.code, ran.err if ran.code else ""), ran.out
         assert controls(scene) == controls(there)

@@ -24,6 +24,7 @@ from shedder.units import Rate
 from shedder.web.app import routes
 from tests.cli.programs import environment
 from tests.features.scene import numbered
+from tests.servers import patient
 from tests.web.asking import TOKEN
 from tests.web.beating import uvicorn_of, werkzeug_of
 from tests.web.people import DESK, PHONE, People, act_on, named, needs_chromium, overhang
@@ -176,7 +177,7 @@ def flask_host(redis: Redis, _server: EmbeddedServer) -> Iterator[tuple[str, dic
 
 @contextmanager
 def django_host(_redis: Redis, server: EmbeddedServer) -> Iterator[tuple[str, dict[str, Any]]]:
-    program = [sys.executable, Path(__file__).parent / "django_site.py", server.url, "serve"]
+    program = [sys.executable, Path(__file__).parent / "django_site.py", patient(server.url), "serve"]
     with subprocess.Popen(program, env=environment(), stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -21,6 +21,7 @@ from shedder.errors import InvalidInput
 from shedder.web.http import WebRequest
 from shedder.web.reading import read_all
 from tests.cli.programs import environment
+from tests.servers import patient
 from tests.waiting import PATIENCE_SECONDS
 from tests.web.beating import add_beat, uvicorn_of, werkzeug_of
 
@@ -230,7 +231,7 @@ def test_a_websocket_is_no_page(redis: Redis, monkeypatch: pytest.MonkeyPatch) -
 def test_django_has_the_pages(server: EmbeddedServer, redis: Redis) -> None:
     """In Django members of the staff see the pages and act by their names, beside its own protection."""
     done = subprocess.run(
-        [sys.executable, HERE / "django_site.py", server.url],
+        [sys.executable, HERE / "django_site.py", patient(server.url)],
         env=environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (0, "") == (done.returncode, done.stderr)

@@ -25,6 +25,7 @@ from shedder.web.incident_board import ActLink, act_of_command, seats_of
 from shedder.web.site import SiteSettings, Visitor
 from tests.features.policies import apply
 from tests.features.scene import Scene, numbered
+from tests.servers import patient
 from tests.web.acting_scene import Acting, dump, text_of_page
 from tests.web.asking import TOKEN, cookies_of, log_in
 from tests.web.test_pages import BIDI, HALF, HTML, MEGABYTE, MOST_BYTES, OPERATOR, commands_at, get
@@ -211,7 +212,7 @@ def test_the_plan_knows_what_the_command_line_knows(scene: Scene, server: Embedd
     text = site.handle(WebRequest("GET", "/plan", query=asked, user="ana@desk")).body.decode()
     line = "plan mail --pause mail.low --divert mail --limit mail=5/second --more 4 --explain"
     assert f"<code>shedder {line}</code>" in text
-    done = CliRunner().invoke(main, ["-u", server.url, *line.split()])
+    done = CliRunner().invoke(main, ["-u", patient(server.url), *line.split()])
     options = ("do nothing", "pause mail.low", "divert mail", "limit mail to 5/second", "4 more workers")
     assert [] == [each for each in options if f"\n{each}  " not in done.output]
     rows = (*options, "do all of these")

@@ -21,6 +21,7 @@ from shedder.cli.web import GARBAGE_LOOKED_FOR_AT, TURN_SECONDS, _serve, _socket
 from shedder.web.app import ControlRoom
 from tests.cli.programs import environment, run_program
 from tests.forked import Forked
+from tests.servers import patient
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.web.asking import TOKEN
 
@@ -47,7 +48,7 @@ def running(server: EmbeddedServer, *words: str, **env: str) -> Iterator[tuple[s
     reads, writes = os.pipe()
     with os.fdopen(reads, encoding="utf-8") as said, Path(os.devnull).open("rb") as nothing:
         process = Web(
-            ["shedder", "web", "-u", server.url, "--listen", "0", *words], env=environment(**env),
+            ["shedder", "web", "-u", patient(server.url), "--listen", "0", *words], env=environment(**env),
             files=(nothing.fileno(), writes, writes), not_for_it=(reads, writes), is_alone=True,
         )  # fmt: skip
         os.close(writes)
@@ -76,7 +77,7 @@ def running(server: EmbeddedServer, *words: str, **env: str) -> Iterator[tuple[s
 )
 def test_what_would_be_open_is_refused(server: EmbeddedServer, words: list[str], says: str) -> None:
     """Without a login nothing but this machine is served, and nothing acts; one line says what to do."""
-    done = run_program("web", "-u", server.url, *words, env=environment())
+    done = run_program("web", "-u", patient(server.url), *words, env=environment())
     assert 2 == done.code
     assert says in done.err
     assert 1 == len(done.err.splitlines())
@@ -113,7 +114,7 @@ def test_a_token_that_is_too_short_is_not_printed(server: EmbeddedServer, tmp_pa
     """A token that can be guessed is refused, and neither it nor another one is printed."""
     file = tmp_path / "token"
     file.write_text("viewer tiny-secret\n")
-    done = run_program("web", "-u", server.url, "--token-file", str(file), env=environment())
+    done = run_program("web", "-u", patient(server.url), "--token-file", str(file), env=environment())
     assert (2, True, False) == (done.code, "at least 16 characters" in done.err, "tiny" in done.err)
 
 
@@ -188,7 +189,7 @@ def test_a_port_that_is_taken_is_said(server: EmbeddedServer, redis: Redis) -> N
     """A port on which somebody else listens is named in one line."""
     with running(server) as (url, _):
         port = url.rpartition(":")[2]
-        done = run_program("web", "-u", server.url, "--listen", port, env=environment())
+        done = run_program("web", "-u", patient(server.url), "--listen", port, env=environment())
     assert 1 == done.code
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in done.err
 

@@ -43,6 +43,9 @@ FIRST_LOAD_SECONDS = 0.1
 SHORTEST_RETRY_SECONDS = 0.1
 LONGEST_RETRY_SECONDS = 1.0
 
+_DICE = random.SystemRandom()
+"""The application may have seeded `random`, and does not expect a thread of ours to draw from it."""
+
 PATIENCE_SECONDS = 1.0
 """A Redis that has not answered for this long is away."""
 
@@ -275,7 +278,7 @@ class _Look:
         """Subscribe anew at the next look; in how many seconds that is."""
         self.close()
         retry, self._retry = self._retry, min(2 * self._retry, LONGEST_RETRY_SECONDS)
-        return retry * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+        return retry * _DICE.uniform(0.5, 1.0)
 
     def close(self) -> None:
         """End the subscription."""

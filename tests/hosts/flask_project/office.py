@@ -31,7 +31,7 @@ def note(text: str) -> str:
 
 def create_app() -> Flask:
     app = Flask("office")
-    app.config["RQ_CONNECTION"] = {"unix_socket_path": os.environ["OFFICE_SOCKET"]}
+    app.config["RQ_CONNECTION"] = {"unix_socket_path": os.environ["OFFICE_SOCKET"], "socket_timeout": 600}
     app.config["RQ_QUEUES"] = ["default", "mail"]
     rq.init_app(app)
     return app

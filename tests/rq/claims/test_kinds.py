@@ -25,6 +25,7 @@ from tests import jobs
 from tests.cluster import without_cluster
 from tests.forked import run_module
 from tests.rq.claims.kinds import ALL_KINDS, FORKS_AND_NOT, status_of, waiting
+from tests.servers import patient
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.workers import Yard, run_burst
 
@@ -64,7 +65,9 @@ def environment_of_programs() -> dict[str, str]:
 
 def rq_command(server: EmbeddedServer, *words: str) -> subprocess.CompletedProcess[str]:
     """Run `rq`, as a user does."""
-    return run_module("rq.cli", words[0], "--url", server.url, *words[1:], env=environment_of_programs(), cwd=ROOT)
+    return run_module(
+        "rq.cli", words[0], "--url", patient(server.url), *words[1:], env=environment_of_programs(), cwd=ROOT
+    )
 
 
 @pytest.mark.slow
@@ -218,7 +221,7 @@ import redis
 from shedder.api.shedder import Shedder
 from shedder.rq import Queue, SimpleWorker
 from tests import jobs
-client = redis.Redis.from_url({server.url!r})
+client = redis.Redis.from_url({patient(server.url)!r})
 mail, operator = Queue("mail", connection=client), Shedder(client)
 worker = SimpleWorker(["mail"], connection=client)
 operator.pause("mail", reason="a test")

@@ -10,6 +10,7 @@ import pytest
 from tests.cli.programs import end, environment
 from tests.cli.programs import started as begun
 from tests.forked import run_module
+from tests.servers import patient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ CLASSES = {"RQ_WORKER_CLASS": "shedder.rq.Worker", "RQ_QUEUE_CLASS": "shedder.rq
 @pytest.fixture
 def env(server: EmbeddedServer) -> dict[str, str]:
     """The environment that names the server and our classes."""
-    return environment(RQ_REDIS_URL=server.url, **CLASSES)
+    return environment(RQ_REDIS_URL=patient(server.url), **CLASSES)
 
 
 @pytest.fixture

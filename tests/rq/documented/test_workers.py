@@ -27,6 +27,7 @@ from tests.cli.programs import environment
 from tests.forked import run_module
 from tests.jobs import ended, mark, started
 from tests.rq.documented.functions import LONG, begun, break_down
+from tests.servers import patient
 from tests.waiting import wait_until
 from tests.workers import run_burst
 
@@ -183,6 +184,6 @@ def test_rq_info_requeue_and_empty_see_lanes(server: EmbeddedServer, redis: Redi
 
 
 def _rq(server: EmbeddedServer, *words: str) -> str:
-    done = run_module("rq.cli", *words, "--url", server.url, env=environment())
+    done = run_module("rq.cli", *words, "--url", patient(server.url), env=environment())
     assert 0 == done.returncode, done.stderr
     return done.stdout

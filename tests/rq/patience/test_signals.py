@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from shedder.embedded import EmbeddedServer
+from tests.servers import patient
 from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[3]
@@ -70,7 +71,7 @@ def test_a_signal_within_a_command_is_no_crash(server: EmbeddedServer, way: str)
     program = _STORM.format(signals=SIGNALS)
 
     done = subprocess.run(
-        [sys.executable, "-c", program, server.url, way],
+        [sys.executable, "-c", program, patient(server.url), way],
         capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE_SECONDS, check=False,
     )  # fmt: skip
 
