@@ -288,6 +288,8 @@ def main() -> int:
     conditions = asked.conditions or [*CONDITIONS]
     if unknown := [each for each in conditions if each not in CONDITIONS]:
         words.error(f"there is no condition {unknown[0]}; known: {', '.join(CONDITIONS)}")
+    # the run is a session of its own, and would go on without us
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     print(f"seed {asked.seed}", flush=True)
     results = []
     for number in range(1, asked.times + 1):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from tests import shuffled
-from tests.hostile import MARK, processes_of, send, stop_all
+from tests.hostile import MARK, ROOT, processes_of, send, stop_all
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -30,6 +30,38 @@ if not forgetful:
 print(os.getpid(), daemon, forgetful, flush=True)
 time.sleep(3600)
 """
+
+
+_SLOW = """
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from tests import hostile
+
+@contextmanager
+def slow(trial):
+    trial.python = ["/bin/sh", "-c", "echo $$ > pid.new; mv pid.new pid; exec sleep 3600"]
+    trial.folder = hostile.LOGS
+    yield
+
+hostile.LOGS, hostile.CONDITIONS["slow"] = Path(sys.argv[1]), slow
+sys.argv[1:] = ["slow"]
+sys.exit(hostile.main())
+"""
+
+
+def test_a_runner_that_is_told_to_end_leaves_no_run_behind(tmp_path: Path) -> None:
+    """A run is a session of its own; after SIGTERM it would go on beside the next one."""
+    runner = subprocess.Popen([sys.executable, "-c", _SLOW, str(tmp_path)], cwd=ROOT, stdout=subprocess.DEVNULL)
+    pid = tmp_path / "pid"
+    wait_until(pid.exists, what="the run")
+    run = int(pid.read_text())
+    try:
+        runner.send_signal(signal.SIGTERM)
+        assert 128 + signal.SIGTERM == runner.wait()
+        assert not Path(f"/proc/{run}").exists()
+    finally:
+        send(signal.SIGKILL, [run])
 
 
 def test_all_processes_of_a_run_stand_still_and_go_on() -> None:
