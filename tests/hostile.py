@@ -98,6 +98,9 @@ def frozen(trial: Trial) -> Iterator[None]:
     mark = trial.environment[MARK]
 
     def stop(process: subprocess.Popen[bytes]) -> None:
+        # while tests are collected there is little to be hurt
+        while process.poll() is None and not _has_servers(mark, process.pid):
+            time.sleep(0.1)
         before = 0.0
         for moment in sorted(trial.dice.uniform(5.0, trial.within) for _ in range(STOPS)):
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -221,6 +224,14 @@ def processes_of(mark: str, root: int) -> dict[int, str]:
     while more := {pid for pid, parent in parents.items() if parent in found and pid not in found}:
         found |= more
     return {pid: states[pid] for pid in found & states.keys() if states[pid] != "Z"}
+
+
+def _has_servers(mark: str, root: int) -> bool:
+    """Whether tests are under way."""
+    programs = (Path(f"/proc/{pid}/comm") for pid in processes_of(mark, root))
+    with contextlib.suppress(OSError):
+        return any(program.read_text().startswith("valkey") for program in programs)
+    return False
 
 
 def stop_all(mark: str, root: int) -> list[int]:
