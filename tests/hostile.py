@@ -48,7 +48,7 @@ class Trial:
 
     Attributes:
         dice: Decides what is left to chance.
-        within: Seconds in which what is to happen at a random moment happens.
+        within: Seconds, from the first test on, in which what is to happen at a random moment happens.
         folder: Where the tests are.
         python: What runs them, with the words before it.
         environment: More variables.
@@ -292,7 +292,9 @@ def main() -> int:
     words.add_argument("conditions", nargs="*", help=f"of {', '.join(CONDITIONS)}; all without")
     words.add_argument("--times", type=int, default=1, help="runs of each (1)")
     words.add_argument("--seed", default=f"{time.time():.0f}", help="decides what is left to chance")
-    words.add_argument("--within", type=float, default=180.0, help="seconds in which the tests are stopped (180)")
+    words.add_argument(
+        "--within", type=float, default=180.0, help="seconds in which the tests are stopped, from the first on (180)"
+    )
     at = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     own, options = sys.argv[1:at], sys.argv[at + 1 :]
     asked = words.parse_args(own)

@@ -17,6 +17,7 @@ from shedder.cli.connect import GREETING_SECONDS, connect, greet, server_for
 from shedder.errors import InvalidInput, RedisUnreachable, ShedderError
 from tests.cli.programs import run_program
 from tests.cluster import without_cluster
+from tests.servers import patient
 from tests.waiting import wait_until
 
 DEAD = "redis://operator:hunter2@127.0.0.1:1/0?password=hunter3"
@@ -57,7 +58,7 @@ def no_settings(monkeypatch):
 def test_a_url_gives_a_server_more_time(env, server):
     """One that stands still for longer than the usual greeting is waited for when the URL says so."""
     thaw = threading.Timer(GREETING_SECONDS + 0.5, os.kill, (server.pid, signal.SIGCONT))
-    url = f"{server.url}?socket_connect_timeout=600&socket_timeout=600"
+    url = patient(server.url)
     os.kill(server.pid, signal.SIGSTOP)
     thaw.start()
     try:
