@@ -99,7 +99,7 @@ def frozen(trial: Trial) -> Iterator[None]:
 
     def stop(process: subprocess.Popen[bytes]) -> None:
         # while tests are collected there is little to be hurt
-        while process.poll() is None and not _has_servers(mark, process.pid):
+        while process.poll() is None and not _has_servers(mark):
             time.sleep(0.1)
         before = 0.0
         for moment in sorted(trial.dice.uniform(5.0, trial.within) for _ in range(STOPS)):
@@ -107,7 +107,7 @@ def frozen(trial: Trial) -> Iterator[None]:
                 process.wait(moment - before)
                 trial.remarks.append(f"ended before the stop at {moment:.0f} s: give a shorter --within")
                 return
-            stopped = stop_all(mark, process.pid)
+            stopped = stop_all(mark)
             time.sleep(STOPPED_SECONDS)
             trial.dice.shuffle(stopped)  # a machine that goes on has no order either
             send(signal.SIGCONT, stopped)
@@ -212,9 +212,9 @@ def _copy_program(program: Path, folder: Path) -> None:
 # processes that stand still
 
 
-def processes_of(mark: str, root: int) -> dict[int, str]:
+def processes_of(mark: str) -> dict[int, str]:
     """Processes that bear the mark of a run or descend from one that does, and their states."""
-    states, parents, found = {}, {}, {root}
+    states, parents, found = {}, {}, set[int]()
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
@@ -226,18 +226,18 @@ def processes_of(mark: str, root: int) -> dict[int, str]:
     return {pid: states[pid] for pid in found & states.keys() if states[pid] != "Z"}
 
 
-def _has_servers(mark: str, root: int) -> bool:
+def _has_servers(mark: str) -> bool:
     """Whether tests are under way."""
-    programs = (Path(f"/proc/{pid}/comm") for pid in processes_of(mark, root))
+    programs = (Path(f"/proc/{pid}/comm") for pid in processes_of(mark))
     with contextlib.suppress(OSError):
         return any(program.read_text().startswith("valkey") for program in programs)
     return False
 
 
-def stop_all(mark: str, root: int) -> list[int]:
+def stop_all(mark: str) -> list[int]:
     """Stop all processes of a run; those that were stopped by nobody before."""
     stopped: list[int] = []
-    while more := [pid for pid, state in processes_of(mark, root).items() if state != "T" and pid not in stopped]:
+    while more := [pid for pid, state in processes_of(mark).items() if state != "T" and pid not in stopped]:
         send(signal.SIGSTOP, more)
         stopped += more
         time.sleep(0.05)
@@ -261,22 +261,24 @@ def run(condition: str, number: int, seed: str, options: Sequence[str], within: 
     trial = Trial(Random(f"{seed} {condition} {number}"), within, environment={MARK: mark})
     began = time.monotonic()
     with CONDITIONS[condition](trial), log.open("wb") as file, ExitStack() as ends:
+        # first: a signal to end may arrive when the run has begun and nobody here knows its process yet
+        ends.callback(_end, mark)
         process = subprocess.Popen(
             [*trial.python, "-m", "pytest", *TESTS, *trial.options, *options],
             cwd=trial.folder, env={**os.environ, **trial.environment}, stdin=subprocess.DEVNULL,
             stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
-        ends.callback(_end, process, mark)
         trial.meanwhile(process)
         code = process.wait()
     said = "; ".join([_summary(log), *trial.remarks])
     return Result(condition, code == 0, said, (time.monotonic() - began) / 60, log)
 
 
-def _end(process: subprocess.Popen[bytes], mark: str) -> None:
+def _end(mark: str) -> None:
     """Leave nothing behind, however the run ends."""
-    send(signal.SIGKILL, [*processes_of(mark, process.pid)])
-    process.wait()
+    while left := processes_of(mark):
+        send(signal.SIGKILL, [*left])
+        time.sleep(0.05)
 
 
 def _summary(log: Path) -> str:

@@ -32,36 +32,37 @@ time.sleep(3600)
 """
 
 
-_SLOW = """
-import sys
+_TOLD_TO_END = """
+import os, signal, subprocess, sys
 from contextlib import contextmanager
 from pathlib import Path
 from tests import hostile
 
+class Begun(subprocess.Popen):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        print(options["env"][hostile.MARK], file=sys.stderr)
+        os.kill(os.getpid(), signal.SIGTERM)
+
 @contextmanager
 def slow(trial):
-    trial.python = ["/bin/sh", "-c", "echo $$ > pid.new; mv pid.new pid; exec sleep 3600"]
+    trial.python = ["/bin/sh", "-c", "exec sleep 3600"]
     trial.folder = hostile.LOGS
     yield
 
-hostile.LOGS, hostile.CONDITIONS["slow"] = Path(sys.argv[1]), slow
+hostile.LOGS, hostile.CONDITIONS["slow"], subprocess.Popen = Path(sys.argv[1]), slow, Begun
 sys.argv[1:] = ["slow"]
 sys.exit(hostile.main())
 """
 
 
 def test_a_runner_that_is_told_to_end_leaves_no_run_behind(tmp_path: Path) -> None:
-    """A run is a session of its own; after SIGTERM it would go on beside the next one."""
-    runner = subprocess.Popen([sys.executable, "-c", _SLOW, str(tmp_path)], cwd=ROOT, stdout=subprocess.DEVNULL)
-    pid = tmp_path / "pid"
-    wait_until(pid.exists, what="the run")
-    run = int(pid.read_text())
-    try:
-        runner.send_signal(signal.SIGTERM)
-        assert 128 + signal.SIGTERM == runner.wait()
-        assert not Path(f"/proc/{run}").exists()
-    finally:
-        send(signal.SIGKILL, [run])
+    """A run is a session of its own and would go on beside the next one: SIGTERM ends it, from its first moment on."""
+    command = [sys.executable, "-c", _TOLD_TO_END, str(tmp_path)]
+    runner = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    left = processes_of(runner.stderr.strip())
+    send(signal.SIGKILL, [*left])
+    assert (128 + signal.SIGTERM, {}) == (runner.returncode, left)
 
 
 def test_all_processes_of_a_run_stand_still_and_go_on() -> None:
@@ -73,13 +74,11 @@ def test_all_processes_of_a_run_stand_still_and_go_on() -> None:
     root, daemon, forgetful = map(int, process.stdout.readline().split())
     try:
         send(signal.SIGSTOP, [daemon])
-        wait_until(lambda: "T" == processes_of(mark, root)[daemon], what="the daemon that stands still")
-        assert {root, forgetful} == set(stop_all(mark, root))
-        assert {root: "T", daemon: "T", forgetful: "T"} == processes_of(mark, root)
+        wait_until(lambda: "T" == processes_of(mark)[daemon], what="the daemon that stands still")
+        assert {root, forgetful} == set(stop_all(mark))
+        assert {root: "T", daemon: "T", forgetful: "T"} == processes_of(mark)
         send(signal.SIGCONT, [root, forgetful])
-        wait_until(
-            lambda: {root: "S", daemon: "T", forgetful: "S"} == processes_of(mark, root), what="those that go on"
-        )
+        wait_until(lambda: {root: "S", daemon: "T", forgetful: "S"} == processes_of(mark), what="those that go on")
     finally:
         send(signal.SIGKILL, [root, daemon, forgetful])
         process.wait()
