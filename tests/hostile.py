@@ -212,9 +212,9 @@ def _copy_program(program: Path, folder: Path) -> None:
 # processes that stand still
 
 
-def processes_of(mark: str) -> dict[int, str]:
-    """Processes that bear the mark of a run or descend from one that does, and their states."""
-    states, parents, found = {}, {}, set[int]()
+def processes_of(mark: str, *roots: int) -> dict[int, str]:
+    """Processes that bear the mark of a run, the `roots`, and what descends from them, with their states."""
+    states, parents, found = {}, {}, {*roots}
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
@@ -276,7 +276,8 @@ def run(condition: str, number: int, seed: str, options: Sequence[str], within: 
 
 def _end(mark: str) -> None:
     """Leave nothing behind, however the run ends."""
-    while left := processes_of(mark):
+    # a process that has just begun is our child, and shows no mark yet
+    while left := processes_of(mark, os.getpid()).keys() - {os.getpid()}:
         send(signal.SIGKILL, [*left])
         time.sleep(0.05)
 

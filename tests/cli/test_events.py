@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from shedder import Shedder
 from tests.cli.programs import Terminal, environment
 from tests.servers import patient
 
@@ -67,6 +68,27 @@ def test_following_shows_what_comes_across_a_restart(server_factory, program):
         assert 1 == terminal.text.count("first")
         terminal.interrupt()
         assert 130 == terminal.end()
+
+
+@pytest.mark.parametrize("looks", [1, 2])
+def test_following_shows_what_comes_while_it_begins(invoke, redis, monkeypatch, looks):
+    """Between its looks at what is there, where nothing is yet, and the first at what comes."""
+    events, follow_events, left = Shedder.events, Shedder.follow_events, [looks]
+
+    def look(shed, **options):
+        found = events(shed, **options)
+        left[0] -= 1
+        if not left[0]:
+            shed.pause("mail", reason="meanwhile")
+        return found
+
+    def follow_once(shed, **options):
+        yield from follow_events(shed, until=iter([False, True]).__next__, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Shedder, "events", look)
+    monkeypatch.setattr(Shedder, "follow_events", follow_once)
+    assert 1 == invoke("events", "--follow", "mail").out.count("meanwhile")
 
 
 @pytest.mark.parametrize(

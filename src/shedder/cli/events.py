@@ -35,6 +35,8 @@ def events(run: Run, *, names: tuple[str, ...], limit: int, after: str | None, f
 
     The command that undoes a change is shown where there is one.
     """
+    # before the events: what is written between two looks comes after this one
+    newest = _newest(run) if follow and not after else ""
     found = run.shedder.events(limit=limit, after=after, targets=names)
     if not follow:
         if not found and not run.is_json:
@@ -45,7 +47,7 @@ def events(run: Run, *, names: tuple[str, ...], limit: int, after: str | None, f
     run.state = "nothing was changed by looking"
     for event in found:
         _show_one(run, event)
-    last = found[-1].id if found else after or _newest(run)
+    last = found[-1].id if found else after or newest
     for event in _coming(run, last, names):
         _show_one(run, event)
     return 0

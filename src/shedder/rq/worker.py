@@ -65,6 +65,7 @@ class WorkerMixin(PerformingMixin, SkewMixin):
     """
 
     _commands_lost_at = -math.inf
+    _is_listening = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -163,10 +164,24 @@ class WorkerMixin(PerformingMixin, SkewMixin):
 
     def subscribe(self) -> None:
         """Subscribe to this worker's channel, also when Redis goes away at this moment."""
+        self._is_listening = True
         # a subscription is no command, which the client would send again
         self._patience.run(super().subscribe)
 
+    def unsubscribe(self) -> None:
+        """RQ's end of the subscription; the thread that listens is told first."""
+        # else it often listens for more, and RQ waits for it, a second
+        self._is_listening = False
+        thread: Any = self.pubsub_thread
+        if thread:
+            thread.stop()
+        super().unsubscribe()
+
     def _pubsub_exception_handler(self, exc: Exception, pubsub: Any, pubsub_thread: Any) -> None:
+        # after a second RQ closes the connection, on a slow machine while this thread reads from it: a TypeError
+        if not self._is_listening:
+            pubsub_thread.stop()
+            return
         # RQ's writes a line every two seconds for as long as Redis is away
         before, self._commands_lost_at = self._commands_lost_at, time.monotonic()
         if isinstance(exc, ConnectionError) and self._commands_lost_at - before < SAME_OUTAGE_SECONDS:

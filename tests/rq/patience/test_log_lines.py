@@ -92,16 +92,16 @@ def hitting(client: Redis, clock: Clock, opened: ExitStack) -> Callable[[], obje
     return lambda: app.limits.hit("reports")
 
 
-def policy(client: Redis, clock: Clock, _: ExitStack) -> Callable[[], object]:
+def policy(client: Redis, clock: Clock, opened: ExitStack) -> Callable[[], object]:
     """What each enqueue asks for."""
-    copy = PolicyCopy(Store(own_client(client, patience=1.0), Shedder(client).keys), clock)
+    copy = PolicyCopy(Store(impatient(client, opened), Shedder(client).keys), clock)
     return lambda: copy.policy
 
 
-def upkeep(client: Redis, _clock: Clock, _: ExitStack) -> Callable[[], object]:
+def upkeep(client: Redis, _clock: Clock, opened: ExitStack) -> Callable[[], object]:
     """What a worker does between two jobs; its client is patient, this one is not."""
     keys = Shedder(client).keys
-    chores = Upkeep(Store(own_client(client, patience=1.0), keys), ["mail"])
+    chores = Upkeep(Store(impatient(client, opened), keys), ["mail"])
 
     def do() -> None:
         with suppress(redis_package.exceptions.RedisError):
@@ -113,9 +113,14 @@ def upkeep(client: Redis, _clock: Clock, _: ExitStack) -> Callable[[], object]:
 
 def watching(client: Redis, _clock: Clock, opened: ExitStack) -> Callable[[], object]:
     """Rounds of `incident watch`."""
-    shed = Shedder(own_client(client, patience=1.0))
+    shed = Shedder(impatient(client, opened))
     watcher = Watcher(shed, Policy, lambda _: None, clock=shed.incidents.now)
     return watcher._safe_round
+
+
+def impatient(client: Redis, opened: ExitStack) -> Redis:
+    """A client of its own, which gives up after a second."""
+    return opened.enter_context(own_client(client, patience=1.0))
 
 
 PARTS: list[Part] = [following, hitting, policy, upkeep, watching]
@@ -190,3 +195,25 @@ def test_a_worker_that_gets_no_commands_says_so_once(
         worker._pubsub_exception_handler(redis_package.exceptions.ConnectionError("gone"), None, None)
     assert [COMMANDS_RETRY_SECONDS] * LOOKS == waits
     assert 1 == len(caplog.records)
+
+
+def test_a_worker_that_ends_in_the_middle_of_a_command_does_so_without_an_error(
+    redis: Redis, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RQ waits a second for the thread that listens, and closes its connection; what redis-py raises there is told."""
+    is_closed = threading.Event()
+
+    def listen(*_: object, **__: object) -> None:
+        is_closed.wait()
+        raise TypeError("argument must be an int, or have a fileno() method.")
+
+    monkeypatch.setattr(redis_package.client.PubSub, "get_message", listen)
+    worker = SimpleWorker(["mail"], connection=redis)
+    worker.subscribe()
+    thread = worker.pubsub_thread
+    assert thread is not None
+    monkeypatch.setattr(thread, "join", lambda timeout: None)
+    worker.unsubscribe()
+    is_closed.set()
+    threading.Thread.join(thread)
+    assert not [each for each in caplog.records if each.levelno > logging.INFO]
