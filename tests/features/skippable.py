@@ -9,8 +9,10 @@ from pathlib import Path
 from redis import Redis
 
 from shedder import Shedder
+from shedder.settings import watch
 from shedder.settings.flags import FLAG_ATTRIBUTE
 from tests.servers import patient
+from tests.waiting import PATIENCE_SECONDS
 
 
 @cache
@@ -45,8 +47,12 @@ def ask(path, word):
     """Note what a forked worker's child is told, and from which threads."""
     import threading
 
-    on = shed().flags.enabled("search")
-    within = shed().limits.hit("reports")
+    from tests.features.conftest import with_patient_limits
+
+    watch.FIRST_LOAD_SECONDS = PATIENCE_SECONDS  # in this process alone
+    app = with_patient_limits(shed(), shed().store.connection)
+    on = app.flags.enabled("search")
+    within = app.limits.hit("reports")
     names = sorted(thread.name for thread in threading.enumerate())
     note(path, f"{word} {on} {within} {'shedder-settings' in names}")
 

@@ -9,6 +9,7 @@ import sys
 import threading
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rq.defaults import RQ_KEY_PREFIX
@@ -128,6 +129,38 @@ def test_a_look_that_fails_draws_nothing_from_the_random_of_the_application(app)
     assert before == random.getstate()
 
 
+def test_a_setting_that_arrives_while_code_declares_is_obeyed(app, operator, monkeypatch):
+    """What was known when the declaration began does not come back with it."""
+    arrival = threading.Thread(target=app._watch._load, args=(b"1",))
+    apply_declaration = app.flags._apply_declaration
+
+    def apply_meanwhile(flag, degraded):
+        if arrival.ident is None:
+            arrival.start()
+            arrival.join(0.1)  # as far as it comes: it has to wait for the declaration
+        apply_declaration(flag, degraded)
+
+    monkeypatch.setattr(app.flags, "_apply_declaration", apply_meanwhile)
+    operator.degrade_flag("search", reason="test", force=True)
+    app.flags.declare("hints")
+    arrival.join()
+    assert {"search": 100.0} == app.flags.percents()
+
+
+def test_what_is_declared_anew_while_it_is_told_is_told_again(app):
+    """Operators see the second declaration of a flag, however close it comes to the first."""
+    app.flags.declare("search", description="first")
+
+    def declare_anew(command):
+        app.flags.declare("search", description="second")
+        return app.store.run(command)
+
+    app.flags._register(SimpleNamespace(run=declare_anew), is_new=False)
+    assert "first" == app.flag_states()[0].description
+    app.flags._register(app.store, is_new=False)
+    assert "second" == app.flag_states()[0].description
+
+
 def test_a_fork_keeps_what_is_known_and_learns_what_comes(app, operator, tmp_path):
     """The child of a process that asks all the time answers at once, and follows by itself."""
     asking = threading.Event()
@@ -184,8 +217,11 @@ def rate_of(text):
 
 def burst(redis, socket_path):
     skippable.shed.cache_clear()
+    app = skippable.shed()
+    app.flags.refresh()
+    wait_until(lambda: app._watch.known.is_loaded, what="the first load, which a question waits 100 ms for")
     run_burst(SimpleWorker(["mail"], connection=redis))
-    skippable.shed().close()
+    app.close()
 
 
 def jobs(queue, marks, count=6):

@@ -57,8 +57,9 @@ def a_whole_incident(scene: Scene) -> None:
     shedder.flags.declare("hints.more")
     shedder.limits.declare("search.more", default="5/minute")
     shedder.limits.hit("search.more")
+    declarations = (scene.keys.flag_declarations, scene.keys.limit_declarations)
     try:
-        wait_until(lambda: scene.redis.exists(scene.keys.flag_declarations), what="a declaration")
+        wait_until(lambda: scene.redis.exists(*declarations) == len(declarations), what="a declaration of each")
     finally:
         shedder.close()
 

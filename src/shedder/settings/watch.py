@@ -81,6 +81,7 @@ class SettingsWatch:
         confirmed_at: When Redis last confirmed it (this machine's monotonic clock).
         processes: How many processes follow the settings, as Redis counted them last; at least 1.
         is_awake: The thread runs in this process, and its first load is done or given up.
+        changing: Held while what is declared or known changes what holds here.
     """
 
     def __init__(self, connection: redis.Redis, keys: Keys) -> None:
@@ -94,6 +95,7 @@ class SettingsWatch:
         self.confirmed_at = -float("inf")
         self.processes = 1
         self.is_awake = False
+        self.changing = threading.RLock()
         self._version: bytes | None = None
         self._server_ahead = time.time() - time.monotonic()
         self._troubles, self._unreadable = Troubles(logger), Troubles(logger)
@@ -105,6 +107,7 @@ class SettingsWatch:
         def after_fork() -> None:
             watch = me()
             if watch is not None:
+                watch.changing = threading.RLock()
                 watch._forget_thread()  # noqa: SLF001 - its own, of this class
 
         os.register_at_fork(after_in_child=after_fork)
@@ -305,8 +308,8 @@ class Declarations(ABC, Generic[D]):
         self._watch = watch
         self._key = key
         self._declared: dict[str, D] = {}
-        self._registered: set[str] = set()
-        watch.listen(self._take)
+        self._registered: dict[str, D] = {}
+        watch.listen(self._obey)
         watch.do_each_round(self._register)
 
     @abstractmethod
@@ -318,19 +321,23 @@ class Declarations(ABC, Generic[D]):
         """What operators see of it."""
 
     def _declare(self, name: str, declaration: D) -> D:
-        self._declared = {**self._declared, name: declaration}
-        self._registered.discard(name)
-        self._take(self._watch.known)
+        with self._watch.changing:
+            self._declared = {**self._declared, name: declaration}
+            self._take(self._watch.known)
         return declaration
+
+    def _obey(self, known: SettingsSnapshot) -> None:
+        # else a declaration of this moment could put what was known before in place of it
+        with self._watch.changing:
+            self._take(known)
 
     def _register(self, store: Store, is_new: bool) -> None:  # noqa: FBT001 - a chore's signature
         if is_new:
             self._registered.clear()
-        news = {
-            name: {"v": 1, **self._told(each)} for name, each in self._declared.items() if name not in self._registered
-        }
+        news = {name: each for name, each in self._declared.items() if self._registered.get(name) is not each}
         if news:
-            store.run(declare_settings(self._key, news))
+            told = {name: {"v": 1, **self._told(each)} for name, each in news.items()}
+            store.run(declare_settings(self._key, told))
             self._registered.update(news)
 
 
