@@ -29,6 +29,7 @@ class Watch:
     def __init__(self) -> None:
         self.known = SettingsSnapshot()
         self.is_awake = True
+        self.changing = threading.RLock()
         self.age_seconds = float("inf")
         self.listeners: list[Any] = []
 

@@ -62,7 +62,7 @@ def test_a_runner_that_is_told_to_end_leaves_no_run_behind(tmp_path: Path) -> No
     """A run is a session of its own and would go on beside the next one: SIGTERM ends it, from its first moment on."""
     command = [sys.executable, "-c", _TOLD_TO_END, str(tmp_path)]
     runner = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    left = processes_of("", int(runner.stderr))
+    left = processes_of("", int(runner.stderr.split()[0]))
     send(signal.SIGKILL, [*left])
     assert (128 + signal.SIGTERM, {}) == (runner.returncode, left)
 
