@@ -79,7 +79,7 @@ _UNSUBSCRIBE = BaseWorker.unsubscribe
 
 
 def _unsubscribe_at_once(worker: BaseWorker) -> None:
-    """What RQ does, told first to the thread that listens: else it often waits for more, and RQ for it, a second."""
+    """What RQ does, told first to the thread that listens, as ours do: else RQ often waits a second for it."""
     if worker.pubsub_thread is not None:
         worker.pubsub_thread.stop()
     _UNSUBSCRIBE(worker)

@@ -48,7 +48,7 @@ class Begun(subprocess.Popen):
 def slow(trial):
     trial.python = ["/bin/sh", "-c", "exec sleep 3600"]
     trial.folder = hostile.LOGS
-    # so is it for a moment with each process that begins
+    # for a moment, each process that begins has none
     del trial.environment[hostile.MARK]
     yield
 

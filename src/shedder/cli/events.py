@@ -35,7 +35,7 @@ def events(run: Run, *, names: tuple[str, ...], limit: int, after: str | None, f
 
     The command that undoes a change is shown where there is one.
     """
-    # before the events: what is written between two looks comes after this one
+    # read before the events, or one that is written between the two reads would be missed
     newest = _newest(run) if follow and not after else ""
     found = run.shedder.events(limit=limit, after=after, targets=names)
     if not follow:

@@ -178,7 +178,7 @@ class WorkerMixin(PerformingMixin, SkewMixin):
         super().unsubscribe()
 
     def _pubsub_exception_handler(self, exc: Exception, pubsub: Any, pubsub_thread: Any) -> None:
-        # after a second RQ closes the connection, on a slow machine while this thread reads from it: a TypeError
+        # RQ closes the connection after a second; if this thread still reads from it, redis-py raises a TypeError
         if not self._is_listening:
             pubsub_thread.stop()
             return

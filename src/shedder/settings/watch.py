@@ -327,7 +327,7 @@ class Declarations(ABC, Generic[D]):
         return declaration
 
     def _obey(self, known: SettingsSnapshot) -> None:
-        # else a declaration of this moment could put what was known before in place of it
+        # or a declaration that began before could overwrite it with what was known then
         with self._watch.changing:
             self._take(known)
 
